@@ -1,0 +1,1 @@
+"""HTTP in, HTTP out. torch is never loaded here."""

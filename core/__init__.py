@@ -1,0 +1,1 @@
+"""What API and worker both stand on; knows neither HTTP nor Celery."""

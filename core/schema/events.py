@@ -1,0 +1,110 @@
+"""What the child says while it works: one JSON line each, on a descriptor of its own. No record's text, ever.
+
+The supervisor stores them; `progress` and `curve` in batches, the others at once. `Event` is what `/events` shows.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from core.schema.evaluation import Measurements, Moment
+from core.schema.jobs import JobError, Outcome, Phase
+from core.schema.strict import Answer, Strict
+
+
+class PhaseStarted(Strict):
+    kind: Literal["phase"] = "phase"
+    phase: Phase
+
+
+class ProgressMade(Strict):
+    kind: Literal["progress"] = "progress"
+    step: int
+    steps: int
+    eta_seconds: float | None = None
+
+
+class CurvePoint(Strict):
+    """Values of one step, such as `loss`, `forget_loss`, `retain_loss`, `learning_rate`, `tokens_per_second`."""
+
+    kind: Literal["curve"] = "curve"
+    step: int
+    values: dict[str, float]
+
+
+class Warned(Strict):
+    """Something a person should know; the job goes on."""
+
+    kind: Literal["warning"] = "warning"
+    code: str
+    message: str
+
+
+class Measured(Strict):
+    kind: Literal["measured"] = "measured"
+    moment: Moment
+    measurements: Measurements
+
+
+class Saved(Strict):
+    """The checkpoint is complete in `directory` (the spec's `output`)."""
+
+    kind: Literal["saved"] = "saved"
+    directory: Path
+    step: int
+
+
+class Cost(Strict):
+    """Seconds per phase, and what the training took."""
+
+    kind: Literal["cost"] = "cost"
+    seconds: dict[str, float]
+    tokens: int
+    peak_host_bytes: int
+    peak_device_bytes: int | None = None
+    changed_share: float | None = Field(default=None, description="share of the weights that differ from θ0's")
+
+
+class Done(Strict):
+    """The last line of a child that did its work; without it, the work was not done."""
+
+    kind: Literal["done"] = "done"
+    outcome: Outcome | None
+
+
+class Cancelled(Strict):
+    """The last line of a child that was told to stop."""
+
+    kind: Literal["cancelled"] = "cancelled"
+
+
+class Failed(Strict):
+    """The last line of a child that could not do its work and knows why."""
+
+    kind: Literal["failed"] = "failed"
+    error: JobError
+
+
+ChildEvent = Annotated[
+    PhaseStarted | ProgressMade | CurvePoint | Warned | Measured | Saved | Cost | Done | Cancelled | Failed,
+    Field(discriminator="kind"),
+]
+CHILD_EVENT: TypeAdapter[ChildEvent] = TypeAdapter(ChildEvent)
+
+
+class Command(Strict):
+    """What the child is told on standard input after the spec, one JSON line each; end of file means: end yourself."""
+
+    command: Literal["cancel"]
+
+
+class Event(Answer):
+    """One event of a job, as the API shows it. `seq` rises by one per job and never skips."""
+
+    object: Literal["event"] = "event"
+    seq: int
+    type: str
+    data: dict[str, Any]
+    created_at: datetime

@@ -1,0 +1,71 @@
+"""Records, and the files that hold them."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Literal, get_args
+
+from pydantic import Field, model_validator
+
+from core.schema.strict import Answer, Strict
+
+Purpose = Literal["forget", "retain", "unseen", "general", "probes"]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+FileFormat = Literal["jsonl", "txt", "csv", "parquet"]
+
+
+class Message(Strict):
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(min_length=1)
+
+
+class Record(Strict):
+    """One record in one of three shapes: `text`, `prompt` + `completion`, or `messages`.
+
+    Scored positions: every token but the first of a plain text; of the other two shapes the completion alone
+    (of `messages`: the last assistant turn), with the end-of-sequence token where the record ends there.
+    """
+
+    text: str | None = None
+    prompt: str | None = None
+    completion: str | None = None
+    messages: list[Message] | None = None
+    id: str | None = Field(default=None, max_length=256)
+    subject: str | None = Field(default=None, max_length=256, description="whom or what the record is about")
+    alternate: str | None = None
+    paraphrases: list[str] | None = None
+    wrong: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> "Record":
+        pair = self.prompt is not None or self.completion is not None
+        if (self.text is not None) + pair + (self.messages is not None) != 1:
+            raise ValueError("a record has exactly one of: text, prompt with completion, messages")
+        if pair and (self.prompt is None or self.completion is None):
+            raise ValueError("prompt and completion belong together")
+        scored = self.text if self.text is not None else self.completion
+        if scored is not None and not scored.strip():
+            raise ValueError("the record is empty")
+        if self.messages is not None and (not self.messages or self.messages[-1].role != "assistant"):
+            raise ValueError("messages end with the assistant's turn, which is what is scored")
+        return self
+
+    def strings(self) -> Iterator[str]:
+        """Every piece of text in the record that is tokenized: what the limit in bytes counts."""
+        if self.messages is not None:
+            yield from (message.content for message in self.messages)
+        yield from (piece for piece in (self.text, self.prompt, self.completion) if piece is not None)
+
+
+class File(Answer):
+    """An uploaded file, as `/v1/files` shows it. Its text is never part of an answer but of `/content`."""
+
+    id: str
+    object: Literal["file"] = "file"
+    purpose: Purpose
+    filename: str
+    format: FileFormat
+    bytes: int
+    sha256: str
+    records: int
+    created_at: datetime
+    expires_at: datetime | None

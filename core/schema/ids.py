@@ -1,0 +1,25 @@
+"""Time-ordered opaque identifiers: a prefix and a UUIDv7 (RFC 9562, section 5.7)."""
+
+import os
+import re
+import time
+import uuid
+from typing import Literal
+
+Prefix = Literal["file", "job", "ckpt", "key", "org", "meas", "attempt"]
+ID_PATTERN = re.compile(r"^(file|job|ckpt|key|org|meas|attempt)-[0-9a-f]{32}$")
+
+
+def uuid7() -> uuid.UUID:
+    """A UUIDv7: 48 bits of milliseconds, then 74 random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & (1 << 48) - 1) << 80
+    value |= 0x7 << 76 | (random >> 64 & 0xFFF) << 64
+    value |= 0b10 << 62 | random & (1 << 62) - 1
+    return uuid.UUID(int=value)
+
+
+def new_id(prefix: Prefix) -> str:
+    """A new identifier such as `job-0190…`; later ones sort after earlier ones, to the millisecond."""
+    return f"{prefix}-{uuid7().hex}"

@@ -1,0 +1,184 @@
+"""Jobs: the request, the job as the API shows it, and the one table of allowed state changes."""
+
+from datetime import date, datetime
+from typing import Any, Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from core.schema.files import Record
+from core.schema.strict import Answer, Strict
+from core.schema.training import Training, TrainingRequest
+
+JobKind = Literal["unlearn"]
+Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+Phase = Literal["loading", "measuring_before", "unlearning", "saving", "measuring_after"]
+Requested = Literal["pause", "cancel"]
+Outcome = Literal["unlearned", "nothing_to_forget", "preview"]
+Verdict = Literal["passed", "failed", "not_judged"]
+RetainKind = Literal["in_distribution", "general"]
+
+TERMINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    "queued": frozenset({"running", "cancelled", "failed"}),
+    "running": frozenset({"succeeded", "failed", "cancelled", "queued"}),  # queued: given or taken back
+    "paused": frozenset({"queued", "cancelled"}),
+    "succeeded": frozenset(),
+    "failed": frozenset(),
+    "cancelled": frozenset(),
+}
+"""Every change of `status` that may happen; whoever changes one asks `may_change`."""
+
+
+def may_change(now: Status, then: Status) -> bool:
+    return then in TRANSITIONS[now]
+
+
+class ForgetSource(Strict):
+    """What must be forgotten: an uploaded file, or the records themselves (up to 1 MB)."""
+
+    file: str | None = None
+    records: list[str | Record] | None = Field(default=None, max_length=10_000)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ForgetSource":
+        if (self.file is None) == (self.records is None):
+            raise ValueError("name exactly one of: file, records")
+        if self.records is not None and not self.records:
+            raise ValueError("the forget set is empty")
+        return self
+
+    def inline(self) -> list[Record]:
+        """The inline records, a bare string being a record of plain text."""
+        return [Record(text=one) if isinstance(one, str) else one for one in self.records or []]
+
+    @field_validator("records")
+    @classmethod
+    def _no_empty_text(cls, records: list[str | Record] | None) -> list[str | Record] | None:
+        for number, record in enumerate(records or [], start=1):
+            if isinstance(record, str) and not record.strip():
+                raise ValueError(f"record {number} is empty")
+        return records
+
+
+class RetainSource(Strict):
+    file: str
+    kind: RetainKind = "in_distribution"
+    weight: float = Field(
+        default=1.0, gt=0, le=1e6, description="mixes the retain sets; the term's own weight is retain_weight"
+    )
+
+
+class FileSource(Strict):
+    file: str
+
+
+class MethodChoice(Strict, extra="allow"):
+    """A method's name, and its parameters beside it (each method has its own schema: `GET /v1/methods/{name}`)."""
+
+    name: str = Field(max_length=64)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Resources(Strict):
+    gpus: int | None = Field(default=None, ge=0, le=64, description="default: one where a worker has one, else CPU")
+
+
+class JobRequest(Strict):
+    """`POST /v1/jobs`."""
+
+    model: str = Field(max_length=256, examples=["demo"])
+    start: str = Field(default="head", alias="from", max_length=64, description="`head` or `base`")
+    forget: ForgetSource
+    retain: list[RetainSource] | None = Field(default=None, max_length=16)
+    unseen: FileSource | None = None
+    method: MethodChoice | str = "calibrated"
+    training: TrainingRequest = TrainingRequest()
+    resources: Resources = Resources()
+    reference: str | None = Field(default=None, max_length=256, examples=["DSR-2026-0142"])
+    due: date | None = None
+    metadata: dict[str, str] = Field(default={}, max_length=16)
+
+    @field_validator("start")
+    @classmethod
+    def _known_start(cls, start: str) -> str:
+        if start not in ("head", "base"):
+            raise ValueError("start from 'head' or 'base'")
+        return start
+
+    def choice(self) -> MethodChoice:
+        return MethodChoice(name=self.method) if isinstance(self.method, str) else self.method
+
+
+class SetUsed(Answer):
+    """One data set of a job: digests and counts only."""
+
+    name: Literal["forget", "retain", "unseen", "general"]
+    file: str | None
+    kind: RetainKind | None = None
+    weight: float | None = None
+    records: int
+    sha256: str | None = Field(
+        description="null for what was sent inline: a plain digest of a short text can be guessed"
+    )
+
+
+class Progress(Answer):
+    step: int
+    steps: int | None
+    fraction: float
+    eta: float | None = Field(description="seconds until training ends")
+
+
+class JobError(Answer):
+    code: str
+    message: str
+    blame: Literal["user", "service"]
+    retryable: bool
+
+
+class MethodUsed(Answer):
+    name: str
+    parameters: dict[str, Any]
+
+
+class JobWarning(Answer):
+    code: str
+    message: str
+
+
+class Job(Answer):
+    """A job as the API shows it."""
+
+    id: str
+    object: Literal["job"] = "job"
+    kind: JobKind
+    status: Status
+    requested: Requested | None
+    phase: Phase | None
+    outcome: Outcome | None
+    progress: Progress | None
+    waiting_for: str | None = None
+    model: str
+    start: str = Field(serialization_alias="from")
+    method: MethodUsed
+    training: Training
+    data: list[SetUsed]
+    verdict: Verdict | None
+    checkpoint: str | None
+    error: JobError | None
+    warnings: list[JobWarning]
+    attempts: int
+    reference: str | None
+    due: date | None
+    metadata: dict[str, str]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: dict[str, str]
+
+
+STATUSES: tuple[Status, ...] = get_args(Status)

@@ -1,0 +1,66 @@
+"""Base models: what a registration asks for and what the service knows of it."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from core.schema.strict import Answer, Strict
+
+ModelStatus = Literal["fetching", "ready", "failed"]
+ReleasePolicy = Literal["on_pass", "always"]
+MODEL_ID = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,95}$"
+
+
+class Defaults(Strict):
+    """The files a job on this model uses where it names none."""
+
+    retain: str | None = None
+    unseen: str | None = None
+    general: str | None = None
+    probes: str | None = None
+
+
+class ModelRequest(Strict):
+    """`POST /v1/models`."""
+
+    id: str = Field(pattern=MODEL_ID, examples=["demo"])
+    source: str = Field(
+        min_length=1,
+        max_length=1024,
+        description="a directory under the organisation's allowed roots, or `hf:org/name@revision`",
+        examples=["hf:meta-llama/Llama-3.2-1B@main"],
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    defaults: Defaults = Defaults()
+    release: ReleasePolicy | None = Field(default=None, description="default: the operator's setting")
+
+
+class ModelShape(Strict):
+    """What config and safetensors headers say, read without torch."""
+
+    architecture: str
+    parameters: int
+    bytes: int
+    hidden_size: int
+    layers: int
+    heads: int
+    vocabulary: int
+    context: int
+    dtype: str
+
+
+class Model(Answer):
+    id: str
+    object: Literal["model"] = "model"
+    source: str
+    revision: str | None = Field(description="the commit that a Hub repository was pinned to")
+    digest: str | None = Field(description="sha256 of the canonical JSON of {path, bytes, sha256} of all files")
+    dtype: str
+    status: ModelStatus
+    error: str | None
+    shape: ModelShape | None
+    defaults: Defaults
+    release: ReleasePolicy
+    head: str | None = Field(description="the newest released checkpoint; null: the base model itself")
+    created_at: datetime

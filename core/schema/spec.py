@@ -1,0 +1,70 @@
+"""What the child process is told: a job spec (one JSON line on standard input), and how it gets its records.
+
+The records never stand in the spec: the child fetches them over a 0600 Unix socket with a one-time token, or, when a
+person runs it by hand (`unlearn run`), reads the files that the spec names.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from core.schema.files import Record
+from core.schema.jobs import RetainKind
+from core.schema.strict import Strict
+from core.schema.training import Training
+
+
+class RecordSet(Strict):
+    """The records of one set. Over the socket: one JSON line a set, in any order, then end of file."""
+
+    name: Literal["forget", "retain", "unseen", "general"]
+    kind: RetainKind | None = None
+    weight: float = 1.0
+    records: list[Record]
+
+
+class SocketRecords(Strict):
+    """Connect, send `token` and a newline, read lines of RecordSet until end of file."""
+
+    source: Literal["socket"] = "socket"
+    path: Path
+    token: str
+
+
+class FileRecords(Strict):
+    """JSON Lines or .txt files on this machine, for runs without a server."""
+
+    source: Literal["files"] = "files"
+    forget: Path | None = None
+    retain: list[Path] = []
+    general: list[Path] = Field(default=[], description="retain files of kind `general`")
+    unseen: Path | None = None
+
+
+class ChildMethod(Strict):
+    name: str
+    parameters: dict[str, Any]
+
+
+class JobSpec(Strict):
+    """Everything the child needs but the records."""
+
+    version: Literal[1] = 1
+    kind: Literal["unlearn", "measure"] = "unlearn"
+    job: str
+    fence: int = 0
+    model: str = Field(description="the registered model's id, for the model card")
+    directory: Path = Field(description="θ0: the model the job starts from")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    method: ChildMethod | None = None
+    training: Training
+    records: SocketRecords | FileRecords = Field(discriminator="source")
+    output: Path = Field(description="an empty or absent directory that the checkpoint is written to")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; default: as many as this process may use")
+
+    @model_validator(mode="after")
+    def _method_where_needed(self) -> "JobSpec":
+        if self.kind == "unlearn" and self.method is None:
+            raise ValueError("a job of kind unlearn names its method")
+        return self
