@@ -1,0 +1,1 @@
+"""SQLAlchemy tables, and every query that reads or changes them."""

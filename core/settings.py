@@ -1,0 +1,86 @@
+"""Everything an operator may set, read from the environment (see docs/operations.md)."""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.schema.models import ReleasePolicy
+
+
+class Settings(BaseSettings):
+    """One environment variable per field, by its name in capitals; unknown variables are nobody's business."""
+
+    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True, frozen=True)
+
+    # the servers
+    database_url: SecretStr = Field(description="postgresql+asyncpg://…")
+    redis_url: SecretStr = Field(description="redis://, rediss:// or redis+socket://")
+    storage_url: str = Field(default="postgres://", description="where checkpoint bytes live: postgres:// or file:///dir")
+    service_key_file: Path = Field(description="32 random bytes, base64: wraps the key of every uploaded file")
+    admin_key_file: Path | None = Field(default=None, description="an admin API key to accept from the first start on")
+
+    # the API
+    model_roots: Annotated[list[Path], NoDecode] = Field(
+        default=[], description="colon-separated directories that models may be registered from"
+    )
+    hub_allow: Annotated[list[str], NoDecode] = Field(
+        default=[], description="comma-separated Hub repositories that may be registered, `org/*` allowed"
+    )
+    hf_endpoint: str = "https://huggingface.co"
+    hf_token_file: Path | None = None
+    model_cache: Path = Field(default=Path("models"), description="where fetched Hub repositories are kept")
+    release: ReleasePolicy = "on_pass"
+    max_file_bytes: int = 1 << 30
+    max_record_bytes: int = 1 << 20
+    max_body_bytes: int = Field(default=2 << 20, description="every body that is not an upload")
+    file_retention_days: int = 90
+    rate_limit_per_minute: int = Field(default=1200, description="requests of one key; 0: no limit")
+    console: bool = True
+
+    # the worker
+    scratch_dir: Path = Path("scratch")
+    worker_slots: int = Field(default=1, ge=1, description="jobs at a time on a worker without GPUs")
+    worker_gpus: Annotated[list[int], NoDecode] | None = Field(
+        default=None, description="comma-separated GPU indices of this worker; default: all that nvidia-smi lists"
+    )
+    gpu_lock_dir: Path = Field(default=Path("/var/lock"), description="one lock file per GPU, shared by the workers of a machine")
+    lease_seconds: float = Field(default=30.0, gt=0)
+    heartbeat_seconds: float = Field(default=5.0, gt=0)
+    sweep_seconds: float = Field(default=5.0, gt=0)
+    max_failures: int = Field(default=3, ge=1, description="attempts that may fail by the service's fault")
+    job_threads: int | None = Field(default=None, ge=1, description="CPU threads of a child")
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("model_roots", mode="before")
+    @classmethod
+    def _paths(cls, value: object) -> object:
+        return [Path(one) for one in value.split(":") if one] if isinstance(value, str) else value
+
+    @field_validator("hub_allow", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+
+    @field_validator("worker_gpus", mode="before")
+    @classmethod
+    def _indices(cls, value: object) -> object:
+        return [int(one) for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+
+    def service_key(self) -> bytes:
+        """The 32 bytes that wrap the files' keys. ValueError where the file does not hold them."""
+        import base64
+
+        key = base64.b64decode(self.service_key_file.read_text().strip())
+        if len(key) != 32:
+            raise ValueError(f"{self.service_key_file.name} does not hold 32 bytes in base64")
+        return key
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()  # type: ignore[call-arg]  # filled from the environment

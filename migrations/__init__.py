@@ -1,0 +1,1 @@
+"""Alembic's migrations; `core.records.migrate` runs them."""
