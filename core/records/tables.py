@@ -34,7 +34,7 @@ NAMING = {
 
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {  # noqa: RUF012
+    type_annotation_map = {
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB,
         list[dict[str, Any]]: JSONB,
@@ -248,7 +248,7 @@ class CheckpointFile(Base):
 
 
 class OutboxRow(Base):
-    """A hint that is to be published; written in the transaction that makes the work, deleted once the broker has it."""
+    """A hint to publish: written in the transaction that makes the work, deleted once the broker has it."""
 
     __tablename__ = "outbox"
 

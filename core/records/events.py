@@ -1,0 +1,40 @@
+"""A job's events: numbered under the job's row lock, so that a reader who follows `seq` never misses one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records.tables import EventRow, JobRow
+
+CHANNEL = "unlearn_jobs"
+"""NOTIFY channel: the payload is the id of a job that changed."""
+
+
+async def announce(session: AsyncSession, job: JobRow) -> None:
+    """Raises the job's version and wakes whoever waits for it, once this transaction commits. Lock the row first."""
+    job.version += 1
+    await session.execute(text("SELECT pg_notify(:channel, :job)"), {"channel": CHANNEL, "job": job.id})
+
+
+async def append(session: AsyncSession, job: JobRow, type: str, data: dict[str, Any] | None = None) -> int:
+    """Appends an event, returns its `seq`. The caller holds the job's row lock; `data` never holds a record's text."""
+    job.event_seq += 1
+    await session.execute(insert(EventRow).values(job=job.id, seq=job.event_seq, type=type, data=data or {}))
+    await announce(session, job)
+    return job.event_seq
+
+
+async def after(session: AsyncSession, job: str, seq: int, limit: int) -> Sequence[EventRow]:
+    """The job's events after `seq`, oldest first."""
+    query = select(EventRow).where(EventRow.job == job, EventRow.seq > seq).order_by(EventRow.seq).limit(limit)
+    return (await session.scalars(query)).all()
+
+
+async def latest(session: AsyncSession, job: str, before: int | None, limit: int) -> Sequence[EventRow]:
+    """The job's newest events (before `before`, where given), newest first."""
+    query = select(EventRow).where(EventRow.job == job)
+    if before is not None:
+        query = query.where(EventRow.seq < before)
+    return (await session.scalars(query.order_by(EventRow.seq.desc()).limit(limit))).all()

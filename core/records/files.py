@@ -1,0 +1,69 @@
+"""Uploaded files' rows. Their bytes are the storage's; a file that a job still needs cannot go."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records.tables import FileRow, JobFile, JobRow
+from core.schema.jobs import TERMINAL
+
+
+class FileInUse(Exception):
+    """A job that is not over needs the file; `job` is its id."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"{job} needs the file")
+        self.job = job
+
+
+async def add(session: AsyncSession, file: FileRow) -> None:
+    session.add(file)
+    await session.flush()
+    await session.refresh(file)
+
+
+async def get(session: AsyncSession, organisation: str, file: str) -> FileRow | None:
+    return await session.scalar(select(FileRow).where(FileRow.organisation == organisation, FileRow.id == file))
+
+
+async def page(
+    session: AsyncSession, organisation: str, *, limit: int, after: str | None = None, purpose: str | None = None
+) -> Sequence[FileRow]:
+    query = select(FileRow).where(FileRow.organisation == organisation)
+    if after is not None:
+        query = query.where(FileRow.id < after)
+    if purpose is not None:
+        query = query.where(FileRow.purpose == purpose)
+    return (await session.scalars(query.order_by(FileRow.id.desc()).limit(limit))).all()
+
+
+async def remove(session: AsyncSession, organisation: str, file: str) -> FileRow | None:
+    """Deletes the row, and with it the wrapped key; the caller deletes the bytes after the commit. FileInUse: 409."""
+    row = await session.scalar(
+        select(FileRow).where(FileRow.organisation == organisation, FileRow.id == file).with_for_update()
+    )
+    if row is None:
+        return None
+    needed = (
+        select(JobFile.job)
+        .join(JobRow, JobRow.id == JobFile.job)
+        .where(JobFile.file == file, JobRow.status.not_in(TERMINAL))
+    )
+    if job := await session.scalar(needed.limit(1)):
+        raise FileInUse(job)
+    await session.execute(delete(FileRow).where(FileRow.id == file))
+    return row
+
+
+async def of_job(session: AsyncSession, job: str) -> Sequence[tuple[JobFile, FileRow]]:
+    """The files of a job in the order of its request."""
+    query = select(JobFile, FileRow).join(FileRow, FileRow.id == JobFile.file).where(JobFile.job == job)
+    return [(use, row) for use, row in (await session.execute(query.order_by(JobFile.position))).all()]
+
+
+async def expired(session: AsyncSession, *, limit: int = 100) -> Sequence[FileRow]:
+    """Files past their time that no unfinished job needs."""
+    needed = select(JobFile.file).join(JobRow, JobRow.id == JobFile.job).where(JobRow.status.not_in(TERMINAL))
+    query = select(FileRow).where(FileRow.expires_at < func.clock_timestamp(), FileRow.id.not_in(needed))
+    return (await session.scalars(query.limit(limit).with_for_update(skip_locked=True))).all()

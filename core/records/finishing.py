@@ -1,0 +1,85 @@
+"""The end of a job: one transaction through which, alone, a checkpoint becomes visible."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records import events
+from core.records.leases import fenced
+from core.records.tables import CheckpointFile, CheckpointRow, CurveRow, JobRow, ModelRow
+from core.schema.ids import new_id
+from core.schema.jobs import Outcome
+from core.schema.manifest import FileEntry
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A checkpoint whose bytes lie complete under `prefix`."""
+
+    prefix: str
+    files: Sequence[FileEntry]
+    digest: str
+    step: int
+
+
+async def finish(session: AsyncSession, job: str, fence: int, *, outcome: Outcome, delivered: Delivered) -> str:
+    """Succeeds the job, makes its checkpoint visible and, where it may be released, the model's head. Returns its id.
+
+    A wish to cancel that has not been heard by now comes too late: the work is done.
+    """
+    row = await fenced(session, job, fence)
+    checkpoint = new_id("ckpt")
+    # everything is released until verdicts exist
+    session.add(
+        CheckpointRow(
+            id=checkpoint,
+            organisation=row.organisation,
+            job=job,
+            model=row.model,
+            method=row.method,
+            step=delivered.step,
+            size=sum(file.bytes for file in delivered.files),
+            digest=delivered.digest,
+            prefix=delivered.prefix,
+            verdict=None,
+            released=True,
+        )
+    )
+    await session.flush()
+    rows = [
+        CheckpointFile(checkpoint=checkpoint, path=file.path, size=file.bytes, sha256=file.sha256)
+        for file in delivered.files
+    ]
+    session.add_all(rows)
+    if row.start == "head":
+        await session.execute(
+            update(ModelRow)
+            .where(ModelRow.organisation == row.organisation, ModelRow.id == row.model)
+            .values(head=checkpoint)
+        )
+    # an earlier attempt may have been longer: its points beyond this one's last step are nobody's
+    await session.execute(delete(CurveRow).where(CurveRow.job == job, CurveRow.step > delivered.step))
+    row.status, row.outcome, row.checkpoint, row.requested = "succeeded", outcome, checkpoint, None
+    row.phase = row.lease_expires_at = row.worker = row.eta_seconds = None
+    row.fence += 1
+    row.finished_at = func.clock_timestamp()
+    await events.append(session, row, "succeeded", {"checkpoint": checkpoint, "digest": delivered.digest})
+    return checkpoint
+
+
+async def what_became(session: AsyncSession, job: str, *, prefix: str) -> str | None:
+    """After a lost answer to COMMIT: the checkpoint that this worker's finish made, or None where it did not happen."""
+    query = select(CheckpointRow.id).where(CheckpointRow.job == job, CheckpointRow.prefix == prefix)
+    return await session.scalar(query)
+
+
+async def fences(session: AsyncSession, jobs: Sequence[str]) -> dict[str, tuple[str, int, str | None]]:
+    """`{job: (status, fence, prefix of its checkpoint)}`: what the collector of dead bytes needs to know."""
+    query = (
+        select(JobRow.id, JobRow.status, JobRow.fence, CheckpointRow.prefix)
+        .outerjoin(CheckpointRow, CheckpointRow.id == JobRow.checkpoint)
+        .where(JobRow.id.in_(jobs))
+    )
+    return {id: (status, fence, prefix) for id, status, fence, prefix in (await session.execute(query)).all()}

@@ -1,0 +1,86 @@
+"""Idempotency keys: the first answer is kept for a day; under way, the key is leased, so a crash frees it."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records.tables import IdempotencyKey
+
+LEASE_SECONDS = 60.0
+KEPT_DAYS = 1
+
+
+class KeyReused(Exception):
+    """The key stands for another request."""
+
+
+class KeyBusy(Exception):
+    """The first request with this key is still under way."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An answer that was given already."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+async def begin(
+    session: AsyncSession, *, organisation: str, key: str, route: str, body_digest: bytes, token: str
+) -> Kept | None:
+    """Takes the key for this request (None), or returns the answer it stands for. KeyReused: 422; KeyBusy: 409."""
+    until = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, LEASE_SECONDS)
+    values = {"organisation": organisation, "key": key, "route": route, "body_digest": body_digest, "token": token}
+    query = insert(IdempotencyKey).values(**values, leased_until=until).on_conflict_do_nothing()
+    if await session.scalar(query.returning(IdempotencyKey.token)):
+        return None
+    row = await session.scalar(
+        select(IdempotencyKey)
+        .where(IdempotencyKey.organisation == organisation, IdempotencyKey.key == key)
+        .with_for_update()
+    )
+    if row is None:  # forgotten between the two statements: the client may simply try again
+        raise KeyBusy
+    if row.route != route or row.body_digest != body_digest:
+        raise KeyReused
+    if row.status is not None:
+        return Kept(row.status, row.headers or {}, row.body or b"")
+    taken = (
+        update(IdempotencyKey)
+        .where(IdempotencyKey.organisation == organisation, IdempotencyKey.key == key)
+        .where(IdempotencyKey.leased_until < func.clock_timestamp())
+        .values(token=token, leased_until=until)
+    )
+    if await session.scalar(taken.returning(IdempotencyKey.token)) is None:
+        raise KeyBusy
+    return None
+
+
+async def keep(
+    session: AsyncSession, *, organisation: str, key: str, token: str, status: int, headers: dict[str, str], body: bytes
+) -> None:
+    """Keeps the answer, if the key is still this request's."""
+    await session.execute(
+        update(IdempotencyKey)
+        .where(IdempotencyKey.organisation == organisation, IdempotencyKey.key == key, IdempotencyKey.token == token)
+        .values(status=status, headers=headers, body=body)
+    )
+
+
+async def forget(session: AsyncSession, *, organisation: str, key: str, token: str) -> None:
+    """Frees the key of a request that failed by the service's fault, so that it may be tried again."""
+    await session.execute(
+        delete(IdempotencyKey).where(
+            IdempotencyKey.organisation == organisation, IdempotencyKey.key == key, IdempotencyKey.token == token
+        )
+    )
+
+
+async def sweep(session: AsyncSession) -> None:
+    """Forgets what is older than a day."""
+    old = func.clock_timestamp() - func.make_interval(0, 0, 0, KEPT_DAYS)
+    await session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < old))

@@ -1,0 +1,132 @@
+"""Jobs as the API sees them: made, read, listed, asked to stop."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.queue import queue_name
+from core.records import events, outbox
+from core.records.tables import FileRow, JobFile, JobRow, WorkerRow
+from core.schema.jobs import TERMINAL, may_change
+
+
+class NotAllowed(Exception):
+    """The job's state does not allow what was asked; `status` says what it is."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"the job is {status}")
+        self.status = status
+
+
+@dataclass(frozen=True)
+class FileUse:
+    """One file of a job, in the order of the request."""
+
+    file: str
+    name: str
+    kind: str | None = None
+    weight: float = 1.0
+
+
+async def lock_files(session: AsyncSession, organisation: str, ids: Sequence[str]) -> dict[str, FileRow]:
+    """The organisation's files of these ids, held so that none is deleted before this transaction ends."""
+    query = select(FileRow).where(FileRow.organisation == organisation, FileRow.id.in_(ids))
+    rows = await session.scalars(query.with_for_update(read=True))
+    return {row.id: row for row in rows}
+
+
+async def create(session: AsyncSession, job: JobRow, files: Sequence[FileUse]) -> None:
+    """Writes the job, its files, its first event and its outbox row; all or nothing, with the caller's transaction."""
+    job.fence = job.attempts = job.failures = job.event_seq = job.version = 0
+    session.add(job)
+    await session.flush()
+    for position, use in enumerate(files):
+        row = {"job": job.id, "position": position, "file": use.file, "name": use.name}
+        await session.execute(insert(JobFile).values(**row, kind=use.kind, weight=use.weight))
+    await events.append(session, job, "created", {"model": job.model, "method": job.method})
+    for warning in job.warnings or []:
+        await events.append(session, job, "warning", warning)
+    await outbox.add(session, queue_name(job.gpus), {})
+
+
+async def get(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
+    return await session.scalar(select(JobRow).where(JobRow.organisation == organisation, JobRow.id == job))
+
+
+async def version(session: AsyncSession, organisation: str, job: str) -> int | None:
+    """The job's version alone: what `ETag` and `?wait` look at."""
+    return await session.scalar(select(JobRow.version).where(JobRow.organisation == organisation, JobRow.id == job))
+
+
+async def page(
+    session: AsyncSession,
+    organisation: str,
+    *,
+    limit: int,
+    after: str | None = None,
+    status: str | None = None,
+    model: str | None = None,
+    method: str | None = None,
+    reference: str | None = None,
+    verdict: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+) -> Sequence[JobRow]:
+    """Jobs newest first; ids are time-ordered, so the key of the page is the id."""
+    query = select(JobRow).where(JobRow.organisation == organisation)
+    if after is not None:
+        query = query.where(JobRow.id < after)
+    equal = {"status": status, "model": model, "method": method, "reference": reference, "verdict": verdict}
+    for column, value in equal.items():
+        if value is not None:
+            query = query.where(getattr(JobRow, column) == value)
+    if created_after is not None:
+        query = query.where(JobRow.created_at >= created_after)
+    if created_before is not None:
+        query = query.where(JobRow.created_at < created_before)
+    return (await session.scalars(query.order_by(JobRow.id.desc()).limit(limit))).all()
+
+
+async def cancel(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
+    """Cancels a waiting job at once and asks a running one to stop. None: no such job. NotAllowed: it is over."""
+    row = await session.scalar(
+        select(JobRow).where(JobRow.organisation == organisation, JobRow.id == job).with_for_update()
+    )
+    if row is None:
+        return None
+    if row.status == "running":
+        if row.requested != "cancel":
+            row.requested = "cancel"
+            await events.append(session, row, "cancel_requested")
+        return row
+    if row.status in TERMINAL or not may_change(row.status, "cancelled"):
+        raise NotAllowed(row.status)
+    row.status, row.requested = "cancelled", None
+    row.finished_at = func.clock_timestamp()
+    await events.append(session, row, "cancelled")
+    await session.flush()
+    await session.refresh(row)
+    return row
+
+
+async def waiting_for(session: AsyncSession, job: JobRow, *, stale_seconds: float) -> str | None:
+    """Why a queued job has not started, in words for a person; None where it may start at any moment."""
+    if job.status != "queued":
+        return None
+    fits = or_(WorkerRow.gpus >= job.gpus, job.gpus == 0)
+    fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
+    if not await session.scalar(select(WorkerRow.id).where(fits, fresh).limit(1)):
+        return "a worker" if job.gpus == 0 else f"a worker with {job.gpus} GPUs"
+    ahead = select(JobRow.id).where(
+        JobRow.organisation == job.organisation,
+        JobRow.model == job.model,
+        JobRow.start == "head",
+        JobRow.id < job.id,
+        JobRow.status.in_(("queued", "running", "paused")),
+    )
+    if job.start == "head" and (earlier := await session.scalar(ahead.order_by(JobRow.id).limit(1))):
+        return f"job {earlier} on the same model"
+    return "a free worker"

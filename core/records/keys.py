@@ -1,0 +1,77 @@
+"""Organisations and API keys: stored as HMACs, looked up by the HMAC alone."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records.tables import ApiKey, Organisation
+from core.schema.ids import new_id
+
+
+async def organisation(session: AsyncSession, name: str) -> str:
+    """The id of the organisation of this name, made where there is none yet."""
+    query = insert(Organisation).values(id=new_id("org"), name=name).on_conflict_do_nothing()
+    await session.execute(query)
+    found = await session.scalar(select(Organisation.id).where(Organisation.name == name))
+    if found is None:  # pragma: no cover - rows of this table are never deleted
+        raise LookupError(name)
+    return found
+
+
+async def add(
+    session: AsyncSession,
+    *,
+    organisation: str,
+    name: str,
+    prefix: str,
+    hash: bytes,
+    scopes: Sequence[str],
+    expires_at: datetime | None = None,
+) -> ApiKey:
+    """Stores a key; one that is stored already is returned as it is (two starts with one ADMIN_KEY_FILE)."""
+    values = {
+        "id": new_id("key"),
+        "organisation": organisation,
+        "name": name,
+        "prefix": prefix,
+        "hash": hash,
+        "scopes": list(scopes),
+        "expires_at": expires_at,
+    }
+    await session.execute(insert(ApiKey).values(values).on_conflict_do_nothing())
+    row = await session.scalar(select(ApiKey).where(ApiKey.hash == hash))
+    if row is None:  # pragma: no cover - keys are revoked, never deleted
+        raise LookupError(prefix)
+    return row
+
+
+async def by_hash(session: AsyncSession, hash: bytes) -> ApiKey | None:
+    """The key that is valid now."""
+    valid = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.clock_timestamp())
+    return await session.scalar(select(ApiKey).where(ApiKey.hash == hash, ApiKey.revoked_at.is_(None), valid))
+
+
+async def page(session: AsyncSession, organisation: str, *, limit: int, after: str | None = None) -> Sequence[ApiKey]:
+    query = select(ApiKey).where(ApiKey.organisation == organisation)
+    if after is not None:
+        query = query.where(ApiKey.id < after)
+    return (await session.scalars(query.order_by(ApiKey.id.desc()).limit(limit))).all()
+
+
+async def get(session: AsyncSession, organisation: str, key: str) -> ApiKey | None:
+    return await session.scalar(select(ApiKey).where(ApiKey.organisation == organisation, ApiKey.id == key))
+
+
+async def revoke(session: AsyncSession, organisation: str, key: str) -> ApiKey | None:
+    """From now on the key opens nothing; it stays listed. Idempotent."""
+    row = await session.scalar(
+        select(ApiKey).where(ApiKey.organisation == organisation, ApiKey.id == key).with_for_update()
+    )
+    if row is not None and row.revoked_at is None:
+        row.revoked_at = func.clock_timestamp()
+        await session.flush()
+        await session.refresh(row)
+    return row

@@ -1,0 +1,141 @@
+"""Who may work on a job: claimed by raising its fence, held by a lease, checked in every transaction of a worker.
+
+Fences only ever rise. A worker whose fence is no longer the job's has lost it: a duplicate, a late worker or a second
+finish change nothing.
+"""
+
+from sqlalchemy import exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+from sqlalchemy.sql import ColumnElement
+
+from core.queue import queue_name
+from core.records import events, outbox
+from core.records.tables import JobRow, ModelRow, WorkerRow
+
+
+class FenceLost(Exception):
+    """The job is somebody else's by now, or over: stop, and write nothing more."""
+
+
+def _in(seconds: float) -> ColumnElement[object]:
+    return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+
+async def claim(session: AsyncSession, *, worker: str, gpus: int, lease_seconds: float) -> JobRow | None:
+    """Claims the oldest queued job that needs exactly `gpus` GPUs, or None where there is none to claim.
+
+    Jobs that start from one model's head are claimed in the order of their ids and never two at a time; the head is
+    pinned here.
+    """
+    ahead = aliased(JobRow)
+    earlier = exists().where(
+        ahead.organisation == JobRow.organisation,
+        ahead.model == JobRow.model,
+        ahead.start == "head",
+        ahead.id < JobRow.id,
+        ahead.status.in_(("queued", "running", "paused")),
+    )
+    query = (
+        select(JobRow)
+        .where(JobRow.status == "queued", JobRow.gpus == gpus, JobRow.run_after <= func.clock_timestamp())
+        .where((JobRow.start != "head") | ~earlier)
+        .order_by(JobRow.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    job = await session.scalar(query)
+    if job is None:
+        return None
+    if job.start == "head":
+        model = select(ModelRow.head).where(ModelRow.organisation == job.organisation, ModelRow.id == job.model)
+        job.start_checkpoint = await session.scalar(model)
+    job.status, job.phase, job.worker = "running", "loading", worker
+    job.fence += 1
+    job.attempts += 1
+    job.step = job.steps = job.eta_seconds = None
+    job.lease_expires_at = _in(lease_seconds)
+    job.started_at = func.coalesce(JobRow.started_at, func.clock_timestamp())
+    try:
+        await session.flush()
+    except IntegrityError:  # two claims met on one model's head: the index lets one through, the other finds nothing
+        await session.rollback()
+        return None
+    await events.append(session, job, "started", {"attempt": job.attempts})
+    await session.flush()
+    await session.refresh(job)
+    return job
+
+
+async def fenced(session: AsyncSession, job: str, fence: int) -> JobRow:
+    """The job's row, locked, if `fence` still holds it. Every transaction of a worker begins with this."""
+    row = await session.scalar(select(JobRow).where(JobRow.id == job).with_for_update())
+    if row is None or row.fence != fence or row.status != "running":
+        raise FenceLost(job)
+    return row
+
+
+async def renew(session: AsyncSession, job: str, fence: int, *, lease_seconds: float) -> str | None:
+    """Prolongs the lease and returns what is wished of the job (`cancel`, `pause` or None)."""
+    row = await fenced(session, job, fence)
+    row.lease_expires_at = _in(lease_seconds)
+    return row.requested
+
+
+async def give_back(session: AsyncSession, job: str, fence: int, *, reason: str) -> None:
+    """Back to the queue without blame: a shutdown costs no attempt that counts as a failure."""
+    row = await fenced(session, job, fence)
+    await requeue(session, row, reason=reason)
+
+
+async def requeue(session: AsyncSession, row: JobRow, *, reason: str, delay_seconds: float = 0.0) -> None:
+    """Takes the running job from whoever had it: the fence rises, and a wish to cancel is granted instead."""
+    row.fence += 1
+    row.lease_expires_at = row.phase = row.worker = None
+    row.step = row.steps = row.eta_seconds = None
+    if row.requested == "cancel":
+        row.status, row.requested = "cancelled", None
+        row.finished_at = func.clock_timestamp()
+        await events.append(session, row, "cancelled", {"reason": reason})
+        return
+    row.status = "queued"
+    row.run_after = _in(delay_seconds)
+    await events.append(session, row, "requeued", {"reason": reason})
+    await outbox.add(session, queue_name(row.gpus), {})
+
+
+async def fail_or_retry(session: AsyncSession, row: JobRow, error: dict[str, object], *, max_failures: int) -> str:
+    """A failed attempt: queued again while that may help and attempts are left, else `failed`. Returns the status."""
+    row.failures += 1
+    if error["retryable"] and row.failures < max_failures:
+        await requeue(session, row, reason=str(error["code"]), delay_seconds=min(2.0**row.failures, 60.0))
+        return row.status
+    row.status, row.error, row.requested = "failed", error, None
+    row.fence += 1
+    row.lease_expires_at = row.worker = row.eta_seconds = None
+    row.finished_at = func.clock_timestamp()
+    await events.append(session, row, "failed", {"error": error})
+    return "failed"
+
+
+async def cancelled(session: AsyncSession, job: str, fence: int) -> None:
+    """The worker has let go of a job that was to be cancelled."""
+    row = await fenced(session, job, fence)
+    row.requested = "cancel"
+    await requeue(session, row, reason="asked")
+
+
+async def here_i_am(session: AsyncSession, *, worker: str, slots: int, gpus: int) -> None:
+    """A worker's sign of life: what `waiting_for` and operators see."""
+    row = insert(WorkerRow).values(id=worker, slots=slots, gpus=gpus)
+    now = func.clock_timestamp()
+    await session.execute(
+        row.on_conflict_do_update(index_elements=["id"], set_={"slots": slots, "gpus": gpus, "seen_at": now})
+    )
+
+
+async def gone(session: AsyncSession, *, worker: str) -> None:
+    """The worker has stopped in good order."""
+    await session.execute(update(WorkerRow).where(WorkerRow.id == worker).values(seen_at=func.to_timestamp(0)))

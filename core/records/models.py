@@ -1,0 +1,69 @@
+"""Base models' rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records.tables import JobRow, ModelRow
+from core.schema.jobs import TERMINAL
+
+
+class ModelInUse(Exception):
+    """A job that is not over needs the model; `job` is its id."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"{job} needs the model")
+        self.job = job
+
+
+async def add(session: AsyncSession, model: ModelRow) -> ModelRow | None:
+    """Registers the model; None where the id is taken."""
+    values = {
+        column.key: getattr(model, column.key)
+        for column in ModelRow.__table__.columns
+        if column.key not in ("created_at",)
+    }
+    query = insert(ModelRow).values(values).on_conflict_do_nothing().returning(ModelRow)
+    return await session.scalar(query)
+
+
+async def get(session: AsyncSession, organisation: str, model: str, *, hold: bool = False) -> ModelRow | None:
+    """The model; with `hold`, kept from being deleted until the transaction ends."""
+    query = select(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model)
+    return await session.scalar(query.with_for_update(read=True) if hold else query)
+
+
+async def page(session: AsyncSession, organisation: str, *, limit: int, after: str | None = None) -> Sequence[ModelRow]:
+    """Models by name, in alphabetical order: their ids are people's, not time-ordered."""
+    query = select(ModelRow).where(ModelRow.organisation == organisation)
+    if after is not None:
+        query = query.where(ModelRow.id > after)
+    return (await session.scalars(query.order_by(ModelRow.id).limit(limit))).all()
+
+
+async def settle(session: AsyncSession, organisation: str, model: str, values: dict[str, Any]) -> bool:
+    """What fetching came to (`status`, `error`, `directory`, …); False where the model was deleted meanwhile."""
+    query = update(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model).values(values)
+    return (await session.scalar(query.returning(ModelRow.id))) is not None
+
+
+async def fetching(session: AsyncSession) -> Sequence[ModelRow]:
+    """Models still being fetched: what a process that starts up takes on again."""
+    return (await session.scalars(select(ModelRow).where(ModelRow.status == "fetching"))).all()
+
+
+async def remove(session: AsyncSession, organisation: str, model: str) -> bool:
+    """Deletes the registration, never the directory. ModelInUse: 409. Checkpoints made from it stay."""
+    query = select(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model)
+    if await session.scalar(query.with_for_update()) is None:
+        return False
+    needed = select(JobRow.id).where(
+        JobRow.organisation == organisation, JobRow.model == model, JobRow.status.not_in(TERMINAL)
+    )
+    if job := await session.scalar(needed.limit(1)):
+        raise ModelInUse(job)
+    await session.execute(delete(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model))
+    return True

@@ -1,0 +1,68 @@
+"""What a worker writes while its child works: phase, progress, curves, measurements, warnings. All of it fenced."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records import events
+from core.records.leases import fenced
+from core.records.tables import CurveRow, MeasurementRow
+from core.schema.evaluation import Measurements, Moment
+
+
+async def phase(session: AsyncSession, job: str, fence: int, name: str) -> None:
+    row = await fenced(session, job, fence)
+    row.phase = name
+    await events.append(session, row, "phase", {"phase": name})
+
+
+async def event(session: AsyncSession, job: str, fence: int, type: str, data: dict[str, Any]) -> None:
+    """Any other event of the child that only people read; `data` never holds a record's text."""
+    await events.append(session, await fenced(session, job, fence), type, data)
+
+
+async def warning(session: AsyncSession, job: str, fence: int, code: str, message: str) -> None:
+    """Adds a warning to the job, once per code, and to its events."""
+    row = await fenced(session, job, fence)
+    if any(one["code"] == code for one in row.warnings):
+        return
+    entry = {"code": code, "message": message}
+    row.warnings = [*row.warnings, entry]
+    await events.append(session, row, "warning", entry)
+
+
+async def steps(
+    session: AsyncSession,
+    job: str,
+    fence: int,
+    *,
+    step: int,
+    steps: int,
+    eta_seconds: float | None,
+    points: Sequence[tuple[int, str, float]],
+) -> None:
+    """Progress and a batch of curve points `(step, name, value)`; a later attempt overwrites an earlier one's."""
+    row = await fenced(session, job, fence)
+    row.step, row.steps, row.eta_seconds = step, steps, eta_seconds
+    if points:
+        rows = [{"job": job, "step": at, "name": name, "value": value} for at, name, value in points]
+        query = insert(CurveRow).values(rows)
+        await session.execute(
+            query.on_conflict_do_update(index_elements=["job", "name", "step"], set_={"value": query.excluded.value})
+        )
+    await events.announce(session, row)
+
+
+async def measured(session: AsyncSession, job: str, fence: int, moment: Moment, measurements: Measurements) -> None:
+    row = await fenced(session, job, fence)
+    query = insert(MeasurementRow).values(
+        job=job, moment=moment, fence=fence, measurements=measurements.model_dump(mode="json")
+    )
+    keep = {"fence": fence, "measurements": query.excluded.measurements}
+    await session.execute(query.on_conflict_do_update(index_elements=["job", "moment"], set_=keep))
+    perplexities = {
+        name: figures["perplexity"].value for name, figures in measurements.sets.items() if "perplexity" in figures
+    }
+    await events.append(session, row, "measured", {"moment": moment, "perplexity": perplexities})

@@ -1,0 +1,40 @@
+"""What the sweeper asks of the database: leases that ran out, hints that were lost, one sweeper at a time."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records.leases import fail_or_retry, requeue
+from core.records.tables import JobRow
+
+LOCK = 0x73776570  # any number that only this uses: "swep"
+
+
+async def alone(session: AsyncSession) -> bool:
+    """Whether this transaction is the only sweeper; held until it ends."""
+    return bool(await session.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": LOCK}))
+
+
+async def take_back(session: AsyncSession, *, max_failures: int, limit: int = 100) -> list[str]:
+    """Takes back jobs whose lease ran out: queued again, cancelled where that was wished, failed after too many."""
+    expired = select(JobRow).where(JobRow.status == "running", JobRow.lease_expires_at < func.clock_timestamp())
+    rows = (await session.scalars(expired.limit(limit).with_for_update(skip_locked=True))).all()
+    for row in rows:
+        if row.requested is not None:
+            await requeue(session, row, reason="lease_expired")
+            continue
+        error: dict[str, object] = {
+            "code": "worker_lost",
+            "message": "the worker stopped answering; look at the host's memory and at the worker's log, then retry",
+            "blame": "service",
+            "retryable": True,
+        }
+        await fail_or_retry(session, row, error, max_failures=max_failures)
+    return [row.id for row in rows]
+
+
+async def waiting_classes(session: AsyncSession) -> Sequence[int]:
+    """The GPU counts for which eligible jobs wait: a hint for each is published again, in case one was lost."""
+    query = select(JobRow.gpus).where(JobRow.status == "queued", JobRow.run_after <= func.clock_timestamp())
+    return (await session.scalars(query.distinct())).all()
