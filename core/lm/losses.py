@@ -1,0 +1,34 @@
+"""Token losses and their means: tensors in, tensor out. Computed in at least float32, whatever the logits are."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def widen(values: Tensor) -> Tensor:
+    """At least float32: half precision becomes float32, float64 stays."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def token_nll(logits: Tensor, targets: Tensor) -> Tensor:
+    """-log p(target): logits (N, V), targets (N,) -> (N,), in nats."""
+    return functional.cross_entropy(widen(logits), targets, reduction="none")
+
+
+def token_soft_nll(target_log_probabilities: Tensor, logits: Tensor) -> Tensor:
+    """-sum_v q(v) log p(v), the cross-entropy to a soft target q: both (N, V) -> (N,), in nats."""
+    q = widen(target_log_probabilities).exp()
+    return -(q * torch.log_softmax(widen(logits), dim=-1)).sum(-1)
+
+
+def token_kl(reference_log_probabilities: Tensor, logits: Tensor) -> Tensor:
+    """KL(p_reference || p) = sum_v p_ref (log p_ref - log p): both (N, V) -> (N,), in nats; 0 for p_ref = p."""
+    reference = widen(reference_log_probabilities)
+    return (reference.exp() * (reference - torch.log_softmax(widen(logits), dim=-1))).sum(-1)
+
+
+def per_record_mean(values: Tensor, record: Tensor, records: int) -> Tensor:
+    """The mean of each record's values: values (N,), record (N,) in [0, records) -> (records,); 0 where it has none."""
+    totals = torch.zeros(records, dtype=values.dtype, device=values.device).index_add(0, record, values)
+    counts = torch.bincount(record, minlength=records).clamp(min=1)
+    return totals / counts.to(values.dtype)

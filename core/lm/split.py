@@ -1,0 +1,37 @@
+"""Each set that both trains and measures is cut in two, the same way for ever."""
+
+import hashlib
+import hmac
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+
+from core.schema.files import Record
+
+# A new key or rule would move records between training and measuring: no figure could be compared with an older one.
+_KEY = b"unlearning-service/split/v1"
+
+
+def split(records: Sequence[Record], *, purpose: str) -> tuple[list[int], list[int]]:
+    """(indices that train or calibrate, indices that only measure), each ascending.
+
+    Records of one `subject` (else: equal records) stay together. Groups are taken in the order of a keyed hash, each
+    into the half that is smaller then, the first into the training half: so order and seed of a job do not matter.
+    """
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for index, record in enumerate(records):
+        groups[_hash(record, purpose)].append(index)
+    halves: tuple[list[int], list[int]] = ([], [])
+    for _, members in sorted(groups.items()):
+        halves[len(halves[1]) < len(halves[0])].extend(members)
+    return sorted(halves[0]), sorted(halves[1])
+
+
+def _hash(record: Record, purpose: str) -> bytes:
+    if record.subject is not None:
+        content = ["subject", record.subject]
+    else:
+        whole = record.model_dump(mode="json", exclude_none=True, exclude={"id"})
+        content = ["record", json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False)]
+    message = json.dumps([purpose, *content], ensure_ascii=False).encode()
+    return hmac.digest(_KEY, message, hashlib.sha256)
