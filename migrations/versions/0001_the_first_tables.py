@@ -169,9 +169,9 @@ def upgrade() -> None:
         sa.Column("created_at", INSTANT, server_default=NOW, nullable=False),
         sa.Column("started_at", INSTANT, nullable=True),
         sa.Column("finished_at", INSTANT, nullable=True),
-        sa.CheckConstraint("(status = 'running') = (lease_expires_at IS NOT NULL)", name="ck_jobs_lease"),
+        sa.CheckConstraint("(status = 'running') = (lease_expires_at IS NOT NULL)", name=op.f("ck_jobs_lease")),
         sa.CheckConstraint(
-            "status IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')", name="ck_jobs_status"
+            "status IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')", name=op.f("ck_jobs_status")
         ),
         sa.ForeignKeyConstraint(["organisation"], ["organisations.id"], name="fk_jobs_organisation_organisations"),
         sa.ForeignKeyConstraint(["submitter"], ["api_keys.id"], name="fk_jobs_submitter_api_keys"),
