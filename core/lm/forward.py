@@ -11,6 +11,9 @@ from transformers import PreTrainedModel
 from core.lm.data import Batch
 from core.lm.losses import widen
 
+Head = Callable[[Tensor], Tensor]
+"""Last hidden states (N, H) to logits (N, V)."""
+
 
 class Forward:
     """A causal model in two parts, backbone and head, so that (B, T, V) logits never stand in memory.
@@ -66,7 +69,7 @@ class Forward:
         """(N, H) -> (N, V), at least float32, with gradients for whatever requires them."""
         return hidden if self.head is None else self.head(hidden)
 
-    def frozen_head(self) -> Callable[[Tensor], Tensor]:
+    def frozen_head(self) -> Head:
         """The head as it is now; later training does not change it."""
         if self.head is None:
             return lambda hidden: hidden

@@ -1,12 +1,12 @@
 """What the original model says, kept after training has changed it: no second model is held."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from core.lm.data import Chunk, micro_batches, pad
-from core.lm.forward import Forward
+from core.lm.forward import Forward, Head
 from core.lm.losses import token_nll
 
 
@@ -17,30 +17,38 @@ class Reference:
     product away: V / H times less memory than the distributions themselves.
     """
 
-    def __init__(self, forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) -> None:
-        """Runs the model once over the chunks. Later changes of its weights do not show here."""
-        self._head = forward.frozen_head()
-        self._hidden = _in_order(forward, chunks, max_tokens)  # (M, H)
-        self.targets = torch.cat([chunk.ids[chunk.scored] for chunk in chunks]).to(forward.device)  # (M,)
+    def __init__(self, forward: Forward, chunks: Sequence[Chunk], *, head: Head, max_tokens: int) -> None:
+        """Runs the model once over the chunks. Later changes of its weights do not show here.
+
+        `head` is the model's `frozen_head`, of which several references may share one.
+        """
+        self._head = head
+        self._device = forward.device
+        self._hidden = _in_order(forward, chunks, max_tokens)  # (M, H) on the CPU: it may be larger than the model
+        self._targets = torch.cat([chunk.ids[chunk.scored] for chunk in chunks])  # (M,)
 
     @torch.no_grad()
     def log_probabilities(self, rows: Tensor) -> Tensor:
         """(N,) rows of the M -> (N, V) log p."""
-        return torch.log_softmax(self._head(self._hidden[rows]), dim=-1)
+        return torch.log_softmax(self._head(self._hidden[rows.cpu()].to(self._device)), dim=-1)
 
     @torch.no_grad()
     def losses(self, *, at_once: int = 4096) -> Tensor:
         """Every scored token's -log p: (M,)."""
-        hidden, targets = torch.split(self._hidden, at_once), torch.split(self.targets, at_once)
-        return torch.cat([token_nll(self._head(some), those) for some, those in zip(hidden, targets, strict=True)])
+        return torch.cat([token_nll(logits, targets) for logits, targets in self._logits(at_once)])
 
     @torch.no_grad()
     def runners_up(self, *, at_once: int = 4096) -> Tensor:
         """The most probable token but the true one, at the same position: argmax_{a != x_t} p(a | x_<t), (M,)."""
-        labels = []
-        for some, those in zip(torch.split(self._hidden, at_once), torch.split(self.targets, at_once), strict=True):
-            labels.append(self._head(some).scatter(1, those[:, None], float("-inf")).argmax(-1))
-        return torch.cat(labels)
+        return torch.cat(
+            [logits.scatter(1, targets[:, None], float("-inf")).argmax(-1) for logits, targets in self._logits(at_once)]
+        )
+
+    def _logits(self, at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(N, V) logits and (N,) true tokens of all rows, `at_once` rows at a time."""
+        slices = zip(torch.split(self._hidden, at_once), torch.split(self._targets, at_once), strict=True)
+        for hidden, targets in slices:
+            yield self._head(hidden.to(self._device)), targets.to(self._device)
 
 
 @torch.no_grad()
@@ -50,5 +58,5 @@ def _in_order(forward: Forward, chunks: Sequence[Chunk], max_tokens: int) -> Ten
     for batch in micro_batches(chunks, max_tokens):
         counts = [int(chunk.scored.sum()) for chunk in batch]
         for chunk, part in zip(batch, torch.split(forward.hidden(pad(batch, 0)), counts), strict=True):
-            parts[place[id(chunk)]] = part
+            parts[place[id(chunk)]] = part.cpu()
     return torch.cat(parts)

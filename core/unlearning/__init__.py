@@ -1,0 +1,1 @@
+"""Unlearning: a catalogue of methods, and one trainer for all of them."""

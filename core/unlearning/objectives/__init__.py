@@ -1,0 +1,79 @@
+"""The catalogue of methods: each subclass of `Method` in a file of this folder. Importing it loads no torch."""
+
+import importlib
+import math
+import pkgutil
+from typing import Any, get_args
+
+from core.schema.training import Training, TrainingRequest
+from core.unlearning.method import Method, Recipe
+
+_SMALL_PARAMETERS, _LARGE_PARAMETERS = 2e7, 1e9
+
+
+def _found() -> dict[str, type[Method]]:
+    methods = {}
+    for file in sorted(pkgutil.iter_modules(__path__), key=lambda one: one.name):
+        module = importlib.import_module(f"{__name__}.{file.name}")
+        for member in vars(module).values():
+            if isinstance(member, type) and issubclass(member, Method) and member.__module__ == module.__name__:
+                methods[member.name] = member
+    return methods
+
+
+METHODS: dict[str, type[Method]] = _found()
+
+
+class UnknownMethod(ValueError):
+    """There is no method of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no method '{name}': choose one of {', '.join(METHODS)}")
+
+
+def resolve(name: str, parameters: dict[str, Any]) -> Method:
+    """The method with its parameters checked and filled in. Raises UnknownMethod, or pydantic's ValidationError."""
+    if name not in METHODS:
+        raise UnknownMethod(name)
+    return METHODS[name].model_validate(parameters)
+
+
+def describe(name: str) -> dict[str, Any]:
+    """A method as `GET /v1/methods/{name}` shows it. Raises UnknownMethod."""
+    method = resolve(name, {})
+    schema = type(method).model_json_schema()
+    schema.pop("description", None)
+    return {
+        "name": name,
+        "summary": method.summary,
+        "needs": sorted(method.needs()),
+        "retain_terms": list(get_args(type(method).model_fields["retain_term"].annotation)),
+        "parameters": schema,
+        "defaults": method.model_dump(mode="json"),
+        "training_defaults": {"small": method.small.model_dump(), "large": method.large.model_dump()},
+        "source": method.paper.model_dump(),
+    }
+
+
+def fill_training(request: TrainingRequest, method: str, *, parameters: int, forget_records: int) -> Training:
+    """The request with every gap filled by the method's recipe for a model of `parameters` weights.
+
+    The learning rate moves geometrically from the small recipe's (up to 20 million weights) to the large one's (from
+    a billion on); the rest is that of the nearer. Raises UnknownMethod.
+    """
+    if method not in METHODS:
+        raise UnknownMethod(method)
+    small, large = METHODS[method].small, METHODS[method].large
+    size = math.log(max(parameters, 1) / _SMALL_PARAMETERS) / math.log(_LARGE_PARAMETERS / _SMALL_PARAMETERS)
+    size = min(1.0, max(0.0, size))
+    nearer: Recipe = small if size < 0.5 else large
+    rate = small.learning_rate ** (1 - size) * large.learning_rate**size
+    filled = nearer.model_dump() | {
+        "learning_rate": float(f"{rate:.2g}"),
+        "records_per_step": max(1, min(nearer.records_per_step, forget_records)),
+        "optimizer": "adamw",
+        "chat": "raw",
+        "precision": "auto",
+        "seed": 0,
+    }
+    return Training.model_validate(filled | request.model_dump(exclude_none=True))

@@ -1,0 +1,31 @@
+"""Adversarial labels: the forget set's tokens are replaced by the original model's best wrong answer."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from core.unlearning.method import SEED_PAPER, Method, Paper
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.unlearning.objective import Rows, Term
+    from core.unlearning.stage import Stage
+
+
+class AdversarialLabel(Method):
+    name: ClassVar[str] = "adversarial_label"
+    summary: ClassVar[str] = (
+        "Descends on the forget set with each token replaced by the one that the original model holds most probable"
+        " after the true one."
+    )
+    paper: ClassVar[Paper] = SEED_PAPER
+    needs_original: ClassVar[bool] = True
+
+    def forget_term(self, stage: "Stage") -> "Term":
+        from core.lm.losses import token_nll
+
+        labels = stage.reference(stage.forget).runners_up()  # (M,)
+
+        def term(rows: "Rows") -> "Tensor":
+            return token_nll(rows.logits, labels[rows.index])
+
+        return term

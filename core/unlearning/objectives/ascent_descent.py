@@ -1,0 +1,25 @@
+"""Gradient ascent on the forget set, descent on text that must survive."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from core.unlearning.method import SEED_PAPER, Method, Paper
+from core.unlearning.objectives.gradient_ascent import ascent
+
+if TYPE_CHECKING:
+    from core.unlearning.objective import Term
+    from core.unlearning.stage import Stage
+
+
+class AscentDescent(Method):
+    name: ClassVar[str] = "ascent_descent"
+    summary: ClassVar[str] = (
+        "Ascends on the forget set and descends on the retain set, which is in-distribution or general text, or both."
+    )
+    paper: ClassVar[Paper] = SEED_PAPER
+
+    retain_term: Literal["descent"] = Field(default="descent", description="descend on the retain set")
+
+    def forget_term(self, stage: "Stage") -> "Term":
+        return ascent

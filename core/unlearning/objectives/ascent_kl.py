@@ -1,0 +1,26 @@
+"""Gradient ascent on the forget set, while the rest keeps the original's distribution."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from core.unlearning.method import SEED_PAPER, Method, Paper
+from core.unlearning.objectives.gradient_ascent import ascent
+
+if TYPE_CHECKING:
+    from core.unlearning.objective import Term
+    from core.unlearning.stage import Stage
+
+
+class AscentKL(Method):
+    name: ClassVar[str] = "ascent_kl"
+    summary: ClassVar[str] = (
+        "Ascends on the forget set and keeps the original model's next-token distribution on the retain set (KL),"
+        " which is in-distribution or general text, or both."
+    )
+    paper: ClassVar[Paper] = SEED_PAPER
+
+    retain_term: Literal["kl"] = Field(default="kl", description="KL(original || model) on the retain set")
+
+    def forget_term(self, stage: "Stage") -> "Term":
+        return ascent

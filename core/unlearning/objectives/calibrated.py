@@ -1,0 +1,50 @@
+"""Calibrated unlearning: each record is driven to the losses that unseen text has, and not past them."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.unlearning.method import LARGE, SEED_PAPER, SMALL, Hold, Method, Paper, Recipe, RetainTerm
+
+if TYPE_CHECKING:
+    from core.unlearning.objective import Term
+    from core.unlearning.stage import Stage
+
+
+class Calibrated(Method):
+    name: ClassVar[str] = "calibrated"
+    summary: ClassVar[str] = (
+        "Moves each forget record's token losses to those of an unseen record of the same rank, so that the"
+        " model treats it like text that it never saw; keeps the original's distribution"
+        " on the retain set and on unseen text."
+    )
+    paper: ClassVar[Paper] = Paper(
+        title="This project's own; the approximate-retraining principle is of the seed paper", url=SEED_PAPER.url
+    )
+    needs_original: ClassVar[bool] = True
+    needs_unseen: ClassVar[bool] = True
+    whole_records: ClassVar[bool] = True
+    small: ClassVar[Recipe] = SMALL.model_copy(update={"learning_rate": 4e-4, "epochs": 10, "records_per_step": 10})
+    large: ClassVar[Recipe] = LARGE.model_copy(update={"scheduler": "linear", "epochs": 10, "records_per_step": 10})
+
+    retain_term: RetainTerm = Field(default="kl", description="what is done on the retain set")
+    retain_ratio: float = Field(default=1.2, gt=0, le=1000, description="retain records per forget record in a step")
+    unseen_weight: float = Field(
+        default=1.0,
+        ge=0,
+        le=1e6,
+        description="weight of KL(original || model) on the calibrating half of unseen; 0: off",
+    )
+    unseen_ratio: float = Field(default=0.8, gt=0, le=1000, description="unseen records per forget record in a step")
+
+    def hold_unseen(self) -> Hold | None:
+        return Hold(term="kl", weight=self.unseen_weight, ratio=self.unseen_ratio) if self.unseen_weight else None
+
+    def forget_term(self, stage: "Stage") -> "Term":
+        from core.unlearning.calibration import targets, transport
+
+        forget, unseen = stage.forget, stage.unseen
+        wanted = targets(
+            stage.reference(forget).losses(), forget.record, stage.reference(unseen).losses(), unseen.record
+        )  # (M,)
+        return lambda rows: transport(rows.loss, wanted[rows.index], rows.record)

@@ -1,0 +1,27 @@
+"""Gradient ascent: away from the forget set, with nothing that says where to stop."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from core.unlearning.method import SEED_PAPER, Method, Paper
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.unlearning.objective import Rows, Term
+    from core.unlearning.stage import Stage
+
+
+def ascent(rows: "Rows") -> "Tensor":
+    """-l_t of each token, (N,): its mean over tokens and records is -mean_x CE(x). Section 3.2 of the paper."""
+    return -rows.loss
+
+
+class GradientAscent(Method):
+    name: ClassVar[str] = "gradient_ascent"
+    summary: ClassVar[str] = (
+        "Ascends on the loss of the forget set. Nothing stops it: it overshoots, and damages the rest."
+    )
+    paper: ClassVar[Paper] = SEED_PAPER
+
+    def forget_term(self, stage: "Stage") -> "Term":
+        return ascent

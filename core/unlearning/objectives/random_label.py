@@ -1,0 +1,56 @@
+"""Random labels: the forget set's tokens are replaced by chance."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from core.unlearning.method import SEED_PAPER, Method, Paper
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.unlearning.objective import Rows, Term
+    from core.unlearning.stage import Stage
+
+
+def uniform_labels(vocabulary: "Tensor", count: int, *, seed: int, epoch: int) -> "Tensor":
+    """`count` tokens drawn uniformly from `vocabulary` (V',): (count,), the same for the same seed and epoch."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    drawn = torch.randint(len(vocabulary), (count,), generator=generator)
+    return vocabulary[drawn.to(vocabulary.device)]
+
+
+class RandomLabel(Method):
+    name: ClassVar[str] = "random_label"
+    summary: ClassVar[str] = (
+        "Descends on the forget set with its tokens replaced by random ones, or by what an untrained model predicts."
+    )
+    paper: ClassVar[Paper] = SEED_PAPER
+
+    reference: Literal["uniform", "random_model"] = Field(
+        default="uniform",
+        description="labels drawn uniformly from the vocabulary without special tokens, or soft labels from a"
+        " randomly initialised model of the same architecture",
+    )
+    redraw: Literal["once", "every_epoch"] = "once"
+
+    def forget_term(self, stage: "Stage") -> "Term":
+        import functools
+
+        from core.lm.losses import token_nll, token_soft_nll
+
+        @functools.lru_cache(maxsize=1)
+        def labels(draw: int) -> "Tensor":
+            return uniform_labels(stage.vocabulary, stage.forget.rows, seed=stage.seed, epoch=draw)
+
+        soft = functools.lru_cache(maxsize=1)(stage.random_reference)
+
+        def term(rows: "Rows") -> "Tensor":
+            draw = rows.epoch if self.redraw == "every_epoch" else 0
+            if self.reference == "uniform":
+                return token_nll(rows.logits, labels(draw)[rows.index])
+            return token_soft_nll(soft(draw).log_probabilities(rows.index), rows.logits)
+
+        return term

@@ -1,0 +1,39 @@
+"""Which records each step is made of. Everything follows from the seed."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+
+def forget_steps(records: int, per_step: int, epochs: int, seed: int) -> Iterator[tuple[int, list[int]]]:
+    """(epoch, records) of each step: every epoch shuffled anew, in steps as equal as can be of at most `per_step`."""
+    for epoch in range(epochs):
+        order = np.random.default_rng([seed, epoch]).permutation(records)
+        for step in np.array_split(order, steps_per_epoch(records, per_step)):
+            yield epoch, step.tolist()
+
+
+def steps_per_epoch(records: int, per_step: int) -> int:
+    return -(-records // per_step)
+
+
+class Cycle:
+    """A set drawn from without end: shuffled, gone through, shuffled again. `number` tells the sets of a job apart."""
+
+    def __init__(self, records: int, seed: int, number: int) -> None:
+        self._records = records
+        self._random = np.random.default_rng([seed, number, 1])
+        self._waiting: list[int] = []
+
+    def draw(self, count: int) -> list[int]:
+        """The next `count` records (all of them where the set has no more), each once."""
+        count = min(count, self._records)
+        drawn: list[int] = []
+        while len(drawn) < count:
+            if not self._waiting:
+                taken = set(drawn)
+                order = self._random.permutation(self._records).tolist()
+                # A new round begins with records that this draw does not hold yet.
+                self._waiting = sorted(order, key=lambda record: record in taken)
+            drawn.append(self._waiting.pop(0))
+        return drawn

@@ -1,0 +1,22 @@
+"""The learning rate along a job."""
+
+import math
+
+from core.schema.training import Scheduler
+
+
+def rate_factor(step: int, steps: int, scheduler: Scheduler, warmup: float) -> float:
+    """What the learning rate is multiplied by at `step` of `steps` (from 0); in (0, 1], so that no update is lost.
+
+    Rises in equal parts over the first ceil(warmup * steps) updates, the last of which has the full rate; then falls
+    towards the 0 that an update after the last would have.
+    """
+    rising = math.ceil(warmup * steps)
+    if step < rising:
+        return (step + 1) / rising
+    left = (steps - step) / (steps - rising)
+    if scheduler == "linear":
+        return left
+    if scheduler == "cosine":
+        return 0.5 * (1 - math.cos(math.pi * left))
+    return 1.0

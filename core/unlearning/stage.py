@@ -1,0 +1,63 @@
+"""What a method may look at before training begins: the sets, and the original model."""
+
+import copy
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+
+from core.lm.errors import CoreError
+from core.lm.forward import Forward, Head
+from core.lm.reference import Reference
+from core.unlearning.corpus import Corpus
+
+
+@dataclass
+class Stage:
+    """The original model (`forward`, not trained yet) and the tokenized sets."""
+
+    forward: Forward
+    tokenizer: PreTrainedTokenizerBase
+    forget: Corpus
+    unseen_set: Corpus | None
+    seed: int
+    max_tokens: int
+    _references: dict[int, Reference] = field(default_factory=dict)
+
+    @cached_property
+    def _head(self) -> Head:
+        return self.forward.frozen_head()
+
+    @property
+    def unseen(self) -> Corpus:
+        """The calibrating part of the unseen set. Raises CoreError `empty_unseen_set`."""
+        if self.unseen_set is None:
+            raise CoreError("empty_unseen_set", "this method needs unseen records to calibrate by, and there are none")
+        return self.unseen_set
+
+    @property
+    def vocabulary(self) -> Tensor:
+        """The tokens a label may be drawn from: (V',), those of the tokenizer without the special ones."""
+        rows = self.forward.model.get_input_embeddings().num_embeddings
+        special = set(self.tokenizer.all_special_ids)
+        tokens = [token for token in range(min(rows, len(self.tokenizer))) if token not in special]
+        return torch.tensor(tokens, device=self.forward.device)
+
+    def reference(self, corpus: Corpus) -> Reference:
+        """The original's outputs on a set, computed once."""
+        if id(corpus) not in self._references:
+            self._references[id(corpus)] = Reference(
+                self.forward, corpus.chunks, head=self._head, max_tokens=self.max_tokens
+            )
+        return self._references[id(corpus)]
+
+    def random_reference(self, draw: int) -> Reference:
+        """The outputs on the forget set of a randomly initialised model of the same architecture."""
+        model = self.forward.model
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed * 1_000_003 + draw)
+            untrained = AutoModelForCausalLM.from_config(copy.deepcopy(model.config), dtype=model.dtype)
+        forward = Forward(untrained.to(self.forward.device).eval(), autocast=self.forward.autocast)
+        return Reference(forward, self.forget.chunks, head=forward.frozen_head(), max_tokens=self.max_tokens)
