@@ -1,13 +1,13 @@
 """The tables behind `postgres://` storage: bytes in chunks, visible only when the last one is in.
 
-One object is one upload: a key names at most one complete upload, and any number of unfinished ones beside it. So nothing
-is ever half replaced, and what a crashed upload leaves is found by `complete = false`.
+One object is one upload: a key names at most one complete upload, and any number of unfinished ones beside it. So
+nothing is ever half replaced, and what a crashed upload leaves is found by `complete = false`.
 """
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import DDL, BigInteger, ForeignKey, Index, LargeBinary, Text, event, text
+from sqlalchemy import BigInteger, Connection, ForeignKey, Index, LargeBinary, Text, event, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.records.tables import Base, Now
@@ -44,4 +44,7 @@ class ObjectChunk(Base):
 UNCOMPRESSED = "ALTER TABLE object_chunks ALTER COLUMN data SET STORAGE EXTERNAL"
 """Weights and ciphertext do not compress; uncompressed, PostgreSQL can read a part of a value without the rest."""
 
-event.listen(ObjectChunk.__table__, "after_create", DDL(UNCOMPRESSED))
+
+@event.listens_for(ObjectChunk.__table__, "after_create")
+def _store_uncompressed(_table: object, connection: Connection, **_: object) -> None:
+    connection.execute(text(UNCOMPRESSED))

@@ -1,0 +1,75 @@
+"""Who runs PostgreSQL when root starts it: PostgreSQL refuses root, and no existing user should own the database."""
+
+import os
+import pwd
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.embedded.errors import StackError
+
+NOBODYS = 60706
+"""A user and group id that Linux distributions leave unassigned (systemd's UIDS-GIDS: 60706 to 61183 are unused). With
+an id that no other process has, neither files, signals nor shared memory are within anybody's reach, and nothing has
+to be written to /etc/passwd. It fits into containers whose user namespace maps 65536 ids."""
+
+
+SHELL = "/bin/sh"
+
+
+@dataclass(frozen=True)
+class Account:
+    """The ids a server's processes run under."""
+
+    uid: int
+    gid: int
+
+
+def server_account() -> Account | None:
+    """The account PostgreSQL runs under; None where it is simply the user who starts it."""
+    return Account(NOBODYS, NOBODYS) if os.geteuid() == 0 else None
+
+
+def initdb_account(account: Account) -> Account:
+    """initdb insists on a user with a name, so one's uid is borrowed; the group keeps that user's own processes out.
+
+    What it makes is then given to `account`."""
+    try:
+        named = pwd.getpwnam("nobody").pw_uid
+    except KeyError:
+        named = next((entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0), 0)
+    if named == 0:
+        raise StackError("PostgreSQL cannot run as root, and this system has no other user. Start as an ordinary user.")
+    return Account(named, account.gid)
+
+
+def can_enter(account: Account, folder: Path) -> bool:
+    """Whether the account can pass through to the folder; asked of the kernel, which knows ACLs and mounts."""
+    return may(account, [SHELL, "-c", 'cd -- "$1"', "sh", str(folder)])
+
+
+def may(account: Account, argv: list[str]) -> bool:
+    """Whether the command succeeds when the account runs it.
+
+    Raises StackError where root may not become another user (a container without that capability)."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the callers' own words
+            argv,
+            user=account.uid,
+            group=account.gid,
+            extra_groups=[],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=30,
+        )
+    except OSError as error:
+        if isinstance(error, PermissionError) and argv[0] != SHELL:
+            return False  # the program itself is out of the account's reach
+        raise StackError(
+            f"PostgreSQL cannot run as root, and root cannot become another user here ({error.strerror}). "
+            "Start as an ordinary user, or name a server of your own in DATABASE_URL."
+        ) from error
+    return done.returncode == 0

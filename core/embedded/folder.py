@@ -1,0 +1,107 @@
+"""Folders and files that only their owner can read."""
+
+import os
+import re
+import secrets
+import stat
+import tempfile
+from pathlib import Path
+
+from core.embedded.account import Account
+from core.embedded.errors import StackError
+
+LONGEST_SOCKET_PATH = 103
+"""Bytes of a Unix socket's path: Linux allows 107, macOS 103."""
+
+SAFE_PATH = re.compile(r"/[A-Za-z0-9._/-]*")
+"""Paths that mean the same in a URL, in a configuration file and in a list that commas separate."""
+
+
+def make_data_folder(data: Path) -> Path:
+    """The data folder's absolute path, made if it is not there; the modes of what is there already are left alone.
+
+    Mode 0700; made by root, 0711, so that PostgreSQL's own user can pass through (what is inside is private by
+    itself)."""
+    data = data.resolve()
+    if not data.exists():
+        data.mkdir(parents=True, mode=0o700)
+        data.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    if not data.is_dir():
+        raise StackError(f"{data} is not a folder.")
+    return data
+
+
+def make_private(folder: Path, owner: Account | None = None) -> Path:
+    """Makes one folder for its owner alone, if it is not there."""
+    if not folder.exists():
+        folder.mkdir(mode=0o700)
+        if owner is not None:
+            os.chown(folder, owner.uid, owner.gid)
+    return folder
+
+
+def make_passage(folder: Path, account: Account | None) -> Path:
+    """Makes one folder of root's that the account's group can pass through, and nobody else; else a private one."""
+    if account is None:
+        return make_private(folder)
+    if not folder.exists():
+        folder.mkdir(mode=0o700)
+        os.chown(folder, 0, account.gid)
+        folder.chmod(0o710)
+    return folder
+
+
+def write_private(path: Path, text: str) -> None:
+    """Puts a file with mode 0600 in place, whole or not at all, on disk when this returns."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def secret(path: Path) -> str:
+    """The password in a file of mode 0600; drawn (256 bits, hexadecimal) if the file is not there."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        write_private(path, secrets.token_hex(32) + "\n")
+        return path.read_text().strip()
+
+
+def socket_folder(wanted: Path, name: str, record: Path, owner: Account | None = None) -> Path:
+    """A private folder for the socket `name`: `wanted`, or a short one whose path is written to `record`."""
+    if _fits(wanted / name):
+        return make_private(wanted, owner)
+    uid = owner.uid if owner is not None else os.geteuid()
+    recorded = recorded_socket_folder(wanted, name, record)
+    if recorded is not None and _is_private(recorded, uid):
+        return recorded
+    # /tmp and not $TMPDIR: that one may be long itself. mkdtemp's name cannot be guessed, and its mode is 0700
+    folder = Path(tempfile.mkdtemp(prefix="unlearn-", dir="/tmp"))
+    if owner is not None:
+        os.chown(folder, owner.uid, owner.gid)
+    write_private(record, f"{folder}\n")
+    return folder
+
+
+def recorded_socket_folder(wanted: Path, name: str, record: Path) -> Path | None:
+    """Where `socket_folder` put the socket; None if it has not been asked yet."""
+    if _fits(wanted / name):
+        return wanted
+    return Path(record.read_text().strip()) if record.exists() else None
+
+
+def _fits(path: Path) -> bool:
+    return len(os.fsencode(path)) <= LONGEST_SOCKET_PATH and SAFE_PATH.fullmatch(str(path)) is not None
+
+
+def _is_private(folder: Path, uid: int) -> bool:
+    """Whether it is still the folder that was made: /tmp is swept, and a name that was freed can be taken by others."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == uid and stat.S_IMODE(found.st_mode) == 0o700

@@ -1,0 +1,105 @@
+"""One server process: started in a session of its own, found again by its pid file, stopped by its own id."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+
+from core.embedded.account import Account
+from core.embedded.errors import StackError
+
+POLL_SECONDS = 0.02
+
+
+def find(pid_file: Path, *, names: Sequence[str]) -> psutil.Process | None:
+    """The running process that a pid file names, if it goes by one of the names and works in the file's folder.
+
+    After a power loss the number may belong to somebody else's process: name and folder tell them apart."""
+    try:
+        first = pid_file.read_text().partition("\n")[0].strip()
+    except FileNotFoundError:
+        return None
+    if not first.isdigit():
+        return None
+    try:
+        process = psutil.Process(int(first))
+        if process.name().startswith(tuple(names)) and Path(process.cwd()).samefile(pid_file.parent):
+            return process
+    except (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError):
+        return None  # gone, a zombie, another user's, or working in a folder that is no more: not the one
+    return None
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it still runs; a zombie does not (in a container, nobody may be there to collect it)."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def launch(argv: Sequence[str], *, log: Path, cwd: Path, account: Account | None = None) -> subprocess.Popen[bytes]:
+    """Starts a server that outlives Ctrl-C: a session of its own, output to the log (mode 0600), few variables.
+
+    The environment is not inherited: PGPORT, PGOPTIONS or LD_PRELOAD would reach the server, and secrets with them."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return subprocess.Popen(  # noqa: S603 - the callers' own words
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            cwd=cwd,
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            start_new_session=True,
+            umask=0o077,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+        )
+    finally:
+        os.close(descriptor)
+
+
+def wait_until(ready: Callable[[], bool], started: subprocess.Popen[bytes] | psutil.Process, *, seconds: float) -> bool:
+    """Waits for `ready`; False if the process ended first. Raises StackError when the time is up."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if isinstance(started, subprocess.Popen):
+            if started.poll() is not None:
+                return False
+        elif not alive(started):
+            return False
+        if time.monotonic() > deadline:
+            raise StackError(f"A server (process {started.pid}) runs but was not ready within {seconds:.0f} seconds.")
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def end(process: psutil.Process, steps: Sequence[tuple[signal.Signals, float]]) -> None:
+    """Sends each signal and gives it its seconds, until the process is gone. Raises StackError if it never goes."""
+    for number, seconds in steps:
+        if not alive(process):
+            return
+        try:
+            process.send_signal(number)  # psutil sees to it that the pid is still this process's
+        except psutil.NoSuchProcess:
+            return
+        deadline = time.monotonic() + seconds
+        while alive(process):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(POLL_SECONDS)
+    if alive(process):
+        raise StackError(f"Process {process.pid} does not stop.")
+
+
+def tail(log: Path, lines: int = 5, *, start: int = 0) -> str:
+    """The last lines of a server's log, from byte `start` on."""
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - 16_384))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,100 @@
+"""A Redis of our own: a password, no TCP, every accepted hint on disk, nothing thrown away when memory is short."""
+
+import signal
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+from redis import Redis as Client
+from redis.exceptions import BusyLoadingError
+from redis.exceptions import ConnectionError as Unreachable
+
+from core.embedded.errors import StackError
+from core.embedded.folder import make_private, recorded_socket_folder, secret, socket_folder, write_private
+from core.embedded.process import end, find, launch, tail, wait_until
+from core.embedded.software import redis_server
+
+SOCKET = "redis.sock"
+
+READY_SECONDS = 120.0
+
+
+class Redis:
+    """The server of one data folder. Making this object touches nothing."""
+
+    def __init__(self, data: Path) -> None:
+        self.folder = data / "redis"
+        self._started: subprocess.Popen[bytes] | None = None
+
+    def process(self) -> psutil.Process | None:
+        """The server's process, if it runs."""
+        try:
+            return find(self.folder / "redis.pid", names=["redis", "valkey"])
+        except PermissionError as error:
+            raise StackError(f"The Redis in {self.folder} belongs to another user. Start as that user.") from error
+
+    def url(self) -> str:
+        """Its address as Celery writes it; `core.queue.client_url` turns it into redis-py's."""
+        socket = self._socket()
+        if socket is None:
+            raise StackError(f"No Redis runs in {self.folder}.")
+        return f"redis+socket://:{self._password()}@{quote(str(socket))}?virtual_host=0"
+
+    def start(self) -> None:
+        """Starts the server, or takes over the one that runs already; returns when it answers."""
+        process = self.process()
+        if process is not None:
+            wait_until(self._answers, process, seconds=READY_SECONDS)
+            return
+        program = redis_server()
+        make_private(self.folder)
+        socket = socket_folder(self.folder, SOCKET, self.folder / "socket.folder") / SOCKET
+        configuration = {
+            "port": "0",
+            "unixsocket": str(socket),
+            "unixsocketperm": "700",
+            "requirepass": self._password(),
+            "dir": str(self.folder),
+            "pidfile": str(self.folder / "redis.pid"),
+            "daemonize": "no",
+            "appendonly": "yes",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+        }
+        conf = self.folder / "redis.conf"
+        write_private(conf, "".join(f"{name} {_quoted(value)}\n" for name, value in configuration.items()))
+        log = self.folder / "redis.log"
+        written = log.stat().st_size if log.exists() else 0
+        self._started = launch([str(program), str(conf)], log=log, cwd=self.folder)
+        if not wait_until(self._answers, self._started, seconds=READY_SECONDS):
+            raise StackError(f"Redis did not start; the end of {log}:\n{tail(log, start=written)}")
+
+    def stop(self) -> None:
+        """Ends the server; what it has accepted is on disk. Does nothing where none runs."""
+        process = self.process()
+        if process is not None:
+            end(process, [(signal.SIGTERM, 20.0), (signal.SIGKILL, 10.0)])
+        if self._started is not None:
+            self._started.poll()  # collects it
+
+    def _socket(self) -> Path | None:
+        folder = recorded_socket_folder(self.folder, SOCKET, self.folder / "socket.folder")
+        return folder / SOCKET if folder is not None and self.folder.exists() else None
+
+    def _password(self) -> str:
+        return secret(self.folder / "redis.password")
+
+    def _answers(self) -> bool:
+        client = Client(unix_socket_path=str(self._socket()), password=self._password(), socket_timeout=5.0)
+        try:
+            return bool(client.ping())
+        except (BusyLoadingError, Unreachable):
+            return False
+        finally:
+            client.close()
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
