@@ -1,0 +1,39 @@
+# Two commands: `make demo` and `make test`. Both make .venv where it is not there.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do command -v $$p >/dev/null 2>&1 && \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+DATA ?= .unlearn
+PORT ?= 8000
+
+.PHONY: demo test up down check image clean bench
+
+demo: .venv/installed
+	@$(BIN)/unlearn demo --data $(DATA) --port $(PORT)
+
+test: check
+	@$(BIN)/python -m pytest
+
+check: .venv/installed
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/mypy && $(BIN)/lint-imports
+
+up: .venv/installed
+	@$(BIN)/unlearn up --data $(DATA) --port $(PORT) --detach
+
+down: .venv/installed
+	@$(BIN)/unlearn down --data $(DATA)
+
+bench: .venv/installed
+	@$(BIN)/unlearn bench methods --data $(DATA) --port $(PORT) --out docs/benchmarks.md
+
+image:
+	@deploy/image.sh
+
+.venv/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed: install one, or say PYTHON=/path/to/it"; exit 1; }
+	@echo "installing into .venv with $(PYTHON) (once; about a minute)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

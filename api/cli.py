@@ -1,0 +1,28 @@
+"""The `unlearn` command. What needs torch, it starts as a child process."""
+
+import typer
+
+from api.commands import keys, up
+from api.commands.bench import app as bench
+from api.commands.demo import demo
+from api.commands.methods import methods
+from api.commands.submit import run, submit
+
+app = typer.Typer(
+    help="Make language models forget text, measure what is left, keep the evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # locals may hold forget data
+)
+app.command()(up.up)
+app.command()(up.down)
+app.command()(up.migrate)
+app.command()(demo)
+app.command()(submit)
+app.command()(run)
+app.command()(methods)
+app.add_typer(keys.app, name="keys")
+app.add_typer(bench, name="bench")
+
+if __name__ == "__main__":
+    app()

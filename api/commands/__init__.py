@@ -1,0 +1,1 @@
+"""The `unlearn` command, one file per group of subcommands."""

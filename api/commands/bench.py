@@ -1,0 +1,129 @@
+"""`unlearn bench`: figures for docs/benchmarks.md, made by running the service, never typed."""
+
+import os
+import platform
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from api.client import Client
+from api.commands.connection import connect
+from api.commands.demo import register, serve
+from api.commands.demo_model import Story, measured, prepare
+from api.commands.demo_table import ATTACKS, figure
+from api.commands.place import Place
+from api.commands.up import DEFAULT_DATA, Data
+from api.commands.watching import watch
+from core.synthetic import general, write_jsonl
+
+app = typer.Typer(help="measure, side by side", no_args_is_help=True)
+console = Console(highlight=False)
+GENERAL_RECORDS = 400
+
+VARIANTS: dict[str, tuple[str, str]] = {
+    "gradient_ascent": ("gradient_ascent", "none"),
+    "random_label": ("random_label", "none"),
+    "adversarial_label": ("adversarial_label", "none"),
+    "ascent_descent, in-distribution": ("ascent_descent", "in_distribution"),
+    "ascent_descent, general": ("ascent_descent", "general"),
+    "ascent_kl, in-distribution": ("ascent_kl", "in_distribution"),
+    "ascent_kl, general": ("ascent_kl", "general"),
+    "calibrated": ("calibrated", "in_distribution"),
+}
+"""Row name → method and the kind of retain text that it is given."""
+
+
+@app.callback()
+def benches() -> None:
+    """Each bench prints its table and, with --out, puts it into a Markdown file."""
+
+
+@app.command("methods")
+def methods(
+    data: Data = DEFAULT_DATA,
+    out: Annotated[Path | None, typer.Option("--out", help="the Markdown file whose table is replaced")] = None,
+    forget_records: int = 200,
+    retain_records: int = 400,
+    unseen_records: int = 400,
+    seed: int = 0,
+    port: int = 8000,
+) -> None:
+    """Every method by HTTP on the demo's model, beside the model retrained without the forget set."""
+    place = Place(data)
+    place.prepare()
+    sizes = {"forget": forget_records, "retain": retain_records, "unseen": unseen_records}
+    story = prepare(place.models / "demo", **sizes, seed=seed, console=console)
+    with serve(place, story, port), connect(data) as client:
+        rows = _rows(client, place, story, seed)
+    text = _markdown(rows, sizes, seed)
+    console.print(text, markup=False, soft_wrap=True)
+    if out is not None:
+        put(out, "methods", text)
+
+
+def _rows(client: Client, place: Place, story: Story, seed: int) -> list[tuple[str, dict[str, Any], str]]:
+    """(row name, measurements, seconds and remarks), the original and the retrained model first."""
+    name = register(client, story)
+    text = story.forget.with_name("general.jsonl")
+    write_jsonl(general(GENERAL_RECORDS, seed), text)
+    uploads = {"forget": client.upload(story.forget, "forget")["id"], "general": client.upload(text, "general")["id"]}
+    rows: list[tuple[str, dict[str, Any], str]] = []
+    for label, (method, kind) in VARIANTS.items():
+        body: dict[str, Any] = {"model": name, "from": "base", "method": method, "training": {"seed": seed}}
+        body["forget"] = {"file": uploads["forget"]}
+        if kind == "general":
+            body["retain"] = [{"file": uploads["general"], "kind": "general"}]
+        console.print(f"[bold]{label}[/bold]")
+        began = time.monotonic()
+        job = watch(client, client.post("/v1/jobs", body)["id"], console)
+        metrics = client.get(f"/v1/jobs/{job['id']}/metrics")
+        if not rows:
+            rows.append(("*the original*", metrics["before"], ""))
+            cache = place.folder / "demo" / "measured"
+            retrained = measured(story, _retrained(story), training=job["training"], cache=cache)
+            rows.append(("*retrained without the forget set*", retrained, ""))
+        if metrics["after"] is None:
+            rows.append((label, metrics["before"], f"{job['status']}: {(job['error'] or {}).get('code', '')}"))
+        else:
+            rows.append((label, metrics["after"], f"{time.monotonic() - began:.0f}"))
+    return rows
+
+
+def _retrained(story: Story) -> Path:
+    if story.retrained is None:
+        raise ValueError("this bench needs the retrained model")
+    return story.retrained
+
+
+def _markdown(rows: list[tuple[str, dict[str, Any], str]], sizes: dict[str, int], seed: int) -> str:
+    head = ["", "forget ppl", "retain ppl", "unseen ppl", "extraction f / u", *(f"{one} AUC" for one in ATTACKS), "s"]
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for label, one, seconds in rows:
+        sets = one["sets"]
+        cells = [figure(sets.get(name, {}).get("perplexity")) for name in ("forget", "retain", "unseen")]
+        strengths = [sets[name]["extraction_strength"]["value"] for name in ("forget", "unseen")]
+        aucs = [figure(one["attacks"].get(attack, {}).get("auc")) for attack in ATTACKS]
+        lines.append([label, *cells, " / ".join(f"{value:.2f}" for value in strengths), *aucs, seconds])
+    made = (
+        f"Made {datetime.now(UTC):%Y-%m-%d} by `unlearn bench methods` (seed {seed}): {sizes['forget']} records to "
+        f"forget, {sizes['retain']} to keep and {sizes['unseen']} unseen, half of the last two measured and never "
+        f"trained on; {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch "
+        f"{version('torch')}. Brackets: 95 % bootstrap intervals over records. AUC: forget against "
+        "unseen; 0.5 is best, and both ways from it leak."
+    )
+    return "\n".join([made, "", *("| " + " | ".join(cells) + " |" for cells in lines)])
+
+
+def put(file: Path, name: str, text: str) -> None:
+    """Replaces what stands between `<!-- name -->` and `<!-- /name -->` in a Markdown file."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    whole = file.read_text()
+    if begin not in whole or end not in whole:
+        raise typer.BadParameter(f"{file} has no {begin} … {end}")
+    before, rest = whole.split(begin, 1)
+    file.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")

@@ -1,0 +1,136 @@
+"""The demo's people and the models that know them: made once, cached by the digest of what they are made from."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from api.commands.watching import bar
+from core.synthetic import demo_sets, write_jsonl
+
+
+class ChildFailed(Exception):
+    """A child process of the demo ended badly; its own words are on the terminal already."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """One demo: a model that has memorised people, one that never saw those to forget, and the files of both."""
+
+    model: Path
+    retrained: Path | None
+    forget: Path
+    retain: Path
+    unseen: Path
+
+
+def source_digest(*modules: str) -> str:
+    """The sha256 of the modules' source and of the versions that decide what they compute."""
+    hashed = hashlib.sha256(f"torch {version('torch')} transformers {version('transformers')}".encode())
+    for module in modules:
+        spec = find_spec(module)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(module)
+        origin = Path(spec.origin)
+        for file in sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]:
+            hashed.update(file.read_bytes())
+    return hashed.hexdigest()
+
+
+def prepare(folder: Path, *, forget: int, retain: int, unseen: int, seed: int, console: Console) -> Story:
+    """Writes the people and trains both models, unless they are there already. ChildFailed where training fails."""
+    recipe = {"forget": forget, "retain": retain, "unseen": unseen, "seed": seed}
+    code = source_digest("core.synthetic", "core.lm.pretraining")
+    name = hashlib.sha256(json.dumps([recipe, code], sort_keys=True).encode()).hexdigest()[:16]
+    place = folder / name
+    place.mkdir(parents=True, exist_ok=True)
+    files = {one: place / f"{one}.jsonl" for one in ("forget", "retain", "unseen")}
+    for one, records in demo_sets(**recipe).items():
+        write_jsonl(records, files[one])
+    model = _trained(place / "model", [files["forget"], files["retain"]], [*files.values()], seed, console)
+    retrained = _trained(place / "retrained", [files["retain"]], [*files.values()], seed, console)
+    return Story(model, retrained, files["forget"], files["retain"], files["unseen"])
+
+
+def _trained(directory: Path, records: list[Path], tokenizer: list[Path], seed: int, console: Console) -> Path:
+    what = "training a small model" if directory.name == "model" else "retraining without them"
+    if (directory / "config.json").exists():
+        console.print(f"  {what}: cached")
+        return directory
+    unfinished = directory.with_name(f".{directory.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    command = [sys.executable, "-m", "core.lm.pretraining", "--out", str(unfinished), "--seed", str(seed)]
+    command += [part for file in records for part in ("--records", str(file))]
+    command += [part for file in tokenizer for part in ("--tokenizer-records", str(file))]
+    with bar(console) as progress, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
+        task = progress.add_task(what, total=None)
+        for line in child.stdout or ():
+            event = json.loads(line)
+            if "step" in event:
+                progress.update(task, completed=event["step"], total=event["steps"])
+    if child.returncode != 0:
+        raise ChildFailed(f"{what}: the process ended with code {child.returncode}")
+    unfinished.rename(directory)
+    return directory
+
+
+def measured(story: Story, model: Path, *, training: dict[str, Any], cache: Path) -> dict[str, Any]:
+    """What the child process measures of a model on the story's files, with the job's own split; cached by digest."""
+    spec = {
+        "kind": "measure",
+        "job": "job-" + "0" * 32,
+        "model": model.name,
+        "directory": str(model),
+        "training": training,
+        "records": {
+            "source": "files",
+            "forget": str(story.forget),
+            "retain": [str(story.retain)],
+            "unseen": str(story.unseen),
+        },
+        "output": str(cache / "unused"),
+    }
+    code = source_digest("core.evaluation", "core.lm", "core.pipeline")
+    weights = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    kept = cache / f"{hashlib.sha256(json.dumps([spec, code, weights]).encode()).hexdigest()[:16]}.json"
+    if not kept.exists():
+        for event in child_events(spec):
+            if event["kind"] == "measured":
+                cache.mkdir(parents=True, exist_ok=True)
+                kept.write_text(json.dumps(event["measurements"]))
+    result: dict[str, Any] = json.loads(kept.read_text())
+    return result
+
+
+def child_events(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Runs `core.pipeline` on a spec and returns its events. ChildFailed where it does not end with `done`."""
+    command = [sys.executable, "-m", "core.pipeline"]
+    with subprocess.Popen(  # noqa: S603 - ourselves
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as child:
+        if child.stdin is None or child.stdout is None:
+            raise ChildFailed("the child process has no pipes")
+        child.stdin.write(json.dumps(spec) + "\n")
+        child.stdin.flush()  # and kept open: its end would end the child
+        events = [json.loads(line) for line in child.stdout]
+    if not events or events[-1]["kind"] != "done":
+        raise ChildFailed(f"measuring ended with {events[-1] if events else child.returncode}")
+    return events
+
+
+def continuation(model: Path, records: Path, index: int) -> dict[str, str]:
+    """The model's greedy continuation of a record's first part: `{"prefix", "continuation", "expected"}`."""
+    command = [sys.executable, "-m", "core.evaluation.generation", "--model", str(model), "--records", str(records)]
+    done = subprocess.run([*command, "--index", str(index)], capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        raise ChildFailed(f"generation ended with code {done.returncode}")
+    result: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return result

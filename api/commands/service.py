@@ -1,0 +1,160 @@
+"""The service on one machine: database, broker, API and worker as real processes, started and stopped in order."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from api.auth import new_api_key
+from api.commands.place import Place, Running, write_secret
+from core.embedded.folder import make_data_folder
+from core.embedded.postgres import Postgres
+from core.embedded.redis import Redis
+from core.records.migrate import upgrade
+
+READY_SECONDS = 60.0
+STOP_SECONDS = {"api": 10.0, "worker": 60.0}
+RESTART_SECONDS = 1.0
+
+
+class StartFailed(Exception):
+    """Something did not come up; the message says what and where its log is."""
+
+
+class Service:
+    """Everything that `unlearn up` runs. Servers named by DATABASE_URL or REDIS_URL are the operator's: left alone."""
+
+    def __init__(
+        self, place: Place, *, host: str, port: int, model_roots: list[Path], say: Callable[[str], None]
+    ) -> None:
+        self._place, self._say = place, say
+        self._host, self._port = host, port
+        self._roots = [place.models, *(root.absolute() for root in model_roots)]
+        self._embedded: list[Postgres | Redis] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._environment: dict[str, str] = {}
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        place = self._place
+        make_data_folder(place.folder)
+        place.prepare()
+        if not place.admin_key.exists():
+            write_secret(place.admin_key, new_api_key())
+        self._environment = {**os.environ, **self._settings()}
+        asyncio.run(upgrade(self._environment["DATABASE_URL"]))
+        self._launch("api")
+        self._launch("worker")
+        self._wait_until_ready()
+        place.announce(Running(pid=os.getpid(), url=self.url))
+
+    def _settings(self) -> dict[str, str]:
+        """The settings of this folder, each of which the operator's own environment overrides."""
+        folder = self._place.folder
+        defaults = {
+            "STORAGE_URL": f"file://{folder / 'objects'}",
+            "SERVICE_KEY_FILE": str(self._place.service_key),
+            "ADMIN_KEY_FILE": str(self._place.admin_key),
+            "MODEL_CACHE": str(self._place.models / "hub"),
+            "SCRATCH_DIR": str(folder / "scratch"),
+            "RELEASE": "always",
+        }
+        settings = {name: os.environ.get(name, value) for name, value in defaults.items()}
+        if settings["STORAGE_URL"].startswith("file://"):
+            Path(settings["STORAGE_URL"].removeprefix("file://")).mkdir(parents=True, exist_ok=True, mode=0o700)
+        roots = [os.environ["MODEL_ROOTS"]] if os.environ.get("MODEL_ROOTS") else []
+        settings["MODEL_ROOTS"] = ":".join([*roots, *map(str, self._roots)])
+        settings["DATABASE_URL"] = os.environ.get("DATABASE_URL") or self._embed(Postgres(folder))
+        settings["REDIS_URL"] = os.environ.get("REDIS_URL") or self._embed(Redis(folder))
+        return settings
+
+    def _embed(self, server: Postgres | Redis) -> str:
+        self._say(f"starting {type(server).__name__}")
+        server.start()
+        self._embedded.append(server)
+        return server.url()
+
+    def _launch(self, name: str) -> None:
+        api = ["-m", "uvicorn", "api.main:app_from_environment", "--factory", "--no-access-log", "--no-server-header"]
+        command = {
+            "api": [*api, "--host", self._host, "--port", str(self._port), "--timeout-graceful-shutdown", "5"],
+            "worker": ["-m", "worker"],
+        }[name]
+        with self._log(name).open("ab") as log:
+            self._processes[name] = subprocess.Popen(  # noqa: S603 - our own programs
+                [sys.executable, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C reaches the whole group: the order of stopping is ours
+            )
+
+    def _log(self, name: str) -> Path:
+        return self._place.logs / f"{name}.log"
+
+    def _wait_until_ready(self) -> None:
+        """Until the API answers on this port as *our* process, and the worker has said that it is there."""
+        self._say("starting API and worker")
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            for name, process in self._processes.items():
+                if (code := process.poll()) is not None:
+                    raise StartFailed(f"the {name} ended with code {code}:\n{_tail(self._log(name))}")
+            try:
+                answer = httpx.get(f"{self.url}/readyz", timeout=5.0)
+            except httpx.TransportError:
+                answer = None
+            if answer is not None and answer.status_code == 200:
+                return
+            time.sleep(0.1)
+        raise StartFailed(f"the service was not ready within {READY_SECONDS:.0f} s: see {self._place.logs}")
+
+    def watch(self, stopped: Callable[[], bool]) -> None:
+        """Keeps API and worker up until `stopped`: whichever dies by itself is started again."""
+        while not stopped():
+            for name, process in list(self._processes.items()):
+                if (code := process.poll()) is not None:
+                    self._say(f"the {name} ended with code {code}: starting it again (log: {self._log(name)})")
+                    time.sleep(RESTART_SECONDS)
+                    self._launch(name)
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """API, worker (which gives its jobs back), Redis, Postgres: what was started here, and nothing else."""
+        for name in ("api", "worker"):
+            process = self._processes.pop(name, None)
+            if process is None or process.poll() is not None:
+                continue
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=STOP_SECONDS[name])
+            except subprocess.TimeoutExpired:
+                self._say(f"the {name} did not leave within {STOP_SECONDS[name]:.0f} s: killing it")
+                process.kill()
+                process.wait()
+        while self._embedded:
+            self._embedded.pop().stop()
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

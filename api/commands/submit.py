@@ -1,0 +1,74 @@
+"""`unlearn submit`: one request through the service; `unlearn run`: the core alone, without any."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+
+from api.client import Client, Damaged, Refused
+from api.commands.connection import connect
+from api.commands.up import DEFAULT_DATA, Data
+from api.commands.watching import watch
+
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+Input = Annotated[Path | None, typer.Option(exists=True, dir_okay=False)]
+
+
+def submit(
+    model: Annotated[str, typer.Argument(help="a registered model's id")],
+    forget: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="what the model must forget")],
+    retain: Input = None,
+    unseen: Input = None,
+    method: Annotated[str, typer.Option(help="see 'unlearn methods'")] = "calibrated",
+    start: Annotated[str, typer.Option("--from", help="head or base")] = "head",
+    wait: Annotated[bool, typer.Option("--wait", help="follow the job to its end")] = False,
+    directory: Annotated[Path | None, typer.Option("--out", help="download the checkpoint into this directory")] = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Ask the service to make a model forget a file of records."""
+    try:
+        with connect(data) as client:
+            body: dict[str, Any] = {"model": model, "method": method, "from": start}
+            body["forget"] = {"file": client.upload(forget, "forget")["id"]}
+            if retain is not None:
+                body["retain"] = [{"file": client.upload(retain, "retain")["id"]}]
+            if unseen is not None:
+                body["unseen"] = {"file": client.upload(unseen, "unseen")["id"]}
+            job = client.post("/v1/jobs", body)
+            out.print(job["id"])
+            if wait or directory is not None:
+                _deliver(client, watch(client, job["id"], err), directory)
+    except (Refused, Damaged) as refused:
+        err.print(f"[red]refused:[/red] {refused}")
+        raise typer.Exit(1) from None
+    except httpx.TransportError as failure:
+        err.print(f"the service does not answer ({type(failure).__name__}): is 'unlearn up' running?")
+        raise typer.Exit(1) from None
+
+
+def _deliver(client: Client, job: dict[str, Any], directory: Path | None) -> None:
+    if job["status"] != "succeeded":
+        err.print(f"[red]{job['status']}[/red]" + (f": {job['error']['message']}" if job["error"] else ""))
+        raise typer.Exit(1)
+    out.print(job["checkpoint"])
+    if directory is not None:
+        client.download(job["checkpoint"], directory)
+        out.print(f"{directory}: every file has the sha256 that the checkpoint lists")
+
+
+def run(
+    spec: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a job spec (docs/architecture.md)")],
+) -> None:
+    """Run the child process alone: a job spec in, events out as JSON lines, no server."""
+    # the child ends itself when its standard input does: this process keeps the pipe open until it is done
+    with subprocess.Popen([sys.executable, "-m", "core.pipeline"], stdin=subprocess.PIPE) as child:
+        if child.stdin is None:
+            raise RuntimeError("the child has no standard input")
+        child.stdin.write(spec.read_text().replace("\n", " ").encode() + b"\n")
+        child.stdin.flush()
+        code = child.wait()
+    raise typer.Exit(code)

@@ -1,0 +1,51 @@
+"""A job on the terminal, live: one line per phase, one bar while it trains."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from api.client import Client
+
+PHASES = {
+    "loading": "loading the model",
+    "measuring_before": "measuring before",
+    "unlearning": "unlearning",
+    "saving": "saving",
+    "measuring_after": "measuring what was saved",
+}
+
+
+def bar(console: Console) -> Progress:
+    """The one progress bar of this command line."""
+    return Progress(
+        TextColumn("  {task.description:<26}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=not console.is_terminal,
+    )
+
+
+def watch(client: Client, job: str, console: Console) -> dict[str, Any]:
+    """Shows the job until it is over and returns it as it is then."""
+    with bar(console) as progress:
+        task = None
+        for message in client.follow(job):
+            match message.type:
+                case "phase":
+                    if task is not None:
+                        progress.update(task, completed=progress.tasks[task].total)
+                    phase = message.data["phase"]
+                    task = progress.add_task(PHASES.get(phase, phase), total=1)
+                case "progress" if task is not None and message.data.get("steps"):
+                    progress.update(task, completed=message.data["step"], total=message.data["steps"])
+                case "warning":
+                    progress.console.print(f"  [yellow]warning:[/yellow] {message.data['message']}")
+                case "requeued":
+                    progress.console.print(f"  taken up again: {message.data['reason']}")
+                case "succeeded" if task is not None:
+                    progress.update(task, completed=progress.tasks[task].total)
+    return client.get(f"/v1/jobs/{job}")
