@@ -7,7 +7,7 @@ nothing is ever half replaced, and what a crashed upload leaves is found by `com
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Connection, ForeignKey, Index, LargeBinary, Text, event, text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.records.tables import Base, Now
@@ -32,19 +32,13 @@ class StoredObject(Base):
 
 
 class ObjectChunk(Base):
-    """A piece of an upload; all but the last are of one size (`core.storage.postgres.CHUNK`)."""
+    """A piece of an upload; all but the last are of one size (`core.storage.postgres.CHUNK`).
+
+    The migration turns compression off (STORAGE EXTERNAL): weights and ciphertext do not compress, and of a value that
+    is not compressed PostgreSQL reads a part without the rest."""
 
     __tablename__ = "object_chunks"
 
     upload: Mapped[UUID] = mapped_column(ForeignKey("objects.upload", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     data: Mapped[bytes] = mapped_column(LargeBinary)
-
-
-UNCOMPRESSED = "ALTER TABLE object_chunks ALTER COLUMN data SET STORAGE EXTERNAL"
-"""Weights and ciphertext do not compress; uncompressed, PostgreSQL can read a part of a value without the rest."""
-
-
-@event.listens_for(ObjectChunk.__table__, "after_create")
-def _store_uncompressed(_table: object, connection: Connection, **_: object) -> None:
-    connection.execute(text(UNCOMPRESSED))

@@ -1,0 +1,138 @@
+"""Objects in a folder, or in an object store (S3, Google Cloud Storage, Azure), all through obstore."""
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from core.storage.store import NotStored, StorageUrlError, checked, checked_range
+
+SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl")
+
+PART = 8 << 20
+"""Bytes of one part of an upload; object stores take 10 000 parts at most, so 80 GB an object."""
+
+READ = 2 << 20
+
+UNFINISHED = re.compile(r".+#\d+")
+"""How obstore names a file that it is still writing; it never lists one."""
+
+
+class ObjectStorage:
+    """Uploads become visible by their last step: a rename in a folder, the completing request in an object store.
+
+    What a crash leaves in an object store is its lifecycle rule's to delete ("abort incomplete multipart uploads")."""
+
+    def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
+        self._store = store
+        self._folder = folder
+
+    @classmethod
+    def open(cls, url: str) -> "ObjectStorage":
+        """The store that a URL names; a folder is made, for its owner alone, if it is not there."""
+        parts = urlsplit(url)
+        if parts.scheme == "file":
+            folder = Path(unquote(parts.path))
+            if parts.netloc or not parts.path.strip("/"):
+                raise StorageUrlError("STORAGE_URL must be file:///an/absolute/folder")
+            try:
+                folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+            except OSError as error:
+                raise StorageUrlError(f"the folder that STORAGE_URL names cannot be made: {error.strerror}") from error
+            return cls(LocalStore(folder, automatic_cleanup=True), folder)
+        if parts.scheme not in SCHEMES or not parts.netloc:
+            raise StorageUrlError("STORAGE_URL must begin with postgres://, file:///, s3://, gs:// or az://")
+        try:
+            return cls(from_url(url))
+        except (BaseError, ValueError) as error:
+            raise StorageUrlError(f"STORAGE_URL cannot be used ({type(error).__name__})") from error
+
+    async def write(self, key: str, chunks: AsyncIterable[bytes]) -> int:
+        """See `Storage.write`."""
+        written = 0
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal written
+            async for chunk in chunks:
+                if chunk:
+                    written += len(chunk)
+                    yield chunk
+
+        await obstore.put_async(self._store, checked(key), counted(), chunk_size=PART, max_concurrency=2)
+        if self._folder is not None:
+            await asyncio.to_thread(_to_disk, self._folder, self._folder / key)
+        return written
+
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """See `Storage.read`."""
+        size = await self.size(key)
+        if size is None:
+            raise NotStored(key)
+        start, end = checked_range(start, end, size)
+        if start == end:
+            return
+        try:
+            found = await obstore.get_async(self._store, key, options={"range": (start, end)})
+        except FileNotFoundError as error:
+            raise NotStored(key) from error
+        async for piece in found.stream(min_chunk_size=READ):
+            yield bytes(piece)
+
+    async def size(self, key: str) -> int | None:
+        """See `Storage.size`."""
+        try:
+            return int((await obstore.head_async(self._store, checked(key)))["size"])
+        except FileNotFoundError:
+            return None
+
+    async def delete(self, key: str) -> None:
+        """See `Storage.delete`."""
+        paths = [path async for path, _ in self.list(checked(key))]
+        if await self.size(key) is not None:
+            paths.append(key)
+        for path in paths:
+            with suppress(FileNotFoundError):
+                await obstore.delete_async(self._store, path)
+
+    async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
+        """See `Storage.list`."""
+        below = checked(prefix) + "/" if prefix else ""
+        async for page in obstore.list(self._store, prefix=prefix or None):
+            for entry in page:
+                if entry["path"].startswith(below):
+                    yield entry["path"], int(entry["size"])
+
+    async def collect(self, older_than: timedelta) -> int:
+        """See `Storage.collect`. In an object store there is nothing that this could see."""
+        if self._folder is None:
+            return 0
+        return await asyncio.to_thread(_collect, self._folder, time.time() - older_than.total_seconds())
+
+
+def _to_disk(root: Path, path: Path) -> None:
+    """Makes a file and its names survive a power loss; obstore leaves that to the operating system."""
+    for one in [path, *(parent for parent in path.parents if parent.is_relative_to(root))]:
+        try:
+            descriptor = os.open(one, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # deleted since: that is for the deleter to answer for
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _collect(folder: Path, before: float) -> int:
+    found = [path for path in folder.rglob("*") if UNFINISHED.fullmatch(path.name) and path.stat().st_mtime < before]
+    for path in found:
+        path.unlink()
+    return len(found)

@@ -1,0 +1,135 @@
+"""Objects in PostgreSQL, in rows of 1 MiB: API and workers on different machines need nothing else to share them.
+
+Every step is a short transaction of its own, so neither a slow client nor a large file holds a connection or keeps
+the database from cleaning up behind itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, true, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from core.records.objects import ObjectChunk, StoredObject
+from core.storage.store import PIECE, NotStored, StorageError, checked, checked_range, pieces
+
+CHUNK = PIECE
+"""Bytes of every chunk but an object's last. Part of the format: ranges are found by dividing by it."""
+
+PAGE = 1000
+
+
+class PostgresStorage:
+    """An object is visible once its row says `complete`; that row replaces the key's former one in the same step."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def write(self, key: str, chunks: AsyncIterable[bytes]) -> int:
+        """See `Storage.write`."""
+        upload = uuid4()
+        async with self._engine.begin() as connection:
+            await connection.execute(insert(StoredObject).values(upload=upload, key=checked(key)))
+        try:
+            return await self._fill(upload, key, chunks)
+        except BaseException:
+            with suppress(SQLAlchemyError, OSError):  # the first error is the one to tell; `collect` finds the rest
+                await asyncio.shield(self._discard(upload))
+            raise
+
+    async def _fill(self, upload: UUID, key: str, chunks: AsyncIterable[bytes]) -> int:
+        number = written = 0
+        async for piece in pieces(chunks, CHUNK):
+            async with self._engine.begin() as connection:
+                await _mark(connection, upload, bytes=StoredObject.bytes + len(piece))
+                await connection.execute(insert(ObjectChunk).values(upload=upload, number=number, data=piece))
+            number += 1
+            written += len(piece)
+        async with self._engine.begin() as connection:
+            # one finisher of a key at a time: of two at once, neither would see the other's row to replace it
+            await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+            await connection.execute(delete(StoredObject).where(StoredObject.key == key, StoredObject.complete))
+            await _mark(connection, upload, complete=True)
+        return written
+
+    async def _discard(self, upload: UUID) -> None:
+        async with self._engine.begin() as connection:
+            unfinished = and_(StoredObject.upload == upload, ~StoredObject.complete)
+            await connection.execute(delete(StoredObject).where(unfinished))
+
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """See `Storage.read`. Only the chunks that the range touches are asked for, and of them only what is in it."""
+        found = await self._find(key)
+        if found is None:
+            raise NotStored(key)
+        upload, size = found
+        start, end = checked_range(start, end, size)
+        while start < end:
+            number, offset = divmod(start, CHUNK)
+            length = min(CHUNK - offset, end - start)
+            whole = offset == 0 and length == CHUNK
+            data = ObjectChunk.data if whole else func.substring(ObjectChunk.data, offset + 1, length)
+            chunk = select(data).where(ObjectChunk.upload == upload, ObjectChunk.number == number)
+            async with self._engine.connect() as connection:
+                piece: bytes | None = (await connection.execute(chunk)).scalar_one_or_none()
+            if piece is None:
+                raise NotStored(key)  # replaced or deleted since
+            yield piece
+            start += length
+
+    async def size(self, key: str) -> int | None:
+        """See `Storage.size`."""
+        found = await self._find(key)
+        return None if found is None else found[1]
+
+    async def delete(self, key: str) -> None:
+        """See `Storage.delete`."""
+        gone = and_(StoredObject.complete, or_(StoredObject.key == checked(key), _below(key)))
+        async with self._engine.begin() as connection:
+            await connection.execute(delete(StoredObject).where(gone))
+
+    async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
+        """See `Storage.list`."""
+        below = _below(checked(prefix)) if prefix else true()
+        last = ""
+        while True:
+            after = select(StoredObject.key, StoredObject.bytes).where(StoredObject.complete, below)
+            page = after.where(StoredObject.key > last).order_by(StoredObject.key).limit(PAGE)
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(page)).all()
+            for key, size in rows:
+                yield key, size
+            if len(rows) < PAGE:
+                return
+            last = rows[-1].key
+
+    async def collect(self, older_than: timedelta) -> int:
+        """See `Storage.collect`."""
+        dead = and_(~StoredObject.complete, StoredObject.touched_at < func.clock_timestamp() - older_than)
+        async with self._engine.begin() as connection:
+            return (await connection.execute(delete(StoredObject).where(dead))).rowcount
+
+    async def _find(self, key: str) -> tuple[UUID, int] | None:
+        wanted = and_(StoredObject.key == checked(key), StoredObject.complete)
+        async with self._engine.connect() as connection:
+            row = (
+                await connection.execute(select(StoredObject.upload, StoredObject.bytes).where(wanted))
+            ).one_or_none()
+        return None if row is None else (row.upload, row.bytes)
+
+
+async def _mark(connection: AsyncConnection, upload: UUID, **values: object) -> None:
+    """Changes an upload's row and notes that it goes on, so that `collect` can tell it from one that died."""
+    touched = update(StoredObject).where(StoredObject.upload == upload)
+    changed = await connection.execute(touched.values(touched_at=func.clock_timestamp(), **values))
+    if changed.rowcount != 1:
+        raise StorageError("the upload rested for so long that it was taken for dead and collected")
+
+
+def _below(prefix: str) -> ColumnElement[bool]:
+    """Keys that begin with `prefix/`, as one range of the index: "0" follows "/" in the order of the "C" collation."""
+    return and_(StoredObject.key >= f"{prefix}/", StoredObject.key < f"{prefix}0")

@@ -1,0 +1,63 @@
+"""Servers and databases for whichever tests ask for them; a run that asks for none starts none."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from core.embedded import Stack
+from core.records.engine import make_engine
+from core.records.migrate import upgrade
+from tests.servers import new_database, running_stack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """A real PostgreSQL and a real Redis, one of each for the whole run."""
+    with running_stack() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="session")
+async def template_url(stack: Stack) -> AsyncIterator[str]:
+    """A migrated database that nobody connects to, so that it can be copied."""
+    async with new_database(stack) as url:
+        await upgrade(url)
+        yield url
+
+
+@pytest_asyncio.fixture(scope="session")
+async def database_url(stack: Stack, template_url: str) -> AsyncIterator[str]:
+    """A migrated database for the whole run: for tests that mind only rows of their own."""
+    async with new_database(stack, template=template_url) as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def clean_database_url(stack: Stack, template_url: str) -> AsyncIterator[str]:
+    """A migrated, empty database for one test."""
+    async with new_database(stack, template=template_url) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(scope="session")
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on the run's database."""
+    made = make_engine(database_url)
+    yield made
+    await made.dispose()
+
+
+@pytest_asyncio.fixture
+async def clean_engine(clean_database_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on a database of the test's own."""
+    made = make_engine(clean_database_url)
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture(scope="session")
+def redis_url(stack: Stack) -> str:
+    """The run's Redis, as Celery writes it."""
+    return stack.redis_url

@@ -1,0 +1,60 @@
+"""The real PostgreSQL and Redis that tests run against, and databases that cost milliseconds."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from core.embedded import Stack
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's name, and that PostgreSQL's own user can pass through."""
+    folder = Path(tempfile.mkdtemp(prefix="ut-", dir="/tmp")).resolve()
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def running_stack() -> Iterator[Stack]:
+    """Both servers in a folder of their own; gone afterwards."""
+    with short_folder() as folder:
+        stack = Stack.start(folder / "data")
+        try:
+            yield stack
+        finally:
+            stack.stop()
+
+
+async def execute(url: str, *statements: str) -> None:
+    """Runs statements that may not be in a transaction, such as CREATE DATABASE."""
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def new_database(stack: Stack, *, template: str | None = None) -> AsyncIterator[str]:
+    """The URL of a database of its own, empty or a copy of another that nobody is connected to; dropped afterwards."""
+    name = f"test_{uuid4().hex}"
+    owned_by = make_url(stack.database_url)
+    copied = f"TEMPLATE {make_url(template).database}" if template else ""
+    await execute(stack.superuser_url, f"CREATE DATABASE {name} OWNER {owned_by.username} {copied}")
+    try:
+        yield owned_by.set(database=name).render_as_string(hide_password=False)
+    finally:
+        await execute(stack.superuser_url, f"DROP DATABASE {name} WITH (FORCE)")

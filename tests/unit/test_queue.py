@@ -1,0 +1,16 @@
+"""Names of queues, and one Redis under two spellings."""
+
+import pytest
+
+from core.queue import client_url, queue_name
+
+
+def test_every_worker_class_has_a_queue_of_its_own() -> None:
+    assert [queue_name(gpus) for gpus in (0, 1, 8)] == ["unlearn.cpu", "unlearn.gpu1", "unlearn.gpu8"]
+    with pytest.raises(ValueError, match="fewer than 0"):
+        queue_name(-1)
+
+
+def test_a_socket_is_spelt_in_redis_pys_way_and_other_urls_are_left_alone() -> None:
+    assert client_url("redis+socket://:pw@/run/redis.sock?virtual_host=2") == "unix://:pw@/run/redis.sock?db=2"
+    assert client_url("rediss://user:pw@redis.internal:6380/1") == "rediss://user:pw@redis.internal:6380/1"
