@@ -38,7 +38,9 @@ def load(
             trust_remote_code=False,
         )
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError, RuntimeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a malformed file may make any library below raise anything
         raise CoreError(
             "model_unreadable",
             f"the model could not be loaded ({type(error).__name__}): it must be a causal language model in"

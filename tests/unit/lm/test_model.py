@@ -1,0 +1,127 @@
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from core.lm.errors import CoreError
+from core.lm.model import context_length, load, model_digest, stored_dtype
+from core.lm.saving import save
+from core.schema.manifest import digest, manifest
+from tests.unit.lm.tiny import tiny_model, tiny_tokenizer
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    save(tiny_model(dtype=torch.float32), tiny_tokenizer(), tmp_path / "model", "# card\n")
+    return tmp_path / "model"
+
+
+def test_a_checkpoint_loads_with_transformers_and_is_the_same_model(saved):
+    model = AutoModelForCausalLM.from_pretrained(saved)
+    tokenizer = AutoTokenizer.from_pretrained(saved)
+    for name, weight in tiny_model(dtype=torch.float32).state_dict().items():
+        assert model.state_dict()[name].equal(weight)
+    assert tokenizer("w0 w1")["input_ids"] == [0, 3, 4]
+    assert (saved / "README.md").read_text() == "# card\n"
+    assert json.loads((saved / "config.json").read_text())["use_cache"] is True
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_weights_are_float32_in_memory_and_go_back_to_disk_as_they_came(tmp_path, tied):
+    original = tiny_model(dtype=torch.bfloat16, tied=tied)
+    original.save_pretrained(tmp_path / "given")
+    tiny_tokenizer().save_pretrained(tmp_path / "given")
+    model, tokenizer = load(tmp_path / "given", "auto", device=CPU)
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    assert not model.training
+    assert stored_dtype(model) == torch.bfloat16
+    save(model, tokenizer, tmp_path / "again", "card")
+    assert json.loads((tmp_path / "again/config.json").read_text())["dtype"] == "bfloat16"
+    given, again = (tmp_path / name / "model.safetensors" for name in ("given", "again"))
+    assert given.stat().st_size == again.stat().st_size
+    reloaded, _ = load(tmp_path / "again", "auto", device=CPU)
+    for name, weight in model.state_dict().items():
+        assert reloaded.state_dict()[name].equal(weight)
+
+
+def test_a_requested_dtype_is_what_checkpoints_are_written_in(saved, tmp_path):
+    model, tokenizer = load(saved, "bfloat16", device=CPU)
+    assert model.dtype == torch.float32
+    save(model, tokenizer, tmp_path / "half", "card")
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "half", dtype="auto").dtype == torch.bfloat16
+
+
+def test_pickled_weights_are_refused(saved):
+    torch.save(tiny_model(dtype=torch.float32).state_dict(), saved / "pytorch_model.bin")
+    (saved / "model.safetensors").unlink()
+    with pytest.raises(CoreError, match="model_unreadable"):
+        load(saved, "auto", device=CPU)
+
+
+def test_code_in_the_directory_is_never_run(saved):
+    config = json.loads((saved / "config.json").read_text())
+    config["model_type"] = "theirs"
+    config["auto_map"] = {"AutoConfig": "theirs.Config", "AutoModelForCausalLM": "theirs.Model"}
+    (saved / "config.json").write_text(json.dumps(config))
+    (saved / "theirs.py").write_text("raise SystemExit('was run')\n")
+    with pytest.raises(CoreError, match="model_unreadable"):
+        load(saved, "auto", device=CPU)
+
+
+@pytest.mark.parametrize("harm", ["nothing there", "half a file", "a bad tokenizer", "no tokenizer", "not json"])
+def test_an_unreadable_model_is_the_users_and_named_without_its_path(saved, harm):
+    if harm == "nothing there":
+        saved = saved / "absent"
+    elif harm == "half a file":
+        weights = (saved / "model.safetensors").read_bytes()
+        (saved / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    elif harm == "a bad tokenizer":
+        (saved / "tokenizer.json").write_text('{"model": 7}')
+    elif harm == "no tokenizer":
+        (saved / "tokenizer.json").unlink()
+        (saved / "tokenizer_config.json").unlink()
+    else:
+        (saved / "config.json").write_text("{")
+    with pytest.raises(CoreError) as caught:
+        load(saved, "auto", device=CPU)
+    error = caught.value.as_error()
+    assert (error.code, error.blame, error.retryable) == ("model_unreadable", "user", False)
+    assert str(saved.parent) not in error.message
+
+
+def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    model = tiny_model(dtype=torch.float32)
+    tokenizer = tiny_tokenizer()
+    tokenizer.model_max_length = object()  # cannot be written as JSON
+    with pytest.raises(TypeError):
+        save(model, tokenizer, tmp_path / "model", "card")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_is_never_written_over_another_but_may_fill_an_empty_directory(saved, tmp_path):
+    with pytest.raises(CoreError, match="output_not_empty"):
+        save(tiny_model(dtype=torch.float32), tiny_tokenizer(), saved, "card")
+    (tmp_path / "empty").mkdir()
+    save(tiny_model(dtype=torch.float32), tiny_tokenizer(), tmp_path / "empty", "card")
+    assert (tmp_path / "empty/model.safetensors").exists()
+
+
+def test_the_digest_is_of_every_file_and_of_nothing_else(saved):
+    before = model_digest(saved)
+    assert before == digest(manifest(saved))
+    (saved / ".cache").mkdir()
+    (saved / ".cache/lock").write_text("left by a download")
+    (saved / "manifest.json").write_text("[]")
+    assert model_digest(saved) == before
+    (saved / "original").mkdir()
+    (saved / "original/params.json").write_text("{}")
+    assert model_digest(saved) != before
+    assert "original/params.json" in [entry.path for entry in manifest(saved)]
+
+
+def test_records_are_cut_to_the_models_context():
+    assert context_length(tiny_model(), 1000) == 64
+    assert context_length(tiny_model(), 10) == 10
