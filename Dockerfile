@@ -1,0 +1,70 @@
+# One image for the API, the worker, the migrations and the `unlearn` command; what runs is the container's command.
+#
+#   docker build -t unlearn:cpu .                              CPU build of torch
+#   docker build -t unlearn:cuda --build-arg TORCH=cuda .      CUDA build of torch (several GB)
+#
+# BASE_IMAGE has to bring Python 3.11 to 3.13 with venv, and ca-certificates: the official python:3.x-slim images do,
+# and so does a Debian made by debootstrap (deploy/image.sh).
+ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS builder
+# cpu or cuda
+ARG TORCH=cpu
+# Where pip finds the CPU build; empty: wherever else pip is told to look finds it.
+ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
+# An index beside the public one: name no index here that needs a password, arguments stay in the image's history.
+# Give pip a configuration with passwords as a secret instead: --secret id=pip,src=pip.conf
+ARG PIP_EXTRA_INDEX_URL=
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+RUN python3 -m venv /opt/venv
+
+# The dependencies are a layer of their own: it is made again only when they change.
+COPY pyproject.toml constraints.txt ./
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    set -eu; \
+    case "$TORCH" in \
+        cpu) set -- ${TORCH_CPU_INDEX:+--extra-index-url "$TORCH_CPU_INDEX"} ;; \
+        cuda) set -- ;; \
+        *) echo "TORCH is cpu or cuda, not '$TORCH'" >&2; exit 1 ;; \
+    esac; \
+    if [ -z "$PIP_EXTRA_INDEX_URL" ]; then unset PIP_EXTRA_INDEX_URL; fi; \
+    python3 -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]))' \
+        > requirements.txt; \
+    /opt/venv/bin/pip install "$@" --constraint constraints.txt --requirement requirements.txt; \
+    found=$(/opt/venv/bin/python -c 'import torch; print("cuda" if torch.version.cuda else "cpu")'); \
+    if [ "$found" != "$TORCH" ]; then echo "asked for torch's $TORCH build, pip found its $found build" >&2; exit 1; fi
+
+COPY README.md ./
+COPY api api
+COPY core core
+COPY migrations migrations
+COPY worker worker
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    if [ -z "$PIP_EXTRA_INDEX_URL" ]; then unset PIP_EXTRA_INDEX_URL; fi; \
+    /opt/venv/bin/pip install --no-deps . && /opt/venv/bin/pip check
+
+
+FROM ${BASE_IMAGE} AS runtime
+LABEL org.opencontainers.image.title="unlearning-service" \
+      org.opencontainers.image.description="Makes language models forget text, measures what is left, keeps the evidence"
+# The number is fixed, so that it can be granted rights on volumes and in Kubernetes' runAsUser.
+RUN groupadd --gid 10001 unlearn \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/unlearn --shell /usr/sbin/nologin unlearn \
+    && install -d -o 10001 -g 10001 -m 0750 /var/lib/unlearn \
+        /var/lib/unlearn/scratch /var/lib/unlearn/models /var/lib/unlearn/locks
+COPY --from=builder /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    SCRATCH_DIR=/var/lib/unlearn/scratch \
+    MODEL_CACHE=/var/lib/unlearn/models \
+    GPU_LOCK_DIR=/var/lib/unlearn/locks
+WORKDIR /var/lib/unlearn
+EXPOSE 8000
+# The API's; a worker's is `python -m worker.health` (docker-compose.yml).
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=4 \
+    CMD ["python", "-c", "import urllib.request as request; request.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
+CMD ["uvicorn", "api.main:app_from_environment", "--factory", "--host", "0.0.0.0", "--port", "8000", \
+     "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "20"]
+USER 10001:10001
