@@ -18,7 +18,9 @@ class Settings(BaseSettings):
     # the servers
     database_url: SecretStr = Field(description="postgresql+asyncpg://…")
     redis_url: SecretStr = Field(description="redis://, rediss:// or redis+socket://")
-    storage_url: str = Field(default="postgres://", description="where checkpoint bytes live: postgres:// or file:///dir")
+    storage_url: str = Field(
+        default="postgres://", description="where checkpoint bytes live: postgres:// or file:///dir"
+    )
     service_key_file: Path = Field(description="32 random bytes, base64: wraps the key of every uploaded file")
     admin_key_file: Path | None = Field(default=None, description="an admin API key to accept from the first start on")
 
@@ -46,7 +48,9 @@ class Settings(BaseSettings):
     worker_gpus: Annotated[list[int], NoDecode] | None = Field(
         default=None, description="comma-separated GPU indices of this worker; default: all that nvidia-smi lists"
     )
-    gpu_lock_dir: Path = Field(default=Path("/var/lock"), description="one lock file per GPU, shared by the workers of a machine")
+    gpu_lock_dir: Path = Field(
+        default=Path("/var/lock"), description="one lock file per GPU, shared by the workers of a machine"
+    )
     lease_seconds: float = Field(default=30.0, gt=0)
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     sweep_seconds: float = Field(default=5.0, gt=0)
@@ -83,4 +87,4 @@ class Settings(BaseSettings):
 @cache
 def settings() -> Settings:
     """The settings of this process, read once."""
-    return Settings()  # type: ignore[call-arg]  # filled from the environment
+    return Settings()

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
-from sqlalchemy import func, insert, or_, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.queue import queue_name
 from core.records import events, outbox
 from core.records.tables import FileRow, JobFile, JobRow, WorkerRow
-from core.schema.jobs import TERMINAL, may_change
+from core.schema.jobs import TERMINAL, Status, may_change
 
 
 class NotAllowed(Exception):
@@ -102,7 +103,7 @@ async def cancel(session: AsyncSession, organisation: str, job: str) -> JobRow |
             row.requested = "cancel"
             await events.append(session, row, "cancel_requested")
         return row
-    if row.status in TERMINAL or not may_change(row.status, "cancelled"):
+    if row.status in TERMINAL or not may_change(cast(Status, row.status), "cancelled"):
         raise NotAllowed(row.status)
     row.status, row.requested = "cancelled", None
     row.finished_at = func.clock_timestamp()
@@ -116,7 +117,7 @@ async def waiting_for(session: AsyncSession, job: JobRow, *, stale_seconds: floa
     """Why a queued job has not started, in words for a person; None where it may start at any moment."""
     if job.status != "queued":
         return None
-    fits = or_(WorkerRow.gpus >= job.gpus, job.gpus == 0)
+    fits = WorkerRow.gpus >= job.gpus
     fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
     if not await session.scalar(select(WorkerRow.id).where(fits, fresh).limit(1)):
         return "a worker" if job.gpus == 0 else f"a worker with {job.gpus} GPUs"
@@ -130,3 +131,9 @@ async def waiting_for(session: AsyncSession, job: JobRow, *, stale_seconds: floa
     if job.start == "head" and (earlier := await session.scalar(ahead.order_by(JobRow.id).limit(1))):
         return f"job {earlier} on the same model"
     return "a free worker"
+
+
+async def default_gpus(session: AsyncSession, *, stale_seconds: float) -> int:
+    """One where a worker that is up has one, else none: what a request that does not say gets."""
+    fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
+    return min(await session.scalar(select(func.max(WorkerRow.gpus)).where(fresh)) or 0, 1)

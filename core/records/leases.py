@@ -4,6 +4,8 @@ Fences only ever rise. A worker whose fence is no longer the job's has lost it: 
 finish change nothing.
 """
 
+from datetime import datetime
+
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
@@ -20,7 +22,7 @@ class FenceLost(Exception):
     """The job is somebody else's by now, or over: stop, and write nothing more."""
 
 
-def _in(seconds: float) -> ColumnElement[object]:
+def _in(seconds: float) -> ColumnElement[datetime]:
     return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
