@@ -1,0 +1,311 @@
+"""One set of promises, kept by every kind of storage: real PostgreSQL rows and real files."""
+
+import asyncio
+import secrets
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from core.records.objects import ObjectChunk, StoredObject
+from core.storage import BadKey, NotStored, Storage, StorageError, StorageUrlError, open_storage
+from core.storage.postgres import CHUNK
+
+DATA = secrets.token_bytes(5 * CHUNK)
+
+
+@pytest.fixture(params=["postgres", "file"])
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return "postgres://" if request.param == "postgres" else f"file://{tmp_path}/objects"
+
+
+@pytest_asyncio.fixture
+async def storage(storage_url: str, engine: AsyncEngine) -> AsyncIterator[Storage]:
+    opened = open_storage(storage_url, engine)
+    yield opened
+    for key, _ in await listed(opened):
+        await opened.delete(key)
+    await opened.collect(timedelta(0))
+
+
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+async def cut(data: bytes, size: int = 100_000) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+async def read(storage: Storage, key: str, start: int = 0, end: int | None = None) -> bytes:
+    return b"".join([piece async for piece in storage.read(key, start, end)])
+
+
+async def listed(storage: Storage, prefix: str = "") -> list[tuple[str, int]]:
+    return sorted([entry async for entry in storage.list(prefix)])
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 5 * CHUNK])
+async def test_what_is_written_is_read_again(storage: Storage, size: int) -> None:
+    assert await storage.write("a/object", cut(DATA[:size])) == size
+    assert await storage.size("a/object") == size
+    assert await read(storage, "a/object") == DATA[:size]
+    assert await listed(storage) == [("a/object", size)]
+
+
+async def test_any_range_is_what_a_slice_would_cut(storage: Storage) -> None:
+    await storage.write("object", cut(DATA))
+    near = st.sampled_from([0, CHUNK, 2 * CHUNK, 5 * CHUNK]).flatmap(
+        lambda edge: st.integers(max(0, edge - 2), edge + 2)
+    )
+    bound = st.integers(0, 5 * CHUNK + 10) | near
+    loop = asyncio.get_running_loop()
+
+    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(start=bound, end=st.none() | bound)
+    def check(start: int, end: int | None) -> None:
+        found = asyncio.run_coroutine_threadsafe(read(storage, "object", start, end), loop).result(30)
+        assert found == DATA[start:end]
+
+    await asyncio.to_thread(check)
+    with pytest.raises(ValueError, match="bounds"):
+        await read(storage, "object", -5)
+
+
+async def test_reading_goes_piece_by_piece(storage: Storage) -> None:
+    await storage.write("object", cut(DATA))
+    sizes = [len(piece) async for piece in storage.read("object")]
+    assert len(sizes) > 1
+    assert max(sizes) <= 4 << 20
+
+
+async def test_writing_again_replaces_the_whole(storage: Storage) -> None:
+    await storage.write("object", cut(DATA))
+    await storage.write("object", chunks(b"short"))
+    assert await read(storage, "object") == b"short"
+    assert await listed(storage) == [("object", 5)]
+
+
+async def test_what_is_not_there_is_said_to_be_not_there(storage: Storage) -> None:
+    await storage.write("a/b", chunks(b"x"))
+    assert await storage.size("nothing") is None
+    assert await storage.size("a") is None
+    for key in ("nothing", "a"):
+        with pytest.raises(NotStored):
+            await read(storage, key)
+    await storage.delete("nothing")
+
+
+async def test_deleting_takes_what_is_below_and_never_a_neighbour(storage: Storage) -> None:
+    for key in ("job-1/1/a", "job-1/2/b", "job-1/2/c/d", "job-10/1/a", "job-1.x"):
+        await storage.write(key, chunks(key.encode()))
+    await storage.delete("job-1/2/b")
+    assert await listed(storage, "job-1") == [("job-1/1/a", 9), ("job-1/2/c/d", 11)]
+    await storage.delete("job-1")
+    assert await listed(storage) == [("job-1.x", 7), ("job-10/1/a", 10)]
+
+
+async def test_a_list_is_of_what_is_below_a_prefix(storage: Storage) -> None:
+    for key in ("a/1", "a/b/2", "ab/3", "a.4"):
+        await storage.write(key, chunks(b"x"))
+    assert [key for key, _ in await listed(storage, "a")] == ["a/1", "a/b/2"]
+    assert [key for key, _ in await listed(storage, "a/1")] == []
+    assert [key for key, _ in await listed(storage)] == ["a.4", "a/1", "a/b/2", "ab/3"]
+
+
+@pytest.mark.parametrize("key", ["../x", "/x", "a/../../x", "a//b", "a/", "."])
+async def test_keys_that_climb_are_refused_everywhere(storage: Storage, key: str) -> None:
+    with pytest.raises(BadKey):
+        await storage.write(key, chunks(b"x"))
+    with pytest.raises(BadKey):
+        await read(storage, key)
+    with pytest.raises(BadKey):
+        await storage.size(key)
+    with pytest.raises(BadKey):
+        await storage.delete(key)
+    with pytest.raises(BadKey):
+        await listed(storage, key)
+
+
+async def test_an_upload_that_fails_changes_nothing_and_leaves_nothing(storage: Storage) -> None:
+    async def failing() -> AsyncIterator[bytes]:
+        async for part in cut(DATA[: 3 * CHUNK]):
+            yield part
+        raise ConnectionResetError("the client went away")
+
+    await storage.write("object", chunks(b"before"))
+    for key in ("object", "new"):
+        with pytest.raises(ConnectionResetError, match="the client went away"):
+            await storage.write(key, failing())
+    assert await listed(storage) == [("object", 6)]
+    assert await read(storage, "object") == b"before"
+    assert await storage.collect(timedelta(0)) == 0
+
+
+async def test_an_upload_that_is_cancelled_leaves_nothing(storage: Storage) -> None:
+    under_way = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield DATA[: 2 * CHUNK]
+        under_way.set()
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(storage.write("object", endless()))
+    await under_way.wait()
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await storage.size("object") is None
+    await asyncio.sleep(0.2)
+    assert await storage.collect(timedelta(0)) == 0
+
+
+CRASHING = """
+import asyncio, os, signal, sys
+from core.records.engine import make_engine
+from core.storage import open_storage
+
+async def chunks():
+    for _ in range(20):
+        yield bytes(1 << 20)
+    await asyncio.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(open_storage(sys.argv[1], make_engine(sys.argv[2])).write("object", chunks()))
+"""
+
+
+async def test_a_killed_writer_leaves_nothing_visible_and_what_it_left_is_collected(
+    storage: Storage, storage_url: str, database_url: str, engine: AsyncEngine, tmp_path: Path
+) -> None:
+    await storage.write("object", chunks(b"before"))
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", CRASHING, storage_url, database_url, stderr=PIPE)
+    assert child.stderr is not None
+    said = await child.stderr.read()
+    assert await child.wait() == -9, said
+    assert await listed(storage) == [("object", 6)]
+    assert await read(storage, "object") == b"before"
+    assert await storage.collect(timedelta(hours=1)) == 0
+    assert await storage.collect(timedelta(0)) == 1
+    assert await read(storage, "object") == b"before"
+    if storage_url == "postgres://":
+        async with engine.connect() as connection:
+            assert await connection.scalar(select(func.count()).select_from(ObjectChunk)) == 1
+    else:
+        assert [path.name for path in (tmp_path / "objects").rglob("*")] == ["object"]
+
+
+async def test_of_several_writers_of_one_key_one_wins_whole(storage: Storage) -> None:
+    versions = [bytes([number]) * (2 * CHUNK + number) for number in range(6)]
+    await asyncio.gather(*(storage.write("object", cut(version)) for version in versions))
+    assert await read(storage, "object") in versions
+    assert len(await listed(storage)) == 1
+
+
+async def test_the_last_to_finish_wins_not_the_last_to_begin(engine: AsyncEngine, storage: Storage) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"slow"
+        begun.set()
+        await go_on.wait()
+
+    first = asyncio.create_task(storage.write("object", slow()))
+    await begun.wait()
+    await storage.write("object", chunks(b"quick"))
+    assert await read(storage, "object") == b"quick"
+    go_on.set()
+    await first
+    assert await read(storage, "object") == b"slow"
+
+
+async def test_in_postgres_a_reader_of_what_is_replaced_is_told(engine: AsyncEngine) -> None:
+    storage = open_storage("postgres://", engine)
+    await storage.write("object", cut(DATA))
+    reading = storage.read("object")
+    assert await anext(reading) == DATA[:CHUNK]
+    await storage.write("object", chunks(b"other"))
+    with pytest.raises(NotStored):
+        await anext(reading)
+    await storage.delete("object")
+
+
+async def test_in_postgres_an_upload_under_way_is_not_collected(engine: AsyncEngine) -> None:
+    storage = open_storage("postgres://", engine)
+
+    async def long() -> AsyncIterator[bytes]:
+        yield DATA[: 2 * CHUNK]
+        async with engine.begin() as connection:  # as if it had begun two hours ago
+            await connection.execute(text("UPDATE objects SET created_at = created_at - interval '2 hours'"))
+        assert await storage.collect(timedelta(hours=1)) == 0
+        yield DATA[: 2 * CHUNK]
+
+    assert await storage.write("object", long()) == 4 * CHUNK
+    await storage.delete("object")
+
+
+async def test_in_postgres_an_upload_that_was_collected_says_so(engine: AsyncEngine) -> None:
+    storage = open_storage("postgres://", engine)
+
+    async def resting() -> AsyncIterator[bytes]:
+        yield DATA[: 2 * CHUNK]
+        assert await storage.collect(timedelta(0)) == 1
+
+    with pytest.raises(StorageError, match="collected"):
+        await storage.write("object", resting())
+    assert await storage.size("object") is None
+
+
+async def test_in_postgres_chunks_are_stored_as_they_are_and_go_with_their_object(engine: AsyncEngine) -> None:
+    storage = open_storage("postgres://", engine)
+    await storage.write("object", chunks(bytes(3 * CHUNK)))
+    async with engine.connect() as connection:
+        sizes = select(func.pg_column_size(ObjectChunk.data), func.length(ObjectChunk.data))
+        for stored, length in (await connection.execute(sizes)).all():
+            assert (stored, length) == (CHUNK, CHUNK)
+    await storage.delete("object")
+    async with engine.connect() as connection:
+        assert await connection.scalar(select(func.count()).select_from(ObjectChunk)) == 0
+        assert await connection.scalar(select(func.count()).select_from(StoredObject)) == 0
+
+
+async def test_in_postgres_a_list_longer_than_a_page_is_whole(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.storage.postgres.PAGE", 3)
+    storage = open_storage("postgres://", engine)
+    for number in range(7):
+        await storage.write(f"p/{number}", chunks(b"x"))
+    assert [key async for key, _ in storage.list("p")] == [f"p/{number}" for number in range(7)]
+    await storage.delete("p")
+
+
+async def test_in_a_folder_nobody_else_can_look(engine: AsyncEngine, tmp_path: Path) -> None:
+    storage = open_storage(f"file://{tmp_path}/with%20space/objects", engine)
+    await storage.write("a/b", chunks(b"x"))
+    assert (tmp_path / "with space" / "objects").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "with space" / "objects" / "a" / "b").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "/folder", "http://user:hunter2@host/x", "memory:///", "file://host/x", "file:///", "s3://", "az://a/b"]
+)
+def test_a_url_that_names_no_place_is_refused_and_not_repeated(url: str, engine: AsyncEngine) -> None:
+    with pytest.raises(StorageUrlError) as caught:
+        open_storage(url, engine)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_object_stores_are_opened_by_their_urls(engine: AsyncEngine) -> None:
+    for url in ("s3://bucket/prefix", "gs://bucket"):
+        open_storage(url, engine)
