@@ -57,6 +57,7 @@ COPY --from=builder /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
     SCRATCH_DIR=/var/lib/unlearn/scratch \
     MODEL_CACHE=/var/lib/unlearn/models \
     GPU_LOCK_DIR=/var/lib/unlearn/locks

@@ -17,7 +17,7 @@ CARRIED = (*INDEXES, "find-links", "trusted-host", "cert", "timeout", "default-t
 
 
 def settings(listing: str) -> dict[str, str]:
-    """What `pip config list` lists, by option: the section of `pip install` over the global one, the environment last."""
+    """What `pip config list` lists: `pip install`'s section goes over the global one, the environment over both."""
     ranks = {"global": 0, "install": 1, ":env:": 2}
     found: dict[str, tuple[int, str]] = {}
     for line in listing.splitlines():
