@@ -1,7 +1,6 @@
 """Loading a model from a directory, safely: local files, safetensors, no code from the directory."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -52,8 +51,8 @@ def load(
 
 def stored_dtype(model: PreTrainedModel) -> torch.dtype:
     """What this model's checkpoints are written in: the dtype it was stored in, not the float32 it is trained in."""
-    stored: Any = model.config.dtype
-    return _STORED.get(str(stored).removeprefix("torch."), torch.float32)
+    stored = model.config.dtype or model.dtype
+    return _STORED.get(stored, torch.float32) if isinstance(stored, str) else stored
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

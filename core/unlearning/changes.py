@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -29,7 +28,4 @@ def _unique(model: PreTrainedModel) -> Iterator[Tensor]:
 
 
 def _stored(weight: Tensor, model: PreTrainedModel) -> Tensor:
-    detached = weight.detach()
-    if detached.dtype != torch.float64:
-        detached = detached.to(stored_dtype(model))
-    return detached.to("cpu", copy=True)
+    return weight.detach().to("cpu", stored_dtype(model), copy=True)

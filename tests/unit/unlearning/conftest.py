@@ -1,0 +1,12 @@
+"""Unit tests share two cores with everything else: one thread is enough for models of this size."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

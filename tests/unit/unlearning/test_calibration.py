@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from core.unlearning.calibration import match, quantiles, targets, transport
+
+
+def test_a_record_is_matched_to_the_unseen_record_of_the_same_rank():
+    forget = torch.tensor([0.3, 0.1, 0.2])
+    unseen = torch.tensor([9.0, 7.0, 8.0])
+    assert match(forget, unseen).tolist() == [0, 1, 2]
+
+
+def test_ranks_spread_over_a_larger_and_over_a_smaller_unseen_set():
+    assert match(torch.tensor([1.0, 2.0]), torch.arange(10.0)).tolist() == [2, 7], "quantiles 1/4 and 3/4"
+    assert match(torch.arange(6.0), torch.tensor([5.0, 4.0])).tolist() == [1, 1, 1, 0, 0, 0]
+    assert match(torch.tensor([1.0]), torch.arange(5.0)).tolist() == [2], "one record goes to the median"
+
+
+def test_equal_losses_keep_the_records_order():
+    assert match(torch.zeros(4), torch.zeros(4)).tolist() == [0, 1, 2, 3]
+
+
+def test_quantiles_are_the_sorted_losses_thinned_or_repeated():
+    losses = torch.tensor([4.0, 1.0, 3.0, 2.0])
+    assert quantiles(losses, 4).tolist() == [1, 2, 3, 4]
+    assert quantiles(losses, 2).tolist() == [2, 4]
+    assert quantiles(losses, 8).tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert quantiles(losses, 1).tolist() == [3]
+
+
+def test_targets_ascend_within_each_record_and_come_from_its_match():
+    wanted = targets(
+        forget_losses=torch.tensor([5.0, 5.0, 1.0]),
+        forget_record=torch.tensor([0, 0, 1]),
+        unseen_losses=torch.tensor([9.0, 8.0, 2.0, 3.0]),
+        unseen_record=torch.tensor([0, 0, 1, 1]),
+    )
+    assert wanted.tolist() == [8, 9, 3]
+
+
+def test_transport_compares_sorted_losses_within_each_record():
+    losses = torch.tensor([3.0, 1.0, 2.0, 10.0, 0.0], requires_grad=True)
+    wanted = torch.tensor([1.0, 2.0, 4.0, 1.0, 1.0])
+    record = torch.tensor([4, 4, 4, 7, 7])
+    distances = transport(losses, wanted, record)
+    assert distances.tolist() == [0, 0, 1, 1, 9]
+    distances.sum().backward()
+    assert losses.grad.tolist() == [-1, 0, 0, 1, -1], "each loss is pulled towards its own target"
+
+
+def test_a_record_at_its_targets_is_left_alone():
+    losses = torch.tensor([2.0, 1.0], requires_grad=True)
+    transport(losses, torch.tensor([1.0, 2.0]), torch.tensor([0, 0])).sum().backward()
+    assert losses.grad.tolist() == pytest.approx([0, 0])

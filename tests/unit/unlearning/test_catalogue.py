@@ -1,0 +1,132 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from core.schema.training import TrainingRequest
+from core.unlearning import objectives
+from core.unlearning.objectives import METHODS, UnknownMethod, describe, fill_training, resolve
+
+THE_FIRST = {
+    "gradient_ascent",
+    "random_label",
+    "adversarial_label",
+    "ascent_descent",
+    "ascent_kl",
+    "calibrated",
+}
+
+
+NEW_METHOD = """
+from typing import ClassVar
+from core.unlearning.method import SEED_PAPER, Method, Paper
+
+class SuddenLoss(Method):
+    name: ClassVar[str] = "sudden_loss"
+    summary: ClassVar[str] = "new"
+    paper: ClassVar[Paper] = SEED_PAPER
+
+    def forget_term(self, stage):
+        return lambda rows: -rows.loss
+"""
+
+
+def test_the_methods_of_the_seed_paper_and_calibrated_are_there():
+    assert set(METHODS) >= THE_FIRST
+
+
+def test_reading_the_catalogue_loads_no_torch():
+    program = (
+        "import sys; from core.unlearning import objectives as o; [o.describe(name) for name in o.METHODS];"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules or 'numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_new_file_is_a_new_method(tmp_path, monkeypatch):
+    (tmp_path / "sudden_loss.py").write_text(NEW_METHOD)
+    monkeypatch.setattr(objectives, "__path__", [*objectives.__path__, str(tmp_path)])
+    found = objectives._found()
+    assert found["sudden_loss"].name == "sudden_loss"
+    assert set(found) == set(METHODS) | {"sudden_loss"}
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_method_describes_itself_in_json(name):
+    described = json.loads(json.dumps(describe(name)))
+    assert described["name"] == name
+    assert described["summary"]
+    assert described["source"]["url"].startswith("https://arxiv.org/abs/")
+    assert set(described["defaults"]) == set(described["parameters"]["properties"])
+    assert set(described["training_defaults"]) == {"small", "large"}
+    assert "forget" in described["needs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "needs"),
+    [
+        ("gradient_ascent", {}, {"forget"}),
+        ("gradient_ascent", {"retain_term": "descent"}, {"forget", "retain"}),
+        ("random_label", {}, {"forget"}),
+        ("adversarial_label", {}, {"forget", "original"}),
+        ("ascent_descent", {}, {"forget", "retain"}),
+        ("ascent_kl", {}, {"forget", "retain", "original"}),
+        ("calibrated", {}, {"forget", "retain", "unseen", "original"}),
+        ("calibrated", {"retain_term": "none"}, {"forget", "unseen", "original"}),
+    ],
+)
+def test_a_method_says_what_it_needs(name, parameters, needs):
+    assert resolve(name, parameters).needs() == needs
+
+
+def test_a_wrong_parameter_is_pointed_at():
+    with pytest.raises(ValidationError) as caught:
+        resolve("ascent_kl", {"retain_wieght": 2})
+    assert caught.value.errors()[0]["loc"] == ("retain_wieght",)
+    with pytest.raises(ValidationError):
+        resolve("ascent_kl", {"retain_weight": -1})
+    with pytest.raises(ValidationError):
+        resolve("ascent_descent", {"retain_term": "kl"})
+    with pytest.raises(ValueError, match="there is no method"):
+        resolve("erase", {})
+    with pytest.raises(UnknownMethod):
+        fill_training(TrainingRequest(), "erase", parameters=1, forget_records=1)
+
+
+def test_small_models_learn_fast_and_large_ones_by_the_papers_recipe():
+    def filled(parameters, records=10_000):
+        return fill_training(TrainingRequest(), "ascent_kl", parameters=parameters, forget_records=records)
+
+    assert filled(3_700_000).learning_rate == 3e-4
+    large = filled(7_000_000_000)
+    assert (large.learning_rate, large.scheduler, large.warmup, large.weight_decay) == (2e-5, "cosine", 0.03, 0)
+    assert (large.epochs, large.max_length, large.records_per_step) == (1, 4096, 512)
+    rates = [filled(10**power).learning_rate for power in range(6, 12)]
+    assert rates == sorted(rates, reverse=True)
+    assert filled(7_000_000_000, records=5).records_per_step == 5
+
+
+def test_a_request_is_never_overruled():
+    request = TrainingRequest(
+        learning_rate=1e-6, epochs=3, records_per_step=64, warmup=0.0, seed=9, precision="float32", max_length=77
+    )
+    filled = fill_training(request, "calibrated", parameters=10**10, forget_records=5)
+    for name, value in request.model_dump(exclude_none=True).items():
+        assert getattr(filled, name) == value
+
+
+def test_labels_are_uniform_over_the_vocabulary_and_drawn_anew_when_asked():
+    import torch
+
+    from core.unlearning.objectives.random_label import uniform_labels
+
+    vocabulary = torch.tensor([4, 7, 9])
+    drawn = uniform_labels(vocabulary, 3000, seed=1, epoch=0)
+    counts = [int((drawn == token).sum()) for token in vocabulary.tolist()]
+    assert sum(counts) == 3000
+    assert min(counts) > 900
+    assert drawn.equal(uniform_labels(vocabulary, 3000, seed=1, epoch=0))
+    assert not drawn.equal(uniform_labels(vocabulary, 3000, seed=1, epoch=1))
+    assert not drawn.equal(uniform_labels(vocabulary, 3000, seed=2, epoch=0))

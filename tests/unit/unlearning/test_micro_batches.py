@@ -1,0 +1,65 @@
+"""An update does not depend on how its records are cut into forwards."""
+
+import pytest
+import torch
+
+from core.schema.files import Record
+from core.schema.spec import RecordSet
+from core.unlearning import objective
+from core.unlearning.objectives import METHODS
+from tests.unit.lm.tiny import records, tiny_model
+from tests.unit.unlearning.run import Sets, plain_training, run, some_sets, weights
+
+
+def long_text(stride):
+    return " ".join(f"w{number % 90}" for number in range(0, 100 * stride, stride))
+
+
+LONG = long_text(7)
+
+
+def sets_with_long_records():
+    return Sets(
+        forget=[*records(5, seed=1), Record(text=LONG), Record(prompt="w1 w2", completion=long_text(13))],
+        retain=[RecordSet(name="retain", records=[*records(6, seed=2), Record(text=LONG)])],
+        unseen=[*records(6, seed=3), Record(text=long_text(11))],
+    )
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("sets", [some_sets, sets_with_long_records])
+def test_one_forward_of_all_is_many_forwards_of_one(method, sets):
+    plans = [
+        weights(run(method, sets=sets(), training=plain_training(micro_batch_tokens=limit, max_length=16))[0])
+        for limit in (100_000, 1, 40, 120)
+    ]
+    for plan in plans[1:]:
+        for one, other in zip(plans[0], plan, strict=True):
+            torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-7)
+
+
+def test_no_forward_is_larger_than_its_limit(monkeypatch):
+    sizes = []
+    hidden = objective.Forward.hidden
+
+    def measured(self, batch):
+        sizes.append(batch.ids.numel())
+        return hidden(self, batch)
+
+    monkeypatch.setattr(objective.Forward, "hidden", measured)
+    run("calibrated", sets=sets_with_long_records(), training=plain_training(micro_batch_tokens=64, max_length=16))
+    assert max(sizes) <= 64
+
+
+def test_a_long_record_weighs_as_much_as_a_short_one():
+    """Means are over records: with the long record's gradient taken away, half of the step is gone, not most of it."""
+    short, long = records(1, seed=8), [Record(text=LONG)]
+
+    def update(forget):
+        before = weights(tiny_model())
+        training = plain_training(epochs=1, max_length=64)
+        after = weights(run("gradient_ascent", sets=Sets(forget=forget), training=training)[0])
+        return [new - old for new, old in zip(after, before, strict=True)]
+
+    for both, one, other in zip(update(short + long), update(short), update(long), strict=True):
+        torch.testing.assert_close(both, (one + other) / 2, rtol=1e-5, atol=1e-7)

@@ -1,0 +1,192 @@
+import pytest
+import torch
+
+from core.lm.errors import CoreError
+from core.lm.model import load
+from core.lm.saving import save
+from core.schema.spec import RecordSet
+from core.unlearning.objectives import METHODS, UnknownMethod
+from core.unlearning.trainer import Sets, Stopped
+from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
+from tests.unit.unlearning.run import plain_training, run, some_sets, weights
+
+
+def adam(**changes):
+    return plain_training(**({"optimizer": "adamw", "learning_rate": 1e-3, "records_per_step": 2} | changes))
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(method):
+    def trained(seed):
+        model = tiny_model(dtype=torch.float32)
+        return weights(run(method, model=model, training=adam(seed=seed, micro_batch_tokens=60))[0])
+
+    one, again, other = trained(1), trained(1), trained(2)
+    assert all(a.equal(b) for a, b in zip(one, again, strict=True))
+    assert not all(a.equal(b) for a, b in zip(one, other, strict=True))
+
+
+def test_progress_and_curves_are_reported_after_every_update():
+    events = []
+    _, result = run("calibrated", training=adam(epochs=2, scheduler="linear"), events=events)
+    assert result.steps == 6
+    progress = [event for event in events if event.kind == "progress"]
+    assert [(event.step, event.steps) for event in progress] == [(step, 6) for step in range(1, 7)]
+    assert progress[-1].eta_seconds == 0
+    curves = [event for event in events if event.kind == "curve"]
+    assert [event.step for event in curves] == list(range(1, 7))
+    for event in curves:
+        assert {"loss", "forget_loss", "retain_loss", "unseen_loss", "learning_rate", "tokens_per_second"} == set(
+            event.values
+        )
+    assert [event.values["learning_rate"] for event in curves] == pytest.approx(
+        [1e-3 * left / 6 for left in range(6, 0, -1)]
+    )
+    assert result.changed_share > 0.9
+
+
+def test_tokens_are_those_of_the_records_without_padding():
+    sets = Sets(forget=records(6, seed=1))
+    _, result = run("gradient_ascent", sets=sets, training=plain_training(epochs=3))
+    from core.lm.data import encode
+
+    tokens = sum(len(chunk.ids) for chunk in encode(sets.forget, tiny_tokenizer(), max_length=64, chat="raw"))
+    assert result.tokens == 3 * tokens
+
+
+def test_a_stop_takes_effect_between_two_steps():
+    events = []
+    with pytest.raises(Stopped):
+        run("gradient_ascent", training=adam(), events=events, stop=lambda: len(events) >= 4)
+    assert [event.step for event in events if event.kind == "progress"] == [1, 2]
+
+
+def test_a_loss_that_is_no_number_fails_before_the_weights_are_touched():
+    model = tiny_model()
+    with torch.no_grad():
+        model.model.layers[0].mlp.down_proj.weight.fill_(float("inf"))
+    before = weights(model)
+    with pytest.raises(CoreError) as caught:
+        run("gradient_ascent", model=model)
+    assert caught.value.code == "nan_loss"
+    assert "learning rate" in caught.value.message
+    assert all(a.equal(b) for a, b in zip(before, weights(model), strict=True))
+
+
+def test_a_gradient_that_is_no_number_fails_too():
+    def poison(gradient):
+        return gradient * float("nan")
+
+    model = tiny_model()
+    model.model.layers[0].mlp.down_proj.weight.register_hook(poison)
+    with pytest.raises(CoreError, match="nan_loss"):
+        run("gradient_ascent", model=model)
+
+
+def test_a_job_that_moves_nothing_fails_and_says_so():
+    with pytest.raises(CoreError, match="nothing_moved"):
+        run("gradient_ascent", training=plain_training(learning_rate=1e-30))
+    with pytest.raises(CoreError, match="nothing_moved"):
+        run("gradient_ascent", {"forget_weight": 0})
+
+
+def test_what_only_float32_could_tell_apart_does_not_count_as_moved_in_a_bfloat16_checkpoint(tmp_path):
+    coarse = tiny_model(dtype=torch.bfloat16)
+    with torch.no_grad():
+        for weight in coarse.parameters():  # bfloat16 resolves small weights finely
+            weight.copy_(weight.abs().clamp(min=0.1).copysign(weight))
+    save(coarse, tiny_tokenizer(), tmp_path / "half", "card")
+    model, _ = load(tmp_path / "half", "auto", device=torch.device("cpu"))
+    before = weights(model)
+    with pytest.raises(CoreError, match="nothing_moved"):
+        run("gradient_ascent", model=model, training=plain_training(learning_rate=1e-5, gradient_clip=1.0, epochs=1))
+    assert not all(a.equal(b) for a, b in zip(before, weights(model), strict=True))
+
+
+def test_small_updates_of_a_bfloat16_model_add_up(tmp_path):
+    """Each is a hundredth of what bfloat16 can resolve in a typical weight; rounded one by one, all would be lost."""
+    save(tiny_model(dtype=torch.bfloat16), tiny_tokenizer(), tmp_path / "half", "card")
+    model, _ = load(tmp_path / "half", "auto", device=torch.device("cpu"))
+    training = adam(learning_rate=1e-5, epochs=60, records_per_step=6)
+    _, result = run("ascent_kl", model=model, training=training)
+    assert 0.2 < result.changed_share < 0.99
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.03, 0.5])
+def test_a_job_of_one_update_makes_it_at_the_full_rate(warmup):
+    events = []
+    _, result = run("gradient_ascent", training=adam(epochs=1, records_per_step=6, warmup=warmup), events=events)
+    assert result.steps == 1
+    assert events[-1].values["learning_rate"] == pytest.approx(1e-3)
+
+
+def test_gradients_are_clipped_to_their_norm():
+    before = weights(tiny_model())
+    model, _ = run("gradient_ascent", training=plain_training(epochs=1, learning_rate=1.0, gradient_clip=0.01))
+    moved = sum(float((new - old).square().sum()) for new, old in zip(weights(model), before, strict=True)) ** 0.5
+    assert moved == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_retain_set_smaller_than_the_forget_set_is_cycled_with_a_warning():
+    events = []
+    sets = Sets(forget=records(6, seed=1), retain=[RecordSet(name="retain", records=records(2, seed=2))])
+    _, result = run("ascent_descent", sets=sets, training=adam(epochs=2), events=events)
+    warnings = [event for event in events if event.kind == "warning"]
+    assert [warning.code for warning in warnings] == ["retain_smaller_than_forget"]
+    assert "2 retain" in warnings[0].message
+    retained = [event.values["retain_loss"] for event in events if event.kind == "curve"]
+    assert len(retained) == result.steps == 6
+    assert all(value > 0 for value in retained)
+
+
+def test_forget_records_are_only_ever_ascended_on():
+    """With the retain term weighed at nothing, a job with a retain set moves as one without."""
+    sets = Sets(forget=records(6, seed=1), retain=[RecordSet(name="retain", records=records(2, seed=2))])
+    with_retain, _ = run("ascent_descent", {"retain_weight": 0}, sets=sets, training=adam(epochs=3))
+    alone, _ = run("gradient_ascent", sets=Sets(forget=sets.forget), training=adam(epochs=3))
+    for one, other in zip(weights(with_retain), weights(alone), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("method", "sets", "code"),
+    [
+        ("gradient_ascent", Sets(forget=[]), "empty_forget_set"),
+        ("ascent_kl", Sets(forget=records(2, seed=1)), "empty_retain_set"),
+        (
+            "ascent_kl",
+            Sets(forget=records(2, seed=1), retain=[RecordSet(name="retain", records=[])]),
+            "empty_retain_set",
+        ),
+        ("calibrated", Sets(forget=records(2, seed=1), retain=some_sets().retain), "empty_unseen_set"),
+    ],
+)
+def test_a_missing_set_is_named(method, sets, code):
+    with pytest.raises(CoreError) as caught:
+        run(method, sets=sets)
+    assert caught.value.code == code
+    assert caught.value.blame == "user"
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(UnknownMethod, match="gradient_ascent"):
+        run("erase")
+
+
+def test_training_draws_no_dropout():
+    """GPT-2 drops a tenth of everything in training mode; the loss of the first step must be that of measuring."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=97, n_positions=64, n_embd=16, n_layer=2, n_head=2))
+    events = []
+    run("ascent_kl", model=model.train(), training=adam(), events=events)
+    first = next(event for event in events if event.kind == "curve")
+    assert first.values["retain_loss"] == pytest.approx(0, abs=1e-6)
+
+
+def test_bfloat16_arithmetic_leaves_the_weights_in_float32():
+    model = tiny_model(dtype=torch.float32)
+    run("calibrated", model=model, training=adam(precision="bfloat16"))
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    assert all(weight.isfinite().all() for weight in model.parameters())
