@@ -1,0 +1,31 @@
+"""How the service stands, in a few counts that partial indexes answer, however many jobs are over."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records.tables import JobRow, OutboxRow, WorkerRow
+
+
+@dataclass(frozen=True)
+class Standing:
+    queued: int
+    running: int
+    outbox: int
+    workers: int
+
+
+async def standing(session: AsyncSession, *, stale_seconds: float) -> Standing:
+    """Jobs waiting and running, hints not yet with the broker, workers whose last sign of life is fresh."""
+    fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
+
+    async def count(query: Select[int]) -> int:
+        return await session.scalar(query) or 0
+
+    return Standing(
+        queued=await count(select(func.count()).where(JobRow.status == "queued")),
+        running=await count(select(func.count()).where(JobRow.status == "running")),
+        outbox=await count(select(func.count()).select_from(OutboxRow)),
+        workers=await count(select(func.count()).where(fresh)),
+    )

@@ -1,0 +1,23 @@
+"""Uploaded files at rest: each sealed under a key of its own, which the service key wraps. One way in, one out."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+
+from core.storage.sealed import new_data_key, open_sealed, seal, unwrap, wrap
+from core.storage.store import Storage
+
+
+def place(file: str) -> str:
+    """The storage key of a file's bytes."""
+    return f"files/{file}"
+
+
+async def store(storage: Storage, file: str, chunks: AsyncIterable[bytes], service_key: bytes) -> bytes:
+    """Stores the plain chunks sealed and returns the wrapped key; if `chunks` raises, nothing is stored."""
+    key = new_data_key()
+    await storage.write(place(file), seal(chunks, key))
+    return wrap(key, service_key, file.encode())
+
+
+def contents(storage: Storage, file: str, wrapped_key: bytes, service_key: bytes) -> AsyncIterator[bytes]:
+    """The plain bytes. Raises SealBroken, NotStored."""
+    return open_sealed(storage.read(place(file)), unwrap(wrapped_key, service_key, file.encode()))
