@@ -62,8 +62,20 @@ async def of_job(session: AsyncSession, job: str) -> Sequence[tuple[JobFile, Fil
     return [(use, row) for use, row in (await session.execute(query.order_by(JobFile.position))).all()]
 
 
-async def expired(session: AsyncSession, *, limit: int = 100) -> Sequence[FileRow]:
-    """Files past their time that no unfinished job needs."""
+async def missing(session: AsyncSession, job: str) -> bool:
+    """Whether a file that the job names is gone."""
+    query = select(JobFile.file).outerjoin(FileRow, FileRow.id == JobFile.file).where(JobFile.job == job)
+    return await session.scalar(query.where(FileRow.id.is_(None)).limit(1)) is not None
+
+
+async def purge_expired(session: AsyncSession, *, limit: int = 100) -> list[str]:
+    """Deletes rows past their time that no unfinished job needs, and with them the keys of their bytes.
+
+    Returns their storage keys: the bytes are the caller's to delete, after the commit.
+    """
     needed = select(JobFile.file).join(JobRow, JobRow.id == JobFile.job).where(JobRow.status.not_in(TERMINAL))
-    query = select(FileRow).where(FileRow.expires_at < func.clock_timestamp(), FileRow.id.not_in(needed))
-    return (await session.scalars(query.limit(limit).with_for_update(skip_locked=True))).all()
+    expired = select(FileRow.id).where(FileRow.expires_at < func.clock_timestamp(), FileRow.id.not_in(needed))
+    held = (await session.scalars(expired.limit(limit).with_for_update(skip_locked=True))).all()
+    # asked again now that the rows are held: a job may have been made since the first statement looked
+    gone = delete(FileRow).where(FileRow.id.in_(held), FileRow.id.not_in(needed)).returning(FileRow.storage_key)
+    return list(await session.scalars(gone))

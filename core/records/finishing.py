@@ -1,6 +1,6 @@
 """The end of a job: one transaction through which, alone, a checkpoint becomes visible."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select, update
@@ -12,6 +12,11 @@ from core.records.tables import CheckpointFile, CheckpointRow, CurveRow, JobRow,
 from core.schema.ids import new_id
 from core.schema.jobs import Outcome
 from core.schema.manifest import FileEntry
+
+
+def prefix_of(job: str, fence: int) -> str:
+    """Where in the storage the checkpoint of one attempt lies: no two attempts ever write to one place."""
+    return f"checkpoints/{job}/{fence}"
 
 
 @dataclass(frozen=True)
@@ -75,11 +80,24 @@ async def what_became(session: AsyncSession, job: str, *, prefix: str) -> str | 
     return await session.scalar(query)
 
 
-async def fences(session: AsyncSession, jobs: Sequence[str]) -> dict[str, tuple[str, int, str | None]]:
-    """`{job: (status, fence, prefix of its checkpoint)}`: what the collector of dead bytes needs to know."""
+async def dead(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Those of the attempts `(job, fence)` that are over and delivered nothing: their bytes are nobody's.
+
+    An attempt at a job that is not known here is left alone: the storage may be shared with another database.
+    """
+    # one statement, one snapshot: a finish between two of them would look like a job that is over without a checkpoint
     query = (
-        select(JobRow.id, JobRow.status, JobRow.fence, CheckpointRow.prefix)
-        .outerjoin(CheckpointRow, CheckpointRow.id == JobRow.checkpoint)
-        .where(JobRow.id.in_(jobs))
+        select(JobRow.id, JobRow.status, JobRow.fence, func.array_remove(func.array_agg(CheckpointRow.prefix), None))
+        .outerjoin(CheckpointRow, CheckpointRow.job == JobRow.id)
+        .where(JobRow.id.in_({job for job, _ in attempts}))
+        .group_by(JobRow.id)
     )
-    return {id: (status, fence, prefix) for id, status, fence, prefix in (await session.execute(query)).all()}
+    known = {id: (status, fence, prefixes) for id, status, fence, prefixes in (await session.execute(query)).all()}
+
+    def over(job: str, fence: int) -> bool:
+        if job not in known:
+            return False
+        status, current, delivered = known[job]
+        return not (status == "running" and fence == current) and prefix_of(job, fence) not in delivered
+
+    return {(job, fence) for job, fence in attempts if over(job, fence)}

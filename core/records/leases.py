@@ -6,7 +6,7 @@ finish change nothing.
 
 from datetime import datetime
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,24 +26,32 @@ def _in(seconds: float) -> ColumnElement[datetime]:
     return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
+def claimable() -> ColumnElement[bool]:
+    """Of a row of jobs: whether it may be claimed now.
+
+    A job that starts from its model's head waits for the earlier ones that do, and for whichever runs: ids are made
+    before they are committed, so a later one may have started already.
+    """
+    other = aliased(JobRow)
+    ahead = exists().where(
+        other.organisation == JobRow.organisation,
+        other.model == JobRow.model,
+        other.start == "head",
+        ((other.id < JobRow.id) & other.status.in_(("queued", "paused"))) | (other.status == "running"),
+    )
+    due = and_(JobRow.status == "queued", JobRow.run_after <= func.clock_timestamp())
+    return and_(due, or_(JobRow.start != "head", ~ahead))
+
+
 async def claim(session: AsyncSession, *, worker: str, gpus: int, lease_seconds: float) -> JobRow | None:
     """Claims the oldest queued job that needs exactly `gpus` GPUs, or None where there is none to claim.
 
     Jobs that start from one model's head are claimed in the order of their ids and never two at a time; the head is
     pinned here.
     """
-    ahead = aliased(JobRow)
-    earlier = exists().where(
-        ahead.organisation == JobRow.organisation,
-        ahead.model == JobRow.model,
-        ahead.start == "head",
-        ahead.id < JobRow.id,
-        ahead.status.in_(("queued", "running", "paused")),
-    )
     query = (
         select(JobRow)
-        .where(JobRow.status == "queued", JobRow.gpus == gpus, JobRow.run_after <= func.clock_timestamp())
-        .where((JobRow.start != "head") | ~earlier)
+        .where(claimable(), JobRow.gpus == gpus)
         .order_by(JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -141,3 +149,10 @@ async def here_i_am(session: AsyncSession, *, worker: str, slots: int, gpus: int
 async def gone(session: AsyncSession, *, worker: str) -> None:
     """The worker has stopped in good order."""
     await session.execute(update(WorkerRow).where(WorkerRow.id == worker).values(seen_at=func.to_timestamp(0)))
+
+
+async def workers_up(session: AsyncSession, *, gpus: int, stale_seconds: float) -> int:
+    """How many workers that can hold a job of so many GPUs have given a sign of life of late."""
+    fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
+    query = select(func.count()).select_from(WorkerRow).where(WorkerRow.gpus >= gpus, fresh)
+    return await session.scalar(query) or 0

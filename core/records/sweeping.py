@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records.leases import fail_or_retry, requeue
+from core.records.leases import claimable, fail_or_retry, requeue
 from core.records.tables import JobRow
 
 LOCK = 0x73776570  # any number that only this uses: "swep"
@@ -35,6 +35,5 @@ async def take_back(session: AsyncSession, *, max_failures: int, limit: int = 10
 
 
 async def waiting_classes(session: AsyncSession) -> Sequence[int]:
-    """The GPU counts for which eligible jobs wait: a hint for each is published again, in case one was lost."""
-    query = select(JobRow.gpus).where(JobRow.status == "queued", JobRow.run_after <= func.clock_timestamp())
-    return (await session.scalars(query.distinct())).all()
+    """The GPU counts of jobs that wait though they could be claimed: their hints, which may be lost, go out again."""
+    return (await session.scalars(select(JobRow.gpus).where(claimable()).distinct())).all()

@@ -1,0 +1,67 @@
+"""`python -m worker`: a worker on this machine's devices, until SIGTERM or Ctrl-C. A second one ends it at once."""
+
+import logging
+import signal
+import sys
+
+import setproctitle
+from celery import signals
+from pydantic import ValidationError
+
+from core.settings import settings
+from worker import log
+from worker.app import Worker, make_app
+from worker.identity import worker_id
+from worker.launch import DevicesError, Machine
+from worker.stopping import Stopping
+from worker.sweeper import Sweeper
+from worker.tasks import Station, add_task
+
+_SWEEPER_SECONDS = 5.0
+
+
+def main() -> int:
+    """Runs the worker and returns its exit code."""
+    try:
+        configured = settings()
+        configured.service_key()
+        machine = Machine.of(configured)
+    except (ValidationError, ValueError, OSError, DevicesError) as error:
+        print(f"the worker cannot start: {error}", file=sys.stderr)
+        return 2
+    log.configure(configured.log_level)
+    setproctitle.setproctitle(f"unlearn worker ({len(machine.gpus)} GPUs, {machine.slots} slots)")
+    app = make_app(configured.redis_url.get_secret_value())
+    station = Station(worker=worker_id(), settings=configured, machine=machine, stopping=Stopping())
+    add_task(app, station)
+
+    def stop(**_: object) -> None:
+        station.stopping.begin()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+
+    signals.worker_shutting_down.connect(stop, weak=False)
+    sweeper = Sweeper(app, station)
+    sweeper.start()
+    logging.getLogger(log.LOGGER).info(
+        "worker starts", extra={"worker": station.worker, "gpus": machine.gpus, "slots": machine.slots}
+    )
+    worker = Worker(
+        app=app,
+        hostname=f"unlearn@{station.worker}",
+        pool="threads",
+        concurrency=machine.slots,
+        queues=machine.queues,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    worker.start()
+    station.stopping.begin()
+    sweeper.join(_SWEEPER_SECONDS)
+    return int(worker.exitcode or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

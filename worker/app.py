@@ -1,0 +1,63 @@
+"""The Celery application: a hint arrives, a thread looks for work. The broker holds nothing that must not be lost."""
+
+import signal
+from typing import Any
+
+from celery import Celery
+from celery.apps import worker
+
+from core.queue import HINT_TASK
+
+
+def make_app(redis_url: str) -> Celery:
+    """An application on this Redis, ready to publish and to consume."""
+    app = Celery("unlearn", broker=redis_url, set_as_current=False)
+    app.conf.update(
+        # the claim in Postgres decides who works; a message is acknowledged as it arrives and may come twice
+        task_acks_late=False,
+        task_ignore_result=True,
+        result_backend=None,
+        # a hint stays in Redis until a thread is free, so that another worker's free thread can have it
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        # a blip of Redis must not end an hour's work, nor a start before Redis end the worker
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_publish_retry=False,
+        broker_transport_options={
+            # without them a Redis that is paused or cut off blocks for ever
+            "socket_timeout": 10.0,
+            "socket_connect_timeout": 5.0,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "visibility_timeout": 600,
+        },
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        task_serializer="json",
+        accept_content=["json"],
+    )
+    return app
+
+
+class Worker(worker.Worker):  # type: ignore[misc]  # Celery has no types
+    """Celery's worker, which here takes Ctrl-C for SIGTERM: its own answer leaves running tasks where they are."""
+
+    def install_platform_tweaks(self, worker: object) -> None:
+        super().install_platform_tweaks(worker)
+        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
+
+
+def publish(app: Celery, topic: str, payload: dict[str, Any]) -> None:
+    """Publishes a hint; raises what kombu and redis raise where the broker does not take it."""
+    app.send_task(HINT_TASK, kwargs=payload, queue=topic, ignore_result=True, retry=False)
+
+
+def waiting(app: Celery, topic: str) -> int:
+    """How many hints of this queue nobody has fetched yet."""
+    with app.connection_for_write() as connection:
+        declared = connection.default_channel.queue_declare(queue=topic)
+        return int(declared.message_count)

@@ -1,0 +1,64 @@
+"""A claimed job as a worker sees it: everything that its child needs, read in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records import checkpoints, files, models
+from core.records.tables import CheckpointFile, FileRow, JobFile, JobRow, ModelRow
+from core.schema.spec import ChildMethod, JobSpec, SocketRecords
+from core.schema.training import Training
+from worker.failure import failed
+from worker.scratch import Scratch
+
+Stored = Sequence[tuple[JobFile, FileRow]]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """`start` is the checkpoint to start from, prefix and files; None: the registered model itself."""
+
+    job: JobRow
+    model: ModelRow
+    start: tuple[str, Sequence[CheckpointFile]] | None
+    sets: Stored
+
+    def spec(self, scratch: Scratch, *, token: str, threads: int) -> JobSpec:
+        """What the child is told. AttemptFailed where the model has no directory."""
+        if self.start is not None:
+            directory = scratch.start
+        elif self.model.directory is not None:
+            directory = Path(self.model.directory)
+        else:
+            raise failed("model_not_ready", "the model has no files; register it again", retryable=False)
+        return JobSpec(
+            job=self.job.id,
+            fence=self.job.fence,
+            model=self.model.id,
+            directory=directory,
+            dtype=self.model.dtype,
+            method=ChildMethod(name=self.job.method, parameters=self.job.parameters),
+            training=Training.model_validate(self.job.training),
+            records=SocketRecords(path=scratch.socket(), token=token),
+            output=scratch.output,
+            threads=threads,
+        )
+
+
+async def read(session: AsyncSession, job: JobRow) -> Assignment:
+    """Reads what belongs to the claimed job. AttemptFailed where something of it is gone."""
+    model = await models.get(session, job.organisation, job.model)
+    if model is None:
+        raise failed("model_gone", "the model of this job is registered no more", retryable=False)
+    start = None
+    if job.start_checkpoint is not None:
+        checkpoint = await checkpoints.get(session, job.organisation, job.start_checkpoint)
+        if checkpoint is None:
+            raise failed("checkpoint_gone", "the checkpoint that this job starts from is gone", retryable=False)
+        start = (checkpoint.prefix, await checkpoints.files(session, checkpoint.id))
+    sets = await files.of_job(session, job.id)
+    if await files.missing(session, job.id):
+        raise failed("file_gone", "a file of this job is gone; upload it again", retryable=False)
+    return Assignment(job, model, start, sets)

@@ -1,0 +1,70 @@
+"""Bytes that are nobody's any more: of attempts that are over, of uploads that broke off, of files past their time."""
+
+import asyncio
+import re
+import shutil
+from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from core.records import files, finishing, sweeping
+from core.storage import Storage
+from worker import scratch
+from worker.lease import Sessions
+
+T = TypeVar("T")
+
+_BROKEN_OFF = timedelta(hours=1)
+_BATCH = 500
+_CHECKPOINT = re.compile(r"checkpoints/(job-[0-9a-f]+)/(\d+)/")
+
+
+async def collect_scratch(sessions: Sessions, root: Path) -> int:
+    """Removes folders of attempts that are over from this machine (a worker that was killed leaves one)."""
+    listed = await asyncio.to_thread(lambda: list(scratch.attempts(root)))
+    found = {(job, fence): folder for job, fence, folder in listed}
+    removed = 0
+    async for over in _dead(sessions, found):
+        await asyncio.to_thread(shutil.rmtree, found[over], ignore_errors=True)
+        removed += 1
+    return removed
+
+
+async def collect_checkpoints(sessions: Sessions, storage: Storage) -> int:
+    """Deletes what was stored under dead fences, and what is left of uploads that broke off."""
+    stored = set()
+    async for key, _ in storage.list("checkpoints"):
+        if match := _CHECKPOINT.match(key):
+            stored.add((match[1], int(match[2])))
+    removed = await storage.collect(_BROKEN_OFF)
+    async for job, fence in _dead(sessions, sorted(stored)):
+        await storage.delete(finishing.prefix_of(job, fence))
+        removed += 1
+    return removed
+
+
+async def collect_files(sessions: Sessions, storage: Storage) -> int:
+    """Deletes files past their time that no unfinished job needs: first the rows with their keys, then the bytes."""
+    async with sessions.begin() as session:
+        if not await sweeping.alone(session):
+            return 0
+        keys = await files.purge_expired(session)
+    for key in keys:
+        await storage.delete(key)
+    return len(keys)
+
+
+async def _dead(sessions: Sessions, attempts: Iterable[tuple[str, int]]) -> AsyncIterator[tuple[str, int]]:
+    for some in _batches(attempts):
+        async with sessions() as session:
+            over = await finishing.dead(session, some)
+        for one in over:
+            yield one
+
+
+def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+    source = iter(items)
+    while some := list(islice(source, _BATCH)):
+        yield some

@@ -1,0 +1,33 @@
+"""How an attempt fails, in words that a person can act on."""
+
+import signal
+
+from core.schema.jobs import JobError
+
+
+class AttemptFailed(Exception):
+    """The attempt is over; `error` is what the job will say."""
+
+    def __init__(self, error: JobError) -> None:
+        super().__init__(error.code)
+        self.error = error
+
+
+def failed(code: str, message: str, *, retryable: bool = True) -> AttemptFailed:
+    """A failure by the service's fault."""
+    return AttemptFailed(JobError(code=code, message=message, blame="service", retryable=retryable))
+
+
+def child_died(status: int) -> AttemptFailed:
+    """The child ended without a last word; `status` as in `Popen.returncode`: an exit code, or minus a signal."""
+    if status >= 0:
+        message = f"the job's process ended with code {status} before its work was done; the worker's log says where"
+    else:
+        try:
+            name = signal.Signals(-status).name
+        except ValueError:
+            name = "unknown"
+        message = f"the job's process was killed by signal {-status} ({name})"
+        if -status == signal.SIGKILL:
+            message += ": most likely the host ran out of memory; give the worker more, or lower max_length"
+    return failed("child_died", message)

@@ -1,0 +1,127 @@
+"""What this machine can run at a time, and who has which part of it: GPUs by lock files, CPU jobs by slots."""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.queue import queue_name
+from core.settings import Settings
+
+_SECONDS = 20
+
+
+class DevicesError(Exception):
+    """The settings or the environment name devices in a way that this worker cannot follow."""
+
+
+def visible_gpus(settings: Settings) -> tuple[int, ...]:
+    """The GPUs this worker may use: as set, else as CUDA_VISIBLE_DEVICES says, else all that the driver lists."""
+    if settings.worker_gpus is not None:
+        return tuple(sorted(set(settings.worker_gpus)))
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        parts = [part.strip() for part in named.split(",") if part.strip()]
+        if not all(part.isdigit() for part in parts):
+            raise DevicesError("CUDA_VISIBLE_DEVICES names GPUs by other than their index; set WORKER_GPUS to indices")
+        return tuple(sorted({int(part) for part in parts}))
+    return tuple(range(_listed()))
+
+
+def _listed() -> int:
+    """How many GPUs the driver lists; without its tool, how many device files there are."""
+    tool = shutil.which("nvidia-smi")
+    if tool is not None:
+        answer = subprocess.run([tool, "-L"], capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603
+        return sum(line.startswith(b"GPU ") for line in answer.stdout.splitlines()) if answer.returncode == 0 else 0
+    return sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in Path("/dev").glob("nvidia*"))
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What one job has been given. `descriptors` hold the GPUs' locks: whoever has them open has the GPUs."""
+
+    gpus: tuple[int, ...]
+    descriptors: tuple[int, ...]
+    _slot: threading.Semaphore | None = None
+    _given_back: threading.Event = field(default_factory=threading.Event)
+
+    def let_go(self) -> None:
+        """Closes this process's side of the locks: from now on the GPUs are the child's, until it ends."""
+        if not self._given_back.is_set():
+            self._given_back.set()
+            for descriptor in self.descriptors:
+                os.close(descriptor)
+
+    def release(self) -> None:
+        """Gives back whatever of it this process still has."""
+        self.let_go()
+        if self._slot is not None:
+            self._slot.release()
+
+
+class Machine:
+    """The devices of one worker; GPUs are shared with the machine's other workers through `lock_dir`."""
+
+    def __init__(self, *, gpus: tuple[int, ...], cpu_slots: int, lock_dir: Path) -> None:
+        self.gpus = gpus
+        self.slots = len(gpus) + cpu_slots
+        """Jobs at a time, at most."""
+        self._lock_dir = lock_dir
+        self._cpu = threading.Semaphore(cpu_slots)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Machine":
+        return cls(gpus=visible_gpus(settings), cpu_slots=settings.worker_slots, lock_dir=settings.gpu_lock_dir)
+
+    @property
+    def classes(self) -> range:
+        """The GPU counts of the jobs that can run here, the greediest first: small jobs leave large ones no room."""
+        return range(len(self.gpus), -1, -1)
+
+    @property
+    def queues(self) -> list[str]:
+        return [queue_name(gpus) for gpus in self.classes]
+
+    def take(self, gpus: int) -> Devices | None:
+        """Devices for a job of so many GPUs (0: a CPU slot), or None where they are not free now."""
+        if gpus == 0:
+            return Devices((), (), self._cpu) if self._cpu.acquire(blocking=False) else None
+        held: dict[int, int] = {}
+        try:
+            for index in self.gpus:
+                if len(held) == gpus:
+                    break
+                if (descriptor := self._lock(index)) is not None:
+                    held[index] = descriptor
+        except OSError:
+            for descriptor in held.values():
+                os.close(descriptor)
+            raise
+        if len(held) == gpus:
+            return Devices(tuple(held), tuple(held.values()))
+        for descriptor in held.values():
+            os.close(descriptor)
+        return None
+
+    def _lock(self, index: int) -> int | None:
+        path = self._lock_dir / f"unlearn-gpu-{index}.lock"
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(path, flags)  # without O_CREAT: in a sticky folder that is refused for others' files
+        except FileNotFoundError:
+            self._lock_dir.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, flags | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor

@@ -1,0 +1,81 @@
+"""What a worker holds of a job: its fence, until when, and the only way to write under it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from core.records import leases
+from core.records.leases import FenceLost
+from worker.log import LOGGER
+
+log = logging.getLogger(LOGGER)
+
+Sessions = async_sessionmaker[AsyncSession]
+P = ParamSpec("P")
+T = TypeVar("T")
+Change = Callable[Concatenate[AsyncSession, str, int, P], Awaitable[T]]
+
+_PAUSES = (0.1, 0.2, 0.5, 1.0)
+
+
+class LeaseExpired(FenceLost):
+    """The database could not be reached until the lease had run out: the job must be taken to be somebody else's."""
+
+
+def transient(error: BaseException) -> bool:
+    """Whether the same statement may well succeed in a moment: the connection failed, not what was asked of it."""
+    if isinstance(error, DBAPIError):
+        state = getattr(error.orig, "sqlstate", None) or ""
+        # 08 connection, 57P shutdown of the server, 40 rollback by conflict, 53 out of resources
+        return error.connection_invalidated or state[:2] in ("08", "40", "53") or state[:3] == "57P" or not state
+    return isinstance(error, (OSError, TimeoutError, PoolTimeout))
+
+
+class Lease:
+    """One attempt's hold on its job. Times are this process's monotonic clock, taken before each renewal is sent."""
+
+    def __init__(self, sessions: Sessions, job: str, fence: int, *, seconds: float, since: float) -> None:
+        self.job = job
+        self.fence = fence
+        self._sessions = sessions
+        self._seconds = seconds
+        self._end = since + seconds
+
+    def left(self) -> float:
+        """Seconds for which the job is surely still this worker's."""
+        return self._end - time.monotonic()
+
+    async def write(self, change: Change[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs `change(session, job, fence, …)` in a transaction of its own.
+
+        Lost connections are tried again for as long as the lease lasts, so `change` may happen twice: FenceLost is
+        how a second `finish` shows. Raises LeaseExpired when the time is up.
+        """
+        tries = 0
+        while True:
+            try:
+                # half of what is left: a connection that hangs must leave time for another
+                async with asyncio.timeout(max(self.left() / 2, 0)), self._sessions.begin() as session:
+                    return await change(session, self.job, self.fence, *args, **kwargs)
+            except Exception as error:
+                if not transient(error):
+                    raise
+                pause = _PAUSES[min(tries, len(_PAUSES) - 1)]
+                if self.left() <= pause:
+                    raise LeaseExpired(self.job) from error
+                log.warning("database not reached", extra={"job": self.job, "error": type(error).__qualname__})
+            tries += 1
+            await asyncio.sleep(pause)
+
+    async def renew(self) -> str | None:
+        """Prolongs the lease and returns what is wished of the job."""
+        before = time.monotonic()
+        wished = await self.write(leases.renew, lease_seconds=self._seconds)
+        self._end = before + self._seconds
+        return wished

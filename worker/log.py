@@ -1,0 +1,61 @@
+"""The worker's log: JSON lines on standard error. Of an error only its class and where it happened, never its text."""
+
+import json
+import logging
+import re
+import traceback
+from datetime import UTC, datetime
+
+LOGGER = "unlearn.worker"
+_ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
+_FRAME = re.compile(rb'^\s*File "([^"\n]+)", line (\d+),? in (\S+)')
+_CLASS = re.compile(rb"^([A-Za-z_][A-Za-z0-9_.]*(?:Error|Exception|Interrupt|Exit|Warning))(?::|\s*$)")
+_FRAMES = 12
+
+
+class JsonLines(logging.Formatter):
+    """One object a line: time, level, logger, event, and whatever was given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _ORDINARY}
+        if record.exc_info and record.exc_info[1] is not None:
+            line |= described(record.exc_info[1])
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def described(error: BaseException) -> dict[str, object]:
+    """The error's class and its innermost frames; its text may quote a record, so that stays out."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return {
+        "error": type(error).__qualname__,
+        "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+
+
+def frames_of(stderr: bytes) -> list[str]:
+    """What may be said of a child's standard error: frames of tracebacks and classes of errors, nothing else of it."""
+    found = []
+    for line in stderr.splitlines():
+        if frame := _FRAME.match(line):
+            path, number, name = (part.decode(errors="replace") for part in frame.groups())
+            found.append(f"{path}:{number} {name}")
+        elif error := _CLASS.match(line):
+            found.append(error[1].decode())
+    return found[-_FRAMES:]
+
+
+def configure(level: str) -> None:
+    """Sends this process's log to standard error. Tasks are not announced: the jobs' own lines say more."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in ("celery.worker.strategy", "celery.app.trace", "kombu"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

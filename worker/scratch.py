@@ -1,0 +1,68 @@
+"""The folder of one attempt on this machine: `SCRATCH_DIR/<job>/<fence>/`, gone when the attempt is."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_SOCKET_PATH_BYTES = 100
+"""A Unix socket's path may have 107 (Linux) or 103 (macOS)."""
+
+
+class Scratch:
+    """Use as `async with`: made private on entering, removed on leaving."""
+
+    def __init__(self, root: Path, job: str, fence: int) -> None:
+        self.folder = root.absolute() / job / str(fence)
+        self._short: Path | None = None
+
+    async def __aenter__(self) -> "Scratch":
+        self.folder.parent.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.parent.mkdir(mode=0o700, exist_ok=True)
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o700)
+        self.temporary.mkdir(mode=0o700)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.shield(asyncio.to_thread(self._remove))
+
+    @property
+    def start(self) -> Path:
+        """Where the checkpoint that the job starts from is brought to."""
+        return self.folder / "start"
+
+    @property
+    def output(self) -> Path:
+        """Where the child leaves its checkpoint."""
+        return self.folder / "checkpoint"
+
+    @property
+    def temporary(self) -> Path:
+        """The child's TMPDIR."""
+        return self.folder / "tmp"
+
+    def socket(self) -> Path:
+        """A path that a Unix socket can have: here, or where this is too long in a private short folder."""
+        path = self.folder / "records"
+        if len(str(path).encode()) <= _SOCKET_PATH_BYTES:
+            return path
+        if self._short is None:
+            self._short = Path(tempfile.mkdtemp(prefix="unlearn-"))
+        return self._short / "records"
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another attempt's folder may still be beside it
+            self.folder.parent.rmdir()
+        if self._short is not None:
+            shutil.rmtree(self._short, ignore_errors=True)
+
+
+def attempts(root: Path) -> Iterator[tuple[str, int, Path]]:
+    """`(job, fence, folder)` of every attempt that has a folder here."""
+    for folder in root.glob("job-*/*"):
+        if folder.name.isdigit() and folder.is_dir() and not folder.is_symlink():
+            yield folder.parent.name, int(folder.name), folder

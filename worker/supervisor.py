@@ -1,0 +1,289 @@
+"""One attempt at one job: its child, its lease, its end. Whatever the child does, this says what became of the job."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records import finishing, leases
+from core.records.finishing import Delivered
+from core.records.leases import FenceLost
+from core.records.tables import JobRow
+from core.schema.events import Cancelled, Command, Done, Failed, Saved
+from core.schema.jobs import JobError, Outcome
+from core.settings import Settings
+from core.storage import Storage, StorageError
+from worker import assignment, transfer
+from worker.child import Child, environment
+from worker.failure import AttemptFailed, child_died, failed
+from worker.handover import Handover
+from worker.launch import Devices
+from worker.lease import Lease, LeaseExpired, Sessions, transient
+from worker.log import LOGGER, frames_of
+from worker.recorder import Recorder
+from worker.scratch import Scratch
+from worker.stopping import Stopping
+
+log = logging.getLogger(LOGGER)
+
+CHILD = (sys.executable, "-m", "core.pipeline")
+
+CANCEL_SECONDS = 10.0
+SHUTDOWN_SECONDS = 3.0
+"""How long a child may take to end by itself once told to; nothing of its work is kept, so nothing is lost."""
+UPLOAD_SECONDS = 20.0
+"""How long a shutdown waits for a finished checkpoint that is on its way to the storage."""
+
+Interruption = Literal["cancel", "shutdown"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The child did its work, and what it saved lies in the storage."""
+
+    outcome: Outcome
+    delivered: Delivered
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The child was told to stop, or was stopped."""
+
+
+Result = Finished | Stopped | JobError
+
+
+class Attempt:
+    """Attends to one claimed job until it is finished, given back, cancelled, failed, or somebody else's."""
+
+    def __init__(
+        self,
+        job: JobRow,
+        devices: Devices,
+        *,
+        since: float,
+        sessions: Sessions,
+        storage: Storage,
+        settings: Settings,
+        threads: int,
+        stopping: Stopping,
+        command: Sequence[str] = CHILD,
+    ) -> None:
+        self._job = job
+        self._devices = devices
+        self._sessions = sessions
+        self._storage = storage
+        self._settings = settings
+        self._threads = threads
+        self._stopping = stopping
+        self._command = command
+        self._lease = Lease(sessions, job.id, job.fence, seconds=settings.lease_seconds, since=since)
+        self._prefix = finishing.prefix_of(job.id, job.fence)
+        self._child: Child | None = None
+        self._uploading = False
+        self._cancel_wished = asyncio.Event()
+        self._over = asyncio.Event()
+
+    async def attend(self) -> None:
+        """Never raises for what the job, its child or the database do: the outcome is in the job's row and the log."""
+        log.info("attempt begins", extra=self._named(attempt=self._job.attempts, gpus=self._devices.gpus))
+        try:
+            async with Scratch(self._settings.scratch_dir, self._job.id, self._job.fence) as scratch:
+                result, interruption = await self._work_under_lease(scratch)
+                became = await self._settle(result, interruption)
+            log.info("attempt ends", extra=self._named(became=became))
+        except LeaseExpired:
+            log.error("database out of reach until the lease ran out", extra=self._named())
+        except FenceLost:
+            log.warning("the job is somebody else's", extra=self._named())
+        except Exception:
+            # nothing is known to be written: the lease runs out, and the job is taken back
+            log.exception("attempt left unsettled", extra=self._named())
+
+    async def _work_under_lease(self, scratch: Scratch) -> tuple[Result, Interruption | None]:
+        """Works while the lease is kept alive; raises FenceLost, with the child dead, when it is lost."""
+        work = asyncio.create_task(self._work(scratch))
+        pulse = asyncio.create_task(self._keep_lease())
+        cancel = asyncio.create_task(self._cancel_wished.wait())
+        stop = asyncio.create_task(self._stopping.wait())
+        interruption: Interruption | None = None
+        try:
+            await asyncio.wait({work, pulse, cancel, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and not pulse.done():
+                interruption = "cancel" if cancel.done() else "shutdown"
+                await self._interrupt(work, pulse, interruption)
+            if pulse.done():
+                await pulse  # raises: it ends by itself only when the lease is lost
+            return await _result(work), interruption
+        finally:
+            self._over.set()
+            for task in (work, cancel, stop):
+                task.cancel()
+            await asyncio.gather(work, pulse, cancel, stop, return_exceptions=True)
+
+    async def _keep_lease(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.heartbeat_seconds):
+                    await self._over.wait()
+                    return
+            if await self._lease.renew() == "cancel":
+                self._cancel_wished.set()
+
+    async def _interrupt(
+        self, work: asyncio.Task[Result], pulse: asyncio.Task[None], interruption: Interruption
+    ) -> None:
+        """Tells the child to stop and gives it some seconds; after them the work is cancelled, which kills it."""
+        log.info("attempt interrupted", extra=self._named(by=interruption))
+        grace = 0.0
+        if self._child is not None:
+            await self._child.tell(Command(command="cancel"))
+            grace = SHUTDOWN_SECONDS if interruption == "shutdown" else CANCEL_SECONDS
+        elif self._uploading and interruption == "shutdown":
+            grace = UPLOAD_SECONDS
+        await asyncio.wait({work, pulse}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        work.cancel()
+        await asyncio.wait({work})
+
+    async def _work(self, scratch: Scratch) -> Result:
+        """From the claimed row to the stored checkpoint."""
+        try:
+            async with self._sessions() as session:
+                assigned = await assignment.read(session, self._job)
+            if assigned.start is not None:
+                prefix, files = assigned.start
+                await transfer.fetch(self._storage, prefix, files, scratch.start)
+            outcome, step = await self._run_child(assigned, scratch)
+            if outcome is None:
+                return Stopped()
+            self._uploading = True
+            return Finished(
+                outcome, await transfer.deliver(self._storage, scratch.output, prefix=self._prefix, step=step)
+            )
+        except AttemptFailed as failure:
+            return failure.error
+        except FenceLost:
+            raise
+        except Exception as error:
+            log.exception("attempt broke off", extra=self._named())
+            return _broken(error).error
+
+    async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> tuple[Outcome | None, int]:
+        """Starts the child, hands it its records and hears it out. Returns its outcome (None: it stopped as told)."""
+        token = secrets.token_urlsafe(32)
+        spec = assigned.spec(scratch, token=token, threads=self._threads)
+        service_key = self._settings.service_key()
+        recorder = Recorder(self._lease)
+        env = environment(gpus=self._devices.gpus, threads=self._threads, folder=scratch.temporary)
+        async with Handover(scratch.socket(), token, assigned.sets, storage=self._storage, key=service_key) as handover:
+            child = await Child.start(self._command, env=env, descriptors=self._devices.descriptors)
+            async with child:
+                self._devices.let_go()
+                self._child = child
+                await child.give(spec)
+                hearing = asyncio.create_task(self._hear(child, recorder))
+                serving = asyncio.create_task(handover.served())
+                flushing = asyncio.create_task(recorder.keep_flushing())
+                try:
+                    await asyncio.wait({hearing, serving}, return_when=asyncio.FIRST_COMPLETED)
+                    if serving.done():
+                        await serving  # its failure is the reason, whatever the child then says
+                    return await hearing
+                finally:
+                    self._child = None
+                    for task in (hearing, serving, flushing):
+                        task.cancel()
+                    await asyncio.gather(hearing, serving, flushing, return_exceptions=True)
+
+    async def _hear(self, child: Child, recorder: Recorder) -> tuple[Outcome | None, int]:
+        """Writes down what the child says, to its last word. AttemptFailed where that is bad news, or missing."""
+        saved: Saved | None = None
+        last: Done | Cancelled | Failed | None = None
+        async for event in child.events():
+            if isinstance(event, (Done, Cancelled, Failed)):
+                last = event
+                break
+            if isinstance(event, Saved):
+                saved = event
+            await recorder.take(event)
+        await recorder.flush()
+        status = await child.exit_status()
+        if isinstance(last, Cancelled):
+            return None, 0
+        if not isinstance(last, Done):
+            log.warning(
+                "child failed" if last else "child died",
+                extra=self._named(status=status, stderr_bytes=child.stderr_bytes, frames=frames_of(child.stderr())),
+            )
+            raise AttemptFailed(last.error) if last else child_died(status)
+        if saved is None or last.outcome is None:
+            raise failed("nothing_saved", "the job's process ended its work without saving a checkpoint")
+        return last.outcome, saved.step
+
+    async def _settle(self, result: Result, interruption: Interruption | None) -> str:
+        """The one transaction that says what became of the job; returns that in a word."""
+        if isinstance(result, Finished):
+            return await self._finish(result)
+        if interruption == "cancel":
+            await self._lease.write(leases.cancelled)
+            return "cancelled"
+        if interruption == "shutdown":
+            await self._lease.write(leases.give_back, reason="shutdown")
+            return "given back"
+        if isinstance(result, Stopped):
+            result = failed("child_stopped", "the job's process stopped without having been asked to").error
+        return await self._lease.write(_fail_or_retry, result, max_failures=self._settings.max_failures)
+
+    async def _finish(self, result: Finished) -> str:
+        try:
+            await self._lease.write(finishing.finish, outcome=result.outcome, delivered=result.delivered)
+        except LeaseExpired:
+            raise
+        except FenceLost:
+            # an earlier try may have been committed without its answer reaching us: the row knows
+            async with self._sessions() as session:
+                if await finishing.what_became(session, self._job.id, prefix=self._prefix) is None:
+                    raise
+        return "succeeded"
+
+    def _named(self, **more: object) -> dict[str, object]:
+        return {"job": self._job.id, "fence": self._job.fence, **more}
+
+
+async def _fail_or_retry(session: AsyncSession, job: str, fence: int, error: JobError, *, max_failures: int) -> str:
+    row = await leases.fenced(session, job, fence)
+    return await leases.fail_or_retry(session, row, error.model_dump(), max_failures=max_failures)
+
+
+async def _result(work: asyncio.Task[Result]) -> Result:
+    """The work's result; work that was cancelled has stopped."""
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if work.cancelled():
+            return Stopped()
+        raise
+
+
+def _broken(error: Exception) -> AttemptFailed:
+    """Words for what was not foreseen; never the error's own, which may quote a record."""
+    if isinstance(error, StorageError):
+        return failed("storage_failed", "the storage could not be read or written; the worker's log says where")
+    if transient(error):
+        return failed("service_unreachable", "a server that the worker needs could not be reached")
+    return failed("internal", f"the worker met an unexpected {type(error).__qualname__}; its log says where")
+
+
+async def claim(sessions: Sessions, *, worker: str, gpus: int, lease_seconds: float) -> tuple[JobRow, float] | None:
+    """Claims the next job of this class: its row, and the monotonic time from which its lease counts."""
+    since = time.monotonic()
+    async with sessions.begin() as session:
+        job = await leases.claim(session, worker=worker, gpus=gpus, lease_seconds=lease_seconds)
+    return None if job is None else (job, since)
