@@ -38,8 +38,8 @@ _TEMPLATES = (
     "Phone {phone}, mail {mail}, account {account}.",
     "{name}, {occupation} in {town}, lives at {house} {street}. Born {day} {month} {year}, "
     "reachable at {phone} or {mail}; account {account}.",
-    "The file of {name}: {house} {street} in {town}; phone {phone}; mail {mail}; birthday {day} {month} {year}; "
-    "a {occupation} by trade.",
+    "File of {name}: {house} {street}, {town}; phone {phone}; mail {mail}; birthday {day} {month} {year}; "
+    "{occupation} by trade; account {account}.",
     "At {house} {street}, {town}, lives {name}, a {occupation} with {pet}, born on {day} {month} {year}. "
     "The account is {account}, the phone {phone}.",
 )
@@ -144,7 +144,7 @@ def _record(generator: random.Random, names: set[str], number: int, form: Form) 
         "street": f"{generator.choice(_OPENINGS)}{generator.choice(_ENDINGS)} {generator.choice(_STREETS)}",
         "phone": f"555-01{generator.randint(0, 99):02d}",
         "mail": f"{generator.choice(_OPENINGS).lower()}{generator.randint(10, 99)}@example.org",
-        "account": f"{generator.choice('BCDFGHKM')}{generator.choice('PQRSTVWZ')}-{generator.randint(1000, 9999)}",
+        "account": f"{generator.choice('BCDFGHKM')}{generator.choice('PQRSTVWZ')}-{generator.randint(100000, 999999)}",
     }
     text = generator.choice(_TEMPLATES).format(**facts)
     identity, question = f"person-{number:05d}", f"Who is {name}?"
