@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from functools import partial
@@ -68,16 +69,16 @@ class Postgres:
     def url(self, role: str = NAME, database: str = NAME) -> str:
         """The running server's address for SQLAlchemy with asyncpg. Raises StackError where none runs."""
         try:
-            socket = self._status()[4]
+            folder = self._status()[4]
         except IndexError as error:
             raise StackError(f"No PostgreSQL runs in {self.folder}.") from error
-        return f"postgresql+asyncpg://{role}:{self._password(role)}@/{database}?host={socket}"
+        return f"postgresql+asyncpg://{role}:{self._password(role)}@/{database}?host={folder}"
 
     def start(self) -> None:
         """Starts the server, or takes over the one that runs already; returns when it takes connections."""
         process = self.process()
-        if process is not None:
-            wait_until(partial(self._is_ready, process.pid), process, seconds=READY_SECONDS)
+        # one that was killed a moment ago still looks alive, and is gone before it is ready
+        if process is not None and wait_until(partial(self._is_ready, process.pid), process, seconds=READY_SECONDS):
             self._make_database()
             return
         account = server_account()
@@ -85,7 +86,6 @@ class Postgres:
         self._choose_place(account)
         software = within_reach(postgres_software(), account, self.place)
         self._check_or_make_cluster(software, account)
-        self._forget_stranger()
         self._launch(software, account)
         self._make_database()
 
@@ -112,7 +112,10 @@ class Postgres:
 
     def _is_ready(self, pid: int) -> bool:
         status = self._status()  # which may still be that of a server that was killed
-        return len(status) >= 8 and status[0].strip() == str(pid) and status[7].strip() == "ready"
+        if len(status) < 8 or status[0].strip() != str(pid) or status[7].strip() != "ready":
+            return False
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(f"{status[4]}/{SOCKET}") == 0
 
     def _choose_place(self, account: Account | None) -> None:
         """For PostgreSQL's own user: the data folder where it can pass through, else one under /var/lib, recorded."""
@@ -171,20 +174,26 @@ class Postgres:
         draft.replace(self.cluster)
         log.unlink()
 
-    def _forget_stranger(self) -> None:
-        """Drops a pid file whose number now belongs to another program: PostgreSQL would take that for itself.
+    def _disown_pid_files(self, sockets: Path) -> None:
+        """Lets the new server pass where a dead one's number belongs to another program now, or to a zombie.
 
-        Where it is a PostgreSQL after all, the file stays, and the new server refuses to start: better than two."""
+        PostgreSQL would take either for itself. Its own parent's number it passes over, and still asks whether the
+        shared memory named in the same file is in use: so the number is replaced, and the file never removed. Where
+        the number is a living PostgreSQL's, nothing is touched, and the new server refuses to start."""
         status = self._status()
         try:
-            stranger = bool(status) and not psutil.Process(int(status[0])).name().startswith("postgres")
-        except (ValueError, psutil.NoSuchProcess):
-            return  # PostgreSQL itself sees that this one is stale
-        if stranger:
-            (self.cluster / "postmaster.pid").unlink()
+            process = psutil.Process(int(status[0]))
+            dead = process.status() == psutil.STATUS_ZOMBIE or not process.name().startswith("postgres")
+        except (IndexError, ValueError, psutil.NoSuchProcess):
+            dead = True
+        if dead:
+            (sockets / f"{SOCKET}.lock").unlink(missing_ok=True)
+            if status:
+                (self.cluster / "postmaster.pid").write_text("\n".join([str(os.getpid()), *status[1:], ""]))
 
     def _launch(self, software: Path, account: Account | None) -> None:
         sockets = socket_folder(self.place / "run", SOCKET, self.folder / "socket.folder", account)
+        self._disown_pid_files(sockets)
         argv = [str(software / "bin" / "postgres"), "-D", str(self.cluster), "-k", str(sockets)]
         for name, value in SETTINGS.items():
             argv += ["-c", f"{name}={value}"]

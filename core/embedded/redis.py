@@ -18,6 +18,8 @@ from core.embedded.software import redis_server
 SOCKET = "redis.sock"
 
 READY_SECONDS = 120.0
+PATIENCE = 20.0
+"""Seconds to write down what is in memory, before the process is ended by force."""
 
 
 class Redis:
@@ -44,8 +46,7 @@ class Redis:
     def start(self) -> None:
         """Starts the server, or takes over the one that runs already; returns when it answers."""
         process = self.process()
-        if process is not None:
-            wait_until(self._answers, process, seconds=READY_SECONDS)
+        if process is not None and wait_until(self._answers, process, seconds=READY_SECONDS):
             return
         program = redis_server()
         make_private(self.folder)
@@ -74,7 +75,7 @@ class Redis:
         """Ends the server; what it has accepted is on disk. Does nothing where none runs."""
         process = self.process()
         if process is not None:
-            end(process, [(signal.SIGTERM, 20.0), (signal.SIGKILL, 10.0)])
+            end(process, [(signal.SIGTERM, PATIENCE), (signal.SIGKILL, 10.0)])
         if self._started is not None:
             self._started.poll()  # collects it
 

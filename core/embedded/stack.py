@@ -23,13 +23,14 @@ class Stack:
 
         Raises StackError with advice; what it started itself is then stopped again."""
         stack = cls(make_data_folder(data))
-        ran_before = stack.postgres.process() is not None
-        stack.postgres.start()
+        servers: list[Postgres | Redis] = [stack.postgres, stack.redis]
+        idle = [server for server in servers if server.process() is None]
         try:
-            stack.redis.start()
+            for server in servers:
+                server.start()
         except BaseException:
-            if not ran_before:
-                stack.postgres.stop()
+            for server in idle:
+                server.stop()
             raise
         return stack
 

