@@ -1,0 +1,33 @@
+/** The uploaded files: what is known about them, never what is in them. */
+
+import { element } from "../element.js";
+import { bytes, count, shortId } from "../format.js";
+import { table } from "../parts/table.js";
+import { time } from "../parts/time.js";
+import { listing } from "./listing.js";
+
+const COLUMNS = [
+  ["Name"], ["Purpose"], ["Records", "number"], ["Size", "number"], ["Uploaded"], ["Deleted after"], ["Id"], ["sha256", "wide"],
+];
+
+export function files(page) {
+  return listing(page, {
+    title: "Files",
+    path: "/v1/files",
+    none: "No file is uploaded. POST /v1/files takes one.",
+    draw: (items) => table("Files", COLUMNS, items.map(row)),
+  });
+}
+
+function row(file) {
+  return [
+    element("span", { class: "stack" }, element("strong", {}, file.filename), element("span", { class: "faint" }, file.format)),
+    file.purpose,
+    count(file.records),
+    bytes(file.bytes),
+    time(file.created_at),
+    time(file.expires_at),
+    element("code", { title: file.id }, shortId(file.id)),
+    element("code", { class: "digest" }, file.sha256),
+  ];
+}

@@ -1,0 +1,35 @@
+/** The registered models. */
+
+import { element } from "../element.js";
+import { NONE, bytes, count, magnitude, shortId } from "../format.js";
+import { badge } from "../parts/badge.js";
+import { table } from "../parts/table.js";
+import { time } from "../parts/time.js";
+import { listing } from "./listing.js";
+
+const COLUMNS = [
+  ["Model"], ["Status"], ["Parameters", "number"], ["Size", "number"], ["Context", "number"], ["Head"], ["Digest", "wide"], ["Registered"],
+];
+
+export function models(page) {
+  return listing(page, {
+    title: "Models",
+    path: "/v1/models",
+    none: "No model is registered. POST /v1/models registers one.",
+    draw: (items) => table("Models", COLUMNS, items.map(row)),
+  });
+}
+
+function row(model) {
+  const { shape } = model;
+  return [
+    element("span", { class: "stack" }, element("strong", {}, model.id), shape && element("span", { class: "faint" }, `${shape.architecture}, ${shape.dtype}`)),
+    element("span", { class: "stack" }, badge(model.status), model.error && element("span", { class: "error" }, model.error)),
+    shape ? element("span", { title: count(shape.parameters) }, magnitude(shape.parameters)) : NONE,
+    shape ? bytes(shape.bytes) : NONE,
+    shape ? count(shape.context) : NONE,
+    model.head ? element("code", { title: model.head }, shortId(model.head)) : "the base model",
+    model.digest ? element("code", { class: "digest" }, model.digest) : NONE,
+    time(model.created_at),
+  ];
+}

@@ -1,0 +1,19 @@
+/** A state in a word and a colour; the word alone says all. */
+
+import { element } from "../element.js";
+import { words } from "../format.js";
+
+const TONES = {
+  queued: "calm", running: "live", paused: "warn", succeeded: "good", failed: "bad", cancelled: "faint",
+  fetching: "live", ready: "good", passed: "good", not_judged: "calm",
+};
+
+export function badge(state) {
+  return element("span", { class: `badge ${TONES[state] ?? "calm"}` }, words(state));
+}
+
+/** A job's status, with what is wished but not yet done beside it. */
+export function status(job) {
+  const wish = job.requested && element("span", { class: "faint" }, ` ${job.requested} requested`);
+  return element("span", {}, badge(job.status), wish);
+}

@@ -1,0 +1,23 @@
+/** Why a job failed, and what a person can do about it. */
+
+import { element } from "../element.js";
+import { notice } from "./notice.js";
+
+function advice({ blame, retryable }, attempts) {
+  const tried = attempts > 1 ? ` The service tried ${attempts} times.` : "";
+  if (blame === "user") {
+    return retryable
+      ? "Submit the job again once what the message names has changed."
+      : "Change what the message names and submit a new job: this one would fail in the same way again.";
+  }
+  return retryable
+    ? `Nothing is wrong with the request.${tried} Submit it again; if that fails too, give the job's id to whoever runs the service.`
+    : `Nothing is wrong with the request, and trying again will not help. Give the job's id to whoever runs the service.`;
+}
+
+export function fault(job) {
+  return notice("bad", "This job failed",
+    element("p", {}, job.error.message),
+    element("p", {}, element("strong", {}, "What to do: "), advice(job.error, job.attempts)),
+    element("p", { class: "faint" }, "Code ", element("code", {}, job.error.code)));
+}

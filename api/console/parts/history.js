@@ -1,0 +1,24 @@
+/** A job's events as sentences, newest first. */
+
+import { element } from "../element.js";
+import { words } from "../format.js";
+import { second } from "./time.js";
+
+const SENTENCES = {
+  created: () => "Accepted",
+  started: (data) => `Taken up by a worker (attempt ${data.attempt})`,
+  phase: (data) => `Phase: ${words(data.phase)}`,
+  measured: (data) => `Measured ${data.moment}`,
+  warning: (data) => `Warning: ${data.message}`,
+  cost: () => "Cost recorded",
+  cancel_requested: () => "Cancelling was asked for",
+  requeued: (data) => `Back in the queue: ${words(data.reason ?? "")}`,
+  succeeded: () => "Succeeded",
+  failed: (data) => `Failed: ${data.error?.message ?? ""}`,
+  cancelled: () => "Cancelled",
+};
+
+export function history(events) {
+  return element("ol", { class: "history", reversed: true }, events.map((event) =>
+    element("li", {}, second(event.created_at), element("span", {}, (SENTENCES[event.type] ?? (() => words(event.type)))(event.data)))));
+}

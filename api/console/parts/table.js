@@ -1,0 +1,30 @@
+/** Tables: scrollable where the window is narrow, numbers to the right. */
+
+import { element } from "../element.js";
+
+/** `columns` are `[heading, kind]`, kind being `number`, `wide` or nothing; `rows` are rows of cells, or elements. */
+export function table(caption, columns, rows) {
+  const head = columns.map(([heading, kind]) => element("th", { scope: "col", class: kind }, heading));
+  const body = rows.map((row) => (row instanceof Element ? row : element("tr", {}, cells(columns, row))));
+  return scrollable(
+    caption,
+    element("table", {}, element("caption", { class: "unseen" }, caption),
+      element("thead", {}, element("tr", {}, head)), element("tbody", {}, body)),
+  );
+}
+
+export function cells(columns, row) {
+  return row.map((cell, index) => element("td", { class: columns[index][1] }, cell));
+}
+
+/** A region that scrolls sideways, by keyboard too. */
+export function scrollable(label, ...children) {
+  return element("div", { class: "scrollable", tabindex: "0", role: "region", "aria-label": label }, ...children);
+}
+
+/** Pairs of name and value; those without a value are left out. */
+export function facts(pairs) {
+  const given = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return element("dl", { class: "facts" },
+    given.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+}

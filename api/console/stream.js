@@ -1,0 +1,60 @@
+/** Server-sent events through fetch: EventSource cannot send an Authorization header. */
+
+import { Refused } from "./service.js";
+import { rest } from "./pace.js";
+
+const TERMINAL = new Set(["succeeded", "failed", "cancelled"]);
+const FIRST_WAIT_SECONDS = 1;
+const LONGEST_WAIT_SECONDS = 15;
+
+/** The job's events `{type, data, id}` as they happen, until the terminal one; taken up where a connection broke. */
+export async function* follow(service, job, signal) {
+  let last = null;
+  let wait = FIRST_WAIT_SECONDS;
+  while (!signal.aborted) {
+    try {
+      for await (const event of messages(await service.stream(`/v1/jobs/${job}/events`, last, signal))) {
+        last = event.id ?? last;
+        wait = FIRST_WAIT_SECONDS;
+        yield event;
+        if (TERMINAL.has(event.type)) return;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      // 4xx but "too many" will not become better by asking again
+      if (error instanceof Refused && error.status < 500 && error.status !== 429) throw error;
+    }
+    await rest(wait, signal);
+    wait = Math.min(2 * wait, LONGEST_WAIT_SECONDS);
+  }
+}
+
+/** Messages out of a byte stream (WHATWG HTML, section 9.2.6); comments and messages without data are left out. */
+async function* messages(body) {
+  let fields = {};
+  for await (const line of lines(body)) {
+    if (line === "") {
+      if ("data" in fields) yield { type: fields.event ?? "message", data: JSON.parse(fields.data), id: fields.id };
+      fields = {};
+      continue;
+    }
+    const [, name, value] = /^([^:]*):? ?(.*)$/s.exec(line);
+    if (name) fields[name] = name === "data" && "data" in fields ? `${fields.data}\n${value}` : value;
+  }
+}
+
+async function* lines(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let pending = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const found = (pending + value).split(/\r\n|\n|\r(?!$)/);
+      pending = found.pop();
+      yield* found;
+    }
+  } finally {
+    reader.cancel().catch(() => {}); // the connection is gone already where this fails
+  }
+}

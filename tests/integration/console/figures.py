@@ -1,0 +1,53 @@
+"""Measurements as a small model's unlearning gives them, made of a few numbers."""
+
+from core.schema.evaluation import Attack, Figure, Measurements, Moment, SetName
+
+RECORDS = 200
+PERPLEXITY: dict[Moment, dict[SetName, float]] = {
+    "before": {"forget": 1.19, "retain": 1.195, "unseen": 73.2, "general": 812.4},
+    "after": {"forget": 73.7, "retain": 1.28, "unseen": 74.03, "general": 1243567.0},
+}
+SHARES: dict[Moment, dict[SetName, tuple[float, float]]] = {
+    "before": {"forget": (0.981, 0.946), "retain": (0.979, 0.941), "unseen": (0.412, 0.031), "general": (0.101, 0.0)},
+    "after": {"forget": (0.409, 0.029), "retain": (0.962, 0.902), "unseen": (0.408, 0.03), "general": (0.094, 0.0)},
+}
+AUC: dict[Moment, dict[str, float]] = {
+    "before": {"loss": 1.0, "zlib": 1.0, "min_k_20": 0.998, "min_k_40": 1.0, "min_k++_20": 0.994, "min_k_60": 1.0},
+    "after": {
+        "loss": 0.476,
+        "zlib": 0.503,
+        "min_k_20": 0.447,
+        "min_k_40": 0.433,
+        "min_k++_20": 0.535,
+        "min_k_60": 0.46,
+    },
+}
+
+
+def measurements(moment: Moment) -> Measurements:
+    """Accuracy and extraction strength are SHARES' pairs; intervals are a plausible width around each value."""
+    sets: dict[SetName, dict[str, Figure]] = {
+        name: {
+            "perplexity": _around(perplexity, perplexity * 0.06),
+            "accuracy": _around(SHARES[moment][name][0], 0.018),
+            "extraction_strength": _around(SHARES[moment][name][1], 0.011),
+            "probability": _around(1 / perplexity, 0.004),
+        }
+        for name, perplexity in PERPLEXITY[moment].items()
+    }
+    attacks = {
+        name: Attack(
+            auc=_around(auc, 0.055, most=1.0),
+            tpr_at_1_fpr=_around(0.02, 0.02),
+            tpr_at_5_fpr=_around(0.06, 0.03),
+            roc=[(0.0, 0.0), (1.0, 1.0)],
+        )
+        for name, auc in AUC[moment].items()
+    }
+    warnings = ["general: 12 records are few, so its intervals are wide"]
+    return Measurements(sets=sets, attacks=attacks, warnings=warnings, seconds=4.2, model_digest="0" * 64)
+
+
+def _around(value: float, half: float, most: float | None = None) -> Figure:
+    high = value + half if most is None else min(most, value + half)
+    return Figure(value=value, low=max(0.0, value - half), high=high, records=RECORDS)

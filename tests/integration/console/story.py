@@ -1,0 +1,190 @@
+"""Jobs in every state, brought there by the very functions that API and worker use."""
+
+import hashlib
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from core.records import files, finishing, jobs, leases, models, progress
+from core.records.tables import FileRow, JobRow, ModelRow
+from core.schema.ids import new_id
+from core.schema.manifest import FileEntry, digest
+from core.schema.training import Training
+from core.storage import Storage
+from tests.integration.console.figures import measurements
+
+STEPS = 200
+TRAINING = Training(
+    learning_rate=4e-4,
+    scheduler="linear",
+    warmup=0.0,
+    optimizer="adamw",
+    weight_decay=0.0,
+    epochs=10,
+    records_per_step=10,
+    max_length=1024,
+    chat="raw",
+    precision="auto",
+    seed=0,
+    gradient_clip=1.0,
+    micro_batch_tokens=16384,
+)
+SHAPE = {
+    "architecture": "LlamaForCausalLM",
+    "parameters": 3_712_256,
+    "bytes": 14_849_024,
+    "hidden_size": 192,
+    "layers": 4,
+    "heads": 6,
+    "vocabulary": 4096,
+    "context": 512,
+    "dtype": "float32",
+}
+CONFIG = b'{"architectures": ["LlamaForCausalLM"]}'
+
+
+@dataclass
+class Story:
+    """One organisation's models, files and jobs. Every method commits."""
+
+    sessions: async_sessionmaker[AsyncSession]
+    storage: Storage
+    organisation: str
+    key: str
+
+    async def model(self, name: str) -> None:
+        row = ModelRow(
+            organisation=self.organisation,
+            id=name,
+            source=name,
+            directory=name,
+            digest=hashlib.sha256(name.encode()).hexdigest(),
+            dtype="auto",
+            status="ready",
+            shape=SHAPE,
+            defaults={},
+            release="always",
+        )
+        async with self.sessions.begin() as session:
+            await models.add(session, row)
+
+    async def file(self, purpose: str, records: int = 200) -> str:
+        id = new_id("file")
+        row = FileRow(
+            id=id,
+            organisation=self.organisation,
+            purpose=purpose,
+            filename=f"{purpose}.jsonl",
+            format="jsonl",
+            size=records * 171,
+            sha256=hashlib.sha256(id.encode()).hexdigest(),
+            records=records,
+            storage_key=f"files/{id}",
+            wrapped_key=b"",
+        )
+        async with self.sessions.begin() as session:
+            await files.add(session, row)
+        return id
+
+    async def queued(self, model: str, *, reference: str | None = None) -> str:
+        """A job as the API would have written it."""
+        sets = [
+            {"name": name, "file": None, "kind": None, "weight": None, "records": 200, "sha256": None}
+            for name in ("forget", "retain", "unseen")
+        ]
+        for one in sets[1:]:
+            one["file"] = await self.file(str(one["name"]))
+            one["sha256"] = hashlib.sha256(str(one["file"]).encode()).hexdigest()
+        sets[1] |= {"kind": "in_distribution", "weight": 1.0}
+        job = JobRow(
+            id=new_id("job"),
+            organisation=self.organisation,
+            submitter=self.key,
+            kind="unlearn",
+            status="queued",
+            model=model,
+            start="head",
+            method="calibrated",
+            parameters={"forget_weight": 1.0, "retain_term": "kl", "retain_weight": 1.0, "unseen_weight": 1.0},
+            training=TRAINING.model_dump(mode="json"),
+            data=sets,
+            warnings=[],
+            reference=reference,
+            metadata_={"team": "privacy"},
+            gpus=0,
+        )
+        async with self.sessions.begin() as session:
+            await jobs.create(session, job, [])
+        return job.id
+
+    async def running(self, model: str, *, step: int = 0, reference: str | None = None) -> tuple[str, int]:
+        """A job in its training, `(id, fence)`; no other may be queued."""
+        job = await self.queued(model, reference=reference)
+        async with self.sessions.begin() as session:
+            row = await leases.claim(session, worker="console-tests", gpus=0, lease_seconds=600)
+            assert row is not None
+            assert row.id == job
+            fence = row.fence
+        for phase in ("loading", "measuring_before"):
+            async with self.sessions.begin() as session:
+                await progress.phase(session, job, fence, phase)
+        async with self.sessions.begin() as session:
+            await progress.measured(session, job, fence, "before", measurements("before"))
+            await progress.phase(session, job, fence, "unlearning")
+        if step:
+            await self.train(job, fence, 1, step)
+        return job, fence
+
+    async def train(self, job: str, fence: int, first: int, last: int) -> None:
+        """The curves of these steps."""
+        points = [(step, name, value) for step in range(first, last + 1) for name, value in _curves(step).items()]
+        async with self.sessions.begin() as session:
+            await progress.steps(
+                session, job, fence, step=last, steps=STEPS, eta_seconds=(STEPS - last) * 0.3, points=points
+            )
+
+    async def finished(self, model: str, *, reference: str | None = None) -> str:
+        """A job that succeeded, its checkpoint's files really stored."""
+        job, fence = await self.running(model, step=STEPS, reference=reference)
+        prefix = f"checkpoints/{job}/{fence}"
+        weights = bytes(range(256)) * 4096
+        stored = {"config.json": CONFIG, "model.safetensors": weights, "tokenizer.json": b"{}"}
+        entries = []
+        for path, body in stored.items():
+            await self.storage.write(f"{prefix}/{path}", _once(body))
+            entries.append(FileEntry(path=path, bytes=len(body), sha256=hashlib.sha256(body).hexdigest()))
+        delivered = finishing.Delivered(prefix=prefix, files=entries, digest=digest(entries), step=STEPS)
+        async with self.sessions.begin() as session:
+            message = "100 retain records train against 200 to forget: they are used again, reshuffled"
+            await progress.warning(session, job, fence, "retain_smaller_than_forget", message)
+            await progress.phase(session, job, fence, "measuring_after")
+            await progress.measured(session, job, fence, "after", measurements("after"))
+            await finishing.finish(session, job, fence, outcome="unlearned", delivered=delivered)
+        return job
+
+    async def failed(self, model: str) -> str:
+        job, fence = await self.running(model, step=3)
+        error = {"code": "loss_is_nan", "message": "The loss became NaN at step 4: lower the learning rate"}
+        async with self.sessions.begin() as session:
+            row = await leases.fenced(session, job, fence)
+            blamed = error | {"blame": "user", "retryable": False}
+            await leases.fail_or_retry(session, row, blamed, max_failures=1)
+        return job
+
+
+def _curves(step: int) -> dict[str, float]:
+    left = math.exp(-step / 45)
+    return {
+        "loss": 0.21 + 4.3 * left + 0.05 * math.sin(step * 1.7),
+        "forget_loss": 0.15 + 4.1 * left + 0.04 * math.sin(step * 2.3),
+        "retain_loss": 0.03 + 0.3 * (step / STEPS) * left + 0.004 * math.sin(step),
+        "unseen_loss": 0.03 + 0.1 * left,
+        "learning_rate": 4e-4 * (1 - step / STEPS),
+        "tokens_per_second": 5200 + 90 * math.sin(step / 3),
+    }
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
