@@ -1,0 +1,49 @@
+"""docs/operations.md against what it describes."""
+
+import re
+
+from pydantic_core import PydanticUndefined
+
+from core.settings import Settings
+from tests.integration.deployment.compose_file import PASSWORDS, ROOT, load
+from tests.integration.deployment.dockerfile import instructions
+
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+
+
+def test_every_setting_is_in_the_table_with_its_default_and_nothing_else_is() -> None:
+    section = PAGE.split("\n## Settings\n")[1].split("\n## ")[0]
+    rows = {
+        name: default.strip() for name, default in re.findall(r"^\| `([A-Z_]+)` \|([^|]*)\|", section, re.MULTILINE)
+    }
+    assert list(rows) == [name.upper() for name in Settings.model_fields]
+    for name, field in Settings.model_fields.items():
+        shown, default = rows[name.upper()], field.default
+        if default is PydanticUndefined:
+            assert shown == "", name
+        elif default is None or default == []:
+            assert shown, name
+            assert "`" not in shown, name
+        else:
+            assert shown == f"`{str(default).lower() if isinstance(default, bool) else default}`", name
+
+
+def test_every_service_and_volume_is_in_its_table() -> None:
+    compose = load(PASSWORDS)
+    rows = re.findall(r"^\| `([a-z-]+)` \|(.*)$", PAGE.split("\n## Compose\n")[1].split("\n## ")[0], re.MULTILINE)
+    assert {name for name, _ in rows} == set(compose["services"])
+    told = {name: set(re.findall(r"`([a-z-]+)`", text.rsplit("|", 2)[1])) for name, text in rows}
+    assert set().union(*told.values()) == set(compose["volumes"])
+
+
+def test_every_build_argument_is_in_its_table() -> None:
+    arguments = {one.rest.split("=")[0] for one in instructions() if one.word == "ARG"}
+    table = PAGE.split("\n### Building\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == arguments
+
+
+def test_the_figures_to_watch_exist() -> None:
+    source = (ROOT / "api" / "gauges.py").read_text()
+    figures = set(re.findall(r"`(unlearning_\w+)", PAGE))
+    assert figures
+    assert all(f'"{figure}"' in source for figure in figures)
