@@ -7,8 +7,11 @@ from urllib.parse import quote
 
 import psutil
 from redis import Redis as Client
+from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as Unreachable
+from redis.exceptions import TimeoutError as Silent
+from redis.retry import Retry
 
 from core.embedded.errors import StackError
 from core.embedded.folder import make_private, recorded_socket_folder, secret, socket_folder, write_private
@@ -87,10 +90,11 @@ class Redis:
         return secret(self.folder / "redis.password")
 
     def _answers(self) -> bool:
-        client = Client(unix_socket_path=str(self._socket()), password=self._password(), socket_timeout=5.0)
+        once = Retry(NoBackoff(), 0)  # the waiting is the caller's
+        client = Client(unix_socket_path=str(self._socket()), password=self._password(), socket_timeout=5.0, retry=once)
         try:
             return bool(client.ping())
-        except (BusyLoadingError, Unreachable):
+        except (BusyLoadingError, Unreachable, Silent):
             return False
         finally:
             client.close()

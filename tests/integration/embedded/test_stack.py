@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from core.embedded import Stack, StackError, make_data_folder, running
+from core.embedded.software import postgres_software
 from core.queue import client_url
 from tests.servers import execute, short_folder
 
@@ -314,6 +315,28 @@ def test_a_cluster_of_another_user_is_refused(data: Path) -> None:
     os.chown(data / "postgres" / "cluster", 65534, 65534)
     with pytest.raises(StackError, match="belongs to the user 65534"):
         Stack.start(data)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root runs PostgreSQL as somebody else")
+def test_programs_in_a_private_venv_are_copied_and_the_venv_stays_private(
+    folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = postgres_software()
+    venv = folder / "venv"
+    venv.mkdir(mode=0o700)
+    package = installed.parent
+    for part in ("bin", "lib", "share"):
+        shutil.copytree(installed / part, venv / package.name / installed.name / part, symlinks=True)
+    for libraries in package.parent.glob(f"{package.name}.libs"):
+        shutil.copytree(libraries, venv / libraries.name)
+    software = venv / package.name / installed.name
+    monkeypatch.setattr("core.embedded.postgres.postgres_software", lambda: software)
+    stack = Stack.start(data)
+    process = stack.postgres.process()
+    assert process is not None
+    assert Path(process.exe()).is_relative_to(data / "postgres" / "software")
+    assert stat.S_IMODE(venv.stat().st_mode) == 0o700
+    stack.stop()
 
 
 def test_without_any_redis_server_one_reads_what_to_install_and_nothing_is_left_running(
