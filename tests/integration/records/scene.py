@@ -1,0 +1,115 @@
+"""What a job needs before it can be: an organisation, a key, a model; made as the service makes them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from core.records import jobs, models
+from core.records.tables import ApiKey, EventRow, JobRow, ModelRow, Organisation
+from core.schema.ids import new_id
+from core.schema.training import Training
+
+TRAINING = Training(
+    learning_rate=1e-3,
+    scheduler="constant",
+    warmup=0.0,
+    optimizer="adamw",
+    weight_decay=0.0,
+    epochs=1,
+    records_per_step=8,
+    max_length=64,
+    chat="raw",
+    precision="float32",
+    seed=0,
+    gradient_clip=1.0,
+    micro_batch_tokens=4096,
+)
+
+
+@dataclass
+class Scene:
+    """One organisation on a database, and what tests do and see there."""
+
+    engine: AsyncEngine
+    organisation: str = field(default_factory=lambda: new_id("org"))
+    key: str = field(default_factory=lambda: new_id("key"))
+    sessions: async_sessionmaker[AsyncSession] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    async def set(self) -> "Scene":
+        async with self.sessions.begin() as session:
+            session.add(Organisation(id=self.organisation, name=self.organisation))
+            await session.flush()
+            session.add(
+                ApiKey(
+                    id=self.key,
+                    organisation=self.organisation,
+                    name="tests",
+                    prefix="test",
+                    hash=self.key.encode(),
+                    scopes=["admin"],
+                )
+            )
+        return self
+
+    async def model(self, name: str = "demo", directory: str | None = "/nowhere") -> str:
+        row = ModelRow(
+            organisation=self.organisation,
+            id=name,
+            source="a directory",
+            directory=directory,
+            dtype="float32",
+            status="ready",
+            defaults={},
+            release="always",
+        )
+        async with self.sessions.begin() as session:
+            await models.add(session, row)
+        return name
+
+    async def job(self, *, model: str = "demo", files: list[jobs.FileUse] | None = None, **values: Any) -> str:
+        """A queued job from the base model on the CPU, unless `values` say otherwise; returns its id."""
+        columns: dict[str, Any] = {
+            "id": new_id("job"),
+            "organisation": self.organisation,
+            "submitter": self.key,
+            "kind": "unlearn",
+            "status": "queued",
+            "model": model,
+            "start": "base",
+            "method": "gradient_ascent",
+            "parameters": {},
+            "training": TRAINING.model_dump(mode="json"),
+            "data": [],
+            "gpus": 0,
+        }
+        row = JobRow(**(columns | values))
+        async with self.sessions.begin() as session:
+            await jobs.create(session, row, files or [])
+        return row.id
+
+    async def row(self, job: str) -> JobRow:
+        async with self.sessions() as session:
+            found = await jobs.get(session, self.organisation, job)
+        assert found is not None
+        return found
+
+    async def events(self, job: str) -> list[EventRow]:
+        async with self.sessions() as session:
+            rows = await session.scalars(select(EventRow).where(EventRow.job == job).order_by(EventRow.seq))
+            return list(rows)
+
+    async def expire_lease(self, job: str) -> None:
+        """As if the worker had been silent for too long."""
+        async with self.sessions.begin() as session:
+            statement = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = :job"
+            await session.execute(text(statement), {"job": job})
+
+    async def due_now(self, job: str) -> None:
+        """As if the pause before the next attempt were over."""
+        async with self.sessions.begin() as session:
+            await session.execute(text("UPDATE jobs SET run_after = clock_timestamp() WHERE id = :job"), {"job": job})

@@ -1,0 +1,97 @@
+"""Whatever is done to a job, in whatever order: its status changes as the table allows, its fence only rises."""
+
+from collections.abc import Awaitable, Callable
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from core.records import finishing, jobs, leases, progress, sweeping
+from core.records.jobs import NotAllowed
+from core.records.leases import FenceLost
+from core.schema.jobs import TERMINAL, TRANSITIONS, Status
+from tests.integration.records.scene import Scene
+from tests.integration.records.test_finishing import delivered
+
+ERROR = {"code": "x", "message": "x", "blame": "service"}
+STALE = 1
+"""How far behind the job's fence a late worker's may be."""
+
+
+async def _claim(session: AsyncSession, scene: Scene, job: str, fence: int) -> None:
+    await leases.claim(session, worker="w", gpus=0, lease_seconds=30)
+
+
+async def _fail(session: AsyncSession, scene: Scene, job: str, fence: int, *, retryable: bool) -> None:
+    row = await leases.fenced(session, job, fence)
+    await leases.fail_or_retry(session, row, {**ERROR, "retryable": retryable}, max_failures=3)
+
+
+async def _lose(session: AsyncSession, scene: Scene, job: str, fence: int) -> None:
+    past = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1s' WHERE lease_expires_at IS NOT NULL"
+    await session.execute(text(past))
+    await sweeping.take_back(session, max_failures=3)
+
+
+async def _ripen(session: AsyncSession, scene: Scene, job: str, fence: int) -> None:
+    await session.execute(text("UPDATE jobs SET run_after = clock_timestamp()"))
+
+
+Action = Callable[[AsyncSession, Scene, str, int], Awaitable[object]]
+ACTIONS: dict[str, Action] = {
+    "claim": _claim,
+    "renew": lambda s, _, job, fence: leases.renew(s, job, fence, lease_seconds=30),
+    "phase": lambda s, _, job, fence: progress.phase(s, job, fence, "unlearning"),
+    "give back": lambda s, _, job, fence: leases.give_back(s, job, fence, reason="x"),
+    "fail, may retry": lambda s, scene, job, fence: _fail(s, scene, job, fence, retryable=True),
+    "fail for good": lambda s, scene, job, fence: _fail(s, scene, job, fence, retryable=False),
+    "lease runs out": _lose,
+    "pause is over": _ripen,
+    "ask to cancel": lambda s, scene, job, _: jobs.cancel(s, scene.organisation, job),
+    "cancelled": lambda s, _, job, fence: leases.cancelled(s, job, fence),
+    "finish": lambda s, _, job, fence: finishing.finish(
+        s, job, fence, outcome="unlearned", delivered=delivered(job, fence)
+    ),
+}
+FENCED = {"renew", "phase", "give back", "fail, may retry", "fail for good", "cancelled", "finish"}
+
+steps = st.lists(st.tuples(st.sampled_from(sorted(ACTIONS)), st.sampled_from([0, 0, 0, STALE])), max_size=25)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(taken=steps)
+async def test_a_job_changes_only_as_the_table_allows(clean_engine: AsyncEngine, taken: list[tuple[str, int]]) -> None:
+    scene = await Scene(clean_engine).set()
+    await scene.model()
+    job = await scene.job(start="head")
+    before = await scene.row(job)
+    for name, behind in taken:
+        refused = False
+        try:
+            async with scene.sessions.begin() as session:
+                await ACTIONS[name](session, scene, job, before.fence - behind)
+        except (FenceLost, NotAllowed):
+            refused = True
+        after = await scene.row(job)
+        now: Status = before.status  # type: ignore[assignment]
+        assert after.status == before.status or after.status in TRANSITIONS[now], (name, before.status, after.status)
+        assert after.fence >= before.fence
+        assert after.failures >= before.failures
+        assert (after.status == "running") == (after.lease_expires_at is not None)
+        assert (after.finished_at is not None) == (after.status in TERMINAL)
+        assert (after.checkpoint is not None) == (after.status == "succeeded")
+        assert (after.status in TERMINAL) <= (after.requested is None)
+        if name in FENCED:
+            holds = behind == 0 and before.status == "running"
+            assert refused != holds, (name, before.status)
+        if refused:
+            assert (after.version, after.event_seq) == (before.version, before.event_seq)
+        if before.status == "running" and after.status != "running":
+            assert after.fence > before.fence, "whoever had it must find out"
+        before = after
+    seqs = [event.seq for event in await scene.events(job)]
+    assert seqs == list(range(1, len(seqs) + 1))
+    async with scene.sessions.begin() as session:  # leave nothing that the next example could claim
+        await session.execute(text("DELETE FROM checkpoints"))
+        await session.execute(text("DELETE FROM jobs"))
