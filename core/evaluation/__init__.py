@@ -1,0 +1,1 @@
+"""What a model still knows: figures with their intervals, from one pass over each set."""
