@@ -1,0 +1,96 @@
+"""`python -m core.pipeline`: see the package."""
+
+import os
+import sys
+import traceback
+
+from pydantic import ValidationError
+
+from core.pipeline.channel import Channel
+from core.schema.events import Failed, PhaseStarted
+from core.schema.jobs import JobError
+
+# read by libraries as they are imported: nothing is fetched, nothing is sent, nothing is drawn
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    TRANSFORMERS_VERBOSITY="error",
+    TOKENIZERS_PARALLELISM="false",
+)
+EXPLAINED, UNEXPLAINED = 3, 1
+
+
+def main() -> int:
+    channel = Channel()
+    try:
+        spec = channel.spec()
+    except ValidationError as error:
+        places = "; ".join(
+            ".".join(map(str, one["loc"])) + ": " + one["msg"] for one in error.errors(include_input=False)
+        )
+        return _failed(channel, "bad_spec", f"the job spec is not one: {places}", EXPLAINED)
+    channel.listen()
+    channel.say(PhaseStarted(phase="loading"))
+    # only now: importing torch and transformers takes seconds, and a bad spec should not wait for them
+    from core.lm.errors import CoreError
+    from core.pipeline.run import Run
+
+    try:
+        Run(spec, channel.say, channel.cancelled)()
+    except CoreError as error:
+        channel.say(Failed(error=error.as_error()))
+        return EXPLAINED
+    except MemoryError as error:
+        return _out_of_memory(channel, error)
+    except RuntimeError as error:
+        import torch
+
+        if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
+            return _out_of_memory(channel, error)
+        return _unexpected(channel, error)
+    except Exception as error:  # noqa: BLE001 - the last word of this process, whatever it was
+        return _unexpected(channel, error)
+    return 0
+
+
+def _out_of_memory(channel: Channel, error: BaseException) -> int:
+    _frames(error)
+    advice = "the job ran out of memory: lower training.max_length or records_per_step, or use a larger worker"
+    return _failed(channel, "out_of_memory", advice, EXPLAINED)
+
+
+def _unexpected(channel: Channel, error: BaseException) -> int:
+    """Says the class alone: the text of an error, or of one that caused it, may quote a record."""
+    _frames(error)
+    message = f"an error that was not foreseen ({type(error).__name__}); the worker's log says where"
+    return _failed(channel, "internal", message, UNEXPLAINED, blame="service", retryable=True)
+
+
+def _frames(error: BaseException) -> None:
+    """Where it happened, on standard error: files, lines, functions and classes, no values."""
+    chain: BaseException | None = error
+    while chain is not None:
+        print("".join(_nameless(chain)) + type(chain).__qualname__, file=sys.stderr)
+        chain = chain.__cause__ or chain.__context__
+
+
+def _nameless(error: BaseException) -> list[str]:
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}\n' for frame in frames]
+
+
+def _failed(
+    channel: Channel, code: str, message: str, exit_code: int, *, blame: str = "user", retryable: bool = False
+) -> int:
+    error = JobError(code=code, message=message, blame="service" if blame == "service" else "user", retryable=retryable)
+    channel.say(Failed(error=error))
+    return exit_code
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    # not sys.exit: the thread that listens for commands blocks on standard input
+    os._exit(code)

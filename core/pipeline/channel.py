@@ -1,0 +1,72 @@
+"""The child's ends of the pipes: events out, commands in, and what happens when nobody is at the other end."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from typing import BinaryIO
+
+from pydantic import ValidationError
+
+from core.schema.events import ChildEvent, Command
+from core.schema.spec import JobSpec
+
+_PR_SET_PDEATHSIG = 1
+ORPHANED = 4
+"""Exit code of a child whose parent went away."""
+
+
+class Channel:
+    """Take it first: from then on whatever a library prints goes to standard error, not between the events."""
+
+    def __init__(self) -> None:
+        _die_with_parent()
+        self._events: BinaryIO = os.fdopen(os.dup(1), "wb", buffering=0)
+        os.dup2(2, 1)
+        self._commands = sys.stdin.buffer
+        self._lock = threading.Lock()
+        self._cancelled = threading.Event()
+
+    def spec(self) -> JobSpec:
+        """The first line. Raises pydantic's ValidationError."""
+        return JobSpec.model_validate_json(self._commands.readline())
+
+    def listen(self) -> None:
+        """Hears commands from now on, in a thread. End of file: the parent is gone, so this process ends at once."""
+        threading.Thread(target=self._listen, name="commands", daemon=True).start()
+
+    def say(self, event: ChildEvent) -> None:
+        """Writes one event as one line; the process ends where nobody reads any more."""
+        line = event.model_dump_json().encode() + b"\n"
+        with self._lock:
+            try:
+                self._events.write(line)
+            except BrokenPipeError:
+                os._exit(ORPHANED)
+
+    def cancelled(self) -> bool:
+        """Whether the job is to stop at the next step."""
+        return self._cancelled.is_set()
+
+    def _listen(self) -> None:
+        while line := self._commands.readline():
+            try:
+                command = Command.model_validate_json(line)
+            except ValidationError:
+                print("a command that is not known was passed over", file=sys.stderr)
+                continue
+            if command.command == "cancel":
+                self._cancelled.set()
+        os._exit(ORPHANED)
+
+
+def _die_with_parent() -> None:
+    """On Linux the kernel kills this process when its parent dies, even in the middle of a long computation."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:  # it died before the kernel knew
+        os._exit(ORPHANED)

@@ -1,0 +1,63 @@
+"""Where the child's records come from: the supervisor's socket, or files of this machine."""
+
+import socket
+from pathlib import Path
+
+from core.lm.errors import CoreError
+from core.schema.files import Record
+from core.schema.parsing import BadRecord, RecordReader, format_of, parquet_records
+from core.schema.spec import FileRecords, RecordSet, SocketRecords
+
+_PIECE = 1 << 20
+_MAX_RECORD_BYTES = 1 << 24
+
+
+def fetch(source: SocketRecords | FileRecords) -> list[RecordSet]:
+    """All sets of the job. Raises CoreError `records_unavailable`, `bad_record`."""
+    return _from_socket(source) if isinstance(source, SocketRecords) else _from_files(source)
+
+
+def _from_socket(source: SocketRecords) -> list[RecordSet]:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(str(source.path))
+            connection.sendall(source.token.encode() + b"\n")
+            with connection.makefile("rb") as lines:
+                return [RecordSet.model_validate_json(line) for line in lines]
+    except OSError as error:
+        raise CoreError(
+            "records_unavailable",
+            f"the records could not be fetched from the worker ({type(error).__name__})",
+            blame="service",
+            retryable=True,
+        ) from error
+
+
+def _from_files(source: FileRecords) -> list[RecordSet]:
+    sets = []
+    if source.forget is not None:
+        sets.append(RecordSet(name="forget", records=_read(source.forget)))
+    sets += [RecordSet(name="retain", kind="in_distribution", records=_read(file)) for file in source.retain]
+    sets += [RecordSet(name="retain", kind="general", records=_read(file)) for file in source.general]
+    if source.unseen is not None:
+        sets.append(RecordSet(name="unseen", records=_read(source.unseen)))
+    return sets
+
+
+def _read(file: Path) -> list[Record]:
+    format = format_of(file.name)
+    if format is None:
+        raise CoreError("bad_record", f"{file.name}: not a .jsonl, .txt, .csv or .parquet file")
+    try:
+        with file.open("rb") as source:
+            if format == "parquet":
+                return [record for _, record in parquet_records(source, max_record_bytes=_MAX_RECORD_BYTES)]
+            reader = RecordReader(format, max_record_bytes=_MAX_RECORD_BYTES)
+            records = []
+            while piece := source.read(_PIECE):
+                records += [record for _, record in reader.feed(piece)]
+            return records + [record for _, record in reader.close()]
+    except BadRecord as bad:
+        raise CoreError("bad_record", f"{file.name}, {bad}") from None
+    except OSError as error:
+        raise CoreError("records_unavailable", f"{file.name} could not be read ({type(error).__name__})") from error

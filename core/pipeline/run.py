@@ -1,0 +1,128 @@
+"""One job from its spec to its last event."""
+
+import gc
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from core.evaluation.suite import measure
+from core.lm.errors import CoreError
+from core.lm.model import device, load, model_digest
+from core.lm.saving import save
+from core.pipeline.card import card
+from core.pipeline.intake import fetch
+from core.pipeline.parts import Parts, cut
+from core.schema.events import Cancelled, ChildEvent, Cost, Done, Measured, PhaseStarted, Saved
+from core.schema.jobs import Phase
+from core.schema.spec import JobSpec
+from core.unlearning.trainer import Stopped, TrainingResult, train
+
+Say = Callable[[ChildEvent], None]
+
+
+class Run:
+    """The phases of one job, their time, and the two moments at which it is measured."""
+
+    def __init__(self, spec: JobSpec, say: Say, cancelled: Callable[[], bool]) -> None:
+        self._spec, self._say, self._cancelled = spec, say, cancelled
+        self._seconds: dict[str, float] = {}
+        if spec.threads is not None:
+            torch.set_num_threads(spec.threads)
+
+    def __call__(self) -> None:
+        """Does the job. Raises CoreError; a wish to stop is heard between phases and between steps."""
+        try:
+            self._measure_only() if self._spec.kind == "measure" else self._unlearn()
+        except Stopped:
+            self._say(Cancelled())
+
+    def _measure_only(self) -> None:
+        with self._phase("loading"):
+            parts = cut(fetch(self._spec.records))
+        self._measured("before", parts)
+        self._cost(None)
+        self._say(Done(outcome=None))
+
+    def _unlearn(self) -> None:
+        spec = self._spec
+        if spec.method is None:
+            raise ValueError("a job that unlearns names its method")
+        with self._phase("loading"):
+            parts = cut(fetch(spec.records))
+            if not parts.training.forget:
+                raise CoreError("empty_forget_set", "the forget set holds no record")
+            model, tokenizer = load(spec.directory, spec.dtype, device=device())
+        with self._phase("measuring_before"):
+            before = measure(
+                model,
+                tokenizer,
+                parts.measuring,
+                training=spec.training,
+                seed=spec.training.seed,
+                model_digest=model_digest(spec.directory),
+                report=self._say,
+            )
+            self._say(Measured(moment="before", measurements=before))
+        with self._phase("unlearning"):
+            result = train(
+                model,
+                tokenizer,
+                spec.method.name,
+                spec.method.parameters,
+                spec.training,
+                parts.training,
+                report=self._say,
+                should_stop=self._cancelled,
+            )
+        with self._phase("saving"):
+            save(model, tokenizer, spec.output, card(spec, result, before))
+            del model
+            gc.collect()
+            self._say(Saved(directory=spec.output, step=result.steps))
+        self._measured("after", parts)
+        self._cost(result)
+        self._say(Done(outcome="unlearned"))
+
+    def _measured(self, moment: str, parts: Parts) -> None:
+        """Measures a model as it lies on disk: the one that was given, or what was saved."""
+        spec = self._spec
+        directory = spec.output if moment == "after" else spec.directory
+        with self._phase("measuring_after" if moment == "after" else "measuring_before"):
+            model, tokenizer = load(directory, spec.dtype, device=device())
+            figures = measure(
+                model,
+                tokenizer,
+                parts.measuring,
+                training=spec.training,
+                seed=spec.training.seed,
+                model_digest=model_digest(directory),
+                report=self._say,
+            )
+        self._say(Measured(moment="after" if moment == "after" else "before", measurements=figures))
+
+    @contextmanager
+    def _phase(self, name: Phase) -> Iterator[None]:
+        if self._cancelled():
+            raise Stopped
+        self._say(PhaseStarted(phase=name))
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - began
+
+    def _cost(self, result: TrainingResult | None) -> None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._say(
+            Cost(
+                seconds={name: round(seconds, 3) for name, seconds in self._seconds.items()},
+                tokens=result.tokens if result else 0,
+                peak_host_bytes=peak if sys.platform == "darwin" else peak * 1024,
+                peak_device_bytes=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+                changed_share=result.changed_share if result else None,
+            )
+        )
