@@ -6,8 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.suite import measure
 from core.lm.errors import CoreError
@@ -16,7 +18,8 @@ from core.lm.saving import save
 from core.pipeline.card import card
 from core.pipeline.intake import fetch
 from core.pipeline.parts import Parts, cut
-from core.schema.events import Cancelled, ChildEvent, Cost, Done, Measured, PhaseStarted, Saved
+from core.schema.evaluation import Measurements, Moment, SetName
+from core.schema.events import Cancelled, ChildEvent, Cost, Done, Measured, PhaseStarted, Saved, Warned
 from core.schema.jobs import Phase
 from core.schema.spec import JobSpec
 from core.unlearning.trainer import Stopped, TrainingResult, train
@@ -57,16 +60,10 @@ class Run:
                 raise CoreError("empty_forget_set", "the forget set holds no record")
             model, tokenizer = load(spec.directory, spec.dtype, device=device())
         with self._phase("measuring_before"):
-            before = measure(
-                model,
-                tokenizer,
-                parts.measuring,
-                training=spec.training,
-                seed=spec.training.seed,
-                model_digest=model_digest(spec.directory),
-                report=self._say,
-            )
-            self._say(Measured(moment="before", measurements=before))
+            before = self._figures(model, tokenizer, parts, spec.directory)
+        for warning in before.warnings:
+            self._say(Warned(code="measuring_" + warning.split(":")[0].replace(" ", "_"), message=warning))
+        self._say(Measured(moment="before", measurements=before))
         with self._phase("unlearning"):
             result = train(
                 model,
@@ -87,27 +84,35 @@ class Run:
         self._cost(result)
         self._say(Done(outcome="unlearned"))
 
-    def _measured(self, moment: str, parts: Parts) -> None:
+    def _measured(self, moment: Moment, parts: Parts) -> None:
         """Measures a model as it lies on disk: the one that was given, or what was saved."""
-        spec = self._spec
-        directory = spec.output if moment == "after" else spec.directory
+        directory = self._spec.output if moment == "after" else self._spec.directory
         with self._phase("measuring_after" if moment == "after" else "measuring_before"):
-            model, tokenizer = load(directory, spec.dtype, device=device())
-            figures = measure(
-                model,
-                tokenizer,
-                parts.measuring,
-                training=spec.training,
-                seed=spec.training.seed,
-                model_digest=model_digest(directory),
-                report=self._say,
-            )
-        self._say(Measured(moment="after" if moment == "after" else "before", measurements=figures))
+            model, tokenizer = load(directory, self._spec.dtype, device=device())
+            figures = self._figures(model, tokenizer, parts, directory)
+        self._say(Measured(moment=moment, measurements=figures))
+
+    def _figures(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, parts: Parts, directory: Path
+    ) -> Measurements:
+        training = self._spec.training
+        return measure(
+            model,
+            tokenizer,
+            parts.measuring,
+            training=training,
+            seed=training.seed,
+            model_digest=model_digest(directory),
+            before_set=self._heard,
+        )
+
+    def _heard(self, _: SetName | None = None) -> None:
+        if self._cancelled():
+            raise Stopped
 
     @contextmanager
     def _phase(self, name: Phase) -> Iterator[None]:
-        if self._cancelled():
-            raise Stopped
+        self._heard()
         self._say(PhaseStarted(phase=name))
         began = time.monotonic()
         try:
