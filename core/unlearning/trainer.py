@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from core.lm.errors import CoreError
 from core.lm.forward import Forward
 from core.lm.model import context_length
+from core.lm.precision import training_precision
 from core.schema.events import ChildEvent, CurvePoint, ProgressMade, Warned
 from core.schema.files import Record
 from core.schema.spec import RecordSet
@@ -123,13 +124,6 @@ def train(
             " the terms, or keep the model in float32",
         )
     return TrainingResult(steps=steps, tokens=tokens, changed_share=changed)
-
-
-def training_precision(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype | None:
-    """The autocast dtype of the backbone; None: float32 throughout."""
-    if precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
-    return torch.bfloat16 if precision == "bfloat16" else None
 
 
 def _optimizer(model: PreTrainedModel, training: Training) -> torch.optim.Optimizer:

@@ -15,11 +15,14 @@ def adam(**changes):
     return plain_training(**({"optimizer": "adamw", "learning_rate": 1e-3, "records_per_step": 2} | changes))
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("method", list(METHODS))
-def test_the_same_seed_gives_the_same_weights_bit_for_bit(method):
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(method, precision):
     def trained(seed):
         model = tiny_model(dtype=torch.float32)
-        return weights(run(method, model=model, training=adam(seed=seed, micro_batch_tokens=60))[0])
+        return weights(
+            run(method, model=model, training=adam(seed=seed, micro_batch_tokens=60, precision=precision))[0]
+        )
 
     one, again, other = trained(1), trained(1), trained(2)
     assert all(a.equal(b) for a, b in zip(one, again, strict=True))
