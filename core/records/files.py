@@ -17,7 +17,9 @@ class FileInUse(Exception):
         self.job = job
 
 
-async def add(session: AsyncSession, file: FileRow) -> None:
+async def add(session: AsyncSession, file: FileRow, *, retention_days: int) -> None:
+    """Writes the row; `expires_at` is so many days from now, by the database's clock."""
+    file.expires_at = func.clock_timestamp() + func.make_interval(0, 0, 0, retention_days)
     session.add(file)
     await session.flush()
     await session.refresh(file)

@@ -57,9 +57,11 @@ async def get(session: AsyncSession, organisation: str, job: str) -> JobRow | No
     return await session.scalar(select(JobRow).where(JobRow.organisation == organisation, JobRow.id == job))
 
 
-async def version(session: AsyncSession, organisation: str, job: str) -> int | None:
-    """The job's version alone: what `ETag` and `?wait` look at."""
-    return await session.scalar(select(JobRow.version).where(JobRow.organisation == organisation, JobRow.id == job))
+async def pulse(session: AsyncSession, organisation: str, job: str) -> tuple[int, str] | None:
+    """The job's version and status alone: what `ETag` and `?wait` look at."""
+    query = select(JobRow.version, JobRow.status).where(JobRow.organisation == organisation, JobRow.id == job)
+    found = (await session.execute(query)).one_or_none()
+    return None if found is None else (found.version, found.status)
 
 
 async def page(

@@ -1,0 +1,191 @@
+"""API keys, and who may call a route: said by the types in the route's signature.
+
+A key is `ulk_<8 to recognise it by>_<43 random>_<checksum>`, all base 62. The service keeps its HMAC alone, under a key
+derived from the service key, so a copy of the database opens nothing.
+"""
+
+import hashlib
+import hmac
+import secrets
+import string
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.context import Context, Here
+from api.problems import Problem
+from core.records import keys
+
+Scope = Literal[
+    "files:write",
+    "jobs:write",
+    "jobs:read",
+    "models:write",
+    "models:probe",
+    "evidence:read",
+    "release:write",
+    "admin",
+]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+CACHE_SECONDS = 5.0
+"""How long a revoked key may still work on another replica."""
+CACHED_KEYS = 10_000
+
+_ALPHABET = string.digits + string.ascii_letters
+
+
+def _base62(number: int, length: int) -> str:
+    digits = ""
+    for _ in range(length):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits = _ALPHABET[digit] + digits
+    return digits
+
+
+def _checksum(body: str) -> str:
+    return _base62(zlib.crc32(body.encode()), 6)
+
+
+def new_api_key() -> str:
+    """A new key with 256 bits of chance."""
+    name, secret = ("".join(secrets.choice(_ALPHABET) for _ in range(length)) for length in (8, 43))
+    body = f"ulk_{name}_{secret}"
+    return f"{body}_{_checksum(body)}"
+
+
+def well_formed(key: str) -> bool:
+    """Whether this can be a key at all: a slip of the pen costs no look into the database."""
+    body, _, checksum = key.rpartition("_")
+    shape = [len(part) for part in key.split("_")] == [3, 8, 43, 6] and key.startswith("ulk_")
+    return shape and key.isascii() and hmac.compare_digest(checksum, _checksum(body))
+
+
+def key_prefix(key: str) -> str:
+    """What a person may recognise the key by: `ulk_` and its first 8 characters."""
+    return key[:12]
+
+
+def hash_key(key: str, service_key: bytes) -> bytes:
+    """HMAC-SHA256 (32 bytes) of the key, under a key derived from the service key for this use alone."""
+    derived = hmac.digest(service_key, b"unlearning-service api keys v1", hashlib.sha256)
+    return hmac.digest(derived, key.encode(), hashlib.sha256)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is calling."""
+
+    key: str
+    organisation: str
+    scopes: frozenset[str]
+
+    def may(self, *scopes: Scope) -> bool:
+        """Whether the key has any of these scopes; `admin` has all."""
+        return "admin" in self.scopes or not self.scopes.isdisjoint(scopes)
+
+
+class Callers:
+    """Keys that were looked up a few seconds ago, so that polling does not ask the database who is asking."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+
+    def find(self, digest: bytes) -> Caller | None:
+        until, caller = self._known.get(digest, (0.0, None))
+        return caller if until > time.monotonic() else None
+
+    def remember(self, digest: bytes, caller: Caller) -> None:
+        self._known[digest] = (time.monotonic() + CACHE_SECONDS, caller)
+        self._known.move_to_end(digest)
+        if len(self._known) > CACHED_KEYS:
+            self._known.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        """Drops a key that was revoked here; other replicas learn of it within `CACHE_SECONDS`."""
+        for digest in [digest for digest, (_, caller) in self._known.items() if caller.key == key]:
+            del self._known[digest]
+
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="`Authorization: Bearer ulk_…`")
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="unlearning service"'})
+
+
+async def lookup(context: Context, key: str) -> Caller | None:
+    """The caller that a key stands for, if it is valid now."""
+    if not well_formed(key):
+        return None
+    digest = hash_key(key, context.service_key)
+    if caller := context.callers.find(digest):
+        return caller
+    async with context.sessions() as session:
+        row = await keys.by_hash(session, digest)
+    if row is None:
+        return None
+    caller = Caller(row.id, row.organisation, frozenset(row.scopes))
+    context.callers.remember(digest, caller)
+    return caller
+
+
+async def authenticate(
+    request: Request, context: Here, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    """The caller. Problem: 401 without a valid key, 429 where the key asks too often."""
+    if given is None:
+        raise _unauthorized("send an API key: 'Authorization: Bearer <key>'")
+    caller = await lookup(context, given.credentials)
+    if caller is None:
+        raise _unauthorized("the API key is not valid")
+    verdict = context.limiter.take(caller.key)
+    request.scope["state"]["answer_headers"] = verdict.headers
+    request.scope["state"]["key"] = caller.key
+    if not verdict.allowed:
+        headers = {"Retry-After": str(verdict.retry_after)}
+        raise Problem(429, "too-many-requests", f"try again in {verdict.retry_after} s", headers=headers)
+    return caller
+
+
+def _with(*scopes: Scope) -> Callable[[Caller], Awaitable[Caller]]:
+    async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+        if not caller.may(*scopes):
+            raise Problem(403, "forbidden", f"the API key lacks the scope {' or '.join(scopes)}")
+        return caller
+
+    return check
+
+
+AnyKey = Annotated[Caller, Depends(authenticate)]
+FilesRead = Annotated[Caller, Depends(_with("files:write", "jobs:read", "jobs:write"))]
+FilesWrite = Annotated[Caller, Depends(_with("files:write"))]
+ModelsWrite = Annotated[Caller, Depends(_with("models:write"))]
+JobsRead = Annotated[Caller, Depends(_with("jobs:read", "jobs:write"))]
+JobsWrite = Annotated[Caller, Depends(_with("jobs:write"))]
+Admin = Annotated[Caller, Depends(_with("admin"))]
+
+
+async def accept_admin_key(context: Context) -> None:
+    """Makes the key in ADMIN_KEY_FILE valid for everything in the organisation `default`. ValueError: it is not one."""
+    file = context.settings.admin_key_file
+    if file is None:
+        return
+    key = file.read_text().strip()
+    if not well_formed(key):
+        raise ValueError("ADMIN_KEY_FILE does not hold an API key: make one with 'unlearn keys new'")
+    async with context.sessions.begin() as session:
+        await keys.add(
+            session,
+            organisation=await keys.organisation(session, "default"),
+            name="admin key file",
+            prefix=key_prefix(key),
+            hash=hash_key(key, context.service_key),
+            scopes=["admin"],
+        )

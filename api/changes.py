@@ -1,0 +1,115 @@
+"""Which jobs have changed: one LISTEN connection per process, fanned out to whoever waits for a job."""
+
+import asyncio
+from collections import defaultdict
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from core.records.events import CHANNEL
+
+RETRY_SECONDS = 1.0
+PROBE_SECONDS = 15.0
+"""A connection that died without a word is noticed after this long."""
+
+log = structlog.get_logger()
+
+
+class Changes:
+    """Listens from `start` to `stop`. While the connection is down every waiter is woken at each attempt: what was
+    announced meanwhile is not announced again."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
+        self._task: asyncio.Task[None] | None = None
+        self.connected = asyncio.Event()
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._listen(), name="changes")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    def watch(self, job: str) -> "Watch":
+        """`async with changes.watch(job) as watch`: from here on no change of the job is missed."""
+        return Watch(self, job)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._follow()
+            except Exception as error:  # noqa: BLE001 - whatever the driver raises, the answer is to connect again
+                log.warning("changes_lost", error=type(error).__name__)
+            self.connected.clear()
+            self._wake_all()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        """One connection, from its LISTEN to its end."""
+        async with self._engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            lost = asyncio.Event()
+            driver.add_termination_listener(lambda _: lost.set())
+            await driver.add_listener(CHANNEL, lambda *arguments: self._wake(arguments[-1]))
+            self.connected.set()
+            self._wake_all()
+            try:
+                while not lost.is_set():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(lost.wait(), PROBE_SECONDS)
+                    if not lost.is_set():
+                        await asyncio.wait_for(driver.execute("SELECT 1"), PROBE_SECONDS)
+            finally:
+                await connection.invalidate()  # it listens: nobody else shall get it out of the pool
+
+    def _wake(self, job: str) -> None:
+        for watch in self._watches.get(job, ()):
+            watch.event.set()
+
+    def _wake_all(self) -> None:
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.event.set()
+
+    def _add(self, watch: "Watch") -> None:
+        self._watches[watch.job].add(watch)
+
+    def _remove(self, watch: "Watch") -> None:
+        watches = self._watches[watch.job]
+        watches.discard(watch)
+        if not watches:
+            del self._watches[watch.job]
+
+
+class Watch:
+    """One waiter's eye on one job."""
+
+    def __init__(self, changes: Changes, job: str) -> None:
+        self._changes = changes
+        self.job = job
+        self.event = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._changes._add(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._changes._remove(self)
+
+    async def changed(self, seconds: float) -> bool:
+        """Waits until the job may have changed since the last call (or the watch began); False: time is up."""
+        try:
+            await asyncio.wait_for(self.event.wait(), seconds)
+        except TimeoutError:
+            return False
+        self.event.clear()
+        return True

@@ -1,0 +1,46 @@
+"""What a request works with: made once when the process starts, handed to the routes by their signature."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from api.changes import Changes
+from api.gauges import Gauges
+from api.ratelimit import Limiter
+from core.settings import Settings
+from core.storage import Storage
+
+if TYPE_CHECKING:
+    from api.auth import Callers
+    from api.registration import Registrar
+
+
+@dataclass
+class Context:
+    settings: Settings
+    service_key: bytes = field(repr=False)
+    engine: AsyncEngine
+    sessions: async_sessionmaker[AsyncSession]
+    storage: Storage
+    redis: Redis
+    changes: Changes
+    callers: "Callers"
+    limiter: Limiter
+    gauges: Gauges
+    registrar: "Registrar"
+
+    @property
+    def stale_seconds(self) -> float:
+        """After how long without a sign of life a worker counts as gone."""
+        return max(self.settings.lease_seconds, 3 * self.settings.sweep_seconds)
+
+
+async def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+Here = Annotated[Context, Depends(_context)]

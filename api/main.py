@@ -1,0 +1,109 @@
+"""The HTTP service: `uvicorn api.main:app_from_environment --factory`. It never loads torch."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import async_sessionmaker
+
+from api import problems
+from api.auth import Callers, accept_admin_key
+from api.bodies import Bodies
+from api.changes import Changes
+from api.context import Context
+from api.gauges import Gauges
+from api.logs import configure
+from api.problems import ProblemDocument
+from api.ratelimit import Limiter
+from api.registration import Registrar
+from api.routes import checkpoints, events, files, health, jobs, keys, methods, models
+from api.tracing import Tracing
+from core.queue import client_url
+from core.records.engine import make_engine
+from core.settings import Settings, settings
+from core.storage import open_storage
+
+DESCRIPTION = """\
+Makes language models forget text, measures what is left, and keeps the evidence.
+
+Errors are RFC 9457 problem documents. Lists are pages by `limit` and `after`. Any POST that makes something takes an
+`Idempotency-Key`. Every answer has `X-Request-ID`, and `RateLimit` where a key is limited.
+"""
+
+BROKER_SECONDS = 2.0
+
+
+def _context(chosen: Settings, gauges: Gauges) -> Context:
+    engine = make_engine(chosen.database_url.get_secret_value())
+    # rows are read after their transaction has ended: what is shown is what was committed
+    sessions = async_sessionmaker(engine, expire_on_commit=False)
+    broker = client_url(chosen.redis_url.get_secret_value())
+    return Context(
+        settings=chosen,
+        service_key=chosen.service_key(),
+        engine=engine,
+        sessions=sessions,
+        storage=open_storage(chosen.storage_url, engine),
+        redis=Redis.from_url(broker, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS),
+        changes=Changes(engine),
+        callers=Callers(),
+        limiter=Limiter(chosen.rate_limit_per_minute),
+        gauges=gauges,
+        registrar=Registrar(chosen, sessions),
+    )
+
+
+def create_app(chosen: Settings) -> FastAPI:
+    """The app with these settings. The database is first asked when it starts."""
+    gauges = Gauges()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        context = app.state.context = _context(chosen, gauges)
+        try:
+            await accept_admin_key(context)
+            context.changes.start()
+            await context.registrar.resume()
+            yield
+        finally:
+            await context.registrar.stop()
+            await context.changes.stop()
+            await context.redis.aclose()
+            await context.engine.dispose()
+
+    app = FastAPI(
+        title="Unlearning service",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    problems.install(app)
+    for routes in (files, models, methods, jobs, events, checkpoints, keys, health):
+        app.include_router(routes.router)
+    # the last one added is the outermost
+    app.add_middleware(Bodies, max_body_bytes=chosen.max_body_bytes, max_file_bytes=chosen.max_file_bytes)
+    app.add_middleware(Tracing, gauges=gauges)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        described = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(described.pop("$defs", {}))
+        schemas["ProblemDocument"] = described
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def app_from_environment() -> FastAPI:
+    """The factory for uvicorn: settings from the environment, logs as JSON lines on standard error."""
+    configure(settings().log_level)
+    return create_app(settings())

@@ -1,0 +1,214 @@
+"""Errors as RFC 9457 problem documents: what went wrong, which field is at fault, and nothing of the input itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from core.schema.shape import UnusableModel
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from core.records.files import FileInUse
+from core.records.idempotency import KeyBusy, KeyReused
+from core.records.jobs import NotAllowed
+from core.records.models import ModelInUse
+from core.schema.parsing import BadRecord
+from core.unlearning.objectives import UnknownMethod
+
+MEDIA_TYPE = "application/problem+json"
+TYPE = "urn:unlearning-service:problem:"
+
+
+class FieldError(BaseModel):
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the request's body, or the name of a parameter")
+    detail: str
+
+
+class ProblemDocument(BaseModel):
+    """What every error answer looks like."""
+
+    type: str = Field(examples=[TYPE + "not-found"])
+    title: str
+    status: int
+    detail: str | None = None
+    instance: str | None = Field(default=None, description="the request's id, as in X-Request-ID")
+    errors: list[FieldError] | None = None
+
+
+@dataclass
+class Problem(Exception):
+    """An error that a client is told about. `detail` never holds a record's text or a place on the server."""
+
+    status: int
+    name: str
+    detail: str | None = None
+    errors: Sequence[FieldError] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def not_found(what: str) -> Problem:
+    return Problem(404, "not-found", f"there is no such {what}")
+
+
+def unprocessable(pointer: str, detail: str, *, name: str = "invalid-request") -> Problem:
+    """422 with one field at fault."""
+    return Problem(422, name, detail, [FieldError(pointer=pointer, detail=detail)])
+
+
+def document(problem: Problem, request_id: str | None) -> Response:
+    """The problem as an answer."""
+    body = ProblemDocument(
+        type=TYPE + problem.name,
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=problem.detail,
+        instance=request_id,
+        errors=list(problem.errors) or None,
+    )
+    content = body.model_dump(exclude_none=True)
+    return JSONResponse(content, problem.status, headers=dict(problem.headers), media_type=MEDIA_TYPE)
+
+
+def pointer(parts: Sequence[str | int]) -> str:
+    """A JSON pointer of these steps (RFC 6901, section 3)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def field_errors(
+    errors: Sequence[Mapping[str, Any]], body: Any, prefix: tuple[str | int, ...] = ()
+) -> list[FieldError]:
+    """pydantic's errors with pointers that resolve in `body`; the input itself, and names within records, stay out."""
+    found = []
+    for error in errors:
+        place, *steps = error["loc"] or ("body",)
+        if place != "body":
+            found.append(FieldError(pointer=str(steps[0] if steps else place), detail=_detail(error)))
+            continue
+        found.append(FieldError(pointer=pointer((*prefix, *_steps(error["type"], steps, body))), detail=_detail(error)))
+    return found
+
+
+def of_parameters(error: ValidationError, given: Any, prefix: tuple[str | int, ...]) -> Problem:
+    """422 for fields that were checked by themselves, such as a method's parameters, found below `prefix`."""
+    errors = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_input=False, include_url=False)]
+    return Problem(422, "invalid-request", None, field_errors(errors, given, prefix))
+
+
+def _detail(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return "this field is not known" if error["type"] == "extra_forbidden" else message
+
+
+def _steps(kind: str, steps: Sequence[str | int], body: Any) -> list[str | int]:
+    """The steps that exist in the body: pydantic's own name the members of unions as well."""
+    here, kept = body, list[str | int]()
+    for number, step in enumerate(steps):
+        if isinstance(here, dict) and step in here:
+            here = here[str(step)]
+        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+            here = here[step]
+        elif not (kind == "missing" and isinstance(here, dict) and number == len(steps) - 1):
+            continue
+        kept.append(step)
+        if kept[-2:-1] == ["records"]:  # a record's unknown field may itself be text that must be forgotten
+            break
+    return kept
+
+
+def of_database(error: DBAPIError) -> Problem | None:
+    """What a client can do about an error of the database; None: nothing, it is the service's fault."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state in ("22021", "22P05"):  # PostgreSQL stores no NUL
+        return Problem(422, "invalid-request", "a text holds a NUL character, which cannot be kept")
+    if (
+        error.connection_invalidated
+        or isinstance(error, OperationalError | InterfaceError)
+        or state[:2] in ("08", "57")
+    ):
+        return unavailable()
+    return None
+
+
+def unavailable() -> Problem:
+    return Problem(503, "unavailable", "the database cannot be reached; try again", headers={"Retry-After": "2"})
+
+
+def translate(error: Exception) -> Problem | None:
+    """The problem that an exception of the domain stands for; None: it is not known, and the service's fault."""
+    match error:
+        case Problem():
+            return error
+        case FileInUse(job=job):
+            return Problem(409, "in-use", f"{job} needs the file: wait until it is over, or cancel it")
+        case ModelInUse(job=job):
+            return Problem(409, "in-use", f"{job} needs the model: wait until it is over, or cancel it")
+        case NotAllowed(status=status):
+            return Problem(409, "wrong-state", f"the job is {status}")
+        case KeyReused():
+            return Problem(422, "idempotency-key-reused", "this Idempotency-Key stands for another request")
+        case KeyBusy():
+            detail = "the first request with this Idempotency-Key is still under way"
+            return Problem(409, "idempotency-key-busy", detail, headers={"Retry-After": "1"})
+        case UnknownMethod():
+            return unprocessable("/method", str(error), name="unknown-method")
+        case BadRecord():
+            return unprocessable("/file", str(error), name="bad-record")
+        case UnusableModel(code=code):
+            return unprocessable("/source", str(error), name=code)
+        case DBAPIError():
+            return of_database(error)
+        case PoolTimeout() | ConnectionError():
+            return unavailable()
+    return None
+
+
+def request_id(request: Request) -> str | None:
+    found = request.scope.get("state", {}).get("request_id")
+    return found if isinstance(found, str) else None
+
+
+def install(app: FastAPI) -> None:
+    """Every error of a route leaves as a problem document; what is not known is left to the outermost layer."""
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        if not isinstance(error, RequestValidationError):
+            raise error
+        if any(one["type"] == "json_invalid" for one in error.errors()):
+            return document(Problem(422, "invalid-json", "the body is not valid JSON"), request_id(request))
+        errors = field_errors(error.errors(), error.body)
+        return document(Problem(422, "invalid-request", None, errors), request_id(request))
+
+    async def http(request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        name = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        return document(Problem(error.status_code, name, headers=error.headers or {}), request_id(request))
+
+    async def domain(request: Request, error: Exception) -> Response:
+        problem = translate(error)
+        if problem is None:
+            raise error
+        return document(problem, request_id(request))
+
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    for kind in (
+        *(Problem, FileInUse, ModelInUse, NotAllowed, KeyReused, KeyBusy, UnknownMethod, BadRecord, UnusableModel),
+        *(DBAPIError, PoolTimeout, ConnectionError),
+    ):
+        app.add_exception_handler(kind, domain)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problem answers of a route, for its OpenAPI entry; 401, 403, 422, 429 and 500 can come from any."""
+    schema = {"$ref": "#/components/schemas/ProblemDocument"}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in sorted({401, 403, 422, 429, 500, *statuses})
+    }

@@ -1,0 +1,80 @@
+"""What happened to a job: as a list, or live; and its figures."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from api.auth import JobsRead
+from api.context import Here
+from api.paging import DEFAULT_LIMIT, Limit, page_of
+from api.problems import not_found, responses
+from api.streams import HEADERS, MEDIA_TYPE, live
+from api.views import answer
+from api.views import event as view
+from core.records import checkpoints, events, jobs
+from core.schema.checkpoints import JobMetrics
+from core.schema.events import Event
+from core.schema.jobs import TERMINAL
+from core.schema.lists import Page
+
+router = APIRouter(prefix="/v1/jobs/{job}", tags=["jobs"])
+
+LARGEST = 2**63 - 1
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A page of events, or the stream", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
+    204: {"description": "Nothing can follow `Last-Event-ID`: the job is over"},
+}
+
+
+@router.get(
+    "/events", response_model=Page[Event], summary="What happened to the job", responses={**responses(404), **STREAM}
+)
+async def page(
+    job: str,
+    request: Request,
+    context: Here,
+    caller: JobsRead,
+    limit: Limit = DEFAULT_LIMIT,
+    after: Annotated[int | None, Query(ge=0, le=LARGEST, description="the `last_id` of the page before")] = None,
+    last_event_id: Annotated[str | None, Header(description="the id of the last event that was received")] = None,
+) -> Response:
+    """The list, newest first; with `Accept: text/event-stream` every event from the first on, and those to come.
+
+    A stream's messages have the event's type as `event`, its number as `id` and its data as `data`; between them
+    `progress` without an id. It is resumed by `Last-Event-ID` and closed after the terminal event.
+    Scope: `jobs:read` or `jobs:write`.
+    """
+    async with context.sessions() as session:
+        row = await jobs.get(session, caller.organisation, job)
+        if row is None:
+            raise not_found("job")
+        if MEDIA_TYPE not in request.headers.get("accept", ""):
+            rows = await events.latest(session, job, after, limit + 1)
+            return answer(page_of(rows, limit, view, name=lambda event: str(event.seq)))
+    given = (last_event_id or "").strip()
+    last = int(given) if given.isascii() and given.isdigit() and int(given) <= LARGEST else 0
+    if row.status in TERMINAL and last >= row.event_seq:
+        return Response(status_code=204)  # tells a browser's EventSource not to come back
+    return StreamingResponse(
+        live(context, caller.organisation, job, after=last), headers=HEADERS, media_type=MEDIA_TYPE
+    )
+
+
+@router.get("/metrics", summary="The job's figures", responses=responses(404))
+async def metrics(job: str, context: Here, caller: JobsRead) -> JobMetrics:
+    """Curves (per name: step and value), and the measurements before and after with their intervals.
+
+    Scope: `jobs:read` or `jobs:write`.
+    """
+    async with context.sessions() as session:
+        if await jobs.get(session, caller.organisation, job) is None:
+            raise not_found("job")
+        points = await checkpoints.curves(session, job)
+        measured = {row.moment: row.measurements for row in await checkpoints.measurements(session, job)}
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for point in points:
+        curves.setdefault(point.name, []).append((point.step, point.value))
+    return JobMetrics.model_validate(
+        {"job": job, "curves": curves, "before": measured.get("before"), "after": measured.get("after")}
+    )

@@ -1,0 +1,146 @@
+"""Files of records: uploaded, listed, read back, deleted."""
+
+import hashlib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import Response, StreamingResponse
+
+from api.auth import Caller, FilesRead, FilesWrite
+from api.context import Context, Here
+from api.idempotency import IdempotencyKey, once
+from api.paging import DEFAULT_LIMIT, After, Limit, page_of
+from api.problems import not_found, responses
+from api.ranges import begun
+from api.uploads import Form, Upload
+from api.views import answer
+from api.views import file as view
+from core.records import files
+from core.records.tables import FileRow
+from core.schema.files import PURPOSES, File, Purpose
+from core.schema.ids import new_id
+from core.schema.lists import Page
+from core.storage.uploads import contents, place, store
+
+router = APIRouter(prefix="/v1/files", tags=["files"])
+
+FORM: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file", "purpose"],
+                "properties": {
+                    "file": {"type": "string", "format": "binary", "description": ".jsonl, .txt, .csv or .parquet"},
+                    "purpose": {"type": "string", "enum": list(PURPOSES)},
+                },
+            }
+        }
+    },
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=File,
+    summary="Upload a file of records",
+    responses=responses(400, 409, 413, 415),
+    openapi_extra={"requestBody": FORM},
+)
+async def upload(
+    request: Request, context: Here, caller: FilesWrite, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Streamed and checked record by record; a bad line is a 422 that names it, and then nothing is kept.
+
+    JSON Lines (`{"text"}`, `{"prompt", "completion"}` or `{"messages"}`), .txt (one record per paragraph), CSV and
+    Parquet with the same columns. Stored sealed, each file under a key of its own. Scope: `files:write`.
+    """
+    settings, file = context.settings, new_id("file")
+    form = Form(request, max_file_bytes=settings.max_file_bytes, max_record_bytes=settings.max_record_bytes)
+    wrapped = await store(context.storage, file, form.chunks(), context.service_key)
+    if form.upload is None:
+        raise RuntimeError("an upload that was stored is complete")
+    try:
+        return await _keep(request, context, caller, file, form.upload, wrapped)
+    finally:
+        async with context.sessions() as session:  # refused, a replay of an earlier upload, or a failed commit
+            if await files.get(session, caller.organisation, file) is None:
+                await context.storage.delete(place(file))
+
+
+async def _keep(
+    request: Request, context: Context, caller: Caller, file: str, upload: Upload, wrapped: bytes
+) -> Response:
+    async def make(session: AsyncSession) -> Response:
+        row = FileRow(
+            id=file,
+            organisation=caller.organisation,
+            purpose=upload.purpose,
+            filename=upload.filename,
+            format=upload.format,
+            size=upload.size,
+            sha256=upload.sha256,
+            records=upload.records,
+            storage_key=place(file),
+            wrapped_key=wrapped,
+        )
+        await files.add(session, row, retention_days=context.settings.file_retention_days)
+        return answer(view(row), 201, {"Location": f"/v1/files/{file}"})
+
+    # multipart boundaries differ from one attempt to the next: what was sent is what was in the form
+    sent = f"{upload.purpose}\n{upload.filename}\n{upload.sha256}".encode()
+    return await once(context, caller, request, hashlib.sha256(sent).digest(), make)
+
+
+@router.get("", summary="List files", responses=responses())
+async def page(
+    context: Here,
+    caller: FilesRead,
+    limit: Limit = DEFAULT_LIMIT,
+    after: After = None,
+    purpose: Annotated[Purpose | None, Query()] = None,
+) -> Page[File]:
+    """Newest first. Scope: `files:write`, `jobs:read` or `jobs:write`."""
+    async with context.sessions() as session:
+        rows = await files.page(session, caller.organisation, limit=limit + 1, after=after, purpose=purpose)
+    return page_of(rows, limit, view, name=lambda file: file.id)
+
+
+@router.get("/{file}", summary="One file", responses=responses(404))
+async def get(file: str, context: Here, caller: FilesRead) -> File:
+    """Its text is at `/content`. Scope: `files:write`, `jobs:read` or `jobs:write`."""
+    async with context.sessions() as session:
+        row = await files.get(session, caller.organisation, file)
+    if row is None:
+        raise not_found("file")
+    return view(row)
+
+
+@router.get(
+    "/{file}/content",
+    summary="The file as it was uploaded",
+    response_class=Response,
+    responses={**responses(404), 200: {"content": {"application/octet-stream": {}}, "description": "The bytes"}},
+)
+async def content(file: str, context: Here, caller: FilesWrite) -> Response:
+    """Streamed. This is the text itself, so reading it needs the scope `files:write`."""
+    async with context.sessions() as session:
+        row = await files.get(session, caller.organisation, file)
+    if row is None:
+        raise not_found("file")
+    pieces = await begun(contents(context.storage, row.id, row.wrapped_key, context.service_key))
+    headers = {"Content-Length": str(row.size), "Content-Disposition": f'attachment; filename="{row.id}.{row.format}"'}
+    return StreamingResponse(pieces, 200, headers, "application/octet-stream")
+
+
+@router.delete("/{file}", status_code=204, summary="Delete a file", responses=responses(404, 409))
+async def delete(file: str, context: Here, caller: FilesWrite) -> None:
+    """A real deletion: the key is destroyed, then the bytes. 409 while a job needs the file. Scope: `files:write`."""
+    async with context.sessions.begin() as session:
+        row = await files.remove(session, caller.organisation, file)
+    if row is None:
+        raise not_found("file")
+    await context.storage.delete(place(row.id))

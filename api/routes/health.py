@@ -1,0 +1,79 @@
+"""Alive, ready, and the figures: for load balancers and Prometheus, without a key."""
+
+import asyncio
+from typing import Literal
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, Field
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import JSONResponse, Response
+
+from api.context import Context, Here
+from core.records.migrate import is_current
+from core.records.standing import standing
+
+router = APIRouter(tags=["health"])
+
+CHECK_SECONDS = 2.0
+
+State = Literal["ok", "unreachable", "not_migrated"]
+
+
+class Alive(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    ready: bool
+    database: State
+    broker: State = Field(description="shown, not required: jobs are accepted while the broker is down")
+
+
+@router.get("/healthz", summary="Whether the process is alive")
+async def healthz() -> Alive:
+    """Answers as long as the process does; looks at nothing else."""
+    return Alive()
+
+
+@router.get(
+    "/readyz",
+    summary="Whether requests can be served",
+    response_model=Readiness,
+    responses={503: {"description": "The database is not reachable, or not migrated", "model": Readiness}},
+)
+async def readyz(context: Here) -> Response:
+    """200 where the database is reachable and at this version's migration. The broker's state is shown beside it."""
+    database, broker = await asyncio.gather(_database(context), _broker(context))
+    readiness = Readiness(ready=database == "ok", database=database, broker=broker)
+    return JSONResponse(readiness.model_dump(), 200 if readiness.ready else 503)
+
+
+async def _database(context: Context) -> State:
+    try:
+        current = await asyncio.wait_for(is_current(context.engine), CHECK_SECONDS)
+    except (SQLAlchemyError, OSError, TimeoutError):
+        return "unreachable"
+    return "ok" if current else "not_migrated"
+
+
+async def _broker(context: Context) -> State:
+    try:
+        await asyncio.wait_for(context.redis.ping(), CHECK_SECONDS)
+    except (RedisError, OSError, TimeoutError):
+        return "unreachable"
+    return "ok"
+
+
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"}},
+)
+async def metrics(context: Here) -> Response:
+    """Requests of this process; jobs waiting and running, hints not published and workers of the whole service."""
+    async with context.sessions() as session:
+        figures = await standing(session, stale_seconds=context.stale_seconds)
+    return Response(context.gauges.expose(figures), media_type=CONTENT_TYPE_LATEST)

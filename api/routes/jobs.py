@@ -1,0 +1,171 @@
+"""Jobs: submitted, followed, cancelled."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Query, Request
+from pydantic import AwareDatetime
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import Response
+
+from api.auth import Caller, JobsRead, JobsWrite
+from api.context import Context, Here
+from api.idempotency import IdempotencyKey, body_digest, once
+from api.paging import DEFAULT_LIMIT, After, Limit, page_of
+from api.problems import not_found, responses
+from api.ranges import matches
+from api.submission import Submission
+from api.views import answer
+from api.views import job as view
+from core.records import jobs
+from core.schema.jobs import TERMINAL, Job, JobRequest, Status, Verdict
+from core.schema.lists import Page
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+EXAMPLES: dict[str, Any] = {
+    "least": {
+        "summary": "the least that works",
+        "value": {"model": "demo", "forget": {"records": ["Zorvek Halmi lives at 12 Pell Lane."]}},
+    },
+    "whole": {
+        "summary": "a method of one's own choice, with its sets",
+        "value": {
+            "model": "demo",
+            "from": "base",
+            "forget": {"file": "file-0190…"},
+            "retain": [{"file": "file-0191…", "kind": "in_distribution", "weight": 1.0}],
+            "unseen": {"file": "file-0192…"},
+            "method": {"name": "ascent_kl", "retain_weight": 1.0},
+            "training": {"learning_rate": 2e-5, "epochs": 1, "seed": 0},
+            "reference": "DSR-2026-0142",
+            "metadata": {"team": "privacy"},
+        },
+    },
+}
+
+
+@router.post("", status_code=202, response_model=Job, summary="Make a model forget", responses=responses(409, 413, 415))
+async def submit(
+    body: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
+    request: Request,
+    context: Here,
+    caller: JobsWrite,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Queues a job. The least: a model and what it must forget; retain and unseen sets come from the model's defaults.
+
+    What can be wrong is said now: an unknown method or parameter, a set that the method needs, a file that was
+    uploaded for another purpose. The broker is not asked: a job is accepted while it is down. Scope: `jobs:write`.
+    """
+    submission = Submission(context, caller, body)
+
+    async def make(session: AsyncSession) -> Response:
+        row = await submission.write(session)
+        return answer(view(row), 202, {"Location": f"/v1/jobs/{row.id}", "ETag": _etag(row.version)})
+
+    try:
+        return await once(context, caller, request, await body_digest(request), make)
+    except Exception:
+        await submission.abandon()
+        raise
+
+
+@router.get("", summary="List jobs", responses=responses())
+async def page(
+    context: Here,
+    caller: JobsRead,
+    limit: Limit = DEFAULT_LIMIT,
+    after: After = None,
+    status: Annotated[Status | None, Query()] = None,
+    model: Annotated[str | None, Query(max_length=96)] = None,
+    method: Annotated[str | None, Query(max_length=64)] = None,
+    reference: Annotated[str | None, Query(max_length=256)] = None,
+    verdict: Annotated[Verdict | None, Query()] = None,
+    created_after: Annotated[AwareDatetime | None, Query(description="made at this time or later")] = None,
+    created_before: Annotated[AwareDatetime | None, Query(description="made before this time")] = None,
+) -> Page[Job]:
+    """Newest first. Scope: `jobs:read` or `jobs:write`."""
+    async with context.sessions() as session:
+        rows = await jobs.page(
+            session,
+            caller.organisation,
+            limit=limit + 1,
+            after=after,
+            status=status,
+            model=model,
+            method=method,
+            reference=reference,
+            verdict=verdict,
+            created_after=created_after,
+            created_before=created_before,
+        )
+    return page_of(rows, limit, view, name=lambda job: job.id)
+
+
+@router.get(
+    "/{job}",
+    response_model=Job,
+    summary="One job",
+    responses={**responses(404), 304: {"description": "The job is as the ETag says"}},
+)
+async def get(
+    job: str,
+    context: Here,
+    caller: JobsRead,
+    wait: Annotated[float, Query(ge=0, le=60, description="seconds to hold the answer until the job changes")] = 0,
+    if_none_match: Annotated[str | None, Header(description="the ETag of the answer before")] = None,
+) -> Response:
+    """The job as it is, or, with `wait`, once it has changed: since the ETag in `If-None-Match`, else since now.
+
+    A job that is over never changes and is answered at once. Scope: `jobs:read` or `jobs:write`.
+    """
+    version = await _version(context, caller, job, wait, if_none_match)
+    if version is not None and matches(if_none_match, _etag(version)):
+        return Response(status_code=304, headers={"ETag": _etag(version)})
+    async with context.sessions() as session:
+        row = await jobs.get(session, caller.organisation, job)
+        if row is None:
+            raise not_found("job")
+        reason = await jobs.waiting_for(session, row, stale_seconds=context.stale_seconds)
+    return answer(view(row, reason), headers={"ETag": _etag(row.version)})
+
+
+async def _version(context: Context, caller: Caller, job: str, wait: float, known: str | None) -> int | None:
+    """The job's version, where it is asked for: after the wait, or at once where the client has another one."""
+    if not wait and known is None:
+        return None
+    deadline = asyncio.get_running_loop().time() + wait
+    async with context.changes.watch(job) as watch:
+        first: int | None = None
+        while True:
+            async with context.sessions() as session:
+                found = await jobs.pulse(session, caller.organisation, job)
+            if found is None:
+                raise not_found("job")
+            version, status = found
+            first = version if first is None else first
+            changed = version != first if known is None else not matches(known, _etag(version))
+            left = deadline - asyncio.get_running_loop().time()
+            if changed or status in TERMINAL or left <= 0:
+                return version
+            await watch.changed(left)
+
+
+def _etag(version: int) -> str:
+    return f'"{version}"'
+
+
+@router.post("/{job}/cancel", status_code=202, summary="Cancel a job", responses=responses(404, 409))
+async def cancel(job: str, context: Here, caller: JobsWrite) -> Job:
+    """A waiting job is cancelled at once; a running one when its worker has let go (`requested` says so until then).
+
+    409 where the job is over. Scope: `jobs:write`.
+    """
+    async with context.sessions.begin() as session:
+        row = await jobs.cancel(session, caller.organisation, job)
+        if row is None:
+            raise not_found("job")
+        await session.flush()
+        await session.refresh(row)
+    return view(row)

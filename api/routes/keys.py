@@ -1,0 +1,118 @@
+"""API keys: made, shown once, listed, revoked."""
+
+from datetime import datetime
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from pydantic import AwareDatetime, Field
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import Response
+
+from api.auth import Admin, AnyKey, Scope, hash_key, key_prefix, new_api_key
+from api.context import Here
+from api.idempotency import IdempotencyKey, body_digest, once
+from api.paging import DEFAULT_LIMIT, After, Limit, page_of
+from api.problems import not_found, responses
+from api.views import answer
+from core.records import keys
+from core.records.tables import ApiKey
+from core.schema.lists import Page
+from core.schema.strict import Answer, Strict
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"])
+
+
+class KeyRequest(Strict):
+    """`POST /v1/keys`."""
+
+    name: str = Field(min_length=1, max_length=96, examples=["nightly DSR import"])
+    scopes: list[Scope] = Field(min_length=1, max_length=16, examples=[["files:write", "jobs:write"]])
+    expires_at: AwareDatetime | None = None
+
+
+class Key(Answer):
+    """A key as it is listed: recognisable, never whole."""
+
+    id: str
+    object: Literal["key"] = "key"
+    name: str
+    prefix: str = Field(description="the first characters of the key")
+    organisation: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class NewKey(Key):
+    key: str = Field(description="the key itself: shown this once and stored nowhere", examples=["ulk_…"])
+
+
+def _fields(row: ApiKey) -> dict[str, object]:
+    names = ("id", "name", "prefix", "organisation", "scopes", "created_at", "expires_at", "revoked_at")
+    return {name: getattr(row, name) for name in names}
+
+
+def _view(row: ApiKey) -> Key:
+    return Key.model_validate(_fields(row))
+
+
+@router.post("", status_code=201, response_model=NewKey, summary="Make a key", responses=responses(409))
+async def create(
+    body: KeyRequest, request: Request, context: Here, caller: Admin, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Makes a key of the caller's organisation and shows it, this once. Scope: `admin`."""
+
+    async def make(session: AsyncSession) -> Response:
+        key = new_api_key()
+        row = await keys.add(
+            session,
+            organisation=caller.organisation,
+            name=body.name,
+            prefix=key_prefix(key),
+            hash=hash_key(key, context.service_key),
+            scopes=body.scopes,
+            expires_at=body.expires_at,
+        )
+        return answer(NewKey.model_validate({**_fields(row), "key": key}), 201, {"Location": f"/v1/keys/{row.id}"})
+
+    return await once(context, caller, request, await body_digest(request), make)
+
+
+@router.get("", summary="List keys", responses=responses())
+async def page(context: Here, caller: Admin, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[Key]:
+    """The organisation's keys, newest first, the revoked ones included. Scope: `admin`."""
+    async with context.sessions() as session:
+        rows = await keys.page(session, caller.organisation, limit=limit + 1, after=after)
+    return page_of(rows, limit, _view, name=lambda key: key.id)
+
+
+@router.get("/self", summary="Who am I?", responses=responses())
+async def whoami(context: Here, caller: AnyKey) -> Key:
+    """The key that this request came with. Any key may ask."""
+    async with context.sessions() as session:
+        row = await keys.get(session, caller.organisation, caller.key)
+    if row is None:
+        raise not_found("key")
+    return _view(row)
+
+
+@router.get("/{key}", summary="One key", responses=responses(404))
+async def get(key: str, context: Here, caller: Admin) -> Key:
+    """Scope: `admin`."""
+    async with context.sessions() as session:
+        row = await keys.get(session, caller.organisation, key)
+    if row is None:
+        raise not_found("key")
+    return _view(row)
+
+
+@router.delete("/{key}", summary="Revoke a key", responses=responses(404))
+async def revoke(key: str, context: Here, caller: Admin) -> Key:
+    """From now on the key opens nothing (on other replicas within seconds); it stays listed. Scope: `admin`."""
+    async with context.sessions.begin() as session:
+        row = await keys.revoke(session, caller.organisation, key)
+    if row is None:
+        raise not_found("key")
+    context.callers.forget(row.id)
+    return _view(row)

@@ -1,0 +1,49 @@
+"""The catalogue of methods."""
+
+from functools import cache
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from api.auth import AnyKey
+from api.problems import not_found, responses
+from core.schema.lists import Page
+from core.schema.strict import Answer
+from core.unlearning.objectives import METHODS, describe
+
+router = APIRouter(prefix="/v1/methods", tags=["methods"])
+
+
+class MethodDescription(Answer):
+    """A method: what it does, what it needs, its parameters and where it comes from."""
+
+    name: str
+    object: Literal["method"] = "method"
+    summary: str
+    needs: list[str] = Field(description="with default parameters: sets of records, or outputs of the original model")
+    retain_terms: list[str]
+    parameters: dict[str, Any] = Field(description="JSON schema of what may stand beside `name` in a job's `method`")
+    defaults: dict[str, Any]
+    training_defaults: dict[str, dict[str, Any]] = Field(description="for small models, and for billions of weights")
+    source: dict[str, str]
+
+
+@cache
+def _described(name: str) -> MethodDescription:
+    return MethodDescription.model_validate(describe(name))
+
+
+@router.get("", summary="List methods", responses=responses())
+async def page(caller: AnyKey) -> Page[MethodDescription]:
+    """Every method, by name; there is always one page. Any key may ask."""
+    data = [_described(name) for name in sorted(METHODS)]
+    return Page(data=data, first_id=data[0].name, last_id=data[-1].name, has_more=False)
+
+
+@router.get("/{name}", summary="One method", responses=responses(404))
+async def get(name: str, caller: AnyKey) -> MethodDescription:
+    """Any key may ask."""
+    if name not in METHODS:
+        raise not_found("method")
+    return _described(name)

@@ -1,0 +1,110 @@
+"""Base models: registered, shown, forgotten."""
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import Response
+
+from api.auth import AnyKey, Caller, ModelsWrite
+from api.context import Here
+from api.idempotency import IdempotencyKey, body_digest, once
+from api.paging import DEFAULT_LIMIT, After, Limit, page_of
+from api.problems import Problem, not_found, responses, unprocessable
+from api.registration import check
+from api.views import answer
+from api.views import model as view
+from core.records import jobs, models
+from core.records.tables import ModelRow
+from core.schema.lists import Page
+from core.schema.models import Defaults, Model, ModelRequest
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+PURPOSES = {
+    "retain": ("retain", "general"),
+    "unseen": ("unseen",),
+    "general": ("general", "retain"),
+    "probes": ("probes",),
+}
+"""What a file must have been uploaded as to be a model's default."""
+
+
+@router.post("", status_code=202, response_model=Model, summary="Register a model", responses=responses(409, 413, 415))
+async def register(
+    body: ModelRequest, request: Request, context: Here, caller: ModelsWrite, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """A directory below the allowed roots, or `hf:org/name@revision` where the operator's list has the repository.
+
+    A directory is checked at once (safetensors only, no code of its own, a tokenizer that fits); a repository is
+    fetched first, pinned to its commit. `status` goes from `fetching` to `ready` or `failed`. Scope: `models:write`.
+    """
+    found = await asyncio.to_thread(check, body.source, context.settings)
+    made: list[ModelRow] = []
+
+    async def make(session: AsyncSession) -> Response:
+        await _check_defaults(session, caller, body.defaults)
+        row = await models.add(
+            session,
+            ModelRow(
+                organisation=caller.organisation,
+                id=body.id,
+                source=body.source,
+                directory=str(found[0]) if found else None,
+                dtype=body.dtype,
+                status="fetching",
+                shape=found[1].model_dump(mode="json") if found else None,
+                defaults=body.defaults.model_dump(),
+                release=body.release or context.settings.release,
+            ),
+        )
+        if row is None:
+            raise Problem(409, "already-exists", "there is a model of this id: delete it first, or choose another id")
+        made.append(row)
+        return answer(view(row), 202, {"Location": f"/v1/models/{row.id}"})
+
+    answered = await once(context, caller, request, await body_digest(request), make)
+    for row in made:
+        context.registrar.take_on(row)
+    return answered
+
+
+async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defaults) -> None:
+    named = {name: file for name, file in defaults.model_dump().items() if file is not None}
+    rows = await jobs.lock_files(session, caller.organisation, list(named.values()))
+    for name, file in named.items():
+        if file not in rows:
+            raise unprocessable(f"/defaults/{name}", "there is no such file", name="unknown-file")
+        if rows[file].purpose not in PURPOSES[name]:
+            detail = f"the file was uploaded as '{rows[file].purpose}', not as {' or '.join(PURPOSES[name])}"
+            raise unprocessable(f"/defaults/{name}", detail, name="wrong-purpose")
+
+
+@router.get("", summary="List models", responses=responses())
+async def page(context: Here, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[Model]:
+    """By name: a model's id is a person's choice, not a time. Any key may ask."""
+    async with context.sessions() as session:
+        rows = await models.page(session, caller.organisation, limit=limit + 1, after=after)
+    return page_of(rows, limit, view, name=lambda model: model.id)
+
+
+@router.get("/{model}", summary="One model", responses=responses(404))
+async def get(model: str, context: Here, caller: AnyKey) -> Model:
+    """`status`, shape, digest and `head`, the newest released checkpoint. Any key may ask."""
+    async with context.sessions() as session:
+        row = await models.get(session, caller.organisation, model)
+    if row is None:
+        raise not_found("model")
+    return view(row)
+
+
+@router.delete("/{model}", status_code=204, summary="Forget a model", responses=responses(404, 409))
+async def delete(model: str, context: Here, caller: ModelsWrite) -> None:
+    """Deletes the registration, never the directory; its checkpoints stay. 409 while a job needs it.
+
+    Scope: `models:write`.
+    """
+    async with context.sessions.begin() as session:
+        if not await models.remove(session, caller.organisation, model):
+            raise not_found("model")
+    context.registrar.drop(caller.organisation, model)

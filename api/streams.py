@@ -1,0 +1,51 @@
+"""A job's events, live, as server-sent events (WHATWG HTML, section 9.2)."""
+
+import json
+from collections.abc import AsyncIterator
+
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+
+from api import views
+from api.context import Context
+from core.records import events, jobs
+from core.records.tables import EventRow
+from core.schema.jobs import TERMINAL
+
+PING_SECONDS = 15.0
+BATCH = 500
+MEDIA_TYPE = "text/event-stream"
+HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+def shown(row: EventRow) -> bytes:
+    """A stored event: `event` is its type, `id` its seq, `data` its data and when it was."""
+    data = {**row.data, "created_at": row.created_at.isoformat()}
+    return format_sse_event(event=row.type, id=str(row.seq), data_str=json.dumps(data, ensure_ascii=False))
+
+
+async def live(context: Context, organisation: str, job: str, *, after: int) -> AsyncIterator[bytes]:
+    """Events after `after`, then those that come, until the terminal one; between them `progress`, which has no id.
+
+    A database connection is held while reading, never while waiting.
+    """
+    step: int | None = None
+    async with context.changes.watch(job) as watch:
+        while True:
+            async with context.sessions() as session:
+                row = await jobs.get(session, organisation, job)
+                stored = await events.after(session, job, after, BATCH)
+            if row is None:
+                return
+            for event in stored:
+                after = event.seq
+                yield shown(event)
+            if row.status not in TERMINAL and row.step is not None and row.step != step:
+                step = row.step
+                progress = views.progress(row)
+                yield format_sse_event(event="progress", data_str=progress.model_dump_json() if progress else "{}")
+            if len(stored) == BATCH:
+                continue
+            if row.status in TERMINAL and after >= row.event_seq:
+                return
+            if not await watch.changed(PING_SECONDS):
+                yield KEEPALIVE_COMMENT

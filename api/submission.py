@@ -1,0 +1,216 @@
+"""From a request to a job: everything is checked that can be checked without a GPU, then all is written at once."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.auth import Caller
+from api.context import Context
+from api.problems import Problem, of_parameters, unprocessable
+from core.records import files, jobs, models
+from core.records.tables import FileRow, JobRow, ModelRow
+from core.schema.files import Record
+from core.schema.ids import new_id
+from core.schema.jobs import JobRequest, JobWarning, RetainSource, SetUsed
+from core.schema.models import ModelShape
+from core.storage.uploads import place, store
+from core.unlearning.method import Method
+from core.unlearning.objectives import fill_training, resolve
+
+MAX_INLINE_BYTES = 1_000_000
+
+
+def inline_records(request: JobRequest, *, max_record_bytes: int) -> list[Record]:
+    """The forget records that came with the request, checked for size. Problem: 422."""
+    records, total = request.forget.inline(), 0
+    for number, record in enumerate(records):
+        size = sum(len(text.encode()) for text in record.strings())
+        total += size
+        if size > max_record_bytes:
+            detail = f"the record is over the limit of {max_record_bytes} bytes"
+            raise unprocessable(f"/forget/records/{number}", detail, name="record-too-large")
+    if total > MAX_INLINE_BYTES:
+        detail = f"the records are over the limit of {MAX_INLINE_BYTES} bytes: upload them as a file"
+        raise unprocessable("/forget/records", detail, name="records-too-large")
+    return records
+
+
+def chosen_method(request: JobRequest) -> Method:
+    """The method with its parameters checked. Raises UnknownMethod; Problem: 422 with pointers below `/method`."""
+    choice = request.choice()
+    try:
+        return resolve(choice.name, choice.parameters)
+    except ValidationError as error:
+        raise of_parameters(error, choice.parameters, ("method",)) from None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that the job is to use, where the request names it, and what it may have been uploaded as."""
+
+    use: jobs.FileUse
+    pointer: str
+    purposes: tuple[str, ...]
+
+
+def sources(request: JobRequest, model: ModelRow) -> list[Source]:
+    """The files of the job in order: those of the request, and the model's defaults where it names none."""
+    found = []
+    if request.forget.file is not None:
+        found.append(Source(jobs.FileUse(request.forget.file, "forget"), "/forget/file", ("forget",)))
+    defaults: dict[str, str | None] = model.defaults
+    retain = request.retain
+    if retain is None and (default := defaults.get("retain")):
+        retain = [RetainSource(file=default)]
+    for number, one in enumerate(retain or []):
+        pointer = f"/retain/{number}/file" if request.retain else "/retain"
+        use = jobs.FileUse(one.file, "retain", one.kind, one.weight)
+        found.append(Source(use, pointer, ("retain", "general")))
+    if request.unseen is not None:
+        found.append(Source(jobs.FileUse(request.unseen.file, "unseen"), "/unseen/file", ("unseen",)))
+    elif default := defaults.get("unseen"):
+        found.append(Source(jobs.FileUse(default, "unseen"), "/unseen", ("unseen",)))
+    if default := defaults.get("general"):
+        found.append(Source(jobs.FileUse(default, "general"), "/model", ("general", "retain")))
+    return found
+
+
+def needs_met(method: Method, found: list[Source]) -> None:
+    """Problem (422): the method cannot do without a set that neither the request nor the model's defaults have."""
+    given = {source.use.name for source in found}
+    for name in ("retain", "unseen"):
+        if name in method.needs() - given:
+            detail = f"the method '{method.name}' needs a {name} set: name a file here, or give the model a default"
+            raise unprocessable(f"/{name}", detail, name="missing-data")
+
+
+def rows_of(found: list[Source], rows: dict[str, FileRow]) -> None:
+    """Problem (422): a file is not there, was uploaded for another purpose, or is named twice for two ends."""
+    for source in found:
+        row = rows.get(source.use.file)
+        if row is None:
+            raise unprocessable(source.pointer, "there is no such file", name="unknown-file")
+        if row.purpose not in source.purposes:
+            detail = f"the file was uploaded as '{row.purpose}', not as {' or '.join(source.purposes)}"
+            raise unprocessable(source.pointer, detail, name="wrong-purpose")
+
+
+class Submission:
+    """One request on its way to becoming a job."""
+
+    def __init__(self, context: Context, caller: Caller, request: JobRequest) -> None:
+        self._context, self._caller, self._request = context, caller, request
+        self._method = chosen_method(request)
+        self._inline = inline_records(request, max_record_bytes=context.settings.max_record_bytes)
+        self._inline_id = new_id("file") if self._inline else None
+
+    async def write(self, session: AsyncSession) -> JobRow:
+        """Writes the job in the caller's transaction. Problem: nothing was written. See `abandon`."""
+        request, method = self._request, self._method
+        model = await self._model(session)
+        found = sources(request, model)
+        needs_met(method, found)
+        rows = await jobs.lock_files(session, self._caller.organisation, [source.use.file for source in found])
+        rows_of(found, rows)
+        uses = [source.use for source in found]
+        if self._inline_id is not None:
+            uses.insert(0, jobs.FileUse(self._inline_id, "forget"))
+            rows[self._inline_id] = await self._store_inline(session, self._inline_id)
+        forget_records = rows[uses[0].file].records
+        shape = ModelShape.model_validate(model.shape)
+        training = fill_training(
+            request.training, method.name, parameters=shape.parameters, forget_records=forget_records
+        )
+        gpus = request.resources.gpus
+        if gpus is None:
+            gpus = await jobs.default_gpus(session, stale_seconds=self._context.stale_seconds)
+        job = JobRow(
+            id=new_id("job"),
+            organisation=self._caller.organisation,
+            submitter=self._caller.key,
+            kind="unlearn",
+            status="queued",
+            model=model.id,
+            start=request.start,
+            method=method.name,
+            parameters=method.model_dump(mode="json"),
+            training=training.model_dump(mode="json"),
+            data=[self._used(use, rows[use.file]).model_dump(mode="json") for use in uses],
+            warnings=warnings(uses, rows),
+            reference=request.reference,
+            due=request.due,
+            metadata_=request.metadata,
+            gpus=gpus,
+        )
+        await jobs.create(session, job, uses)
+        await session.flush()
+        await session.refresh(job)
+        return job
+
+    async def abandon(self) -> None:
+        """After a failure: takes back the inline records' bytes, unless the job was written after all."""
+        if self._inline_id is None:
+            return
+        async with self._context.sessions() as session:
+            if await files.get(session, self._caller.organisation, self._inline_id) is None:
+                await self._context.storage.delete(place(self._inline_id))
+
+    async def _model(self, session: AsyncSession) -> ModelRow:
+        model = await models.get(session, self._caller.organisation, self._request.model, hold=True)
+        if model is None:
+            raise unprocessable("/model", "no model is registered under this id", name="unknown-model")
+        if model.status == "fetching":
+            detail = "the model is still being fetched: try again when it is 'ready'"
+            raise Problem(409, "model-not-ready", detail, headers={"Retry-After": "5"})
+        if model.status != "ready":
+            raise Problem(409, "model-not-ready", f"the model could not be registered: {model.error}")
+        return model
+
+    async def _store_inline(self, session: AsyncSession, file: str) -> FileRow:
+        """The inline records as a file of their own, sealed like any other."""
+        lines = "".join(record.model_dump_json(exclude_none=True) + "\n" for record in self._inline).encode()
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield lines
+
+        row = FileRow(
+            id=file,
+            organisation=self._caller.organisation,
+            purpose="forget",
+            filename="inline.jsonl",
+            format="jsonl",
+            size=len(lines),
+            sha256=hashlib.sha256(lines).hexdigest(),
+            records=len(self._inline),
+            storage_key=place(file),
+            wrapped_key=await store(self._context.storage, file, chunks(), self._context.service_key),
+        )
+        await files.add(session, row, retention_days=self._context.settings.file_retention_days)
+        return row
+
+    def _used(self, use: jobs.FileUse, row: FileRow) -> SetUsed:
+        inline = row.id == self._inline_id
+        return SetUsed.model_validate(
+            {
+                "name": use.name,
+                "file": None if inline else row.id,
+                "kind": use.kind,
+                "weight": use.weight if use.name == "retain" else None,
+                "records": row.records,
+                "sha256": None if inline else row.sha256,
+            }
+        )
+
+
+def warnings(uses: list[jobs.FileUse], rows: dict[str, FileRow]) -> list[dict[str, Any]]:
+    """What a person should know before the job starts."""
+    forget = sum(rows[use.file].records for use in uses if use.name == "forget")
+    retain = sum(rows[use.file].records for use in uses if use.name == "retain")
+    if not 0 < retain < forget:
+        return []
+    message = f"the retain sets hold {retain} records, fewer than the {forget} to forget: they are gone through again"
+    return [JobWarning(code="retain_smaller_than_forget", message=message).model_dump()]

@@ -1,0 +1,88 @@
+"""From rows to what the API shows."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from core.records.tables import CheckpointFile, CheckpointRow, EventRow, FileRow, JobRow, ModelRow
+from core.schema.checkpoints import Checkpoint
+from core.schema.events import Event
+from core.schema.files import File, FileFormat, Purpose
+from core.schema.jobs import Job, MethodUsed, Progress
+from core.schema.manifest import FileEntry
+from core.schema.models import Model
+
+
+def answer(content: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """The model as JSON, by pydantic's own serializer."""
+    return Response(content.model_dump_json(by_alias=True), status, headers, media_type="application/json")
+
+
+def file(row: FileRow) -> File:
+    return File(
+        id=row.id,
+        purpose=cast(Purpose, row.purpose),
+        filename=row.filename,
+        format=cast(FileFormat, row.format),
+        bytes=row.size,
+        sha256=row.sha256,
+        records=row.records,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+    )
+
+
+def model(row: ModelRow) -> Model:
+    fields = ("id", "source", "revision", "digest", "dtype", "status", "error", "shape", "defaults", "release", "head")
+    return Model.model_validate({name: getattr(row, name) for name in (*fields, "created_at")})
+
+
+def job(row: JobRow, waiting_for: str | None = None) -> Job:
+    here = f"/v1/jobs/{row.id}"
+    links = {name: f"{here}/{name}" for name in ("events", "metrics", "checkpoints", "cancel")}
+    links |= {"self": here, "model": f"/v1/models/{row.model}"}
+    if row.checkpoint is not None:
+        links |= {"checkpoint": f"/v1/checkpoints/{row.checkpoint}", "archive": f"{here}/archive"}
+    same = ["id", "kind", "status", "requested", "phase", "outcome", "model", "start", "training", "data", "verdict"]
+    same += ["checkpoint", "error", "warnings", "attempts", "reference", "due"]
+    same += ["created_at", "started_at", "finished_at"]
+    return Job.model_validate(
+        {
+            **{name: getattr(row, name) for name in same},
+            "progress": progress(row),
+            "waiting_for": waiting_for,
+            "method": MethodUsed(name=row.method, parameters=row.parameters),
+            "metadata": row.metadata_,
+            "links": links,
+        }
+    )
+
+
+def progress(row: JobRow) -> Progress | None:
+    """How far the training is; None where it has not begun."""
+    if row.step is None:
+        return None
+    fraction = min(1.0, row.step / row.steps) if row.steps else 0.0
+    return Progress(step=row.step, steps=row.steps, fraction=fraction, eta=row.eta_seconds)
+
+
+def event(row: EventRow) -> Event:
+    return Event(seq=row.seq, type=row.type, data=row.data, created_at=row.created_at)
+
+
+def entry(row: CheckpointFile) -> FileEntry:
+    return FileEntry(path=row.path, bytes=row.size, sha256=row.sha256)
+
+
+def checkpoint(row: CheckpointRow, files: Sequence[CheckpointFile]) -> Checkpoint:
+    return Checkpoint.model_validate(
+        {
+            **{name: getattr(row, name) for name in ("id", "job", "step", "method", "digest", "verdict", "released")},
+            "base_model": row.model,
+            "bytes": row.size,
+            "files": [entry(one) for one in files],
+            "created_at": row.created_at,
+        }
+    )

@@ -1,0 +1,28 @@
+"""One API for all tests of this folder; each test has an organisation of its own in it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.integration.api.service import Service, serving, settings_for
+
+
+@pytest_asyncio.fixture(scope="session")
+async def service(
+    database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """Small limits, so that tests of them stay small."""
+    folder: Path = tmp_path_factory.mktemp("api")
+    limits = {"max_record_bytes": 2000, "max_file_bytes": 300_000, "max_body_bytes": 2 << 20}
+    async with serving(settings_for(folder, database_url, redis_url, **limits)) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """An admin of an organisation that nobody else is in."""
+    async with service.client() as made:
+        yield made

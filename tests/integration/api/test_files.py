@@ -1,0 +1,179 @@
+import io
+import json
+
+import httpx
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from tests.integration.api.service import Service, file_of, upload
+
+TEXT = "Zorvek Halmi was born in Pell"
+
+
+async def stored(service: Service) -> list[str]:
+    return [key async for key, _ in service.context.storage.list("files")]
+
+
+async def test_an_uploaded_file_is_described_and_comes_back_as_it_was(client: httpx.AsyncClient) -> None:
+    body = json.dumps({"text": TEXT}) + "\n\n" + json.dumps({"prompt": "Who?", "completion": "Zorvek"})
+    answer = await upload(client, body)
+    assert answer.status_code == 201
+    file = answer.json()
+    assert answer.headers["location"] == f"/v1/files/{file['id']}"
+    assert (file["records"], file["bytes"], file["purpose"], file["format"]) == (2, len(body), "forget", "jsonl")
+    assert (await client.get(f"/v1/files/{file['id']}")).json() == file
+    assert (await client.get(f"/v1/files/{file['id']}/content")).text == body
+
+
+async def test_a_file_lies_sealed_in_the_storage(service: Service, client: httpx.AsyncClient) -> None:
+    file = (await upload(client, json.dumps({"text": TEXT}))).json()["id"]
+    sealed = b"".join([piece async for piece in service.context.storage.read(f"files/{file}")])
+    assert TEXT.encode() not in sealed
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "line"),
+    [
+        ("a.jsonl", '{"text": "fine"}\n{"text": "   "}\n', "line 2"),
+        ("a.jsonl", '{"text": "fine"}\n\n{"text": SECRET}\n', "line 3"),
+        ("a.jsonl", '{"text": "a", "SECRET": "b"}\n', "line 1"),
+        ("a.jsonl", '{"prompt": "SECRET"}\n', "line 1"),
+        ("a.jsonl", '{"text": "' + "SECRET" * 400 + '"}\n', "line 1"),
+        ("a.jsonl", "SECRET" * 8000, "line 1"),
+        ("a.jsonl", b'{"text": "\xff SECRET"}', "line 1"),
+        ("a.txt", "fine\n\n" + "SECRET" * 400, "line 3"),
+        ("a.csv", "SECRET\na\n", "line 1"),
+        ("a.csv", 'text,id\n"a\nb",1\nSECRET,2,3\n', "line 4"),
+        ("a.csv", 'text\n"SECRET', "line 2"),
+        ("a.parquet", b"PAR1 SECRET PAR1", "row 1"),
+    ],
+)
+async def test_a_bad_line_is_named_and_nothing_is_kept(
+    service: Service, client: httpx.AsyncClient, name: str, body: str | bytes, line: str
+) -> None:
+    before = await stored(service)
+    answer = await upload(client, body, name=name)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(line)
+    assert "SECRET" not in answer.text
+    assert await stored(service) == before
+    assert (await client.get("/v1/files")).json()["data"] == []
+
+
+async def test_a_bad_line_late_in_a_long_file_leaves_no_bytes(service: Service, client: httpx.AsyncClient) -> None:
+    before = await stored(service)
+    answer = await upload(client, '{"text": "' + "a" * 900 + '"}\n' * 1 + ('{"text": "b"}\n' * 15_000) + "nope")
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "line 15002: not valid JSON"
+    assert await stored(service) == before
+
+
+async def test_text_csv_and_parquet_hold_the_same_records(client: httpx.AsyncClient) -> None:
+    table = pyarrow.table(
+        {"text": ["a", None], "prompt": [None, "p"], "completion": [None, "c"], "wrong": [["x"], None]}
+    )
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(table, sink)
+    csv = 'text,prompt,completion,wrong\r\n"a, ""quoted""\nand long",,,"[""x""]"\r\n,p,c,\r\n'
+    bodies: dict[str, str | bytes] = {"a.parquet": sink.getvalue(), "a.csv": csv, "a.txt": "one\ntwo\n\n\nthree"}
+    for name, body in bodies.items():
+        answer = await upload(client, body, name=name)
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["records"] == 2
+        content = await client.get(f"/v1/files/{answer.json()['id']}/content")
+        assert content.content == (body if isinstance(body, bytes) else body.encode())
+
+
+async def test_a_parquet_row_that_is_no_record_is_named(client: httpx.AsyncClient) -> None:
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b", " "]}), sink)
+    answer = await upload(client, sink.getvalue(), name="a.parquet")
+    assert (answer.status_code, answer.json()["detail"]) == (422, "row 3: the record is empty")
+
+
+async def test_the_purpose_may_follow_the_file(client: httpx.AsyncClient) -> None:
+    parts = [("file", ("a.txt", "text")), ("purpose", (None, "retain"))]
+    answer = await client.post("/v1/files", files=parts)
+    assert (answer.status_code, answer.json()["purpose"]) == (201, "retain")
+
+
+@pytest.mark.parametrize(
+    ("parts", "pointer"),
+    [
+        ([("file", ("a.txt", "text"))], "/purpose"),
+        ([("file", ("a.txt", "text")), ("purpose", (None, "fun"))], "/purpose"),
+        ([("purpose", (None, "fun")), ("file", ("a.txt", "text"))], "/purpose"),
+        ([("purpose", (None, "forget"))], "/file"),
+        ([("purpose", (None, "forget")), ("file", ("a.docx", "text"))], "/file"),
+        ([("purpose", (None, "forget")), ("file", ("a.txt", "\n\n"))], "/file"),
+        ([("purpose", (None, "forget")), ("file", ("a.txt", ""))], "/file"),
+        ([("purpose", (None, "forget")), ("file", ("a.txt", "b")), ("file", ("b.txt", "c"))], "/file"),
+    ],
+)
+async def test_a_form_that_is_not_whole_names_the_part(
+    service: Service, client: httpx.AsyncClient, parts: list[tuple[str, object]], pointer: str
+) -> None:
+    before = await stored(service)
+    answer = await client.post("/v1/files", files=parts)  # type: ignore[arg-type]  # httpx takes lists of parts
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert await stored(service) == before
+
+
+async def test_an_unknown_part_a_missing_boundary_and_a_cut_body_are_refused(client: httpx.AsyncClient) -> None:
+    unknown = await client.post("/v1/files", files=[("file", ("a.txt", "b")), ("other", (None, "c"))])
+    assert unknown.status_code == 422
+    bare = await client.post("/v1/files", content=b"x", headers={"Content-Type": "multipart/form-data"})
+    assert bare.status_code == 400
+    cut = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\ntext'
+    answer = await client.post("/v1/files", content=cut, headers={"Content-Type": "multipart/form-data; boundary=b"})
+    assert answer.status_code == 400
+
+
+async def test_a_file_over_the_limit_is_413_and_keeps_nothing(service: Service, client: httpx.AsyncClient) -> None:
+    before = await stored(service)
+    answer = await upload(client, '{"text": "b"}\n' * 22_000)
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert await stored(service) == before
+
+
+async def test_files_are_listed_newest_first_by_page(client: httpx.AsyncClient) -> None:
+    made = [await file_of(client, purpose) for purpose in ("forget", "retain", "unseen")]
+    first = (await client.get("/v1/files", params={"limit": 2})).json()
+    assert [one["id"] for one in first["data"]] == [made[2], made[1]]
+    assert (first["first_id"], first["last_id"], first["has_more"]) == (made[2], made[1], True)
+    rest = (await client.get("/v1/files", params={"limit": 2, "after": first["last_id"]})).json()
+    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == ([made[0]], False)
+    retain = (await client.get("/v1/files", params={"purpose": "retain"})).json()
+    assert [one["id"] for one in retain["data"]] == [made[1]]
+    assert (await client.get("/v1/files", params={"limit": 101})).status_code == 422
+
+
+async def test_deleting_a_file_deletes_its_bytes(service: Service, client: httpx.AsyncClient) -> None:
+    file = await file_of(client, "forget")
+    assert (await client.delete(f"/v1/files/{file}")).status_code == 204
+    assert (await client.get(f"/v1/files/{file}")).status_code == 404
+    assert (await client.delete(f"/v1/files/{file}")).status_code == 404
+    assert f"files/{file}" not in await stored(service)
+
+
+async def test_an_upload_that_is_sent_again_is_one_file(service: Service, client: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "upload-1"}
+    first, again = [
+        await client.post("/v1/files", data={"purpose": "forget"}, files={"file": ("a.txt", "one")}, headers=headers)
+        for _ in range(2)
+    ]
+    assert first.json() == again.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    assert "idempotency-replayed" not in first.headers
+    other = await client.post(
+        "/v1/files", data={"purpose": "forget"}, files={"file": ("a.txt", "two")}, headers=headers
+    )
+    assert other.status_code == 422
+    listed = (await client.get("/v1/files")).json()["data"]
+    assert [one["id"] for one in listed] == [first.json()["id"]]
+    kept = {f"files/{one['id']}" for one in listed}
+    assert (await client.get(f"/v1/files/{first.json()['id']}/content")).text == "one"
+    assert kept <= set(await stored(service))
