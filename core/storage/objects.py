@@ -105,11 +105,10 @@ class ObjectStorage:
 
     async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
         """See `Storage.list`."""
-        below = checked(prefix) + "/" if prefix else ""
-        async for page in obstore.list(self._store, prefix=prefix or None):
+        # obstore takes a prefix for whole segments, as is wanted here
+        async for page in obstore.list(self._store, prefix=checked(prefix) if prefix else None):
             for entry in page:
-                if entry["path"].startswith(below):
-                    yield entry["path"], int(entry["size"])
+                yield entry["path"], int(entry["size"])
 
     async def collect(self, older_than: timedelta) -> int:
         """See `Storage.collect`. In an object store there is nothing that this could see."""

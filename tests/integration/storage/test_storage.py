@@ -245,10 +245,11 @@ async def test_in_postgres_an_upload_under_way_is_not_collected(engine: AsyncEng
 
     async def long() -> AsyncIterator[bytes]:
         yield DATA[: 2 * CHUNK]
-        async with engine.begin() as connection:  # as if it had begun two hours ago
-            await connection.execute(text("UPDATE objects SET created_at = created_at - interval '2 hours'"))
-        assert await storage.collect(timedelta(hours=1)) == 0
+        async with engine.begin() as connection:  # as if all this had been two hours ago
+            columns = ", ".join(f"{name} = {name} - interval '2 hours'" for name in ("created_at", "touched_at"))
+            await connection.execute(text(f"UPDATE objects SET {columns}"))
         yield DATA[: 2 * CHUNK]
+        assert await storage.collect(timedelta(hours=1)) == 0
 
     assert await storage.write("object", long()) == 4 * CHUNK
     await storage.delete("object")
