@@ -19,7 +19,7 @@ from api.logs import configure
 from api.problems import ProblemDocument
 from api.ratelimit import Limiter
 from api.registration import Registrar
-from api.routes import checkpoints, events, files, health, jobs, keys, methods, models
+from api.routes import checkpoints, console, events, files, health, jobs, keys, methods, models
 from api.tracing import Tracing
 from core.queue import client_url
 from core.records.engine import make_engine
@@ -85,6 +85,8 @@ def create_app(chosen: Settings) -> FastAPI:
     problems.install(app)
     for routes in (files, models, methods, jobs, events, checkpoints, keys, health):
         app.include_router(routes.router)
+    if chosen.console:
+        app.include_router(console.router)
     # the last one added is the outermost
     app.add_middleware(Bodies, max_body_bytes=chosen.max_body_bytes, max_file_bytes=chosen.max_file_bytes)
     app.add_middleware(Tracing, gauges=gauges)
