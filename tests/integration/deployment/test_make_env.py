@@ -53,6 +53,13 @@ def test_others_cannot_read_them_but_the_images_user_can(tmp_path: Path) -> None
     assert (tmp_path / "secrets" / ".gitignore").read_text() == "*\n"
 
 
+def test_an_env_that_others_can_read_is_closed(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in PASSWORDS.items()))
+    (tmp_path / ".env").chmod(0o644)
+    make(tmp_path)
+    assert mode(tmp_path / ".env") == 0o600
+
+
 def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
     make(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
