@@ -122,7 +122,7 @@ class _Ranking:
         return found
 
     def roc(self) -> list[tuple[float, float]]:
-        """(false, true) positive rates from (0, 0) to (1, 1), at most 200, the inside of straight stretches left out."""
+        """(false, true) positive rates from (0, 0) to (1, 1), at most 200 of them, and none inside a straight."""
         true, false = self.rates(np.ones((1, self.members)), np.ones((1, self.others)))
         points = np.vstack([[0.0, 0.0], np.stack([false[0], true[0]], axis=1)])
         step = np.diff(points, axis=0)

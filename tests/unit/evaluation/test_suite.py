@@ -1,0 +1,119 @@
+"""The whole suite on a model that knows forget and retain by heart and never saw unseen."""
+
+import copy
+
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.evaluation.suite import measure
+from core.lm.errors import CoreError
+from core.schema.evaluation import Measurements, SetName
+from core.schema.files import Record
+from core.schema.training import Training
+from core.synthetic import general, people
+from tests.tiny_model import TinyModel
+
+TRAINING = Training(
+    learning_rate=1e-3,
+    scheduler="linear",
+    warmup=0.0,
+    optimizer="adamw",
+    weight_decay=0.0,
+    epochs=1,
+    records_per_step=4,
+    max_length=512,
+    chat="raw",
+    precision="float32",
+    seed=0,
+    gradient_clip=1.0,
+    micro_batch_tokens=512,
+)
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+
+def measured(loaded: Loaded, sets: dict[SetName, list[Record]], training: Training = TRAINING) -> Measurements:
+    return measure(*loaded, sets, training=training, seed=1, model_digest="0" * 64)
+
+
+def test_a_model_that_knows_its_records_is_seen_to_know_them(loaded: Loaded, tiny_model: TinyModel) -> None:
+    found = measured(loaded, tiny_model.sets)
+    forget, unseen = found.sets["forget"], found.sets["unseen"]
+    assert forget["perplexity"].value < 1.4
+    assert unseen["perplexity"].value > 10 * forget["perplexity"].value
+    assert forget["accuracy"].value > 0.9 > unseen["accuracy"].value
+    assert forget["extraction_strength"].value > 0.8 > 0.3 > unseen["extraction_strength"].value
+    assert found.attacks["loss"].auc.value == found.attacks["min_k++_20"].auc.value == 1.0
+    assert {"loss", "zlib", "min_k_5", "min_k_100", "min_k++_5", "min_k++_100"} <= set(found.attacks)
+    assert found.model_digest == "0" * 64
+    assert found.seconds > 0
+
+
+def test_the_same_seed_gives_the_same_figures(loaded: Loaded, tiny_model: TinyModel) -> None:
+    one, two = (measured(loaded, tiny_model.sets) for _ in range(2))
+    assert one.model_copy(update={"seconds": 0}) == two.model_copy(update={"seconds": 0})
+
+
+def test_figures_do_not_depend_on_the_micro_batch(loaded: Loaded, tiny_model: TinyModel) -> None:
+    one = measured(loaded, tiny_model.sets)
+    two = measured(loaded, tiny_model.sets, TRAINING.model_copy(update={"micro_batch_tokens": 64}))
+    for name in ("forget", "unseen"):
+        assert one.sets[name]["perplexity"].value == pytest.approx(two.sets[name]["perplexity"].value, rel=1e-5)
+
+
+def test_records_cut_into_chunks_stay_one_record(loaded: Loaded, tiny_model: TinyModel) -> None:
+    found = measured(loaded, tiny_model.sets, TRAINING.model_copy(update={"max_length": 8}))
+    assert found.sets["forget"]["perplexity"].records == len(tiny_model.sets["forget"])
+
+
+def test_general_text_is_measured_apart_and_attacks_only_forget_with_unseen(loaded: Loaded) -> None:
+    found = measured(loaded, {"forget": people(3, 50), "general": general(4, 0)})
+    assert set(found.sets) == {"forget", "general"}
+    assert found.attacks == {}
+    assert any("membership" in warning for warning in found.warnings)
+
+
+def test_few_records_give_figures_with_a_warning_each(loaded: Loaded, tiny_model: TinyModel) -> None:
+    sets = tiny_model.sets
+    found = measured(loaded, {"forget": sets["forget"][:1], "retain": [], "unseen": sets["unseen"]})
+    assert "retain" not in found.sets
+    assert found.sets["forget"]["perplexity"].low is None
+    assert found.attacks["loss"].auc.low is not None
+    assert sum("retain: there is no record" in warning for warning in found.warnings) == 1
+    assert sum("forget: one record" in warning for warning in found.warnings) == 1
+    assert sum("fewer than 20" in warning for warning in found.warnings) == 2
+
+
+def test_twenty_records_in_each_set_are_enough_for_no_warning(loaded: Loaded) -> None:
+    assert measured(loaded, {"forget": people(20, 60), "unseen": people(20, 61)}).warnings == []
+
+
+def test_a_wrecked_model_still_has_figures(loaded: Loaded, tiny_model: TinyModel) -> None:
+    model, tokenizer = copy.deepcopy(loaded[0]), loaded[1]
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(-4e4)
+    found = measured((model, tokenizer), tiny_model.sets)
+    assert found.sets["forget"]["perplexity"].value > 1e300
+    assert any("beyond what a number can hold" in warning for warning in found.warnings)
+
+
+def test_a_broken_model_is_an_error_with_a_name(loaded: Loaded, tiny_model: TinyModel) -> None:
+    model, tokenizer = copy.deepcopy(loaded[0]), loaded[1]
+    with torch.no_grad():
+        model.get_output_embeddings().weight.fill_(float("nan"))
+    with pytest.raises(CoreError) as caught:
+        measured((model, tokenizer), tiny_model.sets)
+    assert caught.value.code == "not_finite"
+
+
+def test_measuring_can_be_ended_between_sets(loaded: Loaded, tiny_model: TinyModel) -> None:
+    passed: list[SetName] = []
+
+    def stop_at_retain(name: SetName) -> None:
+        passed.append(name)
+        if name == "retain":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        measure(*loaded, tiny_model.sets, training=TRAINING, seed=0, model_digest="0" * 64, before_set=stop_at_retain)
+    assert passed == ["forget", "retain"]
