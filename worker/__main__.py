@@ -40,6 +40,10 @@ def main() -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
 
+    def keep_logging(**_: object) -> None:
+        """Somebody listens, so Celery leaves the log as it is."""
+
+    signals.setup_logging.connect(keep_logging, weak=False)
     signals.worker_shutting_down.connect(stop, weak=False)
     sweeper = Sweeper(app, station)
     sweeper.start()

@@ -57,5 +57,6 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.captureWarnings(True)
     for name in ("celery.worker.strategy", "celery.app.trace", "kombu"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
