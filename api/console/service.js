@@ -6,7 +6,7 @@ const REMEMBERED_ANSWERS = 200;
 export class Refused extends Error {
   constructor(status, problem) {
     const errors = (problem.errors ?? []).map((one) => [one.pointer, one.detail].filter(Boolean).join(" "));
-    super([problem.title, problem.detail, ...errors].filter(Boolean).join(". "));
+    super([problem.title, problem.detail, errors.join(", ")].filter(Boolean).join(": "));
     this.status = status;
     this.problem = problem;
   }

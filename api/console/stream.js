@@ -13,7 +13,9 @@ export async function* follow(service, job, signal) {
   let wait = FIRST_WAIT_SECONDS;
   while (!signal.aborted) {
     try {
-      for await (const event of messages(await service.stream(`/v1/jobs/${job}/events`, last, signal))) {
+      const body = await service.stream(`/v1/jobs/${job}/events`, last, signal);
+      if (body === null) return; // 204: the job is over, and all its events were received
+      for await (const event of messages(body)) {
         last = event.id ?? last;
         wait = FIRST_WAIT_SECONDS;
         yield event;

@@ -7,7 +7,8 @@ import { time } from "../parts/time.js";
 import { listing } from "./listing.js";
 
 const COLUMNS = [
-  ["Name"], ["Purpose"], ["Records", "number"], ["Size", "number"], ["Uploaded"], ["Deleted after"], ["Id"], ["sha256", "wide"],
+  ["Name"], ["Purpose"], ["Records", "number"], ["Size", "number"], ["Uploaded"], ["Deleted after"], ["Id"],
+  ["sha256", "wide"],
 ];
 
 export function files(page) {
@@ -21,7 +22,8 @@ export function files(page) {
 
 function row(file) {
   return [
-    element("span", { class: "stack" }, element("strong", {}, file.filename), element("span", { class: "faint" }, file.format)),
+    element("span", { class: "stack" }, element("strong", {}, file.filename),
+      element("span", { class: "faint" }, file.format)),
     file.purpose,
     count(file.records),
     bytes(file.bytes),

@@ -9,19 +9,17 @@ import { seconds, shortId, words } from "../format.js";
 import { Refused } from "../service.js";
 import { coalesced } from "../pace.js";
 import { follow } from "../stream.js";
-import { attacks } from "../parts/attacks.js";
 import { badge, status } from "../parts/badge.js";
 import { cancelButton } from "../parts/cancel.js";
 import { checkpoint } from "../parts/checkpoint.js";
-import { comparison } from "../parts/comparison.js";
 import { curves } from "../parts/curves.js";
-import { dataUsed, settings } from "../parts/inputs.js";
 import { fault } from "../parts/fault.js";
+import { figures } from "../parts/figures.js";
 import { history } from "../parts/history.js";
+import { dataUsed, settings } from "../parts/inputs.js";
 import { alarm, notice } from "../parts/notice.js";
 import { phases } from "../parts/progress.js";
 import { facts } from "../parts/table.js";
-import { tiles } from "../parts/tiles.js";
 import { due, time } from "../parts/time.js";
 
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
@@ -31,32 +29,39 @@ const FIGURES_SECONDS = 3;
 
 export async function job({ service, main, signal, id, connection }) {
   const path = `/v1/jobs/${encodeURIComponent(id)}`;
-  const places = Object.fromEntries(["top", "live", "said", "figures", "charts", "data", "made", "past"].map((name) => [name, element("div", { id: name })]));
   let shown = await service.get(path, signal);
+
+  const part = (name) => element("div", { id: name });
+  const state = element("span", { role: "status" });
+  const [stop, about, live, said] = ["stop", "about", "live", "said"].map(part);
+  const [measured, charts, made, past] = ["figures", "charts", "made", "past"].map(part);
 
   function show() {
     document.title = `${shortId(shown.id)} · ${shown.status} · Unlearning service`;
-    keepingFocus(places.top, () => top(shown, service, refresh, signal));
-    places.live.replaceChildren(...(shown.status === "running" ? [phases(shown)] : waiting(shown)));
-    places.said.replaceChildren(...said(shown));
+    redraw(state, [shown.status, shown.requested], () => [status(shown)]);
+    redraw(about, { ...shown, progress: null, phase: null }, () => [summary(shown)]);
+    redraw(live, [shown.status, shown.phase, shown.progress, shown.waiting_for], () => inProgress(shown));
+    redraw(said, [shown.error, shown.warnings], () => messages(shown));
+    const stoppable = !OVER.has(shown.status) && shown.requested !== "cancel";
+    redraw(stop, stoppable, () => (stoppable ? [cancelButton(service, shown.id, refresh, signal)] : []));
   }
 
   async function readJob() {
     shown = await service.get(path, signal);
     show();
     const events = await service.get(`${path}/events?limit=${EVENTS}`, signal);
-    places.past.replaceChildren(element("details", { open: !OVER.has(shown.status) }, element("summary", {}, element("h2", {}, "History")), history(events.data)));
-    if (shown.checkpoint && !places.made.hasChildNodes()) {
-      const made = await service.get(`/v1/checkpoints/${shown.checkpoint}`, signal);
-      places.made.replaceChildren(element("h2", {}, "Checkpoint"), checkpoint(service, made, signal));
+    redraw(past, events.data, () => [history(events.data)]);
+    if (shown.checkpoint && !made.hasChildNodes()) {
+      const delivered = await service.get(`/v1/checkpoints/${shown.checkpoint}`, signal);
+      made.replaceChildren(element("h2", {}, "Checkpoint"), checkpoint(service, delivered, signal));
     }
   }
 
   async function readFigures() {
     const { curves: named, before, after } = await service.get(`${path}/metrics`, signal);
-    places.figures.replaceChildren(...figures(before, after));
-    const drawn = Object.values(named).some((points) => points.length > 0);
-    places.charts.replaceChildren(...(drawn ? [element("h2", {}, "Training"), curves(named)] : []));
+    redraw(measured, [before, after], () => figures(before, after));
+    const any = Object.values(named).some((points) => points.length > 0);
+    redraw(charts, named, () => (any ? [element("h2", {}, "Training"), curves(named)] : []));
   }
 
   const guarded = (task) => async () => {
@@ -65,7 +70,7 @@ export async function job({ service, main, signal, id, connection }) {
       connection(null);
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Refused) places.said.replaceChildren(alarm(error));
+      if (error instanceof Refused) said.replaceChildren(alarm(error));
       else connection("The service does not answer. Trying again.");
     }
   };
@@ -73,19 +78,22 @@ export async function job({ service, main, signal, id, connection }) {
   const refreshFigures = coalesced(guarded(readFigures), FIGURES_SECONDS, signal);
 
   show();
-  places.data.replaceChildren(element("h2", {}, "Data used"), dataUsed(shown), settings(shown));
-  main.replaceChildren(...["top", "live", "said", "figures", "charts", "made", "data", "past"].map((name) => places[name]));
+  main.replaceChildren(
+    element("p", { class: "trail" }, element("a", { href: "#/jobs" }, "Jobs")),
+    element("div", { class: "heading" },
+      element("h1", {}, element("code", { title: shown.id }, shortId(shown.id)), state), stop),
+    about, live, said, measured, charts, made,
+    element("h2", {}, "Data used"), dataUsed(shown), settings(shown),
+    element("details", { open: !OVER.has(shown.status) }, element("summary", {}, element("h2", {}, "History")), past));
   refresh();
   refreshFigures();
-  if (OVER.has(shown.status)) return;
-  listen();
+  if (!OVER.has(shown.status)) listen();
 
   async function listen() {
     try {
       for await (const { type, data, id: number } of follow(service, shown.id, signal)) {
         if (type === "progress" && number === undefined) {
-          const { step, steps } = data;
-          shown = { ...shown, progress: { ...shown.progress, ...data, fraction: steps ? step / steps : 0 } };
+          shown = { ...shown, progress: data };
           show();
         } else {
           refresh();
@@ -93,74 +101,52 @@ export async function job({ service, main, signal, id, connection }) {
         refreshFigures();
       }
     } catch (error) {
-      if (!signal.aborted) places.said.replaceChildren(alarm(error));
+      if (!signal.aborted) said.replaceChildren(alarm(error));
     }
   }
 }
 
-/** Replaces what is in `place` unless a person is at work in it: an open dialog must not vanish under the hand. */
-function keepingFocus(place, make) {
-  if (place.querySelector("dialog[open]")) return;
-  const focused = document.activeElement?.id;
-  const within = place.contains(document.activeElement);
-  place.replaceChildren(make());
-  if (within && focused) document.getElementById(focused)?.focus();
+const drawn = new WeakMap(); // place -> what it shows, as JSON
+
+/** Draws into `place` only when `value` is another than last time: what a person unfolded or points at stays. */
+function redraw(place, value, make) {
+  const now = JSON.stringify(value);
+  if (drawn.get(place) === now) return;
+  drawn.set(place, now);
+  place.replaceChildren(...make());
 }
 
-function top(job, service, refresh, signal) {
-  const over = OVER.has(job.status);
-  const stoppable = !over && job.requested !== "cancel";
+function summary(job) {
   const took = job.started_at && job.finished_at ? (new Date(job.finished_at) - new Date(job.started_at)) / 1000 : null;
-  return element("div", {},
-    element("p", { class: "trail" }, element("a", { href: "#/jobs" }, "Jobs")),
-    element("div", { class: "heading" },
-      element("h1", {}, element("code", { title: job.id }, shortId(job.id)), element("span", { role: "status" }, status(job))),
-      stoppable && cancelButton(service, job.id, refresh, signal)),
-    facts([
-      ["Model", `${job.model} (from its ${job.from})`],
-      ["Method", job.method.name],
-      ["Outcome", job.outcome && words(job.outcome)],
-      ["Verdict", job.verdict && badge(job.verdict)],
-      ["Reference", job.reference],
-      ["Due", job.due && due(job.due, over)],
-      ["Created", time(job.created_at)],
-      ["Started", job.started_at && time(job.started_at)],
-      ["Finished", job.finished_at && time(job.finished_at)],
-      ["Took", took === null ? null : seconds(took)],
-      ["Attempts", job.attempts > 1 ? String(job.attempts) : null],
-      ...Object.entries(job.metadata),
-    ]));
+  return facts([
+    ["Model", `${job.model} (from its ${job.from})`],
+    ["Method", job.method.name],
+    ["Outcome", job.outcome && words(job.outcome)],
+    ["Verdict", job.verdict && badge(job.verdict)],
+    ["Reference", job.reference],
+    ["Due", job.due && due(job.due, OVER.has(job.status))],
+    ["Created", time(job.created_at)],
+    ["Started", job.started_at && time(job.started_at)],
+    ["Finished", job.finished_at && time(job.finished_at)],
+    ["Took", took === null ? null : seconds(took)],
+    ["Attempts", job.attempts > 1 ? String(job.attempts) : null],
+    ...Object.entries(job.metadata),
+  ]);
 }
 
-function waiting(job) {
+function inProgress(job) {
+  if (job.status === "running") return [phases(job)];
   if (job.status !== "queued" || !job.waiting_for) return [];
   return [notice("calm", "In the queue", element("p", {}, `Waiting for ${job.waiting_for}.`))];
 }
 
-function said(job) {
+function messages(job) {
   const boxes = job.error ? [fault(job)] : [];
   if (job.warnings.length > 0) {
-    boxes.push(notice("warn", job.warnings.length === 1 ? "A warning" : `${job.warnings.length} warnings`,
-      element("ul", {}, job.warnings.map((one) => element("li", {}, one.message, " ", element("code", { class: "faint" }, one.code))))));
+    const heading = job.warnings.length === 1 ? "A warning" : `${job.warnings.length} warnings`;
+    const items = job.warnings.map(({ code, message }) =>
+      element("li", {}, message, " ", element("code", { class: "faint" }, code)));
+    boxes.push(notice("warn", heading, element("ul", {}, items)));
   }
   return boxes;
-}
-
-function figures(before, after) {
-  if (!before && !after) return [];
-  const attacked = Object.keys({ ...before?.attacks, ...after?.attacks }).length > 0;
-  const warnings = [...new Set([...(before?.warnings ?? []), ...(after?.warnings ?? [])])];
-  return [
-    element("h2", {}, "What the model shows of each set"),
-    tiles(before, after),
-    comparison(before, after),
-    element("p", { class: "faint prose" },
-      "A model that had never seen the forget set would treat it as this one treated unseen text before: compare forget after with unseen before. ",
-      "These figures describe behaviour on this text; they do not prove that nothing is left."),
-    warnings.length > 0 && notice("warn", "About these figures", element("ul", {}, warnings.map((one) => element("li", {}, one)))),
-    attacked && element("h2", {}, "Can forget and unseen text be told apart?"),
-    attacked && element("p", { class: "faint prose" },
-      "Membership attacks. At 0.5 an attacker guesses. Above it the model still knows the text; below it the text stands out as unusually unknown, which gives it away too."),
-    attacked && attacks(before, after),
-  ].filter(Boolean);
 }

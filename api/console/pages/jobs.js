@@ -16,7 +16,9 @@ const BUSY_SECONDS = 3;
 const QUIET_SECONDS = 10;
 const STATUSES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"];
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
-const COLUMNS = [["Status"], ["Job"], ["Model"], ["Method"], ["Outcome"], ["Progress", "stretch"], ["Reference, due"], ["Created"]];
+const COLUMNS = [
+  ["Status"], ["Job"], ["Model"], ["Method"], ["Outcome"], ["Progress", "stretch"], ["Reference, due"], ["Created"],
+];
 
 export async function jobs({ service, main, signal, connection }) {
   document.title = "Jobs · Unlearning service";
@@ -25,8 +27,9 @@ export async function jobs({ service, main, signal, connection }) {
   const query = new URLSearchParams({ limit: PAGE });
   const body = element("tbody");
   const empty = element("div", { hidden: true });
-  const listed = scrollable("Jobs", element("table", {}, element("caption", { class: "unseen" }, "Jobs, newest first"),
-    element("thead", {}, element("tr", {}, COLUMNS.map(([heading, kind]) => element("th", { scope: "col", class: kind }, heading)))), body));
+  const heads = COLUMNS.map(([heading, kind]) => element("th", { scope: "col", class: kind }, heading));
+  const listed = scrollable("Jobs", element("table", {},
+    element("caption", { class: "unseen" }, "Jobs, newest first"), element("thead", {}, element("tr", {}, heads)), body));
   const older = element("button", { type: "button", id: "older", click: more }, "Older jobs");
   const trouble = element("div");
 
@@ -82,6 +85,7 @@ export async function jobs({ service, main, signal, connection }) {
   async function look() {
     try {
       await refresh();
+      trouble.replaceChildren();
       connection(null);
     } catch (error) {
       if (signal.aborted) return 0;
@@ -123,9 +127,9 @@ function row(job) {
   const reference = job.reference || job.due
     ? element("span", { class: "stack" }, job.reference ?? "", job.due && due(job.due, OVER.has(job.status)))
     : "";
-  return element("tr", { "data-job": job.id }, cells(COLUMNS, [
-    status(job), link, job.model, job.method.name, job.outcome ? words(job.outcome) : "", progress(job), reference, time(job.created_at),
-  ]));
+  const outcome = job.outcome ? words(job.outcome) : "";
+  const shown = [status(job), link, job.model, job.method.name, outcome, progress(job), reference, time(job.created_at)];
+  return element("tr", {}, cells(COLUMNS, shown));
 }
 
 function nothing(query) {

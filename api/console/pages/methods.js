@@ -5,6 +5,8 @@ import { short, words } from "../format.js";
 import { table } from "../parts/table.js";
 import { listing } from "./listing.js";
 
+const COLUMNS = [["Name"], ["Default", "number"], ["Meaning", "wide"]];
+
 export function methods(page) {
   return listing(page, {
     title: "Methods",
@@ -25,8 +27,9 @@ function card(method) {
   return element("article", { class: "card", id: `method-${method.name}` },
     element("h2", {}, element("code", {}, method.name)),
     element("p", { class: "prose" }, method.summary),
-    element("p", { class: "needs" }, element("span", { class: "faint" }, "Needs "), method.needs.map((need) => element("span", { class: "badge calm" }, words(need)))),
+    element("p", { class: "needs" }, element("span", { class: "faint" }, "Needs "),
+      method.needs.map((need) => element("span", { class: "badge calm" }, words(need)))),
     element("p", { class: "faint" }, "Source: ",
       url.startsWith("https://") ? element("a", { href: url, rel: "noreferrer noopener", target: "_blank" }, title) : title),
-    element("details", {}, element("summary", {}, "Parameters"), table(`Parameters of ${method.name}`, [["Name"], ["Default", "number"], ["Meaning"]], rows)));
+    element("details", {}, element("summary", {}, "Parameters"), table(`Parameters of ${method.name}`, COLUMNS, rows)));
 }

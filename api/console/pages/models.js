@@ -8,7 +8,8 @@ import { time } from "../parts/time.js";
 import { listing } from "./listing.js";
 
 const COLUMNS = [
-  ["Model"], ["Status"], ["Parameters", "number"], ["Size", "number"], ["Context", "number"], ["Head"], ["Digest", "wide"], ["Registered"],
+  ["Model"], ["Status"], ["Parameters", "number"], ["Size", "number"], ["Context", "number"], ["Head"],
+  ["Digest", "wide"], ["Registered"],
 ];
 
 export function models(page) {
@@ -23,8 +24,10 @@ export function models(page) {
 function row(model) {
   const { shape } = model;
   return [
-    element("span", { class: "stack" }, element("strong", {}, model.id), shape && element("span", { class: "faint" }, `${shape.architecture}, ${shape.dtype}`)),
-    element("span", { class: "stack" }, badge(model.status), model.error && element("span", { class: "error" }, model.error)),
+    element("span", { class: "stack" }, element("strong", {}, model.id),
+      shape && element("span", { class: "faint" }, `${shape.architecture}, ${shape.dtype}`)),
+    element("span", { class: "stack" }, badge(model.status),
+      model.error && element("span", { class: "error" }, model.error)),
     shape ? element("span", { title: count(shape.parameters) }, magnitude(shape.parameters)) : NONE,
     shape ? bytes(shape.bytes) : NONE,
     shape ? count(shape.context) : NONE,

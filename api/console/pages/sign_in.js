@@ -18,8 +18,9 @@ export function signIn({ main, reason, accept, reject }) {
     element("label", { for: "key" }, "API key"),
     key,
     element("p", { id: "key-help", class: "faint" },
-      "Kept in this tab until you close it. Whoever runs the service makes keys with ", element("code", {}, "unlearn keys create"),
-      "; a service started by ", element("code", {}, "unlearn up"), " has one in its data folder, in ", element("code", {}, "admin.key"), "."),
+      "Kept in this tab until you close it. Whoever runs the service makes keys with ",
+      element("code", {}, "unlearn keys create"), "; a service started by ", element("code", {}, "unlearn up"),
+      " has one in its data folder, in ", element("code", {}, "admin.key"), "."),
     element("p", { id: "key-error", class: "error", role: "alert" }, reason),
     button,
   );

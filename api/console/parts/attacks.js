@@ -60,7 +60,8 @@ function row(name, before, after) {
     element("td", { class: "number interval" }, interval(after, 3)),
     element("td", { class: "plot", "aria-hidden": "true" }, drawing(
       "svg", { width: WIDTH, height: ROW, viewBox: `0 0 ${WIDTH} ${ROW}` },
-      TICKS.map((tick) => drawing("line", { class: tick === 0.5 ? "middle" : "grid", x1: at(tick), x2: at(tick), y1: 0, y2: ROW })),
+      TICKS.map((tick) =>
+        drawing("line", { class: tick === 0.5 ? "middle" : "grid", x1: at(tick), x2: at(tick), y1: 0, y2: ROW })),
       before && mark("before", before, ROW / 2 - 6),
       after && mark("after", after, ROW / 2 + 6))));
 }
@@ -73,6 +74,7 @@ function mark(moment, figure, y) {
 }
 
 function axis() {
-  return drawing("svg", { width: WIDTH, height: 18, viewBox: `0 0 ${WIDTH} 18` }, TICKS.map((tick) =>
-    drawing("text", { x: at(tick), y: 13, "text-anchor": tick === 0 ? "start" : tick === 1 ? "end" : "middle" }, String(tick))));
+  const anchor = (tick) => (tick === 0 ? "start" : tick === 1 ? "end" : "middle");
+  return drawing("svg", { width: WIDTH, height: 18, viewBox: `0 0 ${WIDTH} 18` },
+    TICKS.map((tick) => drawing("text", { x: at(tick), y: 13, "text-anchor": anchor(tick) }, String(tick))));
 }

@@ -10,7 +10,7 @@ export function cancelButton(service, job, done, signal) {
     element("p", {}, "The model stays as it was before. A cancelled job cannot be taken up again."),
     error,
     element("form", { method: "dialog" },
-      element("button", { value: "keep", autofocus: true }, "Keep it"),
+      element("button", { value: "keep" }, "Keep it"),
       element("button", { value: "cancel", class: "danger", type: "button", click: ask }, "Cancel the job")));
   async function ask({ target }) {
     target.disabled = true;
@@ -23,7 +23,10 @@ export function cancelButton(service, job, done, signal) {
     }
     target.disabled = false;
   }
+  function open() {
+    error.textContent = "";
+    dialog.showModal();
+  }
   return element("div", {},
-    element("button", { type: "button", class: "danger", id: "cancel", click: () => ((error.textContent = ""), dialog.showModal()) }, "Cancel job"),
-    dialog);
+    element("button", { type: "button", class: "danger", id: "cancel", click: open }, "Cancel job"), dialog);
 }

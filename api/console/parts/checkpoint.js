@@ -15,11 +15,13 @@ export function checkpoint(service, made, signal) {
     element("code", {}, file.path),
     bytes(file.bytes),
     element("code", { class: "digest" }, file.sha256),
-    file.bytes <= LARGEST_IN_BROWSER ? download(service, path, file, signal) : element("span", { class: "faint" }, "by command"),
+    file.bytes <= LARGEST_IN_BROWSER
+      ? download(service, path, file, signal)
+      : element("span", { class: "faint" }, "by command"),
   ]);
   return element("div", {},
     facts([
-      ["Checkpoint", element("code", {}, made.id)],
+      ["Checkpoint", element("code", { class: "digest" }, made.id)],
       ["Digest (sha256)", element("code", { class: "digest" }, made.digest)],
       ["Size", bytes(made.bytes)],
       ["After step", count(made.step)],

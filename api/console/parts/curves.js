@@ -34,6 +34,7 @@ function chart(name, points) {
   const x = (step) => LEFT + ((step - first[0]) / (last[0] - first[0] || 1)) * (WIDTH - LEFT - RIGHT);
   const y = (value) => TOP + ((high - value) / (high - low)) * (HEIGHT - TOP - BOTTOM);
   const said = `${words(name)}: ${short(first[1])} at step ${first[0]}, ${short(last[1])} at step ${last[0]}`;
+  const line = thinned(points).map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
   const levels = [high, (low + high) / 2, low];
   return element("figure", { "data-curve": name },
     element("figcaption", {}, words(name), element("output", {}, short(last[1]))),
@@ -44,6 +45,6 @@ function chart(name, points) {
       ]),
       drawing("text", { x: LEFT, y: HEIGHT - 5 }, `step ${first[0]}`),
       drawing("text", { x: WIDTH - RIGHT, y: HEIGHT - 5, "text-anchor": "end" }, String(last[0])),
-      drawing("polyline", { points: thinned(points).map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" ") }),
+      drawing("polyline", { points: line }),
       drawing("circle", { cx: x(last[0]), cy: y(last[1]), r: 3 })));
 }

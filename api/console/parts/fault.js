@@ -3,6 +3,8 @@
 import { element } from "../element.js";
 import { notice } from "./notice.js";
 
+const ASK = "give the job's id to whoever runs the service";
+
 function advice({ blame, retryable }, attempts) {
   const tried = attempts > 1 ? ` The service tried ${attempts} times.` : "";
   if (blame === "user") {
@@ -11,8 +13,8 @@ function advice({ blame, retryable }, attempts) {
       : "Change what the message names and submit a new job: this one would fail in the same way again.";
   }
   return retryable
-    ? `Nothing is wrong with the request.${tried} Submit it again; if that fails too, give the job's id to whoever runs the service.`
-    : `Nothing is wrong with the request, and trying again will not help. Give the job's id to whoever runs the service.`;
+    ? `Nothing is wrong with the request.${tried} Submit it again; if that fails too, ${ASK}.`
+    : `Nothing is wrong with the request, and trying again will not help: ${ASK}.`;
 }
 
 export function fault(job) {

@@ -19,6 +19,7 @@ const SENTENCES = {
 };
 
 export function history(events) {
-  return element("ol", { class: "history", reversed: true }, events.map((event) =>
-    element("li", {}, second(event.created_at), element("span", {}, (SENTENCES[event.type] ?? (() => words(event.type)))(event.data)))));
+  const sentence = ({ type, data }) => (Object.hasOwn(SENTENCES, type) ? SENTENCES[type](data) : words(type));
+  return element("ol", { class: "history", reversed: true },
+    events.map((event) => element("li", {}, second(event.created_at), element("span", {}, sentence(event)))));
 }

@@ -5,24 +5,25 @@ import { NONE, number } from "../format.js";
 
 export function tiles(before, after) {
   const set = (moment, name, figure) => moment?.sets[name]?.[figure]?.value;
-  const auc = (moment) => moment?.attacks.loss?.auc.value;
+  const both = (name, figure) => [set(before, name, figure), set(after, name, figure)];
   const reference = set(before, "unseen", "perplexity");
   const strength = set(before, "unseen", "extraction_strength");
   return element("div", { class: "tiles" },
-    tile("Forget perplexity", set(before, "forget", "perplexity"), set(after, "forget", "perplexity"), 2,
+    tile("Forget perplexity", both("forget", "perplexity"), 2,
       reference === undefined ? null : `unseen text had ${number(reference, 2)}`),
-    tile("Extraction strength, forget", set(before, "forget", "extraction_strength"), set(after, "forget", "extraction_strength"), 3,
+    tile("Extraction strength, forget", both("forget", "extraction_strength"), 3,
       strength === undefined ? null : `unseen text had ${number(strength, 3)}`),
-    tile("Membership AUC, loss", auc(before), auc(after), 3, "0.5 cannot be told apart"),
-    tile("Retain perplexity", set(before, "retain", "perplexity"), set(after, "retain", "perplexity"), 2, "should stay as it was"));
+    tile("Membership AUC, loss", [before, after].map((one) => one?.attacks.loss?.auc.value), 3, "0.5 cannot be told apart"),
+    tile("Retain perplexity", both("retain", "perplexity"), 2, "should stay as it was"));
 }
 
-function tile(title, before, after, places, note) {
+function tile(title, [before, after], places, note) {
   if (before === undefined && after === undefined) return null;
   return element("div", { class: "tile" },
     element("h3", {}, title),
     element("p", { class: "change" },
-      element("span", { class: "faint" }, number(before, places)), element("span", { class: "arrow", "aria-label": "to" }, "→"),
+      element("span", { class: "faint" }, number(before, places)),
+      element("span", { class: "arrow", "aria-label": "to", role: "img" }, "→"),
       element("strong", {}, after === undefined ? NONE : number(after, places))),
     note && element("p", { class: "faint" }, note));
 }

@@ -85,10 +85,10 @@ class Story:
             wrapped_key=b"",
         )
         async with self.sessions.begin() as session:
-            await files.add(session, row)
+            await files.add(session, row, retention_days=90)
         return id
 
-    async def queued(self, model: str, *, reference: str | None = None) -> str:
+    async def queued(self, model: str, *, reference: str | None = None, gpus: int = 0) -> str:
         """A job as the API would have written it."""
         sets = [
             {"name": name, "file": None, "kind": None, "weight": None, "records": 200, "sha256": None}
@@ -113,7 +113,7 @@ class Story:
             warnings=[],
             reference=reference,
             metadata_={"team": "privacy"},
-            gpus=0,
+            gpus=gpus,
         )
         async with self.sessions.begin() as session:
             await jobs.create(session, job, [])

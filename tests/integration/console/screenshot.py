@@ -1,0 +1,39 @@
+"""A picture of a job's page: `python -m tests.integration.console.screenshot URL KEYFILE JOB OUT [--dark]`."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.integration.console.browser import open_browser, resize
+
+WIDTH = 1280
+SECONDS = 30
+DOWN_TO = "charts"
+"""The last part of the page that is in the picture."""
+
+
+def take(url: str, key: str, job: str, out: Path, *, dark: bool = False) -> None:
+    """Signs in with the key, opens the job's page and writes what it shows, from the top to the training's curves."""
+    with tempfile.TemporaryDirectory() as profile:
+        browser = open_browser(Path(profile), width=WIDTH, dark=dark)
+        try:
+            wait = WebDriverWait(browser, SECONDS)
+            browser.get(f"{url.rstrip('/')}/#/jobs/{job}")
+            wait.until(lambda page: page.find_element(By.ID, "key")).send_keys(key)
+            browser.find_element(By.CSS_SELECTOR, ".sign-in button").click()
+            wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, f"#{DOWN_TO} svg"))
+            bottom = f"return Math.ceil(document.getElementById('{DOWN_TO}').getBoundingClientRect().bottom) + 28"
+            resize(browser, WIDTH, browser.execute_script(bottom))
+            out.write_bytes(browser.get_screenshot_as_png())
+        finally:
+            browser.quit()
+
+
+if __name__ == "__main__":
+    given = [one for one in sys.argv[1:] if one != "--dark"]
+    if len(given) != 4:
+        sys.exit(__doc__)
+    take(given[0], Path(given[1]).read_text().strip(), given[2], Path(given[3]), dark="--dark" in sys.argv)

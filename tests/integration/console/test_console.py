@@ -1,0 +1,178 @@
+"""The console in a real browser, in front of the real API."""
+
+import hashlib
+import re
+
+import httpx
+from selenium.webdriver.common.by import By
+
+from api.auth import new_api_key
+from core.records import jobs
+from core.records.finishing import Delivered, finish
+from core.records.progress import measured, phase
+from core.schema.manifest import FileEntry, digest
+from tests.integration.console.conftest import Console, Served
+from tests.integration.console.figures import measurements
+from tests.integration.console.story import CONFIG, STEPS, Story
+
+BUSY_ELSEWHERE = 8
+"""GPUs that no job of these tests is claimed with: such a job stays in the queue."""
+
+
+def test_a_wrong_key_is_told_and_not_kept(console: Console) -> None:
+    console.excused = ("401 (Unauthorized)",)
+    console.open("jobs", key=new_api_key())
+    console.shows("does not know this key", "#key-error")
+    assert console.page.execute_script("return sessionStorage.length") == 0
+    assert not console.page.find_element(By.ID, "places").is_displayed()
+
+
+def test_a_key_that_is_revoked_leads_back_to_the_sign_in(console: Console, served: Served) -> None:
+    console.excused = ("401 (Unauthorized)",)
+    headers = {"Authorization": f"Bearer {served.key}"}
+    body = {"name": "short-lived", "scopes": ["jobs:read"]}
+    made = httpx.post(f"{served.url}/v1/keys", json=body, headers=headers).json()
+    console.open("jobs", key=made["key"])
+    console.shows("Jobs", "h1")
+    httpx.delete(f"{served.url}/v1/keys/{made['id']}", headers=headers).raise_for_status()
+    console.page.find_element(By.LINK_TEXT, "Methods").click()
+    console.shows("not valid", "#key-error")
+    assert console.page.execute_script("return sessionStorage.length") == 0
+
+
+async def test_the_list_shows_the_newest_jobs_and_older_ones_when_asked(console: Console, story: Story) -> None:
+    await story.model("many")
+    made = [await story.queued("many", gpus=BUSY_ELSEWHERE, reference=f"DSR-{number}") for number in range(22)]
+    console.open("jobs")
+    console.until(lambda: len(console.texts("tbody tr")) == 20)
+    newest = [job[-8:] for job in reversed(made)]
+    assert [text[-8:] for text in console.texts("tbody tr a")] == newest[:20]
+    console.click("#older")
+    console.until(lambda: len(console.texts("tbody tr")) >= 22)
+    assert [text[-8:] for text in console.texts("tbody tr a")][:22] == newest
+    console.shows("DSR-21", "tbody tr:first-child")
+    later = await story.queued("many", gpus=BUSY_ELSEWHERE)
+    console.shows(later[-8:], "tbody tr:first-child a")
+    assert len(console.texts("tbody tr")) >= 23
+
+
+async def test_a_finished_job_shows_the_figures_that_the_api_gives(
+    console: Console, served: Served, story: Story
+) -> None:
+    await story.model("done")
+    job = await story.finished("done", reference="DSR-2026-0142")
+    console.open(f"jobs/{job}")
+    console.shows("succeeded", "h1")
+    console.shows("DSR-2026-0142", ".facts")
+    console.shows("forget", "#figures tbody")
+    metrics = served.get(f"/v1/jobs/{job}/metrics")
+    for moment in ("before", "after"):
+        for name, figures in metrics[moment]["sets"].items():
+            for figure, decimals in (("perplexity", 2), ("accuracy", 3), ("extraction_strength", 3)):
+                cell = f'[data-figure="{figure}"][data-set="{name}"] [data-moment="{moment}"]'
+                assert console.texts(cell) == [_written(figures[figure]["value"], decimals)]
+                low, high = (_written(figures[figure][edge], decimals) for edge in ("low", "high"))
+                assert console.texts(f"{cell} + .interval") == [f"{low} to {high}"]
+        for name, attack in metrics[moment]["attacks"].items():
+            (shown,) = console.texts(f'[data-attack="{name}"] [data-moment="{moment}"]')
+            assert shown == _written(attack["auc"]["value"], 3)
+    dots = "return [...document.querySelectorAll('[data-attack=\"loss\"] circle')].map((dot) => dot.cx.baseVal.value)"
+    before, after = console.page.execute_script(dots)
+    middle = console.page.execute_script("return document.querySelector('[data-attack=loss] .middle').x1.baseVal.value")
+    assert after < middle < before  # AUC 0.476 and 1.0
+    assert console.texts("[data-curve=loss] output") == [f"{metrics['curves']['loss'][-1][1]:.4g}"]
+    checkpoint = served.get(f"/v1/jobs/{job}")["checkpoint"]
+    console.shows(served.get(f"/v1/checkpoints/{checkpoint}")["digest"], "#made .digest")
+    console.shows("they are used again", ".notice")
+    assert not any("/content" in url for url in console.requests())  # no record's text is ever fetched
+    console.page.get(f"{served.url}/#/jobs")  # the teardown wants to see a request
+
+
+async def test_a_file_of_the_checkpoint_is_saved_after_its_sha256_was_checked(console: Console, story: Story) -> None:
+    await story.model("fetched")
+    console.open(f"jobs/{await story.finished('fetched')}")
+    console.shows("config.json", "#made td")
+    console.click('[aria-label="Download config.json"]')
+    console.shows("sha256 checked", "#made")
+    saved = console.downloads / "config.json"
+    console.until(saved.exists)
+    assert hashlib.sha256(saved.read_bytes()).digest() == hashlib.sha256(CONFIG).digest()
+    console.shows("/archive", ".command")
+
+
+async def test_a_running_job_is_followed_to_its_end_without_reloading(console: Console, story: Story) -> None:
+    await story.model("live")
+    job, fence = await story.running("live", step=10)
+    console.open(f"jobs/{job}")
+    console.shows(f"step 10 of {STEPS}", "#live")
+    console.page.execute_script("window.neverReloaded = true")
+    await story.train(job, fence, 11, 60)
+    console.shows(f"step 60 of {STEPS}", "#live")
+    assert console.page.find_element(By.CSS_SELECTOR, "#live progress").get_attribute("value") == "30"
+    async with story.sessions.begin() as session:
+        await phase(session, job, fence, "measuring_after")
+    console.shows("measuring after", "#live .now")
+    entries = [FileEntry(path="config.json", bytes=len(CONFIG), sha256=hashlib.sha256(CONFIG).hexdigest())]
+    delivered = Delivered(prefix=f"checkpoints/{job}/{fence}", files=entries, digest=digest(entries), step=60)
+    async with story.sessions.begin() as session:
+        await measured(session, job, fence, "after", measurements("after"))
+        await finish(session, job, fence, outcome="unlearned", delivered=delivered)
+    console.shows("succeeded", "h1")
+    console.shows("73.70", '[data-figure="perplexity"][data-set="forget"] [data-moment="after"]')
+    console.shows(delivered.digest, "#made .digest")
+    assert console.texts("#cancel") == []
+    assert console.page.execute_script("return window.neverReloaded")
+
+
+async def test_the_cancel_button_asks_and_then_cancels(console: Console, story: Story) -> None:
+    await story.model("unwanted")
+    job = await story.queued("unwanted", gpus=BUSY_ELSEWHERE)
+    console.open(f"jobs/{job}")
+    console.shows("Waiting for a worker", "#live")
+    console.click("#cancel")
+    console.click("dialog [value=keep]")
+    console.click("#cancel")
+    async with story.sessions() as session:
+        waiting = await jobs.get(session, story.organisation, job)
+        assert waiting is not None
+        assert waiting.status == "queued"
+    console.click("dialog [value=cancel]")
+    console.shows("cancelled", "h1")
+    async with story.sessions() as session:
+        cancelled = await jobs.get(session, story.organisation, job)
+        assert cancelled is not None
+        assert cancelled.status == "cancelled"
+
+
+async def test_a_failed_job_says_why_and_what_to_do(console: Console, story: Story) -> None:
+    await story.model("broken")
+    console.open(f"jobs/{await story.failed('broken')}")
+    console.shows("The loss became NaN at step 4: lower the learning rate", ".notice.bad")
+    console.shows("submit a new job", ".notice.bad")
+
+
+async def test_models_methods_and_files_are_listed(console: Console, story: Story, served: Served) -> None:
+    await story.model("listed")
+    file = await story.file("unseen", records=1234)
+    console.open("models")
+    console.shows("3.7M", "tbody tr")
+    console.page.find_element(By.LINK_TEXT, "Methods").click()
+    names = [one["name"] for one in served.get("/v1/methods")["data"]]
+    console.until(lambda: console.texts("article h2") == names)
+    console.page.find_element(By.LINK_TEXT, "Files").click()
+    console.shows(file[-8:], "tbody code")
+    console.shows("1,234", "tbody tr:first-child")
+
+
+def test_a_page_that_is_not_there_says_so(console: Console) -> None:
+    console.excused = ("404 (Not Found)",)
+    console.open("jobs/job-none")
+    console.shows("there is no such job", "[role=alert]")
+
+
+def _written(value: float, decimals: int) -> str:
+    """As the console writes figures; the millions as powers of ten."""
+    if value < 1e6:
+        return f"{value:,.{decimals}f}"
+    mantissa, exponent = re.split(r"e\+0?", f"{value:.1e}")
+    return f"{mantissa} · 10{exponent.translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
