@@ -32,6 +32,7 @@ from transformers.utils import logging as transformers_logging
 
 from core.lm.data import Chunk, encode, pad
 from core.lm.model import device, pad_id
+from core.lm.precision import quick_bfloat16
 from core.lm.saving import save
 from core.schema.files import Record
 
@@ -169,18 +170,10 @@ def _batches(chunks: Sequence[Chunk], rows: int, order: random.Random) -> list[l
 def _loss(model: LlamaForCausalLM, chunks: Sequence[Chunk], filler: int, where: torch.device) -> Tensor:
     """The mean over the batch's tokens: of prompts too, which the model reads like any other text."""
     batch = pad(chunks, filler).to(where)
-    with torch.autocast(where.type, torch.bfloat16, enabled=_quick_bfloat16(where)):
+    with torch.autocast(where.type, torch.bfloat16, enabled=quick_bfloat16(where)):
         logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1]  # (B, T-1, V)
     labels = batch.ids[:, 1:].masked_fill(~batch.attention[:, 1:], _IGNORED)
     return functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=_IGNORED)
-
-
-def _quick_bfloat16(where: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 itself; where it is emulated, it is slower than float32."""
-    if where.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _rate_factor(step: int, steps: int, warmup: int) -> float:

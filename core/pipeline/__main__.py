@@ -2,11 +2,13 @@
 
 import os
 import sys
+import time
 import traceback
 
 from pydantic import ValidationError
 
 from core.pipeline.channel import Channel
+from core.pipeline.mistakes import mistakes
 from core.schema.events import Failed, PhaseStarted
 from core.schema.jobs import JobError
 
@@ -27,32 +29,33 @@ def main() -> int:
     try:
         spec = channel.spec()
     except ValidationError as error:
-        places = "; ".join(
-            ".".join(map(str, one["loc"])) + ": " + one["msg"] for one in error.errors(include_input=False)
-        )
-        return _failed(channel, "bad_spec", f"the job spec is not one: {places}", EXPLAINED)
+        return _failed(channel, "bad_spec", f"the job spec is not one: {mistakes(error)}", EXPLAINED)
     channel.listen()
+    began = time.monotonic()
     channel.say(PhaseStarted(phase="loading"))
-    # only now: importing torch and transformers takes seconds, and a bad spec should not wait for them
-    from core.lm.errors import CoreError
-    from core.pipeline.run import Run
-
     try:
-        Run(spec, channel.say, channel.cancelled)()
-    except CoreError as error:
-        channel.say(Failed(error=error.as_error()))
-        return EXPLAINED
-    except MemoryError as error:
-        return _out_of_memory(channel, error)
-    except RuntimeError as error:
-        import torch
+        # only now: importing torch and transformers takes seconds, and a bad spec should not wait for them
+        from core.lm.errors import CoreError
+        from core.pipeline.run import Run
 
-        if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
-            return _out_of_memory(channel, error)
-        return _unexpected(channel, error)
+        try:
+            Run(spec, channel.say, channel.cancelled, began=began)()
+        except CoreError as error:
+            channel.say(Failed(error=error.as_error()))
+            return EXPLAINED
     except Exception as error:  # noqa: BLE001 - the last word of this process, whatever it was
-        return _unexpected(channel, error)
+        return _out_of_memory(channel, error) if out_of_memory(error) else _unexpected(channel, error)
     return 0
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether it says that memory is short: the host's, which torch reports as a plain RuntimeError, or a device's."""
+    texts = ("can't allocate memory", "not enough memory")
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and any(text in str(error) for text in texts))
+    )
 
 
 def _out_of_memory(channel: Channel, error: BaseException) -> int:

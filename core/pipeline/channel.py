@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from core.schema.events import ChildEvent, Command
+from core.schema.events import Cancelled, ChildEvent, Command, Done, Failed
 from core.schema.spec import JobSpec
 
 _PR_SET_PDEATHSIG = 1
@@ -27,21 +27,26 @@ class Channel:
         self._commands = sys.stdin.buffer
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
+        self._ended = threading.Event()
 
     def spec(self) -> JobSpec:
         """The first line. Raises pydantic's ValidationError."""
         return JobSpec.model_validate_json(self._commands.readline())
 
     def listen(self) -> None:
-        """Hears commands from now on, in a thread. End of file: the parent is gone, so this process ends at once."""
+        """Hears commands from now on, in a thread. End of file before the last word: the parent is gone."""
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
 
     def say(self, event: ChildEvent) -> None:
         """Writes one event as one line; the process ends where nobody reads any more."""
         line = event.model_dump_json().encode() + b"\n"
         with self._lock:
+            if isinstance(event, Done | Cancelled | Failed):
+                # set before it is written: whoever reads it may close the other pipe at once
+                self._ended.set()
             try:
-                self._events.write(line)
+                while line:
+                    line = line[self._events.write(line) :]
             except BrokenPipeError:
                 os._exit(ORPHANED)
 
@@ -58,7 +63,8 @@ class Channel:
                 continue
             if command.command == "cancel":
                 self._cancelled.set()
-        os._exit(ORPHANED)
+        if not self._ended.is_set():
+            os._exit(ORPHANED)
 
 
 def _die_with_parent() -> None:

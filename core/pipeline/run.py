@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.suite import measure
@@ -17,11 +18,13 @@ from core.lm.model import device, load, model_digest
 from core.lm.saving import save
 from core.pipeline.card import card
 from core.pipeline.intake import fetch
+from core.pipeline.mistakes import mistakes
 from core.pipeline.parts import Parts, cut
 from core.schema.evaluation import Measurements, Moment, SetName
 from core.schema.events import Cancelled, ChildEvent, Cost, Done, Measured, PhaseStarted, Saved, Warned
 from core.schema.jobs import Phase
 from core.schema.spec import JobSpec
+from core.unlearning.objectives import UnknownMethod, resolve
 from core.unlearning.trainer import Stopped, TrainingResult, train
 
 Say = Callable[[ChildEvent], None]
@@ -30,9 +33,10 @@ Say = Callable[[ChildEvent], None]
 class Run:
     """The phases of one job, their time, and the two moments at which it is measured."""
 
-    def __init__(self, spec: JobSpec, say: Say, cancelled: Callable[[], bool]) -> None:
+    def __init__(self, spec: JobSpec, say: Say, cancelled: Callable[[], bool], *, began: float) -> None:
+        """`began` is the monotonic time at which `loading` did: importing what computes is part of it."""
         self._spec, self._say, self._cancelled = spec, say, cancelled
-        self._seconds: dict[str, float] = {}
+        self._seconds: dict[str, float] = {"loading": time.monotonic() - began}
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
 
@@ -55,6 +59,12 @@ class Run:
         if spec.method is None:
             raise ValueError("a job that unlearns names its method")
         with self._phase("loading"):
+            try:
+                resolve(spec.method.name, spec.method.parameters)
+            except ValidationError as error:
+                raise CoreError("bad_method", mistakes(error)) from None
+            except UnknownMethod as error:
+                raise CoreError("bad_method", str(error)) from None
             parts = cut(fetch(spec.records))
             if not parts.training.forget:
                 raise CoreError("empty_forget_set", "the forget set holds no record")
@@ -62,7 +72,7 @@ class Run:
         with self._phase("measuring_before"):
             before = self._figures(model, tokenizer, parts, spec.directory)
         for warning in before.warnings:
-            self._say(Warned(code="measuring_" + warning.split(":")[0].replace(" ", "_"), message=warning))
+            self._say(Warned(code="small_sample", message=warning))
         self._say(Measured(moment="before", measurements=before))
         with self._phase("unlearning"):
             result = train(
@@ -113,7 +123,8 @@ class Run:
     @contextmanager
     def _phase(self, name: Phase) -> Iterator[None]:
         self._heard()
-        self._say(PhaseStarted(phase=name))
+        if name != "loading":  # which was said before torch was imported
+            self._say(PhaseStarted(phase=name))
         began = time.monotonic()
         try:
             yield
