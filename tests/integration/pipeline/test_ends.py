@@ -1,0 +1,240 @@
+"""How a child ends: told to, left alone, or unable to go on."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.pipeline.__main__ import out_of_memory
+from core.schema.events import Cancelled, Done, Failed, Measured
+from core.schema.jobs import JobError
+from core.schema.spec import ChildMethod, FileRecords, JobSpec, RecordSet, SocketRecords
+from tests.integration.pipeline.child import COMMAND, Outcome, child, run
+from tests.tiny_model import TinyModel
+
+ENDLESS = 1000
+
+
+def endless(spec: JobSpec) -> JobSpec:
+    return spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": ENDLESS})})
+
+
+def error(outcome: Outcome) -> JobError:
+    last = outcome.events[-1]
+    assert isinstance(last, Failed), outcome.stderr
+    return last.error
+
+
+@contextlib.contextmanager
+def served(path: Path, token: str, lines: list[bytes]) -> Iterator[list[bytes]]:
+    """A supervisor's socket: whoever says the token gets the lines. Yields the tokens that were said."""
+    said: list[bytes] = []
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(str(path))
+    server.listen(1)
+    server.settimeout(120)
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection, connection.makefile("rwb") as stream:
+            said.append(stream.readline().rstrip(b"\n"))
+            if said[-1] == token.encode():
+                stream.writelines(lines)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield said
+    finally:
+        thread.join()
+        server.close()
+
+
+def test_told_to_cancel_it_finishes_its_step_and_says_so(spec: JobSpec) -> None:
+    with child(endless(spec)) as one:
+        one.until(lambda event: event.kind == "progress")
+        one.tell('{"command":"cancel"}')
+        outcome = one.ended()
+    assert outcome.code == 0
+    assert outcome.events[-1] == Cancelled()
+    assert "saved" not in outcome.kinds()
+    assert not spec.output.exists()
+
+
+def test_a_wish_that_comes_before_training_is_heard_too(spec: JobSpec) -> None:
+    with child(spec) as one:
+        one.tell("this is no command")
+        one.tell('{"command":"cancel"}')
+        outcome = one.ended()
+    assert outcome.code == 0
+    assert outcome.events[-1] == Cancelled()
+    assert "progress" not in outcome.kinds()
+
+
+def test_it_ends_itself_when_its_parent_closes_the_pipe(spec: JobSpec) -> None:
+    with child(endless(spec)) as one:
+        one.until(lambda event: event.kind == "progress")
+        one.close_stdin()
+        closed = time.monotonic()
+        outcome = one.ended()
+        assert time.monotonic() - closed < 10
+    assert outcome.code == 4
+    assert outcome.kinds()[-1] in ("progress", "curve")
+
+
+def test_closing_the_pipe_after_the_last_word_changes_nothing(spec: JobSpec) -> None:
+    lingers = (
+        "import os, time\n"
+        "from core.pipeline.channel import Channel\n"
+        "from core.schema.events import Done\n"
+        "channel = Channel()\n"
+        "channel.spec()\n"
+        "channel.listen()\n"
+        "channel.say(Done(outcome=None))\n"
+        "time.sleep(2)\n"
+        "os._exit(0)\n"
+    )
+    with child(spec, [sys.executable, "-c", lingers]) as one:
+        one.until(lambda event: isinstance(event, Done))
+        one.close_stdin()
+        assert one.ended().code == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the parent-death signal is Linux's")
+def test_it_dies_with_its_parent_even_where_the_pipe_stays_open(spec: JobSpec) -> None:
+    parent = f"import subprocess; subprocess.Popen({COMMAND!r}).wait()"
+    with child(endless(spec), [sys.executable, "-c", parent]) as one:
+        one.until(lambda event: event.kind == "progress")
+        one.process.send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        # its standard output ends with it
+        assert one.ended().code == -signal.SIGKILL
+        assert time.monotonic() - killed < 10
+
+
+def test_a_directory_that_holds_no_model_is_an_error_that_a_person_can_act_on(spec: JobSpec, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    outcome = run(spec.model_copy(update={"directory": tmp_path / "empty"}))
+    assert outcome.code == 3
+    assert error(outcome).code == "model_unreadable"
+    assert error(outcome).blame == "user"
+    assert str(tmp_path) not in error(outcome).message
+
+
+def test_a_spec_that_is_none_is_refused_before_anything_is_loaded(spec: JobSpec) -> None:
+    line = spec.model_dump_json().replace('"version":1', '"version":9')
+    outcome = run(line)
+    assert outcome.code == 3
+    assert outcome.kinds() == ["failed"]
+    assert error(outcome).code == "bad_spec"
+    assert "version" in error(outcome).message
+
+
+@pytest.mark.parametrize(
+    ("method", "named"),
+    [
+        (ChildMethod(name="calibrated", parameters={"retain_wait": 1}), "retain_wait"),
+        (ChildMethod(name="forget_it_all", parameters={}), "forget_it_all"),
+    ],
+)
+def test_a_mistake_in_the_method_is_named(spec: JobSpec, method: ChildMethod, named: str) -> None:
+    outcome = run(spec.model_copy(update={"method": method}))
+    assert outcome.code == 3
+    assert error(outcome).code == "bad_method"
+    assert named in error(outcome).message
+
+
+def test_a_bad_line_is_named_by_number_and_never_quoted(spec: JobSpec, tmp_path: Path) -> None:
+    (tmp_path / "forget.jsonl").write_text('{"text": "fine"}\n{"text": "Zubrimoth", "colour": "Qwyxcanary"}\n')
+    outcome = run(spec.model_copy(update={"records": FileRecords(forget=tmp_path / "forget.jsonl")}))
+    assert outcome.code == 3
+    assert error(outcome).code == "bad_record"
+    assert "line 2" in error(outcome).message
+    assert "Zubrimoth" not in outcome.stdout + outcome.stderr
+    assert "Qwyxcanary" not in outcome.stdout + outcome.stderr
+
+
+def test_records_come_over_the_socket_to_whoever_has_the_token(
+    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    lines = [
+        RecordSet(name=name, records=records).model_dump_json().encode() + b"\n"
+        for name, records in tiny_model.sets.items()
+    ]
+    source = SocketRecords(path=tmp_path / "s", token="once-only")
+    measuring = spec.model_copy(update={"kind": "measure", "method": None, "records": source})
+    with served(tmp_path / "s", "once-only", lines) as said:
+        outcome = run(measuring)
+    assert outcome.code == 0, outcome.stderr
+    assert said == [b"once-only"]
+    (measured,) = (event for event in outcome.events if isinstance(event, Measured))
+    assert set(measured.measurements.sets) == {"forget", "retain", "unseen"}
+
+
+def test_an_unforeseen_error_is_named_by_its_class_and_no_word_of_its_text_gets_out(
+    spec: JobSpec, tmp_path: Path
+) -> None:
+    source = SocketRecords(path=tmp_path / "s", token="once-only")
+    with served(tmp_path / "s", "once-only", [b'{"name": "forget", "records": "Zubrimoth"}\n']):
+        outcome = run(spec.model_copy(update={"records": source}))
+    assert outcome.code == 1
+    assert error(outcome).code == "internal"
+    assert error(outcome).blame == "service"
+    assert "ValidationError" in error(outcome).message
+    assert "in fetch" in outcome.stderr
+    assert "Zubrimoth" not in outcome.stdout + outcome.stderr
+
+
+def test_a_socket_that_nobody_listens_on_can_be_tried_again(spec: JobSpec, tmp_path: Path) -> None:
+    outcome = run(spec.model_copy(update={"records": SocketRecords(path=tmp_path / "none", token="t")}))
+    assert outcome.code == 3
+    assert error(outcome).code == "records_unavailable"
+    assert error(outcome).retryable
+
+
+def test_an_empty_forget_set_is_refused(spec: JobSpec, tiny_model: TinyModel) -> None:
+    outcome = run(spec.model_copy(update={"records": FileRecords(retain=[tiny_model.files["retain"]])}))
+    assert error(outcome).code == "empty_forget_set"
+
+
+def test_what_a_library_prints_does_not_get_between_the_events(spec: JobSpec) -> None:
+    prints = (
+        "import os, core.pipeline.__main__ as pipeline\n"
+        "from core.pipeline.channel import Channel\n"
+        "listen = Channel.listen\n"
+        "def loud(self):\n"
+        "    print('a library says hello', flush=True)\n"
+        "    os.write(1, b'and so does its C code\\n')\n"
+        "    listen(self)\n"
+        "Channel.listen = loud\n"
+        "os._exit(pipeline.main())\n"
+    )
+    measuring = spec.model_copy(update={"kind": "measure", "method": None})
+    with child(measuring, [sys.executable, "-c", prints]) as one:
+        outcome = one.ended()
+    assert outcome.events[-1] == Done(outcome=None)
+    assert "a library says hello" in outcome.stderr
+    assert "and so does its C code" in outcome.stderr
+
+
+def test_memory_that_runs_out_is_told_from_other_errors() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 58)
+    assert out_of_memory(caught.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert out_of_memory(MemoryError())
+    assert not out_of_memory(RuntimeError("shapes do not match"))
+    assert not out_of_memory(ValueError("not enough memory"))
+
+
+def test_importing_the_child_does_not_load_torch() -> None:
+    code = "import core.pipeline.__main__, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,150 @@
+"""Whole jobs in a real child process: what is said, what is saved, what is measured."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from core.evaluation.suite import measure
+from core.lm.model import load, model_digest
+from core.lm.split import split
+from core.schema.events import Cost, Done, Measured, PhaseStarted, ProgressMade, Saved, Warned
+from core.schema.files import Record
+from core.schema.spec import ChildMethod, FileRecords, JobSpec
+from core.synthetic import general, write_jsonl
+from tests.integration.pipeline.child import Outcome, run
+from tests.tiny_model import TinyModel
+
+PHASES = ["loading", "measuring_before", "unlearning", "saving", "measuring_after"]
+
+
+def measurements(outcome: Outcome) -> list[Measured]:
+    return [event for event in outcome.events if isinstance(event, Measured)]
+
+
+def perplexity(measured: Measured, name: str) -> float:
+    return measured.measurements.sets[name]["perplexity"].value
+
+
+def measuring_part(tiny_model: TinyModel, name: str) -> list[Record]:
+    records = tiny_model.sets[name]
+    return records if name == "forget" else [records[index] for index in split(records, purpose=name)[1]]
+
+
+def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
+    spec: JobSpec, tiny_model: TinyModel
+) -> None:
+    outcome = run(spec)
+    assert outcome.code == 0, outcome.stderr
+    assert [event.phase for event in outcome.events if isinstance(event, PhaseStarted)] == PHASES
+    assert outcome.events[0] == PhaseStarted(phase="loading")
+    assert outcome.events[-1] == Done(outcome="unlearned")
+
+    steps = [event for event in outcome.events if isinstance(event, ProgressMade)]
+    assert [event.step for event in steps] == list(range(1, 17))  # 8 records, 4 a step, 8 epochs
+    assert {event.steps for event in steps} == {16}
+    saved = outcome.only("saved")
+    assert saved == [Saved(directory=spec.output, step=16)]
+
+    before, after = measurements(outcome)
+    assert (before.moment, after.moment) == ("before", "after")
+    assert perplexity(before, "forget") < 1.4
+    risen = {name: perplexity(after, name) / perplexity(before, name) for name in ("forget", "retain")}
+    assert risen["forget"] > 3  # of eight records little is learnt about the rest: the demo shows how well it is kept
+    assert risen["retain"] < risen["forget"] / 2
+    assert before.measurements.model_digest == model_digest(tiny_model.directory)
+    assert after.measurements.model_digest == model_digest(spec.output)
+
+    # the reported figures are, to the last digit, those of the saved files
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model, tokenizer = load(spec.output, "auto", device=torch.device("cpu"))
+    sets = {name: measuring_part(tiny_model, name) for name in ("forget", "retain", "unseen")}
+    again = measure(model, tokenizer, sets, training=spec.training, seed=0, model_digest="0" * 64)
+    torch.set_num_threads(threads)
+    assert again.sets == after.measurements.sets
+    assert again.attacks == after.measurements.attacks
+
+    (cost,) = (event for event in outcome.events if isinstance(event, Cost))
+    assert list(cost.seconds) == PHASES
+    assert all(seconds > 0 for seconds in cost.seconds.values())
+    assert cost.tokens > 16 * 4 * 30
+    assert cost.peak_host_bytes > 1 << 26
+    assert cost.changed_share is not None
+    assert 0 < cost.changed_share <= 1
+
+
+def test_gradient_ascent_needs_no_other_set_and_its_checkpoint_loads_like_any_model(
+    spec: JobSpec, tiny_model: TinyModel
+) -> None:
+    spec = spec.model_copy(
+        update={
+            "method": ChildMethod(name="gradient_ascent", parameters={}),
+            "records": FileRecords(forget=tiny_model.files["forget"]),
+        }
+    )
+    outcome = run(spec)
+    assert outcome.code == 0, outcome.stderr
+    before, after = measurements(outcome)
+    assert perplexity(after, "forget") > 2 * perplexity(before, "forget")
+    assert after.measurements.attacks == {}
+    assert any("membership" in warning for warning in after.measurements.warnings)
+    assert [event.code for event in outcome.events if isinstance(event, Warned)].count("small_sample") >= 1
+
+    model = AutoModelForCausalLM.from_pretrained(spec.output)
+    tokenizer = AutoTokenizer.from_pretrained(spec.output)
+    losses = []
+    for record in tiny_model.sets["forget"]:
+        ids = tokenizer(record.text, return_tensors="pt")["input_ids"]
+        losses.append(model(ids, labels=ids).loss.item())
+    assert math.exp(sum(losses) / len(losses)) == pytest.approx(perplexity(after, "forget"), rel=1e-4)
+    card = (spec.output / "README.md").read_text()
+    assert "gradient_ascent" in card
+    assert str(tiny_model.sets["forget"][0].subject) not in card
+
+
+def test_a_measuring_job_measures_once_and_leaves_no_checkpoint(spec: JobSpec, tiny_model: TinyModel) -> None:
+    outcome = run(spec.model_copy(update={"kind": "measure", "method": None}))
+    assert outcome.code == 0, outcome.stderr
+    (measured,) = measurements(outcome)
+    assert measured.moment == "before"
+    assert perplexity(measured, "forget") < 1.4
+    assert measured.measurements.sets["unseen"]["perplexity"].records == len(measuring_part(tiny_model, "unseen"))
+    assert outcome.events[-1] == Done(outcome=None)
+    assert not spec.output.exists()
+
+
+def test_both_kinds_of_retained_text_train_and_are_measured_apart(
+    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    write_jsonl(general(8, 0), tmp_path / "general.jsonl")
+    records = FileRecords(
+        forget=tiny_model.files["forget"], retain=[tiny_model.files["retain"]], general=[tmp_path / "general.jsonl"]
+    )
+    method = ChildMethod(name="ascent_descent", parameters={})
+    outcome = run(spec.model_copy(update={"records": records, "method": method}))
+    assert outcome.code == 0, outcome.stderr
+    _, after = measurements(outcome)
+    assert after.measurements.sets["general"]["perplexity"].records == 4
+    assert after.measurements.sets["retain"]["perplexity"].records == 8
+
+
+def test_nothing_but_events_is_on_standard_output_and_no_text_on_either_stream(
+    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    canary = "Qwyxcanary Zubrimoth keeps the number 7719-KRALL"
+    marked = [record.model_copy(update={"text": f"{record.text} {canary}"}) for record in tiny_model.sets["forget"]]
+    write_jsonl(marked, tmp_path / "forget.jsonl")
+    records = FileRecords(
+        forget=tmp_path / "forget.jsonl", retain=[tiny_model.files["retain"]], unseen=tiny_model.files["unseen"]
+    )
+    training = spec.training.model_copy(update={"epochs": 1})
+    outcome = run(spec.model_copy(update={"records": records, "training": training}))
+    assert outcome.code == 0, outcome.stderr
+    assert all(json.loads(line)["kind"] for line in outcome.stdout.splitlines())
+    for secret in ["Qwyxcanary", "Zubrimoth", "KRALL", *(str(record.subject) for record in tiny_model.sets["forget"])]:
+        assert not re.search(re.escape(secret), outcome.stdout + outcome.stderr)
