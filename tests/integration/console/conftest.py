@@ -66,6 +66,7 @@ async def served(stack: Stack, template_url: str, tmp_path_factory: pytest.TempP
             "REDIS_URL": stack.redis_url,
             "SERVICE_KEY_FILE": str(folder / "service.key"),
             "ADMIN_KEY_FILE": str(folder / "admin.key"),
+            "LOG_LEVEL": "warning",
         }
         with _api(port, environment) as url:
             yield Served(url, key, database_url, service_key)

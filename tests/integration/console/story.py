@@ -153,7 +153,7 @@ class Story:
         stored = {"config.json": CONFIG, "model.safetensors": weights, "tokenizer.json": b"{}"}
         entries = []
         for path, body in stored.items():
-            await self.storage.write(f"{prefix}/{path}", _once(body))
+            await self.storage.write(f"{prefix}/{path}", once(body))
             entries.append(FileEntry(path=path, bytes=len(body), sha256=hashlib.sha256(body).hexdigest()))
         delivered = finishing.Delivered(prefix=prefix, files=entries, digest=digest(entries), step=STEPS)
         async with self.sessions.begin() as session:
@@ -186,5 +186,5 @@ def _curves(step: int) -> dict[str, float]:
     }
 
 
-async def _once(body: bytes) -> AsyncIterator[bytes]:
+async def once(body: bytes) -> AsyncIterator[bytes]:
     yield body

@@ -13,7 +13,7 @@ from core.records.progress import measured, phase
 from core.schema.manifest import FileEntry, digest
 from tests.integration.console.conftest import Console, Served
 from tests.integration.console.figures import measurements
-from tests.integration.console.story import CONFIG, STEPS, Story
+from tests.integration.console.story import CONFIG, STEPS, Story, once
 
 BUSY_ELSEWHERE = 8
 """GPUs that no job of these tests is claimed with: such a job stays in the queue."""
@@ -98,6 +98,18 @@ async def test_a_file_of_the_checkpoint_is_saved_after_its_sha256_was_checked(co
     console.until(saved.exists)
     assert hashlib.sha256(saved.read_bytes()).digest() == hashlib.sha256(CONFIG).digest()
     console.shows("/archive", ".command")
+
+
+async def test_a_file_that_is_damaged_is_not_saved(console: Console, story: Story) -> None:
+    await story.model("damaged")
+    job = await story.finished("damaged")
+    stored = [key async for key, _ in story.storage.list(f"checkpoints/{job}") if key.endswith("/tokenizer.json")]
+    await story.storage.write(stored[0], once(b"[]"))
+    console.open(f"jobs/{job}")
+    console.shows("tokenizer.json", "#made td")
+    console.click('[aria-label="Download tokenizer.json"]')
+    console.shows("damaged on the way", "#made")
+    assert not (console.downloads / "tokenizer.json").exists()
 
 
 async def test_a_running_job_is_followed_to_its_end_without_reloading(console: Console, story: Story) -> None:
