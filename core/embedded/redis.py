@@ -80,7 +80,7 @@ class Redis:
         if process is not None:
             end(process, [(signal.SIGTERM, PATIENCE), (signal.SIGKILL, 10.0)])
         if self._started is not None:
-            self._started.poll()  # collects it
+            self._started.wait(10)  # collects it; its first thread is gone before the others are
 
     def _socket(self) -> Path | None:
         folder = recorded_socket_folder(self.folder, SOCKET, self.folder / "socket.folder")
