@@ -3,15 +3,31 @@
 import signal
 from typing import Any
 
+import kombu
 from celery import Celery
+from celery.app.amqp import AMQP
 from celery.apps import worker
 
 from core.queue import HINT_TASK
 
+RETRY_SECONDS = 2
+"""Kombu's own pauses grow to half a minute; jobs would wait that long after the broker is back."""
+
+
+class Connection(kombu.Connection):  # type: ignore[misc]  # Kombu has no types
+    """Tries a broker that is away every two seconds."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        return super().ensure_connection(*args, **{"interval_max": RETRY_SECONDS, **kwargs})
+
+
+class Amqp(AMQP):  # type: ignore[misc]
+    Connection = Connection
+
 
 def make_app(redis_url: str) -> Celery:
     """An application on this Redis, ready to publish and to consume."""
-    app = Celery("unlearn", broker=redis_url, set_as_current=False)
+    app = Celery("unlearn", broker=redis_url, amqp=Amqp, set_as_current=False)
     app.conf.update(
         # the claim in Postgres decides who works; a message is acknowledged as it arrives and may come twice
         task_acks_late=False,
@@ -24,6 +40,7 @@ def make_app(redis_url: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_connection_timeout=2.0,
         task_publish_retry=False,
         broker_transport_options={
             # without them a Redis that is paused or cut off blocks for ever

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
@@ -27,7 +26,7 @@ async def collect_scratch(sessions: Sessions, root: Path) -> int:
     found = {(job, fence): folder for job, fence, folder in listed}
     removed = 0
     async for over in _dead(sessions, found):
-        await asyncio.to_thread(shutil.rmtree, found[over], ignore_errors=True)
+        await asyncio.to_thread(scratch.remove, found[over])
         removed += 1
     return removed
 

@@ -54,11 +54,16 @@ class Scratch:
         return self._short / "records"
 
     def _remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another attempt's folder may still be beside it
-            self.folder.parent.rmdir()
+        remove(self.folder)
         if self._short is not None:
             shutil.rmtree(self._short, ignore_errors=True)
+
+
+def remove(folder: Path) -> None:
+    """Removes an attempt's folder, and its job's if it was the last."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another attempt's folder may still be beside it
+        folder.parent.rmdir()
 
 
 def attempts(root: Path) -> Iterator[tuple[str, int, Path]]:

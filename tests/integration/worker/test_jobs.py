@@ -61,7 +61,7 @@ async def ended_well(*workers: Worker) -> None:
     for worker in workers:
         terminate(worker)
     for worker in workers:
-        assert await worker.ended(seconds=8) == 0
+        assert await worker.ended(seconds=15) == 0
         assert worker.children() == []
 
 

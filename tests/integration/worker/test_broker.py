@@ -1,0 +1,95 @@
+"""Redis comes and goes; jobs are in Postgres."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+from redis import Redis as Client
+from sqlalchemy import text
+
+from core.embedded.folder import make_data_folder
+from core.embedded.redis import Redis
+from core.queue import client_url
+from tests.integration.worker.stage import Stage, Worker, terminate, told, until
+from tests.servers import short_folder
+
+
+@pytest_asyncio.fixture
+async def broker(stage: Stage) -> AsyncIterator[Redis]:
+    """A Redis that the test may stop, in place of the run's."""
+    with short_folder() as folder:
+        redis = Redis(make_data_folder(folder / "data"))
+        redis.start()
+        stage.settings = stage.settings.model_copy(update={"redis_url": SecretStr(redis.url())})
+        yield redis
+        stage.end()
+        redis.stop()
+
+
+@pytest.fixture
+def unknown_model(tmp_path: Path) -> str:
+    """A job on this ends quickly and says so: enough to see that it ran."""
+    return str(tmp_path / "no-model-here")
+
+
+async def up(worker: Worker) -> None:
+    await until(lambda: asyncio.to_thread(lambda: told(worker, "worker starts")))
+
+
+async def ran(stage: Stage, job: str) -> None:
+    row = await stage.until_status(job, "failed")
+    assert row.error is not None
+    assert row.attempts == 1
+
+
+async def test_a_job_made_while_redis_is_down_runs_when_it_is_back(
+    stage: Stage, broker: Redis, unknown_model: str
+) -> None:
+    await stage.scene.model("unknown", directory=unknown_model)
+    worker = stage.worker()
+    await up(worker)
+    await asyncio.to_thread(broker.stop)
+    job = await stage.job(model="unknown")
+    await until(lambda: asyncio.to_thread(lambda: told(worker, "the broker does not take hints; they wait")))
+    row = await stage.scene.row(job)
+    assert row.status == "queued"
+    async with stage.scene.sessions() as session:
+        assert await session.scalar(text("SELECT count(*) FROM outbox")) == 1
+    await asyncio.to_thread(broker.start)
+    await ran(stage, job)
+    terminate(worker)
+    assert await worker.ended(seconds=15) == 0
+
+
+async def test_a_redis_that_lost_everything_is_hinted_again(stage: Stage, broker: Redis, unknown_model: str) -> None:
+    await stage.scene.model("unknown", directory=unknown_model)
+    job = await stage.job(model="unknown")
+    async with stage.scene.sessions.begin() as session:  # published, and then lost with the broker's memory
+        await session.execute(text("DELETE FROM outbox"))
+    with Client.from_url(client_url(broker.url())) as client:
+        client.flushall()
+    stage.worker()
+    await ran(stage, job)
+
+
+async def test_a_worker_leaves_when_told_though_redis_is_down(stage: Stage, broker: Redis) -> None:
+    worker = stage.worker()
+    await up(worker)
+    await asyncio.to_thread(broker.stop)
+    await until(lambda: asyncio.to_thread(lambda: "Error" in worker.log.read_text()))
+    terminate(worker)
+    assert await worker.ended(seconds=10) is not None
+
+
+async def test_hints_do_not_pile_up_while_every_worker_is_busy(stage: Stage, broker: Redis) -> None:
+    stage.worker()
+    first = await stage.job(epochs=100_000)
+    await stage.until_phase(first, "loading")
+    for _ in range(3):
+        await stage.job()
+    await asyncio.sleep(8 * stage.settings.sweep_seconds)  # nothing to wait for: what must not happen is seen in time
+    with Client.from_url(client_url(broker.url())) as client:
+        assert client.llen("unlearn.cpu") <= 4

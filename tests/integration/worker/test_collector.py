@@ -1,0 +1,62 @@
+"""Bytes that are nobody's are cleared away, and no others."""
+
+from collections.abc import AsyncIterator
+
+from sqlalchemy import text
+
+from core.records import finishing, leases
+from core.records.jobs import FileUse
+from tests.integration.records.test_finishing import finish
+from tests.integration.records.test_leases import claim
+from tests.integration.worker.stage import Stage
+from worker import collector
+from worker.sweeper import sweep
+
+
+async def some() -> AsyncIterator[bytes]:
+    yield b"bytes"
+
+
+async def test_checkpoints_under_dead_fences_go_and_delivered_ones_stay(stage: Stage) -> None:
+    done, running = await stage.scene.job(), await stage.scene.job()
+    await claim(stage.scene)
+    await claim(stage.scene)
+    async with stage.scene.sessions.begin() as session:
+        await leases.give_back(session, done, 1, reason="shutdown")
+    await claim(stage.scene)
+    await finish(stage.scene, done, 3)
+    keep = {finishing.prefix_of(done, 3), finishing.prefix_of(running, 1), finishing.prefix_of("job-0123", 1)}
+    drop = {finishing.prefix_of(done, 1), finishing.prefix_of(running, 0)}
+    for prefix in keep | drop:
+        await stage.storage.write(f"{prefix}/model.safetensors", some())
+        await stage.storage.write(f"{prefix}/manifest.json", some())
+    await stage.storage.write("files/file-1", some())
+    assert await collector.collect_checkpoints(stage.scene.sessions, stage.storage) == 2
+    left = {key.rsplit("/", 1)[0] async for key, _ in stage.storage.list()}
+    assert left == keep | {"files"}
+
+
+async def test_scratch_of_a_killed_worker_goes_and_that_of_a_running_attempt_stays(stage: Stage) -> None:
+    lost, running = await stage.scene.job(), await stage.scene.job()
+    await claim(stage.scene)
+    await claim(stage.scene)
+    for job in (lost, running):
+        (stage.scratch / job / "1" / "tmp").mkdir(parents=True)
+    assert await collector.collect_scratch(stage.scene.sessions, stage.scratch) == 0
+    await stage.scene.expire_lease(lost)
+    assert await sweep(stage.scene.sessions, max_failures=3) == [lost]
+    assert await collector.collect_scratch(stage.scene.sessions, stage.scratch) == 1
+    assert not (stage.scratch / lost).exists()
+    assert (stage.scratch / running / "1").is_dir()
+
+
+async def test_files_past_their_time_go_with_their_bytes(stage: Stage) -> None:
+    old, needed = await stage.upload("forget", []), await stage.upload("forget", [])
+    await stage.scene.job(files=[FileUse(needed, "forget")])
+    async with stage.scene.sessions.begin() as session:
+        await session.execute(text("UPDATE files SET expires_at = clock_timestamp() - interval '1 second'"))
+    assert await collector.collect_files(stage.scene.sessions, stage.storage) == 1
+    assert [key async for key, _ in stage.storage.list("files")] == [f"files/{needed}"]
+    async with stage.scene.sessions() as session:
+        assert list(await session.scalars(text("SELECT id FROM files"))) == [needed]
+    assert old != needed
