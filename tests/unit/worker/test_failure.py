@@ -1,0 +1,25 @@
+"""Words for the ends of children."""
+
+import pytest
+
+from worker.failure import child_died
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (-9, "signal 9 (SIGKILL): most likely the host ran out of memory"),
+        (-11, "SIGSEGV"),
+        (-64, "SIGRTMAX"),
+        (5, "code 5"),
+    ],
+)
+def test_a_death_is_told_in_words_that_help(status: int, words: str) -> None:
+    error = child_died(status).error
+    assert words in error.message
+    assert (error.code, error.blame, error.retryable) == ("child_died", "service", True)
+
+
+def test_memory_is_blamed_for_sigkill_alone() -> None:
+    assert "memory" not in child_died(-11).error.message
+    assert "memory" not in child_died(1).error.message

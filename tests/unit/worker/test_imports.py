@@ -1,0 +1,10 @@
+"""What a worker's process must not carry."""
+
+import subprocess
+import sys
+
+
+def test_a_worker_never_loads_torch() -> None:
+    script = "import sys, worker.__main__; print(sorted({'torch', 'transformers', 'fastapi'} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
