@@ -21,6 +21,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from api.context import Context, Here
 from api.problems import Problem
 from core.records import keys
+from core.settings import Settings
 
 Scope = Literal[
     "files:write",
@@ -172,14 +173,18 @@ JobsWrite = Annotated[Caller, Depends(_with("jobs:write"))]
 Admin = Annotated[Caller, Depends(_with("admin"))]
 
 
-async def accept_admin_key(context: Context) -> None:
-    """Makes the key in ADMIN_KEY_FILE valid for everything in the organisation `default`. ValueError: it is not one."""
-    file = context.settings.admin_key_file
-    if file is None:
-        return
-    key = file.read_text().strip()
+def admin_key(settings: Settings) -> str | None:
+    """The key in ADMIN_KEY_FILE, where there is such a file. ValueError: it does not hold one."""
+    if settings.admin_key_file is None:
+        return None
+    key = settings.admin_key_file.read_text().strip()
     if not well_formed(key):
-        raise ValueError("ADMIN_KEY_FILE does not hold an API key: make one with 'unlearn keys new'")
+        raise ValueError("ADMIN_KEY_FILE does not hold an API key: 'unlearn keys' makes them")
+    return key
+
+
+async def accept(context: Context, key: str) -> None:
+    """Makes a key valid for everything in the organisation `default`; nothing happens where it is already."""
     async with context.sessions.begin() as session:
         await keys.add(
             session,

@@ -3,18 +3,11 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import Problem, document
+from api.problems import BodyTooLarge, Problem, document, of_http
 
 UPLOADS = "/v1/files"
 FRAMING = 64 << 10
 """What a multipart body holds beside the file."""
-
-
-class BodyTooLarge(Problem):
-    """413; raised into whoever reads a body that did not say how long it is."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(413, "content-too-large", f"the body is over the limit of {limit} bytes")
 
 
 class Bodies:
@@ -43,7 +36,7 @@ def _refusal(headers: Headers, *, upload: bool, limit: int) -> Problem | None:
     if not length.isascii() or not length.isdigit():
         return Problem(400, "bad-request", "Content-Length is not a number")
     if int(length) > limit:
-        return BodyTooLarge(limit)
+        return of_http(BodyTooLarge(limit))
     wanted = "multipart/form-data" if upload else "application/json"
     given = headers.get("content-type", "").partition(";")[0].strip().lower()
     if (int(length) or "transfer-encoding" in headers) and given != wanted:

@@ -31,6 +31,7 @@ class Context:
     limiter: Limiter
     gauges: Gauges
     registrar: "Registrar"
+    prepared: bool = False
 
     @property
     def stale_seconds(self) -> float:

@@ -10,12 +10,13 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from api import problems
-from api.auth import Callers, accept_admin_key
+from api.auth import Callers
 from api.bodies import Bodies
 from api.changes import Changes
 from api.context import Context
 from api.gauges import Gauges
 from api.logs import configure
+from api.preparation import Preparation
 from api.problems import ProblemDocument
 from api.ratelimit import Limiter
 from api.registration import Registrar
@@ -63,12 +64,13 @@ def create_app(chosen: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         context = app.state.context = _context(chosen, gauges)
+        preparation = Preparation(context)
         try:
-            await accept_admin_key(context)
+            await preparation.start()
             context.changes.start()
-            await context.registrar.resume()
             yield
         finally:
+            await preparation.stop()
             await context.registrar.stop()
             await context.changes.stop()
             await context.redis.aclose()

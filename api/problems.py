@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from core.schema.shape import UnusableModel
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
@@ -19,9 +18,17 @@ from core.records.idempotency import KeyBusy, KeyReused
 from core.records.jobs import NotAllowed
 from core.records.models import ModelInUse
 from core.schema.parsing import BadRecord
+from core.schema.shape import UnusableModel
 from core.unlearning.objectives import UnknownMethod
 
 MEDIA_TYPE = "application/problem+json"
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""As RFC 9110 has them, whatever this Python's table says."""
+
+GONE = ("08", "28", "3D", "53", "55", "57")
+"""Classes of SQLSTATE: the server takes no connections, has no room for more, or is going down."""
+UNMIGRATED = ("42P01", "42703")
+
 TYPE = "urn:unlearning-service:problem:"
 
 
@@ -65,7 +72,7 @@ def document(problem: Problem, request_id: str | None) -> Response:
     """The problem as an answer."""
     body = ProblemDocument(
         type=TYPE + problem.name,
-        title=HTTPStatus(problem.status).phrase,
+        title=_title(problem.status),
         status=problem.status,
         detail=problem.detail,
         instance=request_id,
@@ -126,13 +133,16 @@ def of_database(error: DBAPIError) -> Problem | None:
     state = getattr(error.orig, "sqlstate", None) or ""
     if state in ("22021", "22P05"):  # PostgreSQL stores no NUL
         return Problem(422, "invalid-request", "a text holds a NUL character, which cannot be kept")
-    if (
-        error.connection_invalidated
-        or isinstance(error, OperationalError | InterfaceError)
-        or state[:2] in ("08", "57")
-    ):
+    if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError) or state[:2] in GONE:
         return unavailable()
-    return None
+    return unavailable() if state in UNMIGRATED else None
+
+
+class BodyTooLarge(HTTPException):
+    """413. FastAPI lets this kind through from within the reading of a body, and makes a 400 of any other."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"the body is over the limit of {limit} bytes")
 
 
 def unavailable() -> Problem:
@@ -168,6 +178,17 @@ def translate(error: Exception) -> Problem | None:
     return None
 
 
+def of_http(error: HTTPException) -> Problem:
+    """What the framework has to say: no such route, no such method, a body too large."""
+    name = _title(error.status_code).lower().replace(" ", "-")
+    detail = error.detail if isinstance(error, BodyTooLarge) else None
+    return Problem(error.status_code, name, detail, headers=error.headers or {})
+
+
+def _title(status: int) -> str:
+    return TITLES.get(status, HTTPStatus(status).phrase)
+
+
 def request_id(request: Request) -> str | None:
     found = request.scope.get("state", {}).get("request_id")
     return found if isinstance(found, str) else None
@@ -187,8 +208,7 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             raise error
-        name = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-        return document(Problem(error.status_code, name, headers=error.headers or {}), request_id(request))
+        return document(of_http(error), request_id(request))
 
     async def domain(request: Request, error: Exception) -> Response:
         problem = translate(error)
@@ -209,6 +229,6 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problem answers of a route, for its OpenAPI entry; 401, 403, 422, 429 and 500 can come from any."""
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
     return {
-        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        status: {"description": _title(status), "content": {MEDIA_TYPE: {"schema": schema}}}
         for status in sorted({401, 403, 422, 429, 500, *statuses})
     }

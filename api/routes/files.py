@@ -126,7 +126,7 @@ async def get(file: str, context: Here, caller: FilesRead) -> File:
     responses={**responses(404), 200: {"content": {"application/octet-stream": {}}, "description": "The bytes"}},
 )
 async def content(file: str, context: Here, caller: FilesWrite) -> Response:
-    """Streamed. This is the text itself, so reading it needs the scope `files:write`."""
+    """Streamed. This is the text itself, so who may upload may read it. Scope: `files:write`."""
     async with context.sessions() as session:
         row = await files.get(session, caller.organisation, file)
     if row is None:

@@ -46,7 +46,7 @@ async def healthz() -> Alive:
 async def readyz(context: Here) -> Response:
     """200 where the database is reachable and at this version's migration. The broker's state is shown beside it."""
     database, broker = await asyncio.gather(_database(context), _broker(context))
-    readiness = Readiness(ready=database == "ok", database=database, broker=broker)
+    readiness = Readiness(ready=database == "ok" and context.prepared, database=database, broker=broker)
     return JSONResponse(readiness.model_dump(), 200 if readiness.ready else 503)
 
 

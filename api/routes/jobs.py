@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api.auth import Caller, JobsRead, JobsWrite
 from api.context import Context, Here
 from api.idempotency import IdempotencyKey, body_digest, once
+from api.json_body import JsonRoute
 from api.paging import DEFAULT_LIMIT, After, Limit, page_of
 from api.problems import not_found, responses
 from api.ranges import matches
@@ -21,7 +22,7 @@ from core.records import jobs
 from core.schema.jobs import TERMINAL, Job, JobRequest, Status, Verdict
 from core.schema.lists import Page
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 
 EXAMPLES: dict[str, Any] = {
     "least": {

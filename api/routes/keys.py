@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api.auth import Admin, AnyKey, Scope, hash_key, key_prefix, new_api_key
 from api.context import Here
 from api.idempotency import IdempotencyKey, body_digest, once
+from api.json_body import JsonRoute
 from api.paging import DEFAULT_LIMIT, After, Limit, page_of
 from api.problems import not_found, responses
 from api.views import answer
@@ -19,7 +20,7 @@ from core.records.tables import ApiKey
 from core.schema.lists import Page
 from core.schema.strict import Answer, Strict
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"])
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=JsonRoute)
 
 
 class KeyRequest(Strict):

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from api.auth import AnyKey, Caller, ModelsWrite
 from api.context import Here
 from api.idempotency import IdempotencyKey, body_digest, once
+from api.json_body import JsonRoute
 from api.paging import DEFAULT_LIMIT, After, Limit, page_of
 from api.problems import Problem, not_found, responses, unprocessable
 from api.registration import check
@@ -19,7 +20,7 @@ from core.records.tables import ModelRow
 from core.schema.lists import Page
 from core.schema.models import Defaults, Model, ModelRequest
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
 PURPOSES = {
     "retain": ("retain", "general"),

@@ -1,11 +1,11 @@
 """From bytes to records: JSON Lines, text, CSV and Parquet. An error names the line and the reason, never the text."""
 
 import csv
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from pydantic import ValidationError
+from pydantic_core import from_json  # unlike the json module's, its strings are all valid Unicode
 
 from core.schema.files import FileFormat, Record
 
@@ -110,8 +110,8 @@ class RecordReader:
     def _jsonl(self, line: str) -> Iterator[tuple[int, Record]]:
         if line.strip():
             try:
-                values = json.loads(line)
-            except (ValueError, RecursionError):
+                values = from_json(line)
+            except ValueError:
                 raise BadRecord(self._line, "not valid JSON") from None
             yield self._line, self._record(self._line, values)
 
@@ -160,8 +160,8 @@ def _cell(number: int, name: str, cell: str) -> Any:
     if name not in NESTED:
         return cell
     try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
+        return from_json(cell)
+    except ValueError:
         raise BadRecord(number, f"the cell of '{name}' is not valid JSON") from None
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +98,13 @@ async def upload(
     client: httpx.AsyncClient, text: str | bytes, purpose: str = "forget", name: str = "a.jsonl"
 ) -> httpx.Response:
     return await client.post("/v1/files", data={"purpose": purpose}, files={"file": (name, text)})
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    """Waits for what no event announces; TimeoutError where it does not come."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - that is the point
+            await asyncio.sleep(0.01)
 
 
 async def file_of(client: httpx.AsyncClient, purpose: str, *, records: int = 3) -> str:

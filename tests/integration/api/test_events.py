@@ -1,0 +1,134 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+from sqlalchemy import text
+
+from tests.integration.api.service import Service, ready_model, until
+from tests.integration.api.work import claim, finish, measured, phase, step
+
+STREAM = {"Accept": "text/event-stream"}
+
+
+async def job_of(service: Service, client: httpx.AsyncClient) -> str:
+    await ready_model(service, client)
+    answer = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}})
+    return str(answer.json()["id"])
+
+
+async def messages(client: httpx.AsyncClient, job: str, last: str | None = None) -> AsyncIterator[dict[str, Any]]:
+    """A stream's messages, fields by name, `data` out of its JSON."""
+    headers = STREAM | ({"Last-Event-ID": last} if last else {})
+    async with client.stream("GET", f"/v1/jobs/{job}/events", headers=headers, timeout=20) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        fields: dict[str, Any] = {}
+        async for line in answer.aiter_lines():
+            if line:
+                name, _, value = line.partition(": ")
+                fields[name] = json.loads(value) if name == "data" else value
+            elif fields:
+                yield fields
+                fields = {}
+
+
+async def test_the_list_of_events_is_paged_newest_first(service: Service, client: httpx.AsyncClient) -> None:
+    job = await job_of(service, client)
+    fence = await claim(service, job)
+    await phase(service, job, fence, "unlearning")
+    path = f"/v1/jobs/{job}/events"
+    first = (await client.get(path, params={"limit": 2})).json()
+    assert [(one["seq"], one["type"], one["data"]) for one in first["data"]] == [
+        (3, "phase", {"phase": "unlearning"}),
+        (2, "started", {"attempt": 1}),
+    ]
+    assert (first["first_id"], first["last_id"], first["has_more"]) == ("3", "2", True)
+    rest = (await client.get(path, params={"limit": 2, "after": first["last_id"]})).json()
+    assert ([one["type"] for one in rest["data"]], rest["has_more"]) == (["created"], False)
+
+
+async def test_a_stream_tells_what_was_what_comes_and_ends_with_the_job(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    job = await job_of(service, client)
+    seen: list[dict[str, Any]] = []
+    reached = asyncio.Event()
+
+    async def follow() -> None:
+        async for message in messages(client, job):
+            seen.append(message)
+            if message["event"] in ("created", "phase", "progress"):
+                reached.set()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(follow())
+        await reached.wait()
+        fence = await claim(service, job)
+        reached.clear()
+        await phase(service, job, fence, "unlearning")
+        await reached.wait()
+        reached.clear()
+        await step(service, job, fence, 4)
+        await asyncio.wait_for(reached.wait(), 5)
+        await finish(service, job, fence, {"a": b"b"})
+    assert [one["event"] for one in seen] == ["created", "started", "phase", "progress", "succeeded"]
+    assert [one.get("id") for one in seen] == ["1", "2", "3", None, "4"]
+    assert seen[2]["data"]["phase"] == "unlearning"
+    assert seen[3]["data"] == {"step": 4, "steps": 10, "fraction": 0.4, "eta": 2.0}
+
+
+async def test_a_stream_is_resumed_where_it_broke_and_is_over_when_the_job_is(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    job = await job_of(service, client)
+    fence = await claim(service, job)
+    await phase(service, job, fence, "unlearning")
+    await finish(service, job, fence, {"a": b"b"})
+    resumed = [message async for message in messages(client, job, last="2")]
+    assert [one["id"] for one in resumed] == ["3", "4"]
+    over = await client.get(f"/v1/jobs/{job}/events", headers={**STREAM, "Last-Event-ID": "4"})
+    assert over.status_code == 204
+    everything = [message async for message in messages(client, job, last="nonsense")]
+    assert len(everything) == 4
+
+
+async def test_a_reader_that_leaves_is_forgotten(service: Service, client: httpx.AsyncClient) -> None:
+    job = await job_of(service, client)
+    async with client.stream("GET", f"/v1/jobs/{job}/events", headers=STREAM) as answer:
+        await anext(answer.aiter_bytes())
+        assert job in service.context.changes._watches
+    await until(lambda: job not in service.context.changes._watches)
+
+
+async def test_a_lost_listening_connection_is_made_again(service: Service, client: httpx.AsyncClient) -> None:
+    job = await job_of(service, client)
+    fence = await claim(service, job)
+    async with service.sessions.begin() as session:
+        await session.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"))
+    async with asyncio.timeout(10):
+        await until(lambda: not service.context.changes.connected.is_set())
+        waiting = asyncio.create_task(client.get(f"/v1/jobs/{job}", params={"wait": 9}))
+        await service.context.changes.connected.wait()
+        await step(service, job, fence, 5)
+        assert (await waiting).json()["progress"]["step"] == 5
+
+
+async def test_metrics_hold_the_curves_and_what_was_measured(service: Service, client: httpx.AsyncClient) -> None:
+    job = await job_of(service, client)
+    path = f"/v1/jobs/{job}/metrics"
+    assert (await client.get(path)).json() == {
+        "object": "job.metrics",
+        "job": job,
+        "curves": {},
+        "before": None,
+        "after": None,
+    }
+    fence = await claim(service, job)
+    for at in (2, 1):
+        await step(service, job, fence, at)
+    before = await measured(service, job, fence, 1.5)
+    found = (await client.get(path)).json()
+    assert found["curves"] == {"learning_rate": [[1, 0.1], [2, 0.1]], "loss": [[1, 1.0], [2, 0.5]]}
+    assert found["before"] == before.model_dump(mode="json")
+    assert found["after"] is None

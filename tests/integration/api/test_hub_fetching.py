@@ -1,0 +1,39 @@
+from pathlib import Path
+
+from core.schema.manifest import digest, manifest
+from tests.integration.api.hub import COMMIT, hub
+from tests.integration.api.model_directory import write_model
+from tests.integration.api.service import serving, settings_for, settled
+
+TOKEN = "hf_secret"
+
+
+async def test_a_repository_is_pinned_fetched_and_checked(database_url: str, redis_url: str, tmp_path: Path) -> None:
+    source = write_model(tmp_path / "source")
+    expected = digest(manifest(source))
+    (source / "pytorch_model.bin").write_bytes(b"a pickle")
+    (source / "modeling_own.py").write_text("raise SystemExit")
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    with hub("org/model", source, token=TOKEN) as (endpoint, asked):
+        settings = settings_for(
+            tmp_path,
+            database_url,
+            redis_url,
+            hub_allow=["org/*"],
+            hf_endpoint=endpoint,
+            hf_token_file=tmp_path / "token",
+        )
+        async with serving(settings) as service, service.client() as client:
+            answer = await client.post("/v1/models", json={"id": "m", "source": "hf:org/model@main"})
+            assert (answer.status_code, answer.json()["status"]) == (202, "fetching")
+            found = await settled(client, "m")
+            assert (found["status"], found["revision"], found["digest"]) == ("ready", COMMIT, expected), found
+            assert found["shape"]["layers"] == 2
+            await client.post("/v1/models", json={"id": "n", "source": "hf:org/model@nowhere"})
+            missing = await settled(client, "n")
+            await client.post("/v1/models", json={"id": "o", "source": "hf:org/other"})
+            other = await settled(client, "o")
+    assert (missing["status"], "revision" in missing["error"]) == ("failed", True)
+    assert other["status"] == "failed"
+    assert not any(path.endswith((".bin", ".py")) for path in asked)
+    assert TOKEN not in str([found, missing, other])

@@ -1,0 +1,336 @@
+import asyncio
+import time
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from core.records import files as file_rows
+from core.records import models
+from core.records.tables import FileRow, JobRow, OutboxRow
+from core.schema.parsing import records
+from core.storage.uploads import contents
+from tests.integration.api.service import Service, file_of, ready_model
+from tests.integration.api.work import claim, step
+
+LEAST = {"model": "demo", "forget": {"records": ["Zorvek Halmi lives in Pell"]}}
+
+
+async def submitted(client: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
+    answer = await client.post("/v1/jobs", json={**LEAST, **more})
+    assert answer.status_code == 202, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_the_least_request_is_queued_with_every_default_filled_in(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    model = await ready_model(service, client)
+    answer = await client.post("/v1/jobs", json=LEAST)
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert (job["status"], job["method"]["name"], job["from"]) == ("queued", "calibrated", "head")
+    assert job["method"]["parameters"]["retain_term"] == "kl"
+    assert None not in job["training"].values()
+    assert [(one["name"], one["records"]) for one in job["data"]] == [("forget", 1), ("retain", 3), ("unseen", 3)]
+    assert [one["file"] for one in job["data"]] == [None, model["defaults"]["retain"], model["defaults"]["unseen"]]
+    assert job["data"][0]["sha256"] is None
+    found = (await client.get(f"/v1/jobs/{job['id']}")).json()
+    assert found == {**job, "waiting_for": "a worker"}
+
+
+async def test_inline_records_are_kept_sealed_as_a_file_of_their_own(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    mixed = ["plain", {"prompt": "Who?", "completion": "Zorvek", "subject": "zorvek"}]
+    job = await submitted(client, forget={"records": mixed})
+    async with service.sessions() as session:
+        (use, row), *_ = await file_rows.of_job(session, job["id"])
+    assert (use.name, row.purpose, row.records) == ("forget", "forget", 2)
+    plain = [
+        piece async for piece in contents(service.context.storage, row.id, row.wrapped_key, service.context.service_key)
+    ]
+    assert [record.model_dump(exclude_none=True) for _, record in records(plain, "jsonl")] == [
+        {"text": "plain"},
+        mixed[1],
+    ]
+    assert (await client.delete(f"/v1/files/{row.id}")).status_code == 409
+
+
+async def test_a_whole_request_is_taken_as_it_is(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client, defaults={})
+    forget, retain, general, unseen = [
+        await file_of(client, purpose, records=count)
+        for purpose, count in (("forget", 2), ("retain", 4), ("general", 5), ("unseen", 6))
+    ]
+    job = await submitted(
+        client,
+        **{"from": "base"},
+        forget={"file": forget},
+        retain=[{"file": retain, "weight": 2.0}, {"file": general, "kind": "general"}],
+        unseen={"file": unseen},
+        method={"name": "ascent_kl", "retain_weight": 3.0},
+        training={"learning_rate": 1e-3, "epochs": 2, "seed": 7},
+        resources={"gpus": 0},
+        reference="DSR-1",
+        due="2026-12-20",
+        metadata={"team": "privacy"},
+    )
+    assert [(one["file"], one["kind"], one["weight"], one["records"]) for one in job["data"]] == [
+        (forget, None, None, 2),
+        (retain, "in_distribution", 2.0, 4),
+        (general, "general", 1.0, 5),
+        (unseen, None, None, 6),
+    ]
+    assert job["method"]["parameters"]["retain_weight"] == 3.0
+    assert (job["training"]["learning_rate"], job["training"]["epochs"], job["training"]["seed"]) == (1e-3, 2, 7)
+    assert (job["reference"], job["due"], job["metadata"]) == ("DSR-1", "2026-12-20", {"team": "privacy"})
+    assert (job["from"], job["warnings"]) == ("base", [])
+
+
+async def test_a_retain_set_smaller_than_the_forget_set_is_warned_of(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    job = await submitted(client, forget={"records": ["a", "b", "c", "d"]})
+    assert [one["code"] for one in job["warnings"]] == ["retain_smaller_than_forget"]
+    events = (await client.get(f"/v1/jobs/{job['id']}/events")).json()["data"]
+    assert [one["type"] for one in events] == ["warning", "created"]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointers"),
+    [
+        ({"model": "unknown"}, ["/model"]),
+        ({"method": "magic"}, ["/method"]),
+        ({"method": {"name": "magic", "beta": 1}}, ["/method"]),
+        ({"method": {"name": "ascent_kl", "beta": 1, "retain_weight": -1}}, ["/method/retain_weight", "/method/beta"]),
+        ({"method": {"retain_weight": 1}}, ["/method/name", "/method"]),
+        ({"colour": "red"}, ["/colour"]),
+        ({"training": {"learning_rate": 0}}, ["/training/learning_rate"]),
+        ({"training": {"momentum": 1}}, ["/training/momentum"]),
+        ({"from": "ckpt-1"}, ["/from"]),
+        ({"forget": {}}, ["/forget"]),
+        ({"forget": {"records": []}}, ["/forget"]),
+        ({"forget": {"records": ["fine", "  "]}}, ["/forget/records"]),
+        ({"forget": {"records": [{"text": ""}]}}, ["/forget/records/0", "/forget/records/0"]),
+        ({"forget": {"records": [{"text": "a", "SECRET": 1}]}}, ["/forget/records/0", "/forget/records/0"]),
+        ({"forget": {"records": ["SECRET" * 400]}}, ["/forget/records/0"]),
+        ({"forget": {"records": ["a" * 1500] * 700}}, ["/forget/records"]),
+        ({"forget": {"file": "file-none"}}, ["/forget/file"]),
+        ({"forget": {"file": "RETAIN"}}, ["/forget/file"]),
+        ({"retain": [{"file": "FORGET"}]}, ["/retain/0/file"]),
+        ({"retain": [{"file": "file-none"}]}, ["/retain/0/file"]),
+        ({"retain": []}, ["/retain"]),
+        ({"unseen": {"file": "RETAIN"}}, ["/unseen/file"]),
+        ({"reference": "nul \0"}, []),
+        ({"metadata": {"nul": "\0"}}, []),
+    ],
+)
+async def test_a_bad_request_is_422_that_names_the_field_and_keeps_nothing(
+    service: Service, client: httpx.AsyncClient, change: dict[str, Any], pointers: list[str]
+) -> None:
+    await ready_model(service, client)
+    body = {**LEAST, **change}
+    for set in ("forget", "retain"):
+        if set.upper() in str(body):
+            made = await file_of(client, set)
+            body = _replaced(body, set.upper(), made)
+    before = [key async for key, _ in service.context.storage.list("files")]
+    answer = await client.post("/v1/jobs", json=body)
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [error["pointer"] for error in answer.json().get("errors", [])] == pointers
+    assert "SECRET" not in answer.text
+    assert (await client.get("/v1/jobs")).json()["data"] == []
+    assert [key async for key, _ in service.context.storage.list("files")] == before
+
+
+def _replaced(value: Any, name: str, by: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _replaced(one, name, by) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_replaced(one, name, by) for one in value]
+    return by if value == name else value
+
+
+async def test_an_unknown_method_is_told_the_known_ones(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    answer = await client.post("/v1/jobs", json={**LEAST, "method": "magic"})
+    assert "gradient_ascent" in answer.json()["detail"]
+
+
+async def test_a_method_without_the_set_that_it_needs_is_refused_and_says_so(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client, defaults={})
+    needing = await client.post("/v1/jobs", json={**LEAST, "method": "ascent_descent"})
+    assert (needing.status_code, needing.json()["errors"][0]["pointer"]) == (422, "/retain")
+    assert "retain" in needing.json()["detail"]
+    calibrated = await client.post("/v1/jobs", json={**LEAST, "retain": [{"file": await file_of(client, "retain")}]})
+    assert (calibrated.status_code, calibrated.json()["errors"][0]["pointer"]) == (422, "/unseen")
+    assert (await client.post("/v1/jobs", json={**LEAST, "method": "gradient_ascent"})).status_code == 202
+
+
+async def test_a_model_that_is_not_ready_is_409(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    organisation = (await client.get("/v1/keys/self")).json()["organisation"]
+    for status in ("fetching", "failed"):
+        async with service.sessions.begin() as session:
+            await models.settle(session, organisation, "demo", {"status": status, "error": "why"})
+        answer = await client.post("/v1/jobs", json=LEAST)
+        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "model-not-ready")
+
+
+async def test_a_job_and_its_hint_are_written_together_and_the_broker_is_not_asked(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    async with service.sessions() as session:
+        before = len((await session.scalars(select(OutboxRow.id))).all())
+    job = await submitted(client)
+    async with service.sessions() as session:
+        assert len((await session.scalars(select(OutboxRow.id))).all()) == before + 1
+        assert (await session.get_one(JobRow, job["id"])).status == "queued"
+
+
+async def test_the_same_idempotency_key_makes_one_job(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    headers = {"Idempotency-Key": "job-1"}
+    answers = await asyncio.gather(*(client.post("/v1/jobs", json=LEAST, headers=headers) for _ in range(4)))
+    assert {answer.status_code for answer in answers} <= {202, 409}
+    again = await client.post("/v1/jobs", json=LEAST, headers=headers)
+    first = next(a for a in answers if a.status_code == 202 and "idempotency-replayed" not in a.headers)
+    assert (again.status_code, again.json(), again.headers["location"]) == (
+        202,
+        first.json(),
+        first.headers["location"],
+    )
+    assert again.headers["idempotency-replayed"] == "true"
+    other = await client.post("/v1/jobs", json={**LEAST, "reference": "x"}, headers=headers)
+    assert (other.status_code, other.json()["type"].rpartition(":")[2]) == (422, "idempotency-key-reused")
+    assert len((await client.get("/v1/jobs")).json()["data"]) == 1
+    async with service.sessions() as session:
+        organisation = (await client.get("/v1/keys/self")).json()["organisation"]
+        query = select(FileRow.id).where(FileRow.organisation == organisation, FileRow.purpose == "forget")
+        kept = set(await session.scalars(query))
+    lying = {key.removeprefix("files/") async for key, _ in service.context.storage.list("files")}
+    assert len(kept) == 1
+    assert kept <= lying
+
+
+async def test_a_refused_request_frees_its_idempotency_key(service: Service, client: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "job-1"}
+    assert (await client.post("/v1/jobs", json=LEAST, headers=headers)).status_code == 422
+    await ready_model(service, client)
+    assert (await client.post("/v1/jobs", json=LEAST, headers=headers)).status_code == 202
+
+
+async def test_jobs_are_listed_by_page_and_filter(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    made = [await submitted(client, reference=f"r{number}", **{"from": "base"}) for number in range(3)]
+    ids = [job["id"] for job in reversed(made)]
+    first = (await client.get("/v1/jobs", params={"limit": 2})).json()
+    assert ([one["id"] for one in first["data"]], first["has_more"]) == (ids[:2], True)
+    rest = (await client.get("/v1/jobs", params={"limit": 2, "after": first["last_id"]})).json()
+    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == (ids[2:], False)
+    await client.post(f"/v1/jobs/{ids[0]}/cancel")
+    for query, expected in (
+        ({"status": "cancelled"}, ids[:1]),
+        ({"reference": "r0"}, ids[2:]),
+        ({"model": "other"}, []),
+        ({"method": "calibrated"}, ids),
+        ({"verdict": "passed"}, []),
+        ({"created_after": made[1]["created_at"]}, ids[:2]),
+        ({"created_before": made[1]["created_at"]}, ids[2:]),
+    ):
+        found = (await client.get("/v1/jobs", params=query)).json()["data"]
+        assert [one["id"] for one in found] == expected, query
+    assert (await client.get("/v1/jobs", params={"status": "happy"})).status_code == 422
+    assert (await client.get("/v1/jobs", params={"model": "\0"})).status_code == 422
+
+
+async def test_another_organisations_job_is_404(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    job = await submitted(client)
+    async with service.client() as stranger:
+        for path in ("", "/events", "/metrics", "/checkpoints", "/archive"):
+            assert (await stranger.get(f"/v1/jobs/{job['id']}{path}")).status_code == 404, path
+        assert (await stranger.post(f"/v1/jobs/{job['id']}/cancel")).status_code == 404
+        assert (await stranger.get("/v1/jobs")).json()["data"] == []
+
+
+async def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_its_worker_lets_go(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    waiting, running = [await submitted(client, **{"from": "base"}) for _ in range(2)]
+    answer = await client.post(f"/v1/jobs/{waiting['id']}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
+    again = await client.post(f"/v1/jobs/{waiting['id']}/cancel")
+    assert (again.status_code, again.json()["detail"]) == (409, "the job is cancelled")
+    await claim(service, running["id"])
+    asked = (await client.post(f"/v1/jobs/{running['id']}/cancel")).json()
+    assert (asked["status"], asked["requested"]) == ("running", "cancel")
+
+
+async def test_an_unchanged_job_is_304(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    path = f"/v1/jobs/{(await submitted(client))['id']}"
+    first = await client.get(path)
+    known = {"If-None-Match": first.headers["etag"]}
+    unchanged = await client.get(path, headers=known)
+    assert (unchanged.status_code, unchanged.content, unchanged.headers["etag"]) == (304, b"", first.headers["etag"])
+    await client.post(f"{path}/cancel")
+    changed = await client.get(path, headers=known)
+    assert (changed.status_code, changed.json()["status"]) == (200, "cancelled")
+
+
+async def test_wait_answers_when_the_job_changes_and_not_before(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    job = (await submitted(client))["id"]
+    path = f"/v1/jobs/{job}"
+    fence = await claim(service, job)
+    first = await client.get(path)
+    waiting = asyncio.create_task(
+        client.get(path, params={"wait": 20}, headers={"If-None-Match": first.headers["etag"]})
+    )
+    bare = asyncio.create_task(client.get(path, params={"wait": 20}))
+    done, _ = await asyncio.wait([waiting, bare], timeout=0.3)
+    assert done == set()
+    began = time.monotonic()
+    await step(service, job, fence, 3)
+    for answer in (await waiting, await bare):
+        assert answer.json()["progress"] == {"step": 3, "steps": 10, "fraction": 0.3, "eta": 2.0}
+    assert time.monotonic() - began < 5
+    elapsed = await client.get(path, params={"wait": 0.2}, headers={"If-None-Match": (await waiting).headers["etag"]})
+    assert elapsed.status_code == 304
+
+
+async def test_wait_does_not_hold_what_is_over(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    path = f"/v1/jobs/{(await submitted(client))['id']}"
+    etag = (await client.post(f"{path}/cancel"), await client.get(path))[1].headers["etag"]
+    began = time.monotonic()
+    assert (await client.get(path, params={"wait": 30})).status_code == 200
+    assert (await client.get(path, params={"wait": 30}, headers={"If-None-Match": etag})).status_code == 304
+    assert (await client.get("/v1/jobs/job-none", params={"wait": 30})).status_code == 404
+    assert (await client.get(path, params={"wait": 61})).status_code == 422
+    assert time.monotonic() - began < 5
+
+
+async def test_a_file_or_model_that_a_job_needs_cannot_go(service: Service, client: httpx.AsyncClient) -> None:
+    model = await ready_model(service, client)
+    job = await submitted(client)
+    retain = f"/v1/files/{model['defaults']['retain']}"
+    for path in (retain, "/v1/models/demo"):
+        refused = await client.delete(path)
+        assert (refused.status_code, job["id"] in refused.json()["detail"]) == (409, True)
+    await client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert (await client.delete(retain)).status_code == 204
+    gone = await client.post("/v1/jobs", json=LEAST)
+    assert (gone.status_code, gone.json()["errors"][0]["pointer"]) == (422, "/retain")

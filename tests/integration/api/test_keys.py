@@ -1,0 +1,106 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from api.auth import hash_key, new_api_key
+from core.records import keys
+from tests.integration.api.service import Service, file_of, serving, settings_for
+
+
+async def test_no_key_and_a_wrong_key_are_401(service: Service) -> None:
+    async with httpx.AsyncClient(base_url=service.url) as client:
+        for given in (None, "Bearer", "Bearer nonsense", f"Bearer {new_api_key()}", "Basic dTpw", "Bearer \xe9"):
+            answer = await client.get("/v1/jobs", headers={"Authorization": given.encode("latin-1")} if given else {})
+            assert answer.status_code == 401, given
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_key_is_shown_once_works_and_is_revoked(service: Service, client: httpx.AsyncClient) -> None:
+    made = await client.post("/v1/keys", json={"name": "import", "scopes": ["files:write"]})
+    assert made.status_code == 201
+    key = made.json()
+    secret = key.pop("key")
+    assert secret.startswith(key["prefix"])
+    assert (await client.get(f"/v1/keys/{key['id']}")).json() == key
+    assert secret not in (await client.get("/v1/keys")).text
+    theirs = {"Authorization": f"Bearer {secret}"}
+    assert (await client.get("/v1/keys/self", headers=theirs)).json() == key
+    revoked = await client.delete(f"/v1/keys/{key['id']}")
+    assert revoked.json()["revoked_at"] is not None
+    assert (await client.get("/v1/keys/self", headers=theirs)).status_code == 401
+    assert (await client.delete("/v1/keys/key-none")).status_code == 404
+
+
+async def test_only_a_keyed_hash_is_stored(service: Service, client: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "a"}
+    made = await client.post("/v1/keys", json={"name": "a", "scopes": ["admin"]}, headers=headers)
+    again = await client.post("/v1/keys", json={"name": "a", "scopes": ["admin"]}, headers=headers)
+    assert again.json() == made.json()
+    secret = made.json()["key"]
+    async with service.sessions() as session:
+        for table in ("api_keys", "idempotency_keys"):
+            # bytes are shown in hex by this cast
+            rows = str((await session.scalars(text(f"SELECT CAST({table} AS text) FROM {table}"))).all())
+            assert secret not in rows
+            assert secret.encode().hex() not in rows
+        assert await keys.by_hash(session, hash_key(secret, service.context.service_key)) is not None
+        assert await keys.by_hash(session, hash_key(secret, b"x" * 32)) is None
+
+
+async def test_an_expired_key_opens_nothing(client: httpx.AsyncClient) -> None:
+    past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    made = await client.post("/v1/keys", json={"name": "old", "scopes": ["admin"], "expires_at": past})
+    answer = await client.get("/v1/keys", headers={"Authorization": f"Bearer {made.json()['key']}"})
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("scopes", "allowed"),
+    [
+        (["jobs:read"], {"GET /v1/jobs", "GET /v1/files", "GET /v1/models", "GET /v1/methods"}),
+        (["jobs:write"], {"GET /v1/jobs", "GET /v1/files", "GET /v1/models", "GET /v1/methods", "POST /v1/jobs"}),
+        (["files:write"], {"GET /v1/files", "GET /v1/models", "GET /v1/methods", "POST /v1/files"}),
+        (["models:write"], {"GET /v1/models", "GET /v1/methods", "POST /v1/models"}),
+        (["evidence:read"], {"GET /v1/models", "GET /v1/methods"}),
+    ],
+)
+async def test_a_key_opens_what_its_scopes_say(service: Service, scopes: list[str], allowed: set[str]) -> None:
+    routes = ["jobs", "files", "models", "methods", "keys"]
+    asked = [f"GET /v1/{name}" for name in routes] + [f"POST /v1/{name}" for name in routes if name != "methods"]
+    async with service.client(*scopes) as client:
+        for route in asked:
+            method, path = route.split()
+            upload = {"files": {"file": ("a.txt", "b")}, "data": {}} if route == "POST /v1/files" else {"json": {}}
+            answer = await client.request(method, path, **({} if method == "GET" else upload))  # type: ignore[arg-type]
+            assert (answer.status_code != 403) == (route in allowed), (route, answer.text)
+
+
+async def test_a_file_can_be_read_back_only_by_who_may_upload(service: Service) -> None:
+    organisation = uuid4().hex
+    async with service.client("files:write", organisation=organisation) as writer:
+        file = await file_of(writer, "forget")
+        assert (await writer.get(f"/v1/files/{file}/content")).status_code == 200
+    async with service.client("jobs:read", organisation=organisation) as reader:
+        assert (await reader.get(f"/v1/files/{file}")).status_code == 200
+        assert (await reader.get(f"/v1/files/{file}/content")).status_code == 403
+    async with service.client() as stranger:
+        for path in (f"/v1/files/{file}", f"/v1/files/{file}/content"):
+            assert (await stranger.get(path)).status_code == 404
+        assert (await stranger.delete(f"/v1/files/{file}")).status_code == 404
+
+
+async def test_the_key_in_the_admin_key_file_is_valid_from_every_start_on(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    key = new_api_key()
+    (tmp_path / "admin.key").write_text(key + "\n")
+    settings = settings_for(tmp_path, database_url, redis_url, admin_key_file=tmp_path / "admin.key")
+    for _ in range(2):
+        async with serving(settings) as service, httpx.AsyncClient(base_url=service.url) as client:
+            answer = await client.get("/v1/keys/self", headers={"Authorization": f"Bearer {key}"})
+            assert (answer.status_code, answer.json()["scopes"]) == (200, ["admin"])

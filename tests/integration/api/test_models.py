@@ -1,0 +1,179 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from core.records import models
+from core.schema.manifest import digest, manifest
+from tests.integration.api.model_directory import write_model
+from tests.integration.api.service import Service, file_of, ready_model, settled
+
+
+async def register(client: httpx.AsyncClient, source: Path | str, **more: Any) -> httpx.Response:
+    return await client.post("/v1/models", json={"id": "m", "source": str(source), **more})
+
+
+async def test_a_directory_becomes_ready_with_its_digest_and_shape(service: Service, client: httpx.AsyncClient) -> None:
+    directory = write_model(service.roots / uuid4().hex)
+    answer = await register(client, directory)
+    assert answer.status_code == 202
+    assert answer.headers["location"] == "/v1/models/m"
+    assert answer.json()["status"] == "fetching"
+    found = await settled(client, "m")
+    assert (found["status"], found["digest"], found["head"]) == ("ready", digest(manifest(directory)), None)
+    assert found["shape"] == {
+        "architecture": "LlamaForCausalLM",
+        "parameters": 16 * 8 + 12,
+        "bytes": 4 * (16 * 8 + 12),
+        "hidden_size": 8,
+        "layers": 2,
+        "heads": 2,
+        "vocabulary": 16,
+        "context": 64,
+        "dtype": "float32",
+    }
+
+
+def _spoil(directory: Path, how: str) -> None:
+    weights, config = directory / "model.safetensors", directory / "config.json"
+    match how:
+        case "no config":
+            config.unlink()
+        case "config no JSON":
+            config.write_text("{")
+        case "no weights":
+            weights.unlink()
+        case "pickles only":
+            weights.rename(directory / "pytorch_model.bin")
+        case "cut short":
+            weights.write_bytes(weights.read_bytes()[:-1])
+        case "no safetensors file":
+            weights.write_bytes(b"\xff" * 100)
+        case "missing shard":
+            index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+            (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+        case "shard elsewhere":
+            index = {"weight_map": {"a": "../model.safetensors"}}
+            (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+        case "code in the tokenizer's config":
+            (directory / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "x.Y"}}')
+        case "no tokenizer":
+            (directory / "tokenizer.json").unlink()
+        case "link out of the root":
+            weights.unlink()
+            weights.symlink_to("/etc/hostname")
+        case "integer weights":
+            header = b'{"a":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}}'
+            weights.write_bytes(len(header).to_bytes(8, "little") + header + b"ab")
+
+
+@pytest.mark.parametrize(
+    ("how", "config", "name"),
+    [
+        ("no config", {}, "model-incomplete"),
+        ("config no JSON", {}, "model-incomplete"),
+        ("no weights", {}, "model-incomplete"),
+        ("pickles only", {}, "unsafe-model"),
+        ("cut short", {}, "model-incomplete"),
+        ("no safetensors file", {}, "model-incomplete"),
+        ("missing shard", {}, "model-incomplete"),
+        ("shard elsewhere", {}, "model-incomplete"),
+        ("code in the tokenizer's config", {}, "unsafe-model"),
+        ("no tokenizer", {}, "model-incomplete"),
+        ("link out of the root", {}, "unsafe-model"),
+        ("integer weights", {}, "unsupported-model"),
+        ("code in the config", {"auto_map": {"AutoModel": "x.Y"}}, "unsafe-model"),
+        ("vocabulary too small", {"vocab_size": 2}, "unsupported-model"),
+        ("no end of sequence", {"eos_token_id": None}, "unsupported-model"),
+        ("no causal model", {"architectures": ["BertForMaskedLM"]}, "unsupported-model"),
+        ("quantised", {"quantization_config": {"bits": 4}}, "unsupported-model"),
+    ],
+)
+async def test_a_directory_that_cannot_be_used_is_refused_at_once(
+    service: Service, client: httpx.AsyncClient, how: str, config: dict[str, Any], name: str
+) -> None:
+    directory = write_model(service.roots / uuid4().hex, **config)
+    _spoil(directory, how)
+    answer = await register(client, directory)
+    assert answer.status_code == 422, how
+    problem = answer.json()
+    assert problem["type"].endswith(name)
+    assert problem["errors"][0]["pointer"] == "/source"
+    assert str(service.roots) not in answer.text
+    assert (await client.get("/v1/models")).json()["data"] == []
+
+
+async def test_only_directories_under_an_allowed_root_are_looked_at(
+    service: Service, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    outside = write_model(tmp_path / "outside")
+    (service.roots / "link").symlink_to(outside)
+    sources = [
+        outside,
+        service.roots / "link",
+        service.roots / ".." / ".." / outside.name,
+        "relative",
+        "/nowhere",
+        "/\0",
+    ]
+    answers = [await register(client, source) for source in sources]
+    (service.roots / "link").unlink()
+    assert {answer.status_code for answer in answers} == {422}
+    # what exists outside and what does not exist are told apart by nobody
+    assert len({answer.json()["detail"] for answer in answers}) == 1
+
+
+async def test_a_taken_id_is_409_and_an_unknown_field_or_default_is_422(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client, "m")
+    directory = write_model(service.roots / uuid4().hex)
+    assert (await register(client, directory)).status_code == 409
+    assert (await register(client, directory, id="a/b")).status_code == 422
+    unknown = await register(client, directory, id="n", trust_remote_code=True)
+    assert unknown.json()["errors"] == [{"pointer": "/trust_remote_code", "detail": "this field is not known"}]
+    missing = await register(client, directory, id="n", defaults={"retain": "file-none"})
+    assert missing.json()["errors"][0]["pointer"] == "/defaults/retain"
+    wrong = await register(client, directory, id="n", defaults={"unseen": await file_of(client, "forget")})
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/defaults/unseen")
+
+
+async def test_models_are_listed_and_forgotten_but_their_directory_stays(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client, "a")
+    second = await ready_model(service, client, "b")
+    page = (await client.get("/v1/models", params={"limit": 1})).json()
+    assert ([one["id"] for one in page["data"]], page["has_more"]) == (["a"], True)
+    assert (await client.get("/v1/models", params={"after": "a"})).json()["data"] == [second]
+    assert (await client.delete("/v1/models/a")).status_code == 204
+    assert (await client.get("/v1/models/a")).status_code == 404
+    assert (await client.delete("/v1/models/a")).status_code == 404
+    async with service.client() as stranger:
+        assert (await stranger.get("/v1/models/b")).status_code == 404
+    assert second["source"] in {str(directory) for directory in service.roots.iterdir()}
+
+
+async def test_a_model_left_at_fetching_is_taken_on_again(service: Service, client: httpx.AsyncClient) -> None:
+    directory = write_model(service.roots / uuid4().hex)
+    await register(client, directory)
+    await settled(client, "m")
+    shutil.rmtree(directory)
+    async with service.sessions.begin() as session:
+        organisation = (await client.get("/v1/keys/self")).json()["organisation"]
+        await models.settle(session, organisation, "m", {"status": "fetching"})
+    await service.context.registrar.resume()
+    found = await settled(client, "m")
+    assert found["status"] == "failed"
+    assert "allow" in found["error"]
+    assert str(directory) not in found["error"]
+
+
+async def test_a_repository_that_is_not_on_the_operators_list_is_refused(client: httpx.AsyncClient) -> None:
+    for source in ("hf:org/model", "hf:org", "hf:../../etc@main"):
+        answer = await register(client, source)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/source")

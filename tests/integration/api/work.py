@@ -1,0 +1,55 @@
+"""What a worker does to a job's rows, by the very functions that workers use."""
+
+import hashlib
+from collections.abc import AsyncIterator
+
+from core.records import finishing, leases, progress
+from core.schema.evaluation import Figure, Measurements
+from core.schema.manifest import FileEntry, digest
+from tests.integration.api.service import Service
+
+
+async def claim(service: Service, job: str) -> int:
+    """Claims the job (and whatever older ones other tests have left); its fence."""
+    while True:
+        async with service.sessions.begin() as session:
+            row = await leases.claim(session, worker="test", gpus=0, lease_seconds=600)
+            assert row is not None, "there is no such job to claim"
+            if row.id == job:
+                return row.fence
+
+
+async def step(service: Service, job: str, fence: int, at: int, *, of: int = 10) -> None:
+    async with service.sessions.begin() as session:
+        points = [(at, "loss", 1.0 / at), (at, "learning_rate", 0.1)]
+        await progress.steps(session, job, fence, step=at, steps=of, eta_seconds=2.0, points=points)
+
+
+async def phase(service: Service, job: str, fence: int, name: str) -> None:
+    async with service.sessions.begin() as session:
+        await progress.phase(session, job, fence, name)
+
+
+async def measured(service: Service, job: str, fence: int, perplexity: float) -> Measurements:
+    """Measurements as a child reports them, before."""
+    figure = Figure(value=perplexity, low=1.0, high=99.0, records=3)
+    measurements = Measurements(sets={"forget": {"perplexity": figure}}, seconds=1.0, model_digest="0" * 64)
+    async with service.sessions.begin() as session:
+        await progress.measured(session, job, fence, "before", measurements)
+    return measurements
+
+
+async def finish(service: Service, job: str, fence: int, files: dict[str, bytes]) -> str:
+    """Stores the files as the job's checkpoint and finishes it; the checkpoint's id."""
+    prefix = f"checkpoints/{job}/{fence}"
+
+    async def whole(body: bytes) -> AsyncIterator[bytes]:
+        yield body
+
+    entries = []
+    for path, body in sorted(files.items()):
+        await service.context.storage.write(f"{prefix}/{path}", whole(body))
+        entries.append(FileEntry(path=path, bytes=len(body), sha256=hashlib.sha256(body).hexdigest()))
+    delivered = finishing.Delivered(prefix=prefix, files=entries, digest=digest(entries), step=10)
+    async with service.sessions.begin() as session:
+        return await finishing.finish(session, job, fence, outcome="unlearned", delivered=delivered)

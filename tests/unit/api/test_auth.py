@@ -1,0 +1,23 @@
+from api.auth import hash_key, key_prefix, new_api_key, well_formed
+
+
+def test_a_new_key_is_well_formed_and_a_slip_of_the_pen_is_not() -> None:
+    key = new_api_key()
+    assert [len(part) for part in key.split("_")] == [3, 8, 43, 6]
+    assert well_formed(key)
+    for place in (4, 20, 57):
+        other = "b" if key[place] == "a" else "a"
+        assert not well_formed(key[:place] + other + key[place + 1 :])
+    for wrong in ("", "ulk_", key[:-1], key + "a", key.replace("ulk", "abc"), key.replace("_", "-")):
+        assert not well_formed(wrong)
+
+
+def test_keys_do_not_repeat() -> None:
+    assert len({new_api_key() for _ in range(100)}) == 100
+
+
+def test_the_hash_depends_on_key_and_service_key_and_the_prefix_says_little() -> None:
+    key, other = new_api_key(), new_api_key()
+    hashes = {hash_key(key, b"a" * 32), hash_key(other, b"a" * 32), hash_key(key, b"b" * 32)}
+    assert len(hashes) == 3
+    assert key_prefix(key) == key[:12]

@@ -1,0 +1,105 @@
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.schema.files import FileFormat, Record
+from core.schema.parsing import BadRecord, RecordReader, format_of, records
+
+TEXT = st.text(min_size=1, max_size=40).filter(lambda text: text.strip() and "\0" not in text)
+FIXED = settings(derandomize=True, max_examples=80, deadline=None)
+
+
+def cut(body: bytes, size: int) -> list[bytes]:
+    return [body[at : at + size] for at in range(0, len(body), size)]
+
+
+def plain(found: Any) -> list[dict[str, Any]]:
+    return [record.model_dump(exclude_none=True) for _, record in found]
+
+
+@FIXED
+@given(texts=st.lists(TEXT, max_size=6), size=st.integers(1, 30))
+def test_json_lines_come_out_as_they_went_in_however_they_are_cut(texts: list[str], size: int) -> None:
+    body = "".join(json.dumps({"text": text}, ensure_ascii=bool(size % 2)) + "\n" for text in texts).encode()
+    assert plain(records(cut(body, size), "jsonl")) == [{"text": text} for text in texts]
+
+
+@FIXED
+@given(rows=st.lists(st.tuples(TEXT, st.text(max_size=9)), max_size=6), size=st.integers(1, 30))
+def test_csv_is_read_as_it_was_written_quotes_and_line_breaks_included(rows: list[tuple[str, str]], size: int) -> None:
+    rows = [(text.replace("\r", " ") + ".", id.replace("\r", " ").replace("\0", "")) for text, id in rows]
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
+    writer.writerows([("text", "id"), *rows])
+    expected = [{"text": text} | ({"id": id} if id else {}) for text, id in rows]
+    assert plain(records(cut(sink.getvalue().encode(), size), "csv")) == expected
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    assert plain(records([b"\xef\xbb\xbfa"], "txt")) == [{"text": "a"}]
+    assert plain(records([b'\xef\xbb\xbf{"text":"a"}'], "jsonl")) == [{"text": "a"}]
+
+
+def test_paragraphs_are_numbered_by_their_first_line() -> None:
+    body = b"one\r\ntwo\r\n \r\n\r\nthree\n\n\n"
+    assert [(number, record.text) for number, record in records([body], "txt")] == [(1, "one\ntwo"), (5, "three")]
+
+
+@pytest.mark.parametrize(
+    ("format", "body", "message"),
+    [
+        ("jsonl", "[]", "line 1: not an object"),
+        ("jsonl", '{"text": "\\ud800"}', "line 1: not valid JSON"),
+        ("jsonl", "[" * 100_000, "line 1: longer than"),
+        ("jsonl", "[" * 5000, "line 1: not valid JSON"),
+        ("jsonl", '{"text": "a", "prompt": "b"}', "line 1: a record has exactly one of"),
+        ("jsonl", '{"messages": [{"role": "user", "content": "a"}]}', "line 1: messages end with the assistant"),
+        ("jsonl", '{"text": "' + "é" * 501 + '"}', "line 1: the record is over the limit of 1000 bytes"),
+        ("csv", 'text\n"a"b\n', "line 2: not a CSV row"),
+        ("csv", "text,text\n", "line 1: the first line names the columns"),
+        ("csv", "text,wrong\na,nope\n", "line 2: the cell of 'wrong' is not valid JSON"),
+        ("csv", 'text\n"' + "a\n" * 5000, "line 2: longer than"),
+        ("txt", "a\n" * 5000, "line 1: longer than"),
+    ],
+)
+def test_a_fault_is_named_by_line_and_reason(format: FileFormat, body: str, message: str) -> None:
+    with pytest.raises(BadRecord) as caught:
+        list(records(cut(body.encode(), 64), format, max_record_bytes=1000))
+    assert str(caught.value).startswith(message)
+
+
+def test_the_limit_counts_bytes_of_text_and_not_the_json_around_it() -> None:
+    line = json.dumps({"text": "é" * 500, "id": "x" * 200}).encode()
+    assert len(line) > 3000
+    assert len(list(records([line], "jsonl", max_record_bytes=1000))) == 1
+
+
+def test_a_reader_holds_no_more_than_a_record() -> None:
+    reader = RecordReader("jsonl", max_record_bytes=1000)
+    endless = (record for _ in range(1000) for record in reader.feed(b" " * 1000))
+    with pytest.raises(BadRecord, match="line 1"):
+        list(endless)
+    assert len(reader._rest) < 10_000
+
+
+def test_the_name_says_the_format() -> None:
+    assert [format_of(name) for name in ("a.JSONL", "a.txt", "a.csv", "a.parquet", "a.docx", "txt")] == [
+        *("jsonl", "txt", "csv", "parquet"),
+        None,
+        None,
+    ]
+
+
+def test_all_three_shapes_are_records() -> None:
+    shapes: list[dict[str, Any]] = [
+        {"text": "a", "subject": "s"},
+        {"prompt": "a", "completion": "b", "alternate": "c"},
+        {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
+    ]
+    body = "\n".join(json.dumps(shape) for shape in shapes).encode()
+    assert [record for _, record in records([body], "jsonl")] == [Record.model_validate(shape) for shape in shapes]
