@@ -7,7 +7,7 @@
 # and so does a Debian made by debootstrap (deploy/image.sh).
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
-FROM ${BASE_IMAGE} AS builder
+FROM ${BASE_IMAGE} AS dependencies
 # cpu or cuda
 ARG TORCH=cpu
 # Where pip finds the CPU build; empty: wherever else pip is told to look finds it.
@@ -17,9 +17,10 @@ ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 ARG PIP_EXTRA_INDEX_URL=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-RUN python3 -m venv /opt/venv
-
-# The dependencies are a layer of their own: it is made again only when they change.
+# The project itself goes beside its dependencies: they are a layer of their own, made, stored and pulled again only when
+# they change, and everything else is a few megabytes.
+RUN python3 -m venv /opt/venv \
+    && echo /opt/unlearn >"$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/unlearn.pth"
 COPY pyproject.toml constraints.txt ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     set -eu; \
@@ -35,6 +36,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     found=$(/opt/venv/bin/python -c 'import torch; print("cuda" if torch.version.cuda else "cpu")'); \
     if [ "$found" != "$TORCH" ]; then echo "asked for torch's $TORCH build, pip found its $found build" >&2; exit 1; fi
 
+
+FROM dependencies AS builder
 COPY README.md ./
 COPY api api
 COPY core core
@@ -42,7 +45,7 @@ COPY migrations migrations
 COPY worker worker
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     if [ -z "$PIP_EXTRA_INDEX_URL" ]; then unset PIP_EXTRA_INDEX_URL; fi; \
-    /opt/venv/bin/pip install --no-deps . && /opt/venv/bin/pip check
+    /opt/venv/bin/pip install --no-deps --target /opt/unlearn . && /opt/venv/bin/pip check
 
 
 FROM ${BASE_IMAGE} AS runtime
@@ -53,8 +56,9 @@ RUN groupadd --gid 10001 unlearn \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/unlearn --shell /usr/sbin/nologin unlearn \
     && install -d -o 10001 -g 10001 -m 0750 /var/lib/unlearn \
         /var/lib/unlearn/scratch /var/lib/unlearn/models /var/lib/unlearn/locks
-COPY --from=builder /opt/venv /opt/venv
-ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=builder /opt/unlearn /opt/unlearn
+ENV PATH=/opt/unlearn/bin:/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \

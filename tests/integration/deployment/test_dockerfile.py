@@ -17,7 +17,8 @@ def test_nothing_runs_as_root() -> None:
 def test_the_base_is_an_argument_with_a_default_that_does_not_float() -> None:
     arguments = dict(one.rest.split("=", 1) for one in instructions() if one.word == "ARG" and "=" in one.rest)
     assert re.search(r":3\.\d+-slim-\w+$", arguments["BASE_IMAGE"])
-    assert [one.rest.split()[0] for one in instructions() if one.word == "FROM"] == ["${BASE_IMAGE}", "${BASE_IMAGE}"]
+    stages = {one.stage for one in instructions() if one.stage}
+    assert {one.rest.split()[0] for one in instructions() if one.word == "FROM"} - stages == {"${BASE_IMAGE}"}
     assert load(PASSWORDS)["services"]["api"]["build"]["args"]["BASE_IMAGE"] == (arguments["BASE_IMAGE"])
 
 
@@ -45,7 +46,13 @@ def test_every_source_exists_and_is_let_in() -> None:
 def test_the_builders_tools_stay_behind() -> None:
     runtime = [one for one in instructions() if one.stage == "runtime"]
     assert not any("pip" in one.rest for one in runtime if one.word == "RUN")
-    assert [one.rest for one in runtime if one.word == "COPY"] == ["--from=builder /opt/venv /opt/venv"]
+    copied = [one.rest for one in runtime if one.word == "COPY"]
+    assert copied == ["--from=dependencies /opt/venv /opt/venv", "--from=builder /opt/unlearn /opt/unlearn"]
+
+
+def test_a_change_of_code_makes_no_layer_of_dependencies_again() -> None:
+    before = [one.rest for one in instructions() if one.stage == "dependencies" and one.word == "COPY"]
+    assert before == ["pyproject.toml constraints.txt ./"]
 
 
 def test_it_starts_and_checks_the_api_as_the_compose_file_does() -> None:
