@@ -76,7 +76,12 @@ class Machine:
 
     @classmethod
     def of(cls, settings: Settings) -> "Machine":
-        return cls(gpus=visible_gpus(settings), cpu_slots=settings.worker_slots, lock_dir=settings.gpu_lock_dir)
+        gpus = visible_gpus(settings)
+        if gpus:
+            settings.gpu_lock_dir.mkdir(parents=True, exist_ok=True)
+            if not os.access(settings.gpu_lock_dir, os.W_OK):
+                raise DevicesError("GPU_LOCK_DIR is not writable; name a folder that all workers of the machine share")
+        return cls(gpus=gpus, cpu_slots=settings.worker_slots, lock_dir=settings.gpu_lock_dir)
 
     @property
     def classes(self) -> range:

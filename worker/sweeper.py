@@ -70,11 +70,13 @@ class Sweeper(threading.Thread):
     async def _repeat(self, name: str, seconds: float, step: Callable[[], Awaitable[object]]) -> None:
         """Does a step again and again until the worker stops; a step that fails is tried again in its turn."""
         while not self._station.stopping:
+            pause = seconds
             try:
                 await step()
             except Exception as error:  # noqa: BLE001 - one step's trouble must not end the others
                 log.warning("sweeping step failed", extra={"step": name, **described(error)})
-            await self._station.stopping.wait(seconds)
+                pause = max(seconds, self._settings.sweep_seconds)
+            await self._station.stopping.wait(pause)
 
     async def _here_i_am(self, sessions: Sessions) -> None:
         machine = self._station.machine

@@ -15,10 +15,12 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
+from core.embedded import Stack
 from core.records import checkpoints, finishing, jobs, sweeping
 from core.records.tables import JobRow
 from core.storage import Storage
 from tests.integration.worker.stage import CANARY, Stage
+from tests.servers import execute
 from worker import supervisor
 from worker.launch import Machine
 from worker.stopping import Stopping
@@ -219,6 +221,29 @@ async def test_a_child_whose_fence_is_lost_is_killed_and_nothing_more_is_written
         os.kill(int(pid.read_text()), 0)
     after = await play.stage.scene.row(job)
     assert (after.status, after.fence, after.version) == ("queued", taken.fence, taken.version)
+
+
+async def test_a_worker_that_cannot_reach_the_database_kills_its_child_before_the_lease_is_over(
+    play: Play, stack: Stack
+) -> None:
+    job = await play.stage.job()
+    pid = play.stage.folder / "pid"
+    attempt = await play.attempt(
+        f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\nsay('phase', phase='unlearning')\ntime.sleep(60)"
+    )
+    attending = asyncio.create_task(attempt.attend())
+    await play.stage.until_phase(job, "unlearning")
+    name = play.stage.scene.engine.url.database
+    await execute(
+        stack.superuser_url,
+        f"ALTER DATABASE {name} CONNECTION LIMIT 0",
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+    )
+    await asyncio.wait_for(attending, play.stage.settings.lease_seconds + 1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    await execute(stack.superuser_url, f"ALTER DATABASE {name} CONNECTION LIMIT -1")
+    assert (await play.stage.scene.row(job)).status == "running"  # the sweeper's to take back
 
 
 async def test_a_late_worker_cannot_finish_a_job_that_another_has(play: Play) -> None:

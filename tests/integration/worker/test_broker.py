@@ -1,10 +1,9 @@
 """Redis comes and goes; jobs are in Postgres."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 from redis import Redis as Client
@@ -13,6 +12,7 @@ from sqlalchemy import text
 from core.embedded.folder import make_data_folder
 from core.embedded.redis import Redis
 from core.queue import client_url
+from core.records.jobs import FileUse
 from tests.integration.worker.stage import Stage, Worker, terminate, told, until
 from tests.servers import short_folder
 
@@ -29,30 +29,26 @@ async def broker(stage: Stage) -> AsyncIterator[Redis]:
         redis.stop()
 
 
-@pytest.fixture
-def unknown_model(tmp_path: Path) -> str:
-    """A job on this ends quickly and says so: enough to see that it ran."""
-    return str(tmp_path / "no-model-here")
-
-
 async def up(worker: Worker) -> None:
     await until(lambda: asyncio.to_thread(lambda: told(worker, "worker starts")))
+
+
+async def hopeless(stage: Stage) -> str:
+    """A job whose file is gone: it fails as soon as a worker looks at it, which shows that one did."""
+    return await stage.scene.job(files=[FileUse("file-gone", "forget")])
 
 
 async def ran(stage: Stage, job: str) -> None:
     row = await stage.until_status(job, "failed")
     assert row.error is not None
-    assert row.attempts == 1
+    assert (row.error["code"], row.attempts) == ("file_gone", 1)
 
 
-async def test_a_job_made_while_redis_is_down_runs_when_it_is_back(
-    stage: Stage, broker: Redis, unknown_model: str
-) -> None:
-    await stage.scene.model("unknown", directory=unknown_model)
+async def test_a_job_made_while_redis_is_down_runs_when_it_is_back(stage: Stage, broker: Redis) -> None:
     worker = stage.worker()
     await up(worker)
     await asyncio.to_thread(broker.stop)
-    job = await stage.job(model="unknown")
+    job = await hopeless(stage)
     await until(lambda: asyncio.to_thread(lambda: told(worker, "the broker does not take hints; they wait")))
     row = await stage.scene.row(job)
     assert row.status == "queued"
@@ -64,9 +60,8 @@ async def test_a_job_made_while_redis_is_down_runs_when_it_is_back(
     assert await worker.ended(seconds=15) == 0
 
 
-async def test_a_redis_that_lost_everything_is_hinted_again(stage: Stage, broker: Redis, unknown_model: str) -> None:
-    await stage.scene.model("unknown", directory=unknown_model)
-    job = await stage.job(model="unknown")
+async def test_a_redis_that_lost_everything_is_hinted_again(stage: Stage, broker: Redis) -> None:
+    job = await hopeless(stage)
     async with stage.scene.sessions.begin() as session:  # published, and then lost with the broker's memory
         await session.execute(text("DELETE FROM outbox"))
     with Client.from_url(client_url(broker.url())) as client:
@@ -75,13 +70,24 @@ async def test_a_redis_that_lost_everything_is_hinted_again(stage: Stage, broker
     await ran(stage, job)
 
 
-async def test_a_worker_leaves_when_told_though_redis_is_down(stage: Stage, broker: Redis) -> None:
+async def test_ctrl_c_ends_a_worker_though_redis_is_down(stage: Stage, broker: Redis) -> None:
     worker = stage.worker()
     await up(worker)
     await asyncio.to_thread(broker.stop)
     await until(lambda: asyncio.to_thread(lambda: "Error" in worker.log.read_text()))
-    terminate(worker)
-    assert await worker.ended(seconds=10) is not None
+    worker.process.send_signal(signal.SIGINT)
+    assert await worker.ended(seconds=15) == 0
+
+
+async def test_a_job_does_not_wait_behind_a_busy_worker_while_another_is_free(stage: Stage) -> None:
+    stage.worker()
+    busy = await stage.job(epochs=100_000)
+    await stage.until_phase(busy, "loading")
+    await up(stage.worker())
+    jobs = [await hopeless(stage) for _ in range(2)]
+    for job in jobs:
+        await ran(stage, job)
+    assert (await stage.scene.row(busy)).status == "running"
 
 
 async def test_hints_do_not_pile_up_while_every_worker_is_busy(stage: Stage, broker: Redis) -> None:
