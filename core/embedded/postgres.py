@@ -4,7 +4,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from functools import partial
@@ -15,7 +14,7 @@ import psutil
 from core.embedded.account import Account, can_enter, initdb_account, server_account
 from core.embedded.errors import StackError
 from core.embedded.folder import make_passage, make_private, secret, socket_folder, write_private
-from core.embedded.process import end, find, launch, tail, wait_until
+from core.embedded.process import end, find, gone, launch, tail, wait_until
 from core.embedded.software import POSTGRES_MAJOR, postgres_software, within_reach
 
 SOCKET = ".s.PGSQL.5432"
@@ -39,7 +38,9 @@ READY_SECONDS = 300.0
 """Crash recovery after a power loss replays the log first."""
 
 ORPHANS_SECONDS = 15.0
-"""Backends of a killed server end by themselves; until then a new one is refused their shared memory."""
+"""A killed server takes a moment to be gone, its backends a little more; until then a new one is refused."""
+
+LAST_BREATH_SECONDS = 5.0
 
 
 class Postgres:
@@ -77,9 +78,7 @@ class Postgres:
     def start(self) -> None:
         """Starts the server, or takes over the one that runs already; returns when it takes connections."""
         process = self.process()
-        # one that was killed a moment ago still looks alive, and is gone before it is ready
-        if process is not None and wait_until(partial(self._is_ready, process.pid), process, seconds=READY_SECONDS):
-            self._make_database()
+        if process is not None and self._take_over(process):
             return
         account = server_account()
         make_passage(self.folder, account)
@@ -88,6 +87,18 @@ class Postgres:
         self._check_or_make_cluster(software, account)
         self._launch(software, account)
         self._make_database()
+
+    def _take_over(self, process: psutil.Process) -> bool:
+        """Whether the running server serves; False if it ended meanwhile: one killed a moment ago still looks alive."""
+        if not wait_until(partial(self._is_ready, process.pid), process, seconds=READY_SECONDS):
+            return False
+        try:
+            self._make_database()
+        except StackError:
+            if not gone(process, seconds=LAST_BREATH_SECONDS):
+                raise
+            return False
+        return True
 
     def stop(self) -> None:
         """Ends the server: sessions are cut, data is safe. Does nothing where none runs."""
@@ -112,10 +123,7 @@ class Postgres:
 
     def _is_ready(self, pid: int) -> bool:
         status = self._status()  # which may still be that of a server that was killed
-        if len(status) < 8 or status[0].strip() != str(pid) or status[7].strip() != "ready":
-            return False
-        with socket.socket(socket.AF_UNIX) as connection:
-            return connection.connect_ex(f"{status[4]}/{SOCKET}") == 0
+        return len(status) >= 8 and status[0].strip() == str(pid) and status[7].strip() == "ready"
 
     def _choose_place(self, account: Account | None) -> None:
         """For PostgreSQL's own user: the data folder where it can pass through, else one under /var/lib, recorded."""
@@ -193,19 +201,20 @@ class Postgres:
 
     def _launch(self, software: Path, account: Account | None) -> None:
         sockets = socket_folder(self.place / "run", SOCKET, self.folder / "socket.folder", account)
-        self._disown_pid_files(sockets)
         argv = [str(software / "bin" / "postgres"), "-D", str(self.cluster), "-k", str(sockets)]
         for name, value in SETTINGS.items():
             argv += ["-c", f"{name}={value}"]
         log = self.folder / "postgres.log"
         deadline = time.monotonic() + ORPHANS_SECONDS
         while True:
+            self._disown_pid_files(sockets)
             written = log.stat().st_size if log.exists() else 0
             started = self._started = launch(argv, log=log, cwd=self.place, account=account)
             if wait_until(partial(self._is_ready, started.pid), started, seconds=READY_SECONDS):
                 return
             said = tail(log, start=written)
-            if "shared memory block" not in said or time.monotonic() > deadline:
+            held = "shared memory block" in said or "already exists" in said
+            if not held or time.monotonic() > deadline:
                 raise StackError(f"PostgreSQL did not start; the end of {log}:\n{said}")
             time.sleep(0.2)
 

@@ -80,6 +80,16 @@ def wait_until(ready: Callable[[], bool], started: subprocess.Popen[bytes] | psu
     return True
 
 
+def gone(process: psutil.Process, *, seconds: float) -> bool:
+    """Waits so long for a process to end; whether it did."""
+    deadline = time.monotonic() + seconds
+    while alive(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
 def end(process: psutil.Process, steps: Sequence[tuple[signal.Signals, float]]) -> None:
     """Sends each signal and gives it its seconds, until the process is gone. Raises StackError if it never goes."""
     for number, seconds in steps:
@@ -89,11 +99,8 @@ def end(process: psutil.Process, steps: Sequence[tuple[signal.Signals, float]]) 
             process.send_signal(number)  # psutil sees to it that the pid is still this process's
         except psutil.NoSuchProcess:
             return
-        deadline = time.monotonic() + seconds
-        while alive(process):
-            if time.monotonic() > deadline:
-                break
-            time.sleep(POLL_SECONDS)
+        if gone(process, seconds=seconds):
+            return
     if alive(process):
         raise StackError(f"Process {process.pid} does not stop.")
 

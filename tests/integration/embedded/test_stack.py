@@ -74,6 +74,10 @@ async def test_both_answer_and_what_they_hold_survives_a_restart(data: Path) -> 
     await execute(stack.database_url, "CREATE TABLE kept (what text)", "INSERT INTO kept VALUES ('über 𝛼')")
     with client(stack) as connection:
         connection.rpush("list", "hint")
+        assert connection.config_get("maxmemory-policy", "appendonly") == {
+            "maxmemory-policy": "noeviction",
+            "appendonly": "yes",
+        }
     urls = (stack.database_url, stack.redis_url)
     stack.stop()
     assert not running(data)
