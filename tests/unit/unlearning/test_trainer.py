@@ -83,7 +83,7 @@ def test_a_gradient_that_is_no_number_fails_too():
     model = tiny_model()
     model.model.layers[0].mlp.down_proj.weight.register_hook(poison)
     with pytest.raises(CoreError, match="nan_loss"):
-        run("gradient_ascent", model=model)
+        run("gradient_ascent", model=model, training=plain_training(epochs=1))
 
 
 def test_a_job_that_moves_nothing_fails_and_says_so():
