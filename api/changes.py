@@ -15,6 +15,9 @@ RETRY_SECONDS = 1.0
 PROBE_SECONDS = 15.0
 """A connection that died without a word is noticed after this long."""
 
+APPLICATION = "unlearning api, listening"
+"""What an operator sees in pg_stat_activity."""
+
 log = structlog.get_logger()
 
 
@@ -57,6 +60,7 @@ class Changes:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             lost = asyncio.Event()
             driver.add_termination_listener(lambda _: lost.set())
+            await driver.execute(f"SET application_name = '{APPLICATION}'")
             await driver.add_listener(CHANNEL, lambda *arguments: self._wake(arguments[-1]))
             self.connected.set()
             self._wake_all()

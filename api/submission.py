@@ -162,7 +162,9 @@ class Submission:
     async def _model(self, session: AsyncSession) -> ModelRow:
         model = await models.get(session, self._caller.organisation, self._request.model, hold=True)
         if model is None:
-            raise unprocessable("/model", "no model is registered under this id", name="unknown-model")
+            raise unprocessable(
+                "/model", "no model is registered under this id: POST /v1/models does that", name="unknown-model"
+            )
         if model.status == "fetching":
             detail = "the model is still being fetched: try again when it is 'ready'"
             raise Problem(409, "model-not-ready", detail, headers={"Retry-After": "5"})

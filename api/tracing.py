@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.gauges import Gauges
@@ -55,6 +56,8 @@ class Tracing:
 
         try:
             await self._app(scope, receive, answer)
+        except ClientDisconnect:
+            log.info("client_left", request_id=request_id)
         except Exception as error:  # noqa: BLE001 - the one place where the unforeseen ends
             _log_failure(error, request_id)
             if status:

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 from sqlalchemy import text
 
+from api.changes import APPLICATION
 from tests.integration.api.service import Service, ready_model, until
 from tests.integration.api.work import claim, finish, measured, phase, step
 
@@ -105,7 +106,9 @@ async def test_a_lost_listening_connection_is_made_again(service: Service, clien
     job = await job_of(service, client)
     fence = await claim(service, job)
     async with service.sessions.begin() as session:
-        await session.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"))
+        mine = "datname = current_database() AND application_name = :name"
+        query = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
+        assert (await session.scalars(query, {"name": APPLICATION})).all() == [True]
     async with asyncio.timeout(10):
         await until(lambda: not service.context.changes.connected.is_set())
         waiting = asyncio.create_task(client.get(f"/v1/jobs/{job}", params={"wait": 9}))

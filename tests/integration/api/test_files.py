@@ -1,12 +1,16 @@
+import asyncio
 import io
 import json
+from urllib.parse import urlsplit
 
 import httpx
 import pyarrow
 import pyarrow.parquet
 import pytest
+import structlog
+from sqlalchemy import text
 
-from tests.integration.api.service import Service, file_of, upload
+from tests.integration.api.service import Service, file_of, until, upload
 
 TEXT = "Zorvek Halmi was born in Pell"
 
@@ -137,6 +141,29 @@ async def test_a_file_over_the_limit_is_413_and_keeps_nothing(service: Service, 
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
     assert await stored(service) == before
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing_and_is_nobodys_fault(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    before = await stored(service)
+    address = urlsplit(service.url)
+    head = (
+        f"POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: {client.headers['authorization']}\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 200000\r\nX-Request-ID: broken\r\n\r\n"
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
+    )
+    with structlog.testing.capture_logs() as logged:
+        _, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(head.encode() + b"text\n\n" * 10_000)
+        await writer.drain()
+        await asyncio.sleep(0.2)
+        writer.close()
+        await until(lambda: any(one["event"] == "client_left" for one in logged))
+    assert not [one for one in logged if one["log_level"] == "error"]
+    assert await stored(service) == before
+    async with service.context.engine.connect() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM objects WHERE NOT complete"))).scalar() == 0
 
 
 async def test_files_are_listed_newest_first_by_page(client: httpx.AsyncClient) -> None:

@@ -1,4 +1,7 @@
-from api.auth import hash_key, key_prefix, new_api_key, well_formed
+import pytest
+
+from api import auth
+from api.auth import CACHE_SECONDS, Caller, Callers, hash_key, key_prefix, new_api_key, well_formed
 
 
 def test_a_new_key_is_well_formed_and_a_slip_of_the_pen_is_not() -> None:
@@ -21,3 +24,22 @@ def test_the_hash_depends_on_key_and_service_key_and_the_prefix_says_little() ->
     hashes = {hash_key(key, b"a" * 32), hash_key(other, b"a" * 32), hash_key(key, b"b" * 32)}
     assert len(hashes) == 3
     assert key_prefix(key) == key[:12]
+
+
+def test_a_caller_is_remembered_for_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(auth.time, "monotonic", lambda: now)
+    callers, caller = Callers(), Caller("key-1", "org-1", frozenset({"jobs:read"}))
+    callers.remember(b"digest", caller)
+    assert callers.find(b"digest") is caller
+    assert callers.find(b"other") is None
+    now += CACHE_SECONDS
+    assert callers.find(b"digest") is None
+
+
+def test_not_more_callers_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "CACHED_KEYS", 2)
+    callers = Callers()
+    for name in (b"a", b"b", b"c"):
+        callers.remember(name, Caller("key-1", "org-1", frozenset()))
+    assert [callers.find(name) is not None for name in (b"a", b"b", b"c")] == [False, True, True]
