@@ -72,9 +72,12 @@ async def test_a_stream_tells_what_was_what_comes_and_ends_with_the_job(
         reached.clear()
         await step(service, job, fence, 4)
         await asyncio.wait_for(reached.wait(), 5)
+        reached.clear()
+        await phase(service, job, fence, "saving")
+        await asyncio.wait_for(reached.wait(), 5)
         await finish(service, job, fence, {"a": b"b"})
-    assert [one["event"] for one in seen] == ["created", "started", "phase", "progress", "succeeded"]
-    assert [one.get("id") for one in seen] == ["1", "2", "3", None, "4"]
+    assert [one["event"] for one in seen] == ["created", "started", "phase", "progress", "phase", "succeeded"]
+    assert [one.get("id") for one in seen] == ["1", "2", "3", None, "4", "5"]
     assert seen[2]["data"]["phase"] == "unlearning"
     assert seen[3]["data"] == {"step": 4, "steps": 10, "fraction": 0.4, "eta": 2.0}
 
