@@ -109,7 +109,7 @@ class Sweeper(threading.Thread):
             for gpus, workers in wanted.items():
                 topic = queue_name(gpus)
                 if await asyncio.to_thread(broker.waiting, self._app, topic) == 0:
-                    for _ in range(workers):
+                    for _ in range(max(workers, 1)):
                         await self._publish(topic, {})
         except BROKER_DOWN as error:
             self._broker_lost(error)

@@ -4,6 +4,7 @@ The child is a real process that speaks the protocol by rote: it is the supervis
 """
 
 import asyncio
+import logging
 import os
 import sys
 import textwrap
@@ -160,9 +161,10 @@ async def test_a_child_that_floods_standard_error_does_not_block(play: Play) -> 
 
 async def test_a_child_that_leaves_a_grandchild_holding_its_pipes_ends_all_the_same(play: Play) -> None:
     began = time.monotonic()
-    row = await play.run("import subprocess\nsubprocess.Popen(['sleep', '60'])\n" + WORK)
-    assert row.status == "succeeded"
-    assert time.monotonic() - began < 20
+    grandchild = "import subprocess\nsubprocess.Popen(['sleep', '60'])\n"
+    assert (await play.run(grandchild + WORK)).status == "succeeded"
+    assert (await play.run(grandchild + "os._exit(1)")).failures == 1
+    assert time.monotonic() - began < 30
 
 
 async def test_curves_come_in_batches_and_the_last_points_are_kept(play: Play) -> None:
@@ -177,6 +179,19 @@ for step in range(1, 301):
         points = await checkpoints.curves(session, row.id)
     assert [point.step for point in points] == [1, 2, 3]  # the checkpoint is of step 3
     assert row.version < 20
+
+
+async def test_the_curves_of_an_attempt_that_failed_are_kept_to_their_end(play: Play) -> None:
+    row = await play.run(
+        """
+        say("progress", step=1, steps=9)
+        say("curve", step=1, values={"loss": 0.5})
+        say("failed", error={"code": "not_finite", "message": "x", "blame": "user", "retryable": False})
+        """
+    )
+    assert row.status == "failed"
+    async with play.stage.scene.sessions() as session:
+        assert [point.value for point in await checkpoints.curves(session, row.id)] == [0.5]
 
 
 async def test_a_child_that_will_not_stop_is_killed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +303,9 @@ for step in range(40):
     assert len(row.warnings) == 40
 
 
-async def test_a_finish_whose_answer_was_lost_is_not_done_twice(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_finish_whose_answer_was_lost_is_not_done_twice(
+    play: Play, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     finish, calls = finishing.finish, []
 
     async def committed_but_unheard(session, *args, **kwargs):  # type: ignore[no-untyped-def]
@@ -298,8 +315,10 @@ async def test_a_finish_whose_answer_was_lost_is_not_done_twice(play: Play, monk
         raise ConnectionResetError
 
     monkeypatch.setattr(finishing, "finish", committed_but_unheard)
-    row = await play.run(WORK)
+    with caplog.at_level(logging.INFO):
+        row = await play.run(WORK)
     assert (row.status, row.checkpoint) == ("succeeded", calls[0])
+    assert vars(caplog.records[-1])["became"] == "succeeded"
     assert (await play.stage.types(row.id)).count("succeeded") == 1
 
 
