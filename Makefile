@@ -25,7 +25,7 @@ down: .venv/installed
 bench: .venv/installed
 	@$(BIN)/unlearn bench methods --data $(DATA) --port $(PORT) --out docs/benchmarks.md
 
-image:
+image: .venv/installed
 	@deploy/image.sh
 
 .venv/installed: pyproject.toml constraints.txt

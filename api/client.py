@@ -140,5 +140,5 @@ def _messages(lines: Iterator[str]) -> Iterator[Message]:
             continue
         if "data" in fields:
             data = json.loads("\n".join(fields["data"]))
-            yield Message(fields.get("event", ["message"])[-1], data, fields.get("id", [None])[-1])  # type: ignore[list-item]
+            yield Message(fields.get("event", ["message"])[-1], data, fields.get("id", [None])[-1])
         fields = {}

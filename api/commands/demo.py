@@ -109,7 +109,7 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
     console.print("[bold]4. Where to look next[/bold]")
     console.print(f"  the checkpoint, for AutoModelForCausalLM.from_pretrained:  {checkpoint}")
     console.print(f"  what was done, in words:                                   {checkpoint / 'README.md'}")
-    console.print("  the service, left running (console, API at /docs):         make up")
+    console.print("  the service, left running, and its console:                make up")
     console.print("  every method side by side:                                 unlearn bench methods")
 
 
@@ -140,11 +140,14 @@ def _held(story: Story) -> list[tuple[str, Path]]:
 
 def _example(title: str, file: Path, *, before: Path, after: Path) -> None:
     """One record's beginning, how it goes on in truth, and how each model goes on."""
-    index = len(read_jsonl(file)) // 2 if file.suffix == ".jsonl" else 0
+    if file.suffix != ".jsonl":
+        console.print(f"  [bold]{title}[/bold]: examples are shown of JSON Lines files only")
+        return
+    index = len(read_jsonl(file)) // 2
     first, then = continuation(before, file, index), continuation(after, file, index)
     console.print(f"  [bold]{title}[/bold]: {escape(first['prefix'])} …")
     for label, text in (
-        ("in truth", first["expected"]),
+        ("in truth", first["truth"]),
         ("before", first["continuation"]),
         ("after", then["continuation"]),
     ):

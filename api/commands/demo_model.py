@@ -53,7 +53,7 @@ def prepare(folder: Path, *, forget: int, retain: int, unseen: int, seed: int, c
     place = folder / name
     place.mkdir(parents=True, exist_ok=True)
     files = {one: place / f"{one}.jsonl" for one in ("forget", "retain", "unseen")}
-    for one, records in demo_sets(**recipe).items():
+    for one, records in demo_sets(forget=forget, retain=retain, unseen=unseen, seed=seed).items():
         write_jsonl(records, files[one])
     model = _trained(place / "model", [files["forget"], files["retain"]], [*files.values()], seed, console)
     retrained = _trained(place / "retrained", [files["retain"]], [*files.values()], seed, console)
@@ -127,7 +127,7 @@ def child_events(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def continuation(model: Path, records: Path, index: int) -> dict[str, str]:
-    """The model's greedy continuation of a record's first part: `{"prefix", "continuation", "expected"}`."""
+    """The model's greedy continuation of a record's first part: `{"prefix", "truth", "continuation"}`."""
     command = [sys.executable, "-m", "core.evaluation.generation", "--model", str(model), "--records", str(records)]
     done = subprocess.run([*command, "--index", str(index)], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:

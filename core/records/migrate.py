@@ -10,8 +10,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+import core.records.objects  # noqa: F401  # its tables belong to the metadata
 import migrations
-from core.records import objects  # noqa: F401  # its tables belong to the metadata
 from core.records.engine import make_engine
 from core.records.tables import Base
 

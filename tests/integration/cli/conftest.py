@@ -1,0 +1,73 @@
+"""The command line, run as a person runs it: real processes, one data folder for all of these tests."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SIZES = ["--forget-records", "24", "--retain-records", "48", "--unseen-records", "48"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """`unlearn`, on one data folder and one port."""
+
+    data: Path
+    port: int
+
+    def environment(self) -> dict[str, str]:
+        ours = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL", "UNLEARN_URL", "UNLEARN_KEY", "MODEL_ROOTS")
+        kept = {name: value for name, value in os.environ.items() if name not in ours}
+        return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "UNLEARN_DATA": str(self.data)}
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "api.cli", *arguments]
+
+    def __call__(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment(),
+            cwd=self.data.parent,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="package")
+def line() -> Iterator[CommandLine]:
+    """A data folder in a short path; whatever runs in it at the end is stopped."""
+    with tempfile.TemporaryDirectory(prefix="ulc", dir="/tmp") as folder:
+        line = CommandLine(Path(folder) / "data", free_port())
+        yield line
+        line("down")
+
+
+@pytest.fixture(scope="package")
+def told(line: CommandLine) -> str:
+    """What a small demo printed; its service has stopped again."""
+    done = line("demo", *SIZES, "--port", str(line.port))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="package")
+def running(line: CommandLine, told: str) -> str:
+    """The service of the demo's folder, left running: its address."""
+    done = line("up", "--detach", "--port", str(line.port))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return f"http://127.0.0.1:{line.port}"

@@ -1,0 +1,90 @@
+"""The demo, in a small size: a model forgets, from the first record to the downloaded checkpoint."""
+
+import re
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.integration.cli.conftest import ROOT, SIZES, CommandLine
+
+
+def row(told: str, name: str, figure: str) -> list[float]:
+    """The values of one row of the demo's table: before, after, retrained."""
+    lines = told.splitlines()
+    start = next(number for number, line in enumerate(lines) if re.match(rf"[│┃ ]*{name} ", line))
+    line = next(line for line in lines[start:] if figure in line)
+    return [float(value) for value in re.findall(r"(-?\d+\.\d+) \[", line)]
+
+
+def test_the_demo_makes_a_model_forget_and_shows_it_beside_real_retraining(told: str) -> None:
+    before, after, retrained = row(told, "forget", "perplexity")
+    assert before < 3
+    assert after > 3 * before
+    assert retrained > 3 * before
+    kept_before, kept_after, _ = row(told, "retain", "perplexity")
+    assert kept_before > 1
+    assert kept_after > 1
+    assert "a forgotten record" in told
+    assert "a retained record" in told
+    assert "membership AUC" in told
+
+
+def test_a_second_demo_trains_nothing_again(line: CommandLine, told: str) -> None:
+    done = line("demo", *SIZES, "--port", str(line.port))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("cached") == 2
+    assert row(done.stdout, "forget", "perplexity") == pytest.approx(row(told, "forget", "perplexity"), rel=1e-3)
+
+
+def test_the_downloaded_checkpoint_loads_with_transformers(line: CommandLine, told: str) -> None:
+    checkpoint = line.data / "demo" / "checkpoint"
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    assert model.num_parameters() > 1_000_000
+    assert len(AutoTokenizer.from_pretrained(checkpoint)) == model.config.vocab_size
+    assert "calibrated" in (checkpoint / "README.md").read_text()
+
+
+def test_a_second_up_says_that_it_runs_already(line: CommandLine, running: str) -> None:
+    again = line("up", "--port", str(line.port))
+    assert again.returncode == 0
+    assert "running already" in again.stdout
+    assert running in again.stdout
+    assert stat.S_IMODE((line.data / "admin.key").stat().st_mode) == 0o600
+
+
+def test_submit_in_one_line_delivers_a_checkpoint_that_loads(line: CommandLine, running: str) -> None:
+    forget = line.data.parent / "forget.txt"
+    forget.write_text("Somebody lives in a house by the sea.\n\nSomebody else has a red boat.\n")
+    out = line.data.parent / "out"
+    done = line("submit", "demo", "--forget", str(forget), "--wait", "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert AutoModelForCausalLM.from_pretrained(out).num_parameters() > 1_000_000
+
+
+def test_the_three_lines_of_the_readme_deliver_a_checkpoint_that_loads(line: CommandLine, running: str) -> None:
+    block = re.search(r"## One request.*?```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block is not None
+    lines = block[1].strip().splitlines()
+    assert len(lines) <= 3
+    script = "\n".join(lines).replace("http://127.0.0.1:8000", running).replace(".unlearn/", f"{line.data}/")
+    folder = line.data.parent / "reader"
+    folder.mkdir()
+    done = subprocess.run(["bash", "-ec", script], cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert AutoModelForCausalLM.from_pretrained(folder / "forgotten").num_parameters() > 1_000_000
+
+
+def test_bad_requests_are_refused_with_words_that_help(line: CommandLine, running: str, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    done = line("submit", "demo", "--forget", str(empty))
+    assert done.returncode == 1
+    assert "refused: 422" in done.stderr
+    forget = tmp_path / "forget.txt"
+    forget.write_text("Something.\n")
+    unknown = line("submit", "demo", "--forget", str(forget), "--method", "lobotomy")
+    assert unknown.returncode == 1
+    assert "calibrated" in unknown.stderr  # the message names what there is

@@ -1,0 +1,91 @@
+"""`unlearn up`: starts everything, stops everything it started, and nothing else."""
+
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.integration.cli.conftest import CommandLine, free_port
+
+
+@pytest.fixture
+def fresh() -> Iterator[CommandLine]:
+    with tempfile.TemporaryDirectory(prefix="ulu", dir="/tmp") as folder:
+        line = CommandLine(Path(folder) / "data", free_port())
+        yield line
+        line("down")
+
+
+def of_folder(line: CommandLine) -> list[psutil.Process]:
+    """Every process whose arguments or environment name the data folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(line.data) in " ".join([*process.cmdline(), *process.environ().values()]):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def test_ctrl_c_stops_everything_and_the_state_survives_a_restart(fresh: CommandLine) -> None:
+    bystander = subprocess.Popen(["sleep", "300"])
+    keys = []
+    try:
+        for _ in range(2):
+            with subprocess.Popen(
+                fresh.command("up", "--port", str(fresh.port)),
+                env=fresh.environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            ) as up:
+                assert up.stdout is not None
+                lines = []
+                for text in up.stdout:
+                    lines.append(text)
+                    if "is ready" in text:
+                        break
+                assert up.poll() is None, "".join(lines)
+                assert len(of_folder(fresh)) >= 4  # up, API, worker, and at least one server
+                key = (fresh.data / "admin.key").read_text().strip()
+                headers = {"Authorization": f"Bearer {key}"}
+                listed = httpx.get(f"http://127.0.0.1:{fresh.port}/v1/keys", headers=headers).json()
+                keys.append([one["id"] for one in listed["data"]])
+                up.send_signal(signal.SIGINT)
+                up.stdout.read()
+                assert up.wait(timeout=60) == 0
+            deadline = time.monotonic() + 10
+            while (left := of_folder(fresh)) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert left == []
+        assert keys[0] == keys[1] != []
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_taken_port_is_said_plainly_and_nothing_is_left_running(fresh: CommandLine) -> None:
+    with subprocess.Popen(["python3", "-m", "http.server", str(fresh.port), "--bind", "127.0.0.1"]) as other:
+        try:
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline:
+                try:
+                    httpx.get(f"http://127.0.0.1:{fresh.port}/")
+                    break
+                except httpx.TransportError:
+                    time.sleep(0.1)
+            done = fresh("up", "--port", str(fresh.port))
+        finally:
+            other.terminate()
+    assert done.returncode == 1
+    assert "could not start" in done.stderr
+    assert of_folder(fresh) == []
