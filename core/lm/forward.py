@@ -44,7 +44,8 @@ class Forward:
         parts = head(self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
         return head if parts.shape == whole.shape and torch.allclose(parts, whole, rtol=1e-4, atol=1e-4) else None
 
-    def _context(self) -> AbstractContextManager[object]:
+    def precision(self) -> AbstractContextManager[object]:
+        """The arithmetic of the backbone."""
         return torch.autocast(self.device.type, self.autocast) if self.autocast is not None else nullcontext()
 
     def hidden(self, batch: Batch) -> Tensor:
@@ -53,7 +54,7 @@ class Forward:
         No attention mask: padding is on the right, so that the causal mask alone hides it, and the kernels are quicker.
         """
         batch = batch.to(self.device)
-        with self._context():
+        with self.precision():
             if self.head is not None:
                 states = self.model.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state  # (B, T, H)
             else:

@@ -45,6 +45,13 @@ class Hold(Strict):
     ratio: float
 
 
+class Rehearsal(Hold):
+    """The same for samples of the original model: at most so many, drawn at this temperature."""
+
+    texts: int
+    temperature: float
+
+
 SEED_PAPER = Paper(
     title="Machine Unlearning of Pre-trained Large Language Models", url="https://arxiv.org/abs/2402.15159"
 )
@@ -105,6 +112,10 @@ class Method(Strict, ABC):
 
     def hold_unseen(self) -> Hold | None:
         """How the calibrating part of the unseen set is held, by methods that do."""
+        return None
+
+    def hold_rehearsal(self) -> Rehearsal | None:
+        """How the original's own samples are held, by methods that do."""
         return None
 
     def needs(self) -> set[Need]:

@@ -23,6 +23,7 @@ from core.unlearning.corpus import Corpus
 from core.unlearning.method import Hold, Method
 from core.unlearning.objective import Part, StepValues, accumulate_gradient
 from core.unlearning.objectives import resolve
+from core.unlearning.rehearsal import rehearse
 from core.unlearning.retain import descent, kl
 from core.unlearning.sampling import Cycle, forget_steps, steps_per_epoch
 from core.unlearning.schedule import rate_factor
@@ -178,6 +179,20 @@ def _parts(
     also = method.hold_unseen()
     if also is not None:
         hold("unseen", stage.unseen, also, 1.0)
+    rehearsal = method.hold_rehearsal()
+    if rehearsal is not None:
+        used = math.ceil(rehearsal.ratio * len(forget) * training.epochs)
+        samples = rehearse(
+            forward,
+            tokenizer,
+            texts=min(rehearsal.texts, used),
+            temperature=rehearsal.temperature,
+            seed=training.seed,
+            forget=forget.chunks,
+            others=[chunk for one in held for chunk in one.part.corpus.chunks],
+        )
+        if samples:
+            hold("rehearsal", Corpus(samples, forward.device), rehearsal, 1.0)
     return part, held
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.unlearning.method import LARGE, SEED_PAPER, SMALL, Hold, Method, Paper, Recipe, RetainTerm
+from core.unlearning.method import LARGE, SEED_PAPER, SMALL, Hold, Method, Paper, Recipe, Rehearsal, RetainTerm
 
 if TYPE_CHECKING:
     from core.unlearning.objective import Term
@@ -36,6 +36,26 @@ class Calibrated(Method):
         description="weight of KL(original || model) on the calibrating half of unseen; 0: off",
     )
     unseen_ratio: float = Field(default=0.8, gt=0, le=1000, description="unseen records per forget record in a step")
+
+    rehearsal_weight: float = Field(
+        default=2.25, ge=0, le=1e6, description="weight of KL(original || model) on samples of the original; 0: off"
+    )
+    rehearsal_ratio: float = Field(default=1.8, gt=0, le=1000, description="samples per forget record in a step")
+    rehearsal_texts: int = Field(
+        default=3000, ge=1, le=1_000_000, description="samples drawn, or as many as the job uses where that is less"
+    )
+    rehearsal_temperature: float = Field(default=0.9, gt=0, le=10)
+
+    def hold_rehearsal(self) -> Rehearsal | None:
+        if not self.rehearsal_weight:
+            return None
+        return Rehearsal(
+            term="kl",
+            weight=self.rehearsal_weight,
+            ratio=self.rehearsal_ratio,
+            texts=self.rehearsal_texts,
+            temperature=self.rehearsal_temperature,
+        )
 
     def hold_unseen(self) -> Hold | None:
         return Hold(term="kl", weight=self.unseen_weight, ratio=self.unseen_ratio) if self.unseen_weight else None

@@ -12,8 +12,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from core.lm.data import encode
+from core.lm.forward import Forward
 from core.unlearning import trainer
 from core.unlearning.objectives.random_label import uniform_labels
+from core.unlearning.rehearsal import rehearse
 from tests.unit.lm.tiny import VOCABULARY, tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import RATE, plain_training, run, some_sets
 
@@ -102,12 +104,13 @@ def calibrated(model, original, sets, epoch):
     return mean(terms)
 
 
+def divergence(model, original, ids, first):
+    was, now = log_p(original, ids, first).detach(), log_p(model, ids, first)
+    return (was.exp() * (was - now)).sum() / len(was)
+
+
 def held_kl(model, original, records):
-    terms = []
-    for ids, first in tokens(records):
-        was, now = log_p(original, ids, first).detach(), log_p(model, ids, first)
-        terms.append((was.exp() * (was - now)).sum() / len(was))
-    return mean(terms)
+    return mean(divergence(model, original, *one) for one in tokens(records))
 
 
 def kl(model, original, sets):
@@ -126,7 +129,28 @@ def kl_and_unseen(model, original, sets):
     return kl(model, original, sets) + 0.7 * held_kl(model, original, sets.unseen)
 
 
+def kl_and_unseen_and_rehearsed(model, original, sets):
+    forget, *others = (
+        encode(some, tiny_tokenizer(), max_length=64, chat="raw")
+        for some in (sets.forget, *(one.records for one in sets.retain), sets.unseen)
+    )
+    samples = rehearse(
+        Forward(original),
+        tiny_tokenizer(),
+        texts=9,
+        temperature=1.5,
+        seed=SEED,
+        forget=forget,
+        others=[chunk for other in others for chunk in other],
+    )
+    assert len(samples) > 5
+    held = mean(divergence(model, original, sample.ids, 1) for sample in samples)
+    return kl_and_unseen(model, original, sets) + 1.7 * held
+
+
 NONE = None
+UNSEEN = {"unseen_weight": 0.7, "unseen_ratio": 100.0}
+REHEARSED = {"rehearsal_weight": 1.7, "rehearsal_ratio": 100.0, "rehearsal_texts": 9, "rehearsal_temperature": 1.5}
 CASES = [
     ("gradient_ascent", {}, 1.0, ascent, NONE, 1.0),
     ("gradient_ascent", {"forget_weight": 0.3}, 0.3, ascent, NONE, 1.0),
@@ -140,8 +164,9 @@ CASES = [
     ("ascent_descent", {"retain_weight": 2.5, **EVERYTHING}, 1.0, ascent, descent, 2.5),
     ("ascent_kl", EVERYTHING, 1.0, ascent, kl, 1.0),
     ("ascent_kl", {"retain_weight": 4.0, "forget_weight": 0.5, **EVERYTHING}, 0.5, ascent, kl, 4.0),
-    ("calibrated", {"retain_term": "none", "unseen_weight": 0.0}, 1.0, calibrated, NONE, 1.0),
-    ("calibrated", {"unseen_weight": 0.7, "unseen_ratio": 100.0, **EVERYTHING}, 1.0, calibrated, kl_and_unseen, 1.0),
+    ("calibrated", {"retain_term": "none", "unseen_weight": 0.0, "rehearsal_weight": 0.0}, 1.0, calibrated, NONE, 1.0),
+    ("calibrated", {**UNSEEN, "rehearsal_weight": 0.0, **EVERYTHING}, 1.0, calibrated, kl_and_unseen, 1.0),
+    ("calibrated", {**UNSEEN, **REHEARSED, **EVERYTHING}, 1.0, calibrated, kl_and_unseen_and_rehearsed, 1.0),
 ]
 
 
@@ -195,6 +220,6 @@ def test_retain_records_enter_by_their_ratio_and_sets_by_their_weight(monkeypatc
         return accumulate(forward, draws, **others)
 
     monkeypatch.setattr(trainer, "accumulate_gradient", watched)
-    parameters = {"retain_ratio": 2.0, "unseen_ratio": 1.5}
+    parameters = {"retain_ratio": 2.0, "unseen_ratio": 1.5, "rehearsal_ratio": 0.5}
     run("calibrated", parameters, training=plain_training(epochs=1, records_per_step=2))
-    assert drawn == [[("forget", 2), ("retain", 1), ("retain", 3), ("unseen", 3)]] * 3
+    assert drawn == [[("forget", 2), ("retain", 1), ("retain", 3), ("unseen", 3), ("rehearsal", 1)]] * 3

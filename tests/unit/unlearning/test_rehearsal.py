@@ -1,0 +1,89 @@
+import torch
+
+from core.lm.data import Chunk, encode
+from core.lm.forward import Forward
+from core.schema.files import Record
+from core.unlearning.rehearsal import rehearse
+from tests.unit.lm.tiny import BOS, EOS, records, tiny_model, tiny_tokenizer
+
+
+def chunks(texts):
+    return encode([Record(text=text) for text in texts], tiny_tokenizer(), max_length=64, chat="raw")
+
+
+def drawn(*, model=None, forget=None, others=(), texts=40, seed=1, temperature=1.0, tokenizer=None):
+    return rehearse(
+        Forward(model or tiny_model()),
+        tokenizer or tiny_tokenizer(),
+        texts=texts,
+        temperature=temperature,
+        seed=seed,
+        forget=forget or chunks(["w0 w1 w2 w3 w4 w5 w6 w7 w8"]),
+        others=others,
+    )
+
+
+def ids(samples):
+    return [sample.ids.tolist() for sample in samples]
+
+
+def test_samples_follow_from_the_seed_and_disturb_no_other_chance():
+    model = tiny_model()
+    state = torch.random.get_rng_state()
+    one = ids(drawn(model=model))
+    assert torch.random.get_rng_state().equal(state)
+    assert ids(drawn()) == one
+    assert ids(drawn(seed=2)) != one
+
+
+def test_samples_begin_like_a_text_and_are_as_long_as_the_forget_set():
+    samples = drawn()
+    assert len(samples) > 20
+    assert [sample.record for sample in samples] == list(range(len(samples)))
+    for sample in samples:
+        assert sample.ids[0] == BOS
+        assert EOS not in sample.ids[1:]
+        assert len(sample.ids) <= 10
+        assert sample.scored.tolist() == [False] + [True] * (len(sample.ids) - 1)
+    assert max(len(sample.ids) for sample in samples) == 10
+
+
+def test_samples_are_drawn_from_the_model_at_the_temperature():
+    """Almost without chance, every sample is the model's most probable text."""
+    model = tiny_model()
+    tokens = [BOS]
+    while len(tokens) < 10:
+        tokens.append(int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
+    assert EOS not in tokens
+    assert ids(drawn(model=model, temperature=1e-4, texts=3)) == [tokens] * 3
+    assert len({tuple(sample) for sample in ids(drawn(model=model))}) > 20
+
+
+def test_what_repeats_the_forget_set_is_left_out_unless_other_text_has_it_too():
+    everything = drawn()
+    secret = Chunk(everything[7].ids[2:8], everything[7].scored[2:8], 0)
+    length = chunks(["w0 w1 w2 w3 w4 w5 w6 w7 w8"]) * 2  # keeps the samples' length
+
+    def has_secret(sample):
+        run = secret.ids.tolist()[1:]
+        return any(sample[at : at + 5] == run for at in range(len(sample)))
+
+    assert any(has_secret(sample) for sample in ids(everything))
+    without = ids(drawn(forget=[*length, secret]))
+    assert not any(has_secret(sample) for sample in without)
+    assert len(without) < len(everything)
+    assert ids(drawn(forget=[*length, secret], others=[secret])) == ids(everything)
+
+
+def test_a_tokenizer_that_has_nothing_to_begin_with_gives_no_samples():
+    tokenizer = tiny_tokenizer()
+    tokenizer.bos_token = tokenizer.eos_token = None
+    assert drawn(tokenizer=tokenizer) == []
+
+
+def test_the_original_is_sampled_and_not_changed():
+    model = tiny_model()
+    before = [weight.clone() for weight in model.parameters()]
+    drawn(model=model, forget=encode(records(3, seed=1), tiny_tokenizer(), max_length=64, chat="raw"))
+    assert all(a.equal(b) for a, b in zip(before, model.parameters(), strict=True))
+    assert all(weight.grad is None for weight in model.parameters())
