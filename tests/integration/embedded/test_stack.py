@@ -274,7 +274,8 @@ async def test_after_a_kill_of_both_servers_the_next_start_recovers(data: Path) 
 
 def test_a_pid_file_whose_number_is_now_somebody_elses_does_no_harm_to_either(data: Path) -> None:
     same_user = NOBODYS if AS_ROOT else None  # PostgreSQL minds only processes of its own user
-    with subprocess.Popen(["/bin/sleep", "600"], user=same_user) as stranger:
+    stranger = subprocess.Popen(["/bin/sleep", "600"], user=same_user, cwd=data / "postgres" / "cluster")
+    try:
         lines = [str(stranger.pid), str(data / "postgres" / "cluster"), "1700000000", "5432", "/nowhere", "", "1 2"]
         (data / "postgres" / "cluster" / "postmaster.pid").write_text("\n".join([*lines, "ready   ", ""]))
         (data / "postgres" / "run" / ".s.PGSQL.5432.lock").write_text("\n".join([*lines, ""]))
@@ -285,7 +286,18 @@ def test_a_pid_file_whose_number_is_now_somebody_elses_does_no_harm_to_either(da
         assert running(data)
         stack.stop()
         assert stranger.poll() is None
+    finally:
         stranger.kill()
+        stranger.wait()
+
+
+def test_another_folders_servers_are_not_taken_for_ones_own(data: Path, stack: Stack) -> None:
+    others = [pid(stack.postgres.process()), pid(stack.redis.process())]
+    (data / "postgres" / "cluster" / "postmaster.pid").write_text(f"{others[0]}\n")
+    (data / "redis" / "redis.pid").write_text(f"{others[1]}\n")
+    assert not running(data)
+    Stack(data).stop()
+    assert [pid(stack.postgres.process()), pid(stack.redis.process())] == others
 
 
 def test_a_start_that_was_cut_short_in_the_middle_of_initdb_is_begun_anew(data: Path) -> None:
