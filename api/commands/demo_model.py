@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -70,6 +71,7 @@ def _trained(directory: Path, records: list[Path], tokenizer: list[Path], seed: 
     command = [sys.executable, "-m", "core.lm.pretraining", "--out", str(unfinished), "--seed", str(seed)]
     command += [part for file in records for part in ("--records", str(file))]
     command += [part for file in tokenizer for part in ("--tokenizer-records", str(file))]
+    began = time.monotonic()
     with bar(console) as progress, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
         task = progress.add_task(what, total=None)
         for line in child.stdout or ():
@@ -79,6 +81,7 @@ def _trained(directory: Path, records: list[Path], tokenizer: list[Path], seed: 
     if child.returncode != 0:
         raise ChildFailed(f"{what}: the process ended with code {child.returncode}")
     unfinished.rename(directory)
+    console.print(f"  {what}: {time.monotonic() - began:.0f} s")
     return directory
 
 

@@ -25,7 +25,7 @@ def bar(console: Console) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
-        transient=not console.is_terminal,
+        disable=not console.is_terminal,
     )
 
 
@@ -38,8 +38,10 @@ def watch(client: Client, job: str, console: Console) -> dict[str, Any]:
                 case "phase":
                     if task is not None:
                         progress.update(task, completed=progress.tasks[task].total)
-                    phase = message.data["phase"]
-                    task = progress.add_task(PHASES.get(phase, phase), total=1)
+                    phase = PHASES.get(message.data["phase"], message.data["phase"])
+                    task = progress.add_task(phase, total=1)
+                    if not console.is_terminal:  # where no bar is drawn, a line says where it is
+                        console.print(f"  {phase}")
                 case "progress" if task is not None and message.data.get("steps"):
                     progress.update(task, completed=message.data["step"], total=message.data["steps"])
                 case "warning":

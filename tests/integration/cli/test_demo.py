@@ -14,9 +14,9 @@ from tests.integration.cli.conftest import ROOT, SIZES, CommandLine
 def row(told: str, name: str, figure: str) -> list[float]:
     """The values of one row of the demo's table: before, after, retrained."""
     lines = told.splitlines()
-    start = next(number for number, line in enumerate(lines) if re.match(rf"[│┃ ]*{name} ", line))
+    start = next(number for number, line in enumerate(lines) if line.strip() == name)
     line = next(line for line in lines[start:] if figure in line)
-    return [float(value) for value in re.findall(r"(-?\d+\.\d+) \[", line)]
+    return [float(value) for value in re.findall(r"([\d.]+) [\d.]+–[\d.]+", line)]
 
 
 def test_the_demo_makes_a_model_forget_and_shows_it_beside_real_retraining(told: str) -> None:
