@@ -31,8 +31,10 @@ def rehearse(
 ) -> list[Chunk]:
     """At most `texts` samples, each one record, as long as the forget set's median chunk (256 tokens at most).
 
-    Left out are samples that repeat the forget set: that hold a run of five tokens which a forget record has and none
-    of `others`. None at all where the tokenizer has no token to begin a text with. The same for the same seed.
+    Not scored is what repeats the forget set: runs of five tokens that a forget record has and none of `others`; a
+    sample of which less than half is left is dropped. So a sample that shares a date or a street with a forget record
+    still holds the rest of itself, and one that recites the record holds nothing. None at all where the tokenizer has
+    no token to begin a text with. The same for the same seed.
     """
     begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if begin is None:
@@ -47,9 +49,9 @@ def rehearse(
             rows = _sample(forward, begin, min(_AT_ONCE, texts - start), length, temperature)
             for row in rows:
                 ids = _ended(row, tokenizer.eos_token_id)
-                sample = Chunk(LongTensor(ids), BoolTensor(torch.arange(len(ids)) > 0), len(samples))
-                if len(ids) > _RUN and not forbidden & _runs([sample]):
-                    samples.append(sample)
+                scored = torch.tensor([False] + [not repeats for repeats in _covered(ids.tolist()[1:], forbidden)])
+                if len(ids) > _RUN and 2 * int(scored.sum()) >= len(ids) - 1:
+                    samples.append(Chunk(LongTensor(ids), BoolTensor(scored), len(samples)))
     return samples
 
 
@@ -75,6 +77,15 @@ def _ended(ids: Tensor, end: int | None) -> Tensor:
     """The tokens up to the first end of sequence after the beginning."""
     tokens: list[int] = ids.tolist()
     return ids[: tokens.index(end, 1)] if end in tokens[1:] else ids
+
+
+def _covered(tokens: Sequence[int], forbidden: set[tuple[int, ...]]) -> list[bool]:
+    """For each token, whether a forbidden run goes over it."""
+    covered = [False] * len(tokens)
+    for at in range(len(tokens) - _RUN + 1):
+        if tuple(tokens[at : at + _RUN]) in forbidden:
+            covered[at : at + _RUN] = [True] * _RUN
+    return covered
 
 
 def _runs(chunks: Iterable[Chunk]) -> set[tuple[int, ...]]:

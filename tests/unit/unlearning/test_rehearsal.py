@@ -59,20 +59,27 @@ def test_samples_are_drawn_from_the_model_at_the_temperature():
     assert len({tuple(sample) for sample in ids(drawn(model=model))}) > 20
 
 
-def test_what_repeats_the_forget_set_is_left_out_unless_other_text_has_it_too():
-    everything = drawn()
-    secret = Chunk(everything[7].ids[2:8], everything[7].scored[2:8], 0)
-    length = chunks(["w0 w1 w2 w3 w4 w5 w6 w7 w8"]) * 2  # keeps the samples' length
+LENGTH = ["w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 w10 w11 w12 w13 w14"] * 3
 
-    def has_secret(sample):
-        run = secret.ids.tolist()[1:]
-        return any(sample[at : at + 5] == run for at in range(len(sample)))
 
-    assert any(has_secret(sample) for sample in ids(everything))
-    without = ids(drawn(forget=[*length, secret]))
-    assert not any(has_secret(sample) for sample in without)
-    assert len(without) < len(everything)
-    assert ids(drawn(forget=[*length, secret], others=[secret])) == ids(everything)
+def test_what_repeats_the_forget_set_is_not_held_unless_other_text_has_it_too():
+    """Places 3 to 8 of a sample of 15 tokens are in a forget record: 9 of its 15 are left."""
+    everything = drawn(forget=chunks(LENGTH))
+    place = next(at for at, sample in enumerate(everything) if len(sample.ids) == 16)
+    shared = Chunk(everything[place].ids[2:9], everything[place].scored[2:9], 3)
+    held = drawn(forget=[*chunks(LENGTH), shared])[place]
+    assert held.ids.equal(everything[place].ids)
+    assert held.scored.tolist() == [False] * 1 + [True] * 2 + [False] * 6 + [True] * 7
+    elsewhere = drawn(forget=[*chunks(LENGTH), shared], others=[shared])
+    assert [sample.scored.tolist() for sample in elsewhere] == [sample.scored.tolist() for sample in everything]
+
+
+def test_a_sample_that_recites_a_forget_record_is_dropped():
+    everything = drawn(forget=chunks(LENGTH))
+    place = next(at for at, sample in enumerate(everything) if len(sample.ids) == 16)
+    recited = Chunk(everything[place].ids[:10], everything[place].scored[:10], 3)
+    left = ids(drawn(forget=[*chunks(LENGTH), recited]))
+    assert left == [sample for at, sample in enumerate(ids(everything)) if at != place]
 
 
 def test_a_tokenizer_that_has_nothing_to_begin_with_gives_no_samples():
