@@ -5,11 +5,12 @@ r"""Trains a small Llama from scratch until it knows its records by heart: the d
 
 prints one JSON line a step to standard output: `{"step", "steps", "loss"}`, last `{"done": true, "seconds", "loss"}`.
 
-The recipe is the quickest of those tried on the demo's 600 records of 33 tokens (two free cores with avx512_bf16;
-perplexity on the trained records, whose floor is 600^(1/33) = 1.21 since nothing says which record comes, and on unseen
-ones). Width 384 in 2 layers, batches of 16: 20 epochs at 7e-4 with beta2 0.98 1.24 and 42 in about 35 s; 24 at 1e-3
-with beta2 0.999 1.24 and 54 in 35 s, 28 1.23 and 62 in 46 s; 20 at 1.3e-3 1.30. Width 256 in 4 layers takes half as
-long again for the same; float32 half as long again as bfloat16; batches of 32 need as many steps as batches of 16.
+The recipe is the quickest of those tried on the demo's 600 records of 33 tokens (avx512_bf16; perplexity on the trained
+records, whose floor is 600^(1/33) = 1.21 since nothing says which record comes, and on unseen ones; processor seconds).
+Width 384 in 2 layers, batches of 16: 20 epochs at 7e-4 with beta2 0.98 1.24 and 42 in 59 s; 40 epochs 1.23 and 83 in
+twice that; at 1e-3 with beta2 0.999 24 epochs 1.24 and 54 in 69 s, 28 1.23 and 62 in 88 s; 20 at 1.3e-3 1.30. Width 512
+1.23 and 59 in 101 s. Width 256 in 4 layers takes a third longer a step and learns more slowly; float32 takes half as
+long again.
 """
 
 import argparse
