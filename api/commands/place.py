@@ -8,6 +8,8 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from core.embedded.folder import make_data_folder
+
 
 class AlreadyRunning(Exception):
     """Another `unlearn up` has the folder."""
@@ -34,7 +36,7 @@ class Place:
 
     def prepare(self) -> None:
         """Makes the folder and its service key where they are missing; only the owner may look in."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_data_folder(self.folder)
         for folder in (self.logs, self.models):
             folder.mkdir(exist_ok=True, mode=0o700)
         if not self.service_key.exists():

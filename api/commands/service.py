@@ -13,8 +13,8 @@ from typing import Self
 import httpx
 
 from api.auth import new_api_key
+from api.commands.leftovers import Left
 from api.commands.place import Place, Running, write_secret
-from core.embedded.folder import make_data_folder
 from core.embedded.postgres import Postgres
 from core.embedded.redis import Redis
 from core.records.migrate import upgrade
@@ -40,6 +40,7 @@ class Service:
         self._embedded: list[Postgres | Redis] = []
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment: dict[str, str] = {}
+        self._left = Left(place)
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
 
@@ -56,8 +57,8 @@ class Service:
 
     def _start(self) -> None:
         place = self._place
-        make_data_folder(place.folder)
         place.prepare()
+        self._left.end()
         if not place.admin_key.exists():
             write_secret(place.admin_key, new_api_key())
         self._environment = {**os.environ, **self._settings()}
@@ -108,6 +109,7 @@ class Service:
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C reaches the whole group: the order of stopping is ours
             )
+        self._left.note(name, self._processes[name].pid)
 
     def _log(self, name: str) -> Path:
         return self._place.logs / f"{name}.log"
@@ -152,6 +154,7 @@ class Service:
                 self._say(f"the {name} did not leave within {STOP_SECONDS[name]:.0f} s: killing it")
                 process.kill()
                 process.wait()
+        self._left.forget()
         while self._embedded:
             self._embedded.pop().stop()
 

@@ -12,8 +12,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from api.commands.leftovers import Left
 from api.commands.place import AlreadyRunning, Place, Running
 from api.commands.service import READY_SECONDS, Service, StartFailed
+from core.embedded import Stack, running
 from core.embedded.errors import StackError
 from core.records.migrate import upgrade
 from core.settings import settings
@@ -70,12 +72,33 @@ def down(data: Data = DEFAULT_DATA) -> None:
     place = Place(data)
     found = place.running()
     if found is None:
-        out.print(f"nothing is running in {place.folder}")
+        out.print(
+            "stopped what an earlier 'up' left behind" if _clear(place) else f"nothing is running in {place.folder}"
+        )
         return
     os.kill(found.pid, signal.SIGTERM)
     while place.held():
         time.sleep(0.1)
     out.print("stopped")
+
+
+def _clear(place: Place) -> bool:
+    """Ends what an `up` that was killed left running; False where there is nothing."""
+    if not place.folder.exists():
+        return False
+    try:
+        lock = place.hold()
+    except AlreadyRunning:
+        err.print("'unlearn up' is still starting or stopping: try again in a moment")
+        raise typer.Exit(1) from None
+    try:
+        ended = Left(place).end()
+        servers = running(place.folder)
+        if servers:
+            Stack(place.folder).stop()
+        return bool(ended or servers)
+    finally:
+        os.close(lock)
 
 
 def migrate() -> None:

@@ -4,12 +4,13 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.servers import short_folder
 
 ROOT = Path(__file__).parents[3]
 SIZES = ["--forget-records", "24", "--retain-records", "48", "--unseen-records", "48"]
@@ -51,8 +52,8 @@ class CommandLine:
 @pytest.fixture(scope="package")
 def line() -> Iterator[CommandLine]:
     """A data folder in a short path; whatever runs in it at the end is stopped."""
-    with tempfile.TemporaryDirectory(prefix="ulc", dir="/tmp") as folder:
-        line = CommandLine(Path(folder) / "data", free_port())
+    with short_folder() as folder:
+        line = CommandLine(folder / "data", free_port())
         yield line
         line("down")
 

@@ -1,23 +1,23 @@
 """`unlearn up`: starts everything, stops everything it started, and nothing else."""
 
+import re
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
 from tests.integration.cli.conftest import CommandLine, free_port
+from tests.servers import short_folder
 
 
 @pytest.fixture
 def fresh() -> Iterator[CommandLine]:
-    with tempfile.TemporaryDirectory(prefix="ulu", dir="/tmp") as folder:
-        line = CommandLine(Path(folder) / "data", free_port())
+    with short_folder() as folder:
+        line = CommandLine(folder / "data", free_port())
         yield line
         line("down")
 
@@ -88,4 +88,17 @@ def test_a_taken_port_is_said_plainly_and_nothing_is_left_running(fresh: Command
             other.terminate()
     assert done.returncode == 1
     assert "could not start" in done.stderr
+    assert of_folder(fresh) == []
+
+
+def test_what_a_killed_up_left_behind_is_ended_by_down(fresh: CommandLine) -> None:
+    started = fresh("up", "--port", str(fresh.port), "--detach")
+    assert started.returncode == 0, started.stdout + started.stderr
+    found = re.search(r"\(process (\d+)\)", started.stdout)
+    assert found is not None
+    up = psutil.Process(int(found[1]))
+    up.kill()
+    up.wait(timeout=10)
+    assert len(of_folder(fresh)) >= 2  # API and worker go on without it
+    assert "left behind" in fresh("down").stdout
     assert of_folder(fresh) == []
