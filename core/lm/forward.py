@@ -61,6 +61,14 @@ class Forward:
                 states = self.model(input_ids=batch.ids, use_cache=False).logits  # (B, T, V)
         return widen(states[:, :-1][batch.scored[:, 1:]])
 
+    def following(self, ids: Tensor, cache: object | None) -> tuple[Tensor, object]:
+        """The logits after ids (B, T), which follow what `cache` holds (None: nothing): (B, V), and the cache then."""
+        part = self.model.base_model if self.head is not None else self.model
+        with self.precision():
+            found = part(input_ids=ids, past_key_values=cache, use_cache=True)
+        states = found.last_hidden_state if self.head is not None else found.logits
+        return self.logits(widen(states[:, -1])), found.past_key_values
+
     def targets(self, batch: Batch) -> Tensor:
         """The scored tokens: (N,), in the same order."""
         batch = batch.to(self.device)

@@ -4,18 +4,17 @@ A retain set protects what is in it. What the model knows and nobody thought to 
 model's own samples: a model that has memorised a text writes it now and then (pseudo-rehearsal; Robins, 1995).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import BoolTensor, LongTensor, Tensor
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from core.lm.data import Chunk
 from core.lm.forward import Forward
 
 _RUN = 5
 """Tokens in a row that, where only the forget set has them, tell that a sample repeats what must be forgotten."""
-_AT_ONCE = 256
 _LONGEST = 256
 
 
@@ -28,13 +27,16 @@ def rehearse(
     seed: int,
     forget: Sequence[Chunk],
     others: Iterable[Chunk],
+    max_tokens: int,
+    should_stop: Callable[[], bool],
 ) -> list[Chunk]:
     """At most `texts` samples, each one record, as long as the forget set's median chunk (256 tokens at most).
 
     Not scored is what repeats the forget set: runs of five tokens that a forget record has and none of `others`; a
     sample of which less than half is left is dropped. So a sample that shares a date or a street with a forget record
     still holds the rest of itself, and one that recites the record holds nothing. None at all where the tokenizer has
-    no token to begin a text with. The same for the same seed.
+    no token to begin a text with, fewer where `should_stop` turns true. The same for the same seed, however many
+    tokens (`max_tokens`) are written at a time.
     """
     begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if begin is None:
@@ -43,33 +45,31 @@ def rehearse(
     length = min(_LONGEST, lengths[len(lengths) // 2])
     forbidden = _runs(forget) - _runs(others)
     samples: list[Chunk] = []
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for start in range(0, texts, _AT_ONCE):
-            rows = _sample(forward, begin, min(_AT_ONCE, texts - start), length, temperature)
-            for row in rows:
-                ids = _ended(row, tokenizer.eos_token_id)
-                scored = torch.tensor([False] + [not repeats for repeats in _covered(ids.tolist()[1:], forbidden)])
-                if len(ids) > _RUN and 2 * int(scored.sum()) >= len(ids) - 1:
-                    samples.append(Chunk(LongTensor(ids), BoolTensor(scored), len(samples)))
+    chances = torch.rand(texts, length - 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    for some in torch.split(chances, max(1, max_tokens // length)):
+        if should_stop():
+            break
+        for row in _sample(forward, begin, some, temperature):
+            ids = _ended(row, tokenizer.eos_token_id)
+            scored = torch.tensor([False] + [not repeats for repeats in _covered(ids.tolist()[1:], forbidden)])
+            if len(ids) > _RUN and 2 * int(scored.sum()) >= len(ids) - 1:
+                samples.append(Chunk(LongTensor(ids), BoolTensor(scored), len(samples)))
     return samples
 
 
 @torch.no_grad()
-def _sample(forward: Forward, begin: int, rows: int, length: int, temperature: float) -> Tensor:
-    """(rows, length) tokens on the CPU, the first of each being `begin`."""
-    how = GenerationConfig(
-        do_sample=True,
-        temperature=temperature,
-        top_k=0,
-        top_p=1.0,
-        max_new_tokens=length - 1,
-        pad_token_id=begin,
-        use_cache=True,
-    )
-    start = torch.full((rows, 1), begin, device=forward.device)
-    with forward.precision():
-        tokens: Tensor = forward.model.generate(start, attention_mask=torch.ones_like(start), generation_config=how)
+def _sample(forward: Forward, begin: int, chances: Tensor, temperature: float) -> Tensor:
+    """(B, T) tokens on the CPU, the first of each row being `begin`, from chances (B, T - 1) uniform in [0, 1).
+
+    One number decides each token, so that a row does not depend on which rows it is written together with.
+    """
+    tokens = torch.full((len(chances), 1), begin, device=forward.device)
+    cache = None
+    for chance in chances.to(forward.device).unbind(1):
+        logits, cache = forward.following(tokens[:, -1:], cache)  # (B, V)
+        reached = torch.softmax(logits / temperature, dim=-1).cumsum(-1)
+        drawn = torch.searchsorted(reached, chance[:, None].to(reached.dtype) * reached[:, -1:], right=True)
+        tokens = torch.cat([tokens, drawn.clamp(max=logits.shape[1] - 1)], dim=1)
     return tokens.cpu()
 
 

@@ -73,8 +73,8 @@ def train(
     """Unlearns `sets.forget` from `model`, in place.
 
     Reports progress and curves after every update. Same seed, same thread count: same weights, bit for bit on the CPU.
-    Raises Stopped, and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`,
-    `nan_loss`, `nothing_moved`.
+    Raises Stopped, between two updates, and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`,
+    `no_scored_tokens`, `nan_loss`, `nothing_moved`.
     """
     chosen = resolve(method, parameters)
     if not sets.forget:
@@ -86,7 +86,7 @@ def train(
     accelerator = Accelerator(cpu=model.device.type == "cpu")
     optimizer = accelerator.prepare(_optimizer(model, training))
     forward = Forward(model, autocast=training_precision(training.precision, model.device))
-    forget, held = _parts(chosen, forward, tokenizer, training, sets, report)
+    forget, held = _parts(chosen, forward, tokenizer, training, sets, report, should_stop)
 
     steps = training.epochs * steps_per_epoch(len(sets.forget), training.records_per_step)
     tokens = 0
@@ -141,6 +141,7 @@ def _parts(
     training: Training,
     sets: Sets,
     report: Callable[[ChildEvent], None],
+    should_stop: Callable[[], bool],
 ) -> tuple[Part, list[_Held]]:
     """The forget part, and the sets that are held, each with whatever the original model is asked for."""
 
@@ -190,9 +191,19 @@ def _parts(
             seed=training.seed,
             forget=forget.chunks,
             others=[chunk for one in held for chunk in one.part.corpus.chunks],
+            max_tokens=training.micro_batch_tokens,
+            should_stop=should_stop,
         )
         if samples:
             hold("rehearsal", Corpus(samples, forward.device), rehearsal, 1.0)
+        else:
+            report(
+                Warned(
+                    code="no_rehearsal",
+                    message="the model writes no text of its own that is not to be forgotten: what it knows beyond"
+                    " the retain set is less well kept",
+                )
+            )
     return part, held
 
 

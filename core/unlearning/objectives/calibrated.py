@@ -15,8 +15,8 @@ class Calibrated(Method):
     name: ClassVar[str] = "calibrated"
     summary: ClassVar[str] = (
         "Moves each forget record's token losses to those of an unseen record of the same rank, so that the"
-        " model treats it like text that it never saw; keeps the original's distribution"
-        " on the retain set and on unseen text."
+        " model treats it like text that it never saw; keeps the original's distribution on the retain set, on unseen"
+        " text, and on text that the original writes by itself."
     )
     paper: ClassVar[Paper] = Paper(
         title="This project's own; the approximate-retraining principle is of the seed paper", url=SEED_PAPER.url
@@ -24,11 +24,12 @@ class Calibrated(Method):
     needs_original: ClassVar[bool] = True
     needs_unseen: ClassVar[bool] = True
     whole_records: ClassVar[bool] = True
-    small: ClassVar[Recipe] = SMALL.model_copy(update={"learning_rate": 4e-4, "epochs": 10, "records_per_step": 10})
-    large: ClassVar[Recipe] = LARGE.model_copy(update={"scheduler": "linear", "epochs": 10, "records_per_step": 10})
+    small: ClassVar[Recipe] = SMALL.model_copy(update={"learning_rate": 5e-4, "epochs": 14, "records_per_step": 20})
+    large: ClassVar[Recipe] = LARGE.model_copy(update={"scheduler": "linear", "epochs": 10, "records_per_step": 16})
 
     retain_term: RetainTerm = Field(default="kl", description="what is done on the retain set")
-    retain_ratio: float = Field(default=1.2, gt=0, le=1000, description="retain records per forget record in a step")
+    retain_weight: float = Field(default=0.75, ge=0, le=1e6)
+    retain_ratio: float = Field(default=0.6, gt=0, le=1000, description="retain records per forget record in a step")
     unseen_weight: float = Field(
         default=1.0,
         ge=0,
@@ -36,7 +37,6 @@ class Calibrated(Method):
         description="weight of KL(original || model) on the calibrating half of unseen; 0: off",
     )
     unseen_ratio: float = Field(default=0.8, gt=0, le=1000, description="unseen records per forget record in a step")
-
     rehearsal_weight: float = Field(
         default=2.25, ge=0, le=1e6, description="weight of KL(original || model) on samples of the original; 0: off"
     )

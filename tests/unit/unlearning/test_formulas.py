@@ -142,6 +142,8 @@ def kl_and_unseen_and_rehearsed(model, original, sets):
         seed=SEED,
         forget=forget,
         others=[chunk for other in others for chunk in other],
+        max_tokens=100_000,
+        should_stop=lambda: False,
     )
     assert len(samples) > 5
     held = mean(divergence(model, original, sample.ids, 1) for sample in samples)
@@ -149,7 +151,7 @@ def kl_and_unseen_and_rehearsed(model, original, sets):
 
 
 NONE = None
-UNSEEN = {"unseen_weight": 0.7, "unseen_ratio": 100.0}
+UNSEEN = {"retain_weight": 1.0, "unseen_weight": 0.7, "unseen_ratio": 100.0}
 REHEARSED = {"rehearsal_weight": 1.7, "rehearsal_ratio": 100.0, "rehearsal_texts": 9, "rehearsal_temperature": 1.5}
 CASES = [
     ("gradient_ascent", {}, 1.0, ascent, NONE, 1.0),

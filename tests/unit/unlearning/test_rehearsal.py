@@ -11,7 +11,7 @@ def chunks(texts):
     return encode([Record(text=text) for text in texts], tiny_tokenizer(), max_length=64, chat="raw")
 
 
-def drawn(*, model=None, forget=None, others=(), texts=40, seed=1, temperature=1.0, tokenizer=None):
+def drawn(*, model=None, forget=None, others=(), texts=40, seed=1, temperature=1.0, tokenizer=None, stop=lambda: False):
     return rehearse(
         Forward(model or tiny_model()),
         tokenizer or tiny_tokenizer(),
@@ -20,6 +20,8 @@ def drawn(*, model=None, forget=None, others=(), texts=40, seed=1, temperature=1
         seed=seed,
         forget=forget or chunks(["w0 w1 w2 w3 w4 w5 w6 w7 w8"]),
         others=others,
+        max_tokens=100,
+        should_stop=stop,
     )
 
 
@@ -86,6 +88,12 @@ def test_a_tokenizer_that_has_nothing_to_begin_with_gives_no_samples():
     tokenizer = tiny_tokenizer()
     tokenizer.bos_token = tokenizer.eos_token = None
     assert drawn(tokenizer=tokenizer) == []
+
+
+def test_writing_ends_when_the_job_is_told_to_stop():
+    asked = []
+    samples = drawn(stop=lambda: len(asked) >= 2 or asked.append(None))
+    assert 0 < len(samples) <= 20
 
 
 def test_the_original_is_sampled_and_not_changed():
