@@ -44,7 +44,7 @@ class Settings(BaseSettings):
 
     # the worker
     scratch_dir: Path = Path("scratch")
-    worker_slots: int = Field(default=1, ge=1, description="jobs at a time on a worker without GPUs")
+    worker_slots: int = Field(default=1, ge=1, description="jobs without GPUs that a worker does at a time")
     worker_gpus: Annotated[list[int], NoDecode] | None = Field(
         default=None, description="comma-separated GPU indices of this worker; default: all that nvidia-smi lists"
     )

@@ -1,0 +1,46 @@
+"""No record of retain, unseen or general both trains and measures; the forget set does both, by design."""
+
+from core.pipeline.parts import cut
+from core.schema.files import Record
+from core.schema.spec import RecordSet
+
+
+def records(name: str, count: int, first: int = 0) -> list[Record]:
+    return [Record(text=f"{name} {number}", subject=f"person {number}") for number in range(first, first + count)]
+
+
+def texts(found: list[Record]) -> set[str | None]:
+    return {record.text for record in found}
+
+
+def test_forget_trains_and_measures_and_every_other_record_does_one_of_both() -> None:
+    sets = [
+        RecordSet(name="forget", records=records("forget", 5)),
+        RecordSet(name="retain", kind="in_distribution", weight=2.0, records=records("retain", 20)),
+        RecordSet(name="retain", kind="general", records=records("general", 20)),
+        RecordSet(name="unseen", records=records("unseen", 20)),
+    ]
+    parts = cut(sets)
+    assert texts(parts.training.forget) == texts(parts.measuring["forget"]) == texts(sets[0].records)
+    retain, general = parts.training.retain
+    assert (retain.kind, retain.weight, general.kind) == ("in_distribution", 2.0, "general")
+    pairs = [(retain.records, "retain"), (general.records, "general"), (parts.training.unseen, "unseen")]
+    for (trains, name), whole in zip(pairs, sets[1:], strict=True):
+        measures = parts.measuring[name]  # type: ignore[index]
+        assert not texts(trains) & texts(measures)
+        assert texts(trains) | texts(measures) == texts(whole.records)
+        assert len(trains) == len(measures) == 10
+
+
+def test_a_subject_in_two_files_is_in_one_half_only() -> None:
+    sets = [RecordSet(name="retain", kind="in_distribution", records=records(f"file {file}", 30)) for file in (1, 2)]
+    parts = cut(sets)
+    trains = {record.subject for one in parts.training.retain for record in one.records}
+    measures = {record.subject for record in parts.measuring["retain"]}
+    assert not trains & measures
+    assert len(trains | measures) == 30
+    # the records of each file still go to the retain set they came with
+    assert [{record.text.split(" ")[1] for record in one.records if record.text} for one in parts.training.retain] == [
+        {"1"},
+        {"2"},
+    ]
