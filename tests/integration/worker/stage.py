@@ -189,7 +189,8 @@ class Stage:
         return [event.type for event in await self.scene.events(job)]
 
     def left_in_scratch(self) -> list[Path]:
-        return [path for path in self.scratch.rglob("*") if not path.is_dir()]
+        # os.walk and not rglob: folders vanish while this looks
+        return [Path(folder) / name for folder, _, names in os.walk(self.scratch) for name in names]
 
     def end(self) -> None:
         for worker in self.workers:
