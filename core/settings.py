@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.schema.models import ReleasePolicy
@@ -58,6 +58,12 @@ class Settings(BaseSettings):
     job_threads: int | None = Field(default=None, ge=1, description="CPU threads of a child")
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _beats_before_the_lease_ends(self) -> "Settings":
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise ValueError("LEASE_SECONDS must be at least twice HEARTBEAT_SECONDS, or every job is taken back")
+        return self
 
     @field_validator("model_roots", mode="before")
     @classmethod

@@ -3,19 +3,21 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from core.records import files, finishing, sweeping
-from core.storage import Storage
+from core.schema.ids import ID_PATTERN, made_at
+from core.storage import Storage, uploads
 from worker import scratch
 from worker.lease import Sessions
 
 T = TypeVar("T")
 
 _BROKEN_OFF = timedelta(hours=1)
+_NO_ROW = timedelta(days=1)  # longer than any upload takes, from its id to its row
 _BATCH = 500
 _CHECKPOINT = re.compile(r"checkpoints/(job-[0-9a-f]+)/(\d+)/")
 
@@ -53,6 +55,21 @@ async def collect_files(sessions: Sessions, storage: Storage) -> int:
     for key in keys:
         await storage.delete(key)
     return len(keys)
+
+
+async def collect_uploads(sessions: Sessions, storage: Storage) -> int:
+    """Deletes uploads that never got their row, because the API died in between: nobody has their key."""
+    before = datetime.now(UTC) - _NO_ROW
+    stored = [key.removeprefix("files/") async for key, _ in storage.list("files")]
+    old = [file for file in stored if ID_PATTERN.match(file) and made_at(file) < before]
+    removed = 0
+    for some in _batches(old):
+        async with sessions() as session:
+            known = await files.known(session, some)
+        for file in set(some) - known:
+            await storage.delete(uploads.place(file))
+            removed += 1
+    return removed
 
 
 async def _dead(sessions: Sessions, attempts: Iterable[tuple[str, int]]) -> AsyncIterator[tuple[str, int]]:

@@ -57,6 +57,7 @@ class Sweeper(threading.Thread):
                 self._repeat("sweep", every, lambda: sweep(sessions, max_failures=self._settings.max_failures)),
                 self._repeat("hints", every, lambda: self._hint_again(sessions)),
                 self._repeat("files", 10 * every, lambda: collector.collect_files(sessions, storage)),
+                self._repeat("uploads", COLLECT_SECONDS, lambda: collector.collect_uploads(sessions, storage)),
                 self._repeat("checkpoints", COLLECT_SECONDS, lambda: collector.collect_checkpoints(sessions, storage)),
                 self._repeat(
                     "scratch", 10 * every, lambda: collector.collect_scratch(sessions, self._settings.scratch_dir)

@@ -64,6 +64,11 @@ async def of_job(session: AsyncSession, job: str) -> Sequence[tuple[JobFile, Fil
     return [(use, row) for use, row in (await session.execute(query.order_by(JobFile.position))).all()]
 
 
+async def known(session: AsyncSession, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that have a row, of whatever organisation."""
+    return set((await session.scalars(select(FileRow.id).where(FileRow.id.in_(ids)))).all())
+
+
 async def missing(session: AsyncSession, job: str) -> bool:
     """Whether a file that the job names is gone."""
     query = select(JobFile.file).outerjoin(FileRow, FileRow.id == JobFile.file).where(JobFile.job == job)

@@ -47,6 +47,8 @@ class Record(Strict):
             raise ValueError("the record is empty")
         if self.messages is not None and (not self.messages or self.messages[-1].role != "assistant"):
             raise ValueError("messages end with the assistant's turn, which is what is scored")
+        if self.messages is not None and not self.messages[-1].content.strip():
+            raise ValueError("the record is empty")
         return self
 
     def strings(self) -> Iterator[str]:

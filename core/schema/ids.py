@@ -4,6 +4,7 @@ import os
 import re
 import time
 import uuid
+from datetime import UTC, datetime
 from typing import Literal
 
 Prefix = Literal["file", "job", "ckpt", "key", "org", "meas", "attempt"]
@@ -23,3 +24,8 @@ def uuid7() -> uuid.UUID:
 def new_id(prefix: Prefix) -> str:
     """A new identifier such as `job-0190…`; later ones sort after earlier ones, to the millisecond."""
     return f"{prefix}-{uuid7().hex}"
+
+
+def made_at(id: str) -> datetime:
+    """When the identifier was made, to the millisecond: what its first 48 bits say."""
+    return datetime.fromtimestamp(int(id.rpartition("-")[2][:12], 16) / 1000, UTC)

@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from core.records import finishing, leases
 from core.records.jobs import FileUse
+from core.schema.ids import new_id
 from tests.integration.records.test_finishing import finish
 from tests.integration.records.test_leases import claim
 from tests.integration.worker.stage import Stage
@@ -60,3 +61,13 @@ async def test_files_past_their_time_go_with_their_bytes(stage: Stage) -> None:
     async with stage.scene.sessions() as session:
         assert list(await session.scalars(text("SELECT id FROM files"))) == [needed]
     assert old != needed
+
+
+async def test_an_old_upload_without_a_row_goes_and_a_young_one_stays(stage: Stage) -> None:
+    kept = await stage.upload("forget", [])
+    young, old = new_id("file"), f"file-{0x018000000000:012x}" + "7" * 20  # made in April 2022
+    for file in (young, old):
+        await stage.storage.write(f"files/{file}", some())
+    assert await collector.collect_uploads(stage.scene.sessions, stage.storage) == 1
+    left = {key async for key, _ in stage.storage.list("files")}
+    assert left == {f"files/{kept}", f"files/{young}"}
