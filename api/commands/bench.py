@@ -139,9 +139,9 @@ def _markdown(rows: list[tuple[str, dict[str, Any], str]], sizes: dict[str, int]
         f"Made {datetime.now(UTC):%Y-%m-%d} by `unlearn bench methods` (seed {seed}): {sizes['forget']} records to "
         f"forget, {sizes['retain']} to keep and {sizes['unseen']} unseen, half of the last two measured and never "
         f"trained on; {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch "
-        f"{version('torch')}. Brackets: 95 % bootstrap intervals over records. AUC: forget against "
-        "unseen; 0.5 is best, and both ways from it leak. In words: forgets if the forget perplexity is within 25 % of the "
-        "original's on unseen text, keeps the rest if retain and unseen perplexity are at most 1.15 times the "
+        f"{version('torch')}. After each figure its 95 % bootstrap interval over records. AUC: forget "
+        "against unseen; 0.5 is best, and both ways from it leak. In words: forgets if the forget perplexity is within "
+        "25 % of the original's on unseen text, keeps the rest if retain and unseen perplexity are at most 1.15 times the "
         "original's, wrecks the model if one of them is over twice."
     )
     return "\n".join([made, "", *("| " + " | ".join(cells) + " |" for cells in lines)])
