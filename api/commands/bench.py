@@ -141,8 +141,8 @@ def _markdown(rows: list[tuple[str, dict[str, Any], str]], sizes: dict[str, int]
         f"trained on; {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch "
         f"{version('torch')}. After each figure its 95 % bootstrap interval over records. AUC: forget "
         "against unseen; 0.5 is best, and both ways from it leak. In words: forgets if the forget perplexity is within "
-        "25 % of the original's on unseen text, keeps the rest if retain and unseen perplexity are at most 1.15 times the "
-        "original's, wrecks the model if one of them is over twice."
+        "25 % of the original's on unseen text, keeps the rest if retain and unseen perplexity are at most 1.15 times "
+        "the original's, wrecks the model if one of them is over twice."
     )
     return "\n".join([made, "", *("| " + " | ".join(cells) + " |" for cells in lines)])
 
