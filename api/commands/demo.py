@@ -17,7 +17,7 @@ from api.client import Client, Refused
 from api.commands.connection import connect
 from api.commands.demo_model import ChildFailed, Story, continuation, measured, prepare
 from api.commands.demo_table import comparison
-from api.commands.place import Place
+from api.commands.place import AlreadyRunning, Place
 from api.commands.service import Service, StartFailed
 from api.commands.up import DEFAULT_DATA, Data
 from api.commands.watching import watch
@@ -44,6 +44,7 @@ def demo(
     """Train a small model on invented people, make it forget some of them through the service, show what is left."""
     began = time.monotonic()
     place = Place(data)
+    place.prepare()
     try:
         if model is not None:
             if forget is None or retain is None or unseen is None:
@@ -51,12 +52,11 @@ def demo(
             story = Story(model.absolute(), None, forget, retain, unseen)
         else:
             console.print("[bold]1. People, and a model that has memorised them[/bold]")
-            place.prepare()
             sizes = {"forget": forget_records, "retain": retain_records, "unseen": unseen_records}
             story = prepare(place.models / "demo", **sizes, seed=seed, console=console)
         with serve(place, story, port), connect(data) as client:
             _tell(client, place, story, method)
-    except (Refused, ChildFailed, StartFailed, StackError, httpx.TransportError) as failure:
+    except (Refused, ChildFailed, StartFailed, StackError, AlreadyRunning, httpx.TransportError) as failure:
         console.print(f"[red]the demo failed:[/red] {escape(str(failure))}")
         raise typer.Exit(1) from None
     console.print(f"[dim]{time.monotonic() - began:.0f} s in all[/dim]")

@@ -14,6 +14,9 @@ from core.embedded.folder import make_data_folder
 class AlreadyRunning(Exception):
     """Another `unlearn up` has the folder."""
 
+    def __init__(self) -> None:
+        super().__init__("another 'unlearn up' is starting or stopping in this folder: try again in a moment")
+
 
 @dataclass(frozen=True)
 class Running:

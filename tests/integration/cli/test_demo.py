@@ -88,3 +88,9 @@ def test_bad_requests_are_refused_with_words_that_help(line: CommandLine, runnin
     unknown = line("submit", "demo", "--forget", str(forget), "--method", "lobotomy")
     assert unknown.returncode == 1
     assert "calibrated" in unknown.stderr  # the message names what there is
+
+
+def test_a_model_of_ones_own_needs_its_files(line: CommandLine, running: str) -> None:
+    done = line("demo", "--model", str(line.data / "demo" / "checkpoint"))
+    assert done.returncode == 2
+    assert "--forget, --retain and --unseen" in done.stderr
