@@ -136,7 +136,7 @@ def _markdown(rows: list[tuple[str, dict[str, Any], str]], sizes: dict[str, int]
         words = "" if one is rows[0][1] else in_words(one, rows[0][1])
         lines.append([label, words, *cells, " / ".join(f"{value:.2f}" for value in strengths), *aucs, seconds])
     made = (
-        f"Made {datetime.now(UTC):%Y-%m-%d} by `unlearn bench methods` (seed {seed}): {sizes['forget']} records to "
+        f"Made {datetime.now(UTC):%Y-%m-%d} by `unlearn bench methods --seed {seed}`: {sizes['forget']} records to "
         f"forget, {sizes['retain']} to keep and {sizes['unseen']} unseen, half of the last two measured and never "
         f"trained on; {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch "
         f"{version('torch')}. After each figure its 95 % bootstrap interval over records. AUC: forget "
