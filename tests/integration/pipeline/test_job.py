@@ -39,7 +39,8 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     spec: JobSpec, tiny_model: TinyModel
 ) -> None:
     # without rehearsal: what a model of two dozen records writes by itself is mostly what it is to forget
-    spec = spec.model_copy(update={"method": ChildMethod(name="calibrated", parameters={"rehearsal_weight": 0})})
+    method = ChildMethod(name="calibrated", parameters={"rehearsal_weight": 0})
+    spec = spec.model_copy(update={"method": method, "training": spec.training.model_copy(update={"epochs": 24})})
     outcome = run(spec)
     assert outcome.code == 0, outcome.stderr
     assert [event.phase for event in outcome.events if isinstance(event, PhaseStarted)] == PHASES
@@ -47,10 +48,10 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     assert outcome.events[-1] == Done(outcome="unlearned")
 
     steps = [event for event in outcome.events if isinstance(event, ProgressMade)]
-    assert [event.step for event in steps] == list(range(1, 17))  # 8 records, 4 a step, 8 epochs
-    assert {event.steps for event in steps} == {16}
+    assert [event.step for event in steps] == list(range(1, 49))  # 8 records, 4 a step, 24 epochs
+    assert {event.steps for event in steps} == {48}
     saved = outcome.only("saved")
-    assert saved == [Saved(directory=spec.output, step=16)]
+    assert saved == [Saved(directory=spec.output, step=48)]
 
     before, after = measurements(outcome)
     assert (before.moment, after.moment) == ("before", "after")
