@@ -80,6 +80,27 @@ class Cancelled(Strict):
     kind: Literal["cancelled"] = "cancelled"
 
 
+class Snapshotted(Strict):
+    """A snapshot of this step is complete on this machine's disk."""
+
+    kind: Literal["snapshot"] = "snapshot"
+    step: int
+
+
+class Resumed(Strict):
+    """Training goes on from a snapshot, after this many updates."""
+
+    kind: Literal["resumed"] = "resumed"
+    step: int
+
+
+class Paused(Strict):
+    """The last line of a child that was told to pause: a snapshot of this step is complete (0: there was no step)."""
+
+    kind: Literal["paused"] = "paused"
+    step: int
+
+
 class Failed(Strict):
     """The last line of a child that could not do its work and knows why."""
 
@@ -88,7 +109,19 @@ class Failed(Strict):
 
 
 ChildEvent = Annotated[
-    PhaseStarted | ProgressMade | CurvePoint | Warned | Measured | Saved | Cost | Done | Cancelled | Failed,
+    PhaseStarted
+    | ProgressMade
+    | CurvePoint
+    | Warned
+    | Measured
+    | Snapshotted
+    | Resumed
+    | Saved
+    | Cost
+    | Done
+    | Cancelled
+    | Paused
+    | Failed,
     Field(discriminator="kind"),
 ]
 CHILD_EVENT: TypeAdapter[ChildEvent] = TypeAdapter(ChildEvent)
@@ -97,7 +130,7 @@ CHILD_EVENT: TypeAdapter[ChildEvent] = TypeAdapter(ChildEvent)
 class Command(Strict):
     """What the child is told on standard input after the spec, one JSON line each; end of file means: end yourself."""
 
-    command: Literal["cancel"]
+    command: Literal["cancel", "pause"]
 
 
 class Event(Answer):

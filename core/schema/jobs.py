@@ -14,6 +14,8 @@ Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelle
 Phase = Literal["loading", "measuring_before", "unlearning", "saving", "measuring_after"]
 Requested = Literal["pause", "cancel"]
 Outcome = Literal["unlearned", "nothing_to_forget", "preview"]
+Output = Literal["full", "adapter", "merged"]
+"""What a checkpoint holds: the whole model (with an adapter: merged into it), or the adapter alone."""
 Verdict = Literal["passed", "failed", "not_judged"]
 RetainKind = Literal["in_distribution", "general"]
 

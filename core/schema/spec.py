@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from core.schema.files import Record
-from core.schema.jobs import RetainKind
+from core.schema.jobs import Output, RetainKind
 from core.schema.strict import Strict
 from core.schema.training import Training
 
@@ -61,6 +61,10 @@ class JobSpec(Strict):
     training: Training
     records: SocketRecords | FileRecords = Field(discriminator="source")
     output: Path = Field(description="an empty or absent directory that the checkpoint is written to")
+    deliver: Output = Field(default="full", description="what the checkpoint holds of a model with an adapter")
+    ranks: int = Field(default=1, ge=1, le=64, description="processes that share the job, one per GPU")
+    snapshots: Path | None = Field(default=None, description="where this job's snapshots are kept; none without it")
+    scratch: Path | None = Field(default=None, description="a private directory for what does not fit in memory")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; default: as many as this process may use")
 
     @model_validator(mode="after")

@@ -1,14 +1,19 @@
 """What a method is: parameters, a forget term, and where it comes from. Without torch, since the API reads it too."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
+from core.schema.files import Record
 from core.schema.strict import Strict
 from core.schema.training import Scheduler
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.unlearning.corpus import Corpus
     from core.unlearning.objective import Term
     from core.unlearning.stage import Stage
 
@@ -16,6 +21,29 @@ Need = Literal["forget", "retain", "unseen", "original"]
 """A set of records, or `original`: outputs of the model as it came in, computed once before training."""
 
 RetainTerm = Literal["none", "descent", "kl"]
+HeldTerm = Literal["none", "descent", "kl", "hidden"]
+"""`hidden`, the squared distance of hidden states from the original's, is for methods that work in a layer."""
+
+Write = Callable[[list[Record]], list[str]]
+"""What the original model answers to the records' prompts, in its own words."""
+
+
+class Controller(Protocol):
+    """Sets the retain terms' weight anew for each update, by what the updates before it came to."""
+
+    def weight(self, step: int, steps: int) -> float:
+        """What the retain terms' own weight is multiplied by at `step` of `steps` (from 0)."""
+        ...
+
+    def observe(self, step: int, steps: int, parts: Mapping[str, float]) -> None:
+        """Told each term's value, by name, after the update of `step`."""
+        ...
+
+    def state(self) -> dict[str, float]:
+        """What `restore` needs to go on from here."""
+        ...
+
+    def restore(self, state: Mapping[str, float]) -> None: ...
 
 
 class Paper(Strict):
@@ -40,7 +68,7 @@ class Recipe(Strict):
 class Hold(Strict):
     """A term that holds on to a set: which one, its weight, and how many of the set's records per forget record."""
 
-    term: RetainTerm
+    term: HeldTerm
     weight: float
     ratio: float
 
@@ -96,12 +124,38 @@ class Method(Strict, ABC):
     whole_records: ClassVar[bool] = False
     """The forget term is not a mean over tokens, so it must see all of a record's token losses at once."""
 
+    pairs: ClassVar[bool] = False
+    """The forget term sees each record's alternate too: `Rows.alternate` tells whose token a row is."""
+
     forget_weight: float = Field(default=1.0, ge=0, le=1e6)
     retain_term: RetainTerm = Field(
         default="none", description="what is done on the retain set: nothing, descend on it, or keep the original's p"
     )
     retain_weight: float = Field(default=1.0, ge=0, le=1e6)
     retain_ratio: float = Field(default=1.0, gt=0, le=1000, description="retain records per forget record in a step")
+
+    def layer(self, layers: int) -> int | None:
+        """The layer (from 0) whose residual stream the forget term looks at, of `layers`; None: at the logits."""
+        return None
+
+    def trained(self, layers: int) -> list[str] | None:
+        """Patterns of the only weights that this method trains, in place of `training.trainable`; None: it says."""
+        return None
+
+    def rewrite(self, records: list[Record], write: Write, seed: int) -> list[Record]:
+        """The forget records as the forget term is to see them: one for one, so that the record stays the unit.
+
+        A record that has an `alternate` afterwards is seen by a term of `pairs` with it.
+        """
+        return records
+
+    def controller(self, stage: "Stage", retain: "list[tuple[Corpus, float]]") -> Controller | None:
+        """What steers the retain weight, if anything does; `retain` are the sets and their shares, which sum to 1."""
+        return None
+
+    def finish(self, trained: "Tensor", original: "Tensor") -> "Tensor":
+        """What the checkpoint holds of a weight, from what training made of it and what it was; of the same shape."""
+        return trained
 
     @abstractmethod
     def forget_term(self, stage: "Stage") -> "Term":
