@@ -134,6 +134,7 @@ class JobRow(Base):
     checkpoint: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[dict[str, Any] | None]
     warnings: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'::jsonb"))
+    estimate: Mapped[dict[str, Any] | None]
     reference: Mapped[str | None] = mapped_column(String(256))
     due: Mapped[date | None]
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'::jsonb"))

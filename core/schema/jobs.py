@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from core.schema.files import Record
+from core.schema.preflight import Estimate
 from core.schema.strict import Answer, Strict
 from core.schema.training import Training, TrainingRequest
 
@@ -173,6 +174,7 @@ class Job(Answer):
     checkpoint: str | None
     error: JobError | None
     warnings: list[JobWarning]
+    estimate: Estimate | None = None
     attempts: int
     reference: str | None
     due: date | None

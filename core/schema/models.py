@@ -36,8 +36,20 @@ class ModelRequest(Strict):
     release: ReleasePolicy | None = Field(default=None, description="default: the operator's setting")
 
 
+class TensorGroup(Strict):
+    """Weights that differ by the numbers in their names alone, such as one matrix of every layer."""
+
+    name: str = Field(description="with `*` for each number, such as `model.layers.*.mlp.up_proj.weight`")
+    shape: list[int]
+    count: int
+    first: int = Field(default=0, description="the lowest of the first number")
+
+
 class ModelShape(Strict):
-    """What config and safetensors headers say, read without torch."""
+    """What config and safetensors headers say, read without torch.
+
+    What has a default was not read of models that were registered before it was.
+    """
 
     architecture: str
     parameters: int
@@ -48,6 +60,11 @@ class ModelShape(Strict):
     vocabulary: int
     context: int
     dtype: str
+    intermediate: int | None = Field(default=None, description="a token's width in the feed-forward layers")
+    key_value_heads: int | None = None
+    head_size: int | None = None
+    tied: bool | None = Field(default=None, description="the head is the embedding")
+    tensors: list[TensorGroup] = []
 
 
 class Model(Answer):

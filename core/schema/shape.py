@@ -5,12 +5,14 @@ And whether it can be used: weights in safetensors alone, no code of its own, no
 
 import json
 import math
+import re
 import struct
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from core.schema.models import ModelShape
+from core.schema.models import ModelShape, TensorGroup
 
 HEADER_LIMIT = 100 << 20
 """As safetensors itself has it."""
@@ -28,6 +30,27 @@ SIZES = {
     "context": ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"),
 }
 """The names that architectures give to one thing."""
+
+OPTIONAL_SIZES = {
+    "key_value_heads": ("num_key_value_heads", "multi_query_group_num", "num_kv_heads"),
+    "head_size": ("head_dim",),
+}
+WIDTHS = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "d_ff")
+EXPERT_WIDTHS = ("moe_intermediate_size", *WIDTHS)
+EXPERTS_PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k")
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
+
+
+class Tensor(NamedTuple):
+    """One entry of a safetensors header."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
 
 
 class UnusableModel(ValueError):
@@ -55,11 +78,28 @@ def read_shape(directory: Path, *, root: Path) -> ModelShape:
     _tokenizer_fits(directory, config, tokenizer_config, vocabulary=sizes["vocabulary"])
     return ModelShape(
         architecture=architecture,
-        parameters=sum(count for _, count in tensors),
-        bytes=sum(count * DTYPES[kind][1] for kind, count in tensors),
+        parameters=sum(one.elements for one in tensors),
+        bytes=sum(one.elements * DTYPES[one.kind][1] for one in tensors),
         dtype=_dtype(tensors),
         **sizes,
+        **{ours: _optional(text, names) for ours, names in OPTIONAL_SIZES.items()},
+        intermediate=_width(text),
+        # a head of its own is a second matrix with a row for every token
+        tied=sum(len(one.shape) == 2 and one.shape[0] == sizes["vocabulary"] for one in tensors) < 2,
+        tensors=grouped(tensors),
     )
+
+
+def grouped(tensors: Iterable[Tensor]) -> list[TensorGroup]:
+    """The weights, those alike but for the numbers in their names as one, in order of name."""
+    groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
+    for one in tensors:
+        numbers = _NUMBER.findall(one.name)
+        groups.setdefault((_NUMBER.sub("*", one.name), one.shape), []).append(int(numbers[0]) if numbers else 0)
+    return [
+        TensorGroup(name=name, shape=list(shape), count=len(firsts), first=min(firsts))
+        for (name, shape), firsts in sorted(groups.items())
+    ]
 
 
 def _inside(directory: Path, root: Path) -> None:
@@ -119,8 +159,8 @@ def _weight_files(directory: Path) -> list[str]:
     raise UnusableModel("model-incomplete", f"there is no {SINGLE} in the directory")
 
 
-def _header(path: Path, name: str) -> list[tuple[str, int]]:
-    """(dtype, count) of each tensor of a safetensors file that is whole (format: huggingface/safetensors, README)."""
+def _header(path: Path, name: str) -> list[Tensor]:
+    """Each tensor of a safetensors file that is whole (format: huggingface/safetensors, README)."""
     try:
         with path.open("rb") as file:
             length = struct.unpack("<Q", file.read(8))[0]
@@ -128,34 +168,47 @@ def _header(path: Path, name: str) -> list[tuple[str, int]]:
                 raise ValueError
             header = json.loads(file.read(length))
         header.pop("__metadata__", None)
-        tensors = [(str(one["dtype"]), math.prod(one["shape"])) for one in header.values()]
+        tensors = [Tensor(key, str(one["dtype"]), tuple(map(int, one["shape"]))) for key, one in header.items()]
         end = max((one["data_offsets"][1] for one in header.values()), default=0)
         whole = path.stat().st_size == 8 + length + end
     except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         raise UnusableModel("model-incomplete", f"{name} is not a readable safetensors file") from None
     if not whole:
         raise UnusableModel("model-incomplete", f"{name} is cut short, or longer than its header says")
-    if kinds := {kind for kind, _ in tensors} - DTYPES.keys():
+    if kinds := {one.kind for one in tensors} - DTYPES.keys():
         message = f"{name} holds {', '.join(sorted(kinds))}; weights are float32, bfloat16 or float16"
         raise UnusableModel("unsupported-model", message)
     return tensors
 
 
-def _dtype(tensors: list[tuple[str, int]]) -> str:
+def _dtype(tensors: list[Tensor]) -> str:
     counts = Counter[str]()
-    for kind, count in tensors:
-        counts[kind] += count
+    for one in tensors:
+        counts[one.kind] += one.elements
     if not counts:
         raise UnusableModel("model-incomplete", "the safetensors files hold no weights")
     return DTYPES[counts.most_common(1)[0][0]][0]
 
 
+def _optional(config: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    found = (config.get(name) for name in names)
+    return next((value for value in found if isinstance(value, int) and value > 0), None)
+
+
 def _size(config: dict[str, Any], names: tuple[str, ...]) -> int:
-    for name in names:
-        value = config.get(name)
-        if isinstance(value, int) and value > 0:
-            return value
-    raise UnusableModel("unsupported-model", f"config.json does not say {names[0]}")
+    value = _optional(config, names)
+    if value is None:
+        raise UnusableModel("unsupported-model", f"config.json does not say {names[0]}")
+    return value
+
+
+def _width(config: dict[str, Any]) -> int | None:
+    """How wide a token's way through the feed-forward layers is: of a mixture, all the experts that it goes through."""
+    experts = _optional(config, EXPERTS_PER_TOKEN)
+    if experts is None:
+        return _optional(config, WIDTHS)
+    width = _optional(config, EXPERT_WIDTHS)
+    return None if width is None else experts * width + (_optional(config, ("shared_expert_intermediate_size",)) or 0)
 
 
 def _tokenizer_fits(directory: Path, config: dict[str, Any], about: dict[str, Any], *, vocabulary: int) -> None:

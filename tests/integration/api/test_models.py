@@ -35,6 +35,14 @@ async def test_a_directory_becomes_ready_with_its_digest_and_shape(service: Serv
         "vocabulary": 16,
         "context": 64,
         "dtype": "float32",
+        "intermediate": None,
+        "key_value_heads": None,
+        "head_size": None,
+        "tied": True,
+        "tensors": [
+            {"name": "embed", "shape": [16, 8], "count": 1, "first": 0},
+            {"name": "head", "shape": [4, 3], "count": 1, "first": 0},
+        ],
     }
 
 
