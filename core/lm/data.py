@@ -86,6 +86,20 @@ def _end_added(ids: list[int], bare: list[int], end: int | None) -> bool:
     return ids[-len(bare) :] != bare if bare else len(ids) > 1
 
 
+def halves(
+    record: Record, tokenizer: PreTrainedTokenizerBase, chat: Literal["raw", "template"]
+) -> tuple[list[int], list[int]]:
+    """(what a continuation starts from, what follows it) in token ids; a plain text's first third, and its rest.
+
+    Raises CoreError `no_chat_template`, `bad_chat_template`.
+    """
+    if record.text is None:
+        return _halves(record, tokenizer, chat)
+    ids = _ids(tokenizer, [record.text])[0]
+    first = max(1, len(ids) // 3)
+    return ids[:first], ids[first:]
+
+
 def _halves(
     record: Record, tokenizer: PreTrainedTokenizerBase, chat: Literal["raw", "template"]
 ) -> tuple[list[int], list[int]]:
@@ -147,6 +161,31 @@ def pad(chunks: Sequence[Chunk], pad_id: int) -> Batch:
         attention[row, : len(chunk.ids)] = True
         scored[row, : len(chunk.ids)] = chunk.scored
     return Batch(ids, attention, scored, torch.tensor([chunk.record for chunk in chunks]))
+
+
+def pack(chunks: Sequence[Chunk]) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Chunks behind each other in one row: ids (1, T), scored (1, T) bool, and each one's length; they sum to T."""
+    ids = torch.cat([chunk.ids for chunk in chunks])[None]
+    scored = torch.cat([chunk.scored for chunk in chunks])[None]
+    return ids, scored, tuple(len(chunk.ids) for chunk in chunks)
+
+
+def packs(chunks: Sequence[Chunk], max_tokens: int) -> list[list[Chunk]]:
+    """The chunks, each once, in lists of at most `max_tokens` tokens, the longest first; a longer one by itself."""
+    return filled(chunks, lambda chunk: len(chunk.ids), max_tokens)
+
+
+def filled(items: Sequence[Item], size: Callable[[Item], int], limit: int) -> list[list[Item]]:
+    """Items, largest first, in lists of at most `limit`; a larger one by itself; deterministic."""
+    lists: list[list[Item]] = []
+    room = 0
+    for item in sorted(items, key=lambda one: -size(one)):
+        if not lists or size(item) > room:
+            lists.append([])
+            room = limit
+        lists[-1].append(item)
+        room -= size(item)
+    return lists
 
 
 def micro_batches(chunks: Sequence[Chunk], max_tokens: int) -> list[list[Chunk]]:

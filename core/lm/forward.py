@@ -1,65 +1,151 @@
 """The forward pass where it is needed only: hidden states of the whole sequence, logits at scored positions."""
 
 import copy
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from core.lm.data import Batch
-from core.lm.losses import widen
+from core.lm import attention
+from core.lm.data import Chunk, micro_batches, pack, packs, pad
+from core.lm.head import logits, rows_at_once, slices
+from core.lm.losses import token_nll, widen
 
 Head = Callable[[Tensor], Tensor]
-"""Last hidden states (N, H) to logits (N, V)."""
+"""Last hidden states (N, H) to logits (N, V), at least float32."""
 
 
 class Forward:
     """A causal model in two parts, backbone and head, so that (B, T, V) logits never stand in memory.
 
-    Whether the head applied to the backbone's last hidden state gives the model's own logits is tried on a few tokens,
-    not guessed: models that cap, scale or transform in between are run as a whole, and their `hidden` is their logits.
-    `autocast` is the dtype of the backbone's arithmetic; the head always computes in at least float32.
+    Records lie behind each other in one row, without padding and without attention across records, and the head gets
+    the scored positions alone. Whether that gives what the model itself gives is tried on a few tokens, not guessed:
+    models that cannot be packed are run padded (`packed` is False), and models that cap, scale or transform between
+    backbone and head are run as a whole, their `hidden` being their logits (`head` is None).
+    `autocast` is the dtype of products with weights; what is summed is in at least float32.
     """
 
     def __init__(self, model: PreTrainedModel, *, autocast: torch.dtype | None = None) -> None:
         self.model = model
         self.autocast = autocast
-        self.head: nn.Module | None = self._head()
+        self.head: nn.Linear | None = self._head()
+        self.packed = self._packs()
 
     @property
     def device(self) -> torch.device:
         device: torch.device = next(self.model.parameters()).device
         return device
 
+    @property
+    def vocabulary(self) -> int:
+        """V, the width of the logits."""
+        return self.head.out_features if self.head is not None else int(self.model.config.get_text_config().vocab_size)
+
     @torch.no_grad()
-    def _head(self) -> nn.Module | None:
-        head: nn.Module | None = self.model.get_output_embeddings()
+    def _head(self) -> nn.Linear | None:
+        head = self.model.get_output_embeddings()
         if not isinstance(head, nn.Linear) or self.model.base_model is self.model:
             return None
-        vocabulary = self.model.get_input_embeddings().num_embeddings
-        ids = torch.arange(4, device=self.device).remainder(vocabulary)[None]  # (1, 4)
+        ids = self._few([4])[0]  # (1, 4)
         whole = self.model(input_ids=ids, use_cache=False).logits
         parts = head(self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
-        return head if parts.shape == whole.shape and torch.allclose(parts, whole, rtol=1e-4, atol=1e-4) else None
+        return head if parts.shape == whole.shape and _close(parts, whole) else None
+
+    @torch.no_grad()
+    def _packs(self) -> bool:
+        """Sets the model's attention, and says whether two records in one row are what each is by itself."""
+        before = self.model.config._attn_implementation
+        if before != attention.NAME:
+            if before not in ("sdpa", "eager"):
+                return False  # a kernel of somebody's choice
+            self.model.set_attn_implementation(attention.NAME)
+        apart = self._few([5, 3])
+        try:
+            together = self._backbone(torch.cat(apart, dim=1), (5, 3))
+            alone = torch.cat([self._backbone(ids, None) for ids in apart], dim=1)
+            packs = together.shape == alone.shape and _close(together, alone)
+        except (TypeError, ValueError, RuntimeError):
+            packs = False  # a model that attends in another way
+        if not packs:
+            self.model.set_attn_implementation(before if before != attention.NAME else "sdpa")
+        return packs
+
+    def _few(self, lengths: Sequence[int]) -> list[Tensor]:
+        vocabulary = self.model.get_input_embeddings().num_embeddings
+        ids = torch.arange(sum(lengths), device=self.device).remainder(vocabulary)[None]
+        return list(torch.split(ids, list(lengths), dim=1))
 
     def precision(self) -> AbstractContextManager[object]:
         """The arithmetic of the backbone."""
         return torch.autocast(self.device.type, self.autocast) if self.autocast is not None else nullcontext()
 
-    def hidden(self, batch: Batch) -> Tensor:
-        """What the head predicts the batch's scored tokens from: (N, H), in order of row and position.
+    def batches(self, chunks: Sequence[Chunk], max_tokens: int) -> list[list[Chunk]]:
+        """The chunks, each once, in batches for one forward of at most `max_tokens`, padding counted where there is
+        any; a longer chunk by itself."""
+        return (packs if self.packed else micro_batches)(chunks, max_tokens)
 
-        No attention mask: padding is on the right, so that the causal mask alone hides it, and the kernels are quicker.
-        """
-        batch = batch.to(self.device)
+    def hidden(self, chunks: Sequence[Chunk]) -> Tensor:
+        """What the head predicts the chunks' scored tokens from: (N, H), in order of chunk and position."""
+        return widen(self._at_scored(chunks, self._backbone, before=1))
+
+    def states(self, chunks: Sequence[Chunk], layer: int) -> Tensor:
+        """The residual stream after `layer` (from 0) at the positions that hold scored tokens: (N, d). Nothing above
+        that layer is computed. Raises AttributeError for a model whose layers are not found."""
+        caught: list[Tensor] = []
+
+        def run(ids: Tensor, lengths: tuple[int, ...] | None) -> Tensor:
+            self._backbone(ids, lengths)
+            return caught.pop()
+
+        with self._cut_above(layer, caught):
+            return widen(self._at_scored(chunks, run, before=0))
+
+    def _at_scored(
+        self, chunks: Sequence[Chunk], run: Callable[[Tensor, tuple[int, ...] | None], Tensor], *, before: int
+    ) -> Tensor:
+        """Rows of what `run` gives, (B, T, .), at (or one `before`) the scored positions."""
+        if self.packed:
+            ids, scored, lengths = pack(chunks)
+        else:
+            batch = pad(chunks, 0)
+            # No attention mask: padding is on the right, so the causal mask hides it, and the kernels are quicker.
+            ids, scored, lengths = batch.ids, batch.scored, None
         with self.precision():
-            if self.head is not None:
-                states = self.model.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state  # (B, T, H)
-            else:
-                states = self.model(input_ids=batch.ids, use_cache=False).logits  # (B, T, V)
-        return widen(states[:, :-1][batch.scored[:, 1:]])
+            states = run(ids.to(self.device), lengths)
+        # A record's first token is never scored, so that what is before a scored token is of the same record.
+        places = scored.flatten().nonzero()[:, 0].to(self.device) - before
+        return states.flatten(0, 1)[places]
+
+    def _backbone(self, ids: Tensor, lengths: tuple[int, ...] | None) -> Tensor:
+        """Last hidden states, or logits where there is no head: ids (B, T) -> (B, T, H or V)."""
+        model = self.model.base_model if self.head is not None else self.model
+        packed = {}
+        if lengths is not None:
+            places = torch.cat([torch.arange(length) for length in lengths])[None].to(self.device)
+            # a mask of four dimensions is passed on as it is, so that none is made; the attention does not look at it
+            mask = torch.empty(1, 1, 1, 1, device=self.device)
+            packed = {"position_ids": places, "attention_mask": mask, "record_lengths": lengths}
+        found = model(input_ids=ids, use_cache=False, **packed)
+        states: Tensor = found.last_hidden_state if self.head is not None else found.logits
+        return states
+
+    @contextmanager
+    def _cut_above(self, layer: int, caught: list[Tensor]) -> Iterator[None]:
+        """While it lasts, the backbone ends with `layer`, whose output is put on the list."""
+
+        def catch(_: nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            caught.append(output if isinstance(output, Tensor) else output[0])
+
+        owner, name, layers = layers_of(self.model)
+        hook = layers[layer].register_forward_hook(catch)
+        setattr(owner, name, layers[: layer + 1])
+        try:
+            yield
+        finally:
+            setattr(owner, name, layers)
+            hook.remove()
 
     def following(self, ids: Tensor, cache: object | None) -> tuple[Tensor, object]:
         """The logits after ids (B, T), which follow what `cache` holds (None: nothing): (B, V), and the cache then."""
@@ -69,17 +155,41 @@ class Forward:
         states = found.last_hidden_state if self.head is not None else found.logits
         return self.logits(widen(states[:, -1])), found.past_key_values
 
-    def targets(self, batch: Batch) -> Tensor:
+    def targets(self, chunks: Sequence[Chunk]) -> Tensor:
         """The scored tokens: (N,), in the same order."""
-        batch = batch.to(self.device)
-        return batch.ids[batch.scored]
+        return torch.cat([chunk.ids[chunk.scored] for chunk in chunks]).to(self.device)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(N, H) -> (N, V), at least float32, with gradients for whatever requires them."""
-        return hidden if self.head is None else self.head(hidden)
+        return hidden if self.head is None else logits(hidden, self.head.weight, self.head.bias, self.autocast)
+
+    @torch.no_grad()
+    def losses(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """-log p of each target: (N, H), (N,) -> (N,), without gradients."""
+        cuts = slices(0, len(hidden), rows_at_once(self.vocabulary))
+        return torch.cat([token_nll(self.logits(hidden[cut]), targets[cut]) for cut in cuts])
 
     def frozen_head(self) -> Head:
         """The head as it is now; later training does not change it."""
         if self.head is None:
             return lambda hidden: hidden
-        return copy.deepcopy(self.head).requires_grad_(False)
+        head = copy.deepcopy(self.head).requires_grad_(False)
+        if self.autocast is not None:
+            head = head.to(self.autocast)
+        return lambda hidden: logits(hidden, head.weight, head.bias, self.autocast)
+
+
+def layers_of(model: PreTrainedModel) -> tuple[nn.Module, str, nn.ModuleList]:
+    """The backbone's list of layers, with the module and the name that it is held by: the first list of as many
+    modules as the model has layers. Raises AttributeError where there is none."""
+    count = model.config.get_text_config().num_hidden_layers
+    for owner in model.base_model.modules():
+        for name, child in owner.named_children():
+            if isinstance(child, nn.ModuleList) and len(child) == count:
+                return owner, name, child
+    raise AttributeError("the model has no list of layers")
+
+
+def _close(found: Tensor, wanted: Tensor) -> bool:
+    close = 1e-4 if found.dtype in (torch.float32, torch.float64) else 5e-2
+    return torch.allclose(widen(found), widen(wanted), rtol=close, atol=close)

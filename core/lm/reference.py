@@ -1,20 +1,20 @@
 """What the original model says, kept after training has changed it: no second model is held."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from core.lm.data import Chunk, micro_batches, pad
+from core.lm.data import Chunk
 from core.lm.forward import Forward, Head
-from core.lm.losses import token_nll
+from core.lm.head import rows_at_once, slices
 
 
 class Reference:
     """A model's predictions at a set's M scored tokens, in order of chunk and position.
 
-    Kept are the last hidden states (M, H) and the head, from which any row's distribution over the vocabulary is one
-    product away: V / H times less memory than the distributions themselves.
+    Kept are the last hidden states (M, H), in the precision in which the head reads them, and the head, from which any
+    row's distribution over the vocabulary is one product away: V / H times less memory than the distributions.
     """
 
     def __init__(self, forward: Forward, chunks: Sequence[Chunk], *, head: Head, max_tokens: int) -> None:
@@ -24,39 +24,50 @@ class Reference:
         """
         self._head = head
         self._device = forward.device
-        self._hidden = _in_order(forward, chunks, max_tokens)  # (M, H) on the CPU: it may be larger than the model
-        self._targets = torch.cat([chunk.ids[chunk.scored] for chunk in chunks])  # (M,)
+
+        def kept(batch: Sequence[Chunk]) -> Tensor:
+            hidden = forward.hidden(batch)
+            return hidden if forward.autocast is None or forward.head is None else hidden.to(forward.autocast)
+
+        self._hidden = in_order(forward, chunks, kept, max_tokens)  # (M, H) on the CPU: may be larger than the model
 
     @torch.no_grad()
     def log_probabilities(self, rows: Tensor) -> Tensor:
         """(N,) rows of the M -> (N, V) log p."""
         return torch.log_softmax(self._head(self._hidden[rows.cpu()].to(self._device)), dim=-1)
 
-    @torch.no_grad()
-    def losses(self, *, at_once: int = 4096) -> Tensor:
-        """Every scored token's -log p: (M,)."""
-        return torch.cat([token_nll(logits, targets) for logits, targets in self._logits(at_once)])
 
-    @torch.no_grad()
-    def runners_up(self, *, at_once: int = 4096) -> Tensor:
-        """The most probable token but the true one, at the same position: argmax_{a != x_t} p(a | x_<t), (M,)."""
+def losses(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) -> Tensor:
+    """Every scored token's -log p under the model as it is now: (M,), in order of chunk and position."""
+
+    def of(batch: Sequence[Chunk]) -> Tensor:
+        return forward.losses(forward.hidden(batch), forward.targets(batch))
+
+    return in_order(forward, chunks, of, max_tokens).to(forward.device)
+
+
+def runners_up(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) -> Tensor:
+    """The most probable token but the true one, at the same position: argmax_{a != x_t} p(a | x_<t), (M,)."""
+
+    def of(batch: Sequence[Chunk]) -> Tensor:
+        hidden, targets = forward.hidden(batch), forward.targets(batch)
+        cuts = slices(0, len(hidden), rows_at_once(forward.vocabulary))
         return torch.cat(
-            [logits.scatter(1, targets[:, None], float("-inf")).argmax(-1) for logits, targets in self._logits(at_once)]
+            [forward.logits(hidden[cut]).scatter(1, targets[cut, None], float("-inf")).argmax(-1) for cut in cuts]
         )
 
-    def _logits(self, at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(N, V) logits and (N,) true tokens of all rows, `at_once` rows at a time."""
-        slices = zip(torch.split(self._hidden, at_once), torch.split(self._targets, at_once), strict=True)
-        for hidden, targets in slices:
-            yield self._head(hidden.to(self._device)), targets.to(self._device)
+    return in_order(forward, chunks, of, max_tokens).to(forward.device)
 
 
 @torch.no_grad()
-def _in_order(forward: Forward, chunks: Sequence[Chunk], max_tokens: int) -> Tensor:
+def in_order(
+    forward: Forward, chunks: Sequence[Chunk], rows: Callable[[Sequence[Chunk]], Tensor], max_tokens: int
+) -> Tensor:
+    """`rows` of batches of the chunks, (n, ...) with a row for each scored token, in the chunks' order, on the CPU."""
     place = {id(chunk): number for number, chunk in enumerate(chunks)}
     parts: list[Tensor] = [torch.empty(0)] * len(chunks)
-    for batch in micro_batches(chunks, max_tokens):
+    for batch in forward.batches(chunks, max_tokens):
         counts = [int(chunk.scored.sum()) for chunk in batch]
-        for chunk, part in zip(batch, torch.split(forward.hidden(pad(batch, 0)), counts), strict=True):
+        for chunk, part in zip(batch, torch.split(rows(batch), counts), strict=True):
             parts[place[id(chunk)]] = part.cpu()
     return torch.cat(parts)

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from core.lm.data import Chunk, micro_batches, pad
+from core.lm.data import Chunk
 from core.lm.forward import Forward
+from core.lm.head import rows_at_once, slices
 from core.lm.model import stored_dtype
-
-_LOGITS_AT_ONCE = 1 << 23  # elements of one slice of logits: 32 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,16 +36,12 @@ def token_statistics(
     forward = Forward(model, autocast=measuring_precision(model))
     order = {id(chunk): place for place, chunk in enumerate(chunks)}
     parts: list[Tensor] = [torch.empty(0)] * len(chunks)
-    for batch in micro_batches(chunks, max_tokens):
-        padded = pad(batch, 0)
-        hidden, targets = forward.hidden(padded), forward.targets(padded)
-        rows = max(1, _LOGITS_AT_ONCE // int(model.config.get_text_config().vocab_size))
-        slices = [
-            _statistics(forward.logits(some), targets_of_some)
-            for some, targets_of_some in zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
-        ]
+    for batch in forward.batches(chunks, max_tokens):
+        hidden, targets = forward.hidden(batch), forward.targets(batch)
+        cuts = slices(0, len(hidden), rows_at_once(forward.vocabulary))
+        found = [_statistics(forward.logits(hidden[cut]), targets[cut]) for cut in cuts]
         counts = [int(chunk.scored.sum()) for chunk in batch]
-        for chunk, part in zip(batch, torch.split(torch.cat(slices, dim=1).cpu(), counts, dim=1), strict=True):
+        for chunk, part in zip(batch, torch.split(torch.cat(found, dim=1).cpu(), counts, dim=1), strict=True):
             parts[order[id(chunk)]] = part
     of_record: list[list[Tensor]] = [[] for _ in range(records)]
     for chunk, part in zip(chunks, parts, strict=True):

@@ -6,7 +6,7 @@ from core.lm.split import split
 from core.schema.evaluation import SetName
 from core.schema.files import Record
 from core.schema.spec import RecordSet
-from core.unlearning.trainer import Sets
+from core.unlearning.plan import Sets
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """How much of the model a job has changed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -21,6 +22,12 @@ class Weights:
             changed += int((before != _stored(weight, model)).sum())
             total += before.numel()
         return changed / total
+
+    @torch.no_grad()
+    def finish(self, model: PreTrainedModel, finish: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Sets each weight to finish(weight, what it was)."""
+        for before, weight in zip(self._before, _unique(model), strict=True):
+            weight.copy_(finish(weight, before.to(weight)))
 
 
 def _unique(model: PreTrainedModel) -> Iterator[Tensor]:

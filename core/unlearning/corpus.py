@@ -14,8 +14,11 @@ from core.schema.files import Record
 class Corpus:
     """The chunks of a set. Its M scored tokens, the rows, are numbered through in order of record and position."""
 
-    def __init__(self, chunks: Sequence[Chunk], device: torch.device) -> None:
-        self.chunks = list(chunks)
+    def __init__(self, chunks: Sequence[Chunk], device: torch.device, alternates: Sequence[Chunk] = ()) -> None:
+        """`alternates` are further chunks of the same records: each record's come after its own."""
+        both = [(chunk.record, False, chunk) for chunk in chunks] + [(one.record, True, one) for one in alternates]
+        both.sort(key=lambda one: one[:2])
+        self.chunks = [chunk for _, _, chunk in both]
         self.of_record: list[list[int]] = []
         """The places in `chunks` of each record's chunks."""
         self._first: list[int] = []
@@ -31,6 +34,8 @@ class Corpus:
         numbers = torch.tensor([chunk.record for chunk in self.chunks])
         sizes = torch.tensor(self._first).diff()
         self.record = numbers.repeat_interleave(sizes).to(device)  # (M,)
+        second = torch.tensor([of_alternate for _, of_alternate, _ in both])
+        self.alternate = second.repeat_interleave(sizes).to(device)  # (M,) bool
         self.share = 1 / torch.bincount(self.record)[self.record].double()  # (M,) a token's part in its record's mean
 
     @classmethod
@@ -42,8 +47,15 @@ class Corpus:
         max_length: int,
         chat: Literal["raw", "template"],
         device: torch.device,
+        pairs: bool = False,
     ) -> "Corpus":
-        return cls(encode(records, tokenizer, max_length=max_length, chat=chat), device)
+        """`pairs`: with the records' alternates, which all must have."""
+        alternates: list[Chunk] = []
+        if pairs:
+            alternates = encode(
+                [_with_alternate(record) for record in records], tokenizer, max_length=max_length, chat=chat
+            )
+        return cls(encode(records, tokenizer, max_length=max_length, chat=chat), device, alternates)
 
     def __len__(self) -> int:
         """Records."""
@@ -52,3 +64,15 @@ class Corpus:
     def index(self, chunk: int) -> Tensor:
         """The rows of one chunk: (n,), on the CPU."""
         return torch.arange(self._first[chunk], self._first[chunk + 1])
+
+
+def _with_alternate(record: Record) -> Record:
+    """The record with its alternate in the place of what is scored. Raises ValueError where it has none."""
+    if record.alternate is None:
+        raise ValueError("the record has no alternate")
+    if record.text is not None:
+        return Record(text=record.alternate)
+    if record.messages is not None:
+        last = record.messages[-1].model_copy(update={"content": record.alternate})
+        return Record(messages=[*record.messages[:-1], last])
+    return Record(prompt=record.prompt, completion=record.alternate)

@@ -1,36 +1,39 @@
 """The objective of an optimiser step, and its gradient in micro-batches that do not change it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from core.lm.data import Chunk, bucketed, pad
+from core.lm.data import Chunk, bucketed, filled
 from core.lm.forward import Forward
+from core.lm.head import rows_at_once, sliced_loss, slices, slices_of_whole
 from core.lm.losses import token_nll
 from core.unlearning.corpus import Corpus
 
+_EMPTY = torch.empty(0)
 
+
+@dataclass(eq=False)
 class Rows:
     """The N scored tokens that a term sees, all of one set, in ascending order of `index`."""
 
-    def __init__(
-        self, logits: Tensor, targets: Tensor, index: Tensor, record: Tensor, epoch: int, loss: Tensor | None = None
-    ) -> None:
-        self.logits = logits  # (N, V) at least float32
-        self.targets = targets  # (N,) the true tokens
-        self.index = index  # (N,) the row's number in its corpus
-        self.record = record  # (N,) its record's number in its corpus
-        self.epoch = epoch  # from 0
-        self._loss = loss
+    index: Tensor  # (N,) the row's number in its corpus
+    record: Tensor  # (N,) its record's number in its corpus
+    alternate: Tensor  # (N,) bool: of the record's alternate; of terms of pairs only
+    targets: Tensor  # (N,) the true tokens
+    epoch: int  # from 0
+    logits: Tensor = _EMPTY  # (N, V) at least float32; not for terms in a layer, nor where a record is taken apart
+    states: Tensor = _EMPTY  # (N, d) the residual stream at the positions that hold the tokens, for terms in a layer
+    given_loss: Tensor | None = None
 
     @property
     def loss(self) -> Tensor:
         """l_t = -log p(x_t | x_<t): (N,)."""
-        if self._loss is None:
-            self._loss = token_nll(self.logits, self.targets)
-        return self._loss
+        if self.given_loss is None:
+            self.given_loss = token_nll(self.logits, self.targets)
+        return self.given_loss
 
 
 Term = Callable[[Rows], Tensor]
@@ -44,12 +47,21 @@ class Part:
     `share` mixes the sets that a term is made of, so that theirs sum to 1.
     """
 
-    name: str  # forget, retain or unseen
+    name: str  # forget, retain, unseen or rehearsal
     corpus: Corpus
     term: Term
     weight: float
     share: float = 1.0
     whole_records: bool = False
+    """The term needs all of a record's rows at once, and depends on the model through their `loss` alone."""
+    layer: int | None = None
+    """The layer whose states the term looks at; None: the logits."""
+    watched: bool = False
+    """Its value is wanted even when its weight is 0."""
+
+    @property
+    def computed(self) -> bool:
+        return self.watched or self.weight * self.share != 0
 
 
 Draw = tuple[Part, Sequence[int]]
@@ -63,10 +75,34 @@ class _Piece:
     draw: int
     part: Part
     records: int  # of the part in the whole step
-    chunks: Sequence[int]
+    places: Sequence[int]  # of the chunks, in the part's corpus
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        return [self.part.corpus.chunks[place] for place in self.places]
+
+    @property
+    def index(self) -> Tensor:
+        return torch.cat([self.part.corpus.index(place) for place in self.places])
+
+    def tokens(self) -> int:
+        return sum(len(chunk.ids) for chunk in self.chunks)
 
     def shape(self) -> tuple[int, int]:
-        return len(self.chunks), max(len(self.part.corpus.chunks[chunk].ids) for chunk in self.chunks)
+        return len(self.places), max(len(chunk.ids) for chunk in self.chunks)
+
+
+@dataclass(frozen=True, eq=False)
+class _Section:
+    """Neighbouring rows of a micro-batch that one term looks at."""
+
+    pieces: list[_Piece]
+    start: int
+    counts: list[int]  # rows of each piece
+
+    @property
+    def stop(self) -> int:
+        return self.start + sum(self.counts)
 
 
 @dataclass(frozen=True)
@@ -84,90 +120,159 @@ def accumulate_gradient(
     """Adds the gradient of sum_parts weight * share * mean_records(term) to the model's `.grad`.
 
     The counts that the means divide by are those of the whole step, known before the first forward; so the result
-    does not depend on `max_tokens`, the padded tokens of one forward. Records of all parts share the forwards.
+    does not depend on `max_tokens`, the tokens of one forward. Records of all parts share the forwards, but for those
+    that end in another layer; parts of weight 0 are not computed.
     """
     pieces: list[_Piece] = []
     for number, (part, records) in enumerate(draws):
-        pieces.extend(_pieces(forward, number, part, sorted(records), epoch, max_tokens))
+        if part.computed:
+            pieces.extend(_pieces(forward, number, part, sorted(records), epoch, max_tokens))
     totals = torch.zeros(len(draws), dtype=torch.float64, device=forward.device)
-    tokens = 0
-    for batch in bucketed(pieces, _Piece.shape, max_tokens):
-        loss, means, counted = _micro_batch(forward, batch, epoch, len(draws))
-        backward(loss)
-        totals += means
-        tokens += counted
+    for batch in _batches(forward, pieces, max_tokens):
+        backward(_MicroBatch(forward, batch, epoch, totals).loss())
     values = totals.tolist()
     parts: dict[str, float] = {}
+    loss = 0.0
     for (part, _), value in zip(draws, values, strict=True):
-        parts[part.name] = parts.get(part.name, 0.0) + part.share * value
-    loss_value = sum(part.weight * part.share * value for (part, _), value in zip(draws, values, strict=True))
-    return StepValues(loss=loss_value, parts=parts, tokens=tokens)
+        if part.computed:
+            parts[part.name] = parts.get(part.name, 0.0) + part.share * value
+            loss += part.weight * part.share * value
+    return StepValues(loss=loss, parts=parts, tokens=sum(piece.tokens() for piece in pieces))
 
 
 def _pieces(
     forward: Forward, number: int, part: Part, records: Sequence[int], epoch: int, max_tokens: int
-) -> list[_Piece]:
-    pieces: list[_Piece] = []
+) -> Iterator[_Piece]:
     for record in records:
-        chunks = part.corpus.of_record[record]
+        places = part.corpus.of_record[record]
+        apart = [_Piece(number, part, len(records), [place]) for place in places]
+        whole = _Piece(number, part, len(records), places)
         if not part.whole_records:
-            pieces.extend(_Piece(number, part, len(records), [chunk]) for chunk in chunks)
-            continue
-        whole = _Piece(number, part, len(records), chunks)
-        rows, longest = whole.shape()
-        if len(chunks) == 1 or rows * longest <= max_tokens:
-            pieces.append(whole)
+            yield from apart
+        elif len(_batches(forward, apart, max_tokens)) == 1:
+            yield whole
         else:
-            linear = _linearised(forward, part, chunks, epoch, max_tokens)
-            pieces.extend(_Piece(number, linear, len(records), [chunk]) for chunk in chunks)
-    return pieces
+            linear = _linear(whole, _losses(forward, apart, max_tokens), epoch)
+            yield from (replace(piece, part=linear) for piece in apart)
 
 
-def _micro_batch(forward: Forward, batch: Sequence[_Piece], epoch: int, draws: int) -> tuple[Tensor, Tensor, int]:
-    """(the micro-batch's part of the step's loss, of each draw's mean (draws,), its tokens)."""
-    batch = sorted(batch, key=lambda piece: (piece.draw, piece.chunks[0]))
-    chunks = [piece.part.corpus.chunks[chunk] for piece in batch for chunk in piece.chunks]
-    padded = pad(chunks, 0)
-    logits = forward.logits(forward.hidden(padded))  # (N, V)
-    targets = forward.targets(padded)  # (N,)
-    loss = torch.zeros((), device=forward.device)
-    means = torch.zeros(draws, dtype=torch.float64, device=forward.device)
-    start = first = 0
-    while first < len(batch):
-        part, draw = batch[first].part, batch[first].draw
-        last = first
-        while last < len(batch) and batch[last].part is part and batch[last].draw == draw:
-            last += 1
-        index = torch.cat([part.corpus.index(chunk) for piece in batch[first:last] for chunk in piece.chunks])
-        index = index.to(forward.device)
-        stop = start + len(index)
-        rows = Rows(logits[start:stop], targets[start:stop], index, part.corpus.record[index], epoch)
+def _batches(forward: Forward, pieces: Sequence[_Piece], max_tokens: int) -> list[list[_Piece]]:
+    """The pieces in micro-batches of `max_tokens`, those of each layer by themselves."""
+    batches: list[list[_Piece]] = []
+    for layer in dict.fromkeys(piece.part.layer for piece in pieces):
+        some = [piece for piece in pieces if piece.part.layer == layer]
+        if forward.packed:
+            batches += filled(some, _Piece.tokens, max_tokens)
+        else:
+            batches += bucketed(some, _Piece.shape, max_tokens)
+    return batches
+
+
+class _MicroBatch:
+    """What goes through the model at once."""
+
+    def __init__(self, forward: Forward, pieces: Sequence[_Piece], epoch: int, totals: Tensor) -> None:
+        """`totals`, the step's mean of each draw's term, (draws,), is added to."""
+        self._forward, self._epoch, self._totals = forward, epoch, totals
+        self._pieces = sorted(pieces, key=lambda piece: (piece.draw, piece.places[0]))
+        self._chunks = [chunk for piece in self._pieces for chunk in piece.chunks]
+        self._targets = forward.targets(self._chunks)  # (N,)
+
+    def loss(self) -> Tensor:
+        """The micro-batch's part of the step's loss, with gradients."""
+        forward, layer = self._forward, self._pieces[0].part.layer
+        if layer is not None:
+            states = forward.states(self._chunks, layer)  # (N, d)
+            return sum_of(self._term(one, slice(one.start, one.stop), states=states) for one in self._sections())
+        hidden = forward.hidden(self._chunks)  # (N, H)
+        if forward.head is None:
+            return sum_of(
+                self._term(one, slice(one.start, one.stop), logits=hidden[one.start : one.stop])
+                for one in self._sections()
+            )
+        at_once = rows_at_once(forward.vocabulary)
+        self._take_long_records_apart(hidden.detach(), at_once)
+        of_slice = {}
+        for one in self._sections():
+            if one.pieces[0].part.whole_records:
+                cuts = slices_of_whole(one.start, one.counts, at_once)
+            else:
+                cuts = slices(one.start, one.stop, at_once)
+            of_slice.update({cut.start: (one, cut) for cut in cuts})
+        return sliced_loss(
+            hidden,
+            forward.head,
+            [cut for _, cut in of_slice.values()],
+            lambda logits, cut: self._term(of_slice[cut.start][0], cut, logits=logits),
+            dtype=forward.autocast,
+        )
+
+    def _sections(self) -> list[_Section]:
+        sections: list[_Section] = []
+        start = 0
+        for piece in self._pieces:
+            count = len(piece.index)
+            last = sections[-1].pieces[-1] if sections else None
+            if last is None or last.part is not piece.part or last.draw != piece.draw:
+                sections.append(_Section([], start, []))
+            sections[-1].pieces.append(piece)
+            sections[-1].counts.append(count)
+            start += count
+        return sections
+
+    def _term(self, section: _Section, cut: slice, *, logits: Tensor = _EMPTY, states: Tensor | None = None) -> Tensor:
+        """The weighted part of the loss that the rows of `cut`, all of one section, are."""
+        part = section.pieces[0].part
+        corpus = part.corpus
+        index = torch.cat([piece.index for piece in section.pieces])
+        index = index[cut.start - section.start : cut.stop - section.start].to(self._forward.device)
+        rows = Rows(
+            index=index,
+            record=corpus.record[index],
+            alternate=corpus.alternate[index],
+            targets=self._targets[cut],
+            epoch=self._epoch,
+            logits=logits,
+            states=_EMPTY if states is None else states[cut],
+        )
         values = part.term(rows)
-        mean = (values * part.corpus.share[index].to(values.dtype)).sum() / batch[first].records
-        means[draw] += mean.detach()
-        loss = loss + part.weight * part.share * mean
-        start, first = stop, last
-    return loss, means, sum(len(chunk.ids) for chunk in chunks)
+        mean = (values * corpus.share[index].to(values.dtype)).sum() / section.pieces[0].records
+        self._totals[section.pieces[0].draw] += mean.detach()
+        return part.weight * part.share * mean
+
+    def _take_long_records_apart(self, hidden: Tensor, at_once: int) -> None:
+        """Gives records whose logits would not fit into a slice, of terms that need them whole, a linear term."""
+        start = 0
+        for number, piece in enumerate(self._pieces):
+            count = len(piece.index)
+            if piece.part.whole_records and count > at_once:
+                rows = slice(start, start + count)
+                losses = self._forward.losses(hidden[rows], self._targets[rows])
+                self._pieces[number] = replace(piece, part=_linear(piece, losses, self._epoch))
+            start += count
 
 
-def _linearised(forward: Forward, part: Part, chunks: Sequence[int], epoch: int, max_tokens: int) -> Part:
-    """The part for one record that is too long for one micro-batch: same value, same gradient, chunk by chunk.
+def _linear(record: _Piece, losses: Tensor, epoch: int) -> Part:
+    """The part for one record that is taken apart: same value, same gradient, whatever of its rows are seen at once.
 
     The term depends on the model through the record's token losses l alone. So with c = d(sum of values) / dl, found
-    from a pass without gradients, values + c * (l - l as a constant) has the value and the gradient of the term.
+    here from `losses` (n,), values + c * (l - l as a constant) has the value and the gradient of the term.
     """
-    corpus = part.corpus
-    index = torch.cat([corpus.index(chunk) for chunk in chunks])
-    losses: dict[int, Tensor] = {}
-    with torch.no_grad():
-        for batch in bucketed(list(chunks), lambda chunk: (1, len(corpus.chunks[chunk].ids)), max_tokens):
-            found = [corpus.chunks[chunk] for chunk in batch]
-            losses.update(zip(batch, torch.split(_losses(forward, found), _counts(found)), strict=True))
-    leaf = torch.cat([losses[chunk] for chunk in chunks]).requires_grad_(True)
-    empty = torch.empty(0, device=forward.device)
-    index = index.to(forward.device)
+    part, corpus = record.part, record.part.corpus
+    leaf = losses.detach().requires_grad_(True)
+    index = record.index.to(losses.device)
+    targets = torch.cat([chunk.ids[chunk.scored] for chunk in record.chunks]).to(losses.device)
     with torch.enable_grad():
-        values = part.term(Rows(empty, empty, index, corpus.record[index], epoch, loss=leaf))
+        values = part.term(
+            Rows(
+                index=index,
+                record=corpus.record[index],
+                alternate=corpus.alternate[index],
+                targets=targets,
+                epoch=epoch,
+                given_loss=leaf,
+            )
+        )
         (slope,) = torch.autograd.grad(values.sum(), leaf)
     start, constant, at = int(index[0]), values.detach(), leaf.detach()
 
@@ -175,13 +280,22 @@ def _linearised(forward: Forward, part: Part, chunks: Sequence[int], epoch: int,
         place = rows.index - start
         return constant[place] + slope[place] * (rows.loss - at[place])
 
-    return replace(part, term=term)
+    return replace(part, term=term, whole_records=False)
 
 
-def _losses(forward: Forward, chunks: Sequence[Chunk]) -> Tensor:
-    padded = pad(chunks, 0)
-    return token_nll(forward.logits(forward.hidden(padded)), forward.targets(padded))
+@torch.no_grad()
+def _losses(forward: Forward, pieces: Sequence[_Piece], max_tokens: int) -> Tensor:
+    """Token losses of the pieces' rows, in their order: (N,)."""
+    order = {id(piece): number for number, piece in enumerate(pieces)}
+    found: list[Tensor] = [_EMPTY] * len(pieces)
+    for batch in _batches(forward, pieces, max_tokens):
+        chunks = [chunk for piece in batch for chunk in piece.chunks]
+        losses = forward.losses(forward.hidden(chunks), forward.targets(chunks))
+        for piece, part in zip(batch, torch.split(losses, [len(piece.index) for piece in batch]), strict=True):
+            found[order[id(piece)]] = part
+    return torch.cat(found)
 
 
-def _counts(chunks: Sequence[Chunk]) -> list[int]:
-    return [int(chunk.scored.sum()) for chunk in chunks]
+def sum_of(values: Iterator[Tensor]) -> Tensor:
+    """The sum of at least one scalar."""
+    return torch.stack(list(values)).sum()

@@ -15,3 +15,9 @@ def descent(rows: Rows) -> Tensor:
 def kl(reference: Reference) -> Term:
     """KL(p_original(. | z_<t) || p(. | z_<t)) of each scored position, (N,); `reference` is of the same set."""
     return lambda rows: token_kl(reference.log_probabilities(rows.index), rows.logits)
+
+
+def hidden(states: Tensor) -> Term:
+    """||h(z) - h_original(z)||^2 / d of each scored position, (N,); `states` (M, d) are the original's, of the same set
+    and layer, on any device."""
+    return lambda rows: (rows.states - states[rows.index.to(states.device)].to(rows.states)).square().mean(-1)

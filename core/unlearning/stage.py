@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from core.lm.errors import CoreError
 from core.lm.forward import Forward, Head
-from core.lm.reference import Reference
+from core.lm.reference import Reference, in_order, losses, runners_up
 from core.unlearning.corpus import Corpus
 
 
@@ -52,6 +52,27 @@ class Stage:
                 self.forward, corpus.chunks, head=self._head, max_tokens=self.max_tokens
             )
         return self._references[id(corpus)]
+
+    def losses(self, corpus: Corpus) -> Tensor:
+        """Each scored token's -log p under the original: (M,)."""
+        return losses(self.forward, corpus.chunks, max_tokens=self.max_tokens)
+
+    def runners_up(self, corpus: Corpus) -> Tensor:
+        """The original's best wrong token at each scored position: (M,)."""
+        return runners_up(self.forward, corpus.chunks, max_tokens=self.max_tokens)
+
+    def states(self, corpus: Corpus, layer: int) -> Tensor:
+        """The original's residual stream after `layer` at the positions that hold scored tokens: (M, d), on the CPU."""
+        return in_order(self.forward, corpus.chunks, lambda batch: self.forward.states(batch, layer), self.max_tokens)
+
+    @property
+    def hidden_size(self) -> int:
+        """d, the width of the residual stream."""
+        return int(self.forward.model.config.get_text_config().hidden_size)
+
+    @property
+    def layers(self) -> int:
+        return int(self.forward.model.config.get_text_config().num_hidden_layers)
 
     def random_reference(self, draw: int) -> Reference:
         """The outputs on the forget set of a randomly initialised model of the same architecture."""

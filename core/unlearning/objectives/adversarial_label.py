@@ -23,7 +23,7 @@ class AdversarialLabel(Method):
     def forget_term(self, stage: "Stage") -> "Term":
         from core.lm.losses import token_nll
 
-        labels = stage.reference(stage.forget).runners_up()  # (M,)
+        labels = stage.runners_up(stage.forget)  # (M,)
 
         def term(rows: "Rows") -> "Tensor":
             return token_nll(rows.logits, labels[rows.index])

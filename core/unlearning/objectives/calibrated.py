@@ -68,7 +68,5 @@ class Calibrated(Method):
         from core.unlearning.calibration import targets, transport
 
         forget, unseen = stage.forget, stage.unseen
-        wanted = targets(
-            stage.reference(forget).losses(), forget.record, stage.reference(unseen).losses(), unseen.record
-        )  # (M,)
+        wanted = targets(stage.losses(forget), forget.record, stage.losses(unseen), unseen.record)  # (M,)
         return lambda rows: transport(rows.loss, wanted[rows.index], rows.record)

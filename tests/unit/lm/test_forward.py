@@ -1,9 +1,22 @@
+import pytest
 import torch
-from transformers import Gemma2Config, Gemma2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    OPTConfig,
+    Phi3Config,
+    Qwen2Config,
+)
 
-from core.lm.data import encode, pad
+from core.lm import head
+from core.lm.data import encode
 from core.lm.forward import Forward
-from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
+from tests.unit.lm.tiny import VOCABULARY, records, tiny_model, tiny_tokenizer
 
 
 def chunks():
@@ -19,13 +32,62 @@ def one_by_one(model):
     return torch.stack(rows)
 
 
-def test_padding_and_neighbours_do_not_change_the_logits_of_scored_positions():
+def test_records_in_one_row_do_not_change_each_others_logits():
     model = tiny_model()
     forward = Forward(model)
-    padded = pad(chunks(), 5)
     assert forward.head is not None
-    torch.testing.assert_close(forward.logits(forward.hidden(padded)), one_by_one(model), rtol=1e-9, atol=1e-9)
-    assert forward.targets(padded).tolist() == [int(t) for one in chunks() for t in one.ids[one.scored]]
+    assert forward.packed
+    torch.testing.assert_close(forward.logits(forward.hidden(chunks())), one_by_one(model), rtol=1e-9, atol=1e-9)
+    assert forward.targets(chunks()).tolist() == [int(t) for one in chunks() for t in one.ids[one.scored]]
+
+
+def test_losses_in_slices_are_those_of_all_logits_at_once(monkeypatch):
+    forward = Forward(tiny_model())
+    hidden, targets = forward.hidden(chunks()), forward.targets(chunks())
+    whole = -torch.log_softmax(forward.logits(hidden), -1)[torch.arange(len(targets)), targets]
+    monkeypatch.setattr(head, "LOGITS_AT_ONCE", 4 * VOCABULARY)
+    torch.testing.assert_close(forward.losses(hidden, targets), whole, rtol=1e-12, atol=1e-12)
+
+
+SMALL = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+WIDE = {**SMALL, "intermediate_size": 48, "initializer_range": 0.2, "pad_token_id": 2}
+FAMILIES = [
+    LlamaConfig(**WIDE, num_key_value_heads=2),
+    MistralConfig(**WIDE, num_key_value_heads=2, sliding_window=4),
+    Qwen2Config(**WIDE, num_key_value_heads=2),
+    Phi3Config(**WIDE, num_key_value_heads=2),
+    GPT2Config(vocab_size=97, n_embd=32, n_layer=3, n_head=4, initializer_range=0.2),
+    GPTNeoXConfig(**WIDE),
+    OPTConfig(vocab_size=97, hidden_size=32, ffn_dim=48, num_hidden_layers=3, num_attention_heads=4, init_std=0.2,
+              word_embed_proj_dim=32, max_position_embeddings=64),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("config", FAMILIES, ids=lambda config: config.model_type)
+def test_every_family_gives_what_its_records_give_alone(config):
+    """Packed or padded, with a head of its own or as a whole: whatever the trial chose is right."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+    wanted = one_by_one(model)
+    forward = Forward(model)
+    torch.testing.assert_close(forward.logits(forward.hidden(chunks())), wanted, rtol=1e-4, atol=1e-4)
+    if config.model_type in ("llama", "mistral", "qwen2", "phi3"):
+        assert forward.packed
+
+
+def test_states_are_those_of_the_layer_at_the_tokens_themselves_and_no_later_layer_runs():
+    model = tiny_model()
+    forward = Forward(model)
+    ran = []
+    model.model.layers[1].register_forward_hook(lambda *_: ran.append(1))
+    found = forward.states(chunks(), 0)
+    assert not ran
+    assert len(model.model.layers) == 2
+    rows = []
+    for chunk in chunks():
+        states = model.model(input_ids=chunk.ids[None], output_hidden_states=True).hidden_states[1][0]
+        rows += [states[place] for place in range(len(chunk.ids)) if chunk.scored[place]]
+    torch.testing.assert_close(found, torch.stack(rows), rtol=1e-9, atol=1e-9)
 
 
 def test_a_model_that_caps_its_logits_is_run_as_a_whole():
@@ -45,7 +107,7 @@ def test_a_model_that_caps_its_logits_is_run_as_a_whole():
     model = Gemma2ForCausalLM(config).eval()
     forward = Forward(model)
     assert forward.head is None
-    found = forward.logits(forward.hidden(pad(chunks(), 0)))
+    found = forward.logits(forward.hidden(chunks()))
     assert found.abs().max() <= 0.5
     torch.testing.assert_close(found, one_by_one(model), rtol=1e-4, atol=1e-5)
 
@@ -54,7 +116,7 @@ def test_a_frozen_head_stays_as_it_was():
     model = tiny_model(tied=True)
     forward = Forward(model)
     frozen = forward.frozen_head()
-    hidden = forward.hidden(pad(chunks(), 0)).detach()
+    hidden = forward.hidden(chunks()).detach()
     before = forward.logits(hidden).detach()
     with torch.no_grad():
         model.get_output_embeddings().weight.add_(1)

@@ -1,9 +1,10 @@
 import torch
 
+from core.lm import head
 from core.lm.data import encode
 from core.lm.forward import Forward
-from core.lm.reference import Reference
-from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
+from core.lm.reference import Reference, losses, runners_up
+from tests.unit.lm.tiny import VOCABULARY, records, tiny_model, tiny_tokenizer
 
 
 def made(max_tokens=1000, max_length=64):
@@ -31,15 +32,16 @@ def test_rows_are_numbered_by_chunk_and_position_whatever_order_they_were_comput
         torch.testing.assert_close(reference.log_probabilities(rows), wanted[rows], rtol=1e-9, atol=1e-9)
 
 
-def test_losses_are_those_of_the_true_tokens():
-    model, chunks, reference = made()
+def test_losses_are_those_of_the_true_tokens(monkeypatch):
+    model, chunks, _ = made()
     wanted = torch.stack([-log_p[token] for log_p, token in plain(model, chunks)])
-    torch.testing.assert_close(reference.losses(at_once=5), wanted, rtol=1e-9, atol=1e-9)
+    monkeypatch.setattr(head, "LOGITS_AT_ONCE", 5 * VOCABULARY)
+    torch.testing.assert_close(losses(Forward(model), chunks, max_tokens=25), wanted, rtol=1e-9, atol=1e-9)
 
 
 def test_the_runner_up_is_the_best_wrong_token_at_the_same_position():
-    model, chunks, reference = made()
-    labels = reference.runners_up(at_once=5).tolist()
+    model, chunks, _ = made()
+    labels = runners_up(Forward(model), chunks, max_tokens=25).tolist()
     for label, (log_p, token) in zip(labels, plain(model, chunks), strict=True):
         best = max((wrong for wrong in range(97) if wrong != token), key=lambda wrong: float(log_p[wrong]))
         assert label == best
@@ -48,9 +50,7 @@ def test_the_runner_up_is_the_best_wrong_token_at_the_same_position():
 def test_the_reference_stays_the_original_when_the_model_is_trained():
     model, _, reference = made()
     before = reference.log_probabilities(torch.arange(5))
-    losses = reference.losses()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.5)
     assert reference.log_probabilities(torch.arange(5)).equal(before)
-    assert reference.losses().equal(losses)

@@ -2,7 +2,8 @@
 
 from core.schema.spec import RecordSet
 from core.schema.training import Training
-from core.unlearning.trainer import Sets, train
+from core.unlearning.plan import Sets
+from core.unlearning.trainer import train
 from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
 
 RATE = 0.05

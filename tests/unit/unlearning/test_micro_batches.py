@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from core.lm import head
 from core.schema.files import Record
 from core.schema.spec import RecordSet
 from core.unlearning import objective
 from core.unlearning.objectives import METHODS
-from tests.unit.lm.tiny import records, tiny_model
+from tests.unit.lm.tiny import VOCABULARY, records, tiny_model
 from tests.unit.unlearning.run import Sets, plain_training, run, some_sets, weights
 
 
@@ -42,13 +43,22 @@ def test_no_forward_is_larger_than_its_limit(monkeypatch):
     sizes = []
     hidden = objective.Forward.hidden
 
-    def measured(self, batch):
-        sizes.append(batch.ids.numel())
-        return hidden(self, batch)
+    def measured(self, chunks):
+        sizes.append(sum(len(chunk.ids) for chunk in chunks))
+        return hidden(self, chunks)
 
     monkeypatch.setattr(objective.Forward, "hidden", measured)
     run("calibrated", sets=sets_with_long_records(), training=plain_training(micro_batch_tokens=64, max_length=16))
     assert max(sizes) <= 64
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_logits_in_slices_give_the_update_of_logits_at_once(method, monkeypatch):
+    """Slices of three rows are smaller than any record, so that terms of whole records are taken apart."""
+    whole = weights(run(method, sets=sets_with_long_records())[0])
+    monkeypatch.setattr(head, "LOGITS_AT_ONCE", 3 * VOCABULARY)
+    for one, other in zip(whole, weights(run(method, sets=sets_with_long_records())[0]), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-7)
 
 
 def test_a_long_record_weighs_as_much_as_a_short_one():

@@ -1,0 +1,76 @@
+"""Attention within records that lie behind each other in one row, so that no padding goes through the model.
+
+Registered with transformers under `NAME`; whoever passes `record_lengths` to a model's forward gets it, every other
+call gets what `sdpa` does.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+NAME = "within_records"
+
+
+def within_records(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    record_lengths: tuple[int, ...] | None = None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention of each record with itself: query (1, heads, T, d), key and value (1, their heads, T, d), T the
+    sum of `record_lengths` -> (1, T, heads, d). With a sliding window a token sees so many tokens, itself included.
+
+    Raises ValueError for a model whose attention is not plain softmax(qk) v.
+    """
+    if record_lengths is None:
+        found, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, sliding_window=sliding_window, **options
+        )
+        return found, None
+    if (
+        options.get("softcap") is not None
+        or options.get("s_aux") is not None
+        or options.get("position_bias") is not None
+    ):
+        raise ValueError("this attention caps or biases its scores")
+    shared = query.shape[1] != key.shape[1]
+    parts = [
+        functional.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=(band := _band(q.shape[2], sliding_window, q.device)),
+            is_causal=band is None,
+            scale=scaling,
+            enable_gqa=shared,
+        )
+        for q, k, v in zip(
+            *(torch.split(states, list(record_lengths), dim=2) for states in (query, key, value)),
+            strict=True,
+        )
+    ]
+    return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+def _band(length: int, window: int | None, device: torch.device) -> Tensor | None:
+    """Which of the tokens before it each token sees: (T, T); None: all of them."""
+    if window is None or length <= window:
+        return None
+    place = torch.arange(length, device=device)
+    back = place[:, None] - place[None, :]
+    return (back >= 0) & (back < window)
+
+
+AttentionInterface.register(NAME, within_records)
+AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -1,0 +1,62 @@
+"""What the original model answers to a record's prompt, in its own words."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from core.lm.data import halves
+from core.lm.errors import CoreError
+from core.lm.forward import Forward
+from core.schema.files import Record
+
+_LONGEST = 256
+_TRIES = 4
+
+
+@torch.no_grad()
+def write(
+    forward: Forward,
+    tokenizer: PreTrainedTokenizerBase,
+    records: Sequence[Record],
+    *,
+    chat: Literal["raw", "template"],
+    seed: int,
+) -> list[str]:
+    """One answer a record, drawn from the model at temperature 1: at most as many tokens as what it stands for has,
+    and a half more (256 at most). A plain text is continued after its first third.
+
+    The same for the same seed. Raises CoreError `no_alternate` with the record's number (from 1) where the model only
+    writes nothing, or what the record says.
+    """
+    answers: list[str] = []
+    for number, record in enumerate(records):
+        prompt, truth = halves(record, tokenizer, chat)
+        random = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        for _ in range(_TRIES):
+            ids = _continued(forward, prompt, min(_LONGEST, len(truth) * 3 // 2 + 1), tokenizer.eos_token_id, random)
+            answer = tokenizer.decode(ids, skip_special_tokens=True).strip()
+            if answer and ids != truth[: len(ids)]:
+                answers.append(answer)
+                break
+        else:
+            raise CoreError(
+                "no_alternate", f"the model has no other words for record {number + 1}: give it an alternate"
+            )
+    return answers
+
+
+def _continued(forward: Forward, prompt: list[int], most: int, end: int | None, random: torch.Generator) -> list[int]:
+    ids: Tensor = torch.tensor([prompt], device=forward.device)
+    cache, written = None, list[int]()
+    for chance in torch.rand(most, generator=random, dtype=torch.float64).tolist():
+        logits, cache = forward.following(ids, cache)  # (1, V)
+        reached = torch.softmax(logits[0].double(), dim=-1).cumsum(-1)
+        token = int(torch.searchsorted(reached, chance * reached[-1], right=True).clamp(max=len(reached) - 1))
+        if token == end:
+            break
+        written.append(token)
+        ids = torch.tensor([[token]], device=forward.device)
+    return written
