@@ -7,6 +7,7 @@ from api.commands.bench import app as bench
 from api.commands.demo import demo
 from api.commands.methods import methods
 from api.commands.submit import run, submit
+from api.commands.wishes import cancel, pause, resume, retry
 
 app = typer.Typer(
     help="Make language models forget text, measure what is left, keep the evidence.",
@@ -20,6 +21,8 @@ app.command()(up.migrate)
 app.command()(demo)
 app.command()(submit)
 app.command()(run)
+for wish in (pause, resume, retry, cancel):
+    app.command()(wish)
 app.command()(methods)
 app.add_typer(keys.app, name="keys")
 app.add_typer(bench, name="bench")

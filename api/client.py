@@ -82,8 +82,12 @@ class Client:
         return self._body(answer)
 
     def follow(self, job: str) -> Iterator[Message]:
-        """The job's events as they happen, until the terminal one; a broken connection is taken up where it broke."""
+        """The job's events as they happen, until it is over; a broken connection is taken up where it broke.
+
+        A terminal event that is not the last is that of an attempt before a retry.
+        """
         last: str | None = None
+        over = False
         path = f"/v1/jobs/{job}/events"
         while True:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
@@ -94,9 +98,10 @@ class Client:
                         raise Refused(answer)
                     for message in _messages(answer.iter_lines()):
                         last = message.id or last
+                        over = message.type in TERMINAL
                         yield message
-                        if message.type in TERMINAL:
-                            return
+                if over or answer.status_code == 204:  # closed by the service itself: nothing can follow
+                    return
             except httpx.TransportError:
                 self.get("/healthz")  # raises where the service itself is gone
             time.sleep(RECONNECT_SECONDS)

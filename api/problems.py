@@ -17,6 +17,7 @@ from core.records.files import FileInUse
 from core.records.idempotency import KeyBusy, KeyReused
 from core.records.jobs import NotAllowed
 from core.records.models import ModelInUse
+from core.records.wishes import DataGone
 from core.schema.parsing import BadRecord
 from core.schema.shape import UnusableModel
 from core.unlearning.objectives import UnknownMethod
@@ -160,6 +161,8 @@ def translate(error: Exception) -> Problem | None:
             return Problem(409, "in-use", f"{job} needs the model: wait until it is over, or cancel it")
         case NotAllowed(status=status):
             return Problem(409, "wrong-state", f"the job is {status}")
+        case DataGone(what=what):
+            return Problem(409, "data-gone", f"{what} has been deleted: submit a new job with what it needs")
         case KeyReused():
             return Problem(422, "idempotency-key-reused", "this Idempotency-Key stands for another request")
         case KeyBusy():
@@ -220,7 +223,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
     for kind in (
         *(Problem, FileInUse, ModelInUse, NotAllowed, KeyReused, KeyBusy, UnknownMethod, BadRecord, UnusableModel),
-        *(DBAPIError, PoolTimeout, ConnectionError),
+        *(DataGone, DBAPIError, PoolTimeout, ConnectionError),
     ):
         app.add_exception_handler(kind, domain)
 

@@ -41,7 +41,9 @@ def model(row: ModelRow) -> Model:
 
 def job(row: JobRow, waiting_for: str | None = None) -> Job:
     here = f"/v1/jobs/{row.id}"
-    links = {name: f"{here}/{name}" for name in ("events", "metrics", "checkpoints", "cancel")}
+    links = {
+        name: f"{here}/{name}" for name in ("events", "metrics", "checkpoints", "cancel", "pause", "resume", "retry")
+    }
     links |= {"self": here, "model": f"/v1/models/{row.model}"}
     if row.checkpoint is not None:
         links |= {"checkpoint": f"/v1/checkpoints/{row.checkpoint}", "archive": f"{here}/archive"}

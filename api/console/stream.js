@@ -7,7 +7,10 @@ const TERMINAL = new Set(["succeeded", "failed", "cancelled"]);
 const FIRST_WAIT_SECONDS = 1;
 const LONGEST_WAIT_SECONDS = 15;
 
-/** The job's events `{type, data, id}` as they happen, until the terminal one; taken up where a connection broke. */
+/** The job's events `{type, data, id}` as they happen, until the job is over; taken up where a connection broke.
+ *
+ * A terminal event that is not the last is that of an attempt before a retry.
+ */
 export async function* follow(service, job, signal) {
   let last = null;
   let wait = FIRST_WAIT_SECONDS;
@@ -15,12 +18,14 @@ export async function* follow(service, job, signal) {
     try {
       const body = await service.stream(`/v1/jobs/${job}/events`, last, signal);
       if (body === null) return; // 204: the job is over, and all its events were received
+      let over = false;
       for await (const event of messages(body)) {
         last = event.id ?? last;
         wait = FIRST_WAIT_SECONDS;
+        over = TERMINAL.has(event.type);
         yield event;
-        if (TERMINAL.has(event.type)) return;
       }
+      if (over) return; // closed by the service itself
     } catch (error) {
       if (signal.aborted) return;
       // 4xx but "too many" will not become better by asking again

@@ -1,4 +1,4 @@
-"""Jobs: submitted, followed, cancelled."""
+"""Jobs: submitted, followed, and what is wished of them afterwards."""
 
 import asyncio
 from typing import Annotated, Any
@@ -18,7 +18,8 @@ from api.ranges import matches
 from api.submission import Submission
 from api.views import answer
 from api.views import job as view
-from core.records import jobs
+from core.records import jobs, wishes
+from core.records.tables import JobRow
 from core.schema.jobs import TERMINAL, Job, JobRequest, Status, Verdict
 from core.schema.lists import Page
 
@@ -119,7 +120,7 @@ async def get(
 ) -> Response:
     """The job as it is, or, with `wait`, once it has changed: since the ETag in `If-None-Match`, else since now.
 
-    A job that is over never changes and is answered at once. Scope: `jobs:read` or `jobs:write`.
+    A job that is over does not change by itself and is answered at once. Scope: `jobs:read` or `jobs:write`.
     """
     version = await _version(context, caller, job, wait, if_none_match)
     if version is not None and matches(if_none_match, _etag(version)):
@@ -165,8 +166,42 @@ async def cancel(job: str, context: Here, caller: JobsWrite) -> Job:
     """
     async with context.sessions.begin() as session:
         row = await jobs.cancel(session, caller.organisation, job)
-        if row is None:
-            raise not_found("job")
-        await session.flush()
-        await session.refresh(row)
+        if row is not None:
+            await session.flush()
+            await session.refresh(row)
+    return _wished(row)
+
+
+@router.post("/{job}/pause", status_code=202, summary="Pause a job", responses=responses(404, 409))
+async def pause(job: str, context: Here, caller: JobsWrite) -> Job:
+    """A waiting job pauses at once; a running one finishes its step, saves a snapshot and frees its device first
+    (`requested` says so until then). 409 where the job is over, paused or being cancelled. Scope: `jobs:write`.
+    """
+    async with context.sessions.begin() as session:
+        return _wished(await wishes.pause(session, caller.organisation, job))
+
+
+@router.post("/{job}/resume", status_code=202, summary="Let a paused job go on", responses=responses(404, 409))
+async def resume(job: str, context: Here, caller: JobsWrite) -> Job:
+    """Back into the queue, to go on from the job's snapshot where the worker that takes it up has it.
+
+    A wish to pause that has not been granted yet is taken back. 409 where there is nothing to resume.
+    Scope: `jobs:write`.
+    """
+    async with context.sessions.begin() as session:
+        return _wished(await wishes.resume(session, caller.organisation, job))
+
+
+@router.post("/{job}/retry", status_code=202, summary="Try a failed job again", responses=responses(404, 409))
+async def retry(job: str, context: Here, caller: JobsWrite) -> Job:
+    """A new attempt; the old ones stay in the job's events. 409 where the job has not failed, or where its model or a
+    file that it needs has been deleted. Scope: `jobs:write`.
+    """
+    async with context.sessions.begin() as session:
+        return _wished(await wishes.retry(session, caller.organisation, job))
+
+
+def _wished(row: JobRow | None) -> Job:
+    if row is None:
+        raise not_found("job")
     return view(row)

@@ -101,10 +101,17 @@ async def give_back(session: AsyncSession, job: str, fence: int, *, reason: str)
 
 
 async def requeue(session: AsyncSession, row: JobRow, *, reason: str, delay_seconds: float = 0.0) -> None:
-    """Takes the running job from whoever had it: the fence rises, and a wish to cancel is granted instead."""
+    """Takes the running job from whoever had it: the fence rises, and a wish to cancel or pause is granted instead.
+
+    A paused job keeps its step: so far it has come, though what it resumes from may be a little earlier.
+    """
     row.fence += 1
-    row.lease_expires_at = row.phase = row.worker = None
-    row.step = row.steps = row.eta_seconds = None
+    row.lease_expires_at = row.phase = row.worker = row.eta_seconds = None
+    if row.requested == "pause":
+        row.status, row.requested = "paused", None
+        await events.append(session, row, "paused", {"reason": reason})
+        return
+    row.step = row.steps = None
     if row.requested == "cancel":
         row.status, row.requested = "cancelled", None
         row.finished_at = func.clock_timestamp()

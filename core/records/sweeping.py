@@ -17,7 +17,7 @@ async def alone(session: AsyncSession) -> bool:
 
 
 async def take_back(session: AsyncSession, *, max_failures: int, limit: int = 100) -> list[str]:
-    """Takes back jobs whose lease ran out: queued again, cancelled where that was wished, failed after too many."""
+    """Takes back jobs whose lease ran out: queued again, or cancelled, paused (as wished) or failed (too often)."""
     expired = select(JobRow).where(JobRow.status == "running", JobRow.lease_expires_at < func.clock_timestamp())
     rows = (await session.scalars(expired.limit(limit).with_for_update(skip_locked=True))).all()
     for row in rows:

@@ -21,13 +21,14 @@ Verdict = Literal["passed", "failed", "not_judged"]
 RetainKind = Literal["in_distribution", "general"]
 
 TERMINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
+"""What ends a job. Only a person's retry leads on from there, and only from `failed`."""
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    "queued": frozenset({"running", "cancelled", "failed"}),
-    "running": frozenset({"succeeded", "failed", "cancelled", "queued"}),  # queued: given or taken back
+    "queued": frozenset({"running", "paused", "cancelled", "failed"}),
+    "running": frozenset({"succeeded", "failed", "cancelled", "paused", "queued"}),  # queued: given or taken back
     "paused": frozenset({"queued", "cancelled"}),
     "succeeded": frozenset(),
-    "failed": frozenset(),
+    "failed": frozenset({"queued"}),
     "cancelled": frozenset(),
 }
 """Every change of `status` that may happen; whoever changes one asks `may_change`."""

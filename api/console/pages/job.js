@@ -11,6 +11,7 @@ import { coalesced } from "../pace.js";
 import { follow } from "../stream.js";
 import { badge, status } from "../parts/badge.js";
 import { cancelButton } from "../parts/cancel.js";
+import { steering } from "../parts/steering.js";
 import { checkpoint } from "../parts/checkpoint.js";
 import { curves } from "../parts/curves.js";
 import { fault } from "../parts/fault.js";
@@ -43,7 +44,10 @@ export async function job({ service, main, signal, id, connection }) {
     redraw(live, [shown.status, shown.phase, shown.progress, shown.waiting_for], () => inProgress(shown));
     redraw(said, [shown.error, shown.warnings], () => messages(shown));
     const stoppable = !OVER.has(shown.status) && shown.requested !== "cancel";
-    redraw(stop, stoppable, () => (stoppable ? [cancelButton(service, shown.id, refresh, signal)] : []));
+    redraw(stop, [stoppable, shown.status, shown.requested], () => [
+      steering(service, shown, wished, signal),
+      ...(stoppable ? [cancelButton(service, shown.id, refresh, signal)] : []),
+    ]);
   }
 
   async function readJob() {
@@ -62,6 +66,15 @@ export async function job({ service, main, signal, id, connection }) {
     redraw(measured, [before, after], () => figures(before, after));
     const any = Object.values(named).some((points) => points.length > 0);
     redraw(charts, named, () => (any ? [element("h2", {}, "Training"), curves(named)] : []));
+  }
+
+  /** What the service made of a wish; a job that was over and is not any more is listened to again. */
+  function wished(then) {
+    const again = OVER.has(shown.status) && !OVER.has(then.status);
+    shown = then;
+    show();
+    refresh();
+    if (again) listen();
   }
 
   const guarded = (task) => async () => {

@@ -9,11 +9,11 @@ function advice({ blame, retryable }, attempts) {
   const tried = attempts > 1 ? ` The service tried ${attempts} times.` : "";
   if (blame === "user") {
     return retryable
-      ? "Submit the job again once what the message names has changed."
+      ? "Try the job again once what the message names has changed."
       : "Change what the message names and submit a new job: this one would fail in the same way again.";
   }
   return retryable
-    ? `Nothing is wrong with the request.${tried} Submit it again; if that fails too, ${ASK}.`
+    ? `Nothing is wrong with the request.${tried} Try it again; if that fails too, ${ASK}.`
     : `Nothing is wrong with the request, and trying again will not help: ${ASK}.`;
 }
 

@@ -7,6 +7,8 @@ import httpx
 from sqlalchemy import text
 
 from api.changes import APPLICATION
+from api.client import Client
+from core.records import leases
 from tests.integration.api.service import Service, ready_model, until
 from tests.integration.api.work import claim, finish, measured, phase, step
 
@@ -95,6 +97,28 @@ async def test_a_stream_is_resumed_where_it_broke_and_is_over_when_the_job_is(
     assert over.status_code == 204
     everything = [message async for message in messages(client, job, last="nonsense")]
     assert len(everything) == 4
+
+
+async def test_a_job_that_is_tried_again_is_followed_past_its_failure(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    job = await job_of(service, client)
+    fence = await claim(service, job)
+    async with service.sessions.begin() as session:
+        row = await leases.fenced(session, job, fence)
+        error: dict[str, object] = {"code": "x", "message": "x", "blame": "service", "retryable": True}
+        await leases.fail_or_retry(session, row, error, max_failures=1)
+    await client.post(f"/v1/jobs/{job}/retry")
+    key = client.headers["authorization"].removeprefix("Bearer ")
+
+    def follow() -> list[str]:
+        with Client(service.url, key) as following:
+            return [message.type for message in following.follow(job)]
+
+    following = asyncio.create_task(asyncio.to_thread(follow))
+    await finish(service, job, await claim(service, job), {"a": b"b"})
+    seen = await asyncio.wait_for(following, 10)
+    assert seen == ["created", "started", "failed", "requeued", "started", "succeeded"]
 
 
 async def test_a_reader_that_leaves_is_forgotten(service: Service, client: httpx.AsyncClient) -> None:

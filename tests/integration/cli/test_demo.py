@@ -77,6 +77,17 @@ def test_the_three_lines_of_the_readme_deliver_a_checkpoint_that_loads(line: Com
     assert AutoModelForCausalLM.from_pretrained(folder / "forgotten").num_parameters() > 1_000_000
 
 
+def test_a_job_is_paused_and_ended_from_the_command_line(line: CommandLine, running: str) -> None:
+    forget = line.data.parent / "forget.txt"
+    forget.write_text("Somebody lives in a house by the sea.\n")
+    job = line("submit", "demo", "--forget", str(forget)).stdout.strip()
+    assert line("pause", job).stdout.strip() in ("paused", "running, pause requested")
+    assert line("cancel", job).stdout.strip() in ("cancelled", "running, cancel requested")
+    refused = line("retry", job)
+    assert refused.returncode == 1
+    assert "refused: 409" in refused.stderr
+
+
 def test_bad_requests_are_refused_with_words_that_help(line: CommandLine, running: str, tmp_path: Path) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")

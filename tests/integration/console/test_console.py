@@ -156,6 +156,21 @@ async def test_the_cancel_button_asks_and_then_cancels(console: Console, story: 
         assert cancelled.status == "cancelled"
 
 
+async def test_a_job_is_paused_and_goes_on_by_its_buttons(console: Console, story: Story) -> None:
+    await story.model("paused")
+    job = await story.queued("paused", gpus=BUSY_ELSEWHERE)
+    console.open(f"jobs/{job}")
+    console.shows("Pause", "#pause")
+    console.click("#pause")
+    console.shows("paused", "h1")
+    assert console.texts("#pause") == []
+    console.shows("Resume", "#resume")
+    console.click("#resume")
+    console.shows("queued", "h1")
+    console.shows("Back in the queue: resumed", "#past")
+    assert console.texts("#retry") == []
+
+
 async def test_a_failed_job_says_why_and_what_to_do(console: Console, story: Story) -> None:
     await story.model("broken")
     console.open(f"jobs/{await story.failed('broken')}")

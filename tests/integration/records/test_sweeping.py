@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core.records import files, jobs, leases, outbox, sweeping
+from core.records import files, jobs, leases, outbox, sweeping, wishes
 from core.records.jobs import FileUse
 from core.records.tables import FileRow
 from core.schema.ids import new_id
@@ -45,6 +45,17 @@ async def test_a_lost_job_that_was_to_be_cancelled_is_cancelled(scene: Scene) ->
     await take_back(scene)
     row = await scene.row(job)
     assert (row.status, row.requested, row.failures) == ("cancelled", None, 0)
+
+
+async def test_a_lost_job_that_was_to_pause_is_paused(scene: Scene) -> None:
+    job = await scene.job()
+    await claim(scene)
+    async with scene.sessions.begin() as session:
+        await wishes.pause(session, scene.organisation, job)
+    await scene.expire_lease(job)
+    await take_back(scene)
+    row = await scene.row(job)
+    assert (row.status, row.requested, row.failures) == ("paused", None, 0)
 
 
 async def test_one_sweeper_at_a_time(scene: Scene) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from core.records import finishing, jobs, leases, progress, sweeping
+from core.records import finishing, jobs, leases, progress, sweeping, wishes
 from core.records.jobs import NotAllowed
 from core.records.leases import FenceLost
 from core.schema.jobs import TERMINAL, TRANSITIONS, Status
@@ -48,6 +48,9 @@ ACTIONS: dict[str, Action] = {
     "fail for good": lambda s, scene, job, fence: _fail(s, scene, job, fence, retryable=False),
     "lease runs out": _lose,
     "pause is over": _ripen,
+    "ask to pause": lambda s, scene, job, _: wishes.pause(s, scene.organisation, job),
+    "resume": lambda s, scene, job, _: wishes.resume(s, scene.organisation, job),
+    "retry": lambda s, scene, job, _: wishes.retry(s, scene.organisation, job),
     "ask to cancel": lambda s, scene, job, _: jobs.cancel(s, scene.organisation, job),
     "cancelled": lambda s, _, job, fence: leases.cancelled(s, job, fence),
     "finish": lambda s, _, job, fence: finishing.finish(
@@ -77,7 +80,8 @@ async def test_a_job_changes_only_as_the_table_allows(clean_engine: AsyncEngine,
         now: Status = before.status  # type: ignore[assignment]
         assert after.status == before.status or after.status in TRANSITIONS[now], (name, before.status, after.status)
         assert after.fence >= before.fence
-        assert after.failures >= before.failures
+        assert after.failures >= before.failures or name == "retry"
+        assert (after.status == "paused") <= (after.requested is None)
         assert (after.status == "running") == (after.lease_expires_at is not None)
         assert (after.finished_at is not None) == (after.status in TERMINAL)
         assert (after.checkpoint is not None) == (after.status == "succeeded")

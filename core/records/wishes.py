@@ -1,0 +1,92 @@
+"""What people wish of a job after it was made, but for cancelling: that it pauses, goes on, is tried again."""
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.queue import queue_name
+from core.records import events, files, models, outbox
+from core.records.jobs import NotAllowed
+from core.records.tables import FileRow, JobFile, JobRow
+
+
+class DataGone(Exception):
+    """The job cannot be tried again: what it needs was deleted; `what` says what."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is gone")
+        self.what = what
+
+
+async def pause(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
+    """Pauses a waiting job at once and asks a running one to. None: no such job. NotAllowed: it cannot pause."""
+    row = await _held(session, organisation, job)
+    if row is None:
+        return None
+    if row.status == "running" and row.requested is None:
+        row.requested = "pause"
+        await events.append(session, row, "pause_requested")
+    elif row.status == "queued":
+        row.status = "paused"
+        await events.append(session, row, "paused", {"reason": "asked"})
+    elif not (row.status == "running" and row.requested == "pause"):
+        raise NotAllowed("being cancelled" if row.requested == "cancel" else row.status)
+    return await _fresh(session, row)
+
+
+async def resume(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
+    """Puts a paused job back into the queue, or takes back the wish to pause a running one.
+
+    None: no such job. NotAllowed: it is not paused.
+    """
+    row = await _held(session, organisation, job)
+    if row is None:
+        return None
+    if row.status == "running" and row.requested == "pause":
+        # its worker may have heard already: then it lets go, and the job is queued instead of paused
+        row.requested = None
+        await events.append(session, row, "pause_withdrawn")
+    elif row.status == "paused":
+        await _queue(session, row, reason="resumed")
+    else:
+        raise NotAllowed("being cancelled" if row.requested == "cancel" else row.status)
+    return await _fresh(session, row)
+
+
+async def retry(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
+    """Gives a failed job a new attempt, and as many more as any job has; the old ones stay in its events.
+
+    None: no such job. NotAllowed: it has not failed. DataGone: its model or a file of it has been deleted.
+    """
+    row = await _held(session, organisation, job)
+    if row is None:
+        return None
+    if row.status != "failed":
+        raise NotAllowed(row.status)
+    if await models.get(session, organisation, row.model, hold=True) is None:
+        raise DataGone("its model")
+    # held, so that none of them is deleted before the job is seen to need them again
+    of_job = select(JobFile.file).where(JobFile.job == job)
+    await session.execute(select(FileRow.id).where(FileRow.id.in_(of_job)).with_for_update(read=True))
+    if await files.missing(session, job):
+        raise DataGone("a file of it")
+    row.failures = 0
+    row.error = row.finished_at = row.phase = row.step = row.steps = None
+    await _queue(session, row, reason="retried")
+    return await _fresh(session, row)
+
+
+async def _held(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
+    query = select(JobRow).where(JobRow.organisation == organisation, JobRow.id == job)
+    return await session.scalar(query.with_for_update())
+
+
+async def _queue(session: AsyncSession, row: JobRow, *, reason: str) -> None:
+    row.status, row.run_after = "queued", func.clock_timestamp()
+    await events.append(session, row, "requeued", {"reason": reason})
+    await outbox.add(session, queue_name(row.gpus), {})
+
+
+async def _fresh(session: AsyncSession, row: JobRow) -> JobRow:
+    await session.flush()
+    await session.refresh(row)
+    return row
