@@ -13,7 +13,8 @@ from starlette.requests import Request
 from api.problems import Problem, unprocessable
 from api.spool import Spool
 from core.schema.files import PURPOSES, FileFormat, Purpose
-from core.schema.parsing import BadRecord, RecordReader, format_of, parquet_records
+from core.schema.parquet import parquet_records
+from core.schema.parsing import RecordReader, format_of
 
 LONGEST_PURPOSE = 32
 LONGEST_NAME = 256
@@ -127,15 +128,11 @@ class _Content:
     def _finish(self) -> int:
         if self._reader is not None:
             return sum(1 for _ in self._reader.close())
-        count = total = 0
+        count = 0
         if self._spool is not None:
             self._spool.seek(0)
-            rows = parquet_records(cast(Any, self._spool), max_record_bytes=self._max_record_bytes)
-            for number, record in rows:
-                count += 1
-                total += sum(len(text.encode()) for text in record.strings())
-                if total > self._max_bytes:  # Parquet is compressed: what counts is what comes out
-                    raise BadRecord(number, f"the records are over the limit of {self._max_bytes} bytes", unit="row")
+            limits = {"max_record_bytes": self._max_record_bytes, "max_bytes": self._max_bytes}
+            count = sum(1 for _ in parquet_records(cast(Any, self._spool), **limits))
         return count
 
     def close(self) -> None:

@@ -15,7 +15,8 @@ from typing import Self
 
 from core.records.tables import FileRow, JobFile
 from core.schema.files import Record
-from core.schema.parsing import BadRecord, RecordReader, parquet_records
+from core.schema.parquet import parquet_records
+from core.schema.parsing import BadRecord, RecordReader
 from core.storage import NotStored, Storage
 from core.storage.sealed import SealBroken
 from core.storage.uploads import contents

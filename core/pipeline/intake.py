@@ -5,7 +5,8 @@ from pathlib import Path
 
 from core.lm.errors import CoreError
 from core.schema.files import Record
-from core.schema.parsing import BadRecord, RecordReader, format_of, parquet_records
+from core.schema.parquet import parquet_records
+from core.schema.parsing import BadRecord, RecordReader, format_of
 from core.schema.spec import FileRecords, RecordSet, SocketRecords
 
 _PIECE = 1 << 20

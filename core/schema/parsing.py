@@ -1,8 +1,8 @@
-"""From bytes to records: JSON Lines, text, CSV and Parquet. An error names the line and the reason, never the text."""
+"""From bytes to records: JSON Lines, text and CSV. An error names the line and the reason, never the text."""
 
 import csv
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json  # unlike the json module's, its strings are all valid Unicode
@@ -51,7 +51,7 @@ class RecordReader:
 
     def __init__(self, format: FileFormat, *, max_record_bytes: int) -> None:
         if format == "parquet":
-            raise ValueError("a Parquet file is read from its end: use parquet_records")
+            raise ValueError("a Parquet file is read from its end: use core.schema.parquet")
         self._take = {"jsonl": self._jsonl, "txt": self._txt, "csv": self._csv}[format]
         self._format = format
         self._limit = max_record_bytes
@@ -195,33 +195,3 @@ def records(
     for chunk in chunks:
         yield from reader.feed(chunk)
     yield from reader.close()
-
-
-def parquet_records(
-    file: BinaryIO, *, max_record_bytes: int = 1 << 20, batch: int = 64
-) -> Iterator[tuple[int, Record]]:
-    """(row, record) of a Parquet file that can be sought in; `batch` rows in memory. Raises BadRecord."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        source = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
-        names = source.schema_arrow.names
-    except (pyarrow.ArrowException, OSError, ValueError):
-        raise BadRecord(1, "not a readable Parquet file", unit="row") from None
-    if not set(names) <= set(COLUMNS):
-        raise BadRecord(1, f"a column is not known; a record has: {', '.join(COLUMNS)}", unit="row")
-    number = 0
-    batches = source.iter_batches(batch_size=batch)
-    while True:
-        try:
-            rows = next(batches, None)
-            values = rows.to_pylist() if rows is not None else []
-        except (pyarrow.ArrowException, OSError, ValueError):
-            raise BadRecord(number + 1, "the file is damaged here", unit="row") from None
-        if rows is None:
-            return
-        for row in values:
-            number += 1
-            present = {name: value for name, value in row.items() if value is not None}
-            yield number, checked_record(number, present, max_record_bytes=max_record_bytes, unit="row")

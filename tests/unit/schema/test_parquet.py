@@ -1,0 +1,96 @@
+import io
+import tracemalloc
+from datetime import datetime
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from core.schema.parquet import parquet_records
+from core.schema.parsing import BadRecord
+
+MB = 1 << 20
+
+
+def parquet(table: Any, **options: Any) -> io.BytesIO:
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(table), sink, **options)
+    return sink
+
+
+def repeated(value: Any, rows: int) -> pyarrow.DictionaryArray:
+    """The value once, and the row numbers that say it: some hundred bytes in a file."""
+    return pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * rows, pyarrow.int32()), pyarrow.array([value]))
+
+
+def packed(**columns: Any) -> io.BytesIO:
+    return parquet(columns, compression="zstd", dictionary_pagesize_limit=1 << 30, store_schema=False)
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_rows_come_out_as_they_went_in_whatever_their_columns(dictionary: bool) -> None:
+    rows: list[dict[str, Any]] = [
+        {"text": f"record {number}", "id": str(number) if number % 3 else None, "wrong": ["a", "bc"] * (number % 2)}
+        for number in range(9000)
+    ]
+    found = list(parquet_records(parquet(pyarrow.Table.from_pylist(rows), use_dictionary=dictionary)))
+    assert [number for number, _ in found] == list(range(1, 9001))
+    assert [{name: getattr(record, name) for name in rows[0]} for _, record in found] == rows
+
+
+def test_messages_are_lists_of_structures() -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "answer"}]
+    ((_, record),) = parquet_records(parquet({"messages": [turns], "paraphrases": pyarrow.array([None])}))
+    assert [turn.model_dump() for turn in record.messages or []] == turns
+
+
+@pytest.mark.parametrize("column", ["text", "alternate"])
+def test_a_text_that_is_said_many_times_is_never_unpacked_many_times(column: str) -> None:
+    columns = {"text": ["short"] * 64} | {column: repeated("a" * (2 * MB), 64)}
+    small = packed(**columns)
+    assert len(small.getvalue()) < 2000
+    pool = pyarrow.default_memory_pool()
+    tracemalloc.start()
+    before = pool.bytes_allocated()
+    try:
+        with pytest.raises(BadRecord, match="over the limit"):
+            list(parquet_records(small, max_record_bytes=4 * MB, max_bytes=20 * MB))
+        assert tracemalloc.get_traced_memory()[1] + pool.bytes_allocated() - before < 40 * MB
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_row_is_weighed_before_it_is_unpacked() -> None:
+    lists = pyarrow.ListArray.from_arrays(pyarrow.array([0, 100_000], pyarrow.int32()), repeated("a" * 1000, 100_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRecord, match="row 1: longer than a record"):
+            list(parquet_records(packed(text=["short"], paraphrases=lists), max_record_bytes=MB))
+        assert tracemalloc.get_traced_memory()[1] < 20 * MB  # 100 MB, unpacked
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ({"text": [1]}, "'text' does not hold texts"),
+        ({"text": pyarrow.array([2**60], pyarrow.timestamp("us"))}, "'text' does not hold texts"),
+        ({"text": [datetime(2026, 1, 1)]}, "'text' does not hold texts"),
+        ({"text": ["a"], "wrong": ["b"]}, "'wrong' does not hold lists"),
+        ({"messages": [[{"role": "user", "content": 5}]]}, "'messages' does not hold lists"),
+        (pyarrow.table([["a"], ["b"]], names=["text", "text"]), "there twice"),
+        ({"SECRET": ["a"]}, "a column is not known"),
+        ({"id": ["a"]}, "row 1: a record has exactly one of"),
+    ],
+)
+def test_columns_that_cannot_be_records_are_refused_without_their_text(table: Any, reason: str) -> None:
+    with pytest.raises(BadRecord, match=reason) as refused:
+        list(parquet_records(parquet(table)))
+    assert "SECRET" not in str(refused.value)
+
+
+def test_the_footer_is_believed_when_it_says_too_much() -> None:
+    with pytest.raises(BadRecord, match="row 1: the records are over the limit of 1000 bytes"):
+        list(parquet_records(parquet({"text": ["a" * 600, "b" * 600]}), max_bytes=1000))
