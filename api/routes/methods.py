@@ -21,6 +21,9 @@ class MethodDescription(Answer):
     name: str
     object: Literal["method"] = "method"
     summary: str
+    formula: str = Field(
+        description="the forget term: l_t = -log p(x_t | x_<t), n scored tokens, p0 and l0 the original's"
+    )
     needs: list[str] = Field(description="with default parameters: sets of records, or outputs of the original model")
     retain_terms: list[str]
     parameters: dict[str, Any] = Field(description="JSON schema of what may stand beside `name` in a job's `method`")

@@ -32,3 +32,10 @@ def per_record_mean(values: Tensor, record: Tensor, records: int) -> Tensor:
     totals = torch.zeros(records, dtype=values.dtype, device=values.device).index_add(0, record, values)
     counts = torch.bincount(record, minlength=records).clamp(min=1)
     return totals / counts.to(values.dtype)
+
+
+def record_sums(values: Tensor, record: Tensor) -> Tensor:
+    """The sum of its record's values, at each row: values (N,), record (N,), of any numbering -> (N,)."""
+    _, place = torch.unique(record, return_inverse=True)
+    totals = torch.zeros(len(values), dtype=values.dtype, device=values.device).index_add(0, place, values)
+    return totals[place]

@@ -55,7 +55,7 @@ class Record(Strict):
         """Every piece of text in the record that is tokenized: what the limit in bytes counts."""
         if self.messages is not None:
             yield from (message.content for message in self.messages)
-        yield from (piece for piece in (self.text, self.prompt, self.completion) if piece is not None)
+        yield from (piece for piece in (self.text, self.prompt, self.completion, self.alternate) if piece is not None)
 
 
 class File(Answer):

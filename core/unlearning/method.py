@@ -107,6 +107,12 @@ LARGE = Recipe(
 """For billions of parameters: the seed paper's own."""
 
 
+TOFU = LARGE.model_copy(
+    update={"learning_rate": 1e-5, "scheduler": "linear", "warmup": 0.1, "epochs": 10, "records_per_step": 32}
+)
+"""What most papers train by on the few hundred records of TOFU (arXiv 2401.06121): ten epochs, the first a warm-up."""
+
+
 class Method(Strict, ABC):
     """One way to unlearn: an instance holds its parameters.
 
@@ -116,6 +122,8 @@ class Method(Strict, ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    formula: ClassVar[str]
+    """The forget term in plain notation: l_t = -log p(x_t | x_<t), n scored tokens, p0 and l0 the original's."""
     paper: ClassVar[Paper]
     small: ClassVar[Recipe] = SMALL
     large: ClassVar[Recipe] = LARGE
@@ -127,11 +135,11 @@ class Method(Strict, ABC):
     pairs: ClassVar[bool] = False
     """The forget term sees each record's alternate too: `Rows.alternate` tells whose token a row is."""
 
-    forget_weight: float = Field(default=1.0, ge=0, le=1e6)
+    forget_weight: float = Field(default=1.0, ge=0, le=1e6, description="what the forget term is multiplied by")
     retain_term: RetainTerm = Field(
         default="none", description="what is done on the retain set: nothing, descend on it, or keep the original's p"
     )
-    retain_weight: float = Field(default=1.0, ge=0, le=1e6)
+    retain_weight: float = Field(default=1.0, ge=0, le=1e6, description="what the retain term is multiplied by")
     retain_ratio: float = Field(default=1.0, gt=0, le=1000, description="retain records per forget record in a step")
 
     def layer(self, layers: int) -> int | None:
@@ -179,6 +187,6 @@ class Method(Strict, ABC):
             needed.add("retain")
         if self.needs_unseen:
             needed.add("unseen")
-        if self.needs_original or self.retain_term == "kl":
+        if self.needs_original or self.retain_term not in ("none", "descent"):
             needed.add("original")
         return needed

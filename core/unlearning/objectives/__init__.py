@@ -46,6 +46,7 @@ def describe(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "summary": method.summary,
+        "formula": method.formula,
         "needs": sorted(method.needs()),
         "retain_terms": list(get_args(type(method).model_fields["retain_term"].annotation)),
         "parameters": schema,

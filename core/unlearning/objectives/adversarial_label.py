@@ -17,6 +17,7 @@ class AdversarialLabel(Method):
         "Descends on the forget set with each token replaced by the one that the original model holds most probable"
         " after the true one."
     )
+    formula: ClassVar[str] = "mean_x (1/n) Σ_t -log p(r_t | x_<t), r_t = argmax_{a ≠ x_t} p0(a | x_<t)"
     paper: ClassVar[Paper] = SEED_PAPER
     needs_original: ClassVar[bool] = True
 

@@ -17,6 +17,7 @@ class AscentDescent(Method):
     summary: ClassVar[str] = (
         "Ascends on the forget set and descends on the retain set, which is in-distribution or general text, or both."
     )
+    formula: ClassVar[str] = "-mean_x (1/n) Σ_t l_t"
     paper: ClassVar[Paper] = SEED_PAPER
 
     retain_term: Literal["descent"] = Field(default="descent", description="descend on the retain set")

@@ -18,6 +18,7 @@ class AscentKL(Method):
         "Ascends on the forget set and keeps the original model's next-token distribution on the retain set (KL),"
         " which is in-distribution or general text, or both."
     )
+    formula: ClassVar[str] = "-mean_x (1/n) Σ_t l_t"
     paper: ClassVar[Paper] = SEED_PAPER
 
     retain_term: Literal["kl"] = Field(default="kl", description="KL(original || model) on the retain set")

@@ -22,6 +22,9 @@ class Calibrated(Method):
         " model treats it like text that it never saw; keeps the original's distribution on the retain set, on unseen"
         " text, and on text that the original writes by itself."
     )
+    formula: ClassVar[str] = (
+        "mean_x (1/n) Σ_i |sort(l)_i - Q((i + ½)/n)|, Q the quantiles of l0 on the unseen record of the same rank"
+    )
     paper: ClassVar[Paper] = Paper(
         title="This project's own; the approximate-retraining principle is of the seed paper", url=SEED_PAPER.url
     )

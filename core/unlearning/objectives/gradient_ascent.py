@@ -21,6 +21,7 @@ class GradientAscent(Method):
     summary: ClassVar[str] = (
         "Ascends on the loss of the forget set. Nothing stops it: it overshoots, and damages the rest."
     )
+    formula: ClassVar[str] = "-mean_x (1/n) Σ_t l_t"
     paper: ClassVar[Paper] = SEED_PAPER
 
     def forget_term(self, stage: "Stage") -> "Term":

@@ -27,6 +27,9 @@ class RandomLabel(Method):
     summary: ClassVar[str] = (
         "Descends on the forget set with its tokens replaced by random ones, or by what an untrained model predicts."
     )
+    formula: ClassVar[str] = (
+        "mean_x (1/n) Σ_t -log p(r_t | x_<t), r_t drawn uniformly; or the cross-entropy to an untrained model's p"
+    )
     paper: ClassVar[Paper] = SEED_PAPER
 
     reference: Literal["uniform", "random_model"] = Field(

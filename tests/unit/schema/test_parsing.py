@@ -103,3 +103,10 @@ def test_all_three_shapes_are_records() -> None:
     ]
     body = "\n".join(json.dumps(shape) for shape in shapes).encode()
     assert [record for _, record in records([body], "jsonl")] == [Record.model_validate(shape) for shape in shapes]
+
+
+def test_an_alternate_counts_towards_the_records_bytes() -> None:
+    line = json.dumps({"prompt": "a", "completion": "b", "alternate": "c" * 100}).encode()
+    assert len(list(records([line], "jsonl", max_record_bytes=102))) == 1
+    with pytest.raises(BadRecord, match="101"):
+        list(records([line], "jsonl", max_record_bytes=101))

@@ -1,0 +1,69 @@
+"""Cross-entropy unlearning: the model's own distribution without the true token is what it is taught."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.unlearning.objective import Rows, Term
+    from core.unlearning.stage import Stage
+
+
+def without_the_true_token(logits: "Tensor", targets: "Tensor") -> "Tensor":
+    """log softmax(z with x_t's logit = -inf), without gradient: logits (N, V), targets (N,) -> (N, V).
+
+    The true token's is -inf, whose probability is exactly 0.
+    """
+    import torch
+
+    return torch.log_softmax(logits.detach().scatter(1, targets[:, None], float("-inf")), dim=-1)
+
+
+def skipping(record: "Tensor", skip: int) -> "Tensor":
+    """What each row counts where a record's first k = min(skip, n - 1) tokens are left out: (M,) -> (M,) float64.
+
+    0 for those, n / (n - k) for the others: the mean over all n rows is then that over the n - k that are left. The
+    last token of a record always counts, so that no record drops out of what is to be forgotten.
+    record (M,): the number of each row's record, ascending from 0 without a gap.
+    """
+    import torch
+
+    counts = torch.bincount(record)
+    first = counts.cumsum(0) - counts
+    place = torch.arange(len(record), device=record.device) - first[record]
+    left_out = (counts - 1).clamp(max=skip)[record]
+    scale = counts[record].double() / (counts[record] - left_out)
+    return torch.where(place >= left_out, scale, 0.0)
+
+
+class CEU(Method):
+    name: ClassVar[str] = "ce_u"
+    summary: ClassVar[str] = (
+        "Teaches the forget set's positions what the model itself would say there if the true token did not exist;"
+        " needs no figure of the original model."
+    )
+    formula: ClassVar[str] = (
+        "mean_x (1/(n-k)) Σ_{t>k} CE(softmax(z_t with x_t's logit = -inf, without gradient), z_t), z the logits"
+    )
+    paper: ClassVar[Paper] = Paper(title="CE-U: Cross Entropy Unlearning", url="https://arxiv.org/abs/2503.01224")
+    large: ClassVar[Recipe] = TOFU
+
+    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    skip: int = Field(
+        default=1, ge=0, le=1_000_000, description="k: scored tokens left out at a record's start, but never its last"
+    )
+
+    def forget_term(self, stage: "Stage") -> "Term":
+        from core.lm.losses import token_soft_nll
+
+        scale = skipping(stage.forget.record, self.skip)  # (M,)
+
+        def term(rows: "Rows") -> "Tensor":
+            values = token_soft_nll(without_the_true_token(rows.logits, rows.targets), rows.logits)
+            return values * scale[rows.index].to(values.dtype)
+
+        return term

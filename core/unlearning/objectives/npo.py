@@ -1,0 +1,50 @@
+"""Negative preference optimisation: ascent that fades as a record's probability falls below the original's."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.unlearning.objective import Term
+    from core.unlearning.stage import Stage
+
+
+def negative_preference(losses: "Tensor", original: "Tensor", record: "Tensor", beta: float) -> "Tensor":
+    """-(2/β) log σ(β (NLL(x) - NLL0(x))) of its record, at each row: token losses (N,), the original's (N,) -> (N,).
+
+    All rows of a record are there. The mean over a record's rows is the record's value; as
+    β goes to 0 its gradient becomes that of ascent on NLL (not on CE: long records weigh more, as in the paper).
+    """
+    from torch.nn.functional import logsigmoid
+
+    from core.lm.losses import record_sums
+
+    # Differences are summed, not sums subtracted: two large sums would lose the digits that tell them apart.
+    return -2 / beta * logsigmoid(beta * record_sums(losses - original, record))
+
+
+class NPO(Method):
+    name: ClassVar[str] = "npo"
+    summary: ClassVar[str] = (
+        "Ascends on each forget record as on the rejected half of a preference: the further its probability has fallen"
+        " below the original's, the weaker the push."
+    )
+    formula: ClassVar[str] = "-(2/β) mean_x log σ(β (NLL(x) - NLL0(x))), NLL(x) = Σ_t l_t"
+    paper: ClassVar[Paper] = Paper(
+        title="Negative Preference Optimization: From Catastrophic Collapse to Effective Unlearning",
+        url="https://arxiv.org/abs/2404.05868",
+    )
+    large: ClassVar[Recipe] = TOFU
+    needs_original: ClassVar[bool] = True
+    whole_records: ClassVar[bool] = True
+
+    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    beta: float = Field(default=0.1, gt=0, le=1000, description="β: how soon the push fades; towards 0: plain ascent")
+
+    def forget_term(self, stage: "Stage") -> "Term":
+        original = stage.losses(stage.forget)  # (M,)
+        return lambda rows: negative_preference(rows.loss, original[rows.index], rows.record, self.beta)

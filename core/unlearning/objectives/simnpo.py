@@ -1,0 +1,53 @@
+"""Simple negative preference optimisation: NPO by the mean loss of a record, without the original."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.unlearning.objective import Term
+    from core.unlearning.stage import Stage
+
+
+def simple_negative_preference(losses: "Tensor", record: "Tensor", beta: float, delta: float) -> "Tensor":
+    """-(2/β) log σ(β (NLL(x)/n - δ)) of its record, at each row: token losses (N,), all of a record's -> (N,).
+
+    The paper's SimNPO with γ = βδ: it writes the margin γ outside of β. The mean over a record's rows is
+    the record's value.
+    """
+    import torch
+    from torch.nn.functional import logsigmoid
+
+    from core.lm.losses import record_sums
+
+    mean = record_sums(losses, record) / record_sums(torch.ones_like(losses), record)
+    return -2 / beta * logsigmoid(beta * (mean - delta))
+
+
+class SimNPO(Method):
+    name: ClassVar[str] = "simnpo"
+    summary: ClassVar[str] = (
+        "Ascends on each forget record, the weaker the higher its mean token loss already is; needs no figure of the"
+        " original model, and long records weigh no more than short ones."
+    )
+    formula: ClassVar[str] = "-(2/β) mean_x log σ(β ((1/n) Σ_t l_t - δ))"
+    paper: ClassVar[Paper] = Paper(
+        title="Simplicity Prevails: Rethinking Negative Preference Optimization for LLM Unlearning",
+        url="https://arxiv.org/abs/2410.07163",
+    )
+    large: ClassVar[Recipe] = TOFU
+    whole_records: ClassVar[bool] = True
+
+    forget_weight: float = Field(default=0.125, ge=0, le=1e6, description="what the forget term is multiplied by")
+    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    beta: float = Field(default=4.5, gt=0, le=1000, description="β: how sharply the push fades")
+    delta: float = Field(
+        default=0.0, ge=-1000, le=1000, description="δ, in nats per token: the mean loss about which the push fades"
+    )
+
+    def forget_term(self, stage: "Stage") -> "Term":
+        return lambda rows: simple_negative_preference(rows.loss, rows.record, self.beta, self.delta)

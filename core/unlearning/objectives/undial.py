@@ -1,0 +1,50 @@
+"""Self-distillation with adjusted logits: the original's own distribution, with the true token pushed down."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.unlearning.objective import Rows, Term
+    from core.unlearning.stage import Stage
+
+
+def suppressed(logits: "Tensor", targets: "Tensor", beta: float) -> "Tensor":
+    """log softmax(z - β onehot(x_t)): logits z, or log p, (N, V), targets (N,) -> (N, V)."""
+    import torch
+
+    penalty = torch.full_like(targets, -beta, dtype=logits.dtype)[:, None]  # (N, 1)
+    return torch.log_softmax(logits.scatter_add(1, targets[:, None], penalty), dim=-1)
+
+
+class Undial(Method):
+    name: ClassVar[str] = "undial"
+    summary: ClassVar[str] = (
+        "Teaches the forget set's positions the original model's own distribution with the true token's logit lowered:"
+        " a target that stands still, so that nothing runs away."
+    )
+    formula: ClassVar[str] = "mean_x (1/n) Σ_t CE(softmax(z0_t - β onehot(x_t)), z_t), z the logits, z0 the original's"
+    paper: ClassVar[Paper] = Paper(
+        title="UNDIAL: Self-Distillation with Adjusted Logits for Robust Unlearning in Large Language Models",
+        url="https://arxiv.org/abs/2402.10052",
+    )
+    large: ClassVar[Recipe] = TOFU.model_copy(update={"learning_rate": 1e-4})
+    needs_original: ClassVar[bool] = True
+
+    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    beta: float = Field(default=10.0, gt=0, le=1000, description="β: by how much the true token's logit is lowered")
+
+    def forget_term(self, stage: "Stage") -> "Term":
+        from core.lm.losses import token_soft_nll
+
+        original = stage.reference(stage.forget)
+
+        def term(rows: "Rows") -> "Tensor":
+            wanted = suppressed(original.log_probabilities(rows.index), rows.targets, self.beta)
+            return token_soft_nll(wanted, rows.logits)
+
+        return term
