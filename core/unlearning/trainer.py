@@ -11,16 +11,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.lm.errors import CoreError
 from core.lm.forward import Forward
+from core.lm.layers import compile_layers, recompute_activations
 from core.lm.precision import training_precision
 from core.schema.events import ChildEvent, CurvePoint, ProgressMade
 from core.schema.training import Training
 from core.unlearning.changes import Weights
+from core.unlearning.gradient import Gradient
 from core.unlearning.method import Method
-from core.unlearning.objective import StepValues, accumulate_gradient
+from core.unlearning.objective import StepValues
 from core.unlearning.objectives import resolve
+from core.unlearning.optimizer import make, set_rate
 from core.unlearning.plan import Sets, plan
 from core.unlearning.sampling import forget_steps, steps_per_epoch
 from core.unlearning.schedule import rate_factor
+from core.unlearning.trainable import choose
 
 
 class Stopped(Exception):
@@ -51,7 +55,7 @@ def train(
 
     Reports progress and curves after every update. Same seed, same thread count: same weights, bit for bit on the CPU.
     Raises Stopped, between two updates, and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`,
-    `no_scored_tokens`, `nan_loss`, `nothing_moved`.
+    `no_scored_tokens`, `nan_loss`, `nothing_moved`, `out_of_memory`, and those of `choose`, `make` and the layers.
     """
     chosen = resolve(method, parameters)
     if not sets.forget:
@@ -59,11 +63,18 @@ def train(
     torch.manual_seed(training.seed)
     # Without dropout: what is trained is then what is measured, and KL compares like with like.
     model.eval()
+    trained = choose(model, training, chosen.trained(model.config.get_text_config().num_hidden_layers))
     before = Weights(model)
-    optimizer = _optimizer(model, training)
-    forward = Forward(model, autocast=training_precision(training.precision, model.device))
+    optimizer = make(trained, training)
+    forward = Forward(model, autocast=training_precision(training.precision, model.dtype, model.device))
     job = plan(chosen, forward, tokenizer, training, sets, report=report, should_stop=should_stop)
+    # only now: the plan may have text written by the model, whose layers keep no cache while they recompute
+    if training.checkpointing:
+        recompute_activations(model)
+    if training.compile:
+        compile_layers(model)
 
+    gradient = Gradient(training.micro_batch_tokens, report)
     steps = training.epochs * steps_per_epoch(len(sets.forget), training.records_per_step)
     tokens = 0
     began = time.monotonic()
@@ -73,16 +84,9 @@ def train(
             raise Stopped
         began_step = time.monotonic()
         rate = training.learning_rate * rate_factor(step, steps, training.scheduler, training.warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        values = accumulate_gradient(
-            forward,
-            job.draws(step, steps, records),
-            epoch=epoch,
-            max_tokens=training.micro_batch_tokens,
-            backward=torch.Tensor.backward,
-        )
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
+        set_rate(optimizer, rate)
+        values = gradient(forward, job.draws(step, steps, records), epoch)
+        norm = torch.nn.utils.clip_grad_norm_(trained, training.gradient_clip)
         if not math.isfinite(values.loss) or not torch.isfinite(norm):
             raise CoreError(
                 "nan_loss",
@@ -106,13 +110,6 @@ def train(
             " the terms, or keep the model in float32",
         )
     return TrainingResult(steps=steps, tokens=tokens, changed_share=changed)
-
-
-def _optimizer(model: PreTrainedModel, training: Training) -> torch.optim.Optimizer:
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(trained, lr=training.learning_rate, weight_decay=training.weight_decay)
-    return torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True)
 
 
 def _curve(step: int, values: StepValues, rate: float, seconds: float) -> CurvePoint:
