@@ -32,9 +32,16 @@ def directory_of(source: str, roots: list[Path]) -> tuple[Path, Path]:
         directory = None
     for root in roots:
         resolved = root.resolve()
-        if directory is not None and directory.is_relative_to(resolved) and directory.is_dir():
+        if directory is not None and directory.is_relative_to(resolved) and _is_directory(directory):
             return directory, resolved
     raise UnusableModel("no-such-directory", "this is not a directory under the roots that the operator allows")
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, or a place that this process may not look into
+        return False
 
 
 def check(source: str, settings: Settings) -> tuple[Path, ModelShape] | None:
@@ -47,7 +54,10 @@ def check(source: str, settings: Settings) -> tuple[Path, ModelShape] | None:
             raise UnusableModel("not-allowed", "the operator's list of Hub repositories (HUB_ALLOW) does not have it")
         return None
     directory, root = directory_of(source, settings.model_roots)
-    return directory, read_shape(directory, root=root)
+    try:
+        return directory, read_shape(directory, root=root)
+    except (OSError, RuntimeError):  # links that lead in a circle are a RuntimeError until Python 3.13
+        raise UnusableModel("model-incomplete", "the service cannot read a file of the directory") from None
 
 
 class Registrar:

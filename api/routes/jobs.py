@@ -4,7 +4,6 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request
-from pydantic import AwareDatetime
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
@@ -22,6 +21,7 @@ from core.records import jobs, wishes
 from core.records.tables import JobRow
 from core.schema.jobs import TERMINAL, Job, JobRequest, Status, Verdict
 from core.schema.lists import Page
+from core.schema.times import Time
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 
@@ -84,8 +84,8 @@ async def page(
     method: Annotated[str | None, Query(max_length=64)] = None,
     reference: Annotated[str | None, Query(max_length=256)] = None,
     verdict: Annotated[Verdict | None, Query()] = None,
-    created_after: Annotated[AwareDatetime | None, Query(description="made at this time or later")] = None,
-    created_before: Annotated[AwareDatetime | None, Query(description="made before this time")] = None,
+    created_after: Annotated[Time | None, Query(description="made at this time or later")] = None,
+    created_before: Annotated[Time | None, Query(description="made before this time")] = None,
 ) -> Page[Job]:
     """Newest first. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:

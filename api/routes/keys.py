@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal
 
 from fastapi import APIRouter, Request
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
@@ -19,6 +19,7 @@ from core.records import keys
 from core.records.tables import ApiKey
 from core.schema.lists import Page
 from core.schema.strict import Answer, Strict
+from core.schema.times import Time
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=JsonRoute)
 
@@ -28,7 +29,7 @@ class KeyRequest(Strict):
 
     name: str = Field(min_length=1, max_length=96, examples=["nightly DSR import"])
     scopes: list[Scope] = Field(min_length=1, max_length=16, examples=[["files:write", "jobs:write"]])
-    expires_at: AwareDatetime | None = None
+    expires_at: Time | None = None
 
 
 class Key(Answer):

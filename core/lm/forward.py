@@ -1,6 +1,5 @@
 """The forward pass where it is needed only: hidden states of the whole sequence, logits at scored positions."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -173,10 +172,13 @@ class Forward:
         """The head as it is now; later training does not change it."""
         if self.head is None:
             return lambda hidden: hidden
-        head = copy.deepcopy(self.head).requires_grad_(False)
-        if self.autocast is not None:
-            head = head.to(self.autocast)
-        return lambda hidden: logits(hidden, head.weight, head.bias, self.autocast)
+        weight, bias = (None if one is None else self._frozen(one) for one in (self.head.weight, self.head.bias))
+        return lambda hidden: logits(hidden, weight, bias, self.autocast)
+
+    def _frozen(self, weight: Tensor) -> Tensor:
+        """The weight as it is now, in the dtype of the products; the weight itself where nothing will change it."""
+        dtype = weight.dtype if self.autocast is None else self.autocast
+        return weight.detach().to(dtype, copy=weight.requires_grad)
 
 
 def layers_of(model: PreTrainedModel) -> tuple[nn.Module, str, nn.ModuleList]:

@@ -73,8 +73,9 @@ class _Sliced(torch.autograd.Function):
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         used = weight if dtype is None else weight.to(dtype)  # cast once, not once a slice
         of_hidden = torch.zeros_like(hidden) if needs_hidden else None
-        of_weight = torch.zeros_like(weight) if needs_weight else None
-        of_bias = torch.zeros_like(bias) if bias is not None and needs_bias else None
+        # in bfloat16 a slice's part would be lost in the sum of those before it
+        of_weight = torch.zeros_like(weight, dtype=_wide(weight)) if needs_weight else None
+        of_bias = torch.zeros_like(bias, dtype=_wide(bias)) if bias is not None and needs_bias else None
         total = torch.zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
         for cut in cuts:
             part = hidden[cut] if dtype is None else hidden[cut].to(dtype)
@@ -96,10 +97,18 @@ class _Sliced(torch.autograd.Function):
                     of_weight.addmm_(slope.T, part)
                 else:
                     of_weight += slope.T @ part
-        ctx.save_for_backward(of_hidden, of_weight, of_bias)
+        ctx.save_for_backward(
+            of_hidden,
+            None if of_weight is None else of_weight.to(weight.dtype),
+            None if of_bias is None or bias is None else of_bias.to(bias.dtype),
+        )
         return total
 
     @staticmethod
     def backward(ctx: FunctionCtx, *outer: Tensor) -> tuple[Tensor | None, ...]:
         found = ctx.saved_tensors  # type: ignore[attr-defined]
         return *(None if one is None else one * outer[0].to(one.dtype) for one in found), None, None, None
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)

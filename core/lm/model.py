@@ -3,10 +3,18 @@
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from core.lm.errors import CoreError
 from core.schema.manifest import digest, manifest
+from core.schema.training import MasterWeights
 
 _STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -17,27 +25,30 @@ def device() -> torch.device:
 
 
 def load(
-    directory: Path, dtype: str = "auto", *, device: torch.device
+    directory: Path, dtype: str = "auto", *, device: torch.device, weights: MasterWeights = "float32"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model with float32 weights, in eval mode, and its tokenizer.
+    """The model in eval mode, and its tokenizer: the files are mapped, and go straight to the device.
 
-    Weights are float32 whatever the file holds, since an update under a thousandth of a bfloat16 weight would be
-    rounded away. `dtype` (`auto`: the file's own) is what checkpoints of it are written in: see `stored_dtype`.
-    Raises CoreError `model_unreadable`.
+    `weights` is what they are held in: float32 whatever the file holds, since an update under a thousandth of a
+    bfloat16 weight would be rounded away, or bfloat16 where nothing is lost by that and updates are rounded
+    stochastically. `dtype` (`auto`: the file's own) is what checkpoints are written in: see `stored_dtype`.
+    Raises CoreError `model_unreadable`, `quantised_model`, `vocabulary_mismatch`, `master_weights_too_coarse`.
     """
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         stored = _STORED.get(dtype) or config.dtype or torch.float32
+        _usable(config, stored, weights)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             directory,
             config=config,
-            dtype=torch.float32,
+            dtype=_STORED[weights],
+            device_map={"": device},
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
         )
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    except MemoryError:
+    except (MemoryError, CoreError):
         raise
     except Exception as error:  # a malformed file may make any library below raise anything
         raise CoreError(
@@ -46,7 +57,29 @@ def load(
             " safetensors with its config and tokenizer, and bring no code of its own",
         ) from error
     model.config.dtype = stored
-    return model.to(device).eval(), tokenizer
+    _known_tokens(model, tokenizer)
+    return model.eval(), tokenizer
+
+
+def _usable(config: PreTrainedConfig, stored: torch.dtype, weights: MasterWeights) -> None:
+    if getattr(config, "quantization_config", None):
+        message = "the model's weights are quantised and cannot be trained: register the original model"
+        raise CoreError("quantised_model", message)
+    if weights == "bfloat16" and stored != torch.bfloat16:
+        kind = str(stored).removeprefix("torch.")
+        raise CoreError(
+            "master_weights_too_coarse",
+            f"training.master_weights bfloat16 would round weights that are stored in {kind}: leave it at float32, or"
+            " register the model with dtype bfloat16",
+        )
+
+
+def _known_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    rows = model.get_input_embeddings().num_embeddings
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest >= rows:
+        message = f"the tokenizer has ids up to {largest}, and the model has embeddings for {rows} tokens only"
+        raise CoreError("vocabulary_mismatch", message)
 
 
 def stored_dtype(model: PreTrainedModel) -> torch.dtype:

@@ -50,7 +50,11 @@ def token_statistics(
 
 
 def measuring_precision(model: PreTrainedModel) -> torch.dtype | None:
-    """The autocast dtype to measure in: a half-precision model's own on a GPU, else none (float32)."""
+    """The autocast dtype to measure in: a half-precision model's own on a GPU, and where its weights are held in it;
+    else none (float32)."""
+    held: torch.dtype = model.dtype
+    if held in (torch.bfloat16, torch.float16):
+        return held
     stored = stored_dtype(model)
     on_gpu = next(model.parameters()).device.type == "cuda"
     return stored if on_gpu and stored in (torch.bfloat16, torch.float16) else None

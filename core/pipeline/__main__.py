@@ -7,6 +7,7 @@ import traceback
 
 from pydantic import ValidationError
 
+from core.lm.errors import out_of_memory
 from core.pipeline.channel import Channel
 from core.pipeline.mistakes import mistakes
 from core.schema.events import Failed, PhaseStarted
@@ -46,16 +47,6 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - the last word of this process, whatever it was
         return _out_of_memory(channel, error) if out_of_memory(error) else _unexpected(channel, error)
     return 0
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether it says that memory is short: the host's, which torch reports as a plain RuntimeError, or a device's."""
-    texts = ("can't allocate memory", "not enough memory")
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and any(text in str(error) for text in texts))
-    )
 
 
 def _out_of_memory(channel: Channel, error: BaseException) -> int:

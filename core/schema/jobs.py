@@ -1,7 +1,7 @@
 """Jobs: the request, the job as the API shows it, and the one table of allowed state changes."""
 
 from datetime import date, datetime
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -99,12 +99,14 @@ class JobRequest(Strict):
     forget: ForgetSource
     retain: list[RetainSource] | None = Field(default=None, max_length=16)
     unseen: FileSource | None = None
-    method: MethodChoice | str = "calibrated"
+    method: MethodChoice | Annotated[str, Field(max_length=64)] = "calibrated"
     training: TrainingRequest = TrainingRequest()
     resources: Resources = Resources()
     reference: str | None = Field(default=None, max_length=256, examples=["DSR-2026-0142"])
     due: date | None = None
-    metadata: dict[str, str] = Field(default={}, max_length=16)
+    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
+        default={}, max_length=16
+    )
 
     @field_validator("start")
     @classmethod

@@ -1,37 +1,49 @@
 """How much of the model a job has changed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from core.lm import adapter
 from core.lm.model import stored_dtype
 
 
 class Weights:
-    """The weights as they were, on the CPU, in the dtype that they are stored in: as large as the model's files."""
+    """The weights that are trained, as they were, on the CPU, in the dtype that they are stored in.
+
+    Made once it is chosen what is trained; frozen weights are not copied, and an adapter's base tells by itself.
+    """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self._before = [_stored(weight, model) for weight in _unique(model)]
+        own = not adapter.attached(model)
+        self._before = [(weight, _stored(weight, model)) for weight in _trained(model) if own]
+        self._all: int = sum(weight.numel() for weight in model.parameters() if own or not weight.requires_grad)
 
     def changed_share(self, model: PreTrainedModel) -> float:
-        """The share, 0 to 1, of weights that a checkpoint written now would hold differently."""
-        changed = total = 0
-        for before, weight in zip(self._before, _unique(model), strict=True):
-            changed += int((before != _stored(weight, model)).sum())
-            total += before.numel()
-        return changed / total
+        """The share, 0 to 1, of the model's weights that a whole checkpoint written now would hold differently."""
+        changed = sum(_differ(before, _stored(weight, model)) for weight, before in self._before)
+        if adapter.attached(model):
+            for before, merged in adapter.merged_weights(model):
+                changed += _differ(before.to(stored_dtype(model)), merged.to(stored_dtype(model)))
+        return changed / self._all
 
     @torch.no_grad()
     def finish(self, model: PreTrainedModel, finish: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Sets each weight to finish(weight, what it was)."""
-        for before, weight in zip(self._before, _unique(model), strict=True):
+        """Sets each trained weight to finish(weight, what it was), which is linear in their difference."""
+        for weight, before in self._before:
             weight.copy_(finish(weight, before.to(weight)))
+        if adapter.attached(model):
+            adapter.scale(model, float(finish(torch.ones(()), torch.zeros(()))))
 
 
-def _unique(model: PreTrainedModel) -> Iterator[Tensor]:
-    yield from model.parameters()
+def _trained(model: PreTrainedModel) -> list[nn.Parameter]:
+    return [weight for weight in model.parameters() if weight.requires_grad]
+
+
+def _differ(one: Tensor, other: Tensor) -> int:
+    return int((one != other).sum())
 
 
 def _stored(weight: Tensor, model: PreTrainedModel) -> Tensor:

@@ -162,7 +162,8 @@ class Method(Strict, ABC):
         return None
 
     def finish(self, trained: "Tensor", original: "Tensor") -> "Tensor":
-        """What the checkpoint holds of a weight, from what training made of it and what it was; of the same shape."""
+        """What the checkpoint holds of a weight, from what training made of it and what it was: original + k (trained -
+        original), so that an adapter, which holds the difference alone, can be finished too."""
         return trained
 
     @abstractmethod

@@ -11,31 +11,24 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.lm.errors import CoreError
 from core.lm.forward import Forward
+from core.lm.layers import compile_layers, recompute_activations
 from core.lm.precision import training_precision
-from core.lm.snapshots import Snapshots
-from core.schema.events import ChildEvent, CurvePoint, ProgressMade, Resumed
+from core.schema.events import ChildEvent, CurvePoint, ProgressMade
 from core.schema.training import Training
 from core.unlearning.changes import Weights
-from core.unlearning.keeping import Keeping
+from core.unlearning.gradient import Gradient
 from core.unlearning.method import Method
-from core.unlearning.objective import StepValues, accumulate_gradient
+from core.unlearning.objective import StepValues
 from core.unlearning.objectives import resolve
+from core.unlearning.optimizer import make, set_rate
 from core.unlearning.plan import Sets, plan
-from core.unlearning.position import Position
 from core.unlearning.sampling import forget_steps, steps_per_epoch
 from core.unlearning.schedule import rate_factor
+from core.unlearning.trainable import choose
 
 
 class Stopped(Exception):
     """The job was told to stop, and did, between two steps."""
-
-
-class Halted(Exception):
-    """The job was told to pause, and did, between two steps; `step` is the newest snapshot's, 0 without one."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(step)
-        self.step = step
 
 
 @dataclass(frozen=True)
@@ -57,15 +50,12 @@ def train(
     *,
     report: Callable[[ChildEvent], None],
     should_stop: Callable[[], bool],
-    should_pause: Callable[[], bool] = lambda: False,
-    snapshots: Snapshots | None = None,
 ) -> TrainingResult:
     """Unlearns `sets.forget` from `model`, in place.
 
-    Reports progress and curves after every update. Same seed, same thread count: same weights, bit for bit on the CPU,
-    also where the newest of `snapshots` was resumed from. Raises, between two updates, Stopped, or Halted once a
-    snapshot is kept; and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`,
-    `no_scored_tokens`, `nan_loss`, `nothing_moved`.
+    Reports progress and curves after every update. Same seed, same thread count: same weights, bit for bit on the CPU.
+    Raises Stopped, between two updates, and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`,
+    `no_scored_tokens`, `nan_loss`, `nothing_moved`, `out_of_memory`, and those of `choose`, `make` and the layers.
     """
     chosen = resolve(method, parameters)
     if not sets.forget:
@@ -73,45 +63,30 @@ def train(
     torch.manual_seed(training.seed)
     # Without dropout: what is trained is then what is measured, and KL compares like with like.
     model.eval()
+    trained = choose(model, training, chosen.trained(model.config.get_text_config().num_hidden_layers))
     before = Weights(model)
-    optimizer = _optimizer(model, training)
-    forward = Forward(model, autocast=training_precision(training.precision, model.device))
+    optimizer = make(trained, training)
+    forward = Forward(model, autocast=training_precision(training.precision, model.dtype, model.device))
+    job = plan(chosen, forward, tokenizer, training, sets, report=report, should_stop=should_stop)
+    # only now: the plan may have text written by the model, whose layers keep no cache while they recompute
+    if training.checkpointing:
+        recompute_activations(model)
+    if training.compile:
+        compile_layers(model)
 
-    def leaving() -> bool:
-        return should_stop() or should_pause()
-
-    job = plan(chosen, forward, tokenizer, training, sets, report=report, should_stop=leaving)
-    position = Position(model, optimizer, job)
-    keeping = Keeping(snapshots, position, training.snapshot_every)
-
-    def heed() -> None:
-        if should_stop():
-            raise Stopped
-        if should_pause():
-            raise Halted(keeping.keep())
-
-    # only now: what the plan asks of the original, it must ask before the weights are others
-    if resumed := keeping.resume():
-        report(Resumed(step=resumed))
+    gradient = Gradient(training.micro_batch_tokens, report)
     steps = training.epochs * steps_per_epoch(len(sets.forget), training.records_per_step)
+    tokens = 0
     began = time.monotonic()
     order = forget_steps(len(sets.forget), training.records_per_step, training.epochs, training.seed)
     for step, (epoch, records) in enumerate(order):
-        if step < resumed:
-            continue
-        heed()
+        if should_stop():
+            raise Stopped
         began_step = time.monotonic()
         rate = training.learning_rate * rate_factor(step, steps, training.scheduler, training.warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        values = accumulate_gradient(
-            forward,
-            job.draws(step, steps, records),
-            epoch=epoch,
-            max_tokens=training.micro_batch_tokens,
-            backward=torch.Tensor.backward,
-        )
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
+        set_rate(optimizer, rate)
+        values = gradient(forward, job.draws(step, steps, records), epoch)
+        norm = torch.nn.utils.clip_grad_norm_(trained, training.gradient_clip)
         if not math.isfinite(values.loss) or not torch.isfinite(norm):
             raise CoreError(
                 "nan_loss",
@@ -121,12 +96,10 @@ def train(
         optimizer.step()
         optimizer.zero_grad()
         job.observe(step, steps, values)
-        position.advance(values.tokens)
-        seconds = (time.monotonic() - began) / (position.step - resumed)
-        report(ProgressMade(step=position.step, steps=steps, eta_seconds=seconds * (steps - position.step)))
-        report(_curve(position.step, values, rate, time.monotonic() - began_step))
-        keeping.keep_if_due()
-    heed()
+        tokens += values.tokens
+        elapsed = time.monotonic() - began
+        report(ProgressMade(step=step + 1, steps=steps, eta_seconds=elapsed / (step + 1) * (steps - step - 1)))
+        report(_curve(step + 1, values, rate, time.monotonic() - began_step))
     if type(chosen).finish is not Method.finish:
         before.finish(model, chosen.finish)
     changed = before.changed_share(model)
@@ -136,14 +109,7 @@ def train(
             "no weight of the checkpoint would differ from the original's: raise the learning rate or the weights of"
             " the terms, or keep the model in float32",
         )
-    return TrainingResult(steps=steps, tokens=position.tokens, changed_share=changed)
-
-
-def _optimizer(model: PreTrainedModel, training: Training) -> torch.optim.Optimizer:
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(trained, lr=training.learning_rate, weight_decay=training.weight_decay)
-    return torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True)
+    return TrainingResult(steps=steps, tokens=tokens, changed_share=changed)
 
 
 def _curve(step: int, values: StepValues, rate: float, seconds: float) -> CurvePoint:

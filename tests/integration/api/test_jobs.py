@@ -109,6 +109,7 @@ async def test_a_retain_set_smaller_than_the_forget_set_is_warned_of(
         ({"method": "magic"}, ["/method"]),
         ({"method": {"name": "magic", "beta": 1}}, ["/method"]),
         ({"method": {"name": "ascent_kl", "beta": 1, "retain_weight": -1}}, ["/method/retain_weight", "/method/beta"]),
+        ({"method": "SECRET" * 20}, ["/method", "/method"]),
         ({"method": {"retain_weight": 1}}, ["/method/name", "/method"]),
         ({"colour": "red"}, ["/colour"]),
         ({"training": {"learning_rate": 0}}, ["/training/learning_rate"]),
@@ -129,6 +130,8 @@ async def test_a_retain_set_smaller_than_the_forget_set_is_warned_of(
         ({"unseen": {"file": "RETAIN"}}, ["/unseen/file"]),
         ({"reference": "nul \0"}, []),
         ({"metadata": {"nul": "\0"}}, []),
+        ({"metadata": {"team": "SECRET" * 100}}, ["/metadata/team"]),
+        ({"metadata": {"a" * 100: "privacy"}}, ["/metadata/" + "a" * 100]),
     ],
 )
 async def test_a_bad_request_is_422_that_names_the_field_and_keeps_nothing(
@@ -252,6 +255,9 @@ async def test_jobs_are_listed_by_page_and_filter(service: Service, client: http
         assert [one["id"] for one in found] == expected, query
     assert (await client.get("/v1/jobs", params={"status": "happy"})).status_code == 422
     assert (await client.get("/v1/jobs", params={"model": "\0"})).status_code == 422
+    for beyond in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):  # which have no UTC
+        assert (await client.get("/v1/jobs", params={"created_after": beyond})).status_code == 422
+        assert (await client.get("/v1/jobs", params={"created_before": beyond})).status_code == 422
 
 
 async def test_another_organisations_job_is_404(service: Service, client: httpx.AsyncClient) -> None:

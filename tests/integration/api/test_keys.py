@@ -57,6 +57,8 @@ async def test_an_expired_key_opens_nothing(client: httpx.AsyncClient) -> None:
     made = await client.post("/v1/keys", json={"name": "old", "scopes": ["admin"], "expires_at": past})
     answer = await client.get("/v1/keys", headers={"Authorization": f"Bearer {made.json()['key']}"})
     assert answer.status_code == 401
+    endless = {"name": "n", "scopes": ["admin"], "expires_at": "9999-12-31T23:59:59-23:59"}
+    assert (await client.post("/v1/keys", json=endless)).status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,10 @@ def _spoil(directory: Path, how: str) -> None:
             (directory / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "x.Y"}}')
         case "no tokenizer":
             (directory / "tokenizer.json").unlink()
+        case "links in a circle":
+            (directory / "a").symlink_to(directory / "b")
+            (directory / "b").symlink_to(directory / "a")
+            weights.unlink()
         case "link out of the root":
             weights.unlink()
             weights.symlink_to("/etc/hostname")
@@ -92,6 +96,7 @@ def _spoil(directory: Path, how: str) -> None:
         ("shard elsewhere", {}, "model-incomplete"),
         ("code in the tokenizer's config", {}, "unsafe-model"),
         ("no tokenizer", {}, "model-incomplete"),
+        ("links in a circle", {}, "model-incomplete"),
         ("link out of the root", {}, "unsafe-model"),
         ("integer weights", {}, "unsupported-model"),
         ("code in the config", {"auto_map": {"AutoModel": "x.Y"}}, "unsafe-model"),
@@ -126,6 +131,7 @@ async def test_only_directories_under_an_allowed_root_are_looked_at(
         service.roots / ".." / ".." / outside.name,
         "relative",
         "/nowhere",
+        service.roots / ("a" * 300),
         "/\0",
     ]
     answers = [await register(client, source) for source in sources]

@@ -141,6 +141,17 @@ async def test_a_database_that_is_gone_is_503_and_the_process_stays_alive(
         assert (await client.get("/v1/jobs")).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["/nowhere/at/all", "no-such-host.invalid"])
+async def test_a_database_whose_socket_or_name_is_gone_is_503(redis_url: str, tmp_path: Path, host: str) -> None:
+    settings = settings_for(tmp_path, f"postgresql+asyncpg://unlearn:x@/unlearn?host={host}", redis_url)
+    async with serving(settings) as service:
+        headers = {"Authorization": f"Bearer {new_api_key()}"}
+        async with httpx.AsyncClient(base_url=service.url, headers=headers) as client:
+            answer = await client.get("/v1/jobs")
+        assert problem(answer) == (503, "unavailable")
+        assert "nowhere" not in answer.text
+
+
 async def test_a_broker_that_is_gone_leaves_the_service_ready_and_jobs_accepted(
     database_url: str, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.pipeline.__main__ import out_of_memory
+from core.lm.errors import out_of_memory
 from core.schema.events import Cancelled, Done, Failed, Measured
 from core.schema.jobs import JobError
 from core.schema.spec import ChildMethod, FileRecords, JobSpec, RecordSet, SocketRecords

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from core.lm.data import encode
 from core.lm.forward import Forward
-from core.unlearning import trainer
+from core.unlearning import gradient
 from core.unlearning.objectives.random_label import uniform_labels
 from core.unlearning.rehearsal import rehearse
 from tests.unit.lm.tiny import VOCABULARY, tiny_model, tiny_tokenizer
@@ -215,13 +215,13 @@ def test_the_same_model_has_no_kl_to_lose():
 def test_retain_records_enter_by_their_ratio_and_sets_by_their_weight(monkeypatch):
     """Retain sets of weights 1 and 3, two retain records per forget record, two forget records a step: 1 and 3."""
     drawn = []
-    accumulate = trainer.accumulate_gradient
+    accumulate = gradient.accumulate_gradient
 
     def watched(forward, draws, **others):
         drawn.append([(part.name, len(records)) for part, records in draws])
         return accumulate(forward, draws, **others)
 
-    monkeypatch.setattr(trainer, "accumulate_gradient", watched)
+    monkeypatch.setattr(gradient, "accumulate_gradient", watched)
     parameters = {"retain_ratio": 2.0, "unseen_ratio": 1.5, "rehearsal_ratio": 0.5}
     run("calibrated", parameters, training=plain_training(epochs=1, records_per_step=2))
     assert drawn == [[("forget", 2), ("retain", 1), ("retain", 3), ("unseen", 3), ("rehearsal", 1)]] * 3

@@ -1,0 +1,56 @@
+"""A step's gradient, in micro-batches that are made smaller once where memory does not hold them."""
+
+import gc
+from collections.abc import Callable, Sequence
+
+import torch
+
+from core.lm.errors import CoreError, out_of_memory
+from core.lm.forward import Forward
+from core.schema.events import ChildEvent, Warned
+from core.unlearning.objective import Draw, StepValues, accumulate_gradient
+
+
+class Gradient:
+    """`micro_batch_tokens` go through the model at a time, and half as many once that was too much."""
+
+    def __init__(self, micro_batch_tokens: int, report: Callable[[ChildEvent], None]) -> None:
+        self._tokens, self._report = micro_batch_tokens, report
+        self._halved = False
+
+    def __call__(self, forward: Forward, draws: Sequence[Draw], epoch: int) -> StepValues:
+        """Sets the model's `.grad`, which must be empty, to the step's gradient.
+
+        Out of memory, what there is of it is dropped and the step done again: the update is the same. Raises CoreError
+        `out_of_memory` where half the micro-batch does not fit either.
+        """
+        while True:
+            values = self._tried(forward, draws, epoch)
+            if values is not None:
+                return values
+            # out of the handler: the error held the frames of the step, and they its activations
+            forward.model.zero_grad()
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            if self._halved:
+                raise CoreError(
+                    "out_of_memory",
+                    f"a step does not fit in memory even in micro-batches of {self._tokens} tokens: lower"
+                    " training.max_length, set training.checkpointing, train an adapter (training.lora), hold the"
+                    " weights in bfloat16 (training.master_weights), or use a larger worker",
+                )
+            self._halved, self._tokens = True, max(1, self._tokens // 2)
+            message = f"a step did not fit in memory: from now on micro-batches have at most {self._tokens} tokens"
+            self._report(Warned(code="micro_batch_halved", message=f"{message}; the updates stay the same"))
+
+    def _tried(self, forward: Forward, draws: Sequence[Draw], epoch: int) -> StepValues | None:
+        """None: out of memory."""
+        try:
+            return accumulate_gradient(
+                forward, draws, epoch=epoch, max_tokens=self._tokens, backward=torch.Tensor.backward
+            )
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            return None

@@ -1,0 +1,50 @@
+"""Which optimiser makes the updates."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from core.lm.compiler import require_compiler
+from core.lm.errors import CoreError
+from core.schema.training import Training
+from core.unlearning.rounding import Rounded
+
+
+def make(weights: Sequence[nn.Parameter], training: Training) -> Optimizer:
+    """The optimiser of `training.optimizer` for weights of one device.
+
+    Weights held in bfloat16 are rounded stochastically. Raises CoreError `optimizer_unavailable`.
+    """
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.optimizer == "adamw8bit":
+        return _eight_bit(weights, training)
+    if any(weight.dtype == torch.bfloat16 for weight in weights):
+        return Rounded(weights, lr=rate, weight_decay=decay, seed=training.seed, adam=training.optimizer == "adamw")
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(weights, lr=rate, weight_decay=decay)
+    return torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """The learning rate of the next update."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)  # in place, or a compiled step would be compiled anew
+        else:
+            group["lr"] = rate
+
+
+def _eight_bit(weights: Sequence[nn.Parameter], training: Training) -> Optimizer:
+    """AdamW with its moments in 8 bits, by blocks of 256 (arXiv 2110.02861); its step is compiled."""
+    try:
+        from torchao.optim import AdamW8bit
+    except ImportError as error:
+        message = "adamw8bit needs torchao on the worker (the extra [gpu]), and it is not installed"
+        raise CoreError("optimizer_unavailable", message) from error
+    require_compiler(weights[0].device, "optimizer_unavailable", "adamw8bit")
+    made: Optimizer = AdamW8bit(
+        weights, lr=training.learning_rate, weight_decay=training.weight_decay, bf16_stochastic_round=True
+    )
+    return made

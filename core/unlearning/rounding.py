@@ -1,0 +1,96 @@
+"""AdamW and gradient descent on weights that are held in bfloat16 alone.
+
+Updates are smaller than what bfloat16 can resolve, so that rounding to the nearest would lose them. Rounded up or down
+at random, in proportion to how near each neighbour is, they add up: the expected weight is the exact one
+(stochastic rounding; arXiv 2010.06192). Weights, gradients and AdamW's two moments are then 8 bytes a weight, not 16.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
+
+_AT_ONCE = 1 << 24
+"""Weights that are widened to float32 at a time."""
+
+
+def round_stochastically(values: Tensor, generator: torch.Generator) -> Tensor:
+    """float32 (N,) -> bfloat16 (N,), whose expectation is `values`; what is not finite stays what it is."""
+    # the lower half of a float32 is what bfloat16 lacks: a uniform number added to it carries with its share of chance
+    noise = torch.randint(0, 1 << 16, values.shape, generator=generator, device=values.device, dtype=torch.int32)
+    moved = (values.view(torch.int32) + noise).bitwise_and_(-(1 << 16)).view(torch.float32)
+    return torch.where(values.isfinite(), moved, values).to(torch.bfloat16)
+
+
+class Rounded(Optimizer):
+    """AdamW (arXiv 1711.05101), or plain descent where `adam` is False, computed in float32 and stored as the weights
+    are. The randomness is that of `seed`, the update's and the weight's number, so that resuming needs no more than
+    the optimiser's own state."""
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        lr: float,
+        weight_decay: float,
+        seed: int,
+        adam: bool = True,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps})
+        self._seed, self._adam = seed, adam
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        number = 0
+        for group in self.param_groups:
+            for weight in group["params"]:
+                number += 1
+                if weight.grad is not None:
+                    self._update(weight, group, number)
+
+    def _update(self, weight: nn.Parameter, group: dict[str, Any], number: int) -> None:
+        state = self.state[weight]
+        if not state:
+            state["step"] = 0
+            if self._adam:
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
+        state["step"] += 1
+        generator = torch.Generator(weight.device).manual_seed(
+            (self._seed * 1_000_003 + state["step"]) * 1_000_003 + number
+        )
+        moments = [_flat(state[name]) for name in ("exp_avg", "exp_avg_sq") if name in state]
+        held, slope = _flat(weight), _flat(cast(Tensor, weight.grad))
+        for cut in (slice(start, start + _AT_ONCE) for start in range(0, len(held), _AT_ONCE)):
+            step = slope[cut].float()
+            if self._adam:
+                step = _adam(step, moments[0][cut], moments[1][cut], group, state["step"], generator)
+            value = held[cut].float() * (1 - group["lr"] * group["weight_decay"])
+            _store(held[cut], value - group["lr"] * step, generator)
+
+
+def _adam(
+    slope: Tensor, mean: Tensor, square: Tensor, group: dict[str, Any], step: int, generator: torch.Generator
+) -> Tensor:
+    """Updates both moments, (N,) each, and returns the direction, float32 (N,)."""
+    first, second = group["betas"]
+    new_mean = mean.float().lerp_(slope, 1 - first)
+    new_square = square.float().lerp_(slope.square(), 1 - second)
+    _store(mean, new_mean, generator)
+    _store(square, new_square, generator)
+    direction: Tensor = new_mean / (1 - first**step) / ((new_square / (1 - second**step)).sqrt_() + group["eps"])
+    return direction
+
+
+def _store(place: Tensor, values: Tensor, generator: torch.Generator) -> None:
+    place.copy_(round_stochastically(values, generator) if place.dtype == torch.bfloat16 else values)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """A view (N,) of what this process holds of it."""
+    local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return local.detach().view(-1)

@@ -1,0 +1,52 @@
+"""What of a model is trained: all of it, weights chosen by name, or an adapter."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from core.lm import adapter
+from core.lm.errors import CoreError
+from core.lm.names import near
+from core.schema.training import Training
+
+
+def choose(model: PreTrainedModel, training: Training, only: Sequence[str] | None) -> list[nn.Parameter]:
+    """Freezes what is not to be trained, puts an adapter in where one is asked for, and returns what is left.
+
+    `only` are the patterns of a method that trains chosen weights whatever the request says. Raises CoreError
+    `no_such_layer`, `no_such_modules`, `unsupported_modules`, and `two_choices` where an adapter meets chosen weights.
+    """
+    if training.lora is not None:
+        if only is not None or training.trainable != "all":
+            message = "an adapter (training.lora) leaves all weights as they are: it cannot go with chosen ones"
+            raise CoreError("two_choices", message)
+        adapter.attach(model, training.lora)
+    else:
+        patterns = only if only is not None else ["*"] if training.trainable == "all" else training.trainable
+        chosen = {id(weight) for weight in _matching(model, patterns)}
+        for weight in model.parameters():
+            weight.requires_grad_(id(weight) in chosen)
+    return [weight for weight in model.parameters() if weight.requires_grad]
+
+
+def check(model: PreTrainedModel, training: Training, only: Sequence[str] | None) -> None:
+    """The errors of `choose`, as far as names go, without changing anything."""
+    if training.lora is not None:
+        adapter.modules(model, training.lora.modules)
+    elif only is not None or training.trainable != "all":
+        _matching(model, only if only is not None else training.trainable)
+
+
+def _matching(model: PreTrainedModel, patterns: Sequence[str]) -> list[nn.Parameter]:
+    # a weight that two modules share goes by the names of both
+    named = list(model.named_parameters(remove_duplicate=False))
+    found: list[nn.Parameter] = []
+    for pattern in patterns:
+        some = [weight for name, weight in named if fnmatchcase(name, pattern)]
+        if not some:
+            names = near(pattern, (name for name, _ in named))
+            raise CoreError("no_such_layer", f"training.trainable: no weight of the model is named '{pattern}'{names}")
+        found += some
+    return found

@@ -1,0 +1,108 @@
+import pytest
+import torch
+
+from core.lm import adapter
+from core.lm.errors import CoreError
+from core.schema.training import Lora
+from core.unlearning.changes import Weights
+from core.unlearning.trainable import check, choose
+from tests.unit.lm.tiny import tiny_model
+from tests.unit.unlearning.run import plain_training
+
+
+def named(model):
+    return {name for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def test_all_weights_are_trained_unless_some_are_named():
+    model = tiny_model().requires_grad_(False)
+    assert len(choose(model, plain_training(), None)) == len(list(model.parameters()))
+    chosen = choose(model, plain_training(trainable=["model.layers.1.mlp.*", "*norm.weight"]), None)
+    assert len(chosen) == len(named(model)) == 3 + 5
+    assert "model.layers.1.mlp.up_proj.weight" in named(model)
+    assert "model.layers.0.mlp.up_proj.weight" not in named(model)
+
+
+def test_a_methods_own_choice_goes_before_the_requests():
+    model = tiny_model()
+    choose(model, plain_training(trainable=["*norm.weight"]), ["*.layers.0.mlp.down_proj.weight"])
+    assert named(model) == {"model.layers.0.mlp.down_proj.weight"}
+
+
+def test_a_weight_that_two_modules_share_goes_by_both_names():
+    model = tiny_model(tied=True)
+    choose(model, plain_training(trainable=["lm_head.weight"]), None)
+    assert named(model) == {"model.embed_tokens.weight"}
+
+
+def test_a_pattern_that_matches_nothing_is_named_with_what_is_near():
+    training = plain_training(trainable=["*norm.weight", "model.layer.1.mlp.up_proj.weight"])
+    for ask in (check, choose):
+        with pytest.raises(CoreError, match=r"no_such_layer.*'model.layer.1.*near it: model\.layers\.1\.mlp") as caught:
+            ask(tiny_model(), training, None)
+        assert caught.value.blame == "user"
+
+
+def test_checking_changes_nothing():
+    model = tiny_model()
+    check(model, plain_training(lora=Lora(), trainable="all"), None)
+    check(model, plain_training(trainable=["*norm.weight"]), None)
+    assert len(named(model)) == len(list(model.parameters()))
+    with pytest.raises(CoreError, match="no_such_modules"):
+        check(model, plain_training(lora=Lora(modules=["absent"])), None)
+
+
+@pytest.mark.parametrize(("trainable", "only"), [(["*norm.weight"], None), ("all", ["*norm.weight"])])
+def test_an_adapter_and_chosen_weights_exclude_each_other(trainable, only):
+    with pytest.raises(CoreError, match="two_choices"):
+        choose(tiny_model(), plain_training(lora=Lora(), trainable=trainable), only)
+
+
+def test_changes_are_counted_among_all_weights_and_only_trained_ones_are_copied():
+    model = tiny_model()
+    everything = sum(weight.numel() for weight in model.parameters())
+    (chosen,) = choose(model, plain_training(trainable=["model.norm.weight"]), None)
+    before = Weights(model)
+    assert before.changed_share(model) == 0
+    with torch.no_grad():
+        chosen[:3] += 1
+    assert before.changed_share(model) == 3 / everything
+    assert sum(copy.numel() for _, copy in before._before) == 16
+
+
+def test_changes_of_an_adapter_are_those_of_the_weights_that_it_would_be_merged_into():
+    model = tiny_model()
+    everything = sum(weight.numel() for weight in model.parameters())
+    choose(model, plain_training(lora=Lora(rank=2, modules=["q_proj"])), None)
+    before = Weights(model)
+    assert before.changed_share(model) == 0
+    assert before._before == []
+    up = dict(model.named_parameters())["model.layers.1.self_attn.q_proj.lora_B.default.weight"]
+    with torch.no_grad():
+        up[5] = 1  # one of 16 outputs: its row of the product's 16 x 16 weights
+    assert before.changed_share(model) == 16 / everything
+    with torch.no_grad():
+        up[5] = 1e-30
+    assert before.changed_share(model) == 0
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=2, modules=["q_proj"])])
+def test_weights_and_adapters_are_finished_alike(lora):
+    """A finish that turns the difference round, as a task vector does."""
+    model, origin = tiny_model(), tiny_model()
+    trained = choose(model, plain_training(lora=lora, trainable="all" if lora else ["*q_proj.weight"]), None)
+    before = Weights(model)
+    with torch.no_grad():
+        for weight in trained:
+            weight.add_(torch.ones_like(weight))
+    if lora:
+        wanted = [original - 2 * (new - original) for original, new in adapter.merged_weights(model)]
+    else:
+        wanted = [original - 2 for name, original in origin.named_parameters() if "q_proj" in name]
+    before.finish(model, lambda trained, original: original - 2 * (trained - original))
+    if lora:
+        adapter.merge(model)
+    found = [weight for name, weight in model.named_parameters() if "q_proj" in name]
+    assert len(found) == 2
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
