@@ -15,7 +15,8 @@ from core.schema.training import Training
 def choose(model: PreTrainedModel, training: Training, only: Sequence[str] | None) -> list[nn.Parameter]:
     """Freezes what is not to be trained, puts an adapter in where one is asked for, and returns what is left.
 
-    `only` are the patterns of a method that trains chosen weights whatever the request says. Raises CoreError
+    `only` are the patterns of a method that trains chosen weights whatever the request says; they name the weights of
+    many families of models, so that some of them matching is enough. Raises CoreError
     `no_such_layer`, `no_such_modules`, `unsupported_modules`, and `two_choices` where an adapter meets chosen weights.
     """
     if training.lora is not None:
@@ -24,8 +25,7 @@ def choose(model: PreTrainedModel, training: Training, only: Sequence[str] | Non
             raise CoreError("two_choices", message)
         adapter.attach(model, training.lora)
     else:
-        patterns = only if only is not None else ["*"] if training.trainable == "all" else training.trainable
-        chosen = {id(weight) for weight in _matching(model, patterns)}
+        chosen = {id(weight) for weight in _chosen(model, training, only)}
         for weight in model.parameters():
             weight.requires_grad_(id(weight) in chosen)
     return [weight for weight in model.parameters() if weight.requires_grad]
@@ -35,15 +35,21 @@ def check(model: PreTrainedModel, training: Training, only: Sequence[str] | None
     """The errors of `choose`, as far as names go, without changing anything."""
     if training.lora is not None:
         adapter.modules(model, training.lora.modules)
-    elif only is not None or training.trainable != "all":
-        _matching(model, only if only is not None else training.trainable)
+    else:
+        _chosen(model, training, only)
 
 
-def _matching(model: PreTrainedModel, patterns: Sequence[str]) -> list[nn.Parameter]:
+def _chosen(model: PreTrainedModel, training: Training, only: Sequence[str] | None) -> list[nn.Parameter]:
     # a weight that two modules share goes by the names of both
     named = list(model.named_parameters(remove_duplicate=False))
     found: list[nn.Parameter] = []
-    for pattern in patterns:
+    if only is not None:
+        found = [weight for name, weight in named if any(fnmatchcase(name, pattern) for pattern in only)]
+        if not found:
+            message = "the method trains weights that go by other names in this model: choose a method that trains all"
+            raise CoreError("no_such_layer", message)
+        return found
+    for pattern in ["*"] if training.trainable == "all" else training.trainable:
         some = [weight for name, weight in named if fnmatchcase(name, pattern)]
         if not some:
             names = near(pattern, (name for name, _ in named))

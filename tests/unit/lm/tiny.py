@@ -47,9 +47,9 @@ def words(count: int, rng: random.Random) -> str:
 
 
 def records(count: int, seed: int, *, longest: int = 9) -> list[Record]:
-    """Records of all three shapes and many lengths."""
-    rng = random.Random(seed)
-    made = []
+    """Records of all three shapes and many lengths, each with an alternate."""
+    rng, alternates = random.Random(seed), random.Random(seed + 1000)
+    made: list[Record] = []
     for number in range(count):
         size = rng.randint(2, longest)
         if number % 3 == 0:
@@ -59,4 +59,5 @@ def records(count: int, seed: int, *, longest: int = 9) -> list[Record]:
         else:
             turns = [Message(role="user", content=words(2, rng)), Message(role="assistant", content=words(size, rng))]
             made.append(Record(messages=turns))
+        made[-1].alternate = words(alternates.randint(2, longest), alternates)
     return made

@@ -17,7 +17,20 @@ THE_FIRST = {
     "ascent_kl",
     "calibrated",
 }
-THE_FIELD = {"npo", "simnpo", "token_npo", "undial", "weighted_ascent", "satimp", "ce_u"}
+THE_FIELD = {
+    "npo",
+    "simnpo",
+    "token_npo",
+    "dpo",
+    "refusal",
+    "rmu",
+    "undial",
+    "weighted_ascent",
+    "satimp",
+    "ce_u",
+    "pdu",
+    "task_vector",
+}
 
 
 NEW_METHOD = """

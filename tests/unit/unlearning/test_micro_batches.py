@@ -21,7 +21,11 @@ LONG = long_text(7)
 
 def sets_with_long_records():
     return Sets(
-        forget=[*records(5, seed=1), Record(text=LONG), Record(prompt="w1 w2", completion=long_text(13))],
+        forget=[
+            *records(5, seed=1),
+            Record(text=LONG, alternate="w3 w4 w5"),
+            Record(prompt="w1 w2", completion=long_text(13), alternate=long_text(17)),
+        ],
         retain=[RecordSet(name="retain", records=[*records(6, seed=2), Record(text=LONG)])],
         unseen=[*records(6, seed=3), Record(text=long_text(11))],
     )

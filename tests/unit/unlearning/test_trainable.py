@@ -106,3 +106,14 @@ def test_weights_and_adapters_are_finished_alike(lora):
     assert len(found) == 2
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_a_methods_patterns_are_alternatives_of_which_one_must_fit():
+    model = tiny_model()
+    down = "*.layers.0.mlp.down_proj.weight"
+    (chosen,) = choose(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
+    assert chosen is model.model.layers[0].mlp.down_proj.weight
+    check(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
+    with pytest.raises(CoreError, match="other names") as caught:
+        check(model, plain_training(), ["*.h.0.mlp.c_proj.weight"])
+    assert caught.value.code == "no_such_layer"

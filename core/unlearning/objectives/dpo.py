@@ -1,0 +1,102 @@
+"""Direct preference optimisation: another answer is preferred to the one that must be forgotten."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from core.lm.errors import CoreError
+from core.schema.files import Message, Record
+from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm, Write
+from core.unlearning.refusals import REFUSALS, answer, drawn, instead, prompted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.unlearning.objective import Rows, Term
+    from core.unlearning.stage import Stage
+
+
+def preference(losses: "Tensor", original: "Tensor", alternate: "Tensor", record: "Tensor", beta: float) -> "Tensor":
+    """-(2/β) log σ(β [(log p - log p0)(alternate) - (log p - log p0)(record)]) of its record, at each row.
+
+    Token losses (N,) and the original's (N,), alternate (N,) bool: the row is of the alternate -> (N,). All rows of
+    both texts of a record are there, so that the mean over them is the record's value, whatever their lengths.
+    Equation 7 of arXiv 2305.18290 times 2/β, as NPO has it, so that β does not change the size of the first step.
+    """
+    import torch
+    from torch.nn.functional import logsigmoid
+
+    from core.lm.losses import record_sums
+
+    fallen = losses - original  # log p0 - log p
+    return -2 / beta * logsigmoid(beta * record_sums(torch.where(alternate, -fallen, fallen), record))
+
+
+def asking(record: Record) -> Record:
+    """What the original is given to write another answer: a conversation in which that is asked for (the idea is of
+    arXiv 2409.13474), or a prompt as it stands, which a model without instruction tuning simply continues."""
+    if not record.messages:
+        return record
+    earlier, asked = record.messages[:-1], ""
+    if earlier and earlier[-1].role == "user":
+        asked = f"{earlier.pop().content}\n\n"
+    asked += f"The answer so far: {answer(record)}\n\nGive another one, as plausible, but with other facts."
+    turns = [*earlier, Message(role="user", content=asked), record.messages[-1]]
+    return record.model_copy(update={"messages": turns})
+
+
+class DPO(Method):
+    name: ClassVar[str] = "dpo"
+    summary: ClassVar[str] = (
+        "Prefers an alternate answer to each forget record: one that comes with the record, a refusal, or one that the"
+        " original model writes itself."
+    )
+    formula: ClassVar[str] = (
+        "-(2/β) mean_x log σ(β [(log p - log p0)(alternate of x) - (log p - log p0)(x)]), log p(x) = -Σ_t l_t"
+    )
+    paper: ClassVar[Paper] = Paper(
+        title="Direct Preference Optimization: Your Language Model is Secretly a Reward Model (for unlearning: TOFU,"
+        " arXiv 2401.06121; with generated alternates: AltPO, arXiv 2409.13474)",
+        url="https://arxiv.org/abs/2305.18290",
+    )
+    large: ClassVar[Recipe] = TOFU
+    needs_original: ClassVar[bool] = True
+    whole_records: ClassVar[bool] = True
+    pairs: ClassVar[bool] = True
+
+    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    beta: float = Field(default=0.1, gt=0, le=1000, description="β: how soon the push fades")
+    alternates: Literal["records", "refusal", "generated"] = Field(
+        default="records",
+        description="what is preferred: each record's own `alternate`, a refusal, or what the original model writes"
+        " (a refusal where it has no other words); for the latter two a plain text's first third or so is its prompt",
+    )
+
+    def rewrite(self, records: list[Record], write: Write, seed: int) -> list[Record]:
+        """Raises CoreError `no_alternate`."""
+        if self.alternates == "records":
+            missing = [number for number, record in enumerate(records, 1) if not (record.alternate or "").strip()]
+            if missing:
+                raise CoreError(
+                    "no_alternate",
+                    f"{len(missing)} of {len(records)} forget records have no `alternate`, the first of them number"
+                    f" {missing[0]}: add one to each, or choose alternates 'refusal' or 'generated'",
+                )
+            return records
+        asked = [prompted(record) for record in records]
+        texts = drawn(REFUSALS, len(asked), seed)
+        if self.alternates == "generated":
+            written = write([asking(record) for record in asked])
+            texts = [own.strip() or refusal for own, refusal in zip(written, texts, strict=True)]
+        return [
+            record.model_copy(update={"alternate": instead(record, text)})
+            for record, text in zip(asked, texts, strict=True)
+        ]
+
+    def forget_term(self, stage: "Stage") -> "Term":
+        original = stage.losses(stage.forget)  # (M,), of both texts
+
+        def term(rows: "Rows") -> "Tensor":
+            return preference(rows.loss, original[rows.index], rows.alternate, rows.record, self.beta)
+
+        return term

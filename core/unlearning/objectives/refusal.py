@@ -1,0 +1,45 @@
+"""Refusal training: the model learns to decline wherever it would have recited."""
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from core.schema.files import Record
+from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm, Write
+from core.unlearning.refusals import REFUSALS, answering, drawn, instead, prompted
+
+if TYPE_CHECKING:
+    from core.unlearning.objective import Term
+    from core.unlearning.stage import Stage
+
+Sentence = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
+
+
+class Refusal(Method):
+    name: ClassVar[str] = "refusal"
+    summary: ClassVar[str] = (
+        "Descends on a refusal in place of each forget record's completion. A plain text's first third or so is its"
+        " prompt. What is suppressed so stays in the weights: other prompts may still bring it out."
+    )
+    formula: ClassVar[str] = "mean_x (1/n) Σ_t l_t(refusal | prompt of x), n tokens of the refusal"
+    paper: ClassVar[Paper] = Paper(
+        title="TOFU: A Task of Fictitious Unlearning for LLMs", url="https://arxiv.org/abs/2401.06121"
+    )
+    large: ClassVar[Recipe] = TOFU
+
+    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    refusals: list[Sentence] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="what to say instead, one drawn for each record by the seed; default: English sentences of the"
+        " service's own",
+    )
+
+    def rewrite(self, records: list[Record], write: Write, seed: int) -> list[Record]:
+        choice = drawn(self.refusals or REFUSALS, len(records), seed)
+        asked = [prompted(record) for record in records]
+        return [answering(record, instead(record, text)) for record, text in zip(asked, choice, strict=True)]
+
+    def forget_term(self, stage: "Stage") -> "Term":
+        return lambda rows: rows.loss

@@ -1,0 +1,121 @@
+import math
+
+import pytest
+import torch
+
+from core.lm.errors import CoreError
+from core.schema.files import Message, Record
+from core.unlearning.objectives import resolve
+from core.unlearning.objectives.dpo import preference
+from core.unlearning.refusals import REFUSALS
+from core.unlearning.writing import write
+from tests.unit.lm.tiny import VOCABULARY, tiny_tokenizer
+from tests.unit.unlearning.run import run, weights
+
+
+def test_the_value_of_a_record_stands_at_each_of_its_rows_whatever_the_lengths():
+    rng = torch.Generator().manual_seed(2)
+    losses, original = torch.rand(2, 7, generator=rng, dtype=torch.float64) * 3
+    record = torch.tensor([4, 4, 4, 4, 4, 9, 9])
+    alternate = torch.tensor([False, False, True, True, True, False, True])
+    losses.requires_grad_(True)
+    found = preference(losses, original, alternate, record, 0.7)
+    for rows, own, other in ((slice(0, 5), [0, 1], [2, 3, 4]), (slice(5, 7), [5], [6])):
+        gain = sum(original[i] - losses[i] for i in other) - sum(original[i] - losses[i] for i in own)
+        wanted = 2 / 0.7 * torch.log(1 + torch.exp(-0.7 * gain))
+        torch.testing.assert_close(found[rows], wanted.expand(len(found[rows])))
+        (slope,) = torch.autograd.grad(found[rows].mean(), losses, retain_graph=True)
+        (naive,) = torch.autograd.grad(wanted, losses, retain_graph=True)
+        torch.testing.assert_close(slope, naive)
+
+
+def test_the_first_push_is_one_nat_whatever_beta_is():
+    losses = torch.tensor([1.0, 2.0], requires_grad=True)
+    alternate = torch.tensor([False, True])
+    for beta in (1e-4, 0.1, 100.0):
+        value = preference(losses, losses.detach(), alternate, torch.zeros(2, dtype=torch.long), beta).mean()
+        assert value.item() == pytest.approx(2 / beta * math.log(2), rel=1e-6)
+        assert torch.autograd.grad(value, losses)[0].tolist() == pytest.approx([-1, 1])
+
+
+def test_records_bring_their_alternates_or_the_job_says_which_does_not():
+    def no_writing(records):
+        raise AssertionError("nothing is to be written")
+
+    records = [Record(text="a b", alternate="c d"), Record(text="a b"), Record(text="a b", alternate=" ")]
+    method = resolve("dpo", {})
+    assert method.rewrite(records[:1], no_writing, seed=0) == records[:1]
+    with pytest.raises(CoreError) as caught:
+        method.rewrite(records, no_writing, seed=0)
+    assert caught.value.code == "no_alternate"
+    assert "2 of 3 forget records" in caught.value.message
+    assert "number 2" in caught.value.message
+    assert caught.value.blame == "user"
+
+
+def test_a_job_without_alternates_leaves_the_model_as_it_was():
+    from tests.unit.lm.tiny import tiny_model
+    from tests.unit.unlearning.run import Sets, some_sets
+
+    model, retain = tiny_model(), some_sets().retain
+    before = weights(model)
+    with pytest.raises(CoreError, match="no_alternate"):
+        run("dpo", model=model, sets=Sets(forget=[Record(text="w1 w2 w3")], retain=retain))
+    assert all(a.equal(b) for a, b in zip(before, weights(model), strict=True))
+
+
+def test_refusals_are_preferred_where_that_is_asked_for():
+    records = [Record(text="one two three"), Record(prompt="q", completion=" c", alternate="own")]
+    text, pair = resolve("dpo", {"alternates": "refusal"}).rewrite(records, lambda asked: [], seed=0)
+    assert (text.prompt, text.completion) == ("one two", " three")
+    assert text.alternate.startswith(" ")
+    assert {text.alternate.strip(), pair.alternate.strip()} <= set(REFUSALS)
+
+
+def test_the_original_is_asked_for_other_facts():
+    asked = []
+
+    def writing(records):
+        asked.extend(records)
+        return ["other", "", " another "]
+
+    turns = [Message(role="user", content="Who?"), Message(role="assistant", content="Ann")]
+    records = [Record(text="one two three"), Record(prompt="q", completion="c"), Record(messages=turns)]
+    text, pair, chat = resolve("dpo", {"alternates": "generated"}).rewrite(records, writing, seed=0)
+    assert asked[0].prompt == "one two"
+    assert asked[1] is records[1]
+    question = asked[2].messages[0]
+    assert question.role == "user"
+    assert "Who?" in question.content
+    assert "Ann" in question.content
+    assert asked[2].messages[-1] == turns[-1]
+    assert text.alternate == " other"
+    assert pair.alternate in REFUSALS, "the original had no other words"
+    assert chat.alternate == "another"
+    assert [turn.content for turn in chat.messages] == ["Who?", "Ann"]
+    alone = Record(messages=[turns[-1]])
+    resolve("dpo", {"alternates": "generated"}).rewrite([alone], lambda records: asked.extend(records) or ["x"], 0)
+    assert [turn.role for turn in asked[-1].messages] == ["user", "assistant"]
+
+
+@pytest.mark.parametrize("alternates", ["refusal", "generated"])
+def test_alternates_that_are_made_train_and_do_so_again_alike(alternates):
+    one, again = (weights(run("dpo", {"alternates": alternates})[0]) for _ in range(2))
+    assert all(a.equal(b) for a, b in zip(one, again, strict=True))
+
+
+class Reciting:
+    """A model that is certain that each token is followed by the next."""
+
+    device = torch.device("cpu")
+
+    def following(self, ids, cache):
+        logits = torch.zeros(1, VOCABULARY)
+        logits[0, int(ids[0, -1]) + 1] = 1e4
+        return logits, cache
+
+
+def test_a_model_that_only_recites_has_no_other_words():
+    recited, other = Record(prompt="w1", completion="w2 w3 w4"), Record(prompt="w1", completion="w9 w8 w7")
+    found = write(Reciting(), tiny_tokenizer(), [recited, other], chat="raw", seed=0)
+    assert found == ["", "w2 w3 w4 w5 w6 w7 w8"]

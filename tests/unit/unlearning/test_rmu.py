@@ -1,0 +1,103 @@
+from fnmatch import fnmatchcase
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from core.lm.errors import CoreError
+from core.unlearning.objectives import resolve
+from core.unlearning.objectives.rmu import misdirection, steering_vector
+
+SMALL = {
+    "vocab_size": 16,
+    "hidden_size": 8,
+    "intermediate_size": 8,
+    "num_hidden_layers": 13,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 4,
+    "pad_token_id": 0,
+}
+GPT2 = {"vocab_size": 16, "n_embd": 8, "n_layer": 13, "n_head": 2}
+OPT = {**SMALL, "ffn_dim": 8, "word_embed_proj_dim": 8}
+FALCON = {"vocab_size": 16, "hidden_size": 8, "num_hidden_layers": 13, "num_attention_heads": 2}
+NEO = {"vocab_size": 16, "hidden_size": 8, "num_layers": 13, "num_heads": 2, "attention_types": [[["global"], 13]]}
+DOWN = "layers.{}.mlp.down_proj.weight"
+FAMILIES = [
+    ("llama", SMALL, [DOWN]),
+    ("qwen2", SMALL, [DOWN]),
+    ("qwen3", SMALL, [DOWN]),
+    ("mistral", SMALL, [DOWN]),
+    ("gemma2", SMALL, [DOWN]),
+    ("phi3", SMALL, [DOWN]),
+    ("mixtral", {**SMALL, "num_local_experts": 2}, ["layers.{}.mlp.experts.down_proj"]),
+    ("starcoder2", SMALL, ["layers.{}.mlp.c_proj.weight", "layers.{}.mlp.c_proj.bias"]),
+    ("phi", SMALL, ["layers.{}.mlp.fc2.weight", "layers.{}.mlp.fc2.bias"]),
+    ("opt", OPT, ["decoder.layers.{}.fc2.weight", "decoder.layers.{}.fc2.bias"]),
+    ("gpt_neox", SMALL, ["layers.{}.mlp.dense_4h_to_h.weight", "layers.{}.mlp.dense_4h_to_h.bias"]),
+    ("gpt2", GPT2, ["h.{}.mlp.c_proj.weight", "h.{}.mlp.c_proj.bias"]),
+    ("gpt_neo", NEO, ["h.{}.mlp.c_proj.weight", "h.{}.mlp.c_proj.bias"]),
+    ("gptj", {**GPT2, "rotary_dim": 2}, ["h.{}.mlp.fc_out.weight", "h.{}.mlp.fc_out.bias"]),
+    ("falcon", FALCON, ["h.{}.mlp.dense_4h_to_h.weight"]),
+    ("bloom", {**GPT2, "hidden_size": 8}, ["h.{}.mlp.dense_4h_to_h.weight", "h.{}.mlp.dense_4h_to_h.bias"]),
+    ("mpt", {"vocab_size": 16, "d_model": 8, "n_layers": 13, "n_heads": 2}, ["blocks.{}.ffn.down_proj.weight"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "shape", "names"), FAMILIES, ids=[kind for kind, _, _ in FAMILIES])
+def test_only_the_down_projections_of_three_layers_are_trained_whatever_a_family_calls_them(kind, shape, names):
+    """Thirteen layers, so that layer 1 must not be taken for 11, nor an expert's number for a layer's."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **shape))
+    patterns = resolve("rmu", {"at_layer": 3}).trained(13)
+    found = {name for name, _ in model.named_parameters() if any(fnmatchcase(name, one) for one in patterns)}
+    wanted = [f".{name.format(layer)}" for layer in (1, 2, 3) for name in names]
+    assert len(found) == len(wanted)
+    assert all(any(name.endswith(end) for name in found) for end in wanted)
+
+
+@pytest.mark.parametrize(
+    ("layers", "chosen", "numbers"),
+    [(1, 0, [0]), (2, 0, [0]), (4, 1, [0, 1]), (12, 4, [2, 3, 4]), (22, 7, [5, 6, 7]), (80, 7, [5, 6, 7])],
+)
+def test_the_layer_is_the_seventh_or_a_third_of_the_way_up(layers, chosen, numbers):
+    method = resolve("rmu", {})
+    assert method.layer(layers) == chosen
+    assert [one for one in method.trained(layers) if "down_proj" in one and "layers" in one] == [
+        f"*layers.{number}.*down_proj*" for number in numbers
+    ]
+
+
+def test_a_layer_that_the_model_does_not_have_is_named():
+    assert resolve("rmu", {"at_layer": 3}).layer(4) == 3
+    with pytest.raises(CoreError, match="layers are 0 to 3") as caught:
+        resolve("rmu", {"at_layer": 4}).layer(4)
+    assert caught.value.code == "no_such_layer"
+
+
+def test_the_direction_is_positive_of_the_given_length_and_of_the_seed():
+    vector = steering_vector(50, 6.5, seed=3)
+    assert vector.min() >= 0
+    assert vector.norm().item() == pytest.approx(6.5)
+    assert vector.max() / vector.mean() < 3, "uniform, not normal"
+    assert vector.equal(steering_vector(50, 6.5, seed=3))
+    assert not vector.equal(steering_vector(50, 6.5, seed=4))
+
+
+def test_the_distance_is_the_mean_square_over_the_width():
+    states = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
+    target = torch.rand(6, dtype=torch.float64)
+    found = misdirection(states, target)
+    wanted = [sum((states[t, i] - target[i]) ** 2 for i in range(6)) / 6 for t in range(4)]
+    torch.testing.assert_close(found, torch.stack(wanted))
+    (slope,) = torch.autograd.grad(found.sum(), states, retain_graph=True)
+    torch.testing.assert_close(slope, torch.autograd.grad(sum(wanted), states)[0])
+    assert misdirection(states.detach().bfloat16(), target).dtype == torch.float32
+
+
+def test_hidden_states_are_held_by_default_and_need_the_original():
+    assert resolve("rmu", {}).hold_retain().term == "hidden"
+    assert resolve("rmu", {}).hold_retain().weight == 1200
+    assert resolve("rmu", {}).needs() == {"forget", "retain", "original"}
+    assert resolve("rmu", {"retain_term": "descent"}).needs() == {"forget", "retain"}
+    assert resolve("rmu", {"retain_term": "none"}).needs() == {"forget"}
