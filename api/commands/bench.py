@@ -2,9 +2,12 @@
 
 import os
 import platform
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -17,6 +20,7 @@ from api.commands.connection import connect
 from api.commands.demo import register, serve
 from api.commands.demo_model import Story, measured, prepare
 from api.commands.demo_table import ATTACKS, figure
+from api.commands.page import put
 from api.commands.place import Place
 from api.commands.up import DEFAULT_DATA, Data
 from api.commands.watching import watch
@@ -65,6 +69,20 @@ def methods(
     console.print(text, markup=False, soft_wrap=True)
     if out is not None:
         put(out, "methods", text)
+
+
+@app.command(
+    "throughput",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    help="This service's trainer beside a plain one: tokens per second, memory, losses.",
+)
+def throughput(context: typer.Context) -> None:
+    """Hands its arguments to `benchmarks`, which a service that is only run does not have."""
+    if find_spec("benchmarks") is None:
+        console.print("the benchmarks are not installed here: run this in a checkout of the repository")
+        raise typer.Exit(1)
+    command = [sys.executable, "-m", "benchmarks.throughput", *context.args]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - our own program
 
 
 def _rows(client: Client, place: Place, story: Story, seed: int) -> list[tuple[str, dict[str, Any], str]]:
@@ -145,13 +163,3 @@ def _markdown(rows: list[tuple[str, dict[str, Any], str]], sizes: dict[str, int]
         "the original's, wrecks the model if one of them is over twice."
     )
     return "\n".join([made, "", *("| " + " | ".join(cells) + " |" for cells in lines)])
-
-
-def put(file: Path, name: str, text: str) -> None:
-    """Replaces what stands between `<!-- name -->` and `<!-- /name -->` in a Markdown file."""
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    whole = file.read_text()
-    if begin not in whole or end not in whole:
-        raise typer.BadParameter(f"{file} has no {begin} … {end}")
-    before, rest = whole.split(begin, 1)
-    file.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")

@@ -1,0 +1,112 @@
+"""One thing to measure: a method on a model of random weights and records of random words. Without torch."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from core.schema.files import Record
+from core.schema.spec import RecordSet
+from core.schema.training import MasterWeights, Precision, Training
+from core.unlearning.sampling import Cycle, forget_steps
+
+METHODS = ("ascent_descent", "ascent_kl", "npo")
+Lengths = Literal["short", "full"]
+
+MEDIAN, SPREAD, SHORTEST, LONGEST = 60, 0.37, 20, 200
+"""TOFU's 4,000 questions with their answers (arXiv 2401.06121): log-normal, the standard deviation of the logarithm
+0.33 in words and 0.37 in pieces of words; a word is 1.3 tokens in the vocabularies of today's models."""
+FULL = 2048
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "tiny": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "small": {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 6},
+    "llama-1b": {
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "tie_word_embeddings": True,
+    },
+    "llama-8b": {
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
+}
+"""Llamas: one to see that the bench runs, one for two CPU cores, and Llama 3's own of one and of eight billion."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What both sides are given. `steps` includes `warmup`, the first ones, which are not timed."""
+
+    method: str
+    shape: str
+    vocabulary: int
+    lengths: Lengths
+    steps: int
+    records_per_step: int
+    plain_batch: int
+    """Records of a set in one forward of the plain trainer, which adds up gradients over a step as Trainer does."""
+
+    precision: Precision = "float32"
+    weights: MasterWeights = "float32"
+    warmup: int = 1
+    seed: int = 0
+
+    def title(self) -> str:
+        return f"{self.method}, {self.shape}, vocabulary {self.vocabulary:,}, {self.lengths} records"
+
+    def training(self) -> Training:
+        return Training(
+            learning_rate=1e-4,
+            scheduler="constant",
+            warmup=0.0,
+            optimizer="adamw",
+            weight_decay=0.0,
+            epochs=1,
+            records_per_step=self.records_per_step,
+            max_length=FULL,
+            chat="raw",
+            precision=self.precision,
+            seed=self.seed,
+            gradient_clip=1.0,
+            micro_batch_tokens=16384,
+            master_weights=self.weights,
+            snapshot_every=0,
+        )
+
+    def records(self) -> tuple[list[Record], RecordSet]:
+        """As many to forget as to keep, so that an epoch is `steps` updates and uses each record once."""
+        generator = np.random.default_rng(self.seed)
+        count = self.steps * self.records_per_step
+        forget, retain = ([self._record(generator) for _ in range(count)] for _ in range(2))
+        return forget, RecordSet(name="retain", kind="in_distribution", records=retain)
+
+    def _record(self, generator: np.random.Generator) -> Record:
+        length = FULL
+        if self.lengths == "short":
+            drawn = generator.lognormal(math.log(MEDIAN), SPREAD)
+            length = int(min(max(drawn, SHORTEST), LONGEST))
+        return Record(text=" ".join(f"w{word}" for word in generator.integers(0, self.vocabulary - 2, length)))
+
+
+def plan(forget: int, retain: int, training: Training) -> Iterator[tuple[list[int], list[int]]]:
+    """The records of each step, to forget and to keep, in the order that this service's trainer takes them."""
+    cycle = Cycle(retain, training.seed, 0)
+    for _, records in forget_steps(forget, training.records_per_step, training.epochs, training.seed):
+        yield records, cycle.draw(len(records))
+
+
+def tokens(case: Case) -> list[int]:
+    """How many tokens each step is made of, of both sets, padding not counted."""
+    forget, retain = case.records()
+    lengths = [[len((record.text or "").split()) for record in records] for records in (forget, retain.records)]
+    steps = plan(len(forget), len(retain.records), case.training())
+    return [sum(lengths[0][one] for one in first) + sum(lengths[1][one] for one in second) for first, second in steps]

@@ -1,0 +1,132 @@
+"""`unlearn bench throughput`: this service's trainer beside what public trainers do, in tables. It loads no torch."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from api.commands.page import put
+from benchmarks.case import METHODS, Case, Lengths
+from benchmarks.machine import Machine, machine
+from benchmarks.race import Result, SideFailed, race
+from benchmarks.table import markdown, tables
+from core.unlearning.objectives import METHODS as CATALOGUE
+
+console = Console(highlight=False)
+LLAMA_VOCABULARY = 128_256
+VOCABULARIES = (2_048, 32_768)
+
+
+class Precision(StrEnum):
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+class Only(StrEnum):
+    short = "short"
+    full = "full"
+
+
+class Shape(StrEnum):
+    tiny = "tiny"
+    small = "small"
+    llama_1b = "llama-1b"
+    llama_8b = "llama-8b"
+
+
+def throughput(
+    precision: Annotated[Precision, typer.Option(help="arithmetic of the small model; Llamas have bfloat16")] = (
+        Precision.float32
+    ),
+    steps: Annotated[int, typer.Option(min=2, help="updates of each side; the first is not timed")] = 6,
+    only: Annotated[Only | None, typer.Option(help="only records of this kind")] = None,
+    vocabulary: Annotated[
+        int | None, typer.Option(min=64, help=f"of the small model; default: {VOCABULARIES[0]} and {VOCABULARIES[1]}")
+    ] = None,
+    shape: Annotated[
+        list[Shape] | None, typer.Option(help="models; default: small, and where there is CUDA the Llamas")
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help=f"default: {', '.join(METHODS)}")] = None,
+    out: Annotated[Path | None, typer.Option(help="the Markdown file whose table is replaced, or added")] = None,
+) -> None:
+    """Tokens per second, peak memory and losses of this service's trainer and a plain one, update by update."""
+    found = machine()
+    shapes = shape or [Shape.small, Shape.llama_1b, Shape.llama_8b]
+    if found.device != "cuda" and (large := [one.value for one in shapes if one.value.startswith("llama")]):
+        console.print(f"left out: {' and '.join(large)}, which need a CUDA device ({found.absent})")
+        shapes = [one for one in shapes if one.value not in large]
+    wanted = [one for one in method or METHODS if one in METHODS]
+    if unknown := [one for one in method or [] if one not in METHODS]:
+        raise typer.BadParameter(f"the plain trainer has no {unknown[0]}: choose of {', '.join(METHODS)}")
+    if missing := [one for one in wanted if one not in CATALOGUE]:
+        console.print(f"left out: {', '.join(missing)}, which the service does not have")
+    methods = [one for one in wanted if one in CATALOGUE]
+    lengths: list[Lengths] = [only.value] if only else ["short", "full"]
+    cases = list(_cases(shapes, lengths, methods, vocabulary, precision.value, steps))
+    console.print(found.line(), soft_wrap=True)
+    results = [_measured(case, found, f"{number} of {len(cases)}") for number, case in enumerate(cases, 1)]
+    if not results:
+        raise typer.BadParameter("nothing is left to measure")
+    for one in tables(results):
+        console.print(one)
+    if out is not None:
+        write(out, results, found, precision.value)
+
+
+def _cases(
+    shapes: list[Shape], lengths: list[Lengths], methods: list[str], vocabulary: int | None, precision: str, steps: int
+) -> Iterator[Case]:
+    for shape in shapes:
+        large = shape.value.startswith("llama")
+        for words in (LLAMA_VOCABULARY,) if large else (vocabulary,) if vocabulary else VOCABULARIES:
+            for length in lengths:
+                for method in methods:
+                    records, batch = (64, 16) if large else (16, 16)
+                    if length == "full":
+                        records, batch = (8, 2) if large else (2, 2)
+                    case = Case(method, shape.value, words, length, steps, records, batch)
+                    if large or precision == "bfloat16":
+                        case = replace(case, precision="bfloat16")
+                    yield replace(case, weights="bfloat16") if shape is Shape.llama_8b else case
+
+
+def _measured(case: Case, found: Machine, number: str) -> Result:
+    with console.status(case.title()) as status:
+        try:
+            result = race(
+                case,
+                at_once=found.device == "cpu",
+                say=lambda text: status.update(f"{number}: {case.title()}: {text}"),
+            )
+        except SideFailed as failure:
+            console.print(str(failure), markup=False)
+            raise typer.Exit(1) from None
+    if result.complete:
+        said = f"{result.faster():.2f} times the tokens/s, {result.memory():.2f} of the memory"
+    else:
+        said = "out of memory: " + ", ".join(
+            name for name, track in (("core", result.core), ("plain", result.plain)) if track.out_of_memory
+        )
+    console.print(f"{number}: {case.title()}: {said}", soft_wrap=True)
+    return result
+
+
+def write(page: Path, results: list[Result], found: Machine, precision: str) -> None:
+    """Puts the table between its marks in `page`, or at its end; there is one for each device and precision."""
+    name = f"throughput-{found.device}-{precision}"
+    text = page.read_text()
+    if f"<!-- {name} -->" not in text:
+        page.write_text(f"{text.rstrip()}\n\n<!-- {name} -->\n<!-- /{name} -->\n")
+    command = shlex.join(["unlearn", "bench", "throughput", *sys.argv[1:]])
+    put(page, name, f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {found.line()}.\n\n{markdown(results)}")
+
+
+if __name__ == "__main__":
+    typer.run(throughput)

@@ -1,0 +1,73 @@
+"""The baseline makes the same updates as the service's own trainer: only then are their times worth comparing."""
+
+import pytest
+import torch
+
+from benchmarks.case import METHODS, Case, tokens
+from benchmarks.model import build_model, build_tokenizer
+from benchmarks.plain import train as train_plainly
+from core.unlearning.objectives import METHODS as CATALOGUE
+from core.unlearning.trainer import Sets, train
+
+CPU = torch.device("cpu")
+STEPS = 3
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def case(method, **changes):
+    given = {"shape": "tiny", "vocabulary": 97, "lengths": "short", "steps": STEPS, "records_per_step": 4}
+    return Case(method, **(given | {"plain_batch": 4} | changes))
+
+
+def losses_of_ours(one):
+    forget, retain = one.records()
+    curves = []
+    result = train(
+        build_model(one, CPU),
+        build_tokenizer(one.vocabulary),
+        one.method,
+        {},
+        one.training().model_copy(update={"learning_rate": 1e-3}),
+        Sets(forget, [retain]),
+        report=lambda event: curves.append(event.values) if event.kind == "curve" else None,
+        should_stop=lambda: False,
+    )
+    return curves, result.tokens
+
+
+def losses_of_the_baseline(one):
+    forget, retain = one.records()
+    found = []
+    train_plainly(
+        build_model(one, CPU),
+        build_tokenizer(one.vocabulary),
+        one.method,
+        one.training().model_copy(update={"learning_rate": 1e-3}),
+        forget,
+        retain.records,
+        batch=one.plain_batch,
+        observe=lambda step, losses: found.append(losses),
+    )
+    return found
+
+
+@pytest.mark.parametrize("batch", [4, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_baseline_makes_the_same_updates_as_the_service(method, batch):
+    if method not in CATALOGUE:
+        pytest.skip(f"the service has no method {method}")
+    one = case(method, plain_batch=batch)
+    ours, trained_on = losses_of_ours(one)
+    theirs = losses_of_the_baseline(one)
+    assert len(ours) == len(theirs) == STEPS
+    for mine, other in zip(ours, theirs, strict=True):
+        assert other == pytest.approx({name: mine[name] for name in other}, rel=1e-4, abs=1e-5)
+    assert len({step["loss"] for step in theirs}) == STEPS
+    assert sum(tokens(one)) == trained_on
