@@ -58,20 +58,21 @@ def show(
 
     SIDES[side.value](case, build_model(case, device), build_tokenizer(vocabulary), observe)
     averages = profiler.key_averages(group_by_input_shape=by_shape)
-    console.print(table(f"{side.value}: {case.title()}", list(averages), top=top, cuda=cuda, by_shape=by_shape))
+    console.print(f"{side.value}: {case.title()}, {precision.value}", soft_wrap=True)
+    console.print(table(list(averages), top=top, cuda=cuda, by_shape=by_shape))
 
 
-def table(title: str, operations: list[FunctionEventAvg], *, top: int, cuda: bool, by_shape: bool) -> Table:
-    """The `top` operations by the time that is their own, on the GPU where there is one."""
+def table(operations: list[FunctionEventAvg], *, top: int, cuda: bool, by_shape: bool) -> Table:
+    """The `top` operations by the time that is their own, on the GPU where there is one; below them, all together."""
 
     def own(one: FunctionEventAvg) -> float:
         return float(one.self_device_time_total if cuda else one.self_cpu_time_total)
 
     in_all = sum(map(own, operations))
-    made = Table(title=f"{title}: {in_all / 1e3:,.1f} ms", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    made.add_column("operation", no_wrap=True)
-    for name, width in (("ms", 8), ("share", 6), ("calls", 6), ("MiB", 7)):
-        made.add_column(name, justify="right", no_wrap=True, min_width=width)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", show_footer=True)
+    made.add_column("operation", "all", no_wrap=True, max_width=40)
+    for name, width, footer in (("ms", 8, f"{in_all / 1e3:,.1f}"), ("share", 6, ""), ("calls", 6, ""), ("MiB", 7, "")):
+        made.add_column(name, footer, justify="right", no_wrap=True, min_width=width)
     if by_shape:
         made.add_column("shapes")
     for one in sorted(operations, key=own, reverse=True)[:top]:

@@ -5,13 +5,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import IO, Any
 
 from benchmarks.case import Case, tokens
 
+SIDES = ("core", "plain")
 ENDED_BY_MEMORY = (-9, 137)
 
 
@@ -33,12 +34,15 @@ class Track:
 
 
 class Side:
-    """A running `benchmarks.side`, ready for its first update."""
+    """A running `benchmarks.side`."""
 
     def __init__(self, process: subprocess.Popen[str], stderr: IO[str], case: Case) -> None:
         self.track = Track()
         self._process, self._stderr = process, stderr
         self._tell(json.dumps(asdict(case)))
+
+    def get_ready(self) -> None:
+        """Waits until the model is there: what comes after it is timed."""
         ready = self._hear()
         if ready["kind"] == "ready":
             self.track.flops_per_token = tuple(ready["flops_per_token"])
@@ -146,18 +150,15 @@ def race(case: Case, *, at_once: bool, say: Callable[[str], None]) -> Result:
 
     Raises SideFailed.
     """
-    if at_once:
-        with started("core", case) as core, started("plain", case) as plain:
+    tracks: dict[str, Track] = {}
+    for names in (SIDES,) if at_once else (SIDES[:1], SIDES[1:]):
+        with ExitStack() as stack:
+            sides = {name: stack.enter_context(started(name, case)) for name in names}
+            for side in sides.values():
+                side.get_ready()
             for step in range(case.steps):
-                for name, side in (("core", core), ("plain", plain)):
+                for name, side in sides.items():
                     say(f"update {step + 1} of {case.steps}, {name}")
                     side.turn()
-            return Result(case, tokens(case), core.track, plain.track)
-    tracks = {}
-    for name in ("core", "plain"):
-        with started(name, case) as side:
-            for step in range(case.steps):
-                say(f"update {step + 1} of {case.steps}, {name}")
-                side.turn()
-            tracks[name] = side.track
-    return Result(case, tokens(case), tracks["core"], tracks["plain"])
+            tracks |= {name: side.track for name, side in sides.items()}
+    return Result(case, tokens(case), **tracks)

@@ -16,14 +16,8 @@ HEAD = ("", "tokens/s", "plain", "ratio", "in all", "MiB", "plain", "ratio", "Δ
 def tables(results: list[Result]) -> Iterator[Table]:
     """One for each model and length, a row for each method; all as wide. Without the device's peak: 80 columns."""
     for title, group in _groups(results):
-        made = Table(
-            title=title,
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-            header_style="bold",
-            show_edge=False,
-            padding=(0, 1, 0, 0),
-        )
+        made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
+        made.show_edge, made.padding = False, (0, 1, 0, 0)
         for name, width in zip(_head(results), WIDTHS, strict=False):
             made.add_column(name, justify="right" if made.columns else "left", no_wrap=True, min_width=width)
         for one in group:

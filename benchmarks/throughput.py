@@ -57,17 +57,16 @@ def throughput(
     out: Annotated[Path | None, typer.Option(help="the Markdown file whose table is replaced, or added")] = None,
 ) -> None:
     """Tokens per second, peak memory and losses of this service's trainer and a plain one, update by update."""
+    if unknown := [one for one in method or [] if one not in METHODS]:
+        raise typer.BadParameter(f"the plain trainer has no {unknown[0]}: choose of {', '.join(METHODS)}")
     found = machine()
     shapes = shape or [Shape.small, Shape.llama_1b, Shape.llama_8b]
     if found.device != "cuda" and (large := [one.value for one in shapes if one.value.startswith("llama")]):
         console.print(f"left out: {' and '.join(large)}, which need a CUDA device ({found.absent})")
         shapes = [one for one in shapes if one.value not in large]
-    wanted = [one for one in method or METHODS if one in METHODS]
-    if unknown := [one for one in method or [] if one not in METHODS]:
-        raise typer.BadParameter(f"the plain trainer has no {unknown[0]}: choose of {', '.join(METHODS)}")
-    if missing := [one for one in wanted if one not in CATALOGUE]:
+    if missing := [one for one in method or METHODS if one not in CATALOGUE]:
         console.print(f"left out: {', '.join(missing)}, which the service does not have")
-    methods = [one for one in wanted if one in CATALOGUE]
+    methods = [one for one in method or METHODS if one in CATALOGUE]
     lengths: list[Lengths] = [only.value] if only else ["short", "full"]
     cases = list(_cases(shapes, lengths, methods, vocabulary, precision.value, steps))
     console.print(found.line(), soft_wrap=True)
