@@ -62,7 +62,7 @@ def train(
             weight_decay=training.weight_decay,
             max_grad_norm=training.gradient_clip,
             optim="adamw_torch_fused",
-            bf16=training_precision(training.precision, device) is torch.bfloat16,
+            bf16=training_precision(training.precision, model.dtype, device) is torch.bfloat16,
             use_cpu=device.type == "cpu",
             dataloader_pin_memory=device.type != "cpu",
             remove_unused_columns=False,

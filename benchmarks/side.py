@@ -22,7 +22,8 @@ from benchmarks.plain import Observe
 from benchmarks.plain import train as train_plainly
 from core.lm.model import device as first_device
 from core.schema.events import ChildEvent, CurvePoint
-from core.unlearning.trainer import Sets, train
+from core.unlearning.plan import Sets
+from core.unlearning.trainer import train
 
 Say = Callable[[dict[str, Any]], None]
 

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,7 +17,6 @@ from benchmarks.case import METHODS, Case, Lengths
 from benchmarks.machine import Machine, machine
 from benchmarks.race import Result, SideFailed, race
 from benchmarks.table import markdown, tables
-from core.unlearning.objectives import METHODS as CATALOGUE
 
 console = Console(highlight=False)
 LLAMA_VOCABULARY = 128_256
@@ -64,11 +63,8 @@ def throughput(
     if found.device != "cuda" and (large := [one.value for one in shapes if one.value.startswith("llama")]):
         console.print(f"left out: {' and '.join(large)}, which need a CUDA device ({found.absent})")
         shapes = [one for one in shapes if one.value not in large]
-    if missing := [one for one in method or METHODS if one not in CATALOGUE]:
-        console.print(f"left out: {', '.join(missing)}, which the service does not have")
-    methods = [one for one in method or METHODS if one in CATALOGUE]
     lengths: list[Lengths] = [only.value] if only else ["short", "full"]
-    cases = list(_cases(shapes, lengths, methods, vocabulary, precision.value, steps))
+    cases = list(_cases(shapes, lengths, method or METHODS, vocabulary, precision.value, steps))
     console.print(found.line(), soft_wrap=True)
     results = [_measured(case, found, f"{number} of {len(cases)}") for number, case in enumerate(cases, 1)]
     if not results:
@@ -80,7 +76,12 @@ def throughput(
 
 
 def _cases(
-    shapes: list[Shape], lengths: list[Lengths], methods: list[str], vocabulary: int | None, precision: str, steps: int
+    shapes: list[Shape],
+    lengths: list[Lengths],
+    methods: Sequence[str],
+    vocabulary: int | None,
+    precision: str,
+    steps: int,
 ) -> Iterator[Case]:
     for shape in shapes:
         large = shape.value.startswith("llama")
