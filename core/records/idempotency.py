@@ -63,12 +63,14 @@ async def begin(
 async def keep(
     session: AsyncSession, *, organisation: str, key: str, token: str, status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    """Keeps the answer, if the key is still this request's."""
-    await session.execute(
+    """Keeps the answer. KeyBusy: the lease ran out and another request took the key: nothing may be made twice."""
+    kept = (
         update(IdempotencyKey)
         .where(IdempotencyKey.organisation == organisation, IdempotencyKey.key == key, IdempotencyKey.token == token)
         .values(status=status, headers=headers, body=body)
     )
+    if await session.scalar(kept.returning(IdempotencyKey.token)) is None:
+        raise KeyBusy
 
 
 async def forget(session: AsyncSession, *, organisation: str, key: str, token: str) -> None:

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from core.records import files as file_rows
-from core.records import leases, models
-from core.records.tables import FileRow, JobRow, OutboxRow
+from core.records import idempotency, leases, models
+from core.records.tables import FileRow, JobRow, ModelRow, OutboxRow
 from core.schema.parsing import records
 from core.storage.uploads import contents
 from tests.integration.api.service import Service, file_of, ready_model
@@ -224,6 +224,23 @@ async def test_the_same_idempotency_key_makes_one_job(service: Service, client: 
     lying = {key.removeprefix("files/") async for key, _ in service.context.storage.list("files")}
     assert len(kept) == 1
     assert kept <= lying
+
+
+async def test_a_request_that_outlives_its_hold_on_the_key_makes_nothing(
+    service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ready_model(service, client)
+    organisation = (await client.get("/v1/keys/self")).json()["organisation"]
+    monkeypatch.setattr(idempotency, "LEASE_SECONDS", 0.0)
+    async with service.sessions.begin() as session:  # both wait for the model's row, past the end of the first's lease
+        await session.scalar(select(ModelRow).where(ModelRow.organisation == organisation).with_for_update())
+        headers = {"Idempotency-Key": "slow"}
+        both = [asyncio.create_task(client.post("/v1/jobs", json=LEAST, headers=headers)) for _ in range(2)]
+        await asyncio.sleep(0.5)
+    answers = await asyncio.gather(*both)
+    assert sorted(answer.status_code for answer in answers) == [202, 409]
+    assert len((await client.get("/v1/jobs")).json()["data"]) == 1
+    assert len((await client.get("/v1/files", params={"purpose": "forget"})).json()["data"]) == 1
 
 
 async def test_a_refused_request_frees_its_idempotency_key(service: Service, client: httpx.AsyncClient) -> None:
