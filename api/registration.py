@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from api.hub_fetching import PREFIX, Repository, fetch
@@ -17,6 +18,7 @@ from core.schema.shape import UnusableModel, read_shape
 from core.settings import Settings
 
 AT_A_TIME = 2
+RETRY_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -69,6 +71,11 @@ class Registrar:
         self._turns = asyncio.Semaphore(AT_A_TIME)
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being read."""
+        return bool(self._tasks)
+
     async def resume(self) -> None:
         """Takes on again what a process that is gone left at `fetching`."""
         async with self._sessions() as session:
@@ -79,7 +86,7 @@ class Registrar:
     def take_on(self, row: ModelRow) -> None:
         name = (row.organisation, row.id)
         self.drop(*name)
-        task = asyncio.create_task(self._work(row.organisation, row.id, row.source), name=f"register {row.id}")
+        task = asyncio.create_task(self._work(row), name=f"register {row.id}")
         self._tasks[name] = task
         task.add_done_callback(lambda done: self._tasks.pop(name) if self._tasks.get(name) is done else None)
 
@@ -97,18 +104,29 @@ class Registrar:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def _work(self, organisation: str, model: str, source: str) -> None:
+    async def _work(self, row: ModelRow) -> None:
+        model = row.id
         async with self._turns:
             try:
-                values = {"status": "ready", "error": None, **await asyncio.to_thread(self._read, source)}
+                values = {"status": "ready", "error": None, **await asyncio.to_thread(self._read, row.source)}
             except UnusableModel as error:
                 values = {"status": "failed", "error": str(error)}
             except Exception as error:  # noqa: BLE001 - whatever a disk or a mirror does, the model says that it failed
                 log.error("model_failed", model=model, error=type(error).__name__)
                 values = {"status": "failed", "error": f"the service could not read it ({type(error).__name__})"}
+        while not await self._settled(row, values):  # noqa: ASYNC110 - nothing announces that the database is back
+            await asyncio.sleep(RETRY_SECONDS)
+        log.info("model_settled", model=model, status=values["status"])
+
+    async def _settled(self, row: ModelRow, values: dict[str, Any]) -> bool:
+        """Writes down what fetching came to; False where the database could not be reached."""
+        try:
             async with self._sessions.begin() as session:
-                await models.settle(session, organisation, model, values)
-            log.info("model_settled", model=model, status=values["status"])
+                await models.settle(session, row.organisation, row.id, values, created_at=row.created_at)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("model_not_settled", model=row.id, error=type(error).__name__)
+            return False
+        return True
 
     def _read(self, source: str) -> dict[str, Any]:
         """Blocks: downloads where the source is a repository, and hashes every file."""

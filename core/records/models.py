@@ -1,6 +1,7 @@
 """Base models' rows."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select, update
@@ -44,9 +45,16 @@ async def page(session: AsyncSession, organisation: str, *, limit: int, after: s
     return (await session.scalars(query.order_by(ModelRow.id).limit(limit))).all()
 
 
-async def settle(session: AsyncSession, organisation: str, model: str, values: dict[str, Any]) -> bool:
-    """What fetching came to (`status`, `error`, `directory`, …); False where the model was deleted meanwhile."""
+async def settle(
+    session: AsyncSession, organisation: str, model: str, values: dict[str, Any], *, created_at: datetime | None = None
+) -> bool:
+    """What fetching came to (`status`, `error`, `directory`, …); False where the model was deleted meanwhile.
+
+    `created_at` tells the registration that was fetched from another one that has taken its name since.
+    """
     query = update(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model).values(values)
+    if created_at is not None:
+        query = query.where(ModelRow.created_at == created_at)
     return (await session.scalar(query.returning(ModelRow.id))) is not None
 
 

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -7,10 +8,14 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from api.registration import Registrar
+from core.embedded import Stack
 from core.records import models
+from core.records.migrate import upgrade
 from core.schema.manifest import digest, manifest
 from tests.integration.api.model_directory import write_model
-from tests.integration.api.service import Service, file_of, ready_model, settled
+from tests.integration.api.service import Service, file_of, ready_model, serving, settings_for, settled, until
+from tests.servers import execute
 
 
 async def register(client: httpx.AsyncClient, source: Path | str, **more: Any) -> httpx.Response:
@@ -185,6 +190,47 @@ async def test_a_model_left_at_fetching_is_taken_on_again(service: Service, clie
     assert found["status"] == "failed"
     assert "allow" in found["error"]
     assert str(directory) not in found["error"]
+
+
+async def test_what_was_read_for_a_deleted_model_does_not_settle_its_successor(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    organisation = (await client.get("/v1/keys/self")).json()["organisation"]
+    await register(client, write_model(service.roots / uuid4().hex))
+    await settled(client, "m")
+    async with service.sessions() as session:
+        first = await models.get(session, organisation, "m")
+    assert first is not None
+    await client.delete("/v1/models/m")
+    await register(client, write_model(service.roots / uuid4().hex, vocab_size=20))
+    second = await settled(client, "m")
+    replica = Registrar(service.settings, service.sessions)  # which was asked for the first, and is not done before now
+    replica.take_on(first)
+    await until(lambda: not replica.busy)
+    assert (await client.get("/v1/models/m")).json() == second
+
+
+async def test_a_model_is_settled_once_the_database_is_back(
+    clean_database_url: str, redis_url: str, stack: Stack, tmp_path: Path
+) -> None:
+    await upgrade(clean_database_url)
+    async with serving(settings_for(tmp_path, clean_database_url, redis_url)) as service, service.client() as client:
+        name = clean_database_url.rpartition("/")[2].partition("?")[0]
+        await register(client, write_model(service.roots / "m"))
+        await settled(client, "m")
+        async with service.sessions.begin() as session:
+            organisation = (await client.get("/v1/keys/self")).json()["organisation"]
+            await models.settle(session, organisation, "m", {"status": "fetching"})
+            row = await models.get(session, organisation, "m")
+        assert row is not None
+        await execute(stack.superuser_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await execute(
+            stack.superuser_url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+        service.context.registrar.take_on(row)
+        await asyncio.sleep(0.5)
+        await execute(stack.superuser_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert (await settled(client, "m"))["status"] == "ready"
 
 
 async def test_a_repository_that_is_not_on_the_operators_list_is_refused(client: httpx.AsyncClient) -> None:
