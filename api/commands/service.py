@@ -1,8 +1,10 @@
 """The service on one machine: database, broker, API and worker as real processes, started and stopped in order."""
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ import httpx
 from api.auth import new_api_key
 from api.commands.leftovers import Left
 from api.commands.place import Place, Running, write_secret
+from core.embedded.errors import StackError
 from core.embedded.postgres import Postgres
 from core.embedded.redis import Redis
 from core.records.migrate import upgrade
@@ -59,6 +62,7 @@ class Service:
         place = self._place
         place.prepare()
         self._left.end()
+        _check_port(self._host, self._port)
         if not place.admin_key.exists():
             write_secret(place.admin_key, new_api_key())
         self._environment = {**os.environ, **self._settings()}
@@ -132,14 +136,25 @@ class Service:
         raise StartFailed(f"the service was not ready within {READY_SECONDS:.0f} s: see {self._place.logs}")
 
     def watch(self, stopped: Callable[[], bool]) -> None:
-        """Keeps API and worker up until `stopped`: whichever dies by itself is started again."""
+        """Keeps all of it up until `stopped`: whatever dies by itself is started again."""
         while not stopped():
+            for server in self._embedded:
+                if server.process() is None:
+                    self._revive(server)
             for name, process in list(self._processes.items()):
                 if (code := process.poll()) is not None:
                     self._say(f"the {name} ended with code {code}: starting it again (log: {self._log(name)})")
                     time.sleep(RESTART_SECONDS)
                     self._launch(name)
             time.sleep(0.2)
+
+    def _revive(self, server: Postgres | Redis) -> None:
+        self._say(f"{type(server).__name__} has ended: starting it again")
+        try:
+            server.start()
+        except StackError as error:
+            self._say(str(error))
+            time.sleep(RESTART_SECONDS)
 
     def stop(self) -> None:
         """API, worker (which gives its jobs back), Redis, Postgres: what was started here, and nothing else."""
@@ -157,6 +172,24 @@ class Service:
         self._left.forget()
         while self._embedded:
             self._embedded.pop().stop()
+
+
+def _check_port(host: str, port: int) -> None:
+    """StartFailed where another process listens there: it might answer for ours, and be given our keys."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise StartFailed(f"{host} is no address to listen on: {error.strerror}") from None
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError as error:
+                if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                    raise StartFailed(
+                        f"port {port} cannot be had: {error.strerror}; choose another with --port"
+                    ) from None
 
 
 def _tail(log: Path, lines: int = 15) -> str:

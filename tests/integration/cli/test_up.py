@@ -10,6 +10,8 @@ import httpx
 import psutil
 import pytest
 
+from core.embedded.postgres import Postgres
+from core.embedded.redis import Redis
 from tests.integration.cli.conftest import CommandLine, free_port
 from tests.servers import short_folder
 
@@ -74,7 +76,10 @@ def test_ctrl_c_stops_everything_and_the_state_survives_a_restart(fresh: Command
 
 
 def test_a_taken_port_is_said_plainly_and_nothing_is_left_running(fresh: CommandLine) -> None:
-    with subprocess.Popen(["python3", "-m", "http.server", str(fresh.port), "--bind", "127.0.0.1"]) as other:
+    fresh.data.mkdir()
+    (fresh.data / "readyz").write_text("somebody else's service, which is ready")
+    command = ["python3", "-m", "http.server", str(fresh.port), "--bind", "127.0.0.1", "--directory", str(fresh.data)]
+    with subprocess.Popen(command) as other:
         try:
             deadline = time.monotonic() + 10
             while time.monotonic() < deadline:
@@ -87,8 +92,26 @@ def test_a_taken_port_is_said_plainly_and_nothing_is_left_running(fresh: Command
         finally:
             other.terminate()
     assert done.returncode == 1
-    assert "could not start" in done.stderr
+    assert f"could not start: port {fresh.port} cannot be had" in done.stderr
     assert of_folder(fresh) == []
+
+
+def test_a_server_that_dies_is_started_again(fresh: CommandLine) -> None:
+    assert fresh("up", "--port", str(fresh.port), "--detach").returncode == 0
+    for server in (Postgres(fresh.data), Redis(fresh.data)):
+        process = server.process()
+        assert process is not None
+        process.kill()
+    headers = {"Authorization": f"Bearer {(fresh.data / 'admin.key').read_text().strip()}"}
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        ready = httpx.get(f"http://127.0.0.1:{fresh.port}/readyz").json()
+        if ready == {"ready": True, "database": "ok", "broker": "ok"}:
+            break
+        time.sleep(0.2)
+    assert httpx.get(f"http://127.0.0.1:{fresh.port}/v1/keys", headers=headers).status_code == 200
+    assert ready["broker"] == "ok"
+    assert fresh("down").stdout.strip() == "stopped"
 
 
 def test_what_a_killed_up_left_behind_is_ended_by_down(fresh: CommandLine) -> None:
