@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Caller
+from api.choices import check
 from api.context import Context
 from api.problems import Problem, of_parameters, unprocessable
 from core.records import files, jobs, models
@@ -122,9 +123,11 @@ class Submission:
             rows[self._inline_id] = await self._store_inline(session, self._inline_id)
         forget_records = rows[uses[0].file].records
         shape = ModelShape.model_validate(model.shape)
+        check(request, method, shape, stored=shape.dtype if model.dtype == "auto" else model.dtype)
         training = fill_training(
             request.training, method.name, parameters=shape.parameters, forget_records=forget_records
         )
+        training.max_length = min(training.max_length, shape.context)
         gpus = request.resources.gpus
         if gpus is None:
             gpus = await jobs.default_gpus(session, stale_seconds=self._context.stale_seconds)
@@ -139,8 +142,9 @@ class Submission:
             method=method.name,
             parameters=method.model_dump(mode="json"),
             training=training.model_dump(mode="json"),
+            output=request.output,
             data=[self._used(use, rows[use.file]).model_dump(mode="json") for use in uses],
-            warnings=warnings(uses, rows),
+            warnings=warnings(uses, rows, request),
             reference=request.reference,
             due=request.due,
             metadata_=request.metadata,
@@ -208,11 +212,17 @@ class Submission:
         )
 
 
-def warnings(uses: list[jobs.FileUse], rows: dict[str, FileRow]) -> list[dict[str, Any]]:
+def warnings(uses: list[jobs.FileUse], rows: dict[str, FileRow], request: JobRequest) -> list[dict[str, Any]]:
     """What a person should know before the job starts."""
+    found = []
+    if request.output == "adapter" and request.start == "head":
+        message = "an adapter does not become the model's head: later jobs start without what this one did"
+        found.append(JobWarning(code="adapter_is_no_head", message=message).model_dump())
     forget = sum(rows[use.file].records for use in uses if use.name == "forget")
     retain = sum(rows[use.file].records for use in uses if use.name == "retain")
-    if not 0 < retain < forget:
-        return []
-    message = f"the retain sets hold {retain} records, fewer than the {forget} to forget: they are gone through again"
-    return [JobWarning(code="retain_smaller_than_forget", message=message).model_dump()]
+    if 0 < retain < forget:
+        message = (
+            f"the retain sets hold {retain} records, fewer than the {forget} to forget: they are gone through again"
+        )
+        found.append(JobWarning(code="retain_smaller_than_forget", message=message).model_dump())
+    return found

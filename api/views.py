@@ -47,8 +47,8 @@ def job(row: JobRow, waiting_for: str | None = None) -> Job:
     links |= {"self": here, "model": f"/v1/models/{row.model}"}
     if row.checkpoint is not None:
         links |= {"checkpoint": f"/v1/checkpoints/{row.checkpoint}", "archive": f"{here}/archive"}
-    same = ["id", "kind", "status", "requested", "phase", "outcome", "model", "start", "training", "data", "verdict"]
-    same += ["checkpoint", "error", "warnings", "estimate", "attempts", "reference", "due"]
+    same = ["id", "kind", "status", "requested", "phase", "outcome", "model", "start", "training", "output", "data"]
+    same += ["verdict", "checkpoint", "error", "warnings", "estimate", "attempts", "reference", "due"]
     same += ["created_at", "started_at", "finished_at"]
     return Job.model_validate(
         {

@@ -25,6 +25,8 @@ def submit(
     unseen: Input = None,
     method: Annotated[str, typer.Option(help="see 'unlearn methods'")] = "calibrated",
     start: Annotated[str, typer.Option("--from", help="head or base")] = "head",
+    lora: Annotated[int | None, typer.Option(min=1, max=1024, help="train an adapter of this rank")] = None,
+    output: Annotated[str, typer.Option(help="full, merged or adapter: what the checkpoint holds")] = "full",
     wait: Annotated[bool, typer.Option("--wait", help="follow the job to its end")] = False,
     directory: Annotated[Path | None, typer.Option("--out", help="download the checkpoint into this directory")] = None,
     data: Data = DEFAULT_DATA,
@@ -32,7 +34,9 @@ def submit(
     """Ask the service to make a model forget a file of records."""
     try:
         with connect(data) as client:
-            body: dict[str, Any] = {"model": model, "method": method, "from": start}
+            body: dict[str, Any] = {"model": model, "method": method, "from": start, "output": output}
+            if lora is not None:
+                body["training"] = {"lora": {"rank": lora}}
             body["forget"] = {"file": client.upload(forget, "forget")["id"]}
             if retain is not None:
                 body["retain"] = [{"file": client.upload(retain, "retain")["id"]}]

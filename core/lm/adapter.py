@@ -6,7 +6,6 @@ where it is used.
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from core.lm.errors import CoreError
-from core.lm.names import near
+from core.schema.names import is_module, near
 from core.schema.training import Lora
 
 NAME = "default"
@@ -81,11 +80,7 @@ def modules(model: PreTrainedModel, wanted: str | Sequence[str]) -> dict[str, nn
 
 
 def _matching(named: Mapping[str, nn.Module], pattern: str) -> dict[str, nn.Module]:
-    return {
-        name: module
-        for name, module in named.items()
-        if fnmatchcase(name, pattern) or fnmatchcase(f".{name}", f"*.{pattern}")
-    }
+    return {name: module for name, module in named.items() if is_module(name, pattern)}
 
 
 def merged_weights(model: PreTrainedModel) -> Iterator[tuple[Tensor, Tensor]]:

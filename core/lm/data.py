@@ -50,7 +50,8 @@ def encode(
     the last assistant turn is the completion; what is before it comes from the chat template (`template`) or is the
     earlier turns line by line (`raw`).
     Neighbouring chunks share one token, so that each scored token is scored once and has context.
-    Raises CoreError `no_scored_tokens` with the record's number (from 1), `no_chat_template`, `bad_chat_template`.
+    Raises CoreError `no_scored_tokens` with the record's number (from 1), `no_chat_template`, `bad_chat_template`,
+    `no_end_token`.
     """
     texts = [record.text for record in records if record.text is not None]
     encoded = iter(_ids(tokenizer, texts))
@@ -134,7 +135,10 @@ def _templated(record: Record, tokenizer: PreTrainedTokenizerBase) -> tuple[list
 
 
 def _ended(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    return ids if tokenizer.eos_token_id is None else [*ids, tokenizer.eos_token_id]
+    if tokenizer.eos_token_id is None:
+        message = "the tokenizer names no end-of-sequence token, and a completion is scored up to its end: name one in"
+        raise CoreError("no_end_token", f"{message} tokenizer_config.json, or send plain text")
+    return [*ids, tokenizer.eos_token_id]
 
 
 def _cut(ids: list[int], first: int, number: int, max_length: int) -> list[Chunk]:

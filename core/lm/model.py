@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -14,6 +15,7 @@ from transformers import (
 
 from core.lm.errors import CoreError
 from core.schema.manifest import digest, manifest
+from core.schema.shape import DTYPES
 from core.schema.training import MasterWeights
 
 _STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -32,12 +34,15 @@ def load(
     `weights` is what they are held in: float32 whatever the file holds, since an update under a thousandth of a
     bfloat16 weight would be rounded away, or bfloat16 where nothing is lost by that and updates are rounded
     stochastically. `dtype` (`auto`: the file's own) is what checkpoints are written in: see `stored_dtype`.
-    Raises CoreError `model_unreadable`, `quantised_model`, `vocabulary_mismatch`, `master_weights_too_coarse`.
+    A tokenizer that names no end of sequence gets the config's.
+    Raises CoreError `model_unreadable`, `quantised_model`, `unsupported_dtype`, `vocabulary_mismatch` and
+    `master_weights_too_coarse`.
     """
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         stored = _STORED.get(dtype) or config.dtype or torch.float32
         _usable(config, stored, weights)
+        _trainable_kinds(directory)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             directory,
             config=config,
@@ -58,6 +63,8 @@ def load(
         ) from error
     model.config.dtype = stored
     _known_tokens(model, tokenizer)
+    if tokenizer.eos_token_id is None and isinstance(config.eos_token_id, int):
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(config.eos_token_id)
     return model.eval(), tokenizer
 
 
@@ -72,6 +79,16 @@ def _usable(config: PreTrainedConfig, stored: torch.dtype, weights: MasterWeight
             f"training.master_weights bfloat16 would round weights that are stored in {kind}: leave it at float32, or"
             " register the model with dtype bfloat16",
         )
+
+
+def _trainable_kinds(directory: Path) -> None:
+    kinds: set[str] = set()
+    for file in directory.glob("*.safetensors"):
+        with safe_open(file, "pt") as weights:
+            kinds.update(weights.get_slice(name).get_dtype() for name in weights.keys())  # noqa: SIM118 - no mapping
+    if other := sorted(kinds - DTYPES.keys()):
+        message = f"the model's files hold weights in {', '.join(other)}: they must be float32, bfloat16 or float16"
+        raise CoreError("unsupported_dtype", message)
 
 
 def _known_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

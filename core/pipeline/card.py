@@ -16,13 +16,15 @@ def card(spec: JobSpec, result: TrainingResult, before: Measurements) -> str:
     )
     parameters = "\n".join(f"- {name}: {value}" for name, value in sorted(spec.method.parameters.items()))
     training = "\n".join(f"- {name}: {value}" for name, value in spec.training.model_dump().items())
+    library = f"peft\nbase_model: {spec.model}" if spec.deliver == "adapter" else "transformers"
+    what = "An adapter for its base, to be loaded with peft: made" if spec.deliver == "adapter" else "Made"
     return f"""---
-library_name: transformers
+library_name: {library}
 tags: [machine-unlearning, {spec.method.name}]
 ---
 # {spec.model}, after unlearning
 
-Made by job `{spec.job}` from model `{spec.model}` with the method `{spec.method.name}`: {result.steps} updates over
+{what} by job `{spec.job}` from model `{spec.model}` with the method `{spec.method.name}`: {result.steps} updates over
 {result.tokens} tokens; {result.changed_share:.1%} of the weights changed. Digest of the files it started from:
 `{before.model_digest}`.
 

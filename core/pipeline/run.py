@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.suite import measure
+from core.lm import adapter
 from core.lm.errors import CoreError
 from core.lm.model import device, load, model_digest
 from core.lm.saving import save
@@ -25,6 +26,7 @@ from core.schema.events import Cancelled, ChildEvent, Cost, Done, Measured, Phas
 from core.schema.jobs import Phase
 from core.schema.spec import JobSpec
 from core.unlearning.objectives import UnknownMethod, resolve
+from core.unlearning.trainable import check
 from core.unlearning.trainer import Stopped, TrainingResult, train
 
 Say = Callable[[ChildEvent], None]
@@ -59,8 +61,10 @@ class Run:
         if spec.method is None:
             raise ValueError("a job that unlearns names its method")
         with self._phase("loading"):
+            if spec.deliver != "full" and spec.training.lora is None:
+                raise CoreError("no_adapter", f"deliver '{spec.deliver}' needs an adapter (training.lora)")
             try:
-                resolve(spec.method.name, spec.method.parameters)
+                method = resolve(spec.method.name, spec.method.parameters)
             except ValidationError as error:
                 raise CoreError("bad_method", mistakes(error)) from None
             except UnknownMethod as error:
@@ -68,7 +72,8 @@ class Run:
             parts = cut(fetch(spec.records))
             if not parts.training.forget:
                 raise CoreError("empty_forget_set", "the forget set holds no record")
-            model, tokenizer = load(spec.directory, spec.dtype, device=device())
+            model, tokenizer = self._load(spec.directory)
+            check(model, spec.training, method.trained(model.config.get_text_config().num_hidden_layers))
         with self._phase("measuring_before"):
             before = self._figures(model, tokenizer, parts, spec.directory)
         for warning in before.warnings:
@@ -86,7 +91,8 @@ class Run:
                 should_stop=self._cancelled,
             )
         with self._phase("saving"):
-            save(model, tokenizer, spec.output, card(spec, result, before))
+            adapter_of = spec.model if spec.deliver == "adapter" else None
+            save(model, tokenizer, spec.output, card(spec, result, before), adapter_of=adapter_of)
             del model
             gc.collect()
             self._say(Saved(directory=spec.output, step=result.steps))
@@ -98,9 +104,17 @@ class Run:
         """Measures a model as it lies on disk: the one that was given, or what was saved."""
         directory = self._spec.output if moment == "after" else self._spec.directory
         with self._phase("measuring_after" if moment == "after" else "measuring_before"):
-            model, tokenizer = load(directory, self._spec.dtype, device=device())
+            if moment == "after" and self._spec.deliver == "adapter":
+                model, tokenizer = self._load(self._spec.directory)
+                adapter.read(model, directory)
+            else:
+                model, tokenizer = self._load(directory)
             figures = self._figures(model, tokenizer, parts, directory)
         self._say(Measured(moment=moment, measurements=figures))
+
+    def _load(self, directory: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """Always in the same precision, so that the figures before and after can be compared."""
+        return load(directory, self._spec.dtype, device=device(), weights=self._spec.training.master_weights)
 
     def _figures(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, parts: Parts, directory: Path

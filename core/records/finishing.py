@@ -32,6 +32,7 @@ class Delivered:
 async def finish(session: AsyncSession, job: str, fence: int, *, outcome: Outcome, delivered: Delivered) -> str:
     """Succeeds the job, makes its checkpoint visible and, where it may be released, the model's head. Returns its id.
 
+    An adapter is never the head.
     A wish to cancel that has not been heard by now comes too late: the work is done.
     """
     row = await fenced(session, job, fence)
@@ -58,7 +59,8 @@ async def finish(session: AsyncSession, job: str, fence: int, *, outcome: Outcom
         for file in delivered.files
     ]
     session.add_all(rows)
-    if row.start == "head":
+    # an adapter alone is nothing that a job could start from: the head stays what it was
+    if row.start == "head" and row.output != "adapter":
         await session.execute(
             update(ModelRow)
             .where(ModelRow.organisation == row.organisation, ModelRow.id == row.model)

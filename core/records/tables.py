@@ -130,6 +130,7 @@ class JobRow(Base):
     method: Mapped[str] = mapped_column(String(64))
     parameters: Mapped[dict[str, Any]]
     training: Mapped[dict[str, Any]]
+    output: Mapped[str] = mapped_column(String(16), server_default=text("'full'"))
     data: Mapped[list[dict[str, Any]]]
     checkpoint: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[dict[str, Any] | None]

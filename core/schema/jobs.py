@@ -101,6 +101,11 @@ class JobRequest(Strict):
     unseen: FileSource | None = None
     method: MethodChoice | Annotated[str, Field(max_length=64)] = "calibrated"
     training: TrainingRequest = TrainingRequest()
+    output: Output = Field(
+        default="full",
+        description="what the checkpoint holds: the whole model (an adapter merged into it: `merged` says so), or the"
+        " `adapter` alone, which never becomes the model's head",
+    )
     resources: Resources = Resources()
     reference: str | None = Field(default=None, max_length=256, examples=["DSR-2026-0142"])
     due: date | None = None
@@ -172,6 +177,7 @@ class Job(Answer):
     start: str = Field(serialization_alias="from")
     method: MethodUsed
     training: Training
+    output: Output
     data: list[SetUsed]
     verdict: Verdict | None
     checkpoint: str | None

@@ -1,14 +1,13 @@
 """What of a model is trained: all of it, weights chosen by name, or an adapter."""
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from torch import nn
 from transformers import PreTrainedModel
 
 from core.lm import adapter
 from core.lm.errors import CoreError
-from core.lm.names import near
+from core.schema.names import is_weight, near
 from core.schema.training import Training
 
 
@@ -44,13 +43,13 @@ def _chosen(model: PreTrainedModel, training: Training, only: Sequence[str] | No
     named = list(model.named_parameters(remove_duplicate=False))
     found: list[nn.Parameter] = []
     if only is not None:
-        found = [weight for name, weight in named if any(fnmatchcase(name, pattern) for pattern in only)]
+        found = [weight for name, weight in named if any(is_weight(name, pattern) for pattern in only)]
         if not found:
             message = "the method trains weights that go by other names in this model: choose a method that trains all"
             raise CoreError("no_such_layer", message)
         return found
     for pattern in ["*"] if training.trainable == "all" else training.trainable:
-        some = [weight for name, weight in named if fnmatchcase(name, pattern)]
+        some = [weight for name, weight in named if is_weight(name, pattern)]
         if not some:
             names = near(pattern, (name for name, _ in named))
             raise CoreError("no_such_layer", f"training.trainable: no weight of the model is named '{pattern}'{names}")

@@ -102,6 +102,24 @@ async def test_a_retain_set_smaller_than_the_forget_set_is_warned_of(
     assert [one["type"] for one in events] == ["warning", "created"]
 
 
+async def test_an_adapter_may_be_delivered_alone_and_its_job_says_that_it_is_no_head(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    job = await submitted(client, output="adapter", training={"lora": {"rank": 4, "modules": ["hea?"]}})
+    assert (job["output"], job["training"]["lora"]["rank"]) == ("adapter", 4)
+    assert [one["code"] for one in job["warnings"]] == ["adapter_is_no_head"]
+    alone = await submitted(client, **{"from": "base"}, output="adapter", training={"lora": {}})
+    assert alone["warnings"] == []
+    assert (await submitted(client))["output"] == "full"
+
+
+async def test_a_default_length_ends_with_the_models_context(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    assert (await submitted(client))["training"]["max_length"] == 64
+    assert (await submitted(client, training={"max_length": 32}))["training"]["max_length"] == 32
+
+
 @pytest.mark.parametrize(
     ("change", "pointers"),
     [
@@ -115,6 +133,16 @@ async def test_a_retain_set_smaller_than_the_forget_set_is_warned_of(
         ({"training": {"learning_rate": 0}}, ["/training/learning_rate"]),
         ({"training": {"momentum": 1}}, ["/training/momentum"]),
         ({"from": "ckpt-1"}, ["/from"]),
+        ({"output": "gguf"}, ["/output"]),
+        ({"output": "adapter"}, ["/output"]),
+        ({"output": "merged"}, ["/output"]),
+        ({"training": {"lora": {"rank": 0}}}, ["/training/lora/rank"]),
+        ({"training": {"lora": {}, "trainable": ["embed"]}}, ["/training/trainable"]),
+        ({"training": {"lora": {"modules": ["head", "q_proj"]}}}, ["/training/lora/modules/1"]),
+        ({"training": {"lora": {"modules": ["embed"]}}}, ["/training/lora/modules/0"]),
+        ({"training": {"trainable": ["emb*", "model.layers.1.*"]}}, ["/training/trainable/1"]),
+        ({"training": {"max_length": 65}}, ["/training/max_length"]),
+        ({"training": {"master_weights": "bfloat16"}}, ["/training/master_weights"]),
         ({"forget": {}}, ["/forget"]),
         ({"forget": {"records": []}}, ["/forget"]),
         ({"forget": {"records": ["fine", "  "]}}, ["/forget/records"]),

@@ -57,6 +57,16 @@ async def test_a_job_from_the_base_leaves_the_head_alone(scene: Scene) -> None:
     assert model.head is None
 
 
+async def test_an_adapter_is_delivered_but_never_becomes_the_head(scene: Scene) -> None:
+    first, second = await scene.job(start="head", output="adapter"), await scene.job(start="head")
+    await claim(scene)
+    checkpoint = await finish(scene, first, 1)
+    assert (await scene.row(first)).checkpoint == checkpoint
+    job = await claim(scene)
+    assert job is not None
+    assert (job.id, job.start_checkpoint) == (second, None)
+
+
 async def test_a_late_worker_cannot_finish_a_reclaimed_job(scene: Scene) -> None:
     job = await scene.job()
     await claim(scene, worker="late")

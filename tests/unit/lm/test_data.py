@@ -133,3 +133,11 @@ def test_micro_batches_put_like_lengths_together():
     ]
     padded = sum(len(batch) * max(len(chunk.ids) for chunk in batch) for batch in micro_batches(chunks, 400))
     assert padded <= 1.05 * sum(sizes)
+
+
+def test_a_completion_without_a_token_to_end_it_is_an_error_and_a_text_is_not():
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = None
+    with pytest.raises(CoreError, match="no_end_token"):
+        only(Record(prompt="w0", completion="w1 w2"), tokenizer=tokenizer)
+    assert only(Record(text="w0 w1"), tokenizer=tokenizer).ids.tolist() == [BOS, 3, 4]

@@ -2,12 +2,15 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from core.lm import adapter
 from core.lm.errors import CoreError
 from core.lm.model import context_length, load, model_digest, stored_dtype
 from core.lm.saving import save
 from core.schema.manifest import digest, manifest
+from core.schema.training import Lora
 from tests.unit.lm.tiny import tiny_model, tiny_tokenizer
 
 CPU = torch.device("cpu")
@@ -125,3 +128,81 @@ def test_the_digest_is_of_every_file_and_of_nothing_else(saved):
 def test_records_are_cut_to_the_models_context():
     assert context_length(tiny_model(), 1000) == 64
     assert context_length(tiny_model(), 10) == 10
+
+
+def refused(directory, *args, **options):
+    with pytest.raises(CoreError) as caught:
+        load(directory, *args, device=CPU, **options)
+    assert caught.value.blame == "user"
+    assert str(directory.parent) not in caught.value.message
+    return caught.value.code
+
+
+def test_weights_that_cannot_be_trained_are_named(saved):
+    config = json.loads((saved / "config.json").read_text())
+    quantised = config | {"quantization_config": {"quant_method": "gptq", "bits": 4}}
+    (saved / "config.json").write_text(json.dumps(quantised))
+    assert refused(saved) == "quantised_model"
+    (saved / "config.json").write_text(json.dumps(config))
+    weights = load_file(saved / "model.safetensors")
+    save_file(
+        weights | {"lm_head.weight": weights["lm_head.weight"].to(torch.float8_e4m3fn)}, saved / "model.safetensors"
+    )
+    assert refused(saved) == "unsupported_dtype"
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_named(saved):
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([f"more{number}" for number in range(3)])
+    tokenizer.save_pretrained(saved)
+    assert refused(saved) == "vocabulary_mismatch"
+
+
+def test_a_tokenizer_without_an_end_takes_the_configs(saved):
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(saved)
+    assert load(saved, device=CPU)[1].eos_token_id == 1
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | {"eos_token_id": None}))
+    assert load(saved, device=CPU)[1].eos_token_id is None
+
+
+def test_bfloat16_weights_are_held_as_they_are_stored_and_nothing_else_is_rounded_to_them(saved, tmp_path):
+    assert refused(saved, weights="bfloat16") == "master_weights_too_coarse"
+    save(tiny_model(dtype=torch.bfloat16), tiny_tokenizer(), tmp_path / "half", "card")
+    model, _ = load(tmp_path / "half", device=CPU, weights="bfloat16")
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+    assert load(saved, "bfloat16", device=CPU, weights="bfloat16")[0].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+def test_training_never_reaches_the_files_that_are_mapped(tmp_path, weights):
+    save(tiny_model(dtype=torch.bfloat16), tiny_tokenizer(), tmp_path / "half", "card")
+    before = model_digest(tmp_path / "half")
+    model, _ = load(tmp_path / "half", device=CPU, weights=weights)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(1)
+    assert model_digest(tmp_path / "half") == before
+
+
+def test_an_adapter_is_saved_merged_or_alone(tmp_path):
+    models = [tiny_model(dtype=torch.float32) for _ in range(2)]
+    for model in models:
+        torch.manual_seed(1)
+        adapter.attach(model, Lora(rank=2))
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                if "lora_B" in name:
+                    weight.fill_(0.1)
+    save(models[0], tiny_tokenizer(), tmp_path / "whole", "card")
+    save(models[1], tiny_tokenizer(), tmp_path / "alone", "card", adapter_of="llama-tiny")
+    whole, _ = load(tmp_path / "whole", device=CPU)
+    assert whole.state_dict().keys() == tiny_model().state_dict().keys()
+    base = tiny_model(dtype=torch.float32)
+    adapter.read(base, tmp_path / "alone")
+    assert {"tokenizer.json", "README.md"} <= {path.name for path in (tmp_path / "alone").iterdir()}
+    ids = torch.arange(3, 15)[None]
+    torch.testing.assert_close(whole(ids).logits, base(ids).logits, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(whole(ids).logits, tiny_model(dtype=torch.float32)(ids).logits, atol=1e-2)

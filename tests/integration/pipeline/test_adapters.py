@@ -1,0 +1,85 @@
+"""Jobs that train an adapter, in a real child process: whole models and adapters are delivered, and measured so."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from core.lm.errors import CoreError
+from core.pipeline.run import Run
+from core.schema.events import ChildEvent, Measured
+from core.schema.spec import ChildMethod, FileRecords, JobSpec
+from core.schema.training import Lora
+from tests.integration.pipeline.child import Outcome, run
+from tests.tiny_model import TinyModel
+
+
+def adapter_job(spec: JobSpec, tiny_model: TinyModel, **changes: object) -> JobSpec:
+    training = spec.training.model_copy(update={"lora": Lora(rank=8), "learning_rate": 3e-3, "checkpointing": True})
+    update = {
+        "method": ChildMethod(name="gradient_ascent", parameters={}),
+        "records": FileRecords(forget=tiny_model.files["forget"]),
+        "training": training,
+    }
+    return spec.model_copy(update=update | changes)
+
+
+def perplexities(outcome: Outcome) -> list[float]:
+    assert outcome.code == 0, outcome.stderr
+    measured = [event for event in outcome.events if isinstance(event, Measured)]
+    return [one.measurements.sets["forget"]["perplexity"].value for one in measured]
+
+
+def loss(model: torch.nn.Module, directory: Path, text: str | None) -> float:
+    ids = AutoTokenizer.from_pretrained(directory)(text, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        return float(model(ids, labels=ids).loss)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks
+def test_an_adapter_that_is_delivered_alone_is_measured_on_its_base_and_says_what_the_merged_model_says(
+    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    alone = run(adapter_job(spec, tiny_model, deliver="adapter"))
+    merged = run(adapter_job(spec, tiny_model, output=tmp_path / "merged"))
+    before, after = perplexities(alone)
+    assert after > 2 * before
+    assert perplexities(merged) == pytest.approx([before, after], rel=1e-4)
+
+    files = {path.name for path in spec.output.iterdir()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "tokenizer.json"} <= files
+    assert not {"model.safetensors", "config.json"} & files
+    config = json.loads((spec.output / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "tiny"
+    assert str(tiny_model.directory) not in "".join(
+        path.read_text() for path in spec.output.iterdir() if path.suffix != ".safetensors"
+    )
+    assert "library_name: peft" in (spec.output / "README.md").read_text()
+
+    text = tiny_model.sets["forget"][0].text
+    base = AutoModelForCausalLM.from_pretrained(tiny_model.directory).eval()
+    with_adapter = PeftModel.from_pretrained(base, spec.output).eval()
+    whole = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
+    found = loss(with_adapter, spec.output, text)
+    assert found == pytest.approx(loss(whole, tmp_path / "merged", text), rel=1e-4)
+    assert not any("lora" in name for name in whole.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("changes", "lora", "code"),
+    [({}, Lora(modules=["c_attn"]), "no_such_modules"), ({"deliver": "adapter"}, None, "no_adapter")],
+)
+def test_what_cannot_be_trained_or_delivered_fails_before_anything_is_measured(
+    spec: JobSpec, tiny_model: TinyModel, changes: dict[str, object], lora: Lora | None, code: str
+) -> None:
+    training = spec.training.model_copy(update={"lora": lora})
+    events: list[ChildEvent] = []
+    job = adapter_job(spec, tiny_model, training=training, **changes)
+    with pytest.raises(CoreError) as caught:
+        Run(job, events.append, lambda: False, began=time.monotonic())()
+    assert (caught.value.code, caught.value.blame) == (code, "user")
+    assert not any(isinstance(event, Measured) for event in events)
