@@ -27,6 +27,7 @@ function card(method) {
   return element("article", { class: "card", id: `method-${method.name}` },
     element("h2", {}, element("code", {}, method.name)),
     element("p", { class: "prose" }, method.summary),
+    element("p", {}, element("code", {}, method.formula)),
     element("p", { class: "needs" }, element("span", { class: "faint" }, "Needs "),
       method.needs.map((need) => element("span", { class: "badge calm" }, words(need)))),
     element("p", { class: "faint" }, "Source: ",

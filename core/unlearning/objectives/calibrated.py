@@ -35,7 +35,7 @@ class Calibrated(Method):
     large: ClassVar[Recipe] = LARGE.model_copy(update={"scheduler": "linear", "epochs": 10, "records_per_step": 16})
 
     retain_term: RetainTerm = Field(default="kl", description="what is done on the retain set")
-    retain_weight: float = Field(default=0.75, ge=0, le=1e6)
+    retain_weight: float = Field(default=0.75, ge=0, le=1e6, description="what the retain term is multiplied by")
     retain_ratio: float = Field(default=0.5, gt=0, le=1000, description="retain records per forget record in a step")
     unseen_weight: float = Field(
         default=1.0,
@@ -51,7 +51,7 @@ class Calibrated(Method):
     rehearsal_texts: int = Field(
         default=2500, ge=1, le=1_000_000, description="samples drawn, or as many as the job uses where that is less"
     )
-    rehearsal_temperature: float = Field(default=0.9, gt=0, le=10)
+    rehearsal_temperature: float = Field(default=0.9, gt=0, le=10, description="at which samples are drawn")
 
     def hold_rehearsal(self) -> Rehearsal | None:
         if not self.rehearsal_weight:

@@ -37,7 +37,9 @@ class RandomLabel(Method):
         description="labels drawn uniformly from the vocabulary without special tokens, or soft labels from a"
         " randomly initialised model of the same architecture",
     )
-    redraw: Literal["once", "every_epoch"] = "once"
+    redraw: Literal["once", "every_epoch"] = Field(
+        default="once", description="whether each epoch has labels (or an untrained model) of its own"
+    )
 
     def forget_term(self, stage: "Stage") -> "Term":
         import functools
