@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -62,6 +63,17 @@ class Plan:
         """Takes note of what a step came to."""
         if self.controller:
             self.controller.observe(step, steps, values.parts)
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs for the same draws and weights to follow; JSON."""
+        controller = self.controller.state() if self.controller else None
+        return {"cycles": [one.cycle.state() for one in self.held], "controller": controller}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for one, cycle in zip(self.held, state["cycles"], strict=True):
+            one.cycle.restore(cycle)
+        if self.controller:
+            self.controller.restore(state["controller"])
 
 
 def plan(

@@ -1,6 +1,7 @@
 """Which records each step is made of. Everything follows from the seed."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -37,3 +38,11 @@ class Cycle:
                 self._waiting = sorted(order, key=lambda record: record in taken)
             drawn.append(self._waiting.pop(0))
         return drawn
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs for the same draws to follow; JSON."""
+        return {"random": self._random.bit_generator.state, "waiting": list(self._waiting)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._random.bit_generator.state = state["random"]
+        self._waiting = list(state["waiting"])

@@ -13,15 +13,18 @@ from core.lm.errors import CoreError
 from core.lm.forward import Forward
 from core.lm.layers import compile_layers, recompute_activations
 from core.lm.precision import training_precision
-from core.schema.events import ChildEvent, CurvePoint, ProgressMade
+from core.lm.snapshots import Snapshots
+from core.schema.events import ChildEvent, CurvePoint, ProgressMade, Resumed
 from core.schema.training import Training
 from core.unlearning.changes import Weights
 from core.unlearning.gradient import Gradient
+from core.unlearning.keeping import Keeping
 from core.unlearning.method import Method
 from core.unlearning.objective import StepValues
 from core.unlearning.objectives import resolve
 from core.unlearning.optimizer import make, set_rate
 from core.unlearning.plan import Sets, plan
+from core.unlearning.position import Position
 from core.unlearning.sampling import forget_steps, steps_per_epoch
 from core.unlearning.schedule import rate_factor
 from core.unlearning.trainable import choose
@@ -29,6 +32,14 @@ from core.unlearning.trainable import choose
 
 class Stopped(Exception):
     """The job was told to stop, and did, between two steps."""
+
+
+class Halted(Exception):
+    """The job was told to pause, and did, between two steps; `step` is the newest snapshot's, 0 without one."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step
 
 
 @dataclass(frozen=True)
@@ -50,12 +61,15 @@ def train(
     *,
     report: Callable[[ChildEvent], None],
     should_stop: Callable[[], bool],
+    should_pause: Callable[[], bool] = lambda: False,
+    snapshots: Snapshots | None = None,
 ) -> TrainingResult:
     """Unlearns `sets.forget` from `model`, in place.
 
-    Reports progress and curves after every update. Same seed, same thread count: same weights, bit for bit on the CPU.
-    Raises Stopped, between two updates, and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`,
-    `no_scored_tokens`, `nan_loss`, `nothing_moved`, `out_of_memory`, and those of `choose`, `make` and the layers.
+    Reports progress and curves after every update. Same seed, same thread count: same weights, bit for bit on the CPU,
+    also where the newest of `snapshots` was resumed from. Raises, between two updates, Stopped, or Halted once a
+    snapshot is kept; and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`,
+    `nan_loss`, `nothing_moved`, `out_of_memory`, and those of `choose`, `make` and the layers.
     """
     chosen = resolve(method, parameters)
     if not sets.forget:
@@ -67,21 +81,36 @@ def train(
     before = Weights(model)
     optimizer = make(trained, training)
     forward = Forward(model, autocast=training_precision(training.precision, model.dtype, model.device))
-    job = plan(chosen, forward, tokenizer, training, sets, report=report, should_stop=should_stop)
+
+    def leaving() -> bool:
+        return should_stop() or should_pause()
+
+    job = plan(chosen, forward, tokenizer, training, sets, report=report, should_stop=leaving)
     # only now: the plan may have text written by the model, whose layers keep no cache while they recompute
     if training.checkpointing:
         recompute_activations(model)
     if training.compile:
         compile_layers(model)
-
     gradient = Gradient(training.micro_batch_tokens, report)
+    position = Position(model, optimizer, job)
+    keeping = Keeping(snapshots, position, training.snapshot_every)
+
+    def heed() -> None:
+        if should_stop():
+            raise Stopped
+        if should_pause():
+            raise Halted(keeping.keep())
+
+    # only now: what the plan asks of the original, it must ask before the weights are others
+    if resumed := keeping.resume():
+        report(Resumed(step=resumed))
     steps = training.epochs * steps_per_epoch(len(sets.forget), training.records_per_step)
-    tokens = 0
     began = time.monotonic()
     order = forget_steps(len(sets.forget), training.records_per_step, training.epochs, training.seed)
     for step, (epoch, records) in enumerate(order):
-        if should_stop():
-            raise Stopped
+        if step < resumed:
+            continue
+        heed()
         began_step = time.monotonic()
         rate = training.learning_rate * rate_factor(step, steps, training.scheduler, training.warmup)
         set_rate(optimizer, rate)
@@ -96,10 +125,12 @@ def train(
         optimizer.step()
         optimizer.zero_grad()
         job.observe(step, steps, values)
-        tokens += values.tokens
-        elapsed = time.monotonic() - began
-        report(ProgressMade(step=step + 1, steps=steps, eta_seconds=elapsed / (step + 1) * (steps - step - 1)))
-        report(_curve(step + 1, values, rate, time.monotonic() - began_step))
+        position.advance(values.tokens)
+        seconds = (time.monotonic() - began) / (position.step - resumed)
+        report(ProgressMade(step=position.step, steps=steps, eta_seconds=seconds * (steps - position.step)))
+        report(_curve(position.step, values, rate, time.monotonic() - began_step))
+        keeping.keep_if_due()
+    heed()
     if type(chosen).finish is not Method.finish:
         before.finish(model, chosen.finish)
     changed = before.changed_share(model)
@@ -109,7 +140,7 @@ def train(
             "no weight of the checkpoint would differ from the original's: raise the learning rate or the weights of"
             " the terms, or keep the model in float32",
         )
-    return TrainingResult(steps=steps, tokens=tokens, changed_share=changed)
+    return TrainingResult(steps=steps, tokens=position.tokens, changed_share=changed)
 
 
 def _curve(step: int, values: StepValues, rate: float, seconds: float) -> CurvePoint:

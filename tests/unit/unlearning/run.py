@@ -41,7 +41,7 @@ def some_sets():
     )
 
 
-def run(method, parameters=None, *, training=None, sets=None, model=None, events=None, stop=lambda: False):
+def run(method, parameters=None, *, training=None, sets=None, model=None, events=None, stop=lambda: False, **more):
     """(trained model, result)."""
     model = model or tiny_model()
     report = (lambda event: None) if events is None else events.append
@@ -54,6 +54,7 @@ def run(method, parameters=None, *, training=None, sets=None, model=None, events
         sets or some_sets(),
         report=report,
         should_stop=stop,
+        **more,
     )
     return model, result
 

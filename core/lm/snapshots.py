@@ -1,0 +1,172 @@
+"""What an interrupted job resumes from: tensors and values on this machine's disk, complete or not there at all.
+
+`<root>/<fence>/<step>/` holds the tensors as safetensors and `state.json`, which lists their digests. An attempt
+writes under its own fence, reads what any earlier one left, and keeps one snapshot.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from core.lm.fingerprint import Fingerprint, StoredFingerprint
+from core.schema.events import ChildEvent, Snapshotted, Warned
+from core.schema.manifest import FileEntry, entry
+from core.schema.strict import Strict
+
+STATE = "state.json"
+_FILE_BYTES = 1 << 30
+"""About as much of a device's memory as is copied to the host at a time."""
+_HASHING_THREADS = 8
+
+
+class _State(Strict):
+    version: Literal[1] = 1
+    step: int
+    belongs_to: StoredFingerprint
+    files: list[FileEntry]
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A complete one. `values` are JSON."""
+
+    step: int
+    values: dict[str, Any]
+    _paths: list[Path]
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor with its name, one after the other, on the CPU: they need not fit into memory together."""
+        for path in self._paths:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 - no dict
+                    yield name, file.get_tensor(name).clone()
+
+
+class Snapshots:
+    """One attempt's view of its job's snapshots. `report` hears of each that is written, and why others are not."""
+
+    def __init__(
+        self, root: Path, fence: int, fingerprint: Fingerprint, *, report: Callable[[ChildEvent], None]
+    ) -> None:
+        self._root, self._fence = root, fence
+        self._fingerprint, self._report = fingerprint, report
+
+    def write(self, step: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> bool:
+        """Writes a snapshot and then removes the others; False, with a warning, where the disk does not take it."""
+        folder = self._root / str(self._fence)
+        partial, complete = folder / f"partial-{step}", folder / str(step)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for old in (partial, complete):
+                shutil.rmtree(old, ignore_errors=True)
+            partial.mkdir(mode=0o700)
+            state = _State(
+                step=step,
+                belongs_to=self._fingerprint.stored(),
+                files=_write_tensors(partial, tensors),
+                values=dict(values),
+            )
+            (partial / STATE).write_text(json.dumps(state.model_dump()))
+            _flush(partial / STATE)
+            _flush(partial)
+            partial.rename(complete)
+            _flush(folder)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            reason = (error.strerror if isinstance(error, OSError) else None) or "the disk is full, or failing"
+            message = f"a snapshot could not be written ({reason}): interrupted now, the job would lose more work"
+            self._report(Warned(code="snapshot_failed", message=message))
+            return False
+        for other in self._folders("*"):
+            if other != complete:
+                shutil.rmtree(other, ignore_errors=True)
+        self._report(Snapshotted(step=step))
+        return True
+
+    def newest(self) -> Snapshot | None:
+        """The complete snapshot of the highest step that belongs to this job as it is now; None: start from the start.
+
+        A warning says why one that is there is not used.
+        """
+        complete = self._folders("[0-9]*")
+        for folder in sorted(complete, key=lambda one: (int(one.name), int(one.parent.name)), reverse=True):
+            try:
+                state = _State.model_validate(json.loads((folder / STATE).read_bytes()))
+            except (OSError, ValueError):  # ValidationError and JSONDecodeError are ValueErrors
+                self._unused("it is damaged")
+                continue
+            if different := self._fingerprint.differences(state.belongs_to):
+                self._unused(f"it was made with another {', '.join(different)}")
+                continue
+            paths = [folder / file.path for file in state.files]
+            if _entries(paths) != state.files:
+                self._unused("it is damaged")
+                continue
+            return Snapshot(state.step, state.values, paths)
+        return None
+
+    def _unused(self, why: str) -> None:
+        message = f"a snapshot of this job is not used, because {why}: its steps are made anew"
+        self._report(Warned(code="snapshot_not_used", message=message))
+
+    def _folders(self, name: str) -> list[Path]:
+        """Of this attempt and earlier ones: a later one's are not ours to touch."""
+        return [one for one in self._root.glob(f"[0-9]*/{name}") if int(one.parent.name) <= self._fence]
+
+
+def _write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> list[FileEntry]:
+    """The tensors in files of bounded size, each of which is flushed and read through while the next is written."""
+    with ThreadPoolExecutor(_HASHING_THREADS) as pool:
+        entries = []
+        for number, names in enumerate(_filled(tensors)):
+            path = folder / f"tensors-{number:05}.safetensors"
+            # one file's worth at a time: of a model on a device, the host need not hold a copy
+            save_file({name: tensors[name].detach().cpu().contiguous() for name in names}, path)
+            entries.append(pool.submit(_settled, path))
+        return [one.result() for one in entries]
+
+
+def _filled(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:
+    """Names, together of about a file's size."""
+    names: list[str] = []
+    size = 0
+    for name, tensor in tensors.items():
+        if names and size + tensor.nbytes > _FILE_BYTES:
+            yield names
+            names, size = [], 0
+        names.append(name)
+        size += tensor.nbytes
+    if names:
+        yield names
+
+
+def _settled(path: Path) -> FileEntry:
+    _flush(path)
+    return entry(path, path.name)
+
+
+def _entries(paths: list[Path]) -> list[FileEntry] | None:
+    """What the files hold; None where one cannot be read."""
+    try:
+        with ThreadPoolExecutor(_HASHING_THREADS) as pool:
+            return list(pool.map(lambda path: entry(path, path.name), paths))
+    except OSError:
+        return None
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,64 @@
+"""An optimiser's state, taken apart into plain tensors and JSON, and put together again."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+_PLAIN = "plain"
+
+State = dict[str, dict[str, dict[str, Any]]]
+"""By weight and by name: a number's `value`; of a tensor, whether it is kept off the weight's device (`host`); of one
+in 8 bits, what else it is made from (`context`)."""
+
+
+def take_apart(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> tuple[dict[str, Tensor], State]:
+    """The tensors, and what else there is to know, of the state of these weights, by their names."""
+    tensors: dict[str, Tensor] = {}
+    state: State = {}
+    for of, weight in weights.items():
+        state[of] = {}
+        for name, value in optimizer.state.get(weight, {}).items():
+            if not isinstance(value, Tensor):
+                state[of][name] = {"value": value}
+                continue
+            state[of][name] = {"host": value.device != weight.device}
+            if type(value) is Tensor:
+                inner = {_PLAIN: value}
+            else:
+                names, context = value.__tensor_flatten__()  # type: ignore[attr-defined]
+                inner = {one: getattr(value, one) for one in names}
+                state[of][name]["context"] = context
+            tensors |= {f"{part}/{name}/{of}": tensor.detach() for part, tensor in inner.items()}
+    return tensors, state
+
+
+@torch.no_grad()
+def put_together(
+    optimizer: Optimizer, weights: Mapping[str, nn.Parameter], tensors: Iterable[tuple[str, Tensor]], state: State
+) -> None:
+    """The opposite, into an optimiser of the same kind that has made no update yet.
+
+    Not by load_state_dict, which would cast what is kept of a weight to the weight's own dtype.
+    """
+    for of, known in state.items():
+        optimizer.state[weights[of]] = {name: how["value"] for name, how in known.items() if "value" in how}
+    compressed: dict[tuple[str, str], dict[str, Tensor]] = {}
+    for label, tensor in tensors:
+        part, name, of = label.split("/", 2)
+        placed = tensor if state[of][name]["host"] else tensor.to(weights[of].device)
+        if part == _PLAIN:
+            optimizer.state[weights[of]][name] = placed
+        else:
+            compressed.setdefault((of, name), {})[part] = placed
+    for (of, name), inner in compressed.items():
+        optimizer.state[weights[of]][name] = _eight_bit(inner, state[of][name]["context"])
+
+
+def _eight_bit(inner: dict[str, Tensor], context: list[Any]) -> Tensor:
+    from torchao.optim.subclass_8bit import OptimState8bit
+
+    made: Tensor = OptimState8bit.__tensor_unflatten__(inner, context)
+    return made
