@@ -94,7 +94,9 @@ def rows_of(found: list[Source], rows: dict[str, FileRow]) -> None:
     for source in found:
         row = rows.get(source.use.file)
         if row is None:
-            raise unprocessable(source.pointer, "there is no such file", name="unknown-file")
+            own = source.pointer.endswith("/file")
+            detail = "there is no such file" if own else "the file that the model has as its default was deleted"
+            raise unprocessable(source.pointer, detail, name="unknown-file")
         if row.purpose not in source.purposes:
             detail = f"the file was uploaded as '{row.purpose}', not as {' or '.join(source.purposes)}"
             raise unprocessable(source.pointer, detail, name="wrong-purpose")

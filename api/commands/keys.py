@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from api.auth import hash_key, key_prefix, new_api_key
+from api.auth import SCOPES, hash_key, key_prefix, new_api_key
 from core.records import keys
 from core.records.engine import make_engine
 from core.settings import settings
@@ -23,6 +23,8 @@ def create(
     organisation: Annotated[str, typer.Option(help="made where there is none of this name")] = "default",
 ) -> None:
     """Make a key and show it, once. Needs DATABASE_URL and SERVICE_KEY_FILE."""
+    if unknown := set(scope or []) - set(SCOPES):
+        raise typer.BadParameter(f"no such scope: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
     key = new_api_key()
 
     async def store() -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, delete, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records.tables import FileRow, JobFile, JobRow
+from core.records.tables import FileRow, JobFile, JobRow, ModelRow
 from core.schema.jobs import TERMINAL
+from core.schema.models import Defaults
 
 
 class FileInUse(Exception):
@@ -76,13 +77,18 @@ async def missing(session: AsyncSession, job: str) -> bool:
 
 
 async def purge_expired(session: AsyncSession, *, limit: int = 100) -> list[str]:
-    """Deletes rows past their time that no unfinished job needs, and with them the keys of their bytes.
+    """Deletes rows past their time that no unfinished job and no model (as a default) needs, and with them their keys.
 
     Returns their storage keys: the bytes are the caller's to delete, after the commit.
     """
     needed = select(JobFile.file).join(JobRow, JobRow.id == JobFile.job).where(JobRow.status.not_in(TERMINAL))
-    expired = select(FileRow.id).where(FileRow.expires_at < func.clock_timestamp(), FileRow.id.not_in(needed))
+    default = exists().where(
+        ModelRow.organisation == FileRow.organisation,
+        or_(*(ModelRow.defaults[name].astext == FileRow.id for name in Defaults.model_fields)),
+    )
+    free = and_(FileRow.id.not_in(needed), ~default)
+    expired = select(FileRow.id).where(FileRow.expires_at < func.clock_timestamp(), free)
     held = (await session.scalars(expired.limit(limit).with_for_update(skip_locked=True))).all()
-    # asked again now that the rows are held: a job may have been made since the first statement looked
-    gone = delete(FileRow).where(FileRow.id.in_(held), FileRow.id.not_in(needed)).returning(FileRow.storage_key)
+    # asked again now that the rows are held: a job or a model may have been made since the first statement looked
+    gone = delete(FileRow).where(FileRow.id.in_(held), free).returning(FileRow.storage_key)
     return list(await session.scalars(gone))

@@ -207,6 +207,18 @@ async def test_a_method_without_the_set_that_it_needs_is_refused_and_says_so(
     assert (await client.post("/v1/jobs", json={**LEAST, "method": "gradient_ascent"})).status_code == 202
 
 
+async def test_a_default_file_that_was_deleted_is_told_from_one_of_the_request(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    model = await ready_model(service, client)
+    assert (await client.delete(f"/v1/files/{model['defaults']['unseen']}")).status_code == 204
+    answer = await client.post("/v1/jobs", json=LEAST)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/unseen")
+    assert "default" in answer.json()["detail"]
+    named = await client.post("/v1/jobs", json={**LEAST, "unseen": {"file": "file-none"}})
+    assert named.json()["detail"] == "there is no such file"
+
+
 async def test_a_model_that_is_not_ready_is_409(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
     organisation = (await client.get("/v1/keys/self")).json()["organisation"]

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from core.records import finishing, leases
 from core.records.jobs import FileUse
+from core.records.tables import ModelRow
 from core.schema.ids import new_id
 from tests.integration.records.test_finishing import finish
 from tests.integration.records.test_leases import claim
@@ -54,12 +55,16 @@ async def test_scratch_of_a_killed_worker_goes_and_that_of_a_running_attempt_sta
 async def test_files_past_their_time_go_with_their_bytes(stage: Stage) -> None:
     old, needed = await stage.upload("forget", []), await stage.upload("forget", [])
     await stage.scene.job(files=[FileUse(needed, "forget")])
+    default = await stage.upload("unseen", [])
+    await stage.scene.model("with-defaults")
     async with stage.scene.sessions.begin() as session:
+        defaults = {"retain": None, "unseen": default}
+        await session.execute(update(ModelRow).where(ModelRow.id == "with-defaults").values(defaults=defaults))
         await session.execute(text("UPDATE files SET expires_at = clock_timestamp() - interval '1 second'"))
     assert await collector.collect_files(stage.scene.sessions, stage.storage) == 1
-    assert [key async for key, _ in stage.storage.list("files")] == [f"files/{needed}"]
+    assert {key async for key, _ in stage.storage.list("files")} == {f"files/{needed}", f"files/{default}"}
     async with stage.scene.sessions() as session:
-        assert list(await session.scalars(text("SELECT id FROM files"))) == [needed]
+        assert set(await session.scalars(text("SELECT id FROM files"))) == {needed, default}
     assert old != needed
 
 
