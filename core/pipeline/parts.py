@@ -15,12 +15,16 @@ class Parts:
 
     training: Sets
     measuring: dict[SetName, list[Record]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    """What was left out, in counts."""
 
 
 def cut(sets: list[RecordSet]) -> Parts:
     """Cuts every set but forget in two, the same way for ever. Retained `general` text is measured as general.
 
-    Files of one set are cut as one, so that a subject who is in two of them is in one half only.
+    Files of one set are cut as one, so that a subject who is in two of them is in one half only. A text that must be
+    forgotten is neither held on to nor a yardstick, so it counts in the forget set alone; a text that trains in one set
+    measures in none.
     """
     parts = Parts(Sets(forget=[]))
     for one in sets:
@@ -46,7 +50,36 @@ def cut(sets: list[RecordSet]) -> Parts:
             # a set `general` that is not among the retain sets only measures; its other half stays untouched, so
             # that using it to train in a later job does not change what is measured
         parts.measuring[name] = [whole[place] for place in measures]
+    _leave_out(parts)
     return parts
+
+
+def _leave_out(parts: Parts) -> None:
+    """Takes out of the halves what belongs elsewhere. After the cut, which what is left out shall not move."""
+    forget = {_content(record) for record in parts.training.forget}
+    for one in parts.training.retain:
+        one.records = _without(one.records, forget, parts, f"trains in {_measured_as(one)}")
+    parts.training.unseen = _without(parts.training.unseen, forget, parts, "calibrates in unseen")
+    trains = {_content(record) for one in parts.training.retain for record in one.records}
+    trains |= {_content(record) for record in parts.training.unseen}
+    for name, records in parts.measuring.items():
+        if name != "forget":
+            parts.measuring[name] = _without(records, forget | trains, parts, f"measures in {name}")
+
+
+def _without(records: list[Record], elsewhere: set[tuple[str, ...]], parts: Parts, what: str) -> list[Record]:
+    kept = [record for record in records if _content(record) not in elsewhere]
+    if len(kept) < len(records):
+        count = len(records) - len(kept)
+        parts.warnings.append(
+            f"{count} of {len(records)} records left out of what {what}: their text is in the forget set, or trains"
+        )
+    return kept
+
+
+def _content(record: Record) -> tuple[str, ...]:
+    """What is tokenized of it: the same text under another id or subject is the same text."""
+    return tuple(text.strip() for text in record.strings())
 
 
 def _measured_as(one: RecordSet) -> SetName:

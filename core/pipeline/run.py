@@ -72,6 +72,8 @@ class Run:
             parts = cut(fetch(spec.records))
             if not parts.training.forget:
                 raise CoreError("empty_forget_set", "the forget set holds no record")
+            if parts.warnings:
+                self._say(Warned(code="overlapping_sets", message="; ".join(parts.warnings)))
             model, tokenizer = self._load(spec.directory)
             check(model, spec.training, method.trained(model.config.get_text_config().num_hidden_layers))
         with self._phase("measuring_before"):

@@ -44,3 +44,27 @@ def test_a_subject_in_two_files_is_in_one_half_only() -> None:
         {"1"},
         {"2"},
     ]
+
+
+def test_a_text_that_must_be_forgotten_is_in_no_other_set_and_is_said_to_have_been() -> None:
+    forget = [Record(text=f"{record.text} ", id="1") for record in records("retain", 6)]
+    whole = RecordSet(name="retain", kind="in_distribution", records=records("retain", 20))
+    unseen = RecordSet(name="unseen", records=records("retain", 4, first=4))
+    parts = cut([RecordSet(name="forget", records=forget), whole, unseen])
+    alone = cut([whole])
+    trains = texts(parts.training.retain[0].records)
+    assert not {f"retain {number}" for number in range(6)} & (trains | texts(parts.measuring["retain"]))
+    assert len(trains | texts(parts.measuring["retain"]) | texts(parts.training.unseen)) == 14
+    assert trains <= texts(alone.training.retain[0].records)  # nothing has moved into the other half
+    assert any("left out of what trains in retain" in warning for warning in parts.warnings)
+    assert len(parts.measuring["forget"]) == 6
+    assert not alone.warnings
+
+
+def test_a_text_that_trains_in_one_set_measures_in_no_other() -> None:
+    held = RecordSet(name="retain", kind="in_distribution", records=records("text", 40))
+    parts = cut([held, RecordSet(name="general", records=records("text", 40))])
+    trains = texts(parts.training.retain[0].records)
+    assert len(trains) == 20
+    assert not trains & texts(parts.measuring["general"])
+    assert parts.measuring["general"]
