@@ -40,7 +40,7 @@ def main() -> int:
         from core.pipeline.run import Run
 
         try:
-            Run(spec, channel.say, channel.cancelled, began=began)()
+            Run(spec, channel.say, channel.cancelled, channel.paused, began=began)()
         except CoreError as error:
             channel.say(Failed(error=error.as_error()))
             return EXPLAINED

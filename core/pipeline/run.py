@@ -5,7 +5,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -17,17 +17,20 @@ from core.lm import adapter
 from core.lm.errors import CoreError
 from core.lm.model import device, load, model_digest
 from core.lm.saving import save
+from core.lm.snapshots import Snapshots
+from core.pipeline import before
+from core.pipeline.belonging import belonging
 from core.pipeline.card import card
 from core.pipeline.intake import fetch
 from core.pipeline.mistakes import mistakes
 from core.pipeline.parts import Parts, cut
 from core.schema.evaluation import Measurements, Moment, SetName
-from core.schema.events import Cancelled, ChildEvent, Cost, Done, Measured, PhaseStarted, Saved, Warned
+from core.schema.events import Cancelled, ChildEvent, Cost, Done, Measured, Paused, PhaseStarted, Saved, Warned
 from core.schema.jobs import Phase
-from core.schema.spec import JobSpec
+from core.schema.spec import JobSpec, RecordSet
 from core.unlearning.objectives import UnknownMethod, resolve
 from core.unlearning.trainable import check
-from core.unlearning.trainer import Stopped, TrainingResult, train
+from core.unlearning.trainer import Halted, Stopped, TrainingResult, train
 
 Say = Callable[[ChildEvent], None]
 
@@ -35,19 +38,26 @@ Say = Callable[[ChildEvent], None]
 class Run:
     """The phases of one job, their time, and the two moments at which it is measured."""
 
-    def __init__(self, spec: JobSpec, say: Say, cancelled: Callable[[], bool], *, began: float) -> None:
+    def __init__(
+        self, spec: JobSpec, say: Say, cancelled: Callable[[], bool], paused: Callable[[], bool], *, began: float
+    ) -> None:
         """`began` is the monotonic time at which `loading` did: importing what computes is part of it."""
-        self._spec, self._say, self._cancelled = spec, say, cancelled
+        self._spec, self._say, self._cancelled, self._paused = spec, say, cancelled, paused
         self._seconds: dict[str, float] = {"loading": time.monotonic() - began}
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
 
     def __call__(self) -> None:
-        """Does the job. Raises CoreError; a wish to stop is heard between phases and between steps."""
+        """Does the job. Raises CoreError; a wish to stop is heard between phases and between steps.
+
+        A wish to pause is heard here between steps only: at any other time, whoever is told to pause simply ends.
+        """
         try:
             self._measure_only() if self._spec.kind == "measure" else self._unlearn()
         except Stopped:
             self._say(Cancelled())
+        except Halted as halted:
+            self._say(Paused(step=halted.step))
 
     def _measure_only(self) -> None:
         with self._phase("loading"):
@@ -69,18 +79,18 @@ class Run:
                 raise CoreError("bad_method", mistakes(error)) from None
             except UnknownMethod as error:
                 raise CoreError("bad_method", str(error)) from None
-            parts = cut(fetch(spec.records))
+            sets = fetch(spec.records)
+            parts = cut(sets)
             if not parts.training.forget:
                 raise CoreError("empty_forget_set", "the forget set holds no record")
             if parts.warnings:
                 self._say(Warned(code="overlapping_sets", message="; ".join(parts.warnings)))
             model, tokenizer = self._load(spec.directory)
             check(model, spec.training, method.trained(model.config.get_text_config().num_hidden_layers))
-        with self._phase("measuring_before"):
-            before = self._figures(model, tokenizer, parts, spec.directory)
-        for warning in before.warnings:
+        figures, snapshots = self._figures_before(model, tokenizer, sets, parts)
+        for warning in figures.warnings:
             self._say(Warned(code="small_sample", message=warning))
-        self._say(Measured(moment="before", measurements=before))
+        self._say(Measured(moment="before", measurements=figures))
         with self._phase("unlearning"):
             result = train(
                 model,
@@ -91,16 +101,37 @@ class Run:
                 parts.training,
                 report=self._say,
                 should_stop=self._cancelled,
+                should_pause=self._paused,
+                snapshots=snapshots,
             )
         with self._phase("saving"):
             adapter_of = spec.model if spec.deliver == "adapter" else None
-            save(model, tokenizer, spec.output, card(spec, result, before), adapter_of=adapter_of)
+            save(model, tokenizer, spec.output, card(spec, result, figures), adapter_of=adapter_of)
             del model
             gc.collect()
             self._say(Saved(directory=spec.output, step=result.steps))
         self._measured("after", parts)
         self._cost(result)
         self._say(Done(outcome="unlearned"))
+
+    def _figures_before(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sets: list[RecordSet], parts: Parts
+    ) -> tuple[Measurements, Snapshots | None]:
+        """The figures of the model as it is, measured unless an earlier attempt has; and where snapshots are kept."""
+        spec = self._spec
+        if spec.snapshots is None:
+            with self._phase("measuring_before"):
+                return self._figures(model, tokenizer, parts, model_digest(spec.directory)), None
+        digest = model_digest(spec.directory)
+        fingerprint = belonging(spec, sets, digest)
+        snapshots = Snapshots(spec.snapshots, spec.fence, fingerprint, report=self._say)
+        figures = before.kept(spec.snapshots, fingerprint)
+        if figures is None:
+            with self._phase("measuring_before"):
+                figures = self._figures(model, tokenizer, parts, digest)
+            with suppress(OSError):  # a full disk: the next attempt, should there be one, measures again
+                before.keep(spec.snapshots, fingerprint, figures)
+        return figures, snapshots
 
     def _measured(self, moment: Moment, parts: Parts) -> None:
         """Measures a model as it lies on disk: the one that was given, or what was saved."""
@@ -111,7 +142,7 @@ class Run:
                 adapter.read(model, directory)
             else:
                 model, tokenizer = self._load(directory)
-            figures = self._figures(model, tokenizer, parts, directory)
+            figures = self._figures(model, tokenizer, parts, model_digest(directory))
         self._say(Measured(moment=moment, measurements=figures))
 
     def _load(self, directory: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -119,7 +150,7 @@ class Run:
         return load(directory, self._spec.dtype, device=device(), weights=self._spec.training.master_weights)
 
     def _figures(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, parts: Parts, directory: Path
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, parts: Parts, digest: str
     ) -> Measurements:
         training = self._spec.training
         return measure(
@@ -128,7 +159,7 @@ class Run:
             parts.measuring,
             training=training,
             seed=training.seed,
-            model_digest=model_digest(directory),
+            model_digest=digest,
             before_set=self._heard,
         )
 

@@ -30,7 +30,8 @@ def take_apart(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> tup
             else:
                 names, context = value.__tensor_flatten__()  # type: ignore[attr-defined]
                 inner = {one: getattr(value, one) for one in names}
-                state[of][name]["context"] = context
+                # a dtype is written as torch does: torch.float32
+                state[of][name]["context"] = [str(one) if isinstance(one, torch.dtype) else one for one in context]
             tensors |= {f"{part}/{name}/{of}": tensor.detach() for part, tensor in inner.items()}
     return tensors, state
 
@@ -60,5 +61,6 @@ def put_together(
 def _eight_bit(inner: dict[str, Tensor], context: list[Any]) -> Tensor:
     from torchao.optim.subclass_8bit import OptimState8bit
 
-    made: Tensor = OptimState8bit.__tensor_unflatten__(inner, context)
+    known = [getattr(torch, one.removeprefix("torch.")) if isinstance(one, str) else one for one in context]
+    made: Tensor = OptimState8bit.__tensor_unflatten__(inner, known)
     return made
