@@ -8,6 +8,7 @@ import traceback
 from pydantic import ValidationError
 
 from core.lm.errors import out_of_memory
+from core.lm.memory import keep_freed_memory
 from core.pipeline.channel import Channel
 from core.pipeline.mistakes import mistakes
 from core.schema.events import Failed, PhaseStarted
@@ -26,6 +27,7 @@ EXPLAINED, UNEXPLAINED = 3, 1
 
 
 def main() -> int:
+    keep_freed_memory()
     channel = Channel()
     try:
         spec = channel.spec()
