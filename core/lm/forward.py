@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,10 @@ from core.lm import attention
 from core.lm.data import Chunk, micro_batches, pack, packs, pad
 from core.lm.head import logits, rows_at_once, slices
 from core.lm.losses import token_nll, widen
+from core.lm.ranks import ALONE, Ranks
+from core.lm.sharding import Sharded
+
+T = TypeVar("T")
 
 Head = Callable[[Tensor], Tensor]
 """Last hidden states (N, H) to logits (N, V), at least float32."""
@@ -24,11 +29,14 @@ class Forward:
     models that cannot be packed are run padded (`packed` is False), and models that cap, scale or transform between
     backbone and head are run as a whole, their `hidden` being their logits (`head` is None).
     `autocast` is the dtype of products with weights; what is summed is in at least float32.
+    `ranks` have the same model; once it is sharded, everything is done `within`, by all of them at a time.
     """
 
-    def __init__(self, model: PreTrainedModel, *, autocast: torch.dtype | None = None) -> None:
+    def __init__(self, model: PreTrainedModel, *, autocast: torch.dtype | None = None, ranks: Ranks = ALONE) -> None:
         self.model = model
         self.autocast = autocast
+        self.ranks = ranks
+        self._sharded: Sharded | None = None
         self.head: nn.Linear | None = self._head()
         self.packed = self._packs()
 
@@ -41,6 +49,19 @@ class Forward:
     def vocabulary(self) -> int:
         """V, the width of the logits."""
         return self.head.out_features if self.head is not None else int(self.model.config.get_text_config().vocab_size)
+
+    def shard(self) -> None:
+        """Spreads the model over the ranks, where there are several; its parameters are others afterwards."""
+        if self.ranks.count > 1:
+            try:
+                layers = list(layers_of(self.model)[2])
+            except AttributeError:
+                layers = []
+            self._sharded = Sharded(self.model, layers, self.ranks)
+
+    def within(self, work: Callable[[], T]) -> T:
+        """Does what needs the model: one forward, by every rank, and what follows from it."""
+        return work() if self._sharded is None else self._sharded.within(work)
 
     @torch.no_grad()
     def _head(self) -> nn.Linear | None:

@@ -63,11 +63,27 @@ def runners_up(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) ->
 def in_order(
     forward: Forward, chunks: Sequence[Chunk], rows: Callable[[Sequence[Chunk]], Tensor], max_tokens: int
 ) -> Tensor:
-    """`rows` of batches of the chunks, (n, ...) with a row for each scored token, in the chunks' order, on the CPU."""
-    place = {id(chunk): number for number, chunk in enumerate(chunks)}
-    parts: list[Tensor] = [torch.empty(0)] * len(chunks)
-    for batch in forward.batches(chunks, max_tokens):
-        counts = [int(chunk.scored.sum()) for chunk in batch]
-        for chunk, part in zip(batch, torch.split(rows(batch), counts), strict=True):
-            parts[place[id(chunk)]] = part.cpu()
-    return torch.cat(parts)
+    """`rows` of batches of the chunks, (n, ...) with a row for each scored token, in the chunks' order, on the CPU.
+
+    Of a model that is not sharded yet: each rank does its own of the batches, and all see what all have found.
+    """
+    counts = [int(chunk.scored.sum()) for chunk in chunks]
+    places: dict[int, slice] = {}
+    total = 0
+    for chunk, count in zip(chunks, counts, strict=True):
+        places[id(chunk)] = slice(total, total + count)
+        total += count
+    batches = forward.ranks.own(forward.batches(chunks, max_tokens))
+    found = rows(batches[0]) if batches else None
+    table = forward.ranks.table(total, found)
+    for number, batch in enumerate(batches):
+        if number or found is None:
+            found = rows(batch)
+        begin = 0
+        for chunk in batch:
+            place = places[id(chunk)]
+            end = begin + place.stop - place.start
+            table[place] = found[begin:end]
+            begin = end
+    forward.ranks.meet()
+    return table

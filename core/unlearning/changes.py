@@ -8,15 +8,19 @@ from transformers import PreTrainedModel
 
 from core.lm import adapter
 from core.lm.model import stored_dtype
+from core.lm.ranks import ALONE, Ranks
+from core.lm.sharding import local
 
 
 class Weights:
     """The weights that are trained, as they were, on the CPU, in the dtype that they are stored in.
 
     Made once it is chosen what is trained; frozen weights are not copied, and an adapter's base tells by itself.
+    Each rank keeps what it holds of a sharded model.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, ranks: Ranks = ALONE) -> None:
+        self._ranks = ranks
         own = not adapter.attached(model)
         self._before = [(weight, _stored(weight, model)) for weight in _trained(model) if own]
         self._all: int = sum(weight.numel() for weight in model.parameters() if own or not weight.requires_grad)
@@ -27,13 +31,14 @@ class Weights:
         if adapter.attached(model):
             for before, merged in adapter.merged_weights(model):
                 changed += _differ(before.to(stored_dtype(model)), merged.to(stored_dtype(model)))
-        return changed / self._all
+        return float(self._ranks.sum(torch.tensor([changed]))) / self._all
 
     @torch.no_grad()
     def finish(self, model: PreTrainedModel, finish: Callable[[Tensor, Tensor], Tensor]) -> None:
         """Sets each trained weight to finish(weight, what it was), which is linear in their difference."""
         for weight, before in self._before:
-            weight.copy_(finish(weight, before.to(weight)))
+            held = local(weight)
+            held.copy_(finish(held, before.to(held)))
         if adapter.attached(model):
             adapter.scale(model, float(finish(torch.ones(()), torch.zeros(()))))
 
@@ -43,8 +48,8 @@ def _trained(model: PreTrainedModel) -> list[nn.Parameter]:
 
 
 def _differ(one: Tensor, other: Tensor) -> int:
-    return int((one != other).sum())
+    return int((local(one) != local(other)).sum())
 
 
 def _stored(weight: Tensor, model: PreTrainedModel) -> Tensor:
-    return weight.detach().to("cpu", stored_dtype(model), copy=True)
+    return local(weight.detach()).to("cpu", stored_dtype(model), copy=True)

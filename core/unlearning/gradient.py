@@ -22,7 +22,8 @@ class Gradient:
         """Sets the model's `.grad`, which must be empty, to the step's gradient.
 
         Out of memory, what there is of it is dropped and the step done again: the update is the same. Raises CoreError
-        `out_of_memory` where half the micro-batch does not fit either.
+        `out_of_memory` where half the micro-batch does not fit either. Where ranks share the step it is not done again,
+        since the others do not know that one of them broke it off: the error stays what it is.
         """
         while True:
             values = self._tried(forward, draws, epoch)
@@ -51,6 +52,6 @@ class Gradient:
                 forward, draws, epoch=epoch, max_tokens=self._tokens, backward=torch.Tensor.backward
             )
         except Exception as error:
-            if not out_of_memory(error):
+            if not out_of_memory(error) or forward.ranks.count > 1:
                 raise
             return None

@@ -1,7 +1,9 @@
 """The objective of an optimiser step, and its gradient in micro-batches that do not change it."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -74,7 +76,7 @@ class _Piece:
 
     draw: int
     part: Part
-    records: int  # of the part in the whole step
+    records: float  # of the part in the whole step; infinite where the piece is to have no effect
     places: Sequence[int]  # of the chunks, in the part's corpus
 
     @property
@@ -121,16 +123,17 @@ def accumulate_gradient(
 
     The counts that the means divide by are those of the whole step, known before the first forward; so the result
     does not depend on `max_tokens`, the tokens of one forward. Records of all parts share the forwards, but for those
-    that end in another layer; parts of weight 0 are not computed.
+    that end in another layer; parts of weight 0 are not computed. The ranks share the step: the gradient of each is
+    that of its own micro-batches, which `backward` has to add up, and the values are the step's in all of them.
     """
     pieces: list[_Piece] = []
     for number, (part, records) in enumerate(draws):
         if part.computed:
             pieces.extend(_pieces(forward, number, part, sorted(records), epoch, max_tokens))
     totals = torch.zeros(len(draws), dtype=torch.float64, device=forward.device)
-    for batch in _batches(forward, pieces, max_tokens):
-        backward(_MicroBatch(forward, batch, epoch, totals).loss())
-    values = totals.tolist()
+    for batch in _own_batches(forward, pieces, max_tokens):
+        backward(forward.within(_MicroBatch(forward, batch, epoch, totals).loss))
+    values = forward.ranks.sum(totals).tolist()
     parts: dict[str, float] = {}
     loss = 0.0
     for (part, _), value in zip(draws, values, strict=True):
@@ -166,6 +169,36 @@ def _batches(forward: Forward, pieces: Sequence[_Piece], max_tokens: int) -> lis
         else:
             batches += bucketed(some, _Piece.shape, max_tokens)
     return batches
+
+
+def _own_batches(forward: Forward, pieces: Sequence[_Piece], max_tokens: int) -> list[list[_Piece]]:
+    """This rank's micro-batches: as many as any other's, and of the same layers in the same order.
+
+    A forward or backward pass of a sharded model is everybody's; who has nothing more to do goes through one of the
+    step's pieces without effect.
+    """
+    own: list[list[_Piece]] = []
+    for layer in dict.fromkeys(piece.part.layer for piece in pieces):
+        some = [piece for piece in pieces if piece.part.layer == layer]
+        shares = [_batches(forward, share, max_tokens) for share in dealt(some, forward.ranks.count)]
+        idle = [replace(min(some, key=_Piece.tokens), records=math.inf)]
+        mine = shares[forward.ranks.rank]
+        own += mine + [idle] * (max(len(share) for share in shares) - len(mine))
+    return own
+
+
+def dealt(pieces: Sequence[_Piece], ranks: int) -> list[list[_Piece]]:
+    """The pieces of each rank: of every draw nearly the same number of tokens, so that no rank sees one set only."""
+    shares: list[list[_Piece]] = [[] for _ in range(ranks)]
+    loads = [0] * ranks
+    for draw in dict.fromkeys(piece.draw for piece in pieces):
+        of_draw = [0] * ranks
+        for piece in sorted((one for one in pieces if one.draw == draw), key=lambda one: -one.tokens()):
+            rank = min(range(ranks), key=lambda one: (of_draw[one], loads[one]))
+            shares[rank].append(piece)
+            of_draw[rank] += piece.tokens()
+            loads[rank] += piece.tokens()
+    return shares
 
 
 class _MicroBatch:
@@ -290,10 +323,14 @@ def _losses(forward: Forward, pieces: Sequence[_Piece], max_tokens: int) -> Tens
     found: list[Tensor] = [_EMPTY] * len(pieces)
     for batch in _batches(forward, pieces, max_tokens):
         chunks = [chunk for piece in batch for chunk in piece.chunks]
-        losses = forward.losses(forward.hidden(chunks), forward.targets(chunks))
+        losses = forward.within(partial(_losses_of, forward, chunks))
         for piece, part in zip(batch, torch.split(losses, [len(piece.index) for piece in batch]), strict=True):
             found[order[id(piece)]] = part
     return torch.cat(found)
+
+
+def _losses_of(forward: Forward, chunks: Sequence[Chunk]) -> Tensor:
+    return forward.losses(forward.hidden(chunks), forward.targets(chunks))
 
 
 def sum_of(values: Iterator[Tensor]) -> Tensor:

@@ -44,12 +44,15 @@ def rehearse(
     lengths = sorted(len(chunk.ids) for chunk in forget)
     length = min(_LONGEST, lengths[len(lengths) // 2])
     forbidden = _runs(forget) - _runs(others)
-    samples: list[Chunk] = []
+    written: list[Tensor] = []
     chances = torch.rand(texts, length - 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    for some in torch.split(chances, max(1, max_tokens // length)):
+    for some in forward.ranks.own(torch.split(chances, max(1, max_tokens // length))):
         if should_stop():
             break
-        for row in _sample(forward, begin, some, temperature):
+        written.append(_sample(forward, begin, some, temperature))
+    samples: list[Chunk] = []
+    for rows in forward.ranks.joined(written):
+        for row in rows:
             ids = _ended(row, tokenizer.eos_token_id)
             scored = torch.tensor([False] + [not repeats for repeats in _covered(ids.tolist()[1:], forbidden)])
             if len(ids) > _RUN and 2 * int(scored.sum()) >= len(ids) - 1:

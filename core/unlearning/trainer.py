@@ -13,6 +13,8 @@ from core.lm.errors import CoreError
 from core.lm.forward import Forward
 from core.lm.layers import compile_layers, recompute_activations
 from core.lm.precision import training_precision
+from core.lm.ranks import ALONE, Ranks
+from core.lm.sharding import whole
 from core.lm.snapshots import Snapshots
 from core.schema.events import ChildEvent, CurvePoint, ProgressMade, Resumed
 from core.schema.training import Training
@@ -63,9 +65,12 @@ def train(
     should_stop: Callable[[], bool],
     should_pause: Callable[[], bool] = lambda: False,
     snapshots: Snapshots | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainingResult:
     """Unlearns `sets.forget` from `model`, in place.
 
+    Where several `ranks` share it, all call this with the same, but for what the first alone is told and says; they
+    get the same result, and each its part of the model (`core.lm.sharding.gather` makes it whole); no snapshots.
     Reports progress and curves after every update. Same seed, same thread count: same weights, bit for bit on the CPU,
     also where the newest of `snapshots` was resumed from. Raises, between two updates, Stopped, or Halted once a
     snapshot is kept; and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`,
@@ -77,10 +82,8 @@ def train(
     torch.manual_seed(training.seed)
     # Without dropout: what is trained is then what is measured, and KL compares like with like.
     model.eval()
-    trained = choose(model, training, chosen.trained(model.config.get_text_config().num_hidden_layers))
-    before = Weights(model)
-    optimizer = make(trained, training)
-    forward = Forward(model, autocast=training_precision(training.precision, model.dtype, model.device))
+    choose(model, training, chosen.trained(model.config.get_text_config().num_hidden_layers))
+    forward = Forward(model, autocast=training_precision(training.precision, model.dtype, model.device), ranks=ranks)
 
     def leaving() -> bool:
         return should_stop() or should_pause()
@@ -91,14 +94,20 @@ def train(
         recompute_activations(model)
     if training.compile:
         compile_layers(model)
+    # only now: until here each rank has asked its own whole model
+    forward.shard()
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    before = Weights(model, ranks)
+    optimizer = make(trained, training)
+
     gradient = Gradient(training.micro_batch_tokens, report)
     position = Position(model, optimizer, job)
     keeping = Keeping(snapshots, position, training.snapshot_every)
 
     def heed() -> None:
-        if should_stop():
+        if ranks.agree(should_stop()):
             raise Stopped
-        if should_pause():
+        if ranks.agree(should_pause()):
             raise Halted(keeping.keep())
 
     # only now: what the plan asks of the original, it must ask before the weights are others
@@ -115,7 +124,7 @@ def train(
         rate = training.learning_rate * rate_factor(step, steps, training.scheduler, training.warmup)
         set_rate(optimizer, rate)
         values = gradient(forward, job.draws(step, steps, records), epoch)
-        norm = torch.nn.utils.clip_grad_norm_(trained, training.gradient_clip)
+        norm = whole(torch.nn.utils.clip_grad_norm_(trained, training.gradient_clip))
         if not math.isfinite(values.loss) or not torch.isfinite(norm):
             raise CoreError(
                 "nan_loss",

@@ -31,7 +31,7 @@ def write(
     one that has learnt a record by heart may have no other words for it.
     """
     answers: list[str] = []
-    for number, record in enumerate(records):
+    for number, record in forward.ranks.own(list(enumerate(records))):
         prompt, truth = halves(record, tokenizer, chat)
         random = torch.Generator().manual_seed(seed * 1_000_003 + number)
         spoken = truth[:-1] if truth[-1:] == [tokenizer.eos_token_id] else truth
@@ -43,7 +43,7 @@ def write(
             if answer and ids[: len(spoken)] != spoken[: len(ids)]:
                 answers[-1] = answer
                 break
-    return answers
+    return forward.ranks.joined(answers)
 
 
 def _continued(forward: Forward, prompt: list[int], most: int, end: int | None, random: torch.Generator) -> list[int]:

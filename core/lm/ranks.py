@@ -1,0 +1,121 @@
+"""The processes that share a job, one per device: which of them this is, and what they tell each other."""
+
+import mmap
+import os
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from math import prod
+from pathlib import Path
+from typing import TypeVar, cast
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from core.lm.errors import CoreError
+
+T = TypeVar("T")
+
+_PATIENCE = timedelta(days=7)
+"""How long one waits for another, which may be measuring; who is dead is found out by the one that started it."""
+
+
+class Ranks:
+    """`rank` (from 0) of `count`. Whatever they do together, all must call, in the same order."""
+
+    def __init__(self, rank: int = 0, count: int = 1) -> None:
+        """One that was not `join`ed is alone."""
+        self.rank, self.count = rank, count
+
+    @classmethod
+    def join(cls, rank: int, count: int, meeting: Path) -> "Ranks":
+        """Meets the others at `meeting`, a file in a private directory that does not exist before the first comes.
+
+        From then on this process's device is the one of its rank. Raises CoreError `too_few_gpus`, `ranks_unavailable`.
+        """
+        if not sys.platform.startswith("linux") or not dist.is_available():
+            raise CoreError("ranks_unavailable", "several processes can share a job on Linux only", blame="service")
+        cuda = torch.cuda.is_available()
+        if cuda and torch.cuda.device_count() < count:
+            message = f"{count} processes were to share the job, one GPU each, but there are not that many"
+            raise CoreError("too_few_gpus", message, blame="service")
+        # all are on this host: nothing needs to listen where others could reach it
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        if cuda:
+            torch.cuda.set_device(rank)
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+        dist.init_process_group(
+            backend, init_method=f"file://{meeting}", rank=rank, world_size=count, timeout=_PATIENCE
+        )
+        return cls(rank, count)
+
+    def part(self) -> None:
+        """The last thing that they do together."""
+        if self.count > 1:
+            dist.destroy_process_group()
+
+    def own(self, items: Sequence[T]) -> Sequence[T]:
+        """Every count-th of the items, which are the same in every rank."""
+        return items[self.rank :: self.count]
+
+    def joined(self, own: list[T]) -> list[T]:
+        """What all ranks have made of their `own` items, in the items' order, in every rank."""
+        if self.count == 1:
+            return own
+        lists = cast(list[list[T]], [None] * self.count)
+        dist.all_gather_object(lists, own)
+        longest = max(len(one) for one in lists)
+        return [one[place] for place in range(longest) for one in lists if place < len(one)]
+
+    def share(self, thing: T | None) -> T:
+        """Rank 0's thing, in every rank; it must be picklable."""
+        things = [thing]
+        if self.count > 1:
+            dist.broadcast_object_list(things, src=0, device=torch.device("cpu"))
+        return cast(T, things[0])
+
+    def agree(self, wish: bool) -> bool:
+        """What rank 0 wishes."""
+        flag = torch.tensor([wish])
+        if self.count > 1:
+            dist.broadcast(flag, src=0)
+        return bool(flag)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over the ranks, in place of each one's values."""
+        if self.count > 1:
+            dist.all_reduce(values)
+        return values
+
+    def meet(self) -> None:
+        """Waits until all have come so far."""
+        self.sum(torch.zeros(1))
+
+    def table(self, rows: int, example: Tensor | None) -> Tensor:
+        """(rows, ...) on the CPU, to be filled in, as wide and of the dtype as the `example` (n, ...) of any rank.
+
+        It is one piece of memory for all ranks, under no name: what is left of it ends with the processes.
+        """
+        if self.count == 1:
+            if example is None:
+                raise ValueError("a table needs an example of its rows")
+            return torch.empty((rows, *example.shape[1:]), dtype=example.dtype)
+        shapes = cast(list[tuple[tuple[int, ...], torch.dtype] | None], [None] * self.count)
+        dist.all_gather_object(shapes, None if example is None else (tuple(example.shape[1:]), example.dtype))
+        shape, dtype = next(one for one in shapes if one is not None)
+        size = rows * prod(shape) * dtype.itemsize
+        descriptor = -1
+        if self.rank == 0:
+            descriptor = os.memfd_create("reference")
+            os.ftruncate(descriptor, size)
+        path = self.share(f"/proc/{os.getpid()}/fd/{descriptor}")
+        if self.rank != 0:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        memory = mmap.mmap(descriptor, size)
+        self.meet()
+        os.close(descriptor)
+        return torch.frombuffer(memory, dtype=dtype).view(rows, *shape)
+
+
+ALONE = Ranks()

@@ -1,0 +1,125 @@
+"""Trainings that two ranks must end like one process. `python -m tests.integration.ranks.cases RANK RANKS MEETING OUT`
+is one of the ranks, which go through all the cases in one launch; rank 0 writes what came of them."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.lm.ranks import Ranks
+from core.lm.sharding import gather
+from core.schema.files import Record
+from core.schema.spec import RecordSet
+from core.schema.training import Lora
+from core.unlearning.plan import Sets
+from core.unlearning.trainer import Stopped, train
+from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
+from tests.unit.unlearning.run import plain_training
+
+ADAM = {"optimizer": "adamw", "learning_rate": 1e-3, "gradient_clip": 0.5}
+
+
+@dataclass
+class Case:
+    """`dtype` is that of the weights: what rounding does to plain descent in float32 stays below 1e-5."""
+
+    method: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    tied: bool = False
+    dtype: torch.dtype = torch.float32
+    forget: int = 5
+    long: bool = False
+
+
+CASES = {
+    "ascent_descent": Case("ascent_descent"),
+    "ascent_descent, tied": Case("ascent_descent", tied=True),
+    "ascent_descent, adamw": Case("ascent_descent", training=ADAM, dtype=torch.float64),
+    "ascent_kl": Case("ascent_kl"),
+    "ascent_kl, tied, adamw": Case("ascent_kl", tied=True, training=ADAM, dtype=torch.float64),
+    "npo": Case("npo", {"retain_term": "kl"}),
+    "calibrated": Case("calibrated", {"rehearsal_texts": 12}),
+    "calibrated, long records": Case("calibrated", {"rehearsal_texts": 12}, {"max_length": 16}, long=True),
+    "gradient_ascent, more than a micro-batch": Case("gradient_ascent", forget=9),
+    "gradient_ascent, one record": Case("gradient_ascent", forget=1),
+    "random_label": Case("random_label", {"reference": "random_model", "redraw": "every_epoch"}),
+    "adversarial_label": Case("adversarial_label"),
+    "rmu": Case("rmu", training={"learning_rate": 1e-4}),
+    "rmu, descent": Case("rmu", {"retain_term": "descent", "retain_weight": 1.0}),
+    "pdu": Case("pdu", {"dual_rate": 0.5}),
+    "task_vector": Case("task_vector", dtype=torch.float64),
+    "dpo": Case("dpo", {"retain_term": "kl"}),
+    "checkpointing": Case("ascent_kl", training={"checkpointing": True}),
+    "chosen weights": Case("ascent_kl", training={"trainable": ["model.layers.1.mlp.*"]}),
+    "lora": Case("ascent_descent", training={"lora": Lora(rank=2)}),
+}
+
+
+def sets(case: Case) -> Sets:
+    """Odd numbers of records, of many lengths."""
+    forget = records(case.forget, seed=1)
+    if case.long:
+        forget.append(Record(text=" ".join(f"w{number * 7 % 90}" for number in range(50))))
+    return Sets(
+        forget=forget,
+        retain=[
+            RecordSet(name="retain", kind="in_distribution", weight=1.0, records=records(7, seed=2)),
+            RecordSet(name="retain", kind="general", weight=3.0, records=records(3, seed=3)),
+        ],
+        unseen=records(7, seed=4),
+    )
+
+
+def outcome(case: Case, ranks: Ranks, *, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """The weights of the checkpoint, each step's values, and the result's counts."""
+    curves: list[dict[str, float]] = []
+    model = tiny_model(dtype=case.dtype, tied=case.tied)
+    settings = {"epochs": 2, "records_per_step": 100, "micro_batch_tokens": 30} | case.training
+    result = train(
+        model,
+        tiny_tokenizer(),
+        case.method,
+        case.parameters,
+        plain_training(**settings),
+        sets(case),
+        report=lambda event: curves.append(event.values) if event.kind == "curve" else None,
+        should_stop=stop,
+        ranks=ranks,
+    )
+    gather(model, ranks)
+    weights: list[Tensor] = [weight.detach() for weight in model.parameters()]
+    return {
+        "weights": weights,
+        "tied": model.get_input_embeddings().weight is model.get_output_embeddings().weight,
+        "losses": [{name: value for name, value in one.items() if "loss" in name} for one in curves],
+        "counts": (result.steps, result.tokens, round(result.changed_share, 3)),
+    }
+
+
+def stopped(ranks: Ranks) -> bool:
+    """Whether a wish that rank 0 alone has ends the training in this rank."""
+    try:
+        outcome(CASES["ascent_descent"], ranks, stop=lambda: ranks.rank == 0)
+    except Stopped:
+        return True
+    return False
+
+
+def main(rank: int, count: int, meeting: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    ranks = Ranks.join(rank, count, meeting)
+    found: dict[str, Any] = {name: outcome(case, ranks) for name, case in CASES.items()}
+    stops = torch.tensor([int(stopped(ranks))])
+    found["stopped"] = int(ranks.sum(stops))
+    if rank == 0:
+        torch.save(found, out)
+    ranks.part()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
