@@ -6,6 +6,7 @@ from api.commands import keys, up
 from api.commands.bench import app as bench
 from api.commands.demo import demo
 from api.commands.methods import methods
+from api.commands.preflight import preflight
 from api.commands.submit import run, submit
 from api.commands.wishes import cancel, pause, resume, retry
 
@@ -24,6 +25,7 @@ app.command()(run)
 for wish in (pause, resume, retry, cancel):
     app.command()(wish)
 app.command()(methods)
+app.command()(preflight)
 app.add_typer(keys.app, name="keys")
 app.add_typer(bench, name="bench")
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.auth import Caller
 from api.choices import check
 from api.context import Context
+from api.preflight import expected, refuse_what_cannot_fit, work_of
 from api.problems import Problem, of_parameters, unprocessable
 from core.records import files, jobs, models
 from core.records.tables import FileRow, JobRow, ModelRow
@@ -133,6 +134,10 @@ class Submission:
         gpus = request.resources.gpus
         if gpus is None:
             gpus = await jobs.default_gpus(session, stale_seconds=self._context.stale_seconds)
+        classes = self._context.settings.worker_classes
+        work = work_of(model, method, training, uses, rows, gpus=gpus, classes=classes)
+        refuse_what_cannot_fit(work, classes)
+        estimate = await expected(session, self._caller.organisation, model.id, work)
         job = JobRow(
             id=new_id("job"),
             organisation=self._caller.organisation,
@@ -147,6 +152,7 @@ class Submission:
             output=request.output,
             data=[self._used(use, rows[use.file]).model_dump(mode="json") for use in uses],
             warnings=warnings(uses, rows, request),
+            estimate=estimate.model_dump(mode="json"),
             reference=request.reference,
             due=request.due,
             metadata_=request.metadata,

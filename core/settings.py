@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.schema.models import ReleasePolicy
+from core.schema.preflight import WorkerClass
 
 
 class Settings(BaseSettings):
@@ -40,6 +41,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=2 << 20, description="every body that is not an upload")
     file_retention_days: int = 90
     rate_limit_per_minute: int = Field(default=1200, description="requests of one key; 0: no limit")
+    worker_classes: list[WorkerClass] = Field(
+        default=[],
+        description='JSON list of {"name", "gpus", "memory_bytes"}: jobs that none of them can hold are refused',
+    )
     console: bool = True
 
     # the worker

@@ -64,6 +64,7 @@ class ModelShape(Strict):
     key_value_heads: int | None = None
     head_size: int | None = None
     tied: bool | None = Field(default=None, description="the head is the embedding")
+    bytes_per_token: float | None = Field(default=None, description="of a text of names and numbers")
     tensors: list[TensorGroup] = []
 
 

@@ -15,6 +15,9 @@ class WorkerClass(Strict):
     host_bytes: int | None = Field(
         default=None, gt=0, description="with GPUs: the host's memory that a job may use; not checked where not said"
     )
+    bfloat16: bool | None = Field(
+        default=None, description="without GPUs: the processor multiplies it itself; where not said, as the API's own"
+    )
 
 
 class Estimate(Answer):

@@ -12,7 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tokenizers import Tokenizer
+
 from core.schema.models import ModelShape, TensorGroup
+from core.synthetic import people
 
 HEADER_LIMIT = 100 << 20
 """As safetensors itself has it."""
@@ -86,6 +89,7 @@ def read_shape(directory: Path, *, root: Path) -> ModelShape:
         intermediate=_width(text),
         # a head of its own is a second matrix with a row for every token
         tied=sum(len(one.shape) == 2 and one.shape[0] == sizes["vocabulary"] for one in tensors) < 2,
+        bytes_per_token=_bytes_per_token(directory),
         tensors=grouped(tensors),
     )
 
@@ -227,3 +231,15 @@ def _tokenizer_fits(directory: Path, config: dict[str, Any], about: dict[str, An
     generation = _json(directory, "generation_config.json", needed=False)
     if all(one is None for one in (config.get("eos_token_id"), generation.get("eos_token_id"), about.get("eos_token"))):
         raise UnusableModel("unsupported-model", "neither config nor tokenizer names an end-of-sequence token")
+
+
+def _bytes_per_token(directory: Path) -> float:
+    """How much text a token stands for, at most 6 bytes. Names and numbers are cut finer than prose is, so that no more
+    tokens come out of a text than this says."""
+    try:
+        tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    except Exception:  # noqa: BLE001 - the library has no class of errors of its own
+        raise UnusableModel("model-incomplete", "tokenizer.json is not a readable tokenizer") from None
+    texts = [record.text or "" for record in people(50, seed=0)]
+    tokens = sum(len(one.ids) for one in tokenizer.encode_batch(texts, add_special_tokens=False))
+    return round(min(6.0, sum(len(text.encode()) for text in texts) / max(tokens, 1)), 2)

@@ -44,6 +44,7 @@ async def test_a_directory_becomes_ready_with_its_digest_and_shape(service: Serv
         "key_value_heads": None,
         "head_size": None,
         "tied": True,
+        "bytes_per_token": 6.0,
         "tensors": [
             {"name": "embed", "shape": [16, 8], "count": 1, "first": 0},
             {"name": "head", "shape": [4, 3], "count": 1, "first": 0},

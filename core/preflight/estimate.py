@@ -1,0 +1,28 @@
+"""The estimate of a job, as the API shows it."""
+
+from core.preflight.counting import trained_parameters
+from core.preflight.memory import Memory
+from core.preflight.work import Work
+from core.schema.preflight import Estimate
+
+
+def estimate(work: Work, *, seconds: float | None = None) -> Estimate:
+    """What the job takes. Bytes are an upper bound on the CPU; `seconds` come from `core.preflight.duration`."""
+    memory = Memory(work)
+    return Estimate(
+        gpus=work.gpus,
+        parameters=work.shape.parameters,
+        trained_parameters=trained_parameters(work),
+        tokens=work.tokens,
+        peak_host_bytes=memory.peak("host").total("host"),
+        peak_device_bytes=memory.peak("device").total("device") if work.gpus else None,
+        scratch_bytes=scratch_bytes(work),
+        seconds=seconds,
+    )
+
+
+def scratch_bytes(work: Work) -> int:
+    """The worker's disk: the checkpoint, and with snapshots the newest one and the one being written."""
+    if work.training.snapshot_every == 0:
+        return work.stored_bytes
+    return work.stored_bytes + 2 * Memory(work).snapshot_bytes

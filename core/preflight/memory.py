@@ -1,0 +1,258 @@
+"""What stands in memory in each phase of a job: item by item, on the host and on each device.
+
+With P the model's weights and T those that are trained: weights 4P (2P held in bfloat16), gradients and AdamW's two
+moments of the trained ones (4T and 8T; 2T and 4T in bfloat16; the moments 2T in 8 bits), the trained weights' copy in
+the stored dtype, the activations of the largest forward, the head's slices, and the original's last hidden states on
+the sets that are held. On the CPU all of it is host memory. Several GPUs share what is P and T (fully sharded);
+activations are each one's own.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from core.preflight.activations import cache_bytes, kept_bytes, passing_bytes
+from core.preflight.counting import largest_tensor, trained_parameters
+from core.preflight.work import BYTES, Work
+
+MIB = 1 << 20
+Place = Literal["host", "device"]
+
+PROCESS = 500 * MIB
+"""The child with torch, transformers and what measures loaded (measured: 380 to 470 MiB)."""
+CUDA_PROCESS = 3 << 30
+"""The same with CUDA's libraries and context on the host; a guess, not measured."""
+CUDA_WORKSPACE = 96 * MIB
+"""cuBLAS and cuDNN workspaces that PyTorch's allocator counts."""
+COMPILER = 600 * MIB
+SLICE = 1 << 23
+"""Elements of one slice of logits (core.lm.head, core.lm.statistics)."""
+SLICES = 6
+"""Slices' worth of float32 in use at once: logits, their gradient, log-probabilities, and the same of a reference."""
+HEAP = 1.03
+"""What the C library's heap holds beyond what is asked of it, on the CPU."""
+UNMAPPED = 32 * MIB
+"""Blocks up to this size come from the C library's heap, larger ones straight from the kernel (mallopt(3))."""
+
+
+@dataclass(frozen=True)
+class Item:
+    what: str
+    place: Place
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What is in memory at one time."""
+
+    name: str
+    items: tuple[Item, ...]
+
+    def total(self, place: Place) -> int:
+        return sum(item.bytes for item in self.items if item.place == place)
+
+
+class Memory:
+    """The phases of one job."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._model, self._trained = work.shape.parameters, trained_parameters(work)
+        self._cuda = work.gpus > 0
+        self._here: Place = "device" if self._cuda else "host"
+        self._ranks = max(1, work.gpus)
+        self.phases = tuple(Phase(name, tuple(self._settled(items))) for name, items in self._all())
+
+    def peak(self, place: Place) -> Phase:
+        """The phase that takes most there."""
+        return max(self.phases, key=lambda phase: phase.total(place))
+
+    @property
+    def snapshot_bytes(self) -> int:
+        """What a job resumes from: the trained weights and the optimiser's states."""
+        return self._held_by_trained * self._trained + self._moments()
+
+    def _settled(self, items: Iterator[Item]) -> Iterator[Item]:
+        yield self._process()
+        slack = 1.0 if self._cuda else HEAP
+        yield from (Item(one.what, one.place, math.ceil(one.bytes * slack)) for one in items if one.bytes > 0)
+
+    def _all(self) -> Iterator[tuple[str, Iterator[Item]]]:
+        yield "loading", self._loading()
+        yield "measuring", self._measuring()
+        yield "preparing", self._preparing()
+        yield "unlearning", self._unlearning()
+        yield "updating", self._updating()
+        yield "saving", self._saving()
+        yield "measuring again", self._measuring_again()
+
+    # the phases
+
+    def _loading(self) -> Iterator[Item]:
+        yield Item("the model's files", "host", self._work.shape.bytes)
+        yield self._weights()
+        if self._cuda:
+            yield Item("weights", "host", self._held * self._model)
+
+    def _measuring(self) -> Iterator[Item]:
+        work = self._work
+        yield self._weights()
+        yield self._gathered()
+        yield Item("activations", self._here, work.measured * passing_bytes(work.shape))
+        yield Item("logits", self._here, self._logits(work.measured, SLICES))
+
+    def _preparing(self) -> Iterator[Item]:
+        """The original says what it has to say, and writes the texts that are rehearsed."""
+        work, shape = self._work, self._work.shape
+        yield from self._kept()
+        most = max((one.reference_tokens for one in work.drawn()), default=0)
+        yield Item("hidden states being put in order", "host", most * self._state)
+        if work.method.hold_rehearsal() is not None:
+            yield Item("keys and values", self._here, work.training.micro_batch_tokens * cache_bytes(shape))
+        yield Item("activations", self._here, work.micro_batch * passing_bytes(shape))
+        yield Item("logits", self._here, self._logits(work.micro_batch, SLICES))
+        if getattr(work.method, "reference", None) == "random_model":
+            yield Item("an untrained model", self._here, 4 * self._model)
+
+    def _unlearning(self) -> Iterator[Item]:
+        """A backward pass lets go of a layer's activations as it comes to its gradients, so that only gradients of an
+        earlier micro-batch stand beside all activations; and no moments are there before the first update."""
+        work, training, shape = self._work, self._work.training, self._work.shape
+        yield from self._kept()
+        gradients = self._share(self._held_by_trained * self._trained)
+        kept = max(kept_bytes(shape, one, checkpointing=training.checkpointing) for one in self._precisions())
+        activations = work.micro_batch * (kept + self._adapters_activations())
+        cast = "bfloat16" in self._precisions() and self._held == 4
+        if cast:
+            yield Item("weights in bfloat16", self._here, self._share(2 * self._trained))
+        if work.update > training.micro_batch_tokens:
+            yield Item("gradients", self._here, gradients)
+            yield Item("activations", self._here, activations)
+        else:
+            yield Item("activations, then gradients", self._here, max(activations, gradients))
+        if work.steps > 1:
+            yield Item("the optimiser's states", self._here, self._share(self._moments()))
+        head = shape.vocabulary * shape.hidden_size
+        # its gradient, one slice's part of it, and its weights in bfloat16
+        trained = head if self._trained == self._model else 0
+        yield Item("the head", self._here, 2 * self._held * trained + (2 * head if cast else 0))
+        yield Item("logits", self._here, self._logits(work.micro_batch, SLICES))
+        if training.compile:
+            yield Item("compiled code", "host", COMPILER)
+
+    def _updating(self) -> Iterator[Item]:
+        yield from self._kept()
+        yield Item("gradients", self._here, self._share(self._held_by_trained * self._trained))
+        yield Item("the optimiser's states", self._here, self._share(self._moments()))
+        yield Item("the optimiser at work", self._here, self._at_work())
+
+    def _measuring_again(self) -> Iterator[Item]:
+        """On the CPU, what was freed in pieces under 32 MiB stays with the C library's heap, and what is loaded from
+        the checkpoint is mapped beside it."""
+        if self._cuda or 4 * largest_tensor(self._work.shape) >= 2 * UNMAPPED:
+            yield from self._measuring()
+            return
+        yield from self._unlearning()
+        yield Item("the checkpoint's files", "host", self._work.stored_bytes)
+
+    def _saving(self) -> Iterator[Item]:
+        yield self._weights()
+        yield self._adapters()
+        yield self._copy()
+        stored = self._work.stored_bytes
+        yield Item("what is written", self._here, self._share(stored))
+        if self._cuda:
+            yield Item("what is written", "host", stored)
+
+    # the items
+
+    def _process(self) -> Item:
+        return Item("the process", "host", CUDA_PROCESS * self._ranks if self._cuda else PROCESS)
+
+    def _kept(self) -> Iterator[Item]:
+        """From before the first update to the last."""
+        work = self._work
+        yield self._weights()
+        yield self._adapters()
+        yield self._gathered()
+        yield self._copy()
+        tokens = work.reference_tokens
+        yield Item("the original's hidden states", "host", tokens * self._state)
+        if tokens:
+            yield Item("the original's head", self._here, 4 * work.shape.vocabulary * work.shape.hidden_size)
+        if self._cuda:
+            yield Item("workspaces", "device", CUDA_WORKSPACE)
+
+    def _weights(self) -> Item:
+        return Item("weights", self._here, self._share(self._held * self._model))
+
+    def _adapters(self) -> Item:
+        size = 0 if self._work.training.lora is None else 4 * self._trained
+        return Item("adapters", self._here, self._share(size))
+
+    def _gathered(self) -> Item:
+        """Of sharded weights, two layers (or one large matrix) that are whole while they are at work."""
+        if self._ranks == 1:
+            return Item("gathered weights", self._here, 0)
+        layer = self._model // max(1, self._work.shape.layers)
+        return Item("gathered weights", self._here, self._held * max(2 * layer, largest_tensor(self._work.shape)))
+
+    def _copy(self) -> Item:
+        """The trained weights as they were, to tell which have changed; what an adapter changes it tells by itself."""
+        share = 0.0 if self._work.training.lora is not None else self._trained / self._model
+        return Item("the weights as they were", "host", math.ceil(self._work.stored_bytes * share))
+
+    def _adapters_activations(self) -> int:
+        """Kept for one token by adapters, beyond what frozen norms then do not keep (4H each)."""
+        lora, shape = self._work.training.lora, self._work.shape
+        return 0 if lora is None else max(0, 4 * lora.rank * 7 - 8 * shape.hidden_size) * shape.layers
+
+    def _moments(self) -> int:
+        match self._work.training.optimizer:
+            case "sgd":
+                return 0
+            case "adamw8bit":  # a byte each, and a scale for every 256
+                return math.ceil(2 * (1 + 4 / 256) * self._trained)
+            case "adamw":
+                return 2 * self._held_by_trained * self._trained
+
+    def _at_work(self) -> int:
+        """Beside its states, while it updates one matrix: widened weights, gradient, moments and what comes of them."""
+        training = self._work.training
+        if training.optimizer == "adamw" and self._held_by_trained == 4:
+            return 0
+        once = min(largest_tensor(self._work.shape), self._trained)
+        return 12 * once if training.optimizer == "adamw8bit" else 28 * min(once, 1 << 24)
+
+    def _logits(self, tokens: int, times: int) -> int:
+        return 4 * times * min(SLICE, tokens * self._work.shape.vocabulary)
+
+    def _share(self, size: int) -> int:
+        return math.ceil(size / self._ranks)
+
+    def _precisions(self) -> list[str]:
+        """Which of them it may be: `auto` is bfloat16 on a GPU, on a processor whichever it multiplies quickly."""
+        asked, quick = self._work.training.precision, self._work.bfloat16
+        if asked != "auto":
+            return [asked]
+        if self._cuda or quick:
+            return ["bfloat16"]
+        return ["float32"] if quick is False else ["bfloat16", "float32"]
+
+    @property
+    def _held(self) -> int:
+        """Bytes of a weight in memory."""
+        return BYTES[self._work.training.master_weights]
+
+    @property
+    def _held_by_trained(self) -> int:
+        """Bytes of a weight that is trained: an adapter's are always float32."""
+        return 4 if self._work.training.lora is not None else self._held
+
+    @property
+    def _state(self) -> int:
+        """Bytes of one last hidden state."""
+        wide = "float32" in self._precisions()
+        return self._work.shape.hidden_size * (4 if wide else 2)

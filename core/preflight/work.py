@@ -1,0 +1,137 @@
+"""A job as preflight sees it: a shape, a method, a recipe, and sets of so many records and tokens."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.schema.models import ModelShape
+from core.schema.training import Training
+from core.unlearning.method import Hold, Method
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
+_BYTES_PER_TOKEN = 3.0
+"""Where the model's tokenizer was not tried."""
+_HALF = 0.6
+"""The half of a set that trains, with room for its longer records."""
+_SPREAD = 1.25
+"""How much longer than the mean the records of one update may be."""
+_LONGEST = 4
+"""How much longer than the mean one record may be."""
+_LONGEST_SAMPLE = 256
+
+
+@dataclass(frozen=True)
+class Text:
+    """A set of records: how many, and about how many tokens in all."""
+
+    records: int
+    tokens: int
+
+    @classmethod
+    def of_file(cls, *, records: int, size: int, shape: ModelShape) -> "Text":
+        """From a file's bytes, of which what is not text (JSON's own signs) makes up for finer tokens elsewhere."""
+        return cls(records, max(2 * records, math.ceil(size / (shape.bytes_per_token or _BYTES_PER_TOKEN))))
+
+    @property
+    def mean(self) -> float:
+        return self.tokens / max(self.records, 1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What an update takes of one set, and whether the original's last hidden states on the set are kept."""
+
+    name: str
+    records: int
+    tokens: float
+    reference_tokens: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that an estimate depends on. `dtype`: what checkpoints are written in (`auto`: as the model is).
+    `bfloat16`: whether the processor multiplies it itself, as far as that is known."""
+
+    shape: ModelShape
+    method: Method
+    training: Training
+    sets: Mapping[str, Text] = field(default_factory=dict)
+    gpus: int = 0
+    dtype: str = "auto"
+    bfloat16: bool | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest chunk."""
+        return min(self.training.max_length, self.shape.context)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The size of a checkpoint."""
+        return self.shape.bytes if self.dtype == "auto" else self.shape.parameters * BYTES[self.dtype]
+
+    @property
+    def steps(self) -> int:
+        forget = self._set("forget").records
+        return self.training.epochs * max(1, math.ceil(forget / self.training.records_per_step))
+
+    @property
+    def tokens(self) -> int:
+        """Put through the model by all updates."""
+        return math.ceil(self.steps * sum(one.tokens for one in self.drawn()))
+
+    def drawn(self) -> list[Drawn]:
+        """What one update is made of."""
+        method, forget, unseen = self.method, self._set("forget"), self._set("unseen")
+        records = max(1, min(self.training.records_per_step, forget.records))
+        sides = 2 if method.pairs else 1
+        kept = sides * forget.tokens if method.needs_original else 0
+        found = [Drawn("forget", records, records * sides * forget.mean, kept)]
+        retain = method.hold_retain()
+        if retain.term != "none":
+            found.append(self._held("retain", retain, records, self._set("retain")))
+        also = method.hold_unseen()
+        if also is not None:
+            found.append(self._held("unseen", also, records, unseen))
+        elif method.needs_unseen and method.needs_original:
+            found.append(Drawn("unseen", 0, 0.0, math.ceil(_HALF * unseen.tokens)))
+        rehearsal = method.hold_rehearsal()
+        if rehearsal is not None:
+            length = min(_LONGEST_SAMPLE, math.ceil(_SPREAD * forget.mean))
+            texts = min(rehearsal.texts, math.ceil(rehearsal.ratio * forget.records * self.training.epochs))
+            drawn = max(1, round(rehearsal.ratio * records))
+            found.append(Drawn("rehearsal", drawn, float(drawn * length), texts * length))
+        return found
+
+    @property
+    def reference_tokens(self) -> int:
+        """Tokens on which the original's last hidden states are kept."""
+        return sum(one.reference_tokens for one in self.drawn())
+
+    @property
+    def update(self) -> int:
+        """Tokens of the largest update."""
+        return math.ceil(_SPREAD * sum(one.tokens for one in self.drawn()))
+
+    @property
+    def micro_batch(self) -> int:
+        """Tokens in the largest forward of an update."""
+        longest = max(self._longest(one) for one in self.sets.values()) if self.sets else self.length
+        return max(min(self.training.micro_batch_tokens, self.update), longest)
+
+    @property
+    def measured(self) -> int:
+        """Tokens in the largest forward of measuring."""
+        most = max((one.tokens for one in self.sets.values()), default=self.length)
+        return max(min(self.training.micro_batch_tokens, most), min(self.length, most))
+
+    def _held(self, name: str, hold: Hold, records: int, text: Text) -> Drawn:
+        drawn = max(1, round(hold.ratio * records))
+        kept = 0 if hold.term in ("none", "descent") else math.ceil(_HALF * text.tokens)
+        return Drawn(name, drawn, drawn * text.mean, kept)
+
+    def _set(self, name: str) -> Text:
+        return self.sets.get(name, Text(0, 0))
+
+    def _longest(self, text: Text) -> int:
+        return min(self.length, math.ceil(_LONGEST * text.mean))

@@ -1,0 +1,101 @@
+"""What a job was expected to take, and jobs that no declared machine can hold."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from core.records import progress
+from core.schema.events import Cost
+from core.schema.preflight import WorkerClass
+from core.settings import Settings
+from tests.integration.api import work
+from tests.integration.api.service import Service, file_of, ready_model, serving, settings_for
+
+
+async def submit(client: httpx.AsyncClient, **more: Any) -> httpx.Response:
+    body = {"model": "demo", "forget": {"records": ["Zorvek lives at 12 Pell Lane."]}, **more}
+    return await client.post("/v1/jobs", json=body)
+
+
+async def cost(service: Service, job: str, *, tokens: int, unlearning: float, other: float) -> None:
+    """The event that a child's last but one line becomes."""
+    said = Cost(seconds={"unlearning": unlearning, "loading": other}, tokens=tokens, peak_host_bytes=1)
+    fence = await work.claim(service, job)
+    async with service.sessions.begin() as session:
+        await progress.event(session, job, fence, "cost", said.model_dump(mode="json", exclude={"kind"}))
+    await work.finish(service, job, fence, {"config.json": b"{}"})
+
+
+async def test_a_job_says_what_it_will_take_and_keeps_saying_it(service: Service, client: httpx.AsyncClient) -> None:
+    model = await ready_model(service, client)
+    job = (await submit(client)).json()
+    found = job["estimate"]
+    assert found["parameters"] == found["trained_parameters"] == model["shape"]["parameters"]
+    assert found["peak_host_bytes"] > 1 << 28
+    assert (found["gpus"], found["peak_device_bytes"], found["seconds"]) == (0, None, None)
+    assert found["scratch_bytes"] > model["shape"]["bytes"]
+    assert (await client.get(f"/v1/jobs/{job['id']}")).json()["estimate"] == found
+
+
+async def test_on_gpus_memory_is_told_for_each(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    found = (await submit(client, resources={"gpus": 2})).json()["estimate"]
+    assert found["gpus"] == 2
+    assert found["peak_device_bytes"] > 0
+
+
+async def test_time_comes_of_the_organisations_finished_jobs(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    first = (await submit(client)).json()
+    await cost(service, first["id"], tokens=first["estimate"]["tokens"], unlearning=40.0, other=2.0)
+    assert (await submit(client)).json()["estimate"]["seconds"] == pytest.approx(42.0)
+    # twice as many passes: twice as long, but for what is not training
+    epochs = 2 * first["training"]["epochs"]
+    longer = (await submit(client, training={"epochs": epochs})).json()["estimate"]
+    assert longer["seconds"] == pytest.approx(82.0, rel=0.01)
+    async with service.client() as stranger:
+        await ready_model(service, stranger)
+        assert (await submit(stranger)).json()["estimate"]["seconds"] is None
+
+
+@pytest.fixture
+def small_machines(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
+    """A service whose operator has a small machine and nothing else."""
+    classes = [
+        WorkerClass(name="small", memory_bytes=300 << 20),
+        WorkerClass(name="card", gpus=1, memory_bytes=1 << 34),
+    ]
+    return settings_for(tmp_path, database_url, redis_url, worker_classes=classes)
+
+
+async def test_a_job_that_no_machine_can_hold_is_refused_with_numbers_and_nothing_is_written(
+    small_machines: Settings,
+) -> None:
+    async with serving(small_machines) as service, service.client() as client:
+        await ready_model(service, client)
+        answer = await submit(client)
+        assert answer.status_code == 422
+        problem = answer.json()
+        assert problem["type"].endswith(":does-not-fit")
+        assert "MB on the host" in problem["detail"]
+        assert "'small'" in problem["detail"]
+        assert "resources.gpus = 1" in problem["detail"]
+        assert problem["errors"] == [{"pointer": "/resources/gpus", "detail": "resources.gpus = 1"}]
+        assert (await client.get("/v1/jobs")).json()["data"] == []
+        forget = await file_of(client, "forget")
+        assert (await submit(client, forget={"file": forget})).status_code == 422
+        assert (await client.delete(f"/v1/files/{forget}")).status_code == 204  # no job has it
+        # what is said would fit does
+        assert (await submit(client, resources={"gpus": 1})).status_code == 202
+        refused = await submit(client, resources={"gpus": 2})
+        assert "no declared worker has 2 GPUs" in refused.json()["detail"]
+
+
+def test_worker_classes_are_json_in_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = [{"name": "h100", "gpus": 8, "memory_bytes": 85899345920}]
+    monkeypatch.setenv("WORKER_CLASSES", json.dumps(said))
+    found = Settings(database_url="x", redis_url="x", service_key_file=tmp_path)  # type: ignore[arg-type]
+    assert found.worker_classes == [WorkerClass(name="h100", gpus=8, memory_bytes=80 << 30)]

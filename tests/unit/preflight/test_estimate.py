@@ -1,0 +1,181 @@
+"""Numbers that can be checked by hand, and those that people ask for."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from core.preflight import duration, fitting, words
+from core.preflight.counting import names, trained_parameters
+from core.preflight.estimate import estimate
+from core.preflight.memory import Memory
+from core.preflight.work import Text, Work
+from core.schema.models import TensorGroup
+from core.schema.preflight import WorkerClass
+from core.schema.training import Lora
+from tests.unit.preflight.works import llama, with_training, work
+
+EIGHT_BILLION = 8_030_261_248
+GB = 1 << 30
+
+
+def items(one: Work, phase: str) -> dict[str, int]:
+    return {item.what: item.bytes for found in Memory(one).phases if found.name == phase for item in found.items}
+
+
+def test_weights_gradients_and_moments_of_eight_billion_weights_on_a_gpu() -> None:
+    found = items(work(gpus=1, epochs=2), "updating")
+    assert found["weights"] == 4 * EIGHT_BILLION
+    assert found["gradients"] == 4 * EIGHT_BILLION
+    assert found["the optimiser's states"] == 8 * EIGHT_BILLION
+    assert found["the weights as they were"] == 2 * EIGHT_BILLION
+
+
+def test_in_bfloat16_all_of_them_take_half() -> None:
+    found = items(work(gpus=1, epochs=2, master_weights="bfloat16"), "updating")
+    assert [found[name] for name in ("weights", "gradients", "the optimiser's states")] == [
+        2 * EIGHT_BILLION,
+        2 * EIGHT_BILLION,
+        4 * EIGHT_BILLION,
+    ]
+
+
+def test_moments_in_eight_bits_take_a_byte_each_and_a_scale_for_every_256() -> None:
+    found = items(work(gpus=1, epochs=2, optimizer="adamw8bit"), "updating")
+    assert found["the optimiser's states"] == pytest.approx(2 * EIGHT_BILLION * (1 + 4 / 256), abs=1)
+
+
+def test_descent_without_momentum_keeps_nothing() -> None:
+    assert "the optimiser's states" not in items(work(gpus=1, optimizer="sgd"), "updating")
+
+
+def test_several_gpus_share_weights_and_not_activations() -> None:
+    one, four = items(work(gpus=1, epochs=2), "unlearning"), items(work(gpus=4, epochs=2), "unlearning")
+    assert four["weights"] == one["weights"] // 4
+    assert four["the optimiser's states"] == one["the optimiser's states"] // 4
+    assert four["activations"] == one["activations"]
+
+
+def test_a_job_of_one_update_has_no_moments_beside_its_activations() -> None:
+    assert "the optimiser's states" not in items(work(records=10, epochs=1), "unlearning")
+    assert "the optimiser's states" in items(work(records=10, epochs=2), "unlearning")
+
+
+def test_the_originals_hidden_states_are_kept_for_the_half_that_trains() -> None:
+    kept = items(work(gpus=1, method="ascent_kl", records=1000, length=100), "unlearning")
+    assert kept["the original's hidden states"] == 0.6 * 100_000 * 4096 * 2
+    assert "the original's hidden states" not in items(work(gpus=1, method="ascent_descent"), "unlearning")
+
+
+@pytest.mark.parametrize(
+    ("training", "trained"),
+    [
+        ({}, EIGHT_BILLION),
+        ({"trainable": ["model.layers.1*.mlp.down_proj.weight"]}, 11 * 4096 * 14336),
+        ({"trainable": ["model.layers.31.*", "lm_head.*"]}, 218_112_000 + 128256 * 4096),
+        ({"lora": Lora(rank=16)}, 16 * 32 * (2 * 8192 + 2 * 5120 + 3 * 18432)),
+        ({"lora": Lora(rank=8, modules=["q_proj", "v_proj"])}, 8 * 32 * (8192 + 5120)),
+    ],
+)
+def test_what_is_trained_is_counted_by_name(training: dict[str, Any], trained: int) -> None:
+    one = work(**training)
+    assert trained_parameters(one) == trained
+    assert estimate(one).trained_parameters == trained
+
+
+def test_a_group_of_experts_has_a_name_for_each() -> None:
+    group = TensorGroup(name="layers.*.experts.*.weight", shape=[2], count=4, first=1)
+    assert list(names(group, layers=2)) == [
+        "layers.1.experts.0.weight",
+        "layers.1.experts.1.weight",
+        "layers.2.experts.0.weight",
+        "layers.2.experts.1.weight",
+    ]
+
+
+def test_a_shape_that_was_read_before_names_were_is_reckoned_as_trained_whole() -> None:
+    old = llama().model_copy(update={"tensors": [], "intermediate": None, "key_value_heads": None, "head_size": None})
+    assert trained_parameters(work(old, trainable=["model.layers.1.*"])) == EIGHT_BILLION
+    assert 0 < trained_parameters(work(old, lora=Lora())) < EIGHT_BILLION // 100
+    assert estimate(work(old)).peak_host_bytes > 18 * EIGHT_BILLION
+
+
+def test_eight_billion_weights_do_not_fit_into_80_gb_and_it_says_what_does() -> None:
+    cards = [WorkerClass(name="a100", gpus=1, memory_bytes=80 * GB)]
+    job = work(gpus=1, epochs=2)
+    short = fitting.shortage(job, cards)
+    assert short is not None
+    assert short.needed > 128 * 10**9
+    assert "'a100'" in words.lack(short, 1)
+    first = fitting.changes(job, cards)[0]
+    assert {change.pointer for change in first} <= {"/training/master_weights", "/training/checkpointing"} | {
+        "/training/optimizer"
+    }
+    assert fitting.shortage(fitting.applied(job, first), cards) is None
+
+
+def test_more_gpus_are_suggested_where_there_are_machines_with_more() -> None:
+    machines = [WorkerClass(name="eight", gpus=8, memory_bytes=80 * GB)]
+    job = work(gpus=1, epochs=2, checkpointing=True)
+    (change,) = fitting.changes(job, machines)[0]
+    assert change.pointer == "/resources/gpus"
+    assert fitting.shortage(replace(job, gpus=change.value), machines) is None
+    assert fitting.shortage(replace(job, gpus=change.value - 1), machines) is not None
+    # sharing does nothing for what each GPU has for itself
+    changes = fitting.changes(work(gpus=1, epochs=2), machines)
+    assert [one.pointer for one in changes[0]] == ["/training/checkpointing", "/resources/gpus"]
+
+
+def test_nothing_declared_refuses_nothing() -> None:
+    assert fitting.shortage(work(epochs=2), []) is None
+
+
+def test_the_best_of_several_classes_decides() -> None:
+    small, large = WorkerClass(name="s", memory_bytes=GB), WorkerClass(name="l", memory_bytes=1 << 40)
+    assert fitting.shortage(work(), [small, large]) is None
+    short = fitting.shortage(work(), [small, WorkerClass(name="m", memory_bytes=2 * GB)])
+    assert short is not None
+    assert short.worker_class is not None
+    assert short.worker_class.name == "m"
+
+
+def test_no_machine_has_so_many_gpus() -> None:
+    short = fitting.shortage(work(gpus=4), [WorkerClass(name="one", gpus=1, memory_bytes=1 << 40)])
+    assert short is not None
+    assert "no declared worker has 4 GPUs" in words.lack(short, 4)
+
+
+def test_bytes_become_tokens_by_the_models_own_tokenizer() -> None:
+    shape = llama().model_copy(update={"bytes_per_token": 4.0})
+    assert Text.of_file(records=10, size=4000, shape=shape) == Text(10, 1000)
+    assert Text.of_file(records=10, size=3000, shape=llama()) == Text(10, 1000)
+
+
+def run(**changed: Any) -> duration.Run:
+    known = {"model": "m", "parameters": 10, "tokens": 100, "unlearning_seconds": 50.0, "other_seconds": 7.0}
+    return duration.Run(**{**known, **changed})
+
+
+def test_time_comes_of_earlier_jobs_scaled_by_tokens_and_weights() -> None:
+    job = work(records=10, length=100)
+    assert duration.seconds(job, "m", []) is None
+    size = job.shape.parameters
+    same = run(parameters=size, tokens=job.tokens)
+    assert duration.seconds(job, "m", [same]) == pytest.approx(57.0)
+    half = run(parameters=size // 2, tokens=job.tokens)
+    assert duration.seconds(job, "other", [half]) == pytest.approx(114.0, rel=1e-6)
+    # the same model's own runs say more than another's
+    assert duration.seconds(job, "m", [same, run(model="x", parameters=1)]) == pytest.approx(57.0)
+
+
+def test_what_was_wrong_about_tokens_before_is_put_right() -> None:
+    job = work(records=10, length=100)
+    before = run(parameters=job.shape.parameters, tokens=job.tokens // 2, expected_tokens=job.tokens)
+    assert duration.seconds(job, "m", [before]) == pytest.approx(57.0, rel=1e-3)
+
+
+def test_snapshots_are_two_at_a_time() -> None:
+    without = estimate(work(snapshot_every=0)).scratch_bytes
+    assert without == 2 * EIGHT_BILLION
+    assert estimate(work(snapshot_every=10)).scratch_bytes == without + 2 * 12 * EIGHT_BILLION
+    assert with_training(work(), snapshot_every=0) != work()
