@@ -55,6 +55,9 @@ CASES: dict[str, Case] = {
     "4M, 2k, long records": Case(SHAPES["4M, 2k"], "gradient_ascent", records=24, words=400),
     "19M, 32k, ascent_kl": Case(SHAPES["19M, 32k"], "ascent_kl", words=60),
     "30M, 2k, ascent_descent": Case(SHAPES["30M, 2k"], "ascent_descent", words=60),
+    "30M, 2k, many updates": Case(
+        SHAPES["30M, 2k"], "ascent_descent", records=64, others=64, words=20, training={"records_per_step": 8}
+    ),
     "30M, 2k, float32": Case(SHAPES["30M, 2k"], "gradient_ascent", words=60, training={"precision": "float32"}),
     "30M, 2k, adapters": Case(SHAPES["30M, 2k"], "gradient_ascent", words=60, training={"lora": {"rank": 8}}),
     "30M, 2k, recomputed": Case(SHAPES["30M, 2k"], "gradient_ascent", words=60, training={"checkpointing": True}),

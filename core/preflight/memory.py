@@ -32,6 +32,12 @@ SLICES = 6
 """Slices' worth of float32 in use at once: logits, their gradient, log-probabilities, and the same of a reference."""
 HEAP = 1.03
 """What the C library's heap holds beyond what is asked of it, on the CPU."""
+MANY = 4
+"""Updates from which on that shows: each has another number of tokens, and leaves gaps that the next does not fill."""
+GAPS = 0.75
+"""Those gaps, as a share of the activations (measured: 0.5 to 0.7)."""
+KERNELS = 128 * MIB
+"""oneDNN's products for the numbers of tokens that came by, of which it keeps a thousand."""
 UNMAPPED = 32 * MIB
 """Blocks up to this size come from the C library's heap, larger ones straight from the kernel (mallopt(3))."""
 
@@ -101,7 +107,7 @@ class Memory:
         yield self._weights()
         yield self._gathered()
         yield Item("activations", self._here, work.measured * passing_bytes(work.shape))
-        yield Item("logits", self._here, self._logits(work.measured, SLICES))
+        yield Item("logits of measuring", self._here, self._logits(work.measured, SLICES))
 
     def _preparing(self) -> Iterator[Item]:
         """The original says what it has to say, and writes the texts that are rehearsed."""
@@ -134,6 +140,9 @@ class Memory:
             yield Item("activations, then gradients", self._here, max(activations, gradients))
         if work.steps > 1:
             yield Item("the optimiser's states", self._here, self._share(self._moments()))
+        if not self._cuda and work.steps > MANY:
+            yield Item("the heap's gaps", "host", math.ceil(GAPS * activations))
+            yield Item("kernels", "host", KERNELS)
         head = shape.vocabulary * shape.hidden_size
         # its gradient, one slice's part of it, and its weights in bfloat16
         trained = head if self._trained == self._model else 0
@@ -156,6 +165,7 @@ class Memory:
             return
         yield from self._unlearning()
         yield Item("the checkpoint's files", "host", self._work.stored_bytes)
+        yield Item("logits of measuring", "host", self._logits(self._work.measured, SLICES))
 
     def _saving(self) -> Iterator[Item]:
         yield self._weights()

@@ -1,0 +1,26 @@
+"""What was expected, beside what a real child process had in memory; `python -m benchmarks.preflight` tries more."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.preflight import UPPER, Case, compare, put
+from benchmarks.random_models import SHAPES
+
+CASES = {
+    "all weights": Case(SHAPES["19M, 32k"], "ascent_kl", words=20),
+    "an adapter": Case(SHAPES["4M, 2k"], "gradient_ascent", training={"lora": {"rank": 8}}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_expected_bounds_what_is_measured_and_not_by_far(name: str) -> None:
+    found = compare(name, CASES[name])
+    assert 1 <= found.ratio <= UPPER, found
+
+
+def test_a_table_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n<!-- preflight -->\nold\n<!-- /preflight -->\nrest\n")
+    put("new", page)
+    assert page.read_text() == "# Page\n<!-- preflight -->\nnew\n<!-- /preflight -->\nrest\n"
