@@ -1,6 +1,5 @@
 """Whether a job fits on the machines that the operator has, and the smallest change with which it would."""
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,7 +78,14 @@ def shortage(work: Work, classes: Sequence[WorkerClass]) -> Shortage | None:
 
 def changes(work: Work, classes: Sequence[WorkerClass], *, most: int = 3) -> list[tuple[Change, ...]]:
     """The smallest changes that make the job fit, at most so many, the least first; empty: none of those known does."""
-    return list(itertools.islice((one for one in _candidates(work, classes) if _fits(work, one, classes)), most))
+    found: list[tuple[Change, ...]] = []
+    for one in _candidates(work, classes):
+        more_than_enough = any(set(map(_name, before)) <= set(map(_name, one)) for before in found)
+        if not more_than_enough and _fits(work, one, classes):
+            found.append(one)
+            if len(found) == most:
+                break
+    return found
 
 
 def applied(work: Work, these: Sequence[Change]) -> Work:

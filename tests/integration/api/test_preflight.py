@@ -80,7 +80,7 @@ async def test_a_job_that_no_machine_can_hold_is_refused_with_numbers_and_nothin
         assert answer.status_code == 422
         problem = answer.json()
         assert problem["type"].endswith(":does-not-fit")
-        assert "MB on the host" in problem["detail"]
+        assert "GB on the host" in problem["detail"]
         assert "'small'" in problem["detail"]
         assert "resources.gpus = 1" in problem["detail"]
         assert problem["errors"] == [{"pointer": "/resources/gpus", "detail": "resources.gpus = 1"}]

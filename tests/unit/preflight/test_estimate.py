@@ -126,6 +126,13 @@ def test_more_gpus_are_suggested_where_there_are_machines_with_more() -> None:
     assert [one.pointer for one in changes[0]] == ["/training/checkpointing", "/resources/gpus"]
 
 
+def test_nothing_is_suggested_twice_nor_with_more_than_it_takes() -> None:
+    machines = [WorkerClass(name="eight", gpus=8, memory_bytes=80 * GB)]
+    found = [{one.pointer for one in these} for these in fitting.changes(work(epochs=2, gpus=1), machines, most=9)]
+    assert len(found) > 1
+    assert not any(one <= other for at, one in enumerate(found) for other in found[at + 1 :])
+
+
 def test_nothing_declared_refuses_nothing() -> None:
     assert fitting.shortage(work(epochs=2), []) is None
 
