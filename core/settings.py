@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     sweep_seconds: float = Field(default=5.0, gt=0)
     max_failures: int = Field(default=3, ge=1, description="attempts that may fail by the service's fault")
+    shutdown_seconds: float = Field(
+        default=20.0, ge=0, description="how long a worker that is told to stop gives its jobs to save a snapshot"
+    )
     job_threads: int | None = Field(default=None, ge=1, description="CPU threads of a child")
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"

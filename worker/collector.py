@@ -33,6 +33,19 @@ async def collect_scratch(sessions: Sessions, root: Path) -> int:
     return removed
 
 
+async def collect_snapshots(sessions: Sessions, root: Path) -> int:
+    """Removes snapshots of jobs that are over from this machine: they may have ended elsewhere, or while paused."""
+    found = dict(await asyncio.to_thread(lambda: list(scratch.snapshots(root))))
+    removed = 0
+    for some in _batches(found):
+        async with sessions() as session:
+            over = await finishing.over(session, some)
+        for job in over:
+            await asyncio.to_thread(scratch.remove, found[job])
+            removed += 1
+    return removed
+
+
 async def collect_checkpoints(sessions: Sessions, storage: Storage) -> int:
     """Deletes what was stored under dead fences, and what is left of uploads that broke off."""
     stored = set()

@@ -3,7 +3,18 @@
 import asyncio
 
 from core.records import progress
-from core.schema.events import ChildEvent, Cost, CurvePoint, Measured, PhaseStarted, ProgressMade, Saved, Warned
+from core.schema.events import (
+    ChildEvent,
+    Cost,
+    CurvePoint,
+    Measured,
+    PhaseStarted,
+    ProgressMade,
+    Resumed,
+    Saved,
+    Snapshotted,
+    Warned,
+)
 from worker.lease import Lease
 
 BATCH_SECONDS = 1.0
@@ -38,8 +49,8 @@ class Recorder:
             await self._lease.write(progress.warning, event.code, event.message)
         elif isinstance(event, Measured):
             await self._lease.write(progress.measured, event.moment, event.measurements)
-        elif isinstance(event, Saved):
-            await self._lease.write(progress.event, "saved", {"step": event.step})
+        elif isinstance(event, Saved | Snapshotted | Resumed):
+            await self._lease.write(progress.event, event.kind, {"step": event.step})
         elif isinstance(event, Cost):
             await self._lease.write(progress.event, "cost", event.model_dump(mode="json", exclude={"kind"}))
 

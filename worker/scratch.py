@@ -1,4 +1,7 @@
-"""The folder of one attempt on this machine: `SCRATCH_DIR/<job>/<fence>/`, gone when the attempt is."""
+"""The folder of one attempt on this machine: `SCRATCH_DIR/<job>/<fence>/`, gone when the attempt is.
+
+Beside it `snapshots`, which the attempts of a job share and which are gone when the job is over.
+"""
 
 import asyncio
 import contextlib
@@ -7,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_SNAPSHOTS = "snapshots"
 _SOCKET_PATH_BYTES = 100
 """A Unix socket's path may have 107 (Linux) or 103 (macOS)."""
 
@@ -40,6 +44,15 @@ class Scratch:
         return self.folder / "checkpoint"
 
     @property
+    def snapshots(self) -> Path:
+        """What the job resumes from, whichever attempt left it."""
+        return self.folder.parent / _SNAPSHOTS
+
+    async def forget(self) -> None:
+        """Removes the snapshots of the job, which is over."""
+        await asyncio.shield(asyncio.to_thread(remove, self.snapshots))
+
+    @property
     def temporary(self) -> Path:
         """The child's TMPDIR."""
         return self.folder / "tmp"
@@ -60,9 +73,9 @@ class Scratch:
 
 
 def remove(folder: Path) -> None:
-    """Removes an attempt's folder, and its job's if it was the last."""
+    """Removes an attempt's folder, or the snapshots', and their job's if it was the last."""
     shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):  # another attempt's folder may still be beside it
+    with contextlib.suppress(OSError):  # another attempt's folder, or snapshots, may still be beside it
         folder.parent.rmdir()
 
 
@@ -71,3 +84,10 @@ def attempts(root: Path) -> Iterator[tuple[str, int, Path]]:
     for folder in root.glob("job-*/*"):
         if folder.name.isdigit() and folder.is_dir() and not folder.is_symlink():
             yield folder.parent.name, int(folder.name), folder
+
+
+def snapshots(root: Path) -> Iterator[tuple[str, Path]]:
+    """`(job, folder)` of every job that has snapshots here."""
+    for folder in root.glob(f"job-*/{_SNAPSHOTS}"):
+        if folder.is_dir() and not folder.is_symlink():
+            yield folder.parent.name, folder

@@ -16,8 +16,8 @@ from core.records import finishing, leases
 from core.records.finishing import Delivered
 from core.records.leases import FenceLost
 from core.records.tables import JobRow
-from core.schema.events import Cancelled, Command, Done, Failed, Saved
-from core.schema.jobs import JobError, Outcome
+from core.schema.events import Cancelled, Command, Done, Failed, Paused, Saved
+from core.schema.jobs import TERMINAL, JobError, Outcome
 from core.settings import Settings
 from core.storage import Storage, StorageError
 from worker import assignment, transfer
@@ -36,12 +36,14 @@ log = logging.getLogger(LOGGER)
 CHILD = (sys.executable, "-m", "core.pipeline")
 
 CANCEL_SECONDS = 10.0
-SHUTDOWN_SECONDS = 3.0
 """How long a child may take to end by itself once told to; nothing of its work is kept, so nothing is lost."""
+PAUSE_SECONDS = 900.0
+"""The same for one that is to pause, who finishes its step and writes a snapshot; a large model's takes minutes."""
 UPLOAD_SECONDS = 20.0
 """How long a shutdown waits for a finished checkpoint that is on its way to the storage."""
 
-Interruption = Literal["cancel", "shutdown"]
+Interruption = Literal["cancel", "shutdown", "pause"]
+STRONGEST_FIRST: tuple[Interruption, ...] = ("cancel", "shutdown", "pause")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ class Finished:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The child was told to stop, or was stopped."""
+    """The child was told to stop, or was stopped; `paused`: it said that it has kept what it could."""
+
+    paused: bool = False
 
 
 Result = Finished | Stopped | JobError
@@ -89,6 +93,7 @@ class Attempt:
         self._child: Child | None = None
         self._uploading = False
         self._cancel_wished = asyncio.Event()
+        self._pause_wished = asyncio.Event()
         self._over = asyncio.Event()
 
     async def attend(self) -> None:
@@ -98,6 +103,8 @@ class Attempt:
             async with Scratch(self._settings.scratch_dir, self._job.id, self._job.fence) as scratch:
                 result, interruption = await self._work_under_lease(scratch)
                 became = await self._settle(result, interruption)
+                if became in TERMINAL:
+                    await scratch.forget()
             log.info("attempt ends", extra=self._named(became=became))
         except LeaseExpired:
             log.error("database out of reach until the lease ran out", extra=self._named())
@@ -111,22 +118,60 @@ class Attempt:
         """Works while the lease is kept alive; raises FenceLost, with the child dead, when it is lost."""
         work = asyncio.create_task(self._work(scratch))
         pulse = asyncio.create_task(self._keep_lease())
-        cancel = asyncio.create_task(self._cancel_wished.wait())
-        stop = asyncio.create_task(self._stopping.wait())
-        interruption: Interruption | None = None
+        wishes: dict[Interruption, asyncio.Task[object]] = {
+            "cancel": asyncio.create_task(self._cancel_wished.wait()),
+            "shutdown": asyncio.create_task(self._stopping.wait()),
+            "pause": asyncio.create_task(self._pause_wished.wait()),
+        }
         try:
-            await asyncio.wait({work, pulse, cancel, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done() and not pulse.done():
-                interruption = "cancel" if cancel.done() else "shutdown"
-                await self._interrupt(work, pulse, interruption)
+            interruption = await self._until_over(work, pulse, wishes)
             if pulse.done():
                 await pulse  # raises: it ends by itself only when the lease is lost
             return await _result(work), interruption
         finally:
             self._over.set()
-            for task in (work, cancel, stop):
+            for task in (work, *wishes.values()):
                 task.cancel()
-            await asyncio.gather(work, pulse, cancel, stop, return_exceptions=True)
+            await asyncio.gather(work, pulse, *wishes.values(), return_exceptions=True)
+
+    async def _until_over(
+        self,
+        work: asyncio.Task[Result],
+        pulse: asyncio.Task[None],
+        wishes: dict[Interruption, asyncio.Task[object]],
+    ) -> Interruption | None:
+        """Waits for the work or the lease to end and hands down what is wished meanwhile; returns that.
+
+        A stronger wish replaces a weaker one. Work that takes too long over it is cancelled, which kills the child.
+        """
+        heard: Interruption | None = None
+        end: float | None = None
+        while True:
+            stronger = STRONGEST_FIRST[: STRONGEST_FIRST.index(heard)] if heard else STRONGEST_FIRST
+            left = None if end is None else max(0.0, end - time.monotonic())
+            tasks = {work, pulse, *(wishes[name] for name in stronger)}
+            await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if work.done() or pulse.done():
+                return heard
+            wish = next((name for name in stronger if wishes[name].done()), None)
+            if wish is None:
+                work.cancel()
+                await asyncio.wait({work})
+                return heard
+            heard, grace = wish, await self._hand_down(wish)
+            end = None if grace is None else time.monotonic() + grace
+
+    async def _hand_down(self, wish: Interruption) -> float | None:
+        """Tells the child, if there is one; returns the seconds that the work may still take (None: all it needs)."""
+        log.info("attempt interrupted", extra=self._named(by=wish))
+        if self._child is not None:
+            await self._child.tell(Command(command="cancel" if wish == "cancel" else "pause"))
+            seconds = {"cancel": CANCEL_SECONDS, "shutdown": self._settings.shutdown_seconds, "pause": PAUSE_SECONDS}
+            return seconds[wish]
+        if self._uploading and wish != "cancel":
+            # the work is done and its devices are free: a pause has come too late
+            return UPLOAD_SECONDS if wish == "shutdown" else None
+        return 0.0
 
     async def _keep_lease(self) -> None:
         while True:
@@ -134,23 +179,11 @@ class Attempt:
                 async with asyncio.timeout(self._settings.heartbeat_seconds):
                     await self._over.wait()
                     return
-            if await self._lease.renew() == "cancel":
+            wish = await self._lease.renew()
+            if wish == "cancel":
                 self._cancel_wished.set()
-
-    async def _interrupt(
-        self, work: asyncio.Task[Result], pulse: asyncio.Task[None], interruption: Interruption
-    ) -> None:
-        """Tells the child to stop and gives it some seconds; after them the work is cancelled, which kills it."""
-        log.info("attempt interrupted", extra=self._named(by=interruption))
-        grace = 0.0
-        if self._child is not None:
-            await self._child.tell(Command(command="cancel"))
-            grace = SHUTDOWN_SECONDS if interruption == "shutdown" else CANCEL_SECONDS
-        elif self._uploading and interruption == "shutdown":
-            grace = UPLOAD_SECONDS
-        await asyncio.wait({work, pulse}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
-        work.cancel()
-        await asyncio.wait({work})
+            elif wish == "pause":
+                self._pause_wished.set()
 
     async def _work(self, scratch: Scratch) -> Result:
         """From the claimed row to the stored checkpoint."""
@@ -160,10 +193,11 @@ class Attempt:
             if assigned.start is not None:
                 prefix, files = assigned.start
                 await transfer.fetch(self._storage, prefix, files, scratch.start)
-            outcome, step = await self._run_child(assigned, scratch)
-            if outcome is None:
-                return Stopped()
+            ended = await self._run_child(assigned, scratch)
+            if isinstance(ended, Stopped):
+                return ended
             self._uploading = True
+            outcome, step = ended
             return Finished(
                 outcome, await transfer.deliver(self._storage, scratch.output, prefix=self._prefix, step=step)
             )
@@ -175,8 +209,8 @@ class Attempt:
             log.exception("attempt broke off", extra=self._named())
             return _broken(error).error
 
-    async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> tuple[Outcome | None, int]:
-        """Starts the child, hands it its records and hears it out. Returns its outcome (None: it stopped as told)."""
+    async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> tuple[Outcome, int] | Stopped:
+        """Starts the child, hands it its records and hears it out. Returns its outcome and its checkpoint's step."""
         token = secrets.token_urlsafe(32)
         spec = assigned.spec(scratch, token=token, threads=self._threads)
         service_key = self._settings.service_key()
@@ -202,12 +236,12 @@ class Attempt:
                         task.cancel()
                     await asyncio.gather(hearing, serving, flushing, return_exceptions=True)
 
-    async def _hear(self, child: Child, recorder: Recorder) -> tuple[Outcome | None, int]:
+    async def _hear(self, child: Child, recorder: Recorder) -> tuple[Outcome, int] | Stopped:
         """Writes down what the child says, to its last word. AttemptFailed where that is bad news, or missing."""
         saved: Saved | None = None
-        last: Done | Cancelled | Failed | None = None
+        last: Done | Cancelled | Paused | Failed | None = None
         async for event in child.events():
-            if isinstance(event, (Done, Cancelled, Failed)):
+            if isinstance(event, (Done, Cancelled, Paused, Failed)):
                 last = event
                 break
             if isinstance(event, Saved):
@@ -215,8 +249,8 @@ class Attempt:
             await recorder.take(event)
         await recorder.flush()
         status = await child.exit_status()
-        if isinstance(last, Cancelled):
-            return None, 0
+        if isinstance(last, Cancelled | Paused):
+            return Stopped(paused=isinstance(last, Paused))
         if not isinstance(last, Done):
             log.warning(
                 "child failed" if last else "child died",
@@ -234,9 +268,12 @@ class Attempt:
         if interruption == "cancel":
             await self._lease.write(leases.cancelled)
             return "cancelled"
-        if interruption == "shutdown":
-            await self._lease.write(leases.give_back, reason="shutdown")
-            return "given back"
+        if interruption is not None:
+            reason = "shutdown" if interruption == "shutdown" else "asked"
+            return await self._lease.write(leases.give_back, reason=reason)
+        if isinstance(result, Stopped) and result.paused:
+            # somebody else, such as the host on its way down, has told the child to end: it is nobody's failure
+            return await self._lease.write(leases.give_back, reason="terminated")
         if isinstance(result, Stopped):
             result = failed("child_stopped", "the job's process stopped without having been asked to").error
         return await self._lease.write(_fail_or_retry, result, max_failures=self._settings.max_failures)

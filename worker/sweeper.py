@@ -50,7 +50,7 @@ class Sweeper(threading.Thread):
         try:
             sessions = async_sessionmaker(engine, expire_on_commit=False)
             storage = open_storage(self._settings.storage_url, engine)
-            every = self._settings.sweep_seconds
+            every, scratch = self._settings.sweep_seconds, self._settings.scratch_dir
             await asyncio.gather(
                 self._repeat("sign of life", every, lambda: self._here_i_am(sessions)),
                 self._repeat("relay", RELAY_SECONDS, lambda: self._relay(sessions)),
@@ -59,9 +59,8 @@ class Sweeper(threading.Thread):
                 self._repeat("files", 10 * every, lambda: collector.collect_files(sessions, storage)),
                 self._repeat("uploads", COLLECT_SECONDS, lambda: collector.collect_uploads(sessions, storage)),
                 self._repeat("checkpoints", COLLECT_SECONDS, lambda: collector.collect_checkpoints(sessions, storage)),
-                self._repeat(
-                    "scratch", 10 * every, lambda: collector.collect_scratch(sessions, self._settings.scratch_dir)
-                ),
+                self._repeat("scratch", 10 * every, lambda: collector.collect_scratch(sessions, scratch)),
+                self._repeat("snapshots", 10 * every, lambda: collector.collect_snapshots(sessions, scratch)),
             )
             async with sessions.begin() as session:
                 await leases.gone(session, worker=self._station.worker)

@@ -10,7 +10,7 @@ from core.records import events
 from core.records.leases import fenced
 from core.records.tables import CheckpointFile, CheckpointRow, CurveRow, JobRow, ModelRow
 from core.schema.ids import new_id
-from core.schema.jobs import Outcome
+from core.schema.jobs import TERMINAL, Outcome
 from core.schema.manifest import FileEntry
 
 
@@ -80,6 +80,12 @@ async def what_became(session: AsyncSession, job: str, *, prefix: str) -> str | 
     """After a lost answer to COMMIT: the checkpoint that this worker's finish made, or None where it did not happen."""
     query = select(CheckpointRow.id).where(CheckpointRow.job == job, CheckpointRow.prefix == prefix)
     return await session.scalar(query)
+
+
+async def over(session: AsyncSession, jobs: Collection[str]) -> set[str]:
+    """Those of the jobs that have ended; one that is not known here is left alone, as in `dead`."""
+    query = select(JobRow.id).where(JobRow.id.in_(jobs), JobRow.status.in_(TERMINAL))
+    return set((await session.scalars(query)).all())
 
 
 async def dead(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:

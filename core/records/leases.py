@@ -94,10 +94,14 @@ async def renew(session: AsyncSession, job: str, fence: int, *, lease_seconds: f
     return row.requested
 
 
-async def give_back(session: AsyncSession, job: str, fence: int, *, reason: str) -> None:
-    """Back to the queue without blame: a shutdown costs no attempt that counts as a failure."""
+async def give_back(session: AsyncSession, job: str, fence: int, *, reason: str) -> str:
+    """Back to the queue without blame, or paused or cancelled where that is wished; returns the status.
+
+    A shutdown costs no attempt that counts as a failure.
+    """
     row = await fenced(session, job, fence)
     await requeue(session, row, reason=reason)
+    return row.status
 
 
 async def requeue(session: AsyncSession, row: JobRow, *, reason: str, delay_seconds: float = 0.0) -> None:

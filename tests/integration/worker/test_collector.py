@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy import text, update
 
-from core.records import finishing, leases
+from core.records import finishing, jobs, leases, wishes
 from core.records.jobs import FileUse
 from core.records.tables import ModelRow
 from core.schema.ids import new_id
@@ -50,6 +50,25 @@ async def test_scratch_of_a_killed_worker_goes_and_that_of_a_running_attempt_sta
     assert await collector.collect_scratch(stage.scene.sessions, stage.scratch) == 1
     assert not (stage.scratch / lost).exists()
     assert (stage.scratch / running / "1").is_dir()
+
+
+async def test_snapshots_stay_while_their_job_is_not_over_and_no_longer(stage: Stage) -> None:
+    running, done, paused, cancelled = [await stage.scene.job() for _ in range(4)]
+    for _ in range(2):
+        await claim(stage.scene)
+    await finish(stage.scene, done, 1)
+    async with stage.scene.sessions.begin() as session:
+        await wishes.pause(session, stage.scene.organisation, paused)
+        await jobs.cancel(session, stage.scene.organisation, cancelled)
+    unknown = new_id("job")
+    for job in (running, done, paused, cancelled, unknown):
+        (stage.scratch / job / "snapshots" / "1" / "9").mkdir(parents=True)
+    (stage.scratch / done / "1").mkdir()  # an attempt's, which is not of this
+    assert await collector.collect_snapshots(stage.scene.sessions, stage.scratch) == 2
+    left = {folder.parent.name for folder in stage.scratch.glob("*/snapshots")}
+    assert left == {running, paused, unknown}
+    assert not (stage.scratch / cancelled).exists()
+    assert (stage.scratch / done / "1").is_dir()
 
 
 async def test_files_past_their_time_go_with_their_bytes(stage: Stage) -> None:
