@@ -84,6 +84,8 @@ def create_app(chosen: Settings) -> FastAPI:
         # their pages load scripts from another host, onto the origin where people give the console their key
         docs_url=None,
         redoc_url=None,
+        # a redirect names the scheme that we hear, which behind a proxy is plain HTTP: a key would follow it
+        redirect_slashes=False,
     )
     problems.install(app)
     for routes in (files, models, methods, jobs, events, checkpoints, keys, health):

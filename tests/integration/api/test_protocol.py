@@ -141,6 +141,11 @@ async def test_a_database_that_is_gone_is_503_and_the_process_stays_alive(
         assert (await client.get("/v1/jobs")).status_code == 200
 
 
+async def test_no_path_is_redirected_to_another_address(client: httpx.AsyncClient) -> None:
+    for path in ("/v1/jobs/", "/v1/files/", "/healthz/"):
+        assert problem(await client.get(path, headers={"Host": "elsewhere.example"})) == (404, "not-found")
+
+
 @pytest.mark.parametrize("host", ["/nowhere/at/all", "no-such-host.invalid"])
 async def test_a_database_whose_socket_or_name_is_gone_is_503(redis_url: str, tmp_path: Path, host: str) -> None:
     settings = settings_for(tmp_path, f"postgresql+asyncpg://unlearn:x@/unlearn?host={host}", redis_url)
