@@ -88,8 +88,8 @@ class Run:
             model, tokenizer = self._load(spec.directory)
             check(model, spec.training, method.trained(model.config.get_text_config().num_hidden_layers))
         figures, snapshots = self._figures_before(model, tokenizer, sets, parts)
-        for warning in figures.warnings:
-            self._say(Warned(code="small_sample", message=warning))
+        if figures.warnings:  # as one: a job keeps one warning of a code
+            self._say(Warned(code="small_sample", message="; ".join(figures.warnings)))
         self._say(Measured(moment="before", measurements=figures))
         with self._phase("unlearning"):
             result = train(

@@ -72,6 +72,11 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     assert again.sets == after.measurements.sets
     assert again.attacks == after.measurements.attacks
 
+    # a job keeps one warning of a code, so all that there is to say of small samples is in one
+    (small,) = [event for event in outcome.events if isinstance(event, Warned) and event.code == "small_sample"]
+    assert len(before.measurements.warnings) == 2  # forget and unseen
+    assert all(warning in small.message for warning in before.measurements.warnings)
+
     (cost,) = (event for event in outcome.events if isinstance(event, Cost))
     assert list(cost.seconds) == PHASES
     assert all(seconds > 0 for seconds in cost.seconds.values())
