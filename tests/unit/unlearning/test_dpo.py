@@ -9,7 +9,7 @@ from core.unlearning.objectives import resolve
 from core.unlearning.objectives.dpo import preference
 from core.unlearning.refusals import REFUSALS
 from core.unlearning.writing import write
-from tests.unit.lm.tiny import VOCABULARY, tiny_tokenizer
+from tests.unit.lm.tiny import EOS, VOCABULARY, tiny_tokenizer
 from tests.unit.unlearning.run import run, weights
 
 
@@ -105,13 +105,16 @@ def test_alternates_that_are_made_train_and_do_so_again_alike(alternates):
 
 
 class Reciting:
-    """A model that is certain that each token is followed by the next."""
+    """A model that is certain that each token is followed by the next, and `last` by the end."""
 
     device = torch.device("cpu")
 
+    def __init__(self, last=VOCABULARY):
+        self.last = last
+
     def following(self, ids, cache):
-        logits = torch.zeros(1, VOCABULARY)
-        logits[0, int(ids[0, -1]) + 1] = 1e4
+        logits, now = torch.zeros(1, VOCABULARY), int(ids[0, -1])
+        logits[0, EOS if now == self.last else now + 1] = 1e4
         return logits, cache
 
 
@@ -119,3 +122,5 @@ def test_a_model_that_only_recites_has_no_other_words():
     recited, other = Record(prompt="w1", completion="w2 w3 w4"), Record(prompt="w1", completion="w9 w8 w7")
     found = write(Reciting(), tiny_tokenizer(), [recited, other], chat="raw", seed=0)
     assert found == ["", "w2 w3 w4 w5 w6 w7 w8"]
+    assert write(Reciting(last=6), tiny_tokenizer(), [recited, other], chat="raw", seed=0) == ["", "w2 w3"]
+    assert write(Reciting(last=4), tiny_tokenizer(), [other], chat="raw", seed=0) == [""], "it writes nothing"

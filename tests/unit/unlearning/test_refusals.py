@@ -16,6 +16,7 @@ def no_writing(records):
     [
         ("one two three four five six", "one two three"),
         ("a bb ccc", "a bb"),
+        ("abc de fg", "abc"),
         ("first\n\nsecond third", "first\n\nsecond"),
         ("short andaverylongword", "short"),
         ("averylongword last", "averylongword"),
