@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from core.lm.errors import CoreError
+from core.lm.ranks import ALONE
 from core.schema.files import Message, Record
 from core.unlearning.objectives import resolve
 from core.unlearning.objectives.dpo import preference
@@ -108,6 +109,7 @@ class Reciting:
     """A model that is certain that each token is followed by the next, and `last` by the end."""
 
     device = torch.device("cpu")
+    ranks = ALONE
 
     def __init__(self, last=VOCABULARY):
         self.last = last
