@@ -1,7 +1,7 @@
 """Model directories of any size with random weights, and records for them: what memory and speed are measured on."""
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -65,8 +65,3 @@ def write_records(path: Path, *, records: int, words: int, seed: int) -> Path:
     draw = random.Random(seed)
     write_jsonl([Record(text=" ".join(draw.choices(source, k=words))) for _ in range(records)], path)
     return path
-
-
-def smaller(shape: Shape, *, layers: int) -> Shape:
-    """The same with fewer layers."""
-    return replace(shape, layers=layers)

@@ -20,7 +20,7 @@ MIB = 1 << 20
 Place = Literal["host", "device"]
 
 PROCESS = 500 * MIB
-"""The child with torch, transformers and what measures loaded (measured: 380 to 470 MiB)."""
+"""The child with torch, transformers and what measures loaded (measured: 400 to 450 MiB)."""
 CUDA_PROCESS = 3 << 30
 """The same with CUDA's libraries and context on the host; a guess, not measured."""
 CUDA_WORKSPACE = 96 * MIB
@@ -35,7 +35,7 @@ HEAP = 1.03
 MANY = 4
 """Updates from which on that shows: each has another number of tokens, and leaves gaps that the next does not fill."""
 GAPS = 0.75
-"""Those gaps, as a share of the activations (measured: 0.5 to 0.7)."""
+"""Those gaps, as a share of the activations: what bounds the jobs of docs/benchmarks.md."""
 KERNELS = 128 * MIB
 """oneDNN's products for the numbers of tokens that came by, of which it keeps a thousand."""
 UNMAPPED = 32 * MIB
