@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     # the worker
     scratch_dir: Path = Path("scratch")
     worker_slots: int = Field(default=1, ge=1, description="jobs without GPUs that a worker does at a time")
+    worker_warm_children: int = Field(
+        default=1, ge=0, le=1, description="processes that wait with everything imported for the next job"
+    )
     worker_gpus: Annotated[list[int], NoDecode] | None = Field(
         default=None, description="comma-separated GPU indices of this worker; default: all that nvidia-smi lists"
     )

@@ -11,11 +11,13 @@ from pydantic import ValidationError
 from core.settings import settings
 from worker import log
 from worker.app import Worker, make_app
+from worker.child import environment
 from worker.identity import worker_id
 from worker.launch import DevicesError, Machine
 from worker.stopping import Stopping
 from worker.sweeper import Sweeper
-from worker.tasks import Station, add_task
+from worker.tasks import Station, add_task, threads_each
+from worker.warm import Warm
 
 _SWEEPER_SECONDS = 5.0
 
@@ -32,7 +34,13 @@ def main() -> int:
     log.configure(configured.log_level)
     setproctitle.setproctitle(f"unlearn worker ({len(machine.gpus)} GPUs, {machine.slots} slots)")
     app = make_app(configured.redis_url.get_secret_value())
-    station = Station(worker=worker_id(), settings=configured, machine=machine, stopping=Stopping())
+    stopping, threads = Stopping(), threads_each(configured, machine)
+    warm = None
+    if configured.worker_warm_children:
+        folder = configured.scratch_dir.absolute()
+        warm = Warm(environment(gpus=(), threads=threads, folder=folder), stopping)
+        warm.start()
+    station = Station(worker_id(), configured, machine, stopping, threads, warm)
     add_task(app, station)
 
     def stop(**_: object) -> None:

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from pydantic import ValidationError
 
@@ -54,33 +56,55 @@ def environment(*, gpus: Sequence[int], threads: int, folder: Path) -> dict[str,
     }
 
 
-class Child:
-    """One process in a session of its own. Use as `async with`: leaving kills whatever is left of it."""
+def started(
+    argv: Sequence[str], *, env: Mapping[str, str], descriptors: Sequence[int] = ()
+) -> "subprocess.Popen[bytes]":
+    """A process of a session of its own, with pipes for its standard streams, that inherits `descriptors`."""
+    return subprocess.Popen(  # noqa: S603
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(env),
+        pass_fds=tuple(descriptors),
+        start_new_session=True,
+        umask=0o077,
+        bufsize=0,
+    )
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Kills the process and all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+class Child:
+    """The process of one job, just started or waiting until now. Use as `async with`: leaving kills what is left."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self.pid = process.pid
         self._process = process
         self.stderr_bytes = 0
         self._tail = bytearray()
-        self._draining = asyncio.create_task(self._drain())
 
     @classmethod
-    async def start(cls, argv: Sequence[str], *, env: Mapping[str, str], descriptors: Sequence[int] = ()) -> "Child":
+    def start(cls, argv: Sequence[str], *, env: Mapping[str, str], descriptors: Sequence[int] = ()) -> "Child":
         """Starts it; `descriptors` (the GPUs' locks) are inherited, and so released when it ends, however it ends."""
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=dict(env),
-            pass_fds=tuple(descriptors),
-            start_new_session=True,
-            umask=0o077,
-            limit=_LINE_BYTES,
-        )
-        return cls(process)
+        return cls(started(argv, env=env, descriptors=descriptors))
 
     async def __aenter__(self) -> "Child":
+        try:
+            # on this loop, which need not be the one, nor the thread, that saw the process start
+            self._stdout, reading = await _reader(self._process.stdout)
+            self._stderr, draining = await _reader(self._process.stderr)
+            self._stdin = await _writer(self._process.stdin)
+        except BaseException:
+            self.kill()
+            self._process.wait()
+            raise
+        self._transports = (reading, draining, self._stdin.transport)
+        self._draining = asyncio.create_task(self._drain())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -89,6 +113,8 @@ class Child:
         await asyncio.shield(self._ended())
         self._draining.cancel()
         await asyncio.gather(self._draining, return_exceptions=True)
+        for transport in self._transports:
+            transport.close()
 
     async def give(self, spec: JobSpec) -> None:
         await self._send(spec.model_dump_json())
@@ -98,11 +124,9 @@ class Child:
 
     async def events(self) -> AsyncIterator[ChildEvent]:
         """What it says, until it says no more. AttemptFailed where that is no event."""
-        stdout = self._process.stdout
-        assert stdout is not None
         closing = asyncio.create_task(self._close_after_exit())
         try:
-            while line := await stdout.readline():
+            while line := await self._stdout.readline():
                 yield CHILD_EVENT.validate_json(line)
         except (ValidationError, ValueError) as error:  # ValueError: a line over the limit
             raise failed("child_garbled", "the job's process said something that is not an event") from error
@@ -119,25 +143,21 @@ class Child:
 
     def kill(self) -> None:
         """Kills the process and all that it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        end(self._process)
 
     def stderr(self) -> bytes:
         """The end of what it wrote on standard error. It may quote a record: not for logs (`worker.log.frames_of`)."""
         return bytes(self._tail)
 
     async def _send(self, line: str) -> None:
-        stdin = self._process.stdin
-        assert stdin is not None
         with contextlib.suppress(ConnectionError):  # it is dead: its exit tells why
-            stdin.write(line.encode() + b"\n")
-            await stdin.drain()
+            self._stdin.write(line.encode() + b"\n")
+            await self._stdin.drain()
 
     async def _ended(self) -> int:
-        # not Process.wait(): some versions wait for the pipes too, and a grandchild may hold these open
-        while self._process.returncode is None:  # noqa: ASYNC110
+        while (status := self._process.poll()) is None:  # noqa: ASYNC110
             await asyncio.sleep(_GLANCE_SECONDS)
-        return self._process.returncode
+        return status
 
     async def _close_after_exit(self) -> None:
         """Once it has ended, ends what it started: these hold its output open."""
@@ -146,9 +166,24 @@ class Child:
 
     async def _drain(self) -> None:
         """Reads standard error away, so that it never blocks, and keeps its end in memory only."""
-        stderr = self._process.stderr
-        assert stderr is not None
-        while chunk := await stderr.read(_TAIL_BYTES):
+        while chunk := await self._stderr.read(_TAIL_BYTES):
             self.stderr_bytes += len(chunk)
             self._tail += chunk
             del self._tail[:-_TAIL_BYTES]
+
+
+async def _reader(pipe: IO[bytes] | None) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    stream = asyncio.StreamReader(limit=_LINE_BYTES)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stream), pipe
+    )
+    return stream, transport
+
+
+async def _writer(pipe: IO[bytes] | None) -> asyncio.StreamWriter:
+    loop = asyncio.get_running_loop()
+    # a protocol for readers, of which only the control of the flow is used: asyncio has none for pipes alone
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), pipe
+    )
+    return asyncio.StreamWriter(transport, protocol, None, loop)

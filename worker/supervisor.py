@@ -6,7 +6,7 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,8 +16,9 @@ from core.records import finishing, leases
 from core.records.finishing import Delivered
 from core.records.leases import FenceLost
 from core.records.tables import JobRow
-from core.schema.events import Cancelled, Command, Done, Failed, Paused, Saved
+from core.schema.events import Cancelled, Command, Done, Failed, Paused, PhaseStarted, Saved
 from core.schema.jobs import TERMINAL, JobError, Outcome
+from core.schema.spec import JobSpec
 from core.settings import Settings
 from core.storage import Storage, StorageError
 from worker import assignment, transfer
@@ -30,6 +31,7 @@ from worker.log import LOGGER, frames_of
 from worker.recorder import Recorder
 from worker.scratch import Scratch
 from worker.stopping import Stopping
+from worker.warm import Warm
 
 log = logging.getLogger(LOGGER)
 
@@ -78,6 +80,7 @@ class Attempt:
         settings: Settings,
         threads: int,
         stopping: Stopping,
+        warm: Warm | None = None,
         command: Sequence[str] = CHILD,
     ) -> None:
         self._job = job
@@ -87,6 +90,7 @@ class Attempt:
         self._settings = settings
         self._threads = threads
         self._stopping = stopping
+        self._warm = warm
         self._command = command
         self._lease = Lease(sessions, job.id, job.fence, seconds=settings.lease_seconds, since=since)
         self._prefix = finishing.prefix_of(job.id, job.fence)
@@ -216,25 +220,40 @@ class Attempt:
         service_key = self._settings.service_key()
         recorder = Recorder(self._lease)
         env = environment(gpus=self._devices.gpus, threads=self._threads, folder=scratch.temporary)
-        async with Handover(scratch.socket(), token, assigned.sets, storage=self._storage, key=service_key) as handover:
-            child = await Child.start(self._command, env=env, descriptors=self._devices.descriptors)
-            async with child:
-                self._devices.let_go()
-                self._child = child
-                await child.give(spec)
-                hearing = asyncio.create_task(self._hear(child, recorder))
-                serving = asyncio.create_task(handover.served())
-                flushing = asyncio.create_task(recorder.keep_flushing())
-                try:
-                    await asyncio.wait({hearing, serving}, return_when=asyncio.FIRST_COMPLETED)
-                    if serving.done():
-                        await serving  # its failure is the reason, whatever the child then says
-                    return await hearing
-                finally:
-                    self._child = None
-                    for task in (hearing, serving, flushing):
-                        task.cancel()
-                    await asyncio.gather(hearing, serving, flushing, return_exceptions=True)
+        async with (
+            Handover(scratch.socket(), token, assigned.sets, storage=self._storage, key=service_key) as handover,
+            self._child_for(spec, env) as child,
+        ):
+            self._devices.let_go()
+            self._child = child
+            await child.give(spec)
+            hearing = asyncio.create_task(self._hear(child, recorder))
+            serving = asyncio.create_task(handover.served())
+            flushing = asyncio.create_task(recorder.keep_flushing())
+            try:
+                await asyncio.wait({hearing, serving}, return_when=asyncio.FIRST_COMPLETED)
+                if serving.done():
+                    await serving  # its failure is the reason, whatever the child then says
+                return await hearing
+            finally:
+                self._child = None
+                self._loaded()
+                for task in (hearing, serving, flushing):
+                    task.cancel()
+                await asyncio.gather(hearing, serving, flushing, return_exceptions=True)
+
+    def _child_for(self, spec: JobSpec, env: Mapping[str, str]) -> Child:
+        """The child that waits, where there is one, else one that starts now. It has the devices' descriptors."""
+        descriptors = self._devices.descriptors
+        waiting = self._warm.take(env, descriptors) if self._warm is not None and spec.ranks == 1 else None
+        child = Child(waiting) if waiting else Child.start(self._command, env=env, descriptors=descriptors)
+        log.info("child starts", extra=self._named(pid=child.pid, warm=waiting is not None))
+        return child
+
+    def _loaded(self) -> None:
+        """The job has what it starts with: time to prepare the next one's child."""
+        if self._warm is not None:
+            self._warm.prepare()
 
     async def _hear(self, child: Child, recorder: Recorder) -> tuple[Outcome, int] | Stopped:
         """Writes down what the child says, to its last word. AttemptFailed where that is bad news, or missing."""
@@ -246,6 +265,8 @@ class Attempt:
                 break
             if isinstance(event, Saved):
                 saved = event
+            if isinstance(event, PhaseStarted) and event.phase != "loading":
+                self._loaded()
             await recorder.take(event)
         await recorder.flush()
         status = await child.exit_status()

@@ -17,6 +17,7 @@ from worker.lease import Sessions
 from worker.log import LOGGER
 from worker.stopping import Stopping
 from worker.supervisor import Attempt, claim
+from worker.warm import Warm
 
 log = logging.getLogger(LOGGER)
 
@@ -32,11 +33,14 @@ class Station:
     settings: Settings
     machine: Machine
     stopping: Stopping
+    threads: int
+    """CPU threads of a child."""
+    warm: Warm | None = None
 
-    @property
-    def threads(self) -> int:
-        """CPU threads of a child: the machine's, shared out over the jobs at a time."""
-        return self.settings.job_threads or max(1, (os.cpu_count() or 1) // self.machine.slots)
+
+def threads_each(settings: Settings, machine: Machine) -> int:
+    """CPU threads of a child: the machine's, shared out over the jobs at a time."""
+    return settings.job_threads or max(1, (os.cpu_count() or 1) // machine.slots)
 
 
 def add_task(app: Celery, station: Station) -> None:
@@ -94,6 +98,7 @@ async def _attend(station: Station, devices: Devices, gpus: int, sessions: Sessi
         settings=settings,
         threads=station.threads,
         stopping=station.stopping,
+        warm=station.warm,
     )
     await attempt.attend()
     return True

@@ -1,15 +1,17 @@
-"""`python -m core.pipeline`: see the package."""
+"""`python -m core.pipeline [--wait DESCRIPTOR]`: see the package, and `waiting` for a child that waits for its job."""
 
 import os
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 
 from core.lm.errors import out_of_memory
 from core.lm.memory import keep_freed_memory
 from core.pipeline.channel import Channel
+from core.pipeline.imports import uncollected
 from core.pipeline.mistakes import mistakes
 from core.schema.events import Failed, PhaseStarted
 from core.schema.jobs import JobError
@@ -26,9 +28,14 @@ os.environ.update(
 EXPLAINED, UNEXPLAINED = 3, 1
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     keep_freed_memory()
     channel = Channel()
+    if arguments:
+        from core.pipeline.waiting import wait
+
+        _, descriptor = arguments
+        wait(int(descriptor))
     try:
         spec = channel.spec()
     except ValidationError as error:
@@ -38,8 +45,9 @@ def main() -> int:
     channel.say(PhaseStarted(phase="loading"))
     try:
         # only now: importing torch and transformers takes seconds, and a bad spec should not wait for them
-        from core.lm.errors import CoreError
-        from core.pipeline.run import Run
+        with uncollected():
+            from core.lm.errors import CoreError
+            from core.pipeline.run import Run
 
         try:
             Run(spec, channel.say, channel.cancelled, channel.paused, began=began)()
@@ -86,7 +94,7 @@ def _failed(
 
 
 if __name__ == "__main__":
-    code = main()
+    code = main(sys.argv[1:])
     sys.stdout.flush()
     # not sys.exit: the thread that listens for commands blocks on standard input
     os._exit(code)

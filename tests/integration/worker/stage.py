@@ -112,6 +112,7 @@ class Stage:
             "MAX_FAILURES": str(self.settings.max_failures),
             "WORKER_GPUS": "",
             "JOB_THREADS": "1",
+            "WORKER_WARM_CHILDREN": "0",
             **changes,
         }
         with log.open("wb") as out:
