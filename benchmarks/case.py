@@ -77,7 +77,7 @@ class Case:
             precision=self.precision,
             seed=self.seed,
             gradient_clip=1.0,
-            micro_batch_tokens=16384,
+            micro_batch_tokens=4096,
             master_weights=self.weights,
             snapshot_every=0,
         )

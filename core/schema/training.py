@@ -76,4 +76,4 @@ class Training(Switches):
     precision: Precision
     seed: int
     gradient_clip: float
-    micro_batch_tokens: int = Field(description="padded tokens in one forward; does not change the update")
+    micro_batch_tokens: int = Field(description="tokens in one forward; does not change the update")

@@ -91,7 +91,7 @@ SMALL = Recipe(
     epochs=4,
     records_per_step=16,
     max_length=1024,
-    micro_batch_tokens=16384,
+    micro_batch_tokens=4096,
 )
 """For models of some millions of parameters, which are taught by few, large steps."""
 
