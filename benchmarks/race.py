@@ -26,6 +26,9 @@ class Track:
 
     seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    terms: list[float] = field(default_factory=list)
+    """The absolute values of a loss's terms, summed: what its differences are held against."""
+
     peak: int = 0
     added: int = 0
     flops_per_token: tuple[float, float] = (0.0, 0.0)
@@ -57,6 +60,7 @@ class Side:
         if event["kind"] == "step":
             self.track.seconds.append(event["seconds"])
             self.track.losses.append(event["loss"])
+            self.track.terms.append(event["terms"])
             self.track.peak, self.track.added = event["peak"], event["added"]
 
     def _tell(self, line: str) -> None:
@@ -129,9 +133,9 @@ class Result:
         return self.core.added / self.plain.added
 
     def loss_difference(self) -> float:
-        """The largest difference of a step's losses, relative to the loss."""
-        pairs = zip(self.core.losses, self.plain.losses, strict=True)
-        return max(abs(core - plain) / max(abs(plain), 1e-6) for core, plain in pairs)
+        """The largest difference of an update's losses, relative to the terms that the loss is the sum of."""
+        pairs = zip(self.core.losses, self.plain.losses, self.plain.terms, strict=True)
+        return max(abs(core - plain) / terms for core, plain, terms in pairs)
 
     def utilisation(self, track: Track) -> float | None:
         """Model FLOPs utilisation, 0 to 1; None where the device's peak is not known."""

@@ -71,7 +71,7 @@ class Turns:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         seconds = time.perf_counter() - self._began
-        self._say({"kind": "step", "step": step, "seconds": seconds, "loss": losses["loss"], **self._memory()})
+        self._say({"kind": "step", "step": step, "seconds": seconds, **_told(losses), **self._memory()})
         self.begin()
 
     def _memory(self) -> dict[str, int]:
@@ -81,6 +81,11 @@ class Turns:
             return {"peak": peak, "added": peak}
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return {"peak": peak, "added": peak - self._resident}
+
+
+def _told(losses: dict[str, float]) -> dict[str, float]:
+    """The loss, and how large its terms are: they have opposite signs, and their sum may come near 0."""
+    return {"loss": losses["loss"], "terms": abs(losses["forget_loss"]) + abs(losses["retain_loss"])}
 
 
 def measure(side: str, say: Say) -> None:

@@ -8,7 +8,7 @@ CASE = Case("ascent_kl", "small", 32768, "short", 4, 16, 16)
 
 
 def track(seconds, losses=(-10.0, -11.0, -12.0, -13.0), added=100 << 20, **changes):
-    return Track(list(seconds), list(losses), added + (300 << 20), added, **changes)
+    return Track(list(seconds), list(losses), [12.0] * 4, added + (300 << 20), added, **changes)
 
 
 def result(**plain):
@@ -32,7 +32,7 @@ def test_speed_leaves_the_first_update_out_and_ratios_are_the_medians_of_pairs()
     assert one.faster() == 2.0
     assert one.faster_in_all() == 11 / 8
     assert one.memory() == 0.25
-    assert round(one.loss_difference(), 5) == 0.00498
+    assert round(one.loss_difference(), 5) == 0.005
 
 
 def test_a_table_fits_eighty_columns_and_cuts_nothing_off():
