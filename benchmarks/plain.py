@@ -122,8 +122,6 @@ def collate(pairs: list[Pair]) -> dict[str, dict[str, Tensor]]:
 class PlainTrainer(Trainer):  # type: ignore[misc] # transformers has no types
     def __init__(self, method: str, **arguments: Any) -> None:
         super().__init__(**arguments)
-        # Each batch's loss is a mean that the Trainer is to divide by the number of batches in a step.
-        self.model_accepts_loss_kwargs = False
         self._method = method
         self._original: PreTrainedModel | None = None
         if method in NEED_ORIGINAL:

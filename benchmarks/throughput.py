@@ -61,7 +61,8 @@ def throughput(
     found = machine()
     shapes = shape or [Shape.small, Shape.llama_1b, Shape.llama_8b]
     if found.device != "cuda" and (large := [one.value for one in shapes if one.value.startswith("llama")]):
-        console.print(f"left out: {' and '.join(large)}, which need a CUDA device ({found.absent})")
+        left_out = f"left out: {' and '.join(large)}, which need a CUDA device ({found.absent})"
+        console.print(left_out, soft_wrap=True)
         shapes = [one for one in shapes if one.value not in large]
     lengths: list[Lengths] = [only.value] if only else ["short", "full"]
     cases = list(_cases(shapes, lengths, method or METHODS, vocabulary, precision.value, steps))

@@ -11,6 +11,8 @@ from core.unlearning.trainer import train
 
 CPU = torch.device("cpu")
 STEPS = 3
+RATE = 1e-2
+"""So large that KL is far from 0 at the third update."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,7 @@ def losses_of_ours(one):
         build_tokenizer(one.vocabulary),
         one.method,
         {},
-        one.training().model_copy(update={"learning_rate": 1e-3}),
+        one.training().model_copy(update={"learning_rate": RATE}),
         Sets(forget, [retain]),
         report=lambda event: curves.append(event.values) if event.kind == "curve" else None,
         should_stop=lambda: False,
@@ -49,7 +51,7 @@ def losses_of_the_baseline(one):
         build_model(one, CPU),
         build_tokenizer(one.vocabulary),
         one.method,
-        one.training().model_copy(update={"learning_rate": 1e-3}),
+        one.training().model_copy(update={"learning_rate": RATE}),
         forget,
         retain.records,
         batch=one.plain_batch,
@@ -66,6 +68,6 @@ def test_the_baseline_makes_the_same_updates_as_the_service(method, batch):
     theirs = losses_of_the_baseline(one)
     assert len(ours) == len(theirs) == STEPS
     for mine, other in zip(ours, theirs, strict=True):
-        assert other == pytest.approx({name: mine[name] for name in other}, rel=1e-4, abs=1e-5)
-    assert len({step["loss"] for step in theirs}) == STEPS
+        assert other == pytest.approx({name: mine[name] for name in other}, rel=1e-4, abs=1e-6)
+    assert abs(theirs[-1]["retain_loss"]) > 0.001
     assert sum(tokens(one)) == trained_on
