@@ -12,10 +12,22 @@ from core.schema.training import Training
 from core.unlearning.rounding import Rounded
 
 
+def require(training: Training, device: torch.device) -> None:
+    """Raises CoreError `optimizer_unavailable` where this worker cannot make that optimiser."""
+    if training.optimizer != "adamw8bit":
+        return
+    try:
+        import torchao.optim  # noqa: F401
+    except ImportError as error:
+        message = "adamw8bit needs torchao on the worker (the extra [gpu]), and it is not installed"
+        raise CoreError("optimizer_unavailable", message) from error
+    require_compiler(device, "optimizer_unavailable", "adamw8bit")
+
+
 def make(weights: Sequence[nn.Parameter], training: Training) -> Optimizer:
     """The optimiser of `training.optimizer` for weights of one device.
 
-    Weights held in bfloat16 are rounded stochastically. Raises CoreError `optimizer_unavailable`.
+    Weights held in bfloat16 are rounded stochastically. `require` says whether it can be made here.
     """
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimizer == "adamw8bit":
@@ -38,12 +50,8 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
 
 def _eight_bit(weights: Sequence[nn.Parameter], training: Training) -> Optimizer:
     """AdamW with its moments in 8 bits, by blocks of 256 (arXiv 2110.02861); its step is compiled."""
-    try:
-        from torchao.optim import AdamW8bit
-    except ImportError as error:
-        message = "adamw8bit needs torchao on the worker (the extra [gpu]), and it is not installed"
-        raise CoreError("optimizer_unavailable", message) from error
-    require_compiler(weights[0].device, "optimizer_unavailable", "adamw8bit")
+    from torchao.optim import AdamW8bit
+
     made: Optimizer = AdamW8bit(
         weights, lr=training.learning_rate, weight_decay=training.weight_decay, bf16_stochastic_round=True
     )

@@ -19,9 +19,7 @@ def choose(model: PreTrainedModel, training: Training, only: Sequence[str] | Non
     `no_such_layer`, `no_such_modules`, `unsupported_modules`, and `two_choices` where an adapter meets chosen weights.
     """
     if training.lora is not None:
-        if only is not None or training.trainable != "all":
-            message = "an adapter (training.lora) leaves all weights as they are: it cannot go with chosen ones"
-            raise CoreError("two_choices", message)
+        check(model, training, only)
         adapter.attach(model, training.lora)
     else:
         chosen = {id(weight) for weight in _chosen(model, training, only)}
@@ -31,8 +29,11 @@ def choose(model: PreTrainedModel, training: Training, only: Sequence[str] | Non
 
 
 def check(model: PreTrainedModel, training: Training, only: Sequence[str] | None) -> None:
-    """The errors of `choose`, as far as names go, without changing anything."""
+    """The errors of `choose`, without changing anything."""
     if training.lora is not None:
+        if only is not None or training.trainable != "all":
+            message = "an adapter (training.lora) leaves all weights as they are: it cannot go with chosen ones"
+            raise CoreError("two_choices", message)
         adapter.modules(model, training.lora.modules)
     else:
         _chosen(model, training, only)

@@ -24,7 +24,7 @@ from core.unlearning.keeping import Keeping
 from core.unlearning.method import Method
 from core.unlearning.objective import StepValues
 from core.unlearning.objectives import resolve
-from core.unlearning.optimizer import make, set_rate
+from core.unlearning.optimizer import make, require, set_rate
 from core.unlearning.plan import Sets, plan
 from core.unlearning.position import Position
 from core.unlearning.sampling import forget_steps, steps_per_epoch
@@ -83,7 +83,10 @@ def train(
     # Without dropout: what is trained is then what is measured, and KL compares like with like.
     model.eval()
     choose(model, training, chosen.trained(model.config.get_text_config().num_hidden_layers))
+    require(training, model.device)
     forward = Forward(model, autocast=training_precision(training.precision, model.dtype, model.device), ranks=ranks)
+    if training.compile:
+        compile_layers(model)
 
     def leaving() -> bool:
         return should_stop() or should_pause()
@@ -92,8 +95,6 @@ def train(
     # only now: the plan may have text written by the model, whose layers keep no cache while they recompute
     if training.checkpointing:
         recompute_activations(model)
-    if training.compile:
-        compile_layers(model)
     # only now: until here each rank has asked its own whole model
     forward.shard()
     trained = [weight for weight in model.parameters() if weight.requires_grad]

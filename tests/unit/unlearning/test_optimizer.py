@@ -106,4 +106,4 @@ def test_the_rate_is_set_for_plain_and_for_compiled_optimisers():
 def test_eight_bits_without_their_library_are_refused_by_name(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torchao.optim", None)
     with pytest.raises(CoreError, match=r"optimizer_unavailable.*torchao"):
-        optimizer.make([nn.Parameter(torch.ones(3))], plain_training(optimizer="adamw8bit"))
+        optimizer.require(plain_training(optimizer="adamw8bit"), torch.device("cpu"))

@@ -54,8 +54,9 @@ def test_checking_changes_nothing():
 
 @pytest.mark.parametrize(("trainable", "only"), [(["*norm.weight"], None), ("all", ["*norm.weight"])])
 def test_an_adapter_and_chosen_weights_exclude_each_other(trainable, only):
-    with pytest.raises(CoreError, match="two_choices"):
-        choose(tiny_model(), plain_training(lora=Lora(), trainable=trainable), only)
+    for ask in (check, choose):
+        with pytest.raises(CoreError, match="two_choices"):
+            ask(tiny_model(), plain_training(lora=Lora(), trainable=trainable), only)
 
 
 def test_changes_are_counted_among_all_weights_and_only_trained_ones_are_copied():
