@@ -54,7 +54,7 @@ import sys
 from unittest import mock
 from core.lm.errors import CoreError
 from tests.unit.unlearning.run import plain_training, run
-sys.modules["torchao.optim"] = mock.Mock()
+sys.modules["torchao"] = sys.modules["torchao.optim"] = mock.Mock()
 for changes in ({"compile": True}, {"optimizer": "adamw8bit"}):
     events = []
     try:
