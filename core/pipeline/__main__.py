@@ -25,6 +25,8 @@ os.environ.update(
     TRANSFORMERS_VERBOSITY="error",
     TOKENIZERS_PARALLELISM="false",
 )
+# a product compiled for each number of tokens that comes by is not worth a megabyte each: 1,024 is what oneDNN keeps
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 EXPLAINED, UNEXPLAINED = 3, 1
 
 

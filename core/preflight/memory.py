@@ -34,10 +34,10 @@ HEAP = 1.03
 """What the C library's heap holds beyond what is asked of it, on the CPU."""
 MANY = 4
 """Updates from which on that shows: each has another number of tokens, and leaves gaps that the next does not fill."""
-GAPS = 0.75
+GAPS = 1.0
 """Those gaps, as a share of the activations: what bounds the jobs of docs/benchmarks.md."""
-KERNELS = 128 * MIB
-"""oneDNN's products for the numbers of tokens that came by, of which it keeps a thousand."""
+KERNELS = 192 * MIB
+"""oneDNN's products for the numbers of tokens that came by: 128 of them (core.pipeline), about 1.2 MiB each."""
 UNMAPPED = 32 * MIB
 """Blocks up to this size come from the C library's heap, larger ones straight from the kernel (mallopt(3))."""
 
