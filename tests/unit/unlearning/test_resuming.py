@@ -161,6 +161,8 @@ def test_the_random_states_go_on_where_they_were(tmp_path):
     for seed in (random.seed, np.random.seed):
         seed(7)
     attempt(1, pause_after=2)
+    for seed in (random.seed, np.random.seed):
+        seed(8)  # another process
     attempt(2)
     resumed = list(drawn)
     drawn.clear()
