@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core.lm.fingerprint import Fingerprint, StoredFingerprint
+from core.lm.ranks import ALONE, Ranks
 from core.schema.events import ChildEvent, Snapshotted, Warned
 from core.schema.manifest import FileEntry, entry
 from core.schema.strict import Strict
@@ -28,12 +29,18 @@ _FILE_BYTES = 1 << 30
 _HASHING_THREADS = 8
 
 
+class _Part(Strict):
+    """What one rank has written."""
+
+    files: list[FileEntry]
+    values: dict[str, Any]
+
+
 class _State(Strict):
     version: Literal[1] = 1
     step: int
     belongs_to: StoredFingerprint
-    files: list[FileEntry]
-    values: dict[str, Any]
+    parts: list[_Part]
 
 
 @dataclass(frozen=True)
@@ -53,37 +60,44 @@ class Snapshot:
 
 
 class Snapshots:
-    """One attempt's view of its job's snapshots. `report` hears of each that is written, and why others are not."""
+    """One attempt's view of its job's snapshots. `report` hears of each that is written, and why others are not.
+
+    Where several `ranks` share the job they write and read together, each its part; the first alone says something, and
+    its fingerprint alone counts.
+    """
 
     def __init__(
-        self, root: Path, fence: int, fingerprint: Fingerprint, *, report: Callable[[ChildEvent], None]
+        self,
+        root: Path,
+        fence: int,
+        fingerprint: Fingerprint,
+        *,
+        report: Callable[[ChildEvent], None],
+        ranks: Ranks = ALONE,
     ) -> None:
-        self._root, self._fence = root, fence
+        self._root, self._fence, self._ranks = root, fence, ranks
         self._fingerprint, self._report = fingerprint, report
 
     def write(self, step: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> bool:
         """Writes a snapshot and then removes the others; False, with a warning, where the disk does not take it."""
         folder = self._root / str(self._fence)
         partial, complete = folder / f"partial-{step}", folder / str(step)
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for old in (partial, complete):
-                shutil.rmtree(old, ignore_errors=True)
-            partial.mkdir(mode=0o700)
-            state = _State(
-                step=step,
-                belongs_to=self._fingerprint.stored(),
-                files=_write_tensors(partial, tensors),
-                values=dict(values),
-            )
-            (partial / STATE).write_text(json.dumps(state.model_dump()))
-            _flush(partial / STATE)
-            _flush(partial)
-            partial.rename(complete)
-            _flush(folder)
-        except (OSError, SafetensorError) as error:
+        first = self._ranks.rank == 0
+        reason: str | None = _trouble(lambda: self._prepare(partial, complete)) if first else None
+        reason = self._ranks.share(reason)
+        if reason is None:
+            parts: list[_Part] = []
+            own = _trouble(lambda: parts.append(_write_part(partial, self._ranks.rank, tensors, values)))
+            of_all = self._ranks.joined([(own, parts)])
+            reason = next((trouble for trouble, _ in of_all if trouble), None)
+            if first and reason is None:
+                written = [part for _, of_rank in of_all for part in of_rank]
+                reason = _trouble(lambda: self._complete(step, written, partial, complete))
+            reason = self._ranks.share(reason)
+        if not first:
+            return reason is None
+        if reason is not None:
             shutil.rmtree(partial, ignore_errors=True)
-            reason = (error.strerror if isinstance(error, OSError) else None) or "the disk is full, or failing"
             message = f"a snapshot could not be written ({reason}): interrupted now, the job would lose more work"
             self._report(Warned(code="snapshot_failed", message=message))
             return False
@@ -98,6 +112,29 @@ class Snapshots:
 
         A warning says why one that is there is not used.
         """
+        found = self._ranks.share(self._find() if self._ranks.rank == 0 else None)
+        if found is None:
+            return None
+        folder, state = found
+        part = state.parts[self._ranks.rank]
+        return Snapshot(state.step, part.values, [folder / file.path for file in part.files])
+
+    def _prepare(self, partial: Path, complete: Path) -> None:
+        partial.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for old in (partial, complete):
+            shutil.rmtree(old, ignore_errors=True)
+        partial.mkdir(mode=0o700)
+
+    def _complete(self, step: int, parts: list[_Part], partial: Path, complete: Path) -> None:
+        """From here on it is there."""
+        state = _State(step=step, belongs_to=self._fingerprint.stored(), parts=parts)
+        (partial / STATE).write_text(json.dumps(state.model_dump()))
+        _flush(partial / STATE)
+        _flush(partial)
+        partial.rename(complete)
+        _flush(complete.parent)
+
+    def _find(self) -> tuple[Path, _State] | None:
         complete = self._folders("[0-9]*")
         for folder in sorted(complete, key=lambda one: (int(one.name), int(one.parent.name)), reverse=True):
             try:
@@ -108,11 +145,11 @@ class Snapshots:
             if different := self._fingerprint.differences(state.belongs_to):
                 self._unused(f"it was made with another {', '.join(different)}")
                 continue
-            paths = [folder / file.path for file in state.files]
-            if _entries(paths) != state.files:
+            files = [file for part in state.parts for file in part.files]
+            if _entries([folder / file.path for file in files]) != files:
                 self._unused("it is damaged")
                 continue
-            return Snapshot(state.step, state.values, paths)
+            return folder, state
         return None
 
     def _unused(self, why: str) -> None:
@@ -124,16 +161,25 @@ class Snapshots:
         return [one for one in self._root.glob(f"[0-9]*/{name}") if int(one.parent.name) <= self._fence]
 
 
-def _write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> list[FileEntry]:
+def _trouble(work: Callable[[], object]) -> str | None:
+    """Does the work; why the disk did not take it, in words without a path."""
+    try:
+        work()
+    except (OSError, SafetensorError) as error:
+        return (error.strerror if isinstance(error, OSError) else None) or "the disk is full, or failing"
+    return None
+
+
+def _write_part(folder: Path, rank: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> _Part:
     """The tensors in files of bounded size, each of which is flushed and read through while the next is written."""
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
         entries = []
         for number, names in enumerate(_filled(tensors)):
-            path = folder / f"tensors-{number:05}.safetensors"
+            path = folder / f"tensors-{rank:03}-{number:05}.safetensors"
             # one file's worth at a time: of a model on a device, the host need not hold a copy
             save_file({name: tensors[name].detach().cpu().contiguous() for name in names}, path)
             entries.append(pool.submit(_settled, path))
-        return [one.result() for one in entries]
+        return _Part(files=[one.result() for one in entries], values=dict(values))
 
 
 def _filled(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:

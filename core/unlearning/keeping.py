@@ -2,6 +2,7 @@
 
 import time
 
+from core.lm.ranks import ALONE, Ranks
 from core.lm.snapshots import Snapshots
 from core.unlearning.position import Position
 
@@ -14,8 +15,8 @@ _SHARE = 20
 class Keeping:
     """`every` updates or five minutes, whichever is sooner; 0: only when asked. Without snapshots: never."""
 
-    def __init__(self, snapshots: Snapshots | None, position: Position, every: int) -> None:
-        self._snapshots, self._position, self._every = snapshots, position, every
+    def __init__(self, snapshots: Snapshots | None, position: Position, every: int, ranks: Ranks = ALONE) -> None:
+        self._snapshots, self._position, self._every, self._ranks = snapshots, position, every, ranks
         self._kept = 0
         self._cost = 0.0
         self._last = time.monotonic()
@@ -33,7 +34,8 @@ class Keeping:
         """After an update: takes a snapshot if it is time for one."""
         since = time.monotonic() - self._last
         due = self._position.step - self._kept >= self._every or since >= _SECONDS
-        if self._every and due and since >= _SHARE * self._cost:
+        # clocks differ: the first rank's counts
+        if self._every and self._snapshots and self._ranks.agree(due and since >= _SHARE * self._cost):
             self.keep()
 
     def keep(self) -> int:

@@ -5,13 +5,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
+
+from core.lm.sharding import local
 
 _PLAIN = "plain"
 
 State = dict[str, dict[str, dict[str, Any]]]
-"""By weight and by name: a number's `value`; of a tensor, whether it is kept off the weight's device (`host`); of one
-in 8 bits, what else it is made from (`context`)."""
+"""By weight and by name: a number's `value`; of a tensor, whether it is kept off the weight's device (`host`), and
+whether it is spread over the ranks as its weight is (`spread`); of one in 8 bits, what else it is made from
+(`context`)."""
 
 
 def take_apart(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> tuple[dict[str, Tensor], State]:
@@ -24,9 +28,9 @@ def take_apart(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> tup
             if not isinstance(value, Tensor):
                 state[of][name] = {"value": value}
                 continue
-            state[of][name] = {"host": value.device != weight.device}
-            if type(value) is Tensor:
-                inner = {_PLAIN: value}
+            state[of][name] = {"host": value.device != weight.device, "spread": isinstance(value, DTensor)}
+            if type(local(value)) is Tensor:
+                inner = {_PLAIN: local(value)}
             else:
                 names, context = value.__tensor_flatten__()  # type: ignore[attr-defined]
                 inner = {one: getattr(value, one) for one in names}
@@ -51,11 +55,20 @@ def put_together(
         part, name, of = label.split("/", 2)
         placed = tensor if state[of][name]["host"] else tensor.to(weights[of].device)
         if part == _PLAIN:
-            optimizer.state[weights[of]][name] = placed
+            optimizer.state[weights[of]][name] = _spread(placed, weights[of]) if state[of][name]["spread"] else placed
         else:
             compressed.setdefault((of, name), {})[part] = placed
     for (of, name), inner in compressed.items():
         optimizer.state[weights[of]][name] = _eight_bit(inner, state[of][name]["context"])
+
+
+def _spread(part: Tensor, like: Tensor) -> Tensor:
+    """This rank's part of a tensor that is spread as `like` is."""
+    if not isinstance(like, DTensor):
+        raise TypeError("of a weight that is not spread, no state is")
+    return DTensor.from_local(
+        part, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
+    )
 
 
 def _eight_bit(inner: dict[str, Tensor], context: list[Any]) -> Tensor:

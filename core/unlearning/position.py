@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
+from core.lm.sharding import local
 from core.lm.snapshots import Snapshot
 from core.unlearning.moments import State, put_together, take_apart
 from core.unlearning.plan import Plan
@@ -20,8 +21,8 @@ _WEIGHT, _OPTIMIZER, _RANDOM = "weight", "optimizer", "random"
 class Position:
     """`step` updates are made, for which `tokens` went through the model.
 
-    Of the model it holds the weights that are trained; the others are the original's. What the plan has computed from
-    the original is computed again, not kept.
+    Of the model it holds the weights that are trained, of a sharded one this rank's part; the others are the
+    original's. What the plan has computed from the original is computed again, not kept.
     """
 
     def __init__(self, model: PreTrainedModel, optimizer: Optimizer, plan: Plan) -> None:
@@ -39,7 +40,7 @@ class Position:
     def describe(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and values, as a snapshot takes them."""
         moments, state = take_apart(self._optimizer, self._weights)
-        tensors = {f"{_WEIGHT}/{name}": weight.detach() for name, weight in self._weights.items()}
+        tensors = {f"{_WEIGHT}/{name}": local(weight.detach()) for name, weight in self._weights.items()}
         tensors |= {f"{_OPTIMIZER}/{name}": tensor for name, tensor in moments.items()}
         tensors |= {f"{_RANDOM}/{name}": tensor for name, tensor in _generators().items()}
         values = {"step": self.step, "tokens": self.tokens, "plan": self._plan.state(), "optimizer": state}
@@ -59,7 +60,7 @@ class Position:
         for label, tensor in snapshot.tensors():
             kind, name = label.split("/", 1)
             if kind == _WEIGHT:
-                self._weights[name].copy_(tensor)
+                local(self._weights[name]).copy_(tensor)
             elif kind == _OPTIMIZER:
                 yield name, tensor
             elif name == "cpu":

@@ -70,7 +70,8 @@ def train(
     """Unlearns `sets.forget` from `model`, in place.
 
     Where several `ranks` share it, all call this with the same, but for what the first alone is told and says; they
-    get the same result, and each its part of the model (`core.lm.sharding.gather` makes it whole); no snapshots.
+    get the same result, and each its part of the model (`core.lm.sharding.gather` makes it whole); they have
+    `snapshots` all or none.
     Reports progress and curves after every update. Same seed, same thread count: same weights, bit for bit on the CPU,
     also where the newest of `snapshots` was resumed from. Raises, between two updates, Stopped, or Halted once a
     snapshot is kept; and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`,
@@ -103,7 +104,7 @@ def train(
 
     gradient = Gradient(training.micro_batch_tokens, report)
     position = Position(model, optimizer, job)
-    keeping = Keeping(snapshots, position, training.snapshot_every)
+    keeping = Keeping(snapshots, position, training.snapshot_every, ranks)
 
     def heed() -> None:
         if ranks.agree(should_stop()):

@@ -1,6 +1,7 @@
 """Trainings that two ranks must end like one process. `python -m tests.integration.ranks.cases RANK RANKS MEETING OUT`
 is one of the ranks, which go through all the cases in one launch; rank 0 writes what came of them."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,13 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.lm.fingerprint import Fingerprint
 from core.lm.ranks import Ranks
 from core.lm.sharding import gather
+from core.lm.snapshots import Snapshots
 from core.schema.files import Record
 from core.schema.spec import RecordSet
 from core.schema.training import Lora
 from core.unlearning.plan import Sets
-from core.unlearning.trainer import Stopped, train
+from core.unlearning.trainer import Halted, Stopped, train
 from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import plain_training
 
@@ -75,7 +78,14 @@ def sets(case: Case) -> Sets:
     )
 
 
-def outcome(case: Case, ranks: Ranks, *, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+def outcome(
+    case: Case,
+    ranks: Ranks,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    pause: Callable[[], bool] = lambda: False,
+    snapshots: Snapshots | None = None,
+) -> dict[str, Any]:
     """The weights of the checkpoint, each step's values, and the result's counts."""
     curves: list[dict[str, float]] = []
     model = tiny_model(dtype=case.dtype, tied=case.tied)
@@ -89,6 +99,8 @@ def outcome(case: Case, ranks: Ranks, *, stop: Callable[[], bool] = lambda: Fals
         sets(case),
         report=lambda event: curves.append(event.values) if event.kind == "curve" else None,
         should_stop=stop,
+        should_pause=pause,
+        snapshots=snapshots,
         ranks=ranks,
     )
     gather(model, ranks)
@@ -110,10 +122,31 @@ def stopped(ranks: Ranks) -> bool:
     return False
 
 
+RESUMED = ("ascent_kl, tied, adamw", "chosen weights", "pdu", "lora")
+
+
+def resumed(name: str, ranks: Ranks, folder: Path) -> dict[str, Any]:
+    """The same, of a training that rank 0 let pause after its first step, and one that went on from there."""
+    told: list[str] = []
+
+    def kept(fence: int) -> Snapshots:
+        fingerprint = Fingerprint({}, b"" if ranks.rank == 0 else b"no concern of this rank's")
+        return Snapshots(folder, fence, fingerprint, report=lambda event: told.append(event.kind), ranks=ranks)
+
+    steps = iter(range(9))
+    with contextlib.suppress(Halted):
+        outcome(CASES[name], ranks, pause=lambda: ranks.rank == 0 and next(steps) > 0, snapshots=kept(1))
+    found = outcome(CASES[name], ranks, snapshots=kept(2))
+    assert told == (["snapshot"] if ranks.rank == 0 else [])
+    return found
+
+
 def main(rank: int, count: int, meeting: Path, out: Path) -> None:
     torch.set_num_threads(1)
     ranks = Ranks.join(rank, count, meeting)
     found: dict[str, Any] = {name: outcome(case, ranks) for name, case in CASES.items()}
+    for name in RESUMED:
+        found[f"{name}, resumed"] = resumed(name, ranks, meeting.with_name(f"snapshots of {name}"))
     stops = torch.tensor([int(stopped(ranks))])
     found["stopped"] = int(ranks.sum(stops))
     if rank == 0:

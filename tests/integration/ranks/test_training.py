@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.lm.ranks import ALONE
-from tests.integration.ranks.cases import CASES, outcome
+from tests.integration.ranks.cases import CASES, RESUMED, outcome
 from tests.tiny_model import REPOSITORY
 
 RANKS = 2
@@ -50,6 +50,15 @@ def test_two_ranks_end_where_one_process_does(together: dict[str, Any], name: st
         torch.testing.assert_close(shared, alone, rtol=close, atol=close)
     assert one["counts"] == two["counts"]
     assert two["tied"] is case.tied
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_two_ranks_that_were_interrupted_end_where_they_would_have(together: dict[str, Any], name: str) -> None:
+    undisturbed, resumed = together[name], together[f"{name}, resumed"]
+    for one, other in zip(undisturbed["weights"], resumed["weights"], strict=True):
+        assert one.equal(other)
+    assert undisturbed["counts"] == resumed["counts"]
+    assert undisturbed["losses"][1:] == resumed["losses"]
 
 
 def test_what_rank_0_wishes_stops_all(together: dict[str, Any]) -> None:
