@@ -1,11 +1,9 @@
 """The processes that share a job, one per device: which of them this is, and what they tell each other."""
 
-import mmap
 import os
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
-from math import prod
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -61,10 +59,7 @@ class Ranks:
 
     def joined(self, own: list[T]) -> list[T]:
         """What all ranks have made of their `own` items, in the items' order, in every rank."""
-        if self.count == 1:
-            return own
-        lists = cast(list[list[T]], [None] * self.count)
-        dist.all_gather_object(lists, own)
+        lists = self.gathered(own)
         longest = max(len(one) for one in lists)
         return [one[place] for place in range(longest) for one in lists if place < len(one)]
 
@@ -92,30 +87,12 @@ class Ranks:
         """Waits until all have come so far."""
         self.sum(torch.zeros(1))
 
-    def table(self, rows: int, example: Tensor | None) -> Tensor:
-        """(rows, ...) on the CPU, to be filled in, as wide and of the dtype as the `example` (n, ...) of any rank.
-
-        It is one piece of memory for all ranks, under no name: what is left of it ends with the processes.
-        """
-        if self.count == 1:
-            if example is None:
-                raise ValueError("a table needs an example of its rows")
-            return torch.empty((rows, *example.shape[1:]), dtype=example.dtype)
-        shapes = cast(list[tuple[tuple[int, ...], torch.dtype] | None], [None] * self.count)
-        dist.all_gather_object(shapes, None if example is None else (tuple(example.shape[1:]), example.dtype))
-        shape, dtype = next(one for one in shapes if one is not None)
-        size = rows * prod(shape) * dtype.itemsize
-        descriptor = -1
-        if self.rank == 0:
-            descriptor = os.memfd_create("reference")
-            os.ftruncate(descriptor, size)
-        path = self.share(f"/proc/{os.getpid()}/fd/{descriptor}")
-        if self.rank != 0:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        memory = mmap.mmap(descriptor, size)
-        self.meet()
-        os.close(descriptor)
-        return torch.frombuffer(memory, dtype=dtype).view(rows, *shape)
+    def gathered(self, thing: T) -> list[T]:
+        """What each rank has of a thing, which must be picklable, in every rank."""
+        things = [thing] * self.count
+        if self.count > 1:
+            dist.all_gather_object(things, thing)
+        return things
 
 
 ALONE = Ranks()

@@ -8,6 +8,7 @@ from torch import Tensor
 from core.lm.data import Chunk
 from core.lm.forward import Forward, Head
 from core.lm.head import rows_at_once, slices
+from core.lm.table import Table
 
 
 class Reference:
@@ -29,12 +30,12 @@ class Reference:
             hidden = forward.hidden(batch)
             return hidden if forward.autocast is None or forward.head is None else hidden.to(forward.autocast)
 
-        self._hidden = in_order(forward, chunks, kept, max_tokens)  # (M, H) on the CPU: may be larger than the model
+        self._hidden = in_order(forward, chunks, kept, max_tokens)  # (M, H)
 
     @torch.no_grad()
     def log_probabilities(self, rows: Tensor) -> Tensor:
         """(N,) rows of the M -> (N, V) log p."""
-        return torch.log_softmax(self._head(self._hidden[rows.cpu()].to(self._device)), dim=-1)
+        return torch.log_softmax(self._head(self._hidden.rows(rows.cpu()).to(self._device)), dim=-1)
 
 
 def losses(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) -> Tensor:
@@ -43,7 +44,7 @@ def losses(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) -> Ten
     def of(batch: Sequence[Chunk]) -> Tensor:
         return forward.losses(forward.hidden(batch), forward.targets(batch))
 
-    return in_order(forward, chunks, of, max_tokens).to(forward.device)
+    return in_order(forward, chunks, of, max_tokens).whole().to(forward.device)
 
 
 def runners_up(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) -> Tensor:
@@ -56,34 +57,32 @@ def runners_up(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) ->
             [forward.logits(hidden[cut]).scatter(1, targets[cut, None], float("-inf")).argmax(-1) for cut in cuts]
         )
 
-    return in_order(forward, chunks, of, max_tokens).to(forward.device)
+    return in_order(forward, chunks, of, max_tokens).whole().to(forward.device)
 
 
 @torch.no_grad()
 def in_order(
     forward: Forward, chunks: Sequence[Chunk], rows: Callable[[Sequence[Chunk]], Tensor], max_tokens: int
-) -> Tensor:
-    """`rows` of batches of the chunks, (n, ...) with a row for each scored token, in the chunks' order, on the CPU.
+) -> Table:
+    """`rows` of batches of the chunks, (n, ...) with a row for each scored token, in the chunks' order.
 
     Of a model that is not sharded yet: each rank does its own of the batches, and all see what all have found.
     """
-    counts = [int(chunk.scored.sum()) for chunk in chunks]
-    places: dict[int, slice] = {}
+    places: dict[int, int] = {}
     total = 0
-    for chunk, count in zip(chunks, counts, strict=True):
-        places[id(chunk)] = slice(total, total + count)
-        total += count
+    for chunk in chunks:
+        places[id(chunk)] = total
+        total += int(chunk.scored.sum())
     batches = forward.ranks.own(forward.batches(chunks, max_tokens))
     found = rows(batches[0]) if batches else None
-    table = forward.ranks.table(total, found)
+    kinds = forward.ranks.gathered(None if found is None else (tuple(found.shape[1:]), found.dtype))
+    shape, dtype = next(kind for kind in kinds if kind is not None)
+    table = Table(total, shape, dtype, forward.ranks)
     for number, batch in enumerate(batches):
         if number or found is None:
             found = rows(batch)
-        begin = 0
-        for chunk in batch:
-            place = places[id(chunk)]
-            end = begin + place.stop - place.start
-            table[place] = found[begin:end]
-            begin = end
+        counts = [int(chunk.scored.sum()) for chunk in batch]
+        for chunk, part in zip(batch, torch.split(found, counts), strict=True):
+            table.put(places[id(chunk)], part)
     forward.ranks.meet()
     return table

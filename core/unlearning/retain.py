@@ -4,6 +4,7 @@ from torch import Tensor
 
 from core.lm.losses import token_kl
 from core.lm.reference import Reference
+from core.lm.table import Table
 from core.unlearning.objective import Rows, Term
 
 
@@ -17,7 +18,7 @@ def kl(reference: Reference) -> Term:
     return lambda rows: token_kl(reference.log_probabilities(rows.index), rows.logits)
 
 
-def hidden(states: Tensor) -> Term:
+def hidden(states: Table) -> Term:
     """||h(z) - h_original(z)||^2 / d of each scored position, (N,); `states` (M, d) are the original's, of the same set
-    and layer, on any device."""
-    return lambda rows: (rows.states - states[rows.index.to(states.device)].to(rows.states)).square().mean(-1)
+    and layer."""
+    return lambda rows: (rows.states - states.rows(rows.index.cpu()).to(rows.states)).square().mean(-1)

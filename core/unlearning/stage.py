@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from core.lm.errors import CoreError
 from core.lm.forward import Forward, Head
 from core.lm.reference import Reference, in_order, losses, runners_up
+from core.lm.table import Table
 from core.unlearning.corpus import Corpus
 
 
@@ -61,8 +62,8 @@ class Stage:
         """The original's best wrong token at each scored position: (M,)."""
         return runners_up(self.forward, corpus.chunks, max_tokens=self.max_tokens)
 
-    def states(self, corpus: Corpus, layer: int) -> Tensor:
-        """The original's residual stream after `layer` at the positions that hold scored tokens: (M, d), on the CPU."""
+    def states(self, corpus: Corpus, layer: int) -> Table:
+        """The original's residual stream after `layer` at the positions that hold scored tokens: (M, d)."""
         return in_order(self.forward, corpus.chunks, lambda batch: self.forward.states(batch, layer), self.max_tokens)
 
     @property
