@@ -43,6 +43,7 @@ class Assignment:
             training=Training.model_validate(self.job.training),
             records=SocketRecords(path=scratch.socket(), token=token),
             output=scratch.output,
+            ranks=max(1, self.job.gpus),
             snapshots=scratch.snapshots,
             deliver=self.job.output,
             threads=threads,

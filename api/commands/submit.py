@@ -1,5 +1,7 @@
 """`unlearn submit`: one request through the service; `unlearn run`: the core alone, without any."""
 
+import contextlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -66,13 +68,24 @@ def _deliver(client: Client, job: dict[str, Any], directory: Path | None) -> Non
 
 def run(
     spec: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a job spec (docs/architecture.md)")],
+    ranks: Annotated[
+        int | None, typer.Option(min=1, max=64, help="processes that share the job, in place of what the spec says")
+    ] = None,
 ) -> None:
     """Run the child process alone: a job spec in, events out as JSON lines, no server."""
     # the child ends itself when its standard input does: this process keeps the pipe open until it is done
     with subprocess.Popen([sys.executable, "-m", "core.pipeline"], stdin=subprocess.PIPE) as child:
         if child.stdin is None:
             raise RuntimeError("the child has no standard input")
-        child.stdin.write(spec.read_text().replace("\n", " ").encode() + b"\n")
+        child.stdin.write(_as_line(spec.read_text(), ranks) + b"\n")
         child.stdin.flush()
         code = child.wait()
     raise typer.Exit(code)
+
+
+def _as_line(spec: str, ranks: int | None) -> bytes:
+    """The spec in one line. What is no JSON object is passed on as it is: the child says what is wrong with it."""
+    with contextlib.suppress(ValueError):
+        if ranks is not None and isinstance(known := json.loads(spec), dict):
+            spec = json.dumps(known | {"ranks": ranks})
+    return spec.replace("\n", " ").encode()

@@ -21,9 +21,9 @@ from core.schema.training import MasterWeights
 _STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def device() -> torch.device:
-    """The first visible CUDA device, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def device(rank: int = 0) -> torch.device:
+    """The visible CUDA device of that number, else the CPU."""
+    return torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def load(

@@ -30,19 +30,14 @@ class Ranks:
     def join(cls, rank: int, count: int, meeting: Path) -> "Ranks":
         """Meets the others at `meeting`, a file in a private directory that does not exist before the first comes.
 
-        From then on this process's device is the one of its rank. Raises CoreError `too_few_gpus`, `ranks_unavailable`.
+        From then on this process's device is the one of its rank.
         """
-        if not sys.platform.startswith("linux") or not dist.is_available():
-            raise CoreError("ranks_unavailable", "several processes can share a job on Linux only", blame="service")
-        cuda = torch.cuda.is_available()
-        if cuda and torch.cuda.device_count() < count:
-            message = f"{count} processes were to share the job, one GPU each, but there are not that many"
-            raise CoreError("too_few_gpus", message, blame="service")
         # all are on this host: nothing needs to listen where others could reach it
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        if cuda:
+        backend = "gloo"
+        if torch.cuda.is_available():
             torch.cuda.set_device(rank)
-        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+            backend = "cpu:gloo,cuda:nccl"
         dist.init_process_group(
             backend, init_method=f"file://{meeting}", rank=rank, world_size=count, timeout=_PATIENCE
         )
@@ -96,3 +91,12 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+def check(count: int) -> None:
+    """Raises CoreError `ranks_unavailable` or `too_few_gpus` where so many processes cannot share a job here."""
+    if count > 1 and (not sys.platform.startswith("linux") or not dist.is_available()):
+        raise CoreError("ranks_unavailable", "several processes can share a job on Linux only", blame="service")
+    if torch.cuda.is_available() and torch.cuda.device_count() < count:
+        message = f"{count} processes are to share the job, one GPU each, and {torch.cuda.device_count()} can be seen"
+        raise CoreError("too_few_gpus", message, blame="service")

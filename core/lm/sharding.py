@@ -65,8 +65,10 @@ def whole(tensor: Tensor) -> Tensor:
 def gather(model: PreTrainedModel, ranks: Ranks) -> None:
     """Makes a sharded model whole in rank 0, on the CPU, weight by weight; in the others nothing of it is left.
 
-    It can then be written, and no longer be run.
+    It can then be written, and no longer be run. Nothing is done to a model of a rank that is alone.
     """
+    if ranks.count == 1:
+        return
     made: dict[nn.Parameter, nn.Parameter] = {}  # weights that two modules share stay shared
     for module in model.modules():
         for name, weight in list(module.named_parameters(recurse=False)):

@@ -1,10 +1,14 @@
-"""`python -m core.pipeline [--wait DESCRIPTOR]`: see the package, and `waiting` for a child that waits for its job."""
+"""`python -m core.pipeline`: see the package; with `--wait`, see `waiting`; with `--rank` and `--meeting`, `others`."""
 
+import argparse
 import os
 import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -13,8 +17,10 @@ from core.lm.memory import keep_freed_memory
 from core.pipeline.channel import Channel
 from core.pipeline.imports import uncollected
 from core.pipeline.mistakes import mistakes
+from core.pipeline.others import INTERNAL, Others
 from core.schema.events import Failed, PhaseStarted
 from core.schema.jobs import JobError
+from core.schema.spec import JobSpec
 
 # read by libraries as they are imported: nothing is fetched, nothing is sent, nothing is drawn
 os.environ.update(
@@ -31,13 +37,17 @@ EXPLAINED, UNEXPLAINED = 3, 1
 
 
 def main(arguments: Sequence[str] = ()) -> int:
+    parser = argparse.ArgumentParser(prog="python -m core.pipeline")
+    parser.add_argument("--wait", type=int, help="the descriptor over which this process will be given a job")
+    parser.add_argument("--rank", type=int, default=0, help="which of the processes that share the job this one is")
+    parser.add_argument("--meeting", type=Path, default=Path(), help="where they meet")
+    options = parser.parse_args(arguments)
     keep_freed_memory()
     channel = Channel()
-    if arguments:
+    if options.wait is not None:
         from core.pipeline.waiting import wait
 
-        _, descriptor = arguments
-        wait(int(descriptor))
+        wait(options.wait)
     try:
         spec = channel.spec()
     except ValidationError as error:
@@ -45,20 +55,37 @@ def main(arguments: Sequence[str] = ()) -> int:
     channel.listen()
     began = time.monotonic()
     channel.say(PhaseStarted(phase="loading"))
+    shared = spec.kind == "unlearn" and spec.ranks > 1 and options.rank == 0
     try:
-        # only now: importing torch and transformers takes seconds, and a bad spec should not wait for them
-        with uncollected():
-            from core.lm.errors import CoreError
-            from core.pipeline.run import Run
-
-        try:
-            Run(spec, channel.say, channel.cancelled, channel.paused, began=began)()
-        except CoreError as error:
-            channel.say(Failed(error=error.as_error()))
-            return EXPLAINED
+        with Others(spec, partial(_blamed, channel)) if shared else nullcontext() as others:
+            return _work(spec, channel, began, options.rank, options.meeting, others)
     except Exception as error:  # noqa: BLE001 - the last word of this process, whatever it was
         return _out_of_memory(channel, error) if out_of_memory(error) else _unexpected(channel, error)
+
+
+def _work(spec: JobSpec, channel: Channel, began: float, rank: int, meeting: Path, others: Others | None) -> int:
+    # only now: importing torch and transformers takes seconds, and a bad spec should not wait for them
+    with uncollected():
+        from core.lm.errors import CoreError
+        from core.pipeline.run import Run
+
+    run = Run(spec, channel.say, channel.cancelled, channel.paused, began=began, others=others)
+    try:
+        run() if rank == 0 else run.assist(rank, meeting)
+    except CoreError as error:
+        channel.say(Failed(error=error.as_error()))
+        return EXPLAINED
+    except Exception as error:
+        if others is not None and not out_of_memory(error):
+            others.settle()
+        raise
     return 0
+
+
+def _blamed(channel: Channel, error: JobError) -> None:
+    """Ends this process with the error of another one that shares the job."""
+    channel.say(Failed(error=error))
+    os._exit(UNEXPLAINED if error.code == INTERNAL else EXPLAINED)
 
 
 def _out_of_memory(channel: Channel, error: BaseException) -> int:
@@ -71,7 +98,7 @@ def _unexpected(channel: Channel, error: BaseException) -> int:
     """Says the class alone: the text of an error, or of one that caused it, may quote a record."""
     _frames(error)
     message = f"an error that was not foreseen ({type(error).__name__}); the worker's log says where"
-    return _failed(channel, "internal", message, UNEXPLAINED, blame="service", retryable=True)
+    return _failed(channel, INTERNAL, message, UNEXPLAINED, blame="service", retryable=True)
 
 
 def _frames(error: BaseException) -> None:

@@ -66,9 +66,11 @@ class Channel:
         threading.Thread(target=self._await_sigterm, args=(heard,), name="signals", daemon=True).start()
 
     def say(self, event: ChildEvent) -> None:
-        """Writes one event as one line; the process ends where nobody reads any more."""
+        """Writes one event as one line, and none after the last word; the process ends where nobody reads any more."""
         line = event.model_dump_json().encode() + b"\n"
         with self._lock:
+            if self._ended.is_set():  # two threads may find out about one end
+                return
             if isinstance(event, Done | Cancelled | Paused | Failed):
                 # set before it is written: whoever reads it may close the other pipe at once
                 self._ended.set()

@@ -13,35 +13,51 @@ from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.suite import measure
-from core.lm import adapter
+from core.lm import adapter, ranks
 from core.lm.errors import CoreError
+from core.lm.fingerprint import Fingerprint
 from core.lm.model import device, load, model_digest
+from core.lm.ranks import ALONE, Ranks
 from core.lm.saving import save
+from core.lm.sharding import gather
 from core.lm.snapshots import Snapshots
 from core.pipeline import before
 from core.pipeline.belonging import belonging
 from core.pipeline.card import card
 from core.pipeline.intake import fetch
 from core.pipeline.mistakes import mistakes
+from core.pipeline.others import Others
 from core.pipeline.parts import Parts, cut
 from core.schema.evaluation import Measurements, Moment, SetName
 from core.schema.events import Cancelled, ChildEvent, Cost, Done, Measured, Paused, PhaseStarted, Saved, Warned
 from core.schema.jobs import Phase
 from core.schema.spec import JobSpec, RecordSet
 from core.unlearning.objectives import UnknownMethod, resolve
+from core.unlearning.plan import Sets
 from core.unlearning.trainable import check
 from core.unlearning.trainer import Halted, Stopped, TrainingResult, train
 
 Say = Callable[[ChildEvent], None]
+_NOBODYS = Fingerprint({}, b"")
+"""For who keeps no snapshots, or leaves it to the first rank to tell whose they are."""
 
 
 class Run:
     """The phases of one job, their time, and the two moments at which it is measured."""
 
     def __init__(
-        self, spec: JobSpec, say: Say, cancelled: Callable[[], bool], paused: Callable[[], bool], *, began: float
+        self,
+        spec: JobSpec,
+        say: Say,
+        cancelled: Callable[[], bool],
+        paused: Callable[[], bool],
+        *,
+        began: float,
+        others: Others | None = None,
     ) -> None:
-        """`began` is the monotonic time at which `loading` did: importing what computes is part of it."""
+        """`began` is the monotonic time at which `loading` did: importing what computes is part of it. `others` are
+        the processes that this one shares the training with."""
+        self._others = others
         self._spec, self._say, self._cancelled, self._paused = spec, say, cancelled, paused
         self._seconds: dict[str, float] = {"loading": time.monotonic() - began}
         if spec.threads is not None:
@@ -58,6 +74,53 @@ class Run:
             self._say(Cancelled())
         except Halted as halted:
             self._say(Paused(step=halted.step))
+
+    def assist(self, rank: int, meeting: Path) -> None:
+        """Does another rank's part of a job: the training. All else is the first one's. Raises CoreError."""
+        spec = self._spec
+        model, tokenizer = self._load(spec.directory, rank)
+        company = Ranks.join(rank, spec.ranks, meeting)
+        with suppress(Stopped, Halted):
+            self._train(model, tokenizer, company.share(None), company, _NOBODYS)
+
+    def _train(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        sets: Sets,
+        company: Ranks,
+        fingerprint: Fingerprint,
+    ) -> TrainingResult:
+        """Trains, and makes the model whole again in the first rank, with whom the others part. `fingerprint` tells the
+        first what snapshots belong to."""
+        spec = self._spec
+        if spec.method is None:
+            raise ValueError("a job that unlearns names its method")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, threads // company.count))
+        say = self._say if company.rank == 0 else lambda _: None
+        snapshots = None
+        if spec.snapshots is not None:
+            snapshots = Snapshots(spec.snapshots, spec.fence, fingerprint, report=say, ranks=company)
+        result = train(
+            model,
+            tokenizer,
+            spec.method.name,
+            spec.method.parameters,
+            spec.training,
+            sets,
+            report=say,
+            should_stop=self._cancelled,
+            should_pause=self._paused,
+            snapshots=snapshots,
+            ranks=company,
+        )
+        gather(model, company)
+        if self._others is not None:
+            self._others.dismiss()
+        company.part()
+        torch.set_num_threads(threads)
+        return result
 
     def _measure_only(self) -> None:
         with self._phase("loading"):
@@ -79,6 +142,7 @@ class Run:
                 raise CoreError("bad_method", mistakes(error)) from None
             except UnknownMethod as error:
                 raise CoreError("bad_method", str(error)) from None
+            ranks.check(spec.ranks)
             sets = fetch(spec.records)
             parts = cut(sets)
             if not parts.training.forget:
@@ -87,23 +151,13 @@ class Run:
                 self._say(Warned(code="overlapping_sets", message="; ".join(parts.warnings)))
             model, tokenizer = self._load(spec.directory)
             check(model, spec.training, method.trained(model.config.get_text_config().num_hidden_layers))
-        figures, snapshots = self._figures_before(model, tokenizer, sets, parts)
+        figures, fingerprint = self._figures_before(model, tokenizer, sets, parts)
         if figures.warnings:  # as one: a job keeps one warning of a code
             self._say(Warned(code="small_sample", message="; ".join(figures.warnings)))
         self._say(Measured(moment="before", measurements=figures))
         with self._phase("unlearning"):
-            result = train(
-                model,
-                tokenizer,
-                spec.method.name,
-                spec.method.parameters,
-                spec.training,
-                parts.training,
-                report=self._say,
-                should_stop=self._cancelled,
-                should_pause=self._paused,
-                snapshots=snapshots,
-            )
+            company = ALONE if self._others is None else Ranks.join(0, spec.ranks, self._others.meeting)
+            result = self._train(model, tokenizer, company.share(parts.training), company, fingerprint)
         with self._phase("saving"):
             adapter_of = spec.model if spec.deliver == "adapter" else None
             save(model, tokenizer, spec.output, card(spec, result, figures), adapter_of=adapter_of)
@@ -116,22 +170,21 @@ class Run:
 
     def _figures_before(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sets: list[RecordSet], parts: Parts
-    ) -> tuple[Measurements, Snapshots | None]:
-        """The figures of the model as it is, measured unless an earlier attempt has; and where snapshots are kept."""
+    ) -> tuple[Measurements, Fingerprint]:
+        """The figures of the model as it is, measured unless an earlier attempt has; and what snapshots belong to."""
         spec = self._spec
         if spec.snapshots is None:
             with self._phase("measuring_before"):
-                return self._figures(model, tokenizer, parts, model_digest(spec.directory)), None
+                return self._figures(model, tokenizer, parts, model_digest(spec.directory)), _NOBODYS
         digest = model_digest(spec.directory)
         fingerprint = belonging(spec, sets, digest)
-        snapshots = Snapshots(spec.snapshots, spec.fence, fingerprint, report=self._say)
         figures = before.kept(spec.snapshots, fingerprint)
         if figures is None:
             with self._phase("measuring_before"):
                 figures = self._figures(model, tokenizer, parts, digest)
             with suppress(OSError):  # a full disk: the next attempt, should there be one, measures again
                 before.keep(spec.snapshots, fingerprint, figures)
-        return figures, snapshots
+        return figures, fingerprint
 
     def _measured(self, moment: Moment, parts: Parts) -> None:
         """Measures a model as it lies on disk: the one that was given, or what was saved."""
@@ -145,9 +198,9 @@ class Run:
             figures = self._figures(model, tokenizer, parts, model_digest(directory))
         self._say(Measured(moment=moment, measurements=figures))
 
-    def _load(self, directory: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    def _load(self, directory: Path, rank: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         """Always in the same precision, so that the figures before and after can be compared."""
-        return load(directory, self._spec.dtype, device=device(), weights=self._spec.training.master_weights)
+        return load(directory, self._spec.dtype, device=device(rank), weights=self._spec.training.master_weights)
 
     def _figures(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, parts: Parts, digest: str

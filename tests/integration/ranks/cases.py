@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.lm.fingerprint import Fingerprint
 from core.lm.ranks import Ranks
-from core.lm.sharding import gather
+from core.lm.sharding import gather, local
 from core.lm.snapshots import Snapshots
 from core.schema.files import Record
 from core.schema.spec import RecordSet
@@ -103,10 +103,12 @@ def outcome(
         snapshots=snapshots,
         ranks=ranks,
     )
+    held = sum(local(weight).numel() for weight in model.parameters()) / sum(map(Tensor.numel, model.parameters()))
     gather(model, ranks)
     weights: list[Tensor] = [weight.detach() for weight in model.parameters()]
     return {
         "weights": weights,
+        "held": held,
         "tied": model.get_input_embeddings().weight is model.get_output_embeddings().weight,
         "losses": [{name: value for name, value in one.items() if "loss" in name} for one in curves],
         "counts": (result.steps, result.tokens, round(result.changed_share, 3)),

@@ -50,6 +50,7 @@ def test_two_ranks_end_where_one_process_does(together: dict[str, Any], name: st
         torch.testing.assert_close(shared, alone, rtol=close, atol=close)
     assert one["counts"] == two["counts"]
     assert two["tied"] is case.tied
+    assert two["held"] == pytest.approx(1 / RANKS, abs=0.02)
 
 
 @pytest.mark.parametrize("name", RESUMED)

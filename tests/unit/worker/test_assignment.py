@@ -1,0 +1,26 @@
+"""What a claimed job's child is told."""
+
+from pathlib import Path
+
+import pytest
+
+from core.records.tables import JobRow, ModelRow
+from tests.integration.records.scene import TRAINING
+from worker.assignment import Assignment
+from worker.scratch import Scratch
+
+
+@pytest.mark.parametrize(("gpus", "ranks"), [(0, 1), (1, 1), (4, 4)])
+def test_a_job_has_a_process_for_each_of_its_gpus(tmp_path: Path, gpus: int, ranks: int) -> None:
+    job = JobRow(
+        id="job_1",
+        fence=1,
+        gpus=gpus,
+        method="calibrated",
+        parameters={},
+        training=TRAINING.model_dump(mode="json"),
+        output="full",
+    )
+    model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto")
+    spec = Assignment(job, model, None, []).spec(Scratch(tmp_path, "job_1", 1), token="t", threads=2)
+    assert spec.ranks == ranks
