@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         spec = channel.spec()
     except ValidationError as error:
         return _failed(channel, "bad_spec", f"the job spec is not one: {mistakes(error)}", EXPLAINED)
-    channel.listen()
+    channel.listen(leads=options.rank == 0)
     began = time.monotonic()
     channel.say(PhaseStarted(phase="loading"))
     shared = spec.kind == "unlearn" and spec.ranks > 1 and options.rank == 0

@@ -52,12 +52,16 @@ class Channel:
         """The first line. Raises pydantic's ValidationError."""
         return JobSpec.model_validate_json(self._commands.readline())
 
-    def listen(self) -> None:
+    def listen(self, *, leads: bool = True) -> None:
         """Hears commands and SIGTERM from now on, in threads. End of file before the last word: the parent is gone.
 
-        Called in the main thread.
+        Called in the main thread. A process that does not lead goes on after SIGTERM, which a host on its way down
+        sends to all: when the job pauses is for the one that leads to say.
         """
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
+        if not leads:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            return
         # by its number in a pipe: a handler would have to wait for the main thread, which may compute for long
         heard, noted = os.pipe()
         os.set_blocking(noted, False)

@@ -1,5 +1,6 @@
 """Jobs that two processes share: what they deliver, and how they end."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -85,7 +86,8 @@ def test_wishes_reach_all_ranks_and_a_paused_job_goes_on_where_it_was(spec: JobS
     with child(spec) as one:
         one.until(lambda event: event.kind == "progress")
         company = others(one.process.pid)
-        one.tell('{"command":"pause"}')
+        for other in (*company, one.process):  # a host on its way down tells all
+            other.send_signal(signal.SIGTERM)
         outcome = one.ended()
     paused = outcome.events[-1]
     assert isinstance(paused, Paused)
