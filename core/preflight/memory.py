@@ -1,10 +1,9 @@
 """What stands in memory in each phase of a job: item by item, on the host and on each device.
 
 With P the model's weights and T those that are trained: weights 4P (2P held in bfloat16), gradients and AdamW's two
-moments of the trained ones (4T and 8T; 2T and 4T in bfloat16; the moments 2T in 8 bits), the trained weights' copy in
-the stored dtype, the activations of the largest forward, the head's slices, and the original's last hidden states on
-the sets that are held. On the CPU all of it is host memory. Several GPUs share what is P and T (fully sharded);
-activations are each one's own.
+moments of the trained ones (4T and 8T; 2T and 4T in bfloat16; the moments 2T in 8 bits), the activations of the largest
+forward, the head's slices, and the original's last hidden states on the sets that are held. On the CPU all of it is
+host memory. Several GPUs share what is P and T (fully sharded); activations are each one's own.
 """
 
 import math
@@ -15,6 +14,7 @@ from typing import Literal
 from core.preflight.activations import cache_bytes, kept_bytes, passing_bytes
 from core.preflight.counting import largest_tensor, trained_parameters
 from core.preflight.work import BYTES, Work
+from core.unlearning.method import Method
 
 MIB = 1 << 20
 Place = Literal["host", "device"]
@@ -210,8 +210,9 @@ class Memory:
         return Item("gathered weights", self._here, self._held * max(2 * layer, largest_tensor(self._work.shape)))
 
     def _copy(self) -> Item:
-        """The trained weights as they were, to tell which have changed; what an adapter changes it tells by itself."""
-        share = 0.0 if self._work.training.lora is not None else self._trained / self._model
+        """The trained weights as they were, of methods that turn them round in the end; others keep a sample."""
+        copied = type(self._work.method).finish is not Method.finish and self._work.training.lora is None
+        share = self._trained / self._model if copied else 0.0
         return Item("the weights as they were", "host", math.ceil(self._work.stored_bytes * share))
 
     def _adapters_activations(self) -> int:

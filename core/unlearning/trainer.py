@@ -99,7 +99,8 @@ def train(
     # only now: until here each rank has asked its own whole model
     forward.shard()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    before = Weights(model, ranks)
+    finishes = type(chosen).finish is not Method.finish
+    before = Weights(model, ranks, whole=finishes)
     optimizer = make(trained, training)
 
     gradient = Gradient(training.micro_batch_tokens, report)
@@ -142,7 +143,7 @@ def train(
         report(_curve(position.step, values, rate, time.monotonic() - began_step))
         keeping.keep_if_due()
     heed()
-    if type(chosen).finish is not Method.finish:
+    if finishes:
         before.finish(model, chosen.finish)
     changed = before.changed_share(model)
     if changed == 0:

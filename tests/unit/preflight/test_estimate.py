@@ -28,7 +28,7 @@ def test_weights_gradients_and_moments_of_eight_billion_weights_on_a_gpu() -> No
     assert found["weights"] == 4 * EIGHT_BILLION
     assert found["gradients"] == 4 * EIGHT_BILLION
     assert found["the optimiser's states"] == 8 * EIGHT_BILLION
-    assert found["the weights as they were"] == 2 * EIGHT_BILLION
+    assert "the weights as they were" not in found
 
 
 def test_in_bfloat16_all_of_them_take_half() -> None:

@@ -4,6 +4,7 @@ import torch
 from core.lm import adapter
 from core.lm.errors import CoreError
 from core.schema.training import Lora
+from core.unlearning import changes
 from core.unlearning.changes import Weights
 from core.unlearning.trainable import check, choose
 from tests.unit.lm.tiny import tiny_model
@@ -59,7 +60,7 @@ def test_an_adapter_and_chosen_weights_exclude_each_other(trainable, only):
             ask(tiny_model(), plain_training(lora=Lora(), trainable=trainable), only)
 
 
-def test_changes_are_counted_among_all_weights_and_only_trained_ones_are_copied():
+def test_changes_are_counted_among_all_weights_and_only_trained_ones_are_kept():
     model = tiny_model()
     everything = sum(weight.numel() for weight in model.parameters())
     (chosen,) = choose(model, plain_training(trainable=["model.norm.weight"]), None)
@@ -68,7 +69,26 @@ def test_changes_are_counted_among_all_weights_and_only_trained_ones_are_copied(
     with torch.no_grad():
         chosen[:3] += 1
     assert before.changed_share(model) == 3 / everything
-    assert sum(copy.numel() for _, copy in before._before) == 16
+    assert sum(len(one.values) for one in before._before) == 16
+
+
+def test_of_many_weights_a_sample_tells_the_share_and_no_change_is_too_small_to_be_seen(monkeypatch):
+    monkeypatch.setattr(changes, "SAMPLE", 100)
+    model = tiny_model(dtype=torch.float32)
+    everything = sum(weight.numel() for weight in model.parameters())
+    choose(model, plain_training(), None)
+    before = Weights(model)
+    assert sum(len(one.values) for one in before._before) < 200
+    assert before.changed_share(model) == 0
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight[0, 1] += 1  # not in the sample
+    assert before.changed_share(model) == 1 / everything
+    with torch.no_grad():
+        for layer in model.model.layers:
+            for weight in layer.mlp.parameters():
+                weight += 1
+    share = sum(w.numel() for layer in model.model.layers for w in layer.mlp.parameters()) / everything
+    assert before.changed_share(model) == pytest.approx(share, rel=0.1)
 
 
 def test_changes_of_an_adapter_are_those_of_the_weights_that_it_would_be_merged_into():
