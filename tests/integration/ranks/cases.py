@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from core.lm.fingerprint import Fingerprint
+from core.lm.forward import Forward
 from core.lm.ranks import Ranks
 from core.lm.sharding import gather, local
 from core.lm.snapshots import Snapshots
@@ -124,6 +125,19 @@ def stopped(ranks: Ranks) -> bool:
     return False
 
 
+def seen(ranks: Ranks) -> float:
+    """By how much the sum of the head's weights has grown, between two forwards without gradients, after each of them
+    was raised by one."""
+    forward = Forward(tiny_model(), ranks=ranks)
+    forward.shard()
+    weights = list(forward.model.parameters())  # those that an optimiser would have
+    with torch.no_grad():
+        before = forward.within(lambda: forward.model.lm_head.weight.sum().item())
+        for weight in weights:
+            local(weight).add_(1)
+        return forward.within(lambda: forward.model.lm_head.weight.sum().item()) - before
+
+
 RESUMED = ("ascent_kl, tied, adamw", "chosen weights", "pdu", "lora")
 
 
@@ -151,6 +165,7 @@ def main(rank: int, count: int, meeting: Path, out: Path) -> None:
         found[f"{name}, resumed"] = resumed(name, ranks, meeting.with_name(f"snapshots of {name}"))
     stops = torch.tensor([int(stopped(ranks))])
     found["stopped"] = int(ranks.sum(stops))
+    found["seen"] = seen(ranks)
     if rank == 0:
         torch.save(found, out)
     ranks.part()

@@ -10,6 +10,7 @@ import torch
 from core.lm.ranks import ALONE
 from tests.integration.ranks.cases import CASES, RESUMED, outcome
 from tests.tiny_model import REPOSITORY
+from tests.unit.lm.tiny import VOCABULARY
 
 RANKS = 2
 
@@ -64,3 +65,7 @@ def test_two_ranks_that_were_interrupted_end_where_they_would_have(together: dic
 
 def test_what_rank_0_wishes_stops_all(together: dict[str, Any]) -> None:
     assert together["stopped"] == RANKS
+
+
+def test_an_update_shows_in_the_next_forward_without_gradients(together: dict[str, Any]) -> None:
+    assert together["seen"] == pytest.approx(VOCABULARY * 16)
