@@ -30,11 +30,7 @@ def work_of(
 ) -> Work:
     """The job as preflight sees it."""
     shape = ModelShape.model_validate(model.shape)
-    sets: dict[str, Text] = {}
-    for use in uses:
-        text = Text.of_file(records=rows[use.file].records, size=rows[use.file].size, shape=shape)
-        before = sets.get(use.name, Text(0, 0))
-        sets[use.name] = Text(before.records + text.records, before.tokens + text.tokens)
+    sets = Text.of_sets([(use.name, rows[use.file].records, rows[use.file].size) for use in uses], shape)
     # where nothing else is said, the workers' processors are taken to be like this one
     said = [one.bfloat16 for one in classes if one.bfloat16 is not None and not one.gpus]
     quick = all(said) if said else quick_bfloat16()

@@ -1,4 +1,4 @@
-"""Writes down what the child says: progress and curves in batches, everything else at once."""
+"""Writes down what the child says: the first update at once, later ones and curves in batches, all else at once."""
 
 import asyncio
 
@@ -35,7 +35,10 @@ class Recorder:
     async def take(self, event: ChildEvent) -> None:
         """Records one event; those that end a job are the supervisor's."""
         if isinstance(event, ProgressMade):
+            first = self._progress is None
             self._progress, self._moved = event, True
+            if first:  # that a job has begun to change its model is worth a write of its own
+                await self.flush()
             return
         if isinstance(event, CurvePoint):
             self._points |= {(name, event.step): value for name, value in event.values.items()}

@@ -17,11 +17,12 @@ from core.records.finishing import Delivered
 from core.records.leases import FenceLost
 from core.records.tables import JobRow
 from core.schema.events import Cancelled, Command, Done, Failed, Paused, PhaseStarted, Saved
-from core.schema.jobs import TERMINAL, JobError, Outcome
+from core.schema.jobs import TERMINAL, JobError, Outcome, Phase
 from core.schema.spec import JobSpec
 from core.settings import Settings
 from core.storage import Storage, StorageError
 from worker import assignment, transfer
+from worker.advice import advised
 from worker.child import Child, environment
 from worker.failure import AttemptFailed, child_died, failed
 from worker.handover import Handover
@@ -227,7 +228,7 @@ class Attempt:
             self._devices.let_go()
             self._child = child
             await child.give(spec)
-            hearing = asyncio.create_task(self._hear(child, recorder))
+            hearing = asyncio.create_task(self._hear(child, recorder, assigned))
             serving = asyncio.create_task(handover.served())
             flushing = asyncio.create_task(recorder.keep_flushing())
             try:
@@ -255,8 +256,11 @@ class Attempt:
         if self._warm is not None:
             self._warm.prepare()
 
-    async def _hear(self, child: Child, recorder: Recorder) -> tuple[Outcome, int] | Stopped:
+    async def _hear(
+        self, child: Child, recorder: Recorder, assigned: assignment.Assignment
+    ) -> tuple[Outcome, int] | Stopped:
         """Writes down what the child says, to its last word. AttemptFailed where that is bad news, or missing."""
+        phase: Phase = "loading"
         saved: Saved | None = None
         last: Done | Cancelled | Paused | Failed | None = None
         async for event in child.events():
@@ -265,8 +269,10 @@ class Attempt:
                 break
             if isinstance(event, Saved):
                 saved = event
-            if isinstance(event, PhaseStarted) and event.phase != "loading":
-                self._loaded()
+            if isinstance(event, PhaseStarted):
+                phase = event.phase
+                if phase != "loading":
+                    self._loaded()
             await recorder.take(event)
         await recorder.flush()
         status = await child.exit_status()
@@ -277,7 +283,9 @@ class Attempt:
                 "child failed" if last else "child died",
                 extra=self._named(status=status, stderr_bytes=child.stderr_bytes, frames=frames_of(child.stderr())),
             )
-            raise AttemptFailed(last.error) if last else child_died(status)
+            if last is None:
+                raise child_died(status)
+            raise AttemptFailed(advised(last.error, assigned, phase, self._settings.worker_classes))
         if saved is None or last.outcome is None:
             raise failed("nothing_saved", "the job's process ended its work without saving a checkpoint")
         return last.outcome, saved.step

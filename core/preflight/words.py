@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from core.preflight.fitting import Change, Shortage
+from core.preflight.fitting import Change, Saving, Shortage
 from core.preflight.memory import Phase, Place
 from core.schema.training import Lora
 
@@ -46,4 +46,16 @@ def advice(found: Sequence[Sequence[Change]]) -> str:
     """What would fit, the smallest change first."""
     if not found:
         return "nothing that the service knows to change would make it fit: a larger worker or a smaller model would"
-    return "it would fit with " + ", or with ".join(" and ".join(change(one) for one in these) for these in found)
+    return "it would fit with " + ", or with ".join(map(together, found))
+
+
+def together(these: Sequence[Change]) -> str:
+    return " and ".join(map(change, these))
+
+
+def thrift(found: Sequence[Saving]) -> str:
+    """What would take less, and how much less, the smallest change first."""
+    if not found:
+        return "nothing that the service knows to change would make it take much less there"
+    less = ", ".join(f"{size(one.after)} with {together(one.changes)}" for one in found)
+    return f"it was expected to take {size(found[0].before)} there, and would take {less}"

@@ -1,7 +1,7 @@
 """A job as preflight sees it: a shape, a method, a recipe, and sets of so many records and tokens."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from core.schema.models import ModelShape
@@ -31,6 +31,15 @@ class Text:
     def of_file(cls, *, records: int, size: int, shape: ModelShape) -> "Text":
         """From a file's bytes, of which what is not text (JSON's own signs) makes up for finer tokens elsewhere."""
         return cls(records, max(2 * records, math.ceil(size / (shape.bytes_per_token or _BYTES_PER_TOKEN))))
+
+    @classmethod
+    def of_sets(cls, files: Iterable[tuple[str, int, int]], shape: ModelShape) -> "dict[str, Text]":
+        """By set, the files `(set, records, bytes)` that it is made of, taken together."""
+        found: dict[str, Text] = {}
+        for name, records, size in files:
+            text, before = cls.of_file(records=records, size=size, shape=shape), found.get(name, cls(0, 0))
+            found[name] = cls(before.records + text.records, before.tokens + text.tokens)
+        return found
 
     @property
     def mean(self) -> float:

@@ -38,8 +38,7 @@ class Gradient:
                 raise CoreError(
                     "out_of_memory",
                     f"a step does not fit in memory even in micro-batches of {self._tokens} tokens: lower"
-                    " training.max_length, set training.checkpointing, train an adapter (training.lora), hold the"
-                    " weights in bfloat16 (training.master_weights), or use a larger worker",
+                    " training.max_length, or use a larger worker",
                 )
             self._halved, self._tokens = True, max(1, self._tokens // 2)
             message = f"a step did not fit in memory: from now on micro-batches have at most {self._tokens} tokens"

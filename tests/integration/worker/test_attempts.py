@@ -15,15 +15,16 @@ from typing import cast
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from core.embedded import Stack
 from core.records import checkpoints, finishing, jobs, sweeping, wishes
-from core.records.tables import JobRow
+from core.records.tables import JobRow, ModelRow
 from core.storage import Storage
 from tests.integration.worker.stage import CANARY, Stage, until
 from tests.servers import execute
-from worker import collector, supervisor
+from tests.unit.preflight.works import llama
+from worker import collector, recorder, supervisor
 from worker.launch import Machine
 from worker.stopping import Stopping
 from worker.supervisor import Attempt, claim
@@ -180,6 +181,37 @@ for step in range(1, 301):
         points = await checkpoints.curves(session, row.id)
     assert [point.step for point in points] == [1, 2, 3]  # the checkpoint is of step 3
     assert row.version < 20
+
+
+async def test_the_first_update_is_written_at_once(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "BATCH_SECONDS", 60.0)
+    job = await play.stage.job()
+    says = "say('progress', step={0}, steps=9)\nsay('curve', step={0}, values={{'loss': 0.5}})\n"
+    obeys = "sys.stdin.readline()\nsay('cancelled')\n"
+    attending = asyncio.create_task((await play.attempt(says.format(1) + says.format(2) + obeys)).attend())
+
+    async def step() -> int | None:
+        return (await play.stage.scene.row(job)).step
+
+    assert await until(step, seconds=20) == 1
+    await asyncio.sleep(0.3)
+    assert await step() == 1  # the second waits for others
+    await wish(play, "cancel", job)
+    await attending
+
+
+async def test_out_of_memory_a_job_is_told_what_would_take_less(play: Play) -> None:
+    name = await play.stage.scene.model("eight", directory=str(play.stage.folder))
+    shape = llama().model_dump(mode="json")
+    async with play.stage.scene.sessions.begin() as session:
+        await session.execute(update(ModelRow).where(ModelRow.id == name).values(shape=shape))
+    job = await play.stage.job(model=name)
+    dies = "say('phase', phase='unlearning')\nsay('failed', error={'code': 'out_of_memory', 'message': 'it was short',"
+    await (await play.attempt(dies + " 'blame': 'user', 'retryable': False})")).attend()
+    row = await play.stage.scene.row(job)
+    assert (row.status, row.error["code"]) == ("failed", "out_of_memory")
+    assert row.error["message"].startswith("it was short; it was expected to take ")
+    assert "training.lora = {}" in row.error["message"]
 
 
 async def test_the_curves_of_an_attempt_that_failed_are_kept_to_their_end(play: Play) -> None:

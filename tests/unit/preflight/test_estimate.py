@@ -1,5 +1,6 @@
 """Numbers that can be checked by hand, and those that people ask for."""
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -131,6 +132,30 @@ def test_nothing_is_suggested_twice_nor_with_more_than_it_takes() -> None:
     found = [{one.pointer for one in these} for these in fitting.changes(work(epochs=2, gpus=1), machines, most=9)]
     assert len(found) > 1
     assert not any(one <= other for at, one in enumerate(found) for other in found[at + 1 :])
+
+
+def test_what_would_take_less_takes_a_fifth_less_each_time_in_those_phases() -> None:
+    job, during = work(gpus=1), ("unlearning",)
+    found = fitting.savings(job, during)
+
+    def needed(one: Work) -> int:
+        return next(phase.total("device") for phase in Memory(one).phases if phase.name == "unlearning")
+
+    assert [one.before for one in found] == [needed(job)] * len(found)
+    assert [one.after for one in found] == [needed(fitting.applied(job, one.changes)) for one in found]
+    steps = [needed(job), *(one.after for one in found)]
+    assert len(found) > 2
+    assert all(after <= 0.8 * before for before, after in itertools.pairwise(steps))
+    assert words.thrift(found).startswith(f"it was expected to take {words.size(needed(job))} there, and would take ")
+    assert "training.lora = {}" in words.thrift(found)
+
+
+def test_where_nothing_takes_less_nothing_is_suggested() -> None:
+    small = work(gpus=1, lora={}, checkpointing=True, master_weights="bfloat16")
+    assert fitting.savings(small, ("unlearning",)) == []
+    assert words.thrift([]).startswith("nothing")
+    more = fitting.savings(small, ("loading", "unlearning"), [WorkerClass(name="two", gpus=2, memory_bytes=GB)])
+    assert [one.changes[0].pointer for one in more] == ["/resources/gpus"]
 
 
 def test_nothing_declared_refuses_nothing() -> None:

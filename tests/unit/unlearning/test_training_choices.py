@@ -169,7 +169,7 @@ def test_out_of_memory_a_step_is_done_again_in_halves_and_the_update_is_the_same
 
 def test_out_of_memory_for_good_is_the_users_with_advice(monkeypatch):
     sizes = short_of_memory(monkeypatch, most_tokens=5, error=torch.OutOfMemoryError("CUDA out of memory"))
-    with pytest.raises(CoreError, match=r"out_of_memory.*max_length.*checkpointing.*lora") as caught:
+    with pytest.raises(CoreError, match=r"out_of_memory.*in micro-batches of 30 tokens.*max_length") as caught:
         run("ascent_kl", training=plain_training(micro_batch_tokens=60))
     assert caught.value.blame == "user"
     assert len(sizes) == 2

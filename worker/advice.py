@@ -1,0 +1,41 @@
+"""What is said to a job that ran out of memory, besides that it did: by preflight, what would take less."""
+
+from collections.abc import Sequence
+
+from core.preflight import fitting, words
+from core.preflight.processor import quick_bfloat16
+from core.preflight.work import Text, Work
+from core.schema.jobs import JobError, Phase
+from core.schema.models import ModelShape
+from core.schema.preflight import WorkerClass
+from core.schema.training import Training
+from core.unlearning.objectives import resolve
+from worker.assignment import Assignment
+
+_PHASES: dict[Phase, tuple[str, ...]] = {
+    "loading": ("loading",),
+    "measuring_before": ("measuring",),
+    "unlearning": ("preparing", "unlearning", "updating"),
+    "saving": ("saving",),
+    "measuring_after": ("measuring again",),
+}
+"""The job's phases, in preflight's terms."""
+
+
+def advised(error: JobError, assigned: Assignment, phase: Phase, classes: Sequence[WorkerClass]) -> JobError:
+    """The error as it is, or, out of memory in this phase, with the changes of the request that would take less."""
+    if error.code != "out_of_memory" or assigned.model.shape is None:
+        return error
+    job = assigned.job
+    shape = ModelShape.model_validate(assigned.model.shape)
+    work = Work(
+        shape,
+        resolve(job.method, job.parameters),
+        Training.model_validate(job.training),
+        Text.of_sets([(use.name, row.records, row.size) for use, row in assigned.sets], shape),
+        gpus=job.gpus,
+        dtype=assigned.model.dtype,
+        bfloat16=quick_bfloat16(),
+    )
+    advice = words.thrift(fitting.savings(work, _PHASES[phase], classes))
+    return error.model_copy(update={"message": f"{error.message}; {advice}"})
