@@ -22,6 +22,7 @@ from api.commands.demo_model import Story, measured, prepare
 from api.commands.demo_table import ATTACKS, figure
 from api.commands.page import put
 from api.commands.place import Place
+from api.commands.start_up import start_up
 from api.commands.up import DEFAULT_DATA, Data
 from api.commands.watching import watch
 from core.synthetic import general, write_jsonl
@@ -83,6 +84,9 @@ def throughput(context: typer.Context) -> None:
         raise typer.Exit(1)
     command = [sys.executable, "-m", "benchmarks.throughput", *context.args]
     raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - our own program
+
+
+app.command("start-up")(start_up)
 
 
 def _rows(client: Client, place: Place, story: Story, seed: int) -> list[tuple[str, dict[str, Any], str]]:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -35,11 +35,20 @@ class Service:
     """Everything that `unlearn up` runs. Servers named by DATABASE_URL or REDIS_URL are the operator's: left alone."""
 
     def __init__(
-        self, place: Place, *, host: str, port: int, model_roots: list[Path], say: Callable[[str], None]
+        self,
+        place: Place,
+        *,
+        host: str,
+        port: int,
+        model_roots: list[Path],
+        say: Callable[[str], None],
+        settings: Mapping[str, str] | None = None,
     ) -> None:
+        """`settings` outweigh the environment's."""
         self._place, self._say = place, say
         self._host, self._port = host, port
         self._roots = [place.models, *(root.absolute() for root in model_roots)]
+        self._set = dict(settings or {})
         self._embedded: list[Postgres | Redis] = []
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment: dict[str, str] = {}
@@ -65,7 +74,7 @@ class Service:
         _check_port(self._host, self._port)
         if not place.admin_key.exists():
             write_secret(place.admin_key, new_api_key())
-        self._environment = {**os.environ, **self._settings()}
+        self._environment = {**os.environ, **self._settings(), **self._set}
         asyncio.run(upgrade(self._environment["DATABASE_URL"]))
         self._launch("api")
         self._launch("worker")
