@@ -20,6 +20,7 @@ from api.commands.connection import connect
 from api.commands.demo import register, serve
 from api.commands.demo_model import Story, measured, prepare
 from api.commands.demo_table import ATTACKS, figure
+from api.commands.interruptions import interruptions
 from api.commands.page import put
 from api.commands.place import Place
 from api.commands.start_up import start_up
@@ -87,6 +88,7 @@ def throughput(context: typer.Context) -> None:
 
 
 app.command("start-up")(start_up)
+app.command("interruptions")(interruptions)
 
 
 def _rows(client: Client, place: Place, story: Story, seed: int) -> list[tuple[str, dict[str, Any], str]]:

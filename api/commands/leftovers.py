@@ -24,13 +24,21 @@ class Left:
         """They were ended in good order."""
         self._note.unlink(missing_ok=True)
 
+    def process(self, name: str) -> psutil.Process | None:
+        """The noted process, if it is still there."""
+        pid, began = self._read().get(name, (0.0, 0.0))
+        try:
+            process = psutil.Process(int(pid)) if pid else None
+            return process if process is not None and process.create_time() == began else None
+        except psutil.NoSuchProcess:
+            return None
+
     def end(self) -> list[str]:
         """Ends those that still run, politely first; returns their names. The caller holds the folder's lock."""
         found = {}
-        for name, (pid, began) in self._read().items():
+        for name in self._read():
             try:
-                process = psutil.Process(int(pid))
-                if process.create_time() == began:
+                if (process := self.process(name)) is not None:
                     process.terminate()
                     found[name] = process
             except psutil.NoSuchProcess:
