@@ -63,7 +63,7 @@ class Trial:
         """Whether the weights are the same; of a job that has none, what became of it."""
         for job in (self.undisturbed, self.killed):
             if job["status"] != "succeeded":
-                return f"{job['status']}: {(job['error'] or {}).get('code', '')}"
+                return ": ".join([job["status"], *([job["error"]["code"]] if job["error"] else [])])
         one, other = self.weights
         return "yes" if one is not None and one == other else "no"
 
