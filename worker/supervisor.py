@@ -221,6 +221,8 @@ class Attempt:
         service_key = self._settings.service_key()
         recorder = Recorder(self._lease)
         env = environment(gpus=self._devices.gpus, threads=self._threads, folder=scratch.temporary)
+        if self._warm is not None and spec.ranks == 1:
+            await self._warm.coming()
         async with (
             Handover(scratch.socket(), token, assigned.sets, storage=self._storage, key=service_key) as handover,
             self._child_for(spec, env) as child,

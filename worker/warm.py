@@ -4,6 +4,7 @@ It serves one job and ends with it, like any child; the next one begins to wait 
 `core.pipeline.waiting` is the other side.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -27,7 +28,11 @@ WAITING = (sys.executable, "-m", "core.pipeline", "--wait")
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 """Before another is started in place of one that died while it waited; doubled with each in a row."""
 
+PATIENCE_SECONDS = 10.0
+"""How long a job waits for a child that is importing: on a machine full of others' work, that takes long."""
+
 _GLANCE_SECONDS = 0.2
+_LOOK_SECONDS = 0.02
 _TAIL_BYTES = 64 << 10
 
 
@@ -91,6 +96,28 @@ class Warm(threading.Thread):
             return None
         return waiting.process
 
+    async def coming(self) -> None:
+        """Returns when the child that is importing, if there is one, can be taken; after PATIENCE_SECONDS at most.
+
+        It is ahead of one that would start now, which would only slow both. Whoever else asks meanwhile does not wait:
+        it serves one job.
+        """
+        with self._lock:
+            waiting = self._waiting
+            if waiting is None or waiting.awaited:
+                return
+            waiting.awaited = True
+        try:
+            end = time.monotonic() + PATIENCE_SECONDS
+            while self._importing(waiting) and time.monotonic() < end:  # noqa: ASYNC110 - seen by polling alone
+                await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            waiting.awaited = False
+
+    def _importing(self, waiting: "_Waiting") -> bool:
+        with self._lock:
+            return waiting is self._waiting and waiting.process.poll() is None and not waiting.ready()
+
     def prepare(self) -> None:
         """Lets the next child begin to wait, if none does."""
         self._wanted.set()
@@ -130,6 +157,8 @@ class _Waiting:
         self._door.setblocking(False)
         self._said = b""
         self._began = time.monotonic()
+        self.awaited = False
+        """Whether a job waits for it."""
         self.announced = False
         """Whether the log says that it is ready."""
 

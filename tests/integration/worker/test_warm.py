@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from tests.integration.worker.stage import REPOSITORY, Stage, terminate, told, until
+from worker import warm as warm_module
 from worker.child import Child, environment
 from worker.stopping import Stopping
 from worker.warm import Warm
@@ -144,6 +145,45 @@ async def test_a_child_serves_one_job_and_the_next_waits_when_it_is_asked_for(
             async with Child(await taken(warm, base)) as second:
                 assert second.pid != first.pid
                 assert (await heard(second))["pid"] == second.pid
+
+
+async def test_a_job_waits_for_the_child_that_is_importing_and_a_second_job_does_not(base: dict[str, str]) -> None:
+    with keeping(base) as (warm, _):
+
+        async def begun() -> bool:
+            return warm._waiting is not None
+
+        await until(begun)
+        assert warm.take(base, ()) is None
+        first = asyncio.create_task(warm.coming())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(warm.coming(), 0.1)
+        assert not first.done()
+        await first
+        process = warm.take(base, ())
+        assert process is not None
+        async with Child(process):
+            await asyncio.wait_for(warm.coming(), 0.1)  # none is on its way
+
+
+async def test_a_job_does_not_wait_for_a_child_that_died_or_does_not_come(
+    base: dict[str, str], monkeypatch: pytest.MonkeyPatch, own_children: Callable[[], set[int]]
+) -> None:
+    with keeping(base, (sys.executable, "-c", "import time; time.sleep(60)")) as (warm, _):
+
+        async def begun() -> bool:
+            return bool(own_children())
+
+        await until(begun)
+        waiting = asyncio.create_task(warm.coming())
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        (pid,) = own_children()
+        os.kill(pid, 9)
+        await asyncio.wait_for(waiting, 2)
+        await until(begun)
+        monkeypatch.setattr(warm_module, "PATIENCE_SECONDS", 0.1)
+        await asyncio.wait_for(warm.coming(), 2)
 
 
 async def test_of_many_threads_that_take_at_once_one_gets_it(base: dict[str, str]) -> None:
