@@ -24,5 +24,7 @@ def make_engine(database_url: str, *, pool_size: int = 10) -> AsyncEngine:
 def _connect(dialect: Any, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
     try:
         return dialect.connect(*arguments, **options)
+    except ConnectionError:
+        raise
     except OSError as error:  # no socket there (FileNotFoundError), no such host (gaierror), TimeoutError
         raise ConnectionError("the database cannot be reached") from error

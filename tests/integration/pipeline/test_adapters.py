@@ -80,6 +80,6 @@ def test_what_cannot_be_trained_or_delivered_fails_before_anything_is_measured(
     events: list[ChildEvent] = []
     job = adapter_job(spec, tiny_model, training=training, **changes)
     with pytest.raises(CoreError) as caught:
-        Run(job, events.append, lambda: False, began=time.monotonic())()
+        Run(job, events.append, lambda: False, lambda: False, began=time.monotonic())()
     assert (caught.value.code, caught.value.blame) == (code, "user")
     assert not any(isinstance(event, Measured) for event in events)

@@ -210,10 +210,10 @@ def test_what_a_library_prints_does_not_get_between_the_events(spec: JobSpec) ->
         "import os, core.pipeline.__main__ as pipeline\n"
         "from core.pipeline.channel import Channel\n"
         "listen = Channel.listen\n"
-        "def loud(self):\n"
+        "def loud(self, **how):\n"
         "    print('a library says hello', flush=True)\n"
         "    os.write(1, b'and so does its C code\\n')\n"
-        "    listen(self)\n"
+        "    listen(self, **how)\n"
         "Channel.listen = loud\n"
         "os._exit(pipeline.main())\n"
     )
