@@ -6,7 +6,6 @@ says what that took and came to: so whoever started two of these can let them ta
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from benchmarks.case import Case
 from benchmarks.model import build_model, build_tokenizer, flops_per_token, peak_flops
 from benchmarks.plain import Observe
 from benchmarks.plain import train as train_plainly
-from core.lm.memory import keep_freed_memory
+from core.lm.memory import keep_freed_memory, peak_bytes
 from core.lm.model import device as first_device
 from core.schema.events import ChildEvent, CurvePoint
 from core.unlearning.plan import Sets
@@ -79,7 +78,7 @@ class Turns:
         if self._device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(self._device)
             return {"peak": peak, "added": peak}
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        peak = peak_bytes()
         return {"peak": peak, "added": peak - self._resident}
 
 

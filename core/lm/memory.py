@@ -1,7 +1,11 @@
-"""How the process takes memory from the system."""
+"""How the process takes memory from the system, and how much it has taken."""
 
 import ctypes
 import platform
+import re
+import resource
+import sys
+from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 
@@ -19,3 +23,16 @@ def keep_freed_memory() -> None:
     for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1)):
         if library.mallopt(option, value) != 1:
             raise OSError(f"mallopt({option}, {value}) was refused")
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had at a time.
+
+    On Linux not getrusage's figure, which a process inherits from the one that started it where that was larger.
+    """
+    if sys.platform == "linux":
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+        if found:
+            return int(found[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

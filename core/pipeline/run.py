@@ -1,8 +1,6 @@
 """One job from its spec to its last event."""
 
 import gc
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +14,7 @@ from core.evaluation.suite import measure
 from core.lm import adapter, ranks
 from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
+from core.lm.memory import peak_bytes
 from core.lm.model import device, load, model_digest
 from core.lm.ranks import ALONE, Ranks
 from core.lm.saving import save
@@ -232,12 +231,11 @@ class Run:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - began
 
     def _cost(self, result: TrainingResult | None) -> None:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._say(
             Cost(
                 seconds={name: round(seconds, 3) for name, seconds in self._seconds.items()},
                 tokens=result.tokens if result else 0,
-                peak_host_bytes=peak if sys.platform == "darwin" else peak * 1024,
+                peak_host_bytes=peak_bytes(),
                 peak_device_bytes=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
                 changed_share=result.changed_share if result else None,
             )

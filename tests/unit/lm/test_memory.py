@@ -25,3 +25,14 @@ def test_a_freed_block_is_not_taken_from_the_system_again():
         return int(subprocess.run([sys.executable, "-c", FAULTS, how], check=True, capture_output=True).stdout)
 
     assert faults("kept") < faults("given back") / 5
+
+
+def test_the_peak_is_the_process_own_and_not_that_of_the_one_that_started_it():
+    ballast = bytearray(400 << 20)
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    said = subprocess.run(
+        [sys.executable, "-c", "from core.lm.memory import peak_bytes; print(peak_bytes())"],
+        check=True,
+        capture_output=True,
+    )
+    assert 1 << 20 < int(said.stdout) < len(ballast)
