@@ -21,7 +21,7 @@ from api.commands.connection import connect
 from api.commands.demo import register, serve
 from api.commands.demo_model import ChildFailed, Story, prepare
 from api.commands.leftovers import Left
-from api.commands.page import put
+from api.commands.page import aligned, put
 from api.commands.place import AlreadyRunning, Place
 from api.commands.service import StartFailed
 from api.commands.up import DEFAULT_DATA, Data
@@ -33,7 +33,7 @@ from core.unlearning.objectives import METHODS, UnknownMethod
 console = Console(highlight=False)
 RECORDS = 24
 """Of each set at most: measuring a large one would take longer than what is looked at."""
-TRAINING = {"epochs": 10, "records_per_step": 4, "snapshot_every": 1}
+TRAINING = {"epochs": 20, "records_per_step": 4, "snapshot_every": 1}
 """Many small updates, so that there is a middle to be killed in."""
 PARAMETERS: dict[str, dict[str, Any]] = {"dpo": {"alternates": "refusal"}}
 """Of methods that cannot do with the demo's records as they are."""
@@ -180,26 +180,20 @@ def _weights(client: Client, job: dict[str, Any]) -> str | None:
 
 def markdown(trials: list[Trial]) -> str:
     """The table, and under what it was made."""
-    head = ["method", "updates", "killed after", "resumed at", "attempts", "same weights", "seconds", "seconds, killed"]
-    lines = [head, ["---", "---:", "---:", "---:", "---:", "---", "---:", "---:"], *map(_cells, trials)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    numbers = [rule.endswith(":") for rule in lines[1]]
-    for cells in lines:
-        for at, (width, number) in enumerate(zip(widths, numbers, strict=True)):
-            cells[at] = cells[at].rjust(width) if number else cells[at].ljust(width)
+    head = ["method", "same weights", "updates", "killed after", "resumed at", "attempts", "seconds", "seconds, killed"]
     made = (
         f"Made {datetime.now(UTC):%Y-%m-%d} by `unlearn bench interruptions`: at most {RECORDS} records of each set;"
         f" {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {version('torch')}."
         f" {sum(one.held for one in trials)} of {len(trials)} ended with the weights of the undisturbed job."
     )
-    return "\n".join([made, "", *("| " + " | ".join(cells) + " |" for cells in lines)])
+    return "\n".join([made, "", aligned([head, *map(_cells, trials)])])
 
 
 def _cells(trial: Trial) -> list[str]:
     job, progress = trial.killed, trial.killed["progress"] or {}
     counts = [progress.get("steps"), trial.killed_after, trial.resumed_at, job["attempts"]]
     seconds = [f"{_seconds(one):.1f}" for one in (trial.undisturbed, job)]
-    return [job["method"]["name"], *("–" if one is None else str(one) for one in counts), trial.in_words, *seconds]
+    return [job["method"]["name"], trial.in_words, *("–" if one is None else str(one) for one in counts), *seconds]
 
 
 def _seconds(job: dict[str, Any]) -> float:

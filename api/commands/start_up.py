@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from rich.console import Console
 from api.client import Client, Message
 from api.commands.demo import register
 from api.commands.demo_model import ChildFailed, Story
-from api.commands.page import put
+from api.commands.page import aligned, put
 from api.commands.place import Place
 from api.commands.service import Service
 from api.commands.up import DEFAULT_DATA, Data
@@ -214,20 +214,6 @@ def table(figures: dict[str, dict[str, list[Moments]]]) -> str:
         pairs = zip(columns[NONE], columns[WAITING], strict=True)
         lines.append([label, f"{NONE} / {WAITING}", *(f"{median(slow) / median(quick):.2f}" for slow, quick in pairs)])
     return aligned(lines)
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table of these rows, the head first, whose columns also line up as plain text."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    head, *rows = (
-        [
-            cell.ljust(width) if at < 2 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in lines
-    )
-    rule = ["-" * width if at < 2 else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *rows))
 
 
 def _cell(values: list[float]) -> str:

@@ -121,8 +121,8 @@ def test_a_row_tells_what_happened_and_whether_the_weights_are_the_same() -> Non
     assert "1 of 2 ended with the weights" in lines[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[-2:]]
     assert rows == [
-        ["npo", "30", "12", "10", "2", "yes", "4.0", "9.0"],
-        ["npo", "30", "12", "–", "2", "no", "4.0", "9.0"],
+        ["npo", "yes", "30", "12", "10", "2", "4.0", "9.0"],
+        ["npo", "no", "30", "12", "–", "2", "4.0", "9.0"],
     ]
     assert len({len(line) for line in lines[2:]}) == 1
 
