@@ -4,6 +4,7 @@ Registered with transformers under `NAME`; whoever passes `record_lengths` to a 
 call gets what `sdpa` does.
 """
 
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -44,23 +45,20 @@ def within_records(
         or options.get("position_bias") is not None
     ):
         raise ValueError("this attention caps or biases its scores")
-    shared = query.shape[1] != key.shape[1]
-    parts = [
-        functional.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=(band := _band(q.shape[2], sliding_window, q.device)),
-            is_causal=band is None,
-            scale=scaling,
-            enable_gqa=shared,
+    runs = [(length, len(list(same))) for length, same in groupby(record_lengths)]
+    sizes = [length * count for length, count in runs]
+    parts = []
+    for (length, count), *states in zip(
+        runs, *(torch.split(states.transpose(1, 2), sizes, dim=1) for states in (query, key, value)), strict=True
+    ):
+        # records of one length that follow each other are a batch, without a copy
+        q, k, v = (one.reshape(count, length, *one.shape[2:]).transpose(1, 2) for one in states)
+        band = _band(length, sliding_window, q.device)
+        found = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=band, is_causal=band is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
         )
-        for q, k, v in zip(
-            *(torch.split(states, list(record_lengths), dim=2) for states in (query, key, value)),
-            strict=True,
-        )
-    ]
-    return torch.cat(parts, dim=2).transpose(1, 2), None
+        parts.append(found.transpose(1, 2).reshape(1, count * length, *found.shape[1::2]))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1), None
 
 
 def _band(length: int, window: int | None, device: torch.device) -> Tensor | None:
