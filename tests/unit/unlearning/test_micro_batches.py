@@ -65,6 +65,28 @@ def test_logits_in_slices_give_the_update_of_logits_at_once(method, monkeypatch)
         torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "rmu"])
+def test_an_update_never_makes_more_logits_than_a_slice_holds(method, monkeypatch):
+    rows = []
+    logits = head.logits
+    monkeypatch.setattr(head, "LOGITS_AT_ONCE", 3 * VOCABULARY)
+    monkeypatch.setattr(head, "logits", lambda hidden, *more: rows.append(len(hidden)) or logits(hidden, *more))
+    run(method, sets=sets_with_long_records())
+    assert max(rows) == 3
+
+
+def test_a_term_of_weight_0_is_not_computed(monkeypatch):
+    batches = []
+    hidden = objective.Forward.hidden
+    monkeypatch.setattr(objective.Forward, "hidden", lambda self, some: batches.append(len(some)) or hidden(self, some))
+    forget = len(some_sets().forget)
+    training = plain_training(epochs=1)
+    run("ascent_descent", {"retain_ratio": 100.0}, training=training)
+    assert batches[-1] > forget
+    run("ascent_descent", {"retain_ratio": 100.0, "retain_weight": 0.0}, training=training)
+    assert batches[-1] == forget
+
+
 def test_a_long_record_weighs_as_much_as_a_short_one():
     """Means are over records: with the long record's gradient taken away, half of the step is gone, not most of it."""
     short, long = records(1, seed=8), [Record(text=LONG)]
