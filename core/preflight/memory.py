@@ -35,8 +35,10 @@ HEAP = 1.03
 MANY = 4
 """Updates from which on that shows: each has another number of tokens, and leaves gaps that the next does not fill."""
 GAPS = 1.0
-UNRETURNED = 0.35
 """Those gaps, as a share of the activations: what bounds the jobs of docs/benchmarks.md."""
+UNRETURNED = 0.35
+"""What the heap keeps of weights that were loaded, measured and cast (core.lm.memory), as a share of the weights: found
+by measuring models of 20 to 140 million."""
 KERNELS = 192 * MIB
 """oneDNN's products for the numbers of tokens that came by: 128 of them (core.pipeline), about 1.2 MiB each."""
 UNMAPPED = 32 * MIB
@@ -147,7 +149,6 @@ class Memory:
             yield Item("the heap's gaps", "host", math.ceil(GAPS * activations))
             yield Item("kernels", "host", KERNELS)
         if not self._cuda:
-            # of weights that were loaded, measured and cast, in proportion: found by measuring models of 20 to 140 million
             yield Item("freed memory that is kept", "host", math.ceil(UNRETURNED * self._held * self._model))
         head = shape.vocabulary * shape.hidden_size
         # its gradient, one slice's part of it, and its weights in bfloat16
