@@ -18,6 +18,7 @@ _PHASES: dict[Phase, tuple[str, ...]] = {
     "unlearning": ("preparing", "unlearning", "updating"),
     "saving": ("saving",),
     "measuring_after": ("measuring again",),
+    "attacking": ("measuring again",),
 }
 """The job's phases, in preflight's terms."""
 

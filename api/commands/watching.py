@@ -13,6 +13,7 @@ PHASES = {
     "unlearning": "unlearning",
     "saving": "saving",
     "measuring_after": "measuring what was saved",
+    "attacking": "attacking what was saved",
 }
 
 

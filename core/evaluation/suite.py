@@ -1,104 +1,63 @@
-"""One model, measured on every set."""
+"""One model, measured by every measurement that was chosen."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-import numpy as np
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-from core.evaluation import likelihood, membership, memorization
-from core.evaluation.bootstrap import Resamples, weighted_means
-from core.lm.data import encode
-from core.lm.errors import CoreError
-from core.lm.model import context_length
-from core.lm.statistics import TokenStatistics, token_statistics
-from core.schema.evaluation import Attack, Figure, Measurements, SetName
+from core.evaluation.bench import Bench
+from core.evaluation.measurement import Measurement
+from core.schema.evaluation import Found, Measurements
 from core.schema.files import Record
-from core.schema.training import Training
 
 
 def measure(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    sets: Mapping[SetName, Sequence[Record]],
+    bench: Bench,
+    measurements: Sequence[Measurement],
     *,
-    training: Training,
-    seed: int,
     model_digest: str,
-    before_set: Callable[[SetName], None] = lambda name: None,
+    reference_digest: str | None = None,
+    before_each: Callable[[Measurement], None] = lambda measurement: None,
 ) -> Measurements:
-    """Every figure of the sets, which must be their measuring parts; an empty set has none.
+    """Every figure of the bench's sets. What lacks a set that it needs is left out, with a warning.
 
-    The membership attacks need forget and unseen. `before_set` is called before each pass, and may raise to end it.
-    Raises CoreError `no_scored_tokens`, and `not_finite` where the model says no number.
+    What was found of this model and these sets before comes from the bench's cache; `reference_digest` is part of
+    what it goes by. `before_each` is called before a measurement is made, and may raise to end it. Raises CoreError.
     """
-    began = time.monotonic()
-    warnings: list[str] = []
-    figures: dict[SetName, dict[str, Figure]] = {}
-    scores: dict[SetName, dict[str, np.ndarray]] = {}
-    length = context_length(model, training.max_length)
-    for name, records in sets.items():
-        if not records:
-            warnings.append(f"{name}: there is no record to measure on")
+    began, cache = time.monotonic(), bench.cache
+    whole = Measurements(seconds=0.0, model_digest=model_digest)
+    whole.warnings += [f"{name}: there is no record to measure on" for name in bench.empty]
+    for one in measurements:
+        if bench.moment not in one.moments:
             continue
-        before_set(name)
-        chunks = encode(records, tokenizer, max_length=length, chat=training.chat)
-        statistics = token_statistics(model, chunks, len(records), max_tokens=training.micro_batch_tokens)
-        _check(name, statistics)
-        figures[name] = set_figures(statistics, Resamples(seed, name))
-        warnings += _warnings(name, statistics)
-        if name in ("forget", "unseen"):
-            scores[name] = membership.scores(statistics, records)
-    return Measurements(
-        sets=figures,
-        attacks=_attacks(scores, seed, warnings),
-        warnings=warnings,
-        seconds=time.monotonic() - began,
-        model_digest=model_digest,
-    )
+        if missing := sorted(one.needs - set(bench.sets)):
+            whole.warnings.append(f"{one.name}: not measured without records of {' and '.join(missing)}")
+            continue
+        before_each(one)
+        started = time.monotonic()
+        key = [one.name, one.model_dump(mode="json"), reference_digest]
+        sets: dict[str, list[Record]] = {str(name): records for name, records in bench.sets.items()}
+        sets |= {f"calibrating {name}": records for name, records in bench.calibrating.items()}
+        found = cache.found(key, sets, bench.training) if cache else None
+        if found is None:
+            found = one.measure(bench)
+            if one.spoils:
+                bench.let_go()
+            if cache and not any(cut.reason == "seconds" for cut in found.cut_short):
+                cache.keep_found(key, sets, bench.training, found)
+        _add(whole, found)
+        whole.seconds_of[one.name] = round(time.monotonic() - started, 3)
+    whole.seconds = time.monotonic() - began
+    return whole
 
 
-def set_figures(statistics: Sequence[TokenStatistics], resamples: Resamples) -> dict[str, Figure]:
-    """A set's likelihood and memorization figures: means over records, `perplexity_tokens` over tokens."""
-    losses, tokens = likelihood.cross_entropies(statistics), likelihood.tokens(statistics)
-    equal = np.ones(len(statistics))
-    columns = {
-        "perplexity": (losses, equal),
-        "perplexity_tokens": (losses, tokens),
-        "accuracy": (likelihood.accuracies(statistics), equal),
-        "probability": (likelihood.probabilities(statistics), equal),
-        "exact_memorization": (memorization.exact_memorization(statistics), equal),
-        "extraction_strength": (memorization.extraction_strengths(statistics), equal),
-    }
-    through = {"perplexity": likelihood.perplexity, "perplexity_tokens": likelihood.perplexity}
-    return weighted_means(columns, resamples, through=through)
-
-
-def _attacks(scores: Mapping[SetName, dict[str, np.ndarray]], seed: int, warnings: list[str]) -> dict[str, Attack]:
-    if "forget" not in scores or "unseen" not in scores:
-        warnings.append("membership attacks need records of both forget and unseen: there are none")
-        return {}
-    forget, unseen = scores["forget"], scores["unseen"]
-    for name, values in (("forget", forget["loss"]), ("unseen", unseen["loss"])):
-        if len(values) < membership.FEW:
-            warnings.append(
-                f"{name}: an AUC on {len(values)} records, fewer than {membership.FEW}, says little: see its interval"
-            )
-    resamples = Resamples(seed, "membership")
-    return {name: membership.attack(members, unseen[name], resamples) for name, members in forget.items()}
-
-
-def _check(name: SetName, statistics: Sequence[TokenStatistics]) -> None:
-    if not all(np.isfinite(one.log_probability).all() and np.isfinite(one.mean).all() for one in statistics):
-        raise CoreError(
-            "not_finite", f"the model gives no finite probabilities on the {name} set: its weights are broken"
-        )
-
-
-def _warnings(name: SetName, statistics: Sequence[TokenStatistics]) -> list[str]:
-    found = []
-    if len(statistics) == 1:
-        found.append(f"{name}: one record has no interval")
-    if likelihood.cross_entropies(statistics).mean() > likelihood.MOST_NATS:
-        found.append(f"{name}: the perplexity is beyond what a number can hold; 1e304 stands for it")
-    return found
+def _add(whole: Found, found: Found) -> None:
+    for name, figures in found.sets.items():
+        whole.sets.setdefault(name, {}).update(figures)
+    for variant, sets in found.variants.items():
+        for name, figures in sets.items():
+            whole.variants.setdefault(variant, {}).setdefault(name, {}).update(figures)
+    whole.attacks.update(found.attacks)
+    whole.across.update(found.across)
+    whole.curves.update(found.curves)
+    whole.benchmarks.update(found.benchmarks)
+    whole.cut_short += found.cut_short
+    whole.warnings += found.warnings

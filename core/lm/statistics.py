@@ -24,6 +24,10 @@ class TokenStatistics:
     mean: NDArray[np.float64]  # (n,) mean of log p under the vocabulary's own distribution
     deviation: NDArray[np.float64]  # (n,) standard deviation of the same
 
+    def finite(self) -> bool:
+        """Whether the model said numbers."""
+        return bool(np.isfinite(self.log_probability).all() and np.isfinite(self.mean).all())
+
 
 @torch.no_grad()
 def token_statistics(

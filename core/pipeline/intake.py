@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 from core.lm.errors import CoreError
+from core.schema.evaluation import SetName
 from core.schema.files import Record
 from core.schema.parquet import parquet_records
 from core.schema.parsing import BadRecord, RecordReader, format_of
@@ -40,9 +41,13 @@ def _from_files(source: FileRecords) -> list[RecordSet]:
         sets.append(RecordSet(name="forget", records=_read(source.forget)))
     sets += [RecordSet(name="retain", kind="in_distribution", records=_read(file)) for file in source.retain]
     sets += [RecordSet(name="retain", kind="general", records=_read(file)) for file in source.general]
-    if source.unseen is not None:
-        sets.append(RecordSet(name="unseen", records=_read(source.unseen)))
-    return sets
+    only: dict[SetName, Path | None] = {
+        "unseen": source.unseen,
+        "general": source.only_general,
+        "probes": source.probes,
+        "protected": source.protected,
+    }
+    return sets + [RecordSet(name=name, records=_read(file)) for name, file in only.items() if file is not None]
 
 
 def _read(file: Path) -> list[Record]:

@@ -15,6 +15,8 @@ class Parts:
 
     training: Sets
     measuring: dict[SetName, list[Record]] = field(default_factory=dict)
+    calibrating: dict[SetName, list[Record]] = field(default_factory=dict)
+    """The halves that `measuring` has not: no figure stands on them."""
     warnings: list[str] = field(default_factory=list)
     """What was left out, in counts."""
 
@@ -50,6 +52,11 @@ def cut(sets: list[RecordSet]) -> Parts:
             # a set `general` that is not among the retain sets only measures; its other half stays untouched, so
             # that using it to train in a later job does not change what is measured
         parts.measuring[name] = [whole[place] for place in measures]
+        parts.calibrating[name] = [whole[place] for place in trains]
+    asked: SetName
+    for asked in ("probes", "protected"):
+        if found := [record for one in sets if one.name == asked for record in one.records]:
+            parts.measuring[asked] = found
     _leave_out(parts)
     return parts
 
@@ -62,8 +69,10 @@ def _leave_out(parts: Parts) -> None:
     parts.training.unseen = _without(parts.training.unseen, forget, parts, "calibrates in unseen")
     trains = {_content(record) for one in parts.training.retain for record in one.records}
     trains |= {_content(record) for record in parts.training.unseen}
+    for name, records in parts.calibrating.items():
+        parts.calibrating[name] = [record for record in records if _content(record) not in forget]
     for name, records in parts.measuring.items():
-        if name != "forget":
+        if name not in ("forget", "probes"):
             parts.measuring[name] = _without(records, forget | trains, parts, f"measures in {name}")
 
 

@@ -10,6 +10,10 @@ import torch
 from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from core.evaluation.bench import Bench, Loaded
+from core.evaluation.cache import Cache
+from core.evaluation.measurement import Measurement
+from core.evaluation.measurements import UnknownMeasurement, chosen
 from core.evaluation.suite import measure
 from core.lm import adapter, ranks
 from core.lm.errors import CoreError
@@ -27,7 +31,7 @@ from core.pipeline.intake import fetch
 from core.pipeline.mistakes import mistakes
 from core.pipeline.others import Others
 from core.pipeline.parts import Parts, cut
-from core.schema.evaluation import Measurements, Moment, SetName
+from core.schema.evaluation import Measurements, Moment
 from core.schema.events import Cancelled, ChildEvent, Cost, Done, Measured, Paused, PhaseStarted, Saved, Warned
 from core.schema.jobs import Phase
 from core.schema.spec import JobSpec, RecordSet
@@ -59,6 +63,10 @@ class Run:
         self._others = others
         self._spec, self._say, self._cancelled, self._paused = spec, say, cancelled, paused
         self._seconds: dict[str, float] = {"loading": time.monotonic() - began}
+        self._current: Phase = "loading"
+        self._since = began
+        self._reference: Bench | None = None
+        self._reference_digest: str | None = None
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
 
@@ -123,8 +131,10 @@ class Run:
 
     def _measure_only(self) -> None:
         with self._phase("loading"):
+            measurements = self._chosen()
             parts = cut(fetch(self._spec.records))
-        self._measured("before", parts)
+        self._measure_reference(measurements, parts)
+        self._measured("after", self._spec.directory, measurements, parts)
         self._cost(None)
         self._say(Done(outcome=None))
 
@@ -142,15 +152,18 @@ class Run:
             except UnknownMethod as error:
                 raise CoreError("bad_method", str(error)) from None
             ranks.check(spec.ranks)
+            measurements = self._chosen()
             sets = fetch(spec.records)
             parts = cut(sets)
             if not parts.training.forget:
                 raise CoreError("empty_forget_set", "the forget set holds no record")
             if parts.warnings:
                 self._say(Warned(code="overlapping_sets", message="; ".join(parts.warnings)))
+        self._measure_reference(measurements, parts)
+        with self._phase("loading"):
             model, tokenizer = self._load(spec.directory)
             check(model, spec.training, method.trained(model.config.get_text_config().num_hidden_layers))
-        figures, fingerprint = self._figures_before(model, tokenizer, sets, parts)
+        figures, fingerprint = self._figures_before((model, tokenizer), sets, measurements, parts)
         if figures.warnings:  # as one: a job keeps one warning of a code
             self._say(Warned(code="small_sample", message="; ".join(figures.warnings)))
         self._say(Measured(moment="before", measurements=figures))
@@ -163,72 +176,119 @@ class Run:
             del model
             gc.collect()
             self._say(Saved(directory=spec.output, step=result.steps))
-        self._measured("after", parts)
+        self._measured("after", spec.output, measurements, parts)
         self._cost(result)
         self._say(Done(outcome="unlearned"))
 
+    def _chosen(self) -> list[Measurement]:
+        try:
+            return chosen(self._spec.measure)
+        except ValidationError as error:
+            raise CoreError("bad_measurement", mistakes(error)) from None
+        except UnknownMeasurement as error:
+            raise CoreError("bad_measurement", str(error)) from None
+
+    def _measure_reference(self, measurements: list[Measurement], parts: Parts) -> None:
+        """Measures the retrained model, where there is one; what it says of each record is kept for comparisons."""
+        directory = self._spec.reference
+        if directory is None:
+            return
+        with self._phase("measuring_before"):
+            self._reference_digest = model_digest(directory)
+            bench = self._bench("reference", directory, self._reference_digest, parts)
+            self._reference = bench
+            figures = self._figures(bench, measurements, self._reference_digest)
+            bench.let_go()
+            gc.collect()
+        self._say(Measured(moment="reference", measurements=figures))
+
     def _figures_before(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sets: list[RecordSet], parts: Parts
+        self, loaded: Loaded, sets: list[RecordSet], measurements: list[Measurement], parts: Parts
     ) -> tuple[Measurements, Fingerprint]:
         """The figures of the model as it is, measured unless an earlier attempt has; and what snapshots belong to."""
         spec = self._spec
-        if spec.snapshots is None:
-            with self._phase("measuring_before"):
-                return self._figures(model, tokenizer, parts, model_digest(spec.directory)), _NOBODYS
         digest = model_digest(spec.directory)
-        fingerprint = belonging(spec, sets, digest)
-        figures = before.kept(spec.snapshots, fingerprint)
+        fingerprint = _NOBODYS if spec.snapshots is None else belonging(spec, sets, digest)
+        figures = None if spec.snapshots is None else before.kept(spec.snapshots, fingerprint)
         if figures is None:
             with self._phase("measuring_before"):
-                figures = self._figures(model, tokenizer, parts, digest)
-            with suppress(OSError):  # a full disk: the next attempt, should there be one, measures again
-                before.keep(spec.snapshots, fingerprint, figures)
+                bench = self._bench("before", spec.directory, digest, parts, loaded)
+                figures = self._figures(bench, measurements, digest)
+            if spec.snapshots is not None:
+                with suppress(OSError):  # a full disk: the next attempt, should there be one, measures again
+                    before.keep(spec.snapshots, fingerprint, figures)
         return figures, fingerprint
 
-    def _measured(self, moment: Moment, parts: Parts) -> None:
+    def _measured(self, moment: Moment, directory: Path, measurements: list[Measurement], parts: Parts) -> None:
         """Measures a model as it lies on disk: the one that was given, or what was saved."""
-        directory = self._spec.output if moment == "after" else self._spec.directory
-        with self._phase("measuring_after" if moment == "after" else "measuring_before"):
-            if moment == "after" and self._spec.deliver == "adapter":
-                model, tokenizer = self._load(self._spec.directory)
-                adapter.read(model, directory)
-            else:
-                model, tokenizer = self._load(directory)
-            figures = self._figures(model, tokenizer, parts, model_digest(directory))
+        with self._phase("measuring_after"):
+            digest = model_digest(directory)
+            figures = self._figures(self._bench(moment, directory, digest, parts), measurements, digest)
         self._say(Measured(moment=moment, measurements=figures))
+
+    def _bench(self, moment: Moment, directory: Path, digest: str, parts: Parts, loaded: Loaded | None = None) -> Bench:
+        spec = self._spec
+
+        def load_again() -> Loaded:
+            if directory == spec.output and spec.deliver == "adapter":
+                model, tokenizer = self._load(spec.directory)
+                adapter.read(model, directory)
+                return model, tokenizer
+            return self._load(directory)
+
+        return Bench(
+            load_again,
+            parts.measuring,
+            training=spec.training,
+            moment=moment,
+            loaded=loaded,
+            reference=self._reference,
+            calibrating=parts.calibrating,
+            cache=None if spec.cache is None else Cache(spec.cache, model_digest=digest, dtype=spec.dtype),
+            heard=self._heard,
+        )
 
     def _load(self, directory: Path, rank: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         """Always in the same precision, so that the figures before and after can be compared."""
         return load(directory, self._spec.dtype, device=device(rank), weights=self._spec.training.master_weights)
 
-    def _figures(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, parts: Parts, digest: str
-    ) -> Measurements:
-        training = self._spec.training
+    def _figures(self, bench: Bench, measurements: list[Measurement], digest: str) -> Measurements:
+        def before_each(measurement: Measurement) -> None:
+            self._heard()
+            if measurement.attacks and bench.moment == "after":
+                self._turn_to("attacking")
+
         return measure(
-            model,
-            tokenizer,
-            parts.measuring,
-            training=training,
-            seed=training.seed,
-            model_digest=digest,
-            before_set=self._heard,
+            bench, measurements, model_digest=digest, reference_digest=self._reference_digest, before_each=before_each
         )
 
-    def _heard(self, _: SetName | None = None) -> None:
+    def _heard(self) -> None:
         if self._cancelled():
             raise Stopped
 
     @contextmanager
     def _phase(self, name: Phase) -> Iterator[None]:
+        """`name` until something else begins; whose time is nobody's counts for neither."""
         self._heard()
+        self._current, self._since = name, time.monotonic()
         if name != "loading":  # which was said before torch was imported
             self._say(PhaseStarted(phase=name))
-        began = time.monotonic()
         try:
             yield
         finally:
-            self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - began
+            self._book()
+
+    def _turn_to(self, name: Phase) -> None:
+        """Goes on in another phase, unless it is that one already."""
+        if name != self._current:
+            self._book()
+            self._current = name
+            self._say(PhaseStarted(phase=name))
+
+    def _book(self) -> None:
+        now = time.monotonic()
+        self._seconds[self._current] = self._seconds.get(self._current, 0.0) + now - self._since
+        self._since = now
 
     def _cost(self, result: TrainingResult | None) -> None:
         self._say(

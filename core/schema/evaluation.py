@@ -1,13 +1,16 @@
-"""Measurements: figures with their intervals, per set and per attack."""
+"""Measurements: what is asked to be measured, and the figures with their intervals, per set and per attack."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from core.schema.strict import Strict
 
-Moment = Literal["before", "after"]
-SetName = Literal["forget", "retain", "unseen", "general"]
+Moment = Literal["before", "after", "reference"]
+"""Which model: the one that the job starts from, the one that it saved, or a retrained one that it was given."""
+
+SetName = Literal["forget", "retain", "unseen", "general", "probes", "protected"]
+"""`probes` ask about what must be forgotten, `protected` about what must survive."""
 
 
 class Figure(Strict):
@@ -28,11 +31,51 @@ class Attack(Strict):
     roc: list[tuple[float, float]] = Field(description="(false positive rate, true positive rate), ascending")
 
 
-class Measurements(Strict):
+class CurvePlace(Strict):
+    """A figure after so many steps."""
+
+    step: int
+    figure: Figure
+
+
+class CutShort(Strict):
+    """A figure that stands on fewer records, or steps, than there are."""
+
+    measurement: str
+    what: str = Field(description="the set, or the curve")
+    done: int
+    of: int
+    reason: Literal["records", "seconds"] = Field(description="its limit on records, or its time was up")
+
+
+class Found(Strict):
+    """What one measurement found."""
+
+    sets: dict[SetName, dict[str, Figure]] = {}
+    attacks: dict[str, Attack] = {}
+    across: dict[str, Figure] = Field(default={}, description="figures of several sets, or of several models")
+    variants: dict[str, dict[SetName, dict[str, Figure]]] = Field(
+        default={}, description="the sets' figures of a changed copy of the model, such as `int4`"
+    )
+    curves: dict[str, list[CurvePlace]] = {}
+    benchmarks: dict[str, dict[str, Figure]] = Field(default={}, description="a benchmark task's metrics")
+    cut_short: list[CutShort] = []
+    warnings: list[str] = []
+
+
+class Measurements(Found):
     """What one model scored on the measuring parts of the sets."""
 
-    sets: dict[SetName, dict[str, Figure]]
-    attacks: dict[str, Attack] = {}
-    warnings: list[str] = []
     seconds: float
+    seconds_of: dict[str, float] = Field(default={}, description="of each measurement")
     model_digest: str = Field(description="digest of the model directory that was measured")
+
+
+class MeasurementChoice(Strict, extra="allow"):
+    """A measurement's name, and its parameters beside it."""
+
+    name: str = Field(max_length=64)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from core.schema.evaluation import SetName
 from core.schema.files import Record
 from core.schema.preflight import Estimate
 from core.schema.strict import Answer, Strict
@@ -12,7 +13,7 @@ from core.schema.training import Training, TrainingRequest
 
 JobKind = Literal["unlearn"]
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-Phase = Literal["loading", "measuring_before", "unlearning", "saving", "measuring_after"]
+Phase = Literal["loading", "measuring_before", "unlearning", "saving", "measuring_after", "attacking"]
 Requested = Literal["pause", "cancel"]
 Outcome = Literal["unlearned", "nothing_to_forget", "preview"]
 Output = Literal["full", "adapter", "merged"]
@@ -127,7 +128,7 @@ class JobRequest(Strict):
 class SetUsed(Answer):
     """One data set of a job: digests and counts only."""
 
-    name: Literal["forget", "retain", "unseen", "general"]
+    name: SetName
     file: str | None
     kind: RetainKind | None = None
     weight: float | None = None

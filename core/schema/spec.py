@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.files import Record
 from core.schema.jobs import Output, RetainKind
 from core.schema.strict import Strict
@@ -18,7 +19,7 @@ from core.schema.training import Training
 class RecordSet(Strict):
     """The records of one set. Over the socket: one JSON line a set, in any order, then end of file."""
 
-    name: Literal["forget", "retain", "unseen", "general"]
+    name: SetName
     kind: RetainKind | None = None
     weight: float = 1.0
     records: list[Record]
@@ -39,7 +40,10 @@ class FileRecords(Strict):
     forget: Path | None = None
     retain: list[Path] = []
     general: list[Path] = Field(default=[], description="retain files of kind `general`")
+    only_general: Path | None = Field(default=None, description="general text that only measures")
     unseen: Path | None = None
+    probes: Path | None = None
+    protected: Path | None = None
 
 
 class ChildMethod(Strict):
@@ -65,6 +69,9 @@ class JobSpec(Strict):
     ranks: int = Field(default=1, ge=1, le=64, description="processes that share the job, one per GPU")
     snapshots: Path | None = Field(default=None, description="where this job's snapshots are kept; none without it")
     scratch: Path | None = Field(default=None, description="a private directory for what does not fit in memory")
+    measure: list[str | MeasurementChoice] = Field(default=["standard"], description="measurements, or groups of them")
+    reference: Path | None = Field(default=None, description="a model retrained without the forget set")
+    cache: Path | None = Field(default=None, description="a directory where what was measured is kept for later jobs")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; default: as many as this process may use")
 
     @model_validator(mode="after")

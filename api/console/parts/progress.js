@@ -3,7 +3,7 @@
 import { element } from "../element.js";
 import { seconds, words } from "../format.js";
 
-const PHASES = ["loading", "measuring_before", "unlearning", "saving", "measuring_after"];
+const PHASES = ["loading", "measuring_before", "unlearning", "saving", "measuring_after", "attacking"];
 
 /** One line for a row of a list. */
 export function progress(job) {

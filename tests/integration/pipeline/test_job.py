@@ -9,6 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from core.evaluation.bench import Bench
+from core.evaluation.measurements import chosen
 from core.evaluation.suite import measure
 from core.lm.model import load, model_digest
 from core.lm.split import split
@@ -65,9 +67,9 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     # the reported figures are, to the last digit, those of the saved files
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    model, tokenizer = load(spec.output, "auto", device=torch.device("cpu"))
     sets = {name: measuring_part(tiny_model, name) for name in ("forget", "retain", "unseen")}
-    again = measure(model, tokenizer, sets, training=spec.training, seed=0, model_digest="0" * 64)
+    bench = Bench(lambda: load(spec.output, "auto", device=torch.device("cpu")), sets, training=spec.training)
+    again = measure(bench, chosen(["likelihood", "membership"]), model_digest="0" * 64)
     torch.set_num_threads(threads)
     assert again.sets == after.measurements.sets
     assert again.attacks == after.measurements.attacks
@@ -119,7 +121,7 @@ def test_a_measuring_job_measures_once_and_leaves_no_checkpoint(spec: JobSpec, t
     outcome = run(spec.model_copy(update={"kind": "measure", "method": None}))
     assert outcome.code == 0, outcome.stderr
     (measured,) = measurements(outcome)
-    assert measured.moment == "before"
+    assert measured.moment == "after"
     assert perplexity(measured, "forget") < 1.4
     assert measured.measurements.sets["unseen"]["perplexity"].records == len(measuring_part(tiny_model, "unseen"))
     assert outcome.events[-1] == Done(outcome=None)

@@ -7,11 +7,20 @@ import pytest
 
 from core.evaluation import likelihood
 from core.evaluation.bootstrap import Resamples
-from core.evaluation.suite import set_figures
+from core.evaluation.measurements import likelihood as measurement
+from core.evaluation.one_pass import columns_of
+from core.lm.statistics import TokenStatistics
+from core.schema.evaluation import Figure
+from core.schema.files import Record
 from tests.unit.evaluation.made import by_chance, statistics
 
 # CE: ln 2 (two tokens at 1/2), ln 8 / 4 (four tokens: 1/8 and certainty)
 RECORDS = [statistics([0.5, 0.5], [True, False]), statistics([1.0, 1.0, 0.125, 1.0], [True, True, False, True])]
+
+
+def set_figures(records: list[TokenStatistics], resamples: Resamples) -> dict[str, Figure]:
+    texts = [Record(text="some text") for _ in records]
+    return measurement.figures(columns_of(records, texts), resamples)
 
 
 def figures() -> dict[str, float]:

@@ -6,6 +6,9 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from core.evaluation.bench import Bench
+from core.evaluation.measurement import Measurement
+from core.evaluation.measurements import chosen
 from core.evaluation.suite import measure
 from core.lm.errors import CoreError
 from core.schema.evaluation import Measurements, SetName
@@ -33,7 +36,12 @@ Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 def measured(loaded: Loaded, sets: dict[SetName, list[Record]], training: Training = TRAINING) -> Measurements:
-    return measure(*loaded, sets, training=training, seed=1, model_digest="0" * 64)
+    bench = Bench(lambda: loaded, sets, training=training)
+    return measure(bench, chosen(["likelihood", "membership"]), model_digest="0" * 64)
+
+
+def without_time(found: Measurements) -> Measurements:
+    return found.model_copy(update={"seconds": 0, "seconds_of": {}})
 
 
 def test_a_model_that_knows_its_records_is_seen_to_know_them(loaded: Loaded, tiny_model: TinyModel) -> None:
@@ -51,7 +59,7 @@ def test_a_model_that_knows_its_records_is_seen_to_know_them(loaded: Loaded, tin
 
 def test_the_same_seed_gives_the_same_figures(loaded: Loaded, tiny_model: TinyModel) -> None:
     one, two = (measured(loaded, tiny_model.sets) for _ in range(2))
-    assert one.model_copy(update={"seconds": 0}) == two.model_copy(update={"seconds": 0})
+    assert without_time(one) == without_time(two)
 
 
 def test_figures_do_not_depend_on_the_micro_batch(loaded: Loaded, tiny_model: TinyModel) -> None:
@@ -106,14 +114,29 @@ def test_a_broken_model_is_an_error_with_a_name(loaded: Loaded, tiny_model: Tiny
     assert caught.value.code == "not_finite"
 
 
-def test_measuring_can_be_ended_between_sets(loaded: Loaded, tiny_model: TinyModel) -> None:
-    passed: list[SetName] = []
+def test_measuring_can_be_ended_between_measurements(loaded: Loaded, tiny_model: TinyModel) -> None:
+    begun: list[str] = []
 
-    def stop_at_retain(name: SetName) -> None:
-        passed.append(name)
-        if name == "retain":
+    def stop_at_the_second(measurement: Measurement) -> None:
+        begun.append(measurement.name)
+        if len(begun) == 2:
             raise InterruptedError
 
+    bench = Bench(lambda: loaded, tiny_model.sets, training=TRAINING)
     with pytest.raises(InterruptedError):
-        measure(*loaded, tiny_model.sets, training=TRAINING, seed=0, model_digest="0" * 64, before_set=stop_at_retain)
-    assert passed == ["forget", "retain"]
+        measure(bench, chosen(["membership", "likelihood"]), model_digest="0" * 64, before_each=stop_at_the_second)
+    assert begun == ["likelihood", "membership"]
+
+
+def test_measuring_can_be_ended_between_sets(loaded: Loaded, tiny_model: TinyModel) -> None:
+    asked: list[int] = []
+
+    def stop_at_the_third() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise InterruptedError
+
+    bench = Bench(lambda: loaded, tiny_model.sets, training=TRAINING, heard=stop_at_the_third)
+    with pytest.raises(InterruptedError):
+        measure(bench, chosen(["likelihood"]), model_digest="0" * 64)
+    assert set(bench._columns) == {("one pass", "forget"), ("one pass", "retain")}

@@ -1,0 +1,124 @@
+"""One model on the bench, and the sets that it is measured on."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.evaluation.bootstrap import Resamples, Values
+from core.evaluation.cache import Cache
+from core.evaluation.measurement import Budget, Measurement
+from core.lm.data import Chunk, encode
+from core.lm.errors import CoreError
+from core.lm.model import context_length
+from core.lm.statistics import TokenStatistics, token_statistics
+from core.schema.evaluation import Moment, SetName
+from core.schema.files import Record
+from core.schema.training import Training
+
+Columns = dict[str, Values]
+"""A value of each record of a set, by the values' names: (records,) each."""
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+
+class Bench:
+    """What measurements read: the model, the measuring parts of the sets, and what was already found of each record.
+
+    `load` gives the same model again, from where it lies. `reference` is the bench of a retrained model, which
+    keeps what was measured there but no model. `heard` raises where somebody wishes the job to stop.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Loaded],
+        sets: Mapping[SetName, Sequence[Record]],
+        *,
+        training: Training,
+        moment: Moment = "after",
+        loaded: Loaded | None = None,
+        reference: "Bench | None" = None,
+        calibrating: Mapping[SetName, Sequence[Record]] | None = None,
+        cache: Cache | None = None,
+        heard: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._load, self._loaded = load, loaded
+        self.sets = {name: list(records) for name, records in sets.items() if records}
+        self.empty = [name for name, records in sets.items() if not records]
+        self.calibrating = {name: list(records) for name, records in (calibrating or {}).items() if records}
+        """Halves that no figure may stand on: thresholds are fitted to them, swaps are taken from them."""
+        self.training, self.moment, self.reference, self.heard = training, moment, reference, heard
+        self.seed = training.seed
+        self.cache = cache
+        self._columns: dict[tuple[str, SetName], Columns] = {}
+
+    @property
+    def model(self) -> PreTrainedModel:
+        return self._present()[0]
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self._present()[1]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest chunk."""
+        return context_length(self.model, self.training.max_length)
+
+    def let_go(self) -> None:
+        """Drops the model; it is loaded again when it is asked for."""
+        self._loaded = None
+
+    def budget(self, measurement: Measurement) -> Budget:
+        return Budget(measurement, self.heard)
+
+    def resamples(self, name: str) -> Resamples:
+        return Resamples(self.seed, name)
+
+    def chosen(self, name: SetName, count: int | None) -> list[int]:
+        """Which records stand for a set where at most `count` are looked at: ascending places, the same every time.
+
+        By a hash of the record, so that neither the seed nor the order of the others matters."""
+        records = self.sets.get(name, [])
+        if count is None or count >= len(records):
+            return list(range(len(records)))
+        hashes = [hashlib.sha256(one.model_dump_json().encode()).digest() for one in records]
+        return sorted(sorted(range(len(records)), key=lambda place: (hashes[place], place))[:count])
+
+    def encode(self, records: Sequence[Record]) -> list[Chunk]:
+        """Raises CoreError `no_scored_tokens` and its like."""
+        return encode(records, self.tokenizer, max_length=self.length, chat=self.training.chat)
+
+    def statistics(self, records: Sequence[Record], *, what: str) -> list[TokenStatistics]:
+        """One pass over records. Raises CoreError as `encode` does, and `not_finite` where the model says no number."""
+        if not records:
+            return []
+        chunks = self.encode(records)
+        found = token_statistics(self.model, chunks, len(records), max_tokens=self.training.micro_batch_tokens)
+        if not all(one.finite() for one in found):
+            message = f"the model gives no finite probabilities on the {what} set: its weights are broken"
+            raise CoreError("not_finite", message)
+        return found
+
+    def columns(self, key: str, name: SetName, compute: Callable[[Sequence[Record]], Columns]) -> Columns:
+        """`compute` of a set's records under this key, once: kept here and, for all sets but forget and its probes, in
+        the cache. The key names all that decides the values but model, records, training and code."""
+        if (key, name) not in self._columns:
+            records = self.sets[name]
+            shared = self.cache if name not in ("forget", "probes") else None
+            found = shared.columns(key, records, self.training) if shared else None
+            if found is None:
+                found = compute(records)
+                if shared:
+                    shared.keep_columns(key, records, self.training, found)
+            self._columns[key, name] = found
+        return self._columns[key, name]
+
+    def known(self, key: str, name: SetName) -> Columns | None:
+        """What `columns` has already given."""
+        return self._columns.get((key, name))
+
+    def _present(self) -> Loaded:
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded

@@ -1,0 +1,75 @@
+"""What a measurement is: parameters, a budget, and what it finds. Without torch, since the API reads it too."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from core.schema.evaluation import CutShort, Found, Moment, SetName
+from core.schema.strict import Strict
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+Group = Literal["standard", "thorough"]
+"""`standard` is measured of every job; `thorough` is `standard` and all else but what must be asked for by name."""
+
+ALWAYS: frozenset[Moment] = frozenset({"before", "after", "reference"})
+
+
+class Source(Strict):
+    """Where a measurement comes from."""
+
+    title: str
+    url: str
+
+
+class Measurement(Strict, ABC):
+    """One measurement: a file of `measurements/` holds its parameters and its mathematics.
+
+    torch and other heavy libraries are imported inside of `measure` only.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """What is computed, in one or two sentences; with the names of the figures."""
+    source: ClassVar[Source | None] = None
+    group: ClassVar[Group | None] = "standard"
+    needs: ClassVar[frozenset[SetName]] = frozenset()
+    """Without all of these sets it is not made."""
+    moments: ClassVar[frozenset[Moment]] = ALWAYS
+    attacks: ClassVar[bool] = False
+    """It belongs to the phase `attacking`."""
+    spoils: ClassVar[bool] = False
+    """It may change the weights: the next measurement gets the model anew."""
+    order: ClassVar[int] = 0
+    """Higher ones come later: what reads others' columns, then what spoils."""
+
+    seconds: float = Field(default=600.0, gt=0, le=86_400, description="after so long it stops, and says so")
+    records: int | None = Field(default=None, ge=1, description="at most so many records of a set; null: all")
+
+    @abstractmethod
+    def measure(self, bench: "Bench") -> Found:
+        """The figures. Raises CoreError, and whatever `bench.heard` raises."""
+
+
+class Budget:
+    """The time of one measurement: the last resort. What a limit on records leaves out is the same every time."""
+
+    def __init__(self, measurement: Measurement, heard: Callable[[], None]) -> None:
+        self._measurement, self._heard = measurement, heard
+        self._until = time.monotonic() + measurement.seconds
+        self.cut: list[CutShort] = []
+
+    def over(self) -> bool:
+        """Whether the time is up; to be asked between batches. Raises what a wish to stop raises."""
+        self._heard()
+        return time.monotonic() >= self._until
+
+    def left_out(self, what: str, *, done: int, of: int, reason: Literal["records", "seconds"]) -> None:
+        """Notes that `done` of `of` records were measured; nothing where that is all."""
+        if done < of:
+            cut = CutShort(measurement=self._measurement.name, what=what, done=done, of=of, reason=reason)
+            self.cut.append(cut)

@@ -1,0 +1,64 @@
+"""How probable each set's text is, and how much of it the model could be made to give back: one pass over each."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from core.evaluation.measurement import Measurement
+from core.schema.evaluation import Figure, Found, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench, Columns
+    from core.evaluation.bootstrap import Resamples
+
+
+class Likelihood(Measurement):
+    name: ClassVar[str] = "likelihood"
+    summary: ClassVar[str] = (
+        "Of every set: `perplexity` exp(mean over records of CE), `perplexity_tokens` the same over tokens; `accuracy`,"
+        " the share of tokens that the model ranks first given what truly precedes (also: `exact_memorization`);"
+        " `probability` mean of exp(-CE); `extraction_strength` 1 - k/n, k the fewest leading tokens after which all is"
+        " predicted right."
+    )
+    order: ClassVar[int] = -10
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation.one_pass import one_pass
+
+        sets: dict[SetName, dict[str, Figure]] = {}
+        warnings: list[str] = []
+        for name in bench.sets:
+            bench.heard()
+            columns = one_pass(bench, name)
+            sets[name] = figures(columns, bench.resamples(name))
+            warnings += _warnings(name, columns)
+        return Found(sets=sets, warnings=warnings)
+
+
+def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:
+    """A set's likelihood and memorization figures: means over records, `perplexity_tokens` over tokens."""
+    import numpy as np
+
+    from core.evaluation import likelihood
+    from core.evaluation.bootstrap import weighted_means
+
+    equal = np.ones(len(columns["loss"]))
+    means = {
+        "perplexity": (columns["loss"], equal),
+        "perplexity_tokens": (columns["loss"], columns["tokens"]),
+        "accuracy": (columns["accuracy"], equal),
+        "probability": (columns["probability"], equal),
+        "exact_memorization": (columns["accuracy"], equal),
+        "extraction_strength": (columns["extraction_strength"], equal),
+    }
+    through = {"perplexity": likelihood.perplexity, "perplexity_tokens": likelihood.perplexity}
+    return weighted_means(means, resamples, through=through)
+
+
+def _warnings(name: SetName, columns: "Columns") -> list[str]:
+    from core.evaluation.likelihood import MOST_NATS
+
+    found = []
+    if len(columns["loss"]) == 1:
+        found.append(f"{name}: one record has no interval")
+    if columns["loss"].mean() > MOST_NATS:
+        found.append(f"{name}: the perplexity is beyond what a number can hold; 1e304 stands for it")
+    return found

@@ -1,0 +1,33 @@
+"""Can forget text be told from text that the model never saw, by how probable the model finds it?"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from core.evaluation.measurement import Measurement
+from core.schema.evaluation import Found, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+
+class Membership(Measurement):
+    name: ClassVar[str] = "membership"
+    summary: ClassVar[str] = (
+        "Membership attacks, forget (member) against unseen, higher scores being more like a member: `loss`, `zlib`,"
+        " `min_k_<percent>`, `min_k++_<percent>`. Of each the signed AUC, the true positive rate at 1 % and 5 %"
+        " false positives, and the ROC."
+    )
+    needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation import membership
+        from core.evaluation.one_pass import one_pass, scores_of
+
+        forget, unseen = (scores_of(one_pass(bench, name)) for name in ("forget", "unseen"))
+        warnings = [
+            f"{name}: an AUC on {count} records, fewer than {membership.FEW}, says little: see its interval"
+            for name, count in (("forget", len(forget["loss"])), ("unseen", len(unseen["loss"])))
+            if count < membership.FEW
+        ]
+        resamples = bench.resamples("membership")
+        attacks = {name: membership.attack(members, unseen[name], resamples) for name, members in forget.items()}
+        return Found(attacks=attacks, warnings=warnings)

@@ -1,0 +1,43 @@
+"""What one pass over a set yields of each record: likelihood, memorization, and the membership attacks' scores."""
+
+from collections.abc import Sequence
+
+from core.evaluation import likelihood, membership, memorization
+from core.evaluation.bench import Bench, Columns
+from core.lm.statistics import TokenStatistics
+from core.schema.evaluation import SetName
+from core.schema.files import Record
+
+KEY = "one pass"
+SCORE = "score/"
+"""Before the names of the attacks' scores."""
+
+
+def one_pass(bench: Bench, name: SetName) -> Columns:
+    """`loss` (mean nats of a token), `tokens`, `accuracy`, `probability`, `extraction_strength`, and `score/<attack>`.
+
+    Raises CoreError `no_scored_tokens`, `not_finite` and what else encoding raises.
+    """
+
+    def compute(records: Sequence[Record]) -> Columns:
+        return columns_of(bench.statistics(records, what=name), records)
+
+    return bench.columns(KEY, name, compute)
+
+
+def columns_of(statistics: Sequence[TokenStatistics], records: Sequence[Record]) -> Columns:
+    """The same of records whose tokens' statistics are known."""
+    scores = membership.scores(statistics, records)
+    return {
+        "loss": likelihood.cross_entropies(statistics),
+        "tokens": likelihood.tokens(statistics),
+        "accuracy": likelihood.accuracies(statistics),
+        "probability": likelihood.probabilities(statistics),
+        "extraction_strength": memorization.extraction_strengths(statistics),
+        **{f"{SCORE}{attack}": values for attack, values in scores.items()},
+    }
+
+
+def scores_of(columns: Columns) -> Columns:
+    """The attacks' scores alone, by the attacks' names."""
+    return {name.removeprefix(SCORE): values for name, values in columns.items() if name.startswith(SCORE)}
