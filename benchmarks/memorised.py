@@ -1,0 +1,89 @@
+"""Small models that know a benchmark's forget and retain sets by heart, and their twins that never saw the forget set.
+
+    python -m benchmarks.memorised --data demo --data tofu --data lume --seed 0 --seed 1 --folder DIR --public DIR
+
+Trained once; what lies in the folder already is left as it is.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.datasets import FILES, sets
+from core.synthetic import write_jsonl
+
+EPOCHS = {"demo": 20, "tofu": 24, "lume": 24}
+
+
+@dataclass(frozen=True)
+class Memorised:
+    """One benchmark of one seed: the files of its sets and the two models."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def retrained(self) -> Path:
+        return self.folder / "retrained"
+
+    def file(self, name: str) -> Path:
+        return self.folder / f"{name}.jsonl"
+
+
+class TrainingFailed(Exception):
+    """The process that trains a small model ended badly; its own words are on the terminal already."""
+
+
+def memorised(data: str, seed: int, folder: Path, public: Path, *, threads: int | None = None) -> Memorised:
+    """Writes the sets and trains both models, unless they are there. Raises DataMissing, TrainingFailed."""
+    made = Memorised(folder / data / str(seed))
+    made.folder.mkdir(parents=True, exist_ok=True)
+    for name, records in sets(data, seed, public).items():
+        write_jsonl(records, made.file(name))
+    _train(made, made.model, ["forget", "retain"], data, seed, threads)
+    _train(made, made.retrained, ["retain"], data, seed, threads)
+    return made
+
+
+def _train(made: Memorised, out: Path, names: list[str], data: str, seed: int, threads: int | None) -> None:
+    if (out / "config.json").exists():
+        return
+    unfinished = out.with_name(f".{out.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    command = [sys.executable, "-m", "core.lm.pretraining", "--out", str(unfinished), "--seed", str(seed)]
+    command += ["--epochs", str(EPOCHS[data])]
+    command += [part for name in names for part in ("--records", str(made.file(name)))]
+    command += [
+        part for name in ("forget", "retain", "unseen") for part in ("--tokenizer-records", str(made.file(name)))
+    ]
+    command += [] if threads is None else ["--threads", str(threads)]
+    began = time.monotonic()
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)  # noqa: S603 - ourselves
+    if done.returncode != 0:
+        raise TrainingFailed(f"{data}, seed {seed}: training {out.name} ended with code {done.returncode}")
+    unfinished.rename(out)
+    print(f"{data}, seed {seed}: {out.name} trained in {time.monotonic() - began:.0f} s", file=sys.stderr)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks.memorised")
+    arguments.add_argument("--data", choices=sorted(FILES), action="append", required=True)
+    arguments.add_argument("--seed", type=int, action="append", required=True)
+    arguments.add_argument("--folder", type=Path, required=True)
+    arguments.add_argument("--public", type=Path, default=Path("../shared/data"))
+    arguments.add_argument("--threads", type=int, default=None)
+    given = arguments.parse_args()
+    for seed in given.seed:
+        for data in given.data:
+            memorised(data, seed, given.folder, given.public, threads=given.threads)
+
+
+if __name__ == "__main__":
+    main()
