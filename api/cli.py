@@ -5,6 +5,7 @@ import typer
 from api.commands import keys, up
 from api.commands.bench import app as bench
 from api.commands.demo import demo
+from api.commands.measure import measure
 from api.commands.methods import methods
 from api.commands.preflight import preflight
 from api.commands.submit import run, submit
@@ -24,6 +25,7 @@ app.command()(submit)
 app.command()(run)
 for wish in (pause, resume, retry, cancel):
     app.command()(wish)
+app.command()(measure)
 app.command()(methods)
 app.command()(preflight)
 app.add_typer(keys.app, name="keys")

@@ -1,0 +1,214 @@
+"""`unlearn measure`: what a model in a directory scores on files of records, without the service."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from api.commands.child import ChildFailed, events
+from api.commands.figures import show
+from api.commands.watching import bar
+from core.evaluation.measurements import UnknownMeasurement, chosen
+from core.schema.evaluation import MeasurementChoice, Measurements, Moment
+from core.schema.events import Cost, Measured, PhaseStarted, Warned
+from core.schema.models import ModelShape
+from core.schema.parsing import format_of
+from core.schema.shape import UnusableModel, read_shape
+from core.schema.spec import FileRecords, JobSpec
+from core.schema.training import MasterWeights, Training, TrainingRequest
+from core.unlearning.reading import reading
+
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+PHASES = {
+    "loading": "loading",
+    "measuring_before": "measuring the reference",
+    "measuring_after": "measuring",
+    "attacking": "attacking",
+}
+Records = Annotated[Path | None, typer.Option(exists=True, dir_okay=False)]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def measure(
+    model: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="a model directory")],
+    forget: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="what it must forget")] = None,
+    retain: Annotated[list[Path] | None, typer.Option(exists=True, dir_okay=False, help="may be repeated")] = None,
+    unseen: Records = None,
+    general: Records = None,
+    probes: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="ask about what must go")] = None,
+    protected: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="ask about what must stay")
+    ] = None,
+    reference_model: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="one retrained without the forget set")
+    ] = None,
+    measures: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--measure", help="a measurement, a group, or JSON with its parameters; see 'unlearn measurements'"
+        ),
+    ] = None,
+    max_length: Annotated[int | None, typer.Option(min=2, help="tokens; longer records are chunked")] = None,
+    chat: Annotated[Literal["raw", "template"] | None, typer.Option()] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=(1 << 31) - 1)] = None,
+    dtype: Annotated[Dtype, typer.Option(help="what the model was registered with")] = "auto",
+    master_weights: Annotated[MasterWeights | None, typer.Option(help="what the weights are held in")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; another number rounds otherwise")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="write all figures there")] = None,
+    cache: Annotated[Path | None, typer.Option(file_okay=False, help="keep what was measured there")] = None,
+) -> None:
+    """Measure a model as a job measures it: on the same halves of the files, with the same code and defaults."""
+    asked = TrainingRequest(max_length=max_length, chat=chat, seed=seed, master_weights=master_weights)
+    sets = FileRecords(
+        forget=forget,
+        retain=retain or [],
+        unseen=unseen,
+        only_general=general,
+        probes=probes,
+        protected=protected,
+    )
+    choices = [_choice(one) for one in measures or ["standard"]]
+    training = _checked(model, asked, sets, choices, reference_model)
+    with tempfile.TemporaryDirectory(prefix="unlearn-") as private:
+        spec = JobSpec(
+            kind="measure",
+            job="unlearn-measure",
+            model=model.resolve().name,
+            directory=model.resolve(),
+            dtype=dtype,
+            training=training,
+            records=sets,
+            output=Path(private) / "unused",
+            scratch=Path(private),
+            measure=choices,
+            reference=reference_model,
+            cache=cache,
+            threads=threads,
+        )
+        found, cost = _measured(spec)
+    if reference := found.get("reference"):
+        out.print("[bold]the reference[/bold]")
+        show(reference, out)
+        out.print("[bold]the model[/bold]")
+    show(found["after"], out)
+    if json_out is not None:
+        _write(json_out, _report(spec, found, cost))
+
+
+def _checked(
+    model: Path,
+    asked: TrainingRequest,
+    sets: FileRecords,
+    choices: list[str | MeasurementChoice],
+    reference: Path | None,
+) -> Training:
+    """How records are read. Ends the command with code 2 where anything is wrong that shows before measuring."""
+    files = _files(sets)
+    if not files:
+        raise typer.BadParameter("name at least one file of records, such as --forget")
+    for option, file in files:
+        if format_of(file.name) is None:
+            raise typer.BadParameter(f"{file.name}: not a .jsonl, .txt, .csv or .parquet file", param_hint=option)
+    try:
+        chosen(choices)
+        shape = _shape(model)
+        if reference is not None and _shape(reference).vocabulary != shape.vocabulary:
+            raise typer.BadParameter("it has another vocabulary than the model", param_hint="--reference-model")
+    except (UnusableModel, UnknownMeasurement) as error:
+        raise typer.BadParameter(str(error)) from None
+    except ValidationError as error:
+        wrong = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        detail = f"{error.title}, {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+        raise typer.BadParameter(detail, param_hint="--measure") from None
+    if asked.max_length is not None and asked.max_length > shape.context:
+        raise typer.BadParameter(f"the model's context is {shape.context} tokens", param_hint="--max-length")
+    return reading(asked, shape)
+
+
+def _shape(directory: Path) -> ModelShape:
+    # wherever its links lead: the files are those of whoever runs this
+    return read_shape(directory.resolve(), root=Path(directory.resolve().anchor))
+
+
+def _choice(named: str) -> str | MeasurementChoice:
+    if not named.startswith("{"):
+        return named
+    try:
+        return MeasurementChoice.model_validate_json(named)
+    except ValidationError:
+        raise typer.BadParameter('JSON with a "name", then parameters', param_hint="--measure") from None
+
+
+def _files(sets: FileRecords) -> list[tuple[str, Path]]:
+    named = [("--forget", sets.forget), *(("--retain", one) for one in sets.retain), ("--unseen", sets.unseen)]
+    named += [("--general", sets.only_general), ("--probes", sets.probes), ("--protected", sets.protected)]
+    return [(option, file) for option, file in named if file is not None]
+
+
+def _measured(spec: JobSpec) -> tuple[dict[Moment, Measurements], Cost | None]:
+    """What the child found, with its phases shown as they go by. Ends the command with code 1 where it fails."""
+    found: dict[Moment, Measurements] = {}
+    cost = None
+    try:
+        with bar(err) as progress:
+            task = None
+            for event in events(spec):
+                if isinstance(event, PhaseStarted):
+                    if task is not None:
+                        progress.update(task, completed=1)
+                    phase = PHASES.get(event.phase, event.phase)
+                    task = progress.add_task(phase, total=1)
+                    if not err.is_terminal:  # where no bar is drawn, a line says where it is
+                        err.print(f"  {phase}")
+                elif isinstance(event, Measured):
+                    found[event.moment] = event.measurements
+                elif isinstance(event, Warned):
+                    progress.console.print(f"  [yellow]warning:[/yellow] {event.message}", soft_wrap=True)
+                elif isinstance(event, Cost):
+                    cost = event
+            if task is not None:
+                progress.update(task, completed=1)
+    except ChildFailed as failure:
+        err.print(f"[red]not measured:[/red] {failure}", soft_wrap=True)
+        raise typer.Exit(1) from None
+    return found, cost
+
+
+def _report(spec: JobSpec, found: dict[Moment, Measurements], cost: Cost | None) -> dict[str, Any]:
+    """What was measured, of what and how: figures and digests, no record's text."""
+    files = _files(spec.records) if isinstance(spec.records, FileRecords) else []
+    return {
+        "model": spec.model,
+        "measure": [one if isinstance(one, str) else one.model_dump(mode="json") for one in spec.measure],
+        "dtype": spec.dtype,
+        "training": spec.training.model_dump(
+            mode="json", include={"max_length", "chat", "seed", "micro_batch_tokens", "master_weights"}
+        ),
+        "data": [{"name": option.removeprefix("--"), "sha256": _digest(file)} for option, file in files],
+        "measurements": found["after"].model_dump(mode="json"),
+        "reference": found["reference"].model_dump(mode="json") if "reference" in found else None,
+        "cost": cost.model_dump(mode="json", exclude={"kind"}) if cost else None,
+    }
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _write(file: Path, report: dict[str, Any]) -> None:
+    """Whole or not at all. Ends the command with code 1 where it cannot be written."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        partial.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        os.replace(partial, file)
+    except OSError as error:
+        err.print(f"{file} could not be written ({type(error).__name__})")
+        raise typer.Exit(1) from None

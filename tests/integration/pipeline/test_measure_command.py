@@ -1,0 +1,108 @@
+"""`unlearn measure` on a directory: a job's own figures again, and clear words where something is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from api.cli import app
+from core.schema.events import Measured
+from core.schema.shape import read_shape
+from core.schema.spec import JobSpec
+from core.schema.training import TrainingRequest
+from core.unlearning.objectives import fill_training
+from tests.integration.pipeline.child import run
+from tests.tiny_model import REPOSITORY, TinyModel
+
+WIDE = {"COLUMNS": "200"}
+
+
+def options(tiny_model: TinyModel) -> list[str]:
+    return [part for name, file in tiny_model.files.items() for part in (f"--{name}", str(file))]
+
+
+def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoint_that_it_saved(
+    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    shape = read_shape(tiny_model.directory, root=tiny_model.directory)
+    asked = TrainingRequest(epochs=1, learning_rate=1e-3)
+    training = fill_training(asked, "calibrated", parameters=shape.parameters, forget_records=8)
+    training.max_length = min(training.max_length, shape.context)  # as a request is filled in
+    outcome = run(spec.model_copy(update={"training": training}))
+    assert outcome.code == 0, outcome.stderr
+    after = [event.measurements for event in outcome.events if isinstance(event, Measured)][-1]
+
+    report = tmp_path / "report.json"
+    arguments = ["measure", str(spec.output), *options(tiny_model), "--threads", "1", "--json", str(report)]
+    # in a process of its own, that its modules can be seen afterwards
+    program = "import sys; from api.cli import app; app(standalone_mode=False); assert 'torch' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **WIDE, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    written = json.loads(report.read_text())
+    times = {"seconds", "seconds_of"}
+    figures = {name: value for name, value in written["measurements"].items() if name not in times}
+    assert figures == after.model_dump(mode="json", exclude=times)
+    assert [one["name"] for one in written["data"]] == ["forget", "retain", "unseen"]
+
+    forget = after.sets["forget"]["perplexity"]
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("perplexity ")]
+    assert f"{forget.value:.4g} [{forget.low:.4g}, {forget.high:.4g}]" in row
+    (attack,) = [line for line in done.stdout.splitlines() if line.startswith("loss ")]
+    assert f"{after.attacks['loss'].auc.value:.4g} [" in attack
+    assert [line.strip() for line in done.stderr.splitlines()] == ["loading", "measuring"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--measure", "vibes"], "there is no measurement 'vibes'"),
+        (["--measure", '{"name": "likelihood", "records": 0}'], "Likelihood, records"),
+        (["--measure", '{"seconds": 1}'], 'JSON with a "name"'),
+        (["--max-length", "4096"], "the model's context is"),
+        (["--unseen", __file__], "not a .jsonl, .txt, .csv or .parquet file"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_measured(tiny_model: TinyModel, more: list[str], words: str) -> None:
+    arguments = ["measure", str(tiny_model.directory), "--forget", str(tiny_model.files["forget"]), *more]
+    answer = CliRunner().invoke(app, arguments, env=WIDE)
+    assert answer.exit_code == 2
+    assert words in answer.output
+
+
+def test_a_model_is_not_measured_on_nothing_nor_beside_one_of_another_vocabulary(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    nothing = CliRunner().invoke(app, ["measure", str(tiny_model.directory)], env=WIDE)
+    assert nothing.exit_code == 2
+    assert "name at least one file of records" in nothing.output
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in tiny_model.directory.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"vocab_size": config["vocab_size"] + 1}))
+    forget = ["--forget", str(tiny_model.files["forget"])]
+    arguments = ["measure", str(tiny_model.directory), *forget, "--reference-model", str(other)]
+    answer = CliRunner().invoke(app, arguments, env=WIDE)
+    assert answer.exit_code == 2
+    assert "another vocabulary" in answer.output
+
+
+def test_a_bad_line_ends_it_with_the_line_and_no_word_of_it(tiny_model: TinyModel, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"text": "fine"}\n{"txt": "zq-canary"}\n')
+    answer = CliRunner().invoke(app, ["measure", str(tiny_model.directory), "--forget", str(bad)], env=WIDE)
+    assert answer.exit_code == 1
+    assert "bad.jsonl, line 2" in answer.output
+    assert "zq-canary" not in answer.output
