@@ -56,7 +56,9 @@ async def upload(
     """Streamed and checked record by record; a bad line is a 422 that names it, and then nothing is kept.
 
     JSON Lines (`{"text"}`, `{"prompt", "completion"}` or `{"messages"}`), .txt (one record per paragraph), CSV and
-    Parquet with the same columns. Stored sealed, each file under a key of its own. Scope: `files:write`.
+    Parquet with the same columns. Beside its text a record may have `id`, `subject`, and what probes are made of:
+    `group`, `paraphrases` (of the prompt), `paraphrased_answer`, `wrong` (answers), `alternate`; a CSV cell holds a
+    list as a JSON array. Stored sealed, each file under a key of its own. Scope: `files:write`.
     """
     settings, file = context.settings, new_id("file")
     form = Form(request, max_file_bytes=settings.max_file_bytes, max_record_bytes=settings.max_record_bytes)

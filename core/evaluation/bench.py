@@ -82,7 +82,7 @@ class Bench:
         records = self.sets.get(name, [])
         if count is None or count >= len(records):
             return list(range(len(records)))
-        hashes = [hashlib.sha256(one.model_dump_json().encode()).digest() for one in records]
+        hashes = [hashlib.sha256(one.model_dump_json(exclude_none=True).encode()).digest() for one in records]
         return sorted(sorted(range(len(records)), key=lambda place: (hashes[place], place))[:count])
 
     def encode(self, records: Sequence[Record]) -> list[Chunk]:

@@ -37,5 +37,5 @@ def belonging(spec: JobSpec, sets: Sequence[RecordSet], model_digest: str) -> Fi
 def _digest(sets: Sequence[RecordSet]) -> bytes:
     whole = hashlib.sha256()
     for one in sets:
-        whole.update(hashlib.sha256(one.model_dump_json().encode()).digest())
+        whole.update(hashlib.sha256(one.model_dump_json(exclude_none=True).encode()).digest())
     return whole.digest()

@@ -87,8 +87,8 @@ def _without(records: list[Record], elsewhere: set[tuple[str, ...]], parts: Part
 
 
 def _content(record: Record) -> tuple[str, ...]:
-    """What is tokenized of it: the same text under another id or subject is the same text."""
-    return tuple(text.strip() for text in record.strings())
+    """Its own text: the same under another id or subject, or asked about with other probes, is the same text."""
+    return tuple(text.strip() for text in record.content())
 
 
 def _measured_as(one: RecordSet) -> SetName:

@@ -23,6 +23,7 @@ class Record(Strict):
 
     Scored positions: every token but the first of a plain text; of the other two shapes the completion alone
     (of `messages`: the last assistant turn), with the end-of-sequence token where the record ends there.
+    That scored text is the record's answer, to which `paraphrased_answer`, `wrong` and `alternate` are others.
     """
 
     text: str | None = None
@@ -31,9 +32,16 @@ class Record(Strict):
     messages: list[Message] | None = None
     id: str | None = Field(default=None, max_length=256)
     subject: str | None = Field(default=None, max_length=256, description="whom or what the record is about")
-    alternate: str | None = None
-    paraphrases: list[str] | None = None
-    wrong: list[str] | None = None
+    group: str | None = Field(
+        default=None,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="of probes: which it belongs to, such as `retain`, `real_authors`, `world_facts`",
+    )
+    alternate: str | None = Field(default=None, description="what some methods make the model say instead")
+    paraphrases: list[str] | None = Field(default=None, description="the prompt in other words")
+    paraphrased_answer: str | None = Field(default=None, description="the right answer in other words")
+    wrong: list[str] | None = Field(default=None, description="wrong answers of the same form; blank ones do not count")
 
     @model_validator(mode="after")
     def _one_shape(self) -> "Record":
@@ -49,13 +57,33 @@ class Record(Strict):
             raise ValueError("messages end with the assistant's turn, which is what is scored")
         if self.messages is not None and not self.messages[-1].content.strip():
             raise ValueError("the record is empty")
+        if self.paraphrased_answer is not None and not self.paraphrased_answer.strip():
+            raise ValueError("the paraphrased answer is empty")
         return self
+
+    def content(self) -> Iterator[str]:
+        """The text that the record is: its shape's, without what is asked about it beside."""
+        if self.messages is not None:
+            yield from (message.content for message in self.messages)
+        yield from (piece for piece in (self.text, self.prompt, self.completion) if piece is not None)
 
     def strings(self) -> Iterator[str]:
         """Every piece of text in the record that is tokenized: what the limit in bytes counts."""
+        yield from self.content()
+        yield from (piece for piece in (self.alternate, self.paraphrased_answer) if piece is not None)
+        yield from self.paraphrases or ()
+        yield from self.wrong or ()
+
+    def wrong_answers(self) -> list[str]:
+        """Those that say something."""
+        return [one for one in self.wrong or () if one.strip()]
+
+    def answered(self, answer: str) -> "Record":
+        """The same record with another answer in the place of its own. `answer` is not blank."""
         if self.messages is not None:
-            yield from (message.content for message in self.messages)
-        yield from (piece for piece in (self.text, self.prompt, self.completion, self.alternate) if piece is not None)
+            turns = [*self.messages[:-1], Message(role="assistant", content=answer)]
+            return self.model_copy(update={"messages": turns})
+        return self.model_copy(update={"text" if self.text is not None else "completion": answer})
 
 
 class File(Answer):

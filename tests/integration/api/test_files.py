@@ -50,6 +50,8 @@ async def test_a_file_lies_sealed_in_the_storage(service: Service, client: httpx
         ("a.csv", "SECRET\na\n", "line 1"),
         ("a.csv", 'text,id\n"a\nb",1\nSECRET,2,3\n', "line 4"),
         ("a.csv", 'text\n"SECRET', "line 2"),
+        ("a.csv", 'text,wrong\na,"[""SECRET"", 5]"\n', "line 2"),
+        ("a.jsonl", '{"text": "a", "group": "SECRET words"}', "line 1"),
         ("a.parquet", b"PAR1 SECRET PAR1", "row 1"),
     ],
 )

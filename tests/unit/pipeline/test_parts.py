@@ -68,3 +68,17 @@ def test_a_text_that_trains_in_one_set_measures_in_no_other() -> None:
     assert len(trains) == 20
     assert not trains & texts(parts.measuring["general"])
     assert parts.measuring["general"]
+
+
+def test_a_record_that_is_asked_about_with_other_probes_is_the_same_text() -> None:
+    forget = [Record(prompt="Who?", completion="Ana", wrong=["Bo"])]
+    retain = [Record(prompt="Who?", completion="Ana", alternate="nobody"), *records("retain", 3)]
+    parts = cut(
+        [
+            RecordSet(name="forget", records=forget),
+            RecordSet(name="retain", kind="in_distribution", records=retain),
+        ]
+    )
+    held = [*parts.training.retain[0].records, *parts.measuring["retain"]]
+    assert len(held) == 3
+    assert all(record.prompt is None for record in held)

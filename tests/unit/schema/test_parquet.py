@@ -45,7 +45,20 @@ def test_messages_are_lists_of_structures() -> None:
     assert [turn.model_dump() for turn in record.messages or []] == turns
 
 
-@pytest.mark.parametrize("column", ["text", "alternate"])
+def test_a_probe_is_the_same_record_as_in_json_lines() -> None:
+    probe: dict[str, Any] = {
+        "prompt": "Who?",
+        "completion": "Ana",
+        "group": "real_authors",
+        "paraphrases": ["Which one?", "Say who."],
+        "paraphrased_answer": "It is Ana",
+        "wrong": ["It is Bo", "It is Cy"],
+    }
+    ((_, record),) = parquet_records(parquet(pyarrow.Table.from_pylist([probe])))
+    assert record.model_dump(exclude_none=True) == probe
+
+
+@pytest.mark.parametrize("column", ["text", "alternate", "paraphrased_answer"])
 def test_a_text_that_is_said_many_times_is_never_unpacked_many_times(column: str) -> None:
     columns = {"text": ["short"] * 64} | {column: repeated("a" * (2 * MB), 64)}
     small = packed(**columns)
@@ -81,6 +94,8 @@ def test_a_row_is_weighed_before_it_is_unpacked() -> None:
         ({"text": pyarrow.array([2**60], pyarrow.timestamp("us"))}, "'text' does not hold texts"),
         ({"text": [datetime(2026, 1, 1)]}, "'text' does not hold texts"),
         ({"text": ["a"], "wrong": ["b"]}, "'wrong' does not hold lists"),
+        ({"text": ["a"], "paraphrased_answer": [["b"]]}, "'paraphrased_answer' does not hold texts"),
+        ({"text": ["a"], "group": ["SECRET words"]}, "row 1: group: String should match"),
         ({"messages": [[{"role": "user", "content": 5}]]}, "'messages' does not hold lists"),
         (pyarrow.table([["a"], ["b"]], names=["text", "text"]), "there twice"),
         ({"SECRET": ["a"]}, "a column is not known"),

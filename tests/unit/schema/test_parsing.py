@@ -63,6 +63,12 @@ def test_paragraphs_are_numbered_by_their_first_line() -> None:
         ("csv", 'text\n"a"b\n', "line 2: not a CSV row"),
         ("csv", "text,text\n", "line 1: the first line names the columns"),
         ("csv", "text,wrong\na,nope\n", "line 2: the cell of 'wrong' is not valid JSON"),
+        ("csv", 'text,wrong\na,"[""b"", 5]"\n', "line 2: wrong.1: Input should be a valid string"),
+        ("csv", 'text,wrong\na,"""b"""\n', "line 2: wrong: Input should be a valid list"),
+        ("csv", "text,group\na,two words\n", "line 2: group: String should match pattern"),
+        ("jsonl", '{"text": "a", "group": "' + "g" * 65 + '"}', "line 1: group: String should have at most 64"),
+        ("jsonl", '{"text": "a", "paraphrased_answer": " "}', "line 1: the paraphrased answer is empty"),
+        ("jsonl", '{"text": "a", "paraphrased_answer": ["b"]}', "line 1: paraphrased_answer: Input should be a valid"),
         ("csv", 'text\n"' + "a\n" * 5000, "line 2: longer than"),
         ("txt", "a\n" * 5000, "line 1: longer than"),
     ],
@@ -103,6 +109,52 @@ def test_all_three_shapes_are_records() -> None:
     ]
     body = "\n".join(json.dumps(shape) for shape in shapes).encode()
     assert [record for _, record in records([body], "jsonl")] == [Record.model_validate(shape) for shape in shapes]
+
+
+PROBE: dict[str, Any] = {
+    "prompt": "Who?",
+    "completion": "Ana",
+    "group": "real_authors",
+    "paraphrases": ["Which one?", "Say who."],
+    "paraphrased_answer": "It is Ana",
+    "wrong": ["It is Bo", "It is Cy"],
+}
+
+
+def test_a_probe_is_the_same_record_in_json_lines_and_csv() -> None:
+    sink = io.StringIO()
+    cells = [value if isinstance(value, str) else json.dumps(value) for value in PROBE.values()]
+    csv.writer(sink).writerows([list(PROBE), cells])
+    assert plain(records([json.dumps(PROBE).encode()], "jsonl")) == [PROBE]
+    assert plain(records([sink.getvalue().encode()], "csv")) == [PROBE]
+
+
+def test_all_that_is_asked_counts_towards_the_records_bytes() -> None:
+    size = len("Who?AnaWhich one?Say who.It is AnaIt is BoIt is Cy")
+    line = json.dumps(PROBE).encode()
+    assert len(list(records([line], "jsonl", max_record_bytes=size))) == 1
+    with pytest.raises(BadRecord, match=f"over the limit of {size - 1}"):
+        list(records([line], "jsonl", max_record_bytes=size - 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "answered"),
+    [
+        ({"text": "a"}, {"text": "new"}),
+        ({"prompt": "p", "completion": "a"}, {"prompt": "p", "completion": "new"}),
+        (
+            {"messages": [{"role": "user", "content": "p"}, {"role": "assistant", "content": "a"}]},
+            {"messages": [{"role": "user", "content": "p"}, {"role": "assistant", "content": "new"}]},
+        ),
+    ],
+)
+def test_another_answer_takes_the_place_of_what_is_scored(shape: dict[str, Any], answered: dict[str, Any]) -> None:
+    assert Record.model_validate(shape).answered("new") == Record.model_validate(answered)
+
+
+def test_blank_wrong_answers_are_none() -> None:
+    assert Record(text="a", wrong=["b", " ", ""]).wrong_answers() == ["b"]
+    assert Record(text="a").wrong_answers() == []
 
 
 def test_an_alternate_counts_towards_the_records_bytes() -> None:
