@@ -11,20 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.evaluation.auc import FEW, joint_interval, joint_level, newcombe
 from core.evaluation.bootstrap import Counts, Resamples, Values, interval, rows_at_once
 from core.lm.statistics import TokenStatistics
-from core.schema.evaluation import Attack, Figure
+from core.schema.evaluation import JUDGED_ATTACKS, Attack, Figure
 from core.schema.files import Record
 
 SHARES = (5, 10, 20, 30, 40, 50, 60, 100)
 """Percent of a record's tokens that `min_k` and `min_k++` look at."""
 
-FEW = 20
-"""Under so many records in either set the bootstrap is too narrow, up to claiming certainty."""
-
 _LEAST_DEVIATION = 1e-6
 _ROC_POINTS = 200
-_Z = 1.959963984540054  # of 95 %
 
 
 def scores(statistics: Sequence[TokenStatistics], records: Sequence[Record]) -> dict[str, Values]:
@@ -57,11 +54,11 @@ def _lowest(ascending: Values, share: int) -> float:
     return float(ascending[: max(1, len(ascending) * share // 100)].mean())
 
 
-def attack(members: Values, others: Values, resamples: Resamples) -> Attack:
+def attack(members: Values, others: Values, resamples: Resamples, *, judged: int = len(JUDGED_ATTACKS)) -> Attack:
     """AUC, true positive rate at 1 % and 5 % false positives, ROC: of scores (m,) and (n,), each at least one.
 
     Members and others are resampled apart. Under `FEW` records in a set the AUC's interval is widened to hold
-    Newcombe's as well; a rate of a single record has none.
+    Newcombe's as well; a rate of a single record has none. `joint` is for a verdict on `judged` attacks together.
     """
     ranking = _Ranking.of(members, others)
     resampled = _resampled(ranking, resamples)
@@ -72,13 +69,18 @@ def attack(members: Values, others: Values, resamples: Resamples) -> Attack:
         value = float(whole[name][0])
         low, high = interval(resampled[name])
         if name == "auc" and few < FEW:
-            wide = newcombe(value, len(members), len(others))
-            low, high = min(low, wide[0]), max(high, wide[1])
+            wide = newcombe(whole[name][0], len(members), len(others))
+            low, high = min(low, float(wide[0])), max(high, float(wide[1]))
         known = name == "auc" or few > 1
         return Figure(value=value, low=low if known else None, high=high if known else None, records=len(members))
 
+    low, high = joint_interval(members, others, level=joint_level(judged))
     return Attack(
-        auc=figure("auc"), tpr_at_1_fpr=figure("tpr_at_1_fpr"), tpr_at_5_fpr=figure("tpr_at_5_fpr"), roc=ranking.roc()
+        auc=figure("auc"),
+        tpr_at_1_fpr=figure("tpr_at_1_fpr"),
+        tpr_at_5_fpr=figure("tpr_at_5_fpr"),
+        roc=ranking.roc(),
+        joint=(float(low), float(high)),
     )
 
 
@@ -138,22 +140,3 @@ def _resampled(ranking: _Ranking, resamples: Resamples) -> dict[str, Values]:
     others = Resamples(resamples.seed, f"{resamples.name}/others", resamples.count).blocks(ranking.others, rows=rows)
     blocks = [ranking.curve(of_members, of_others) for of_members, of_others in zip(members, others, strict=True)]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-
-
-def newcombe(auc: float, members: int, others: int) -> tuple[float, float]:
-    """Newcombe's score interval of an AUC (Stat. Med. 2006, 25:559, method 5), which stays wide at 0 and 1."""
-    typical = (members + others) / 2
-
-    def outside(candidate: float) -> bool:
-        spread = 1 + (typical - 1) * ((1 - candidate) / (2 - candidate) + candidate / (1 + candidate))
-        variance = candidate * (1 - candidate) * spread / (members * others)
-        return (auc - candidate) ** 2 > _Z**2 * variance
-
-    def limit(end: float) -> float:
-        inner, outer = auc, end
-        for _ in range(50):
-            middle = (inner + outer) / 2
-            inner, outer = (inner, middle) if outside(middle) else (middle, outer)
-        return outer
-
-    return limit(0.0), limit(1.0)

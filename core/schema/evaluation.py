@@ -12,6 +12,9 @@ Moment = Literal["before", "after", "reference"]
 SetName = Literal["forget", "retain", "unseen", "general", "probes", "protected"]
 """`probes` ask about what must be forgotten, `protected` about what must survive."""
 
+JUDGED_ATTACKS = ("loss", "zlib", "min_k_20", "min_k_40", "min_k++_20")
+"""The membership attacks that a verdict goes by, unless a policy names others."""
+
 
 class Figure(Strict):
     """One number, its 95 % bootstrap interval over records, and how many records it stands on."""
@@ -29,6 +32,11 @@ class Attack(Strict):
     tpr_at_1_fpr: Figure
     tpr_at_5_fpr: Figure
     roc: list[tuple[float, float]] = Field(description="(false positive rate, true positive rate), ascending")
+    joint: tuple[float, float] | None = Field(
+        default=None,
+        description="the AUC's interval at the level at which those of all attacks that are judged hold together in"
+        " 95 % of cases; without resampling",
+    )
 
 
 class CurvePlace(Strict):

@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from core.evaluation.measurement import Measurement
-from core.schema.evaluation import Found, SetName
+from core.schema.evaluation import JUDGED_ATTACKS, Found, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
@@ -18,16 +20,27 @@ class Membership(Measurement):
     )
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
 
+    judged: int = Field(
+        default=len(JUDGED_ATTACKS),
+        ge=1,
+        le=100,
+        description="attacks that are judged together: what each AUC's `joint` interval is corrected for",
+    )
+
     def measure(self, bench: "Bench") -> Found:
         from core.evaluation import membership
+        from core.evaluation.auc import FEW
         from core.evaluation.one_pass import one_pass, scores_of
 
         forget, unseen = (scores_of(one_pass(bench, name)) for name in ("forget", "unseen"))
         warnings = [
-            f"{name}: an AUC on {count} records, fewer than {membership.FEW}, says little: see its interval"
+            f"{name}: an AUC on {count} records, fewer than {FEW}, says little: see its interval"
             for name, count in (("forget", len(forget["loss"])), ("unseen", len(unseen["loss"])))
-            if count < membership.FEW
+            if count < FEW
         ]
         resamples = bench.resamples("membership")
-        attacks = {name: membership.attack(members, unseen[name], resamples) for name, members in forget.items()}
+        attacks = {
+            name: membership.attack(members, unseen[name], resamples, judged=self.judged)
+            for name, members in forget.items()
+        }
         return Found(attacks=attacks, warnings=warnings)

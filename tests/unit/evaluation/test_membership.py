@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from core.evaluation.auc import joint_interval
 from core.evaluation.bootstrap import Resamples
-from core.evaluation.membership import SHARES, _Ranking, attack, newcombe, scored_text, scores
+from core.evaluation.membership import SHARES, _Ranking, attack, scored_text, scores
 from core.lm.statistics import TokenStatistics
 from core.schema.files import Message, Record
 from tests.unit.evaluation.made import by_chance, statistics
@@ -103,22 +104,24 @@ def test_perfect_separation_of_few_records_is_not_called_certain() -> None:
     assert found.auc.low < 0.7
 
 
+def test_the_joint_interval_is_corrected_for_how_many_attacks_are_judged() -> None:
+    generator = np.random.default_rng(4)
+    members, others = generator.normal(0.3, 1.0, 60), generator.normal(size=80)
+    joint = attack(members, others, Resamples(0, "membership", count=2)).joint
+    alone = attack(members, others, Resamples(0, "membership", count=2), judged=1).joint
+    assert joint == tuple(map(float, joint_interval(members, others, level=0.99)))
+    assert alone == tuple(map(float, joint_interval(members, others, level=0.95)))
+    assert joint is not None
+    assert alone is not None
+    assert joint[0] < alone[0] < naive_auc(members.tolist(), others.tolist()) < alone[1] < joint[1]
+
+
 def test_a_single_record_still_gives_an_auc_with_its_wide_interval() -> None:
     found = attack(np.array([3.0]), np.arange(30.0), Resamples(0, "membership"))
     assert found.auc.value == pytest.approx(3.5 / 30)
     assert found.auc.high is not None
     assert found.auc.high > 0.6
     assert (found.tpr_at_5_fpr.low, found.tpr_at_5_fpr.high) == (None, None)
-
-
-@pytest.mark.parametrize(("auc", "members", "others"), [(0.7, 30, 40), (0.5, 10, 10), (1.0, 5, 5), (0.0, 8, 3)])
-def test_newcombes_limits_solve_his_equation(auc: float, members: int, others: int) -> None:
-    typical = (members + others) / 2
-    for limit in newcombe(auc, members, others):
-        assert 0 <= limit <= 1
-        spread = 1 + (typical - 1) * ((1 - limit) / (2 - limit) + limit / (1 + limit))
-        error = (limit * (1 - limit) * spread / (members * others)) ** 0.5
-        assert abs(auc - limit) == pytest.approx(1.959964 * error, abs=1e-6)
 
 
 @still
