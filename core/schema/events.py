@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from core.schema.evaluation import Measurements, Moment
 from core.schema.jobs import JobError, Outcome, Phase
+from core.schema.policies import Judgement
 from core.schema.strict import Answer, Strict
 
 
@@ -46,6 +47,13 @@ class Measured(Strict):
     kind: Literal["measured"] = "measured"
     moment: Moment
     measurements: Measurements
+
+
+class Judged(Strict):
+    """How the measured model kept the job's policy."""
+
+    kind: Literal["judged"] = "judged"
+    judgement: Judgement
 
 
 class Saved(Strict):
@@ -114,6 +122,7 @@ ChildEvent = Annotated[
     | CurvePoint
     | Warned
     | Measured
+    | Judged
     | Snapshotted
     | Resumed
     | Saved

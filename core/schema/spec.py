@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.files import Record
 from core.schema.jobs import Output, RetainKind
+from core.schema.policies import Policy
 from core.schema.strict import Strict
 from core.schema.training import Training
 
@@ -71,6 +72,7 @@ class JobSpec(Strict):
     scratch: Path | None = Field(default=None, description="a private directory for what does not fit in memory")
     measure: list[str | MeasurementChoice] = Field(default=["standard"], description="measurements, or groups of them")
     reference: Path | None = Field(default=None, description="a model retrained without the forget set")
+    policy: Policy | None = Field(default=None, description="what the saved model is held to; none: no verdict")
     cache: Path | None = Field(default=None, description="a directory where what was measured is kept for later jobs")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; default: as many as this process may use")
 

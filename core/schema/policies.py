@@ -1,0 +1,214 @@
+"""Policies and verdicts: what a model must keep within after unlearning, and how it did."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from core.schema import figures
+from core.schema.evaluation import Figure, SetName
+from core.schema.jobs import Verdict
+from core.schema.strict import Strict
+
+Against = Literal["before", "retrained"]
+"""`before`: the same figure of the model that the job started from. `retrained`: what a model retrained without the
+forget set would score: the supplied one's own figure, or, without one, the original's on unseen text (0.5 of an attack;
+a curve has nothing to be held against then)."""
+
+By = Literal["difference", "ratio"]
+
+Reason = Literal["underpowered", "no_reference_text", "shifted_reference_text", "not_measured"]
+"""Why there is no verdict: the interval is too wide to tell; there is no unseen text; forget and unseen text can be
+told apart without any model; a figure that the policy asks for is missing."""
+
+Result = Literal["passed", "failed", "underpowered", "not_judged"]
+Scope = Literal["verbatim", "facts"]
+"""What was looked at: the text, or also questions about what it says."""
+
+POLICY_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+_FORGOTTEN: frozenset[SetName] = frozenset({"forget", "probes"})
+
+
+class Bound(Strict):
+    """One figure, what it is compared with, and the limits that the *whole* 95 % interval must lie within."""
+
+    name: str = Field(pattern=POLICY_NAME, examples=["retain"])
+    set: SetName | None = Field(default=None, description="whose `figure` is meant")
+    figure: str | None = Field(default=None, max_length=128, description="of the set, variant or benchmark")
+    variant: str | None = Field(default=None, max_length=32, description="a changed copy of the model, such as `int4`")
+    attack: str | None = Field(default=None, max_length=64, description="the AUC of this membership attack")
+    across: str | None = Field(default=None, max_length=64, description="a figure of several sets or models")
+    curve: str | None = Field(
+        default=None, max_length=64, description="every place of this curve: the one that is worst in the limits counts"
+    )
+    benchmark: str | None = Field(default=None, max_length=128, description="the task whose metric `figure` is")
+    against: Against | None = Field(default=None, description="null: the limits are of the figure itself")
+    by: By = "difference"
+    low: float | None = None
+    high: float | None = None
+    judged_from: int = Field(
+        default=1, ge=1, description="on fewer records the bound is shown but has no part in the verdict"
+    )
+    optional_from: int | None = Field(
+        default=None,
+        ge=0,
+        description="from so many records to forget on, a figure that was not measured is not missed; 0: never missed;"
+        " null: always",
+    )
+    added: bool = Field(default=False, description="by a request to a pinned policy: it alone never shows forgetting")
+
+    @model_validator(mode="after")
+    def _means_one_figure(self) -> "Bound":
+        kinds = {name: getattr(self, name) for name in ("set", "attack", "across", "curve", "benchmark")}
+        named = [name for name, value in kinds.items() if value is not None]
+        if len(named) != 1:
+            raise ValueError(f"name exactly one of: {', '.join(kinds)}")
+        if (self.figure is not None) != (named[0] in ("set", "benchmark")):
+            raise ValueError("`figure` goes with `set` or `benchmark`, and they with it")
+        if self.variant is not None and named != ["set"]:
+            raise ValueError("`variant` goes with `set`")
+        if self.against == "retrained" and not (set(named) & {"attack", "curve"} or self.set in _FORGOTTEN):
+            raise ValueError("against `retrained` can stand figures of what is forgotten, attacks and curves")
+        if self.against is None and self.curve is not None:
+            raise ValueError("a curve is compared: against `before` or `retrained`")
+        if self.against is None and self.by == "ratio":
+            raise ValueError("a ratio needs `against`")
+        return self
+
+    @model_validator(mode="after")
+    def _known(self) -> "Bound":
+        for value, known, what in (
+            (self.figure if self.set else None, figures.OF_SETS, "figure of a set"),
+            (self.attack, figures.ATTACKS, "attack"),
+            (self.across, figures.ACROSS, "figure across sets"),
+            (self.variant, figures.VARIANTS, "variant"),
+            (self.curve, figures.CURVES, "curve"),
+        ):
+            if value is not None and value not in known:
+                raise ValueError(f"there is no such {what}: choose of {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _limits(self) -> "Bound":
+        if self.low is None and self.high is None:
+            raise ValueError("a bound has a limit: low, high, or both")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError("low is above high")
+        if self.by == "ratio" and any(limit is not None and limit <= 0 for limit in (self.low, self.high)):
+            raise ValueError("limits of a ratio are above 0")
+        return self
+
+    @property
+    def forgetting(self) -> bool:
+        """Whether it says something of what must be forgotten, not of what must survive."""
+        return (
+            self.set in _FORGOTTEN
+            or self.attack is not None
+            or self.curve is not None
+            or self.across
+            in (
+                "forget_quality",
+                *(name for name in figures.ACROSS if name.startswith("privleak_")),
+            )
+        )
+
+    @property
+    def compares(self) -> tuple[object, ...]:
+        """What it is about, limits apart."""
+        figure = (self.set, self.figure, self.variant, self.attack, self.across, self.curve, self.benchmark)
+        return (*figure, self.against, self.by)
+
+
+class Loosened(ValueError):
+    """A policy asks for less than the one that is pinned."""
+
+
+class Policy(Strict):
+    """A list of bounds. It is passed when every one is."""
+
+    name: str = Field(pattern=POLICY_NAME, examples=["default"])
+    description: str | None = Field(default=None, max_length=2000)
+    bounds: list[Bound] = Field(min_length=1, max_length=200)
+
+    @field_validator("bounds")
+    @classmethod
+    def _each_name_once(cls, bounds: list[Bound]) -> list[Bound]:
+        names = [bound.name for bound in bounds]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"bounds of the same name: {', '.join(twice)}")
+        return bounds
+
+    @field_validator("bounds")
+    @classmethod
+    def _one_forgets(cls, bounds: list[Bound]) -> list[Bound]:
+        if not any(bound.forgetting for bound in bounds):
+            raise ValueError("no bound is about what must be forgotten: nothing could pass")
+        return bounds
+
+    def tightened(self, by: "Policy") -> "Policy":
+        """This policy with the other's bounds, which may be tighter or further ones. Raises Loosened."""
+        wished = {bound.name: bound for bound in by.bounds}
+        whole = [wished.pop(bound.name, bound) for bound in self.bounds]
+        whole = [bound.model_copy(update={"added": False}) for bound in whole]
+        whole += [bound.model_copy(update={"added": True}) for bound in wished.values()]
+        made = Policy(name=by.name, description=by.description, bounds=whole)
+        if problems := loosens(self, made):
+            raise Loosened("; ".join(problems))
+        return made
+
+
+def loosens(pinned: Policy, wished: Policy) -> list[str]:
+    """What the wished policy would let pass that the pinned one does not: a sentence each."""
+    bounds = {bound.name: bound for bound in wished.bounds}
+    problems = []
+    for bound in pinned.bounds:
+        other = bounds.get(bound.name)
+        if other is None:
+            problems.append(f"bound '{bound.name}' is missing")
+        elif other.compares != bound.compares:
+            problems.append(f"bound '{bound.name}' compares something else")
+        else:
+            problems += [f"bound '{bound.name}': {problem}" for problem in _looser(bound, other)]
+    return problems
+
+
+def _looser(pinned: Bound, wished: Bound) -> list[str]:
+    problems = []
+    if pinned.low is not None and (wished.low is None or wished.low < pinned.low):
+        problems.append(f"low may not be under {pinned.low:g}")
+    if pinned.high is not None and (wished.high is None or wished.high > pinned.high):
+        problems.append(f"high may not be over {pinned.high:g}")
+    if wished.judged_from > pinned.judged_from:
+        problems.append(f"judged_from may not be over {pinned.judged_from}")
+    if wished.optional_from is not None and (
+        pinned.optional_from is None or wished.optional_from < pinned.optional_from
+    ):
+        allowed = "null" if pinned.optional_from is None else f"{pinned.optional_from} or more, or null"
+        problems.append(f"optional_from must be {allowed}")
+    return problems
+
+
+class JudgedBound(Strict):
+    """How one bound was kept."""
+
+    bound: Bound
+    value: float | None = Field(description="what the limits are of: the figure, or its difference or ratio")
+    low: float | None = Field(description="the 95 % interval's end")
+    high: float | None
+    limit_low: float | None
+    limit_high: float | None
+    result: Result
+    why: Reason | None = Field(default=None, description="why it is `not_judged`, or that it is `underpowered`")
+    carries: bool = Field(description="whether it has a part in the verdict")
+    records: int | None = Field(description="how many the figure stands on")
+    figure: Figure | None = Field(default=None, description="as measured after")
+    compared: Figure | None = Field(default=None, description="what it is held against")
+
+
+class Judgement(Strict):
+    """A policy's verdict on one model."""
+
+    policy: str
+    verdict: Verdict
+    reason: Reason | None = Field(default=None, description="why it is `not_judged`")
+    scope: Scope
+    bounds: list[JudgedBound]

@@ -1,0 +1,123 @@
+"""Policies as an operator sends them: what is refused, and that a request can tighten one but never loosen it."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from core.schema.policies import Bound, Loosened, Policy, loosens
+
+RETAIN = {"name": "retain", "set": "retain", "figure": "perplexity", "against": "before", "by": "ratio", "high": 1.05}
+LOSS = {
+    "name": "loss",
+    "attack": "loss",
+    "against": "retrained",
+    "low": -0.1,
+    "high": 0.1,
+    "judged_from": 100,
+    "optional_from": 5,
+}
+PINNED = Policy.model_validate({"name": "pinned", "bounds": [RETAIN, LOSS]})
+
+
+def wished(**changes: Any) -> Policy:
+    return Policy.model_validate({"name": "wished", "bounds": [RETAIN, LOSS | changes]})
+
+
+def test_a_bound_means_one_known_figure() -> None:
+    for good in (
+        RETAIN,
+        LOSS,
+        {"name": "a", "across": "baseline_auc", "high": 0.6},
+        {"name": "a", "set": "forget", "figure": "cloze", "variant": "int4", "against": "retrained", "high": 0.1},
+        {"name": "a", "curve": "relearned_forget", "against": "retrained", "by": "ratio", "low": 0.8},
+        {"name": "a", "benchmark": "any_task", "figure": "acc,none", "against": "before", "low": -0.02},
+    ):
+        Bound.model_validate(good)
+
+
+@pytest.mark.parametrize(
+    ("bound", "problem"),
+    [
+        ({"high": 1.0}, "name exactly one of: set, attack"),
+        ({"set": "forget", "figure": "cloze", "attack": "loss", "high": 1.0}, "name exactly one of"),
+        ({"set": "forget", "high": 1.0}, "`figure` goes with"),
+        ({"attack": "loss", "figure": "cloze", "high": 1.0}, "`figure` goes with"),
+        ({"attack": "loss", "variant": "int4", "high": 1.0}, "`variant` goes with `set`"),
+        ({"set": "forget", "figure": "perplexities", "high": 1.0}, "choose of perplexity, perplexity_tokens, accuracy"),
+        ({"attack": "los", "high": 1.0}, "no such attack: choose of loss, zlib"),
+        ({"across": "auc", "high": 1.0}, "choose of baseline_auc"),
+        ({"curve": "relearned", "against": "before", "high": 1.0}, "choose of relearned_forget"),
+        ({"set": "forget", "figure": "cloze", "variant": "int3", "high": 1.0}, "choose of int8, int4"),
+        ({"attack": "loss"}, "a bound has a limit"),
+        ({"attack": "loss", "low": 0.6, "high": 0.5}, "low is above high"),
+        ({"attack": "loss", "high": float("inf")}, "finite number"),
+        ({"attack": "loss", "high": float("nan")}, "finite number"),
+        ({"attack": "loss", "by": "ratio", "high": 1.0}, "a ratio needs `against`"),
+        ({**RETAIN, "low": -0.5}, "limits of a ratio are above 0"),
+        ({"set": "retain", "figure": "cloze", "against": "retrained", "high": 1.0}, "what is forgotten"),
+        ({"curve": "relearned_forget", "high": 1.0}, "a curve is compared"),
+        ({"attack": "loss", "high": 1.0, "judged_from": 0}, "greater than or equal to 1"),
+        ({"attack": "loss", "high": 1.0, "optional_from": -1}, "greater than or equal to 0"),
+        ({"attack": "loss", "high": 1.0, "unknown": 0}, "Extra inputs"),
+    ],
+)
+def test_a_bound_that_makes_no_sense_is_refused(bound: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        Bound.model_validate({"name": "a", **bound})
+    assert problem in str(error.value)
+
+
+def test_a_policy_has_bounds_of_different_names_and_one_about_forgetting() -> None:
+    for bounds, problem in (
+        ([], "at least 1 item"),
+        ([RETAIN], "nothing could pass"),
+        ([LOSS, {**RETAIN, "name": "loss"}], "bounds of the same name: loss"),
+    ):
+        with pytest.raises(ValidationError, match=problem):
+            Policy.model_validate({"name": "a", "bounds": bounds})
+
+
+def test_what_speaks_of_forgetting() -> None:
+    assert Bound.model_validate(LOSS).forgetting
+    assert Bound(name="a", across="privleak_loss", high=5).forgetting
+    assert Bound(name="a", set="probes", figure="cloze", high=1).forgetting
+    assert not Bound.model_validate(RETAIN).forgetting
+    assert not Bound(name="a", across="model_utility", low=0).forgetting
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"high": 0.11}, "high may not be over 0.1"),
+        ({"high": None}, "high may not be over 0.1"),
+        ({"low": -0.11}, "low may not be under -0.1"),
+        ({"low": None}, "low may not be under -0.1"),
+        ({"judged_from": 101}, "judged_from may not be over 100"),
+        ({"optional_from": 4}, "optional_from must be 5 or more, or null"),
+        ({"attack": "zlib"}, "compares something else"),
+        ({"against": "before"}, "compares something else"),
+        ({"name": "other"}, "bound 'loss' is missing"),
+    ],
+)
+def test_loosening_is_named(changes: dict[str, Any], problem: str) -> None:
+    (found,) = loosens(PINNED, wished(**changes))
+    assert problem in found
+
+
+def test_tightening_is_no_loosening() -> None:
+    for changes in ({}, {"high": 0.05, "low": -0.1}, {"judged_from": 1}, {"optional_from": None}, {"optional_from": 9}):
+        assert loosens(PINNED, wished(**changes)) == []
+    strict = Policy.model_validate({"name": "pinned", "bounds": [{**LOSS, "optional_from": None}]})
+    assert "must be null" in loosens(strict, wished(optional_from=10**6))[0]
+
+
+def test_a_request_adds_and_tightens_and_keeps_what_it_does_not_name() -> None:
+    more = {"name": "more", "set": "forget", "figure": "cloze", "high": 0.2}
+    asked = Policy.model_validate({"name": "wished", "bounds": [{**LOSS, "high": 0.05}, more]})
+    made = PINNED.tightened(asked)
+    assert made.name == "wished"
+    assert [(bound.name, bound.high) for bound in made.bounds] == [("retain", 1.05), ("loss", 0.05), ("more", 0.2)]
+    assert [bound.added for bound in made.bounds] == [False, False, True]
+    with pytest.raises(Loosened, match="bound 'loss': high may not be over"):
+        PINNED.tightened(wished(high=0.2))
