@@ -49,6 +49,9 @@ class Settings(BaseSettings):
 
     # the worker
     scratch_dir: Path = Path("scratch")
+    keep_measurements: bool = Field(
+        default=True, description="keep what was measured of a model in SCRATCH_DIR, for later jobs on the same data"
+    )
     worker_slots: int = Field(default=1, ge=1, description="jobs without GPUs that a worker does at a time")
     worker_warm_children: int = Field(
         default=1, ge=0, le=1, description="processes that wait with everything imported for the next job"

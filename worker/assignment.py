@@ -25,8 +25,11 @@ class Assignment:
     start: tuple[str, Sequence[CheckpointFile]] | None
     sets: Stored
 
-    def spec(self, scratch: Scratch, *, token: str, threads: int) -> JobSpec:
-        """What the child is told. AttemptFailed where the model has no directory."""
+    def spec(self, scratch: Scratch, *, token: str, threads: int, cache: Path | None = None) -> JobSpec:
+        """What the child is told; `cache` is where it keeps what it measures.
+
+        AttemptFailed where the model has no directory.
+        """
         if self.start is not None:
             directory = scratch.start
         elif self.model.directory is not None:
@@ -46,6 +49,7 @@ class Assignment:
             ranks=max(1, self.job.gpus),
             snapshots=scratch.snapshots,
             deliver=self.job.output,
+            cache=cache,
             threads=threads,
         )
 

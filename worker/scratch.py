@@ -1,6 +1,7 @@
 """The folder of one attempt on this machine: `SCRATCH_DIR/<job>/<fence>/`, gone when the attempt is.
 
-Beside it `snapshots`, which the attempts of a job share and which are gone when the job is over.
+Beside it `snapshots`, which the attempts of a job share and which are gone when the job is over. What was measured of
+models lies in `SCRATCH_DIR/measured/<organisation>/`, and stays.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _SNAPSHOTS = "snapshots"
+_MEASURED = "measured"
 _SOCKET_PATH_BYTES = 100
 """A Unix socket's path may have 107 (Linux) or 103 (macOS)."""
 
@@ -77,6 +79,11 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # another attempt's folder, or snapshots, may still be beside it
         folder.parent.rmdir()
+
+
+def measured(root: Path, organisation: str) -> Path:
+    """Where the organisation's measurements are kept on this machine, for later jobs; its child makes it."""
+    return root.absolute() / _MEASURED / organisation
 
 
 def attempts(root: Path) -> Iterator[tuple[str, int, Path]]:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -30,7 +31,7 @@ from worker.launch import Devices
 from worker.lease import Lease, LeaseExpired, Sessions, transient
 from worker.log import LOGGER, frames_of
 from worker.recorder import Recorder
-from worker.scratch import Scratch
+from worker.scratch import Scratch, measured
 from worker.stopping import Stopping
 from worker.warm import Warm
 
@@ -217,7 +218,7 @@ class Attempt:
     async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> tuple[Outcome, int] | Stopped:
         """Starts the child, hands it its records and hears it out. Returns its outcome and its checkpoint's step."""
         token = secrets.token_urlsafe(32)
-        spec = assigned.spec(scratch, token=token, threads=self._threads)
+        spec = assigned.spec(scratch, token=token, threads=self._threads, cache=self._measured())
         service_key = self._settings.service_key()
         recorder = Recorder(self._lease)
         env = environment(gpus=self._devices.gpus, threads=self._threads, folder=scratch.temporary)
@@ -244,6 +245,11 @@ class Attempt:
                 for task in (hearing, serving, flushing):
                     task.cancel()
                 await asyncio.gather(hearing, serving, flushing, return_exceptions=True)
+
+    def _measured(self) -> Path | None:
+        if not self._settings.keep_measurements:
+            return None
+        return measured(self._settings.scratch_dir, self._job.organisation)
 
     def _child_for(self, spec: JobSpec, env: Mapping[str, str]) -> Child:
         """The child that waits, where there is one, else one that starts now. It has the devices' descriptors."""

@@ -1,7 +1,8 @@
 """What was measured of a model that has not changed, on records that have not changed, by code that has not changed.
 
-A folder of this machine. File names are keyed digests (HMAC under a key that lies in the folder): they say nothing of
-the records. Per-record values of the forget set are never kept, figures of it are.
+A folder of this machine, of one organisation (how quickly something was measured says whether it had been before).
+File names are keyed digests (HMAC under a key that lies in the folder): they say nothing of the records. Per-record
+values of the forget set are never kept, figures of it are.
 """
 
 import hashlib
@@ -10,15 +11,20 @@ import io
 import json
 import os
 import secrets
+import stat
+import sys
+import time
+import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
-import transformers
 from pydantic import ValidationError
 
 import core
@@ -30,28 +36,67 @@ from core.schema.training import Training
 MOST_BYTES = 256 << 20
 """Beyond this the longest unused goes."""
 
-_KEY = "key"
+_KEY, _KEY_BYTES = "key", 32
+_BROKEN_OFF_SECONDS = 3600.0
+_STAND_ON = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "rouge-score",
+    "torchao",
+    "lm_eval",
+)
+
+
+class Unusable(Exception):
+    """Nothing can be kept in the folder: it cannot be written, or others could write what is found there."""
+
+
+def _sources() -> str:
+    whole = hashlib.sha256()
+    root = Path(core.__file__).parent
+    for file in sorted([*root.joinpath("evaluation").rglob("*.py"), *root.joinpath("lm").rglob("*.py")]):
+        whole.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return whole.hexdigest()
+
+
+_SOURCES = _sources()
+"""Read as this process imports the code: what is put in its place while a job runs is not what measures."""
 
 
 @cache
 def code_version() -> str:
     """The digest of the code that measures, of the libraries that it stands on, and of how this machine computes."""
-    whole = hashlib.sha256()
-    root = Path(core.__file__).parent
-    for file in sorted([*root.joinpath("evaluation").rglob("*.py"), *root.joinpath("lm").rglob("*.py")]):
-        whole.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
-    whole.update(json.dumps([torch.__version__, transformers.__version__, np.__version__, where]).encode())
-    return whole.hexdigest()
+    libraries = {name: _version(name) for name in _STAND_ON}
+    parts = [_SOURCES, sys.version, zlib.ZLIB_RUNTIME_VERSION, libraries, where]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 class Cache:
-    """The kept measurements of one model."""
+    """The kept measurements of one model. Many processes may share the folder."""
 
     def __init__(self, folder: Path, *, model_digest: str, dtype: str) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Makes the folder, private to this user, where there is none. Raises Unusable."""
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            about = folder.stat()
+            if about.st_uid != os.geteuid() or stat.S_IMODE(about.st_mode) & 0o077:
+                raise Unusable("the folder for kept measurements is not private to the user who measures")
+            self._key = _key_of(folder)
+        except OSError as error:
+            raise Unusable(f"the folder for kept measurements cannot be used ({type(error).__name__})") from None
         self._folder = folder
-        self._key = _key_of(folder)
         self._model = [model_digest, dtype, torch.get_num_threads()]
 
     def columns(self, key: str, records: Sequence[Record], training: Training) -> dict[str, Values] | None:
@@ -60,7 +105,9 @@ class Cache:
         try:
             with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as found:
                 columns = {name: found[name] for name in found.files}
-        except (OSError, ValueError, BadZipFile):
+        except (OSError, ValueError, EOFError, BadZipFile):  # not there, or a crash has left half of it
+            return None
+        if any(values.shape != (len(records),) for values in columns.values()):
             return None
         _used(file)
         return columns
@@ -98,23 +145,28 @@ class Cache:
             os.replace(partial, file)
             self._make_room()
         except OSError:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     def _make_room(self) -> None:
-        kept = sorted(
-            (stat.st_mtime, stat.st_size, file)
-            for file in self._folder.iterdir()
-            if file.suffix in (".npz", ".json") and (stat := _stat(file))
-        )
-        total = sum(size for _, size, _ in kept)
-        for _, size, file in kept:
+        kept, total = [], 0
+        for file in self._folder.iterdir():
+            if file.name == _KEY or (about := _about(file)) is None:
+                continue
+            if file.name.startswith("."):  # of a process that is writing, or was killed as it wrote
+                if about.st_mtime < time.time() - _BROKEN_OFF_SECONDS:
+                    file.unlink(missing_ok=True)
+                continue
+            kept.append((about.st_mtime, about.st_size, file))
+            total += about.st_size
+        for _, size, file in sorted(kept):
             if total <= MOST_BYTES:
                 return
             file.unlink(missing_ok=True)
             total -= size
 
 
-def _stat(file: Path) -> os.stat_result | None:
+def _about(file: Path) -> os.stat_result | None:
     try:
         return file.stat()
     except FileNotFoundError:
@@ -122,10 +174,8 @@ def _stat(file: Path) -> os.stat_result | None:
 
 
 def _used(file: Path) -> None:
-    try:
+    with suppress(OSError):  # gone by now: then it was not the longest unused alone
         os.utime(file)
-    except FileNotFoundError:
-        return
 
 
 def _of(records: Sequence[Record]) -> str:
@@ -136,21 +186,41 @@ def _of(records: Sequence[Record]) -> str:
 
 
 def _reading(training: Training) -> list[Any]:
-    """What of a training decides how records are read and added up."""
-    return [training.max_length, training.chat, training.micro_batch_tokens, training.seed]
+    """What of a training decides how records are read, by which weights, and how they are added up."""
+    return [
+        training.max_length,
+        training.chat,
+        training.micro_batch_tokens,
+        training.master_weights,
+        training.seed,
+    ]
 
 
 def _key_of(folder: Path) -> bytes:
-    """The folder's key, made once; whoever comes second takes the first one's."""
+    """The folder's key, made once; whoever comes second takes the first one's. Raises OSError."""
     file = folder / _KEY
-    partial = folder / f".{secrets.token_hex(8)}"
-    if not file.exists():
-        partial.touch(mode=0o600)
-        partial.write_bytes(secrets.token_bytes(32))
+    key = _key_in(file)
+    if key is None:
+        partial = folder / f".{secrets.token_hex(8)}"
         try:
-            os.link(partial, file)
-        except FileExistsError:
-            pass
+            partial.touch(mode=0o600)
+            partial.write_bytes(secrets.token_bytes(_KEY_BYTES))
+            with suppress(FileExistsError):
+                os.link(partial, file)
         finally:
-            partial.unlink()
-    return file.read_bytes()
+            partial.unlink(missing_ok=True)
+        key = _key_in(file)
+    if key is None:
+        raise OSError("the key was taken away as it was made")
+    return key
+
+
+def _key_in(file: Path) -> bytes | None:
+    try:
+        key = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    if len(key) == _KEY_BYTES:
+        return key
+    file.unlink(missing_ok=True)  # a crash has left half of it: what was kept under it is not found any more
+    return None

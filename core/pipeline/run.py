@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.bench import Bench, Loaded
-from core.evaluation.cache import Cache
+from core.evaluation.cache import Cache, Unusable
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import UnknownMeasurement, chosen
 from core.evaluation.suite import measure
@@ -244,9 +244,20 @@ class Run:
             loaded=loaded,
             reference=self._reference,
             calibrating=parts.calibrating,
-            cache=None if spec.cache is None else Cache(spec.cache, model_digest=digest, dtype=spec.dtype),
+            cache=self._cache_of(directory, digest),
             heard=self._heard,
         )
+
+    def _cache_of(self, directory: Path, digest: str) -> Cache | None:
+        """Where what was measured of the model is kept. An adapter alone says too little of what was measured."""
+        spec = self._spec
+        if spec.cache is None or (directory == spec.output and spec.deliver == "adapter"):
+            return None
+        try:
+            return Cache(spec.cache, model_digest=digest, dtype=spec.dtype)
+        except Unusable as error:
+            self._say(Warned(code="not_kept", message=str(error)))
+            return None
 
     def _load(self, directory: Path, rank: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         """Always in the same precision, so that the figures before and after can be compared."""

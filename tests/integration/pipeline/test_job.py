@@ -158,3 +158,24 @@ def test_nothing_but_events_is_on_standard_output_and_no_text_on_either_stream(
     assert all(json.loads(line)["kind"] for line in outcome.stdout.splitlines())
     for secret in ["Qwyxcanary", "Zubrimoth", "KRALL", *(str(record.subject) for record in tiny_model.sets["forget"])]:
         assert not re.search(re.escape(secret), outcome.stdout + outcome.stderr)
+
+
+def test_a_second_job_on_the_same_model_does_not_measure_again_what_the_first_has(
+    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    folder = tmp_path / "measured"
+    few = tmp_path / "few.jsonl"
+    write_jsonl(tiny_model.sets["forget"][:4], few)
+    quick = spec.training.model_copy(update={"epochs": 1})
+    first = spec.model_copy(update={"cache": folder, "training": quick})
+    one = measurements(run(first))
+    kept = {file: file.stat().st_ino for file in folder.glob("*.npz")}
+    assert len(kept) == 4  # retain and unseen, before and after
+    records = FileRecords(forget=few, retain=[tiny_model.files["retain"]], unseen=tiny_model.files["unseen"])
+    two = measurements(run(first.model_copy(update={"records": records, "output": tmp_path / "second"})))
+    # of the same model nothing was written anew, and of the second checkpoint its two sets were
+    assert {file: file.stat().st_ino for file in kept} == kept
+    assert len(list(folder.glob("*.npz"))) == 6
+    for name in ("retain", "unseen"):
+        assert two[0].measurements.sets[name] == one[0].measurements.sets[name]
+    assert two[0].measurements.sets["forget"] != one[0].measurements.sets["forget"]

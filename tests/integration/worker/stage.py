@@ -190,8 +190,13 @@ class Stage:
         return [event.type for event in await self.scene.events(job)]
 
     def left_in_scratch(self) -> list[Path]:
+        """What jobs have left there, but for the figures that are kept for later ones."""
         # os.walk and not rglob: folders vanish while this looks
-        return [Path(folder) / name for folder, _, names in os.walk(self.scratch) for name in names]
+        found = [Path(folder) / name for folder, _, names in os.walk(self.scratch) for name in names]
+        return [file for file in found if self.scratch / "measured" not in file.parents]
+
+    def measured(self) -> list[Path]:
+        return [file for file in (self.scratch / "measured").rglob("*") if file.is_file()]
 
     def end(self) -> None:
         for worker in self.workers:

@@ -7,7 +7,7 @@ import pytest
 from core.records.tables import JobRow, ModelRow
 from tests.integration.records.scene import TRAINING
 from worker.assignment import Assignment
-from worker.scratch import Scratch
+from worker.scratch import Scratch, attempts, measured, snapshots
 
 
 @pytest.mark.parametrize(("gpus", "ranks"), [(0, 1), (1, 1), (4, 4)])
@@ -24,3 +24,10 @@ def test_a_job_has_a_process_for_each_of_its_gpus(tmp_path: Path, gpus: int, ran
     model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto")
     spec = Assignment(job, model, None, []).spec(Scratch(tmp_path, "job_1", 1), token="t", threads=2)
     assert spec.ranks == ranks
+
+
+def test_a_worker_keeps_what_it_measures_by_organisation_where_no_cleaning_comes(tmp_path: Path) -> None:
+    one, other = (measured(tmp_path, organisation) for organisation in ("org-1", "org-2"))
+    assert one != other
+    one.mkdir(parents=True)
+    assert list(attempts(tmp_path)) == list(snapshots(tmp_path)) == []

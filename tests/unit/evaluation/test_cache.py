@@ -1,0 +1,198 @@
+"""What is kept of a model's measurements: found for the same model, records and code, for nothing else, and safely."""
+
+import errno
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+import core
+from core.evaluation import cache
+from core.evaluation.bench import Bench
+from core.evaluation.cache import Cache, Unusable
+from core.evaluation.measurements import chosen
+from core.evaluation.suite import measure
+from core.lm.statistics import TokenStatistics
+from core.schema.evaluation import Found, Measurements, SetName
+from core.schema.files import Record
+from core.schema.training import Training
+from tests.tiny_model import TinyModel
+from tests.unit.evaluation.test_suite import TRAINING
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+RECORDS = [Record(text="one"), Record(text="two")]
+COLUMNS = {"loss": np.array([1.0, 2.0]), "score/loss": np.array([-1.0, -2.0])}
+
+
+class Counting(Bench):
+    """Says which sets it has run through the model."""
+
+    def __init__(self, loaded: Loaded, sets: dict[SetName, list[Record]], kept: Cache) -> None:
+        super().__init__(lambda: loaded, sets, training=TRAINING, cache=kept)
+        self.passes: list[str] = []
+
+    def statistics(self, records: Sequence[Record], *, what: str) -> list[TokenStatistics]:
+        self.passes.append(what)
+        return super().statistics(records, what=what)
+
+
+def opened(folder: Path, model: str = "0" * 64, dtype: str = "auto") -> Cache:
+    return Cache(folder, model_digest=model, dtype=dtype)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "measured"
+
+
+def measured(bench: Bench) -> Measurements:
+    return measure(bench, chosen(["likelihood", "membership"]), model_digest="0" * 64)
+
+
+def test_a_second_job_measures_its_own_records_alone_and_finds_the_same_figures(
+    loaded: Loaded, tiny_model: TinyModel, folder: Path
+) -> None:
+    first = Counting(loaded, tiny_model.sets, opened(folder))
+    one = measured(first)
+    assert sorted(first.passes) == ["forget", "retain", "unseen"]
+    others = {**tiny_model.sets, "forget": tiny_model.sets["forget"][:3]}
+    second = Counting(loaded, others, opened(folder))
+    two = measured(second)
+    assert second.passes == ["forget"]
+    assert (two.sets["retain"], two.sets["unseen"]) == (one.sets["retain"], one.sets["unseen"])
+    third = Counting(loaded, tiny_model.sets, opened(folder))
+    same = measured(third)
+    assert third.passes == []  # the very same sets: not even the figures are made again
+    assert (same.sets, same.attacks, same.warnings) == (one.sets, one.attacks, one.warnings)
+
+
+def test_values_of_single_records_are_kept_of_other_sets_than_forget_and_its_probes(
+    loaded: Loaded, tiny_model: TinyModel, folder: Path
+) -> None:
+    asked: dict[SetName, list[Record]] = {"forget": tiny_model.sets["forget"], "probes": tiny_model.sets["unseen"]}
+    measured(Counting(loaded, asked, opened(folder)))
+    assert list(folder.glob("*.npz")) == []
+    assert list(folder.glob("*.json")) != []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": "1" * 64},
+        {"dtype": "bfloat16"},
+        {"max_length": 8},
+        {"chat": "template"},
+        {"seed": 1},
+        {"micro_batch_tokens": 64},
+        {"master_weights": "bfloat16"},
+        {"records": RECORDS[::-1]},
+        {"key": "another"},
+        {"code": "another"},
+        {"threads": 7},
+    ],
+)
+def test_nothing_is_found_for_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, object]
+) -> None:
+    opened(folder).keep_columns("key", RECORDS, TRAINING, COLUMNS)
+    assert opened(folder).columns("key", RECORDS, TRAINING) is not None
+    if "code" in changed:
+        monkeypatch.setattr(cache, "code_version", lambda: "another")
+    if "threads" in changed:
+        monkeypatch.setattr("torch.get_num_threads", lambda: changed["threads"])
+    training = Training.model_validate(
+        {**TRAINING.model_dump(), **{name: value for name, value in changed.items() if name in Training.model_fields}}
+    )
+    kept = opened(folder, str(changed.get("model", "0" * 64)), str(changed.get("dtype", "auto")))
+    records = RECORDS[::-1] if "records" in changed else RECORDS
+    assert kept.columns(str(changed.get("key", "key")), records, training) is None
+
+
+def test_the_code_is_another_when_a_line_of_what_measures_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "core"
+    for name in ("evaluation", "lm"):
+        shutil.copytree(Path(core.__file__).parent / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(core, "__file__", str(copy / "__init__.py"))
+    assert cache._sources() == cache._SOURCES
+    with (copy / "evaluation" / "measurements" / "membership.py").open("a") as source:
+        source.write("\n")
+    assert cache._sources() != cache._SOURCES
+
+
+@pytest.mark.parametrize("left", [b"", b"PK\x03\x04", b"half"])
+def test_what_a_crash_has_cut_short_is_measured_again(folder: Path, left: bytes) -> None:
+    kept = opened(folder)
+    kept.keep_columns("key", RECORDS, TRAINING, COLUMNS)
+    kept.keep_found("key", {"forget": RECORDS}, TRAINING, Found())
+    for file in (*folder.glob("*.npz"), *folder.glob("*.json")):
+        file.write_bytes(left)
+    assert kept.columns("key", RECORDS, TRAINING) is None
+    assert kept.found("key", {"forget": RECORDS}, TRAINING) is None
+    kept.keep_columns("key", RECORDS, TRAINING, {"loss": np.zeros(3)})  # not a value a record: of something else
+    assert kept.columns("key", RECORDS, TRAINING) is None
+
+
+def test_a_full_disk_leaves_nothing_behind_and_is_nobodys_failure(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = opened(folder)
+
+    def full(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:1])
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    kept.keep_columns("key", RECORDS, TRAINING, COLUMNS)
+    assert [file.name for file in folder.iterdir()] == ["key"]
+    with pytest.raises(Unusable):
+        opened(folder.with_name("another"))
+    assert list(folder.with_name("another").iterdir()) == []
+
+
+def test_a_folder_that_others_can_read_or_that_is_none_is_refused(tmp_path: Path) -> None:
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    loose.chmod(0o750)
+    with pytest.raises(Unusable, match="private"):
+        opened(loose)
+    (tmp_path / "file").touch()
+    with pytest.raises(Unusable, match="FileExistsError"):
+        opened(tmp_path / "file")
+    assert (os.stat(opened(tmp_path / "new")._folder).st_mode & 0o777) == 0o700
+
+
+def test_all_who_open_a_new_folder_at_once_have_one_key(folder: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        keys = {one._key for one in threads.map(lambda _: opened(folder), range(32))}
+    assert len(keys) == 1
+    assert [file.name for file in folder.iterdir()] == ["key"]
+    (folder / "key").write_bytes(b"short")  # as a crash may leave it
+    assert len(opened(folder)._key) == 32
+
+
+def test_what_was_not_used_for_longest_goes_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = opened(folder)
+    kept.keep_columns("old", RECORDS, TRAINING, COLUMNS)
+    (size,) = (file.stat().st_size for file in folder.glob("*.npz"))
+    monkeypatch.setattr(cache, "MOST_BYTES", 2 * size)
+    for file in folder.glob("*.npz"):
+        os.utime(file, (1000, 1000))
+    kept.keep_columns("middle", RECORDS, TRAINING, COLUMNS)
+    (middle,) = (file for file in folder.glob("*.npz") if file.stat().st_mtime != 1000)
+    os.utime(middle, (2000, 2000))
+    assert kept.columns("old", RECORDS, TRAINING) is not None  # which is a use
+    broken = folder / ".of a process that was killed"
+    broken.touch()
+    os.utime(broken, (1000, 1000))
+    kept.keep_columns("new", RECORDS, TRAINING, COLUMNS)
+    found = [name for name in ("old", "middle", "new") if kept.columns(name, RECORDS, TRAINING) is not None]
+    assert found == ["old", "new"]
+    assert not broken.exists()
