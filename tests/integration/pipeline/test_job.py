@@ -21,7 +21,7 @@ from core.synthetic import general, write_jsonl
 from tests.integration.pipeline.child import Outcome, run
 from tests.tiny_model import TinyModel
 
-PHASES = ["loading", "measuring_before", "unlearning", "saving", "measuring_after"]
+PHASES = ["loading", "measuring_before", "unlearning", "saving", "measuring_after", "attacking"]
 
 
 def measurements(outcome: Outcome) -> list[Measured]:

@@ -1,0 +1,72 @@
+"""Does it stay forgotten in the small copies of the model that are served?"""
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from core.evaluation.measurement import Measurement, Source
+from core.schema.evaluation import Figure, Found, Moment, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+_SETS: tuple[SetName, ...] = ("forget", "unseen", "retain")
+_MOST = 0.9
+"""Of the weights below the head: where fewer are rounded, the copy is not what its name says."""
+_FIGURES = ("perplexity", "probability", "accuracy", "extraction_strength")
+
+
+class Quantized(Measurement):
+    name: ClassVar[str] = "quantized"
+    summary: ClassVar[str] = (
+        "`perplexity`, `probability`, `accuracy` and `extraction_strength` of forget, unseen and retain once more, with"
+        " the weights of all linear layers but the head (adapters merged) rounded to 8 bits (`int8`: each output on a"
+        " symmetric scale of its own) and to 4 (`int4`: each group of neighbours on a scale of its own). Rounding to 4"
+        " bits can bring back most of what small changes of the weights have hidden."
+    )
+    source: ClassVar[Source] = Source(
+        title="Zhang et al. 2024, Catastrophic Failure of LLM Unlearning via Quantization",
+        url="https://arxiv.org/abs/2410.16454",
+    )
+    moments: ClassVar[frozenset[Moment]] = frozenset({"after", "reference"})
+    needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
+    attacks: ClassVar[bool] = True
+    spoils: ClassVar[bool] = True
+
+    records: int | None = Field(default=1000, ge=1, description="at most so many records of a set; null: all")
+    group_size: Literal[32, 64, 128] = Field(
+        default=128, description="neighbours in a row of weights that share a scale in `int4`"
+    )
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation.quantization import int4, int8, round_weights
+        from core.lm import adapter
+
+        budget, found = bench.budget(self), Found()
+        for variant, rounded in (("int8", int8), ("int4", partial(int4, group=self.group_size))):
+            bench.let_go()  # each copy is made of the weights as they lie on disk
+            if adapter.attached(bench.model):
+                adapter.merge(bench.model)
+            share = round_weights(bench.model, rounded)
+            if share < _MOST:
+                found.warnings.append(f"quantized: {variant} rounds only {share:.0%} of the weights below the head")
+            found.variants[variant] = {}
+            for name in _SETS:
+                if records := len(bench.sets.get(name, [])):
+                    places = bench.chosen(name, self.records)
+                    if budget.over():
+                        budget.left_out(f"{variant} {name}", done=0, of=records, reason="seconds")
+                        continue
+                    budget.left_out(f"{variant} {name}", done=len(places), of=records, reason="records")
+                    found.variants[variant][name] = self._figures(bench, variant, name, places)
+        found.cut_short = budget.cut
+        return found
+
+    def _figures(self, bench: "Bench", variant: str, name: SetName, places: list[int]) -> dict[str, Figure]:
+        from core.evaluation.measurements.likelihood import figures
+        from core.evaluation.one_pass import columns_of
+
+        chosen = [bench.sets[name][place] for place in places]
+        every = figures(columns_of(bench.statistics(chosen, what=f"{variant} {name}"), chosen), bench.resamples(name))
+        return {figure: every[figure] for figure in _FIGURES}
