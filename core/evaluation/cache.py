@@ -107,8 +107,6 @@ class Cache:
                 columns = {name: found[name] for name in found.files}
         except (OSError, ValueError, EOFError, BadZipFile):  # not there, or a crash has left half of it
             return None
-        if any(values.shape != (len(records),) for values in columns.values()):
-            return None
         _used(file)
         return columns
 

@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from core.evaluation import preview
 from core.evaluation.bench import Bench, Loaded
 from core.evaluation.cache import Cache, Unusable
 from core.evaluation.measurement import Measurement
@@ -76,7 +77,7 @@ class Run:
         A wish to pause is heard here between steps only: at any other time, whoever is told to pause simply ends.
         """
         try:
-            self._measure_only() if self._spec.kind == "measure" else self._unlearn()
+            {"unlearn": self._unlearn, "preview": self._preview, "measure": self._measure_only}[self._spec.kind]()
         except Stopped:
             self._say(Cancelled())
         except Halted as halted:
@@ -138,6 +139,24 @@ class Run:
         self._cost(None)
         self._say(Done(outcome=None))
 
+    def _preview(self) -> None:
+        """What the model remembers of the forget set, as it is."""
+        with self._phase("loading"):
+            measurements = self._chosen()
+            parts = cut(fetch(self._spec.records))
+            self._something_to_forget(parts)
+        figures = self._measured("before", self._spec.directory, measurements, parts)
+        concluded = preview.conclude(figures)
+        self._say(Warned(code=concluded.outcome, message=concluded.words))
+        self._cost(None)
+        self._say(Done(outcome=concluded.outcome))
+
+    def _something_to_forget(self, parts: Parts) -> None:
+        if not parts.training.forget:
+            raise CoreError("empty_forget_set", "the forget set holds no record")
+        if parts.warnings:
+            self._say(Warned(code="overlapping_sets", message="; ".join(parts.warnings)))
+
     def _unlearn(self) -> None:
         spec = self._spec
         if spec.method is None:
@@ -155,10 +174,7 @@ class Run:
             measurements = self._chosen()
             sets = fetch(spec.records)
             parts = cut(sets)
-            if not parts.training.forget:
-                raise CoreError("empty_forget_set", "the forget set holds no record")
-            if parts.warnings:
-                self._say(Warned(code="overlapping_sets", message="; ".join(parts.warnings)))
+            self._something_to_forget(parts)
         self._measure_reference(measurements, parts)
         with self._phase("loading"):
             model, tokenizer = self._load(spec.directory)
@@ -219,12 +235,13 @@ class Run:
                     before.keep(spec.snapshots, fingerprint, figures)
         return figures, fingerprint
 
-    def _measured(self, moment: Moment, directory: Path, measurements: list[Measurement], parts: Parts) -> None:
+    def _measured(self, moment: Moment, directory: Path, measurements: list[Measurement], parts: Parts) -> Measurements:
         """Measures a model as it lies on disk: the one that was given, or what was saved."""
-        with self._phase("measuring_after"):
+        with self._phase("measuring_before" if moment == "before" else "measuring_after"):
             digest = model_digest(directory)
             figures = self._figures(self._bench(moment, directory, digest, parts), measurements, digest)
         self._say(Measured(moment=moment, measurements=figures))
+        return figures
 
     def _bench(self, moment: Moment, directory: Path, digest: str, parts: Parts, loaded: Loaded | None = None) -> Bench:
         spec = self._spec

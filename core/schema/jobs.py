@@ -11,7 +11,9 @@ from core.schema.preflight import Estimate
 from core.schema.strict import Answer, Strict
 from core.schema.training import Training, TrainingRequest
 
-JobKind = Literal["unlearn"]
+JobKind = Literal["unlearn", "preview", "measure"]
+"""A `preview` (`dry_run`) measures the model as it is, and what it remembers of the forget set, and changes nothing;
+to `measure` is the same without anything that must be forgotten, and belongs to `/v1/measurements`."""
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 Phase = Literal["loading", "measuring_before", "unlearning", "saving", "measuring_after", "attacking"]
 Requested = Literal["pause", "cancel"]

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.files import Record
-from core.schema.jobs import Output, RetainKind
+from core.schema.jobs import JobKind, Output, RetainKind
 from core.schema.policies import Policy
 from core.schema.strict import Strict
 from core.schema.training import Training
@@ -56,7 +56,7 @@ class JobSpec(Strict):
     """Everything the child needs but the records."""
 
     version: Literal[1] = 1
-    kind: Literal["unlearn", "measure"] = "unlearn"
+    kind: JobKind = "unlearn"
     job: str
     fence: int = 0
     model: str = Field(description="the registered model's id, for the model card")

@@ -179,3 +179,14 @@ def test_a_second_job_on_the_same_model_does_not_measure_again_what_the_first_ha
     for name in ("retain", "unseen"):
         assert two[0].measurements.sets[name] == one[0].measurements.sets[name]
     assert two[0].measurements.sets["forget"] != one[0].measurements.sets["forget"]
+
+
+def test_a_preview_measures_the_model_as_it_is_and_makes_nothing(spec: JobSpec) -> None:
+    outcome = run(spec.model_copy(update={"kind": "preview", "method": None}))
+    assert outcome.code == 0, outcome.stderr
+    assert [event.phase for event in outcome.events if isinstance(event, PhaseStarted)] == PHASES[:2]
+    assert [event.moment for event in measurements(outcome)] == ["before"]
+    assert outcome.events[-1] == Done(outcome="preview")
+    (said,) = [event.message for event in outcome.events if isinstance(event, Warned) and event.code == "preview"]
+    assert said.startswith("extraction strength 0.9")  # it knows them by heart
+    assert not spec.output.exists()

@@ -135,8 +135,6 @@ def test_what_a_crash_has_cut_short_is_measured_again(folder: Path, left: bytes)
         file.write_bytes(left)
     assert kept.columns("key", RECORDS, TRAINING) is None
     assert kept.found("key", {"forget": RECORDS}, TRAINING) is None
-    kept.keep_columns("key", RECORDS, TRAINING, {"loss": np.zeros(3)})  # not a value a record: of something else
-    assert kept.columns("key", RECORDS, TRAINING) is None
 
 
 def test_a_full_disk_leaves_nothing_behind_and_is_nobodys_failure(

@@ -1,0 +1,124 @@
+"""What a dry run concludes: on figures made by hand, and on a real model's."""
+
+import pytest
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.evaluation.bench import Bench
+from core.evaluation.measurements import chosen
+from core.evaluation.preview import conclude, measured
+from core.evaluation.suite import measure
+from core.schema.evaluation import Attack, Figure, Measurements
+from core.schema.files import Record
+from core.synthetic import people
+from tests.tiny_model import TinyModel
+from tests.unit.evaluation.test_suite import TRAINING
+
+
+def figure(value: float, low: float | None = None, high: float | None = None, records: int = 40) -> Figure:
+    return Figure(value=value, low=low, high=high, records=records)
+
+
+def attack(value: float, low: float, high: float, records: int = 40) -> Attack:
+    auc = figure(value, low, high, records)
+    return Attack(auc=auc, tpr_at_1_fpr=auc, tpr_at_5_fpr=auc, roc=[])
+
+
+def quiet() -> Measurements:
+    """Forget text that is like unseen text in every figure."""
+    return Measurements(
+        sets={
+            "forget": {
+                "extraction_strength": figure(0.03, 0.02, 0.05),
+                "verbatim_recall": figure(0.31, 0.28, 0.35),
+                "exposure_p": figure(0.4),
+            },
+            "unseen": {"extraction_strength": figure(0.03, 0.02, 0.04), "verbatim_recall": figure(0.3, 0.27, 0.33)},
+        },
+        attacks={"loss": attack(0.52, 0.41, 0.63)},
+        across={"baseline_auc": figure(0.5)},
+        seconds=1.0,
+        model_digest="0" * 64,
+    )
+
+
+def test_where_nothing_stands_out_there_is_nothing_to_forget() -> None:
+    concluded = conclude(quiet())
+    assert concluded.outcome == "nothing_to_forget"
+    assert len(concluded.findings) == 4
+    assert "extraction strength 0.03 (0.02 to 0.05) beside 0.03 (0.02 to 0.04) of unseen text" in concluded.words
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "says"),
+    [
+        ("extraction_strength", figure(0.4, 0.3, 0.5), "stands_out"),
+        ("extraction_strength", figure(0.06, 0.02, 0.1), "open"),
+        ("extraction_strength", figure(0.06, 0.05, 0.089), "unremarkable"),  # within the margin of 0.04
+        ("verbatim_recall", figure(0.6, 0.5, 0.7), "stands_out"),
+        ("verbatim_recall", figure(0.4, 0.3, 0.5), "open"),
+        ("exposure_p", figure(0.05), "stands_out"),
+        ("exposure_p", figure(0.051), "unremarkable"),
+        ("loss", figure(0.6, 0.51, 0.64), "stands_out"),
+        ("loss", figure(0.4, 0.31, 0.49), "stands_out"),  # less familiar than unseen text: made to be forgotten before
+        ("loss", figure(0.55, 0.45, 0.65), "open"),
+    ],
+)
+def test_one_figure_that_stands_out_or_leaves_it_open_is_enough_not_to_say_so(
+    name: str, changed: Figure, says: str
+) -> None:
+    found = quiet()
+    if name == "loss":
+        found.attacks["loss"].auc = changed
+    else:
+        found.sets["forget"][name] = changed
+    concluded = conclude(found)
+    assert [one.says for one in concluded.findings].count(says) == (4 if says == "unremarkable" else 1)
+    assert concluded.outcome == ("nothing_to_forget" if says == "unremarkable" else "preview")
+    if says != "unremarkable":
+        assert concluded.findings[[one.says for one in concluded.findings].index(says)].words in concluded.words
+        assert concluded.words.startswith(
+            concluded.findings[[one.says for one in concluded.findings].index(says)].words
+        )
+
+
+def test_a_request_of_one_record_is_judged_by_what_one_record_can_show() -> None:
+    found = quiet()
+    found.sets["forget"] = {"extraction_strength": figure(0.02, records=1), "exposure_p": figure(0.3, records=1)}
+    found.attacks["loss"] = attack(0.6, 0.1, 0.95, records=1)
+    assert conclude(found).outcome == "nothing_to_forget"  # the interval of one record shows nothing, and is no bar
+    del found.sets["forget"]["exposure_p"]
+    assert conclude(found).outcome == "preview"
+    assert "too little was measured" in conclude(found).words
+
+
+def test_text_that_differs_by_itself_is_not_judged_by_membership() -> None:
+    found = quiet()
+    found.across["baseline_auc"] = figure(0.8)
+    found.attacks["loss"] = attack(0.8, 0.75, 0.85)
+    assert conclude(found).outcome == "nothing_to_forget"
+
+
+def test_without_unseen_text_extraction_and_exposure_must_do() -> None:
+    found = quiet()
+    del found.sets["unseen"], found.attacks["loss"]
+    concluded = conclude(found)
+    assert concluded.outcome == "nothing_to_forget"
+    assert "without unseen text" in concluded.words
+    found.sets["forget"]["extraction_strength"] = figure(0.06, 0.02, 0.11)
+    assert conclude(found).outcome == "preview"
+    found = quiet()
+    found.sets = {"forget": {"exposure_p": figure(0.9)}}
+    assert conclude(found).outcome == "preview"  # extraction was not measured
+
+
+def test_a_model_remembers_what_it_was_trained_on_and_not_what_it_never_saw(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase], tiny_model: TinyModel
+) -> None:
+    def outcome(forget: list[Record], names: list[str]) -> str:
+        bench = Bench(lambda: loaded, {"forget": forget, "unseen": people(40, 91)}, training=TRAINING, moment="before")
+        return conclude(measure(bench, chosen(names), model_digest="0" * 64)).outcome
+
+    cheap = ["likelihood", "membership"]
+    assert set(cheap) <= set(measured())
+    assert outcome(tiny_model.sets["forget"], cheap) == "preview"
+    assert outcome(people(60, 92), cheap) == "nothing_to_forget"
