@@ -5,7 +5,7 @@ forget set stands out too, as text that is *less* familiar than what was never s
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,82 +61,98 @@ def attack(members: Values, others: Values, resamples: Resamples, *, judged: int
     Newcombe's as well; a rate of a single record has none. `joint` is for a verdict on `judged` attacks together.
     """
     ranking = _Ranking.of(members, others)
-    resampled = _resampled(ranking, resamples)
-    whole = ranking.curve(np.ones((1, len(members))), np.ones((1, len(others))))
-    few = min(len(members), len(others))
+    whole = ranking.figures(np.ones((1, len(members))), np.ones((1, len(others))))
+    blocks = [ranking.figures(*counts) for counts in _counts(len(members), len(others), resamples)]
+    resampled = {name: np.concatenate([block[name] for block in blocks]) for name in whole}
 
-    def figure(name: str) -> Figure:
-        value = float(whole[name][0])
-        low, high = interval(resampled[name])
-        if name == "auc" and few < FEW:
-            wide = newcombe(whole[name][0], len(members), len(others))
-            low, high = min(low, float(wide[0])), max(high, float(wide[1]))
-        known = name == "auc" or few > 1
-        return Figure(value=value, low=low if known else None, high=high if known else None, records=len(members))
+    def rate(name: str) -> Figure:
+        low, high = interval(resampled[name]) if min(len(members), len(others)) > 1 else (None, None)
+        return Figure(value=float(whole[name][0]), low=low, high=high, records=len(members))
 
     low, high = joint_interval(members, others, level=joint_level(judged))
     return Attack(
-        auc=figure("auc"),
-        tpr_at_1_fpr=figure("tpr_at_1_fpr"),
-        tpr_at_5_fpr=figure("tpr_at_5_fpr"),
-        roc=ranking.roc(),
+        auc=_auc(whole["auc"][0], resampled["auc"], len(members), len(others)),
+        tpr_at_1_fpr=rate("tpr_at_1_fpr"),
+        tpr_at_5_fpr=rate("tpr_at_5_fpr"),
+        roc=_roc(members, others),
         joint=(float(low), float(high)),
     )
 
 
+def auc(members: Values, others: Values, resamples: Resamples) -> tuple[Figure, Values]:
+    """The AUC as `attack` has it, and its value in each resample, (R,): two models' can be compared in the same."""
+    ranking = _Ranking.of(members, others)
+    whole = ranking.auc(np.ones((1, len(members))), np.ones((1, len(others))))
+    blocks = [ranking.auc(*counts) for counts in _counts(len(members), len(others), resamples)]
+    resampled = np.concatenate(blocks)
+    return _auc(whole[0], resampled, len(members), len(others)), resampled
+
+
+def _auc(value: np.float64, resampled: Values, members: int, others: int) -> Figure:
+    low, high = interval(resampled)
+    if min(members, others) < FEW:
+        wide = newcombe(np.asarray(value), members, others)
+        low, high = min(low, float(wide[0])), max(high, float(wide[1]))
+    return Figure(value=float(value), low=low, high=high, records=members)
+
+
 @dataclass(frozen=True, eq=False)
 class _Ranking:
-    """Both sets' scores, ranked from the highest; equal scores are one threshold."""
+    """Where the others' scores fall among the members', found once: a resample only counts anew."""
 
-    order: NDArray[np.intp]  # (m + n,) members first, then others
-    starts: NDArray[np.intp]  # (thresholds,) where each threshold's records begin in `order`
-    members: int
-    others: int
+    members: NDArray[np.intp]  # (m,) ascending by score
+    others: NDArray[np.intp]  # (n,) descending by score
+    below: NDArray[np.intp]  # (n,) how many members score less than each of the others, as these are ordered
+    within: NDArray[np.intp]  # (n,) how many score no more
 
     @classmethod
     def of(cls, members: Values, others: Values) -> "_Ranking":
-        scores = np.concatenate([members, others])
-        order = np.argsort(-scores, kind="stable")
-        ranked = scores[order]
-        starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
-        return cls(order, starts, len(members), len(others))
+        ascending, descending = np.argsort(members, kind="stable"), np.argsort(-others, kind="stable")
+        ranked, thresholds = members[ascending], others[descending]
+        below, within = (np.searchsorted(ranked, thresholds, side) for side in ("left", "right"))
+        return cls(ascending, descending, below, within)
 
-    def rates(self, members: Counts, others: Counts) -> tuple[Values, Values]:
-        """(B, m) and (B, n) counts -> (true, false) positive rates at every threshold, (B, thresholds) each."""
-        true = np.concatenate([members, np.zeros_like(others)], axis=1)[:, self.order]
-        false = np.concatenate([np.zeros_like(members), others], axis=1)[:, self.order]
-        true = np.add.reduceat(true, self.starts, axis=1).cumsum(axis=1) / self.members
-        false = np.add.reduceat(false, self.starts, axis=1).cumsum(axis=1) / self.others
-        return true, false
-
-    def curve(self, members: Counts, others: Counts) -> dict[str, Values]:
-        """Each figure for each of B resamples: (B,)."""
-        true, false = self.rates(members, others)
-        start = np.zeros((len(true), 1))
-        true, false = np.hstack([start, true]), np.hstack([start, false])
-        # The area by trapezoids is P(member > other) + P(equal) / 2.
-        found = {"auc": (np.diff(false, axis=1) * (true[:, 1:] + true[:, :-1])).sum(axis=1) / 2}
+    def figures(self, members: Counts, others: Counts) -> dict[str, Values]:
+        """Each figure for each of B resamples, (B, m) and (B, n): (B,)."""
+        up_to, others = self._up_to(members), others[:, self.others]
+        found = {"auc": self._auc(up_to, others)}
+        false = others.cumsum(axis=1)
         for percent in (1, 5):
-            # The highest rate among thresholds within the limit; the tolerance is for the division's rounding.
-            allowed = false <= percent / 100 + 1e-9
-            last = allowed.sum(axis=1) - 1
-            found[f"tpr_at_{percent}_fpr"] = true[np.arange(len(true)), last]
+            # The first of the others that a threshold must be above; the tolerance is for the rounding of the product.
+            first = (false > percent / 100 * others.shape[1] + 1e-6).argmax(axis=1)
+            missed = up_to[np.arange(len(up_to)), self.within[first]]
+            found[f"tpr_at_{percent}_fpr"] = 1 - missed / members.shape[1]
         return found
 
-    def roc(self) -> list[tuple[float, float]]:
-        """(false, true) positive rates from (0, 0) to (1, 1), at most 200 of them, and none inside a straight."""
-        true, false = self.rates(np.ones((1, self.members)), np.ones((1, self.others)))
-        points = np.vstack([[0.0, 0.0], np.stack([false[0], true[0]], axis=1)])
-        step = np.diff(points, axis=0)
-        straight = step[:-1, 0] * step[1:, 1] == step[:-1, 1] * step[1:, 0]
-        points = points[np.concatenate([[True], ~straight, [True]])]
-        kept = np.unique(np.linspace(0, len(points) - 1, min(len(points), _ROC_POINTS)).round().astype(int))
-        return [(float(x), float(y)) for x, y in points[kept]]
+    def auc(self, members: Counts, others: Counts) -> Values:
+        """P(member > other) + P(equal) / 2 in each of B resamples, (B, m) and (B, n): (B,)."""
+        return self._auc(self._up_to(members), others[:, self.others])
+
+    def _auc(self, up_to: Values, others: Counts) -> Values:
+        count = up_to[0, -1]
+        beaten = count - (up_to[:, self.below] + up_to[:, self.within]) / 2  # (B, n) members above, equals by half
+        return np.asarray((others * beaten).sum(axis=1) / (count * others.shape[1]))
+
+    def _up_to(self, members: Counts) -> Values:
+        """(B, m) -> (B, m + 1): how often the lowest 0, 1, ... m members are in each resample."""
+        return np.hstack([np.zeros((len(members), 1)), members[:, self.members].cumsum(axis=1)])
 
 
-def _resampled(ranking: _Ranking, resamples: Resamples) -> dict[str, Values]:
-    rows = rows_at_once(ranking.members + ranking.others)
-    members = Resamples(resamples.seed, f"{resamples.name}/members", resamples.count).blocks(ranking.members, rows=rows)
-    others = Resamples(resamples.seed, f"{resamples.name}/others", resamples.count).blocks(ranking.others, rows=rows)
-    blocks = [ranking.curve(of_members, of_others) for of_members, of_others in zip(members, others, strict=True)]
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+def _roc(members: Values, others: Values) -> list[tuple[float, float]]:
+    """(false, true) positive rates from (0, 0) to (1, 1), at most 200 of them, and none inside a straight."""
+    thresholds = np.unique(np.concatenate([members, others]))[::-1]
+    rates = [1 - np.searchsorted(np.sort(one), thresholds) / len(one) for one in (others, members)]
+    points = np.vstack([[0.0, 0.0], np.stack(rates, axis=1)])
+    step = np.diff(points * [len(others), len(members)], axis=0).round()
+    straight = step[:-1, 0] * step[1:, 1] == step[:-1, 1] * step[1:, 0]
+    points = points[np.concatenate([[True], ~straight, [True]])]
+    kept = np.unique(np.linspace(0, len(points) - 1, min(len(points), _ROC_POINTS)).round().astype(int))
+    return [(float(x), float(y)) for x, y in points[kept]]
+
+
+def _counts(members: int, others: int, resamples: Resamples) -> Iterator[tuple[Counts, Counts]]:
+    """Both sets' resamples, (B, members) and (B, others) at a time."""
+    rows = rows_at_once(members + others)
+    of_members = Resamples(resamples.seed, f"{resamples.name}/members", resamples.count).blocks(members, rows=rows)
+    of_others = Resamples(resamples.seed, f"{resamples.name}/others", resamples.count).blocks(others, rows=rows)
+    return zip(of_members, of_others, strict=True)

@@ -25,6 +25,23 @@ def one_pass(bench: Bench, name: SetName) -> Columns:
     return bench.columns(KEY, name, compute)
 
 
+def passes_of_reference(bench: Bench, names: Sequence[SetName]) -> list[Columns] | None:
+    """What a pass over each of these sets yields of the retrained model; none where there is no such model.
+
+    Its own measuring has mostly left them behind. Where its figures came from the cache they are made now: the measured
+    model is let go before, since two may not fit.
+    """
+    if bench.reference is None:
+        return None
+    if all(bench.reference.known(KEY, name) for name in names):
+        return [one_pass(bench.reference, name) for name in names]
+    bench.let_go()
+    try:
+        return [one_pass(bench.reference, name) for name in names]
+    finally:
+        bench.reference.let_go()
+
+
 def columns_of(statistics: Sequence[TokenStatistics], records: Sequence[Record]) -> Columns:
     """The same of records whose tokens' statistics are known."""
     scores = membership.scores(statistics, records)

@@ -1,8 +1,35 @@
 """Token statistics made by hand or by chance, so that figures can be checked without a model."""
 
+from collections.abc import Mapping
+from typing import NoReturn
+
 import numpy as np
 
+from core.evaluation.bench import Bench, Columns
+from core.evaluation.bootstrap import Values
+from core.evaluation.one_pass import KEY, SCORE
 from core.lm.statistics import TokenStatistics
+from core.schema.evaluation import SetName
+from core.schema.files import Record
+from core.schema.training import Training
+
+TRAINING = Training(
+    learning_rate=1e-3,
+    scheduler="linear",
+    warmup=0.0,
+    optimizer="adamw",
+    weight_decay=0.0,
+    epochs=1,
+    records_per_step=4,
+    max_length=512,
+    chat="raw",
+    precision="float32",
+    seed=0,
+    gradient_clip=1.0,
+    micro_batch_tokens=512,
+)
+
+Scores = tuple[Values, Values]
 
 
 def statistics(probabilities: list[float], correct: list[bool] | None = None) -> TokenStatistics:
@@ -29,3 +56,21 @@ def by_chance(generator: np.random.Generator, records: int) -> list[TokenStatist
             )
         )
     return made
+
+
+def bench_of(scores: Mapping[str, Scores], *, reference: Mapping[str, Scores] | None = None) -> Bench:
+    """A bench without a model, whose pass over forget and unseen has found these scores, and `loss` of the attack."""
+    retrained = None if reference is None else bench_of(reference)
+    names: tuple[SetName, ...] = ("forget", "unseen")
+    counts = [len(one) for one in next(iter(scores.values()))]
+    sets = {name: [Record(text="text")] * count for name, count in zip(names, counts, strict=True)}
+    bench = Bench(_no_model, sets, training=TRAINING, reference=retrained)
+    for place, name in enumerate(names):
+        columns: Columns = {f"{SCORE}{attack}": values[place] for attack, values in scores.items()}
+        columns["loss"] = -scores["loss"][place]
+        bench.columns(KEY, name, lambda _, columns=columns: columns)  # type: ignore[misc]
+    return bench
+
+
+def _no_model() -> NoReturn:
+    raise AssertionError("nothing here needs a model")

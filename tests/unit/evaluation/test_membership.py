@@ -37,7 +37,7 @@ def naive_rate(members: list[float], others: list[float], limit: float) -> float
 
 def curve(members: list[float], others: list[float]) -> dict[str, float]:
     ranking = _Ranking.of(np.array(members, float), np.array(others, float))
-    found = ranking.curve(np.ones((1, len(members))), np.ones((1, len(others))))
+    found = ranking.figures(np.ones((1, len(members))), np.ones((1, len(others))))
     return {name: float(value[0]) for name, value in found.items()}
 
 
@@ -71,7 +71,7 @@ def test_a_resample_counts_like_a_list_in_which_records_repeat(
     of_members = generator.multinomial(len(members), [1 / len(members)] * len(members))
     of_others = generator.multinomial(len(others), [1 / len(others)] * len(others))
     ranking = _Ranking.of(np.array(members, float), np.array(others, float))
-    found = ranking.curve(of_members[None].astype(float), of_others[None].astype(float))
+    found = ranking.figures(of_members[None].astype(float), of_others[None].astype(float))
     repeated = np.repeat(members, of_members).tolist(), np.repeat(others, of_others).tolist()
     assert found["auc"][0] == pytest.approx(naive_auc(*repeated))
     assert found["tpr_at_5_fpr"][0] == pytest.approx(naive_rate(*repeated, 0.05))

@@ -1,0 +1,50 @@
+"""How far is each attack's success from what it would be on a model that never saw the forget set?"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from core.evaluation.measurement import Measurement, Source
+from core.schema.evaluation import Figure, Found, Moment, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+
+class PrivLeak(Measurement):
+    name: ClassVar[str] = "privleak"
+    summary: ClassVar[str] = (
+        "`privleak_<attack>` 100·((1 - AUC) - (1 - AUC_ref)) / (1 - AUC_ref) of each membership attack, signed: 0 is as"
+        " a model that never saw the forget set, below 0 it is still known, above 0 it stands out as less known than"
+        " what was never seen. AUC_ref is the retrained model's where the job names one, and 0.5 where it does not."
+    )
+    source: ClassVar[Source | None] = Source(
+        title="Shi et al. 2024, MUSE: Machine Unlearning Six-Way Evaluation for Language Models",
+        url="https://arxiv.org/abs/2407.06460",
+    )
+    needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
+    moments: ClassVar[frozenset[Moment]] = frozenset({"before", "after"})
+    order: ClassVar[int] = 10
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation import privleak
+        from core.evaluation.one_pass import one_pass, passes_of_reference, scores_of
+
+        names: tuple[SetName, ...] = ("forget", "unseen")
+        members, others = (scores_of(one_pass(bench, name)) for name in names)
+        passes = passes_of_reference(bench, names)
+        theirs = None if passes is None else [scores_of(one) for one in passes]
+        resamples = bench.resamples("membership")
+        across: dict[str, Figure] = {}
+        undefined: list[str] = []
+        for name in members:
+            reference = None if theirs is None else (theirs[0][name], theirs[1][name])
+            figure = privleak.privleak((members[name], others[name]), reference, resamples)
+            if figure is None:
+                undefined.append(name)
+            else:
+                across[f"privleak_{name}"] = figure
+        warnings = []
+        if undefined:
+            warnings.append(f"privleak: undefined where the retrained model's own AUC is 1: {', '.join(undefined)}")
+        if any(one.low is None for one in across.values()):
+            warnings.append("privleak: no interval where the retrained model's AUC reaches 1 in many resamples")
+        return Found(across=across, warnings=warnings)

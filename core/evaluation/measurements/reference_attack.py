@@ -1,0 +1,49 @@
+"""Is forget text more probable, next to what a model that never saw it says, than unseen text is?"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.evaluation.measurement import Measurement, Source
+from core.schema.evaluation import JUDGED_ATTACKS, Found, Moment, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+
+class ReferenceAttack(Measurement):
+    name: ClassVar[str] = "reference_attack"
+    summary: ClassVar[str] = (
+        "Where the job names a retrained model: the membership attack `reference`, CE of the retrained model less CE of"
+        " this one, forget (member) against unseen. It takes out how hard a text is to predict for any model."
+    )
+    source: ClassVar[Source | None] = Source(
+        title="Carlini et al. 2021, Extracting Training Data from Large Language Models",
+        url="https://arxiv.org/abs/2012.07805",
+    )
+    needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
+    moments: ClassVar[frozenset[Moment]] = frozenset({"before", "after"})
+    order: ClassVar[int] = 10
+
+    judged: int = Field(
+        default=len(JUDGED_ATTACKS),
+        ge=1,
+        le=100,
+        description="attacks that are judged together: what the AUC's `joint` interval is corrected for",
+    )
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation.membership import attack
+        from core.evaluation.one_pass import one_pass, passes_of_reference
+
+        names: tuple[SetName, ...] = ("forget", "unseen")
+        own = [one_pass(bench, name)["loss"] for name in names]
+        passes = passes_of_reference(bench, names)
+        if passes is None:
+            return Found()
+        members, others = (one["loss"] - loss for one, loss in zip(passes, own, strict=True))
+        if not members.any() and not others.any():
+            # All scores are 0, and an AUC of 0.5 would look like a model that has forgotten.
+            return Found(warnings=["reference: left out, since the retrained model is the measured one itself"])
+        found = attack(members, others, bench.resamples("membership"), judged=self.judged)
+        return Found(attacks={"reference": found})
