@@ -1,0 +1,55 @@
+"""Could this model be the one that was retrained without the forget set, as far as its truth ratios go?"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from core.evaluation.measurement import Measurement, Source
+from core.evaluation.measurements.wrong_answers import TOFU, unasked
+from core.schema.evaluation import Figure, Found, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+FEW = 20
+"""Under so many records the test finds hardly any difference."""
+
+
+class ForgetQuality(Measurement):
+    name: ClassVar[str] = "forget_quality"
+    summary: ClassVar[str] = (
+        "`forget_quality`, the p-value of the two-sample Kolmogorov-Smirnov test between the truth ratios of this model"
+        " and of the retrained one, on probes (or forget records) with wrong answers; `forget_quality_ks` its"
+        " statistic, the largest distance between both distributions. Not measured without a retrained model. A test's"
+        " figures have no interval."
+    )
+    source: ClassVar[Source | None] = TOFU
+    order: ClassVar[int] = 10
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation.answers import answers
+        from core.evaluation.truth_ratio import kolmogorov_smirnov, log_ratios
+
+        names: tuple[SetName, ...] = ("probes", "forget")
+        name = next((name for name in names if any(one.wrong_answers() for one in bench.sets.get(name, []))), None)
+        if name is None:
+            return Found(warnings=unasked(self, bench))
+        if bench.reference is None and bench.moment != "reference":
+            return self._left_out("there is no retrained model to compare with")
+        budget = bench.budget(self)
+        ours = answers(bench, name, self.records, budget)
+        if bench.reference is None or ours is None:
+            return Found(cut_short=budget.cut)  # the retrained model itself: kept for the comparison
+        theirs = answers(bench.reference, name, self.records, bench.reference.budget(self))
+        bench.reference.let_go()
+        if theirs is None:
+            return self._left_out("the retrained model was not asked the same")
+        records = min(len(ours["true"]), len(theirs["true"]))  # time may have cut either
+        statistic, probability = kolmogorov_smirnov(log_ratios(ours)[:records], log_ratios(theirs)[:records])
+        across = {
+            "forget_quality": Figure(value=probability, low=None, high=None, records=records),
+            "forget_quality_ks": Figure(value=statistic, low=None, high=None, records=records),
+        }
+        few = f"{self.name}: on {records} records, fewer than {FEW}, the test finds hardly any difference"
+        return Found(across=across, cut_short=budget.cut, warnings=[few] if records < FEW else [])
+
+    def _left_out(self, why: str) -> Found:
+        return Found(warnings=[f"{self.name}: not measured: {why}"])

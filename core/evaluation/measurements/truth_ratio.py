@@ -1,0 +1,42 @@
+"""Whether the model finds the truth more probable than untruths of the same form."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from core.evaluation.measurement import Measurement, Source
+from core.evaluation.measurements.wrong_answers import TOFU, unasked
+from core.schema.evaluation import Figure, Found, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+
+class TruthRatio(Measurement):
+    name: ClassVar[str] = "truth_ratio"
+    summary: ClassVar[str] = (
+        "Of every set whose records have wrong answers, `truth_ratio`: r is the geometric mean of the wrong answers'"
+        " probabilities (exp(-CE)) over that of the paraphrased right answer, or of the right answer itself where a"
+        " record has no paraphrase; of forget and probes the mean of min(r, 1/r), of all else that of max(0, 1 - r)."
+        " `truth_ratio_arithmetic` the same with the arithmetic mean."
+    )
+    source: ClassVar[Source | None] = TOFU
+
+    def measure(self, bench: "Bench") -> Found:
+        import numpy as np
+
+        from core.evaluation.answers import answers
+        from core.evaluation.bootstrap import weighted_means
+        from core.evaluation.truth_ratio import arithmetic_log_ratios, log_ratios, truth_ratios
+
+        budget = bench.budget(self)
+        sets: dict[SetName, dict[str, Figure]] = {}
+        for name in bench.sets:
+            columns = answers(bench, name, self.records, budget)
+            if columns is None:
+                continue
+            equal = np.ones(len(columns["true"]))
+            means = {
+                "truth_ratio": (truth_ratios(log_ratios(columns), name), equal),
+                "truth_ratio_arithmetic": (truth_ratios(arithmetic_log_ratios(columns), name), equal),
+            }
+            sets[name] = weighted_means(means, bench.resamples(name), through={})
+        return Found(sets=sets, cut_short=budget.cut, warnings=[] if sets else unasked(self, bench))
