@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from core.lm import attention
 from core.lm.data import Chunk, micro_batches, pack, packs, pad
@@ -167,13 +167,21 @@ class Forward:
             setattr(owner, name, layers)
             hook.remove()
 
-    def following(self, ids: Tensor, cache: object | None) -> tuple[Tensor, object]:
-        """The logits after ids (B, T), which follow what `cache` holds (None: nothing): (B, V), and the cache then."""
+    def following(self, ids: Tensor, cache: Cache | None, present: Tensor | None = None) -> tuple[Tensor, Cache | None]:
+        """The logits after ids (B, T), which follow what `cache` holds (None: nothing): (B, V), and the cache then,
+        None where the model keeps none.
+
+        `present` (B, all so far) bool is False where a row is filled up on its left; None: nowhere.
+        """
         part = self.model.base_model if self.head is not None else self.model
+        filled = {}
+        if present is not None:
+            places = (present.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+            filled = {"attention_mask": present.long(), "position_ids": places}
         with self.precision():
-            found = part(input_ids=ids, past_key_values=cache, use_cache=True)
+            found = part(input_ids=ids, past_key_values=cache, use_cache=True, **filled)
         states = found.last_hidden_state if self.head is not None else found.logits
-        return self.logits(widen(states[:, -1])), found.past_key_values
+        return self.logits(widen(states[:, -1])), getattr(found, "past_key_values", None)
 
     def targets(self, chunks: Sequence[Chunk]) -> Tensor:
         """The scored tokens: (N,), in the same order."""

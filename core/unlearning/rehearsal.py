@@ -69,7 +69,7 @@ def _sample(forward: Forward, begin: int, chances: Tensor, temperature: float) -
     tokens = torch.full((len(chances), 1), begin, device=forward.device)
     cache = None
     for chance in chances.to(forward.device).unbind(1):
-        logits, cache = forward.following(tokens[:, -1:], cache)  # (B, V)
+        logits, cache = forward.following(tokens if cache is None else tokens[:, -1:], cache)  # (B, V)
         reached = torch.softmax(logits / temperature, dim=-1).cumsum(-1)
         drawn = torch.searchsorted(reached, chance[:, None].to(reached.dtype) * reached[:, -1:], right=True)
         tokens = torch.cat([tokens, drawn.clamp(max=logits.shape[1] - 1)], dim=1)
