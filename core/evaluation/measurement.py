@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from core.schema.evaluation import CutShort, Found, Moment, SetName
+from core.schema.evaluation import CutShort, Found, Measurements, Moment, SetName
 from core.schema.strict import Strict
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class Measurement(Strict, ABC):
     @abstractmethod
     def measure(self, bench: "Bench") -> Found:
         """The figures. Raises CoreError, and whatever `bench.heard` raises."""
+
+    def compared(self, original: Measurements, found: Found) -> Found:
+        """What more there is to say once the model that the job started from is known; it is kept in no cache."""
+        return Found()
 
 
 class Budget:

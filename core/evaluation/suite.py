@@ -15,12 +15,14 @@ def measure(
     *,
     model_digest: str,
     reference_digest: str | None = None,
+    original: Measurements | None = None,
     before_each: Callable[[Measurement], None] = lambda measurement: None,
 ) -> Measurements:
     """Every figure of the bench's sets. What lacks a set that it needs is left out, with a warning.
 
     What was found of this model and these sets before comes from the bench's cache; `reference_digest` is part of
-    what it goes by. `before_each` is called before a measurement is made, and may raise to end it. Raises CoreError.
+    what it goes by. `original` are the figures of the model that the job started from, where this one was made of
+    another. `before_each` is called before a measurement is made, and may raise to end it. Raises CoreError.
     """
     began, cache = time.monotonic(), bench.cache
     whole = Measurements(seconds=0.0, model_digest=model_digest)
@@ -33,7 +35,7 @@ def measure(
             continue
         before_each(one)
         started = time.monotonic()
-        key = [one.name, one.model_dump(mode="json"), reference_digest]
+        key = [one.name, one.model_dump(mode="json"), reference_digest, bench.moment]
         sets: dict[str, list[Record]] = {str(name): records for name, records in bench.sets.items()}
         sets |= {f"calibrating {name}": records for name, records in bench.calibrating.items()}
         found = cache.found(key, sets, bench.training) if cache else None
@@ -44,6 +46,8 @@ def measure(
             if cache and not any(cut.reason == "seconds" for cut in found.cut_short):
                 cache.keep_found(key, sets, bench.training, found)
         _add(whole, found)
+        if original is not None:
+            _add(whole, one.compared(original, found))
         whole.seconds_of[one.name] = round(time.monotonic() - started, 3)
     whole.seconds = time.monotonic() - began
     return whole

@@ -192,7 +192,7 @@ class Run:
             del model
             gc.collect()
             self._say(Saved(directory=spec.output, step=result.steps))
-        self._measured("after", spec.output, measurements, parts)
+        self._measured("after", spec.output, measurements, parts, original=figures)
         self._cost(result)
         self._say(Done(outcome="unlearned"))
 
@@ -235,11 +235,19 @@ class Run:
                     before.keep(spec.snapshots, fingerprint, figures)
         return figures, fingerprint
 
-    def _measured(self, moment: Moment, directory: Path, measurements: list[Measurement], parts: Parts) -> Measurements:
+    def _measured(
+        self,
+        moment: Moment,
+        directory: Path,
+        measurements: list[Measurement],
+        parts: Parts,
+        *,
+        original: Measurements | None = None,
+    ) -> Measurements:
         """Measures a model as it lies on disk: the one that was given, or what was saved."""
         with self._phase("measuring_before" if moment == "before" else "measuring_after"):
             digest = model_digest(directory)
-            figures = self._figures(self._bench(moment, directory, digest, parts), measurements, digest)
+            figures = self._figures(self._bench(moment, directory, digest, parts), measurements, digest, original)
         self._say(Measured(moment=moment, measurements=figures))
         return figures
 
@@ -280,14 +288,21 @@ class Run:
         """Always in the same precision, so that the figures before and after can be compared."""
         return load(directory, self._spec.dtype, device=device(rank), weights=self._spec.training.master_weights)
 
-    def _figures(self, bench: Bench, measurements: list[Measurement], digest: str) -> Measurements:
+    def _figures(
+        self, bench: Bench, measurements: list[Measurement], digest: str, original: Measurements | None = None
+    ) -> Measurements:
         def before_each(measurement: Measurement) -> None:
             self._heard()
             if measurement.attacks and bench.moment == "after":
                 self._turn_to("attacking")
 
         return measure(
-            bench, measurements, model_digest=digest, reference_digest=self._reference_digest, before_each=before_each
+            bench,
+            measurements,
+            model_digest=digest,
+            reference_digest=self._reference_digest,
+            original=original,
+            before_each=before_each,
         )
 
     def _heard(self) -> None:

@@ -38,6 +38,12 @@ ATTACKS = (
     "reference",
     "gradnorm",
 )
-ACROSS = ("baseline_auc", "forget_quality", "model_utility", *(f"privleak_{attack}" for attack in ATTACKS))
+ACROSS = (
+    "baseline_auc",
+    "forget_quality",
+    "model_utility",
+    "relearned_half_steps",
+    *(f"privleak_{attack}" for attack in ATTACKS),
+)
 VARIANTS = ("int8", "int4")
-CURVES = ("relearned_forget", "relearned_unrelated")
+CURVES = ("relearned_forget", "relearned_unseen", "relearned_unrelated")
