@@ -170,6 +170,7 @@ FilesWrite = Annotated[Caller, Depends(_with("files:write"))]
 ModelsWrite = Annotated[Caller, Depends(_with("models:write"))]
 JobsRead = Annotated[Caller, Depends(_with("jobs:read", "jobs:write"))]
 JobsWrite = Annotated[Caller, Depends(_with("jobs:write"))]
+ReleaseWrite = Annotated[Caller, Depends(_with("release:write"))]
 Admin = Annotated[Caller, Depends(_with("admin"))]
 
 

@@ -20,7 +20,19 @@ from api.preparation import Preparation
 from api.problems import ProblemDocument
 from api.ratelimit import Limiter
 from api.registration import Registrar
-from api.routes import checkpoints, console, events, files, health, jobs, keys, methods, models
+from api.routes import (
+    checkpoints,
+    console,
+    events,
+    files,
+    health,
+    jobs,
+    keys,
+    methods,
+    models,
+    policies,
+    releases,
+)
 from api.tracing import Tracing
 from core.queue import client_url
 from core.records.engine import make_engine
@@ -88,7 +100,7 @@ def create_app(chosen: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for routes in (files, models, methods, jobs, events, checkpoints, keys, health):
+    for routes in (files, models, methods, policies, jobs, events, checkpoints, releases, keys, health):
         app.include_router(routes.router)
     if chosen.console:
         app.include_router(console.router)

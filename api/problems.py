@@ -17,6 +17,8 @@ from core.records.files import FileInUse
 from core.records.idempotency import KeyBusy, KeyReused
 from core.records.jobs import NotAllowed
 from core.records.models import ModelInUse
+from core.records.policies import PolicyInUse
+from core.records.releasing import AlreadyReleased, OwnJob
 from core.records.wishes import DataGone
 from core.schema.parsing import BadRecord
 from core.schema.shape import UnusableModel
@@ -159,6 +161,13 @@ def translate(error: Exception) -> Problem | None:
             return Problem(409, "in-use", f"{job} needs the file: wait until it is over, or cancel it")
         case ModelInUse(job=job):
             return Problem(409, "in-use", f"{job} needs the model: wait until it is over, or cancel it")
+        case PolicyInUse(model=model):
+            return Problem(409, "in-use", f"the policy is pinned to the model {model}: delete that registration first")
+        case AlreadyReleased():
+            return Problem(409, "already-released", "the checkpoint is released already")
+        case OwnJob():
+            detail = "the job was submitted with this very key: a second person, with another key, must accept it"
+            return Problem(403, "own-job", detail)
         case NotAllowed(status=status):
             return Problem(409, "wrong-state", f"the job is {status}")
         case DataGone(what=what):
@@ -223,7 +232,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
     for kind in (
         *(Problem, FileInUse, ModelInUse, NotAllowed, KeyReused, KeyBusy, UnknownMethod, BadRecord, UnusableModel),
-        *(DataGone, DBAPIError, PoolTimeout, ConnectionError),
+        *(DataGone, PolicyInUse, AlreadyReleased, OwnJob, DBAPIError, PoolTimeout, ConnectionError),
     ):
         app.add_exception_handler(kind, domain)
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api import evaluation
 from api.auth import Caller
 from api.choices import check
 from api.context import Context
@@ -109,6 +110,7 @@ class Submission:
     def __init__(self, context: Context, caller: Caller, request: JobRequest) -> None:
         self._context, self._caller, self._request = context, caller, request
         self._method = chosen_method(request)
+        self._measure = evaluation.measure(request.evaluation.measure)
         self._inline = inline_records(request, max_record_bytes=context.settings.max_record_bytes)
         self._inline_id = new_id("file") if self._inline else None
 
@@ -116,6 +118,7 @@ class Submission:
         """Writes the job in the caller's transaction. Problem: nothing was written. See `abandon`."""
         request, method = self._request, self._method
         model = await self._model(session)
+        policy = await evaluation.policy(session, model, request.evaluation.policy)
         found = sources(request, model)
         needs_met(method, found)
         rows = await jobs.lock_files(session, self._caller.organisation, [source.use.file for source in found])
@@ -153,6 +156,8 @@ class Submission:
             data=[self._used(use, rows[use.file]).model_dump(mode="json") for use in uses],
             warnings=warnings(uses, rows, request),
             estimate=estimate.model_dump(mode="json"),
+            measure=self._measure,
+            policy=policy.model_dump(mode="json"),
             reference=request.reference,
             due=request.due,
             metadata_=request.metadata,

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from core.records.tables import CheckpointFile, CheckpointRow, EventRow, FileRow, JobRow, ModelRow
 from core.schema.checkpoints import Checkpoint
+from core.schema.default_policy import DEFAULT
 from core.schema.events import Event
 from core.schema.files import File, FileFormat, Purpose
 from core.schema.jobs import Job, MethodUsed, Progress
@@ -36,7 +37,8 @@ def file(row: FileRow) -> File:
 
 def model(row: ModelRow) -> Model:
     fields = ("id", "source", "revision", "digest", "dtype", "status", "error", "shape", "defaults", "release", "head")
-    return Model.model_validate({name: getattr(row, name) for name in (*fields, "created_at")})
+    same = {name: getattr(row, name) for name in (*fields, "created_at")}
+    return Model.model_validate({**same, "policy": row.policy or DEFAULT.name})
 
 
 def job(row: JobRow, waiting_for: str | None = None) -> Job:
@@ -56,6 +58,7 @@ def job(row: JobRow, waiting_for: str | None = None) -> Job:
             "progress": progress(row),
             "waiting_for": waiting_for,
             "method": MethodUsed(name=row.method, parameters=row.parameters),
+            "evaluation": {"measure": row.measure, "policy": (row.policy or {}).get("name")},
             "metadata": row.metadata_,
             "links": links,
         }
@@ -79,12 +82,12 @@ def entry(row: CheckpointFile) -> FileEntry:
 
 
 def checkpoint(row: CheckpointRow, files: Sequence[CheckpointFile]) -> Checkpoint:
+    same = ("id", "job", "step", "method", "digest", "verdict", "released", "released_by", "released_at", "created_at")
     return Checkpoint.model_validate(
         {
-            **{name: getattr(row, name) for name in ("id", "job", "step", "method", "digest", "verdict", "released")},
+            **{name: getattr(row, name) for name in same},
             "base_model": row.model,
             "bytes": row.size,
             "files": [entry(one) for one in files],
-            "created_at": row.created_at,
         }
     )

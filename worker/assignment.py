@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import checkpoints, files, models
 from core.records.tables import CheckpointFile, FileRow, JobFile, JobRow, ModelRow
+from core.schema.policies import Policy
 from core.schema.spec import ChildMethod, JobSpec, SocketRecords
 from core.schema.training import Training
 from worker.failure import failed
@@ -50,6 +51,8 @@ class Assignment:
             snapshots=scratch.snapshots,
             deliver=self.job.output,
             cache=cache,
+            measure=self.job.measure,
+            policy=None if self.job.policy is None else Policy.model_validate(self.job.policy),
             threads=threads,
         )
 

@@ -17,8 +17,9 @@ from core.records import finishing, leases
 from core.records.finishing import Delivered
 from core.records.leases import FenceLost
 from core.records.tables import JobRow
-from core.schema.events import Cancelled, Command, Done, Failed, Paused, PhaseStarted, Saved
+from core.schema.events import Cancelled, Command, Done, Failed, Judged, Paused, PhaseStarted, Saved
 from core.schema.jobs import TERMINAL, JobError, Outcome, Phase
+from core.schema.policies import Judgement
 from core.schema.spec import JobSpec
 from core.settings import Settings
 from core.storage import Storage, StorageError
@@ -56,6 +57,16 @@ class Finished:
 
     outcome: Outcome
     delivered: Delivered
+    judgement: Judgement | None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a child that did its work said of it."""
+
+    outcome: Outcome
+    step: int
+    judgement: Judgement | None
 
 
 @dataclass(frozen=True)
@@ -203,10 +214,8 @@ class Attempt:
             if isinstance(ended, Stopped):
                 return ended
             self._uploading = True
-            outcome, step = ended
-            return Finished(
-                outcome, await transfer.deliver(self._storage, scratch.output, prefix=self._prefix, step=step)
-            )
+            delivered = await transfer.deliver(self._storage, scratch.output, prefix=self._prefix, step=ended.step)
+            return Finished(ended.outcome, delivered, ended.judgement)
         except AttemptFailed as failure:
             return failure.error
         except FenceLost:
@@ -215,8 +224,8 @@ class Attempt:
             log.exception("attempt broke off", extra=self._named())
             return _broken(error).error
 
-    async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> tuple[Outcome, int] | Stopped:
-        """Starts the child, hands it its records and hears it out. Returns its outcome and its checkpoint's step."""
+    async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> Heard | Stopped:
+        """Starts the child, hands it its records and hears it out."""
         token = secrets.token_urlsafe(32)
         spec = assigned.spec(scratch, token=token, threads=self._threads, cache=self._measured())
         service_key = self._settings.service_key()
@@ -264,12 +273,11 @@ class Attempt:
         if self._warm is not None:
             self._warm.prepare()
 
-    async def _hear(
-        self, child: Child, recorder: Recorder, assigned: assignment.Assignment
-    ) -> tuple[Outcome, int] | Stopped:
+    async def _hear(self, child: Child, recorder: Recorder, assigned: assignment.Assignment) -> Heard | Stopped:
         """Writes down what the child says, to its last word. AttemptFailed where that is bad news, or missing."""
         phase: Phase = "loading"
         saved: Saved | None = None
+        judgement: Judgement | None = None
         last: Done | Cancelled | Paused | Failed | None = None
         async for event in child.events():
             if isinstance(event, (Done, Cancelled, Paused, Failed)):
@@ -277,6 +285,8 @@ class Attempt:
                 break
             if isinstance(event, Saved):
                 saved = event
+            if isinstance(event, Judged):  # written down with the finish: what an attempt that fails says is nobody's
+                judgement = event.judgement
             if isinstance(event, PhaseStarted):
                 phase = event.phase
                 if phase != "loading":
@@ -296,7 +306,7 @@ class Attempt:
             raise AttemptFailed(advised(last.error, assigned, phase, self._settings.worker_classes))
         if saved is None or last.outcome is None:
             raise failed("nothing_saved", "the job's process ended its work without saving a checkpoint")
-        return last.outcome, saved.step
+        return Heard(last.outcome, saved.step, judgement)
 
     async def _settle(self, result: Result, interruption: Interruption | None) -> str:
         """The one transaction that says what became of the job; returns that in a word."""
@@ -317,7 +327,12 @@ class Attempt:
 
     async def _finish(self, result: Finished) -> str:
         try:
-            await self._lease.write(finishing.finish, outcome=result.outcome, delivered=result.delivered)
+            await self._lease.write(
+                finishing.finish,
+                outcome=result.outcome,
+                delivered=result.delivered,
+                judgement=result.judgement,
+            )
         except LeaseExpired:
             raise
         except FenceLost:

@@ -121,7 +121,10 @@ async def job_archive(job: str, context: Here, caller: JobsRead, format: Format 
 
 def _may_have(row: CheckpointRow, caller: Caller) -> None:
     if not row.released and not caller.may("release:write"):
-        detail = "the checkpoint is not released: it waits for a person with the scope release:write"
+        detail = (
+            "the checkpoint is not released: it waits until a second person with the scope release:write accepts it:"
+            f" POST /v1/checkpoints/{row.id}/release"
+        )
         raise Problem(403, "not-released", detail)
 
 

@@ -63,18 +63,21 @@ async def page(
 
 @router.get("/metrics", summary="The job's figures", responses=responses(404))
 async def metrics(job: str, context: Here, caller: JobsRead) -> JobMetrics:
-    """Curves (per name: step and value), and the measurements before and after with their intervals.
+    """Curves (per name: step and value), the measurements before and after with their intervals, and the verdict with
+    every bound that led to it.
 
     Scope: `jobs:read` or `jobs:write`.
     """
     async with context.sessions() as session:
-        if await jobs.get(session, caller.organisation, job) is None:
+        row = await jobs.get(session, caller.organisation, job)
+        if row is None:
             raise not_found("job")
         points = await checkpoints.curves(session, job)
-        measured = {row.moment: row.measurements for row in await checkpoints.measurements(session, job)}
+        measured = {one.moment: one.measurements for one in await checkpoints.measurements(session, job)}
     curves: dict[str, list[tuple[int, float]]] = {}
     for point in points:
         curves.setdefault(point.name, []).append((point.step, point.value))
+    moments = {moment: measured.get(moment) for moment in ("before", "after")}
     return JobMetrics.model_validate(
-        {"job": job, "curves": curves, "before": measured.get("before"), "after": measured.get("after")}
+        {"job": job, "curves": curves, **moments, "policy": row.policy, "judgement": row.judgement}
     )

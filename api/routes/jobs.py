@@ -19,8 +19,9 @@ from api.views import answer
 from api.views import job as view
 from core.records import jobs, wishes
 from core.records.tables import JobRow
-from core.schema.jobs import TERMINAL, Job, JobRequest, Status, Verdict
+from core.schema.jobs import TERMINAL, Job, JobRequest, Status
 from core.schema.lists import Page
+from core.schema.policies import Verdict
 from core.schema.times import Time
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
@@ -40,6 +41,7 @@ EXAMPLES: dict[str, Any] = {
             "unseen": {"file": "file-0192…"},
             "method": {"name": "ascent_kl", "retain_weight": 1.0},
             "training": {"learning_rate": 2e-5, "epochs": 1, "seed": 0},
+            "evaluation": {"measure": ["standard"], "policy": "default"},
             "reference": "DSR-2026-0142",
             "metadata": {"team": "privacy"},
         },
@@ -58,7 +60,8 @@ async def submit(
     """Queues a job. The least: a model and what it must forget; retain and unseen sets come from the model's defaults.
 
     What can be wrong is said now: an unknown method or parameter, a set that the method needs, a file that was
-    uploaded for another purpose. The broker is not asked: a job is accepted while it is down. Scope: `jobs:write`.
+    uploaded for another purpose, a policy that asks for less than the model's. The broker is not asked: a job is
+    accepted while it is down. Scope: `jobs:write`.
     """
     submission = Submission(context, caller, body)
 

@@ -15,7 +15,7 @@ from api.problems import Problem, not_found, responses, unprocessable
 from api.registration import check
 from api.views import answer
 from api.views import model as view
-from core.records import jobs, models
+from core.records import audit, jobs, models, policies
 from core.records.tables import ModelRow
 from core.schema.lists import Page
 from core.schema.models import Defaults, Model, ModelRequest
@@ -38,7 +38,8 @@ async def register(
     """A directory below the allowed roots, or `hf:org/name@revision` where the operator's list has the repository.
 
     A directory is checked at once (safetensors only, no code of its own, a tokenizer that fits); a repository is
-    fetched first, pinned to its commit. `status` goes from `fetching` to `ready` or `failed`. Scope: `models:write`.
+    fetched first, pinned to its commit. `status` goes from `fetching` to `ready` or `failed`. `policy` is what every
+    job on the model is held to. Scope: `models:write`.
     """
     found = await asyncio.to_thread(check, body.source, context.settings)
     made: list[ModelRow] = []
@@ -57,10 +58,13 @@ async def register(
                 shape=found[1].model_dump(mode="json") if found else None,
                 defaults=body.defaults.model_dump(),
                 release=body.release or context.settings.release,
+                policy=await _pinned(session, caller, body.policy),
             ),
         )
         if row is None:
             raise Problem(409, "already-exists", "there is a model of this id: delete it first, or choose another id")
+        told = {"source": row.source, "release": row.release, "policy": body.policy}
+        await audit.append(session, caller.organisation, caller.key, "model.registered", row.id, told)
         made.append(row)
         return answer(view(row), 202, {"Location": f"/v1/models/{row.id}"})
 
@@ -68,6 +72,15 @@ async def register(
     for row in made:
         context.registrar.take_on(row)
     return answered
+
+
+async def _pinned(session: AsyncSession, caller: Caller, name: str) -> str | None:
+    """The policy as the row names it. Problem (422): there is none of this name."""
+    if await policies.find(session, caller.organisation, name, hold=True) is None:
+        raise unprocessable(
+            "/policy", f"there is no policy '{name}': POST /v1/policies keeps one", name="unknown-policy"
+        )
+    return None if name in policies.BUILT_IN else name
 
 
 async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defaults) -> None:

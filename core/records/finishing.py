@@ -3,15 +3,17 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import events
+from core.records import audit, events
 from core.records.leases import fenced
-from core.records.tables import CheckpointFile, CheckpointRow, CurveRow, JobRow, ModelRow
+from core.records.releasing import become_head, model_of
+from core.records.tables import CheckpointFile, CheckpointRow, CurveRow, JobRow
 from core.schema.ids import new_id
 from core.schema.jobs import TERMINAL, Outcome
 from core.schema.manifest import FileEntry
+from core.schema.policies import Judgement, Verdict
 
 
 def prefix_of(job: str, fence: int) -> str:
@@ -29,51 +31,68 @@ class Delivered:
     step: int
 
 
-async def finish(session: AsyncSession, job: str, fence: int, *, outcome: Outcome, delivered: Delivered) -> str:
-    """Succeeds the job, makes its checkpoint visible and, where it may be released, the model's head. Returns its id.
+async def finish(
+    session: AsyncSession,
+    job: str,
+    fence: int,
+    *,
+    outcome: Outcome,
+    delivered: Delivered,
+    judgement: Judgement | None = None,
+) -> str:
+    """Succeeds the job and makes its checkpoint visible, released or not. Returns the checkpoint's id.
 
-    An adapter is never the head.
+    Released, and so perhaps the model's head, is what passed its policy, and what comes of a model whose checkpoints
+    need no release; all else waits for a person. A job that misses its policy has succeeded all the same. Without a
+    judgement nobody has judged.
     A wish to cancel that has not been heard by now comes too late: the work is done.
     """
     row = await fenced(session, job, fence)
-    checkpoint = new_id("ckpt")
-    # everything is released until verdicts exist
-    session.add(
-        CheckpointRow(
-            id=checkpoint,
-            organisation=row.organisation,
-            job=job,
-            model=row.model,
-            method=row.method,
-            step=delivered.step,
-            size=sum(file.bytes for file in delivered.files),
-            digest=delivered.digest,
-            prefix=delivered.prefix,
-            verdict=None,
-            released=True,
-        )
+    model = await model_of(session, row)
+    verdict: Verdict = judgement.verdict if judgement else "not_judged"
+    released = verdict == "passed" or (model is not None and model.release == "always")
+    made = CheckpointRow(
+        id=new_id("ckpt"),
+        organisation=row.organisation,
+        job=job,
+        model=row.model,
+        method=row.method,
+        step=delivered.step,
+        size=sum(file.bytes for file in delivered.files),
+        digest=delivered.digest,
+        prefix=delivered.prefix,
+        verdict=verdict,
+        released=released,
+        released_at=func.clock_timestamp() if released else None,
     )
+    session.add(made)
     await session.flush()
+    await session.refresh(made)
     rows = [
-        CheckpointFile(checkpoint=checkpoint, path=file.path, size=file.bytes, sha256=file.sha256)
+        CheckpointFile(checkpoint=made.id, path=file.path, size=file.bytes, sha256=file.sha256)
         for file in delivered.files
     ]
     session.add_all(rows)
-    # an adapter alone is nothing that a job could start from: the head stays what it was
-    if row.start == "head" and row.output != "adapter":
-        await session.execute(
-            update(ModelRow)
-            .where(ModelRow.organisation == row.organisation, ModelRow.id == row.model)
-            .values(head=checkpoint)
-        )
     # an earlier attempt may have been longer: its points beyond this one's last step are nobody's
     await session.execute(delete(CurveRow).where(CurveRow.job == job, CurveRow.step > delivered.step))
-    row.status, row.outcome, row.checkpoint, row.requested = "succeeded", outcome, checkpoint, None
+    row.verdict = verdict
+    if judgement is not None:
+        row.judgement = judgement.model_dump(mode="json")
+        judged = {"verdict": verdict, "scope": judgement.scope, "reason": judgement.reason, "policy": judgement.policy}
+        await events.append(session, row, "judged", judged)
+    if released:
+        head = await become_head(session, row, model, made)
+        await events.append(session, row, "released", {"checkpoint": made.id, "head": head})
+    row.status, row.outcome, row.checkpoint, row.requested = "succeeded", outcome, made.id, None
     row.phase = row.lease_expires_at = row.worker = row.eta_seconds = None
     row.fence += 1
     row.finished_at = func.clock_timestamp()
-    await events.append(session, row, "succeeded", {"checkpoint": checkpoint, "digest": delivered.digest})
-    return checkpoint
+    # nothing follows it but a release: whoever listens goes when it comes
+    ended = {"checkpoint": made.id, "digest": made.digest, "verdict": verdict, "released": released}
+    await events.append(session, row, "succeeded", ended)
+    entry: audit.Details = {"job": job, "digest": made.digest, "verdict": verdict, "released": released}
+    await audit.append(session, row.organisation, None, "checkpoint.made", made.id, entry)
+    return made.id
 
 
 async def what_became(session: AsyncSession, job: str, *, prefix: str) -> str | None:

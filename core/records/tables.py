@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -93,7 +94,21 @@ class FileRow(Base):
     __table_args__ = (Index("ix_files_organisation_id", "organisation", "id"),)
 
 
+class PolicyRow(Base):
+    """An operator's policy, as data; the built-in `default` is none of these."""
+
+    __tablename__ = "policies"
+
+    organisation: Mapped[str] = mapped_column(ForeignKey("organisations.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    policy: Mapped[dict[str, Any]]
+    key: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+
 class ModelRow(Base):
+    """`policy` is the name of the one that is pinned; null: the built-in `default`."""
+
     __tablename__ = "models"
 
     organisation: Mapped[str] = mapped_column(ForeignKey("organisations.id"), primary_key=True)
@@ -108,8 +123,11 @@ class ModelRow(Base):
     shape: Mapped[dict[str, Any] | None]
     defaults: Mapped[dict[str, Any]]
     release: Mapped[str] = mapped_column(String(16))
+    policy: Mapped[str | None] = mapped_column(String(64))
     head: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+    __table_args__ = (ForeignKeyConstraint(["organisation", "policy"], ["policies.organisation", "policies.name"]),)
 
 
 class JobRow(Base):
@@ -136,6 +154,9 @@ class JobRow(Base):
     error: Mapped[dict[str, Any] | None]
     warnings: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'::jsonb"))
     estimate: Mapped[dict[str, Any] | None]
+    measure: Mapped[list[Any]] = mapped_column(JSONB, server_default=text("'[\"standard\"]'::jsonb"))
+    policy: Mapped[dict[str, Any] | None]
+    judgement: Mapped[dict[str, Any] | None]
     reference: Mapped[str | None] = mapped_column(String(256))
     due: Mapped[date | None]
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'::jsonb"))
@@ -235,6 +256,9 @@ class CheckpointRow(Base):
     prefix: Mapped[str] = mapped_column(Text)
     verdict: Mapped[str | None] = mapped_column(String(16))
     released: Mapped[bool]
+    released_by: Mapped[str | None] = mapped_column(ForeignKey("api_keys.id"))
+    released_at: Mapped[datetime | None]
+    release_reason: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
 
     __table_args__ = (Index("ix_checkpoints_organisation_id", "organisation", "id"),)
@@ -247,6 +271,22 @@ class CheckpointFile(Base):
     path: Mapped[str] = mapped_column(Text, primary_key=True)
     size: Mapped[int] = mapped_column("bytes", BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
+
+
+class AuditRow(Base):
+    """What was decided, by whom; `hash` covers the row and `previous`, the hash of the one before it."""
+
+    __tablename__ = "audit"
+
+    organisation: Mapped[str] = mapped_column(ForeignKey("organisations.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    key: Mapped[str | None] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(64))
+    object: Mapped[str] = mapped_column(String(128))
+    details: Mapped[dict[str, Any]]
+    previous: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
 
 
 class OutboxRow(Base):

@@ -6,9 +6,9 @@ from typing import Literal
 from pydantic import Field
 
 from core.schema.evaluation import Measurements
-from core.schema.jobs import Verdict
 from core.schema.manifest import FileEntry
-from core.schema.strict import Answer
+from core.schema.policies import Judgement, Policy, Verdict
+from core.schema.strict import Answer, Strict
 
 
 class Checkpoint(Answer):
@@ -25,14 +25,30 @@ class Checkpoint(Answer):
     files: list[FileEntry]
     verdict: Verdict | None
     released: bool = Field(description="false: its bytes wait for a person's decision")
+    released_by: str | None = Field(description="the key that accepted it; null: nobody had to, or nobody has")
+    released_at: datetime | None
     created_at: datetime
 
 
+class ReleaseRequest(Strict):
+    """`POST /v1/checkpoints/{id}/release`."""
+
+    reason: str = Field(
+        min_length=1,
+        max_length=2000,
+        pattern=r"\S",
+        description="why it may be used although it missed its policy; kept on the audit log",
+        examples=["Two records only: no test can tell more. Read by hand, nothing of them is left."],
+    )
+
+
 class JobMetrics(Answer):
-    """A job's curves, and what was measured before and after."""
+    """A job's curves, what was measured before and after, and how that kept the policy."""
 
     object: Literal["job.metrics"] = "job.metrics"
     job: str
     curves: dict[str, list[tuple[int, float]]] = Field(description="per name: (step, value), by step")
     before: Measurements | None
     after: Measurements | None
+    policy: Policy | None = Field(description="as it was when the job was submitted")
+    judgement: Judgement | None = Field(description="the verdict, bound by bound; null until the job has succeeded")

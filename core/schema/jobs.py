@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from core.schema.evaluation import SetName
+from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.files import Record
+from core.schema.policies import POLICY_NAME, Policy, Verdict
 from core.schema.preflight import Estimate
 from core.schema.strict import Answer, Strict
 from core.schema.training import Training, TrainingRequest
@@ -20,7 +21,6 @@ Requested = Literal["pause", "cancel"]
 Outcome = Literal["unlearned", "nothing_to_forget", "preview"]
 Output = Literal["full", "adapter", "merged"]
 """What a checkpoint holds: the whole model (with an adapter: merged into it), or the adapter alone."""
-Verdict = Literal["passed", "failed", "not_judged"]
 RetainKind = Literal["in_distribution", "general"]
 
 TERMINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
@@ -94,6 +94,29 @@ class Resources(Strict):
     gpus: int | None = Field(default=None, ge=0, le=64, description="default: one where a worker has one, else CPU")
 
 
+class EvaluationRequest(Strict):
+    """What is measured, and what the result is held to."""
+
+    measure: list[Annotated[str, Field(max_length=64)] | MeasurementChoice] = Field(
+        default=["standard"],
+        min_length=1,
+        max_length=64,
+        description="`standard`, `thorough`, or measurements by name, with parameters beside the name if need be",
+        examples=[["standard", {"name": "likelihood", "records": 500}]],
+    )
+    policy: Annotated[str, Field(pattern=POLICY_NAME)] | Policy | None = Field(
+        default=None,
+        description="a policy by name, or one of the request's own; default: the one that is pinned to the model, which"
+        " no other may be looser than",
+        examples=["default"],
+    )
+
+
+class EvaluationUsed(Answer):
+    measure: list[str | MeasurementChoice]
+    policy: str | None = Field(description="its name; all of it stands with the job's figures")
+
+
 class JobRequest(Strict):
     """`POST /v1/jobs`."""
 
@@ -110,6 +133,7 @@ class JobRequest(Strict):
         " `adapter` alone, which never becomes the model's head",
     )
     resources: Resources = Resources()
+    evaluation: EvaluationRequest = EvaluationRequest()
     reference: str | None = Field(default=None, max_length=256, examples=["DSR-2026-0142"])
     due: date | None = None
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
@@ -182,7 +206,8 @@ class Job(Answer):
     training: Training
     output: Output
     data: list[SetUsed]
-    verdict: Verdict | None
+    evaluation: EvaluationUsed
+    verdict: Verdict | None = Field(description="null until the job has succeeded")
     checkpoint: str | None
     error: JobError | None
     warnings: list[JobWarning]

@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from core.schema.default_policy import DEFAULT
+from core.schema.policies import POLICY_NAME
 from core.schema.strict import Answer, Strict
 
 ModelStatus = Literal["fetching", "ready", "failed"]
@@ -34,6 +36,11 @@ class ModelRequest(Strict):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     defaults: Defaults = Defaults()
     release: ReleasePolicy | None = Field(default=None, description="default: the operator's setting")
+    policy: str = Field(
+        default=DEFAULT.name,
+        pattern=POLICY_NAME,
+        description="what every job on this model is held to; a request can tighten it, never loosen it",
+    )
 
 
 class TensorGroup(Strict):
@@ -80,5 +87,6 @@ class Model(Answer):
     shape: ModelShape | None
     defaults: Defaults
     release: ReleasePolicy
+    policy: str = Field(description="the name of the one that is pinned")
     head: str | None = Field(description="the newest released checkpoint; null: the base model itself")
     created_at: datetime

@@ -6,8 +6,9 @@ from pydantic import Field, field_validator, model_validator
 
 from core.schema import figures
 from core.schema.evaluation import Figure, SetName
-from core.schema.jobs import Verdict
 from core.schema.strict import Strict
+
+Verdict = Literal["passed", "failed", "not_judged"]
 
 Against = Literal["before", "retrained"]
 """`before`: the same figure of the model that the job started from. `retrained`: what a model retrained without the

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from api.changes import APPLICATION
 from api.client import Client
 from core.records import leases
+from core.schema.default_policy import DEFAULT
 from tests.integration.api.service import Service, ready_model, until
 from tests.integration.api.work import claim, finish, measured, phase, step
 
@@ -78,8 +79,11 @@ async def test_a_stream_tells_what_was_what_comes_and_ends_with_the_job(
         await phase(service, job, fence, "saving")
         await asyncio.wait_for(reached.wait(), 5)
         await finish(service, job, fence, {"a": b"b"})
-    assert [one["event"] for one in seen] == ["created", "started", "phase", "progress", "phase", "succeeded"]
-    assert [one.get("id") for one in seen] == ["1", "2", "3", None, "4", "5"]
+    assert [one["event"] for one in seen] == [
+        *("created", "started", "phase", "progress", "phase"),
+        *("judged", "released", "succeeded"),
+    ]
+    assert [one.get("id") for one in seen] == ["1", "2", "3", None, "4", "5", "6", "7"]
     assert seen[2]["data"]["phase"] == "unlearning"
     assert seen[3]["data"] == {"step": 4, "steps": 10, "fraction": 0.4, "eta": 2.0}
 
@@ -92,11 +96,11 @@ async def test_a_stream_is_resumed_where_it_broke_and_is_over_when_the_job_is(
     await phase(service, job, fence, "unlearning")
     await finish(service, job, fence, {"a": b"b"})
     resumed = [message async for message in messages(client, job, last="2")]
-    assert [one["id"] for one in resumed] == ["3", "4"]
-    over = await client.get(f"/v1/jobs/{job}/events", headers={**STREAM, "Last-Event-ID": "4"})
+    assert [one["id"] for one in resumed] == ["3", "4", "5", "6"]
+    over = await client.get(f"/v1/jobs/{job}/events", headers={**STREAM, "Last-Event-ID": "6"})
     assert over.status_code == 204
     everything = [message async for message in messages(client, job, last="nonsense")]
-    assert len(everything) == 4
+    assert len(everything) == 6
 
 
 async def test_a_job_that_is_tried_again_is_followed_past_its_failure(
@@ -118,7 +122,7 @@ async def test_a_job_that_is_tried_again_is_followed_past_its_failure(
     following = asyncio.create_task(asyncio.to_thread(follow))
     await finish(service, job, await claim(service, job), {"a": b"b"})
     seen = await asyncio.wait_for(following, 10)
-    assert seen == ["created", "started", "failed", "requeued", "started", "succeeded"]
+    assert seen == ["created", "started", "failed", "requeued", "started", "judged", "released", "succeeded"]
 
 
 async def test_a_reader_that_leaves_is_forgotten(service: Service, client: httpx.AsyncClient) -> None:
@@ -153,6 +157,8 @@ async def test_metrics_hold_the_curves_and_what_was_measured(service: Service, c
         "curves": {},
         "before": None,
         "after": None,
+        "policy": DEFAULT.model_dump(mode="json"),
+        "judgement": None,
     }
     fence = await claim(service, job)
     for at in (2, 1):

@@ -51,6 +51,6 @@ async def test_every_reference_resolves_and_every_operation_has_a_name_of_its_ow
 
 
 async def test_posts_that_make_something_take_an_idempotency_key(document: dict[str, Any]) -> None:
-    for path in ("/v1/files", "/v1/models", "/v1/jobs", "/v1/keys"):
+    for path in ("/v1/files", "/v1/models", "/v1/policies", "/v1/jobs", "/v1/keys"):
         parameters = document["paths"][path]["post"]["parameters"]
         assert "idempotency-key" in {one["name"].lower() for one in parameters}

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from core.records import finishing, leases, progress
 from core.schema.evaluation import Figure, Measurements
 from core.schema.manifest import FileEntry, digest
+from core.schema.policies import Verdict
 from tests.integration.api.service import Service
+from tests.integration.records.scene import judgement
 
 
 async def claim(service: Service, job: str) -> int:
@@ -39,8 +41,10 @@ async def measured(service: Service, job: str, fence: int, perplexity: float) ->
     return measurements
 
 
-async def finish(service: Service, job: str, fence: int, files: dict[str, bytes]) -> str:
-    """Stores the files as the job's checkpoint and finishes it; the checkpoint's id."""
+async def finish(
+    service: Service, job: str, fence: int, files: dict[str, bytes], *, verdict: Verdict = "passed"
+) -> str:
+    """Stores the files as the job's checkpoint and finishes it with this verdict; the checkpoint's id."""
     prefix = f"checkpoints/{job}/{fence}"
 
     async def whole(body: bytes) -> AsyncIterator[bytes]:
@@ -52,4 +56,6 @@ async def finish(service: Service, job: str, fence: int, files: dict[str, bytes]
         entries.append(FileEntry(path=path, bytes=len(body), sha256=hashlib.sha256(body).hexdigest()))
     delivered = finishing.Delivered(prefix=prefix, files=entries, digest=digest(entries), step=10)
     async with service.sessions.begin() as session:
-        return await finishing.finish(session, job, fence, outcome="unlearned", delivered=delivered)
+        return await finishing.finish(
+            session, job, fence, outcome="unlearned", delivered=delivered, judgement=judgement(verdict)
+        )

@@ -8,7 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from core.records import jobs, models
 from core.records.tables import ApiKey, EventRow, JobRow, ModelRow, Organisation
+from core.schema.default_policy import DEFAULT
+from core.schema.evaluation import Figure
 from core.schema.ids import new_id
+from core.schema.models import ReleasePolicy
+from core.schema.policies import JudgedBound, Judgement, Reason, Result, Verdict
 from core.schema.training import Training
 
 TRAINING = Training(
@@ -26,6 +30,31 @@ TRAINING = Training(
     gradient_clip=1.0,
     micro_batch_tokens=4096,
 )
+
+
+def judgement(verdict: Verdict, reason: Reason | None = None) -> Judgement:
+    """The default policy's verdict, every bound of it kept, missed or too uncertain alike."""
+    results: dict[Verdict, Result] = {"passed": "passed", "failed": "failed", "not_judged": "underpowered"}
+    if verdict == "not_judged" and reason is None:
+        reason = "underpowered"
+    bounds = [
+        JudgedBound(
+            bound=bound,
+            value=0.05,
+            low=0.01,
+            high=0.09,
+            limit_low=bound.low,
+            limit_high=bound.high,
+            result=results[verdict],
+            why=reason,
+            carries=True,
+            records=200,
+            figure=Figure(value=0.06, low=0.02, high=0.1, records=200),
+            compared=Figure(value=0.01, low=0.0, high=0.02, records=200),
+        )
+        for bound in DEFAULT.bounds
+    ]
+    return Judgement(policy=DEFAULT.name, verdict=verdict, reason=reason, scope="verbatim", bounds=bounds)
 
 
 @dataclass
@@ -56,7 +85,9 @@ class Scene:
             )
         return self
 
-    async def model(self, name: str = "demo", directory: str | None = "/nowhere") -> str:
+    async def model(
+        self, name: str = "demo", directory: str | None = "/nowhere", release: ReleasePolicy = "always"
+    ) -> str:
         row = ModelRow(
             organisation=self.organisation,
             id=name,
@@ -65,7 +96,7 @@ class Scene:
             dtype="float32",
             status="ready",
             defaults={},
-            release="always",
+            release=release,
         )
         async with self.sessions.begin() as session:
             await models.add(session, row)

@@ -20,6 +20,7 @@ def test_a_job_has_a_process_for_each_of_its_gpus(tmp_path: Path, gpus: int, ran
         parameters={},
         training=TRAINING.model_dump(mode="json"),
         output="full",
+        measure=["standard"],
     )
     model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto")
     spec = Assignment(job, model, None, []).spec(Scratch(tmp_path, "job_1", 1), token="t", threads=2)

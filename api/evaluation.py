@@ -1,0 +1,56 @@
+"""What a request wants measured and judged, held against what there is and what is pinned to the model."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.problems import of_parameters, unprocessable
+from core.evaluation.measurements import UnknownMeasurement, chosen
+from core.records import policies
+from core.records.tables import ModelRow
+from core.schema.default_policy import DEFAULT
+from core.schema.evaluation import MeasurementChoice
+from core.schema.policies import Loosened, Policy
+
+POLICY = "/evaluation/policy"
+
+
+def measure(choices: Sequence[str | MeasurementChoice]) -> list[Any]:
+    """The choices as they are kept with the job. Problem (422): an unknown measurement, or one's bad parameter."""
+    for number, choice in enumerate(choices):
+        try:
+            chosen([choice])
+        except UnknownMeasurement as error:
+            raise unprocessable(f"/evaluation/measure/{number}", str(error), name="unknown-measurement") from None
+        except ValidationError as error:
+            parameters = {} if isinstance(choice, str) else choice.parameters
+            raise of_parameters(error, parameters, ("evaluation", "measure", number)) from None
+    return [one if isinstance(one, str) else one.model_dump(mode="json") for one in choices]
+
+
+async def policy(session: AsyncSession, model: ModelRow, wished: str | Policy | None) -> Policy:
+    """What the job will be held to: the model's policy, tightened by the one that is wished for.
+
+    Problem (422): there is no such policy, or it asks for less than the model's.
+    """
+    name = model.policy or DEFAULT.name
+    pinned = await policies.find(session, model.organisation, name)
+    if pinned is None:  # the table's own reference keeps it as long as a model has it
+        raise LookupError(name)
+    if wished is None or wished == name:
+        return pinned
+    called = wished if isinstance(wished, str) else wished.name
+    kept = await policies.find(session, model.organisation, called)
+    if isinstance(wished, str):
+        if kept is None:
+            raise unprocessable(POLICY, f"there is no policy '{called}'", name="unknown-policy")
+        wished = kept
+    elif kept not in (None, wished):
+        raise unprocessable(f"{POLICY}/name", f"'{called}' is the name of another policy", name="name-taken")
+    try:
+        return pinned.tightened(wished)
+    except Loosened as error:
+        detail = f"the model's policy '{pinned.name}' may be tightened, not loosened: {error}"
+        raise unprocessable(POLICY, detail, name="policy-loosened") from None

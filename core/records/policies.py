@@ -1,0 +1,76 @@
+"""An operator's policies: kept by name, pinned to models, and never changed, so that a name means one thing."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records import audit
+from core.records.tables import ModelRow, PolicyRow
+from core.schema.default_policy import DEFAULT
+from core.schema.policies import Policy
+
+BUILT_IN: dict[str, Policy] = {DEFAULT.name: DEFAULT}
+"""What comes with the service, for every organisation."""
+
+
+class PolicyInUse(Exception):
+    """A model has the policy pinned; `model` is its id."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} has the policy pinned")
+        self.model = model
+
+
+async def add(
+    session: AsyncSession, organisation: str, name: str, policy: dict[str, Any], *, key: str
+) -> PolicyRow | None:
+    """Keeps the policy; None where the name is taken. Goes on the audit log, whole."""
+    values = {"organisation": organisation, "name": name, "policy": policy, "key": key}
+    query = insert(PolicyRow).values(values).on_conflict_do_nothing().returning(PolicyRow)
+    row = await session.scalar(query)
+    if row is not None:
+        told = {"policy": json.dumps(policy, sort_keys=True, ensure_ascii=False)}
+        await audit.append(session, organisation, key, "policy.added", name, told)
+    return row
+
+
+async def get(session: AsyncSession, organisation: str, name: str, *, hold: bool = False) -> PolicyRow | None:
+    """The policy; with `hold`, kept from being deleted until the transaction ends."""
+    query = select(PolicyRow).where(PolicyRow.organisation == organisation, PolicyRow.name == name)
+    return await session.scalar(query.with_for_update(read=True) if hold else query)
+
+
+async def page(
+    session: AsyncSession, organisation: str, *, limit: int, after: str | None = None
+) -> Sequence[PolicyRow]:
+    """Policies by name, in the order of their characters' codes."""
+    name = PolicyRow.name.collate("C")
+    query = select(PolicyRow).where(PolicyRow.organisation == organisation)
+    if after is not None:
+        query = query.where(name > after)
+    return (await session.scalars(query.order_by(name).limit(limit))).all()
+
+
+async def remove(session: AsyncSession, organisation: str, name: str, *, key: str) -> bool:
+    """Deletes the policy; jobs keep what they were submitted with. PolicyInUse: a model has it pinned."""
+    query = select(PolicyRow).where(PolicyRow.organisation == organisation, PolicyRow.name == name)
+    if await session.scalar(query.with_for_update()) is None:
+        return False
+    pinned = select(ModelRow.id).where(ModelRow.organisation == organisation, ModelRow.policy == name)
+    if model := await session.scalar(pinned.order_by(ModelRow.id).limit(1)):
+        raise PolicyInUse(model)
+    await session.execute(delete(PolicyRow).where(PolicyRow.organisation == organisation, PolicyRow.name == name))
+    await audit.append(session, organisation, key, "policy.deleted", name, {})
+    return True
+
+
+async def find(session: AsyncSession, organisation: str, name: str, *, hold: bool = False) -> Policy | None:
+    """The policy of this name, the built-in one included; `hold` as in `get`."""
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    row = await get(session, organisation, name, hold=hold)
+    return None if row is None else Policy.model_validate(row.policy)

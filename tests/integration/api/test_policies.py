@@ -1,0 +1,239 @@
+"""Policies by name, and what a job is held to."""
+
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from core.records import jobs
+from core.schema.default_policy import DEFAULT
+from tests.integration.api.model_directory import write_model
+from tests.integration.api.service import Service, ready_model
+from tests.integration.api.work import claim, finish
+
+EXTRACTION = {"name": "verbatim-text", "set": "forget", "figure": "extraction_strength", "high": 0.1}
+RETAIN = {
+    "name": "kept-text",
+    "set": "retain",
+    "figure": "perplexity",
+    "against": "before",
+    "by": "ratio",
+    "high": 1.05,
+}
+HOUSE: dict[str, Any] = {"name": "house", "bounds": [EXTRACTION, RETAIN]}
+
+
+async def submit(client: httpx.AsyncClient, **evaluation: Any) -> httpx.Response:
+    body = {"model": "demo", "forget": {"records": ["a"]}, "evaluation": evaluation}
+    return await client.post("/v1/jobs", json=body)
+
+
+def fault(answer: httpx.Response) -> tuple[int, str, str, str]:
+    problem = answer.json()
+    (error,) = problem["errors"]
+    return answer.status_code, problem["type"].rpartition(":")[2], error["pointer"], error["detail"]
+
+
+async def test_a_policy_is_kept_listed_and_deleted(client: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "once"}
+    made = await client.post("/v1/policies", json=HOUSE, headers=headers)
+    assert (made.status_code, made.headers["location"]) == (201, "/v1/policies/house")
+    assert (await client.post("/v1/policies", json=HOUSE, headers=headers)).json() == made.json()
+    taken = await client.post("/v1/policies", json=HOUSE)
+    assert (taken.status_code, taken.json()["type"].rpartition(":")[2]) == (409, "already-exists")
+    shown = (await client.get("/v1/policies/house")).json()
+    assert shown == made.json()
+    assert shown["built_in"] is False
+    assert shown["created_by"] == (await client.get("/v1/keys/self")).json()["id"]
+    assert [one["name"] for one in shown["bounds"]] == ["verbatim-text", "kept-text"]
+    assert (await client.delete("/v1/policies/house")).status_code == 204
+    assert (await client.get("/v1/policies/house")).status_code == 404
+    assert (await client.delete("/v1/policies/house")).status_code == 404
+
+
+async def test_the_built_in_one_is_listed_in_its_place_and_stays(client: httpx.AsyncClient) -> None:
+    for name in ("a-first", "zz_last", "default.2"):
+        assert (await client.post("/v1/policies", json={**HOUSE, "name": name})).status_code == 201
+    everything = (await client.get("/v1/policies")).json()
+    names = ["a-first", "default", "default.2", "zz_last"]
+    assert [one["name"] for one in everything["data"]] == names
+    seen, after = [], None
+    for _ in names:
+        page = (await client.get("/v1/policies", params={"limit": 1, **({"after": after} if after else {})})).json()
+        seen += [one["name"] for one in page["data"]]
+        after = page["last_id"]
+        assert page["has_more"] == (len(seen) < len(names))
+    assert seen == names
+    built_in = (await client.get("/v1/policies/default")).json()
+    assert (built_in["built_in"], built_in["created_at"]) == (True, None)
+    assert len(built_in["bounds"]) == len(DEFAULT.bounds)
+    for answer in (
+        await client.post("/v1/policies", json={**HOUSE, "name": "default"}),
+        await client.delete("/v1/policies/default"),
+    ):
+        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "built-in")
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"name": "No Spaces"}, "/name"),
+        ({"bounds": []}, "/bounds"),
+        ({"bounds": [{**EXTRACTION, "figure": "charm"}]}, "/bounds/0"),
+        ({"bounds": [{**EXTRACTION, "high": None}]}, "/bounds/0"),
+        ({"bounds": [EXTRACTION, EXTRACTION]}, "/bounds"),
+        ({"limit": 3}, "/limit"),
+    ],
+)
+async def test_what_is_no_policy_is_422_with_the_place(
+    client: httpx.AsyncClient, change: dict[str, Any], pointer: str
+) -> None:
+    answer = await client.post("/v1/policies", json={**HOUSE, **change})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+async def test_policies_are_an_organisations_own_and_models_write_makes_them(service: Service) -> None:
+    organisation = uuid4().hex
+    async with (
+        service.client("models:write", organisation=organisation) as writer,
+        service.client("jobs:write", organisation=organisation) as other,
+        service.client() as stranger,
+    ):
+        assert (await other.post("/v1/policies", json=HOUSE)).status_code == 403
+        assert (await writer.post("/v1/policies", json=HOUSE)).status_code == 201
+        assert (await other.delete("/v1/policies/house")).status_code == 403
+        assert (await other.get("/v1/policies/house")).status_code == 200
+        assert (await stranger.get("/v1/policies/house")).status_code == 404
+        assert (await stranger.delete("/v1/policies/house")).status_code == 404
+        assert [one["name"] for one in (await stranger.get("/v1/policies")).json()["data"]] == ["default"]
+
+
+async def test_a_policy_stays_while_a_model_has_it_pinned(service: Service, client: httpx.AsyncClient) -> None:
+    await client.post("/v1/policies", json=HOUSE)
+    model = await ready_model(service, client, policy="house")
+    assert model["policy"] == "house"
+    refused = await client.delete("/v1/policies/house")
+    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (409, "in-use")
+    assert "demo" in refused.json()["detail"]
+    assert (await client.delete("/v1/models/demo")).status_code == 204
+    assert (await client.delete("/v1/policies/house")).status_code == 204
+    source = str(write_model(service.roots / uuid4().hex))
+    gone = await client.post("/v1/models", json={"id": "other", "source": source, "policy": "house"})
+    assert fault(gone)[:3] == (422, "unknown-policy", "/policy")
+    assert (await ready_model(service, client, "plain"))["policy"] == "default"
+
+
+async def test_a_job_keeps_what_it_is_measured_by_and_held_to(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    plain = (await submit(client)).json()
+    assert plain["evaluation"] == {"measure": ["standard"], "policy": "default"}
+    assert plain["verdict"] is None
+    metrics = (await client.get(plain["links"]["metrics"])).json()
+    assert metrics["policy"] == DEFAULT.model_dump(mode="json")
+    assert metrics["judgement"] is None
+    measure = ["standard", {"name": "likelihood", "records": 50}]
+    chosen = await submit(client, measure=measure, policy="default")
+    assert chosen.json()["evaluation"] == {"measure": measure, "policy": "default"}
+
+
+@pytest.mark.parametrize(
+    ("measure", "pointer"),
+    [
+        (["standard", "charm"], "/evaluation/measure/1"),
+        ([{"name": "charm"}], "/evaluation/measure/0"),
+        ([{"name": "likelihood", "records": 0}], "/evaluation/measure/0/records"),
+        (["likelihood", {"name": "likelihood", "charm": 1}], "/evaluation/measure/1/charm"),
+        ([], "/evaluation/measure"),
+    ],
+)
+async def test_a_measurement_that_there_is_not_is_422_with_the_place(
+    service: Service, client: httpx.AsyncClient, measure: list[Any], pointer: str
+) -> None:
+    await ready_model(service, client)
+    answer = await submit(client, measure=measure)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+    assert (await client.get("/v1/jobs")).json()["data"] == []
+
+
+async def test_a_request_may_tighten_the_models_policy(service: Service, client: httpx.AsyncClient) -> None:
+    await client.post("/v1/policies", json=HOUSE)
+    await ready_model(service, client, policy="house")
+    assert (await submit(client)).json()["evaluation"]["policy"] == "house"
+    further = {"name": "general", "set": "general", "figure": "perplexity", "against": "before", "high": 5.0}
+    own = {"name": "tight", "bounds": [{**EXTRACTION, "high": 0.01}, further]}
+    job = (await submit(client, policy=own)).json()
+    assert job["evaluation"]["policy"] == "tight"
+    policy = (await client.get(job["links"]["metrics"])).json()["policy"]
+    assert [(one["name"], one["high"], one["added"]) for one in policy["bounds"]] == [
+        ("verbatim-text", 0.01, False),
+        ("kept-text", 1.05, False),  # the model's bounds stay, named or not
+        ("general", 5.0, True),
+    ]
+    await client.post("/v1/policies", json=own)
+    named = (await submit(client, policy="tight")).json()
+    assert (await client.get(named["links"]["metrics"])).json()["policy"] == policy
+
+
+async def test_a_request_may_not_loosen_it(service: Service, client: httpx.AsyncClient) -> None:
+    await client.post("/v1/policies", json=HOUSE)
+    await ready_model(service, client, policy="house")
+    loose = {"name": "loose", "bounds": [{**EXTRACTION, "high": 0.5}, {**RETAIN, "high": 2.0}]}
+    status, name, pointer, detail = fault(await submit(client, policy=loose))
+    assert (status, name, pointer) == (422, "policy-loosened", "/evaluation/policy")
+    assert "'house'" in detail
+    assert "bound 'verbatim-text': high may not be over 0.1" in detail
+    assert "bound 'kept-text': high may not be over 1.05" in detail
+    await client.post("/v1/policies", json=loose)
+    assert fault(await submit(client, policy="loose"))[1] == "policy-loosened"
+    assert fault(await submit(client, policy="nobodys"))[:3] == (422, "unknown-policy", "/evaluation/policy")
+    assert (await client.get("/v1/jobs")).json()["data"] == []
+
+
+async def test_a_model_without_a_policy_of_its_own_is_held_to_the_built_in_one(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    bound = DEFAULT.bounds[0].model_dump(mode="json")
+    own = {"name": "mine", "bounds": [bound | {"high": (bound["high"] or 0) + 1}]}
+    assert fault(await submit(client, policy=own))[1] == "policy-loosened"
+
+
+async def test_a_name_means_one_policy(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    tight = {**EXTRACTION, "name": "mine"}
+    for name in ("default", "house"):
+        await client.post("/v1/policies", json=HOUSE)
+        answer = await submit(client, policy={"name": name, "bounds": [tight]})
+        assert fault(answer)[:3] == (422, "name-taken", "/evaluation/policy/name")
+    assert (await submit(client, policy=HOUSE)).status_code == 202
+
+
+async def test_a_job_keeps_its_policy_when_that_is_deleted(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    await client.post("/v1/policies", json=HOUSE)
+    job = (await submit(client, policy="house")).json()
+    before = (await client.get(job["links"]["metrics"])).json()["policy"]
+    assert (await client.delete("/v1/policies/house")).status_code == 204
+    assert (await client.get(job["links"]["metrics"])).json()["policy"] == before
+    async with service.sessions() as session:
+        row = await jobs.get(session, (await client.get("/v1/keys/self")).json()["organisation"], job["id"])
+    assert row is not None
+    assert row.policy == before
+
+
+async def test_the_verdict_stands_on_the_job_and_bound_by_bound_with_its_figures(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    id = (await submit(client)).json()["id"]
+    checkpoint = await finish(service, id, await claim(service, id), {"config.json": b"{}"}, verdict="failed")
+    job = (await client.get(f"/v1/jobs/{id}")).json()
+    assert (job["status"], job["verdict"]) == ("succeeded", "failed")
+    assert [one["id"] for one in (await client.get("/v1/jobs", params={"verdict": "failed"})).json()["data"]] == [id]
+    assert (await client.get("/v1/jobs", params={"verdict": "passed"})).json()["data"] == []
+    judgement = (await client.get(job["links"]["metrics"])).json()["judgement"]
+    assert (judgement["verdict"], judgement["scope"], judgement["policy"]) == ("failed", "verbatim", "default")
+    assert [one["bound"]["name"] for one in judgement["bounds"]] == [one.name for one in DEFAULT.bounds]
+    shown = (await client.get(f"/v1/checkpoints/{checkpoint}")).json()
+    assert (shown["verdict"], shown["released"], shown["released_at"]) == ("failed", False, None)

@@ -1,0 +1,141 @@
+"""A second person's word for a checkpoint that missed its policy."""
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import select
+
+from core.records.tables import AuditRow
+from tests.integration.api.service import Service, ready_model
+from tests.integration.api.work import claim, finish
+
+REASON = {"reason": "Two records: no test can tell more. Ada Lovelace read it by hand."}
+
+
+@dataclass
+class Waiting:
+    """A checkpoint that missed its policy, and who may what."""
+
+    organisation: str
+    job: str
+    checkpoint: str
+
+    @property
+    def path(self) -> str:
+        return f"/v1/checkpoints/{self.checkpoint}"
+
+
+@pytest_asyncio.fixture
+async def waiting(service: Service, client: httpx.AsyncClient) -> Waiting:
+    """Of a job that the client, an admin, has submitted."""
+    await ready_model(service, client)
+    id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}})).json()["id"]
+    checkpoint = await finish(service, id, await claim(service, id), {"config.json": b"{}"}, verdict="failed")
+    return Waiting((await client.get("/v1/keys/self")).json()["organisation"], id, checkpoint)
+
+
+async def key(client: httpx.AsyncClient, *scopes: str) -> dict[str, str]:
+    """The headers of a new key in the client's organisation."""
+    made = await client.post("/v1/keys", json={"name": "second", "scopes": scopes})
+    return {"Authorization": f"Bearer {made.json()['key']}"}
+
+
+def named(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["type"].rpartition(":")[2]
+
+
+async def test_a_second_person_releases_it_for_all(
+    service: Service, client: httpx.AsyncClient, waiting: Waiting
+) -> None:
+    reader, second = await key(client, "jobs:read"), await key(client, "release:write")
+    refused = await client.get(f"{waiting.path}/files/config.json", headers=reader)
+    assert named(refused) == (403, "not-released")
+    assert f"POST {waiting.path}/release" in refused.json()["detail"]
+    answer = await client.post(f"{waiting.path}/release", json=REASON, headers=second)
+    assert answer.status_code == 200, answer.text
+    shown = answer.json()
+    assert (shown["released"], shown["verdict"]) == (True, "failed")
+    assert shown["released_by"] == (await client.get("/v1/keys/self", headers=second)).json()["id"]
+    assert shown["released_at"] is not None
+    assert shown == (await client.get(waiting.path)).json()
+    assert (await client.get(f"{waiting.path}/files/config.json", headers=reader)).status_code == 200
+    assert (await client.get(f"/v1/jobs/{waiting.job}/archive", headers=reader)).status_code == 200
+    assert (await client.get("/v1/models/demo")).json()["head"] == waiting.checkpoint
+    again = await client.post(f"{waiting.path}/release", json=REASON, headers=second)
+    assert named(again) == (409, "already-released")
+
+
+async def test_the_reason_is_on_the_audit_log_and_nowhere_that_readers_of_the_job_see(
+    service: Service, client: httpx.AsyncClient, waiting: Waiting
+) -> None:
+    headers = await key(client, "release:write")
+    assert (await client.post(f"{waiting.path}/release", json=REASON, headers=headers)).status_code == 200
+    async with service.sessions() as session:
+        query = select(AuditRow).where(AuditRow.object == waiting.checkpoint).order_by(AuditRow.seq)
+        made, released = list(await session.scalars(query))
+    assert (made.action, released.action) == ("checkpoint.made", "checkpoint.released")
+    assert released.details["reason"] == REASON["reason"]
+    events = await client.get(f"/v1/jobs/{waiting.job}/events")
+    assert events.json()["data"][0]["type"] == "released"
+    for path in (f"/v1/jobs/{waiting.job}", f"/v1/jobs/{waiting.job}/metrics", waiting.path):
+        assert "Lovelace" not in (await client.get(path)).text
+    assert "Lovelace" not in events.text
+
+
+async def test_the_submitters_own_key_does_not_release_it(client: httpx.AsyncClient, waiting: Waiting) -> None:
+    assert named(await client.post(f"{waiting.path}/release", json=REASON)) == (403, "own-job")
+    assert (await client.get(waiting.path)).json()["released"] is False
+    assert (await client.get("/v1/models/demo")).json()["head"] is None
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"reason": ""}, {"reason": " \n"}, {"reason": "x" * 2001}, {**REASON, "force": 1}]
+)
+async def test_a_release_needs_a_reason(client: httpx.AsyncClient, waiting: Waiting, body: dict[str, object]) -> None:
+    headers = await key(client, "release:write")
+    answer = await client.post(f"{waiting.path}/release", json=body, headers=headers)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, f"/{list(body or ['reason'])[-1]}")
+
+
+async def test_a_release_needs_its_scope_and_its_organisation(
+    service: Service, client: httpx.AsyncClient, waiting: Waiting
+) -> None:
+    headers = await key(client, "jobs:read", "jobs:write", "models:write", "evidence:read")
+    assert named(await client.post(f"{waiting.path}/release", json=REASON, headers=headers)) == (403, "forbidden")
+    async with service.client("release:write") as stranger:
+        assert (await stranger.post(f"{waiting.path}/release", json=REASON)).status_code == 404
+    second = await key(client, "release:write")
+    assert (
+        await client.post(f"/v1/checkpoints/ckpt-{uuid4().hex}/release", json=REASON, headers=second)
+    ).status_code == 404
+
+
+async def test_where_a_model_needs_no_release_there_is_nothing_to_release(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client, release="always")
+    id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}})).json()["id"]
+    checkpoint = await finish(service, id, await claim(service, id), {"config.json": b"{}"}, verdict="failed")
+    path = f"/v1/checkpoints/{checkpoint}"
+    assert (await client.get(path)).json()["released"] is True
+    assert named(await client.post(f"{path}/release", json=REASON)) == (409, "already-released")
+    reader = await key(client, "jobs:read")
+    assert (await client.get(f"{path}/archive", headers=reader)).status_code == 200
+
+
+async def test_who_follows_a_job_hears_of_a_release_later_and_the_stream_ends(
+    client: httpx.AsyncClient, waiting: Waiting
+) -> None:
+    path, stream = f"/v1/jobs/{waiting.job}/events", {"Accept": "text/event-stream"}
+    heard = await client.get(path, headers=stream)
+    types = [line.removeprefix("event: ") for line in heard.text.splitlines() if line.startswith("event: ")]
+    assert types[-2:] == ["judged", "succeeded"]
+    headers = await key(client, "release:write")
+    await client.post(f"{waiting.path}/release", json=REASON, headers=headers)
+    last = [line.removeprefix("id: ") for line in heard.text.splitlines() if line.startswith("id: ")][-1]
+    later = await client.get(path, headers=stream | {"Last-Event-ID": last})
+    assert [line for line in later.text.splitlines() if line.startswith("event: ")] == ["event: released"]
+    assert (await client.get(path, headers=stream | {"Last-Event-ID": str(int(last) + 1)})).status_code == 204

@@ -1,0 +1,77 @@
+"""The audit log is a chain: nothing in it can be changed, left out or put in between without its hashes saying so."""
+
+import asyncio
+import hashlib
+import json
+from datetime import UTC
+
+from sqlalchemy import select
+
+from core.records import audit
+from core.records.tables import AuditRow
+from tests.integration.records.scene import Scene
+
+
+async def log(scene: Scene) -> list[AuditRow]:
+    async with scene.sessions() as session:
+        query = select(AuditRow).where(AuditRow.organisation == scene.organisation).order_by(AuditRow.seq)
+        return list(await session.scalars(query))
+
+
+async def append(scene: Scene, object: str, **details: str | int | bool | None) -> None:
+    async with scene.sessions.begin() as session:
+        await audit.append(session, scene.organisation, scene.key, "tested", object, details)
+
+
+async def test_each_entry_holds_the_hash_of_the_one_before(scene: Scene) -> None:
+    await append(scene, "first", reason='ünïcode \u2028 and "quotes"')
+    async with scene.sessions.begin() as session:
+        await audit.append(
+            session, scene.organisation, None, "tested", "second", {"released": True, "count": 3, "n": None}
+        )
+    first, second = await log(scene)
+    assert [one.seq for one in (first, second)] == [1, 2]
+    assert (first.previous, second.previous) == ("0" * 64, first.hash)
+    assert (first.key, second.key) == (scene.key, None)
+    by_hand = {
+        "action": "tested",
+        "at": second.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "details": {"count": 3, "n": None, "released": True},
+        "key": None,
+        "object": "second",
+        "organisation": scene.organisation,
+        "previous": first.hash,
+        "seq": 2,
+    }
+    written = json.dumps(by_hand, separators=(",", ":"), ensure_ascii=False).encode()
+    assert second.hash == hashlib.sha256(written).hexdigest()
+    assert [audit.hash_of(one) for one in (first, second)] == [first.hash, second.hash]
+    first.details = {"reason": "another"}
+    assert audit.hash_of(first) != first.hash
+
+
+async def test_entries_that_are_written_at_once_stand_one_behind_the_other(scene: Scene) -> None:
+    await asyncio.gather(*(append(scene, str(number)) for number in range(8)))
+    rows = await log(scene)
+    assert [one.seq for one in rows] == list(range(1, 9))
+    assert [one.previous for one in rows] == ["0" * 64, *(one.hash for one in rows[:-1])]
+    assert {one.object for one in rows} == {str(number) for number in range(8)}
+
+
+async def test_what_is_rolled_back_leaves_no_gap(scene: Scene) -> None:
+    await append(scene, "kept")
+    async with scene.sessions() as session:
+        await audit.append(session, scene.organisation, scene.key, "tested", "lost", {})
+        await session.rollback()
+    await append(scene, "kept too")
+    assert [(one.seq, one.object) for one in await log(scene)] == [(1, "kept"), (2, "kept too")]
+
+
+async def test_an_organisation_has_a_chain_of_its_own_and_other_rows_of_it_do_not_wait(scene: Scene) -> None:
+    other = await Scene(scene.engine).set()
+    async with scene.sessions.begin() as session:
+        await audit.append(session, scene.organisation, scene.key, "tested", "held", {})
+        async with asyncio.timeout(5):
+            await append(other, "elsewhere")
+            await scene.job()
+    assert [one.previous for one in await log(other)] == [audit.FIRST]
