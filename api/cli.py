@@ -6,6 +6,7 @@ from api.commands import keys, up
 from api.commands.bench import app as bench
 from api.commands.demo import demo
 from api.commands.measure import measure
+from api.commands.measurements import measurements
 from api.commands.methods import methods
 from api.commands.preflight import preflight
 from api.commands.submit import run, submit
@@ -26,6 +27,7 @@ app.command()(run)
 for wish in (pause, resume, retry, cancel):
     app.command()(wish)
 app.command()(measure)
+app.command()(measurements)
 app.command()(methods)
 app.command()(preflight)
 app.add_typer(keys.app, name="keys")

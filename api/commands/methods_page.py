@@ -1,8 +1,9 @@
 """docs/methods.md, written from the catalogue, so that what it says is what the service does."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from api.commands.parameters import number, rows
 from core.unlearning.objectives import METHODS, describe
 
 _HEAD = """# Methods
@@ -41,11 +42,11 @@ def page() -> str:
 def _section(method: Mapping[str, Any]) -> str:
     training, source = method["training_defaults"], method["source"]
     recipe = "; ".join(
-        f"{size} models: learning rate {_number(one['learning_rate'])}, epochs {one['epochs']},"
+        f"{size} models: learning rate {number(one['learning_rate'])}, epochs {one['epochs']},"
         f" {one['records_per_step']} records an update"
         for size, one in training.items()
     )
-    rows = "\n".join(_rows(method["parameters"]["properties"], method["defaults"]))
+    parameters = "\n".join(rows(method["parameters"]["properties"], method["defaults"]))
     return f"""
 ## {method["name"]}
 
@@ -58,40 +59,5 @@ Needs: {", ".join(method["needs"])}. Paper: [{source["title"]}]({source["url"]})
 
 | parameter | default | allowed | meaning |
 |---|---|---|---|
-{rows}
+{parameters}
 """
-
-
-def _rows(properties: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
-    for name, schema in properties.items():
-        cells = (f"`{name}`", _value(defaults[name]), _allowed(schema), schema.get("description", ""))
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return _number(value) if isinstance(value, int | float) else f"`{value}`"
-
-
-def _allowed(schema: Mapping[str, Any]) -> str:
-    """A parameter's bounds or choices in words."""
-    if "anyOf" in schema:
-        return " or ".join(_allowed(one) for one in schema["anyOf"])
-    if "const" in schema:
-        return f"`{schema['const']}`"
-    if "enum" in schema:
-        return ", ".join(f"`{one}`" for one in schema["enum"])
-    kind = {"null": "none", "boolean": "true, false", "integer": "whole number", "array": "list of strings"}
-    words = [kind.get(schema["type"], schema["type"])]
-    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    words += [f"{sign} {_number(schema[bound])}" for bound, sign in signs.items() if bound in schema]
-    if "maxItems" in schema:
-        words.append(f"{schema.get('minItems', 0)} to {schema['maxItems']} of them")
-    return ", ".join(words)
-
-
-def _number(value: float) -> str:
-    return f"{value:.10g}"

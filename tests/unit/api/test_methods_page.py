@@ -4,6 +4,7 @@ from typer.testing import CliRunner
 
 from api.cli import app
 from api.commands import methods_page
+from api.commands.parameters import rows
 from core.unlearning.objectives import METHODS
 
 PAGE = Path(__file__).parents[3] / "docs" / "methods.md"
@@ -43,5 +44,5 @@ def test_bounds_defaults_and_choices_are_shown():
 
 
 def test_a_bar_in_a_cell_does_not_end_it():
-    (row,) = methods_page._rows({"a": {"type": "string", "description": "KL(p | q)"}}, {"a": "x"})
+    (row,) = rows({"a": {"type": "string", "description": "KL(p | q)"}}, {"a": "x"})
     assert row == "| `a` | `x` | string | KL(p \\| q) |"

@@ -1,0 +1,123 @@
+"""docs/measurements.md, written from the catalogue, so that what it says is what the service does."""
+
+from api.commands.parameters import rows
+from core.evaluation import preview
+from core.evaluation.measurement import ALWAYS, Measurement
+from core.evaluation.measurements import MEASUREMENTS
+
+_HEAD = f"""# Measurements
+
+Made by `unlearn measurements --markdown > docs/measurements.md`; a test holds it to the catalogue that the service
+itself reads.
+
+A job measures its model before and after, on the same records, with the same code. What is measured after is the
+checkpoint as it was saved and loaded again. Every figure can be made again from the checkpoint and the files, without
+the service, equal in every digit on the same kind of device with as many threads:
+
+    unlearn measure CHECKPOINT --forget forget.jsonl --retain retain.jsonl --unseen unseen.jsonl
+
+`POST /v1/measurements` measures any registered model or checkpoint without unlearning anything.
+
+## Sets
+
+- `forget`: what the job was asked to remove. It trains and it is measured, by design.
+- `retain`: what must survive.
+- `unseen`: text like that to forget which the model never saw: the yardstick.
+- `general`: text for general ability.
+- `probes`: questions about what must be forgotten; `protected`: questions about what must survive.
+
+**Halves.** `retain`, `unseen` and `general` are each cut in two, once and for ever, by a keyed hash of a record's
+`subject` (else of the record): neither the job's seed nor the other records move one to the other half. One half
+trains or calibrates (targets, stop rule, thresholds), the other only measures, and no figure stands on the first. A
+text that is in the forget set counts there alone.
+
+**Intervals.** Beside every mean stands its 95 % interval: a bootstrap over the measuring half's *records* (a record
+is the unit, however long it is), the same resamples every time. It says how much the figure would move with other
+records of the same kind; it does not know of what was not asked. One record has no interval. A set that is too small
+for a figure gives it with its wide interval and a warning; what cannot be measured is left out with a warning.
+
+**Limits.** A limit on records takes a sample by a hash of the record, the same every time. A limit on seconds is the
+last resort. Both say what they left out (`cut_short`).
+
+## The retrained model, approximately
+
+The yardstick for forgetting is a model that was trained without the forget set. Retraining is out of reach, so the
+*original* model's figures on `unseen` text stand for what that model would score on the forget set (arXiv
+2402.15159). A good result: the perplexity and accuracy of `forget` after unlearning are about those of `unseen`
+before, the AUC of membership attacks is about 0.5, `retain` and `general` are as before. An AUC well *under* 0.5 is
+no better than one over it: text that the model finds less familiar than what it never saw stands out, too. This holds
+as far as `unseen` text is like the forget text: a classifier that never sees the model says how far topic, date or
+style alone tell them apart. Where there is a model that was retrained (`reference_model`), its own figures take the
+approximation's place.
+
+## Is there anything to forget?
+
+A job with `"dry_run": true` measures {", ".join(f"`{name}`" for name in preview.measured())} of the model as it is,
+and changes nothing. Its `outcome` is `nothing_to_forget` only where that is *shown*, `preview` in every other case:
+
+- extraction strength: the upper end of the forget set's interval is at most {preview.MARGIN:g} above the upper end of
+  the unseen set's (without unseen text: at most {preview.EXTRACTED:g}); the same of verbatim continuation beside
+  unseen text;
+- exposure: ranks as low as the records' among their twins have a probability over {preview.CHANCE:g} for a model that
+  never saw them;
+- membership: the interval of the AUC of `loss` holds 0.5 and ends under {preview.AUC_END:g}. Of fewer than
+  {preview.FEW} records in a set no interval can show that: then it only counts where it excludes 0.5. It does not
+  count where the texts differ by themselves (`baseline_auc` over {preview.SHIFTED:g}).
+
+Extraction strength must have been measured, and exposure or membership.
+
+## Verdict
+
+A policy is a list of bounds on these figures. A bound is passed when the *whole* interval lies within it: an interval
+that is too wide to tell is `underpowered`, never passed. The verdict is `passed`, `failed`, or `not_judged` with its
+reason, and carries its scope: `verbatim` where the text was looked at, `facts` where questions about it were asked
+too.
+
+## What no measurement proves
+
+That a text is *erased*. The figures say how far this model can be told apart from one that never saw the text, by the
+attacks that were run, at this sample size. Another attack, another prompt, more samples, weights that were quantised
+or trained on further may show what these did not. Unseen text that is unlike the forget set makes both better and
+worse figures than are true. And a model may have the same fact from other text, which nobody asked it to forget.
+
+## Catalogue
+
+`standard` (the default of every job) is what is marked so; `thorough` is these and all others but those that must be
+asked for by name.
+
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    found = [MEASUREMENTS[name] for name in sorted(MEASUREMENTS)]
+    listed = "\n".join(f"- [`{one.name}`](#{one.name})" for one in found)
+    return f"{_HEAD}{listed}\n" + "".join(_section(one) for one in found)
+
+
+def _section(measurement: type[Measurement]) -> str:
+    schema = measurement.model_json_schema()["properties"]
+    parameters = "\n".join(rows(schema, measurement().model_dump(mode="json")))
+    return f"""
+### {measurement.name}
+
+{measurement.summary}
+
+{_about(measurement)}
+
+| parameter | default | allowed | meaning |
+|---|---|---|---|
+{parameters}
+"""
+
+
+def _about(measurement: type[Measurement]) -> str:
+    group = f"Group: `{measurement.group}`." if measurement.group else "Asked for by name."
+    said = [group]
+    if measurement.needs:
+        said.append(f"Needs: {', '.join(f'`{name}`' for name in sorted(measurement.needs))}.")
+    if measurement.moments != ALWAYS:
+        said.append(f"Made only {', '.join(sorted(measurement.moments))}.")
+    if measurement.source is not None:
+        said.append(f"Source: [{measurement.source.title}]({measurement.source.url}).")
+    return " ".join(said)

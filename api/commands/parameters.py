@@ -1,0 +1,41 @@
+"""Parameters of what the catalogues hold, as Markdown: from their JSON schema, so that they say what is checked."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def rows(properties: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+    """The rows of a Markdown table: name, default, what is allowed, what it means."""
+    for name, schema in properties.items():
+        cells = (f"`{name}`", _value(defaults[name]), _allowed(schema), schema.get("description", ""))
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return number(value) if isinstance(value, int | float) else f"`{value}`"
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """A parameter's bounds or choices in words."""
+    if "anyOf" in schema:
+        return " or ".join(_allowed(one) for one in schema["anyOf"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return ", ".join(f"`{one}`" for one in schema["enum"])
+    kind = {"null": "none", "boolean": "true, false", "integer": "whole number", "array": "list of strings"}
+    words = [kind.get(schema["type"], schema["type"])]
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    words += [f"{sign} {number(schema[bound])}" for bound, sign in signs.items() if bound in schema]
+    if "maxItems" in schema:
+        words.append(f"{schema.get('minItems', 0)} to {schema['maxItems']} of them")
+    return ", ".join(words)
+
+
+def number(value: float) -> str:
+    """As people write it: without zeros that say nothing."""
+    return f"{value:.10g}"
