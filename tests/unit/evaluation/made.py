@@ -64,7 +64,7 @@ def bench_of(scores: Mapping[str, Scores], *, reference: Mapping[str, Scores] | 
     names: tuple[SetName, ...] = ("forget", "unseen")
     counts = [len(one) for one in next(iter(scores.values()))]
     sets = {name: [Record(text="text")] * count for name, count in zip(names, counts, strict=True)}
-    bench = Bench(_no_model, sets, training=TRAINING, reference=retrained)
+    bench = Bench(no_model, sets, training=TRAINING, reference=retrained)
     for place, name in enumerate(names):
         columns: Columns = {f"{SCORE}{attack}": values[place] for attack, values in scores.items()}
         columns["loss"] = -scores["loss"][place]
@@ -72,5 +72,5 @@ def bench_of(scores: Mapping[str, Scores], *, reference: Mapping[str, Scores] | 
     return bench
 
 
-def _no_model() -> NoReturn:
+def no_model() -> NoReturn:
     raise AssertionError("nothing here needs a model")

@@ -1,0 +1,56 @@
+"""Can forget text be told from unseen text without asking any model? Then an attack's success proves nothing."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.evaluation.measurement import Measurement, Source
+from core.schema.evaluation import Found, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+FEWEST = 10
+"""Under so many records in a set there is no figure."""
+
+SHIFTED = 0.6
+"""From such an AUC on, topic, date or style alone tell the sets apart."""
+
+
+class Baseline(Measurement):
+    name: ClassVar[str] = "baseline"
+    summary: ClassVar[str] = (
+        "`baseline_auc`: how well a classifier that asks no model (TF-IDF and logistic regression, cross-validated with"
+        " no subject in two folds) tells forget from unseen text. Above 0.6 the membership figures are reported, but"
+        " topic, date or style could explain them."
+    )
+    source: ClassVar[Source | None] = Source(
+        title="Meeus et al. 2025, SoK: Membership Inference Attacks on LLMs are Rushing Nowhere (and How to Fix It)",
+        url="https://arxiv.org/abs/2406.17975",
+    )
+    needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
+
+    records: int | None = Field(default=500, ge=FEWEST, description="at most so many records of a set; null: all")
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation.baseline import out_of_fold_scores
+        from core.evaluation.membership import auc
+
+        budget = bench.budget(self)
+        names: tuple[SetName, ...] = ("forget", "unseen")
+        chosen = [[bench.sets[name][place] for place in bench.chosen(name, self.records)] for name in names]
+        for name, records in zip(names, chosen, strict=True):
+            if len(records) < FEWEST:
+                warning = f"baseline_auc: not measured on {len(records)} records of {name}, fewer than {FEWEST}"
+                return Found(warnings=[warning])
+            budget.left_out(name, done=len(records), of=len(bench.sets[name]), reason="records")
+        bench.heard()
+        scores = out_of_fold_scores(*chosen, seed=bench.seed)
+        if scores is None:
+            return Found(warnings=["baseline_auc: not measured, since too few subjects share out the sets' records"])
+        figure, _ = auc(scores[: len(chosen[0])], scores[len(chosen[0]) :], bench.resamples("baseline"))
+        warnings = []
+        if figure.value > SHIFTED:
+            told = f"baseline_auc: text alone tells forget from unseen (AUC {figure.value:.2f}, above {SHIFTED})"
+            warnings.append(f"{told}: the membership figures are reported but cannot be judged")
+        return Found(across={"baseline_auc": figure}, warnings=warnings, cut_short=budget.cut)

@@ -1,0 +1,78 @@
+"""Does forget text pull less at the weights than text that the model never saw?"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.evaluation.measurement import Group, Measurement, Source
+from core.schema.evaluation import JUDGED_ATTACKS, Found, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+
+class GradNorm(Measurement):
+    name: ClassVar[str] = "gradnorm"
+    summary: ClassVar[str] = (
+        "The membership attack `gradnorm`, forget (member) against unseen: -||grad CE||_2 over all weights, a backward"
+        " pass for each record. What was learned by heart leaves little to learn."
+    )
+    source: ClassVar[Source | None] = Source(
+        title="Wang et al. 2024, Pandora's White-Box: Precise Training Data Detection and Extraction in LLMs",
+        url="https://arxiv.org/abs/2402.17012",
+    )
+    group: ClassVar[Group | None] = "thorough"
+    needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
+    attacks: ClassVar[bool] = True
+
+    records: int | None = Field(default=200, ge=1, description="at most so many records of a set; null: all")
+    judged: int = Field(
+        default=len(JUDGED_ATTACKS),
+        ge=1,
+        le=100,
+        description="attacks that are judged together: what the AUC's `joint` interval is corrected for",
+    )
+
+    def measure(self, bench: "Bench") -> Found:
+        from itertools import groupby, zip_longest
+
+        import numpy as np
+
+        from core.evaluation.auc import FEW
+        from core.evaluation.gradients import Gradients
+        from core.evaluation.membership import attack
+
+        budget = bench.budget(self)
+        names: tuple[SetName, ...] = ("forget", "unseen")
+        chunks = {}
+        for name in names:
+            places = bench.chosen(name, self.records)
+            budget.left_out(name, done=len(places), of=len(bench.sets[name]), reason="records")
+            encoded = bench.encode([bench.sets[name][place] for place in places])
+            chunks[name] = [list(of_record) for _, of_record in groupby(encoded, key=lambda chunk: chunk.record)]
+        norms: dict[SetName, list[float]] = {name: [] for name in names}
+        gradients = Gradients(bench.model, max_tokens=bench.training.micro_batch_tokens)
+        with gradients.ready():
+            # One of each by turns: where time runs out, there are as many of both.
+            for pair in zip_longest(*(chunks[name] for name in names)):
+                if budget.over():
+                    break
+                for name, record in zip(names, pair, strict=True):
+                    if record is not None:
+                        norms[name].append(gradients.norm(record))
+        for name in names:
+            budget.left_out(name, done=len(norms[name]), of=len(chunks[name]), reason="seconds")
+        found = Found(cut_short=budget.cut)
+        if not all(norms.values()):
+            found.warnings.append("gradnorm: there was no time for a single record")
+        elif not np.isfinite([*norms["forget"], *norms["unseen"]]).all():
+            found.warnings.append("gradnorm: left out, since a gradient of this model is not a finite number")
+        else:
+            members, others = (-np.array(norms[name]) for name in names)
+            found.attacks["gradnorm"] = attack(members, others, bench.resamples("gradnorm"), judged=self.judged)
+            found.warnings += [
+                f"gradnorm: an AUC on {len(norms[name])} records of {name}, fewer than {FEW}, says little"
+                for name in names
+                if len(norms[name]) < FEW
+            ]
+        return found
