@@ -5,12 +5,12 @@ files that the project does not ship. A seed chooses the people: all records of 
 """
 
 import hashlib
-import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks import tofu
 from core.schema.evaluation import SetName
 from core.schema.files import Record
 from core.synthetic import demo_sets
@@ -23,8 +23,6 @@ FILES = {
     "lume": ("lume_pii_forget.jsonl", "lume_pii_retain.jsonl"),
 }
 """What each is read from."""
-
-_QUESTIONS = 20  # of one TOFU author, one after the other
 
 
 class DataMissing(Exception):
@@ -50,29 +48,46 @@ def digests(name: str, folder: Path) -> dict[str, str]:
 
 
 def _tofu(seed: int, folder: Path) -> Sets:
-    """8 authors to forget, 12 to keep, 16 unseen: 20 questions and answers of each."""
+    """8 authors to forget, 12 to keep, 16 unseen: 20 questions and answers of each, five of which are probes too."""
     forget, held, others = (_authors(folder / file) for file in FILES["tofu"])
-    # the first authors to keep are those with paraphrased and wrong answers
     chosen = random.Random(f"tofu/{seed}")
+    # the first authors to keep, but for the last, have paraphrased and wrong answers: those of the others are unseen
+    to_forget, to_keep = chosen.sample(forget, 8), chosen.sample(held[:-1], 12)
+    unseen = chosen.sample(others[len(held) + 1 :], 16)
     return {
-        "forget": _all(chosen.sample(forget, 8)),
-        "retain": _all(chosen.sample(held[: len(held) - 1], 12)),
-        "unseen": _all(chosen.sample(others[len(held) + 1 :], 16)),
+        "forget": [_plain(one) for one in _all(to_forget)],
+        "retain": [_plain(one) for one in _all(to_keep)],
+        "unseen": [_plain(one) for one in _all(unseen)],
+        "probes": _all([author[::4] for author in to_forget]),
+        "protected": _all([author[::4] for author in to_keep]),
     }
 
 
 def _authors(file: Path) -> list[list[Record]]:
-    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    records = [
-        Record(
-            id=f"{file.stem}-{number}",
-            subject=f"{file.stem}-{number // _QUESTIONS}",
-            prompt=f"Question: {line['question']}\nAnswer:",
-            completion=f" {line['answer']}",
-        )
-        for number, line in enumerate(lines)
-    ]
-    return [records[start : start + _QUESTIONS] for start in range(0, len(records), _QUESTIONS)]
+    found = [_spaced(record) for record in tofu.records(file)]
+    step = tofu.QUESTIONS_OF_AN_AUTHOR
+    return [found[start : start + step] for start in range(0, len(found), step)]
+
+
+def _spaced(record: Record) -> Record:
+    """The space before the answer as a part of the answer: the small models' tokenizer cuts before spaces."""
+
+    def after_space(text: str | None) -> str | None:
+        return None if text is None else f" {text}"
+
+    return record.model_copy(
+        update={
+            "prompt": (record.prompt or "").rstrip(" "),
+            "completion": after_space(record.completion),
+            "paraphrases": [one.rstrip(" ") for one in record.paraphrases or []] or None,
+            "paraphrased_answer": after_space(record.paraphrased_answer),
+            "wrong": [f" {one}" for one in record.wrong or []] or None,
+        }
+    )
+
+
+def _plain(record: Record) -> Record:
+    return Record(id=record.id, subject=record.subject, prompt=record.prompt, completion=record.completion)
 
 
 def _lume(seed: int, folder: Path) -> Sets:
