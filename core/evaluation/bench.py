@@ -25,8 +25,9 @@ Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 class Bench:
     """What measurements read: the model, the measuring parts of the sets, and what was already found of each record.
 
-    `load` gives the same model again, from where it lies. `reference` is the bench of a retrained model, which
-    keeps what was measured there but no model. `heard` raises where somebody wishes the job to stop.
+    `load` gives the same model again, from where it lies. `reference` is the bench of a retrained model and `original`
+    that of the model that the job started from: they keep what was measured there but no model. `heard` raises where
+    somebody wishes the job to stop.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Bench:
         moment: Moment = "after",
         loaded: Loaded | None = None,
         reference: "Bench | None" = None,
+        original: "Bench | None" = None,
         calibrating: Mapping[SetName, Sequence[Record]] | None = None,
         cache: Cache | None = None,
         heard: Callable[[], None] = lambda: None,
@@ -48,6 +50,7 @@ class Bench:
         self.calibrating = {name: list(records) for name, records in (calibrating or {}).items() if records}
         """Halves that no figure may stand on: thresholds are fitted to them, swaps are taken from them."""
         self.training, self.moment, self.reference, self.heard = training, moment, reference, heard
+        self.original = original
         self.seed = training.seed
         self.cache = cache
         self._columns: dict[tuple[str, SetName], Columns] = {}

@@ -20,9 +20,10 @@ def measure(
 ) -> Measurements:
     """Every figure of the bench's sets. What lacks a set that it needs is left out, with a warning.
 
-    What was found of this model and these sets before comes from the bench's cache; `reference_digest` is part of
-    what it goes by. `original` are the figures of the model that the job started from, where this one was made of
-    another. `before_each` is called before a measurement is made, and may raise to end it. Raises CoreError.
+    What was found of this model and these sets before comes from the bench's cache; the digests of the models that it
+    is compared with are part of what it goes by. `original` are the figures of the model that the job started from,
+    where this one was made of another. `before_each` is called before a measurement is made, and may raise to end it.
+    Raises CoreError.
     """
     began, cache = time.monotonic(), bench.cache
     whole = Measurements(seconds=0.0, model_digest=model_digest)
@@ -35,7 +36,8 @@ def measure(
             continue
         before_each(one)
         started = time.monotonic()
-        key = [one.name, one.model_dump(mode="json"), reference_digest, bench.moment]
+        compared = [reference_digest, None if original is None else original.model_digest]
+        key = [one.name, one.model_dump(mode="json"), *compared, bench.moment]
         sets: dict[str, list[Record]] = {str(name): records for name, records in bench.sets.items()}
         sets |= {f"calibrating {name}": records for name, records in bench.calibrating.items()}
         found = cache.found(key, sets, bench.training) if cache else None

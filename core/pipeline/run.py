@@ -15,7 +15,10 @@ from core.evaluation.bench import Bench, Loaded
 from core.evaluation.cache import Cache, Unusable
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import UnknownMeasurement, chosen
+from core.evaluation.measurements.change import SETS, Change
+from core.evaluation.one_pass import one_pass
 from core.evaluation.suite import measure
+from core.evaluation.verdict import judge
 from core.lm import adapter, ranks
 from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
@@ -33,7 +36,7 @@ from core.pipeline.mistakes import mistakes
 from core.pipeline.others import Others
 from core.pipeline.parts import Parts, cut
 from core.schema.evaluation import Measurements, Moment
-from core.schema.events import Cancelled, ChildEvent, Cost, Done, Measured, Paused, PhaseStarted, Saved, Warned
+from core.schema.events import Cancelled, ChildEvent, Cost, Done, Judged, Measured, Paused, PhaseStarted, Saved, Warned
 from core.schema.jobs import Phase
 from core.schema.spec import JobSpec, RecordSet
 from core.unlearning.objectives import UnknownMethod, resolve
@@ -68,6 +71,8 @@ class Run:
         self._since = began
         self._reference: Bench | None = None
         self._reference_digest: str | None = None
+        self._original: Bench | None = None
+        self._figures_of: dict[Moment, Measurements] = {}
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
 
@@ -135,7 +140,17 @@ class Run:
             measurements = self._chosen()
             parts = cut(fetch(self._spec.records))
         self._measure_reference(measurements, parts)
-        self._measured("after", self._spec.directory, measurements, parts)
+        original = None
+        if self._spec.original is not None:
+            with self._phase("measuring_before"):
+                digest = model_digest(self._spec.original)
+                bench = self._bench("before", self._spec.original, digest, parts)
+                original = self._figures(bench, measurements, digest)
+                self._keep_original(bench, measurements)
+                gc.collect()
+            self._say_measured("before", original)
+        self._measured("after", self._spec.directory, measurements, parts, original=original)
+        self._judge()
         self._cost(None)
         self._say(Done(outcome=None))
 
@@ -182,7 +197,7 @@ class Run:
         figures, fingerprint = self._figures_before((model, tokenizer), sets, measurements, parts)
         if figures.warnings:  # as one: a job keeps one warning of a code
             self._say(Warned(code="small_sample", message="; ".join(figures.warnings)))
-        self._say(Measured(moment="before", measurements=figures))
+        self._say_measured("before", figures)
         with self._phase("unlearning"):
             company = ALONE if self._others is None else Ranks.join(0, spec.ranks, self._others.meeting)
             result = self._train(model, tokenizer, company.share(parts.training), company, fingerprint)
@@ -193,6 +208,7 @@ class Run:
             gc.collect()
             self._say(Saved(directory=spec.output, step=result.steps))
         self._measured("after", spec.output, measurements, parts, original=figures)
+        self._judge()
         self._cost(result)
         self._say(Done(outcome="unlearned"))
 
@@ -216,7 +232,7 @@ class Run:
             figures = self._figures(bench, measurements, self._reference_digest)
             bench.let_go()
             gc.collect()
-        self._say(Measured(moment="reference", measurements=figures))
+        self._say_measured("reference", figures)
 
     def _figures_before(
         self, loaded: Loaded, sets: list[RecordSet], measurements: list[Measurement], parts: Parts
@@ -226,13 +242,17 @@ class Run:
         digest = model_digest(spec.directory)
         fingerprint = _NOBODYS if spec.snapshots is None else belonging(spec, sets, digest)
         figures = None if spec.snapshots is None else before.kept(spec.snapshots, fingerprint)
+        bench = self._bench("before", spec.directory, digest, parts, loaded)
         if figures is None:
             with self._phase("measuring_before"):
-                bench = self._bench("before", spec.directory, digest, parts, loaded)
                 figures = self._figures(bench, measurements, digest)
+                self._keep_original(bench, measurements)
             if spec.snapshots is not None:
                 with suppress(OSError):  # a full disk: the next attempt, should there be one, measures again
                     before.keep(spec.snapshots, fingerprint, figures)
+        else:
+            with self._phase("loading"):
+                self._keep_original(bench, measurements)
         return figures, fingerprint
 
     def _measured(
@@ -248,8 +268,32 @@ class Run:
         with self._phase("measuring_before" if moment == "before" else "measuring_after"):
             digest = model_digest(directory)
             figures = self._figures(self._bench(moment, directory, digest, parts), measurements, digest, original)
-        self._say(Measured(moment=moment, measurements=figures))
+        self._say_measured(moment, figures)
         return figures
+
+    def _say_measured(self, moment: Moment, figures: Measurements) -> None:
+        self._figures_of[moment] = figures
+        self._say(Measured(moment=moment, measurements=figures))
+
+    def _judge(self) -> None:
+        """Says how the measured model kept the policy, where there is one."""
+        if self._spec.policy is None:
+            return
+        known = self._figures_of
+        judgement = judge(
+            self._spec.policy, before=known.get("before"), after=known["after"], reference=known.get("reference")
+        )
+        self._say(Judged(judgement=judgement))
+
+    def _keep_original(self, bench: Bench, measurements: list[Measurement]) -> None:
+        """Keeps what the model as it came says of each record that must survive, for the change of each, and lets the
+        model go, which others may change."""
+        if any(one.name == Change.name for one in measurements):
+            for name in SETS:
+                if name in bench.sets:
+                    one_pass(bench, name)
+        bench.let_go()
+        self._original = bench
 
     def _bench(self, moment: Moment, directory: Path, digest: str, parts: Parts, loaded: Loaded | None = None) -> Bench:
         spec = self._spec
@@ -268,6 +312,7 @@ class Run:
             moment=moment,
             loaded=loaded,
             reference=self._reference,
+            original=self._original,
             calibrating=parts.calibrating,
             cache=self._cache_of(directory, digest),
             heard=self._heard,

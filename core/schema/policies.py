@@ -26,13 +26,14 @@ Scope = Literal["verbatim", "facts"]
 """What was looked at: the text, or also questions about what it says."""
 
 POLICY_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+BOUND_NAME = r"^[a-z0-9][a-z0-9._+-]{0,63}$"
 _FORGOTTEN: frozenset[SetName] = frozenset({"forget", "probes"})
 
 
 class Bound(Strict):
     """One figure, what it is compared with, and the limits that the *whole* 95 % interval must lie within."""
 
-    name: str = Field(pattern=POLICY_NAME, examples=["retain"])
+    name: str = Field(pattern=BOUND_NAME, examples=["retain"])
     set: SetName | None = Field(default=None, description="whose `figure` is meant")
     figure: str | None = Field(default=None, max_length=128, description="of the set, variant or benchmark")
     variant: str | None = Field(default=None, max_length=32, description="a changed copy of the model, such as `int4`")
@@ -192,15 +193,17 @@ class JudgedBound(Strict):
     """How one bound was kept."""
 
     bound: Bound
-    value: float | None = Field(description="what the limits are of: the figure, or its difference or ratio")
-    low: float | None = Field(description="the 95 % interval's end")
-    high: float | None
+    value: float | None = Field(
+        default=None, description="what the limits are of: the figure, or its difference or ratio"
+    )
+    low: float | None = Field(default=None, description="the 95 % interval's end")
+    high: float | None = None
     limit_low: float | None
     limit_high: float | None
     result: Result
     why: Reason | None = Field(default=None, description="why it is `not_judged`, or that it is `underpowered`")
     carries: bool = Field(description="whether it has a part in the verdict")
-    records: int | None = Field(description="how many the figure stands on")
+    records: int | None = Field(default=None, description="how many the figure stands on")
     figure: Figure | None = Field(default=None, description="as measured after")
     compared: Figure | None = Field(default=None, description="what it is held against")
 

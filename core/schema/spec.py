@@ -72,6 +72,9 @@ class JobSpec(Strict):
     scratch: Path | None = Field(default=None, description="a private directory for what does not fit in memory")
     measure: list[str | MeasurementChoice] = Field(default=["standard"], description="measurements, or groups of them")
     reference: Path | None = Field(default=None, description="a model retrained without the forget set")
+    original: Path | None = Field(
+        default=None, description="of a job of kind measure: the model that this one was made from, to compare with"
+    )
     policy: Policy | None = Field(default=None, description="what the saved model is held to; none: no verdict")
     cache: Path | None = Field(default=None, description="a directory where what was measured is kept for later jobs")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; default: as many as this process may use")

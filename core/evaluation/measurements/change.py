@@ -1,0 +1,45 @@
+"""How much each record changed from the model that the job started from: far better known than two means apart."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from core.evaluation.measurement import Measurement
+from core.schema.evaluation import Found, Moment, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+SETS: tuple[SetName, ...] = ("retain", "unseen", "general", "protected")
+"""What must survive, and what was never known."""
+
+
+class Change(Measurement):
+    name: ClassVar[str] = "change"
+    summary: ClassVar[str] = (
+        "Of every set but forget and probes, against the model that the job started from, record by record:"
+        " `perplexity_ratio`, exp of the mean change of CE; `accuracy_change`, `probability_change` and"
+        " `extraction_strength_change`, mean differences. A model differs from itself by 1 and 0."
+    )
+    moments: ClassVar[frozenset[Moment]] = frozenset({"after"})
+    order: ClassVar[int] = -5
+
+    def measure(self, bench: "Bench") -> Found:
+        import numpy as np
+
+        from core.evaluation import likelihood
+        from core.evaluation.bootstrap import weighted_means
+        from core.evaluation.one_pass import KEY, one_pass
+
+        found = Found()
+        for name in SETS:
+            before = None if bench.original is None else bench.original.known(KEY, name)
+            if before is None or name not in bench.sets:
+                continue
+            after = one_pass(bench, name)
+            equal = np.ones(len(after["loss"]))
+            changes = {"perplexity_ratio": (after["loss"] - before["loss"], equal)}
+            for figure in ("accuracy", "probability", "extraction_strength"):
+                changes[f"{figure}_change"] = (after[figure] - before[figure], equal)
+            found.sets[name] = weighted_means(
+                changes, bench.resamples(name), through={"perplexity_ratio": likelihood.perplexity}
+            )
+        return found

@@ -1,0 +1,230 @@
+"""Whether a model keeps within a policy: by equivalence, not by absence of evidence.
+
+A bound is passed when its whole interval lies within the limits, failed when the whole interval lies outside, and
+`underpowered` when it is too wide to tell. A policy is passed when every bound is, each at its own 95 %: so a model
+that is as far off as any one limit passes in at most 2.5 % of cases, however many bounds there are (an intersection-
+union test: Berger 1982, Technometrics 24:295).
+"""
+
+from dataclasses import dataclass
+
+from core.evaluation.comparing import Compared, NoRatio, alone, compared, widened
+from core.schema.evaluation import Attack, Figure, Measurements
+from core.schema.policies import Bound, JudgedBound, Judgement, Policy, Reason, Result, Scope, Verdict
+
+SHIFTED = 0.6
+"""Above this AUC of a classifier that never saw the model, forget and unseen text differ by themselves: membership
+says nothing then."""
+
+CHANCE = 0.5
+"""A membership attack's AUC on a model that never saw the forget set."""
+
+_ONLY = 0  # the step of what is no curve
+_PAIRED = {"ratio": "ratio", "difference": "change"}
+"""What a figure's name ends in where it is of the change of each record."""
+
+_WORST_FIRST: tuple[Result, ...] = ("failed", "underpowered", "passed")
+_TELLING_FIRST: tuple[Reason, ...] = ("no_reference_text", "shifted_reference_text", "not_measured", "underpowered")
+
+
+def judge(
+    policy: Policy, *, before: Measurements | None, after: Measurements, reference: Measurements | None = None
+) -> Judgement:
+    """The policy's verdict on the model of `after`.
+
+    `before` is of the model that the job started from (where there is none, what is held against it is not judged),
+    `reference` of a retrained one. `failed` where any bound is that counts; else `not_judged` where any that counts
+    could not be told, or none about forgetting counts; else `passed`.
+    """
+    measured = _Measured(before, after, reference)
+    bounds = [_judged(bound, measured) for bound in policy.bounds]
+    counting = [one for one in bounds if one.carries]
+    reasons: list[Reason] = [one.why for one in counting if one.why is not None]
+    if not any(one.bound.forgetting and not one.bound.added and one.result == "passed" for one in counting):
+        reasons.append("underpowered")
+    verdict: Verdict = "not_judged" if reasons else "passed"
+    if any(one.result == "failed" for one in counting):
+        verdict = "failed"
+    reason = min(reasons, key=_TELLING_FIRST.index) if verdict == "not_judged" else None
+    return Judgement(policy=policy.name, verdict=verdict, reason=reason, scope=_scope(counting), bounds=bounds)
+
+
+def _scope(counting: list[JudgedBound]) -> Scope:
+    asked = [one.bound for one in counting if one.figure is not None]
+    questions = any(one.forgetting and (one.set == "probes" or (one.figure or "").startswith("cloze")) for one in asked)
+    return "facts" if questions else "verbatim"
+
+
+@dataclass(frozen=True)
+class _Measured:
+    before: Measurements | None
+    after: Measurements
+    reference: Measurements | None
+
+    @property
+    def forgotten(self) -> int:
+        """Records to forget, as many as the figure of most of them stands on."""
+        return max((figure.records for figure in self.after.sets.get("forget", {}).values()), default=0)
+
+    def excuses(self, bound: Bound) -> bool:
+        """Whether a figure that is not there is not missed: no model has it, or a curve nothing to be held against."""
+        if bound.optional_from is None or self.forgotten < bound.optional_from:
+            return False
+        if bound.curve is not None and bound.against == "retrained" and self.reference is None:
+            return True
+        models = (self.before, self.after, self.reference)
+        return not any(_figures(bound, one) for one in models if one is not None)
+
+    @property
+    def unseen(self) -> dict[str, Figure]:
+        """The original's figures on text that it never saw."""
+        return {} if self.before is None else self.before.sets.get("unseen", {})
+
+    @property
+    def has_unseen(self) -> bool:
+        return bool(self.unseen) or "unseen" in self.after.sets
+
+
+class _NotJudged(Exception):
+    """A bound that cannot be told, whatever its interval; with the figure, where there is one."""
+
+    def __init__(self, why: Reason, figure: Figure | None = None) -> None:
+        super().__init__(why)
+        self.why, self.figure = why, figure
+
+
+def _judged(bound: Bound, measured: _Measured) -> JudgedBound:
+    try:
+        held = [_held(bound, figure, against, measured) for figure, against in _pairs(bound, measured)]
+    except _NotJudged as none:
+        figure = none.figure
+        excused = none.why == "not_measured" and measured.excuses(bound)
+        records = measured.forgotten if figure is None and bound.forgetting else None
+        records = records if figure is None else figure.records
+        return JudgedBound(
+            bound=bound,
+            limit_low=bound.low,
+            limit_high=bound.high,
+            result="not_judged",
+            why=none.why,
+            carries=not excused and (records is None or records >= bound.judged_from),
+            records=None if figure is None else figure.records,
+            figure=figure,
+        )
+    return min(held, key=lambda one: _WORST_FIRST.index(one.result))  # of a curve, a place that does worst
+
+
+def _held(bound: Bound, figure: Figure, against: Figure | None, measured: _Measured) -> JudgedBound:
+    if bound.attack is not None:
+        _check_texts(figure, measured)
+    if bound.set in ("forget", "probes"):
+        figure = widened(figure, measured.unseen.get(bound.figure or ""), bound.by)
+    try:
+        found = alone(figure) if against is None else _paired(bound, measured) or compared(figure, against, bound.by)
+    except NoRatio:
+        raise _NotJudged("not_measured", figure) from None
+    result = _result(bound, found)
+    return JudgedBound(
+        bound=bound,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        limit_low=bound.low,
+        limit_high=bound.high,
+        result=result,
+        why="underpowered" if result == "underpowered" else None,
+        carries=figure.records >= bound.judged_from,
+        records=figure.records,
+        figure=figure,
+        compared=against,
+    )
+
+
+def _result(bound: Bound, found: Compared) -> Result:
+    if found.low is None or found.high is None:
+        return "underpowered"
+    if (bound.low is not None and found.high < bound.low) or (bound.high is not None and found.low > bound.high):
+        return "failed"
+    if (bound.low is None or found.low >= bound.low) and (bound.high is None or found.high <= bound.high):
+        return "passed"
+    return "underpowered"
+
+
+def _check_texts(figure: Figure, measured: _Measured) -> None:
+    """Raises _NotJudged where forget and unseen text can be told apart without the model, or nobody looked."""
+    baseline = measured.after.across.get("baseline_auc")
+    if baseline is None:
+        raise _NotJudged("not_measured", figure)
+    if baseline.value > SHIFTED:
+        raise _NotJudged("shifted_reference_text", figure)
+
+
+def _pairs(bound: Bound, measured: _Measured) -> list[tuple[Figure, Figure | None]]:
+    """The model's figure, of a curve one for each step, and what it is held against. Raises _NotJudged."""
+    figures = _figures(bound, measured.after)
+    if not figures:
+        telling_apart = bound.attack is not None or (bound.across or "").startswith("privleak")
+        raise _NotJudged("no_reference_text" if telling_apart and not measured.has_unseen else "not_measured")
+    if bound.against is None:
+        return [(figure, None) for figure in figures.values()]
+    others = _others(bound, measured, next(iter(figures.values())))
+    pairs = [(figure, others[step]) for step, figure in figures.items() if step in others]
+    if not pairs:
+        raise _NotJudged("not_measured", next(iter(figures.values())))
+    return pairs
+
+
+def _others(bound: Bound, measured: _Measured, figure: Figure) -> dict[int, Figure | None]:
+    """What the figure is held against, by step. Raises _NotJudged where there is no unseen text."""
+    if bound.against == "before":
+        return {} if measured.before is None else {**_figures(bound, measured.before)}
+    if measured.reference is not None:
+        # Attacked on the same records, the retrained model is a yardstick as 0.5 is: its AUC counts as known.
+        found = _figures(bound, measured.reference)
+        return {step: _known(one.value) if bound.attack is not None else one for step, one in found.items()}
+    if bound.attack is not None:
+        return {_ONLY: _known(CHANCE)}
+    if bound.curve is not None or measured.before is None:
+        return {}
+    if not measured.has_unseen:
+        raise _NotJudged("no_reference_text", figure)
+    unseen = bound.model_copy(update={"set": "unseen"})
+    plain = unseen.model_copy(update={"variant": None})
+    return {**(_figures(unseen, measured.before) or _figures(plain, measured.before))}
+
+
+def _known(value: float) -> Figure:
+    return Figure(value=value, low=value, high=value, records=0)
+
+
+def _figures(bound: Bound, measurements: Measurements) -> dict[int, Figure]:
+    """The figure that a bound means, by step: a single one, but of a curve; none where it was not measured."""
+    if bound.curve is not None:
+        return {place.step: place.figure for place in measurements.curves.get(bound.curve, [])}
+    found: Figure | None = None
+    if bound.attack is not None:
+        attack = measurements.attacks.get(bound.attack)
+        found = None if attack is None else _auc(attack)
+    elif bound.across is not None:
+        found = measurements.across.get(bound.across)
+    elif bound.benchmark is not None:
+        found = measurements.benchmarks.get(bound.benchmark, {}).get(bound.figure or "")
+    elif bound.set is not None:
+        sets = measurements.sets if bound.variant is None else measurements.variants.get(bound.variant, {})
+        found = sets.get(bound.set, {}).get(bound.figure or "")
+    return {} if found is None else {_ONLY: found}
+
+
+def _auc(attack: Attack) -> Figure:
+    """The AUC, with the interval that is corrected for how many attacks are judged."""
+    if attack.joint is None:
+        return attack.auc
+    return attack.auc.model_copy(update={"low": attack.joint[0], "high": attack.joint[1]})
+
+
+def _paired(bound: Bound, measured: _Measured) -> Compared | None:
+    """The change of each record, where it was measured: before and after hang together, so it is known far better."""
+    if bound.against != "before" or bound.set is None or bound.variant is not None:
+        return None
+    found = measured.after.sets.get(bound.set, {}).get(f"{bound.figure}_{_PAIRED[bound.by]}")
+    return None if found is None else alone(found)

@@ -1,0 +1,57 @@
+"""How much each record changed: a model differs from itself by nothing, and pairs tell more than means."""
+
+import numpy as np
+import pytest
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.evaluation.bench import Bench
+from core.evaluation.bootstrap import Resamples, interval
+from core.evaluation.measurements import chosen
+from core.evaluation.one_pass import KEY, one_pass
+from core.evaluation.suite import measure
+from tests.tiny_model import TinyModel
+from tests.unit.evaluation.test_suite import TRAINING
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+
+def test_a_model_does_not_differ_from_itself(loaded: Loaded, tiny_model: TinyModel) -> None:
+    sets = {name: tiny_model.sets[name][:4] for name in ("forget", "retain", "unseen")}
+    original = Bench(lambda: loaded, sets, training=TRAINING, moment="before")
+    for name in ("retain", "unseen"):
+        one_pass(original, name)
+    bench = Bench(lambda: loaded, sets, training=TRAINING, original=original)
+    found = measure(bench, chosen(["change"]), model_digest="0" * 64).sets
+    assert set(found) == {"retain", "unseen"}
+    for figures in found.values():
+        ratio = figures.pop("perplexity_ratio")
+        assert (ratio.value, ratio.low, ratio.high, ratio.records) == (1.0, 1.0, 1.0, 4)
+        assert set(figures) == {"accuracy_change", "probability_change", "extraction_strength_change"}
+        assert all((one.value, one.low, one.high) == (0.0, 0.0, 0.0) for one in figures.values())
+
+
+def test_records_are_compared_with_themselves() -> None:
+    generator = np.random.default_rng(3)
+    losses, changed = generator.normal(3, 1, 50), generator.normal(0.02, 0.01, 50)
+    columns = {"accuracy": losses / 10, "probability": losses / 20, "extraction_strength": losses / 30}
+    original, bench = (Bench(lambda: (None, None), {}, training=TRAINING) for _ in range(2))  # type: ignore[arg-type,return-value]
+    bench.original = original
+    bench.sets = original.sets = {"retain": [None] * 50}  # type: ignore[list-item]
+    original._columns[KEY, "retain"] = {"loss": losses, **columns}
+    bench._columns[KEY, "retain"] = {"loss": losses + changed, **{name: one - 0.1 for name, one in columns.items()}}
+    (measurement,) = chosen(["change"])
+    found = measurement.measure(bench).sets["retain"]
+    means = [(counts @ changed) / 50 for counts in Resamples(TRAINING.seed, "retain").blocks(50, rows=1000)]
+    low, high = interval(np.exp(np.concatenate(means)))
+    ratio = found["perplexity_ratio"]
+    assert ratio.value == pytest.approx(float(np.exp(changed.mean())))
+    assert (ratio.low, ratio.high) == (pytest.approx(low), pytest.approx(high))
+    for name in columns:
+        assert found[f"{name}_change"].value == pytest.approx(-0.1)
+
+
+def test_without_an_original_there_is_no_change(loaded: Loaded, tiny_model: TinyModel) -> None:
+    bench = Bench(lambda: loaded, {"retain": tiny_model.sets["retain"][:2]}, training=TRAINING)
+    found = measure(bench, chosen(["change"]), model_digest="0" * 64)
+    assert found.sets == {}
+    assert found.warnings == []
