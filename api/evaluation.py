@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.problems import of_parameters, unprocessable
 from core.evaluation.measurements import UnknownMeasurement, chosen
-from core.records import policies
+from core.records import models, policies
 from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import MeasurementChoice
@@ -28,6 +28,28 @@ def measure(choices: Sequence[str | MeasurementChoice]) -> list[Any]:
             parameters = {} if isinstance(choice, str) else choice.parameters
             raise of_parameters(error, parameters, ("evaluation", "measure", number)) from None
     return [one if isinstance(one, str) else one.model_dump(mode="json") for one in choices]
+
+
+async def reference(
+    session: AsyncSession, model: ModelRow, name: str, *, pointer: str = "/reference_model"
+) -> ModelRow:
+    """The model that was retrained, held.
+
+    Problem (422): it is not there, not ready, or cannot stand beside the model.
+    """
+    found = await models.get(session, model.organisation, name, hold=True)
+    if found is None:
+        raise unprocessable(pointer, "no model is registered under this id", name="unknown-model")
+    if found.status != "ready" or found.shape is None or model.shape is None:
+        raise unprocessable(pointer, f"the model is {found.status}, not ready", name="model-not-ready")
+    if found.id == model.id or found.digest == model.digest:
+        detail = "it is the model itself: a reference is one that was retrained without the forget set"
+        raise unprocessable(pointer, detail, name="no-reference")
+    one, other = found.shape["vocabulary"], model.shape["vocabulary"]
+    if one != other:
+        detail = f"it has a vocabulary of {one} tokens, the model one of {other}"
+        raise unprocessable(pointer, detail, name="other-vocabulary")
+    return found
 
 
 async def policy(session: AsyncSession, model: ModelRow, wished: str | Policy | None) -> Policy:

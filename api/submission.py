@@ -14,6 +14,7 @@ from api.choices import check
 from api.context import Context
 from api.preflight import expected, refuse_what_cannot_fit, work_of
 from api.problems import Problem, of_parameters, unprocessable
+from core.evaluation import preview
 from core.records import files, jobs, models
 from core.records.tables import FileRow, JobRow, ModelRow
 from core.schema.files import Record
@@ -79,6 +80,10 @@ def sources(request: JobRequest, model: ModelRow) -> list[Source]:
         found.append(Source(jobs.FileUse(default, "unseen"), "/unseen", ("unseen",)))
     if default := defaults.get("general"):
         found.append(Source(jobs.FileUse(default, "general"), "/model", ("general", "retain")))
+    if request.probes is not None:
+        found.append(Source(jobs.FileUse(request.probes.file, "probes"), "/probes/file", ("probes",)))
+    if default := defaults.get("probes"):
+        found.append(Source(jobs.FileUse(default, "protected"), "/model", ("probes",)))
     return found
 
 
@@ -110,7 +115,8 @@ class Submission:
     def __init__(self, context: Context, caller: Caller, request: JobRequest) -> None:
         self._context, self._caller, self._request = context, caller, request
         self._method = chosen_method(request)
-        self._measure = evaluation.measure(request.evaluation.measure)
+        measure = evaluation.measure(request.evaluation.measure)
+        self._measure = preview.measured() if request.dry_run else measure
         self._inline = inline_records(request, max_record_bytes=context.settings.max_record_bytes)
         self._inline_id = new_id("file") if self._inline else None
 
@@ -118,6 +124,9 @@ class Submission:
         """Writes the job in the caller's transaction. Problem: nothing was written. See `abandon`."""
         request, method = self._request, self._method
         model = await self._model(session)
+        shape = ModelShape.model_validate(model.shape)
+        if request.reference_model is not None:
+            await evaluation.reference(session, model, request.reference_model)
         policy = await evaluation.policy(session, model, request.evaluation.policy)
         found = sources(request, model)
         needs_met(method, found)
@@ -128,7 +137,6 @@ class Submission:
             uses.insert(0, jobs.FileUse(self._inline_id, "forget"))
             rows[self._inline_id] = await self._store_inline(session, self._inline_id)
         forget_records = rows[uses[0].file].records
-        shape = ModelShape.model_validate(model.shape)
         check(request, method, shape, stored=shape.dtype if model.dtype == "auto" else model.dtype)
         training = fill_training(
             request.training, method.name, parameters=shape.parameters, forget_records=forget_records
@@ -145,10 +153,10 @@ class Submission:
             id=new_id("job"),
             organisation=self._caller.organisation,
             submitter=self._caller.key,
-            kind="unlearn",
+            kind="preview" if request.dry_run else "unlearn",
             status="queued",
             model=model.id,
-            start=request.start,
+            **_start(request, model),
             method=method.name,
             parameters=method.model_dump(mode="json"),
             training=training.model_dump(mode="json"),
@@ -158,6 +166,7 @@ class Submission:
             estimate=estimate.model_dump(mode="json"),
             measure=self._measure,
             policy=policy.model_dump(mode="json"),
+            reference_model=request.reference_model,
             reference=request.reference,
             due=request.due,
             metadata_=request.metadata,
@@ -223,6 +232,13 @@ class Submission:
                 "sha256": None if inline else row.sha256,
             }
         )
+
+
+def _start(request: JobRequest, model: ModelRow) -> dict[str, str | None]:
+    """Where the job starts. One that changes nothing looks at the head as it is now, and waits for no other job."""
+    if not request.dry_run or request.start != "head":
+        return {"start": request.start}
+    return {"start": model.head or "base", "start_checkpoint": model.head}
 
 
 def warnings(uses: list[jobs.FileUse], rows: dict[str, FileRow], request: JobRequest) -> list[dict[str, Any]]:

@@ -25,9 +25,9 @@ _PHASES: dict[Phase, tuple[str, ...]] = {
 
 def advised(error: JobError, assigned: Assignment, phase: Phase, classes: Sequence[WorkerClass]) -> JobError:
     """The error as it is, or, out of memory in this phase, with the changes of the request that would take less."""
-    if error.code != "out_of_memory" or assigned.model.shape is None:
-        return error
     job = assigned.job
+    if error.code != "out_of_memory" or assigned.model.shape is None or job.kind == "measure":
+        return error
     shape = ModelShape.model_validate(assigned.model.shape)
     work = Work(
         shape,

@@ -19,42 +19,49 @@ Stored = Sequence[tuple[JobFile, FileRow]]
 
 @dataclass(frozen=True)
 class Assignment:
-    """`start` is the checkpoint to start from, prefix and files; None: the registered model itself."""
+    """`start` is the checkpoint to start from, prefix and files; None: the registered model itself.
+
+    `reference` is the model that was retrained without the forget set, where there is one.
+    """
 
     job: JobRow
     model: ModelRow
     start: tuple[str, Sequence[CheckpointFile]] | None
     sets: Stored
+    reference: ModelRow | None = None
 
     def spec(self, scratch: Scratch, *, token: str, threads: int, cache: Path | None = None) -> JobSpec:
         """What the child is told; `cache` is where it keeps what it measures.
 
-        AttemptFailed where the model has no directory.
+        AttemptFailed where a model has no directory.
         """
-        if self.start is not None:
-            directory = scratch.start
-        elif self.model.directory is not None:
-            directory = Path(self.model.directory)
-        else:
-            raise failed("model_not_ready", "the model has no files; register it again", retryable=False)
+        unlearns = self.job.kind == "unlearn"
         return JobSpec(
+            kind=self.job.kind,
             job=self.job.id,
             fence=self.job.fence,
             model=self.model.id,
-            directory=directory,
+            directory=scratch.start if self.start is not None else _directory(self.model),
             dtype=self.model.dtype,
-            method=ChildMethod(name=self.job.method, parameters=self.job.parameters),
+            method=ChildMethod(name=self.job.method, parameters=self.job.parameters) if unlearns else None,
             training=Training.model_validate(self.job.training),
             records=SocketRecords(path=scratch.socket(), token=token),
             output=scratch.output,
-            ranks=max(1, self.job.gpus),
-            snapshots=scratch.snapshots,
+            ranks=max(1, self.job.gpus) if unlearns else 1,
+            snapshots=scratch.snapshots if unlearns else None,
             deliver=self.job.output,
             cache=cache,
             measure=self.job.measure,
+            reference=None if self.reference is None else _directory(self.reference),
             policy=None if self.job.policy is None else Policy.model_validate(self.job.policy),
             threads=threads,
         )
+
+
+def _directory(model: ModelRow) -> Path:
+    if model.directory is None:
+        raise failed("model_not_ready", f"the model '{model.id}' has no files; register it again", retryable=False)
+    return Path(model.directory)
 
 
 async def read(session: AsyncSession, job: JobRow) -> Assignment:
@@ -62,6 +69,11 @@ async def read(session: AsyncSession, job: JobRow) -> Assignment:
     model = await models.get(session, job.organisation, job.model)
     if model is None:
         raise failed("model_gone", "the model of this job is registered no more", retryable=False)
+    reference = None
+    if job.reference_model is not None:
+        reference = await models.get(session, job.organisation, job.reference_model)
+        if reference is None:
+            raise failed("model_gone", "the reference model of this job is registered no more", retryable=False)
     start = None
     if job.start_checkpoint is not None:
         checkpoint = await checkpoints.get(session, job.organisation, job.start_checkpoint)
@@ -71,4 +83,4 @@ async def read(session: AsyncSession, job: JobRow) -> Assignment:
     sets = await files.of_job(session, job.id)
     if await files.missing(session, job.id):
         raise failed("file_gone", "a file of this job is gone; upload it again", retryable=False)
-    return Assignment(job, model, start, sets)
+    return Assignment(job, model, start, sets, reference)

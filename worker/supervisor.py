@@ -53,10 +53,10 @@ STRONGEST_FIRST: tuple[Interruption, ...] = ("cancel", "shutdown", "pause")
 
 @dataclass(frozen=True)
 class Finished:
-    """The child did its work, and what it saved lies in the storage."""
+    """The child did its work, and what it saved, if that was its work, lies in the storage."""
 
-    outcome: Outcome
-    delivered: Delivered
+    outcome: Outcome | None
+    delivered: Delivered | None
     judgement: Judgement | None
 
 
@@ -64,8 +64,9 @@ class Finished:
 class Heard:
     """What a child that did its work said of it."""
 
-    outcome: Outcome
-    step: int
+    outcome: Outcome | None
+    step: int | None
+    """Of the checkpoint; None where there is none to be made."""
     judgement: Judgement | None
 
 
@@ -213,6 +214,8 @@ class Attempt:
             ended = await self._run_child(assigned, scratch)
             if isinstance(ended, Stopped):
                 return ended
+            if ended.step is None:
+                return Finished(ended.outcome, None, None)
             self._uploading = True
             delivered = await transfer.deliver(self._storage, scratch.output, prefix=self._prefix, step=ended.step)
             return Finished(ended.outcome, delivered, ended.judgement)
@@ -304,6 +307,8 @@ class Attempt:
             if last is None:
                 raise child_died(status)
             raise AttemptFailed(advised(last.error, assigned, phase, self._settings.worker_classes))
+        if self._job.kind != "unlearn":
+            return Heard(last.outcome, None, None)
         if saved is None or last.outcome is None:
             raise failed("nothing_saved", "the job's process ended its work without saving a checkpoint")
         return Heard(last.outcome, saved.step, judgement)
@@ -327,20 +332,28 @@ class Attempt:
 
     async def _finish(self, result: Finished) -> str:
         try:
-            await self._lease.write(
-                finishing.finish,
-                outcome=result.outcome,
-                delivered=result.delivered,
-                judgement=result.judgement,
-            )
+            if result.delivered is None or result.outcome is None:
+                await self._lease.write(finishing.conclude, outcome=result.outcome)
+            else:
+                await self._lease.write(
+                    finishing.finish,
+                    outcome=result.outcome,
+                    delivered=result.delivered,
+                    judgement=result.judgement,
+                )
         except LeaseExpired:
             raise
         except FenceLost:
             # an earlier try may have been committed without its answer reaching us: the row knows
-            async with self._sessions() as session:
-                if await finishing.what_became(session, self._job.id, prefix=self._prefix) is None:
-                    raise
+            if not await self._has_finished(result):
+                raise
         return "succeeded"
+
+    async def _has_finished(self, result: Finished) -> bool:
+        async with self._sessions() as session:
+            if result.delivered is None:
+                return await finishing.was_concluded(session, self._job.id, self._job.fence)
+            return await finishing.what_became(session, self._job.id, prefix=self._prefix) is not None
 
     def _named(self, **more: object) -> dict[str, object]:
         return {"job": self._job.id, "fence": self._job.fence, **more}

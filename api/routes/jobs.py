@@ -19,7 +19,7 @@ from api.views import answer
 from api.views import job as view
 from core.records import jobs, wishes
 from core.records.tables import JobRow
-from core.schema.jobs import TERMINAL, Job, JobRequest, Status
+from core.schema.jobs import TERMINAL, Job, JobKind, JobRequest, Status
 from core.schema.lists import Page
 from core.schema.policies import Verdict
 from core.schema.times import Time
@@ -82,6 +82,7 @@ async def page(
     caller: JobsRead,
     limit: Limit = DEFAULT_LIMIT,
     after: After = None,
+    kind: Annotated[JobKind | None, Query(description="default: all but `measure`")] = None,
     status: Annotated[Status | None, Query()] = None,
     model: Annotated[str | None, Query(max_length=96)] = None,
     method: Annotated[str | None, Query(max_length=64)] = None,
@@ -90,13 +91,14 @@ async def page(
     created_after: Annotated[Time | None, Query(description="made at this time or later")] = None,
     created_before: Annotated[Time | None, Query(description="made before this time")] = None,
 ) -> Page[Job]:
-    """Newest first. Scope: `jobs:read` or `jobs:write`."""
+    """Newest first. What only measures is listed by `GET /v1/measurements`. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         rows = await jobs.page(
             session,
             caller.organisation,
             limit=limit + 1,
             after=after,
+            kind=kind,
             status=status,
             model=model,
             method=method,

@@ -1,4 +1,4 @@
-"""The end of a job: one transaction through which, alone, a checkpoint becomes visible."""
+"""The end of a job: one transaction; through `finish` alone a checkpoint becomes visible."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -93,6 +93,22 @@ async def finish(
     entry: audit.Details = {"job": job, "digest": made.digest, "verdict": verdict, "released": released}
     await audit.append(session, row.organisation, None, "checkpoint.made", made.id, entry)
     return made.id
+
+
+async def conclude(session: AsyncSession, job: str, fence: int, *, outcome: Outcome | None) -> None:
+    """Succeeds a job that makes no checkpoint: what it measured is written down already."""
+    row = await fenced(session, job, fence)
+    row.status, row.outcome, row.requested = "succeeded", outcome, None
+    row.phase = row.lease_expires_at = row.worker = row.eta_seconds = None
+    row.fence += 1
+    row.finished_at = func.clock_timestamp()
+    await events.append(session, row, "succeeded", {"outcome": outcome})
+
+
+async def was_concluded(session: AsyncSession, job: str, fence: int) -> bool:
+    """After a lost answer to COMMIT: whether it was the holder of this fence who concluded the job."""
+    query = select(JobRow.id).where(JobRow.id == job, JobRow.status == "succeeded", JobRow.fence == fence + 1)
+    return await session.scalar(query) is not None
 
 
 async def what_became(session: AsyncSession, job: str, *, prefix: str) -> str | None:

@@ -70,6 +70,7 @@ async def page(
     *,
     limit: int,
     after: str | None = None,
+    kind: str | None = None,
     status: str | None = None,
     model: str | None = None,
     method: str | None = None,
@@ -78,8 +79,12 @@ async def page(
     created_after: datetime | None = None,
     created_before: datetime | None = None,
 ) -> Sequence[JobRow]:
-    """Jobs newest first; ids are time-ordered, so the key of the page is the id."""
-    query = select(JobRow).where(JobRow.organisation == organisation)
+    """Jobs newest first; ids are time-ordered, so the key of the page is the id.
+
+    Without a kind all that have something to forget: jobs that measure alone have a list of their own.
+    """
+    of_kind = JobRow.kind != "measure" if kind is None else JobRow.kind == kind
+    query = select(JobRow).where(JobRow.organisation == organisation, of_kind)
     if after is not None:
         query = query.where(JobRow.id < after)
     equal = {"status": status, "model": model, "method": method, "reference": reference, "verdict": verdict}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -68,9 +68,8 @@ async def remove(session: AsyncSession, organisation: str, model: str) -> bool:
     query = select(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model)
     if await session.scalar(query.with_for_update()) is None:
         return False
-    needed = select(JobRow.id).where(
-        JobRow.organisation == organisation, JobRow.model == model, JobRow.status.not_in(TERMINAL)
-    )
+    needs = or_(JobRow.model == model, JobRow.reference_model == model)
+    needed = select(JobRow.id).where(JobRow.organisation == organisation, needs, JobRow.status.not_in(TERMINAL))
     if job := await session.scalar(needed.limit(1)):
         raise ModelInUse(job)
     await session.execute(delete(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model))

@@ -157,6 +157,8 @@ class JobRow(Base):
     measure: Mapped[list[Any]] = mapped_column(JSONB, server_default=text("'[\"standard\"]'::jsonb"))
     policy: Mapped[dict[str, Any] | None]
     judgement: Mapped[dict[str, Any] | None]
+    reference_model: Mapped[str | None] = mapped_column(String(96))
+    preset: Mapped[str | None] = mapped_column(String(16))
     reference: Mapped[str | None] = mapped_column(String(256))
     due: Mapped[date | None]
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'::jsonb"))
@@ -185,6 +187,13 @@ class JobRow(Base):
         Index("ix_jobs_organisation_id", "organisation", "id"),
         Index("ix_jobs_organisation_model_id", "organisation", "model", "id"),
         Index("ix_jobs_organisation_status_id", "organisation", "status", "id"),
+        Index("ix_jobs_measurements", "organisation", "id", postgresql_where=text("kind = 'measure'")),
+        Index(
+            "ix_jobs_reference_model",
+            "organisation",
+            "reference_model",
+            postgresql_where=text("reference_model IS NOT NULL"),
+        ),
         Index("ix_jobs_queue", "gpus", "id", postgresql_where=text("status = 'queued'")),
         Index("ix_jobs_leases", "lease_expires_at", postgresql_where=text("status = 'running'")),
         # jobs that start from a model's head run one after the other, so that none brings an earlier one's text back

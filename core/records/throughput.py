@@ -17,7 +17,12 @@ async def costs(
     """(model, its shape, the job's estimate, its cost) of the organisation's latest finished jobs on so many GPUs."""
     latest = (
         select(JobRow.id, JobRow.model, JobRow.estimate)
-        .where(JobRow.organisation == organisation, JobRow.status == "succeeded", JobRow.gpus == gpus)
+        .where(
+            JobRow.organisation == organisation,
+            JobRow.kind == "unlearn",
+            JobRow.status == "succeeded",
+            JobRow.gpus == gpus,
+        )
         .order_by(JobRow.id.desc())
         .limit(LATEST)
         .subquery()

@@ -55,7 +55,7 @@ async def resume(session: AsyncSession, organisation: str, job: str) -> JobRow |
 async def retry(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
     """Gives a failed job a new attempt, and as many more as any job has; the old ones stay in its events.
 
-    None: no such job. NotAllowed: it has not failed. DataGone: its model or a file of it has been deleted.
+    None: no such job. NotAllowed: it has not failed. DataGone: a model or a file of it has been deleted.
     """
     row = await _held(session, organisation, job)
     if row is None:
@@ -64,6 +64,8 @@ async def retry(session: AsyncSession, organisation: str, job: str) -> JobRow | 
         raise NotAllowed(row.status)
     if await models.get(session, organisation, row.model, hold=True) is None:
         raise DataGone("its model")
+    if row.reference_model and await models.get(session, organisation, row.reference_model, hold=True) is None:
+        raise DataGone("its reference model")
     # held, so that none of them is deleted before the job is seen to need them again
     of_job = select(JobFile.file).where(JobFile.job == job)
     await session.execute(select(FileRow.id).where(FileRow.id.in_(of_job)).with_for_update(read=True))

@@ -125,6 +125,7 @@ class JobRequest(Strict):
     forget: ForgetSource
     retain: list[RetainSource] | None = Field(default=None, max_length=16)
     unseen: FileSource | None = None
+    probes: FileSource | None = Field(default=None, description="questions about what must be forgotten")
     method: MethodChoice | Annotated[str, Field(max_length=64)] = "calibrated"
     training: TrainingRequest = TrainingRequest()
     output: Output = Field(
@@ -134,6 +135,17 @@ class JobRequest(Strict):
     )
     resources: Resources = Resources()
     evaluation: EvaluationRequest = EvaluationRequest()
+    reference_model: str | None = Field(
+        default=None,
+        max_length=96,
+        description="a registered model that was retrained without the forget set: its figures take the place of the"
+        " approximation by unseen text",
+    )
+    dry_run: bool = Field(
+        default=False,
+        description="change nothing: check, estimate memory and time, and measure what the model remembers of the"
+        " forget set. The job's `outcome` is `nothing_to_forget` where that is shown, else `preview`",
+    )
     reference: str | None = Field(default=None, max_length=256, examples=["DSR-2026-0142"])
     due: date | None = None
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
@@ -207,6 +219,7 @@ class Job(Answer):
     output: Output
     data: list[SetUsed]
     evaluation: EvaluationUsed
+    reference_model: str | None
     verdict: Verdict | None = Field(description="null until the job has succeeded")
     checkpoint: str | None
     error: JobError | None

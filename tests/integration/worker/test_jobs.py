@@ -154,3 +154,18 @@ async def test_jobs_from_one_head_run_in_turn_and_each_starts_from_the_one_befor
     assert model.head == two.checkpoint
     assert before.measurements["model_digest"] == after.measurements["model_digest"]
     await ended_well(worker)
+
+
+async def test_a_dry_run_and_a_measurement_end_with_figures_and_no_checkpoint(stage: Stage) -> None:
+    dry = await stage.job(kind="preview", measure=["likelihood"])
+    measure = await stage.job(kind="measure", measure=["likelihood"], method="none")
+    worker = stage.worker(WORKER_SLOTS="2")
+    for job, outcome, moment in ((dry, "preview", "before"), (measure, None, "after")):
+        row = await stage.until_status(job, "succeeded", "failed")
+        assert (row.status, row.outcome, row.checkpoint, row.fence) == ("succeeded", outcome, None, 2), row.error
+        async with stage.scene.sessions() as session:
+            (found,) = await checkpoints.measurements(session, job)
+            assert (found.moment, list(found.measurements["sets"])) == (moment, ["forget"])
+            assert await checkpoints.of_job(session, stage.scene.organisation, job) == []
+    await ended_well(worker)
+    assert stage.left_in_scratch() == []

@@ -15,6 +15,7 @@ def test_a_job_has_a_process_for_each_of_its_gpus(tmp_path: Path, gpus: int, ran
     job = JobRow(
         id="job_1",
         fence=1,
+        kind="unlearn",
         gpus=gpus,
         method="calibrated",
         parameters={},

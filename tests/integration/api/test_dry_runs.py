@@ -1,0 +1,105 @@
+"""What a job may be asked besides to forget: probes, a retrained model beside it, and to change nothing."""
+
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from core.evaluation import preview
+from core.records import finishing, leases
+from core.records.leases import FenceLost
+from tests.integration.api.model_directory import write_model
+from tests.integration.api.service import Service, file_of, ready_model, settled
+from tests.integration.api.work import claim, measured
+
+LEAST = {"model": "demo", "forget": {"records": ["Zorvek Halmi lives in Pell"]}}
+
+
+async def other_model(service: Service, client: httpx.AsyncClient, name: str, **config: Any) -> None:
+    directory = write_model(service.roots / uuid4().hex, **config)
+    answer = await client.post("/v1/models", json={"id": name, "source": str(directory)})
+    assert answer.status_code == 202, answer.text
+    assert (await settled(client, name))["status"] == "ready"
+
+
+async def test_probes_ask_about_what_must_go_and_the_models_own_about_what_must_stay(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    defaults = {name: await file_of(client, name) for name in ("retain", "unseen", "probes")}
+    await ready_model(service, client, defaults=defaults)
+    own = await file_of(client, "probes")
+    job = (await client.post("/v1/jobs", json={**LEAST, "probes": {"file": own}})).json()
+    used = {one["name"]: one["file"] for one in job["data"]}
+    assert (used["probes"], used["protected"]) == (own, defaults["probes"])
+    wrong = await client.post("/v1/jobs", json={**LEAST, "probes": {"file": defaults["unseen"]}})
+    assert wrong.status_code == 422
+    assert wrong.json()["errors"][0]["pointer"] == "/probes/file"
+
+
+async def test_a_retrained_model_stands_beside_the_job_and_stays_as_long(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    await other_model(service, client, "retrained", eos_token_id=2)
+    job = (await client.post("/v1/jobs", json={**LEAST, "reference_model": "retrained"})).json()
+    assert job["reference_model"] == "retrained"
+    refused = await client.delete("/v1/models/retrained")
+    assert refused.status_code == 409
+    assert job["id"] in refused.json()["detail"]
+    assert (await client.post(f"/v1/jobs/{job['id']}/cancel")).status_code == 202
+    assert (await client.delete("/v1/models/retrained")).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("nobody", "unknown-model"), ("demo", "no-reference"), ("larger", "other-vocabulary")]
+)
+async def test_a_model_that_cannot_be_the_reference_is_refused(
+    service: Service, client: httpx.AsyncClient, name: str, kind: str
+) -> None:
+    await ready_model(service, client)
+    if name == "larger":
+        await other_model(service, client, name, vocab_size=17)
+    refused = await client.post("/v1/jobs", json={**LEAST, "reference_model": name})
+    assert refused.status_code == 422
+    assert refused.json()["type"].endswith(kind)
+    assert refused.json()["errors"][0]["pointer"] == "/reference_model"
+
+
+async def test_a_dry_run_measures_alone_waits_for_no_other_job_and_ends_without_a_checkpoint(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    real = (await client.post("/v1/jobs", json=LEAST)).json()
+    dry = (await client.post("/v1/jobs", json={**LEAST, "dry_run": True})).json()
+    assert (real["kind"], dry["kind"], dry["from"]) == ("unlearn", "preview", "base")
+    assert dry["evaluation"]["measure"] == preview.measured()
+    assert dry["estimate"] is not None
+    await claim(service, real["id"])
+    fence = await claim(service, dry["id"])  # though the other runs from the same head
+    await measured(service, dry["id"], fence, 7.0)
+    with pytest.raises(FenceLost):
+        async with service.sessions.begin() as session:
+            await finishing.conclude(session, dry["id"], fence - 1, outcome="preview")
+    async with service.sessions.begin() as session:
+        await finishing.conclude(session, dry["id"], fence, outcome="nothing_to_forget")
+    async with service.sessions() as session:
+        assert await finishing.was_concluded(session, dry["id"], fence)
+        assert not await finishing.was_concluded(session, dry["id"], fence + 1)
+        assert not await finishing.was_concluded(session, real["id"], fence)
+    with pytest.raises(FenceLost):
+        async with service.sessions.begin() as session:
+            await leases.renew(session, dry["id"], fence, lease_seconds=9)
+    over = (await client.get(f"/v1/jobs/{dry['id']}")).json()
+    assert (over["status"], over["outcome"], over["checkpoint"], over["verdict"]) == (
+        "succeeded",
+        "nothing_to_forget",
+        None,
+        None,
+    )
+    model = (await client.get("/v1/models/demo")).json()
+    assert model["head"] is None
+    listed = (await client.get("/v1/jobs", params={"kind": "preview"})).json()["data"]
+    assert [one["id"] for one in listed] == [dry["id"]]
+    assert len((await client.get("/v1/jobs")).json()["data"]) == 2
+    assert (await client.get("/v1/jobs", params={"kind": "measure"})).json()["data"] == []
