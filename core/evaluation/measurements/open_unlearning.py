@@ -1,0 +1,104 @@
+"""What the preset `tofu` shows beside our own figures: open-unlearning's, where its definitions are others."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.evaluation.measurement import Group, Measurement, Source
+from core.schema.evaluation import Figure, Found, SetName
+from core.schema.files import Record
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench, Columns
+
+
+class OpenUnlearning(Measurement):
+    name: ClassVar[str] = "open_unlearning"
+    summary: ClassVar[str] = (
+        "As open-unlearning has them: of forget `extraction_strength_open_unlearning` (floor 1/n, without the last"
+        " token), `exact_memorization_open_unlearning` (without the last token), `rouge_open_unlearning` (ROUGE-L"
+        " recall of greedy answers, by stems); of records with wrong answers `paraphrased_probability_open_unlearning`"
+        " and `wrong_probability_open_unlearning`; against unseen `mia_min_k_open_unlearning` and"
+        " `mia_min_k++_open_unlearning` (AUC at 40 %, without the last token), `privleak_open_unlearning` on the first."
+    )
+    source: ClassVar[Source | None] = Source(
+        title="OpenUnlearning: Accelerating LLM Unlearning via Unified Benchmarking of Methods and Metrics",
+        url="https://arxiv.org/abs/2506.12618",
+    )
+    group: ClassVar[Group | None] = None
+    needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
+    order: ClassVar[int] = 10
+
+    tokens: int = Field(default=200, ge=1, le=4096, description="of an answer, at most")
+
+    def measure(self, bench: "Bench") -> Found:
+        import numpy as np
+
+        from core.evaluation.answering import answering
+        from core.evaluation.answers import answers
+        from core.evaluation.bootstrap import weighted_means
+
+        budget = bench.budget(self)
+        places = bench.chosen("forget", self.records)
+        budget.left_out("forget", done=len(places), of=len(bench.sets["forget"]), reason="records")
+        columns = _columns(bench, "forget")
+        resamples = bench.resamples("forget")
+        means = {
+            "extraction_strength_open_unlearning": (columns["extraction_strength"], np.ones(len(columns["min_k"])))
+        }
+        figures = weighted_means(means, resamples, through={})
+        if (counted := columns["exact_counts"] > 0).any():
+            exact = columns["exact_memorization"][counted]
+            own = {"exact_memorization_open_unlearning": (exact, np.ones(len(exact)))}
+            figures |= weighted_means(own, resamples, through={})
+        recall = answering(bench, "forget", places, budget, tokens=self.tokens, words="stems")["recall"]
+        figures |= weighted_means({"rouge_open_unlearning": (recall, np.ones(len(recall)))}, resamples, through={})
+        found = Found(sets={"forget": figures}, cut_short=budget.cut)
+        for name in bench.sets:
+            if name not in ("forget", "probes") or (asked := answers(bench, name, None, budget)) is None:
+                continue
+            equal = np.ones(len(asked["true"]))
+            means = {
+                "paraphrased_probability_open_unlearning": (np.exp(-asked["true"]), equal),
+                "wrong_probability_open_unlearning": (np.exp(asked["wrong_log_sum"]) / asked["wrong_count"], equal),
+            }
+            found.sets.setdefault(name, {}).update(weighted_means(means, bench.resamples(name), through={}))
+        self._against_unseen(bench, columns, found)
+        return found
+
+    def _against_unseen(self, bench: "Bench", forget: "Columns", found: Found) -> None:
+        from core.evaluation import membership, privleak
+
+        if "unseen" not in bench.sets:
+            found.warnings.append(f"{self.name}: no membership attack without records of unseen")
+            return
+        unseen, resamples = _columns(bench, "unseen"), bench.resamples("membership")
+        for attack in ("min_k", "min_k++"):
+            figure, _ = membership.auc(forget[attack], unseen[attack], resamples)
+            found.across[f"mia_{attack}_open_unlearning"] = figure
+        reference = None
+        if bench.reference is not None:
+            kept = all(bench.reference.known(KEY, name) for name in ("forget", "unseen"))
+            if not kept:
+                bench.let_go()  # two models may not fit
+            theirs = [_columns(bench.reference, name)["min_k"] for name in ("forget", "unseen")]
+            bench.reference.let_go()
+            reference = (theirs[0], theirs[1])
+        leak: Figure | None = privleak.privleak((forget["min_k"], unseen["min_k"]), reference, resamples)
+        if leak is None:
+            found.warnings.append(f"{self.name}: privleak is undefined where the retrained model's own AUC is 1")
+        else:
+            found.across["privleak_open_unlearning"] = leak
+
+
+KEY = "open-unlearning"
+
+
+def _columns(bench: "Bench", name: SetName) -> "Columns":
+    from core.evaluation import conventions
+
+    def compute(records: Sequence[Record]) -> "Columns":
+        return conventions.columns(bench.statistics(records, what=name))
+
+    return bench.columns(KEY, name, compute)

@@ -1,0 +1,105 @@
+"""Our figures under the key names of other benchmarks, so that tables can be laid side by side.
+
+`PRESETS[name].measure` is what to measure; `table(name, measurements)` the other's table. docs/presets.md says of each
+key whose definition it is. A key that needs what was not there (a set, a group of probes, a retrained model) is left
+out of the table; the measurements' warnings say why.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from core.schema.evaluation import Figure, Found, MeasurementChoice, SetName
+
+Preset = Literal["tofu", "muse"]
+NAMES: tuple[Preset, ...] = get_args(Preset)
+
+
+@dataclass(frozen=True)
+class Key:
+    """Where a key's figure is: in a set (the first of these that has it), across sets, or the AUC of an attack."""
+
+    figure: str
+    sets: tuple[SetName, ...] = ()
+    attack: bool = False
+
+    def of(self, found: Found) -> Figure | None:
+        if self.attack:
+            return found.attacks[self.figure].auc if self.figure in found.attacks else None
+        if not self.sets:
+            return found.across.get(self.figure)
+        return next(
+            (found.sets[name][self.figure] for name in self.sets if self.figure in found.sets.get(name, {})), None
+        )
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is measured for a table, and its keys."""
+
+    measure: tuple[str | MeasurementChoice, ...]
+    keys: Mapping[str, Key]
+
+
+_ASKED: tuple[SetName, ...] = ("probes", "forget")
+_GROUPS = {"retain": "retain", "ra": "real_authors", "wf": "world_facts"}
+
+
+def _tofu() -> dict[str, Key]:
+    keys = {
+        "forget_Q_A_Prob": Key("probability", ("forget",)),
+        "forget_Q_A_PARA_Prob": Key("paraphrased_probability_open_unlearning", _ASKED),
+        "forget_Q_A_PERT_Prob": Key("wrong_probability_open_unlearning", _ASKED),
+        "forget_Q_A_ROUGE": Key("rouge_open_unlearning", ("forget",)),
+        "forget_truth_ratio": Key("truth_ratio", _ASKED),
+        "forget_Truth_Ratio": Key("truth_ratio", _ASKED),
+        "forget_quality": Key("forget_quality"),
+        "model_utility": Key("model_utility"),
+        "privleak": Key("privleak_open_unlearning"),
+        "extraction_strength": Key("extraction_strength_open_unlearning", ("forget",)),
+        "exact_memorization": Key("exact_memorization_open_unlearning", ("forget",)),
+        "mia_loss": Key("loss", attack=True),
+        "mia_zlib": Key("zlib", attack=True),
+        "mia_min_k": Key("mia_min_k_open_unlearning"),
+        "mia_min_k_plus_plus": Key("mia_min_k++_open_unlearning"),
+        "mia_reference": Key("reference", attack=True),
+        "mia_gradnorm": Key("gradnorm", attack=True),
+    }
+    for short, group in _GROUPS.items():
+        probability = "Prob" if group == "retain" else "Prob_normalised"
+        keys[f"{short}_Q_A_{probability}"] = Key(f"utility_probability_{group}", ("protected",))
+        keys[f"{short}_Q_A_ROUGE"] = Key(f"utility_rouge_{group}", ("protected",))
+        keys[f"{short}_Truth_Ratio"] = Key(f"utility_truth_ratio_{group}", ("protected",))
+    return keys
+
+
+PRESETS: dict[Preset, Columns] = {
+    "tofu": Columns(
+        measure=(
+            "likelihood",
+            "membership",
+            "truth_ratio",
+            "forget_quality",
+            MeasurementChoice.model_validate(
+                {"name": "model_utility", "records": None, "tokens": 200, "words": "stems"}
+            ),
+            "open_unlearning",
+        ),
+        keys=_tofu(),
+    ),
+    "muse": Columns(
+        measure=("membership", "privleak", "muse"),
+        keys={
+            "verbmem_f": Key("verbmem_muse", ("forget",)),
+            "knowmem_f": Key("knowmem_muse", ("probes",)),
+            "knowmem_r": Key("knowmem_muse", ("protected",)),
+            "privleak": Key("privleak_min_k_40"),
+        },
+    ),
+}
+
+
+def table(preset: Preset, measurements: Found) -> dict[str, float]:
+    """The other benchmark's keys, in its order, with what was measured of them. Raises KeyError for no preset."""
+    figures = {name: key.of(measurements) for name, key in PRESETS[preset].keys.items()}
+    return {name: figure.value for name, figure in figures.items() if figure is not None}

@@ -1,0 +1,89 @@
+"""Other benchmarks' tables, out of what was measured of a small model on questions of TOFU's form."""
+
+import math
+
+import pytest
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.evaluation.measurements import MEASUREMENTS, chosen
+from core.evaluation.measurements.muse import STOPS, Muse
+from core.evaluation.presets import NAMES, PRESETS, table
+from core.evaluation.suite import measure
+from core.schema.evaluation import Measurements, SetName
+from core.schema.files import Record
+from tests.unit.evaluation.test_wrong_answers import bench
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+
+def questions(group: str, count: int = 4, *, paraphrased: bool = True) -> list[Record]:
+    return [
+        Record(
+            prompt=f"Question: which {group} is {n}?\nAnswer: ",
+            completion=f"It is the {group}",
+            paraphrased_answer=f"The {group} it is" if paraphrased else None,
+            wrong=[f"It is the {n}", "It is no one"],
+            group=group,
+        )
+        for n in range(count)
+    ]
+
+
+SETS: dict[SetName, list[Record]] = {
+    "forget": questions("forget"),
+    "probes": questions("forget"),
+    "protected": [
+        *questions("retain"),
+        *questions("real_authors", paraphrased=False),
+        *questions("world_facts", paraphrased=False),
+    ],
+    "unseen": questions("unseen"),
+}
+
+
+@pytest.fixture(scope="module")
+def measured(loaded: Loaded) -> Measurements:
+    reference = bench(loaded, SETS, moment="reference")
+    choices = [*PRESETS["tofu"].measure, *PRESETS["muse"].measure]
+    return measure(bench(loaded, SETS, reference=reference), chosen(choices), model_digest="0" * 64)
+
+
+def test_every_key_of_tofu_is_there_but_what_needs_attacks_that_were_not_made(measured: Measurements) -> None:
+    found = table("tofu", measured)
+    assert set(PRESETS["tofu"].keys) - set(found) == {"mia_reference", "mia_gradnorm"}
+    assert all(math.isfinite(value) for value in found.values())
+    assert list(found) == [name for name in PRESETS["tofu"].keys if name in found]
+    assert found["forget_quality"] == 1.0  # the reference is the model itself
+    assert found["privleak"] == 0.0
+    assert found["forget_truth_ratio"] == found["forget_Truth_Ratio"] == measured.sets["probes"]["truth_ratio"].value
+    assert found["forget_Q_A_Prob"] == measured.sets["forget"]["probability"].value
+    assert found["ra_Q_A_Prob_normalised"] == measured.sets["protected"]["utility_probability_real_authors"].value
+    assert found["mia_loss"] == measured.attacks["loss"].auc.value
+
+
+def test_every_key_of_muse_is_there(measured: Measurements) -> None:
+    found = table("muse", measured)
+    assert list(found) == ["verbmem_f", "knowmem_f", "knowmem_r", "privleak"]
+    assert 0 <= found["verbmem_f"] <= 100
+    assert measured.sets["protected"]["knowmem_muse"].records == 4  # of the group retain
+
+
+def test_a_table_holds_no_key_that_was_not_measured(loaded: Loaded) -> None:
+    found = measure(bench(loaded, {"forget": SETS["forget"]}), chosen(["likelihood"]), model_digest="0" * 64)
+    assert table("tofu", found) == {"forget_Q_A_Prob": found.sets["forget"]["probability"].value}
+    assert table("muse", found) == {}
+
+
+def test_muse_says_which_sets_it_misses(loaded: Loaded) -> None:
+    found = Muse(verbatim_tokens=2, knowledge_tokens=2).measure(bench(loaded, {"forget": SETS["forget"][:1]}))
+    assert found.warnings == [
+        "muse: not measured without records of probes",
+        "muse: not measured without records of protected",
+    ]
+
+
+def test_what_only_presets_show_is_in_no_group() -> None:
+    assert all(MEASUREMENTS[name].group is None for name in ("open_unlearning", "muse"))
+    for name in NAMES:
+        assert chosen(list(PRESETS[name].measure))
+    assert STOPS[0] == "\n\n"
