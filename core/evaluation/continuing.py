@@ -38,8 +38,14 @@ def continuations(
 ) -> list[list[list[int]]]:
     """`continued` of the model on the bench: as many lists as prefixes, of `samples` (greedy: one) lists of token ids.
 
-    An empty list stands for a prefix that was not reached before the budget's time was up.
+    An empty list stands for a prefix that was not reached before the budget's time was up. Raises what a wish to stop
+    raises.
     """
+
+    def never() -> bool:
+        bench.heard()
+        return False
+
     return continued(
         bench.model,
         bench.tokenizer,
@@ -48,7 +54,7 @@ def continuations(
         samples=samples,
         seed=seed,
         max_tokens=bench.training.micro_batch_tokens * _WITHOUT_GRADIENTS,
-        over=(lambda: False) if budget is None else budget.over,
+        over=never if budget is None else budget.over,
     )
 
 

@@ -13,13 +13,16 @@ from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from core.lm.data import encode
+from core.evaluation.beginnings import beginning
+from core.evaluation.continuing import continued
+from core.lm.errors import CoreError
 from core.lm.model import context_length, device, load
 from core.schema.files import Record
+
+_TOKENS_AT_ONCE = 16384
 
 
 @dataclass(frozen=True)
@@ -45,31 +48,26 @@ def continuations(
     is left out. Raises CoreError `no_scored_tokens`.
     """
     length = context_length(model, sys.maxsize)
-    found = []
-    for record in list(records)[:count]:
-        chunk = encode([record], tokenizer, max_length=length, chat="raw")[0]
-        first = int(chunk.scored.int().argmax())
-        if record.text is not None:
-            first = max(1, int(len(chunk.ids) * prefix_share))
-        said = _greedy(model, chunk.ids[:first], len(chunk.ids) - first, tokenizer.eos_token_id)
-        found.append(Continuation(*(_text(tokenizer, ids) for ids in (chunk.ids[:first], chunk.ids[first:], said))))
-    return found
+    starts = [
+        beginning(record, tokenizer, length=length, chat="raw", tokens=length, share=prefix_share)
+        for record in list(records)[:count]
+    ]
+    if any(not start.rest for start in starts):
+        raise CoreError("no_scored_tokens", "a record is too short: nothing of it is left to be said")
+    said = continued(
+        model,
+        tokenizer,
+        [start.first for start in starts],
+        [len(start.rest) for start in starts],
+        max_tokens=_TOKENS_AT_ONCE,
+    )
+    return [
+        Continuation(*(_text(tokenizer, ids) for ids in (start.first, start.rest, tries[0])))
+        for start, tries in zip(starts, said, strict=True)
+    ]
 
 
-@torch.no_grad()
-def _greedy(model: PreTrainedModel, ids: torch.Tensor, count: int, end: int | None) -> torch.Tensor:
-    """The `count` most probable next tokens one after the other, or up to the end-of-sequence token: (<= count,)."""
-    said: list[int] = []
-    step, past = ids[None].to(model.device), None  # (1, T)
-    while len(said) < count and (not said or said[-1] != end):
-        output = model(input_ids=step, past_key_values=past, use_cache=True)
-        past = output.past_key_values
-        step = output.logits[:, -1:].argmax(-1)  # (1, 1)
-        said.append(int(step))
-    return torch.tensor(said, dtype=torch.long)
-
-
-def _text(tokenizer: PreTrainedTokenizerBase, ids: torch.Tensor) -> str:
+def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     text: str = tokenizer.decode(ids, skip_special_tokens=True)
     return text
 

@@ -1,0 +1,43 @@
+"""Is what a record says still known when it is asked for in other words?"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.evaluation.measurement import Measurement, Source
+from core.schema.evaluation import Figure, Found, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+
+class Paraphrase(Measurement):
+    name: ClassVar[str] = "paraphrase"
+    summary: ClassVar[str] = (
+        "Of probes and forget records that have `paraphrases`, each put in the prompt's place and answered greedily, as"
+        " long as the true answer: `paraphrase_recall` ROUGE-L recall, and `paraphrase_probability` exp(-CE) of the"
+        " true answer; means over a record's paraphrases, then over records."
+    )
+    source: ClassVar[Source | None] = Source(
+        title="TOFU: A Task of Fictitious Unlearning for LLMs", url="https://arxiv.org/abs/2401.06121"
+    )
+
+    records: int | None = Field(default=200, ge=1, description="at most so many records of a set; null: all")
+    tokens: int = Field(default=128, ge=1, le=4096, description="at most so many tokens of the answer are written")
+    each: int = Field(default=4, ge=1, le=1000, description="the first so many paraphrases of a record")
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation.recital import means
+        from core.evaluation.rewording import reworded
+
+        budget = bench.budget(self)
+        sets: dict[SetName, dict[str, Figure]] = {}
+        warnings: list[str] = []
+        names = {"paraphrase_recall": "recall", "paraphrase_probability": "probability"}
+        asked: tuple[SetName, ...] = ("forget", "probes")
+        for name in (one for one in asked if one in bench.sets):
+            columns, said = reworded(bench, name, limit=self.records, tokens=self.tokens, each=self.each, budget=budget)
+            warnings += [f"{self.name}: {one}" for one in said]
+            if columns is not None and (figures := means(columns, names, bench, name)):
+                sets[name] = figures
+        return Found(sets=sets, cut_short=budget.cut, warnings=warnings)

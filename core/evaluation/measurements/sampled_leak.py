@@ -1,0 +1,46 @@
+"""Does any of several tries say what the most probable one does not?"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.evaluation.measurement import Group, Measurement, Source
+from core.schema.evaluation import Figure, Found, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+
+class SampledLeak(Measurement):
+    name: ClassVar[str] = "sampled_leak"
+    summary: ClassVar[str] = (
+        "As `verbatim`, but sampled at temperature 1, the best of k tries of each record: `sampled_leak_recall` ROUGE-L"
+        " recall, `sampled_leak_longest` longest common run of tokens. Of forget and unseen."
+    )
+    source: ClassVar[Source | None] = Source(
+        title="A Probabilistic Perspective on Unlearning and Alignment for Large Language Models",
+        url="https://arxiv.org/abs/2410.03523",
+    )
+    group: ClassVar[Group | None] = "thorough"
+    attacks: ClassVar[bool] = True
+
+    records: int | None = Field(default=100, ge=1, description="at most so many records of a set; null: all")
+    tokens: int = Field(default=128, ge=1, le=4096, description="at most so many tokens of the rest")
+    samples: int = Field(default=8, ge=1, le=1024, description="tries of each record")
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation.recital import means, recited
+
+        budget = bench.budget(self)
+        sets: dict[SetName, dict[str, Figure]] = {}
+        warnings: list[str] = []
+        names = {"sampled_leak_recall": "recall", "sampled_leak_longest": "longest"}
+        asked: tuple[SetName, ...] = ("forget", "unseen")
+        for name in (one for one in asked if one in bench.sets):
+            columns, said = recited(
+                bench, name, limit=self.records, tokens=self.tokens, samples=self.samples, budget=budget
+            )
+            warnings += [f"{self.name}: {one}" for one in said]
+            if figures := means(columns, names, bench, name):
+                sets[name] = figures
+        return Found(sets=sets, cut_short=budget.cut, warnings=warnings)

@@ -1,0 +1,92 @@
+"""How much of the rest of a record a model says when it is given the first part."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from core.evaluation.beginnings import beginning, put_before
+from core.evaluation.bench import Bench, Columns
+from core.evaluation.bootstrap import weighted_means
+from core.evaluation.continuing import continuations
+from core.evaluation.measurement import Budget
+from core.evaluation.overlap import longest_run, rouge_l
+from core.schema.evaluation import Figure, SetName
+from core.schema.files import Record
+
+AT_ONCE = 64
+"""Records between two looks at the clock."""
+
+
+def recited(
+    bench: Bench,
+    name: SetName,
+    *,
+    limit: int | None,
+    tokens: int,
+    samples: int = 0,
+    openings: Sequence[str] = ("",),
+    budget: Budget,
+) -> tuple[Columns, list[str]]:
+    """`recall`, `f1`, `longest` (n,) of at most `limit` records of a set, each the highest of all tries, and warnings.
+
+    A try is one opening put before a plain text or behind a prompt, continued greedily or, with `samples`, so many
+    times at temperature 1; as long as the true rest, `tokens` at most. Records of which nothing is left to say are
+    not among the n. What limit or time leave out is noted in the budget. Raises CoreError as encoding does.
+    """
+    records, places = bench.sets[name], bench.chosen(name, limit)
+    parts: list[Columns] = []
+    for start in range(0, len(places), AT_ONCE):
+        if parts and budget.over():
+            break
+        asked = [records[place] for place in places[start : start + AT_ONCE]]
+
+        def compute(_: Sequence[Record], asked: list[Record] = asked) -> Columns:
+            return _recited(bench, asked, tokens=tokens, samples=samples, openings=openings)
+
+        parts.append(bench.columns(f"recited {limit} {tokens} {samples} {list(openings)} {start}", name, compute))
+    whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    done, asked_for = len(whole["asked"]), whole.pop("asked") > 0
+    budget.left_out(name, done=len(places), of=len(records), reason="records")
+    budget.left_out(name, done=done, of=len(places), reason="seconds")
+    warnings = []
+    if silent := done - int(asked_for.sum()):
+        warnings.append(f"{name}: {silent} of {done} records are too short to be continued, and are left out")
+    if cut := int(whole.pop("cut").sum()):
+        warnings.append(f"{name}: {cut} prompts are longer than {bench.length} tokens, and lost their beginning")
+    return {key: values[asked_for] for key, values in whole.items()}, warnings
+
+
+def means(columns: Columns, names: dict[str, str], bench: Bench, name: SetName) -> dict[str, Figure]:
+    """The columns' means with their intervals, under other names; none where there is no record."""
+    values = {said: columns[column] for said, column in names.items()}
+    some = {said: (one, np.ones(len(one))) for said, one in values.items() if len(one)}
+    return weighted_means(some, bench.resamples(name), through={}) if some else {}
+
+
+def _recited(bench: Bench, records: Sequence[Record], *, tokens: int, samples: int, openings: Sequence[str]) -> Columns:
+    tokenizer, special = bench.tokenizer, bench.tokenizer.all_special_ids
+    best = np.zeros((len(records), 3))
+    asked, cut = np.zeros(len(records)), np.zeros(len(records))
+    for opening in openings:
+        words: list[int] = tokenizer(f" {opening} ", add_special_tokens=False)["input_ids"] if opening else []
+        length = max(2, bench.length - len(words))
+        starts = [
+            put_before(
+                record,
+                words,
+                beginning(record, tokenizer, length=length, chat=bench.training.chat, tokens=tokens),
+                special,
+            )
+            for record in records
+        ]
+        truths = [str(tokenizer.decode(start.rest, skip_special_tokens=True)) for start in starts]
+        lengths = [len(start.rest) for start in starts]
+        said = continuations(bench, [start.first for start in starts], lengths, samples=samples, seed=bench.seed)
+        for row, (start, truth, tries) in enumerate(zip(starts, truths, said, strict=True)):
+            if not truth.strip():
+                continue
+            asked[row], cut[row] = 1.0, max(cut[row], start.cut)
+            for ids in tries:
+                text = str(tokenizer.decode(ids, skip_special_tokens=True))
+                best[row] = np.maximum(best[row], [*rouge_l(truth, text), longest_run(start.rest, ids)])
+    return {"recall": best[:, 0], "f1": best[:, 1], "longest": best[:, 2], "asked": asked, "cut": cut}
