@@ -2,13 +2,14 @@
 
 import typer
 
-from api.commands import keys, up
+from api.commands import keys, policies, up
 from api.commands.bench import app as bench
 from api.commands.demo import demo
 from api.commands.measure import measure
 from api.commands.measurements import measurements
 from api.commands.methods import methods
 from api.commands.preflight import preflight
+from api.commands.release import release
 from api.commands.submit import run, submit
 from api.commands.wishes import cancel, pause, resume, retry
 
@@ -28,9 +29,11 @@ for wish in (pause, resume, retry, cancel):
     app.command()(wish)
 app.command()(measure)
 app.command()(measurements)
+app.command()(release)
 app.command()(methods)
 app.command()(preflight)
 app.add_typer(keys.app, name="keys")
+app.add_typer(policies.app, name="policies")
 app.add_typer(bench, name="bench")
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """Where a command finds the service: UNLEARN_URL and UNLEARN_KEY, else the `unlearn up` of this folder."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from api.client import Client
+from api.client import Client, Refused
 from api.commands.place import Place
 
 err = Console(stderr=True, highlight=False)
@@ -22,3 +26,17 @@ def connect(data: Path) -> Client:
         err.print(f"no service in {place.folder}: run 'unlearn up', or set UNLEARN_URL and UNLEARN_KEY")
         raise typer.Exit(2)
     return Client(url, key)
+
+
+@contextmanager
+def service(data: Path) -> Iterator[Client]:
+    """The same, for a command that only asks: what is refused, or no answer, ends the command with its words."""
+    try:
+        with connect(data) as client:
+            yield client
+    except Refused as refused:
+        err.print(f"[red]refused:[/red] {escape(str(refused))}")
+        raise typer.Exit(1) from None
+    except httpx.TransportError as failure:
+        err.print(f"the service does not answer ({type(failure).__name__}): is 'unlearn up' running?")
+        raise typer.Exit(1) from None

@@ -29,6 +29,10 @@ def submit(
     start: Annotated[str, typer.Option("--from", help="head or base")] = "head",
     lora: Annotated[int | None, typer.Option(min=1, max=1024, help="train an adapter of this rank")] = None,
     output: Annotated[str, typer.Option(help="full, merged or adapter: what the checkpoint holds")] = "full",
+    policy: Annotated[str | None, typer.Option(help="see 'unlearn policies'; default: the model's")] = None,
+    measure: Annotated[
+        list[str] | None, typer.Option(help="standard, thorough, or a measurement; repeatable; default: standard")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="follow the job to its end")] = False,
     directory: Annotated[Path | None, typer.Option("--out", help="download the checkpoint into this directory")] = None,
     data: Data = DEFAULT_DATA,
@@ -39,6 +43,8 @@ def submit(
             body: dict[str, Any] = {"model": model, "method": method, "from": start, "output": output}
             if lora is not None:
                 body["training"] = {"lora": {"rank": lora}}
+            wished = {"policy": policy, "measure": measure}
+            body["evaluation"] = {name: value for name, value in wished.items() if value}
             body["forget"] = {"file": client.upload(forget, "forget")["id"]}
             if retain is not None:
                 body["retain"] = [{"file": client.upload(retain, "retain")["id"]}]
@@ -61,6 +67,8 @@ def _deliver(client: Client, job: dict[str, Any], directory: Path | None) -> Non
         err.print(f"[red]{job['status']}[/red]" + (f": {job['error']['message']}" if job["error"] else ""))
         raise typer.Exit(1)
     out.print(job["checkpoint"])
+    if not client.get(f"/v1/checkpoints/{job['checkpoint']}")["released"]:
+        err.print("it waits for a second person: unlearn release CKPT --reason …")
     if directory is not None:
         client.download(job["checkpoint"], directory)
         out.print(f"{directory}: every file has the sha256 that the checkpoint lists")

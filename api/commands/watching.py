@@ -30,6 +30,13 @@ def bar(console: Console) -> Progress:
     )
 
 
+def verdict(data: dict[str, Any]) -> str:
+    """The verdict in words: `verdict by policy default: not judged (underpowered), of the text itself`."""
+    reason = f" ({data['reason'].replace('_', ' ')})" if data["reason"] else ""
+    scope = "the text itself" if data["scope"] == "verbatim" else "the text and of questions about it"
+    return f"verdict by policy {data['policy']}: {data['verdict'].replace('_', ' ')}{reason}, of {scope}"
+
+
 def watch(client: Client, job: str, console: Console) -> dict[str, Any]:
     """Shows the job until it is over and returns it as it is then."""
     with bar(console) as progress:
@@ -47,6 +54,8 @@ def watch(client: Client, job: str, console: Console) -> dict[str, Any]:
                     progress.update(task, completed=message.data["step"], total=message.data["steps"])
                 case "warning":
                     progress.console.print(f"  [yellow]warning:[/yellow] {message.data['message']}")
+                case "judged":
+                    progress.console.print(f"  {verdict(message.data)}")
                 case "requeued":
                     progress.console.print(f"  taken up again: {message.data['reason']}")
                 case "succeeded" if task is not None:

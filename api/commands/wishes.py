@@ -3,15 +3,13 @@
 from typing import Annotated
 from urllib.parse import quote
 
-import httpx
 import typer
 from rich.console import Console
 
-from api.client import Refused
-from api.commands.connection import connect
+from api.commands.connection import service
 from api.commands.up import DEFAULT_DATA, Data
 
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+out = Console(highlight=False)
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="the job's id")]
 
 
@@ -36,13 +34,6 @@ def cancel(job: JobId, data: Data = DEFAULT_DATA) -> None:
 
 
 def _wish(job: str, wish: str, data: Data) -> None:
-    try:
-        with connect(data) as client:
-            became = client.post(f"/v1/jobs/{quote(job, safe='')}/{wish}")
-    except Refused as refused:
-        err.print(f"[red]refused:[/red] {refused}")
-        raise typer.Exit(1) from None
-    except httpx.TransportError as failure:
-        err.print(f"the service does not answer ({type(failure).__name__}): is 'unlearn up' running?")
-        raise typer.Exit(1) from None
+    with service(data) as client:
+        became = client.post(f"/v1/jobs/{quote(job, safe='')}/{wish}")
     out.print(became["status"] + (f", {became['requested']} requested" if became["requested"] else ""))

@@ -20,7 +20,10 @@ from sqlalchemy import text, update
 from core.embedded import Stack
 from core.records import checkpoints, finishing, jobs, sweeping, wishes
 from core.records.tables import JobRow, ModelRow
+from core.schema.default_policy import DEFAULT
+from core.schema.policies import Verdict
 from core.storage import Storage
+from tests.integration.records.scene import judgement
 from tests.integration.worker.stage import CANARY, Stage, until
 from tests.servers import execute
 from tests.unit.preflight.works import llama
@@ -512,3 +515,31 @@ async def test_a_child_sees_its_devices_and_none_of_the_workers_secrets(
     seen = out.read_text()
     assert "secret-of-the-worker" not in seen
     assert '"CUDA_VISIBLE_DEVICES": ""' in seen
+
+
+JUDGED = """
+assert spec["measure"] == ["likelihood"]
+assert spec["policy"]["name"] == "default"
+say("judged", judgement=json.loads(VERDICT))
+"""
+
+
+@pytest.mark.parametrize("verdict", ["passed", "failed"])
+async def test_what_the_child_judges_stands_on_job_and_checkpoint(play: Play, verdict: Verdict) -> None:
+    judged = judgement(verdict)
+    script = f"VERDICT = {judged.model_dump_json()!r}\n" + JUDGED + WORK
+    id = await play.stage.job(measure=["likelihood"], policy=DEFAULT.model_dump(mode="json"))
+    await (await play.attempt(script)).attend()
+    job = await play.stage.scene.row(id)
+    assert (job.status, job.verdict) == ("succeeded", verdict), job.error
+    assert job.judgement == judged.model_dump(mode="json")
+    async with play.stage.scene.sessions() as session:
+        (made,) = await checkpoints.of_job(session, play.stage.scene.organisation, job.id)
+    assert (made.verdict, made.released) == (verdict, True)  # this scene's model needs no release
+
+
+async def test_what_an_attempt_that_failed_has_judged_is_nobodys(play: Play) -> None:
+    script = f"say('judged', judgement=json.loads({judgement('passed').model_dump_json()!r}))\nsys.exit(1)\n"
+    row = await play.run(script)
+    assert (row.status, row.verdict, row.judgement) == ("queued", None, None)
+    assert "judged" not in await play.stage.types(row.id)

@@ -1,0 +1,45 @@
+"""A policy's bounds in words, for the terminal."""
+
+from typing import Any
+
+from rich.table import Table
+
+AGAINST = {"before": "before", "retrained": "a retrained model"}
+
+
+def figure(bound: dict[str, Any]) -> str:
+    """What the bound is about: `extraction strength of forget`, `AUC of attack loss`."""
+    if bound["attack"] is not None:
+        return f"AUC of attack {bound['attack']}"
+    if bound["set"] is None:
+        return _words(bound["across"] or bound["curve"] or f"{bound['figure']} of {bound['benchmark']}")
+    copy = f", {bound['variant']} copy" if bound["variant"] else ""
+    return f"{_words(bound['figure'])} of {bound['set']}{copy}"
+
+
+def compared(bound: dict[str, Any]) -> str:
+    """What the limits are of."""
+    return "" if bound["against"] is None else f"{bound['by']} to {AGAINST[bound['against']]}"
+
+
+def limits(bound: dict[str, Any]) -> str:
+    low, high = bound["low"], bound["high"]
+    if low is None:
+        return f"at most {high:g}"
+    return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+
+
+def table(bounds: list[dict[str, Any]]) -> Table:
+    """A row for each bound."""
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("bound", "figure", "compared", "limits", "counts from"):
+        made.add_column(column, overflow="fold")
+    for bound in bounds:
+        least = bound["judged_from"]
+        records = "1 record" if least == 1 else f"{least} records"
+        made.add_row(bound["name"], figure(bound), compared(bound), limits(bound), records)
+    return made
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

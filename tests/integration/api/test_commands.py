@@ -1,0 +1,99 @@
+"""`unlearn policies` and `unlearn release` against the running API."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from api.cli import app
+from core.schema.default_policy import DEFAULT
+from tests.integration.api.service import Service, ready_model
+from tests.integration.api.work import claim, finish
+
+Run = Callable[..., Coroutine[Any, Any, Result]]
+
+
+def said(result: Result) -> list[str]:
+    """The command's own lines: the service is in this process and logs into the same place."""
+    return [line.rstrip() for line in result.stdout.splitlines() if "[info " not in line]
+
+
+HOUSE: dict[str, Any] = {
+    "name": "house",
+    "description": "what the [board] has decided on",
+    "bounds": [
+        {"name": "text", "set": "forget", "figure": "extraction_strength", "variant": "int4", "high": 0.25},
+        {
+            "name": "kept",
+            "set": "retain",
+            "figure": "perplexity",
+            "against": "before",
+            "by": "ratio",
+            "low": 0.5,
+            "high": 1.05,
+            "judged_from": 20,
+        },
+    ],
+}
+
+
+@pytest.fixture
+def unlearn(service: Service, client: httpx.AsyncClient) -> Run:
+    """Runs the command with the client's key, or another."""
+
+    async def run(*arguments: str, key: str | None = None) -> Result:
+        own = client.headers["authorization"].removeprefix("Bearer ")
+        environment = {"UNLEARN_URL": service.url, "UNLEARN_KEY": key or own, "COLUMNS": "200"}
+        return await asyncio.to_thread(CliRunner().invoke, app, list(arguments), env=environment)
+
+    return run
+
+
+async def test_a_policy_is_added_shown_listed_and_deleted(unlearn: Run, tmp_path: Path) -> None:
+    file = tmp_path / "house.json"
+    file.write_text(json.dumps(HOUSE))
+    added = await unlearn("policies", "add", str(file))
+    assert (added.exit_code, said(added)) == (0, ["house"]), added.output
+    listed = [line.split() for line in said(await unlearn("policies", "list"))]
+    assert listed[0][:3] == ["policy", "bounds", "made"]
+    assert listed[1][:4] == ["default", str(len(DEFAULT.bounds)), "built", "in"]
+    assert (listed[-1][:2], listed[-1][3:]) == (["house", "2"], HOUSE["description"].split())
+    title, _, *rows = said(await unlearn("policies", "show", "house"))
+    assert title == "what the [board] has decided on"
+    cells = [[cell.strip() for cell in row.split("  ") if cell.strip()] for row in rows]
+    assert cells == [
+        ["text", "extraction strength of forget, int4 copy", "at most 0.25", "1 record"],
+        ["kept", "perplexity of retain", "ratio to before", "0.5 to 1.05", "20 records"],
+    ]
+    again = json.loads("".join(said(await unlearn("policies", "show", "house", "--json"))))
+    assert (again["name"], len(again["bounds"])) == ("house", 2)
+    file.write_text(json.dumps(again | {"name": "house.2"}))
+    assert (await unlearn("policies", "add", str(file))).exit_code == 0
+    assert (await unlearn("policies", "delete", "house.2")).exit_code == 0
+    refused = await unlearn("policies", "delete", "default")
+    assert refused.exit_code == 1
+    assert "comes with the service" in refused.stderr
+    file.write_text("{")
+    assert (await unlearn("policies", "add", str(file))).exit_code == 2
+
+
+async def test_a_checkpoint_is_released_by_a_second_key_alone(
+    service: Service, client: httpx.AsyncClient, unlearn: Run
+) -> None:
+    await ready_model(service, client)
+    id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}})).json()["id"]
+    checkpoint = await finish(service, id, await claim(service, id), {"a": b"b"}, verdict="not_judged")
+    own = await unlearn("release", checkpoint, "--reason", "mine")
+    assert own.exit_code == 1
+    assert "a second person" in own.stderr
+    body = {"name": "second", "scopes": ["release:write", "jobs:read"]}
+    second = (await client.post("/v1/keys", json=body)).json()["key"]
+    done = await unlearn("release", checkpoint, "--reason", "read by hand", key=second)
+    assert (done.exit_code, said(done)) == (0, [f"{checkpoint} is released and the head of demo"]), done.output
+    assert (await unlearn("release", checkpoint)).exit_code == 2
