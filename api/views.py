@@ -51,7 +51,7 @@ def job(row: JobRow, waiting_for: str | None = None) -> Job:
         links |= {"checkpoint": f"/v1/checkpoints/{row.checkpoint}", "archive": f"{here}/archive"}
     same = ["id", "kind", "status", "requested", "phase", "outcome", "model", "start", "training", "output", "data"]
     same += ["verdict", "checkpoint", "error", "warnings", "estimate", "attempts", "reference", "due"]
-    same += ["reference_model", "created_at", "started_at", "finished_at"]
+    same += ["reference_model", "submitter", "created_at", "started_at", "finished_at"]
     return Job.model_validate(
         {
             **{name: getattr(row, name) for name in same},

@@ -39,8 +39,10 @@ export class Service {
     return body;
   }
 
-  async post(path, signal) {
-    return (await this.#ask(path, { method: "POST", signal })).json();
+  /** `body`, where there is one, is sent as JSON. */
+  async post(path, signal, body) {
+    const sent = body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+    return (await this.#ask(path, { method: "POST", signal, ...sent })).json();
   }
 
   /** The bytes of a file; only for what fits into memory. */
@@ -54,11 +56,12 @@ export class Service {
     return (await this.#ask(path, { signal, headers })).body;
   }
 
-  async #ask(path, { method = "GET", headers = {}, signal }) {
+  async #ask(path, { method = "GET", headers = {}, body, signal }) {
     let answer;
     try {
       answer = await fetch(path, {
         method,
+        body,
         signal,
         cache: "no-store", // neither figures nor checkpoints belong in the browser's cache on disk
         credentials: "omit",

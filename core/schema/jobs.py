@@ -226,6 +226,7 @@ class Job(Answer):
     warnings: list[JobWarning]
     estimate: Estimate | None = None
     attempts: int
+    submitter: str = Field(description="the key that it was submitted with")
     reference: str | None
     due: date | None
     metadata: dict[str, str]

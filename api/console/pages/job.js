@@ -9,7 +9,7 @@ import { seconds, shortId, words } from "../format.js";
 import { Refused } from "../service.js";
 import { coalesced } from "../pace.js";
 import { follow } from "../stream.js";
-import { badge, status } from "../parts/badge.js";
+import { status } from "../parts/badge.js";
 import { cancelButton } from "../parts/cancel.js";
 import { steering } from "../parts/steering.js";
 import { checkpoint } from "../parts/checkpoint.js";
@@ -20,8 +20,10 @@ import { history } from "../parts/history.js";
 import { dataUsed, settings } from "../parts/inputs.js";
 import { alarm, notice } from "../parts/notice.js";
 import { phases } from "../parts/progress.js";
+import { waiting } from "../parts/release.js";
 import { facts } from "../parts/table.js";
 import { due, time } from "../parts/time.js";
+import { verdict } from "../parts/verdict.js";
 
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
 const EVENTS = 100;
@@ -35,7 +37,9 @@ export async function job({ service, main, signal, id, connection }) {
   const part = (name) => element("div", { id: name });
   const state = element("span", { role: "status" });
   const [stop, about, live, said] = ["stop", "about", "live", "said"].map(part);
-  const [measured, charts, made, past] = ["figures", "charts", "made", "past"].map(part);
+  const [judged, gate, measured, charts] = ["verdict", "gate", "figures", "charts"].map(part);
+  const [made, past] = ["made", "past"].map(part);
+  let delivered = null;
 
   function show() {
     document.title = `${shortId(shown.id)} · ${shown.status} · Unlearning service`;
@@ -55,14 +59,17 @@ export async function job({ service, main, signal, id, connection }) {
     show();
     const events = await service.get(`${path}/events?limit=${EVENTS}`, signal);
     redraw(past, events.data, () => [history(events.data)]);
-    if (shown.checkpoint && !made.hasChildNodes()) {
-      const delivered = await service.get(`/v1/checkpoints/${shown.checkpoint}`, signal);
-      made.replaceChildren(element("h2", {}, "Checkpoint"), checkpoint(service, delivered, signal));
+    if (shown.checkpoint && !delivered?.released) {
+      delivered = await service.get(`/v1/checkpoints/${shown.checkpoint}`, signal);
+      const key = delivered.released ? null : await service.get("/v1/keys/self", signal);
+      redraw(gate, delivered.released, () => waiting(service, delivered, shown, key, refresh, signal));
+      redraw(made, delivered, () => [element("h2", {}, "Checkpoint"), checkpoint(service, delivered, signal)]);
     }
   }
 
   async function readFigures() {
-    const { curves: named, before, after } = await service.get(`${path}/metrics`, signal);
+    const { curves: named, before, after, judgement } = await service.get(`${path}/metrics`, signal);
+    redraw(judged, judgement, () => verdict(judgement));
     redraw(measured, [before, after], () => figures(before, after));
     const any = Object.values(named).some((points) => points.length > 0);
     redraw(charts, named, () => (any ? [element("h2", {}, "Training"), curves(named)] : []));
@@ -95,7 +102,7 @@ export async function job({ service, main, signal, id, connection }) {
     element("p", { class: "trail" }, element("a", { href: "#/jobs" }, "Jobs")),
     element("div", { class: "heading" },
       element("h1", {}, element("code", { title: shown.id }, shortId(shown.id)), state), stop),
-    about, live, said, measured, charts, made,
+    about, live, said, judged, gate, measured, charts, made,
     element("h2", {}, "Data used"), dataUsed(shown), settings(shown),
     element("details", { open: !OVER.has(shown.status) }, element("summary", {}, element("h2", {}, "History")), past));
   refresh();
@@ -135,7 +142,7 @@ function summary(job) {
     ["Model", `${job.model} (from its ${job.from})`],
     ["Method", job.method.name],
     ["Outcome", job.outcome && words(job.outcome)],
-    ["Verdict", job.verdict && badge(job.verdict)],
+    ["Policy", job.evaluation.policy],
     ["Reference", job.reference],
     ["Due", job.due && due(job.due, OVER.has(job.status))],
     ["Created", time(job.created_at)],

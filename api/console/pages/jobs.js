@@ -6,7 +6,7 @@ import { Refused, Unreachable } from "../service.js";
 import { repeat } from "../pace.js";
 import { command } from "../parts/command.js";
 import { alarm } from "../parts/notice.js";
-import { status } from "../parts/badge.js";
+import { badge, status } from "../parts/badge.js";
 import { progress } from "../parts/progress.js";
 import { cells, scrollable } from "../parts/table.js";
 import { due, time } from "../parts/time.js";
@@ -127,7 +127,8 @@ function row(job) {
   const reference = job.reference || job.due
     ? element("span", { class: "stack" }, job.reference ?? "", job.due && due(job.due, OVER.has(job.status)))
     : "";
-  const outcome = job.outcome ? words(job.outcome) : "";
+  const outcome = element("span", { class: "stack" }, job.outcome ? words(job.outcome) : "",
+    job.verdict && element("span", {}, badge(job.verdict)));
   const shown = [status(job), link, job.model, job.method.name, outcome, progress(job), reference, time(job.created_at)];
   return element("tr", {}, cells(COLUMNS, shown));
 }

@@ -8,7 +8,7 @@ import { time } from "../parts/time.js";
 import { listing } from "./listing.js";
 
 const COLUMNS = [
-  ["Model"], ["Status"], ["Parameters", "number"], ["Size", "number"], ["Context", "number"], ["Head"],
+  ["Model"], ["Status"], ["Parameters", "number"], ["Context", "number"], ["Head"], ["Policy"],
   ["Digest", "wide"], ["Registered"],
 ];
 
@@ -28,10 +28,14 @@ function row(model) {
       shape && element("span", { class: "faint" }, `${shape.architecture}, ${shape.dtype}`)),
     element("span", { class: "stack" }, badge(model.status),
       model.error && element("span", { class: "error" }, model.error)),
-    shape ? element("span", { title: count(shape.parameters) }, magnitude(shape.parameters)) : NONE,
-    shape ? bytes(shape.bytes) : NONE,
+    shape
+      ? element("span", { class: "stack", title: count(shape.parameters) }, magnitude(shape.parameters),
+        element("span", { class: "faint" }, bytes(shape.bytes)))
+      : NONE,
     shape ? count(shape.context) : NONE,
     model.head ? element("code", { title: model.head }, shortId(model.head)) : "the base model",
+    element("span", { class: "stack" }, element("code", {}, model.policy),
+      element("span", { class: "faint" }, model.release === "always" ? "no release needed" : "released on pass")),
     model.digest ? element("code", { class: "digest" }, model.digest) : NONE,
     time(model.created_at),
   ];

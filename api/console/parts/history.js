@@ -9,6 +9,8 @@ const SENTENCES = {
   started: (data) => `Taken up by a worker (attempt ${data.attempt})`,
   phase: (data) => `Phase: ${words(data.phase)}`,
   measured: (data) => `Measured ${data.moment}`,
+  judged: (data) => `Verdict: ${words(data.verdict)}${data.reason ? ` (${words(data.reason)})` : ""}`,
+  released: (data) => (data.head ? "Released; later jobs start from it" : "Released; the model's head stays what it was"),
   warning: (data) => `Warning: ${data.message}`,
   cost: () => "Cost recorded",
   snapshot: (data) => `Snapshot of step ${data.step}`,
@@ -18,7 +20,7 @@ const SENTENCES = {
   pause_withdrawn: () => "The wish to pause was taken back",
   paused: () => "Paused",
   requeued: (data) => `Back in the queue: ${words(data.reason ?? "")}`,
-  succeeded: () => "Succeeded",
+  succeeded: (data) => (data.released === false ? "Succeeded; its checkpoint waits for a release" : "Succeeded"),
   failed: (data) => `Failed: ${data.error?.message ?? ""}`,
   cancelled: () => "Cancelled",
 };

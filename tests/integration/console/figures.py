@@ -1,6 +1,8 @@
 """Measurements as a small model's unlearning gives them, made of a few numbers."""
 
+from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import Attack, Figure, Measurements, Moment, SetName
+from core.schema.policies import Bound, JudgedBound, Judgement, Reason, Result
 
 RECORDS = 200
 PERPLEXITY: dict[Moment, dict[SetName, float]] = {
@@ -46,6 +48,39 @@ def measurements(moment: Moment) -> Measurements:
     }
     warnings = ["general: 12 records are few, so its intervals are wide"]
     return Measurements(sets=sets, attacks=attacks, warnings=warnings, seconds=4.2, model_digest="0" * 64)
+
+
+def judgement() -> Judgement:
+    """The default policy's verdict on a model that gives too much back: one bound of each result."""
+    results = iter(_RESULTS)
+    bounds = [_judged(bound, next(results, ("passed", None))) for bound in DEFAULT.bounds]
+    return Judgement(policy=DEFAULT.name, verdict="failed", scope="verbatim", bounds=bounds)
+
+
+_RESULTS: list[tuple[Result, Reason | None]] = [
+    ("failed", None),
+    ("underpowered", "underpowered"),
+    ("not_judged", "shifted_reference_text"),
+]
+
+
+def _judged(bound: Bound, came: tuple[Result, Reason | None]) -> JudgedBound:
+    result, why = came
+    middle = sum(limit for limit in (bound.low, bound.high) if limit is not None) / 2
+    value = {"failed": 0.31, "not_judged": None}.get(result, middle)
+    half = 0.4 if result == "underpowered" else 0.02
+    return JudgedBound(
+        bound=bound,
+        value=value,
+        low=None if value is None else value - half,
+        high=None if value is None else value + half,
+        limit_low=bound.low,
+        limit_high=bound.high,
+        result=result,
+        why=why,
+        carries=result != "not_judged",
+        records=RECORDS,
+    )
 
 
 def _around(value: float, half: float, most: float | None = None) -> Figure:

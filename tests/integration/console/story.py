@@ -9,8 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from core.records import files, finishing, jobs, leases, models, progress
 from core.records.tables import FileRow, JobRow, ModelRow
+from core.schema.default_policy import DEFAULT
 from core.schema.ids import new_id
 from core.schema.manifest import FileEntry, digest
+from core.schema.models import ReleasePolicy
+from core.schema.policies import Judgement
 from core.schema.training import Training
 from core.storage import Storage
 from tests.integration.console.figures import measurements
@@ -54,7 +57,7 @@ class Story:
     organisation: str
     key: str
 
-    async def model(self, name: str) -> None:
+    async def model(self, name: str, release: ReleasePolicy = "always") -> None:
         row = ModelRow(
             organisation=self.organisation,
             id=name,
@@ -65,7 +68,7 @@ class Story:
             status="ready",
             shape=SHAPE,
             defaults={},
-            release="always",
+            release=release,
         )
         async with self.sessions.begin() as session:
             await models.add(session, row)
@@ -114,6 +117,7 @@ class Story:
             reference=reference,
             metadata_={"team": "privacy"},
             gpus=gpus,
+            policy=DEFAULT.model_dump(mode="json"),
         )
         async with self.sessions.begin() as session:
             await jobs.create(session, job, [])
@@ -145,7 +149,7 @@ class Story:
                 session, job, fence, step=last, steps=STEPS, eta_seconds=(STEPS - last) * 0.3, points=points
             )
 
-    async def finished(self, model: str, *, reference: str | None = None) -> str:
+    async def finished(self, model: str, *, reference: str | None = None, judgement: Judgement | None = None) -> str:
         """A job that succeeded, its checkpoint's files really stored."""
         job, fence = await self.running(model, step=STEPS, reference=reference)
         prefix = f"checkpoints/{job}/{fence}"
@@ -161,7 +165,7 @@ class Story:
             await progress.warning(session, job, fence, "retain_smaller_than_forget", message)
             await progress.phase(session, job, fence, "measuring_after")
             await progress.measured(session, job, fence, "after", measurements("after"))
-            await finishing.finish(session, job, fence, outcome="unlearned", delivered=delivered)
+            await finishing.finish(session, job, fence, outcome="unlearned", delivered=delivered, judgement=judgement)
         return job
 
     async def failed(self, model: str) -> str:

@@ -12,7 +12,7 @@ from core.records.finishing import Delivered, finish
 from core.records.progress import measured, phase
 from core.schema.manifest import FileEntry, digest
 from tests.integration.console.conftest import Console, Served
-from tests.integration.console.figures import measurements
+from tests.integration.console.figures import judgement, measurements
 from tests.integration.console.story import CONFIG, STEPS, Story, once
 
 BUSY_ELSEWHERE = 8
@@ -171,6 +171,56 @@ async def test_a_job_is_paused_and_goes_on_by_its_buttons(console: Console, stor
     assert console.texts("#retry") == []
 
 
+async def test_a_verdict_shows_every_bound_with_its_figures_and_what_came_of_it(console: Console, story: Story) -> None:
+    await story.model("judged")
+    console.open(f"jobs/{await story.finished('judged', judgement=judgement())}")
+    console.shows("failed", "#verdict .badge")
+    console.shows("no questions about what it says were asked", "#verdict .facts")
+    for judged in judgement().bounds:
+        row = f'[data-bound="{judged.bound.name}"]'
+        assert console.texts(f"{row} .badge") == [judged.result.replace("_", " ")]
+        assert console.texts(f"{row} .strong") == ["–" if judged.value is None else f"{judged.value:.3f}"]
+        ends = "–" if judged.low is None else f"{judged.low:.3f} to {judged.high:.3f}"
+        assert console.texts(f"{row} .interval") == [ends]
+    assert console.texts('[data-bound="extraction_strength"] td')[4] == "at most 0.100"
+    assert console.texts('[data-bound="loss"] td')[4] == "-0.150 to 0.150"
+    _, uncertain, aside = (f'[data-bound="{judged.bound.name}"]' for judged in judgement().bounds[:3])
+    console.shows("the interval is too wide to tell", uncertain)
+    console.shows("told apart without the model", f"{aside}.aside")
+    console.shows("Verdict: failed", "#past")
+
+
+async def test_a_checkpoint_is_released_with_a_reason_by_a_second_person(
+    console: Console, story: Story, served: Served
+) -> None:
+    await story.model("gated", release="on_pass")
+    job = await story.finished("gated", judgement=judgement())
+    console.open(f"jobs/{job}")
+    console.shows("a second person must accept it", "#gate .notice")
+    assert console.texts("#release") == []
+    headers = {"Authorization": f"Bearer {served.key}"}
+
+    def key(*scopes: str) -> str:
+        body = {"name": "another", "scopes": scopes}
+        return str(httpx.post(f"{served.url}/v1/keys", json=body, headers=headers).json()["key"])
+
+    console.open(f"jobs/{job}", key=key("jobs:read"))
+    console.shows("may not release it", "#gate .notice")
+    console.open(f"jobs/{job}", key=key("jobs:read", "release:write"))
+    console.shows("Release it", "#release")
+    console.click("#release")
+    console.click("dialog [value=release]")  # without a reason: the browser asks for it
+    assert served.get(f"/v1/jobs/{job}/checkpoints")["data"][0]["released"] is False
+    console.page.find_element(By.ID, "release-reason").send_keys("read by hand")
+    console.click("dialog [value=release]")
+    console.shows("Released; later jobs start from it", "#past")
+    console.until(lambda: console.texts("#gate .notice") == [])
+    checkpoint = served.get(f"/v1/jobs/{job}/checkpoints")["data"][0]
+    assert checkpoint["released"] is True
+    console.shows(checkpoint["released_by"], "#made .facts")
+    assert served.get("/v1/models/gated")["head"] == checkpoint["id"]
+
+
 async def test_a_failed_job_says_why_and_what_to_do(console: Console, story: Story) -> None:
     await story.model("broken")
     console.open(f"jobs/{await story.failed('broken')}")
@@ -183,6 +233,8 @@ async def test_models_methods_and_files_are_listed(console: Console, story: Stor
     file = await story.file("unseen", records=1234)
     console.open("models")
     console.shows("3.7M", "tbody tr")
+    console.shows("default", "tbody tr")
+    console.shows("no release needed", "tbody tr")
     console.page.find_element(By.LINK_TEXT, "Methods").click()
     names = [one["name"] for one in served.get("/v1/methods")["data"]]
     console.until(lambda: console.texts("article h2") == names)
