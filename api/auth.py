@@ -167,6 +167,7 @@ def _with(*scopes: Scope) -> Callable[[Caller], Awaitable[Caller]]:
 AnyKey = Annotated[Caller, Depends(authenticate)]
 FilesRead = Annotated[Caller, Depends(_with("files:write", "jobs:read", "jobs:write"))]
 FilesWrite = Annotated[Caller, Depends(_with("files:write"))]
+ModelsProbe = Annotated[Caller, Depends(_with("models:probe"))]
 ModelsWrite = Annotated[Caller, Depends(_with("models:write"))]
 JobsRead = Annotated[Caller, Depends(_with("jobs:read", "jobs:write"))]
 JobsWrite = Annotated[Caller, Depends(_with("jobs:write"))]

@@ -17,16 +17,21 @@ from core.schema.policies import Loosened, Policy
 POLICY = "/evaluation/policy"
 
 
-def measure(choices: Sequence[str | MeasurementChoice]) -> list[Any]:
-    """The choices as they are kept with the job. Problem (422): an unknown measurement, or one's bad parameter."""
+def measure(
+    choices: Sequence[str | MeasurementChoice], *, pointer: tuple[str, ...] = ("evaluation", "measure")
+) -> list[Any]:
+    """The choices as they are kept with the job; `pointer` is where they stand in the request.
+
+    Problem (422): an unknown measurement, or one's bad parameter.
+    """
     for number, choice in enumerate(choices):
         try:
             chosen([choice])
         except UnknownMeasurement as error:
-            raise unprocessable(f"/evaluation/measure/{number}", str(error), name="unknown-measurement") from None
+            raise unprocessable(f"/{'/'.join(pointer)}/{number}", str(error), name="unknown-measurement") from None
         except ValidationError as error:
             parameters = {} if isinstance(choice, str) else choice.parameters
-            raise of_parameters(error, parameters, ("evaluation", "measure", number)) from None
+            raise of_parameters(error, parameters, (*pointer, number)) from None
     return [one if isinstance(one, str) else one.model_dump(mode="json") for one in choices]
 
 

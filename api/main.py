@@ -28,6 +28,7 @@ from api.routes import (
     health,
     jobs,
     keys,
+    measurements,
     methods,
     models,
     policies,
@@ -100,7 +101,7 @@ def create_app(chosen: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for routes in (files, models, methods, policies, jobs, events, checkpoints, releases, keys, health):
+    for routes in (files, models, methods, policies, jobs, measurements, events, checkpoints, releases, keys, health):
         app.include_router(routes.router)
     if chosen.console:
         app.include_router(console.router)

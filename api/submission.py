@@ -1,7 +1,5 @@
 """From a request to a job: everything is checked that can be checked without a GPU, then all is written at once."""
 
-import hashlib
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,35 +10,17 @@ from api import evaluation
 from api.auth import Caller
 from api.choices import check
 from api.context import Context
+from api.inline import Inline
 from api.preflight import expected, refuse_what_cannot_fit, work_of
 from api.problems import Problem, of_parameters, unprocessable
 from core.evaluation import preview
-from core.records import files, jobs, models
+from core.records import jobs, models
 from core.records.tables import FileRow, JobRow, ModelRow
-from core.schema.files import Record
 from core.schema.ids import new_id
-from core.schema.jobs import JobRequest, JobWarning, RetainSource, SetUsed
+from core.schema.jobs import JobRequest, JobWarning, RetainSource
 from core.schema.models import ModelShape
-from core.storage.uploads import place, store
 from core.unlearning.method import Method
 from core.unlearning.objectives import fill_training, resolve
-
-MAX_INLINE_BYTES = 1_000_000
-
-
-def inline_records(request: JobRequest, *, max_record_bytes: int) -> list[Record]:
-    """The forget records that came with the request, checked for size. Problem: 422."""
-    records, total = request.forget.inline(), 0
-    for number, record in enumerate(records):
-        size = sum(len(text.encode()) for text in record.strings())
-        total += size
-        if size > max_record_bytes:
-            detail = f"the record is over the limit of {max_record_bytes} bytes"
-            raise unprocessable(f"/forget/records/{number}", detail, name="record-too-large")
-    if total > MAX_INLINE_BYTES:
-        detail = f"the records are over the limit of {MAX_INLINE_BYTES} bytes: upload them as a file"
-        raise unprocessable("/forget/records", detail, name="records-too-large")
-    return records
 
 
 def chosen_method(request: JobRequest) -> Method:
@@ -117,13 +97,12 @@ class Submission:
         self._method = chosen_method(request)
         measure = evaluation.measure(request.evaluation.measure)
         self._measure = preview.measured() if request.dry_run else measure
-        self._inline = inline_records(request, max_record_bytes=context.settings.max_record_bytes)
-        self._inline_id = new_id("file") if self._inline else None
+        self._inline = Inline(context, caller, request.forget)
 
     async def write(self, session: AsyncSession) -> JobRow:
         """Writes the job in the caller's transaction. Problem: nothing was written. See `abandon`."""
         request, method = self._request, self._method
-        model = await self._model(session)
+        model = await ready_model(session, self._caller.organisation, request.model)
         shape = ModelShape.model_validate(model.shape)
         if request.reference_model is not None:
             await evaluation.reference(session, model, request.reference_model)
@@ -133,9 +112,7 @@ class Submission:
         rows = await jobs.lock_files(session, self._caller.organisation, [source.use.file for source in found])
         rows_of(found, rows)
         uses = [source.use for source in found]
-        if self._inline_id is not None:
-            uses.insert(0, jobs.FileUse(self._inline_id, "forget"))
-            rows[self._inline_id] = await self._store_inline(session, self._inline_id)
+        await self._inline.add(session, uses, rows)
         forget_records = rows[uses[0].file].records
         check(request, method, shape, stored=shape.dtype if model.dtype == "auto" else model.dtype)
         training = fill_training(
@@ -161,7 +138,7 @@ class Submission:
             parameters=method.model_dump(mode="json"),
             training=training.model_dump(mode="json"),
             output=request.output,
-            data=[self._used(use, rows[use.file]).model_dump(mode="json") for use in uses],
+            data=[self._inline.used(use, rows[use.file]).model_dump(mode="json") for use in uses],
             warnings=warnings(uses, rows, request),
             estimate=estimate.model_dump(mode="json"),
             measure=self._measure,
@@ -179,59 +156,22 @@ class Submission:
 
     async def abandon(self) -> None:
         """After a failure: takes back the inline records' bytes, unless the job was written after all."""
-        if self._inline_id is None:
-            return
-        async with self._context.sessions() as session:
-            if await files.get(session, self._caller.organisation, self._inline_id) is None:
-                await self._context.storage.delete(place(self._inline_id))
+        await self._inline.abandon()
 
-    async def _model(self, session: AsyncSession) -> ModelRow:
-        model = await models.get(session, self._caller.organisation, self._request.model, hold=True)
-        if model is None:
-            raise unprocessable(
-                "/model", "no model is registered under this id: POST /v1/models does that", name="unknown-model"
-            )
-        if model.status == "fetching":
-            detail = "the model is still being fetched: try again when it is 'ready'"
-            raise Problem(409, "model-not-ready", detail, headers={"Retry-After": "5"})
-        if model.status != "ready":
-            raise Problem(409, "model-not-ready", f"the model could not be registered: {model.error}")
-        return model
 
-    async def _store_inline(self, session: AsyncSession, file: str) -> FileRow:
-        """The inline records as a file of their own, sealed like any other."""
-        lines = "".join(record.model_dump_json(exclude_none=True) + "\n" for record in self._inline).encode()
-
-        async def chunks() -> AsyncIterator[bytes]:
-            yield lines
-
-        row = FileRow(
-            id=file,
-            organisation=self._caller.organisation,
-            purpose="forget",
-            filename="inline.jsonl",
-            format="jsonl",
-            size=len(lines),
-            sha256=hashlib.sha256(lines).hexdigest(),
-            records=len(self._inline),
-            storage_key=place(file),
-            wrapped_key=await store(self._context.storage, file, chunks(), self._context.service_key),
+async def ready_model(session: AsyncSession, organisation: str, name: str) -> ModelRow:
+    """The registered model, held. Problem: 422 where there is none, 409 where it is not ready."""
+    model = await models.get(session, organisation, name, hold=True)
+    if model is None:
+        raise unprocessable(
+            "/model", "no model is registered under this id: POST /v1/models does that", name="unknown-model"
         )
-        await files.add(session, row, retention_days=self._context.settings.file_retention_days)
-        return row
-
-    def _used(self, use: jobs.FileUse, row: FileRow) -> SetUsed:
-        inline = row.id == self._inline_id
-        return SetUsed.model_validate(
-            {
-                "name": use.name,
-                "file": None if inline else row.id,
-                "kind": use.kind,
-                "weight": use.weight if use.name == "retain" else None,
-                "records": row.records,
-                "sha256": None if inline else row.sha256,
-            }
-        )
+    if model.status == "fetching":
+        detail = "the model is still being fetched: try again when it is 'ready'"
+        raise Problem(409, "model-not-ready", detail, headers={"Retry-After": "5"})
+    if model.status != "ready":
+        raise Problem(409, "model-not-ready", f"the model could not be registered: {model.error}")
+    return model
 
 
 def _start(request: JobRequest, model: ModelRow) -> dict[str, str | None]:

@@ -88,7 +88,7 @@ def measured(root: Path, organisation: str) -> Path:
 
 def attempts(root: Path) -> Iterator[tuple[str, int, Path]]:
     """`(job, fence, folder)` of every attempt that has a folder here."""
-    for folder in root.glob("job-*/*"):
+    for folder in (*root.glob("job-*/*"), *root.glob("meas-*/*")):
         if folder.name.isdigit() and folder.is_dir() and not folder.is_symlink():
             yield folder.parent.name, int(folder.name), folder
 

@@ -22,6 +22,14 @@ def show(found: Found, console: Console) -> None:
         console.print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True)
 
 
+def show_table(title: str, values: Mapping[str, float], console: Console) -> None:
+    """Names and numbers, as another benchmark's table has them."""
+    table = _table(title, "")
+    for name, value in values.items():
+        table.add_row(name, number(value))
+    console.print(table)
+
+
 def text_of(figure: Figure) -> str:
     """`value [low, high]`, or the value alone where it has no interval."""
     if figure.low is None or figure.high is None:

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from api.commands.child import ChildFailed, events
-from api.commands.figures import show
+from api.commands.figures import show, show_table
 from api.commands.watching import bar
 from core.evaluation.measurements import UnknownMeasurement, chosen
+from core.evaluation.presets import PRESETS, Preset, table
 from core.schema.evaluation import MeasurementChoice, Measurements, Moment
 from core.schema.events import Cost, Measured, PhaseStarted, Warned
 from core.schema.models import ModelShape
@@ -55,6 +56,9 @@ def measure(
             "--measure", help="a measurement, a group, or JSON with its parameters; see 'unlearn measurements'"
         ),
     ] = None,
+    preset: Annotated[
+        Preset | None, typer.Option(help="measure what this benchmark's table holds, and show it under its own names")
+    ] = None,
     max_length: Annotated[int | None, typer.Option(min=2, help="tokens; longer records are chunked")] = None,
     chat: Annotated[Literal["raw", "template"] | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=(1 << 31) - 1)] = None,
@@ -74,7 +78,8 @@ def measure(
         probes=probes,
         protected=protected,
     )
-    choices = [_choice(one) for one in measures or ["standard"]]
+    choices = [_choice(one) for one in measures or ([] if preset else ["standard"])]
+    choices += PRESETS[preset].measure if preset else ()
     training = _checked(model, asked, sets, choices, reference_model)
     with tempfile.TemporaryDirectory(prefix="unlearn-") as private:
         spec = JobSpec(
@@ -98,8 +103,11 @@ def measure(
         show(reference, out)
         out.print("[bold]the model[/bold]")
     show(found["after"], out)
+    named = table(preset, found["after"]) if preset else None
+    if named is not None:
+        show_table(f"as {preset} has it", named, out)
     if json_out is not None:
-        _write(json_out, _report(spec, found, cost))
+        _write(json_out, _report(spec, found, cost, named))
 
 
 def _checked(
@@ -181,7 +189,9 @@ def _measured(spec: JobSpec) -> tuple[dict[Moment, Measurements], Cost | None]:
     return found, cost
 
 
-def _report(spec: JobSpec, found: dict[Moment, Measurements], cost: Cost | None) -> dict[str, Any]:
+def _report(
+    spec: JobSpec, found: dict[Moment, Measurements], cost: Cost | None, named: dict[str, float] | None
+) -> dict[str, Any]:
     """What was measured, of what and how: figures and digests, no record's text."""
     files = _files(spec.records) if isinstance(spec.records, FileRecords) else []
     return {
@@ -194,6 +204,7 @@ def _report(spec: JobSpec, found: dict[Moment, Measurements], cost: Cost | None)
         "data": [{"name": option.removeprefix("--"), "sha256": _digest(file)} for option, file in files],
         "measurements": found["after"].model_dump(mode="json"),
         "reference": found["reference"].model_dump(mode="json") if "reference" in found else None,
+        "table": named,
         "cost": cost.model_dump(mode="json", exclude={"kind"}) if cost else None,
     }
 

@@ -77,7 +77,7 @@ async def metrics(job: str, context: Here, caller: JobsRead) -> JobMetrics:
     curves: dict[str, list[tuple[int, float]]] = {}
     for point in points:
         curves.setdefault(point.name, []).append((point.step, point.value))
-    moments = {moment: measured.get(moment) for moment in ("before", "after")}
+    moments = {moment: measured.get(moment) for moment in ("before", "after", "reference")}
     return JobMetrics.model_validate(
         {"job": job, "curves": curves, **moments, "policy": row.policy, "judgement": row.judgement}
     )

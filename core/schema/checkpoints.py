@@ -50,5 +50,6 @@ class JobMetrics(Answer):
     curves: dict[str, list[tuple[int, float]]] = Field(description="per name: (step, value), by step")
     before: Measurements | None
     after: Measurements | None
+    reference: Measurements | None = Field(description="the reference model's, where the job names one")
     policy: Policy | None = Field(description="as it was when the job was submitted")
     judgement: Judgement | None = Field(description="the verdict, bound by bound; null until the job has succeeded")

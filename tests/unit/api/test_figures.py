@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from api.commands.figures import show, text_of
+from api.commands.figures import show, show_table, text_of
 from core.schema.evaluation import Attack, CurvePlace, CutShort, Figure, Found
 
 
@@ -44,6 +44,13 @@ def test_every_kind_of_figure_is_shown_with_its_interval() -> None:
         "warning: forget: few",
     ):
         assert words in [" ".join(line.split()) for line in lines], words
+
+
+def test_a_table_of_names_is_shown_as_it_is() -> None:
+    console = Console(width=80)
+    with console.capture() as captured:
+        show_table("as tofu has it", {"forget_quality": 0.25}, console)
+    assert [" ".join(line.split()) for line in captured.get().splitlines()] == ["as tofu has it", "forget_quality 0.25"]
 
 
 def test_a_narrow_terminal_gets_the_sets_below_each_other_and_nothing_is_cut_off() -> None:
