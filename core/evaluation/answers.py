@@ -33,11 +33,29 @@ def answers(bench: Bench, name: SetName, limit: int | None, budget: Budget) -> C
         def compute(_: Sequence[Record], asked: list[Record] = asked) -> Columns:
             return _answered(bench, name, asked)
 
-        parts.append(bench.columns(f"answers {limit} {start}", name, compute))
+        parts.append(bench.columns(_key(limit, start), name, compute))
     done = sum(len(part["right"]) for part in parts)
     budget.left_out(name, done=len(places), of=sum(1 for one in records if one.wrong_answers()), reason="records")
     budget.left_out(name, done=done, of=len(places), reason="seconds")
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else None
+
+
+def answers_of_reference(bench: Bench, name: SetName, limit: int | None, budget: Budget) -> Columns | None:
+    """The same of the retrained model, which there must be. Where its own measuring has not left them behind, the
+    measured model is let go before: two may not fit."""
+    if bench.reference is None:
+        raise ValueError("there is no retrained model")
+    if bench.reference.known(_key(limit, 0), name):
+        return answers(bench.reference, name, limit, budget)
+    bench.let_go()
+    try:
+        return answers(bench.reference, name, limit, budget)
+    finally:
+        bench.reference.let_go()
+
+
+def _key(limit: int | None, start: int) -> str:
+    return f"answers {limit} {start}"
 
 
 def _answered(bench: Bench, name: SetName, records: Sequence[Record]) -> Columns:

@@ -25,7 +25,7 @@ class ForgetQuality(Measurement):
     order: ClassVar[int] = 10
 
     def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.answers import answers
+        from core.evaluation.answers import answers, answers_of_reference
         from core.evaluation.truth_ratio import kolmogorov_smirnov, log_ratios
 
         names: tuple[SetName, ...] = ("probes", "forget")
@@ -38,8 +38,7 @@ class ForgetQuality(Measurement):
         ours = answers(bench, name, self.records, budget)
         if bench.reference is None or ours is None:
             return Found(cut_short=budget.cut)  # the retrained model itself: kept for the comparison
-        theirs = answers(bench.reference, name, self.records, bench.reference.budget(self))
-        bench.reference.let_go()
+        theirs = answers_of_reference(bench, name, self.records, bench.reference.budget(self))
         if theirs is None:
             return self._left_out("the retrained model was not asked the same")
         records = min(len(ours["true"]), len(theirs["true"]))  # time may have cut either

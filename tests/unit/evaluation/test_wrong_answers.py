@@ -179,6 +179,24 @@ def test_forget_quality_is_the_test_of_both_models_ratios(loaded: Loaded) -> Non
     assert found.across["forget_quality_ks"].value == pytest.approx(expected.statistic)
 
 
+def test_two_models_are_never_held_at_once(loaded: Loaded) -> None:
+    held: list[str] = []
+
+    def loads(name: str) -> Any:
+        def load() -> Loaded:
+            held.append(name)
+            assert (made if name == "reference" else reference)._loaded is None
+            return loaded
+
+        return load
+
+    reference = Bench(loads("reference"), {"probes": PROBES}, training=TRAINING, moment="reference")
+    made = Bench(loads("model"), {"probes": PROBES}, training=TRAINING, reference=reference)
+    ForgetQuality().measure(made)
+    assert held == ["model", "reference"]
+    assert reference._loaded is None
+
+
 def test_without_a_retrained_model_forget_quality_is_left_out_aloud(loaded: Loaded) -> None:
     found = quality(loaded, None)
     assert found.across == {}
