@@ -1,0 +1,66 @@
+"""Does the model still write as it did?"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.evaluation.measurement import Group, Measurement, Source
+from core.schema.evaluation import Figure, Found, Moment, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+
+class Fluency(Measurement):
+    name: ClassVar[str] = "fluency"
+    summary: ClassVar[str] = (
+        "Of text sampled at temperature 1 from the first parts of unseen and retain records, means over texts, in"
+        " tokens: `fluency_distinct_1` and `fluency_distinct_2`, different tokens (pairs) over all of them;"
+        " `fluency_repetition`, the share of runs of four that stood in the text before; `fluency_perplexity`,"
+        " exp(mean CE) of the text under the model that the job started from."
+    )
+    source: ClassVar[Source | None] = Source(
+        title="A Diversity-Promoting Objective Function for Neural Conversation Models",
+        url="https://arxiv.org/abs/1510.03055",
+    )
+    group: ClassVar[Group | None] = "thorough"
+    moments: ClassVar[frozenset[Moment]] = frozenset({"before", "after"})
+    order: ClassVar[int] = 10
+
+    records: int | None = Field(default=100, ge=1, description="at most so many records of a set; null: all")
+    tokens: int = Field(default=128, ge=1, le=4096, description="of a text, at most; as many as the true rest has")
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation.bootstrap import weighted_means
+        from core.evaluation.likelihood import perplexity
+        from core.evaluation.writing import perplexities, varieties, written
+
+        budget = bench.budget(self)
+        texts = {}
+        asked: tuple[SetName, ...] = ("unseen", "retain")
+        for name in (one for one in asked if one in bench.sets):
+            texts[name] = written(bench, name, limit=self.records, tokens=self.tokens, budget=budget)
+        original = bench if bench.moment == "before" else bench.original
+        if texts and original is not bench:
+            bench.let_go()  # the two need not be there at once
+        found = Found(cut_short=budget.cut)
+        if original is None:
+            found.warnings.append("fluency: no perplexity: the model that the job started from is not at hand")
+        for name, some in texts.items():
+            columns = varieties(some)
+            if original is not None:
+                columns |= perplexities(original, some)
+            figures: dict[str, Figure] = {}
+            for figure, column in columns.items():
+                if len(column):
+                    weighed = {figure: (column, column * 0 + 1)}
+                    figures |= weighted_means(
+                        weighed, bench.resamples(name), through={"fluency_perplexity": perplexity}
+                    )
+                else:
+                    found.warnings.append(f"fluency: {name}: the model writes too little for {figure}")
+            if figures:
+                found.sets[name] = figures
+        if original is not None and original is not bench:
+            original.let_go()
+        return found
