@@ -4,10 +4,17 @@ The approximate-retraining principle (arXiv 2402.15159, section 4.2): a model th
 other unseen text. So the original's losses on unseen records are the targets.
 """
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from core.lm.losses import per_record_mean
+from core.unlearning.corpus import Corpus
+
+if TYPE_CHECKING:
+    from core.unlearning.objective import Rows
 
 
 def match(forget: Tensor, unseen: Tensor) -> Tensor:
@@ -27,18 +34,55 @@ def quantiles(losses: Tensor, count: int) -> Tensor:
     return losses.sort().values[place]
 
 
-def targets(forget_losses: Tensor, forget_record: Tensor, unseen_losses: Tensor, unseen_record: Tensor) -> Tensor:
-    """Each forget record's target losses under the original, ascending in the record's own places: (M,).
+class Goal:
+    """Each forget record's target losses, of which a share follows the model.
 
-    Token losses (M,) and (K,) with the number of each one's record, records in ascending order.
+    Forgetting changes how a model takes text that it never saw, too: it grows less sure of itself, and the tail of
+    absurdly improbable tokens that unseen text has under the original grows thin. Targets of the original alone leave
+    that tail in the forget set, where min-k sees it. So `following` of a target is what the same unseen record, which
+    nothing else holds on to, comes to under the weights as they are before the update.
     """
-    counts = torch.bincount(forget_record).tolist()
-    of_unseen = torch.split(unseen_losses, torch.bincount(unseen_record).tolist())
-    partner = match(
-        per_record_mean(forget_losses, forget_record, len(counts)),
-        per_record_mean(unseen_losses, unseen_record, len(of_unseen)),
-    )
-    return torch.cat([quantiles(of_unseen[of], count) for of, count in zip(partner.tolist(), counts, strict=True)])
+
+    def __init__(
+        self,
+        forget: Corpus,
+        unseen: Corpus,
+        *,
+        original: Callable[[Corpus], Tensor],
+        present: Callable[[Corpus, Sequence[int]], Tensor],
+        following: float,
+    ) -> None:
+        """`original(corpus)` are all token losses under the original, (M,); `present(corpus, records)` those of some
+        records under the present weights, one record after the other."""
+        self._unseen, self._present, self._following = unseen, present, following
+        of_forget, of_unseen = original(forget), original(unseen)
+        self._counts: list[int] = torch.bincount(forget.record).tolist()
+        self._sizes: list[int] = torch.bincount(unseen.record).tolist()
+        self._starts = [0, *torch.tensor(self._counts).cumsum(0).tolist()]
+        self._partner: list[int] = match(
+            per_record_mean(of_forget, forget.record, len(forget)),
+            per_record_mean(of_unseen, unseen.record, len(unseen)),
+        ).tolist()
+        losses = torch.split(of_unseen, self._sizes)
+        self._original = torch.cat(
+            [quantiles(losses[of], count) for of, count in zip(self._partner, self._counts, strict=True)]
+        )  # (M,) ascending in the record's own places
+        self._wanted = self._original.clone()
+
+    def follow(self, records: Sequence[int]) -> None:
+        """Sets the targets of the forget records whose turn it is. By all ranks, with the same records."""
+        if not self._following:
+            return
+        partners = sorted({self._partner[record] for record in records})
+        found = torch.split(self._present(self._unseen, partners), [self._sizes[one] for one in partners])
+        losses = dict(zip(partners, found, strict=True))
+        for record in records:
+            rows = slice(self._starts[record], self._starts[record + 1])
+            present = quantiles(losses[self._partner[record]], self._counts[record])
+            self._wanted[rows] = torch.lerp(self._original[rows], present, self._following)
+
+    def __call__(self, rows: "Rows") -> Tensor:
+        return transport(rows.loss, self._wanted[rows.index], rows.record)
 
 
 def transport(losses: Tensor, targets: Tensor, record: Tensor) -> Tensor:

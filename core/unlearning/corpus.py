@@ -61,6 +61,15 @@ class Corpus:
         """Records."""
         return len(self.of_record)
 
+    def part(self, records: Sequence[int]) -> "Corpus":
+        """A corpus of these records alone, numbered anew."""
+        chunks = [
+            Chunk(self.chunks[place].ids, self.chunks[place].scored, number)
+            for number, record in enumerate(records)
+            for place in self.of_record[record]
+        ]
+        return Corpus(chunks, self.record.device)
+
     def index(self, chunk: int) -> Tensor:
         """The rows of one chunk: (n,), on the CPU."""
         return torch.arange(self._first[chunk], self._first[chunk + 1])

@@ -1,8 +1,8 @@
 """What a method is: parameters, a forget term, and where it comes from. Without torch, since the API reads it too."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.unlearning.corpus import Corpus
-    from core.unlearning.objective import Term
+    from core.unlearning.objective import Rows, Term
     from core.unlearning.stage import Stage
 
 Need = Literal["forget", "retain", "unseen", "original"]
@@ -44,6 +44,18 @@ class Controller(Protocol):
         ...
 
     def restore(self, state: Mapping[str, float]) -> None: ...
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A forget term whose goal moves with the model. What it takes from the weights must follow from the weights before
+    the update alone: nothing of it is in a snapshot."""
+
+    def follow(self, records: Sequence[int]) -> None:
+        """Told the forget records of the update that comes; by every rank, at the same time."""
+        ...
+
+    def __call__(self, rows: "Rows") -> "Tensor": ...
 
 
 class Paper(Strict):
@@ -168,7 +180,10 @@ class Method(Strict, ABC):
 
     @abstractmethod
     def forget_term(self, stage: "Stage") -> "Term":
-        """Computes once what the term needs, and returns it as a function of a micro-batch's scored tokens."""
+        """Computes once what the term needs, and returns it as a function of a micro-batch's scored tokens.
+
+        One that is `Following` is told before each update what the update is made of.
+        """
 
     def hold_retain(self) -> Hold:
         return Hold(term=self.retain_term, weight=self.retain_weight, ratio=self.retain_ratio)
@@ -176,6 +191,10 @@ class Method(Strict, ABC):
     def hold_unseen(self) -> Hold | None:
         """How the calibrating part of the unseen set is held, by methods that do."""
         return None
+
+    def follows(self) -> bool:
+        """Whether the forget term follows a half of the unseen set, which then is not held."""
+        return False
 
     def hold_rehearsal(self) -> Rehearsal | None:
         """How the original's own samples are held, by methods that do."""

@@ -15,7 +15,7 @@ from core.schema.files import Record
 from core.schema.spec import RecordSet
 from core.schema.training import Training
 from core.unlearning.corpus import Corpus
-from core.unlearning.method import Controller, Hold, Method
+from core.unlearning.method import Controller, Following, Hold, Method
 from core.unlearning.objective import Draw, Part, StepValues, Term
 from core.unlearning.rehearsal import rehearse
 from core.unlearning.retain import descent, hidden, kl
@@ -58,6 +58,11 @@ class Plan:
             part = replace(one.part, weight=one.part.weight * factor) if one.part.watched else one.part
             draws.append((part, one.cycle.draw(max(1, round(one.ratio * len(records))))))
         return draws
+
+    def follow(self, records: list[int]) -> None:
+        """Lets the forget term look at the model before the update of these forget records."""
+        if isinstance(self.forget.term, Following):
+            self.forget.term.follow(records)
 
     def observe(self, step: int, steps: int, values: StepValues) -> None:
         """Takes note of what a step came to."""
@@ -128,7 +133,7 @@ def plan(
             )
     also = method.hold_unseen()
     if also is not None:
-        hold("unseen", stage.unseen, also, 1.0)
+        hold("unseen", stage.unseen_parts[0] if method.follows() else stage.unseen, also, 1.0)
     rehearsal = method.hold_rehearsal()
     if rehearsal is not None:
         used = math.ceil(rehearsal.ratio * len(forget) * training.epochs)

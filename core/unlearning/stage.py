@@ -1,15 +1,18 @@
 """What a method may look at before training begins: the sets, and the original model."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
+from core.lm.data import Chunk
 from core.lm.errors import CoreError
 from core.lm.forward import Forward, Head
+from core.lm.losses import per_record_mean
 from core.lm.reference import Reference, in_order, losses, runners_up
 from core.lm.table import Table
 from core.unlearning.corpus import Corpus
@@ -38,6 +41,17 @@ class Stage:
             raise CoreError("empty_unseen_set", "this method needs unseen records to calibrate by, and there are none")
         return self.unseen_set
 
+    @cached_property
+    def unseen_parts(self) -> tuple[Corpus, Corpus]:
+        """(what is held, what targets follow) of the unseen set: every other record by its loss under the original, so
+        that both are alike. Of a single record both are the whole."""
+        whole = self.unseen
+        if len(whole) < 2:
+            return whole, whole
+        means = per_record_mean(self.losses(whole), whole.record, len(whole))
+        order = means.argsort(stable=True).tolist()
+        return whole.part(sorted(order[1::2])), whole.part(sorted(order[::2]))
+
     @property
     def vocabulary(self) -> Tensor:
         """The tokens a label may be drawn from: (V',), those of the tokenizer without the special ones."""
@@ -57,6 +71,24 @@ class Stage:
     def losses(self, corpus: Corpus) -> Tensor:
         """Each scored token's -log p under the original: (M,)."""
         return losses(self.forward, corpus.chunks, max_tokens=self.max_tokens)
+
+    @torch.no_grad()
+    def present_losses(self, corpus: Corpus, records: Sequence[int]) -> Tensor:
+        """The scored tokens' -log p of some records, one record after the other, under the weights as they are: (N,).
+
+        Also of a sharded model: every rank goes through all of it, at the same time."""
+        chunks = [corpus.chunks[place] for record in records for place in corpus.of_record[record]]
+        order = {id(chunk): place for place, chunk in enumerate(chunks)}
+        found = [torch.empty(0)] * len(chunks)
+        for batch in self.forward.batches(chunks, self.max_tokens):
+            losses = self.forward.within(partial(self._losses_of, batch))
+            counts = [int(chunk.scored.sum()) for chunk in batch]
+            for chunk, part in zip(batch, torch.split(losses, counts), strict=True):
+                found[order[id(chunk)]] = part
+        return torch.cat(found)
+
+    def _losses_of(self, chunks: Sequence[Chunk]) -> Tensor:
+        return self.forward.losses(self.forward.hidden(chunks), self.forward.targets(chunks))
 
     def runners_up(self, corpus: Corpus) -> Tensor:
         """The original's best wrong token at each scored position: (M,)."""

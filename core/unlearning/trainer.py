@@ -126,6 +126,7 @@ def train(
         began_step = time.monotonic()
         rate = training.learning_rate * rate_factor(step, steps, training.scheduler, training.warmup)
         set_rate(optimizer, rate)
+        job.follow(records)
         values = gradient(forward, job.draws(step, steps, records), epoch)
         norm = whole(torch.nn.utils.clip_grad_norm_(trained, training.gradient_clip))
         if not math.isfinite(values.loss) or not torch.isfinite(norm):

@@ -44,6 +44,13 @@ class Calibrated(Method):
         description="weight of KL(original || model) on the calibrating half of unseen; 0: off",
     )
     unseen_ratio: float = Field(default=0.5, gt=0, le=1000, description="unseen records per forget record in a step")
+    following: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of the targets that follows the model: losses of unseen records before each update, not"
+        " under the original; above 0, half of the calibrating records are followed and the other half is held",
+    )
     rehearsal_weight: float = Field(
         default=2.25, ge=0, le=1e6, description="weight of KL(original || model) on samples of the original; 0: off"
     )
@@ -64,12 +71,14 @@ class Calibrated(Method):
             temperature=self.rehearsal_temperature,
         )
 
+    def follows(self) -> bool:
+        return self.following > 0
+
     def hold_unseen(self) -> Hold | None:
         return Hold(term="kl", weight=self.unseen_weight, ratio=self.unseen_ratio) if self.unseen_weight else None
 
     def forget_term(self, stage: "Stage") -> "Term":
-        from core.unlearning.calibration import targets, transport
+        from core.unlearning.calibration import Goal
 
-        forget, unseen = stage.forget, stage.unseen
-        wanted = targets(stage.losses(forget), forget.record, stage.losses(unseen), unseen.record)  # (M,)
-        return lambda rows: transport(rows.loss, wanted[rows.index], rows.record)
+        unseen = stage.unseen_parts[1] if self.follows() else stage.unseen
+        return Goal(stage.forget, unseen, original=stage.losses, present=stage.present_losses, following=self.following)

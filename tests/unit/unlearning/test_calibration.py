@@ -1,7 +1,10 @@
 import pytest
 import torch
 
-from core.unlearning.calibration import match, quantiles, targets, transport
+from core.lm.data import Chunk
+from core.unlearning.calibration import Goal, match, quantiles, transport
+from core.unlearning.corpus import Corpus
+from core.unlearning.objective import Rows
 
 
 def test_a_record_is_matched_to_the_unseen_record_of_the_same_rank():
@@ -28,14 +31,51 @@ def test_quantiles_are_the_sorted_losses_thinned_or_repeated():
     assert quantiles(losses, 1).tolist() == [3]
 
 
+def corpus(counts):
+    """A corpus of records with so many scored tokens each."""
+    chunks = []
+    for record, count in enumerate(counts):
+        ids = torch.arange(count + 1)
+        chunks.append(Chunk(ids, ids > 0, record))
+    return Corpus(chunks, torch.device("cpu"))
+
+
+def goal(*, following, present=None):
+    """Two forget records of 2 and 1 tokens, losses 5, 5 and 1; two unseen ones of 2 tokens, losses 9, 8 and 2, 3."""
+    forget, unseen = corpus([2, 1]), corpus([2, 2])
+    losses = {id(forget): torch.tensor([5.0, 5.0, 1.0]), id(unseen): torch.tensor([9.0, 8.0, 2.0, 3.0])}
+    return Goal(forget, unseen, original=lambda one: losses[id(one)], present=present, following=following)
+
+
+def distances(of, losses):
+    index = torch.arange(3)
+    rows = Rows(index, torch.tensor([0, 0, 1]), index < 0, index, 0, given_loss=torch.tensor(losses))
+    return of(rows).tolist()
+
+
 def test_targets_ascend_within_each_record_and_come_from_its_match():
-    wanted = targets(
-        forget_losses=torch.tensor([5.0, 5.0, 1.0]),
-        forget_record=torch.tensor([0, 0, 1]),
-        unseen_losses=torch.tensor([9.0, 8.0, 2.0, 3.0]),
-        unseen_record=torch.tensor([0, 0, 1, 1]),
-    )
-    assert wanted.tolist() == [8, 9, 3]
+    assert distances(goal(following=0.0), [8.0, 9.0, 3.0]) == [0, 0, 0]
+    assert distances(goal(following=0.0), [0.0, 0.0, 0.0]) == [8, 9, 3]
+
+
+def test_targets_follow_the_model_for_the_records_whose_turn_it_is():
+    asked = []
+
+    def present(unseen, records):
+        asked.append(list(records))
+        return torch.tensor([[6.0, 4.0], [1.0, 1.0]])[list(records)].flatten()
+
+    half = goal(following=0.5, present=present)
+    assert distances(half, [0.0, 0.0, 0.0]) == [8, 9, 3]
+    half.follow([0])
+    assert distances(half, [0.0, 0.0, 0.0]) == [6, 7.5, 3], "half way from 8, 9 to 4, 6; record 1 had not its turn"
+    half.follow([1, 0])
+    assert distances(half, [0.0, 0.0, 0.0]) == [6, 7.5, 2]
+    assert asked == [[0], [0, 1]]
+
+
+def test_what_follows_nothing_asks_nothing():
+    goal(following=0.0).follow([0, 1])
 
 
 def test_transport_compares_sorted_losses_within_each_record():

@@ -87,21 +87,43 @@ def adversarial(model, original, sets, epoch):
     return labelled(model, sets, labels)
 
 
-def calibrated(model, original, sets, epoch):
-    def losses(of, ids, first):
-        rows = log_p(of, ids, first)
-        return [-rows[place, token] for place, token in enumerate(ids[first:].tolist())]
+def token_losses(of, ids, first):
+    rows = log_p(of, ids, first)
+    return [-rows[place, token] for place, token in enumerate(ids[first:].tolist())]
 
-    forget, unseen = tokens(sets.forget), tokens(sets.unseen)
-    ranked = sorted(range(len(forget)), key=lambda x: mean(losses(original, *forget[x])).item())
-    yardsticks = sorted(([one.item() for one in losses(original, *u)] for u in unseen), key=mean)
+
+def held_and_followed(original, records):
+    """Every other record by its mean loss under the original: held are the second, the fourth, and so on."""
+    means = [mean(token_losses(original, *one)).item() for one in tokens(records)]
+    order = sorted(range(len(records)), key=means.__getitem__)
+    return [records[place] for place in sorted(order[1::2])], [records[place] for place in sorted(order[::2])]
+
+
+def to_targets(model, original, sets, yardsticks, following):
+    forget, unseen = tokens(sets.forget), tokens(yardsticks)
+    ranked = sorted(range(len(forget)), key=lambda x: mean(token_losses(original, *forget[x])).item())
+    of_unseen = sorted(range(len(unseen)), key=lambda u: mean(token_losses(original, *unseen[u])).item())
     terms = []
     for x, one in enumerate(forget):
-        wanted = sorted(yardsticks[int((ranked.index(x) + 0.5) / len(forget) * len(unseen))])
-        have = sorted(losses(model, *one), key=torch.Tensor.item)
-        n, m = len(have), len(wanted)
-        terms.append(sum(abs(have[i] - wanted[int((i + 0.5) / n * m)]) for i in range(n)) / n)
+        partner = unseen[of_unseen[int((ranked.index(x) + 0.5) / len(forget) * len(unseen))]]
+        was, now = (sorted(loss.item() for loss in token_losses(of, *partner)) for of in (original, model))
+        have = sorted(token_losses(model, *one), key=torch.Tensor.item)
+        n, m = len(have), len(was)
+        places = [int((i + 0.5) / n * m) for i in range(n)]
+        wanted = [(1 - following) * was[place] + following * now[place] for place in places]
+        terms.append(sum(abs(have[i] - wanted[i]) for i in range(n)) / n)
     return mean(terms)
+
+
+def calibrated(model, original, sets, epoch):
+    return to_targets(model, original, sets, sets.unseen, 0.0)
+
+
+def calibrated_following(share):
+    def formula(model, original, sets, epoch):
+        return to_targets(model, original, sets, held_and_followed(original, sets.unseen)[1], share)
+
+    return formula
 
 
 def divergence(model, original, ids, first):
@@ -129,6 +151,10 @@ def kl_and_unseen(model, original, sets):
     return kl(model, original, sets) + 0.7 * held_kl(model, original, sets.unseen)
 
 
+def kl_and_half_of_unseen(model, original, sets):
+    return kl(model, original, sets) + 0.7 * held_kl(model, original, held_and_followed(original, sets.unseen)[0])
+
+
 def kl_and_unseen_and_rehearsed(model, original, sets):
     forget, *others = (
         encode(some, tiny_tokenizer(), max_length=64, chat="raw")
@@ -152,6 +178,8 @@ def kl_and_unseen_and_rehearsed(model, original, sets):
 
 NONE = None
 UNSEEN = {"retain_weight": 1.0, "unseen_weight": 0.7, "unseen_ratio": 100.0}
+ALONE = {"retain_term": "none", "unseen_weight": 0.0, "rehearsal_weight": 0.0}
+HELD = {**UNSEEN, "rehearsal_weight": 0.0}
 REHEARSED = {"rehearsal_weight": 1.7, "rehearsal_ratio": 100.0, "rehearsal_texts": 9, "rehearsal_temperature": 1.5}
 CASES = [
     ("gradient_ascent", {}, 1.0, ascent, NONE, 1.0),
@@ -166,9 +194,25 @@ CASES = [
     ("ascent_descent", {"retain_weight": 2.5, **EVERYTHING}, 1.0, ascent, descent, 2.5),
     ("ascent_kl", EVERYTHING, 1.0, ascent, kl, 1.0),
     ("ascent_kl", {"retain_weight": 4.0, "forget_weight": 0.5, **EVERYTHING}, 0.5, ascent, kl, 4.0),
-    ("calibrated", {"retain_term": "none", "unseen_weight": 0.0, "rehearsal_weight": 0.0}, 1.0, calibrated, NONE, 1.0),
-    ("calibrated", {**UNSEEN, "rehearsal_weight": 0.0, **EVERYTHING}, 1.0, calibrated, kl_and_unseen, 1.0),
-    ("calibrated", {**UNSEEN, **REHEARSED, **EVERYTHING}, 1.0, calibrated, kl_and_unseen_and_rehearsed, 1.0),
+    ("calibrated", {**ALONE, "following": 0.0}, 1.0, calibrated, NONE, 1.0),
+    ("calibrated", {**ALONE, "following": 0.6}, 1.0, calibrated_following(0.6), NONE, 1.0),
+    (
+        "calibrated",
+        {**HELD, **EVERYTHING, "following": 1.0},
+        1.0,
+        calibrated_following(1.0),
+        kl_and_half_of_unseen,
+        1.0,
+    ),
+    ("calibrated", {**HELD, **EVERYTHING, "following": 0.0}, 1.0, calibrated, kl_and_unseen, 1.0),
+    (
+        "calibrated",
+        {**UNSEEN, **REHEARSED, **EVERYTHING, "following": 0.0},
+        1.0,
+        calibrated,
+        kl_and_unseen_and_rehearsed,
+        1.0,
+    ),
 ]
 
 
