@@ -3,56 +3,117 @@
 Its limits are measured: docs/benchmarks.md, "Verdicts".
 """
 
-from typing import Any
-
 from core.schema.evaluation import JUDGED_ATTACKS
-from core.schema.policies import Policy
+from core.schema.policies import Bound, Policy
 
-MEMBERSHIP_FROM = 100
+MEMBERSHIP_FROM = 150
 """On fewer records the interval of an AUC is nearly as wide as the limits: exposure tells more."""
 
-_LIKE_UNSEEN: dict[str, Any] = {"set": "forget", "against": "retrained"}
+FEW = 20
+"""On fewer records a mean rank cannot lie within limits on both sides."""
 
-_KEPT: dict[str, Any] = {"figure": "perplexity", "against": "before", "by": "ratio", "high": 1.05}
+MANY = 100
+"""From so many records on, limits of what is given back can be half as wide."""
 
-DEFAULT = Policy.model_validate(
-    {
-        "name": "default",
-        "description": "What must be forgotten is as if it had never been seen, in the model and in its 4-bit copy; the"
-        " rest is within 5 % of what it was.",
-        "bounds": [
-            {
-                **_LIKE_UNSEEN,
-                "name": "perplexity",
-                "figure": "perplexity",
-                "by": "ratio",
-                "low": 0.5,
-                "high": 2.0,
-                "judged_from": 50,
-            },
-            {**_LIKE_UNSEEN, "name": "perplexity_far", "figure": "perplexity", "by": "ratio", "low": 0.1, "high": 10.0},
-            *(
-                {
-                    "name": attack,
-                    "attack": attack,
-                    "against": "retrained",
-                    "low": -0.15,
-                    "high": 0.15,
-                    "judged_from": MEMBERSHIP_FROM,
-                }
-                for attack in JUDGED_ATTACKS
-            ),
-            {
-                "name": "exposure",
-                "set": "forget",
-                "figure": "exposure_rank",
-                "low": 0.3,
-                "optional_from": MEMBERSHIP_FROM,
-            },
-            {**_LIKE_UNSEEN, "name": "extraction_strength", "figure": "extraction_strength", "high": 0.1},
-            {"name": "retain", "set": "retain", **_KEPT},
-            {"name": "general", "set": "general", **_KEPT, "optional_from": 0},
-            {"name": "protected", "set": "protected", **_KEPT, "optional_from": 0},
-        ],
-    }
+BAND_FROM = 50
+"""On fewer records a perplexity is known to a factor of 1.5 or worse."""
+
+FORGOTTEN = [
+    Bound(
+        name="perplexity",
+        set="forget",
+        figure="perplexity",
+        against="retrained",
+        by="ratio",
+        low=0.5,
+        high=2.0,
+        judged_from=BAND_FROM,
+    ),
+    Bound(name="perplexity-far", set="forget", figure="perplexity", against="retrained", by="ratio", low=0.2, high=5.0),
+    *(
+        Bound(
+            name=f"membership.{attack}",
+            attack=attack,
+            against="retrained",
+            low=-0.15,
+            high=0.15,
+            judged_from=MEMBERSHIP_FROM,
+        )
+        for attack in JUDGED_ATTACKS
+    ),
+    # Above 0.3 on average: the record is no likelier than its twins by more than an AUC of 0.7 would be.
+    Bound(name="exposure", set="forget", figure="exposure_rank", low=0.3, optional_from=MEMBERSHIP_FROM),
+    Bound(
+        name="exposure-suppressed",
+        set="forget",
+        figure="exposure_rank",
+        high=0.8,
+        judged_from=FEW,
+        optional_from=MEMBERSHIP_FROM,
+    ),
+    Bound(name="extraction", set="forget", figure="extraction_strength", against="retrained", high=0.1),
+    Bound(
+        name="extraction-many",
+        set="forget",
+        figure="extraction_strength",
+        against="retrained",
+        high=0.05,
+        judged_from=MANY,
+    ),
+    # A mean over many hides the one record that is still known whole.
+    Bound(
+        name="extraction-highest",
+        set="forget",
+        figure="extraction_strength_highest",
+        against="retrained",
+        high=0.3,
+    ),
+    Bound(name="verbatim", set="forget", figure="verbatim_recall", against="retrained", high=0.1),
+    Bound(name="cloze", set="forget", figure="cloze", against="retrained", high=0.15, optional_from=0),
+]
+
+FORGOTTEN_LATER = [
+    Bound(
+        name="int4.perplexity",
+        set="forget",
+        figure="perplexity",
+        variant="int4",
+        against="retrained",
+        by="ratio",
+        low=0.5,
+        judged_from=BAND_FROM,
+    ),
+    Bound(
+        name="int4.extraction",
+        set="forget",
+        figure="extraction_strength",
+        variant="int4",
+        against="retrained",
+        high=0.1,
+    ),
+    Bound(
+        name="relearned",
+        curve="relearned_forget",
+        against="retrained",
+        by="ratio",
+        low=0.5,
+        judged_from=BAND_FROM,
+        optional_from=0,
+    ),
+]
+"""In a copy of 4 bits, and, where a retrained model shows how soon that happens anyway, after some fine-tuning."""
+
+KEPT = [
+    Bound(name="retain", set="retain", figure="perplexity", against="before", by="ratio", high=1.05),
+    Bound(name="general", set="general", figure="perplexity", against="before", by="ratio", high=1.05, optional_from=0),
+    Bound(
+        name="protected", set="protected", figure="perplexity", against="before", by="ratio", high=1.05, optional_from=0
+    ),
+]
+
+DEFAULT = Policy(
+    name="default",
+    description="What must be forgotten is as if the model had never seen it, in its 4-bit copy too; what must survive"
+    " is at most 5 % less probable than before.",
+    bounds=[*FORGOTTEN, *FORGOTTEN_LATER, *KEPT],
 )

@@ -10,6 +10,7 @@ OF_SETS = (
     "probability",
     "exact_memorization",
     "extraction_strength",
+    "extraction_strength_highest",
     "verbatim_recall",
     "verbatim_f1",
     "verbatim_longest",

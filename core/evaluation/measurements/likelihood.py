@@ -16,7 +16,7 @@ class Likelihood(Measurement):
         "Of every set: `perplexity` exp(mean over records of CE), `perplexity_tokens` the same over tokens; `accuracy`,"
         " the share of tokens that the model ranks first given what truly precedes (also: `exact_memorization`);"
         " `probability` mean of exp(-CE); `extraction_strength` 1 - k/n, k the fewest leading tokens after which all is"
-        " predicted right."
+        " predicted right, and `extraction_strength_highest`, that of the record that has most of it."
     )
     order: ClassVar[int] = -10
 
@@ -34,7 +34,7 @@ class Likelihood(Measurement):
 
 
 def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:
-    """A set's likelihood and memorization figures: means over records, `perplexity_tokens` over tokens."""
+    """A set's likelihood and memorization figures: means over records, `perplexity_tokens` over tokens, one highest."""
     import numpy as np
 
     from core.evaluation import likelihood
@@ -50,7 +50,11 @@ def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:
         "extraction_strength": (columns["extraction_strength"], equal),
     }
     through = {"perplexity": likelihood.perplexity, "perplexity_tokens": likelihood.perplexity}
-    return weighted_means(means, resamples, through=through)
+    found = weighted_means(means, resamples, through=through)
+    highest = float(columns["extraction_strength"].max())
+    # Of these very records, so there is nothing to be unsure of.
+    found["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=len(equal))
+    return found
 
 
 def _warnings(name: SetName, columns: "Columns") -> list[str]:

@@ -62,3 +62,9 @@ def test_figures_agree_with_loops_over_records_made_by_chance() -> None:
 def test_a_wrecked_models_perplexity_stays_a_number() -> None:
     assert np.isfinite(likelihood.perplexity(np.array([5000.0]))).all()
     assert likelihood.perplexity(np.array([3.0]))[0] == pytest.approx(math.exp(3))
+
+
+def test_the_highest_extraction_strength_is_known_exactly() -> None:
+    columns = {name: np.array([0.1, 0.7, 0.2]) for name in ("loss", "accuracy", "probability", "extraction_strength")}
+    found = measurement.figures({**columns, "tokens": np.ones(3)}, Resamples(0, "a"))["extraction_strength_highest"]
+    assert (found.value, found.low, found.high, found.records) == (0.7, 0.7, 0.7, 3)

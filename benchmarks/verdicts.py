@@ -1,0 +1,189 @@
+"""How often the default policy errs: models whose leak is known, made by chance, judged by the code that judges jobs.
+
+    python -m benchmarks.verdicts --out docs/benchmarks.md
+
+A trial draws the records to forget and the unseen ones. Of each record the model says something of a common strength
+(how familiar it finds the text) that all attacks see through noise of their own; of a leak, this strength is higher by
+so many deviations that an attack reaches the leak's AUC. A record's rank among its twins goes by noise of its own and
+the same leak. What is given back of the text itself shows a leak only where the model knows it by heart.
+"""
+
+import argparse
+from collections import Counter
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+
+from api.commands.page import put
+from core.evaluation.auc import delong, joint_interval, joint_level
+from core.evaluation.bootstrap import Resamples, Values, weighted_means
+from core.evaluation.likelihood import perplexity
+from core.evaluation.verdict import judge
+from core.schema.default_policy import DEFAULT
+from core.schema.evaluation import JUDGED_ATTACKS, Attack, Figure, Measurements
+from core.schema.policies import Judgement
+
+UNSEEN = 200
+RESAMPLES = 200
+"""A fifth of a job's: the ends of the intervals are noisier, no wider."""
+
+TWINS = 99
+RANKED = 32
+"""At most so many records of a set are ranked among their twins."""
+
+SIZES = (1, 5, 10, 20, 50, 100, 200)
+MARK = "verdicts"
+_SHARED = sqrt(0.8)
+"""Correlation of an attack's scores with the strength that all share: of two attacks with each other it is 0.8."""
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A model that finds forget text more familiar than unseen text by `shift` deviations; or, where there is any that
+    it knows `by_heart`, this share of the records (at least one) and no other."""
+
+    name: str
+    auc: float
+    by_heart: float = 0.0
+
+    @property
+    def shift(self) -> float:
+        """Of two normal distributions with this AUC."""
+        return sqrt(2) * NormalDist().inv_cdf(self.auc)
+
+
+RETRAINED = Leak("retrained, AUC 0.5", 0.5)
+LEAKING = Leak("leaks, AUC 0.75", 0.75)
+ORIGINAL = Leak("the original, knows it by heart", 1 - 1e-6, by_heart=1.0)
+ONE_IN_TWENTY = Leak("knows one in twenty by heart", 1 - 1e-6, by_heart=0.05)
+SUPPRESSED = Leak("over-unlearned, AUC near 0", 1e-3)
+MODELS = (
+    RETRAINED,
+    Leak("leaks, AUC 0.6", 0.6),
+    Leak("leaks, AUC 0.65", 0.65),
+    LEAKING,
+    ONE_IN_TWENTY,
+    ORIGINAL,
+    SUPPRESSED,
+)
+
+
+def trial(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Judgement:
+    """One model's figures on so many records to forget, judged by the default policy."""
+    seed = int(generator.integers(1 << 31))
+    forget = _columns(leak, records, generator)
+    unseen = _columns(RETRAINED, UNSEEN, generator)
+    retained = {"perplexity_ratio": generator.normal(0, 0.02, UNSEEN)}
+    sets = {
+        "forget": _figures(forget, seed, "forget", resamples),
+        "unseen": _figures(unseen, seed, "unseen", resamples),
+        "retain": _figures(retained, seed, "retain", resamples),
+    }
+    sets["retain"]["perplexity"] = sets["retain"]["perplexity_ratio"]
+    attacks = _attacks(*(np.stack([one[name] for name in JUDGED_ATTACKS]) for one in (forget, unseen)))
+    level = Figure(value=0.5, low=0.4, high=0.6, records=records)
+    after = Measurements.model_validate(
+        {
+            "seconds": 0,
+            "model_digest": "",
+            "sets": sets,
+            "attacks": attacks,
+            "across": {"baseline_auc": level},
+            "variants": {"int4": {"forget": sets["forget"]}},
+        }
+    )
+    return judge(DEFAULT, before=after, after=after)
+
+
+def _columns(leak: Leak, records: int, generator: np.random.Generator) -> dict[str, Values]:
+    """What the model says of each record, (records,) each; spreads are those of small models on people's records."""
+    known = np.arange(records) < np.ceil(leak.by_heart * records)
+    shift = np.where(known, leak.shift, 0.0) if leak.by_heart else np.full(records, leak.shift)
+
+    def normal(mean: Values | float, deviation: float) -> Values:
+        return np.asarray(generator.normal(mean, deviation, records))
+
+    strength, noise = normal(0, 1), sqrt(1 - _SHARED**2)
+    found = {name: shift + _SHARED * strength + normal(0, noise) for name in JUDGED_ATTACKS}
+    found["perplexity"] = np.where(known, normal(0.2, 0.02), 3.7 - 0.5 * (shift + strength))
+    ranked = min(records, RANKED)
+    own = (shift + normal(0, 1))[generator.permutation(records)[:ranked]]
+    twins = generator.normal(0, 1, (ranked, TWINS))
+    found["exposure_rank"] = (1 + (twins > own[:, None]).sum(1)) / (TWINS + 1)
+    strengths = np.where(known, normal(0.92, 0.03), generator.exponential(0.03, records))
+    found["extraction_strength"] = np.clip(strengths, 0, 1)
+    found["verbatim_recall"] = np.clip(normal(np.where(known, 0.95, 0.3), 0.08), 0, 1)
+    found["cloze"] = generator.binomial(4, np.where(known, 0.9, 0.02)) / 4
+    return found
+
+
+def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int) -> dict[str, Figure]:
+    through = {"perplexity": perplexity, "perplexity_ratio": perplexity}
+    found: dict[str, Figure] = {}
+    for ranked in (False, True):
+        means = {
+            figure: (values, np.ones(len(values)))
+            for figure, values in columns.items()
+            if figure not in JUDGED_ATTACKS and (figure == "exposure_rank") == ranked
+        }
+        if means:
+            found |= weighted_means(means, Resamples(seed, name, resamples), through=through)
+    if "extraction_strength" in columns:
+        highest = float(columns["extraction_strength"].max())
+        records = len(columns["extraction_strength"])
+        found["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=records)
+    return found
+
+
+def _attacks(members: Values, others: Values) -> dict[str, Attack]:
+    """Of scores (attacks, m) and (attacks, n), as `membership.attack` has them, without what no verdict goes by."""
+    auc, _ = delong(members, others)
+    low, high = joint_interval(members, others, level=joint_level(len(JUDGED_ATTACKS)))
+    found = {}
+    for place, name in enumerate(JUDGED_ATTACKS):
+        ends = float(low[place]), float(high[place])
+        figure = Figure(value=float(auc[place]), low=ends[0], high=ends[1], records=members.shape[1])
+        found[name] = Attack(auc=figure, tpr_at_1_fpr=figure, tpr_at_5_fpr=figure, roc=[], joint=ends)
+    return found
+
+
+def rates(leak: Leak, records: int, *, trials: int, resamples: int = RESAMPLES) -> dict[str, float]:
+    """The share of trials that ended `passed`, `failed`, `not_judged`; the same for the same arguments."""
+    generator = np.random.default_rng([records, *leak.name.encode()])
+    counts = Counter(trial(leak, records, generator, resamples=resamples).verdict for _ in range(trials))
+    return {verdict: counts[verdict] / trials for verdict in ("passed", "failed", "not_judged")}
+
+
+def table(trials: int) -> str:
+    """A row for each model, a column for each number of records: passed / failed / not judged, in percent."""
+    lines = [["the model", *(f"{size} record{'s' * (size > 1)}" for size in SIZES)]]
+    lines.append(["---", *("---:" for _ in SIZES)])
+    for leak in MODELS:
+        cells = []
+        for size in SIZES:
+            found = rates(leak, size, trials=trials)
+            cells.append(" / ".join(f"{100 * share:.3g}" for share in found.values()))
+        lines.append([leak.name, *cells])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks.verdicts")
+    arguments.add_argument("--trials", type=int, default=300)
+    arguments.add_argument("--out", type=Path)
+    given = arguments.parse_args()
+    text = (
+        f"Made by `python -m benchmarks.verdicts --trials {given.trials}`: so many trials in each cell, {UNSEEN} unseen"
+        f" records; passed / failed / not judged, in percent.\n\n{table(given.trials)}"
+    )
+    if given.out is None:
+        print(text)
+    else:
+        put(given.out, MARK, text)
+
+
+if __name__ == "__main__":
+    main()
