@@ -4,6 +4,8 @@ from typing import Any
 
 from rich.table import Table
 
+from core.schema.policies import Judgement
+
 AGAINST = {"before": "before", "retrained": "a retrained model"}
 
 
@@ -38,6 +40,22 @@ def table(bounds: list[dict[str, Any]]) -> Table:
         least = bound["judged_from"]
         records = "1 record" if least == 1 else f"{least} records"
         made.add_row(bound["name"], figure(bound), compared(bound), limits(bound), records)
+    return made
+
+
+def judged(judgement: Judgement) -> Table:
+    """A row for each bound, and how it was kept."""
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("bound", "figure", "value", "limits", "result"):
+        made.add_column(column, overflow="fold")
+    for one in judgement.bounds:
+        bound = one.bound.model_dump(mode="json")
+        ends = "" if one.low is None or one.high is None else f" [{one.low:.4g}, {one.high:.4g}]"
+        value = "" if one.value is None else f"{one.value:.4g}{ends}"
+        limit = limits({"low": one.limit_low, "high": one.limit_high}) if one.limit_low != one.limit_high else ""
+        why = f" ({_words(one.why)})" if one.why else ""
+        what = ", ".join(part for part in (figure(bound), compared(bound)) if part)
+        made.add_row(one.bound.name, what, value, limit, f"{_words(one.result)}{why}")
     return made
 
 

@@ -4,22 +4,27 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
+from api.commands.bounds import judged
 from api.commands.child import ChildFailed, events
 from api.commands.figures import show, show_table
 from api.commands.watching import bar
 from core.evaluation.measurements import UnknownMeasurement, chosen
 from core.evaluation.presets import PRESETS, Preset, table
-from core.schema.evaluation import MeasurementChoice, Measurements, Moment
-from core.schema.events import Cost, Measured, PhaseStarted, Warned
+from core.schema.default_policy import DEFAULT
+from core.schema.evaluation import MeasurementChoice, Measurements
+from core.schema.events import Cost, Judged, Measured, PhaseStarted, Warned
 from core.schema.models import ModelShape
 from core.schema.parsing import format_of
+from core.schema.policies import Judgement, Policy
 from core.schema.shape import UnusableModel, read_shape
 from core.schema.spec import FileRecords, JobSpec
 from core.schema.training import MasterWeights, Training, TrainingRequest
@@ -29,7 +34,7 @@ out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 PHASES = {
     "loading": "loading",
-    "measuring_before": "measuring the reference",
+    "measuring_before": "measuring what it stands beside",
     "measuring_after": "measuring",
     "attacking": "attacking",
 }
@@ -49,6 +54,12 @@ def measure(
     ] = None,
     reference_model: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="one retrained without the forget set")
+    ] = None,
+    before: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="the model that the unlearning started from")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="'default', or a JSON file: what the model is held to; with --before")
     ] = None,
     measures: Annotated[
         list[str] | None,
@@ -80,7 +91,8 @@ def measure(
     )
     choices = [_choice(one) for one in measures or ([] if preset else ["standard"])]
     choices += PRESETS[preset].measure if preset else ()
-    training = _checked(model, asked, sets, choices, reference_model)
+    training = _checked(model, asked, sets, choices, {"--before": before, "--reference-model": reference_model})
+    held_to = _policy(policy)
     with tempfile.TemporaryDirectory(prefix="unlearn-") as private:
         spec = JobSpec(
             kind="measure",
@@ -94,20 +106,36 @@ def measure(
             scratch=Path(private),
             measure=choices,
             reference=reference_model,
+            original=before,
+            policy=held_to,
             cache=cache,
             threads=threads,
         )
-        found, cost = _measured(spec)
-    if reference := found.get("reference"):
-        out.print("[bold]the reference[/bold]")
-        show(reference, out)
-        out.print("[bold]the model[/bold]")
-    show(found["after"], out)
-    named = table(preset, found["after"]) if preset else None
+        heard = _measured(spec)
+    for moment, title in (("before", "before"), ("reference", "the reference"), ("after", "the model")):
+        if figures := heard.found.get(moment):
+            if len(heard.found) > 1:
+                out.print(f"[bold]{title}[/bold]")
+            show(figures, out)
+    named = table(preset, heard.found["after"]) if preset else None
     if named is not None:
         show_table(f"as {preset} has it", named, out)
+    if heard.judgement is not None:
+        why = f" ({heard.judgement.reason.replace('_', ' ')})" if heard.judgement.reason else ""
+        out.print(judged(heard.judgement))
+        out.print(f"policy {heard.judgement.policy}: [bold]{heard.judgement.verdict.replace('_', ' ')}[/bold]{why}")
     if json_out is not None:
-        _write(json_out, _report(spec, found, cost, named))
+        _write(json_out, _report(spec, heard, named))
+
+
+@dataclass
+class Heard:
+    """What the child said."""
+
+    found: dict[str, Measurements] = field(default_factory=dict)
+    """By the moment."""
+    judgement: Judgement | None = None
+    cost: Cost | None = None
 
 
 def _checked(
@@ -115,7 +143,7 @@ def _checked(
     asked: TrainingRequest,
     sets: FileRecords,
     choices: list[str | MeasurementChoice],
-    reference: Path | None,
+    others: Mapping[str, Path | None],
 ) -> Training:
     """How records are read. Ends the command with code 2 where anything is wrong that shows before measuring."""
     files = _files(sets)
@@ -127,8 +155,9 @@ def _checked(
     try:
         chosen(choices)
         shape = _shape(model)
-        if reference is not None and _shape(reference).vocabulary != shape.vocabulary:
-            raise typer.BadParameter("it has another vocabulary than the model", param_hint="--reference-model")
+        for option, other in others.items():
+            if other is not None and _shape(other).vocabulary != shape.vocabulary:
+                raise typer.BadParameter("it has another vocabulary than the model", param_hint=option)
     except (UnusableModel, UnknownMeasurement) as error:
         raise typer.BadParameter(str(error)) from None
     except ValidationError as error:
@@ -138,6 +167,19 @@ def _checked(
     if asked.max_length is not None and asked.max_length > shape.context:
         raise typer.BadParameter(f"the model's context is {shape.context} tokens", param_hint="--max-length")
     return reading(asked, shape)
+
+
+def _policy(named: str | None) -> Policy | None:
+    if named is None or named == DEFAULT.name:
+        return DEFAULT if named else None
+    try:
+        return Policy.model_validate_json(Path(named).read_bytes())
+    except OSError as error:
+        detail = f"neither '{DEFAULT.name}' nor a file that can be read ({type(error).__name__})"
+    except ValidationError as error:
+        wrong = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        detail = f"{'.'.join(map(str, wrong['loc'])) or 'as a whole'}: {wrong['msg']}"
+    raise typer.BadParameter(detail, param_hint="--policy")
 
 
 def _shape(directory: Path) -> ModelShape:
@@ -160,10 +202,9 @@ def _files(sets: FileRecords) -> list[tuple[str, Path]]:
     return [(option, file) for option, file in named if file is not None]
 
 
-def _measured(spec: JobSpec) -> tuple[dict[Moment, Measurements], Cost | None]:
+def _measured(spec: JobSpec) -> Heard:
     """What the child found, with its phases shown as they go by. Ends the command with code 1 where it fails."""
-    found: dict[Moment, Measurements] = {}
-    cost = None
+    heard = Heard()
     try:
         with bar(err) as progress:
             task = None
@@ -176,22 +217,22 @@ def _measured(spec: JobSpec) -> tuple[dict[Moment, Measurements], Cost | None]:
                     if not err.is_terminal:  # where no bar is drawn, a line says where it is
                         err.print(f"  {phase}")
                 elif isinstance(event, Measured):
-                    found[event.moment] = event.measurements
+                    heard.found[event.moment] = event.measurements
+                elif isinstance(event, Judged):
+                    heard.judgement = event.judgement
                 elif isinstance(event, Warned):
                     progress.console.print(f"  [yellow]warning:[/yellow] {event.message}", soft_wrap=True)
                 elif isinstance(event, Cost):
-                    cost = event
+                    heard.cost = event
             if task is not None:
                 progress.update(task, completed=1)
     except ChildFailed as failure:
         err.print(f"[red]not measured:[/red] {failure}", soft_wrap=True)
         raise typer.Exit(1) from None
-    return found, cost
+    return heard
 
 
-def _report(
-    spec: JobSpec, found: dict[Moment, Measurements], cost: Cost | None, named: dict[str, float] | None
-) -> dict[str, Any]:
+def _report(spec: JobSpec, heard: Heard, named: dict[str, float] | None) -> dict[str, Any]:
     """What was measured, of what and how: figures and digests, no record's text."""
     files = _files(spec.records) if isinstance(spec.records, FileRecords) else []
     return {
@@ -202,11 +243,17 @@ def _report(
             mode="json", include={"max_length", "chat", "seed", "micro_batch_tokens", "master_weights"}
         ),
         "data": [{"name": option.removeprefix("--"), "sha256": _digest(file)} for option, file in files],
-        "measurements": found["after"].model_dump(mode="json"),
-        "reference": found["reference"].model_dump(mode="json") if "reference" in found else None,
+        "measurements": _json(heard.found["after"]),
+        "before": _json(heard.found.get("before")),
+        "reference": _json(heard.found.get("reference")),
+        "judgement": _json(heard.judgement),
         "table": named,
-        "cost": cost.model_dump(mode="json", exclude={"kind"}) if cost else None,
+        "cost": _json(heard.cost),
     }
+
+
+def _json(found: BaseModel | None) -> dict[str, Any] | None:
+    return None if found is None else found.model_dump(mode="json", exclude={"kind"})
 
 
 def _digest(file: Path) -> str:

@@ -14,9 +14,18 @@ A job measures its model before and after, on the same records, with the same co
 checkpoint as it was saved and loaded again. Every figure can be made again from the checkpoint and the files, without
 the service, equal in every digit on the same kind of device with as many threads:
 
-    unlearn measure CHECKPOINT --forget forget.jsonl --retain retain.jsonl --unseen unseen.jsonl
+    unlearn measure CHECKPOINT --before MODEL --forget forget.jsonl --retain retain.jsonl --unseen unseen.jsonl
 
-`POST /v1/measurements` measures any registered model or checkpoint without unlearning anything.
+`--before` is the model that the job started from, for what says how much has changed; with `--policy` (`default`, or a
+file) the verdict is made again, too.
+
+`POST /v1/measurements` measures any registered model or checkpoint without unlearning anything, by the same workers
+and code. It waits for no job on the model and holds none up: the head is pinned when it is asked for. With `preset`
+(`tofu` or `muse`) it also gives that benchmark's table under its own names. Measurements have a list of their own,
+`GET /v1/measurements`; that of jobs shows them with `?kind=measure` alone.
+
+What was measured of an unchanged model on unchanged records by unchanged code is not measured twice: a worker keeps it
+(`KEEP_MEASUREMENTS`), for each organisation apart, and of the forget set only the figures.
 
 ## Sets
 

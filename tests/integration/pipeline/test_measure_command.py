@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
-from core.schema.events import Measured
+from core.schema.default_policy import DEFAULT
+from core.schema.events import Judged, Measured
 from core.schema.shape import read_shape
 from core.schema.spec import JobSpec
 from core.schema.training import TrainingRequest
@@ -32,12 +33,13 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
     asked = TrainingRequest(epochs=1, learning_rate=1e-3)
     training = fill_training(asked, "calibrated", parameters=shape.parameters, forget_records=8)
     training.max_length = min(training.max_length, shape.context)  # as a request is filled in
-    outcome = run(spec.model_copy(update={"training": training}))
+    outcome = run(spec.model_copy(update={"training": training, "policy": DEFAULT}))
     assert outcome.code == 0, outcome.stderr
-    after = [event.measurements for event in outcome.events if isinstance(event, Measured)][-1]
+    before, after = [event.measurements for event in outcome.events if isinstance(event, Measured)]
 
     report = tmp_path / "report.json"
     arguments = ["measure", str(spec.output), *options(tiny_model), "--threads", "1", "--json", str(report)]
+    arguments += ["--before", str(tiny_model.directory), "--policy", "default"]
     # in a process of its own, that its modules can be seen afterwards
     program = "import sys; from api.cli import app; app(standalone_mode=False); assert 'torch' not in sys.modules"
     done = subprocess.run(
@@ -51,16 +53,24 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
     assert done.returncode == 0, done.stderr
     written = json.loads(report.read_text())
     times = {"seconds", "seconds_of"}
-    figures = {name: value for name, value in written["measurements"].items() if name not in times}
-    assert figures == after.model_dump(mode="json", exclude=times)
+    for name, of in (("before", before), ("measurements", after)):
+        figures = {kind: found for kind, found in written[name].items() if kind not in times}
+        assert figures == of.model_dump(mode="json", exclude=times)
+    (judgement,) = [event.judgement for event in outcome.events if isinstance(event, Judged)]
+    assert written["judgement"] == judgement.model_dump(mode="json")
+    assert f"policy default: {judgement.verdict.replace('_', ' ')}" in done.stdout
     assert [one["name"] for one in written["data"]] == ["forget", "retain", "unseen"]
 
     forget = after.sets["forget"]["perplexity"]
-    (row,) = [line for line in done.stdout.splitlines() if line.startswith("perplexity ")]
+    *_, row = [line for line in done.stdout.splitlines() if line.startswith("perplexity ") and "]" in line][:2]
     assert f"{forget.value:.4g} [{forget.low:.4g}, {forget.high:.4g}]" in row
-    (attack,) = [line for line in done.stdout.splitlines() if line.startswith("loss ")]
-    assert f"{after.attacks['loss'].auc.value:.4g} [" in attack
-    assert [line.strip() for line in done.stderr.splitlines()] == ["loading", "measuring"]
+    attacks = [line for line in done.stdout.splitlines() if line.startswith("loss ")]
+    assert any(f"{after.attacks['loss'].auc.value:.4g} [" in line for line in attacks)
+    assert [line.strip() for line in done.stderr.splitlines()][:3] == [
+        "loading",
+        "measuring what it stands beside",
+        "measuring",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +80,7 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
         (["--measure", '{"name": "likelihood", "records": 0}'], "Likelihood, records"),
         (["--measure", '{"seconds": 1}'], 'JSON with a "name"'),
         (["--max-length", "4096"], "the model's context is"),
+        (["--policy", "no-such-file"], "neither 'default' nor a file"),
         (["--unseen", __file__], "not a .jsonl, .txt, .csv or .parquet file"),
     ],
 )
