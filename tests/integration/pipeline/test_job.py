@@ -85,11 +85,9 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     bench = Bench(lambda: load(spec.output, "auto", device=torch.device("cpu")), sets, training=spec.training)
     again = measure(bench, chosen(["likelihood", "membership"]), model_digest="0" * 64)
     torch.set_num_threads(threads)
-    for figures in after.measurements.sets.values():
-        for name in [name for name in figures if name.endswith(("_ratio", "_change"))]:
-            del figures[name]  # of two models
-    assert again.sets == after.measurements.sets
-    assert again.attacks == after.measurements.attacks
+    for name, figures in again.sets.items():
+        assert {key: after.measurements.sets[name][key] for key in figures} == figures
+    assert {name: after.measurements.attacks[name] for name in again.attacks} == again.attacks
 
     # a job keeps one warning of a code, so all that there is to say of small samples is in one
     (small,) = [event for event in outcome.events if isinstance(event, Warned) and event.code == "small_sample"]
@@ -204,12 +202,13 @@ def test_a_second_job_on_the_same_model_does_not_measure_again_what_the_first_ha
     first = spec.model_copy(update={"cache": folder, "training": quick})
     one = measurements(run(first))
     kept = {file: file.stat().st_ino for file in folder.glob("*.npz")}
-    assert len(kept) == 4  # retain and unseen, before and after
+    of_each = len(kept) // 2  # before and after
+    assert of_each >= 2  # retain and unseen
     records = FileRecords(forget=few, retain=[tiny_model.files["retain"]], unseen=tiny_model.files["unseen"])
     two = measurements(run(first.model_copy(update={"records": records, "output": tmp_path / "second"})))
-    # of the same model nothing was written anew, and of the second checkpoint its two sets were
+    # of the same model nothing was written anew, and of the second checkpoint all was
     assert {file: file.stat().st_ino for file in kept} == kept
-    assert len(list(folder.glob("*.npz"))) == 6
+    assert len(list(folder.glob("*.npz"))) == 3 * of_each
     for name in ("retain", "unseen"):
         assert two[0].measurements.sets[name] == one[0].measurements.sets[name]
     assert two[0].measurements.sets["forget"] != one[0].measurements.sets["forget"]

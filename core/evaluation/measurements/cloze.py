@@ -1,0 +1,31 @@
+"""Does the model bring a record's names, numbers and dates back, each asked for by the text before it?"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.evaluation.measurement import Measurement
+from core.schema.evaluation import Found, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+
+class Cloze(Measurement):
+    name: ClassVar[str] = "cloze"
+    summary: ClassVar[str] = (
+        "Each record's specifics blanked one at a time and asked for by the text before them: `cloze`, the mean over"
+        " records of the share that the greedy continuation begins with; `cloze_sampled`, that any of the samples at"
+        " temperature 1 begins with. The unseen set's are what a guesser reaches."
+    )
+    needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
+
+    records: int | None = Field(default=64, ge=1, description="at most so many records of a set; null: all")
+    blanks: int = Field(default=4, ge=1, le=64, description="at most so many of each record")
+    samples: int = Field(default=4, ge=1, le=64)
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation.recovery import GREEDY, SAMPLED, recovery
+
+        figures = {GREEDY: "cloze", SAMPLED: "cloze_sampled"}
+        return recovery(bench, self, most=self.blanks, samples=self.samples, fill=False, figures=figures)

@@ -1,0 +1,29 @@
+"""The same in a form for models that follow instructions: the whole record is shown, with a blank in it."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.evaluation.measurement import Group, Measurement
+from core.schema.evaluation import Found, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+
+class ClozeFill(Measurement):
+    name: ClassVar[str] = "cloze_fill"
+    summary: ClassVar[str] = (
+        "Each record's specifics blanked one at a time, the whole record shown with `____` and asked for again up to"
+        " the blank: `cloze_fill`, the mean over records of the share that the greedy continuation begins with."
+    )
+    group: ClassVar[Group | None] = "thorough"
+    needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
+
+    records: int | None = Field(default=64, ge=1, description="at most so many records of a set; null: all")
+    blanks: int = Field(default=4, ge=1, le=64, description="at most so many of each record")
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation.recovery import GREEDY, recovery
+
+        return recovery(bench, self, most=self.blanks, samples=0, fill=True, figures={GREEDY: "cloze_fill"})

@@ -1,0 +1,117 @@
+"""Is a record more probable than its twins, in which every specific is another? Works for a request of one record."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from core.evaluation.measurement import Measurement, Source
+from core.schema.evaluation import Figure, Found, SetName
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench, Columns
+    from core.evaluation.bootstrap import Resamples, Values
+    from core.evaluation.measurement import Budget
+    from core.evaluation.twins import Pool
+    from core.schema.files import Record
+
+FEW = 20
+"""Unseen records. Of fewer, twins resemble each other: a true record stands out of them more easily."""
+
+
+class Exposure(Measurement):
+    name: ClassVar[str] = "exposure"
+    summary: ClassVar[str] = (
+        "Each record among twins whose specifics (names, numbers, places, dates) are swapped for unseen records':"
+        " `exposure_rank`, the mean of rank of its loss / (twins + 1), near 0 where it is known, about 0.5 where it"
+        " never was seen; `exposure`, the mean of log2(twins + 1) - log2(rank); `exposure_p`, how probable so low a"
+        " mean rank is for a model that never saw the records. The unseen set's are a control."
+    )
+    source: ClassVar[Source | None] = Source(
+        title="The Secret Sharer: Evaluating and Testing Unintended Memorization in Neural Networks",
+        url="https://arxiv.org/abs/1802.08232",
+    )
+    needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
+
+    records: int | None = Field(default=16, ge=1, description="at most so many records of a set; null: all")
+    twins: int = Field(default=99, ge=19, le=999, description="of each record")
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation import neighbours
+        from core.evaluation.unfinished import columns_so_far
+
+        budget = bench.budget(self)
+        words = neighbours.background(bench)
+        pool = neighbours.pool(bench, words, count=self.twins)
+        found = Found(warnings=_doubts(len(pool.records)))
+        key = f"{self.name} {self.twins} {self.records} {bench.seed} {neighbours.digest(bench)}"
+        sets: list[SetName] = [name for name in ("forget", "unseen") if name in bench.sets]
+        for name in sets:
+            places = bench.chosen(name, self.records)
+            budget.left_out(name, done=len(places), of=len(bench.sets[name]), reason="records")
+
+            def compute(records: "Sequence[Record]", places: list[int] = places) -> "Columns":
+                return self._ranked(bench, [records[place] for place in places], pool, budget)
+
+            columns, reached = columns_so_far(bench, key, name, compute)
+            if reached is not None:
+                budget.left_out(name, done=reached, of=len(places), reason="seconds")
+            ranks = columns["rank"]
+            if alike := int(columns["alike"].sum()):
+                found.warnings.append(
+                    f"exposure: {alike} of {len(places)} {name} records hold too few names, numbers or dates for"
+                    f" {self.twins} twins, and are left out"
+                )
+            if len(ranks):
+                found.sets[name] = figures(ranks, self.twins, bench.resamples(f"{self.name} {name}"))
+        found.cut_short = budget.cut
+        return found
+
+    def _ranked(self, bench: "Bench", records: "Sequence[Record]", pool: "Pool", budget: "Budget") -> "Columns":
+        """`rank` of each record that has twins enough, and `alike`, whether each has not. Raises Unfinished."""
+        import numpy as np
+
+        from core.evaluation.exposure import rank
+        from core.evaluation.likelihood import cross_entropies
+        from core.evaluation.twins import twins
+        from core.evaluation.unfinished import Unfinished
+
+        ranks: list[float] = []
+        alike: list[float] = []
+        for done, record in enumerate(records):
+            if budget.over():
+                raise Unfinished({"rank": np.array(ranks), "alike": np.array(alike)}, done)
+            made = twins(record, self.twins, seed=bench.seed, pool=pool)
+            alike.append(float(len(made) < self.twins))
+            if len(made) == self.twins:
+                losses = cross_entropies(bench.statistics([record, *made], what="twins'"))
+                ranks.append(rank(losses[0], losses[1:]))
+        return {"rank": np.array(ranks), "alike": np.array(alike)}
+
+
+def figures(ranks: "Values", twins: int, resamples: "Resamples") -> dict[str, Figure]:
+    """A set's figures of its records' ranks, each 1 to twins + 1."""
+    import numpy as np
+
+    from core.evaluation.bootstrap import weighted_means
+    from core.evaluation.exposure import chance, exposures
+
+    equal = np.ones(len(ranks))
+    means = {"exposure_rank": (ranks / (twins + 1), equal), "exposure": (exposures(ranks, twins), equal)}
+    found = weighted_means(means, resamples, through={})
+    found["exposure_p"] = Figure(value=chance(ranks, twins), low=None, high=None, records=len(ranks))
+    return found
+
+
+def _doubts(unseen: int) -> list[str]:
+    if not unseen:
+        return [
+            "exposure: without unseen text the twins' names and numbers are invented, and a record may stand out of"
+            " them that the model never saw"
+        ]
+    if unseen < FEW:
+        return [
+            f"exposure: the twins are made of {unseen} unseen records, fewer than {FEW}: a record may stand out of them"
+            " that the model never saw"
+        ]
+    return []

@@ -1,0 +1,97 @@
+"""How many of the blanks in records a model fills in: greedily, and in the best of several samples."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from core.evaluation import neighbours
+from core.evaluation.bench import Bench, Columns
+from core.evaluation.blanks import Blank, blanks, shares
+from core.evaluation.bootstrap import weighted_means
+from core.evaluation.continuing import continuations
+from core.evaluation.measurement import Budget, Measurement
+from core.evaluation.unfinished import Unfinished, columns_so_far
+from core.schema.evaluation import Found, SetName
+from core.schema.files import Record
+
+GREEDY, SAMPLED = "greedy", "sampled"
+
+
+def recovery(
+    bench: Bench, measurement: Measurement, *, most: int, samples: int, fill: bool, figures: dict[str, str]
+) -> Found:
+    """Of forget and unseen, the mean over records of the share of blanks that were brought back.
+
+    `figures` names what becomes of the columns `greedy` and, with samples, `sampled`.
+    """
+    budget, found = bench.budget(measurement), Found()
+    words = neighbours.background(bench)
+    key = f"{measurement.name} {measurement.records} {most} {samples} {bench.seed} {neighbours.digest(bench)}"
+    sets: list[SetName] = [name for name in ("forget", "unseen") if name in bench.sets]
+    for name in sets:
+        places = bench.chosen(name, measurement.records)
+        budget.left_out(name, done=len(places), of=len(bench.sets[name]), reason="records")
+
+        def compute(records: Sequence[Record], places: list[int] = places) -> Columns:
+            asked = [
+                blank
+                for place in places
+                for blank in blanks(
+                    records[place],
+                    bench.tokenizer,
+                    chat=bench.training.chat,
+                    number=place,
+                    most=most,
+                    fill=fill,
+                    background=words,
+                )
+            ]
+            return _answered(bench, asked, samples, budget)
+
+        columns, reached = columns_so_far(bench, key, name, compute)
+        counted = int(columns["asked"][0])
+        if reached is not None:
+            budget.left_out(name, done=reached, of=counted, reason="seconds")
+        if counted < len(places):
+            found.warnings.append(
+                f"{measurement.name}: {len(places) - counted} of {len(places)} {name} records hold no name, number or"
+                " date that could be asked for"
+            )
+        means = {shown: columns[kind] for kind, shown in figures.items()}
+        if len(columns[GREEDY]):
+            equal = np.ones(len(columns[GREEDY]))
+            resamples = bench.resamples(f"{measurement.name} {name}")
+            found.sets[name] = weighted_means(
+                {shown: (values, equal) for shown, values in means.items()}, resamples, through={}
+            )
+    found.cut_short = budget.cut
+    return found
+
+
+def _answered(bench: Bench, asked: Sequence[Blank], samples: int, budget: Budget) -> Columns:
+    """`greedy` and `sampled`, each the share of every record that has blanks, and `asked`, how many records these are.
+
+    Raises Unfinished with the records whose blanks were all answered."""
+    prefixes, lengths = [one.ids for one in asked], [one.length for one in asked]
+    greedy = continuations(bench, prefixes, lengths, budget=budget)
+    sampled = greedy
+    if samples:
+        sampled = continuations(bench, prefixes, lengths, samples=samples, seed=bench.seed, budget=budget)
+    cut = {blank.record for blank, one, many in zip(asked, greedy, sampled, strict=True) if not one or not many}
+    kept = [place for place, blank in enumerate(asked) if blank.record not in cut]
+
+    def share(said: list[list[list[int]]]) -> list[float]:
+        right = [
+            any(asked[place].recovered(bench.tokenizer.decode(ids, skip_special_tokens=True)) for ids in said[place])
+            for place in kept
+        ]
+        return list(shares([asked[place] for place in kept], right).values())
+
+    columns = {
+        GREEDY: np.array(share(greedy)),
+        SAMPLED: np.array(share(sampled)),
+        "asked": np.array([float(len({blank.record for blank in asked}))]),
+    }
+    if cut:
+        raise Unfinished(columns, len(columns[GREEDY]))
+    return columns
