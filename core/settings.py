@@ -52,6 +52,10 @@ class Settings(BaseSettings):
     keep_measurements: bool = Field(
         default=True, description="keep what was measured of a model in SCRATCH_DIR, for later jobs on the same data"
     )
+    benchmark_tasks_dir: Path | None = Field(
+        default=None, description="definitions of benchmark tasks (YAML), and the data and code that they name"
+    )
+    benchmark_code: bool = Field(default=False, description="benchmark tasks may run code that the model writes")
     worker_slots: int = Field(default=1, ge=1, description="jobs without GPUs that a worker does at a time")
     worker_warm_children: int = Field(
         default=1, ge=0, le=1, description="processes that wait with everything imported for the next job"

@@ -30,8 +30,17 @@ class Assignment:
     sets: Stored
     reference: ModelRow | None = None
 
-    def spec(self, scratch: Scratch, *, token: str, threads: int, cache: Path | None = None) -> JobSpec:
-        """What the child is told; `cache` is where it keeps what it measures.
+    def spec(
+        self,
+        scratch: Scratch,
+        *,
+        token: str,
+        threads: int,
+        cache: Path | None = None,
+        benchmark_tasks: Path | None = None,
+        benchmark_code: bool = False,
+    ) -> JobSpec:
+        """What the child is told; `cache` is where it keeps what it measures, `benchmark_tasks` where it finds tasks.
 
         AttemptFailed where a model has no directory.
         """
@@ -51,6 +60,8 @@ class Assignment:
             snapshots=scratch.snapshots if unlearns else None,
             deliver=self.job.output,
             cache=cache,
+            benchmark_tasks=benchmark_tasks,
+            benchmark_code=benchmark_code,
             measure=self.job.measure,
             reference=None if self.reference is None else _directory(self.reference),
             policy=None if self.job.policy is None else Policy.model_validate(self.job.policy),

@@ -32,6 +32,8 @@ PASSED_ON = (
     "CUDA_HOME",
     "CUDA_PATH",
     "SSL_CERT_FILE",
+    "HF_HOME",
+    "HF_DATASETS_CACHE",
 )
 PASSED_ON_PREFIXES = ("LC_", "NCCL_", "NVIDIA_", "PYTORCH_", "TORCH_", "OMP_", "MKL_")
 """What a child sees of the worker's environment: no address, no password, no token."""

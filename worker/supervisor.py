@@ -230,7 +230,15 @@ class Attempt:
     async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> Heard | Stopped:
         """Starts the child, hands it its records and hears it out."""
         token = secrets.token_urlsafe(32)
-        spec = assigned.spec(scratch, token=token, threads=self._threads, cache=self._measured())
+        tasks = self._settings.benchmark_tasks_dir
+        spec = assigned.spec(
+            scratch,
+            token=token,
+            threads=self._threads,
+            cache=self._measured(),
+            benchmark_tasks=None if tasks is None else tasks.resolve(),
+            benchmark_code=self._settings.benchmark_code,
+        )
         service_key = self._settings.service_key()
         recorder = Recorder(self._lease)
         env = environment(gpus=self._devices.gpus, threads=self._threads, folder=scratch.temporary)

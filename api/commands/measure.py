@@ -78,6 +78,12 @@ def measure(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; another number rounds otherwise")] = None,
     json_out: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="write all figures there")] = None,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="keep what was measured there")] = None,
+    benchmark_tasks: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="definitions of tasks for 'benchmarks'")
+    ] = None,
+    benchmark_code: Annotated[
+        bool, typer.Option("--benchmark-code", help="tasks may run code that the model writes")
+    ] = False,
 ) -> None:
     """Measure a model as a job measures it: on the same halves of the files, with the same code and defaults."""
     asked = TrainingRequest(max_length=max_length, chat=chat, seed=seed, master_weights=master_weights)
@@ -109,6 +115,8 @@ def measure(
             original=before,
             policy=held_to,
             cache=cache,
+            benchmark_tasks=None if benchmark_tasks is None else benchmark_tasks.resolve(),
+            benchmark_code=benchmark_code,
             threads=threads,
         )
         heard = _measured(spec)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -43,6 +44,8 @@ class Bench:
         calibrating: Mapping[SetName, Sequence[Record]] | None = None,
         cache: Cache | None = None,
         heard: Callable[[], None] = lambda: None,
+        benchmark_tasks: Path | None = None,
+        benchmark_code: bool = False,
     ) -> None:
         self._load, self._loaded = load, loaded
         self.sets = {name: list(records) for name, records in sets.items() if records}
@@ -53,6 +56,8 @@ class Bench:
         self.original = original
         self.seed = training.seed
         self.cache = cache
+        self.benchmark_tasks, self.benchmark_code = benchmark_tasks, benchmark_code
+        """The operator's folder of benchmark tasks, and whether they may run code that the model writes."""
         self._columns: dict[tuple[str, SetName], Columns] = {}
 
     @property

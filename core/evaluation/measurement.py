@@ -3,7 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -53,6 +53,10 @@ class Measurement(Strict, ABC):
     @abstractmethod
     def measure(self, bench: "Bench") -> Found:
         """The figures. Raises CoreError, and whatever `bench.heard` raises."""
+
+    def depends(self, bench: "Bench") -> list[Any]:
+        """What else than model, records, parameters and code decides what it finds: as JSON holds it."""
+        return []
 
     def compared(self, original: Measurements, found: Found) -> Found:
         """What more there is to say once the model that the job started from is known; it is kept in no cache."""

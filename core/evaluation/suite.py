@@ -37,7 +37,7 @@ def measure(
         before_each(one)
         started = time.monotonic()
         compared = [reference_digest, None if original is None else original.model_digest]
-        key = [one.name, one.model_dump(mode="json"), *compared, bench.moment]
+        key = [one.name, one.model_dump(mode="json"), *compared, bench.moment, one.depends(bench)]
         sets: dict[str, list[Record]] = {str(name): records for name, records in bench.sets.items()}
         sets |= {f"calibrating {name}": records for name, records in bench.calibrating.items()}
         found = cache.found(key, sets, bench.training) if cache else None

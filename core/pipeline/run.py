@@ -316,6 +316,8 @@ class Run:
             calibrating=parts.calibrating,
             cache=self._cache_of(directory, digest),
             heard=self._heard,
+            benchmark_tasks=spec.benchmark_tasks,
+            benchmark_code=spec.benchmark_code,
         )
 
     def _cache_of(self, directory: Path, digest: str) -> Cache | None:

@@ -77,6 +77,8 @@ class JobSpec(Strict):
     )
     policy: Policy | None = Field(default=None, description="what the saved model is held to; none: no verdict")
     cache: Path | None = Field(default=None, description="a directory where what was measured is kept for later jobs")
+    benchmark_tasks: Path | None = Field(default=None, description="the operator's definitions of benchmark tasks")
+    benchmark_code: bool = Field(default=False, description="benchmark tasks may run code that the model writes")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; default: as many as this process may use")
 
     @model_validator(mode="after")

@@ -28,6 +28,26 @@ def test_a_job_has_a_process_for_each_of_its_gpus(tmp_path: Path, gpus: int, ran
     assert spec.ranks == ranks
 
 
+def test_a_job_is_told_where_the_operators_benchmark_tasks_are(tmp_path: Path) -> None:
+    job = JobRow(
+        id="job_1",
+        fence=1,
+        kind="unlearn",
+        gpus=0,
+        method="calibrated",
+        parameters={},
+        training=TRAINING.model_dump(mode="json"),
+        output="full",
+        measure=["standard"],
+    )
+    model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto")
+    assigned, scratch = Assignment(job, model, None, []), Scratch(tmp_path, "job_1", 1)
+    told = assigned.spec(scratch, token="t", threads=2, benchmark_tasks=tmp_path / "tasks", benchmark_code=True)
+    assert (told.benchmark_tasks, told.benchmark_code) == (tmp_path / "tasks", True)
+    told = assigned.spec(scratch, token="t", threads=2)
+    assert (told.benchmark_tasks, told.benchmark_code) == (None, False)
+
+
 def test_a_worker_keeps_what_it_measures_by_organisation_where_no_cleaning_comes(tmp_path: Path) -> None:
     one, other = (measured(tmp_path, organisation) for organisation in ("org-1", "org-2"))
     assert one != other

@@ -1,0 +1,71 @@
+"""What else can the model do: any task of lm-evaluation-harness."""
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from core.evaluation.measurement import Group, Measurement, Source
+from core.schema.evaluation import Found
+
+if TYPE_CHECKING:
+    from core.evaluation.bench import Bench
+
+
+class Benchmarks(Measurement):
+    name: ClassVar[str] = "benchmarks"
+    summary: ClassVar[str] = (
+        "Tasks of lm-evaluation-harness by name, those of the operator's directory first, with data from the worker's"
+        " disk: every metric of each task, with an interval from its standard error where it has one."
+    )
+    source: ClassVar[Source] = Source(
+        title="Gao et al., The Language Model Evaluation Harness",
+        url="https://github.com/EleutherAI/lm-evaluation-harness",
+    )
+    group: ClassVar[Group | None] = None
+    order: ClassVar[int] = -20  # first: whether a task can be run at all should be known soon
+
+    seconds: float = Field(default=3600.0, gt=0, le=604_800, description="after so long it stops, and says so")
+    records: int | None = Field(
+        default=None, ge=1, description="the first so many examples of each task (`limit`); null: all"
+    )
+    tasks: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
+        min_length=1, max_length=64, description="names of tasks, or of groups of them"
+    )
+    num_fewshot: int | None = Field(
+        default=None, ge=0, le=100, description="solved examples before each question; null: as each task says"
+    )
+    batch_size: int = Field(default=8, ge=1, le=1024, description="requests in one forward")
+
+    def depends(self, bench: "Bench") -> list[Any]:
+        from core.evaluation.benchmarks import edition
+
+        return [*edition(bench.benchmark_tasks), bench.benchmark_code]
+
+    def measure(self, bench: "Bench") -> Found:
+        from core.evaluation.benchmarks import Harness, TimeUp
+
+        budget, found = bench.budget(self), Found()
+        harness = Harness(
+            bench.model,
+            bench.tokenizer,
+            directory=bench.benchmark_tasks,
+            allow_code=bench.benchmark_code,
+            max_length=bench.length,
+            batch_size=self.batch_size,
+            chat=bench.training.chat == "template",
+            seed=bench.seed,
+            over=budget.over,
+        )
+        for name in dict.fromkeys(self.tasks):
+            try:
+                results = harness.run(name, examples=self.records, fewshot=self.num_fewshot)
+            except TimeUp:
+                budget.left_out(name, done=0, of=1, reason="seconds")
+                continue
+            figures, broken = results.figures()
+            found.benchmarks |= figures
+            found.warnings += [f"benchmarks: {one} is no finite number" for one in broken]
+            for task, done, of in results.counts():
+                budget.left_out(task, done=done, of=of, reason="records")
+        found.cut_short = budget.cut
+        return found
