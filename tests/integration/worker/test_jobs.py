@@ -9,7 +9,9 @@ from transformers import AutoModelForCausalLM
 
 from core.queue import queue_name
 from core.records import checkpoints, jobs, models, wishes
+from core.schema.default_policy import DEFAULT
 from core.schema.manifest import MANIFEST_NAME, digest, manifest
+from core.schema.policies import Judgement
 from tests.integration.worker.stage import CANARY, Stage, Worker, terminate, told, until
 from worker.app import make_app, publish
 
@@ -28,7 +30,7 @@ async def download(stage: Stage, checkpoint: str, folder: Path) -> str:
 
 
 async def test_a_job_runs_once_to_a_checkpoint_that_loads_and_its_text_is_nowhere(stage: Stage, tmp_path: Path) -> None:
-    job = await stage.job()
+    job = await stage.job(policy=DEFAULT.model_dump(mode="json"))
     worker, other = stage.worker(), stage.worker()
     app = make_app(stage.settings.redis_url.get_secret_value())
     for _ in range(5):  # as often as a broker may deliver it
@@ -39,6 +41,10 @@ async def test_a_job_runs_once_to_a_checkpoint_that_loads_and_its_text_is_nowher
     assert (row.attempts, row.failures, row.fence, row.phase) == (1, 0, 2, None)
     assert [types.count(one) for one in ("started", "saved", "measured", "succeeded")] == [1, 1, 2, 1]
     assert types[-1] == "succeeded"
+    judged = Judgement.model_validate(row.judgement)
+    assert (row.verdict, judged.verdict, judged.policy) == ("not_judged", "not_judged", "default")
+    assert judged.reason == "no_reference_text"
+    assert [one.bound for one in judged.bounds] == DEFAULT.bounds
     async with stage.scene.sessions() as session:
         points = await checkpoints.curves(session, job)
         moments = {one.moment for one in await checkpoints.measurements(session, job)}
@@ -55,6 +61,7 @@ async def test_a_job_runs_once_to_a_checkpoint_that_loads_and_its_text_is_nowher
     assert any(file.suffix == ".json" for file in stage.measured())
     assert not any(CANARY.encode() in file.read_bytes() for file in stage.measured())
     seen = stage.logs() + json.dumps([event.data for event in await stage.scene.events(job)])
+    seen += judged.model_dump_json()
     assert CANARY not in seen
     assert len(told(worker, "attempt begins")) + len(told(other, "attempt begins")) == 1
 
