@@ -1,9 +1,56 @@
+from typing import Any
+
+import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
+from api.commands import bounds
+from api.commands.watching import verdict
+from core.schema.policies import Bound
 
 
 def test_a_key_is_not_made_with_a_scope_that_opens_nothing() -> None:
     done = CliRunner().invoke(app, ["keys", "create", "first", "--scope", "jobs:reed"], env={"COLUMNS": "200"})
     assert done.exit_code == 2
     assert "no such scope: jobs:reed" in done.output
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (
+            {"policy": "default", "verdict": "passed", "reason": None, "scope": "facts"},
+            "verdict by policy default: passed, of the text and of questions about it",
+        ),
+        (
+            {"policy": "house", "verdict": "not_judged", "reason": "no_reference_text", "scope": "verbatim"},
+            "verdict by policy house: not judged (no reference text), of the text itself",
+        ),
+    ],
+)
+def test_a_verdict_is_told_in_words(data: dict[str, Any], words: str) -> None:
+    assert verdict(data) == words
+
+
+@pytest.mark.parametrize(
+    ("bound", "about", "held", "limits"),
+    [
+        ({"set": "forget", "figure": "cloze", "high": 0.1}, "cloze of forget", "", "at most 0.1"),
+        (
+            {"attack": "loss", "against": "retrained", "low": -0.1, "high": 0.1},
+            "AUC of attack loss",
+            "difference to a retrained model",
+            "-0.1 to 0.1",
+        ),
+        ({"across": "forget_quality", "low": 0.05}, "forget quality", "", "at least 0.05"),
+        (
+            {"benchmark": "mmlu", "figure": "acc", "against": "before", "by": "ratio", "low": 0.95},
+            "acc of mmlu",
+            "ratio to before",
+            "at least 0.95",
+        ),
+    ],
+)
+def test_a_bound_is_told_in_words(bound: dict[str, Any], about: str, held: str, limits: str) -> None:
+    whole = Bound.model_validate({"name": "one", **bound}).model_dump(mode="json")
+    assert (bounds.figure(whole), bounds.compared(whole), bounds.limits(whole)) == (about, held, limits)

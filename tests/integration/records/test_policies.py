@@ -1,0 +1,69 @@
+"""Policies by name: one thing each, for as long as a model is held to it."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from core.records import models, policies
+from core.records.policies import PolicyInUse
+from core.records.tables import AuditRow, ModelRow
+from core.schema.default_policy import DEFAULT
+from core.schema.policies import Policy
+from tests.integration.records.scene import Scene
+
+HOUSE: dict[str, Any] = DEFAULT.model_copy(update={"name": "house"}).model_dump(mode="json")
+
+
+async def add(scene: Scene, policy: dict[str, Any] = HOUSE) -> bool:
+    async with scene.sessions.begin() as session:
+        key, name = scene.key, policy["name"]
+        return await policies.add(session, scene.organisation, name, policy, key=key) is not None
+
+
+async def test_a_name_is_given_once_and_the_log_says_what_it_stood_for(scene: Scene) -> None:
+    assert await add(scene)
+    assert not await add(scene, HOUSE | {"description": "another"})
+    async with scene.sessions.begin() as session:
+        assert await policies.find(session, scene.organisation, "house") == Policy.model_validate(HOUSE)
+        assert await policies.find(session, "org-other", "house") is None
+        assert await policies.find(session, scene.organisation, "default") == DEFAULT
+        assert await policies.remove(session, scene.organisation, "house", key=scene.key)
+        assert not await policies.remove(session, scene.organisation, "house", key=scene.key)
+    async with scene.sessions() as session:
+        query = select(AuditRow).where(AuditRow.organisation == scene.organisation).order_by(AuditRow.seq)
+        added, deleted = list(await session.scalars(query))
+    assert [(one.action, one.object, one.key) for one in (added, deleted)] == [
+        ("policy.added", "house", scene.key),
+        ("policy.deleted", "house", scene.key),
+    ]
+    assert json.loads(added.details["policy"]) == HOUSE
+
+
+async def test_a_policy_that_is_being_pinned_is_not_deleted_meanwhile(scene: Scene) -> None:
+    await add(scene)
+
+    async def remove() -> bool:
+        async with scene.sessions.begin() as session:
+            return await policies.remove(session, scene.organisation, "house", key=scene.key)
+
+    async with scene.sessions.begin() as session:
+        assert await policies.find(session, scene.organisation, "house", hold=True) is not None
+        removing = asyncio.create_task(remove())
+        done, _ = await asyncio.wait({removing}, timeout=0.3)
+        assert not done
+        row = ModelRow(
+            organisation=scene.organisation,
+            id="pinned",
+            source="a directory",
+            dtype="float32",
+            status="ready",
+            defaults={},
+            release="on_pass",
+            policy="house",
+        )
+        await models.add(session, row)
+    with pytest.raises(PolicyInUse, match="pinned"):
+        await asyncio.wait_for(removing, 5)
