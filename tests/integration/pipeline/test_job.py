@@ -199,7 +199,7 @@ def test_a_second_job_on_the_same_model_does_not_measure_again_what_the_first_ha
     few = tmp_path / "few.jsonl"
     write_jsonl(tiny_model.sets["forget"][:4], few)
     quick = spec.training.model_copy(update={"epochs": 1})
-    first = spec.model_copy(update={"cache": folder, "training": quick})
+    first = spec.model_copy(update={"cache": folder, "training": quick, "measure": ["likelihood", "membership"]})
     one = measurements(run(first))
     kept = {file: file.stat().st_ino for file in folder.glob("*.npz")}
     of_each = len(kept) // 2  # before and after
