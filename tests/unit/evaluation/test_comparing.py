@@ -51,6 +51,7 @@ def test_a_single_record_is_as_unsure_as_one_of_many_like_it() -> None:
     assert (found.value, found.low, found.high) == (4.0, -6.0, 24.0)
     four = widened(figure(4.0, 3.9, 30.0, records=4), like, "difference")
     assert (four.low, four.high) == (-1.0, 30.0)  # never narrower than its own
+    assert widened(figure(4.0, -7.0, 5.0, records=4), like, "difference").low == -7.0
 
 
 def test_widening_of_a_ratio_is_by_factors() -> None:
