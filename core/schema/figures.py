@@ -24,7 +24,7 @@ OF_SETS = (
     "truth_ratio",
     "exposure",
     "exposure_rank",
-    "exposure_auc",
+    "exposure_p",
     "cloze",
     "cloze_sampled",
     "fluency_distinct_2",
