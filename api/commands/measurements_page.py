@@ -1,6 +1,6 @@
 """docs/measurements.md, written from the catalogue, so that what it says is what the service does."""
 
-from api.commands.parameters import rows
+from api.commands.parameters import REQUIRED, rows
 from core.evaluation import preview
 from core.evaluation.measurement import ALWAYS, Measurement
 from core.evaluation.measurements import MEASUREMENTS
@@ -106,7 +106,8 @@ def page() -> str:
 
 def _section(measurement: type[Measurement]) -> str:
     schema = measurement.model_json_schema()["properties"]
-    parameters = "\n".join(rows(schema, measurement().model_dump(mode="json")))
+    defaults = {name: about.get("default", REQUIRED) for name, about in schema.items()}
+    parameters = "\n".join(rows(schema, defaults))
     return f"""
 ### {measurement.name}
 

@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+REQUIRED = object()
+"""In place of a default: there is none."""
+
 
 def rows(properties: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
     """The rows of a Markdown table: name, default, what is allowed, what it means."""
@@ -12,6 +15,8 @@ def rows(properties: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator
 
 
 def _value(value: Any) -> str:
+    if value is REQUIRED:
+        return "required"
     if value is None:
         return "none"
     if isinstance(value, bool):

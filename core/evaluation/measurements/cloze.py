@@ -22,7 +22,7 @@ class Cloze(Measurement):
 
     records: int | None = Field(default=64, ge=1, description="at most so many records of a set; null: all")
     blanks: int = Field(default=4, ge=1, le=64, description="at most so many of each record")
-    samples: int = Field(default=4, ge=1, le=64)
+    samples: int = Field(default=4, ge=1, le=64, description="drawn of each blank: the best counts")
 
     def measure(self, bench: "Bench") -> Found:
         from core.evaluation.recovery import GREEDY, SAMPLED, recovery
