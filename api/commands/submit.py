@@ -25,6 +25,9 @@ def submit(
     forget: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="what the model must forget")],
     retain: Input = None,
     unseen: Input = None,
+    probes: Input = None,
+    reference_model: Annotated[str | None, typer.Option(help="a registered model retrained without the text")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what the model remembers, change nothing")] = False,
     method: Annotated[str, typer.Option(help="see 'unlearn methods'")] = "calibrated",
     start: Annotated[str, typer.Option("--from", help="head or base")] = "head",
     lora: Annotated[int | None, typer.Option(min=1, max=1024, help="train an adapter of this rank")] = None,
@@ -45,6 +48,12 @@ def submit(
                 body["training"] = {"lora": {"rank": lora}}
             wished = {"policy": policy, "measure": measure}
             body["evaluation"] = {name: value for name, value in wished.items() if value}
+            if dry_run:
+                body["dry_run"] = True
+            if reference_model is not None:
+                body["reference_model"] = reference_model
+            if probes is not None:
+                body["probes"] = {"file": client.upload(probes, "probes")["id"]}
             body["forget"] = {"file": client.upload(forget, "forget")["id"]}
             if retain is not None:
                 body["retain"] = [{"file": client.upload(retain, "retain")["id"]}]
@@ -66,6 +75,9 @@ def _deliver(client: Client, job: dict[str, Any], directory: Path | None) -> Non
     if job["status"] != "succeeded":
         err.print(f"[red]{job['status']}[/red]" + (f": {job['error']['message']}" if job["error"] else ""))
         raise typer.Exit(1)
+    if job["checkpoint"] is None:  # a dry run
+        out.print(job["outcome"])
+        return
     out.print(job["checkpoint"])
     if not client.get(f"/v1/checkpoints/{job['checkpoint']}")["released"]:
         err.print("it waits for a second person: unlearn release CKPT --reason …")

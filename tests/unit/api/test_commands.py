@@ -4,7 +4,9 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
+from api.client import Client
 from api.commands import bounds
+from api.commands.submit import _deliver
 from api.commands.watching import verdict
 from core.schema.policies import Bound
 
@@ -54,3 +56,10 @@ def test_a_verdict_is_told_in_words(data: dict[str, Any], words: str) -> None:
 def test_a_bound_is_told_in_words(bound: dict[str, Any], about: str, held: str, limits: str) -> None:
     whole = Bound.model_validate({"name": "one", **bound}).model_dump(mode="json")
     assert (bounds.figure(whole), bounds.compared(whole), bounds.limits(whole)) == (about, held, limits)
+
+
+def test_a_dry_run_that_is_over_says_what_came_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    over = {"status": "succeeded", "checkpoint": None, "outcome": "nothing_to_forget"}
+    with Client("http://nowhere", "no key") as client:
+        _deliver(client, over, None)
+    assert "nothing_to_forget" in capsys.readouterr().out
