@@ -11,7 +11,7 @@ from transformers import Cache, PreTrainedModel
 from core.lm import attention
 from core.lm.data import Chunk, micro_batches, pack, packs, pad
 from core.lm.head import logits, rows_at_once, slices
-from core.lm.losses import token_nll, widen
+from core.lm.losses import token_entropy, token_nll, widen
 from core.lm.ranks import ALONE, Ranks
 from core.lm.sharding import Sharded
 
@@ -196,6 +196,16 @@ class Forward:
         """-log p of each target: (N, H), (N,) -> (N,), without gradients."""
         cuts = slices(0, len(hidden), rows_at_once(self.vocabulary))
         return torch.cat([token_nll(self.logits(hidden[cut]), targets[cut]) for cut in cuts])
+
+    @torch.no_grad()
+    def losses_and_entropies(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """-log p of each target, and the entropy of what was predicted there: (N, H), (N,) -> (N, 2), without
+        gradients."""
+        found = []
+        for cut in slices(0, len(hidden), rows_at_once(self.vocabulary)):
+            logits = self.logits(hidden[cut])
+            found.append(torch.stack([token_nll(logits, targets[cut]), token_entropy(logits)], dim=1))
+        return torch.cat(found)
 
     def frozen_head(self) -> Head:
         """The head as it is now; later training does not change it."""

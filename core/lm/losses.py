@@ -15,6 +15,12 @@ def token_nll(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(widen(logits), targets, reduction="none")
 
 
+def token_entropy(logits: Tensor) -> Tensor:
+    """-sum_v p(v) log p(v): logits (N, V) -> (N,), in nats."""
+    log_p = torch.log_softmax(widen(logits), dim=-1)
+    return -(log_p.exp() * log_p).sum(-1)
+
+
 def token_soft_nll(target_log_probabilities: Tensor, logits: Tensor) -> Tensor:
     """-sum_v q(v) log p(v), the cross-entropy to a soft target q: both (N, V) -> (N,), in nats."""
     q = widen(target_log_probabilities).exp()

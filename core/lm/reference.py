@@ -47,6 +47,15 @@ def losses(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) -> Ten
     return in_order(forward, chunks, of, max_tokens).whole().to(forward.device)
 
 
+def losses_and_entropies(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) -> Tensor:
+    """The same, and the entropy of what the model predicts there: (M, 2)."""
+
+    def of(batch: Sequence[Chunk]) -> Tensor:
+        return forward.losses_and_entropies(forward.hidden(batch), forward.targets(batch))
+
+    return in_order(forward, chunks, of, max_tokens).whole().to(forward.device)
+
+
 def runners_up(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) -> Tensor:
     """The most probable token but the true one, at the same position: argmax_{a != x_t} p(a | x_<t), (M,)."""
 

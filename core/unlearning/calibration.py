@@ -27,20 +27,22 @@ def match(forget: Tensor, unseen: Tensor) -> Tensor:
     return unseen.argsort(stable=True)[place]
 
 
-def quantiles(losses: Tensor, count: int) -> Tensor:
-    """The losses' (m,) quantile function at (i + 1/2) / count: (count,), ascending; all of them where count = m."""
-    middles = 2 * torch.arange(count, device=losses.device) + 1
-    place = torch.div(middles * len(losses), 2 * count, rounding_mode="floor")
-    return losses.sort().values[place]
+def quantiles(values: Tensor, count: int) -> Tensor:
+    """The quantile function of values (m, ...) at (i + 1/2) / count: (count, ...), ascending; all where count = m."""
+    middles = 2 * torch.arange(count, device=values.device) + 1
+    place = torch.div(middles * len(values), 2 * count, rounding_mode="floor")
+    return values.sort(dim=0).values[place]
 
 
 class Goal:
-    """Each forget record's target losses, of which a share follows the model.
+    """Where each forget record is to end: the token losses and entropies of the unseen record of its rank.
 
-    Forgetting changes how a model takes text that it never saw, too: it grows less sure of itself, and the tail of
-    absurdly improbable tokens that unseen text has under the original grows thin. Targets of the original alone leave
-    that tail in the forget set, where min-k sees it. So `following` of a target is what the same unseen record, which
-    nothing else holds on to, comes to under the weights as they are before the update.
+    Losses alone leave a model that is sure of nothing where it must not be sure of the truth, while on text that it
+    never saw it is sure of what is wrong: min-k++, which holds a token's loss against the entropy of what was
+    predicted, tells. And forgetting changes how a model takes unseen text, too: it grows less sure of itself, and the
+    tail of absurdly improbable tokens that unseen text has under the original grows thin; targets of the original alone
+    leave that tail in the forget set, where min-k sees it. So `following` of a target is what the same unseen record,
+    which nothing else holds on to, comes to under the weights as they are before the update.
     """
 
     def __init__(
@@ -51,22 +53,24 @@ class Goal:
         original: Callable[[Corpus], Tensor],
         present: Callable[[Corpus, Sequence[int]], Tensor],
         following: float,
+        entropy_weight: float,
     ) -> None:
-        """`original(corpus)` are all token losses under the original, (M,); `present(corpus, records)` those of some
-        records under the present weights, one record after the other."""
-        self._unseen, self._present, self._following = unseen, present, following
+        """`original(corpus)` are all token losses and entropies under the original, (M, 2); `present(corpus, records)`
+        those of some records under the present weights, one record after the other."""
+        self._unseen, self._present = unseen, present
+        self._following, self._entropy_weight = following, entropy_weight
         of_forget, of_unseen = original(forget), original(unseen)
         self._counts: list[int] = torch.bincount(forget.record).tolist()
         self._sizes: list[int] = torch.bincount(unseen.record).tolist()
         self._starts = [0, *torch.tensor(self._counts).cumsum(0).tolist()]
         self._partner: list[int] = match(
-            per_record_mean(of_forget, forget.record, len(forget)),
-            per_record_mean(of_unseen, unseen.record, len(unseen)),
+            per_record_mean(of_forget[:, 0], forget.record, len(forget)),
+            per_record_mean(of_unseen[:, 0], unseen.record, len(unseen)),
         ).tolist()
-        losses = torch.split(of_unseen, self._sizes)
+        records = torch.split(of_unseen, self._sizes)
         self._original = torch.cat(
-            [quantiles(losses[of], count) for of, count in zip(self._partner, self._counts, strict=True)]
-        )  # (M,) ascending in the record's own places
+            [quantiles(records[of], count) for of, count in zip(self._partner, self._counts, strict=True)]
+        )  # (M, 2) each column ascending in the record's own places
         self._wanted = self._original.clone()
 
     def follow(self, records: Sequence[int]) -> None:
@@ -75,22 +79,26 @@ class Goal:
             return
         partners = sorted({self._partner[record] for record in records})
         found = torch.split(self._present(self._unseen, partners), [self._sizes[one] for one in partners])
-        losses = dict(zip(partners, found, strict=True))
+        of_partner = dict(zip(partners, found, strict=True))
         for record in records:
             rows = slice(self._starts[record], self._starts[record + 1])
-            present = quantiles(losses[self._partner[record]], self._counts[record])
+            present = quantiles(of_partner[self._partner[record]], self._counts[record])
             self._wanted[rows] = torch.lerp(self._original[rows], present, self._following)
 
     def __call__(self, rows: "Rows") -> Tensor:
-        return transport(rows.loss, self._wanted[rows.index], rows.record)
+        losses, entropies = self._wanted[rows.index].unbind(1)
+        distance = transport(rows.loss, losses, rows.record)
+        if not self._entropy_weight:
+            return distance
+        return distance + self._entropy_weight * transport(rows.entropy, entropies, rows.record)
 
 
-def transport(losses: Tensor, targets: Tensor, record: Tensor) -> Tensor:
-    """|sort(l(x))_i - target_i| for each record: (N,), whose mean over a record is the transport distance between
-    the two records' token losses.
+def transport(values: Tensor, targets: Tensor, record: Tensor) -> Tensor:
+    """|sort(v(x))_i - target_i| for each record: (N,), whose mean over a record is the transport distance between
+    the two records' values, such as token losses.
 
-    losses (N,), targets (N,) ascending within a record, record (N,) ascending; a record's rows are all there.
+    values (N,), targets (N,) ascending within a record, record (N,) ascending; a record's rows are all there.
     """
-    by_loss = losses.detach().argsort(stable=True)
-    order = by_loss[record[by_loss].argsort(stable=True)]  # by record, then by loss
-    return (losses[order] - targets).abs()
+    by_value = values.detach().argsort(stable=True)
+    order = by_value[record[by_value].argsort(stable=True)]  # by record, then by value
+    return (values[order] - targets).abs()

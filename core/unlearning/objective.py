@@ -11,7 +11,7 @@ from torch import Tensor
 from core.lm.data import Chunk, bucketed, filled
 from core.lm.forward import Forward
 from core.lm.head import rows_at_once, sliced_loss, slices, slices_of_whole
-from core.lm.losses import token_nll
+from core.lm.losses import token_entropy, token_nll
 from core.unlearning.corpus import Corpus
 
 _EMPTY = torch.empty(0)
@@ -29,6 +29,7 @@ class Rows:
     logits: Tensor = _EMPTY  # (N, V) at least float32; not for terms in a layer, nor where a record is taken apart
     states: Tensor = _EMPTY  # (N, d) the residual stream at the positions that hold the tokens, for terms in a layer
     given_loss: Tensor | None = None
+    given_entropy: Tensor | None = None
 
     @property
     def loss(self) -> Tensor:
@@ -36,6 +37,13 @@ class Rows:
         if self.given_loss is None:
             self.given_loss = token_nll(self.logits, self.targets)
         return self.given_loss
+
+    @property
+    def entropy(self) -> Tensor:
+        """H_t = -sum_v p(v | x_<t) log p(v | x_<t): (N,)."""
+        if self.given_entropy is None:
+            self.given_entropy = token_entropy(self.logits)
+        return self.given_entropy
 
 
 Term = Callable[[Rows], Tensor]
@@ -55,7 +63,8 @@ class Part:
     weight: float
     share: float = 1.0
     whole_records: bool = False
-    """The term needs all of a record's rows at once, and depends on the model through their `loss` alone."""
+    """The term needs all of a record's rows at once, and depends on the model through their `loss` and `entropy`
+    alone."""
     layer: int | None = None
     """The layer whose states the term looks at; None: the logits."""
     watched: bool = False
@@ -155,7 +164,7 @@ def _pieces(
         elif len(_batches(forward, apart, max_tokens)) == 1:
             yield whole
         else:
-            linear = _linear(whole, _losses(forward, apart, max_tokens), epoch)
+            linear = _linear(whole, _losses_and_entropies(forward, apart, max_tokens), epoch)
             yield from (replace(piece, part=linear) for piece in apart)
 
 
@@ -280,21 +289,22 @@ class _MicroBatch:
             count = len(piece.index)
             if piece.part.whole_records and count > at_once:
                 rows = slice(start, start + count)
-                losses = self._forward.losses(hidden[rows], self._targets[rows])
-                self._pieces[number] = replace(piece, part=_linear(piece, losses, self._epoch))
+                found = self._forward.losses_and_entropies(hidden[rows], self._targets[rows])
+                self._pieces[number] = replace(piece, part=_linear(piece, found, self._epoch))
             start += count
 
 
-def _linear(record: _Piece, losses: Tensor, epoch: int) -> Part:
+def _linear(record: _Piece, found: Tensor, epoch: int) -> Part:
     """The part for one record that is taken apart: same value, same gradient, whatever of its rows are seen at once.
 
-    The term depends on the model through the record's token losses l alone. So with c = d(sum of values) / dl, found
-    here from `losses` (n,), values + c * (l - l as a constant) has the value and the gradient of the term.
+    The term depends on the model through the record's token losses l and entropies alone. So with c = d(sum of values)
+    / dl, found here from `found` (n, 2), values + c * (l - l as a constant), and the same of the entropies, has the
+    value and the gradient of the term.
     """
     part, corpus = record.part, record.part.corpus
-    leaf = losses.detach().requires_grad_(True)
-    index = record.index.to(losses.device)
-    targets = torch.cat([chunk.ids[chunk.scored] for chunk in record.chunks]).to(losses.device)
+    leaf, spread = (column.detach().clone().requires_grad_(True) for column in found.unbind(1))
+    index = record.index.to(found.device)
+    targets = torch.cat([chunk.ids[chunk.scored] for chunk in record.chunks]).to(found.device)
     with torch.enable_grad():
         values = part.term(
             Rows(
@@ -304,33 +314,40 @@ def _linear(record: _Piece, losses: Tensor, epoch: int) -> Part:
                 targets=targets,
                 epoch=epoch,
                 given_loss=leaf,
+                given_entropy=spread,
             )
         )
-        (slope,) = torch.autograd.grad(values.sum(), leaf)
-    start, constant, at = int(index[0]), values.detach(), leaf.detach()
+        of_loss, of_entropy = torch.autograd.grad(values.sum(), (leaf, spread), allow_unused=True)
+    start, constant = int(index[0]), values.detach()
 
     def term(rows: Rows) -> Tensor:
         place = rows.index - start
-        return constant[place] + slope[place] * (rows.loss - at[place])
+        whole = constant[place]
+        if of_loss is not None:
+            whole = whole + of_loss[place] * (rows.loss - leaf.detach()[place])
+        if of_entropy is not None:
+            whole = whole + of_entropy[place] * (rows.entropy - spread.detach()[place])
+        return whole
 
     return replace(part, term=term, whole_records=False)
 
 
 @torch.no_grad()
-def _losses(forward: Forward, pieces: Sequence[_Piece], max_tokens: int) -> Tensor:
-    """Token losses of the pieces' rows, in their order: (N,)."""
+def _losses_and_entropies(forward: Forward, pieces: Sequence[_Piece], max_tokens: int) -> Tensor:
+    """Token losses and entropies of the pieces' rows, in their order: (N, 2)."""
     order = {id(piece): number for number, piece in enumerate(pieces)}
     found: list[Tensor] = [_EMPTY] * len(pieces)
     for batch in _batches(forward, pieces, max_tokens):
         chunks = [chunk for piece in batch for chunk in piece.chunks]
-        losses = forward.within(partial(_losses_of, forward, chunks))
-        for piece, part in zip(batch, torch.split(losses, [len(piece.index) for piece in batch]), strict=True):
+        both = forward.within(partial(seen, forward, chunks))
+        for piece, part in zip(batch, torch.split(both, [len(piece.index) for piece in batch]), strict=True):
             found[order[id(piece)]] = part
     return torch.cat(found)
 
 
-def _losses_of(forward: Forward, chunks: Sequence[Chunk]) -> Tensor:
-    return forward.losses(forward.hidden(chunks), forward.targets(chunks))
+def seen(forward: Forward, chunks: Sequence[Chunk]) -> Tensor:
+    """Token losses and entropies of chunks that go through the model together: (N, 2), without gradients."""
+    return forward.losses_and_entropies(forward.hidden(chunks), forward.targets(chunks))
 
 
 def sum_of(values: Iterator[Tensor]) -> Tensor:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from core.lm.data import Chunk
 from core.lm.errors import CoreError
 from core.lm.forward import Forward, Head
 from core.lm.losses import per_record_mean
-from core.lm.reference import Reference, in_order, losses, runners_up
+from core.lm.reference import Reference, in_order, losses, losses_and_entropies, runners_up
 from core.lm.table import Table
 from core.unlearning.corpus import Corpus
+from core.unlearning.objective import seen
 
 
 @dataclass
@@ -72,23 +72,25 @@ class Stage:
         """Each scored token's -log p under the original: (M,)."""
         return losses(self.forward, corpus.chunks, max_tokens=self.max_tokens)
 
+    def losses_and_entropies(self, corpus: Corpus) -> Tensor:
+        """The same, and the entropy of what the original predicts there: (M, 2)."""
+        return losses_and_entropies(self.forward, corpus.chunks, max_tokens=self.max_tokens)
+
     @torch.no_grad()
-    def present_losses(self, corpus: Corpus, records: Sequence[int]) -> Tensor:
-        """The scored tokens' -log p of some records, one record after the other, under the weights as they are: (N,).
+    def present(self, corpus: Corpus, records: Sequence[int]) -> Tensor:
+        """The scored tokens' -log p and entropies of some records, one record after the other, under the weights as
+        they are: (N, 2).
 
         Also of a sharded model: every rank goes through all of it, at the same time."""
         chunks = [corpus.chunks[place] for record in records for place in corpus.of_record[record]]
         order = {id(chunk): place for place, chunk in enumerate(chunks)}
         found = [torch.empty(0)] * len(chunks)
         for batch in self.forward.batches(chunks, self.max_tokens):
-            losses = self.forward.within(partial(self._losses_of, batch))
+            both = self.forward.within(partial(seen, self.forward, batch))
             counts = [int(chunk.scored.sum()) for chunk in batch]
-            for chunk, part in zip(batch, torch.split(losses, counts), strict=True):
+            for chunk, part in zip(batch, torch.split(both, counts), strict=True):
                 found[order[id(chunk)]] = part
         return torch.cat(found)
-
-    def _losses_of(self, chunks: Sequence[Chunk]) -> Tensor:
-        return self.forward.losses(self.forward.hidden(chunks), self.forward.targets(chunks))
 
     def runners_up(self, corpus: Corpus) -> Tensor:
         """The original's best wrong token at each scored position: (M,)."""

@@ -40,17 +40,33 @@ def corpus(counts):
     return Corpus(chunks, torch.device("cpu"))
 
 
-def goal(*, following, present=None):
-    """Two forget records of 2 and 1 tokens, losses 5, 5 and 1; two unseen ones of 2 tokens, losses 9, 8 and 2, 3."""
+def goal(*, following, present=None, entropy_weight=0.0):
+    """Two forget records of 2 and 1 tokens, losses 5, 5 and 1; two unseen ones of 2 tokens, losses 9, 8 and 2, 3, and
+    entropies 1, 4 and 0, 2."""
     forget, unseen = corpus([2, 1]), corpus([2, 2])
-    losses = {id(forget): torch.tensor([5.0, 5.0, 1.0]), id(unseen): torch.tensor([9.0, 8.0, 2.0, 3.0])}
-    return Goal(forget, unseen, original=lambda one: losses[id(one)], present=present, following=following)
+    of_unseen = torch.tensor([[9.0, 1.0], [8.0, 4.0], [2.0, 0.0], [3.0, 2.0]])
+    found = {id(forget): torch.tensor([[5.0, 0.0], [5.0, 0.0], [1.0, 0.0]]), id(unseen): of_unseen}
+    return Goal(
+        forget,
+        unseen,
+        original=lambda one: found[id(one)],
+        present=present,
+        following=following,
+        entropy_weight=entropy_weight,
+    )
 
 
-def distances(of, losses):
+def distances(of, losses, entropies=(0.0, 0.0, 0.0)):
     index = torch.arange(3)
-    rows = Rows(index, torch.tensor([0, 0, 1]), index < 0, index, 0, given_loss=torch.tensor(losses))
+    given = {"given_loss": torch.tensor(losses), "given_entropy": torch.tensor(entropies)}
+    rows = Rows(index, torch.tensor([0, 0, 1]), index < 0, index, 0, **given)
     return of(rows).tolist()
+
+
+def test_entropies_are_moved_beside_the_losses_each_sorted_by_itself():
+    both = goal(following=0.0, entropy_weight=0.5)
+    assert distances(both, [9.0, 8.0, 3.0], (4.0, 1.0, 2.0)) == [0, 0, 0]
+    assert distances(both, [9.0, 8.0, 3.0], (0.0, 0.0, 0.0)) == [0.5, 2, 1]
 
 
 def test_targets_ascend_within_each_record_and_come_from_its_match():
@@ -63,7 +79,8 @@ def test_targets_follow_the_model_for_the_records_whose_turn_it_is():
 
     def present(unseen, records):
         asked.append(list(records))
-        return torch.tensor([[6.0, 4.0], [1.0, 1.0]])[list(records)].flatten()
+        losses = torch.tensor([[6.0, 4.0], [1.0, 1.0]])[list(records)].flatten()
+        return torch.stack([losses, 10 * losses], dim=1)
 
     half = goal(following=0.5, present=present)
     assert distances(half, [0.0, 0.0, 0.0]) == [8, 9, 3]
@@ -72,6 +89,9 @@ def test_targets_follow_the_model_for_the_records_whose_turn_it_is():
     half.follow([1, 0])
     assert distances(half, [0.0, 0.0, 0.0]) == [6, 7.5, 2]
     assert asked == [[0], [0, 1]]
+    both = goal(following=1.0, present=present, entropy_weight=1.0)
+    both.follow([0])
+    assert distances(both, [6.0, 4.0, 3.0]) == [40, 60, 2], "entropies follow, too; record 1 had not its turn"
 
 
 def test_what_follows_nothing_asks_nothing():

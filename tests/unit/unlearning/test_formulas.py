@@ -99,29 +99,41 @@ def held_and_followed(original, records):
     return [records[place] for place in sorted(order[1::2])], [records[place] for place in sorted(order[::2])]
 
 
-def to_targets(model, original, sets, yardsticks, following):
+def token_entropies(of, ids, first):
+    return [-(row.exp() * row).sum() for row in log_p(of, ids, first)]
+
+
+def distance(have, was, now, following):
+    """The mean distance of sorted values from those of another record, a share of them as they are now."""
+    have = sorted(have, key=torch.Tensor.item)
+    was, now = (sorted(value.item() for value in values) for values in (was, now))
+    places = [int((i + 0.5) / len(have) * len(was)) for i in range(len(have))]
+    wanted = [(1 - following) * was[place] + following * now[place] for place in places]
+    return sum(abs(mine - target) for mine, target in zip(have, wanted, strict=True)) / len(have)
+
+
+def to_targets(model, original, sets, yardsticks, following, entropy_weight):
     forget, unseen = tokens(sets.forget), tokens(yardsticks)
     ranked = sorted(range(len(forget)), key=lambda x: mean(token_losses(original, *forget[x])).item())
     of_unseen = sorted(range(len(unseen)), key=lambda u: mean(token_losses(original, *unseen[u])).item())
     terms = []
     for x, one in enumerate(forget):
         partner = unseen[of_unseen[int((ranked.index(x) + 0.5) / len(forget) * len(unseen))]]
-        was, now = (sorted(loss.item() for loss in token_losses(of, *partner)) for of in (original, model))
-        have = sorted(token_losses(model, *one), key=torch.Tensor.item)
-        n, m = len(have), len(was)
-        places = [int((i + 0.5) / n * m) for i in range(n)]
-        wanted = [(1 - following) * was[place] + following * now[place] for place in places]
-        terms.append(sum(abs(have[i] - wanted[i]) for i in range(n)) / n)
+        losses, entropies = (
+            distance(of(model, *one), of(original, *partner), of(model, *partner), following)
+            for of in (token_losses, token_entropies)
+        )
+        terms.append(losses + entropy_weight * entropies)
     return mean(terms)
 
 
 def calibrated(model, original, sets, epoch):
-    return to_targets(model, original, sets, sets.unseen, 0.0)
+    return to_targets(model, original, sets, sets.unseen, 0.0, 0.0)
 
 
-def calibrated_following(share):
+def calibrated_following(share, entropy_weight):
     def formula(model, original, sets, epoch):
-        return to_targets(model, original, sets, held_and_followed(original, sets.unseen)[1], share)
+        return to_targets(model, original, sets, held_and_followed(original, sets.unseen)[1], share, entropy_weight)
 
     return formula
 
@@ -178,6 +190,7 @@ def kl_and_unseen_and_rehearsed(model, original, sets):
 
 NONE = None
 UNSEEN = {"retain_weight": 1.0, "unseen_weight": 0.7, "unseen_ratio": 100.0}
+STILL = {"following": 0.0, "entropy_weight": 0.0}
 ALONE = {"retain_term": "none", "unseen_weight": 0.0, "rehearsal_weight": 0.0}
 HELD = {**UNSEEN, "rehearsal_weight": 0.0}
 REHEARSED = {"rehearsal_weight": 1.7, "rehearsal_ratio": 100.0, "rehearsal_texts": 9, "rehearsal_temperature": 1.5}
@@ -194,20 +207,20 @@ CASES = [
     ("ascent_descent", {"retain_weight": 2.5, **EVERYTHING}, 1.0, ascent, descent, 2.5),
     ("ascent_kl", EVERYTHING, 1.0, ascent, kl, 1.0),
     ("ascent_kl", {"retain_weight": 4.0, "forget_weight": 0.5, **EVERYTHING}, 0.5, ascent, kl, 4.0),
-    ("calibrated", {**ALONE, "following": 0.0}, 1.0, calibrated, NONE, 1.0),
-    ("calibrated", {**ALONE, "following": 0.6}, 1.0, calibrated_following(0.6), NONE, 1.0),
+    ("calibrated", {**ALONE, **STILL}, 1.0, calibrated, NONE, 1.0),
+    ("calibrated", {**ALONE, "following": 0.6, "entropy_weight": 0.7}, 1.0, calibrated_following(0.6, 0.7), NONE, 1.0),
     (
         "calibrated",
-        {**HELD, **EVERYTHING, "following": 1.0},
+        {**HELD, **EVERYTHING, "following": 1.0, "entropy_weight": 0.0},
         1.0,
-        calibrated_following(1.0),
+        calibrated_following(1.0, 0.0),
         kl_and_half_of_unseen,
         1.0,
     ),
-    ("calibrated", {**HELD, **EVERYTHING, "following": 0.0}, 1.0, calibrated, kl_and_unseen, 1.0),
+    ("calibrated", {**HELD, **EVERYTHING, **STILL}, 1.0, calibrated, kl_and_unseen, 1.0),
     (
         "calibrated",
-        {**UNSEEN, **REHEARSED, **EVERYTHING, "following": 0.0},
+        {**UNSEEN, **REHEARSED, **EVERYTHING, **STILL},
         1.0,
         calibrated,
         kl_and_unseen_and_rehearsed,
@@ -245,7 +258,7 @@ def test_two_updates_follow_the_formula(
                 weight -= RATE * gradient
     for (name, found), wanted in zip(trained.named_parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7, msg=lambda m, name=name: f"{name}: {m}")
-    assert [event.values["loss"] for event in reported if event.kind == "curve"] == pytest.approx(losses, rel=1e-7)
+    assert [event.values["loss"] for event in reported if event.kind == "curve"] == pytest.approx(losses, rel=2e-7)
 
 
 def test_the_same_model_has_no_kl_to_lose():
