@@ -23,7 +23,7 @@ down: .venv/installed
 	@$(BIN)/unlearn down --data $(DATA)
 
 bench: .venv/installed
-	@$(BIN)/unlearn bench methods --seed 1 --data $(DATA) --port $(PORT) --out docs/benchmarks.md
+	@$(BIN)/unlearn bench methods --folder $(DATA)/bench --out docs/benchmarks.md
 
 image: .venv/installed
 	@deploy/image.sh

@@ -1,0 +1,235 @@
+"""Every method by every measurement, beside the model retrained for real: `unlearn bench methods`.
+
+    python -m benchmarks.methods --data demo --seed 0 --seed 1 --seed 2 --out docs/benchmarks.md
+
+Each method is a job's own process, as a worker starts it, at the defaults that the service gives a model of this size.
+What was made lies in `--folder` and is not made again: a bench that was cut off goes on, `--again` begins anew.
+"""
+
+import argparse
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from api.commands.page import put
+from benchmarks.datasets import FILES
+from benchmarks.memorised import Memorised, memorised
+from benchmarks.methods_page import page, write_figures
+from benchmarks.results import ORIGINAL, RETRAINED, Result
+from core.schema.evaluation import MeasurementChoice
+from core.schema.events import CHILD_EVENT, ChildEvent, Cost, Done, Measured
+from core.schema.shape import read_shape
+from core.schema.spec import ChildMethod, FileRecords, JobSpec
+from core.schema.training import Training, TrainingRequest
+from core.synthetic import general, write_jsonl
+from core.unlearning.objectives import METHODS, fill_training
+
+GENERAL_RECORDS = 200
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a method, and the kind of text that it holds on to."""
+
+    label: str
+    method: str
+    kind: str = "in_distribution"
+
+
+def rows() -> list[Row]:
+    """Every method; those of the seed paper that hold on to a set twice, once for each kind of text."""
+    found = []
+    for name in METHODS:
+        if name in ("ascent_descent", "ascent_kl"):
+            found += [Row(f"{name}, in-distribution", name), Row(f"{name}, general", name, "general")]
+        else:
+            found.append(Row(name, name))
+    return found
+
+
+class Bench:
+    """One benchmark of one seed: its models, and the results of its rows."""
+
+    def __init__(
+        self, made: Memorised, seed: int, *, measure: Sequence[str | MeasurementChoice], threads: int, again: bool
+    ) -> None:
+        self._made, self._seed, self._measure, self._threads, self._again = made, seed, list(measure), threads, again
+        text = made.file("general")
+        if not text.exists():
+            write_jsonl(general(GENERAL_RECORDS, seed), text)
+
+    def measured(self, label: str, directory: Path) -> Result:
+        """A model as it lies there."""
+        return self._kept(label, lambda: self._measure_directory(label, directory))
+
+    def unlearned(self, row: Row) -> Result:
+        """What a method makes of the model."""
+        return self._kept(row.label, lambda: self._unlearn(row))
+
+    def _kept(self, label: str, make: Callable[[], Result]) -> Result:
+        file = self._made.folder / "results" / f"{label.replace(' ', '_').replace(',', '')}.json"
+        if file.exists() and not self._again:
+            return Result.of(json.loads(file.read_text()))
+        began = time.monotonic()
+        result = make()
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(result.stored()))
+        where = f"{self._made.folder.parent.name}, seed {self._seed}"
+        print(f"{where}: {label}: {result.failure or f'{time.monotonic() - began:.0f} s'}", file=sys.stderr, flush=True)
+        return result
+
+    def _measure_directory(self, label: str, directory: Path) -> Result:
+        spec = self._spec("measure", directory, self._training("calibrated"), self._records())
+        return _result(label, _events(spec.model_copy(update={"original": self._made.model})))
+
+    def _unlearn(self, row: Row) -> Result:
+        output = self._made.folder / "output" / row.label.replace(" ", "_").replace(",", "")
+        shutil.rmtree(output, ignore_errors=True)
+        training = self._training(row.method)
+        method = ChildMethod(name=row.method, parameters={})
+        records = self._records()
+        if row.kind == "general":
+            records = records.model_copy(update={"retain": [], "general": [self._made.file("general")]})
+        spec = self._spec("unlearn", self._made.model, training, records, method)
+        spec = spec.model_copy(update={"output": output})
+        if row.kind == "general":  # the child measures what it is given: the retain set is measured afterwards
+            spec = spec.model_copy(update={"measure": ["likelihood"]})
+        result = _result(row.label, _events(spec))
+        if row.kind == "general" and result.failure is None:
+            after = self._measure_directory(row.label, output)
+            seconds = result.seconds | _after(after.seconds)
+            result = Result(row.label, after.measurements, seconds, result.peak_host_bytes, after.failure)
+        shutil.rmtree(output, ignore_errors=True)
+        return result
+
+    def _training(self, method: str) -> Training:
+        shape = read_shape(self._made.model, root=self._made.folder)
+        forget = sum(1 for _ in self._made.file("forget").open())
+        request = TrainingRequest(seed=self._seed)
+        training = fill_training(request, method, parameters=shape.parameters, forget_records=forget)
+        return training.model_copy(update={"max_length": min(training.max_length, shape.context), "snapshot_every": 0})
+
+    def _records(self) -> FileRecords:
+        asked = {name: file for name in ("probes", "protected") if (file := self._made.file(name)).exists()}
+        sets = {"forget": self._made.file("forget"), "unseen": self._made.file("unseen")}
+        return FileRecords(retain=[self._made.file("retain")], **sets, **asked)
+
+    def _spec(
+        self,
+        kind: Literal["unlearn", "measure"],
+        directory: Path,
+        training: Training,
+        records: FileRecords,
+        method: ChildMethod | None = None,
+    ) -> JobSpec:
+        return JobSpec(
+            kind=kind,
+            method=method,
+            job="job-" + "0" * 32,
+            model=self._made.folder.parent.name,
+            directory=directory,
+            training=training,
+            records=records,
+            output=self._made.folder / "unused",
+            measure=list(self._measure),
+            reference=None if directory == self._made.retrained else self._made.retrained,
+            cache=self._made.folder / "cache",
+            threads=self._threads,
+        )
+
+
+def _after(seconds: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in seconds.items() if name in ("measuring_after", "attacking")}
+
+
+def _result(label: str, events: Sequence[ChildEvent]) -> Result:
+    found = {event.moment: event.measurements for event in events if isinstance(event, Measured)}
+    cost = next((event for event in events if isinstance(event, Cost)), None)
+    last = events[-1] if events else None
+    failure = None
+    if not isinstance(last, Done):
+        failure = last.error.message if last is not None and last.kind == "failed" else "its process ended early"
+    return Result(
+        label,
+        found.get("after"),
+        cost.seconds if cost else {},
+        cost.peak_host_bytes if cost else 0,
+        failure,
+    )
+
+
+def _events(spec: JobSpec) -> list[ChildEvent]:
+    """What the child says. Its input stays open until it has ended: its end would end the child."""
+    command = [sys.executable, "-m", "core.pipeline"]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as child:
+        if child.stdin is None or child.stdout is None:
+            raise OSError("the child process has no pipes")
+        child.stdin.write(spec.model_dump_json() + "\n")
+        child.stdin.flush()
+        return [CHILD_EVENT.validate_json(line) for line in child.stdout]
+
+
+def made(
+    data: str, seeds: Sequence[int], given: argparse.Namespace, chosen: Sequence[Row]
+) -> dict[int, dict[str, Result]]:
+    """The results of a benchmark, by seed and row: the original and the retrained model first."""
+    benches = {}
+    for seed in seeds:
+        models = memorised(data, seed, given.folder, given.public)
+        benches[seed] = models, Bench(models, seed, measure=given.measure, threads=given.threads, again=given.again)
+    found: dict[int, dict[str, Result]] = {seed: {} for seed in seeds}
+    for seed, (models, bench) in benches.items():
+        found[seed][RETRAINED] = bench.measured(RETRAINED, models.retrained)
+        found[seed][ORIGINAL] = bench.measured(ORIGINAL, models.model)
+    with ThreadPoolExecutor(given.workers) as pool:
+        work = [(seed, row, pool.submit(benches[seed][1].unlearned, row)) for row in chosen for seed in seeds]
+        for seed, row, future in work:
+            found[seed][row.label] = future.result()
+    return found
+
+
+def _choice(text: str) -> str | MeasurementChoice:
+    return MeasurementChoice.model_validate_json(text) if text.startswith("{") else text
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(prog="unlearn bench methods")
+    arguments.add_argument("--data", choices=sorted(FILES), action="append", help="default: all three")
+    arguments.add_argument("--seed", type=int, action="append", help="default: 0, 1 and 2")
+    arguments.add_argument("--method", choices=sorted(METHODS), action="append", help="default: every one")
+    arguments.add_argument(
+        "--measure",
+        action="append",
+        type=_choice,
+        help='a measurement, a group, or one with parameters, such as \'{"name": "exposure", "records": 8}\'; default:'
+        " thorough",
+    )
+    arguments.add_argument("--folder", type=Path, default=Path(".unlearn/bench"), help="models and results")
+    arguments.add_argument("--public", type=Path, default=Path("../shared/data"), help="TOFU's and LUME's files")
+    arguments.add_argument("--workers", type=int, default=2, help="jobs at a time")
+    arguments.add_argument("--threads", type=int, default=1, help="of each job")
+    arguments.add_argument("--again", action="store_true", help="make anew what was made already")
+    arguments.add_argument("--out", type=Path, help="the Markdown file whose tables are replaced")
+    given = arguments.parse_args()
+    given.measure = given.measure or ["thorough"]
+    chosen = [row for row in rows() if given.method is None or row.method in given.method]
+    whole = {data: made(data, given.seed or [0, 1, 2], given, chosen) for data in given.data or sorted(FILES)}
+    text = page(whole, given.public, shlex.join(["unlearn", "bench", "methods", *sys.argv[1:]]))
+    print(text)
+    if given.out is not None:
+        put(given.out, "methods", text)
+        write_figures(given.out.with_name("methods-figures.csv"), whole)
+
+
+if __name__ == "__main__":
+    main()

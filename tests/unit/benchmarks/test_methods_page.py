@@ -1,0 +1,106 @@
+"""The page of the bench of methods: what stands in a cell, and what is said of a method."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from benchmarks import methods_page
+from benchmarks.machine import Machine
+from benchmarks.methods import rows
+from benchmarks.methods_page import page, write_figures
+from benchmarks.results import ORIGINAL, RETRAINED, Result
+from core.schema.evaluation import Attack, Figure, Measurements
+from core.unlearning.objectives import METHODS
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch):
+    monkeypatch.setattr(methods_page, "machine", lambda: Machine("cpu", "a processor", "none"))
+
+
+def figure(value, spread=0.1):
+    return Figure(value=value, low=value - spread, high=value + spread, records=200)
+
+
+def result(label, forget, *, retain=1.2, auc=0.5, failure=None):
+    if failure:
+        return Result(label, None, {}, 0, failure)
+    sets = {
+        "forget": {"perplexity": figure(forget), "extraction_strength": figure(0.0, 0.01)},
+        "retain": {"perplexity": figure(retain), "perplexity_ratio": figure(retain / 1.2, 0.01)},
+        "unseen": {"perplexity": figure(40.0)},
+    }
+    rate = figure(auc, 0.05)
+    attacks = {"loss": Attack(auc=rate, tpr_at_1_fpr=rate, tpr_at_5_fpr=rate, roc=[(0.0, 0.0), (1.0, 1.0)])}
+    found = Measurements(sets=sets, attacks=attacks, seconds=1.0, model_digest="0" * 64)
+    seconds = {"unlearning": 10.0, "measuring_after": 2.0, "attacking": 3.0}
+    return Result(label, found, seconds, 300 << 20)
+
+
+def whole():
+    seeds = {}
+    for seed, shift in ((0, 0.0), (1, 2.0)):
+        made = [
+            result(ORIGINAL, 1.2, auc=1.0),
+            result(RETRAINED, 39.0 + shift),
+            result("ruin", 1e8, retain=1e7),
+            result("stumbled", 0.0, failure="the loss was no finite number"),
+        ]
+        seeds[seed] = {one.label: one for one in made}
+    return {"demo": seeds}
+
+
+def line(text, label):
+    return [
+        [cell.strip() for cell in row.strip("|").split("|")]
+        for row in text.splitlines()
+        if row.startswith("|") and row.strip("| ").startswith(label)
+    ]
+
+
+def test_a_cell_is_the_mean_of_the_seeds_and_as_far_as_their_intervals_reach():
+    left, kept, attacks = line(page(whole(), Path(), "unlearn bench methods"), RETRAINED)
+    assert "40.0 38.9…41.1" in left
+    assert "0.50 0.45…0.55" in attacks
+    assert kept[1:4] == ["10.0", "5.0", "300"], "seconds of unlearning, of measuring, memory"
+
+
+def test_what_nobody_measured_has_no_column_and_what_failed_no_figures():
+    text = page(whole(), Path(), "unlearn bench methods")
+    assert "truth ratio" not in text
+    assert set(line(text, "stumbled")[0][1:]) == {"–"}
+    assert "- stumbled: the loss was no finite number." in text
+
+
+def test_one_sentence_says_whether_a_method_passes_and_whether_it_wrecks():
+    text = page(whole(), Path(), "unlearn bench methods")
+    (said,) = [one for one in text.splitlines() if one.startswith("- ruin:")]
+    assert "passes the default policy in 0 of 2 seeds" in said
+    assert "wrecks the model" in said
+    assert "perplexity-far (2/2)" in said
+    (fine,) = [one for one in text.splitlines() if one.startswith(f"- {RETRAINED}:")]
+    assert "wrecks" not in fine
+
+
+def test_every_figure_is_a_line_of_csv(tmp_path):
+    write_figures(tmp_path / "figures.csv", whole())
+    lines = list(csv.DictReader((tmp_path / "figures.csv").read_text().splitlines()))
+    (one,) = [
+        x for x in lines if (x["seed"], x["row"], x["where"], x["figure"]) == ("1", RETRAINED, "forget", "perplexity")
+    ]
+    assert (one["value"], one["low"], one["high"], one["records"]) == ("41", "40.9", "41.1", "200")
+    assert {x["figure"] for x in lines if x["where"] == "attack"} == {
+        "loss.auc",
+        "loss.tpr_at_1_fpr",
+        "loss.tpr_at_5_fpr",
+    }
+    assert not [x for x in lines if x["row"] == "stumbled"]
+
+
+def test_every_method_has_a_row_and_those_of_the_seed_paper_one_for_each_kind_of_text():
+    assert {row.method for row in rows()} == set(METHODS)
+    assert [row.label for row in rows() if row.method == "ascent_kl"] == [
+        "ascent_kl, in-distribution",
+        "ascent_kl, general",
+    ]
