@@ -21,6 +21,7 @@ from api.commands.page import put
 from core.evaluation.auc import delong, joint_interval, joint_level
 from core.evaluation.bootstrap import Resamples, Values, weighted_means
 from core.evaluation.likelihood import perplexity
+from core.evaluation.measurements.exposure import Exposure
 from core.evaluation.verdict import judge
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import JUDGED_ATTACKS, Attack, Figure, Measurements
@@ -30,9 +31,9 @@ UNSEEN = 200
 RESAMPLES = 200
 """A fifth of a job's: the ends of the intervals are noisier, no wider."""
 
-TWINS = 99
-RANKED = 32
-"""At most so many records of a set are ranked among their twins."""
+TWINS = Exposure().twins
+RANKED = Exposure().records
+"""At most so many records of a set are ranked among their twins, as in a job; None: all."""
 
 SIZES = (1, 5, 10, 20, 50, 100, 200)
 MARK = "verdicts"
@@ -109,7 +110,7 @@ def _columns(leak: Leak, records: int, generator: np.random.Generator) -> dict[s
     strength, noise = normal(0, 1), sqrt(1 - _SHARED**2)
     found = {name: shift + _SHARED * strength + normal(0, noise) for name in JUDGED_ATTACKS}
     found["perplexity"] = np.where(known, normal(0.2, 0.02), 3.7 - 0.5 * (shift + strength))
-    ranked = min(records, RANKED)
+    ranked = records if RANKED is None else min(records, RANKED)
     own = (shift + normal(0, 1))[generator.permutation(records)[:ranked]]
     twins = generator.normal(0, 1, (ranked, TWINS))
     found["exposure_rank"] = (1 + (twins > own[:, None]).sum(1)) / (TWINS + 1)

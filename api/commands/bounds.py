@@ -59,5 +59,21 @@ def judged(judgement: Judgement) -> Table:
     return made
 
 
+def missed(bounds: list[dict[str, Any]]) -> list[str]:
+    """Those that count and are not kept, a line each: what it is about, its value, its limits, how it came out."""
+    lines = []
+    for one in bounds:
+        if not one["carries"] or one["result"] == "passed":
+            continue
+        value = "" if one["value"] is None else f" is {one['value']:.3g}"
+        if one["low"] is not None and one["high"] is not None:
+            value += f" ({one['low']:.3g} to {one['high']:.3g})"
+        what = ", ".join(part for part in (figure(one["bound"]), compared(one["bound"])) if part)
+        limit = limits({"low": one["limit_low"], "high": one["limit_high"]})
+        why = f", {_words(one['why'])}" if one["why"] and one["why"] != one["result"] else ""
+        lines.append(f"{one['bound']['name']}: {what}{value}, wanted {limit}: {_words(one['result'])}{why}")
+    return lines
+
+
 def _words(name: str) -> str:
     return name.replace("_", " ")

@@ -43,7 +43,9 @@ def events(spec: JobSpec) -> Iterator[ChildEvent]:
         finally:
             child.kill()  # whoever listens no more wants it to work no more
         errors.seek(0)
-        raise ChildFailed(f"the process that measures ended with code {status}; its last words: {_last(errors.read())}")
+        raise ChildFailed(
+            f"the process that measures ended with code {status}; its last words: {last_words(errors.read())}"
+        )
 
 
 def _event(line: str) -> ChildEvent:
@@ -53,5 +55,6 @@ def _event(line: str) -> ChildEvent:
         raise ChildFailed("the process that measures said something that is no event") from None
 
 
-def _last(words: str) -> str:
+def last_words(words: str) -> str:
+    """The end of what a process said, where its error stands."""
     return "\n".join(words.strip().splitlines()[-10:]) or "none"

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from api.client import Client, Refused
+from api.commands.child import ChildFailed
 from api.commands.connection import connect
-from api.commands.demo_model import ChildFailed, Story, continuation, measured, prepare
-from api.commands.demo_table import comparison
+from api.commands.demo_model import Story, continuation, prepare
+from api.commands.demo_table import comparison, tell_verdict
 from api.commands.place import AlreadyRunning, Place
 from api.commands.service import Service, StartFailed
 from api.commands.up import DEFAULT_DATA, Data
@@ -84,7 +85,10 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
     name = register(client, story)
     uploaded = client.upload(story.forget, "forget")
     # from the base: a second demo starts where the first one did, not from its result
-    job = client.post("/v1/jobs", {"model": name, "forget": {"file": uploaded["id"]}, "method": method, "from": "base"})
+    body: dict[str, Any] = {"model": name, "forget": {"file": uploaded["id"]}, "method": method, "from": "base"}
+    if story.retrained is not None:  # which the verdict then goes by, in the place of an approximation
+        body["reference_model"] = registered(client, f"{name}-retrained", story.retrained)
+    job = client.post("/v1/jobs", body)
     console.print(f"  job {job['id']} on model {name}: {job['method']['name']}, forget {uploaded['records']} records")
     job = watch(client, job["id"], console)
     if job["status"] != "succeeded":
@@ -99,12 +103,11 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
     )
     console.print("[bold]3. What is left[/bold]")
     metrics = client.get(f"/v1/jobs/{job['id']}/metrics")
-    columns: dict[str, dict[str, Any] | None] = {"before": metrics["before"], "after": metrics["after"]}
-    if story.retrained is not None:
-        cache = place.folder / "demo" / "measured"
-        columns["retrained"] = measured(story, story.retrained, training=job["training"], cache=cache)
-    console.print(comparison(columns))
+    console.print(
+        comparison({"before": metrics["before"], "after": metrics["after"], "retrained": metrics["reference"]})
+    )
     console.print("  with 95 % bootstrap intervals over records; AUC: forget against unseen, 0.5 is best")
+    tell_verdict(metrics["judgement"], console)
     for title, file in (("a forgotten record", story.forget), ("a retained record", story.retain)):
         _example(title, file, before=story.model, after=checkpoint)
     console.print("[bold]4. Where to look next[/bold]")
@@ -117,17 +120,23 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
 
 def register(client: Client, story: Story) -> str:
     """Registers the story's model, once, with its retain and unseen files as defaults; returns its id."""
-    own = story.retrained is not None
-    name = "demo" if own else story.model.name
+    name = "demo" if story.retrained is not None else story.model.name
+    return registered(client, name, story.model, _held(story), replace=story.retrained is not None)
+
+
+def registered(
+    client: Client, name: str, source: Path, held: Sequence[tuple[str, Path]] = (), *, replace: bool = True
+) -> str:
+    """Registers a model, once; an earlier demo's of the same name makes room where it may be replaced."""
     found = client.find(f"/v1/models/{name}")
-    if found is not None and found["source"] != str(story.model):
-        if not own or "/models/demo/" not in found["source"]:
+    if found is not None and found["source"] != str(source):
+        if not replace or "/models/demo/" not in found["source"]:
             raise StartFailed(f"a model {name} of another source is registered: delete it, or rename the directory")
         client.delete(f"/v1/models/{name}")  # an earlier demo's, of other people
         found = None
     if found is None:
-        defaults = {one: client.upload(file, one)["id"] for one, file in _held(story)}
-        client.post("/v1/models", {"id": name, "source": str(story.model), "defaults": defaults})
+        defaults = {one: client.upload(file, one)["id"] for one, file in held}
+        client.post("/v1/models", {"id": name, "source": str(source), "defaults": defaults})
     deadline = time.monotonic() + 600
     while (about := client.get(f"/v1/models/{name}"))["status"] == "fetching" and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,12 +15,12 @@ from typing import Any
 
 from rich.console import Console
 
+from api.commands.child import ChildFailed, events, last_words
 from api.commands.watching import bar
+from core.schema.events import Measured
+from core.schema.spec import FileRecords, JobSpec
+from core.schema.training import Training
 from core.synthetic import demo_sets, write_jsonl
-
-
-class ChildFailed(Exception):
-    """A child process of the demo ended badly; its own words are on the terminal already."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,17 @@ def _trained(directory: Path, records: list[Path], tokenizer: list[Path], seed: 
     command += [part for file in records for part in ("--records", str(file))]
     command += [part for file in tokenizer for part in ("--tokenizer-records", str(file))]
     began = time.monotonic()
-    with bar(console) as progress, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
+    # what libraries say of themselves is of interest only where something goes wrong
+    with bar(console) as progress, tempfile.TemporaryFile("w+") as said:
         task = progress.add_task(what, total=None)
-        for line in child.stdout or ():
-            event = json.loads(line)
-            if "step" in event:
-                progress.update(task, completed=event["step"], total=event["steps"])
-    if child.returncode != 0:
-        raise ChildFailed(f"{what}: the process ended with code {child.returncode}")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as child:  # noqa: S603
+            for line in child.stdout or ():
+                event = json.loads(line)
+                if "step" in event:
+                    progress.update(task, completed=event["step"], total=event["steps"])
+        if child.returncode != 0:
+            said.seek(0)
+            raise ChildFailed(f"{what}: the process ended with code {child.returncode}: {last_words(said.read())}")
     unfinished.rename(directory)
     console.print(f"  {what}: {time.monotonic() - began:.0f} s")
     return directory
@@ -87,46 +91,27 @@ def _trained(directory: Path, records: list[Path], tokenizer: list[Path], seed: 
 
 def measured(story: Story, model: Path, *, training: dict[str, Any], cache: Path) -> dict[str, Any]:
     """What the child process measures of a model on the story's files, with the job's own split; cached by digest."""
-    spec = {
-        "kind": "measure",
-        "job": "job-" + "0" * 32,
-        "model": model.name,
-        "directory": str(model),
-        "training": training,
-        "records": {
-            "source": "files",
-            "forget": str(story.forget),
-            "retain": [str(story.retain)],
-            "unseen": str(story.unseen),
-        },
-        "output": str(cache / "unused"),
-    }
-    code = source_digest("core.evaluation", "core.lm", "core.pipeline")
+    spec = JobSpec(
+        kind="measure",
+        job="job-" + "0" * 32,
+        model=model.name,
+        directory=model,
+        training=Training.model_validate(training),
+        records=FileRecords(forget=story.forget, retain=[story.retain], unseen=story.unseen),
+        output=cache / "unused",
+    )
+    code = source_digest("core.evaluation", "core.evaluation.measurements", "core.lm", "core.pipeline")
     weights = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
-    kept = cache / f"{hashlib.sha256(json.dumps([spec, code, weights]).encode()).hexdigest()[:16]}.json"
+    kept = (
+        cache / f"{hashlib.sha256(json.dumps([spec.model_dump_json(), code, weights]).encode()).hexdigest()[:16]}.json"
+    )
     if not kept.exists():
-        for event in child_events(spec):
-            if event["kind"] == "measured":
+        for event in events(spec):
+            if isinstance(event, Measured):
                 cache.mkdir(parents=True, exist_ok=True)
-                kept.write_text(json.dumps(event["measurements"]))
+                kept.write_text(event.measurements.model_dump_json())
     result: dict[str, Any] = json.loads(kept.read_text())
     return result
-
-
-def child_events(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """Runs `core.pipeline` on a spec and returns its events. ChildFailed where it does not end with `done`."""
-    command = [sys.executable, "-m", "core.pipeline"]
-    with subprocess.Popen(  # noqa: S603 - ourselves
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as child:
-        if child.stdin is None or child.stdout is None:
-            raise ChildFailed("the child process has no pipes")
-        child.stdin.write(json.dumps(spec) + "\n")
-        child.stdin.flush()  # and kept open: its end would end the child
-        events = [json.loads(line) for line in child.stdout]
-    if not events or events[-1]["kind"] != "done":
-        raise ChildFailed(f"measuring ended with {events[-1] if events else child.returncode}")
-    return events
 
 
 def continuation(model: Path, records: Path, index: int) -> dict[str, str]:

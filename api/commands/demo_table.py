@@ -1,12 +1,19 @@
 """Before and after, beside the model retrained without the forget set: tables for people."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from api.commands.bounds import missed
+from api.commands.watching import verdict
+
 SETS = ("forget", "retain", "unseen", "general")
-ROWS = ("perplexity", "accuracy", "extraction_strength")
+ROWS = ("perplexity", "accuracy", "extraction_strength", "verbatim_recall", "cloze", "exposure_rank")
+COPY, COPY_ROWS = "int4", ("perplexity", "extraction_strength")
 ATTACKS = ("loss", "zlib", "min_k_20", "min_k_40", "min_k++_20")
 
 
@@ -26,27 +33,37 @@ def _short(value: float, decimals: int) -> str:
     return f"{value:.{decimals if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
 
 
-def comparison(columns: dict[str, dict[str, Any] | None]) -> Table:
-    """One column of measurements per model; one row per set and figure, then the attacks' AUCs. Fits 80 columns."""
+def comparison(columns: Mapping[str, dict[str, Any] | None]) -> Table:
+    """One column of measurements per model, those that there are; one row per set and figure, then of the forget set
+    in the copy of 4 bits, then the attacks' AUCs. Fits 80 columns."""
+    models = {name: one for name, one in columns.items() if one is not None}
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("")
-    for name in columns:
+    for name in models:
         table.add_column(name, justify="right", no_wrap=True)
 
-    def section(title: str) -> None:
-        table.add_section()
-        table.add_row(f"[bold]{title}[/bold]")
-
-    def cells(group: str, name: str, inner: str) -> list[str]:
-        return [figure((one or {}).get(group, {}).get(name, {}).get(inner)) for one in columns.values()]
+    def section(title: str, rows: Mapping[str, list[dict[str, Any] | None]]) -> None:
+        if shown := {name: cells for name, cells in rows.items() if any(cells)}:
+            table.add_section()
+            table.add_row(f"[bold]{title}[/bold]")
+            for name, cells in shown.items():
+                table.add_row(f"  {name.replace('_', ' ')}", *map(figure, cells))
 
     for name in SETS:
-        if not any(one and name in one["sets"] for one in columns.values()):
-            continue
-        section(name)
-        for row in ROWS:
-            table.add_row(f"  {row.replace('_', ' ')}", *cells("sets", name, row))
-    section("membership AUC")
-    for attack in ATTACKS:
-        table.add_row(f"  {attack}", *cells("attacks", attack, "auc"))
+        section(name, {row: [one["sets"].get(name, {}).get(row) for one in models.values()] for row in ROWS})
+    copies = [one["variants"].get(COPY, {}).get("forget", {}) for one in models.values()]
+    section("forget, in 4 bits", {row: [copy.get(row) for copy in copies] for row in COPY_ROWS})
+    aucs = {attack: [one["attacks"].get(attack, {}).get("auc") for one in models.values()] for attack in ATTACKS}
+    section("membership AUC", aucs)
     return table
+
+
+def tell_verdict(judgement: dict[str, Any] | None, console: Console) -> None:
+    """The verdict in a line, and each bound that stands in its way in a line of its own."""
+    if judgement is None:
+        return
+    console.print(f"  [bold]{verdict(judgement)}[/bold]")
+    kept = sum(one["result"] == "passed" for one in judgement["bounds"])
+    console.print(f"  {kept} of {len(judgement['bounds'])} bounds are kept")
+    for line in missed(judgement["bounds"]):
+        console.print(f"    {escape(line)}")

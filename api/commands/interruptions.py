@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from api.client import Client, Refused
+from api.commands.child import ChildFailed
 from api.commands.connection import connect
 from api.commands.demo import register, serve
-from api.commands.demo_model import ChildFailed, Story, prepare
+from api.commands.demo_model import Story, prepare
 from api.commands.leftovers import Left
 from api.commands.page import aligned, put
 from api.commands.place import AlreadyRunning, Place

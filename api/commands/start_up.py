@@ -23,8 +23,9 @@ import typer
 from rich.console import Console
 
 from api.client import Client, Message
+from api.commands.child import ChildFailed
 from api.commands.demo import register
-from api.commands.demo_model import ChildFailed, Story
+from api.commands.demo_model import Story
 from api.commands.page import aligned, put
 from api.commands.place import Place
 from api.commands.service import Service

@@ -3,9 +3,9 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from core.schema.evaluation import CutShort, Found, Measurements, Moment, SetName
 from core.schema.strict import Strict
@@ -49,6 +49,18 @@ class Measurement(Strict, ABC):
 
     seconds: float = Field(default=600.0, gt=0, le=86_400, description="after so long it stops, and says so")
     records: int | None = Field(default=None, ge=1, description="at most so many records of a set; null: all")
+
+    _by_name: bool = PrivateAttr(default=False)
+
+    @property
+    def by_name(self) -> bool:
+        """Whether it was asked for itself, not as one of a group."""
+        return self._by_name
+
+    def named(self) -> Self:
+        """The same, asked for itself."""
+        self._by_name = True
+        return self
 
     @abstractmethod
     def measure(self, bench: "Bench") -> Found:

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 
 from core.evaluation.bench import Bench
 from core.evaluation.measurement import Measurement
-from core.schema.evaluation import Found, Measurements
+from core.schema.evaluation import Found, Measurements, SetName
 from core.schema.files import Record
+
+_QUESTIONS: frozenset[SetName] = frozenset({"probes", "protected"})
 
 
 def measure(
@@ -18,7 +20,8 @@ def measure(
     original: Measurements | None = None,
     before_each: Callable[[Measurement], None] = lambda measurement: None,
 ) -> Measurements:
-    """Every figure of the bench's sets. What lacks a set that it needs is left out, with a warning.
+    """Every figure of the bench's sets. What lacks a set that it needs is left out, with a warning; but a group's
+    questions that nobody has written are not missed.
 
     What was found of this model and these sets before comes from the bench's cache; the digests of the models that it
     is compared with are part of what it goes by. `original` are the figures of the model that the job started from,
@@ -28,11 +31,13 @@ def measure(
     began, cache = time.monotonic(), bench.cache
     whole = Measurements(seconds=0.0, model_digest=model_digest)
     whole.warnings += [f"{name}: there is no record to measure on" for name in bench.empty]
+    left_out: dict[str, list[str]] = {}
     for one in measurements:
         if bench.moment not in one.moments:
             continue
-        if missing := sorted(one.needs - set(bench.sets)):
-            whole.warnings.append(f"{one.name}: not measured without records of {' and '.join(missing)}")
+        if missing := one.needs - set(bench.sets):
+            if one.by_name or not missing <= _QUESTIONS:
+                left_out.setdefault(" and ".join(sorted(missing)), []).append(one.name)
             continue
         before_each(one)
         started = time.monotonic()
@@ -51,6 +56,9 @@ def measure(
         if original is not None:
             _add(whole, one.compared(original, found))
         whole.seconds_of[one.name] = round(time.monotonic() - started, 3)
+    whole.warnings += [
+        f"{', '.join(names)}: not measured without records of {sets}" for sets, names in left_out.items()
+    ]
     whole.seconds = time.monotonic() - began
     return whole
 

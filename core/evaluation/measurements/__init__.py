@@ -46,6 +46,6 @@ def chosen(choices: Sequence[str | MeasurementChoice]) -> list[Measurement]:
             raise UnknownMeasurement(name)
         else:
             parameters = {} if isinstance(choice, str) else choice.parameters
-            found[name] = MEASUREMENTS[name].model_validate(parameters)
+            found[name] = MEASUREMENTS[name].model_validate(parameters).named()
     names = list(MEASUREMENTS)
     return sorted(found.values(), key=lambda one: (one.attacks, one.spoils, one.order, names.index(one.name)))

@@ -33,7 +33,7 @@ class Exposure(Measurement):
     )
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
 
-    records: int | None = Field(default=16, ge=1, description="at most so many records of a set; null: all")
+    records: int | None = Field(default=32, ge=1, description="at most so many records of a set; null: all")
     twins: int = Field(default=99, ge=19, le=999, description="of each record")
 
     def measure(self, bench: "Bench") -> Found:

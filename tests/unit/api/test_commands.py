@@ -8,7 +8,7 @@ from api.client import Client
 from api.commands import bounds
 from api.commands.submit import _deliver
 from api.commands.watching import verdict
-from core.schema.policies import Bound
+from core.schema.policies import Bound, JudgedBound
 
 
 def test_a_key_is_not_made_with_a_scope_that_opens_nothing() -> None:
@@ -56,6 +56,30 @@ def test_a_verdict_is_told_in_words(data: dict[str, Any], words: str) -> None:
 def test_a_bound_is_told_in_words(bound: dict[str, Any], about: str, held: str, limits: str) -> None:
     whole = Bound.model_validate({"name": "one", **bound}).model_dump(mode="json")
     assert (bounds.figure(whole), bounds.compared(whole), bounds.limits(whole)) == (about, held, limits)
+
+
+def judged(name: str, **how: Any) -> dict[str, Any]:
+    bound = Bound(name=name, set="forget", figure="perplexity", against="retrained", by="ratio", low=0.5, high=2)
+    known = {"bound": bound, "limit_low": 0.5, "limit_high": 2.0, "carries": True, **how}
+    return JudgedBound.model_validate(known).model_dump(mode="json")
+
+
+def test_the_bounds_that_stand_in_a_verdicts_way_are_told_in_a_line_each() -> None:
+    lines = bounds.missed(
+        [
+            judged("kept", result="passed", value=1.0, low=0.9, high=1.1),
+            judged("broken", result="failed", value=0.25, low=0.2, high=0.3),
+            judged("unsure", result="underpowered", why="underpowered", value=1.0),
+            judged("gone", result="not_judged", why="not_measured"),
+            judged("aside", result="failed", value=0.25, low=0.2, high=0.3, carries=False),
+        ]
+    )
+    about = "perplexity of forget, ratio to a retrained model"
+    assert lines == [
+        f"broken: {about} is 0.25 (0.2 to 0.3), wanted 0.5 to 2: failed",
+        f"unsure: {about} is 1, wanted 0.5 to 2: underpowered",
+        f"gone: {about}, wanted 0.5 to 2: not judged, not measured",
+    ]
 
 
 def test_a_dry_run_that_is_over_says_what_came_of_it(capsys: pytest.CaptureFixture[str]) -> None:

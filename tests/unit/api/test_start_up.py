@@ -6,7 +6,7 @@ import json
 import pytest
 
 from api.client import Message
-from api.commands.demo_model import ChildFailed
+from api.commands.child import ChildFailed
 from api.commands.start_up import AT_ONCE, NONE, WAITING, Moments, moments, ready, served, table
 
 

@@ -81,6 +81,23 @@ def test_general_text_is_measured_apart_and_attacks_only_forget_with_unseen(load
     assert any("membership" in warning for warning in found.warnings)
 
 
+def test_what_lacks_the_same_set_is_named_in_one_warning(loaded: Loaded) -> None:
+    bench = Bench(lambda: loaded, {"retain": people(3, 50)}, training=TRAINING)
+    found = measure(bench, chosen(["membership", "privleak", "quantized"]), model_digest="0" * 64)
+    assert found.warnings == [
+        "membership, privleak: not measured without records of forget and unseen",
+        "quantized: not measured without records of forget",
+    ]
+
+
+def test_questions_that_nobody_has_written_are_missed_only_by_who_asks_for_them(loaded: Loaded) -> None:
+    bench = Bench(lambda: loaded, {"forget": people(3, 50)}, training=TRAINING)
+    of_group = [one for one in chosen(["standard"]) if one.name == "model_utility"]
+    assert measure(bench, of_group, model_digest="0" * 64).warnings == []
+    by_name = measure(bench, chosen(["model_utility"]), model_digest="0" * 64)
+    assert by_name.warnings == ["model_utility: not measured without records of protected"]
+
+
 def test_few_records_give_figures_with_a_warning_each(loaded: Loaded, tiny_model: TinyModel) -> None:
     sets = tiny_model.sets
     found = measured(loaded, {"forget": sets["forget"][:1], "retain": [], "unseen": sets["unseen"]})
