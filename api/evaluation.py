@@ -8,10 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.problems import of_parameters, unprocessable
 from core.evaluation.measurements import UnknownMeasurement, chosen
+from core.evaluation.needed import looser, missing, named, needed
 from core.records import models, policies
 from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import MeasurementChoice
+from core.schema.jobs import EvaluationRequest
 from core.schema.policies import Loosened, Policy
 
 POLICY = "/evaluation/policy"
@@ -33,6 +35,21 @@ def measure(
             parameters = {} if isinstance(choice, str) else choice.parameters
             raise of_parameters(error, parameters, (*pointer, number)) from None
     return [one if isinstance(one, str) else one.model_dump(mode="json") for one in choices]
+
+
+def completed(request: EvaluationRequest, policy: Policy, *, reference: bool) -> list[str | MeasurementChoice]:
+    """The measurements that the policy needs beside those that are asked for.
+
+    Problem (422): one that the policy goes by is asked for with parameters by which it would show less.
+    """
+    needed_names = {named(one) for one in needed(policy, reference=reference)}
+    for number, choice in enumerate(request.measure):
+        if isinstance(choice, MeasurementChoice) and choice.name in needed_names:
+            for parameter in looser(chosen([choice])[0]):
+                detail = f"the policy '{policy.name}' goes by '{choice.name}', which would show less than by default"
+                pointer = f"/evaluation/measure/{number}/{parameter}"
+                raise unprocessable(pointer, detail, name="measurement-loosened")
+    return missing(chosen(request.measure), policy, reference=reference)
 
 
 async def reference(

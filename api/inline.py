@@ -65,6 +65,7 @@ class Inline:
                 "file": None if inline else row.id,
                 "kind": use.kind,
                 "weight": use.weight if use.name == "retain" else None,
+                "part": use.part,
                 "records": row.records,
                 "sha256": None if inline else row.sha256,
             }

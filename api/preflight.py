@@ -30,7 +30,10 @@ def work_of(
 ) -> Work:
     """The job as preflight sees it."""
     shape = ModelShape.model_validate(model.shape)
-    sets = Text.of_sets([(use.name, rows[use.file].records, rows[use.file].size) for use in uses], shape)
+    # what only measures is no part of what a method draws of the set
+    names = [f"{use.name} to measure" if use.part == "measures" else use.name for use in uses]
+    files = [(name, rows[use.file].records, rows[use.file].size) for name, use in zip(names, uses, strict=True)]
+    sets = Text.of_sets(files, shape)
     # where nothing else is said, the workers' processors are taken to be like this one
     said = [one.bfloat16 for one in classes if one.bfloat16 is not None and not one.gpus]
     quick = all(said) if said else quick_bfloat16()

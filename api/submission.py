@@ -14,11 +14,14 @@ from api.inline import Inline
 from api.preflight import expected, refuse_what_cannot_fit, work_of
 from api.problems import Problem, of_parameters, unprocessable
 from core.evaluation import preview
+from core.evaluation.needed import named
 from core.records import jobs, models
 from core.records.tables import FileRow, JobRow, ModelRow
+from core.schema.evaluation import MeasurementChoice
 from core.schema.ids import new_id
 from core.schema.jobs import JobRequest, JobWarning, RetainSource
 from core.schema.models import ModelShape
+from core.schema.policies import Policy
 from core.unlearning.method import Method
 from core.unlearning.objectives import fill_training, resolve
 
@@ -42,7 +45,10 @@ class Source:
 
 
 def sources(request: JobRequest, model: ModelRow) -> list[Source]:
-    """The files of the job in order: those of the request, and the model's defaults where it names none."""
+    """The files of the job in order: those of the request, and the model's defaults where it names none.
+
+    What is pinned to the model as unseen or general measures alone, whatever the request brings to train on.
+    """
     found = []
     if request.forget.file is not None:
         found.append(Source(jobs.FileUse(request.forget.file, "forget"), "/forget/file", ("forget",)))
@@ -52,18 +58,28 @@ def sources(request: JobRequest, model: ModelRow) -> list[Source]:
         retain = [RetainSource(file=default)]
     for number, one in enumerate(retain or []):
         pointer = f"/retain/{number}/file" if request.retain else "/retain"
-        use = jobs.FileUse(one.file, "retain", one.kind, one.weight)
+        pinned = one.kind == "general" and defaults.get("general")
+        use = jobs.FileUse(one.file, "retain", one.kind, one.weight, part="trains" if pinned else None)
         found.append(Source(use, pointer, ("retain", "general")))
-    if request.unseen is not None:
-        found.append(Source(jobs.FileUse(request.unseen.file, "unseen"), "/unseen/file", ("unseen",)))
-    elif default := defaults.get("unseen"):
-        found.append(Source(jobs.FileUse(default, "unseen"), "/unseen", ("unseen",)))
+    found += _unseen(None if request.unseen is None else request.unseen.file, defaults.get("unseen"))
     if default := defaults.get("general"):
         found.append(Source(jobs.FileUse(default, "general"), "/model", ("general", "retain")))
     if request.probes is not None:
         found.append(Source(jobs.FileUse(request.probes.file, "probes"), "/probes/file", ("probes",)))
     if default := defaults.get("probes"):
         found.append(Source(jobs.FileUse(default, "protected"), "/model", ("probes",)))
+    return found
+
+
+def _unseen(own: str | None, pinned: str | None) -> list[Source]:
+    """The request's own file only trains where another one is pinned."""
+    found = []
+    if own is not None:
+        use = jobs.FileUse(own, "unseen", part=None if pinned in (None, own) else "trains")
+        found.append(Source(use, "/unseen/file", ("unseen",)))
+    if pinned not in (None, own):
+        use = jobs.FileUse(pinned, "unseen", part=None if own is None else "measures")
+        found.append(Source(use, "/unseen" if own is None else "/model", ("unseen",)))
     return found
 
 
@@ -107,6 +123,11 @@ class Submission:
         if request.reference_model is not None:
             await evaluation.reference(session, model, request.reference_model)
         policy = await evaluation.policy(session, model, request.evaluation.policy)
+        measure, said = self._measure, []
+        if not request.dry_run:
+            with_reference = request.reference_model is not None
+            added = evaluation.completed(request.evaluation, policy, reference=with_reference)
+            measure, said = [*measure, *evaluation.measure(added)], _added(added, policy)
         found = sources(request, model)
         needs_met(method, found)
         rows = await jobs.lock_files(session, self._caller.organisation, [source.use.file for source in found])
@@ -139,9 +160,9 @@ class Submission:
             training=training.model_dump(mode="json"),
             output=request.output,
             data=[self._inline.used(use, rows[use.file]).model_dump(mode="json") for use in uses],
-            warnings=warnings(uses, rows, request),
+            warnings=[*warnings(uses, rows, request), *said],
             estimate=estimate.model_dump(mode="json"),
-            measure=self._measure,
+            measure=measure,
             policy=policy.model_dump(mode="json"),
             reference_model=request.reference_model,
             reference=request.reference,
@@ -157,6 +178,15 @@ class Submission:
     async def abandon(self) -> None:
         """After a failure: takes back the inline records' bytes, unless the job was written after all."""
         await self._inline.abandon()
+
+
+def _added(added: list[str | MeasurementChoice], policy: Policy) -> list[dict[str, Any]]:
+    """That more is measured, and takes longer, than was asked for."""
+    if not added:
+        return []
+    names = ", ".join(f"'{named(one)}'" for one in added)
+    message = f"there is no verdict by the policy '{policy.name}' without {names}: measured too"
+    return [JobWarning(code="measurements_added", message=message).model_dump()]
 
 
 async def ready_model(session: AsyncSession, organisation: str, name: str) -> ModelRow:

@@ -92,7 +92,7 @@ class Handover:
 
     async def _send(self, writer: asyncio.StreamWriter, use: JobFile, file: FileRow) -> None:
         """One line of `core.schema.spec.RecordSet`, written as the records come: a set need not fit into memory."""
-        head = {"name": use.name, "kind": use.kind, "weight": use.weight}
+        head = {"name": use.name, "kind": use.kind, "weight": use.weight, "part": use.part}
         waiting = bytearray(json.dumps(head)[:-1].encode() + b', "records": [')
         separator = b""
         async for record in self._records(file):

@@ -25,7 +25,8 @@ and code. It waits for no job on the model and holds none up: the head is pinned
 `GET /v1/measurements`; that of jobs shows them with `?kind=measure` alone.
 
 What was measured of an unchanged model on unchanged records by unchanged code is not measured twice: a worker keeps it
-(`KEEP_MEASUREMENTS`), for each organisation apart, and of the forget set only the figures.
+(`KEEP_MEASUREMENTS`), for each organisation apart. Of the forget set and its probes it keeps nothing, not even figures,
+since those files are deleted in the end: each job measures them itself, and what other sets say once for all jobs.
 
 ## Sets
 
@@ -39,6 +40,12 @@ What was measured of an unchanged model on unchanged records by unchanged code i
 `subject` (else of the record): neither the job's seed nor the other records move one to the other half. One half
 trains or calibrates (targets, stop rule, thresholds), the other only measures, and no figure stands on the first. A
 text that is in the forget set counts there alone.
+
+**Pinned.** Where the model has an `unseen` or `general` file as its default, that one measures, whatever a request
+brings: the request's own `unseen` file, or retained text of kind `general`, only trains then (`part` in the job's
+`data`), and none of the pinned half that measures trains. `protected` are the model's default probes. A request for
+fewer measurements than the policy goes by is completed (the job's warnings say so), and none of these can be asked for
+with parameters by which it would show less than by default; `records` and `seconds` may be lower, for wider intervals.
 
 **Intervals.** Beside every mean stands its 95 % interval: a bootstrap over the measuring half's *records* (a record
 is the unit, however long it is), the same resamples every time. It says how much the figure would move with other
@@ -57,7 +64,9 @@ before, the AUC of membership attacks is about 0.5, `retain` and `general` are a
 no better than one over it: text that the model finds less familiar than what it never saw stands out, too. This holds
 as far as `unseen` text is like the forget text: a classifier that never sees the model says how far topic, date or
 style alone tell them apart. Where there is a model that was retrained (`reference_model`), its own figures take the
-approximation's place.
+approximation's place, unless it is seen to know the forget text: extraction strength, perplexity, exposure or
+membership so far from what unseen text lets one expect that its whole interval is beyond a wide limit. Then what would
+be held against it is not judged (`reference_knows_the_text`).
 
 ## Is there anything to forget?
 
@@ -80,7 +89,8 @@ Extraction strength must have been measured, and exposure or membership.
 A policy is a list of bounds on these figures. A bound is passed when the *whole* interval lies within it: an interval
 that is too wide to tell is `underpowered`, never passed. The verdict is `passed`, `failed`, or `not_judged` with its
 reason, and carries its scope: `verbatim` where the text was looked at, `facts` where questions about it were asked
-too.
+too. Whether there are records enough for a bound to count (`judged_from`) goes by how many there are to forget, not by
+how many were looked at.
 
 ## What no measurement proves
 

@@ -1,8 +1,8 @@
 """What was measured of a model that has not changed, on records that have not changed, by code that has not changed.
 
 A folder of this machine, of one organisation (how quickly something was measured says whether it had been before).
-File names are keyed digests (HMAC under a key that lies in the folder): they say nothing of the records. Per-record
-values of the forget set are never kept, figures of it are.
+File names are keyed digests (HMAC under a key that lies in the folder): they say nothing of the records. Of the forget
+set and its probes nothing is kept, neither values of single records nor figures: whoever asks here sees to that.
 """
 
 import hashlib

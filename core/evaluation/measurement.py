@@ -39,6 +39,8 @@ class Measurement(Strict, ABC):
     group: ClassVar[Group | None] = "standard"
     needs: ClassVar[frozenset[SetName]] = frozenset()
     """Without all of these sets it is not made."""
+    reads: ClassVar[frozenset[SetName] | None] = None
+    """The sets that decide what it finds; None: all, with the halves that calibrate."""
     moments: ClassVar[frozenset[Moment]] = ALWAYS
     attacks: ClassVar[bool] = False
     """It belongs to the phase `attacking`."""

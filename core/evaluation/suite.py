@@ -9,6 +9,8 @@ from core.schema.evaluation import Found, Measurements, SetName
 from core.schema.files import Record
 
 _QUESTIONS: frozenset[SetName] = frozenset({"probes", "protected"})
+FORGOTTEN = frozenset({"forget", "probes"})
+"""Sets of which nothing outlasts the job on its worker: their files are deleted, and nobody would look here."""
 
 
 def measure(
@@ -23,13 +25,14 @@ def measure(
     """Every figure of the bench's sets. What lacks a set that it needs is left out, with a warning; but a group's
     questions that nobody has written are not missed.
 
-    What was found of this model and these sets before comes from the bench's cache; the digests of the models that it
-    is compared with are part of what it goes by. `original` are the figures of the model that the job started from,
-    where this one was made of another. `before_each` is called before a measurement is made, and may raise to end it.
-    Raises CoreError.
+    What was found of this model and these sets before comes from the bench's cache, unless it is of the forget set or
+    its probes; the digests of the models that it is compared with are part of what it goes by. `original` are the
+    figures of the model that the job started from, where this one was made of another. `before_each` is called before
+    a measurement is made, and may raise to end it. Raises CoreError.
     """
-    began, cache = time.monotonic(), bench.cache
-    whole = Measurements(seconds=0.0, model_digest=model_digest)
+    began = time.monotonic()
+    sizes = {name: len(records) for name, records in bench.sets.items()}
+    whole = Measurements(records=sizes, seconds=0.0, model_digest=model_digest)
     whole.warnings += [f"{name}: there is no record to measure on" for name in bench.empty]
     left_out: dict[str, list[str]] = {}
     for one in measurements:
@@ -43,8 +46,8 @@ def measure(
         started = time.monotonic()
         compared = [reference_digest, None if original is None else original.model_digest]
         key = [one.name, one.model_dump(mode="json"), *compared, bench.moment, one.depends(bench)]
-        sets: dict[str, list[Record]] = {str(name): records for name, records in bench.sets.items()}
-        sets |= {f"calibrating {name}": records for name, records in bench.calibrating.items()}
+        sets = _read(one, bench)
+        cache = bench.cache if not FORGOTTEN & set(sets) else None
         found = cache.found(key, sets, bench.training) if cache else None
         if found is None:
             found = one.measure(bench)
@@ -61,6 +64,13 @@ def measure(
     ]
     whole.seconds = time.monotonic() - began
     return whole
+
+
+def _read(measurement: Measurement, bench: Bench) -> dict[str, list[Record]]:
+    """The records that decide what the measurement finds."""
+    sets: dict[str, list[Record]] = {str(name): records for name, records in bench.sets.items()}
+    sets |= {f"calibrating {name}": records for name, records in bench.calibrating.items()}
+    return sets if measurement.reads is None else {name: sets[name] for name in measurement.reads if name in sets}
 
 
 def _add(whole: Found, found: Found) -> None:

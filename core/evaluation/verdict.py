@@ -9,7 +9,8 @@ union test: Berger 1982, Technometrics 24:295).
 from dataclasses import dataclass
 
 from core.evaluation.comparing import Compared, NoRatio, alone, compared, widened
-from core.schema.evaluation import Attack, Figure, Measurements
+from core.evaluation.needed import cut
+from core.schema.evaluation import Attack, Figure, Measurements, SetName
 from core.schema.policies import Bound, JudgedBound, Judgement, Policy, Reason, Result, Scope, Verdict
 
 SHIFTED = 0.6
@@ -19,12 +20,29 @@ says nothing then."""
 CHANCE = 0.5
 """A membership attack's AUC on a model that never saw the forget set."""
 
+KNOWING = (
+    Bound(name="extraction", set="forget", figure="extraction_strength", against="retrained", high=0.1),
+    Bound(name="extraction-highest", set="forget", figure="extraction_strength_highest", against="retrained", high=0.5),
+    Bound(name="extraction-alone", set="forget", figure="extraction_strength", high=0.5),
+    Bound(name="perplexity", set="forget", figure="perplexity", against="retrained", by="ratio", low=0.2),
+    Bound(name="exposure", set="forget", figure="exposure_rank", low=0.2),
+    Bound(name="membership", attack="loss", against="retrained", high=0.25),
+)
+"""A model that fails one of these, beside the original's unseen text, has seen the forget set. They are wide: text may
+be easy or hard for a model that never saw it, which is what a retrained one is there to tell."""
+
 _ONLY = 0  # the step of what is no curve
 _PAIRED = {"ratio": "ratio", "difference": "change"}
 """What a figure's name ends in where it is of the change of each record."""
 
 _WORST_FIRST: tuple[Result, ...] = ("failed", "underpowered", "passed")
-_TELLING_FIRST: tuple[Reason, ...] = ("no_reference_text", "shifted_reference_text", "not_measured", "underpowered")
+_TELLING_FIRST: tuple[Reason, ...] = (
+    "reference_knows_the_text",
+    "no_reference_text",
+    "shifted_reference_text",
+    "not_measured",
+    "underpowered",
+)
 
 
 def judge(
@@ -33,10 +51,11 @@ def judge(
     """The policy's verdict on the model of `after`.
 
     `before` is of the model that the job started from (where there is none, what is held against it is not judged),
-    `reference` of a retrained one. `failed` where any bound is that counts; else `not_judged` where any that counts
-    could not be told, or none about forgetting counts; else `passed`.
+    `reference` of a retrained one; where that knows the text, what is held against it is not judged. `failed` where any
+    bound is that counts; else `not_judged` where any that counts could not be told, or none about forgetting counts;
+    else `passed`.
     """
-    measured = _Measured(before, after, reference)
+    measured = _Measured(before, after, reference, untrue=bool(reference and knows(reference, before)))
     bounds = [_judged(bound, measured) for bound in policy.bounds]
     counting = [one for one in bounds if one.carries]
     reasons: list[Reason] = [one.why for one in counting if one.why is not None]
@@ -47,6 +66,16 @@ def judge(
         verdict = "failed"
     reason = min(reasons, key=_TELLING_FIRST.index) if verdict == "not_judged" else None
     return Judgement(policy=policy.name, verdict=verdict, reason=reason, scope=_scope(counting), bounds=bounds)
+
+
+def knows(reference: Measurements, before: Measurements | None) -> list[str]:
+    """By what a supplied reference shows that it was not retrained without the forget set; nothing where it does not.
+
+    `before` is of the model that the job started from, whose unseen text stands for what is expected. The whole
+    interval has to be beyond a limit.
+    """
+    measured = _Measured(before, reference, None)
+    return [bound.name for bound in KNOWING if _judged(bound, measured).result == "failed"]
 
 
 def _scope(counting: list[JudgedBound]) -> Scope:
@@ -60,20 +89,41 @@ class _Measured:
     before: Measurements | None
     after: Measurements
     reference: Measurements | None
+    untrue: bool = False
+    """The reference knows the text."""
+
+    def size(self, name: SetName) -> int:
+        """Records of the set, as far as that is known; whatever a limit has left of them is as good as all."""
+        figures = self.after.sets.get(name, {}).values()
+        return max([self.after.records.get(name, 0), *(figure.records for figure in figures)])
 
     @property
     def forgotten(self) -> int:
-        """Records to forget, as many as the figure of most of them stands on."""
-        return max((figure.records for figure in self.after.sets.get("forget", {}).values()), default=0)
+        """Records to forget."""
+        return self.size("forget")
+
+    def carries(self, bound: Bound, figure: Figure | None) -> bool:
+        """Whether there are records enough for the bound to count, however few of them were looked at."""
+        if bound.set is not None:
+            there = self.size(bound.set)
+        elif bound.benchmark is not None:
+            told = [one for one in self.after.cut_short if one.measurement == "benchmarks"]
+            there = max((one.of for one in told if one.what == bound.benchmark), default=0)
+        else:
+            there = self.size("protected" if bound.across == "model_utility" else "forget")
+        records = max(there, 0 if figure is None else figure.records)
+        return records == 0 or records >= bound.judged_from
 
     def excuses(self, bound: Bound) -> bool:
-        """Whether a figure that is not there is not missed: no model has it, or a curve nothing to be held against."""
+        """Whether a figure that is not there is not missed: no model has it, or a curve nothing to be held against.
+
+        Never where less was looked at than is by default: more might have found it."""
         if bound.optional_from is None or self.forgotten < bound.optional_from:
             return False
         if bound.curve is not None and bound.against == "retrained" and self.reference is None:
             return True
-        models = (self.before, self.after, self.reference)
-        return not any(_figures(bound, one) for one in models if one is not None)
+        models = [one for one in (self.before, self.after, self.reference) if one is not None]
+        return not any(_figures(bound, one) or cut(bound, one.cut_short) for one in models)
 
     @property
     def unseen(self) -> dict[str, Figure]:
@@ -99,15 +149,13 @@ def _judged(bound: Bound, measured: _Measured) -> JudgedBound:
     except _NotJudged as none:
         figure = none.figure
         excused = none.why == "not_measured" and measured.excuses(bound)
-        records = measured.forgotten if figure is None and bound.forgetting else None
-        records = records if figure is None else figure.records
         return JudgedBound(
             bound=bound,
             limit_low=bound.low,
             limit_high=bound.high,
             result="not_judged",
             why=none.why,
-            carries=not excused and (records is None or records >= bound.judged_from),
+            carries=not excused and measured.carries(bound, figure),
             records=None if figure is None else figure.records,
             figure=figure,
         )
@@ -133,7 +181,7 @@ def _held(bound: Bound, figure: Figure, against: Figure | None, measured: _Measu
         limit_high=bound.high,
         result=result,
         why="underpowered" if result == "underpowered" else None,
-        carries=figure.records >= bound.judged_from,
+        carries=measured.carries(bound, figure),
         records=figure.records,
         figure=figure,
         compared=against,
@@ -165,6 +213,8 @@ def _pairs(bound: Bound, measured: _Measured) -> list[tuple[Figure, Figure | Non
     if not figures:
         telling_apart = bound.attack is not None or (bound.across or "").startswith("privleak")
         raise _NotJudged("no_reference_text" if telling_apart and not measured.has_unseen else "not_measured")
+    if measured.untrue and _goes_by_reference(bound):
+        raise _NotJudged("reference_knows_the_text", next(iter(figures.values())))
     if bound.against is None:
         return [(figure, None) for figure in figures.values()]
     others = _others(bound, measured, next(iter(figures.values())))
@@ -172,6 +222,13 @@ def _pairs(bound: Bound, measured: _Measured) -> list[tuple[Figure, Figure | Non
     if not pairs:
         raise _NotJudged("not_measured", next(iter(figures.values())))
     return pairs
+
+
+def _goes_by_reference(bound: Bound) -> bool:
+    """Whether a supplied reference decides how the bound comes out."""
+    across = bound.across or ""
+    found = bound.against == "retrained" or bound.attack == "reference"
+    return found or across == "forget_quality" or across.startswith("privleak_")
 
 
 def _others(bound: Bound, measured: _Measured, figure: Figure) -> dict[int, Figure | None]:

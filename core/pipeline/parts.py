@@ -24,9 +24,10 @@ class Parts:
 def cut(sets: list[RecordSet]) -> Parts:
     """Cuts every set but forget in two, the same way for ever. Retained `general` text is measured as general.
 
-    Files of one set are cut as one, so that a subject who is in two of them is in one half only. A text that must be
-    forgotten is neither held on to nor a yardstick, so it counts in the forget set alone; a text that trains in one set
-    measures in none.
+    Files of one set are cut as one, so that a subject who is in two of them is in one half only. But what only trains
+    beside a pinned file is cut by itself, so that it cannot move which of the pinned records measure. A text that must
+    be forgotten is neither held on to nor a yardstick, so it counts in the forget set alone; a text that trains in one
+    set measures in none, except that pinned and unseen text measures, and trains in none.
     """
     parts = Parts(Sets(forget=[]))
     for one in sets:
@@ -36,37 +37,44 @@ def cut(sets: list[RecordSet]) -> Parts:
     name: SetName
     for name in ("retain", "unseen", "general"):
         of_name = [one for one in sets if _measured_as(one) == name]
-        if not of_name:
-            continue
-        whole = [record for one in of_name for record in one.records]
-        trains, measures = split(whole, purpose=name)
-        training, first = set(trains), 0
-        for one in of_name:
-            places = range(first, first + len(one.records))
-            first = places.stop
-            chosen = [record for place, record in zip(places, one.records, strict=True) if place in training]
-            if one.name == "unseen":
-                parts.training.unseen += chosen
-            elif one.name == "retain":
-                parts.training.retain.append(one.model_copy(update={"records": chosen}))
-            # a set `general` that is not among the retain sets only measures; its other half stays untouched, so
-            # that using it to train in a later job does not change what is measured
-        parts.measuring[name] = [whole[place] for place in measures]
-        parts.calibrating[name] = [whole[place] for place in trains]
+        if measuring := [one for one in of_name if one.part != "trains"]:
+            parts.measuring[name], parts.calibrating[name] = _halves(measuring, name, parts.training)
+        if only_train := [one for one in of_name if one.part == "trains"]:
+            _halves(only_train, name, parts.training)
     asked: SetName
     for asked in ("probes", "protected"):
         if found := [record for one in sets if one.name == asked for record in one.records]:
             parts.measuring[asked] = found
-    _leave_out(parts)
+    pinned: set[SetName] = {_measured_as(one) for one in sets if one.part == "trains"}
+    _leave_out(parts, pinned | {"unseen"})
     return parts
 
 
-def _leave_out(parts: Parts) -> None:
-    """Takes out of the halves what belongs elsewhere. After the cut, which what is left out shall not move."""
+def _halves(together: list[RecordSet], name: SetName, training: Sets) -> tuple[list[Record], list[Record]]:
+    """The half that measures and the other one, which goes into the training where it may."""
+    whole = [record for one in together for record in one.records]
+    trains, measures = split(whole, purpose=name)
+    places, first = set(trains), 0
+    for one in together:
+        chosen = [record for place, record in enumerate(one.records, start=first) if place in places]
+        first += len(one.records)
+        if one.name == "unseen" and one.part != "measures":
+            training.unseen += chosen
+        elif one.name == "retain":
+            training.retain.append(one.model_copy(update={"records": chosen}))
+        # a set `general` that is not among the retain sets only measures; its other half stays untouched, so
+        # that using it to train in a later job does not change what is measured
+    return [whole[place] for place in measures], [whole[place] for place in trains]
+
+
+def _leave_out(parts: Parts, first: set[SetName]) -> None:
+    """Takes out of the halves what belongs elsewhere; what `first` measure does so rather than train. After the cut,
+    which what is left out shall not move."""
     forget = {_content(record) for record in parts.training.forget}
+    measure = {_content(record) for name in first for record in parts.measuring.get(name, [])}
     for one in parts.training.retain:
-        one.records = _without(one.records, forget, parts, f"trains in {_measured_as(one)}")
-    parts.training.unseen = _without(parts.training.unseen, forget, parts, "calibrates in unseen")
+        one.records = _without(one.records, forget | measure, parts, f"trains in {_measured_as(one)}")
+    parts.training.unseen = _without(parts.training.unseen, forget | measure, parts, "calibrates in unseen")
     trains = {_content(record) for one in parts.training.retain for record in one.records}
     trains |= {_content(record) for record in parts.training.unseen}
     for name, records in parts.calibrating.items():
@@ -81,7 +89,7 @@ def _without(records: list[Record], elsewhere: set[tuple[str, ...]], parts: Part
     if len(kept) < len(records):
         count = len(records) - len(kept)
         parts.warnings.append(
-            f"{count} of {len(records)} records left out of what {what}: their text is in the forget set, or trains"
+            f"{count} of {len(records)} records left out of what {what}: their text is in another part"
         )
     return kept
 

@@ -18,7 +18,7 @@ from core.evaluation.measurements import UnknownMeasurement, chosen
 from core.evaluation.measurements.change import SETS, Change
 from core.evaluation.one_pass import one_pass
 from core.evaluation.suite import measure
-from core.evaluation.verdict import judge
+from core.evaluation.verdict import judge, knows
 from core.lm import adapter, ranks
 from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
@@ -149,6 +149,7 @@ class Run:
                 self._keep_original(bench, measurements)
                 gc.collect()
             self._say_measured("before", original)
+        self._doubt_reference(original)
         self._measured("after", self._spec.directory, measurements, parts, original=original)
         self._judge()
         self._cost(None)
@@ -198,6 +199,7 @@ class Run:
         if figures.warnings:  # as one: a job keeps one warning of a code
             self._say(Warned(code="small_sample", message="; ".join(figures.warnings)))
         self._say_measured("before", figures)
+        self._doubt_reference(figures)
         with self._phase("unlearning"):
             company = ALONE if self._others is None else Ranks.join(0, spec.ranks, self._others.meeting)
             result = self._train(model, tokenizer, company.share(parts.training), company, fingerprint)
@@ -274,6 +276,16 @@ class Run:
     def _say_measured(self, moment: Moment, figures: Measurements) -> None:
         self._figures_of[moment] = figures
         self._say(Measured(moment=moment, measurements=figures))
+
+    def _doubt_reference(self, before: Measurements | None) -> None:
+        """Warns where the supplied retrained model has seen the forget set: before anything is held against it."""
+        reference = self._figures_of.get("reference")
+        if reference is not None and (shown := knows(reference, before)):
+            message = (
+                f"the reference model knows the text to forget (by its {', '.join(shown)}): it was not retrained"
+                " without it, and what is held against a retrained model is not judged"
+            )
+            self._say(Warned(code="reference_knows_the_text", message=message))
 
     def _judge(self) -> None:
         """Says how the measured model kept the policy, where there is one."""

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.queue import queue_name
 from core.records import events, outbox
 from core.records.tables import FileRow, JobFile, JobRow, WorkerRow
-from core.schema.jobs import TERMINAL, Status, may_change
+from core.schema.jobs import TERMINAL, Part, Status, may_change
 
 
 class NotAllowed(Exception):
@@ -30,6 +30,7 @@ class FileUse:
     name: str
     kind: str | None = None
     weight: float = 1.0
+    part: Part | None = None
 
 
 async def lock_files(session: AsyncSession, organisation: str, ids: Sequence[str]) -> dict[str, FileRow]:
@@ -46,7 +47,7 @@ async def create(session: AsyncSession, job: JobRow, files: Sequence[FileUse]) -
     await session.flush()
     for position, use in enumerate(files):
         row = {"job": job.id, "position": position, "file": use.file, "name": use.name}
-        await session.execute(insert(JobFile).values(**row, kind=use.kind, weight=use.weight))
+        await session.execute(insert(JobFile).values(**row, kind=use.kind, weight=use.weight, part=use.part))
     await events.append(session, job, "created", {"model": job.model, "method": job.method})
     for warning in job.warnings or []:
         await events.append(session, job, "warning", warning)

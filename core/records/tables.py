@@ -218,6 +218,7 @@ class JobFile(Base):
     name: Mapped[str] = mapped_column(String(16))
     kind: Mapped[str | None] = mapped_column(String(32))
     weight: Mapped[float]
+    part: Mapped[str | None] = mapped_column(String(16))
 
 
 class EventRow(Base):

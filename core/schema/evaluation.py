@@ -74,6 +74,7 @@ class Found(Strict):
 class Measurements(Found):
     """What one model scored on the measuring parts of the sets."""
 
+    records: dict[SetName, int] = Field(default={}, description="how many there are to measure on, of each set")
     seconds: float
     seconds_of: dict[str, float] = Field(default={}, description="of each measurement")
     model_digest: str = Field(description="digest of the model directory that was measured")

@@ -21,6 +21,8 @@ Requested = Literal["pause", "cancel"]
 Outcome = Literal["unlearned", "nothing_to_forget", "preview"]
 Output = Literal["full", "adapter", "merged"]
 """What a checkpoint holds: the whole model (with an adapter: merged into it), or the adapter alone."""
+Part = Literal["trains", "measures"]
+"""What alone a file is for, of those of which one half trains or calibrates and the other measures; null: both."""
 RetainKind = Literal["in_distribution", "general"]
 
 TERMINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
@@ -101,7 +103,8 @@ class EvaluationRequest(Strict):
         default=["standard"],
         min_length=1,
         max_length=64,
-        description="`standard`, `thorough`, or measurements by name, with parameters beside the name if need be",
+        description="`standard`, `thorough`, or measurements by name, with parameters beside the name if need be; what"
+        " the policy needs is measured too",
         examples=[["standard", {"name": "likelihood", "records": 500}]],
     )
     policy: Annotated[str, Field(pattern=POLICY_NAME)] | Policy | None = Field(
@@ -124,7 +127,10 @@ class JobRequest(Strict):
     start: str = Field(default="head", alias="from", max_length=64, description="`head` or `base`")
     forget: ForgetSource
     retain: list[RetainSource] | None = Field(default=None, max_length=16)
-    unseen: FileSource | None = None
+    unseen: FileSource | None = Field(
+        default=None,
+        description="where the model has an unseen file of its own, this one only trains: that is the yardstick",
+    )
     probes: FileSource | None = Field(default=None, description="questions about what must be forgotten")
     method: MethodChoice | Annotated[str, Field(max_length=64)] = "calibrated"
     training: TrainingRequest = TrainingRequest()
@@ -170,6 +176,10 @@ class SetUsed(Answer):
     file: str | None
     kind: RetainKind | None = None
     weight: float | None = None
+    part: Part | None = Field(
+        default=None,
+        description="`trains`: beside a file that is pinned to the model, which `measures`; null: a half for each",
+    )
     records: int
     sha256: str | None = Field(
         description="null for what was sent inline: a plain digest of a short text can be guessed"

@@ -17,9 +17,12 @@ a curve has nothing to be held against then)."""
 
 By = Literal["difference", "ratio"]
 
-Reason = Literal["underpowered", "no_reference_text", "shifted_reference_text", "not_measured"]
+Reason = Literal[
+    "underpowered", "no_reference_text", "shifted_reference_text", "reference_knows_the_text", "not_measured"
+]
 """Why there is no verdict: the interval is too wide to tell; there is no unseen text; forget and unseen text can be
-told apart without any model; a figure that the policy asks for is missing."""
+told apart without any model; what was supplied as a retrained model has seen the forget set; a figure that the policy
+asks for is missing."""
 
 Result = Literal["passed", "failed", "underpowered", "not_judged"]
 Scope = Literal["verbatim", "facts"]
@@ -48,7 +51,10 @@ class Bound(Strict):
     low: float | None = None
     high: float | None = None
     judged_from: int = Field(
-        default=1, ge=1, description="on fewer records the bound is shown but has no part in the verdict"
+        default=1,
+        ge=1,
+        description="where there are fewer records to forget (of `retain` and its like: of the set), however many were"
+        " looked at, the bound is shown but has no part in the verdict",
     )
     optional_from: int | None = Field(
         default=None,

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.files import Record
-from core.schema.jobs import JobKind, Output, RetainKind
+from core.schema.jobs import JobKind, Output, Part, RetainKind
 from core.schema.policies import Policy
 from core.schema.strict import Strict
 from core.schema.training import Training
@@ -23,6 +23,7 @@ class RecordSet(Strict):
     name: SetName
     kind: RetainKind | None = None
     weight: float = 1.0
+    part: Part | None = None
     records: list[Record]
 
 

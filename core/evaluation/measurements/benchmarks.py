@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Group, Measurement, Source
-from core.schema.evaluation import Found
+from core.schema.evaluation import Found, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
@@ -22,6 +22,7 @@ class Benchmarks(Measurement):
         url="https://github.com/EleutherAI/lm-evaluation-harness",
     )
     group: ClassVar[Group | None] = None
+    reads: ClassVar[frozenset[SetName] | None] = frozenset()
     order: ClassVar[int] = -20  # first: whether a task can be run at all should be known soon
 
     seconds: float = Field(default=3600.0, gt=0, le=604_800, description="after so long it stops, and says so")

@@ -46,4 +46,5 @@ class VerbatimRetain(Verbatim):
     summary: ClassVar[str] = "The figures of `verbatim`, of the retain set: what must still be said."
     group: ClassVar[Group | None] = "thorough"
     needs: ClassVar[frozenset[SetName]] = frozenset({"retain"})
+    reads: ClassVar[frozenset[SetName] | None] = frozenset({"retain"})
     over: ClassVar[tuple[SetName, ...]] = ("retain",)

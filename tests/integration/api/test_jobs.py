@@ -441,3 +441,35 @@ async def test_a_job_whose_file_was_deleted_is_not_tried_again(service: Service,
     refused = await client.post(f"/v1/jobs/{job['id']}/retry")
     assert refused.status_code == 409
     assert "deleted" in refused.json()["detail"]
+
+
+async def test_what_is_pinned_to_the_model_measures_whatever_the_request_brings(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    pinned = {name: await file_of(client, name, records=4) for name in ("unseen", "general")}
+    await ready_model(service, client, defaults=pinned)
+    own, held = await file_of(client, "unseen", records=9), await file_of(client, "general", records=8)
+    brought = {"unseen": {"file": own}, "retain": [{"file": held, "kind": "general"}]}
+    job = (await client.post("/v1/jobs", json={**LEAST, **brought})).json()
+    shown = [(one["name"], one["file"], one["part"]) for one in job["data"][1:]]
+    assert shown == [
+        ("retain", held, "trains"),
+        ("unseen", own, "trains"),
+        ("unseen", pinned["unseen"], "measures"),
+        ("general", pinned["general"], None),
+    ]
+    async with service.sessions() as session:
+        kept = await file_rows.of_job(session, job["id"])
+    assert [(use.file, use.part) for use, _ in kept[1:]] == [(file, part) for _, file, part in shown]
+    brought["unseen"] = {"file": pinned["unseen"]}
+    same = (await client.post("/v1/jobs", json={**LEAST, **brought})).json()
+    assert [one["part"] for one in same["data"] if one["name"] == "unseen"] == [None]
+    assert (await client.delete(f"/v1/files/{pinned['unseen']}")).status_code == 409
+
+
+async def test_an_unseen_file_of_the_requests_own_both_trains_and_measures_where_none_is_pinned(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client, defaults={"retain": await file_of(client, "retain")})
+    job = (await client.post("/v1/jobs", json={**LEAST, "unseen": {"file": await file_of(client, "unseen")}})).json()
+    assert [one["part"] for one in job["data"]] == [None, None, None]

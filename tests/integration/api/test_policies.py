@@ -237,3 +237,27 @@ async def test_the_verdict_stands_on_the_job_and_bound_by_bound_with_its_figures
     assert [one["bound"]["name"] for one in judgement["bounds"]] == [one.name for one in DEFAULT.bounds]
     shown = (await client.get(f"/v1/checkpoints/{checkpoint}")).json()
     assert (shown["verdict"], shown["released"], shown["released_at"]) == ("failed", False, None)
+
+
+async def test_what_the_policy_needs_is_measured_though_less_is_asked_for(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    job = (await submit(client, measure=["likelihood"])).json()
+    assert job["evaluation"]["measure"][0] == "likelihood"
+    assert {"membership", "exposure", "cloze", "quantized"} < set(job["evaluation"]["measure"])
+    (said,) = [one["message"] for one in job["warnings"] if one["code"] == "measurements_added"]
+    assert "'exposure'" in said
+    assert not [one for one in (await submit(client)).json()["warnings"] if one["code"] == "measurements_added"]
+
+
+async def test_what_the_policy_goes_by_cannot_be_measured_less_closely(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    blunt = {"name": "membership", "judged": 1}
+    status, name, pointer, detail = fault(await submit(client, measure=["standard", blunt]))
+    assert (status, name, pointer) == (422, "measurement-loosened", "/evaluation/measure/1/judged")
+    assert "'default'" in detail
+    closer = [{"name": "exposure", "twins": 200, "records": 4}, {"name": "relearned", "steps": 1}]
+    assert (await submit(client, measure=["standard", *closer])).status_code == 202  # without a reference: no bound

@@ -155,9 +155,24 @@ def test_a_model_that_is_measured_beside_itself_has_not_changed(spec: JobSpec, t
     (judged,) = (event for event in outcome.events if isinstance(event, Judged))
     results = {one.bound.name: one.result for one in judged.judgement.bounds}
     assert results["retain"] == "passed"
-    assert results["extraction_strength"] == "underpowered"  # of eight records, and no more that are unseen
+    assert results["extraction"] == "underpowered"  # of eight records, and no more that are unseen
     assert judged.judgement.verdict == "not_judged"
     assert outcome.kinds()[-3:] == ["judged", "cost", "done"]
+
+
+def test_the_original_is_not_taken_for_a_retrained_model(spec: JobSpec, tiny_model: TinyModel, tmp_path: Path) -> None:
+    known = tmp_path / "known.jsonl"  # by heart, and as many as can tell
+    write_jsonl([*tiny_model.sets["forget"], *tiny_model.sets["retain"]], known)
+    itself: dict[str, object] = {"kind": "measure", "method": None}
+    itself |= {"original": spec.directory, "reference": spec.directory}
+    itself["records"] = FileRecords(forget=known, unseen=tiny_model.files["unseen"])
+    outcome = run(spec.model_copy(update={**itself, "policy": DEFAULT, "measure": ["likelihood", "membership"]}))
+    assert outcome.code == 0, outcome.stderr
+    (warned,) = (event for event in outcome.events if isinstance(event, Warned))
+    assert warned.code == "reference_knows_the_text"
+    assert "perplexity" in warned.message
+    (judged,) = (event for event in outcome.events if isinstance(event, Judged))
+    assert (judged.judgement.verdict, judged.judgement.reason) == ("not_judged", "reference_knows_the_text")
 
 
 def test_both_kinds_of_retained_text_train_and_are_measured_apart(

@@ -61,6 +61,7 @@ async def test_every_format_arrives_as_the_records_that_were_uploaded(storage: S
         await sealed(storage, "file-3", b"text\nx\n", name="unseen", format="csv"),
         await sealed(storage, "file-4", parquet.getvalue(), name="general", format="parquet"),
     ]
+    sets[2][0].part = "measures"
     path = tmp_path / "records"
     async with Handover(path, "token", sets, storage=storage, key=KEY) as handover:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -70,6 +71,7 @@ async def test_every_format_arrives_as_the_records_that_were_uploaded(storage: S
     assert (forget.name, forget.weight, forget.records[0].subject) == ("forget", 2.0, "s")
     assert [record.text for record in retain.records] == ["one", "two\nlines"]
     assert [record.text for record in unseen.records] == ["x"]
+    assert (retain.part, unseen.part) == (None, "measures")
     assert [(record.prompt, record.completion) for record in general.records] == [("a", "c"), ("b", "d")]
     assert not path.exists()
 

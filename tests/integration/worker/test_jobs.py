@@ -58,8 +58,7 @@ async def test_a_job_runs_once_to_a_checkpoint_that_loads_and_its_text_is_nowher
 
     await ended_well(worker, other)
     assert stage.left_in_scratch() == []
-    assert any(file.suffix == ".json" for file in stage.measured())
-    assert not any(CANARY.encode() in file.read_bytes() for file in stage.measured())
+    assert [file.name for file in stage.measured()] == ["key"]  # of a forget set alone nothing is kept
     seen = stage.logs() + json.dumps([event.data for event in await stage.scene.events(job)])
     seen += judged.model_dump_json()
     assert CANARY not in seen

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import core
 from core.evaluation import cache
 from core.evaluation.bench import Bench
 from core.evaluation.cache import Cache, Unusable
+from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import chosen
 from core.evaluation.suite import measure
 from core.lm.statistics import TokenStatistics
@@ -67,17 +69,48 @@ def test_a_second_job_measures_its_own_records_alone_and_finds_the_same_figures(
     assert (two.sets["retain"], two.sets["unseen"]) == (one.sets["retain"], one.sets["unseen"])
     third = Counting(loaded, tiny_model.sets, opened(folder))
     same = measured(third)
-    assert third.passes == []  # the very same sets: not even the figures are made again
+    assert third.passes == ["forget"]  # the very same sets: of what must be forgotten nothing was kept
     assert (same.sets, same.attacks, same.warnings) == (one.sets, one.attacks, one.warnings)
 
 
-def test_values_of_single_records_are_kept_of_other_sets_than_forget_and_its_probes(
-    loaded: Loaded, tiny_model: TinyModel, folder: Path
-) -> None:
+def test_figures_are_kept_of_what_must_not_be_forgotten(loaded: Loaded, tiny_model: TinyModel, folder: Path) -> None:
+    others = {name: records for name, records in tiny_model.sets.items() if name != "forget"}
+    one = measured(Counting(loaded, others, opened(folder)))
+    again = Counting(loaded, others, opened(folder))
+    for file in folder.glob("*.npz"):
+        file.unlink()
+    same = measured(again)
+    assert again.passes == []
+    assert (same.sets, same.warnings) == (one.sets, one.warnings)
+
+
+class Reading(Measurement):
+    name: ClassVar[str] = "reading"
+    summary: ClassVar[str] = "how often it was made"
+    reads: ClassVar[frozenset[SetName] | None] = frozenset({"retain"})
+    made: ClassVar[int] = 0
+
+    def measure(self, bench: Bench) -> Found:
+        type(self).made += 1
+        return Found()
+
+
+def test_what_reads_other_sets_alone_is_kept_whatever_must_be_forgotten(loaded: Loaded, folder: Path) -> None:
+    retain, forget = RECORDS, [Record(text="a"), Record(text="b")]
+    for sets, times in (
+        ({"retain": retain, "forget": forget}, 1),
+        ({"retain": retain, "forget": forget[:1]}, 1),
+        ({"retain": retain[:1], "forget": forget}, 2),
+    ):
+        bench = Counting(loaded, sets, opened(folder))  # type: ignore[arg-type]
+        measure(bench, [Reading()], model_digest="0" * 64)
+        assert Reading.made == times
+
+
+def test_nothing_is_kept_of_forget_and_its_probes(loaded: Loaded, tiny_model: TinyModel, folder: Path) -> None:
     asked: dict[SetName, list[Record]] = {"forget": tiny_model.sets["forget"], "probes": tiny_model.sets["unseen"]}
     measured(Counting(loaded, asked, opened(folder)))
-    assert list(folder.glob("*.npz")) == []
-    assert list(folder.glob("*.json")) != []
+    assert [file.name for file in folder.iterdir()] == ["key"]
 
 
 @pytest.mark.parametrize(

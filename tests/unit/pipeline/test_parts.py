@@ -82,3 +82,32 @@ def test_a_record_that_is_asked_about_with_other_probes_is_the_same_text() -> No
     held = [*parts.training.retain[0].records, *parts.measuring["retain"]]
     assert len(held) == 3
     assert all(record.prompt is None for record in held)
+
+
+def test_beside_a_pinned_file_the_requests_own_trains_and_moves_nothing_of_what_measures() -> None:
+    pinned = RecordSet(name="unseen", records=records("pinned", 21))
+    own = RecordSet(name="unseen", part="trains", records=records("own", 10))
+    alone = cut([pinned])
+    parts = cut([own, pinned.model_copy(update={"part": "measures"})])
+    assert parts.measuring == alone.measuring
+    assert parts.calibrating == alone.calibrating  # what swaps and thresholds are taken from is pinned, too
+    assert len(parts.training.unseen) == 5
+    assert texts(parts.training.unseen) < texts(own.records)
+    general = RecordSet(name="general", records=records("pinned", 21))
+    held = RecordSet(name="retain", kind="general", part="trains", records=records("own", 10))
+    both = cut([held, general])
+    assert both.measuring == cut([general]).measuring
+    assert len(both.training.retain[0].records) == 5
+
+
+def test_pinned_text_measures_even_where_a_request_would_train_on_it() -> None:
+    pinned = RecordSet(name="unseen", part="measures", records=records("pinned", 40))
+    yardstick = texts(cut([pinned]).measuring["unseen"])
+    copied = [Record(text=record.text, subject=None) for record in pinned.records]
+    own = RecordSet(name="unseen", part="trains", records=copied)
+    retain = RecordSet(name="retain", kind="in_distribution", records=copied)
+    parts = cut([own, pinned, retain])
+    assert texts(parts.measuring["unseen"]) == yardstick
+    for trains in (parts.training.unseen, parts.training.retain[0].records):
+        assert trains
+        assert not texts(trains) & yardstick
