@@ -5,7 +5,7 @@
  */
 
 import { element } from "../element.js";
-import { seconds, shortId, words } from "../format.js";
+import { bytes, seconds, shortId, words } from "../format.js";
 import { Refused } from "../service.js";
 import { coalesced } from "../pace.js";
 import { follow } from "../stream.js";
@@ -26,6 +26,7 @@ import { due, time } from "../parts/time.js";
 import { verdict } from "../parts/verdict.js";
 
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
+const KINDS = { preview: "dry run: nothing is changed", measure: "measurement: nothing is changed" };
 const EVENTS = 100;
 const JOB_SECONDS = 0.5;
 const FIGURES_SECONDS = 3;
@@ -68,9 +69,9 @@ export async function job({ service, main, signal, id, connection }) {
   }
 
   async function readFigures() {
-    const { curves: named, before, after, judgement } = await service.get(`${path}/metrics`, signal);
+    const { curves: named, before, after, reference, judgement } = await service.get(`${path}/metrics`, signal);
     redraw(judged, judgement, () => verdict(judgement));
-    redraw(measured, [before, after], () => figures(before, after));
+    redraw(measured, [before, after, reference], () => figures({ before, after, reference }));
     const any = Object.values(named).some((points) => points.length > 0);
     redraw(charts, named, () => (any ? [element("h2", {}, "Training"), curves(named)] : []));
   }
@@ -139,19 +140,29 @@ function redraw(place, value, make) {
 function summary(job) {
   const took = job.started_at && job.finished_at ? (new Date(job.finished_at) - new Date(job.started_at)) / 1000 : null;
   return facts([
-    ["Model", `${job.model} (from its ${job.from})`],
-    ["Method", job.method.name],
+    ["Kind", KINDS[job.kind]],
+    ["Model", `${job.model} (${job.from.startsWith("ckpt-") ? shortId(job.from) : `from its ${job.from}`})`],
+    ["Retrained model", job.reference_model],
+    ["Method", job.kind === "unlearn" ? job.method.name : null],
     ["Outcome", job.outcome && words(job.outcome)],
-    ["Policy", job.evaluation.policy],
+    ["Measured", job.evaluation.measure.map((one) => one.name ?? one).join(", ")],
+    ["Policy", job.kind === "unlearn" ? job.evaluation.policy : null],
     ["Reference", job.reference],
     ["Due", job.due && due(job.due, OVER.has(job.status))],
     ["Created", time(job.created_at)],
     ["Started", job.started_at && time(job.started_at)],
     ["Finished", job.finished_at && time(job.finished_at)],
     ["Took", took === null ? null : seconds(took)],
+    ["Expected", job.kind === "preview" && job.estimate ? expected(job.estimate) : null],
     ["Attempts", job.attempts > 1 ? String(job.attempts) : null],
     ...Object.entries(job.metadata),
   ]);
+}
+
+/** What the change itself would take. */
+function expected({ peak_device_bytes: device, peak_host_bytes: host, gpus, seconds: time }) {
+  const memory = gpus > 0 ? `${bytes(device)} on each of ${gpus} GPUs` : `${bytes(host)} of memory`;
+  return time === null ? `${memory} at most` : `${memory} at most, about ${seconds(time)}`;
 }
 
 function inProgress(job) {

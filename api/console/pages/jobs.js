@@ -14,6 +14,7 @@ import { due, time } from "../parts/time.js";
 const PAGE = 20;
 const BUSY_SECONDS = 3;
 const QUIET_SECONDS = 10;
+const KINDS = { unlearn: "unlearning", preview: "dry runs", measure: "measurements" };
 const STATUSES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"];
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
 const COLUMNS = [
@@ -99,8 +100,10 @@ export async function jobs({ service, main, signal, connection }) {
   }
 
   function choose() {
+    query.delete("kind");
     query.delete("status");
     query.delete("reference");
+    if (kind.value) query.set("kind", kind.value);
     if (chosen.value) query.set("status", chosen.value);
     if (reference.value.trim()) query.set("reference", reference.value.trim());
     empty.replaceChildren(...nothing(query));
@@ -110,6 +113,9 @@ export async function jobs({ service, main, signal, connection }) {
   }
   const chosen = element("select", { id: "status", change: choose }, element("option", { value: "" }, "any"),
     STATUSES.map((one) => element("option", { value: one }, one)));
+  const kind = element("select", { id: "kind", change: choose },
+    element("option", { value: "" }, "unlearning and dry runs"),
+    Object.entries(KINDS).map(([value, title]) => element("option", { value }, `${title} only`)));
   const reference = element("input", { id: "reference", type: "search", change: choose, placeholder: "exactly as given" });
 
   await refresh();
@@ -117,7 +123,8 @@ export async function jobs({ service, main, signal, connection }) {
   main.replaceChildren(
     element("div", { class: "heading" }, element("h1", {}, "Jobs"),
       element("div", { class: "filters" },
-        element("label", { for: "status" }, "Status"), chosen, element("label", { for: "reference" }, "Reference"), reference)),
+        element("label", { for: "kind" }, "Show"), kind, element("label", { for: "status" }, "Status"), chosen,
+        element("label", { for: "reference" }, "Reference"), reference)),
     trouble, listed, empty, element("p", { class: "more" }, older));
   repeat(async () => look(), signal);
 }
@@ -129,12 +136,13 @@ function row(job) {
     : "";
   const outcome = element("span", { class: "stack" }, job.outcome ? words(job.outcome) : "",
     job.verdict && element("span", {}, badge(job.verdict)));
-  const shown = [status(job), link, job.model, job.method.name, outcome, progress(job), reference, time(job.created_at)];
+  const method = { preview: "dry run", measure: "measurement" }[job.kind] ?? job.method.name;
+  const shown = [status(job), link, job.model, method, outcome, progress(job), reference, time(job.created_at)];
   return element("tr", {}, cells(COLUMNS, shown));
 }
 
 function nothing(query) {
-  if (query.has("status") || query.has("reference")) return [element("p", { class: "faint" }, "No job fits.")];
+  if (["kind", "status", "reference"].some((one) => query.has(one))) return [element("p", { class: "faint" }, "No job fits.")];
   const body = JSON.stringify({ model: "MODEL", forget: { records: ["TEXT TO FORGET"] } });
   return [
     element("p", {}, "No job yet. The least request that makes one:"),

@@ -1,13 +1,14 @@
-/** Membership attacks before and after: AUCs with intervals, as numbers and as dots with whiskers around 0.5. */
+/** Membership attacks on each model: AUCs with intervals, as numbers and as dots with whiskers around 0.5. */
 
 import { drawing, element } from "../element.js";
 import { number } from "../format.js";
-import { interval } from "./comparison.js";
+import { MOMENTS, interval, moments } from "./comparison.js";
 import { scrollable } from "./table.js";
 
 const WIDTH = 320;
 const MARGIN = 8;
 const ROW = 34;
+const APART = 11;
 const TICKS = [0, 0.25, 0.5, 0.75, 1];
 const MAIN = ["loss", "zlib", "min_k_20", "min_k_40", "min_k++_20"];
 
@@ -21,49 +22,50 @@ function at(value) {
   return MARGIN + Math.min(1, Math.max(0, value)) * (WIDTH - 2 * MARGIN);
 }
 
-export function attacks(before, after) {
-  const found = new Set([before, after].flatMap((one) => Object.keys(one?.attacks ?? {})));
+export function attacks(measured) {
+  const shown = moments(measured).filter((moment) => Object.keys(measured[moment].attacks).length > 0);
+  const found = new Set(shown.flatMap((moment) => Object.keys(measured[moment].attacks)));
   const names = [...MAIN.filter((name) => found.has(name)), ...[...found].filter((name) => !MAIN.includes(name))];
   const main = names.filter((name) => MAIN.includes(name));
   const rest = names.filter((name) => !MAIN.includes(name));
   return element("div", {},
-    legend(),
-    plot("Membership attacks", main.length ? main : rest, before, after),
+    legend(shown),
+    plot("Membership attacks", main.length ? main : rest, shown, measured),
     main.length > 0 && rest.length > 0 && element("details", {}, element("summary", {}, "More attacks"),
-      plot("More membership attacks", rest, before, after)));
+      plot("More membership attacks", rest, shown, measured)));
 }
 
-function legend() {
+function legend(shown) {
   const key = (moment) => drawing("svg", { width: 26, height: 12, "aria-hidden": "true" },
     drawing("g", { class: moment },
       drawing("line", { class: "whisker", x1: 1, x2: 25, y1: 6, y2: 6 }), drawing("circle", { cx: 13, cy: 6, r: 4 })));
-  return element("p", { class: "legend" }, key("before"), "before", key("after"), "after",
+  return element("p", { class: "legend" }, shown.map((moment) => [key(moment), MOMENTS[moment].toLowerCase()]),
     element("span", { class: "faint" }, "dot: AUC, line: 95 % interval"));
 }
 
-function plot(caption, names, before, after) {
-  const head = ["Attack", "Before", "95 % interval", "After", "95 % interval"].map((heading, index) =>
+function plot(caption, names, shown, measured) {
+  const head = ["Attack", ...shown.flatMap((moment) => [MOMENTS[moment], "95 % interval"])].map((heading, index) =>
     element("th", { scope: "col", class: index ? "number" : null }, heading));
   return scrollable(caption,
     element("table", { class: "attacks" },
       element("caption", { class: "unseen" }, caption),
       element("thead", {}, element("tr", {}, head, element("th", { class: "plot", "aria-hidden": "true" }, axis()))),
-      element("tbody", {}, names.map((name) => row(name, before?.attacks[name]?.auc, after?.attacks[name]?.auc)))));
+      element("tbody", {}, names.map((name) => row(name, shown, shown.map((one) => measured[one].attacks[name]?.auc))))));
 }
 
-function row(name, before, after) {
+function row(name, shown, found) {
+  const first = ROW / 2 - ((shown.length - 1) * APART) / 2;
   return element("tr", { "data-attack": name },
     element("th", { scope: "row" }, title(name)),
-    element("td", { class: "number", "data-moment": "before" }, number(before?.value, 3)),
-    element("td", { class: "number interval" }, interval(before, 3)),
-    element("td", { class: "number strong", "data-moment": "after" }, number(after?.value, 3)),
-    element("td", { class: "number interval" }, interval(after, 3)),
+    shown.map((moment, place) => [
+      element("td", { class: moment === "after" ? "number strong" : "number", "data-moment": moment },
+        number(found[place]?.value, 3)),
+      element("td", { class: "number interval" }, interval(found[place], 3))]),
     element("td", { class: "plot", "aria-hidden": "true" }, drawing(
       "svg", { width: WIDTH, height: ROW, viewBox: `0 0 ${WIDTH} ${ROW}` },
       TICKS.map((tick) =>
         drawing("line", { class: tick === 0.5 ? "middle" : "grid", x1: at(tick), x2: at(tick), y1: 0, y2: ROW })),
-      before && mark("before", before, ROW / 2 - 6),
-      after && mark("after", after, ROW / 2 + 6))));
+      shown.map((moment, place) => found[place] && mark(moment, found[place], first + place * APART)))));
 }
 
 function mark(moment, figure, y) {

@@ -73,7 +73,7 @@ function why({ why: reason }) {
   return REASONS[reason] ?? reason;
 }
 
-function aside({ carries, bound }) {
+function aside({ carries, bound, records }) {
   if (carries) return null;
-  return bound.judged_from > 1 ? `counts from ${bound.judged_from} records on` : "has no part in the verdict";
+  return records !== null && records < bound.judged_from ? `counts from ${bound.judged_from} records on` : "has no part in the verdict";
 }

@@ -1,7 +1,7 @@
 """Measurements as a small model's unlearning gives them, made of a few numbers."""
 
 from core.schema.default_policy import DEFAULT
-from core.schema.evaluation import Attack, Figure, Measurements, Moment, SetName
+from core.schema.evaluation import Attack, CurvePlace, CutShort, Figure, Measurements, Moment, SetName
 from core.schema.policies import Bound, JudgedBound, Judgement, Reason, Result
 
 RECORDS = 200
@@ -48,6 +48,21 @@ def measurements(moment: Moment) -> Measurements:
     }
     warnings = ["general: 12 records are few, so its intervals are wide"]
     return Measurements(sets=sets, attacks=attacks, warnings=warnings, seconds=4.2, model_digest="0" * 64)
+
+
+def everything() -> Measurements:
+    """Figures of every kind that there is, of a model after unlearning."""
+    found = measurements("after")
+    asked = {"probability": _around(0.21, 0.01), "exposure_p": Figure(value=1e-32, low=None, high=None, records=16)}
+    more = {
+        "sets": found.sets | {"probes": asked},
+        "variants": {"int4": {"forget": {"perplexity": _around(61.5, 3)}}},
+        "across": {"baseline_auc": _around(0.512, 0.05)},
+        "curves": {"relearned_forget": [CurvePlace(step=5, figure=_around(40.25, 2))]},
+        "benchmarks": {"a_task": {"acc": _around(0.253, 0.02)}},
+        "cut_short": [CutShort(measurement="exposure", what="forget", done=32, of=200, reason="records")],
+    }
+    return found.model_copy(update=more)
 
 
 def judgement() -> Judgement:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from core.records import files, finishing, jobs, leases, models, progress
 from core.records.tables import FileRow, JobRow, ModelRow
 from core.schema.default_policy import DEFAULT
+from core.schema.evaluation import Measurements
 from core.schema.ids import new_id
 from core.schema.manifest import FileEntry, digest
 from core.schema.models import ReleasePolicy
@@ -91,7 +92,7 @@ class Story:
             await files.add(session, row, retention_days=90)
         return id
 
-    async def queued(self, model: str, *, reference: str | None = None, gpus: int = 0) -> str:
+    async def queued(self, model: str, *, reference: str | None = None, gpus: int = 0, kind: str = "unlearn") -> str:
         """A job as the API would have written it."""
         sets = [
             {"name": name, "file": None, "kind": None, "weight": None, "records": 200, "sha256": None}
@@ -105,7 +106,7 @@ class Story:
             id=new_id("job"),
             organisation=self.organisation,
             submitter=self.key,
-            kind="unlearn",
+            kind=kind,
             status="queued",
             model=model,
             start="head",
@@ -149,7 +150,15 @@ class Story:
                 session, job, fence, step=last, steps=STEPS, eta_seconds=(STEPS - last) * 0.3, points=points
             )
 
-    async def finished(self, model: str, *, reference: str | None = None, judgement: Judgement | None = None) -> str:
+    async def finished(
+        self,
+        model: str,
+        *,
+        reference: str | None = None,
+        judgement: Judgement | None = None,
+        after: Measurements | None = None,
+        retrained: Measurements | None = None,
+    ) -> str:
         """A job that succeeded, its checkpoint's files really stored."""
         job, fence = await self.running(model, step=STEPS, reference=reference)
         prefix = f"checkpoints/{job}/{fence}"
@@ -164,8 +173,21 @@ class Story:
             message = "100 retain records train against 200 to forget: they are used again, reshuffled"
             await progress.warning(session, job, fence, "retain_smaller_than_forget", message)
             await progress.phase(session, job, fence, "measuring_after")
-            await progress.measured(session, job, fence, "after", measurements("after"))
+            if retrained is not None:
+                await progress.measured(session, job, fence, "reference", retrained)
+            await progress.measured(session, job, fence, "after", after or measurements("after"))
             await finishing.finish(session, job, fence, outcome="unlearned", delivered=delivered, judgement=judgement)
+        return job
+
+    async def dry_run(self, model: str) -> str:
+        """A dry run that is over: a job that measured the model as it is, and changed nothing."""
+        job = await self.queued(model, kind="preview")
+        async with self.sessions.begin() as session:
+            row = await leases.claim(session, worker="console-tests", gpus=0, lease_seconds=600)
+            assert row is not None
+            await progress.measured(session, job, row.fence, "before", measurements("before"))
+            await progress.warning(session, job, row.fence, "preview", "membership AUC 1 (1 to 1)")
+            await finishing.conclude(session, job, row.fence, outcome="preview")
         return job
 
     async def failed(self, model: str) -> str:

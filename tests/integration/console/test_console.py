@@ -12,7 +12,7 @@ from core.records.finishing import Delivered, finish
 from core.records.progress import measured, phase
 from core.schema.manifest import FileEntry, digest
 from tests.integration.console.conftest import Console, Served
-from tests.integration.console.figures import judgement, measurements
+from tests.integration.console.figures import everything, judgement, measurements
 from tests.integration.console.story import CONFIG, STEPS, Story, once
 
 BUSY_ELSEWHERE = 8
@@ -86,6 +86,42 @@ async def test_a_finished_job_shows_the_figures_that_the_api_gives(
     console.shows("they are used again", ".notice")
     assert not any("/content" in url for url in console.requests())  # no record's text is ever fetched
     console.page.get(f"{served.url}/#/jobs")  # the teardown wants to see a request
+
+
+async def test_every_figure_of_a_job_is_shown_beside_the_retrained_model_s(console: Console, story: Story) -> None:
+    await story.model("measured")
+    console.open(f"jobs/{await story.finished('measured', after=everything(), retrained=measurements('before'))}")
+    console.shows("forget", "#figures tbody")
+    for figure, of, value in (
+        ("probability", "probes", "0.210"),
+        ("exposure_p", "probes", "1.00e-32"),
+        ("perplexity", "forget, int4 copy", "61.50"),
+        ("baseline_auc", "", "0.512"),
+        ("relearned_forget_perplexity", "after 5 steps", "40.25"),
+        ("acc", "a_task", "0.253"),
+        ("true_positive_rate_at_5_%_false", "loss", "0.060"),
+    ):
+        row = f'[data-figure="{figure}"][data-set="{of}"]'
+        assert console.texts(f'{row} [data-moment="after"]') == [value]
+    assert console.texts('[data-figure="perplexity"][data-set="forget"] [data-moment="reference"]') == ["1.19"]
+    assert console.texts('[data-attack="loss"] [data-moment="reference"]') == ["1.000"]
+    console.shows("exposure, forget: 32 of 200 were looked at (its limit on records)", "#figures .notice")
+
+
+async def test_a_dry_run_shows_what_the_model_remembers_and_no_method(console: Console, story: Story) -> None:
+    await story.model("dry")
+    job = await story.dry_run("dry")
+    console.open(f"jobs/{job}")
+    console.shows("dry run: nothing is changed", ".facts")
+    console.shows("membership AUC 1 (1 to 1)", "#said")
+    console.shows("forget", "#figures tbody")
+    assert console.texts('[data-figure="perplexity"][data-set="forget"] [data-moment]') == ["1.19"]
+    assert "calibrated" not in console.texts("#about")[0]
+    console.open("jobs")
+    console.shows(job[-8:], "tbody")
+    console.page.find_element("css selector", "#kind option[value=preview]").click()
+    console.until(lambda: len(console.texts("tbody tr")) == 1)
+    console.shows("dry run", "tbody tr")
 
 
 async def test_a_file_of_the_checkpoint_is_saved_after_its_sha256_was_checked(console: Console, story: Story) -> None:
@@ -182,8 +218,8 @@ async def test_a_verdict_shows_every_bound_with_its_figures_and_what_came_of_it(
         assert console.texts(f"{row} .strong") == ["–" if judged.value is None else f"{judged.value:.3f}"]
         ends = "–" if judged.low is None else f"{judged.low:.3f} to {judged.high:.3f}"
         assert console.texts(f"{row} .interval") == [ends]
-    assert console.texts('[data-bound="extraction_strength"] td')[4] == "at most 0.100"
-    assert console.texts('[data-bound="loss"] td')[4] == "-0.150 to 0.150"
+    assert console.texts('[data-bound="extraction"] td')[4] == "at most 0.100"
+    assert console.texts('[data-bound="membership.loss"] td')[4] == "-0.150 to 0.150"
     _, uncertain, aside = (f'[data-bound="{judged.bound.name}"]' for judged in judgement().bounds[:3])
     console.shows("the interval is too wide to tell", uncertain)
     console.shows("told apart without the model", f"{aside}.aside")
