@@ -112,6 +112,16 @@ def test_what_was_learned_by_heart_pulls_less(loaded: Loaded, tiny_model: TinyMo
     ]
 
 
+def test_its_joint_interval_is_corrected_for_how_many_attacks_are_judged(loaded: Loaded) -> None:
+    joints = [
+        measured(loaded, people(3, 1), people(2, 2), measurement).attacks["gradnorm"].joint
+        for measurement in (GradNorm(judged=1), GradNorm())
+    ]
+    assert joints[0] is not None
+    assert joints[1] is not None
+    assert joints[0][1] - joints[0][0] < joints[1][1] - joints[1][0]
+
+
 def test_at_most_so_many_records_are_looked_at_and_it_is_said(loaded: Loaded) -> None:
     found = measured(loaded, people(5, 1), people(2, 2), GradNorm(records=3))
     assert found.attacks["gradnorm"].auc.records == 3

@@ -11,10 +11,11 @@ from sklearn.metrics import roc_auc_score
 
 from core.evaluation.auc import joint_interval
 from core.evaluation.bootstrap import Resamples
+from core.evaluation.measurements.membership import Membership
 from core.evaluation.membership import SHARES, _Ranking, attack, scored_text, scores
 from core.lm.statistics import TokenStatistics
 from core.schema.files import Message, Record
-from tests.unit.evaluation.made import by_chance, statistics
+from tests.unit.evaluation.made import bench_of, by_chance, statistics
 
 TEXT = Record(text="Zorvek lives at 12 Ulkwen Lane. Ωmega!")
 few_values = st.lists(st.integers(-3, 3), min_size=1, max_size=12)
@@ -114,6 +115,15 @@ def test_the_joint_interval_is_corrected_for_how_many_attacks_are_judged() -> No
     assert joint is not None
     assert alone is not None
     assert joint[0] < alone[0] < naive_auc(members.tolist(), others.tolist()) < alone[1] < joint[1]
+
+
+def test_the_measurement_corrects_for_as_many_attacks_as_it_is_told() -> None:
+    members, others = np.linspace(0.2, 1.0, 30), np.linspace(0.0, 0.9, 40)
+    bench = bench_of({"loss": (members, others), "zlib": (members, others)})
+    found = Membership(judged=2).measure(bench)
+    twin = attack(members, others, bench.resamples("membership"), judged=2)
+    assert found.attacks == {"loss": twin, "zlib": twin}
+    assert found.warnings == []
 
 
 def test_a_single_record_still_gives_an_auc_with_its_wide_interval() -> None:
