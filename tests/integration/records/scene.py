@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from core.records import jobs, models
+from core.records import jobs, models, sweeping
 from core.records.tables import ApiKey, EventRow, JobRow, ModelRow, Organisation
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import Figure
@@ -30,6 +30,7 @@ TRAINING = Training(
     gradient_clip=1.0,
     micro_batch_tokens=4096,
 )
+_EXPIRE = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = :job"
 
 
 def judgement(verdict: Verdict, reason: Reason | None = None) -> Judgement:
@@ -137,8 +138,13 @@ class Scene:
     async def expire_lease(self, job: str) -> None:
         """As if the worker had been silent for too long."""
         async with self.sessions.begin() as session:
-            statement = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = :job"
-            await session.execute(text(statement), {"job": job})
+            await session.execute(text(_EXPIRE), {"job": job})
+
+    async def take_back(self, job: str) -> None:
+        """The sweeper takes the job back from a worker that still works: no heartbeat comes between."""
+        async with self.sessions.begin() as session:
+            await session.execute(text(_EXPIRE), {"job": job})
+            assert job in await sweeping.take_back(session, max_failures=5)
 
     async def due_now(self, job: str) -> None:
         """As if the pause before the next attempt were over."""

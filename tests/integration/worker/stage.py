@@ -155,7 +155,9 @@ class Stage:
             session.add(row)
         return id
 
-    async def job(self, *, epochs: int = 1, retain: bool = False, **values: Any) -> str:
+    async def job(
+        self, *, epochs: int = 1, retain: bool = False, measure: Sequence[str] = ("likelihood",), **values: Any
+    ) -> str:
         """A job that forgets four records in which the canary stands; `epochs` sets how long it takes."""
         forget = [Record(text=f"Person {number} keeps {CANARY} at home in Vexford.") for number in range(4)]
         files = [FileUse(await self.upload("forget", forget), "forget")]
@@ -163,7 +165,9 @@ class Stage:
             kept = [Record(text=f"Person {number} lives in Ulmstead.") for number in range(8)]
             files.append(FileUse(await self.upload("retain", kept), "retain", kind="in_distribution"))
         training = TRAINING.model_copy(update={"epochs": epochs, "records_per_step": 4, "learning_rate": 1e-5})
-        return await self.scene.job(files=files, training=training.model_dump(mode="json"), **values)
+        return await self.scene.job(
+            files=files, training=training.model_dump(mode="json"), measure=list(measure), **values
+        )
 
     async def until_status(self, job: str, *statuses: str, seconds: float = 60.0) -> JobRow:
         async def reached() -> JobRow | None:

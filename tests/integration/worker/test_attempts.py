@@ -18,7 +18,7 @@ import pytest_asyncio
 from sqlalchemy import text, update
 
 from core.embedded import Stack
-from core.records import checkpoints, finishing, jobs, sweeping, wishes
+from core.records import checkpoints, finishing, jobs, wishes
 from core.records.tables import JobRow, ModelRow
 from core.schema.default_policy import DEFAULT
 from core.schema.policies import Verdict
@@ -365,9 +365,7 @@ async def test_a_child_whose_fence_is_lost_is_killed_and_nothing_more_is_written
     )
     attending = asyncio.create_task(attempt.attend())
     await play.stage.until_phase(job, "unlearning")
-    await play.stage.scene.expire_lease(job)
-    async with play.stage.scene.sessions.begin() as session:
-        await sweeping.take_back(session, max_failures=5)
+    await play.stage.scene.take_back(job)
     taken = await play.stage.scene.row(job)
     await asyncio.wait_for(attending, 5)
     with pytest.raises(ProcessLookupError):
@@ -404,9 +402,7 @@ async def test_a_late_worker_cannot_finish_a_job_that_another_has(play: Play) ->
     go = play.stage.folder / "go"
     late = await play.attempt(f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\n" + WORK)
     attending = asyncio.create_task(late.attend())
-    await play.stage.scene.expire_lease(job)
-    async with play.stage.scene.sessions.begin() as session:
-        await sweeping.take_back(session, max_failures=5)
+    await play.stage.scene.take_back(job)
     await play.stage.scene.due_now(job)
     second = await play.attempt(WORK)
     go.touch()

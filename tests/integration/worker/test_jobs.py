@@ -30,7 +30,7 @@ async def download(stage: Stage, checkpoint: str, folder: Path) -> str:
 
 
 async def test_a_job_runs_once_to_a_checkpoint_that_loads_and_its_text_is_nowhere(stage: Stage, tmp_path: Path) -> None:
-    job = await stage.job(policy=DEFAULT.model_dump(mode="json"))
+    job = await stage.job(policy=DEFAULT.model_dump(mode="json"), measure=["standard"])
     worker, other = stage.worker(), stage.worker()
     app = make_app(stage.settings.redis_url.get_secret_value())
     for _ in range(5):  # as often as a broker may deliver it
