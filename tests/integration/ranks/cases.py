@@ -112,7 +112,8 @@ def outcome(
         "held": held,
         "tied": model.get_input_embeddings().weight is model.get_output_embeddings().weight,
         "losses": [{name: value for name, value in one.items() if "loss" in name} for one in curves],
-        "counts": (result.steps, result.tokens, round(result.changed_share, 3)),
+        "counts": (result.steps, result.tokens),
+        "changed": result.changed_share,
     }
 
 

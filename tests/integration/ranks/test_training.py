@@ -50,6 +50,8 @@ def test_two_ranks_end_where_one_process_does(together: dict[str, Any], name: st
     for alone, shared in zip(one["weights"], two["weights"], strict=True):
         torch.testing.assert_close(shared, alone, rtol=close, atol=close)
     assert one["counts"] == two["counts"]
+    # in another order of the sums a weight whose update is about its last bit may change, or not
+    assert two["changed"] == pytest.approx(one["changed"], abs=1e-3)
     assert two["tied"] is case.tied
     assert two["held"] == pytest.approx(1 / RANKS, abs=0.02)
 
@@ -60,6 +62,7 @@ def test_two_ranks_that_were_interrupted_end_where_they_would_have(together: dic
     for one, other in zip(undisturbed["weights"], resumed["weights"], strict=True):
         assert one.equal(other)
     assert undisturbed["counts"] == resumed["counts"]
+    assert undisturbed["changed"] == resumed["changed"]
     assert undisturbed["losses"][1:] == resumed["losses"]
 
 
