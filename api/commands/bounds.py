@@ -2,9 +2,13 @@
 
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from core.schema.policies import Judgement
+
+_WIDE = 120
+"""Columns of a terminal that has room for words."""
 
 AGAINST = {"before": "before", "retrained": "a retrained model"}
 
@@ -43,19 +47,26 @@ def table(bounds: list[dict[str, Any]]) -> Table:
     return made
 
 
-def judged(judgement: Judgement) -> Table:
-    """A row for each bound, and how it was kept."""
+def judged(judgement: Judgement, *, width: int) -> Table:
+    """A row for each bound, and how it was kept; what it is about only where the terminal has room for it. Those that
+    have no part in the verdict are dim."""
     made = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("bound", "figure", "value", "limits", "result"):
-        made.add_column(column, overflow="fold")
+    made.add_column("bound", no_wrap=True)
+    wide = width >= _WIDE
+    if wide:
+        made.add_column("figure", overflow="fold")
+    for column in ("value", "limits"):
+        made.add_column(column, no_wrap=True)
+    made.add_column("result")
     for one in judgement.bounds:
         bound = one.bound.model_dump(mode="json")
-        ends = "" if one.low is None or one.high is None else f" [{one.low:.4g}, {one.high:.4g}]"
-        value = "" if one.value is None else f"{one.value:.4g}{ends}"
-        limit = limits({"low": one.limit_low, "high": one.limit_high}) if one.limit_low != one.limit_high else ""
-        why = f" ({_words(one.why)})" if one.why else ""
-        what = ", ".join(part for part in (figure(bound), compared(bound)) if part)
-        made.add_row(one.bound.name, what, value, limit, f"{_words(one.result)}{why}")
+        ends = "" if one.low is None or one.high is None else f" [{one.low:.3g}, {one.high:.3g}]"
+        value = "" if one.value is None else f"{one.value:.3g}{ends}"
+        limit = limits({"low": one.limit_low, "high": one.limit_high})
+        why = f" ({_words(one.why)})" if one.why and one.why != one.result else ""
+        about = [", ".join(part for part in (figure(bound), compared(bound)) if part)] if wide else []
+        cells = [one.bound.name, *about, value, limit, f"{_words(one.result)}{why}"]
+        made.add_row(*map(escape, cells), style=None if one.carries else "dim")
     return made
 
 

@@ -130,7 +130,7 @@ def measure(
         show_table(f"as {preset} has it", named, out)
     if heard.judgement is not None:
         why = f" ({heard.judgement.reason.replace('_', ' ')})" if heard.judgement.reason else ""
-        out.print(judged(heard.judgement))
+        out.print(judged(heard.judgement, width=out.width))
         out.print(f"policy {heard.judgement.policy}: [bold]{heard.judgement.verdict.replace('_', ' ')}[/bold]{why}")
     if json_out is not None:
         _write(json_out, _report(spec, heard, named))

@@ -34,7 +34,7 @@ class Membership(Measurement):
 
         forget, unseen = (scores_of(one_pass(bench, name)) for name in ("forget", "unseen"))
         warnings = [
-            f"{name}: an AUC on {count} records, fewer than {FEW}, says little: see its interval"
+            f"{name}: fewer than {FEW} records ({count}), on which an AUC says little: see its interval"
             for name, count in (("forget", len(forget["loss"])), ("unseen", len(unseen["loss"])))
             if count < FEW
         ]

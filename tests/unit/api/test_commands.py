@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from api.cli import app
@@ -8,7 +9,7 @@ from api.client import Client
 from api.commands import bounds
 from api.commands.submit import _deliver
 from api.commands.watching import verdict
-from core.schema.policies import Bound, JudgedBound
+from core.schema.policies import Bound, JudgedBound, Judgement
 
 
 def test_a_key_is_not_made_with_a_scope_that_opens_nothing() -> None:
@@ -80,6 +81,19 @@ def test_the_bounds_that_stand_in_a_verdicts_way_are_told_in_a_line_each() -> No
         f"unsure: {about} is 1, wanted 0.5 to 2: underpowered",
         f"gone: {about}, wanted 0.5 to 2: not judged, not measured",
     ]
+
+
+def test_a_verdict_fits_a_terminal_of_80_columns_and_says_more_on_a_wide_one() -> None:
+    bound = JudgedBound.model_validate(judged("membership.min_k++_20", result="underpowered", why="underpowered"))
+    known = bound.model_copy(update={"value": -0.29, "low": -0.3161, "high": -0.265})
+    judgement = Judgement(policy="house", verdict="not_judged", reason="underpowered", scope="verbatim", bounds=[known])
+    for width, words in ((80, ""), (160, "perplexity of forget, ratio to a retrained model ")):
+        console = Console(width=width)
+        with console.capture() as captured:
+            console.print(bounds.judged(judgement, width=width))
+        _, row = captured.get().splitlines()
+        told = f"membership.min_k++_20 {words}-0.29 [-0.316, -0.265] 0.5 to 2 underpowered"
+        assert " ".join(row.split()) == told
 
 
 def test_a_dry_run_that_is_over_says_what_came_of_it(capsys: pytest.CaptureFixture[str]) -> None:
