@@ -63,8 +63,8 @@ async def page(
 
 @router.get("/metrics", summary="The job's figures", responses=responses(404))
 async def metrics(job: str, context: Here, caller: JobsRead) -> JobMetrics:
-    """Curves (per name: step and value), the measurements before and after with their intervals, and the verdict with
-    every bound that led to it.
+    """Curves (per name: step and value), the measurements before and after (and of the retrained model, where the job
+    names one) with their intervals, and the verdict with every bound that led to it. A dry run has those before alone.
 
     Scope: `jobs:read` or `jobs:write`.
     """

@@ -27,6 +27,8 @@ import { verdict } from "../parts/verdict.js";
 
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
 const KINDS = { preview: "dry run: nothing is changed", measure: "measurement: nothing is changed" };
+const OUTCOMES = { preview: "there may be something to forget" };
+const FINDINGS = { preview: "What the model shows of the text", nothing_to_forget: "Nothing to forget" };
 const EVENTS = 100;
 const JOB_SECONDS = 0.5;
 const FIGURES_SECONDS = 3;
@@ -144,7 +146,7 @@ function summary(job) {
     ["Model", `${job.model} (${job.from.startsWith("ckpt-") ? shortId(job.from) : `from its ${job.from}`})`],
     ["Retrained model", job.reference_model],
     ["Method", job.kind === "unlearn" ? job.method.name : null],
-    ["Outcome", job.outcome && words(job.outcome)],
+    ["Outcome", job.outcome && (OUTCOMES[job.outcome] ?? words(job.outcome))],
     ["Measured", job.evaluation.measure.map((one) => one.name ?? one).join(", ")],
     ["Policy", job.kind === "unlearn" ? job.evaluation.policy : null],
     ["Reference", job.reference],
@@ -173,9 +175,11 @@ function inProgress(job) {
 
 function messages(job) {
   const boxes = job.error ? [fault(job)] : [];
-  if (job.warnings.length > 0) {
-    const heading = job.warnings.length === 1 ? "A warning" : `${job.warnings.length} warnings`;
-    const items = job.warnings.map(({ code, message }) =>
+  const [found, warnings] = [true, false].map((one) => job.warnings.filter(({ code }) => Object.hasOwn(FINDINGS, code) === one));
+  boxes.push(...found.map(({ code, message }) => notice("calm", FINDINGS[code], element("p", {}, message))));
+  if (warnings.length > 0) {
+    const heading = warnings.length === 1 ? "A warning" : `${warnings.length} warnings`;
+    const items = warnings.map(({ code, message }) =>
       element("li", {}, message, " ", element("code", { class: "faint" }, code)));
     boxes.push(notice("warn", heading, element("ul", {}, items)));
   }

@@ -11,12 +11,12 @@ from tests.integration.console.browser import open_browser, resize
 
 WIDTH = 1280
 SECONDS = 30
-DOWN_TO = "#charts figure"
+DOWN_TO = "#figures .tiles"
 """The last part of the page that is in the picture."""
 
 
 def take(url: str, key: str, job: str, out: Path, *, dark: bool = False) -> None:
-    """Signs in with the key, opens the job's page and writes what it shows, from the top to the first row of curves."""
+    """Signs in with the key, opens the job's page and writes what it shows, from the top to the first figures."""
     with tempfile.TemporaryDirectory() as profile:
         browser = open_browser(Path(profile), width=WIDTH, dark=dark)
         try:
@@ -24,7 +24,7 @@ def take(url: str, key: str, job: str, out: Path, *, dark: bool = False) -> None
             browser.get(f"{url.rstrip('/')}/#/jobs/{job}")
             wait.until(lambda page: page.find_element(By.ID, "key")).send_keys(key)
             browser.find_element(By.CSS_SELECTOR, ".sign-in button").click()
-            wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, f"{DOWN_TO} svg"))
+            wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, DOWN_TO))
             bottom = f"return Math.ceil(document.querySelector('{DOWN_TO}').getBoundingClientRect().bottom) + 20"
             resize(browser, WIDTH, browser.execute_script(bottom))
             out.write_bytes(browser.get_screenshot_as_png())

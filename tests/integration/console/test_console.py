@@ -113,7 +113,8 @@ async def test_a_dry_run_shows_what_the_model_remembers_and_no_method(console: C
     job = await story.dry_run("dry")
     console.open(f"jobs/{job}")
     console.shows("dry run: nothing is changed", ".facts")
-    console.shows("membership AUC 1 (1 to 1)", "#said")
+    console.shows("membership AUC 1 (1 to 1)", "#said .calm")
+    console.shows("there may be something to forget", ".facts")
     console.shows("forget", "#figures tbody")
     assert console.texts('[data-figure="perplexity"][data-set="forget"] [data-moment]') == ["1.19"]
     assert "calibrated" not in console.texts("#about")[0]
