@@ -12,7 +12,8 @@ itself reads.
 
 A job measures its model before and after, on the same records, with the same code. What is measured after is the
 checkpoint as it was saved and loaded again. Every figure can be made again from the checkpoint and the files, without
-the service, equal in every digit on the same kind of device with as many threads:
+the service, equal in every digit on the same kind of device with as many threads and the same settings of the libraries
+that compute (such as `OPENBLAS_CORETYPE` in the environment):
 
     unlearn measure CHECKPOINT --before MODEL --forget forget.jsonl --retain retain.jsonl --unseen unseen.jsonl
 
