@@ -13,7 +13,7 @@ import pytest
 from tests.servers import short_folder
 
 ROOT = Path(__file__).parents[3]
-SIZES = ["--forget-records", "24", "--retain-records", "48", "--unseen-records", "48"]
+SIZES = ["--forget-records", "12", "--retain-records", "24", "--unseen-records", "24"]
 
 
 def free_port() -> int:

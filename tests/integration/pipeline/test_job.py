@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from core.evaluation import preview
 from core.evaluation.bench import Bench
 from core.evaluation.measurements import chosen
 from core.evaluation.suite import measure
@@ -45,7 +46,8 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     # without rehearsal: what a model of two dozen records writes by itself is mostly what it is to forget
     method = ChildMethod(name="calibrated", parameters={"rehearsal_weight": 0})
     training = spec.training.model_copy(update={"epochs": 24})
-    spec = spec.model_copy(update={"method": method, "training": training, "policy": DEFAULT})
+    changes = {"method": method, "training": training, "policy": DEFAULT, "measure": ["standard"]}
+    spec = spec.model_copy(update=changes)
     outcome = run(spec)
     assert outcome.code == 0, outcome.stderr
     assert [event.phase for event in outcome.events if isinstance(event, PhaseStarted)] == PHASES
@@ -110,6 +112,7 @@ def test_gradient_ascent_needs_no_other_set_and_its_checkpoint_loads_like_any_mo
         update={
             "method": ChildMethod(name="gradient_ascent", parameters={}),
             "records": FileRecords(forget=tiny_model.files["forget"]),
+            "measure": ["likelihood", "membership"],
         }
     )
     outcome = run(spec)
@@ -200,7 +203,8 @@ def test_nothing_but_events_is_on_standard_output_and_no_text_on_either_stream(
         forget=tmp_path / "forget.jsonl", retain=[tiny_model.files["retain"]], unseen=tiny_model.files["unseen"]
     )
     training = spec.training.model_copy(update={"epochs": 1})
-    outcome = run(spec.model_copy(update={"records": records, "training": training}))
+    changes = {"records": records, "training": training, "measure": ["standard"]}
+    outcome = run(spec.model_copy(update=changes))
     assert outcome.code == 0, outcome.stderr
     assert all(json.loads(line)["kind"] for line in outcome.stdout.splitlines())
     for secret in ["Qwyxcanary", "Zubrimoth", "KRALL", *(str(record.subject) for record in tiny_model.sets["forget"])]:
@@ -230,7 +234,7 @@ def test_a_second_job_on_the_same_model_does_not_measure_again_what_the_first_ha
 
 
 def test_a_preview_measures_the_model_as_it_is_and_makes_nothing(spec: JobSpec) -> None:
-    outcome = run(spec.model_copy(update={"kind": "preview", "method": None}))
+    outcome = run(spec.model_copy(update={"kind": "preview", "method": None, "measure": preview.measured()}))
     assert outcome.code == 0, outcome.stderr
     assert [event.phase for event in outcome.events if isinstance(event, PhaseStarted)] == PHASES[:2]
     assert [event.moment for event in measurements(outcome)] == ["before"]

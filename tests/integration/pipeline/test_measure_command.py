@@ -33,7 +33,7 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
     asked = TrainingRequest(epochs=1, learning_rate=1e-3)
     training = fill_training(asked, "calibrated", parameters=shape.parameters, forget_records=8)
     training.max_length = min(training.max_length, shape.context)  # as a request is filled in
-    outcome = run(spec.model_copy(update={"training": training, "policy": DEFAULT}))
+    outcome = run(spec.model_copy(update={"training": training, "policy": DEFAULT, "measure": ["standard"]}))
     assert outcome.code == 0, outcome.stderr
     before, after = [event.measurements for event in outcome.events if isinstance(event, Measured)]
 
