@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from rich.markup import escape
 from api.client import Client, Refused
 from api.commands.child import ChildFailed
 from api.commands.connection import connect
-from api.commands.demo_model import Story, continuation, prepare
+from api.commands.demo_model import Story, continuation, measured, prepare
 from api.commands.demo_table import comparison, tell_verdict
 from api.commands.place import AlreadyRunning, Place
 from api.commands.service import Service, StartFailed
@@ -86,8 +86,6 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
     uploaded = client.upload(story.forget, "forget")
     # from the base: a second demo starts where the first one did, not from its result
     body: dict[str, Any] = {"model": name, "forget": {"file": uploaded["id"]}, "method": method, "from": "base"}
-    if story.retrained is not None:  # which the verdict then goes by, in the place of an approximation
-        body["reference_model"] = registered(client, f"{name}-retrained", story.retrained)
     job = client.post("/v1/jobs", body)
     console.print(f"  job {job['id']} on model {name}: {job['method']['name']}, forget {uploaded['records']} records")
     job = watch(client, job["id"], console)
@@ -103,9 +101,11 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
     )
     console.print("[bold]3. What is left[/bold]")
     metrics = client.get(f"/v1/jobs/{job['id']}/metrics")
-    console.print(
-        comparison({"before": metrics["before"], "after": metrics["after"], "retrained": metrics["reference"]})
-    )
+    columns: dict[str, dict[str, Any] | None] = {"before": metrics["before"], "after": metrics["after"]}
+    if story.retrained is not None:  # beside the job, which has to do without it, as most have
+        cache = place.folder / "demo" / "measured"
+        columns["retrained"] = measured(story, story.retrained, training=job["training"], cache=cache)
+    console.print(comparison(columns))
     console.print("  with 95 % bootstrap intervals over records; AUC: forget against unseen, 0.5 is best")
     tell_verdict(metrics["judgement"], console)
     for title, file in (("a forgotten record", story.forget), ("a retained record", story.retain)):
@@ -121,22 +121,15 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
 def register(client: Client, story: Story) -> str:
     """Registers the story's model, once, with its retain and unseen files as defaults; returns its id."""
     name = "demo" if story.retrained is not None else story.model.name
-    return registered(client, name, story.model, _held(story), replace=story.retrained is not None)
-
-
-def registered(
-    client: Client, name: str, source: Path, held: Sequence[tuple[str, Path]] = (), *, replace: bool = True
-) -> str:
-    """Registers a model, once; an earlier demo's of the same name makes room where it may be replaced."""
     found = client.find(f"/v1/models/{name}")
-    if found is not None and found["source"] != str(source):
-        if not replace or "/models/demo/" not in found["source"]:
+    if found is not None and found["source"] != str(story.model):
+        if story.retrained is None or "/models/demo/" not in found["source"]:
             raise StartFailed(f"a model {name} of another source is registered: delete it, or rename the directory")
         client.delete(f"/v1/models/{name}")  # an earlier demo's, of other people
         found = None
     if found is None:
-        defaults = {one: client.upload(file, one)["id"] for one, file in held}
-        client.post("/v1/models", {"id": name, "source": str(source), "defaults": defaults})
+        defaults = {one: client.upload(file, one)["id"] for one, file in _held(story)}
+        client.post("/v1/models", {"id": name, "source": str(story.model), "defaults": defaults})
     deadline = time.monotonic() + 600
     while (about := client.get(f"/v1/models/{name}"))["status"] == "fetching" and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from api.commands.child import ChildFailed, last_words
+from api.commands.child import ChildFailed, events, last_words
 from api.commands.watching import bar
+from core.schema.events import Measured
+from core.schema.spec import FileRecords, JobSpec
+from core.schema.training import Training
 from core.synthetic import demo_sets, write_jsonl
 
 
@@ -37,7 +41,9 @@ def source_digest(*modules: str) -> str:
         spec = find_spec(module)
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError(module)
-        hashed.update(Path(spec.origin).read_bytes())
+        origin = Path(spec.origin)
+        for file in sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]:
+            hashed.update(file.read_bytes())
     return hashed.hexdigest()
 
 
@@ -81,6 +87,30 @@ def _trained(directory: Path, records: list[Path], tokenizer: list[Path], seed: 
     unfinished.rename(directory)
     console.print(f"  {what}: {time.monotonic() - began:.0f} s")
     return directory
+
+
+def measured(story: Story, model: Path, *, training: dict[str, Any], cache: Path) -> dict[str, Any]:
+    """What a job's standard measurements say of a model on the story's files; kept in `cache`. Raises ChildFailed."""
+    spec = JobSpec(
+        kind="measure",
+        job="unlearn-demo",
+        model=model.name,
+        directory=model,
+        training=Training.model_validate(training),
+        records=FileRecords(forget=story.forget, retain=[story.retain], unseen=story.unseen),
+        output=cache / "unused",
+    )
+    code = source_digest("core.evaluation", "core.evaluation.measurements", "core.lm", "core.pipeline")
+    weights = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    made_of = json.dumps([spec.model_dump_json(), code, weights]).encode()
+    kept = cache / f"{hashlib.sha256(made_of).hexdigest()[:16]}.json"
+    if not kept.exists():
+        for event in events(spec):
+            if isinstance(event, Measured):
+                cache.mkdir(parents=True, exist_ok=True)
+                kept.write_text(event.measurements.model_dump_json())
+    result: dict[str, Any] = json.loads(kept.read_text())
+    return result
 
 
 def continuation(model: Path, records: Path, index: int) -> dict[str, str]:

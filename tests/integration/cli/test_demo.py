@@ -30,6 +30,7 @@ def test_the_demo_makes_a_model_forget_and_shows_it_beside_real_retraining(told:
     assert "a forgotten record" in told
     assert "a retained record" in told
     assert "membership AUC" in told
+    assert "verdict by policy default: " in told
 
 
 def test_a_second_demo_trains_nothing_again(line: CommandLine, told: str) -> None:
