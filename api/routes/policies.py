@@ -92,8 +92,8 @@ async def create(
     """Keeps a list of bounds under a name, which models are then registered with and jobs ask for.
 
     Each bound is of one figure: on its own, against the model before, or against a retrained one. It is passed where
-    the whole 95 % interval lies within its limits. A policy never changes: make another, under another name. Scope:
-    `models:write`.
+    the whole 95 % interval lies within its limits. A policy never changes: make another, under another name.
+    Scope: `models:write`.
     """
     _not_built_in(body.name)
 

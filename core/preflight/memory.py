@@ -19,8 +19,12 @@ from core.unlearning.method import Method
 MIB = 1 << 20
 Place = Literal["host", "device"]
 
-PROCESS = 500 * MIB
-"""The child with torch, transformers and what measures loaded (measured: 400 to 450 MiB)."""
+PROCESS = 640 * MIB
+"""The child with torch and transformers (measured: 400 to 450 MiB), and with scikit-learn and rouge-score, which
+measuring loads (130 MiB)."""
+MEASURERS = 256 * MIB
+"""What measuring has on the host besides: twins, continuations and their samples, a classifier's n-grams and its
+threads' buffers (measured with models of 4 and 20 million weights)."""
 CUDA_PROCESS = 3 << 30
 """The same with CUDA's libraries and context on the host; a guess, not measured."""
 CUDA_WORKSPACE = 96 * MIB
@@ -112,6 +116,7 @@ class Memory:
         yield self._unshared()
         yield Item("activations", self._here, work.measured * passing_bytes(work.shape))
         yield Item("logits of measuring", self._here, self._logits(work.measured, SLICES))
+        yield from self._measurers()
 
     def _preparing(self) -> Iterator[Item]:
         """The original says what it has to say, and writes the texts that are rehearsed."""
@@ -173,6 +178,12 @@ class Memory:
         yield from self._unlearning()
         yield Item("the checkpoint's files", "host", self._work.stored_bytes)
         yield Item("logits of measuring", "host", self._logits(self._work.measured, SLICES))
+        yield from self._measurers()
+
+    def _measurers(self) -> Iterator[Item]:
+        work = self._work
+        yield Item("what measures", "host", MEASURERS)
+        yield Item("keys and values", self._here, work.training.micro_batch_tokens * cache_bytes(work.shape))
 
     def _saving(self) -> Iterator[Item]:
         yield self._weights()
