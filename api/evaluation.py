@@ -14,7 +14,7 @@ from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import MeasurementChoice
 from core.schema.jobs import EvaluationRequest
-from core.schema.policies import Loosened, Policy
+from core.schema.policies import Bounds, Loosened, Policy
 
 POLICY = "/evaluation/policy"
 
@@ -74,7 +74,7 @@ async def reference(
     return found
 
 
-async def policy(session: AsyncSession, model: ModelRow, wished: str | Policy | None) -> Policy:
+async def policy(session: AsyncSession, model: ModelRow, wished: str | Bounds | None) -> Policy:
     """What the job will be held to: the model's policy, tightened by the one that is wished for.
 
     Problem (422): there is no such policy, or it asks for less than the model's.
@@ -91,7 +91,7 @@ async def policy(session: AsyncSession, model: ModelRow, wished: str | Policy | 
         if kept is None:
             raise unprocessable(POLICY, f"there is no policy '{called}'", name="unknown-policy")
         wished = kept
-    elif kept not in (None, wished):
+    elif kept is not None and kept.model_dump() != wished.model_dump():
         raise unprocessable(f"{POLICY}/name", f"'{called}' is the name of another policy", name="name-taken")
     try:
         return pinned.tightened(wished)

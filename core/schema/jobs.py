@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.files import Record
-from core.schema.policies import POLICY_NAME, Policy, Verdict
+from core.schema.policies import POLICY_NAME, Bounds, Verdict
 from core.schema.preflight import Estimate
 from core.schema.strict import Answer, Strict
 from core.schema.training import Training, TrainingRequest
@@ -107,10 +107,10 @@ class EvaluationRequest(Strict):
         " the policy needs is measured too",
         examples=[["standard", {"name": "likelihood", "records": 500}]],
     )
-    policy: Annotated[str, Field(pattern=POLICY_NAME)] | Policy | None = Field(
+    policy: Annotated[str, Field(pattern=POLICY_NAME)] | Bounds | None = Field(
         default=None,
-        description="a policy by name, or one of the request's own; default: the one that is pinned to the model, which"
-        " no other may be looser than",
+        description="a policy by name, or bounds of the request's own; default: the one that is pinned to the model, which"
+        " they are added to or make tighter, never looser",
         examples=["default"],
     )
 

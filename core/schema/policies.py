@@ -130,8 +130,8 @@ class Loosened(ValueError):
     """A policy asks for less than the one that is pinned."""
 
 
-class Policy(Strict):
-    """A list of bounds. It is passed when every one is."""
+class Bounds(Strict):
+    """A list of bounds: what a request adds to the policy of its model, or makes tighter there."""
 
     name: str = Field(pattern=POLICY_NAME, examples=["default"])
     description: str | None = Field(default=None, max_length=2000)
@@ -145,6 +145,10 @@ class Policy(Strict):
             raise ValueError(f"bounds of the same name: {', '.join(twice)}")
         return bounds
 
+
+class Policy(Bounds):
+    """A list of bounds that a model can be held to. It is passed when every one is."""
+
     @field_validator("bounds")
     @classmethod
     def _one_forgets(cls, bounds: list[Bound]) -> list[Bound]:
@@ -152,8 +156,8 @@ class Policy(Strict):
             raise ValueError("no bound is about what must be forgotten: nothing could pass")
         return bounds
 
-    def tightened(self, by: "Policy") -> "Policy":
-        """This policy with the other's bounds, which may be tighter or further ones. Raises Loosened."""
+    def tightened(self, by: Bounds) -> "Policy":
+        """This policy with those bounds, which may be tighter or further ones. Raises Loosened."""
         wished = {bound.name: bound for bound in by.bounds}
         whole = [wished.pop(bound.name, bound) for bound in self.bounds]
         whole = [bound.model_copy(update={"added": False}) for bound in whole]

@@ -170,6 +170,13 @@ async def test_a_request_may_tighten_the_models_policy(service: Service, client:
         ("kept-text", 1.05, False),  # the model's bounds stay, named or not
         ("general", 5.0, True),
     ]
+    kept_tighter = {"name": "kept-tighter", "bounds": [{**RETAIN, "high": 1.01}]}  # nothing of what is forgotten
+    only = (await submit(client, policy=kept_tighter)).json()
+    policy_of_only = (await client.get(only["links"]["metrics"])).json()["policy"]
+    assert [(one["name"], one["high"]) for one in policy_of_only["bounds"]] == [
+        ("verbatim-text", 0.1),
+        ("kept-text", 1.01),
+    ]
     await client.post("/v1/policies", json=own)
     named = (await submit(client, policy="tight")).json()
     assert (await client.get(named["links"]["metrics"])).json()["policy"] == policy

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from core.schema.policies import Bound, Loosened, Policy, loosens
+from core.schema.policies import Bound, Bounds, Loosened, Policy, loosens
 
 RETAIN = {"name": "retain", "set": "retain", "figure": "perplexity", "against": "before", "by": "ratio", "high": 1.05}
 LOSS = {
@@ -121,3 +121,11 @@ def test_a_request_adds_and_tightens_and_keeps_what_it_does_not_name() -> None:
     assert [bound.added for bound in made.bounds] == [False, False, True]
     with pytest.raises(Loosened, match="bound 'loss': high may not be over"):
         PINNED.tightened(wished(high=0.2))
+
+
+def test_bounds_on_what_survives_alone_tighten_a_policy_but_are_none() -> None:
+    kept = {"name": "wished", "bounds": [{**RETAIN, "high": 1.01}]}
+    made = PINNED.tightened(Bounds.model_validate(kept))
+    assert [(bound.name, bound.high) for bound in made.bounds] == [("retain", 1.01), ("loss", 0.1)]
+    with pytest.raises(ValidationError, match="no bound is about what must be forgotten"):
+        Policy.model_validate(kept)
