@@ -1,7 +1,8 @@
 """The benchmarks' data: what a small model learns by heart, what it must forget of it, and what it never sees.
 
-`demo` is made by this project's generator. `tofu` (arXiv 2401.06121) and `lume` (arXiv 2502.15097) are read from public
-files that the project does not ship. A seed chooses the people: all records of one person are in one set.
+`demo` is made by this project's generator; `demo-500` is more of it to forget. `tofu` (arXiv 2401.06121) and `lume`
+(arXiv 2502.15097) are read from public files that the project does not ship. A seed chooses the people: all records of
+one person are in one set.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ Sets = dict[SetName, list[Record]]
 
 FILES = {
     "demo": (),
+    "demo-500": (),
     "tofu": ("tofu_forget10_perturbed.json", "tofu_retain_perturbed.json", "tofu_retain90.json"),
     "lume": ("lume_pii_forget.jsonl", "lume_pii_retain.jsonl"),
 }
@@ -36,6 +38,7 @@ def sets(name: str, seed: int, folder: Path) -> Sets:
         raise DataMissing(f"{name}: {', '.join(missing)} not found in {folder}: name the folder with --public")
     made: dict[str, Callable[[], Sets]] = {
         "demo": lambda: demo_sets(forget=200, retain=300, unseen=400, seed=1000 + seed),
+        "demo-500": lambda: demo_sets(forget=500, retain=300, unseen=1000, seed=1000 + seed),
         "tofu": lambda: _tofu(seed, folder),
         "lume": lambda: _lume(seed, folder),
     }

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.datasets import FILES, sets
 from core.synthetic import write_jsonl
 
-EPOCHS = {"demo": 20, "tofu": 24, "lume": 24}
+EPOCHS = {"demo": 20, "demo-500": 20, "tofu": 24, "lume": 24}
 
 
 @dataclass(frozen=True)

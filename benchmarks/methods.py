@@ -10,7 +10,6 @@ import argparse
 import json
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,12 +19,13 @@ from pathlib import Path
 from typing import Literal
 
 from api.commands.page import put
+from benchmarks.child import events
 from benchmarks.datasets import FILES
 from benchmarks.memorised import Memorised, memorised
 from benchmarks.methods_page import page, write_figures
 from benchmarks.results import ORIGINAL, RETRAINED, Result
 from core.schema.evaluation import MeasurementChoice
-from core.schema.events import CHILD_EVENT, ChildEvent, Cost, Done, Measured
+from core.schema.events import ChildEvent, Cost, Done, Measured
 from core.schema.shape import read_shape
 from core.schema.spec import ChildMethod, FileRecords, JobSpec
 from core.schema.training import Training, TrainingRequest
@@ -33,6 +33,7 @@ from core.synthetic import general, write_jsonl
 from core.unlearning.objectives import METHODS, fill_training
 
 GENERAL_RECORDS = 200
+DEFAULT_DATA = ("demo", "lume", "tofu")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Bench:
 
     def _measure_directory(self, label: str, directory: Path) -> Result:
         spec = self._spec("measure", directory, self._training("calibrated"), self._records())
-        return _result(label, _events(spec.model_copy(update={"original": self._made.model})))
+        return _result(label, events(spec.model_copy(update={"original": self._made.model})))
 
     def _unlearn(self, row: Row) -> Result:
         output = self._made.folder / "output" / row.label.replace(" ", "_").replace(",", "")
@@ -105,7 +106,7 @@ class Bench:
         spec = spec.model_copy(update={"output": output})
         if row.kind == "general":  # the child measures what it is given: the retain set is measured afterwards
             spec = spec.model_copy(update={"measure": ["likelihood"]})
-        result = _result(row.label, _events(spec))
+        result = _result(row.label, events(spec))
         if row.kind == "general" and result.failure is None:
             after = self._measure_directory(row.label, output)
             seconds = result.seconds | _after(after.seconds)
@@ -169,19 +170,6 @@ def _result(label: str, events: Sequence[ChildEvent]) -> Result:
     )
 
 
-def _events(spec: JobSpec) -> list[ChildEvent]:
-    """What the child says. Its input stays open until it has ended: its end would end the child."""
-    command = [sys.executable, "-m", "core.pipeline"]
-    with subprocess.Popen(  # noqa: S603 - our own program
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as child:
-        if child.stdin is None or child.stdout is None:
-            raise OSError("the child process has no pipes")
-        child.stdin.write(spec.model_dump_json() + "\n")
-        child.stdin.flush()
-        return [CHILD_EVENT.validate_json(line) for line in child.stdout]
-
-
 def made(
     data: str, seeds: Sequence[int], given: argparse.Namespace, chosen: Sequence[Row]
 ) -> dict[int, dict[str, Result]]:
@@ -207,7 +195,7 @@ def _choice(text: str) -> str | MeasurementChoice:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="unlearn bench methods")
-    arguments.add_argument("--data", choices=sorted(FILES), action="append", help="default: all three")
+    arguments.add_argument("--data", choices=sorted(FILES), action="append", help="default: demo, lume and tofu")
     arguments.add_argument("--seed", type=int, action="append", help="default: 0, 1 and 2")
     arguments.add_argument("--method", choices=sorted(METHODS), action="append", help="default: every one")
     arguments.add_argument(
@@ -226,7 +214,7 @@ def main() -> None:
     given = arguments.parse_args()
     given.measure = given.measure or ["thorough"]
     chosen = [row for row in rows() if given.method is None or row.method in given.method]
-    whole = {data: made(data, given.seed or [0, 1, 2], given, chosen) for data in given.data or sorted(FILES)}
+    whole = {data: made(data, given.seed or [0, 1, 2], given, chosen) for data in given.data or DEFAULT_DATA}
     text = page(whole, given.public, shlex.join(["unlearn", "bench", "methods", *sys.argv[1:]]))
     print(text)
     if given.out is not None:

@@ -31,6 +31,15 @@ def methods(context: typer.Context) -> None:
 
 
 @app.command(
+    "measuring",
+    context_settings=_ITS_OWN,
+    help="What measuring costs beside unlearning, by the number of records to forget.",
+)
+def measuring(context: typer.Context) -> None:
+    raise typer.Exit(_benchmark("measuring", context.args))
+
+
+@app.command(
     "throughput",
     context_settings=_ITS_OWN,
     help="This service's trainer beside a plain one: tokens per second, memory, losses.",
