@@ -109,8 +109,8 @@ class EvaluationRequest(Strict):
     )
     policy: Annotated[str, Field(pattern=POLICY_NAME)] | Bounds | None = Field(
         default=None,
-        description="a policy by name, or bounds of the request's own; default: the one that is pinned to the model, to"
-        " which they add, or make it tighter, never looser",
+        description="a policy by name, or bounds of the request's own; default: the one that is pinned to the model,"
+        " whose bounds they add to or make tighter, never looser",
         examples=["default"],
     )
 
