@@ -39,8 +39,10 @@ since those files are deleted in the end: each job measures them itself, and wha
 
 **Halves.** `retain`, `unseen` and `general` are each cut in two, once and for ever, by a keyed hash of a record's
 `subject` (else of the record): neither the job's seed nor the other records move one to the other half. One half
-trains or calibrates (targets, stop rule, thresholds), the other only measures, and no figure stands on the first. A
-text that is in the forget set counts there alone.
+trains or calibrates (targets, stop rule, thresholds), the other only measures, and no figure stands on the first:
+what measures never reads it. So the names and numbers that twins are made of, the words that tell a name from another,
+and the unrelated text of `relearned` come from the halves that measure, too. A text that is in the forget set counts
+there alone.
 
 **Pinned.** Where the model has an `unseen` or `general` file as its default, that one measures, whatever a request
 brings: the request's own `unseen` file, or retained text of kind `general`, only trains then (`part` in the job's

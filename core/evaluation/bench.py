@@ -26,6 +26,7 @@ Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 class Bench:
     """What measurements read: the model, the measuring parts of the sets, and what was already found of each record.
 
+    The halves that train or calibrate are not among it, so that no figure can stand on them.
     `load` gives the same model again, from where it lies. `reference` is the bench of a retrained model and `original`
     that of the model that the job started from: they keep what was measured there but no model. `heard` raises where
     somebody wishes the job to stop.
@@ -41,7 +42,6 @@ class Bench:
         loaded: Loaded | None = None,
         reference: "Bench | None" = None,
         original: "Bench | None" = None,
-        calibrating: Mapping[SetName, Sequence[Record]] | None = None,
         cache: Cache | None = None,
         heard: Callable[[], None] = lambda: None,
         benchmark_tasks: Path | None = None,
@@ -50,8 +50,6 @@ class Bench:
         self._load, self._loaded = load, loaded
         self.sets = {name: list(records) for name, records in sets.items() if records}
         self.empty = [name for name, records in sets.items() if not records]
-        self.calibrating = {name: list(records) for name, records in (calibrating or {}).items() if records}
-        """Halves that no figure may stand on: thresholds are fitted to them, swaps are taken from them."""
         self.training, self.moment, self.reference, self.heard = training, moment, reference, heard
         self.original = original
         self.seed = training.seed

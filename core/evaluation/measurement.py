@@ -40,7 +40,7 @@ class Measurement(Strict, ABC):
     needs: ClassVar[frozenset[SetName]] = frozenset()
     """Without all of these sets it is not made."""
     reads: ClassVar[frozenset[SetName] | None] = None
-    """The sets that decide what it finds; None: all, with the halves that calibrate."""
+    """The sets that decide what it finds; None: all."""
     moments: ClassVar[frozenset[Moment]] = ALWAYS
     attacks: ClassVar[bool] = False
     """It belongs to the phase `attacking`."""

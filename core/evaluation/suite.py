@@ -69,7 +69,6 @@ def measure(
 def _read(measurement: Measurement, bench: Bench) -> dict[str, list[Record]]:
     """The records that decide what the measurement finds."""
     sets: dict[str, list[Record]] = {str(name): records for name, records in bench.sets.items()}
-    sets |= {f"calibrating {name}": records for name, records in bench.calibrating.items()}
     return sets if measurement.reads is None else {name: sets[name] for name in measurement.reads if name in sets}
 
 

@@ -68,10 +68,16 @@ class Pool:
 
 
 def twins(
-    record: Record, count: int, *, seed: int, pool: Pool | None = None, background: Background | None = None
+    record: Record,
+    count: int,
+    *,
+    seed: int,
+    pool: Pool | None = None,
+    background: Background | None = None,
+    invent: bool = False,
 ) -> list[Record]:
     """At most `count` different twins, none like the record; fewer where its specifics do not vary more. None where
-    nothing that is scored is specific.
+    nothing that is scored is specific. With `invent`, as many as the pool's values are too few for have invented ones.
 
     A function of the record, the seed, the pool and the background (default: the pool's). A value that stands in
     several places is swapped for the same one in all, also in lower case within an address; what the prompt says of
@@ -88,12 +94,15 @@ def twins(
     order, among = random.Random(f"{seed}/{name}").sample(others, len(others)), frozenset(others)
     seen = {tuple(texts)}
     made: list[Record] = []
-    for attempt in range(len(order) + _ATTEMPTS * count):
+    drawn = len(order) + _ATTEMPTS * count
+    for attempt in range(drawn + _ATTEMPTS * count if invent else drawn):
         if len(made) == count:
             break
         generator = random.Random(f"{seed}/{name}/{attempt}")
         donor = order[attempt] if attempt < len(order) else None
-        swapped = _swapped(texts, found, _Drawing(pool, donor, among, generator, background))
+        swapped = _swapped(
+            texts, found, _Drawing(pool if attempt < drawn else Pool(), donor, among, generator, background)
+        )
         if tuple(swapped) not in seen:
             seen.add(tuple(swapped))
             made.append(_with(record, swapped))

@@ -15,8 +15,6 @@ class Parts:
 
     training: Sets
     measuring: dict[SetName, list[Record]] = field(default_factory=dict)
-    calibrating: dict[SetName, list[Record]] = field(default_factory=dict)
-    """The halves that `measuring` has not: no figure stands on them."""
     warnings: list[str] = field(default_factory=list)
     """What was left out, in counts."""
 
@@ -38,7 +36,7 @@ def cut(sets: list[RecordSet]) -> Parts:
     for name in ("retain", "unseen", "general"):
         of_name = [one for one in sets if _measured_as(one) == name]
         if measuring := [one for one in of_name if one.part != "trains"]:
-            parts.measuring[name], parts.calibrating[name] = _halves(measuring, name, parts.training)
+            parts.measuring[name] = _halves(measuring, name, parts.training)
         if only_train := [one for one in of_name if one.part == "trains"]:
             _halves(only_train, name, parts.training)
     asked: SetName
@@ -50,8 +48,8 @@ def cut(sets: list[RecordSet]) -> Parts:
     return parts
 
 
-def _halves(together: list[RecordSet], name: SetName, training: Sets) -> tuple[list[Record], list[Record]]:
-    """The half that measures and the other one, which goes into the training where it may."""
+def _halves(together: list[RecordSet], name: SetName, training: Sets) -> list[Record]:
+    """The half that measures; the other one goes into the training where it may."""
     whole = [record for one in together for record in one.records]
     trains, measures = split(whole, purpose=name)
     places, first = set(trains), 0
@@ -64,7 +62,7 @@ def _halves(together: list[RecordSet], name: SetName, training: Sets) -> tuple[l
             training.retain.append(one.model_copy(update={"records": chosen}))
         # a set `general` that is not among the retain sets only measures; its other half stays untouched, so
         # that using it to train in a later job does not change what is measured
-    return [whole[place] for place in measures], [whole[place] for place in trains]
+    return [whole[place] for place in measures]
 
 
 def _leave_out(parts: Parts, first: set[SetName]) -> None:
@@ -77,8 +75,6 @@ def _leave_out(parts: Parts, first: set[SetName]) -> None:
     parts.training.unseen = _without(parts.training.unseen, forget | measure, parts, "calibrates in unseen")
     trains = {_content(record) for one in parts.training.retain for record in one.records}
     trains |= {_content(record) for record in parts.training.unseen}
-    for name, records in parts.calibrating.items():
-        parts.calibrating[name] = [record for record in records if _content(record) not in forget]
     for name, records in parts.measuring.items():
         if name not in ("forget", "probes"):
             parts.measuring[name] = _without(records, forget | trains, parts, f"measures in {name}")

@@ -325,7 +325,6 @@ class Run:
             loaded=loaded,
             reference=self._reference,
             original=self._original,
-            calibrating=parts.calibrating,
             cache=self._cache_of(directory, digest),
             heard=self._heard,
             benchmark_tasks=spec.benchmark_tasks,

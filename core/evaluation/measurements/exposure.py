@@ -22,10 +22,12 @@ FEW = 20
 class Exposure(Measurement):
     name: ClassVar[str] = "exposure"
     summary: ClassVar[str] = (
-        "Each record among twins whose specifics (names, numbers, places, dates) are swapped for unseen records':"
-        " `exposure_rank`, the mean of rank of its loss / (twins + 1), near 0 where it is known, about 0.5 where it"
-        " never was seen; `exposure`, the mean of log2(twins + 1) - log2(rank); `exposure_p`, how probable so low a"
-        " mean rank is for a model that never saw the records. The unseen set's are a control."
+        "Each record among twins whose specifics (names, numbers, places, dates) are swapped for those of other unseen"
+        " records of the measuring half (where these are fewer than the twins and have too few, for invented ones of"
+        " the same form, too, which a warning says): `exposure_rank`, the mean of rank of its loss / (twins + 1), near"
+        " 0 where it is known, about 0.5 where it never was seen; `exposure`, the mean of log2(twins + 1) - log2(rank);"
+        " `exposure_p`, how probable so low a mean rank is for a model that never saw the records. The unseen set's are"
+        " a control."
     )
     source: ClassVar[Source | None] = Source(
         title="The Secret Sharer: Evaluating and Testing Unintended Memorization in Neural Networks",
@@ -42,7 +44,7 @@ class Exposure(Measurement):
 
         budget = bench.budget(self)
         words = neighbours.background(bench)
-        pool = neighbours.pool(bench, words, count=self.twins)
+        pool = neighbours.pool(bench, words)
         found = Found(warnings=_doubts(len(pool.records)))
         key = f"{self.name} {self.twins} {self.records} {bench.seed} {neighbours.digest(bench)}"
         sets: list[SetName] = [name for name in ("forget", "unseen") if name in bench.sets]
@@ -62,13 +64,20 @@ class Exposure(Measurement):
                     f"exposure: {alike} of {len(places)} {name} records hold too few names, numbers or dates for"
                     f" {self.twins} twins, and are left out"
                 )
+            if made_up := int(columns["invented"].sum()):
+                found.warnings.append(
+                    f"exposure: {len(pool.records)} unseen records are too few for {self.twins} twins of {made_up} of"
+                    f" {len(places)} {name} records, so that some of these have invented names and numbers: a record"
+                    " may stand out of them that the model never saw"
+                )
             if len(ranks):
                 found.sets[name] = figures(ranks, self.twins, bench.resamples(f"{self.name} {name}"))
         found.cut_short = budget.cut
         return found
 
     def _ranked(self, bench: "Bench", records: "Sequence[Record]", pool: "Pool", budget: "Budget") -> "Columns":
-        """`rank` of each record that has twins enough, and `alike`, whether each has not. Raises Unfinished."""
+        """`rank` of each record that has twins enough, and `alike`, whether each has not, and `invented`, whether the
+        unseen records, fewer than twins are asked for, had too few values for them. Raises Unfinished."""
         import numpy as np
 
         from core.evaluation.exposure import rank
@@ -78,15 +87,25 @@ class Exposure(Measurement):
 
         ranks: list[float] = []
         alike: list[float] = []
+        made_up: list[float] = []
+
+        def columns() -> "Columns":
+            return {"rank": np.array(ranks), "alike": np.array(alike), "invented": np.array(made_up)}
+
         for done, record in enumerate(records):
             if budget.over():
-                raise Unfinished({"rank": np.array(ranks), "alike": np.array(alike)}, done)
+                raise Unfinished(columns(), done)
             made = twins(record, self.twins, seed=bench.seed, pool=pool)
+            # Of many unseen records, that a value is rare is no reason to hold it against invented ones.
+            short = 0 < len(made) < self.twins and 0 < len(pool.records) < self.twins
+            if short:
+                made = twins(record, self.twins, seed=bench.seed, pool=pool, invent=True)
+            made_up.append(float(short and len(made) == self.twins))
             alike.append(float(len(made) < self.twins))
             if len(made) == self.twins:
                 losses = cross_entropies(bench.statistics([record, *made], what="twins'"))
                 ranks.append(rank(losses[0], losses[1:]))
-        return {"rank": np.array(ranks), "alike": np.array(alike)}
+        return columns()
 
 
 def figures(ranks: "Values", twins: int, resamples: "Resamples") -> dict[str, Figure]:

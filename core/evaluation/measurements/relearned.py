@@ -26,9 +26,10 @@ class Relearned(Measurement):
         "Fine-tunes a copy on a few forget records, all weights, and measures the perplexity of the other ones on the"
         " way: the curve `relearned_forget`. Text of that kind is learned, too, by a model that never knew it:"
         " `relearned_unseen` is the perplexity of unseen records in the same copy. `relearned_unrelated` is that of the"
-        " same forget records while a second copy is fine-tuned on as many general (else unseen, else retain) records."
-        " `relearned_half_steps`: steps until half of what the unlearning had added to the forget records' mean loss is"
-        " gone. Of the model that a job starts from only the first place is measured."
+        " same forget records while a second copy is fine-tuned on as many general (else unseen, else retain) records,"
+        " which are of the measuring half but not measured in that copy. `relearned_half_steps`: steps until half of"
+        " what the unlearning had added to the forget records' mean loss is gone. Of the model that a job starts from"
+        " only the first place is measured."
     )
     source: ClassVar[Source] = Source(
         title="Lynch et al. 2024, Eight Methods to Evaluate Robust Unlearning in LLMs; Hu et al. 2024, Jogging the"
@@ -101,9 +102,8 @@ class Relearned(Measurement):
         return [place for place in bench.chosen("forget", len(shown) + limit) if place not in set(shown)]
 
     def _unrelated(self, bench: "Bench", count: int) -> "Sequence[Record]":
-        """Of the halves that measure nothing, if there are any."""
-        found = (sets[name] for sets in (bench.calibrating, bench.sets) for name in _UNRELATED if sets.get(name))
-        return next(found, [])[:count]
+        """Of what measures, but nothing in this copy: a figure would stand on the halves that calibrate otherwise."""
+        return next((bench.sets[name] for name in _UNRELATED if name in bench.sets), [])[:count]
 
     def _tune(
         self,

@@ -18,6 +18,7 @@ from core.evaluation.neighbours import background, pool
 from core.evaluation.twins import twins
 from core.schema.evaluation import SetName
 from core.schema.files import Record
+from core.synthetic import people
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_suite import TRAINING
 
@@ -111,7 +112,7 @@ def test_ranks_are_those_of_losses_computed_one_by_one(loaded: Loaded, tiny_mode
     bench = bench_of(loaded, sets)
     naive = []
     for record in sets["forget"]:
-        made = twins(record, 19, seed=0, pool=pool(bench, background(bench), count=19))
+        made = twins(record, 19, seed=0, pool=pool(bench, background(bench)))
         losses = [float(cross_entropies(bench.statistics([one], what="x"))[0]) for one in (record, *made)]
         naive.append(sorted(losses).index(losses[0]) + 1)
     found = Exposure(twins=19).measure(bench).sets["forget"]["exposure_rank"]
@@ -145,10 +146,32 @@ def test_what_the_time_is_too_short_for_is_said_and_not_kept(loaded: Loaded, tin
     assert Exposure(twins=19, records=1).measure(bench).sets["forget"]["exposure"].records == 1
 
 
-def test_values_come_from_the_measured_half_unless_it_is_small(loaded: Loaded, tiny_model: TinyModel) -> None:
-    unseen = tiny_model.sets["unseen"]
-    calibrating: dict[SetName, list[Record]] = {"unseen": unseen[10:]}
-    bench = bench_of(loaded, {"forget": tiny_model.sets["forget"], "unseen": unseen[:10]}, calibrating=calibrating)
-    words = background(bench)
-    assert sorted(one.id or "" for one in pool(bench, words, count=10).records) == [one.id for one in unseen[:10]]
-    assert sorted(one.id or "" for one in pool(bench, words, count=11).records) == [one.id for one in unseen]
+def test_values_come_from_the_unseen_records_that_measure_and_from_no_others(
+    loaded: Loaded, tiny_model: TinyModel
+) -> None:
+    unseen = people(10, 5)
+    bench = bench_of(loaded, {**tiny_model.sets, "unseen": unseen})
+    assert sorted(one.id or "" for one in pool(bench, background(bench)).records) == [one.id for one in unseen]
+
+
+def test_few_unseen_records_are_helped_out_by_invented_values_and_it_is_said(loaded: Loaded) -> None:
+    def bench(count: int) -> Bench:
+        unseen = [Record(text=f"then {2501 + place} is at home they say") for place in range(count)]
+        return bench_of(loaded, {"forget": [Record(text="then 7341 is at home they say")], "unseen": unseen})
+
+    few, many = (Exposure(twins=19).measure(bench(count)) for count in (6, 19))
+    assert few.sets["forget"]["exposure_rank"].records == 1
+    assert any("19 twins of 1 of 1 forget records" in one and "invented" in one for one in few.warnings)
+    assert many.sets["forget"]["exposure_rank"].records == 1
+    assert not any("invented" in one for one in many.warnings)
+
+
+def test_what_of_many_unseen_records_has_few_values_is_left_out_rather_than_held_against_invented_ones(
+    loaded: Loaded,
+) -> None:
+    unseen = [Record(text=f"then {2500 + place % 9} is at home they say") for place in range(19)]
+    found = Exposure(twins=19).measure(
+        bench_of(loaded, {"forget": [Record(text="then 7341 is at home they say")], "unseen": unseen})
+    )
+    assert "forget" not in found.sets
+    assert any("1 of 1 forget records hold too few" in one for one in found.warnings)

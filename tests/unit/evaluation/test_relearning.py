@@ -26,9 +26,8 @@ def bench_of(
     sets: dict[SetName, list[Record]],
     *,
     moment: Moment = "after",
-    calibrating: dict[SetName, list[Record]] | None = None,
 ) -> Bench:
-    return Bench(lambda: copy.deepcopy(loaded), sets, training=TRAINING, moment=moment, calibrating=calibrating)
+    return Bench(lambda: copy.deepcopy(loaded), sets, training=TRAINING, moment=moment)
 
 
 def naive(loaded: Loaded, shown: list[Record], others: list[Record], steps: int) -> tuple[list[float], list[float]]:
@@ -81,8 +80,12 @@ def test_how_records_are_cut_and_computed_does_not_change_what_a_record_counts(
 
 
 def test_the_curves_are_of_records_that_were_not_shown(loaded: Loaded, tiny_model: TinyModel) -> None:
-    sets: dict[SetName, list[Record]] = {"forget": people(6, 72), "unseen": tiny_model.sets["unseen"][:4]}
-    bench = bench_of(loaded, sets, calibrating={"general": general(5, 0)})
+    sets: dict[SetName, list[Record]] = {
+        "forget": people(6, 72),
+        "unseen": tiny_model.sets["unseen"][:4],
+        "general": general(5, 0),
+    }
+    bench = bench_of(loaded, sets)
     found = QUICK.measure(bench)
     shown = bench.chosen("forget", 2)
     others = [record for place, record in enumerate(sets["forget"]) if place not in shown]

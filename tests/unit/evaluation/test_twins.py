@@ -113,6 +113,17 @@ def test_a_record_without_specifics_has_no_twins_and_one_with_few_has_fewer() ->
     assert {one.text for one in few} == {f"they keep {number} hens" for number in (1, 2, 3, 4, 5, 6, 8, 9)}
 
 
+def test_values_are_invented_only_after_all_that_the_pool_can_give_and_only_if_asked_for() -> None:
+    pool = Pool([Record(text=f"then {number} is at home") for number in range(2501, 2507)])
+    record = Record(text="now 7341 is at home")
+    drawn = twins(record, 19, seed=0, pool=pool)
+    made = twins(record, 19, seed=0, pool=pool, invent=True)
+    assert {one.text for one in drawn} == {f"now {number} is at home" for number in range(2501, 2507)}
+    assert made[:6] == drawn
+    assert len({one.text for one in made} | {record.text}) == 20
+    assert all(re.fullmatch(r"now [1-9]\d{3} is at home", one.text or "") for one in made)
+
+
 def test_what_is_not_scored_is_not_carried_over() -> None:
     record = Record(prompt="who is Zorvek?", completion="he is 99", wrong=["he is 98"], id="a", subject="Zorvek")
     twin = twins(record, 1, seed=0)[0]

@@ -90,7 +90,6 @@ def test_beside_a_pinned_file_the_requests_own_trains_and_moves_nothing_of_what_
     alone = cut([pinned])
     parts = cut([own, pinned.model_copy(update={"part": "measures"})])
     assert parts.measuring == alone.measuring
-    assert parts.calibrating == alone.calibrating  # what swaps and thresholds are taken from is pinned, too
     assert len(parts.training.unseen) == 5
     assert texts(parts.training.unseen) < texts(own.records)
     general = RecordSet(name="general", records=records("pinned", 21))
