@@ -15,7 +15,7 @@ from core.records.tables import JobRow, ModelRow
 from core.schema.ids import new_id
 from core.schema.measuring import MeasurementRequest
 from core.schema.models import ModelShape
-from core.schema.training import Training, TrainingRequest
+from core.schema.training import Training
 from core.unlearning.reading import reading
 
 NO_METHOD = "none"
@@ -100,7 +100,7 @@ class Measuring:
         if asked.max_length is not None and asked.max_length > shape.context:
             detail = f"the model's context is {shape.context} tokens"
             raise unprocessable("/reading/max_length", detail, name="max-length-beyond-context")
-        return reading(TrainingRequest.model_validate(asked.model_dump()), shape)
+        return reading(shape, **asked.model_dump())
 
 
 def _columns(preset: str) -> Columns:

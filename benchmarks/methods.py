@@ -31,6 +31,7 @@ from core.schema.spec import ChildMethod, FileRecords, JobSpec
 from core.schema.training import Training, TrainingRequest
 from core.synthetic import general, write_jsonl
 from core.unlearning.objectives import METHODS, fill_training
+from core.unlearning.reading import reading
 
 GENERAL_RECORDS = 200
 DEFAULT_DATA = ("demo", "lume", "tofu")
@@ -91,7 +92,8 @@ class Bench:
         return result
 
     def _measure_directory(self, label: str, directory: Path) -> Result:
-        spec = self._spec("measure", directory, self._training("calibrated"), self._records())
+        shape = read_shape(self._made.model, root=self._made.folder)
+        spec = self._spec("measure", directory, reading(shape), self._records())
         return _result(label, events(spec.model_copy(update={"original": self._made.model})))
 
     def _unlearn(self, row: Row) -> Result:

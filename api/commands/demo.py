@@ -104,7 +104,7 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
     columns: dict[str, dict[str, Any] | None] = {"before": metrics["before"], "after": metrics["after"]}
     if story.retrained is not None:  # beside the job, which has to do without it, as most have
         cache = place.folder / "demo" / "measured"
-        columns["retrained"] = measured(story, story.retrained, training=job["training"], cache=cache)
+        columns["retrained"] = measured(story, story.retrained, cache=cache)
     console.print(comparison(columns))
     console.print("  with 95 % bootstrap intervals over records; AUC: forget against unseen, 0.5 is best")
     tell_verdict(metrics["judgement"], console)

@@ -18,9 +18,10 @@ from rich.console import Console
 from api.commands.child import ChildFailed, events, last_words
 from api.commands.watching import bar
 from core.schema.events import Measured
+from core.schema.shape import read_shape
 from core.schema.spec import FileRecords, JobSpec
-from core.schema.training import Training
 from core.synthetic import demo_sets, write_jsonl
+from core.unlearning.reading import reading
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,14 @@ def _trained(directory: Path, records: list[Path], tokenizer: list[Path], seed: 
     return directory
 
 
-def measured(story: Story, model: Path, *, training: dict[str, Any], cache: Path) -> dict[str, Any]:
+def measured(story: Story, model: Path, *, cache: Path) -> dict[str, Any]:
     """What a job's standard measurements say of a model on the story's files; kept in `cache`. Raises ChildFailed."""
     spec = JobSpec(
         kind="measure",
         job="unlearn-demo",
         model=model.name,
         directory=model,
-        training=Training.model_validate(training),
+        training=reading(read_shape(model.resolve(), root=Path(model.resolve().anchor))),
         records=FileRecords(forget=story.forget, retain=[story.retain], unseen=story.unseen),
         output=cache / "unused",
     )

@@ -27,7 +27,7 @@ from core.schema.parsing import format_of
 from core.schema.policies import Judgement, Policy
 from core.schema.shape import UnusableModel, read_shape
 from core.schema.spec import FileRecords, JobSpec
-from core.schema.training import MasterWeights, Training, TrainingRequest
+from core.schema.training import MasterWeights
 from core.unlearning.reading import reading
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -71,7 +71,9 @@ def measure(
         Preset | None, typer.Option(help="measure what this benchmark's table holds, and show it under its own names")
     ] = None,
     max_length: Annotated[int | None, typer.Option(min=2, help="tokens; longer records are chunked")] = None,
-    chat: Annotated[Literal["raw", "template"] | None, typer.Option()] = None,
+    chat: Annotated[
+        Literal["auto", "raw", "template"] | None, typer.Option(help="how messages become text; default: auto")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=(1 << 31) - 1)] = None,
     dtype: Annotated[Dtype, typer.Option(help="what the model was registered with")] = "auto",
     master_weights: Annotated[MasterWeights | None, typer.Option(help="what the weights are held in")] = None,
@@ -86,7 +88,6 @@ def measure(
     ] = False,
 ) -> None:
     """Measure a model as a job measures it: on the same halves of the files, with the same code and defaults."""
-    asked = TrainingRequest(max_length=max_length, chat=chat, seed=seed, master_weights=master_weights)
     sets = FileRecords(
         forget=forget,
         retain=retain or [],
@@ -97,7 +98,10 @@ def measure(
     )
     choices = [_choice(one) for one in measures or ([] if preset else ["standard"])]
     choices += PRESETS[preset].measure if preset else ()
-    training = _checked(model, asked, sets, choices, {"--before": before, "--reference-model": reference_model})
+    shape = _checked(model, sets, choices, {"--before": before, "--reference-model": reference_model})
+    if max_length is not None and max_length > shape.context:
+        raise typer.BadParameter(f"the model's context is {shape.context} tokens", param_hint="--max-length")
+    training = reading(shape, max_length=max_length, chat=chat, seed=seed, master_weights=master_weights)
     held_to = _policy(policy)
     with tempfile.TemporaryDirectory(prefix="unlearn-") as private:
         spec = JobSpec(
@@ -148,12 +152,11 @@ class Heard:
 
 def _checked(
     model: Path,
-    asked: TrainingRequest,
     sets: FileRecords,
     choices: list[str | MeasurementChoice],
     others: Mapping[str, Path | None],
-) -> Training:
-    """How records are read. Ends the command with code 2 where anything is wrong that shows before measuring."""
+) -> ModelShape:
+    """The model's shape. Ends the command with code 2 where anything is wrong that shows before measuring."""
     files = _files(sets)
     if not files:
         raise typer.BadParameter("name at least one file of records, such as --forget")
@@ -172,9 +175,7 @@ def _checked(
         wrong = error.errors(include_input=False, include_url=False, include_context=False)[0]
         detail = f"{error.title}, {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
         raise typer.BadParameter(detail, param_hint="--measure") from None
-    if asked.max_length is not None and asked.max_length > shape.context:
-        raise typer.BadParameter(f"the model's context is {shape.context} tokens", param_hint="--max-length")
-    return reading(asked, shape)
+    return shape
 
 
 def _policy(named: str | None) -> Policy | None:

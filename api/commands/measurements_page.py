@@ -50,6 +50,13 @@ brings: the request's own `unseen` file, or retained text of kind `general`, onl
 fewer measurements than the policy goes by is completed (the job's warnings say so), and none of these can be asked for
 with parameters by which it would show less than by default; `records` and `seconds` may be lower, for wider intervals.
 
+**Reading.** How records are read to be measured is no choice of a request, since in chunks of 16 tokens nothing is
+recalled: chunks are as long as the model's context allows, up to 4096 tokens (or the job's own `max_length`, where that
+is longer); `messages` become text by the tokenizer's chat template where it has one that writes them, for so the model
+is asked, and turn by turn where not, whatever the job's `chat` is for its training; twins, samples and resamples are
+drawn by the same seed in every job. `POST /v1/measurements` and `unlearn measure`, which give no verdict that a service
+goes by, read the same way unless they are told otherwise.
+
 **Intervals.** Beside every mean stands its 95 % interval: a bootstrap over the measuring half's *records* (a record
 is the unit, however long it is), the same resamples every time. It says how much the figure would move with other
 records of the same kind; it does not know of what was not asked. One record has no interval. A set that is too small

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
 from core.lm.data import halves
 from core.schema.files import Record
+from core.schema.training import Chat
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def beginning(
     tokenizer: PreTrainedTokenizerBase,
     *,
     length: int,
-    chat: Literal["raw", "template"],
+    chat: Chat,
     tokens: int,
     share: float = 0.5,
 ) -> Beginning:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,9 +11,9 @@ from core.evaluation.specifics import specifics
 from core.evaluation.words import pieces
 from core.lm.data import halves
 from core.schema.files import Message, Record
+from core.schema.training import Chat
 
 BLANK = "____"
-Chat = Literal["raw", "template"]
 _MORE = 2
 """Tokens beyond the value's own, to see that it ends there."""
 _QUESTION = "Write this text again, with what is missing at " + BLANK + ":"

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
+from jinja2 import TemplateError
 from torch import BoolTensor, LongTensor, Tensor
 from transformers import PreTrainedTokenizerBase
 
 from core.lm.errors import CoreError
 from core.schema.files import Record
+from core.schema.training import Chat
 
 Item = TypeVar("Item")
 
@@ -41,14 +43,14 @@ def encode(
     tokenizer: PreTrainedTokenizerBase,
     *,
     max_length: int,
-    chat: Literal["raw", "template"],
+    chat: Chat,
 ) -> list[Chunk]:
     """The records' tokens in order, longer ones in several chunks.
 
     Plain text: every token but the first is scored. Prompt and completion: each is tokenized by itself and joined as
     it stands, so that the boundary is exact; the completion and the end-of-sequence token are scored. Messages:
     the last assistant turn is the completion; what is before it comes from the chat template (`template`) or is the
-    earlier turns line by line (`raw`).
+    earlier turns line by line (`raw`); `auto` is the template where there is one that writes the record, else raw.
     Neighbouring chunks share one token, so that each scored token is scored once and has context.
     Raises CoreError `no_scored_tokens` with the record's number (from 1), `no_chat_template`, `bad_chat_template`,
     `no_end_token`.
@@ -87,9 +89,7 @@ def _end_added(ids: list[int], bare: list[int], end: int | None) -> bool:
     return ids[-len(bare) :] != bare if bare else len(ids) > 1
 
 
-def halves(
-    record: Record, tokenizer: PreTrainedTokenizerBase, chat: Literal["raw", "template"]
-) -> tuple[list[int], list[int]]:
+def halves(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> tuple[list[int], list[int]]:
     """(what a continuation starts from, what follows it) in token ids; a plain text's first third, and its rest.
 
     Raises CoreError `no_chat_template`, `bad_chat_template`.
@@ -101,12 +101,14 @@ def halves(
     return ids[:first], ids[first:]
 
 
-def _halves(
-    record: Record, tokenizer: PreTrainedTokenizerBase, chat: Literal["raw", "template"]
-) -> tuple[list[int], list[int]]:
+def _halves(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> tuple[list[int], list[int]]:
     """(context ids, scored ids) of a record that has a completion."""
-    if record.messages is not None and chat == "template":
-        return _templated(record, tokenizer)
+    if record.messages is not None and (chat == "template" or (chat == "auto" and tokenizer.chat_template)):
+        try:
+            return _templated(record, tokenizer)
+        except CoreError as error:
+            if chat == "template" or error.code != "bad_chat_template":
+                raise
     if record.messages is not None:
         prompt = "".join(f"{message.content}\n" for message in record.messages[:-1])
         completion = record.messages[-1].content
@@ -120,10 +122,13 @@ def _templated(record: Record, tokenizer: PreTrainedTokenizerBase) -> tuple[list
     if tokenizer.chat_template is None:
         raise CoreError("no_chat_template", "the model's tokenizer has no chat template: use chat 'raw'")
     turns: list[dict[str, Any]] = [message.model_dump() for message in record.messages or []]
-    whole: str = tokenizer.apply_chat_template(turns, tokenize=False)
-    prompt = ""
-    if len(turns) > 1:
-        prompt = tokenizer.apply_chat_template(turns[:-1], tokenize=False, add_generation_prompt=True)
+    try:
+        whole: str = tokenizer.apply_chat_template(turns, tokenize=False)
+        prompt = ""
+        if len(turns) > 1:
+            prompt = tokenizer.apply_chat_template(turns[:-1], tokenize=False, add_generation_prompt=True)
+    except TemplateError:  # whose words may be the record's
+        raise CoreError("bad_chat_template", "the chat template refuses a record's turns: use 'raw'") from None
     if not whole.startswith(prompt):
         raise CoreError(
             "bad_chat_template", "the chat template writes earlier turns differently once the answer follows: use 'raw'"

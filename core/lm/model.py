@@ -15,7 +15,7 @@ from transformers import (
 
 from core.lm.errors import CoreError
 from core.schema.manifest import digest, manifest
-from core.schema.shape import DTYPES
+from core.schema.shape import DTYPES, SIZES
 from core.schema.training import MasterWeights
 
 _STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -115,7 +115,20 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 def context_length(model: PreTrainedModel, max_length: int) -> int:
     """`max_length`, or the model's own context where that is shorter."""
-    return min(max_length, int(getattr(model.config, "max_position_embeddings", None) or max_length))
+    return min(max_length, _context(model.config) or max_length)
+
+
+def context_of(directory: Path) -> int | None:
+    """The context of the model in the directory, which is not loaded; None where its config names none."""
+    try:
+        return _context(AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False))
+    except Exception as error:  # as in loading
+        raise CoreError("model_unreadable", "the model's config.json could not be read") from error
+
+
+def _context(config: PreTrainedConfig) -> int | None:
+    text = config.get_text_config()
+    return next((int(found) for name in SIZES["context"] if (found := getattr(text, name, None))), None)
 
 
 def model_digest(directory: Path) -> str:

@@ -23,7 +23,7 @@ from core.lm import adapter, ranks
 from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
 from core.lm.memory import peak_bytes
-from core.lm.model import device, load, model_digest
+from core.lm.model import context_of, device, load, model_digest
 from core.lm.ranks import ALONE, Ranks
 from core.lm.saving import save
 from core.lm.sharding import gather
@@ -39,8 +39,10 @@ from core.schema.evaluation import Measurements, Moment
 from core.schema.events import Cancelled, ChildEvent, Cost, Done, Judged, Measured, Paused, PhaseStarted, Saved, Warned
 from core.schema.jobs import Phase
 from core.schema.spec import JobSpec, RecordSet
+from core.schema.training import Training
 from core.unlearning.objectives import UnknownMethod, resolve
 from core.unlearning.plan import Sets
+from core.unlearning.reading import measured
 from core.unlearning.trainable import check
 from core.unlearning.trainer import Halted, Stopped, TrainingResult, train
 
@@ -320,7 +322,7 @@ class Run:
         return Bench(
             load_again,
             parts.measuring,
-            training=spec.training,
+            training=self._reading(),
             moment=moment,
             loaded=loaded,
             reference=self._reference,
@@ -330,6 +332,13 @@ class Run:
             benchmark_tasks=spec.benchmark_tasks,
             benchmark_code=spec.benchmark_code,
         )
+
+    def _reading(self) -> Training:
+        """How records are read to be measured: a job that only measures says it itself, no other does."""
+        training = self._spec.training
+        if self._spec.kind == "measure":
+            return training
+        return measured(training, context=context_of(self._spec.directory))
 
     def _cache_of(self, directory: Path, digest: str) -> Cache | None:
         """Where what was measured of the model is kept. An adapter alone says too little of what was measured."""

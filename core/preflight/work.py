@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from core.schema.models import ModelShape
 from core.schema.training import Training
 from core.unlearning.method import Hold, Method
+from core.unlearning.reading import measured
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 _BYTES_PER_TOKEN = 3.0
@@ -132,7 +133,8 @@ class Work:
     def measured(self) -> int:
         """Tokens in the largest forward of measuring."""
         most = max((one.tokens for one in self.sets.values()), default=self.length)
-        return max(min(self.training.micro_batch_tokens, most), min(self.length, most))
+        length = measured(self.training, context=self.shape.context).max_length
+        return max(min(self.training.micro_batch_tokens, most), min(length, most))
 
     def _held(self, name: str, hold: Hold, records: int, text: Text) -> Drawn:
         drawn = max(1, round(hold.ratio * records))

@@ -18,15 +18,20 @@ from core.schema.jobs import (
     Status,
 )
 from core.schema.strict import Answer, Strict
+from core.schema.training import Chat
 
 START = r"^(head|base|ckpt-[0-9a-f]{32})$"
 
 
 class Reading(Strict):
-    """How records are read; what is left out is as in a job on the same model."""
+    """How records are read; what is left out is as every job on the model is measured."""
 
     max_length: int | None = Field(default=None, ge=2, le=1_048_576, description="tokens; longer records are chunked")
-    chat: Literal["raw", "template"] | None = None
+    chat: Chat | None = Field(
+        default=None,
+        description="how `messages` become text: `auto` (the default) by the tokenizer's chat template where it has"
+        " one that writes them, `template`, or `raw`",
+    )
     seed: int | None = Field(default=None, ge=0, lt=2**31)
 
 

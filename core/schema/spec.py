@@ -64,7 +64,9 @@ class JobSpec(Strict):
     directory: Path = Field(description="θ0: the model the job starts from")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     method: ChildMethod | None = None
-    training: Training
+    training: Training = Field(
+        description="how the job trains; of a job of kind measure how records are read, which no other job chooses"
+    )
     records: SocketRecords | FileRecords = Field(discriminator="source")
     output: Path = Field(description="an empty or absent directory that the checkpoint is written to")
     deliver: Output = Field(default="full", description="what the checkpoint holds of a model with an adapter")

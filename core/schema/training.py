@@ -10,6 +10,9 @@ Scheduler = Literal["linear", "cosine", "constant"]
 Optimizer = Literal["adamw", "adamw8bit", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16"]
 MasterWeights = Literal["float32", "bfloat16"]
+Chat = Literal["auto", "raw", "template"]
+"""How `messages` become text: by the chat template, as the turns stand, or (`auto`) by it where it writes them."""
+
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -72,7 +75,7 @@ class Training(Switches):
     epochs: int
     records_per_step: int
     max_length: int
-    chat: Literal["raw", "template"]
+    chat: Chat
     precision: Precision
     seed: int
     gradient_clip: float

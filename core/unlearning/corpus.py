@@ -1,7 +1,6 @@
 """A set's tokens, with the numbering that precomputed tables are read by."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from core.lm.data import Chunk, encode
 from core.schema.files import Record
+from core.schema.training import Chat
 
 
 class Corpus:
@@ -45,7 +45,7 @@ class Corpus:
         tokenizer: PreTrainedTokenizerBase,
         *,
         max_length: int,
-        chat: Literal["raw", "template"],
+        chat: Chat,
         device: torch.device,
         pairs: bool = False,
     ) -> "Corpus":

@@ -1,7 +1,6 @@
 """What the original model answers to a record's prompt, in its own words."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from core.lm.data import halves
 from core.lm.forward import Forward
 from core.schema.files import Record
+from core.schema.training import Chat
 
 _LONGEST = 256
 _TRIES = 4
@@ -21,7 +21,7 @@ def write(
     tokenizer: PreTrainedTokenizerBase,
     records: Sequence[Record],
     *,
-    chat: Literal["raw", "template"],
+    chat: Chat,
     seed: int,
 ) -> list[str]:
     """One answer a record, drawn from the model at temperature 1: at most as many tokens as what it stands for has,

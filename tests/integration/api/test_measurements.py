@@ -46,7 +46,7 @@ async def test_a_measurement_is_queued_claimed_beside_a_job_on_the_model_and_sho
         ("forget", None, 1),
         ("unseen", unseen, 3),
     ]
-    assert made["reading"] == {"max_length": 64, "chat": "raw", "seed": 0}
+    assert made["reading"] == {"max_length": 64, "chat": "auto", "seed": 0}
     fence = await claim(service, made["id"])
     after = (await client.post("/v1/jobs", json={**LEAST, "from": "base"})).json()
     await claim(service, after["id"])  # nor does the measurement hold up a job

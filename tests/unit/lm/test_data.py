@@ -79,6 +79,33 @@ def test_a_template_that_is_missing_or_rewrites_earlier_turns_is_refused():
         encode([record], tokenizer, max_length=64, chat="template")
 
 
+@pytest.mark.parametrize(
+    ("template", "as_chosen"),
+    [
+        (CHATML, "template"),
+        (None, "raw"),
+        ("{{ messages | length }} {% for m in messages %}{{ m['content'] }}{% endfor %}", "raw"),
+        ("{{ raise_exception('no system turn here') }}", "raw"),
+    ],
+)
+def test_messages_are_read_by_the_template_where_there_is_one_that_writes_them(template, as_chosen):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    record = Record(messages=[Message(role="user", content="w0"), Message(role="assistant", content="w3 w4")])
+    chunk, expected = (only(record, tokenizer=tokenizer, chat=chat) for chat in ("auto", as_chosen))
+    assert chunk.ids.tolist() == expected.ids.tolist()
+    assert chunk.scored.tolist() == expected.scored.tolist()
+
+
+def test_a_template_that_refuses_a_record_says_so_without_a_word_of_it():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{{ raise_exception(messages[0]['content']) }}"
+    record = Record(messages=[Message(role="user", content="w7"), Message(role="assistant", content="w3")])
+    with pytest.raises(CoreError, match="bad_chat_template") as refused:
+        encode([record], tokenizer, max_length=64, chat="template")
+    assert "w7" not in str(refused.value)
+
+
 def test_a_record_without_a_scored_token_is_named_by_number_and_not_by_text():
     with pytest.raises(CoreError) as caught:
         encode([Record(text="w0 w1"), Record(text="w77")], tiny_tokenizer("$A"), max_length=64, chat="raw")
