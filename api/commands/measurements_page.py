@@ -2,8 +2,10 @@
 
 from api.commands.parameters import REQUIRED, rows
 from core.evaluation import preview
+from core.evaluation.comparing import FEW
 from core.evaluation.measurement import ALWAYS, Measurement
 from core.evaluation.measurements import MEASUREMENTS
+from core.schema.default_policy import KEPT_FROM
 
 _HEAD = f"""# Measurements
 
@@ -98,9 +100,23 @@ Extraction strength must have been measured, and exposure or membership.
 
 A policy is a list of bounds on these figures. A bound is passed when the *whole* interval lies within it: an interval
 that is too wide to tell is `underpowered`, never passed. The verdict is `passed`, `failed`, or `not_judged` with its
-reason, and carries its scope: `verbatim` where the text was looked at, `facts` where questions about it were asked
-too. Whether there are records enough for a bound to count (`judged_from`) goes by how many there are to forget, not by
-how many were looked at.
+reason, and carries its scope: `facts` where questions about the text were asked (`probes`, or `cloze_fill`), else
+`verbatim`: `cloze` is of the text, since it goes on from the text's own words. Whether there are records enough for a
+bound to count (`judged_from`) goes by how many there are to forget, or of what must survive, not by how many were
+looked at.
+
+**Few records.** Under {FEW} records no interval is taken at its word, on either side of a comparison:
+
+- of what must be forgotten, it is at least as wide as so many unseen records would have; without {FEW} unseen records
+  to tell how far records lie apart, there is none;
+- what stands on fewer than {FEW} *unseen* records is no yardstick: all that is held against it is `underpowered`. Only
+  chance (0.5), and what another model says of the very same records, count as exactly known;
+- of what must survive, it is Student's for so many records; of a single record there is none.
+
+A bound without an interval is `underpowered`. A model need not have general text or protected questions: the bounds
+`general` and `protected` of the default policy have no part in the verdict where there are none, or fewer than
+{KEPT_FROM} (with fewer, no job on the model could pass; a policy of your own may have them count from another number
+on). The judgement's `warnings`, and the job's, then say what the verdict says nothing of.
 
 ## What no measurement proves
 

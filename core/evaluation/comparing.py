@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 from core.schema.evaluation import Figure
@@ -9,6 +10,7 @@ from core.schema.evaluation import Figure
 FEW = 20
 """On fewer records the interval of a figure is at least as wide as that of so many unseen records would be."""
 
+_TAIL = 0.975
 _MOST = 700.0  # exp of more is no finite number
 
 
@@ -33,22 +35,30 @@ def compared(one: Figure, other: Figure, by: Literal["difference", "ratio"]) -> 
     """one - other, or one / other, of two samples that do not hang together, or at most the same way.
 
     From both intervals (MOVER: Zou and Donner, Stat. Med. 2008, 27:1693; a ratio on logarithms): of samples that rise
-    and fall together it is too wide, never too narrow. A figure without an interval counts as exactly known if it is
-    `other`. Raises NoRatio.
+    and fall together it is too wide, never too narrow. Without an interval where either has none: what is exactly known
+    has one of no width (`known`). Raises NoRatio.
     """
     if by == "ratio":
         found = compared(_logarithm(one), _logarithm(other), "difference")
         return Compared(_exponential(found.value), *(_end(end) for end in (found.low, found.high)))
     value = one.value - other.value
-    if one.low is None or one.high is None:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
         return Compared(value, None, None)
-    other_low = other.value if other.low is None else other.low
-    other_high = other.value if other.high is None else other.high
     return Compared(
         value,
-        value - math.hypot(one.value - one.low, other_high - other.value),
-        value + math.hypot(one.high - one.value, other.value - other_low),
+        value - math.hypot(one.value - one.low, other.high - other.value),
+        value + math.hypot(one.high - one.value, other.value - other.low),
     )
+
+
+def known(one: Figure) -> Figure:
+    """The figure as one that does not vary: what holds for these very records, not for others like them."""
+    return one.model_copy(update={"low": one.value, "high": one.value})
+
+
+def unsure(one: Figure) -> Figure:
+    """The figure without an interval: of records too few to tell how far records lie apart."""
+    return one.model_copy(update={"low": None, "high": None})
 
 
 def widened(one: Figure, like: Figure | None, by: Literal["difference", "ratio"]) -> Figure:
@@ -60,14 +70,13 @@ def widened(one: Figure, like: Figure | None, by: Literal["difference", "ratio"]
     """
     if one.records >= FEW:
         return one
-    unsure = one.model_copy(update={"low": None, "high": None})
     if like is None or like.low is None or like.high is None or like.records < FEW:
-        return unsure
+        return unsure(one)
     if by == "ratio":
         try:
             found = widened(_logarithm(one), _logarithm(like), "difference")
         except NoRatio:
-            return unsure
+            return unsure(one)
         return one.model_copy(update={"low": _end(found.low), "high": _end(found.high)})
     times = math.sqrt(like.records / one.records)
     low = one.value - times * (like.value - like.low)
@@ -78,6 +87,31 @@ def widened(one: Figure, like: Figure | None, by: Literal["difference", "ratio"]
             "high": high if one.high is None else max(high, one.high),
         }
     )
+
+
+def of_few(one: Figure, by: Literal["difference", "ratio"]) -> Figure:
+    """The figure with the interval of a mean of so few records as it stands on, where these are fewer than FEW.
+
+    A bootstrap's deviation is too small by sqrt((n - 1) / n), and it ends where a normal distribution does, not
+    Student's (1908, Biometrika 6:1). Of one record, or of a few that do not differ at all, there is no interval: they
+    do not tell how far records lie apart.
+    """
+    if one.records >= FEW:
+        return one
+    if one.records < 2 or one.low is None or one.high is None or one.low == one.high:
+        return unsure(one)
+    if by == "ratio":
+        try:
+            found = of_few(_logarithm(one), "difference")
+        except NoRatio:
+            return unsure(one)
+        return one.model_copy(update={"low": _end(found.low), "high": _end(found.high)})
+    from scipy.special import stdtrit
+
+    n = one.records
+    times = math.sqrt(n / (n - 1)) * float(stdtrit(n - 1, _TAIL)) / NormalDist().inv_cdf(_TAIL)
+    low, high = one.value - times * (one.value - one.low), one.value + times * (one.high - one.value)
+    return one.model_copy(update={"low": low, "high": high})
 
 
 def _logarithm(one: Figure) -> Figure:

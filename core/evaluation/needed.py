@@ -18,6 +18,7 @@ _OF_SETS = {
     "extraction_strength_highest": "likelihood",
     "cloze": "cloze",
     "cloze_sampled": "cloze",
+    "cloze_fill": "cloze_fill",
     "truth_ratio": "truth_ratio",
 }
 _FAMILIES = ("verbatim", "sampled_leak", "prefix", "paraphrase", "exposure", "fluency", "privleak")

@@ -8,10 +8,10 @@ union test: Berger 1982, Technometrics 24:295).
 
 from dataclasses import dataclass
 
-from core.evaluation.comparing import Compared, NoRatio, alone, compared, widened
+from core.evaluation.comparing import FEW, Compared, NoRatio, alone, compared, known, of_few, unsure, widened
 from core.evaluation.needed import cut
 from core.schema.evaluation import Attack, Figure, Measurements, SetName
-from core.schema.policies import Bound, JudgedBound, Judgement, Policy, Reason, Result, Scope, Verdict
+from core.schema.policies import FORGOTTEN, Bound, JudgedBound, Judgement, Policy, Reason, Result, Scope, Verdict
 
 SHIFTED = 0.6
 """Above this AUC of a classifier that never saw the model, forget and unseen text differ by themselves: membership
@@ -30,6 +30,12 @@ KNOWING = (
 )
 """A model that fails one of these, beside the original's unseen text, has seen the forget set. They are wide: text may
 be easy or hard for a model that never saw it, which is what a retrained one is there to tell."""
+
+QUESTIONS = ("cloze_fill",)
+"""Figures of forget records that ask for what a record says, in other words than it does; those of `probes` all do."""
+
+_UNTOUCHED = 1.0
+"""The change of every record's perplexity, where it is exactly this, is of a model that has not changed on them."""
 
 _ONLY = 0  # the step of what is no curve
 _PAIRED = {"ratio": "ratio", "difference": "change"}
@@ -65,7 +71,14 @@ def judge(
     if any(one.result == "failed" for one in counting):
         verdict = "failed"
     reason = min(reasons, key=_TELLING_FIRST.index) if verdict == "not_judged" else None
-    return Judgement(policy=policy.name, verdict=verdict, reason=reason, scope=_scope(counting), bounds=bounds)
+    return Judgement(
+        policy=policy.name,
+        verdict=verdict,
+        reason=reason,
+        scope=_scope(counting),
+        warnings=_unsaid(bounds),
+        bounds=bounds,
+    )
 
 
 def knows(reference: Measurements, before: Measurements | None) -> list[str]:
@@ -74,14 +87,35 @@ def knows(reference: Measurements, before: Measurements | None) -> list[str]:
     `before` is of the model that the job started from, whose unseen text stands for what is expected. The whole
     interval has to be beyond a limit.
     """
-    measured = _Measured(before, reference, None)
+    measured = _Measured(before, reference, None, doubted=True)
     return [bound.name for bound in KNOWING if _judged(bound, measured).result == "failed"]
 
 
 def _scope(counting: list[JudgedBound]) -> Scope:
+    """`cloze` asks nothing: it goes on from the words that stand before the blank in the text itself."""
     asked = [one.bound for one in counting if one.figure is not None]
-    questions = any(one.forgetting and (one.set == "probes" or (one.figure or "").startswith("cloze")) for one in asked)
-    return "facts" if questions else "verbatim"
+    return (
+        "facts"
+        if any(one.set == "probes" or (one.forgetting and one.figure in QUESTIONS) for one in asked)
+        else "verbatim"
+    )
+
+
+def _unsaid(bounds: list[JudgedBound]) -> list[str]:
+    """What must survive that the verdict says nothing of, a sentence each."""
+    found = []
+    for one in bounds:
+        bound = one.bound
+        if one.carries or not bound.survival:
+            continue
+        if one.why != "not_measured":
+            found.append(
+                f"'{bound.name}' has no part in the verdict: it stands on {one.records} records, and counts from"
+                f" {bound.judged_from} on"
+            )
+        elif bound.set == "general":
+            found.append(f"general ability was not measured, for want of general text: '{bound.name}' was not judged")
+    return found
 
 
 @dataclass(frozen=True)
@@ -91,6 +125,8 @@ class _Measured:
     reference: Measurements | None
     untrue: bool = False
     """The reference knows the text."""
+    doubted: bool = False
+    """It is a reference that is judged, by any yardstick: a few unseen records must be no way to have it believed."""
 
     def size(self, name: SetName) -> int:
         """Records of the set, as far as that is known; whatever a limit has left of them is as good as all."""
@@ -165,8 +201,10 @@ def _judged(bound: Bound, measured: _Measured) -> JudgedBound:
 def _held(bound: Bound, figure: Figure, against: Figure | None, measured: _Measured) -> JudgedBound:
     if bound.attack is not None:
         _check_texts(figure, measured)
-    if bound.set in ("forget", "probes"):
+    if bound.set in FORGOTTEN:
         figure = widened(figure, measured.unseen.get(bound.figure or ""), bound.by)
+    elif bound.survival:
+        figure = of_few(figure, bound.by)
     try:
         found = alone(figure) if against is None else _paired(bound, measured) or compared(figure, against, bound.by)
     except NoRatio:
@@ -234,24 +272,35 @@ def _goes_by_reference(bound: Bound) -> bool:
 def _others(bound: Bound, measured: _Measured, figure: Figure) -> dict[int, Figure | None]:
     """What the figure is held against, by step. Raises _NotJudged where there is no unseen text."""
     if bound.against == "before":
-        return {} if measured.before is None else {**_figures(bound, measured.before)}
+        found = {} if measured.before is None else _figures(bound, measured.before)
+        return {step: _survivor(bound, one) for step, one in found.items()}
     if measured.reference is not None:
         # Attacked on the same records, the retrained model is a yardstick as 0.5 is: its AUC counts as known.
         found = _figures(bound, measured.reference)
-        return {step: _known(one.value) if bound.attack is not None else one for step, one in found.items()}
+        return {step: known(one) if bound.attack is not None else _of_same(one) for step, one in found.items()}
     if bound.attack is not None:
-        return {_ONLY: _known(CHANCE)}
+        return {_ONLY: Figure(value=CHANCE, low=CHANCE, high=CHANCE, records=0)}
     if bound.curve is not None or measured.before is None:
         return {}
     if not measured.has_unseen:
         raise _NotJudged("no_reference_text", figure)
     unseen = bound.model_copy(update={"set": "unseen"})
     plain = unseen.model_copy(update={"variant": None})
-    return {**(_figures(unseen, measured.before) or _figures(plain, measured.before))}
+    found = _figures(unseen, measured.before) or _figures(plain, measured.before)
+    if measured.doubted:
+        return {step: _of_same(one) for step, one in found.items()}
+    # Other records than those to forget, and who asks may have chosen them: few do not tell what others would score.
+    return {step: one if one.records >= FEW else unsure(one) for step, one in found.items()}
 
 
-def _known(value: float) -> Figure:
-    return Figure(value=value, low=value, high=value, records=0)
+def _survivor(bound: Bound, figure: Figure) -> Figure:
+    """The figure of what must survive as so few records tell it; any other as it is."""
+    return of_few(figure, bound.by) if bound.survival else _of_same(figure)
+
+
+def _of_same(one: Figure) -> Figure:
+    """Of the very records that the figure beside it is of: without an interval it counts as known."""
+    return known(one) if one.low is None or one.high is None else one
 
 
 def _figures(bound: Bound, measurements: Measurements) -> dict[int, Figure]:
@@ -284,4 +333,7 @@ def _paired(bound: Bound, measured: _Measured) -> Compared | None:
     if bound.against != "before" or bound.set is None or bound.variant is not None:
         return None
     found = measured.after.sets.get(bound.set, {}).get(f"{bound.figure}_{_PAIRED[bound.by]}")
-    return None if found is None else alone(found)
+    if found is None:
+        return None
+    untouched = bound.by == "ratio" and found.low == found.high == _UNTOUCHED
+    return alone(found if untouched else of_few(found, bound.by))

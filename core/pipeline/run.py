@@ -298,6 +298,8 @@ class Run:
             self._spec.policy, before=known.get("before"), after=known["after"], reference=known.get("reference")
         )
         self._say(Judged(judgement=judgement))
+        if judgement.warnings:
+            self._say(Warned(code="not_all_judged", message="; ".join(judgement.warnings)))
 
     def _keep_original(self, bench: Bench, measurements: list[Measurement]) -> None:
         """Keeps what the model as it came says of each record that must survive, for the change of each, and lets the

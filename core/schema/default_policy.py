@@ -18,6 +18,10 @@ MANY = 100
 BAND_FROM = 50
 """On fewer records a perplexity is known to a factor of 1.5 or worse."""
 
+KEPT_FROM = 5
+"""Fewer general records or protected questions, which a model need not have, could hardly ever be told to have
+survived: without this, none of its jobs could pass. The judgement warns."""
+
 FORGOTTEN = [
     Bound(
         name="perplexity",
@@ -105,9 +109,18 @@ FORGOTTEN_LATER = [
 
 KEPT = [
     Bound(name="retain", set="retain", figure="perplexity", against="before", by="ratio", high=1.05),
-    Bound(name="general", set="general", figure="perplexity", against="before", by="ratio", high=1.05, optional_from=0),
-    Bound(
-        name="protected", set="protected", figure="perplexity", against="before", by="ratio", high=1.05, optional_from=0
+    *(
+        Bound(
+            name=name,
+            set=name,
+            figure="perplexity",
+            against="before",
+            by="ratio",
+            high=1.05,
+            judged_from=KEPT_FROM,
+            optional_from=0,
+        )
+        for name in ("general", "protected")
     ),
 ]
 

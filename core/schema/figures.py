@@ -27,6 +27,7 @@ OF_SETS = (
     "exposure_p",
     "cloze",
     "cloze_sampled",
+    "cloze_fill",
     "fluency_distinct_2",
     "fluency_repetition",
     "fluency_perplexity",

@@ -26,11 +26,12 @@ asks for is missing."""
 
 Result = Literal["passed", "failed", "underpowered", "not_judged"]
 Scope = Literal["verbatim", "facts"]
-"""What was looked at: the text, or also questions about what it says."""
+"""What was looked at: the text, or also questions about what it says (probes, or `cloze_fill`). That a text is not
+continued from its own words (`cloze`) is of the text."""
 
 POLICY_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 BOUND_NAME = r"^[a-z0-9][a-z0-9._+-]{0,63}$"
-_FORGOTTEN: frozenset[SetName] = frozenset({"forget", "probes"})
+FORGOTTEN: frozenset[SetName] = frozenset({"forget", "probes"})
 
 
 class Bound(Strict):
@@ -74,7 +75,7 @@ class Bound(Strict):
             raise ValueError("`figure` goes with `set` or `benchmark`, and they with it")
         if self.variant is not None and named != ["set"]:
             raise ValueError("`variant` goes with `set`")
-        if self.against == "retrained" and not (set(named) & {"attack", "curve"} or self.set in _FORGOTTEN):
+        if self.against == "retrained" and not (set(named) & {"attack", "curve"} or self.set in FORGOTTEN):
             raise ValueError("against `retrained` can stand figures of what is forgotten, attacks and curves")
         if self.against is None and self.curve is not None:
             raise ValueError("a curve is compared: against `before` or `retrained`")
@@ -109,7 +110,7 @@ class Bound(Strict):
     def forgetting(self) -> bool:
         """Whether it says something of what must be forgotten, not of what must survive."""
         return (
-            self.set in _FORGOTTEN
+            self.set in FORGOTTEN
             or self.attack is not None
             or self.curve is not None
             or self.across
@@ -118,6 +119,11 @@ class Bound(Strict):
                 *(name for name in figures.ACROSS if name.startswith("privleak_")),
             )
         )
+
+    @property
+    def survival(self) -> bool:
+        """Whether it is of records of what must survive, or was never known."""
+        return self.across == "model_utility" or (self.set is not None and self.set not in FORGOTTEN)
 
     @property
     def compares(self) -> tuple[object, ...]:
@@ -225,4 +231,5 @@ class Judgement(Strict):
     verdict: Verdict
     reason: Reason | None = Field(default=None, description="why it is `not_judged`")
     scope: Scope
+    warnings: list[str] = Field(default=[], description="what must survive that the verdict says nothing of")
     bounds: list[JudgedBound]

@@ -160,7 +160,10 @@ def test_a_model_that_is_measured_beside_itself_has_not_changed(spec: JobSpec, t
     assert results["retain"] == "passed"
     assert results["extraction"] == "underpowered"  # of eight records, and no more that are unseen
     assert judged.judgement.verdict == "not_judged"
-    assert outcome.kinds()[-3:] == ["judged", "cost", "done"]
+    assert outcome.kinds()[-4:] == ["judged", "warning", "cost", "done"]
+    (warned,) = (event for event in outcome.events if isinstance(event, Warned) and event.code == "not_all_judged")
+    assert warned.message == "; ".join(judged.judgement.warnings)
+    assert "general ability was not measured" in warned.message
 
 
 def test_the_original_is_not_taken_for_a_retrained_model(spec: JobSpec, tiny_model: TinyModel, tmp_path: Path) -> None:
@@ -171,7 +174,7 @@ def test_the_original_is_not_taken_for_a_retrained_model(spec: JobSpec, tiny_mod
     itself["records"] = FileRecords(forget=known, unseen=tiny_model.files["unseen"])
     outcome = run(spec.model_copy(update={**itself, "policy": DEFAULT, "measure": ["likelihood", "membership"]}))
     assert outcome.code == 0, outcome.stderr
-    (warned,) = (event for event in outcome.events if isinstance(event, Warned))
+    warned = next(event for event in outcome.events if isinstance(event, Warned))
     assert warned.code == "reference_knows_the_text"
     assert "perplexity" in warned.message
     (judged,) = (event for event in outcome.events if isinstance(event, Judged))

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from core.evaluation.comparing import Compared, NoRatio, alone, compared, widened
+from core.evaluation.bootstrap import Resamples, weighted_means
+from core.evaluation.comparing import Compared, NoRatio, alone, compared, known, of_few, widened
 from core.schema.evaluation import Figure
 
 
@@ -39,10 +40,44 @@ def test_there_is_no_ratio_of_nothing() -> None:
         compared(figure(1.0, 0.0, 2.0), figure(1.0, 1.0, 1.0), "ratio")
 
 
-def test_what_has_no_interval_gives_none_but_is_known_to_be_held_against() -> None:
+def test_what_has_no_interval_gives_none_unless_it_is_said_to_be_known() -> None:
     assert compared(figure(2.0), figure(1.0, 0.5, 1.5), "difference") == Compared(1.0, None, None)
-    assert compared(figure(2.0, 1.0, 3.0), figure(1.0), "difference") == Compared(1.0, 0.0, 2.0)
+    assert compared(figure(2.0, 1.0, 3.0), figure(1.0), "difference") == Compared(1.0, None, None)
+    assert compared(figure(2.0, 1.0, 3.0), known(figure(1.0)), "difference") == Compared(1.0, 0.0, 2.0)
+    assert compared(figure(4.0, 2.0, 8.0), figure(2.0), "ratio") == Compared(2.0, None, None)
     assert alone(figure(2.0, 1.0, 3.0)) == Compared(2.0, 1.0, 3.0)
+
+
+def test_the_interval_of_a_few_records_is_students() -> None:
+    found = of_few(figure(1.0, 0.9, 1.2, records=5), "difference")
+    times = (5 / 4) ** 0.5 * 2.776445 / 1.959964  # of t tables: 4 degrees of freedom, 97.5 %
+    assert found.low == pytest.approx(1 - 0.1 * times)
+    assert found.high == pytest.approx(1 + 0.2 * times)
+    two = of_few(figure(2.0, 1.0, 8.0, records=2), "ratio")
+    times = 2**0.5 * 12.706205 / 1.959964
+    assert two.low == pytest.approx(2 * 0.5**times, rel=1e-6)
+    assert two.high == pytest.approx(2 * 4**times, rel=1e-6)
+    many = figure(1.0, 0.9, 1.2, records=20)
+    assert of_few(many, "difference") == many
+    for nothing in (figure(1.0, records=1), figure(1.0, 1.0, 1.0, records=19), figure(1.0, 0.9, 1.1, records=1)):
+        assert (of_few(nothing, "difference").low, of_few(nothing, "difference").high) == (None, None)
+    assert of_few(figure(0.0, 0.0, 0.1, records=5), "ratio").low is None
+
+
+@pytest.mark.parametrize("records", [3, 5, 10])
+def test_the_interval_of_a_few_records_holds_the_truth_as_often_as_it_says(records: int) -> None:
+    generator = np.random.default_rng(records)
+    own, mended = 0, 0
+    for sample in range(400):
+        one = weighted_means(
+            {"a": (generator.normal(0, 1, records), np.ones(records))}, Resamples(sample, "a", 200), through={}
+        )["a"]
+        found = of_few(one, "difference")
+        assert None not in (one.low, one.high, found.low, found.high)
+        own += one.low <= 0 <= one.high  # type: ignore[operator]
+        mended += found.low <= 0 <= found.high  # type: ignore[operator]
+    assert own / 400 < 0.91
+    assert mended / 400 > 0.9
 
 
 def test_a_single_record_is_as_unsure_as_one_of_many_like_it() -> None:
