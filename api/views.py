@@ -37,7 +37,7 @@ def file(row: FileRow) -> File:
 
 def model(row: ModelRow) -> Model:
     fields = ("id", "source", "revision", "digest", "dtype", "status", "error", "shape", "defaults", "release", "head")
-    same = {name: getattr(row, name) for name in (*fields, "created_at")}
+    same = {name: getattr(row, name) for name in (*fields, "training_tokens", "created_at")}
     return Model.model_validate({**same, "policy": row.policy or DEFAULT.name})
 
 

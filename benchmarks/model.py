@@ -5,6 +5,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from benchmarks.case import FULL, SHAPES, Case
+from core.lm.flops import ModelFlops
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Dense bfloat16 FLOP/s of the SXM cards, from their data sheets."""
@@ -43,14 +44,10 @@ def build_model(case: Case, device: torch.device) -> PreTrainedModel:
 def flops_per_token(model: PreTrainedModel) -> tuple[float, float]:
     """Model FLOPs of a token in an update, and how many more for each token of its record's length.
 
-    6 per weight that multiplies (PaLM, arXiv 2204.02311, appendix B), and 6 * layers * hidden * length for attention,
-    half of that paper's, since it is causal. What the update itself does not need is not counted: the original's
-    forward, a second forward, anything recomputed.
+    What the update itself does not need is not counted: the original's forward, a second forward, anything recomputed.
     """
-    embeddings = model.get_input_embeddings().weight
-    tied = model.get_output_embeddings().weight is embeddings
-    weights = sum(weight.numel() for weight in model.parameters()) - (0 if tied else embeddings.numel())
-    return 6.0 * weights, 6.0 * model.config.num_hidden_layers * model.config.hidden_size
+    flops = ModelFlops.of(model)
+    return flops.update(1, 0), flops.update(0, 1)
 
 
 def peak_flops(device: torch.device) -> float | None:

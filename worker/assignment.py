@@ -65,6 +65,7 @@ class Assignment:
             measure=self.job.measure,
             reference=None if self.reference is None else _directory(self.reference),
             policy=None if self.job.policy is None else Policy.model_validate(self.job.policy),
+            training_tokens=self.model.training_tokens,
             threads=threads,
         )
 

@@ -20,9 +20,11 @@ from api.commands.demo_model import Story, continuation, measured, prepare
 from api.commands.demo_table import comparison, tell_verdict
 from api.commands.place import AlreadyRunning, Place
 from api.commands.service import Service, StartFailed
+from api.commands.spending import spending
 from api.commands.up import DEFAULT_DATA, Data
 from api.commands.watching import watch
 from core.embedded.errors import StackError
+from core.schema.cost import Expense
 from core.synthetic import read_jsonl
 
 console = Console(highlight=False, soft_wrap=True)
@@ -108,6 +110,8 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
     console.print(comparison(columns))
     console.print("  with 95 % bootstrap intervals over records; AUC: forget against unseen, 0.5 is best")
     tell_verdict(metrics["judgement"], console)
+    if metrics["cost"] is not None:
+        console.print(f"  {spending(Expense.model_validate(metrics['cost']))}", soft_wrap=True)
     for title, file in (("a forgotten record", story.forget), ("a retained record", story.retain)):
         _example(title, file, before=story.model, after=checkpoint)
     console.print("[bold]4. Where to look next[/bold]")

@@ -16,6 +16,7 @@ from rich.console import Console
 from api.commands.bounds import judged
 from api.commands.child import ChildFailed, events
 from api.commands.figures import show, show_table
+from api.commands.spending import spending
 from api.commands.watching import bar
 from core.evaluation.measurements import UnknownMeasurement, chosen
 from core.evaluation.presets import PRESETS, Preset, table
@@ -136,6 +137,8 @@ def measure(
         why = f" ({heard.judgement.reason.replace('_', ' ')})" if heard.judgement.reason else ""
         out.print(judged(heard.judgement, width=out.width))
         out.print(f"policy {heard.judgement.policy}: [bold]{heard.judgement.verdict.replace('_', ' ')}[/bold]{why}")
+    if heard.cost is not None:
+        out.print(spending(heard.cost), soft_wrap=True)
     if json_out is not None:
         _write(json_out, _report(spec, heard, named))
 

@@ -118,6 +118,17 @@ A bound without an interval is `underpowered`. A model need not have general tex
 {KEPT_FROM} (with fewer, no job on the model could pass; a policy of your own may have them count from another number
 on). The judgement's `warnings`, and the job's, then say what the verdict says nothing of.
 
+## Cost
+
+`cost` in a job's metrics (`GET /v1/jobs/{{id}}/metrics`, the console, `unlearn submit --wait`, `unlearn measure`) says
+what the attempt that ended the job took: seconds, tokens and model FLOPs per phase, tokens per second of the unlearning
+and of the measuring, peak memory. Model FLOPs are reckoned, not read from the device: 2 N a token forward with N
+weights that multiply, 2 * layers * width * T for attention over T tokens, three times that forward and backward
+(weights that are not trained have no gradient of their own). Every pass counts, also those under the original and those
+that measure; padding and what is computed twice do not, nor do tasks of lm-evaluation-harness. A retraining is taken to
+cost 6 N D, D being the tokens that the model was trained on, which only its registration can say (`training_tokens`):
+`retraining_share` is the job's model FLOPs over that, and null where nobody has said it.
+
 ## What no measurement proves
 
 That a text is *erased*. The figures say how far this model can be told apart from one that never saw the text, by the

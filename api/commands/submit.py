@@ -13,8 +13,10 @@ from rich.console import Console
 
 from api.client import Client, Damaged, Refused
 from api.commands.connection import connect
+from api.commands.spending import spending
 from api.commands.up import DEFAULT_DATA, Data
 from api.commands.watching import watch
+from core.schema.cost import Expense
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 Input = Annotated[Path | None, typer.Option(exists=True, dir_okay=False)]
@@ -79,6 +81,8 @@ def _deliver(client: Client, job: dict[str, Any], directory: Path | None) -> Non
         out.print(job["outcome"])
         return
     out.print(job["checkpoint"])
+    if (cost := client.get(f"/v1/jobs/{job['id']}/metrics")["cost"]) is not None:
+        err.print(spending(Expense.model_validate(cost)), soft_wrap=True)
     if not client.get(f"/v1/checkpoints/{job['checkpoint']}")["released"]:
         err.print("it waits for a second person: unlearn release CKPT --reason …")
     if directory is not None:

@@ -64,7 +64,8 @@ async def page(
 @router.get("/metrics", summary="The job's figures", responses=responses(404))
 async def metrics(job: str, context: Here, caller: JobsRead) -> JobMetrics:
     """Curves (per name: step and value), the measurements before and after (and of the retrained model, where the job
-    names one) with their intervals, and the verdict with every bound that led to it. A dry run has those before alone.
+    names one) with their intervals, the verdict with every bound that led to it, and what the job took. A dry run has
+    those before alone.
 
     Scope: `jobs:read` or `jobs:write`.
     """
@@ -73,11 +74,11 @@ async def metrics(job: str, context: Here, caller: JobsRead) -> JobMetrics:
         if row is None:
             raise not_found("job")
         points = await checkpoints.curves(session, job)
+        cost = await events.newest(session, job, "cost")
         measured = {one.moment: one.measurements for one in await checkpoints.measurements(session, job)}
     curves: dict[str, list[tuple[int, float]]] = {}
     for point in points:
         curves.setdefault(point.name, []).append((point.step, point.value))
     moments = {moment: measured.get(moment) for moment in ("before", "after", "reference")}
-    return JobMetrics.model_validate(
-        {"job": job, "curves": curves, **moments, "policy": row.policy, "judgement": row.judgement}
-    )
+    told = {"policy": row.policy, "judgement": row.judgement, "cost": None if cost is None else cost.data}
+    return JobMetrics.model_validate({"job": job, "curves": curves, **moments, **told})

@@ -59,6 +59,7 @@ async def register(
                 defaults=body.defaults.model_dump(),
                 release=body.release or context.settings.release,
                 policy=await _pinned(session, caller, body.policy),
+                training_tokens=body.training_tokens,
             ),
         )
         if row is None:

@@ -10,6 +10,7 @@ from transformers import Cache, PreTrainedModel
 
 from core.lm import attention
 from core.lm.data import Chunk, micro_batches, pack, packs, pad
+from core.lm.flops import METER, ModelFlops, Spent, pairs, trained_share
 from core.lm.head import logits, rows_at_once, slices
 from core.lm.losses import token_entropy, token_nll, widen
 from core.lm.ranks import ALONE, Ranks
@@ -39,6 +40,8 @@ class Forward:
         self._sharded: Sharded | None = None
         self.head: nn.Linear | None = self._head()
         self.packed = self._packs()
+        self._flops = ModelFlops.of(model)
+        self._trained: float | None = None
 
     @property
     def device(self) -> torch.device:
@@ -108,7 +111,9 @@ class Forward:
 
     def hidden(self, chunks: Sequence[Chunk]) -> Tensor:
         """What the head predicts the chunks' scored tokens from: (N, H), in order of chunk and position."""
-        return widen(self._at_scored(chunks, self._backbone, before=1))
+        rows = widen(self._at_scored(chunks, self._backbone, before=1))
+        self._count(chunks)
+        return rows
 
     def states(self, chunks: Sequence[Chunk], layer: int) -> Tensor:
         """The residual stream after `layer` (from 0) at the positions that hold scored tokens: (N, d). Nothing above
@@ -120,7 +125,20 @@ class Forward:
             return caught.pop()
 
         with self._cut_above(layer, caught):
-            return widen(self._at_scored(chunks, run, before=0))
+            rows = widen(self._at_scored(chunks, run, before=0))
+        self._count(chunks, depth=(layer + 1) / self.model.config.get_text_config().num_hidden_layers, head=False)
+        return rows
+
+    def _count(self, chunks: Sequence[Chunk], *, depth: float = 1.0, head: bool = True) -> None:
+        """Meters a pass; with its way back, where gradients are wanted of it."""
+        lengths = [len(chunk.ids) for chunk in chunks]
+        if torch.is_grad_enabled() and self._trained is None:
+            self._trained = trained_share(self.model)
+        of = (sum(lengths), pairs(lengths))
+        if torch.is_grad_enabled() and self._trained:
+            METER.count(Spent(of[0], self._flops.update(*of, trained=self._trained, depth=depth, head=head)))
+        else:
+            METER.count(Spent(of[0], self._flops.forward(*of, depth=depth, head=head)))
 
     def _at_scored(
         self, chunks: Sequence[Chunk], run: Callable[[Tensor, tuple[int, ...] | None], Tensor], *, before: int
@@ -178,10 +196,23 @@ class Forward:
         if present is not None:
             places = (present.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
             filled = {"attention_mask": present.long(), "position_ids": places}
+        before = _held(cache)  # now: it grows
         with self.precision():
             found = part(input_ids=ids, past_key_values=cache, use_cache=True, **filled)
         states = found.last_hidden_state if self.head is not None else found.logits
-        return self.logits(widen(states[:, -1])), getattr(found, "past_key_values", None)
+        kept = getattr(found, "past_key_values", None)
+        self._count_following(ids, before, present)
+        return self.logits(widen(states[:, -1])), kept
+
+    def _count_following(self, ids: Tensor, before: int, present: Tensor | None) -> None:
+        rows, new = ids.shape
+        if present is None:
+            first, last = [before] * rows, [before + new] * rows
+        else:
+            last = present.sum(1).tolist()
+            first = [whole - fresh for whole, fresh in zip(last, present[:, -new:].sum(1).tolist(), strict=True)]
+        tokens = sum(last) - sum(first)
+        METER.count(Spent(tokens, self._flops.forward(tokens, pairs(last) - pairs(first))))
 
     def targets(self, chunks: Sequence[Chunk]) -> Tensor:
         """The scored tokens: (N,), in the same order."""
@@ -218,6 +249,14 @@ class Forward:
         """The weight as it is now, in the dtype of the products; the weight itself where nothing will change it."""
         dtype = weight.dtype if self.autocast is None else self.autocast
         return weight.detach().to(dtype, copy=weight.requires_grad)
+
+
+def _held(cache: Cache | None) -> int:
+    """The places that a token of each row can look back at."""
+    try:
+        return 0 if cache is None else int(cache.get_seq_length())
+    except ValueError:  # no layer of it attends
+        return 0
 
 
 def layers_of(model: PreTrainedModel) -> tuple[nn.Module, str, nn.ModuleList]:

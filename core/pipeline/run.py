@@ -1,7 +1,6 @@
 """One job from its spec to its last event."""
 
 import gc
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +21,7 @@ from core.evaluation.verdict import judge, knows
 from core.lm import adapter, ranks
 from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
-from core.lm.memory import peak_bytes
+from core.lm.flops import METER, ModelFlops
 from core.lm.model import context_of, device, load, model_digest
 from core.lm.ranks import ALONE, Ranks
 from core.lm.saving import save
@@ -31,6 +30,7 @@ from core.lm.snapshots import Snapshots
 from core.pipeline import before
 from core.pipeline.belonging import belonging
 from core.pipeline.card import card
+from core.pipeline.expense import Expenses, meter_others
 from core.pipeline.intake import fetch
 from core.pipeline.mistakes import mistakes
 from core.pipeline.others import Others
@@ -68,9 +68,7 @@ class Run:
         the processes that this one shares the training with."""
         self._others = others
         self._spec, self._say, self._cancelled, self._paused = spec, say, cancelled, paused
-        self._seconds: dict[str, float] = {"loading": time.monotonic() - began}
-        self._current: Phase = "loading"
-        self._since = began
+        self._expenses = Expenses(began=began)
         self._reference: Bench | None = None
         self._reference_digest: str | None = None
         self._original: Bench | None = None
@@ -117,6 +115,7 @@ class Run:
         snapshots = None
         if spec.snapshots is not None:
             snapshots = Snapshots(spec.snapshots, spec.fence, fingerprint, report=say, ranks=company)
+        began = METER.reading
         result = train(
             model,
             tokenizer,
@@ -130,6 +129,7 @@ class Run:
             snapshots=snapshots,
             ranks=company,
         )
+        meter_others(company, began)
         gather(model, company)
         if self._others is not None:
             self._others.dismiss()
@@ -355,7 +355,11 @@ class Run:
 
     def _load(self, directory: Path, rank: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         """Always in the same precision, so that the figures before and after can be compared."""
-        return load(directory, self._spec.dtype, device=device(rank), weights=self._spec.training.master_weights)
+        weights = self._spec.training.master_weights
+        model, tokenizer = load(directory, self._spec.dtype, device=device(rank), weights=weights)
+        if directory == self._spec.directory:
+            self._expenses.model = ModelFlops.of(model)
+        return model, tokenizer
 
     def _figures(
         self, bench: Bench, measurements: list[Measurement], digest: str, original: Measurements | None = None
@@ -382,33 +386,26 @@ class Run:
     def _phase(self, name: Phase) -> Iterator[None]:
         """`name` until something else begins; whose time is nobody's counts for neither."""
         self._heard()
-        self._current, self._since = name, time.monotonic()
+        self._expenses.turn_to(name)
         if name != "loading":  # which was said before torch was imported
             self._say(PhaseStarted(phase=name))
         try:
             yield
         finally:
-            self._book()
+            self._expenses.book()
 
     def _turn_to(self, name: Phase) -> None:
         """Goes on in another phase, unless it is that one already."""
-        if name != self._current:
-            self._book()
-            self._current = name
+        if name != self._expenses.phase:
+            self._expenses.book()
+            self._expenses.turn_to(name)
             self._say(PhaseStarted(phase=name))
-
-    def _book(self) -> None:
-        now = time.monotonic()
-        self._seconds[self._current] = self._seconds.get(self._current, 0.0) + now - self._since
-        self._since = now
 
     def _cost(self, result: TrainingResult | None) -> None:
         self._say(
             Cost(
-                seconds={name: round(seconds, 3) for name, seconds in self._seconds.items()},
+                **self._expenses.fields(self._spec.training_tokens),
                 tokens=result.tokens if result else 0,
-                peak_host_bytes=peak_bytes(),
-                peak_device_bytes=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
                 changed_share=result.changed_share if result else None,
             )
         )

@@ -32,6 +32,12 @@ async def after(session: AsyncSession, job: str, seq: int, limit: int) -> Sequen
     return (await session.scalars(query)).all()
 
 
+async def newest(session: AsyncSession, job: str, type: str) -> EventRow | None:
+    """The job's newest event of this type."""
+    query = select(EventRow).where(EventRow.job == job, EventRow.type == type).order_by(EventRow.seq.desc())
+    return await session.scalar(query.limit(1))
+
+
 async def latest(session: AsyncSession, job: str, before: int | None, limit: int) -> Sequence[EventRow]:
     """The job's newest events (before `before`, where given), newest first."""
     query = select(EventRow).where(EventRow.job == job)

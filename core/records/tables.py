@@ -125,6 +125,7 @@ class ModelRow(Base):
     release: Mapped[str] = mapped_column(String(16))
     policy: Mapped[str | None] = mapped_column(String(64))
     head: Mapped[str | None] = mapped_column(String(64))
+    training_tokens: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
 
     __table_args__ = (ForeignKeyConstraint(["organisation", "policy"], ["policies.organisation", "policies.name"]),)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from core.schema.cost import Expense
 from core.schema.evaluation import Measurements, Moment
 from core.schema.jobs import JobError, Outcome, Phase
 from core.schema.policies import Judgement
@@ -64,15 +65,10 @@ class Saved(Strict):
     step: int
 
 
-class Cost(Strict):
-    """Seconds per phase, and what the training took."""
+class Cost(Expense):
+    """What the job took."""
 
     kind: Literal["cost"] = "cost"
-    seconds: dict[str, float]
-    tokens: int
-    peak_host_bytes: int
-    peak_device_bytes: int | None = None
-    changed_share: float | None = Field(default=None, description="share of the weights that differ from θ0's")
 
 
 class Done(Strict):

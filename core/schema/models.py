@@ -41,6 +41,14 @@ class ModelRequest(Strict):
         pattern=POLICY_NAME,
         description="what every job on this model is held to; a request can tighten it, never loosen it",
     )
+    training_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**18,
+        description="tokens of the text that the model was trained on, of all epochs: what a retraining would cost is"
+        " reckoned from it. Null: unknown",
+        examples=[9_000_000_000_000],
+    )
 
 
 class TensorGroup(Strict):
@@ -88,5 +96,9 @@ class Model(Answer):
     defaults: Defaults
     release: ReleasePolicy
     policy: str = Field(description="the name of the one that is pinned")
+    training_tokens: int | None = Field(
+        description="that the model was trained on, as its registration says; null: unknown, and with it the share of a"
+        " retraining that a job costs"
+    )
     head: str | None = Field(description="the newest released checkpoint; null: the base model itself")
     created_at: datetime

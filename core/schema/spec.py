@@ -82,6 +82,7 @@ class JobSpec(Strict):
     cache: Path | None = Field(default=None, description="a directory where what was measured is kept for later jobs")
     benchmark_tasks: Path | None = Field(default=None, description="the operator's definitions of benchmark tasks")
     benchmark_code: bool = Field(default=False, description="benchmark tasks may run code that the model writes")
+    training_tokens: int | None = Field(default=None, ge=1, description="that the model was trained on, once each")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; default: as many as this process may use")
 
     @model_validator(mode="after")

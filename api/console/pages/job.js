@@ -13,6 +13,7 @@ import { status } from "../parts/badge.js";
 import { cancelButton } from "../parts/cancel.js";
 import { steering } from "../parts/steering.js";
 import { checkpoint } from "../parts/checkpoint.js";
+import { cost as spent } from "../parts/cost.js";
 import { curves } from "../parts/curves.js";
 import { fault } from "../parts/fault.js";
 import { figures } from "../parts/figures.js";
@@ -41,7 +42,7 @@ export async function job({ service, main, signal, id, connection }) {
   const state = element("span", { role: "status" });
   const [stop, about, live, said] = ["stop", "about", "live", "said"].map(part);
   const [judged, gate, measured, charts] = ["verdict", "gate", "figures", "charts"].map(part);
-  const [made, past] = ["made", "past"].map(part);
+  const [taken, made, past] = ["cost", "made", "past"].map(part);
   let delivered = null;
 
   function show() {
@@ -71,10 +72,11 @@ export async function job({ service, main, signal, id, connection }) {
   }
 
   async function readFigures() {
-    const { curves: named, before, after, reference, judgement } = await service.get(`${path}/metrics`, signal);
+    const { curves: named, before, after, reference, judgement, cost } = await service.get(`${path}/metrics`, signal);
     redraw(judged, judgement, () => verdict(judgement));
     redraw(measured, [before, after, reference], () => figures({ before, after, reference }));
     const any = Object.values(named).some((points) => points.length > 0);
+    redraw(taken, cost, () => spent(cost));
     redraw(charts, named, () => (any ? [element("h2", {}, "Training"), curves(named)] : []));
   }
 
@@ -105,7 +107,7 @@ export async function job({ service, main, signal, id, connection }) {
     element("p", { class: "trail" }, element("a", { href: "#/jobs" }, "Jobs")),
     element("div", { class: "heading" },
       element("h1", {}, element("code", { title: shown.id }, shortId(shown.id)), state), stop),
-    about, live, said, judged, gate, measured, charts, made,
+    about, live, said, judged, gate, measured, charts, taken, made,
     element("h2", {}, "Data used"), dataUsed(shown), settings(shown),
     element("details", { open: !OVER.has(shown.status) }, element("summary", {}, element("h2", {}, "History")), past));
   refresh();

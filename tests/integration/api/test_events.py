@@ -10,8 +10,9 @@ from api.changes import APPLICATION
 from api.client import Client
 from core.records import leases
 from core.schema.default_policy import DEFAULT
+from core.schema.events import Cost
 from tests.integration.api.service import Service, ready_model, until
-from tests.integration.api.work import claim, finish, measured, phase, step
+from tests.integration.api.work import claim, finish, measured, phase, spent, step
 
 STREAM = {"Accept": "text/event-stream"}
 
@@ -160,6 +161,7 @@ async def test_metrics_hold_the_curves_and_what_was_measured(service: Service, c
         "reference": None,
         "policy": DEFAULT.model_dump(mode="json"),
         "judgement": None,
+        "cost": None,
     }
     fence = await claim(service, job)
     for at in (2, 1):
@@ -169,3 +171,18 @@ async def test_metrics_hold_the_curves_and_what_was_measured(service: Service, c
     assert found["curves"] == {"learning_rate": [[1, 0.1], [2, 0.1]], "loss": [[1, 1.0], [2, 0.5]]}
     assert found["before"] == before.model_dump(mode="json")
     assert found["after"] is None
+
+
+async def test_metrics_of_a_finished_job_say_what_it_took(service: Service, client: httpx.AsyncClient) -> None:
+    job = await job_of(service, client)
+    fence = await claim(service, job)
+    took: dict[str, Any] = {"seconds": {"unlearning": 2.0}, "tokens": 90, "peak_host_bytes": 7}
+    await spent(service, job, fence, Cost(**took))  # of an attempt that came to nothing in the end
+    took |= {"passed": {"unlearning": 100}, "flops": {"unlearning": 3e9}, "tokens_per_second": {"unlearning": 50.0}}
+    took |= {"retraining_flops": 6e12, "retraining_share": 0.0005}
+    await spent(service, job, fence, Cost(**took))
+    await finish(service, job, fence, {"config.json": b"{}"})
+    found = (await client.get(f"/v1/jobs/{job}/metrics")).json()["cost"]
+    assert found == took | {"peak_device_bytes": None, "changed_share": None}
+    told = (await client.get(f"/v1/jobs/{job}/events")).json()["data"]
+    assert found == next(one["data"] for one in told if one["type"] == "cost")

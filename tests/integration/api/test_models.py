@@ -147,6 +147,18 @@ async def test_only_directories_under_an_allowed_root_are_looked_at(
     assert len({answer.json()["detail"] for answer in answers}) == 1
 
 
+async def test_a_model_says_on_how_many_tokens_it_was_trained_where_its_registration_does(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    directory = write_model(service.roots / uuid4().hex)
+    for id, training_tokens in (("known", 9_000_000_000_000), ("unknown", None)):
+        await register(client, directory, id=id, training_tokens=training_tokens)
+        assert (await settled(client, id))["training_tokens"] == training_tokens
+    for wrong in (0, 2**63, "many"):
+        refused = await register(client, directory, id="wrong", training_tokens=wrong)
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/training_tokens")
+
+
 async def test_a_taken_id_is_409_and_an_unknown_field_or_default_is_422(
     service: Service, client: httpx.AsyncClient
 ) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from core.records import finishing, leases, progress
 from core.schema.evaluation import Figure, Measurements
+from core.schema.events import Cost
 from core.schema.manifest import FileEntry, digest
 from core.schema.policies import Verdict
 from tests.integration.api.service import Service
@@ -30,6 +31,12 @@ async def step(service: Service, job: str, fence: int, at: int, *, of: int = 10)
 async def phase(service: Service, job: str, fence: int, name: str) -> None:
     async with service.sessions.begin() as session:
         await progress.phase(session, job, fence, name)
+
+
+async def spent(service: Service, job: str, fence: int, cost: Cost) -> None:
+    """What a child says the job took, as the worker writes it down."""
+    async with service.sessions.begin() as session:
+        await progress.event(session, job, fence, "cost", cost.model_dump(mode="json", exclude={"kind"}))
 
 
 async def measured(service: Service, job: str, fence: int, perplexity: float) -> Measurements:

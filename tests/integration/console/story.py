@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from core.records import files, finishing, jobs, leases, models, progress
 from core.records.tables import FileRow, JobRow, ModelRow
+from core.schema.cost import Expense
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import Measurements
 from core.schema.ids import new_id
@@ -46,6 +47,15 @@ SHAPE = {
     "context": 512,
     "dtype": "float32",
 }
+COST = Expense(
+    seconds={"loading": 4.0, "unlearning": 110.0, "measuring_after": 26.0},
+    tokens=90_000,
+    peak_host_bytes=3 << 29,
+    flops={"unlearning": 3.5e12, "measuring_after": 5e11},
+    tokens_per_second={"unlearning": 818.0, "measuring": 2_300.0},
+    retraining_flops=8e15,
+    retraining_share=0.0005,
+)
 CONFIG = b'{"architectures": ["LlamaForCausalLM"]}'
 
 
@@ -176,6 +186,7 @@ class Story:
             if retrained is not None:
                 await progress.measured(session, job, fence, "reference", retrained)
             await progress.measured(session, job, fence, "after", after or measurements("after"))
+            await progress.event(session, job, fence, "cost", COST.model_dump(mode="json"))
             await finishing.finish(session, job, fence, outcome="unlearned", delivered=delivered, judgement=judgement)
         return job
 

@@ -84,6 +84,10 @@ async def test_a_finished_job_shows_the_figures_that_the_api_gives(
     checkpoint = served.get(f"/v1/jobs/{job}")["checkpoint"]
     console.shows(served.get(f"/v1/checkpoints/{checkpoint}")["digest"], "#made .digest")
     console.shows("they are used again", ".notice")
+    assert console.texts("#cost p") == [
+        "Cost: 2 min 20 s, 818 tokens/s in training, 2.3K tokens/s in measuring, 1.5 GiB of memory at its peak,"
+        " 4.00e12 model FLOPs (0.05 % of a retraining)."
+    ]
     assert not any("/content" in url for url in console.requests())  # no record's text is ever fetched
     console.page.get(f"{served.url}/#/jobs")  # the teardown wants to see a request
 

@@ -14,6 +14,7 @@ from core.evaluation.bench import Bench
 from core.evaluation.measurements import chosen
 from core.evaluation.suite import measure
 from core.evaluation.verdict import judge
+from core.lm.flops import ModelFlops
 from core.lm.model import load, model_digest
 from core.lm.split import split
 from core.schema.default_policy import DEFAULT
@@ -47,6 +48,7 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     method = ChildMethod(name="calibrated", parameters={"rehearsal_weight": 0})
     training = spec.training.model_copy(update={"epochs": 24})
     changes = {"method": method, "training": training, "policy": DEFAULT, "measure": ["standard"]}
+    changes["training_tokens"] = 10**6
     spec = spec.model_copy(update=changes)
     outcome = run(spec)
     assert outcome.code == 0, outcome.stderr
@@ -103,6 +105,20 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     assert cost.peak_host_bytes > 1 << 26
     assert cost.changed_share is not None
     assert 0 < cost.changed_share <= 1
+
+    measuring, updates = ("measuring_before", "measuring_after", "attacking"), cost.tokens
+    assert cost.passed["unlearning"] > updates  # the original's passes, for its predictions, beside them
+    model = ModelFlops.of(AutoModelForCausalLM.from_pretrained(tiny_model.directory))
+    weights = model.weights + model.head
+    assert 6 * weights * updates < cost.flops["unlearning"] < 1.5 * 6 * weights * cost.passed["unlearning"]
+    each = cost.flops["measuring_before"] / cost.passed["measuring_before"]
+    assert 2 * weights < each < 1.5 * 2 * weights  # there nothing comes back
+    for name, phases in {"unlearning": ("unlearning",), "measuring": measuring}.items():
+        passed = sum(cost.passed.get(phase, 0) for phase in phases)
+        speed = passed / sum(cost.seconds[phase] for phase in phases)
+        assert cost.tokens_per_second[name] == pytest.approx(speed, rel=0.01)
+    assert cost.retraining_flops == 6 * weights * 10**6
+    assert cost.retraining_share == pytest.approx(sum(cost.flops.values()) / cost.retraining_flops)
 
 
 def test_gradient_ascent_needs_no_other_set_and_its_checkpoint_loads_like_any_model(

@@ -23,9 +23,10 @@ def test_a_job_has_a_process_for_each_of_its_gpus(tmp_path: Path, gpus: int, ran
         output="full",
         measure=["standard"],
     )
-    model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto")
+    model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto", training_tokens=9000)
     spec = Assignment(job, model, None, []).spec(Scratch(tmp_path, "job_1", 1), token="t", threads=2)
     assert spec.ranks == ranks
+    assert spec.training_tokens == 9000
 
 
 def test_a_job_is_told_where_the_operators_benchmark_tasks_are(tmp_path: Path) -> None:
