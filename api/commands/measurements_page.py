@@ -62,7 +62,9 @@ goes by, read the same way unless they are told otherwise.
 **Intervals.** Beside every mean stands its 95 % interval: a bootstrap over the measuring half's *records* (a record
 is the unit, however long it is), the same resamples every time. It says how much the figure would move with other
 records of the same kind; it does not know of what was not asked. One record has no interval. A set that is too small
-for a figure gives it with its wide interval and a warning; what cannot be measured is left out with a warning.
+for a figure gives it with its wide interval and a warning; what cannot be measured is left out with a warning. Records
+without a token to score are left out of every set that measures, counted in a warning (`nothing_to_score`); one that
+would train ends the job before anything is measured, named by its set and its number in the file.
 
 **Limits.** A limit on records takes a sample by a hash of the record, the same every time. A limit on seconds is the
 last resort. Both say what they left out (`cut_short`).

@@ -99,7 +99,13 @@ class Bench:
         """One pass over records. Raises CoreError as `encode` does, and `not_finite` where the model says no number."""
         if not records:
             return []
-        chunks = self.encode(records)
+        try:
+            chunks = self.encode(records)
+        except CoreError as error:
+            if error.code != "no_scored_tokens":
+                raise
+            # without its number, which would be one among those that measure
+            raise CoreError(error.code, f"a record of the {what} set is too short: it has no token to score") from None
         found = token_statistics(self.model, chunks, len(records), max_tokens=self.training.micro_batch_tokens)
         if not all(one.finite() for one in found):
             message = f"the model gives no finite probabilities on the {what} set: its weights are broken"

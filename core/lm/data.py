@@ -1,6 +1,6 @@
 """From records to padded batches of tokens. The record stays the unit, however it is cut."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -55,20 +55,30 @@ def encode(
     Raises CoreError `no_scored_tokens` with the record's number (from 1), `no_chat_template`, `bad_chat_template`,
     `no_end_token`.
     """
-    texts = [record.text for record in records if record.text is not None]
-    encoded = iter(_ids(tokenizer, texts))
     chunks: list[Chunk] = []
-    for number, record in enumerate(records):
-        if record.text is not None:
-            ids = next(encoded)
-            first = 1
-        else:
-            prompt, completion = _halves(record, tokenizer, chat)
-            ids, first = prompt + completion, max(1, len(prompt))
+    for number, (ids, first) in enumerate(_whole(records, tokenizer, chat)):
         if len(ids) <= first:
             raise CoreError("no_scored_tokens", f"record {number + 1} is too short: it has no token to score")
         chunks.extend(_cut(ids, first, number, max_length))
     return chunks
+
+
+def unscored(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, *, chat: Chat) -> list[int]:
+    """The places of the records that have no token to score. Raises CoreError as `encode` does, but for these."""
+    return [place for place, (ids, first) in enumerate(_whole(records, tokenizer, chat)) if len(ids) <= first]
+
+
+def _whole(
+    records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, chat: Chat
+) -> Iterator[tuple[list[int], int]]:
+    """Each record's token ids, and the place of the first scored one."""
+    encoded = iter(_ids(tokenizer, [record.text for record in records if record.text is not None]))
+    for record in records:
+        if record.text is not None:
+            yield next(encoded), 1
+        else:
+            prompt, completion = _halves(record, tokenizer, chat)
+            yield prompt + completion, max(1, len(prompt))
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:

@@ -52,7 +52,7 @@ def load(
             use_safetensors=True,
             trust_remote_code=False,
         )
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        tokenizer = _tokenizer(directory, config)
     except (MemoryError, CoreError):
         raise
     except Exception as error:  # a malformed file may make any library below raise anything
@@ -63,9 +63,25 @@ def load(
         ) from error
     model.config.dtype = stored
     _known_tokens(model, tokenizer)
+    return model.eval(), tokenizer
+
+
+def tokenizer_of(directory: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer alone. Raises CoreError `model_unreadable`."""
+    try:
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        return _tokenizer(directory, config)
+    except Exception as error:  # as in loading
+        raise CoreError("model_unreadable", f"the tokenizer could not be loaded ({type(error).__name__})") from error
+
+
+def _tokenizer(directory: Path, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        directory, local_files_only=True, trust_remote_code=False
+    )
     if tokenizer.eos_token_id is None and isinstance(config.eos_token_id, int):
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(config.eos_token_id)
-    return model.eval(), tokenizer
+    return tokenizer
 
 
 def _usable(config: PreTrainedConfig, stored: torch.dtype, weights: MasterWeights) -> None:

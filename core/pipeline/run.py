@@ -22,12 +22,12 @@ from core.lm import adapter, ranks
 from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
 from core.lm.flops import METER, ModelFlops
-from core.lm.model import context_of, device, load, model_digest
+from core.lm.model import context_of, device, load, model_digest, tokenizer_of
 from core.lm.ranks import ALONE, Ranks
 from core.lm.saving import save
 from core.lm.sharding import gather
 from core.lm.snapshots import Snapshots
-from core.pipeline import before
+from core.pipeline import before, scorable
 from core.pipeline.belonging import belonging
 from core.pipeline.card import card
 from core.pipeline.expense import Expenses, meter_others
@@ -141,6 +141,7 @@ class Run:
         with self._phase("loading"):
             measurements = self._chosen()
             parts = cut(fetch(self._spec.records))
+            self._something_to_score(parts)
         self._measure_reference(measurements, parts)
         original = None
         if self._spec.original is not None:
@@ -163,6 +164,7 @@ class Run:
             measurements = self._chosen()
             parts = cut(fetch(self._spec.records))
             self._something_to_forget(parts)
+            self._something_to_score(parts)
         figures = self._measured("before", self._spec.directory, measurements, parts)
         concluded = preview.conclude(figures)
         self._say(Warned(code=concluded.outcome, message=concluded.words))
@@ -174,6 +176,11 @@ class Run:
             raise CoreError("empty_forget_set", "the forget set holds no record")
         if parts.warnings:
             self._say(Warned(code="overlapping_sets", message="; ".join(parts.warnings)))
+
+    def _something_to_score(self, parts: Parts) -> None:
+        """Leaves out what cannot be measured, the same for every model that is."""
+        if said := scorable.leave_out(parts, tokenizer_of(self._spec.directory), self._reading().chat):
+            self._say(Warned(code="nothing_to_score", message="; ".join(said)))
 
     def _unlearn(self) -> None:
         spec = self._spec
@@ -193,6 +200,10 @@ class Run:
             sets = fetch(spec.records)
             parts = cut(sets)
             self._something_to_forget(parts)
+            trained = [*parts.training.forget, *parts.training.unseen]
+            trained += [record for one in parts.training.retain for record in one.records]
+            scorable.refuse(sets, set(method.needs()), trained, tokenizer_of(spec.directory), spec.training.chat)
+            self._something_to_score(parts)
         self._measure_reference(measurements, parts)
         with self._phase("loading"):
             model, tokenizer = self._load(spec.directory)

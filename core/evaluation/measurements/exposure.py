@@ -84,6 +84,7 @@ class Exposure(Measurement):
         from core.evaluation.likelihood import cross_entropies
         from core.evaluation.twins import twins
         from core.evaluation.unfinished import Unfinished
+        from core.lm.errors import CoreError
 
         ranks: list[float] = []
         alike: list[float] = []
@@ -100,11 +101,16 @@ class Exposure(Measurement):
             short = 0 < len(made) < self.twins and 0 < len(pool.records) < self.twins
             if short:
                 made = twins(record, self.twins, seed=bench.seed, pool=pool, invent=True)
-            made_up.append(float(short and len(made) == self.twins))
-            alike.append(float(len(made) < self.twins))
+            losses = None
             if len(made) == self.twins:
-                losses = cross_entropies(bench.statistics([record, *made], what="twins'"))
-                ranks.append(rank(losses[0], losses[1:]))
+                try:
+                    losses = cross_entropies(bench.statistics([record, *made], what="twins'"))
+                    ranks.append(rank(losses[0], losses[1:]))
+                except CoreError as error:
+                    if error.code != "no_scored_tokens":  # a twin may be shorter than the record
+                        raise
+            alike.append(float(losses is None))
+            made_up.append(float(short and losses is not None))
         return columns()
 
 

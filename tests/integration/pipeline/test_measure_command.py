@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,9 @@ from typer.testing import CliRunner
 
 from api.cli import app
 from core.schema.default_policy import DEFAULT
-from core.schema.events import Judged, Measured
+from core.schema.events import Failed, Judged, Measured, Warned
 from core.schema.shape import read_shape
-from core.schema.spec import JobSpec
+from core.schema.spec import FileRecords, JobSpec
 from core.schema.training import TrainingRequest
 from core.unlearning.objectives import fill_training
 from tests.integration.pipeline.child import run
@@ -123,3 +124,33 @@ def test_a_bad_line_ends_it_with_the_line_and_no_word_of_it(tiny_model: TinyMode
     assert answer.exit_code == 1
     assert "bad.jsonl, line 2" in answer.output
     assert "zq-canary" not in answer.output
+
+
+def test_records_without_a_token_to_score_are_counted_left_out_and_never_trained_on(
+    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"  # a tokenizer that puts nothing before a text leaves that of one token nothing to score
+    shutil.copytree(tiny_model.directory, bare)
+    tokenizer = json.loads((bare / "tokenizer.json").read_text())
+    (bare / "tokenizer.json").write_text(json.dumps(tokenizer | {"post_processor": None}))
+    forget, unseen = tmp_path / "forget.jsonl", tmp_path / "unseen.jsonl"
+    forget.write_text(tiny_model.files["forget"].read_text() + '{"text": "q"}\n')
+    unseen.write_text('{"text": "x"}\n{"text": "y"}\n')
+    records = FileRecords(forget=forget, retain=[tiny_model.files["retain"]], unseen=unseen)
+    changes = {"directory": bare, "records": records, "measure": ["likelihood", "membership"]}
+    spec = spec.model_copy(update=changes)
+    measured = run(spec.model_copy(update={"kind": "measure"}))
+    assert measured.code == 0, measured.stderr
+    (said,) = [event.message for event in measured.events if isinstance(event, Warned)]
+    assert said == "; ".join(
+        f"{name}: 1 record has no token to score and is not measured" for name in ("forget", "unseen")
+    )
+    (figures,) = [event.measurements for event in measured.events if isinstance(event, Measured)]
+    assert figures.sets["forget"]["perplexity"].records == len(tiny_model.sets["forget"])
+    assert figures.attacks == {}
+    assert any("membership" in warning and "unseen" in warning for warning in figures.warnings)
+    trained = run(spec)
+    assert trained.code == 3
+    (failed,) = [event for event in trained.events if isinstance(event, Failed)]
+    assert failed.error.code == "no_scored_tokens"
+    assert failed.error.message.startswith("forget: record 9 is too short to train on")

@@ -16,6 +16,7 @@ from core.evaluation.likelihood import cross_entropies
 from core.evaluation.measurements.exposure import Exposure, figures
 from core.evaluation.neighbours import background, pool
 from core.evaluation.twins import twins
+from core.lm.errors import CoreError
 from core.schema.evaluation import SetName
 from core.schema.files import Record
 from core.synthetic import people
@@ -175,3 +176,20 @@ def test_what_of_many_unseen_records_has_few_values_is_left_out_rather_than_held
     )
     assert "forget" not in found.sets
     assert any("1 of 1 forget records hold too few" in one for one in found.warnings)
+
+
+def test_a_twin_without_a_token_to_score_leaves_its_record_out_and_ends_nothing(
+    loaded: Loaded, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, calls = bench_of(loaded, {"forget": tiny_model.sets["forget"][:2]}), itertools.count()
+    statistics = bench.statistics
+
+    def first_mute(records: list[Record], *, what: str) -> object:
+        if next(calls) == 0:
+            raise CoreError("no_scored_tokens", "too short")
+        return statistics(records, what=what)
+
+    monkeypatch.setattr(bench, "statistics", first_mute)
+    found = Exposure(twins=19).measure(bench)
+    assert found.sets["forget"]["exposure_rank"].records == 1
+    assert any("1 of 2 forget records hold too few" in one for one in found.warnings)

@@ -16,6 +16,7 @@ from core.schema.files import Record
 from core.schema.training import Training
 from core.synthetic import general, people
 from tests.tiny_model import TinyModel
+from tests.unit.lm import tiny
 
 TRAINING = Training(
     learning_rate=1e-3,
@@ -157,3 +158,10 @@ def test_measuring_can_be_ended_between_sets(loaded: Loaded, tiny_model: TinyMod
     with pytest.raises(InterruptedError):
         measure(bench, chosen(["likelihood"]), model_digest="0" * 64)
     assert set(bench._columns) == {("one pass", "forget"), ("one pass", "retain")}
+
+
+def test_a_record_without_a_token_to_score_is_named_by_its_set_alone() -> None:
+    made = (tiny.tiny_model(), tiny.tiny_tokenizer("$A"))
+    with pytest.raises(CoreError, match="a record of the unseen set is too short") as caught:
+        Bench(lambda: made, {}, training=TRAINING).statistics([Record(text="w1 w2"), Record(text="w7")], what="unseen")
+    assert "w7" not in str(caught.value)
