@@ -106,7 +106,11 @@ class Bench:
                 raise
             # without its number, which would be one among those that measure
             raise CoreError(error.code, f"a record of the {what} set is too short: it has no token to score") from None
-        found = token_statistics(self.model, chunks, len(records), max_tokens=self.training.micro_batch_tokens)
+        return self.statistics_of(chunks, len(records), what=what)
+
+    def statistics_of(self, chunks: Sequence[Chunk], records: int, *, what: str) -> list[TokenStatistics]:
+        """The same of chunks of so many records."""
+        found = token_statistics(self.model, chunks, records, max_tokens=self.training.micro_batch_tokens)
         if not all(one.finite() for one in found):
             message = f"the model gives no finite probabilities on the {what} set: its weights are broken"
             raise CoreError("not_finite", message)

@@ -26,6 +26,24 @@ class Source(Strict):
     url: str
 
 
+class Makes(Strict):
+    """The names of the figures that a measurement makes and a bound may be put on."""
+
+    figures: tuple[str, ...] = ()
+    sets: tuple[SetName, ...] | None = None
+    """Those that have the figures; None: every one."""
+    variants: tuple[str, ...] = ()
+    """The changed copies of the model that the figures are of; none: the model itself."""
+    attacks: tuple[str, ...] = ()
+    across: tuple[str, ...] = ()
+    curves: tuple[str, ...] = ()
+
+    def has(self, figure: str, name: SetName, variant: str | None) -> bool:
+        """Whether such a figure of the set, of this copy of the model, is one of them."""
+        of_copy = variant in self.variants if variant is not None else not self.variants
+        return of_copy and figure in self.figures and (self.sets is None or name in self.sets)
+
+
 class Measurement(Strict, ABC):
     """One measurement: a file of `measurements/` holds its parameters and its mathematics.
 
@@ -35,6 +53,7 @@ class Measurement(Strict, ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     """What is computed, in one or two sentences; with the names of the figures."""
+    makes: ClassVar[Makes] = Makes()
     source: ClassVar[Source | None] = None
     group: ClassVar[Group | None] = "standard"
     needs: ClassVar[frozenset[SetName]] = frozenset()

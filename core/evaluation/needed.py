@@ -1,31 +1,12 @@
 """What a policy has to have measured, and by which parameters a request would have it show less. Without torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from core.evaluation.measurement import Measurement
+from core.evaluation.measurement import Makes, Measurement
 from core.evaluation.measurements import MEASUREMENTS
 from core.evaluation.measurements.change import SETS as CHANGING
 from core.schema.evaluation import CutShort, MeasurementChoice
 from core.schema.policies import Bound, Policy
-
-_OF_SETS = {
-    "perplexity": "likelihood",
-    "perplexity_tokens": "likelihood",
-    "accuracy": "likelihood",
-    "probability": "likelihood",
-    "exact_memorization": "likelihood",
-    "extraction_strength": "likelihood",
-    "extraction_strength_highest": "likelihood",
-    "cloze": "cloze",
-    "cloze_sampled": "cloze",
-    "cloze_fill": "cloze_fill",
-    "truth_ratio": "truth_ratio",
-}
-_FAMILIES = ("verbatim", "sampled_leak", "prefix", "paraphrase", "exposure", "fluency", "privleak")
-"""Measurements whose figures' names begin with theirs."""
-
-_ACROSS = {"baseline_auc": "baseline", "relearned_half_steps": "relearned"}
-_ATTACKS = {"gradnorm": "gradnorm", "reference": "reference_attack"}
 
 _BUDGET = frozenset({"seconds", "records"})
 """What makes a figure less sure, as its interval says, but not another one."""
@@ -34,24 +15,21 @@ _BUDGET = frozenset({"seconds", "records"})
 def measurements_of(bound: Bound) -> tuple[str, ...]:
     """The names of the measurements that make the bound's figure and what it is judged by."""
     if bound.attack is not None:
-        return _ATTACKS.get(bound.attack, "membership"), "baseline"
+        return _maker(lambda one: bound.attack in one.attacks), "baseline"
     if bound.curve is not None:
-        return ("relearned",)
+        return (_maker(lambda one: bound.curve in one.curves),)
     if bound.benchmark is not None:
         return ("benchmarks",)
     if bound.across is not None:
-        return (_ACROSS.get(bound.across) or _family(bound.across),)
+        return (_maker(lambda one: bound.across in one.across),)
+    found = _maker(lambda one: bool(bound.figure and bound.set and one.has(bound.figure, bound.set, bound.variant)))
     if bound.variant is not None:
-        return "quantized", "likelihood"
-    figure = bound.figure or ""
-    found = _OF_SETS.get(figure) or _family(figure)
-    if found == "verbatim" and bound.set == "retain":
-        found = "verbatim_retain"
+        return found, "likelihood"
     return (found, "change") if bound.against == "before" and bound.set in CHANGING else (found,)
 
 
-def _family(figure: str) -> str:
-    return next((name for name in _FAMILIES if figure.startswith(f"{name}_")), figure)
+def _maker(makes: Callable[[Makes], bool]) -> str:
+    return next(name for name, one in MEASUREMENTS.items() if makes(one.makes))
 
 
 def needed(policy: Policy, *, reference: bool) -> list[str | MeasurementChoice]:

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.evaluation.beginnings import beginning, put_before
+from core.evaluation.beginnings import Beginning, beginning, put_before
 from core.evaluation.bench import Bench, Columns
-from core.evaluation.bootstrap import weighted_means
+from core.evaluation.bootstrap import Values, weighted_means
 from core.evaluation.continuing import continuations
+from core.evaluation.likelihood import probabilities
 from core.evaluation.measurement import Budget
 from core.evaluation.overlap import longest_run, rouge_l
+from core.evaluation.writing import Written, chunks_of
 from core.schema.evaluation import Figure, SetName
 from core.schema.files import Record
 
@@ -25,13 +27,15 @@ def recited(
     tokens: int,
     samples: int = 0,
     openings: Sequence[str] = ("",),
+    probable: bool = False,
     budget: Budget,
 ) -> tuple[Columns, list[str]]:
     """`recall`, `f1`, `longest` (n,) of at most `limit` records of a set, each the highest of all tries, and warnings.
 
     A try is one opening put before a plain text or behind a prompt, continued greedily or, with `samples`, so many
-    times at temperature 1; as long as the true rest, `tokens` at most. Records of which nothing is left to say are
-    not among the n. What limit or time leave out is noted in the budget. Raises CoreError as encoding does.
+    times at temperature 1; as long as the true rest, `tokens` at most. With `probable` there is `probability`, too,
+    exp(-CE) of that rest behind an opening. Records of which nothing is left to say are not among the n. What limit or
+    time leave out is noted in the budget. Raises CoreError as encoding does.
     """
     records, places = bench.sets[name], bench.chosen(name, limit)
     parts: list[Columns] = []
@@ -41,9 +45,10 @@ def recited(
         asked = [records[place] for place in places[start : start + AT_ONCE]]
 
         def compute(_: Sequence[Record], asked: list[Record] = asked) -> Columns:
-            return _recited(bench, asked, tokens=tokens, samples=samples, openings=openings)
+            return _recited(bench, asked, tokens=tokens, samples=samples, openings=openings, probable=probable)
 
-        parts.append(bench.columns(f"recited {limit} {tokens} {samples} {list(openings)} {start}", name, compute))
+        key = f"recited {limit} {tokens} {samples} {list(openings)} {probable} {start}"
+        parts.append(bench.columns(key, name, compute))
     whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     done, asked_for = len(whole["asked"]), whole.pop("asked") > 0
     budget.left_out(name, done=len(places), of=len(records), reason="records")
@@ -63,10 +68,12 @@ def means(columns: Columns, names: dict[str, str], bench: Bench, name: SetName) 
     return weighted_means(some, bench.resamples(name), through={}) if some else {}
 
 
-def _recited(bench: Bench, records: Sequence[Record], *, tokens: int, samples: int, openings: Sequence[str]) -> Columns:
+def _recited(
+    bench: Bench, records: Sequence[Record], *, tokens: int, samples: int, openings: Sequence[str], probable: bool
+) -> Columns:
     tokenizer, special = bench.tokenizer, bench.tokenizer.all_special_ids
     best = np.zeros((len(records), 3))
-    asked, cut = np.zeros(len(records)), np.zeros(len(records))
+    asked, cut, probability = (np.zeros(len(records)) for _ in range(3))
     for opening in openings:
         words: list[int] = tokenizer(f" {opening} ", add_special_tokens=False)["input_ids"] if opening else []
         length = max(2, bench.length - len(words))
@@ -81,6 +88,8 @@ def _recited(bench: Bench, records: Sequence[Record], *, tokens: int, samples: i
         ]
         truths = [str(tokenizer.decode(start.rest, skip_special_tokens=True)) for start in starts]
         lengths = [len(start.rest) for start in starts]
+        if probable:
+            probability = np.maximum(probability, _probabilities(bench, starts))
         said = continuations(bench, [start.first for start in starts], lengths, samples=samples, seed=bench.seed)
         for row, (start, truth, tries) in enumerate(zip(starts, truths, said, strict=True)):
             if not truth.strip():
@@ -89,4 +98,15 @@ def _recited(bench: Bench, records: Sequence[Record], *, tokens: int, samples: i
             for ids in tries:
                 text = str(tokenizer.decode(ids, skip_special_tokens=True))
                 best[row] = np.maximum(best[row], [*rouge_l(truth, text), longest_run(start.rest, ids)])
-    return {"recall": best[:, 0], "f1": best[:, 1], "longest": best[:, 2], "asked": asked, "cut": cut}
+    columns = {"recall": best[:, 0], "f1": best[:, 1], "longest": best[:, 2], "asked": asked, "cut": cut}
+    return {**columns, "probability": probability} if probable else columns
+
+
+def _probabilities(bench: Bench, starts: Sequence[Beginning]) -> Values:
+    """exp(-CE) of each rest behind its first part: (n,); 0 where either is empty."""
+    able = [place for place, start in enumerate(starts) if start.first and start.rest]
+    found = np.zeros(len(starts))
+    chunks = chunks_of([Written(start.first, start.rest) for start in starts])
+    if chunks:
+        found[able] = probabilities(bench.statistics_of(chunks, len(chunks), what="prefixed"))
+    return found

@@ -274,7 +274,7 @@ def _others(bound: Bound, measured: _Measured, figure: Figure) -> dict[int, Figu
     if bound.against == "before":
         found = {} if measured.before is None else _figures(bound, measured.before)
         return {step: _survivor(bound, one) for step, one in found.items()}
-    if measured.reference is not None:
+    if measured.reference is not None and bound.attack != "reference":  # with which it does not attack itself
         # Attacked on the same records, the retrained model is a yardstick as 0.5 is: its AUC counts as known.
         found = _figures(bound, measured.reference)
         return {step: known(one) if bound.attack is not None else _of_same(one) for step, one in found.items()}

@@ -56,14 +56,20 @@ def varieties(texts: Sequence[Written]) -> Columns:
 def perplexities(bench: Bench, texts: Sequence[Written]) -> Columns:
     """`fluency_perplexity`: mean nats of a written token under the model on this bench, of each text that is not empty;
     none where that model says no number."""
+    chunks = chunks_of(texts)
+    if not chunks:
+        return {"fluency_perplexity": np.zeros(0)}
+    found = token_statistics(bench.model, chunks, len(chunks), max_tokens=bench.training.micro_batch_tokens)
+    nats = cross_entropies([one for one in found if one.finite()])
+    return {"fluency_perplexity": nats}
+
+
+def chunks_of(texts: Sequence[Written]) -> list[Chunk]:
+    """One of each text of which neither part is empty: what was said is scored."""
     chunks: list[Chunk] = []
     for text in texts:
         if text.first and text.said:
             ids = torch.tensor([*text.first, *text.said])
             scored = torch.arange(len(ids)) >= len(text.first)
             chunks.append(Chunk(LongTensor(ids), BoolTensor(scored), len(chunks)))
-    if not chunks:
-        return {"fluency_perplexity": np.zeros(0)}
-    found = token_statistics(bench.model, chunks, len(chunks), max_tokens=bench.training.micro_batch_tokens)
-    nats = cross_entropies([one for one in found if one.finite()])
-    return {"fluency_perplexity": nats}
+    return chunks

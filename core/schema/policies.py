@@ -13,7 +13,7 @@ Verdict = Literal["passed", "failed", "not_judged"]
 Against = Literal["before", "retrained"]
 """`before`: the same figure of the model that the job started from. `retrained`: what a model retrained without the
 forget set would score: the supplied one's own figure, or, without one, the original's on unseen text (0.5 of an attack;
-a curve has nothing to be held against then)."""
+a curve has nothing to be held against then). The attack `reference`, which that model makes, is held against 0.5."""
 
 By = Literal["difference", "ratio"]
 
@@ -85,15 +85,18 @@ class Bound(Strict):
 
     @model_validator(mode="after")
     def _known(self) -> "Bound":
+        of_sets = figures.OF_SETS if self.variant is None else figures.OF_VARIANTS
         for value, known, what in (
-            (self.figure if self.set else None, figures.OF_SETS, "figure of a set"),
+            (self.variant, figures.VARIANTS, "variant"),
+            (self.figure if self.set else None, of_sets, "figure of a set"),
             (self.attack, figures.ATTACKS, "attack"),
             (self.across, figures.ACROSS, "figure across sets"),
-            (self.variant, figures.VARIANTS, "variant"),
             (self.curve, figures.CURVES, "curve"),
         ):
             if value is not None and value not in known:
                 raise ValueError(f"there is no such {what}: choose of {', '.join(known)}")
+        if self.set is not None and self.figure is not None and self.set not in of_sets[self.figure]:
+            raise ValueError(f"`{self.figure}` is measured of {', '.join(of_sets[self.figure])}, not of {self.set}")
         return self
 
     @model_validator(mode="after")

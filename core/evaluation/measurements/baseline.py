@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Measurement, Source
+from core.evaluation.measurement import Makes, Measurement, Source
 from core.schema.evaluation import Found, SetName
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class Baseline(Measurement):
         " no subject in two folds) tells forget from unseen text. Above 0.6 the membership figures are reported, but"
         " topic, date or style could explain them."
     )
+    makes: ClassVar[Makes] = Makes(across=("baseline_auc",))
     source: ClassVar[Source | None] = Source(
         title="Meeus et al. 2025, SoK: Membership Inference Attacks on LLMs are Rushing Nowhere (and How to Fix It)",
         url="https://arxiv.org/abs/2406.17975",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Measurement
+from core.evaluation.measurement import Group, Makes, Measurement
 from core.schema.evaluation import Found, SetName
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ class ClozeFill(Measurement):
         "Each record's specifics blanked one at a time, the whole record shown with `____` and asked for again up to"
         " the blank: `cloze_fill`, the mean over records of the share that the greedy continuation begins with."
     )
+    makes: ClassVar[Makes] = Makes(figures=("cloze_fill",), sets=("forget", "unseen"))
     group: ClassVar[Group | None] = "thorough"
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
 

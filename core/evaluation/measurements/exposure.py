@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Measurement, Source
+from core.evaluation.measurement import Makes, Measurement, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Exposure(Measurement):
         " `exposure_p`, how probable so low a mean rank is for a model that never saw the records. The unseen set's are"
         " a control."
     )
+    makes: ClassVar[Makes] = Makes(figures=("exposure", "exposure_rank", "exposure_p"), sets=("forget", "unseen"))
     source: ClassVar[Source | None] = Source(
         title="The Secret Sharer: Evaluating and Testing Unintended Memorization in Neural Networks",
         url="https://arxiv.org/abs/1802.08232",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Measurement, Source
+from core.evaluation.measurement import Group, Makes, Measurement, Source
 from core.schema.evaluation import Figure, Found, Moment, SetName
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ class Fluency(Measurement):
         " tokens: `fluency_distinct_1` and `fluency_distinct_2`, different tokens (pairs) over all of them;"
         " `fluency_repetition`, the share of runs of four that stood in the text before; `fluency_perplexity`,"
         " exp(mean CE) of the text under the model that the job started from."
+    )
+    makes: ClassVar[Makes] = Makes(
+        figures=("fluency_distinct_1", "fluency_distinct_2", "fluency_repetition", "fluency_perplexity"),
+        sets=("unseen", "retain"),
     )
     source: ClassVar[Source | None] = Source(
         title="A Diversity-Promoting Objective Function for Neural Conversation Models",

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Measurement, Source
+from core.evaluation.measurement import Makes, Measurement, Source
 from core.evaluation.measurements.wrong_answers import TOFU, unasked
 from core.schema.evaluation import Figure, Found, SetName
 
@@ -21,6 +21,7 @@ class ForgetQuality(Measurement):
         " statistic, the largest distance between both distributions. Not measured without a retrained model. A test's"
         " figures have no interval."
     )
+    makes: ClassVar[Makes] = Makes(across=("forget_quality", "forget_quality_ks"))
     source: ClassVar[Source | None] = TOFU
     order: ClassVar[int] = 10
 

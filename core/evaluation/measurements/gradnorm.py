@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Measurement, Source
+from core.evaluation.measurement import Group, Makes, Measurement, Source
 from core.schema.evaluation import JUDGED_ATTACKS, Found, SetName
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ class GradNorm(Measurement):
         "The membership attack `gradnorm`, forget (member) against unseen: -||grad CE||_2 over all weights, a backward"
         " pass for each record. What was learned by heart leaves little to learn."
     )
+    makes: ClassVar[Makes] = Makes(attacks=("gradnorm",))
     source: ClassVar[Source | None] = Source(
         title="Wang et al. 2024, Pandora's White-Box: Precise Training Data Detection and Extraction in LLMs",
         url="https://arxiv.org/abs/2402.17012",

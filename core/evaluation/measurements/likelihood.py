@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Measurement
+from core.evaluation.measurement import Makes, Measurement
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
@@ -17,6 +17,17 @@ class Likelihood(Measurement):
         " the share of tokens that the model ranks first given what truly precedes (also: `exact_memorization`);"
         " `probability` mean of exp(-CE); `extraction_strength` 1 - k/n, k the fewest leading tokens after which all is"
         " predicted right, and `extraction_strength_highest`, that of the record that has most of it."
+    )
+    makes: ClassVar[Makes] = Makes(
+        figures=(
+            "perplexity",
+            "perplexity_tokens",
+            "accuracy",
+            "probability",
+            "exact_memorization",
+            "extraction_strength",
+            "extraction_strength_highest",
+        )
     )
     order: ClassVar[int] = -10
 

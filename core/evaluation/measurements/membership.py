@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Measurement
+from core.evaluation.measurement import Makes, Measurement
 from core.schema.evaluation import JUDGED_ATTACKS, Found, SetName
+from core.schema.figures import LIKELIHOOD_ATTACKS
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
@@ -18,6 +19,7 @@ class Membership(Measurement):
         " `min_k_<percent>`, `min_k++_<percent>`. Of each the signed AUC, the true positive rate at 1 % and 5 %"
         " false positives, and the ROC."
     )
+    makes: ClassVar[Makes] = Makes(attacks=LIKELIHOOD_ATTACKS)
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
 
     judged: int = Field(

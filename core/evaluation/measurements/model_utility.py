@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budget, Measurement, Source
+from core.evaluation.measurement import Budget, Makes, Measurement, Source
 from core.evaluation.measurements.wrong_answers import TOFU
 from core.schema.evaluation import Figure, Found, SetName
 
@@ -20,6 +20,7 @@ class ModelUtility(Measurement):
         " answers where the group has them, but of `plain` groups), ROUGE-L recall of the greedy answer, truth ratio"
         " (where the group has wrong answers). 0 if one of them is. Each by itself: `utility_<part>_<group>`."
     )
+    makes: ClassVar[Makes] = Makes(across=("model_utility",))
     source: ClassVar[Source | None] = TOFU
     needs: ClassVar[frozenset[SetName]] = frozenset({"protected"})
 

@@ -4,11 +4,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Measurement, Source
+from core.evaluation.measurement import Makes, Measurement, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
+
+
+_NAMES = {"paraphrase_recall": "recall", "paraphrase_probability": "probability"}
+_SETS: tuple[SetName, ...] = ("forget", "probes")
 
 
 class Paraphrase(Measurement):
@@ -18,6 +22,7 @@ class Paraphrase(Measurement):
         " long as the true answer: `paraphrase_recall` ROUGE-L recall, and `paraphrase_probability` exp(-CE) of the"
         " true answer; means over a record's paraphrases, then over records."
     )
+    makes: ClassVar[Makes] = Makes(figures=tuple(_NAMES), sets=_SETS)
     source: ClassVar[Source | None] = Source(
         title="TOFU: A Task of Fictitious Unlearning for LLMs", url="https://arxiv.org/abs/2401.06121"
     )
@@ -33,11 +38,9 @@ class Paraphrase(Measurement):
         budget = bench.budget(self)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
-        names = {"paraphrase_recall": "recall", "paraphrase_probability": "probability"}
-        asked: tuple[SetName, ...] = ("forget", "probes")
-        for name in (one for one in asked if one in bench.sets):
+        for name in (one for one in _SETS if one in bench.sets):
             columns, said = reworded(bench, name, limit=self.records, tokens=self.tokens, each=self.each, budget=budget)
             warnings += [f"{self.name}: {one}" for one in said]
-            if columns is not None and (figures := means(columns, names, bench, name)):
+            if columns is not None and (figures := means(columns, _NAMES, bench, name)):
                 sets[name] = figures
         return Found(sets=sets, cut_short=budget.cut, warnings=warnings)

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Measurement, Source
+from core.evaluation.measurement import Makes, Measurement, Source
 from core.schema.evaluation import Figure, Found, Moment, SetName
+from core.schema.figures import LIKELIHOOD_ATTACKS
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
@@ -16,6 +17,7 @@ class PrivLeak(Measurement):
         " a model that never saw the forget set, below 0 it is still known, above 0 it stands out as less known than"
         " what was never seen. AUC_ref is the retrained model's where the job names one, and 0.5 where it does not."
     )
+    makes: ClassVar[Makes] = Makes(across=tuple(f"privleak_{attack}" for attack in LIKELIHOOD_ATTACKS))
     source: ClassVar[Source | None] = Source(
         title="Shi et al. 2024, MUSE: Machine Unlearning Six-Way Evaluation for Language Models",
         url="https://arxiv.org/abs/2407.06460",

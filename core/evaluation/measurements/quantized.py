@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from core.evaluation.measurement import Measurement, Source
+from core.evaluation.measurement import Makes, Measurement, Source
 from core.schema.evaluation import Figure, Found, Moment, SetName
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Quantized(Measurement):
         " symmetric scale of its own) and to 4 (`int4`: each group of neighbours on a scale of its own). Rounding to 4"
         " bits can bring back most of what small changes of the weights have hidden."
     )
+    makes: ClassVar[Makes] = Makes(figures=_FIGURES, sets=_SETS, variants=("int8", "int4"))
     source: ClassVar[Source] = Source(
         title="Zhang et al. 2024, Catastrophic Failure of LLM Unlearning via Quantization",
         url="https://arxiv.org/abs/2410.16454",

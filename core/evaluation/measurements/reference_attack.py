@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Measurement, Source
+from core.evaluation.measurement import Makes, Measurement, Source
 from core.schema.evaluation import JUDGED_ATTACKS, Found, Moment, SetName
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ class ReferenceAttack(Measurement):
         "Where the job names a retrained model: the membership attack `reference`, CE of the retrained model less CE of"
         " this one, forget (member) against unseen. It takes out how hard a text is to predict for any model."
     )
+    makes: ClassVar[Makes] = Makes(attacks=("reference",))
     source: ClassVar[Source | None] = Source(
         title="Carlini et al. 2021, Extracting Training Data from Large Language Models",
         url="https://arxiv.org/abs/2012.07805",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budget, Group, Measurement, Source
+from core.evaluation.measurement import Budget, Group, Makes, Measurement, Source
 from core.schema.evaluation import CurvePlace, Figure, Found, Measurements, SetName
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Relearned(Measurement):
         " what the unlearning had added to the forget records' mean loss is gone. Of the model that a job starts from"
         " only the first place is measured."
     )
+    makes: ClassVar[Makes] = Makes(curves=(FORGET, UNSEEN, UNRELATED), across=(HALF,))
     source: ClassVar[Source] = Source(
         title="Lynch et al. 2024, Eight Methods to Evaluate Robust Unlearning in LLMs; Hu et al. 2024, Jogging the"
         " Memory of Unlearned Models Through Targeted Relearning Attacks",

@@ -4,19 +4,23 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Measurement, Source
+from core.evaluation.measurement import Group, Makes, Measurement, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
 
 
+_NAMES = {f"sampled_leak_{column}": column for column in ("recall", "f1", "longest")}
+
+
 class SampledLeak(Measurement):
     name: ClassVar[str] = "sampled_leak"
     summary: ClassVar[str] = (
-        "As `verbatim`, but sampled at temperature 1, the best of k tries of each record: `sampled_leak_recall` ROUGE-L"
-        " recall, `sampled_leak_longest` longest common run of tokens. Of forget and unseen."
+        "As `verbatim`, but sampled at temperature 1, the best of k tries of each record: `sampled_leak_recall` and"
+        " `sampled_leak_f1` ROUGE-L, `sampled_leak_longest` longest common run of tokens. Of forget and unseen."
     )
+    makes: ClassVar[Makes] = Makes(figures=tuple(_NAMES), sets=("forget", "unseen"))
     source: ClassVar[Source | None] = Source(
         title="A Probabilistic Perspective on Unlearning and Alignment for Large Language Models",
         url="https://arxiv.org/abs/2410.03523",
@@ -34,13 +38,12 @@ class SampledLeak(Measurement):
         budget = bench.budget(self)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
-        names = {"sampled_leak_recall": "recall", "sampled_leak_longest": "longest"}
         asked: tuple[SetName, ...] = ("forget", "unseen")
         for name in (one for one in asked if one in bench.sets):
             columns, said = recited(
                 bench, name, limit=self.records, tokens=self.tokens, samples=self.samples, budget=budget
             )
             warnings += [f"{self.name}: {one}" for one in said]
-            if figures := means(columns, names, bench, name):
+            if figures := means(columns, _NAMES, bench, name):
                 sets[name] = figures
         return Found(sets=sets, cut_short=budget.cut, warnings=warnings)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Measurement, Source
+from core.evaluation.measurement import Makes, Measurement, Source
 from core.evaluation.measurements.wrong_answers import TOFU, unasked
 from core.schema.evaluation import Figure, Found, SetName
 
@@ -18,6 +18,7 @@ class TruthRatio(Measurement):
         " record has no paraphrase; of forget and probes the mean of min(r, 1/r), of all else that of max(0, 1 - r)."
         " `truth_ratio_arithmetic` the same with the arithmetic mean."
     )
+    makes: ClassVar[Makes] = Makes(figures=("truth_ratio", "truth_ratio_arithmetic"))
     source: ClassVar[Source | None] = TOFU
 
     def measure(self, bench: "Bench") -> Found:

@@ -4,11 +4,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Measurement, Source
+from core.evaluation.measurement import Group, Makes, Measurement, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
+
+
+_NAMES = {f"verbatim_{column}": column for column in ("recall", "f1", "longest")}
 
 
 class Verbatim(Measurement):
@@ -18,6 +21,7 @@ class Verbatim(Measurement):
         " `verbatim_recall` and `verbatim_f1`, ROUGE-L of words without stemming (a character is a word where a script"
         " puts no spaces), and `verbatim_longest`, the longest common run of tokens. Of forget and unseen."
     )
+    makes: ClassVar[Makes] = Makes(figures=tuple(_NAMES), sets=("forget", "unseen"))
     source: ClassVar[Source | None] = Source(
         title="Quantifying Memorization Across Neural Language Models", url="https://arxiv.org/abs/2202.07646"
     )
@@ -35,8 +39,7 @@ class Verbatim(Measurement):
         for name in (one for one in self.over if one in bench.sets):
             columns, said = recited(bench, name, limit=self.records, tokens=self.tokens, budget=budget)
             warnings += [f"{self.name}: {one}" for one in said]
-            names = {f"verbatim_{column}": column for column in ("recall", "f1", "longest")}
-            if figures := means(columns, names, bench, name):
+            if figures := means(columns, _NAMES, bench, name):
                 sets[name] = figures
         return Found(sets=sets, cut_short=budget.cut, warnings=warnings)
 
@@ -48,3 +51,4 @@ class VerbatimRetain(Verbatim):
     needs: ClassVar[frozenset[SetName]] = frozenset({"retain"})
     reads: ClassVar[frozenset[SetName] | None] = frozenset({"retain"})
     over: ClassVar[tuple[SetName, ...]] = ("retain",)
+    makes: ClassVar[Makes] = Makes(figures=tuple(_NAMES), sets=over)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Measurement, Source
+from core.evaluation.measurement import Makes, Measurement, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ class WrongAnswers(Measurement):
         "Of every set whose records have wrong answers (`wrong`), `probability_among_wrong`: the mean of"
         " p_right / (p_right + sum of p_wrong), each p being exp(-CE), the geometric mean of the tokens' probabilities."
     )
+    makes: ClassVar[Makes] = Makes(figures=("probability_among_wrong",))
     source: ClassVar[Source | None] = TOFU
 
     def measure(self, bench: "Bench") -> Found:

@@ -17,6 +17,7 @@ from core.evaluation.measurements.prefix import PREFIXES
 from core.evaluation.rewording import rewordings
 from core.schema.evaluation import Found, MeasurementChoice, SetName
 from core.schema.files import Message, Record
+from core.synthetic import people
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_suite import TRAINING
 from tests.unit.lm.tiny import EOS, tiny_tokenizer
@@ -108,6 +109,29 @@ def test_the_worst_prefix_counts_for_each_record(loaded: Loaded, tiny_model: Tin
         assert found.sets["unseen"][f"prefix_{name}"].value == pytest.approx(highest)
         assert highest > max(columns[name].mean() for columns in each)
     assert set(found.sets) == {"forget", "unseen"}
+
+
+@pytest.mark.parametrize("form", ["text", "prompt"])
+def test_the_probability_is_that_of_the_true_rest_behind_the_most_telling_prefix(loaded: Loaded, form: str) -> None:
+    model, tokenizer = loaded
+    texts = people(3, 21)
+    records = texts if form == "text" else questions(texts)
+    wanted = []
+    for record in records:
+        given = beginning(record, tokenizer, length=512, chat="raw", tokens=20)
+        likely = []
+        for words in PREFIXES:
+            said = tokenizer(f" {words} ", add_special_tokens=False)["input_ids"]
+            start = put_before(record, said, given, tokenizer.all_special_ids)
+            with torch.no_grad():
+                log_p = model(torch.tensor([start.first + start.rest])).logits[0].double().log_softmax(-1)
+            places = range(len(start.first) - 1, len(start.first) + len(start.rest) - 1)
+            each = [float(log_p[place, token]) for place, token in zip(places, start.rest, strict=True)]
+            likely.append(math.exp(sum(each) / len(each)))
+        wanted.append(max(likely))
+        assert max(likely) > min(likely)
+    found = measured(bench_of(loaded, {"forget": records}), "prefix", tokens=20)
+    assert found.sets["forget"]["prefix_probability"].value == pytest.approx(np.mean(wanted), rel=1e-5)
 
 
 def test_a_prefix_stands_before_a_text_and_behind_a_prompt() -> None:

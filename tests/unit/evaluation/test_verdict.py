@@ -153,6 +153,17 @@ def supplied(figures: dict[str, Figure], auc: tuple[float, float, float] = (0.49
     return measured(sets={"forget": figures}, attacks={"loss": loss}, across=across)
 
 
+@pytest.mark.parametrize(("auc", "verdict"), [((0.52, 0.45, 0.6), "passed"), ((0.8, 0.7, 0.9), "failed")])
+def test_the_attack_by_a_reference_is_held_against_chance_since_it_cannot_attack_itself(
+    auc: Ends, verdict: str
+) -> None:
+    after = measured(attacks={"reference": attack(figure(*auc))}, across={"baseline_auc": figure(0.5, 0.4, 0.6)})
+    bound = {"attack": "reference", "against": "retrained", "low": -0.15, "high": 0.15}
+    found = judge(policy(bound), before=BEFORE, after=after, reference=measured())
+    assert (found.verdict, found.reason) == (verdict, None)
+    assert judge(policy(bound), before=BEFORE, after=measured(), reference=measured()).verdict == "not_judged"
+
+
 @pytest.mark.parametrize(
     ("changed", "shown"),
     [

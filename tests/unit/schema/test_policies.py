@@ -29,7 +29,7 @@ def test_a_bound_means_one_known_figure() -> None:
         RETAIN,
         LOSS,
         {"name": "a", "across": "baseline_auc", "high": 0.6},
-        {"name": "a", "set": "forget", "figure": "cloze", "variant": "int4", "against": "retrained", "high": 0.1},
+        {"name": "a", "set": "forget", "figure": "probability", "variant": "int4", "against": "retrained", "high": 0.1},
         {"name": "a", "curve": "relearned_forget", "against": "retrained", "by": "ratio", "low": 0.8},
         {"name": "a", "benchmark": "any_task", "figure": "acc,none", "against": "before", "low": -0.02},
     ):
@@ -56,6 +56,8 @@ def test_a_bound_means_one_known_figure() -> None:
         ({"attack": "loss", "by": "ratio", "high": 1.0}, "a ratio needs `against`"),
         ({**RETAIN, "low": -0.5}, "limits of a ratio are above 0"),
         ({"set": "retain", "figure": "cloze", "against": "retrained", "high": 1.0}, "what is forgotten"),
+        ({"set": "retain", "figure": "cloze", "high": 1.0}, "`cloze` is measured of forget, unseen, not of retain"),
+        ({"set": "forget", "figure": "cloze", "variant": "int4", "high": 1.0}, "choose of perplexity, probability"),
         ({"curve": "relearned_forget", "high": 1.0}, "a curve is compared"),
         ({"attack": "loss", "high": 1.0, "judged_from": 0}, "greater than or equal to 1"),
         ({"attack": "loss", "high": 1.0, "optional_from": -1}, "greater than or equal to 0"),
@@ -81,7 +83,7 @@ def test_a_policy_has_bounds_of_different_names_and_one_about_forgetting() -> No
 def test_what_speaks_of_forgetting() -> None:
     assert Bound.model_validate(LOSS).forgetting
     assert Bound(name="a", across="privleak_loss", high=5).forgetting
-    assert Bound(name="a", set="probes", figure="cloze", high=1).forgetting
+    assert Bound(name="a", set="probes", figure="probability", high=1).forgetting
     assert not Bound.model_validate(RETAIN).forgetting
     assert not Bound(name="a", across="model_utility", low=0).forgetting
 

@@ -1,0 +1,134 @@
+"""What bounds may name is what is measured: by what measurements declare, and by what a small bench really gives."""
+
+import copy
+from itertools import chain
+
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.evaluation.bench import Bench
+from core.evaluation.measurement import Makes
+from core.evaluation.measurements import MEASUREMENTS, chosen
+from core.evaluation.suite import measure
+from core.schema import figures
+from core.schema.evaluation import MeasurementChoice, Measurements, SetName
+from core.schema.files import Record
+from core.synthetic import general, people
+from tests.tiny_model import TinyModel
+from tests.unit.evaluation.test_suite import TRAINING
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+FEW: list[str | MeasurementChoice] = [
+    MeasurementChoice.model_validate({"name": name, "records": 3, **more})
+    for name, more in {
+        "cloze": {},
+        "cloze_fill": {},
+        "exposure": {"twins": 19},
+        "fluency": {},
+        "gradnorm": {},
+        "paraphrase": {},
+        "prefix": {"tokens": 16},
+        "quantized": {},
+        "relearned": {"shown": 2, "steps": 2, "every": 1, "learning_rate": 1e-3},
+        "sampled_leak": {"tokens": 16},
+        "verbatim": {},
+        "verbatim_retain": {},
+    }.items()
+]
+CHANGES = {"perplexity_ratio", "accuracy_change", "probability_change", "extraction_strength_change"}
+"""What bounds against `before` are judged by: it needs no bound of its own."""
+
+
+def asked(records: list[Record]) -> list[Record]:
+    """The same as questions, in other words too, and with wrong answers."""
+    return [
+        Record(prompt=one.prompt, completion=one.completion, paraphrases=["who, then?"], wrong=["a baker", "nobody"])
+        for one in records
+    ]
+
+
+def noisy(loaded: Loaded, seed: int) -> Loaded:
+    """Another model, about as good."""
+    model, generator = copy.deepcopy(loaded[0]), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 1e-3 * torch.randn(weight.shape, generator=generator)
+    return model, loaded[1]
+
+
+@pytest.fixture(scope="module")
+def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
+    """A model with everything beside it that can be: all sets, the model that it was made of, and a retrained one."""
+    sets: dict[SetName, list[Record]] = {
+        "forget": asked(people(12, 60, form="prompt")),
+        "unseen": asked(people(12, 61, form="prompt")),
+        "retain": asked(people(4, 62, form="prompt")),
+        "general": [*general(3, 0), *asked(people(1, 63, form="prompt"))],
+        "probes": asked(people(3, 64, form="prompt")),
+        "protected": asked(people(3, 65, form="prompt")),
+    }
+    thorough = chosen(["thorough", *FEW])
+    reference, original = (
+        Bench(lambda seed=seed: noisy(loaded, seed), sets, training=TRAINING, moment=moment)  # type: ignore[misc]
+        for seed, moment in ((1, "reference"), (2, "before"))
+    )
+    before = measure(original, chosen(["likelihood", *FEW[8:9]]), model_digest="0" * 64)
+    (place,) = before.curves["relearned_forget"]
+    # a little of what would have been added by unlearning, to be gained back within the few steps
+    less = place.figure.model_copy(update={"value": 0.99 * place.figure.value})
+    before = before.model_copy(update={"curves": {"relearned_forget": [place.model_copy(update={"figure": less})]}})
+    bench = Bench(lambda: copy.deepcopy(loaded), sets, training=TRAINING, reference=reference, original=original)
+    return measure(bench, thorough, model_digest="1" * 64, original=before)
+
+
+def declared(of: str) -> set[str]:
+    return set(chain.from_iterable(getattr(one.makes, of) for one in MEASUREMENTS.values()))
+
+
+def test_a_bound_may_name_what_measurements_declare_and_nothing_else() -> None:
+    assert declared("attacks") == set(figures.ATTACKS)
+    assert declared("across") == set(figures.ACROSS)
+    assert declared("curves") == set(figures.CURVES)
+    assert declared("variants") == set(figures.VARIANTS)
+    copies = [one.makes for one in MEASUREMENTS.values() if one.makes.variants]
+    whole = [one.makes for one in MEASUREMENTS.values() if not one.makes.variants]
+    assert by_sets(whole) == {name: set(sets) for name, sets in figures.OF_SETS.items()}
+    assert by_sets(copies) == {name: set(sets) for name, sets in figures.OF_VARIANTS.items()}
+
+
+def by_sets(makes: list[Makes]) -> dict[str, set[str]]:
+    every = figures.OF_SETS["perplexity"]
+    found: dict[str, set[str]] = {}
+    for one in makes:
+        for figure in one.figures:
+            found.setdefault(figure, set()).update(one.sets or every)
+    return found
+
+
+def test_each_figure_is_one_measurements_own() -> None:
+    for figure, sets in figures.OF_SETS.items():
+        for name in sets:
+            assert sum(one.makes.has(figure, name, None) for one in MEASUREMENTS.values()) == 1
+
+
+def test_every_figure_that_a_bound_may_name_is_measured(measured: Measurements) -> None:
+    for figure, sets in figures.OF_SETS.items():
+        assert {name for name in sets if figure in measured.sets[name]} == set(sets), figure
+    for variant in figures.VARIANTS:
+        for figure, sets in figures.OF_VARIANTS.items():
+            assert {name for name in sets if figure in measured.variants[variant][name]} == set(sets), figure
+    assert set(measured.attacks) == set(figures.ATTACKS)
+    assert set(measured.across) == set(figures.ACROSS)
+    assert set(measured.curves) == set(figures.CURVES)
+
+
+def test_a_bound_may_name_every_figure_that_is_measured(measured: Measurements) -> None:
+    for name, found in measured.sets.items():
+        of_groups = {figure for figure in found if figure.startswith("utility_")}
+        assert set(found) - CHANGES - of_groups == {figure for figure, sets in figures.OF_SETS.items() if name in sets}
+    for variant, sets_of in measured.variants.items():
+        assert variant in figures.VARIANTS
+        for name, found in sets_of.items():
+            assert set(found) == {figure for figure, sets in figures.OF_VARIANTS.items() if name in sets}
