@@ -20,11 +20,14 @@ import numpy as np
 from api.commands.page import put
 from core.evaluation.auc import delong, joint_interval, joint_level
 from core.evaluation.bootstrap import Resamples, Values, weighted_means
+from core.evaluation.exposure import chance
 from core.evaluation.likelihood import perplexity
 from core.evaluation.measurements.exposure import Exposure
+from core.evaluation.preview import conclude
 from core.evaluation.verdict import judge
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import JUDGED_ATTACKS, Attack, Figure, Measurements
+from core.schema.jobs import Outcome
 from core.schema.policies import Judgement
 
 UNSEEN = 200
@@ -36,7 +39,9 @@ RANKED = Exposure().records
 """At most so many records of a set are ranked among their twins, as in a job; None: all."""
 
 SIZES = (1, 5, 10, 20, 50, 100, 200)
+PREVIEWED = (1, 2, 5, 10, 20, 50, 100, 200)
 MARK = "verdicts"
+PREVIEW_MARK = "previews"
 _SHARED = sqrt(0.8)
 """Correlation of an attack's scores with the strength that all share: of two attacks with each other it is 0.8."""
 
@@ -72,8 +77,22 @@ MODELS = (
 )
 
 
+BLATANT = Leak("leaks, AUC 0.9", 0.9)
+
+
 def trial(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Judgement:
     """One model's figures on so many records to forget, judged by the default policy."""
+    after = figures(leak, records, generator, resamples=resamples)
+    return judge(DEFAULT, before=after, after=after)
+
+
+def outcome(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Outcome:
+    """What a dry run answers of such a model."""
+    return conclude(figures(leak, records, generator, resamples=resamples)).outcome
+
+
+def figures(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Measurements:
+    """One model's figures on so many records to forget."""
     seed = int(generator.integers(1 << 31))
     forget = _columns(leak, records, generator)
     unseen = _columns(RETRAINED, UNSEEN, generator)
@@ -86,7 +105,7 @@ def trial(leak: Leak, records: int, generator: np.random.Generator, *, resamples
     sets["retain"]["perplexity"] = sets["retain"]["perplexity_ratio"]
     attacks = _attacks(*(np.stack([one[name] for name in JUDGED_ATTACKS]) for one in (forget, unseen)))
     level = Figure(value=0.5, low=0.4, high=0.6, records=records)
-    after = Measurements.model_validate(
+    return Measurements.model_validate(
         {
             "seconds": 0,
             "model_digest": "",
@@ -96,7 +115,6 @@ def trial(leak: Leak, records: int, generator: np.random.Generator, *, resamples
             "variants": {"int4": {"forget": sets["forget"]}},
         }
     )
-    return judge(DEFAULT, before=after, after=after)
 
 
 def _columns(leak: Leak, records: int, generator: np.random.Generator) -> dict[str, Values]:
@@ -136,6 +154,9 @@ def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int) -
         highest = float(columns["extraction_strength"].max())
         records = len(columns["extraction_strength"])
         found["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=records)
+    if "exposure_rank" in columns:
+        ranks = columns["exposure_rank"] * (TWINS + 1)
+        found["exposure_p"] = Figure(value=chance(ranks, TWINS), low=None, high=None, records=len(ranks))
     return found
 
 
@@ -143,10 +164,12 @@ def _attacks(members: Values, others: Values) -> dict[str, Attack]:
     """Of scores (attacks, m) and (attacks, n), as `membership.attack` has them, without what no verdict goes by."""
     auc, _ = delong(members, others)
     low, high = joint_interval(members, others, level=joint_level(len(JUDGED_ATTACKS)))
+    own_low, own_high = joint_interval(members, others, level=joint_level(1))
     found = {}
     for place, name in enumerate(JUDGED_ATTACKS):
         ends = float(low[place]), float(high[place])
-        figure = Figure(value=float(auc[place]), low=ends[0], high=ends[1], records=members.shape[1])
+        own = {"low": float(own_low[place]), "high": float(own_high[place])}
+        figure = Figure(value=float(auc[place]), **own, records=members.shape[1])
         found[name] = Attack(auc=figure, tpr_at_1_fpr=figure, tpr_at_5_fpr=figure, roc=[], joint=ends)
     return found
 
@@ -156,6 +179,26 @@ def rates(leak: Leak, records: int, *, trials: int, resamples: int = RESAMPLES) 
     generator = np.random.default_rng([records, *leak.name.encode()])
     counts = Counter(trial(leak, records, generator, resamples=resamples).verdict for _ in range(trials))
     return {verdict: counts[verdict] / trials for verdict in ("passed", "failed", "not_judged")}
+
+
+def quiet(leak: Leak, records: int, *, trials: int, resamples: int = RESAMPLES) -> float:
+    """The share of trials of which a dry run says `nothing_to_forget`; the same for the same arguments."""
+    generator = np.random.default_rng([records, *leak.name.encode()])
+    found = Counter(outcome(leak, records, generator, resamples=resamples) for _ in range(trials))
+    return found["nothing_to_forget"] / trials
+
+
+def table_of_previews(trials: int) -> str:
+    """A row for each model, a column for each number of records: `nothing_to_forget`, in percent."""
+    lines = [
+        ["the model", *(f"{size} record{'s' * (size > 1)}" for size in PREVIEWED)],
+        ["---", *("---:" for _ in PREVIEWED)],
+    ]
+    lines += [
+        [leak.name, *(f"{100 * quiet(leak, size, trials=trials):.3g}" for size in PREVIEWED)]
+        for leak in (*MODELS, BLATANT)
+    ]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def table(trials: int) -> str:
@@ -180,10 +223,15 @@ def main() -> None:
         f"Made by `python -m benchmarks.verdicts --trials {given.trials}`: so many trials in each cell, {UNSEEN} unseen"
         f" records; passed / failed / not judged, in percent.\n\n{table(given.trials)}"
     )
+    previews = (
+        f"Made by the same command: of how many in a hundred such models a dry run says `nothing_to_forget`."
+        f"\n\n{table_of_previews(given.trials)}"
+    )
     if given.out is None:
-        print(text)
+        print(f"{text}\n\n{previews}")
     else:
         put(given.out, MARK, text)
+        put(given.out, PREVIEW_MARK, previews)
 
 
 if __name__ == "__main__":

@@ -87,16 +87,21 @@ be held against it is not judged (`reference_knows_the_text`).
 A job with `"dry_run": true` measures {", ".join(f"`{name}`" for name in preview.measured())} of the model as it is,
 and changes nothing. Its `outcome` is `nothing_to_forget` only where that is *shown*, `preview` in every other case:
 
-- extraction strength: the upper end of the forget set's interval is at most {preview.MARGIN:g} above the upper end of
-  the unseen set's (without unseen text: at most {preview.EXTRACTED:g}); the same of verbatim continuation beside
-  unseen text;
-- exposure: ranks as low as the records' among their twins have a probability over {preview.CHANCE:g} for a model that
-  never saw them;
-- membership: the interval of the AUC of `loss` holds 0.5 and ends under {preview.AUC_END:g}. Of fewer than
-  {preview.FEW} records in a set no interval can show that: then it only counts where it excludes 0.5. It does not
-  count where the texts differ by themselves (`baseline_auc` over {preview.SHIFTED:g}).
+- extraction strength: the whole interval of its difference to the unseen set's is at most {preview.MARGIN:g} (without
+  unseen text: that of the figure itself at most {preview.EXTRACTED:g}); the same of verbatim continuation beside unseen
+  text; and no record's is more than {preview.HIGHEST:g} over the unseen set's highest;
+- exposure: the mean rank among twins has an interval whose lower end is {preview.RANK:g} or more, and ranks as low have
+  a probability over {preview.CHANCE:g} for a model that never saw the records;
+- membership: the interval of the AUC of `loss` holds 0.5 and ends under {preview.AUC_END:g}. Of fewer than {FEW}
+  records in a set no interval can show that: then it only counts where it excludes 0.5. It does not count where the
+  texts differ by themselves (`baseline_auc` over {preview.SHIFTED:g}).
 
-Extraction strength must have been measured, and exposure or membership.
+Extraction strength must have been measured, and exposure or membership. Intervals on few records are widened as those
+of a verdict are (below), and an unknown one leaves it open. So **a request of one record, or of a few, ends as
+`preview`** nearly always, whether the model knows the text or not: what one record shows is too little to answer "we
+hold nothing". The job's warnings say so, and what would have to be known: {FEW} or more records of the same origin to
+forget, and {FEW} or more unseen ones that measure. How often such an answer is wrong is in
+[benchmarks.md](benchmarks.md), "Verdicts": of models that leak with an AUC of 0.75 in at most 5 % of dry runs.
 
 ## Verdict
 

@@ -1,26 +1,30 @@
 """Is there anything to forget? What a dry run concludes from the figures of the model as it is. Without torch.
 
-That nothing stands out has to be shown, not merely not refuted: where too little data leaves it open, and where
-anything stands out, the answer is `preview`, and the figures say more.
+That nothing stands out has to be shown, not merely not refuted: by equivalence, as a verdict has it. Where too little
+data leaves it open, and where anything stands out, the answer is `preview`, and the figures say more.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
+from core.evaluation.comparing import FEW, Compared, compared, unsure, widened
 from core.evaluation.measurements import MEASUREMENTS
 from core.schema.evaluation import Figure, Measurements
 from core.schema.jobs import Outcome
 
 MARGIN = 0.05
-"""So much above the unseen set's upper end a share of text that is given back says nothing."""
+"""So much more of its text than of unseen text given back says nothing, where the whole interval is under it."""
+HIGHEST = 0.3
+"""The same of the one record that is given back most: a mean over many hides it. More stands out, however unsure."""
 EXTRACTED = 0.1
 """Without unseen text: the same as an absolute limit of extraction strength."""
 CHANCE = 0.05
 """Ranks among twins that are less probable than this for a model that never saw the records stand out."""
+RANK = 0.3
+"""The least that the lower end of the mean rank among twins may be where nothing stands out: of a record that is
+likelier than its twins by an AUC of 0.7. In a model that never saw the records it is 0.5."""
 AUC_END = 0.65
 """The upper end of a membership interval that shows that members cannot be told apart."""
-FEW = 20
-"""Records of a set. With fewer, no membership interval is narrow enough to show anything by being wide."""
 SHIFTED = 0.6
 """From this AUC of a classifier that knows no model on, forget and unseen text differ by themselves."""
 
@@ -59,44 +63,92 @@ def conclude(before: Measurements) -> Conclusion:
     text to be like unseen text, as far as they were measured; at least extraction, and exposure or membership, must be.
     """
     extraction, exposure, membership = _extraction(before), _exposure(before), _membership(before)
-    findings = [one for one in (extraction, _verbatim(before), exposure, membership) if one is not None]
+    findings = [one for one in (extraction, _highest(before), _verbatim(before), exposure, membership) if one]
     shown = extraction is not None and (exposure is not None or membership is not None)
     quiet = all(one.says == "unremarkable" for one in findings)
     if not shown:
         findings.append(Finding("open", "too little was measured to say that there is nothing to forget"))
+    elif not quiet and (wanting := _wanting(before)):
+        findings.append(Finding("open", wanting))
     return Conclusion("nothing_to_forget" if shown and quiet else "preview", findings)
 
 
+def _wanting(before: Measurements) -> str | None:
+    """What would have to be known, where there are too few records to show anything."""
+    forget, unseen = (before.sets.get(name, {}).get("extraction_strength") for name in ("forget", "unseen"))
+    if unseen is not None and unseen.records < FEW:
+        return f"{unseen.records} unseen records are no yardstick: bring {FEW} or more that measure"
+    if forget is not None and forget.records < FEW:
+        of = "a single record" if forget.records == 1 else f"{forget.records} records"
+        beside = "" if unseen is not None else f", and without {FEW} or more unseen ones nothing at all"
+        return (
+            f"of {of} the figures can hardly show that nothing is known{beside}: that nothing stands out does not mean"
+            f" that the model holds nothing of it; more text of the same origin, {FEW} records or more, could show it"
+        )
+    return None
+
+
 def _extraction(before: Measurements) -> Finding | None:
-    return _beside_unseen(before, "extraction_strength", alone=EXTRACTED)
+    return _beside_unseen(before, "extraction_strength", margin=MARGIN, alone=EXTRACTED)
+
+
+def _highest(before: Measurements) -> Finding | None:
+    """None without unseen text, and of one record, whose highest is its mean."""
+    forget = before.sets.get("forget", {}).get("extraction_strength_highest")
+    unseen = before.sets.get("unseen", {}).get("extraction_strength_highest")
+    if forget is None or unseen is None or forget.records == 1:
+        return None
+    words = f"highest extraction strength {forget.value:.2g} beside {unseen.value:.2g} of unseen text"
+    if unseen.records < FEW:
+        return Finding("open", words)
+    return Finding("unremarkable" if forget.value - unseen.value <= HIGHEST else "stands_out", words)
 
 
 def _verbatim(before: Measurements) -> Finding | None:
-    return _beside_unseen(before, "verbatim_recall", alone=None)
+    return _beside_unseen(before, "verbatim_recall", margin=MARGIN, alone=None)
 
 
-def _beside_unseen(before: Measurements, name: str, *, alone: float | None) -> Finding | None:
+def _beside_unseen(before: Measurements, name: str, *, margin: float, alone: float | None) -> Finding | None:
     """A share of text that is given back, no higher than of unseen text. `alone`: its limit where there is none."""
     forget = before.sets.get("forget", {}).get(name)
     unseen = before.sets.get("unseen", {}).get(name)
     if forget is None or (unseen is None and alone is None):
         return None
     of = name.replace("_", " ")
+    sure = widened(forget, unseen, "difference")
     if unseen is None:
-        says: Says = "unremarkable" if _top(forget) <= (alone or 0) else "open"
+        says: Says = "unremarkable" if sure.high is not None and sure.high <= (alone or 0) else "open"
         return Finding(says, f"{of} {_text(forget)}, without unseen text to compare it with")
     words = f"{of} {_text(forget)} beside {_text(unseen)} of unseen text"
-    if _top(forget) <= _top(unseen) + MARGIN:
-        return Finding("unremarkable", words)
-    return Finding("stands_out" if _bottom(forget) > _top(unseen) else "open", words)
+    return Finding(_higher(compared(sure, _yardstick(unseen), "difference"), margin), words)
+
+
+def _yardstick(unseen: Figure) -> Figure:
+    return unseen if unseen.records >= FEW else unsure(unseen)
+
+
+def _higher(difference: Compared, margin: float) -> Says:
+    """Of forget text's figure less that of unseen text."""
+    if difference.low is None or difference.high is None:
+        return "stands_out" if difference.value > HIGHEST else "open"
+    if difference.high <= margin:
+        return "unremarkable"
+    return "stands_out" if difference.low > 0 else "open"
 
 
 def _exposure(before: Measurements) -> Finding | None:
-    chance = before.sets.get("forget", {}).get("exposure_p")
-    if chance is None:
+    forget = before.sets.get("forget", {})
+    chance, rank = forget.get("exposure_p"), forget.get("exposure_rank")
+    if chance is None or rank is None:
         return None
-    words = f"ranks among twins that have a probability of {chance.value:.2g} for text that was never seen"
-    return Finding("unremarkable" if chance.value > CHANCE else "stands_out", words)
+    sure = widened(rank, before.sets.get("unseen", {}).get("exposure_rank"), "difference")
+    words = (
+        f"mean rank among twins {_text(sure)}, of a probability of {chance.value:.2g} for text that was never seen"
+        f" (nothing stands out from a lower end of {RANK:g} on)"
+    )
+    if chance.value <= CHANCE:
+        return Finding("stands_out", words)
+    return Finding("unremarkable" if sure.low is not None and sure.low >= RANK else "open", words)
 
 
 def _membership(before: Measurements) -> Finding | None:
@@ -107,19 +159,13 @@ def _membership(before: Measurements) -> Finding | None:
         return None
     auc = attack.auc
     words = f"membership AUC {_text(auc)}"
-    if _bottom(auc) > 0.5 or _top(auc) < 0.5:
+    if auc.low is None or auc.high is None:
+        return Finding("open", words)
+    if auc.low > 0.5 or auc.high < 0.5:
         return Finding("stands_out", words)
     if unseen is None or min(auc.records, unseen.records) < FEW:
         return None
-    return Finding("unremarkable" if _top(auc) < AUC_END else "open", words)
-
-
-def _top(figure: Figure) -> float:
-    return figure.value if figure.high is None else figure.high
-
-
-def _bottom(figure: Figure) -> float:
-    return figure.value if figure.low is None else figure.low
+    return Finding("unremarkable" if auc.high < AUC_END else "open", words)
 
 
 def _text(figure: Figure) -> str:

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from benchmarks.verdicts import LEAKING, ONE_IN_TWENTY, ORIGINAL, RETRAINED, SUPPRESSED, Leak, _columns, rates, trial
+from benchmarks.verdicts import (
+    LEAKING,
+    ONE_IN_TWENTY,
+    ORIGINAL,
+    RETRAINED,
+    SUPPRESSED,
+    Leak,
+    _columns,
+    quiet,
+    rates,
+    trial,
+)
 from core.evaluation.auc import delong
 from core.schema.evaluation import JUDGED_ATTACKS
 
@@ -55,6 +66,17 @@ def test_the_leaks_are_as_large_as_they_say(auc: float) -> None:
         assert float(found) == pytest.approx(auc, abs=0.01)
     ranks = _columns(Leak("a", auc), 20_000, generator)["exposure_rank"]
     assert len(ranks) == 32
+
+
+@pytest.mark.parametrize("records", [1, 2, 5, 10, 20, 200])
+def test_a_dry_run_hardly_ever_says_that_a_leaking_model_has_nothing_to_forget(records: int) -> None:
+    assert quiet(LEAKING, records, trials=TRIALS) <= 0.05
+
+
+def test_a_dry_run_says_so_of_a_model_that_never_saw_the_records_where_there_are_enough() -> None:
+    assert quiet(RETRAINED, 1, trials=TRIALS) <= 0.1
+    assert quiet(RETRAINED, 200, trials=20) >= 0.8
+    assert quiet(ONE_IN_TWENTY, 200, trials=10) == 0
 
 
 def test_the_same_trial_gives_the_same_verdict() -> None:
