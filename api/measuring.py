@@ -90,8 +90,11 @@ class Measuring:
             detail = "the checkpoint is not released: it waits for a person with the scope release:write"
             raise Problem(403, "not-released", detail)
         job = await jobs.get(session, self._caller.organisation, found.job)
-        if job is not None and job.output == "adapter":
-            detail = "the checkpoint holds an adapter alone, which is no model: deliver it `merged`, and measure that"
+        if job is not None and job.output == "adapter" and job.start_checkpoint is not None:
+            detail = (
+                "the checkpoint holds an adapter alone, for another checkpoint and not for the registered model:"
+                " measure both by `unlearn measure ADAPTER --before CHECKPOINT`, or deliver it `merged`"
+            )
             raise unprocessable("/from", detail, name="adapter-alone")
         return found.id
 

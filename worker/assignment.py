@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import checkpoints, files, models
+from core.records import checkpoints, files, jobs, models
 from core.records.tables import CheckpointFile, FileRow, JobFile, JobRow, ModelRow
 from core.schema.policies import Policy
 from core.schema.spec import ChildMethod, JobSpec, SocketRecords
@@ -29,6 +29,8 @@ class Assignment:
     start: tuple[str, Sequence[CheckpointFile]] | None
     sets: Stored
     reference: ModelRow | None = None
+    adapter: bool = False
+    """The checkpoint holds an adapter alone, for the registered model."""
 
     def spec(
         self,
@@ -65,6 +67,7 @@ class Assignment:
             measure=self.job.measure,
             reference=None if self.reference is None else _directory(self.reference),
             policy=None if self.job.policy is None else Policy.model_validate(self.job.policy),
+            base=_directory(self.model) if self.adapter else None,
             training_tokens=self.model.training_tokens,
             threads=threads,
         )
@@ -86,13 +89,15 @@ async def read(session: AsyncSession, job: JobRow) -> Assignment:
         reference = await models.get(session, job.organisation, job.reference_model)
         if reference is None:
             raise failed("model_gone", "the reference model of this job is registered no more", retryable=False)
-    start = None
+    start, adapter = None, False
     if job.start_checkpoint is not None:
         checkpoint = await checkpoints.get(session, job.organisation, job.start_checkpoint)
         if checkpoint is None:
             raise failed("checkpoint_gone", "the checkpoint that this job starts from is gone", retryable=False)
         start = (checkpoint.prefix, await checkpoints.files(session, checkpoint.id))
+        made = await jobs.get(session, job.organisation, checkpoint.job)
+        adapter = made is not None and made.output == "adapter"
     sets = await files.of_job(session, job.id)
     if await files.missing(session, job.id):
         raise failed("file_gone", "a file of this job is gone; upload it again", retryable=False)
-    return Assignment(job, model, start, sets, reference)
+    return Assignment(job, model, start, sets, reference, adapter)

@@ -20,6 +20,7 @@ from api.commands.spending import spending
 from api.commands.watching import bar
 from core.evaluation.measurements import UnknownMeasurement, chosen
 from core.evaluation.presets import PRESETS, Preset, table
+from core.schema.adapters import CONFIG
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import MeasurementChoice, Measurements
 from core.schema.events import Cost, Judged, Measured, PhaseStarted, Warned
@@ -44,7 +45,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def measure(
-    model: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="a model directory")],
+    model: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="a model directory, or an adapter's")],
     forget: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="what it must forget")] = None,
     retain: Annotated[list[Path] | None, typer.Option(exists=True, dir_okay=False, help="may be repeated")] = None,
     unseen: Records = None,
@@ -57,7 +58,8 @@ def measure(
         Path | None, typer.Option(exists=True, file_okay=False, help="one retrained without the forget set")
     ] = None,
     before: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="the model that the unlearning started from")
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="what it was made from; an adapter's base"),
     ] = None,
     policy: Annotated[
         str | None, typer.Option(help="'default', or a JSON file: what the model is held to; with --before")
@@ -99,7 +101,8 @@ def measure(
     )
     choices = [_choice(one) for one in measures or ([] if preset else ["standard"])]
     choices += PRESETS[preset].measure if preset else ()
-    shape = _checked(model, sets, choices, {"--before": before, "--reference-model": reference_model})
+    base = _base(model, before)
+    shape = _checked(base or model, sets, choices, {"--before": before, "--reference-model": reference_model})
     if max_length is not None and max_length > shape.context:
         raise typer.BadParameter(f"the model's context is {shape.context} tokens", param_hint="--max-length")
     training = reading(shape, max_length=max_length, chat=chat, seed=seed, master_weights=master_weights)
@@ -118,6 +121,7 @@ def measure(
             measure=choices,
             reference=reference_model,
             original=before,
+            base=base,
             policy=held_to,
             cache=cache,
             benchmark_tasks=None if benchmark_tasks is None else benchmark_tasks.resolve(),
@@ -179,6 +183,15 @@ def _checked(
         detail = f"{error.title}, {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
         raise typer.BadParameter(detail, param_hint="--measure") from None
     return shape
+
+
+def _base(model: Path, before: Path | None) -> Path | None:
+    """The model that an adapter is loaded on; None: the directory holds a model."""
+    if not (model / CONFIG).is_file() or (model / "config.json").is_file():
+        return None
+    if before is None:
+        raise typer.BadParameter("it holds an adapter alone: name the model that it was trained on with --before")
+    return before.resolve()
 
 
 def _policy(named: str | None) -> Policy | None:

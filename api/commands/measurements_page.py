@@ -20,12 +20,15 @@ that compute (such as `OPENBLAS_CORETYPE` in the environment):
     unlearn measure CHECKPOINT --before MODEL --forget forget.jsonl --retain retain.jsonl --unseen unseen.jsonl
 
 `--before` is the model that the job started from, for what says how much has changed; with `--policy` (`default`, or a
-file) the verdict is made again, too.
+file) the verdict is made again, too. Of a job that delivered an adapter alone, CHECKPOINT is the adapter's directory:
+it is loaded on the model that `--before` names, as the job did.
 
 `POST /v1/measurements` measures any registered model or checkpoint without unlearning anything, by the same workers
 and code. It waits for no job on the model and holds none up: the head is pinned when it is asked for. With `preset`
 (`tofu` or `muse`) it also gives that benchmark's table under its own names. Measurements have a list of their own,
-`GET /v1/measurements`; that of jobs shows them with `?kind=measure` alone.
+`GET /v1/measurements`; that of jobs shows them with `?kind=measure` alone. An adapter alone is measured on the
+registered model; one whose job started from another checkpoint needs that one beside it, and is refused
+(`adapter-alone`): download both for `unlearn measure`.
 
 What was measured of an unchanged model on unchanged records by unchanged code is not measured twice: a worker keeps it
 (`KEEP_MEASUREMENTS`), for each organisation apart. Of the forget set and its probes it keeps nothing, not even figures,

@@ -179,7 +179,9 @@ class Run:
 
     def _something_to_score(self, parts: Parts) -> None:
         """Leaves out what cannot be measured, the same for every model that is."""
-        if said := scorable.leave_out(parts, tokenizer_of(self._spec.directory), self._reading().chat):
+        if said := scorable.leave_out(
+            parts, tokenizer_of(self._spec.base or self._spec.directory), self._reading().chat
+        ):
             self._say(Warned(code="nothing_to_score", message="; ".join(said)))
 
     def _unlearn(self) -> None:
@@ -326,11 +328,11 @@ class Run:
         spec = self._spec
 
         def load_again() -> Loaded:
-            if directory == spec.output and spec.deliver == "adapter":
-                model, tokenizer = self._load(spec.directory)
+            base = self._base_of(directory)
+            model, tokenizer = self._load(base or directory)
+            if base is not None:
                 adapter.read(model, directory)
-                return model, tokenizer
-            return self._load(directory)
+            return model, tokenizer
 
         return Bench(
             load_again,
@@ -353,10 +355,17 @@ class Run:
             return training
         return measured(training, context=context_of(self._spec.directory))
 
+    def _base_of(self, directory: Path) -> Path | None:
+        """The model that belongs to the adapter which the directory holds; None: it holds a model of its own."""
+        spec = self._spec
+        if directory == spec.output and spec.deliver == "adapter":
+            return spec.directory
+        return spec.base if directory == spec.directory else None
+
     def _cache_of(self, directory: Path, digest: str) -> Cache | None:
         """Where what was measured of the model is kept. An adapter alone says too little of what was measured."""
         spec = self._spec
-        if spec.cache is None or (directory == spec.output and spec.deliver == "adapter"):
+        if spec.cache is None or self._base_of(directory) is not None:
             return None
         try:
             return Cache(spec.cache, model_digest=digest, dtype=spec.dtype)
@@ -368,7 +377,7 @@ class Run:
         """Always in the same precision, so that the figures before and after can be compared."""
         weights = self._spec.training.master_weights
         model, tokenizer = load(directory, self._spec.dtype, device=device(rank), weights=weights)
-        if directory == self._spec.directory:
+        if directory == (self._spec.base or self._spec.directory):
             self._expenses.model = ModelFlops.of(model)
         return model, tokenizer
 

@@ -78,6 +78,9 @@ class JobSpec(Strict):
     original: Path | None = Field(
         default=None, description="of a job of kind measure: the model that this one was made from, to compare with"
     )
+    base: Path | None = Field(
+        default=None, description="of a job of kind measure whose `directory` holds an adapter alone: its model"
+    )
     policy: Policy | None = Field(default=None, description="what the saved model is held to; none: no verdict")
     cache: Path | None = Field(default=None, description="a directory where what was measured is kept for later jobs")
     benchmark_tasks: Path | None = Field(default=None, description="the operator's definitions of benchmark tasks")

@@ -1,5 +1,6 @@
 """`/v1/measurements`: asked for, done as a job is, shown as figures, in nobody's way."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,8 @@ from core.schema.evaluation import Figure, Measurements
 from core.schema.policies import Verdict
 from tests.integration.api.service import Service, file_of, ready_model
 from tests.integration.api.work import claim, finish
+from worker import assignment
+from worker.scratch import Scratch
 
 LEAST = {"model": "demo", "forget": {"records": ["zq-canary lives in Pell"]}}
 
@@ -182,3 +185,35 @@ async def test_what_is_wrong_is_said_before_anything_is_queued(
     assert refused.json()["errors"][0]["pointer"] == pointer
     assert "zq-canary" not in refused.text
     assert (await client.get("/v1/measurements")).json()["data"] == []
+
+
+async def test_an_adapter_alone_is_measured_on_the_model_that_is_registered_and_on_no_other(
+    service: Service, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    await ready_model(service, client)
+    _, whole = await delivered(service, client)
+    alone, later = [await adapter_of(service, client, start) for start in ("base", "head")]
+    assert (await client.get("/v1/models/demo")).json()["head"] == whole
+
+    refused = await client.post("/v1/measurements", json={**LEAST, "from": later})
+    assert (refused.status_code, refused.json()["type"].split(":")[-1]) == (422, "adapter-alone")
+    assert "unlearn measure" in refused.json()["errors"][0]["detail"]
+    for start, adapter in ((alone, True), (whole, False)):
+        made = await asked(client, **{"from": start})
+        await claim(service, made["id"])
+        async with service.sessions() as session:
+            row = await session.get(JobRow, made["id"])
+            assert row is not None
+            assigned = await assignment.read(session, row)
+        spec = assigned.spec(Scratch(tmp_path, made["id"], 1), token="t", threads=1)
+        assert spec.directory == Scratch(tmp_path, made["id"], 1).start
+        assert spec.base == (Path(str(assigned.model.directory)) if adapter else None)
+
+
+async def adapter_of(service: Service, client: httpx.AsyncClient, start: str) -> str:
+    """The checkpoint of a job that delivered an adapter alone."""
+    body = {**LEAST, "from": start, "output": "adapter", "training": {"lora": {}}}
+    answer = await client.post("/v1/jobs", json=body)
+    assert answer.status_code == 202, answer.text
+    job = answer.json()["id"]
+    return await finish(service, job, await claim(service, job), {"adapter_config.json": b"{}"})

@@ -14,13 +14,14 @@ from api.cli import app
 from core.schema.default_policy import DEFAULT
 from core.schema.events import Failed, Judged, Measured, Warned
 from core.schema.shape import read_shape
-from core.schema.spec import FileRecords, JobSpec
-from core.schema.training import TrainingRequest
+from core.schema.spec import ChildMethod, FileRecords, JobSpec
+from core.schema.training import Lora, TrainingRequest
 from core.unlearning.objectives import fill_training
 from tests.integration.pipeline.child import run
 from tests.tiny_model import REPOSITORY, TinyModel
 
 WIDE = {"COLUMNS": "200"}
+TIMES = {"seconds", "seconds_of"}
 
 
 def options(tiny_model: TinyModel) -> list[str]:
@@ -54,10 +55,9 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
     )
     assert done.returncode == 0, done.stderr
     written = json.loads(report.read_text())
-    times = {"seconds", "seconds_of"}
     for name, of in (("before", before), ("measurements", after)):
-        figures = {kind: found for kind, found in written[name].items() if kind not in times}
-        assert figures == of.model_dump(mode="json", exclude=times)
+        figures = {kind: found for kind, found in written[name].items() if kind not in TIMES}
+        assert figures == of.model_dump(mode="json", exclude=TIMES)
     assert {name: written["training"][name] for name in ("max_length", "chat", "seed")} == {
         "max_length": shape.context,
         "chat": "auto",
@@ -78,6 +78,31 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
         "measuring what it stands beside",
         "measuring",
     ]
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks
+def test_the_figures_of_an_adapter_that_was_delivered_alone_are_made_again_on_its_base(
+    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    training = spec.training.model_copy(update={"lora": Lora(rank=4), "learning_rate": 3e-3, "max_length": 512})
+    changes = {"training": training, "deliver": "adapter", "measure": ["likelihood", "change"]}
+    outcome = run(spec.model_copy(update={**changes, "method": ChildMethod(name="gradient_ascent", parameters={})}))
+    assert outcome.code == 0, outcome.stderr
+    before, after = [event.measurements for event in outcome.events if isinstance(event, Measured)]
+    assert after.sets["forget"]["perplexity"].value > 1.1 * before.sets["forget"]["perplexity"].value
+
+    report = tmp_path / "report.json"
+    arguments = ["measure", str(spec.output), *options(tiny_model), "--threads", "1", "--json", str(report)]
+    arguments += ["--measure", "likelihood", "--measure", "change"]
+    alone = CliRunner().invoke(app, arguments, env=WIDE)
+    assert alone.exit_code == 2
+    assert "with --before" in alone.output
+    done = CliRunner().invoke(app, [*arguments, "--before", str(tiny_model.directory)], env=WIDE)
+    assert done.exit_code == 0, done.output
+    written = json.loads(report.read_text())
+    for name, of in (("before", before), ("measurements", after)):
+        figures = {kind: found for kind, found in written[name].items() if kind not in TIMES}
+        assert figures == of.model_dump(mode="json", exclude=TIMES)
 
 
 @pytest.mark.parametrize(
