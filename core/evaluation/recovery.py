@@ -22,7 +22,7 @@ def recovery(
 ) -> Found:
     """Of forget and unseen, the mean over records of the share of blanks that were brought back.
 
-    `figures` names what becomes of the columns `greedy` and, with samples, `sampled`.
+    `figures` names what becomes of the columns `greedy` and `sampled`.
     """
     budget, found = bench.budget(measurement), Found()
     words = neighbours.background(bench)
@@ -74,9 +74,7 @@ def _answered(bench: Bench, asked: Sequence[Blank], samples: int, budget: Budget
     Raises Unfinished with the records whose blanks were all answered."""
     prefixes, lengths = [one.ids for one in asked], [one.length for one in asked]
     greedy = continuations(bench, prefixes, lengths, budget=budget)
-    sampled = greedy
-    if samples:
-        sampled = continuations(bench, prefixes, lengths, samples=samples, seed=bench.seed, budget=budget)
+    sampled = continuations(bench, prefixes, lengths, samples=samples, seed=bench.seed, budget=budget)
     cut = {blank.record for blank, one, many in zip(asked, greedy, sampled, strict=True) if not one or not many}
     kept = [place for place, blank in enumerate(asked) if blank.record not in cut]
 

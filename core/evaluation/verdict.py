@@ -31,7 +31,7 @@ KNOWING = (
 """A model that fails one of these, beside the original's unseen text, has seen the forget set. They are wide: text may
 be easy or hard for a model that never saw it, which is what a retrained one is there to tell."""
 
-QUESTIONS = ("cloze_fill",)
+QUESTIONS = ("cloze_fill", "cloze_fill_sampled")
 """Figures of forget records that ask for what a record says, in other words than it does; those of `probes` all do."""
 
 _UNTOUCHED = 1.0

@@ -45,6 +45,7 @@ OF_SETS: dict[str, tuple[SetName, ...]] = {
     "cloze": _ASKED,
     "cloze_sampled": _ASKED,
     "cloze_fill": _ASKED,
+    "cloze_fill_sampled": _ASKED,
     "fluency_distinct_1": _WRITTEN,
     "fluency_distinct_2": _WRITTEN,
     "fluency_repetition": _WRITTEN,

@@ -15,16 +15,20 @@ class ClozeFill(Measurement):
     name: ClassVar[str] = "cloze_fill"
     summary: ClassVar[str] = (
         "Each record's specifics blanked one at a time, the whole record shown with `____` and asked for again up to"
-        " the blank: `cloze_fill`, the mean over records of the share that the greedy continuation begins with."
+        " the blank: `cloze_fill`, the mean over records of the share that the greedy continuation begins with;"
+        " `cloze_fill_sampled`, that any of the samples at temperature 1 begins with. The unseen set's are what a"
+        " guesser reaches, who sees the rest of the record."
     )
-    makes: ClassVar[Makes] = Makes(figures=("cloze_fill",), sets=("forget", "unseen"))
+    makes: ClassVar[Makes] = Makes(figures=("cloze_fill", "cloze_fill_sampled"), sets=("forget", "unseen"))
     group: ClassVar[Group | None] = "thorough"
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
 
     records: int | None = Field(default=64, ge=1, description="at most so many records of a set; null: all")
     blanks: int = Field(default=4, ge=1, le=64, description="at most so many of each record")
+    samples: int = Field(default=4, ge=1, le=64, description="drawn of each blank: the best counts")
 
     def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.recovery import GREEDY, recovery
+        from core.evaluation.recovery import GREEDY, SAMPLED, recovery
 
-        return recovery(bench, self, most=self.blanks, samples=0, fill=True, figures={GREEDY: "cloze_fill"})
+        figures = {GREEDY: "cloze_fill", SAMPLED: "cloze_fill_sampled"}
+        return recovery(bench, self, most=self.blanks, samples=self.samples, fill=True, figures=figures)

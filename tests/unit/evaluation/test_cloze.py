@@ -154,7 +154,10 @@ def test_the_greedy_figure_is_what_continuing_one_by_one_gives(loaded: Loaded, t
     assert 0 < sum(naive) / len(naive) < 1
 
 
-def test_one_right_sample_is_enough(loaded: Loaded, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("measurement", "figure"), [(Cloze, "cloze"), (ClozeFill, "cloze_fill")])
+def test_one_right_sample_is_enough(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, measurement: type[Cloze | ClozeFill], figure: str
+) -> None:
     tokenizer = loaded[1]
     bench = bench_of(loaded, {"forget": [Record(text="he is 12 and 34")]})
 
@@ -165,9 +168,9 @@ def test_one_right_sample_is_enough(loaded: Loaded, tiny_model: TinyModel, monke
         return [[wrong] * max(0, samples - 1) + [right if samples else wrong] for _ in prefixes]
 
     monkeypatch.setattr(recovery, "continuations", said)
-    found = Cloze(samples=3).measure(bench).sets["forget"]
-    assert (found["cloze"].value, found["cloze_sampled"].value) == (0.0, 0.5)
-    assert found["cloze"].low is None
+    found = measurement(samples=3).measure(bench).sets["forget"]
+    assert (found[figure].value, found[f"{figure}_sampled"].value) == (0.0, 0.5)
+    assert found[figure].low is None
 
 
 def test_records_with_nothing_to_ask_for_are_counted(loaded: Loaded) -> None:
@@ -179,7 +182,9 @@ def test_records_with_nothing_to_ask_for_are_counted(loaded: Loaded) -> None:
 
 def test_what_the_time_is_too_short_for_is_said_and_not_kept(loaded: Loaded, tiny_model: TinyModel) -> None:
     bench = bench_of(loaded, {"forget": tiny_model.sets["forget"][:3]})
-    found = Cloze(seconds=1e-9).measure(bench)
-    assert found.sets == {}
-    assert [(one.what, one.done, one.of, one.reason) for one in found.cut_short] == [("forget", 0, 3, "seconds")]
-    assert ClozeFill().measure(bench).sets["forget"]["cloze_fill"].records == 3
+    for measurement in (Cloze, ClozeFill):
+        found = measurement(seconds=1e-9).measure(bench)
+        assert found.sets == {}
+        assert [(one.what, one.done, one.of, one.reason) for one in found.cut_short] == [("forget", 0, 3, "seconds")]
+    whole = ClozeFill(samples=2).measure(bench).sets["forget"]
+    assert whole["cloze_fill"].records == whole["cloze_fill_sampled"].records == 3

@@ -432,8 +432,9 @@ def test_facts_were_looked_at_only_where_questions_counted() -> None:
     assert judge(policy(CLOZE, about), before=None, after=measured(sets={"forget": asked.sets["forget"]})).scope == (
         "verbatim"
     )
-    after = measured(sets={"forget": {"cloze_fill": figure(0.1, 0.0, 0.1)}})
-    assert judge(policy({**CLOZE, "figure": "cloze_fill"}), before=None, after=after).scope == "facts"
+    for asked in ("cloze_fill", "cloze_fill_sampled"):
+        after = measured(sets={"forget": {asked: figure(0.1, 0.0, 0.1)}})
+        assert judge(policy({**CLOZE, "figure": asked}), before=None, after=after).scope == "facts"
 
 
 def well_forgotten(*, unseen: int, retain: int, forget: int = 100) -> dict[str, Measurements]:
