@@ -182,10 +182,11 @@ def edition(directory: Path | None) -> list[str]:
     """What tells the tasks of one day from those of another: the harness's version, and the directory's state."""
     require()
     whole = hashlib.sha256()
-    for file in sorted(directory.rglob("*")) if directory is not None else []:
-        if file.is_file() and "__pycache__" not in file.parts:
-            state = file.stat()
-            whole.update(f"{file.name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+    if directory is not None:
+        for file in sorted(directory.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                name, state = file.relative_to(directory).as_posix(), file.stat()
+                whole.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
     return [version("lm_eval"), whole.hexdigest()]
 
 

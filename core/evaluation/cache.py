@@ -51,6 +51,11 @@ _STAND_ON = (
 )
 
 
+_FOLDERS = ("evaluation", "lm", "schema")
+_FILES = ("pipeline/parts.py", "pipeline/scorable.py", "unlearning/reading.py")
+"""What decides what is measured and how, of the package `core`: which records, read how, put through what."""
+
+
 class Unusable(Exception):
     """Nothing can be kept in the folder: it cannot be written, or others could write what is found there."""
 
@@ -58,7 +63,8 @@ class Unusable(Exception):
 def _sources() -> str:
     whole = hashlib.sha256()
     root = Path(core.__file__).parent
-    for file in sorted([*root.joinpath("evaluation").rglob("*.py"), *root.joinpath("lm").rglob("*.py")]):
+    files = [file for name in _FOLDERS for file in root.joinpath(name).rglob("*.py")]
+    for file in sorted([*files, *(root / name for name in _FILES)]):
         whole.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return whole.hexdigest()
 

@@ -251,7 +251,11 @@ def test_a_changed_task_is_another_task(tasks: Path) -> None:
     before = edition(tasks)
     assert edition(tasks) == before
     os.utime(tasks / "endings.jsonl", (1, 1))
-    assert edition(tasks) != before
+    touched = edition(tasks)
+    assert touched != before
+    (tasks / "other").mkdir()
+    (tasks / "endings.jsonl").rename(tasks / "other" / "endings.jsonl")
+    assert edition(tasks) != touched
     assert edition(None) != before
 
 

@@ -146,17 +146,30 @@ def test_nothing_is_found_for_another(
     assert kept.columns(str(changed.get("key", "key")), records, training) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "another"),
+    [
+        ("evaluation/measurements/membership.py", True),
+        ("lm/data.py", True),
+        ("schema/files.py", True),
+        ("pipeline/parts.py", True),
+        ("unlearning/reading.py", True),
+        ("unlearning/trainer.py", False),
+    ],
+)
 def test_the_code_is_another_when_a_line_of_what_measures_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, another: bool
 ) -> None:
     copy = tmp_path / "core"
-    for name in ("evaluation", "lm"):
-        shutil.copytree(Path(core.__file__).parent / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("evaluation", "lm", "schema", "pipeline", "unlearning"):
+        shutil.copytree(
+            Path(core.__file__).parent / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
     monkeypatch.setattr(core, "__file__", str(copy / "__init__.py"))
     assert cache._sources() == cache._SOURCES
-    with (copy / "evaluation" / "measurements" / "membership.py").open("a") as source:
+    with (copy / name).open("a") as source:
         source.write("\n")
-    assert cache._sources() != cache._SOURCES
+    assert (cache._sources() != cache._SOURCES) == another
 
 
 @pytest.mark.parametrize("left", [b"", b"PK\x03\x04", b"half"])
