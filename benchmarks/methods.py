@@ -35,6 +35,11 @@ from core.unlearning.reading import reading
 
 GENERAL_RECORDS = 200
 DEFAULT_DATA = ("demo", "lume", "tofu")
+IN_FULL = (RETRAINED, ORIGINAL, "calibrated")
+"""The rows that `--brief` does not shorten: what is aimed at, what is begun with, and the service's default."""
+
+
+Measure = Sequence[str | MeasurementChoice]
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,10 @@ class Bench:
     """One benchmark of one seed: its models, and the results of its rows."""
 
     def __init__(
-        self, made: Memorised, seed: int, *, measure: Sequence[str | MeasurementChoice], threads: int, again: bool
+        self, made: Memorised, seed: int, *, measure: Measure, brief: Measure, threads: int, again: bool
     ) -> None:
-        self._made, self._seed, self._measure, self._threads, self._again = made, seed, list(measure), threads, again
+        self._made, self._seed, self._threads, self._again = made, seed, threads, again
+        self._measure, self._brief = list(measure), list(brief)
         text = made.file("general")
         if not text.exists():
             write_jsonl(general(GENERAL_RECORDS, seed), text)
@@ -93,7 +99,7 @@ class Bench:
 
     def _measure_directory(self, label: str, directory: Path) -> Result:
         shape = read_shape(self._made.model, root=self._made.folder)
-        spec = self._spec("measure", directory, reading(shape), self._records())
+        spec = self._spec(label, "measure", directory, reading(shape), self._records())
         return _result(label, events(spec.model_copy(update={"original": self._made.model})))
 
     def _unlearn(self, row: Row) -> Result:
@@ -104,7 +110,7 @@ class Bench:
         records = self._records()
         if row.kind == "general":
             records = records.model_copy(update={"retain": [], "general": [self._made.file("general")]})
-        spec = self._spec("unlearn", self._made.model, training, records, method)
+        spec = self._spec(row.label, "unlearn", self._made.model, training, records, method)
         spec = spec.model_copy(update={"output": output})
         if row.kind == "general":  # the child measures what it is given: the retain set is measured afterwards
             spec = spec.model_copy(update={"measure": ["likelihood"]})
@@ -130,6 +136,7 @@ class Bench:
 
     def _spec(
         self,
+        label: str,
         kind: Literal["unlearn", "measure"],
         directory: Path,
         training: Training,
@@ -145,7 +152,7 @@ class Bench:
             training=training,
             records=records,
             output=self._made.folder / "unused",
-            measure=list(self._measure),
+            measure=self._brief if self._brief and label not in IN_FULL else self._measure,
             reference=None if directory == self._made.retrained else self._made.retrained,
             cache=self._made.folder / "cache",
             threads=self._threads,
@@ -179,7 +186,10 @@ def made(
     benches = {}
     for seed in seeds:
         models = memorised(data, seed, given.folder, given.public)
-        benches[seed] = models, Bench(models, seed, measure=given.measure, threads=given.threads, again=given.again)
+        benches[seed] = (
+            models,
+            Bench(models, seed, measure=given.measure, brief=given.brief, threads=given.threads, again=given.again),
+        )
     found: dict[int, dict[str, Result]] = {seed: {} for seed in seeds}
     for seed, (models, bench) in benches.items():
         found[seed][RETRAINED] = bench.measured(RETRAINED, models.retrained)
@@ -206,6 +216,13 @@ def main() -> None:
         type=_choice,
         help='a measurement, a group, or one with parameters, such as \'{"name": "exposure", "records": 8}\'; default:'
         " thorough",
+    )
+    arguments.add_argument(
+        "--brief",
+        action="append",
+        type=_choice,
+        default=[],
+        help=f"the same, for all rows but {', '.join(IN_FULL)}; default: the same as for these",
     )
     arguments.add_argument("--folder", type=Path, default=Path(".unlearn/bench"), help="models and results")
     arguments.add_argument("--public", type=Path, default=Path("../shared/data"), help="TOFU's and LUME's files")

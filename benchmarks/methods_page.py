@@ -13,10 +13,11 @@ from benchmarks.results import ORIGINAL, RETRAINED, Result
 from core.evaluation.verdict import judge
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import Figure, Measurements
-from core.schema.policies import Judgement, Policy
+from core.schema.policies import Bound, Judgement, Policy
 
 NONE = "–"
 FEW = 20
+MARK = " †"
 Whole = Mapping[str, Mapping[int, Mapping[str, Result]]]
 """The results of each benchmark, by seed and row."""
 
@@ -82,9 +83,18 @@ def _judged(rows: Mapping[str, Result]) -> dict[str, Judgement]:
 
 def _judging(found: Measurements) -> Policy:
     """The default policy without the bounds on what a bench was told to measure on a few records only, to save time."""
+    return DEFAULT.model_copy(update={"bounds": [one for one in DEFAULT.bounds if one not in _unjudged(found)]})
+
+
+def _left_out(results: Mapping[int, Mapping[str, Result]], label: str) -> list[str]:
+    """The names of the bounds that have no part in the row's verdict."""
+    found = [rows[label].measurements for rows in results.values()]
+    return list(dict.fromkeys(bound.name for one in found if one is not None for bound in _unjudged(one)))
+
+
+def _unjudged(found: Measurements) -> list[Bound]:
     few = {name for name, figure in found.sets["forget"].items() if figure.records < FEW}
-    bounds = [one for one in DEFAULT.bounds if one.variant is not None or one.set != "forget" or one.figure not in few]
-    return DEFAULT.model_copy(update={"bounds": bounds})
+    return [one for one in DEFAULT.bounds if one.variant is None and one.set == "forget" and one.figure in few]
 
 
 def _benchmark(
@@ -109,7 +119,13 @@ def _benchmark(
             lines.append([label, *(how(label) for how in more.values()), *figures])
         return aligned(lines)
 
-    verdicts = {"verdict": lambda label: _verdict([judged[seed].get(label) for seed in seeds])}
+    verdicts = {
+        "verdict": lambda label: (
+            _verdict([judged[seed].get(label) for seed in seeds]) + (MARK if _left_out(results, label) else "")
+        )
+    }
+    marked = dict.fromkeys(name for label in labels for name in _left_out(results, label))
+    note = f"{MARK}: without the bounds {', '.join(marked)}, whose figures stand on fewer than {FEW} records here."
     costs = {
         "unlearning s": lambda label: _seconds([results[seed][label] for seed in seeds], ("unlearning",)),
         "measuring s": lambda label: _seconds(
@@ -122,6 +138,7 @@ def _benchmark(
         [
             head,
             table(left, verdicts),
+            *([note] if marked else []),
             table(kept, costs),
             table(attacks, {"AUC of": lambda _: ""}),
             "\n".join(sentences),
@@ -188,7 +205,8 @@ def _sentences(
         wrecks = "; wrecks the model" if worst > 2 and label != RETRAINED else ""
         harmed = f"retain or unseen perplexity at most {_short(worst)} times the original's{wrecks}"
         misses = ", ".join(f"{name} ({count}/{len(of_seeds)})" for name, count in missed.items())
-        passes = f"passes the default policy in {passed} of {len(of_seeds)} seeds"
+        bounds = f" but for {', '.join(left_out)}" if (left_out := _left_out(results, label)) else ""
+        passes = f"passes the default policy{bounds} in {passed} of {len(of_seeds)} seeds"
         yield f"{label}: {passes}; {harmed}{f'; misses {misses}' if misses else ''}."
 
 

@@ -104,3 +104,20 @@ def test_every_method_has_a_row_and_those_of_the_seed_paper_one_for_each_kind_of
         "ascent_kl, in-distribution",
         "ascent_kl, general",
     ]
+
+
+def test_what_was_measured_on_few_records_is_left_out_of_the_verdict_and_that_is_said(tmp_path: Path) -> None:
+    found = whole()
+    text = page(found, tmp_path, "unlearn bench methods")
+    assert "†" not in text
+    assert "passes the default policy in" in text
+    for rows_of_seed in found["demo"].values():
+        rows_of_seed["ruin"].measurements.sets["forget"]["exposure_rank"] = figure(0.3).model_copy(
+            update={"records": 4}
+        )
+    text = page(found, tmp_path, "unlearn bench methods")
+    (verdicts, *_) = line(text, "ruin")
+    assert verdicts[1].endswith("†")
+    assert "†: without the bounds exposure" in text
+    assert "- ruin: passes the default policy but for exposure" in text
+    assert "- retrained without the forget set: passes the default policy in" in text
