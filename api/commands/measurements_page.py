@@ -1,11 +1,22 @@
 """docs/measurements.md, written from the catalogue, so that what it says is what the service does."""
 
+import re
+
 from api.commands.parameters import REQUIRED, rows
 from core.evaluation import preview
 from core.evaluation.comparing import FEW
 from core.evaluation.measurement import ALWAYS, Measurement
 from core.evaluation.measurements import MEASUREMENTS
 from core.schema.default_policy import KEPT_FROM
+from core.synthetic import general
+
+_MADE = 400
+
+
+def _different_words() -> int:
+    """In general text as the demo makes it."""
+    return len({word for record in general(_MADE, 0) for word in re.findall(r"[a-z]+", (record.text or "").lower())})
+
 
 _HEAD = f"""# Measurements
 
@@ -48,6 +59,13 @@ trains or calibrates (targets, stop rule, thresholds), the other only measures, 
 what measures never reads it. So the names and numbers that twins are made of, the words that tell a name from another,
 and the unrelated text of `relearned` come from the halves that measure, too. A text that is in the forget set counts
 there alone.
+
+**General ability has no text of its own.** The service brings no `general` file, and measures none where neither the
+model's registration nor a request names one; the judgement then says that general ability was not judged. What can be
+made here without borrowing anybody's text is a few sentences with words put in: in {_MADE} of the demo's there are
+{_different_words()} different words. A model that had lost all but those would look unharmed, and intervals over
+records that hardly differ would say so with confidence. Bring some hundred records of what the model is used for, as
+`general` of its registration, or name a task of lm-evaluation-harness (`benchmarks`).
 
 **Pinned.** Where the model has an `unseen` or `general` file as its default, that one measures, whatever a request
 brings: the request's own `unseen` file, or retained text of kind `general`, only trains then (`part` in the job's
