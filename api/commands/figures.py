@@ -48,7 +48,7 @@ def _tables(found: Found, width: int) -> Iterator[Table]:
     if found.attacks:
         yield _of_attacks(found.attacks)
     if found.across:
-        yield _of_names("across sets", found.across)
+        yield _of_names("across sets", found.across, found.notes)
     for name, places in found.curves.items():
         yield _of_curve(name, places)
     for task, metrics in found.benchmarks.items():
@@ -83,10 +83,13 @@ def _of_attacks(attacks: Mapping[str, Attack]) -> Table:
     return table
 
 
-def _of_names(title: str, figures: Mapping[str, Figure]) -> Table:
+def _of_names(title: str, figures: Mapping[str, Figure], notes: Mapping[str, str] | None = None) -> Table:
+    """`notes` stand beside the figures that have one."""
     table = _table(title, "")
+    if notes:
+        table.add_column(overflow="fold")
     for name, figure in figures.items():
-        table.add_row(name, text_of(figure))
+        table.add_row(name, text_of(figure), *([notes.get(name, "")] if notes else []))
     return table
 
 

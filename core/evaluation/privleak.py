@@ -9,6 +9,9 @@ from core.schema.evaluation import Figure
 
 CHANCE = 0.5
 
+OF_CHANCE = f"AUC_ref: {CHANCE}, for want of a retrained model"
+OF_RETRAINED = "AUC_ref: the retrained model's own"
+
 Scores = tuple[Values, Values]
 """Of members (m,) and of others (n,)."""
 

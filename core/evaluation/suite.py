@@ -80,6 +80,7 @@ def _add(whole: Found, found: Found) -> None:
             whole.variants.setdefault(variant, {}).setdefault(name, {}).update(figures)
     whole.attacks.update(found.attacks)
     whole.across.update(found.across)
+    whole.notes.update(found.notes)
     whole.curves.update(found.curves)
     whole.benchmarks.update(found.benchmarks)
     whole.cut_short += found.cut_short

@@ -62,6 +62,9 @@ class Found(Strict):
     sets: dict[SetName, dict[str, Figure]] = {}
     attacks: dict[str, Attack] = {}
     across: dict[str, Figure] = Field(default={}, description="figures of several sets, or of several models")
+    notes: dict[str, str] = Field(
+        default={}, description="what one has to know to read a figure of `across`, by its name: which AUC_ref it is of"
+    )
     variants: dict[str, dict[SetName, dict[str, Figure]]] = Field(
         default={}, description="the sets' figures of a changed copy of the model, such as `int4`"
     )

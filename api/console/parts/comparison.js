@@ -58,7 +58,9 @@ function ofSets(measured, suffix, sets) {
 function others(measured) {
   const all = Object.values(measured).filter(Boolean);
   const keys = (part) => [...new Set(all.flatMap((one) => Object.keys(part(one))))];
-  const rows = keys((one) => one.across).map((name) => ({ name, set: "", of: (one) => one.across[name] }));
+  const rows = keys((one) => one.across).map((name) => ({
+    name, set: all.findLast((one) => one.notes?.[name])?.notes[name] ?? "", of: (one) => one.across[name],
+  }));
   for (const curve of keys((one) => one.curves)) {
     const steps = [...new Set(all.flatMap((one) => (one.curves[curve] ?? []).map(({ step }) => step)))];
     rows.push(...steps.sort((a, b) => a - b).map((step) => ({

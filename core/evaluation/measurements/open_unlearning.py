@@ -90,6 +90,8 @@ class OpenUnlearning(Measurement):
             found.warnings.append(f"{self.name}: privleak is undefined where the retrained model's own AUC is 1")
         else:
             found.across["privleak_open_unlearning"] = leak
+            of = privleak.OF_CHANCE if reference is None else privleak.OF_RETRAINED
+            found.notes["privleak_open_unlearning"] = of
 
 
 KEY = "open-unlearning"

@@ -15,7 +15,8 @@ class PrivLeak(Measurement):
     summary: ClassVar[str] = (
         "`privleak_<attack>` 100·((1 - AUC) - (1 - AUC_ref)) / (1 - AUC_ref) of each membership attack, signed: 0 is as"
         " a model that never saw the forget set, below 0 it is still known, above 0 it stands out as less known than"
-        " what was never seen. AUC_ref is the retrained model's where the job names one, and 0.5 where it does not."
+        " what was never seen. AUC_ref is the retrained model's where the job names one, and 0.5 where it does not:"
+        " `notes` say which, beside each figure."
     )
     makes: ClassVar[Makes] = Makes(across=tuple(f"privleak_{attack}" for attack in LIKELIHOOD_ATTACKS))
     source: ClassVar[Source | None] = Source(
@@ -49,4 +50,5 @@ class PrivLeak(Measurement):
             warnings.append(f"privleak: undefined where the retrained model's own AUC is 1: {', '.join(undefined)}")
         if any(one.low is None for one in across.values()):
             warnings.append("privleak: no interval where the retrained model's AUC reaches 1 in many resamples")
-        return Found(across=across, warnings=warnings)
+        of = privleak.OF_CHANCE if theirs is None else privleak.OF_RETRAINED
+        return Found(across=across, notes=dict.fromkeys(across, of), warnings=warnings)

@@ -116,13 +116,16 @@ def test_every_attack_of_the_membership_measurement_has_one() -> None:
     found = PrivLeak().measure(bench)
     assert set(found.across) == {"privleak_loss", "privleak_zlib"}
     assert found.across["privleak_loss"] == privleak(own, reference, bench.resamples("membership"))
+    assert found.notes == dict.fromkeys(found.across, "AUC_ref: the retrained model's own")
     assert found.warnings == []
 
 
 def test_without_a_retrained_model_every_attack_still_has_one() -> None:
     own = by_chance(1, 30, 0.5)
     bench = bench_of({"loss": own})
-    assert PrivLeak().measure(bench).across == {"privleak_loss": privleak(own, None, bench.resamples("membership"))}
+    found = PrivLeak().measure(bench)
+    assert found.across == {"privleak_loss": privleak(own, None, bench.resamples("membership"))}
+    assert found.notes == {"privleak_loss": "AUC_ref: 0.5, for want of a retrained model"}
 
 
 def test_what_is_undefined_or_has_no_interval_is_said() -> None:
