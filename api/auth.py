@@ -175,6 +175,12 @@ ReleaseWrite = Annotated[Caller, Depends(_with("release:write"))]
 Admin = Annotated[Caller, Depends(_with("admin"))]
 
 
+def check_loosening(caller: Caller, what: str) -> None:
+    """Problem (403) to whom may not release: `what` lets checkpoints out that the default policy would keep back."""
+    if not caller.may("release:write"):
+        raise Problem(403, "forbidden", f"the API key lacks the scope release:write: {what}")
+
+
 def admin_key(settings: Settings) -> str | None:
     """The key in ADMIN_KEY_FILE, where there is such a file. ValueError: it does not hold one."""
     if settings.admin_key_file is None:

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.problems import of_parameters, unprocessable
-from core.evaluation.measurements import UnknownMeasurement, chosen
+from core.evaluation import preview
+from core.evaluation.measurements import MEASUREMENTS, UnknownMeasurement, chosen
 from core.evaluation.needed import looser, missing, named, needed
 from core.records import models, policies
 from core.records.tables import ModelRow
@@ -35,6 +36,25 @@ def measure(
             parameters = {} if isinstance(choice, str) else choice.parameters
             raise of_parameters(error, parameters, (*pointer, number)) from None
     return [one if isinstance(one, str) else one.model_dump(mode="json") for one in choices]
+
+
+def of_dry_run(request: EvaluationRequest) -> list[Any]:
+    """What a dry run measures: what it concludes from, and whatever else is asked for by name or group.
+
+    Problem (422): what is made of a changed model alone is asked for by name, or what it concludes from with parameters
+    by which that would show less.
+    """
+    asked = request.measure if "measure" in request.model_fields_set else []
+    for number, choice in enumerate(asked):
+        pointer = f"/evaluation/measure/{number}"
+        name = named(choice)
+        if name in MEASUREMENTS and "before" not in MEASUREMENTS[name].moments:
+            detail = f"'{name}' is measured of a changed model, and a dry run changes nothing"
+            raise unprocessable(pointer, detail, name="not-in-a-dry-run")
+        if name in preview.measured() and (less := looser(chosen([choice])[0])):
+            detail = f"a dry run goes by '{name}', which would show less than by default"
+            raise unprocessable(f"{pointer}/{less[0]}", detail, name="measurement-loosened")
+    return [*(name for name in preview.measured() if name not in map(named, asked)), *measure(asked)]
 
 
 def completed(request: EvaluationRequest, policy: Policy, *, reference: bool) -> list[str | MeasurementChoice]:

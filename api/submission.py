@@ -13,7 +13,6 @@ from api.context import Context
 from api.inline import Inline
 from api.preflight import expected, refuse_what_cannot_fit, work_of
 from api.problems import Problem, of_parameters, unprocessable
-from core.evaluation import preview
 from core.evaluation.needed import named
 from core.records import jobs, models
 from core.records.tables import FileRow, JobRow, ModelRow
@@ -112,7 +111,7 @@ class Submission:
         self._context, self._caller, self._request = context, caller, request
         self._method = chosen_method(request)
         measure = evaluation.measure(request.evaluation.measure)
-        self._measure = preview.measured() if request.dry_run else measure
+        self._measure = evaluation.of_dry_run(request.evaluation) if request.dry_run else measure
         self._inline = Inline(context, caller, request.forget)
 
     async def write(self, session: AsyncSession) -> JobRow:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from api.auth import AnyKey, Caller, ModelsWrite
+from api.auth import AnyKey, Caller, ModelsWrite, check_loosening
 from api.context import Here
 from api.idempotency import IdempotencyKey, body_digest, once
 from api.json_body import JsonRoute
@@ -17,8 +17,10 @@ from api.views import answer
 from api.views import model as view
 from core.records import audit, jobs, models, policies
 from core.records.tables import ModelRow
+from core.schema.default_policy import DEFAULT
 from core.schema.lists import Page
 from core.schema.models import Defaults, Model, ModelRequest
+from core.schema.policies import loosens
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
@@ -39,8 +41,13 @@ async def register(
 
     A directory is checked at once (safetensors only, no code of its own, a tokenizer that fits); a repository is
     fetched first, pinned to its commit. `status` goes from `fetching` to `ready` or `failed`. `policy` is what every
-    job on the model is held to. Scope: `models:write`.
+    job on the model is held to. Scope: `models:write`; with `"release": "always"`, or a policy that is looser than the
+    default one, also `release:write`: who submits and registers must not set what her own jobs are held to.
     """
+    if body.release == "always" and context.settings.release != "always":
+        check_loosening(
+            caller, "with 'release': 'always' every checkpoint of the model is released, whatever its verdict"
+        )
     found = await asyncio.to_thread(check, body.source, context.settings)
     made: list[ModelRow] = []
 
@@ -76,11 +83,15 @@ async def register(
 
 
 async def _pinned(session: AsyncSession, caller: Caller, name: str) -> str | None:
-    """The policy as the row names it. Problem (422): there is none of this name."""
-    if await policies.find(session, caller.organisation, name, hold=True) is None:
+    """The policy as the row names it. Problem: 422, there is none of this name; 403, it asks for less than the default
+    one, and the caller may not release."""
+    found = await policies.find(session, caller.organisation, name, hold=True)
+    if found is None:
         raise unprocessable(
             "/policy", f"there is no policy '{name}': POST /v1/policies keeps one", name="unknown-policy"
         )
+    if problems := loosens(DEFAULT, found):
+        check_loosening(caller, f"the policy '{name}' is looser than the default one ({problems[0]})")
     return None if name in policies.BUILT_IN else name
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from api.auth import AnyKey, ModelsWrite
+from api.auth import AnyKey, ModelsWrite, check_loosening
 from api.context import Here
 from api.idempotency import IdempotencyKey, body_digest, once
 from api.json_body import JsonRoute
@@ -18,8 +18,9 @@ from api.views import answer
 from core.records import policies
 from core.records.policies import BUILT_IN
 from core.records.tables import PolicyRow
+from core.schema.default_policy import DEFAULT
 from core.schema.lists import Page
-from core.schema.policies import Bound, Policy
+from core.schema.policies import Bound, Policy, loosens
 from core.schema.strict import Answer
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"], route_class=JsonRoute)
@@ -93,9 +94,12 @@ async def create(
 
     Each bound is of one figure: on its own, against the model before, or against a retrained one. It is passed where
     the whole 95 % interval lies within its limits. A policy never changes: make another, under another name.
-    Scope: `models:write`.
+    Scope: `models:write`; for one that is looser than the default one (a bound of it is missing, or wider), also
+    `release:write`.
     """
     _not_built_in(body.name)
+    if problems := loosens(DEFAULT, body):
+        check_loosening(caller, f"the policy is looser than the default one ({problems[0]})")
 
     async def make(session: AsyncSession) -> Response:
         policy = Policy(

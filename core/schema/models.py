@@ -35,7 +35,9 @@ class ModelRequest(Strict):
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     defaults: Defaults = Defaults()
-    release: ReleasePolicy | None = Field(default=None, description="default: the operator's setting")
+    release: ReleasePolicy | None = Field(
+        default=None, description="default: the operator's setting; `always` takes the scope `release:write`"
+    )
     policy: str = Field(
         default=DEFAULT.name,
         pattern=POLICY_NAME,

@@ -96,7 +96,7 @@ async def test_what_is_no_policy_is_422_with_the_place(
 async def test_policies_are_an_organisations_own_and_models_write_makes_them(service: Service) -> None:
     organisation = uuid4().hex
     async with (
-        service.client("models:write", organisation=organisation) as writer,
+        service.client("models:write", "release:write", organisation=organisation) as writer,
         service.client("jobs:write", organisation=organisation) as other,
         service.client() as stranger,
     ):
@@ -107,6 +107,36 @@ async def test_policies_are_an_organisations_own_and_models_write_makes_them(ser
         assert (await stranger.get("/v1/policies/house")).status_code == 404
         assert (await stranger.delete("/v1/policies/house")).status_code == 404
         assert [one["name"] for one in (await stranger.get("/v1/policies")).json()["data"]] == ["default"]
+
+
+def forbidden(answer: httpx.Response) -> str:
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (403, "forbidden")
+    assert "lacks the scope release:write" in answer.json()["detail"]
+    return str(answer.json()["detail"])
+
+
+async def test_nobody_grades_herself_by_registering_the_model_again(service: Service) -> None:
+    organisation = uuid4().hex
+    tighter = {**DEFAULT.model_dump(mode="json"), "name": "tighter"}
+    tighter["bounds"] = [*tighter["bounds"], {**EXTRACTION, "name": "more"}]
+    source = str(write_model(service.roots / uuid4().hex))
+    async with (
+        service.client("models:write", "jobs:write", organisation=organisation) as submitter,
+        service.client("models:write", "release:write", organisation=organisation) as operator,
+    ):
+        detail = forbidden(await submitter.post("/v1/policies", json=HOUSE))
+        assert "looser than the default one (bound 'perplexity' is missing)" in detail
+        assert (await submitter.post("/v1/policies", json=tighter)).status_code == 201
+        assert (await operator.post("/v1/policies", json=HOUSE)).status_code == 201
+        model = {"id": "again", "source": source}
+        forbidden(await submitter.post("/v1/models", json={**model, "release": "always"}))
+        assert "'house' is looser" in forbidden(await submitter.post("/v1/models", json={**model, "policy": "house"}))
+        assert (await submitter.get("/v1/models/again")).status_code == 404
+        allowed = {**model, "policy": "tighter", "release": "on_pass"}
+        assert (await submitter.post("/v1/models", json=allowed)).status_code == 202
+        assert (
+            await operator.post("/v1/models", json={**model, "id": "free", "policy": "house", "release": "always"})
+        ).status_code == 202
 
 
 async def test_a_policy_stays_while_a_model_has_it_pinned(service: Service, client: httpx.AsyncClient) -> None:
