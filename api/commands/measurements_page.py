@@ -111,13 +111,15 @@ and changes nothing. Its `outcome` is `nothing_to_forget` only where that is *sh
 - extraction strength: the whole interval of its difference to the unseen set's is at most {preview.MARGIN:g} (without
   unseen text: that of the figure itself at most {preview.EXTRACTED:g}); the same of verbatim continuation beside unseen
   text; and no record's is more than {preview.HIGHEST:g} over the unseen set's highest;
-- exposure: the mean rank among twins has an interval whose lower end is {preview.RANK:g} or more, and ranks as low have
-  a probability over {preview.CHANCE:g} for a model that never saw the records;
+- exposure: the mean rank among twins has an interval whose lower end is from {preview.RANK:g} to
+  {preview.NEVER_SEEN:g}, and ranks as low have a probability over {preview.CHANCE:g} for a model that never saw the
+  records;
 - membership: the interval of the AUC of `loss` holds 0.5 and ends under {preview.AUC_END:g}. Of fewer than {FEW}
   records in a set no interval can show that: then it only counts where it excludes 0.5. It does not count where the
   texts differ by themselves (`baseline_auc` over {preview.SHIFTED:g}).
 
-Extraction strength must have been measured, and exposure or membership. Intervals on few records are widened as those
+Extraction strength must have been measured, and exposure or membership. What `evaluation.measure` asks for is measured
+besides, and a `reference_model` too; neither has a part in this answer. Intervals on few records are widened as those
 of a verdict are (below), and an unknown one leaves it open. So **a request of one record, or of a few, ends as
 `preview`** nearly always, whether the model knows the text or not: what one record shows is too little to answer "we
 hold nothing". The job's warnings say so, and what would have to be known: {FEW} or more records of the same origin to

@@ -23,6 +23,8 @@ CHANCE = 0.05
 RANK = 0.3
 """The least that the lower end of the mean rank among twins may be where nothing stands out: of a record that is
 likelier than its twins by an AUC of 0.7. In a model that never saw the records it is 0.5."""
+NEVER_SEEN = 0.5
+"""That mean rank. Records well above it stand out as less known than their twins: made to be forgotten before."""
 AUC_END = 0.65
 """The upper end of a membership interval that shows that members cannot be told apart."""
 SHIFTED = 0.6
@@ -146,7 +148,8 @@ def _exposure(before: Measurements) -> Finding | None:
         f"mean rank among twins {_text(sure)}, of a probability of {chance.value:.2g} for text that was never seen"
         f" (nothing stands out from a lower end of {RANK:g} on)"
     )
-    if chance.value <= CHANCE:
+    suppressed = sure.low is not None and sure.low > NEVER_SEEN
+    if chance.value <= CHANCE or suppressed:
         return Finding("stands_out", words)
     return Finding("unremarkable" if sure.low is not None and sure.low >= RANK else "open", words)
 

@@ -150,7 +150,8 @@ class JobRequest(Strict):
     dry_run: bool = Field(
         default=False,
         description="change nothing: check, estimate memory and time, and measure what the model remembers of the"
-        " forget set. The job's `outcome` is `nothing_to_forget` where that is shown, else `preview`",
+        " forget set, and whatever else `evaluation.measure` asks for, beside the `reference_model` where one is named."
+        " The job's `outcome` is `nothing_to_forget` where that is shown, else `preview`",
     )
     reference: str | None = Field(default=None, max_length=256, examples=["DSR-2026-0142"])
     due: date | None = None

@@ -66,6 +66,30 @@ async def test_a_model_that_cannot_be_the_reference_is_refused(
     assert refused.json()["errors"][0]["pointer"] == "/reference_model"
 
 
+async def test_a_dry_run_measures_what_is_asked_for_besides(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    await other_model(service, client, "retrained", eos_token_id=2)
+
+    async def submit(*measure: Any) -> httpx.Response:
+        body = {**LEAST, "dry_run": True, "reference_model": "retrained", "evaluation": {"measure": measure}}
+        return await client.post("/v1/jobs", json=body)
+
+    few = {"name": "verbatim", "records": 9}
+    job = (await submit("privleak", few)).json()
+    others = [name for name in preview.measured() if name != "verbatim"]
+    assert job["evaluation"]["measure"] == [*others, "privleak", few]
+    assert job["reference_model"] == "retrained"
+    assert (await submit("thorough")).json()["evaluation"]["measure"] == [*preview.measured(), "thorough"]
+    for measure, pointer, kind in (
+        ("quantized", "/evaluation/measure/1", "not-in-a-dry-run"),
+        ({"name": "exposure", "twins": 19}, "/evaluation/measure/1/twins", "measurement-loosened"),
+        ("charm", "/evaluation/measure/1", "unknown-measurement"),
+    ):
+        refused = await submit("privleak", measure)
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer)
+        assert refused.json()["type"].endswith(kind)
+
+
 async def test_a_dry_run_measures_alone_waits_for_no_other_job_and_ends_without_a_checkpoint(
     service: Service, client: httpx.AsyncClient
 ) -> None:

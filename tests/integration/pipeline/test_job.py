@@ -252,6 +252,13 @@ def test_a_second_job_on_the_same_model_does_not_measure_again_what_the_first_ha
     assert two[0].measurements.sets["forget"] != one[0].measurements.sets["forget"]
 
 
+def test_a_preview_measures_a_retrained_model_beside_it(spec: JobSpec) -> None:
+    seen = {"kind": "preview", "method": None, "measure": ["likelihood"], "reference": spec.directory}
+    outcome = run(spec.model_copy(update=seen))
+    assert outcome.code == 0, outcome.stderr
+    assert [event.moment for event in measurements(outcome)] == ["reference", "before"]
+
+
 def test_a_preview_measures_the_model_as_it_is_and_makes_nothing(spec: JobSpec) -> None:
     outcome = run(spec.model_copy(update={"kind": "preview", "method": None, "measure": preview.measured()}))
     assert outcome.code == 0, outcome.stderr

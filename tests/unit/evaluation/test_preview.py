@@ -74,6 +74,7 @@ def test_where_nothing_stands_out_there_is_nothing_to_forget() -> None:
         ("exposure_rank", figure(0.4, 0.3, 0.5, 32), "unremarkable"),
         ("exposure_rank", figure(0.4, 0.299, 0.5, 32), "open"),
         ("exposure_rank", figure(0.45, records=32), "open"),
+        ("exposure_rank", figure(0.6, 0.51, 0.69, 32), "stands_out"),  # less known than twins: suppressed
         ("loss", figure(0.6, 0.51, 0.64), "stands_out"),
         ("loss", figure(0.4, 0.31, 0.49), "stands_out"),  # less familiar than unseen text: made to be forgotten before
         ("loss", figure(0.55, 0.45, 0.65), "open"),
