@@ -71,7 +71,8 @@ records that hardly differ would say so with confidence. Bring some hundred reco
 brings: the request's own `unseen` file, or retained text of kind `general`, only trains then (`part` in the job's
 `data`), and none of the pinned half that measures trains. `protected` are the model's default probes. A request for
 fewer measurements than the policy goes by is completed (the job's warnings say so), and none of these can be asked for
-with parameters by which it would show less than by default; `records` and `seconds` may be lower, for wider intervals.
+with parameters by which it would show less than by default; `records` and `seconds` may be lower, for wider intervals,
+except `records` of `likelihood`, `membership` and `reference_attack`: one record that is still known must show.
 
 **Reading.** How records are read to be measured is no choice of a request, since in chunks of 16 tokens nothing is
 recalled: chunks are as long as the model's context allows, up to 4096 tokens (or the job's own `max_length`, where that
@@ -182,9 +183,10 @@ def page() -> str:
 
 
 def _section(measurement: type[Measurement]) -> str:
-    schema = measurement.model_json_schema()["properties"]
+    schema = measurement.model_json_schema().get("properties", {})
     defaults = {name: about.get("default", REQUIRED) for name, about in schema.items()}
-    parameters = "\n".join(rows(schema, defaults))
+    head = ["| parameter | default | allowed | meaning |", "|---|---|---|---|"]
+    table = "\n".join([*head, *rows(schema, defaults)]) if schema else "It has no parameters."
     return f"""
 ### {measurement.name}
 
@@ -192,9 +194,7 @@ def _section(measurement: type[Measurement]) -> str:
 
 {_about(measurement)}
 
-| parameter | default | allowed | meaning |
-|---|---|---|---|
-{parameters}
+{table}
 """
 
 

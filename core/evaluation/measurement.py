@@ -68,6 +68,8 @@ class Measurement(Strict, ABC):
     order: ClassVar[int] = 0
     """Higher ones come later: what reads others' columns, then what spoils."""
 
+    # Budgets. A subclass for which one has no meaning makes it a ClassVar, so that requests cannot name it: of a
+    # single pass time would leave an accidental part, and arithmetic on others' columns has no records to choose.
     seconds: float = Field(default=600.0, gt=0, le=86_400, description="after so long it stops, and says so")
     records: int | None = Field(default=None, ge=1, description="at most so many records of a set; null: all")
 

@@ -11,6 +11,9 @@ from core.schema.policies import Bound, Policy
 _BUDGET = frozenset({"seconds", "records"})
 """What makes a figure less sure, as its interval says, but not another one."""
 
+_WHOLE = frozenset({"likelihood", "membership", "reference_attack"})
+"""What is one pass over all records by default, so that a single one that is still known shows."""
+
 
 def measurements_of(bound: Bound) -> tuple[str, ...]:
     """The names of the measurements that make the bound's figure and what it is judged by."""
@@ -59,13 +62,16 @@ def named(choice: str | MeasurementChoice) -> str:
 def looser(measurement: Measurement) -> list[str]:
     """The parameters by which a measurement would show less than at its defaults: they are smaller, or another choice.
 
-    Budgets are none of them: what they cut, the interval shows.
+    Budgets are none of them: what they cut, the interval shows. But what looks at all records by default must do so:
+    one that holds everything is not to be found by a sample.
     """
     found = []
     for name, field in type(measurement).model_fields.items():
-        if name in _BUDGET or field.is_required():
+        if field.is_required():
             continue
         default, value = field.get_default(call_default_factory=True), getattr(measurement, name)
+        if name in _BUDGET and (default is not None or measurement.name not in _WHOLE):
+            continue
         numbers = isinstance(default, int | float) and isinstance(value, int | float)
         if value < default if numbers else value != default:
             found.append(name)

@@ -13,19 +13,26 @@ SCORE = "score/"
 """Before the names of the attacks' scores."""
 
 
-def one_pass(bench: Bench, name: SetName) -> Columns:
-    """`loss` (mean nats of a token), `tokens`, `accuracy`, `probability`, `extraction_strength`, and `score/<attack>`.
+def one_pass(bench: Bench, name: SetName, limit: int | None = None) -> Columns:
+    """`loss` (mean nats of a token), `tokens`, `accuracy`, `probability`, `extraction_strength`, and `score/<attack>`:
+    of all records of a set, or of the `limit` that stand for them (`Bench.chosen`).
 
     Raises CoreError `no_scored_tokens`, `not_finite` and what else encoding raises.
     """
 
     def compute(records: Sequence[Record]) -> Columns:
-        return columns_of(bench.statistics(records, what=name), records)
+        looked_at = [records[place] for place in bench.chosen(name, limit)]
+        return columns_of(bench.statistics(looked_at, what=name), looked_at)
 
-    return bench.columns(KEY, name, compute)
+    return bench.columns(_key(bench, name, limit), name, compute)
 
 
-def passes_of_reference(bench: Bench, names: Sequence[SetName]) -> list[Columns] | None:
+def _key(bench: Bench, name: SetName, limit: int | None) -> str:
+    """What only some look at is nobody else's: the whole set's columns stay whole."""
+    return KEY if limit is None or limit >= len(bench.sets[name]) else f"{KEY} {limit}"
+
+
+def passes_of_reference(bench: Bench, names: Sequence[SetName], limit: int | None = None) -> list[Columns] | None:
     """What a pass over each of these sets yields of the retrained model; none where there is no such model.
 
     Its own measuring has mostly left them behind. Where its figures came from the cache they are made now: the measured
@@ -33,11 +40,11 @@ def passes_of_reference(bench: Bench, names: Sequence[SetName]) -> list[Columns]
     """
     if bench.reference is None:
         return None
-    if all(bench.reference.known(KEY, name) for name in names):
-        return [one_pass(bench.reference, name) for name in names]
+    if all(bench.reference.known(_key(bench, name, limit), name) for name in names):
+        return [one_pass(bench.reference, name, limit) for name in names]
     bench.let_go()
     try:
-        return [one_pass(bench.reference, name) for name in names]
+        return [one_pass(bench.reference, name, limit) for name in names]
     finally:
         bench.reference.let_go()
 

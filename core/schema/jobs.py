@@ -105,7 +105,7 @@ class EvaluationRequest(Strict):
         max_length=64,
         description="`standard`, `thorough`, or measurements by name, with parameters beside the name if need be; what"
         " the policy needs is measured too",
-        examples=[["standard", {"name": "likelihood", "records": 500}]],
+        examples=[["standard", {"name": "gradnorm", "records": 500}]],
     )
     policy: Annotated[str, Field(pattern=POLICY_NAME)] | Bounds | None = Field(
         default=None,

@@ -1,5 +1,6 @@
 """How probable each set's text is, and how much of it the model could be made to give back: one pass over each."""
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 from core.evaluation.measurement import Makes, Measurement
@@ -30,18 +31,21 @@ class Likelihood(Measurement):
         )
     )
     order: ClassVar[int] = -10
+    seconds: ClassVar[float] = math.inf  # type: ignore[misc]
 
     def measure(self, bench: "Bench") -> Found:
         from core.evaluation.one_pass import one_pass
 
+        budget = bench.budget(self)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
         for name in bench.sets:
             bench.heard()
-            columns = one_pass(bench, name)
+            columns = one_pass(bench, name, self.records)
+            budget.left_out(name, done=len(columns["loss"]), of=len(bench.sets[name]), reason="records")
             sets[name] = figures(columns, bench.resamples(name))
             warnings += _warnings(name, columns)
-        return Found(sets=sets, warnings=warnings)
+        return Found(sets=sets, warnings=warnings, cut_short=budget.cut)
 
 
 def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:

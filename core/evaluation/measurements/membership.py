@@ -1,5 +1,6 @@
 """Can forget text be told from text that the model never saw, by how probable the model finds it?"""
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -22,6 +23,7 @@ class Membership(Measurement):
     makes: ClassVar[Makes] = Makes(attacks=LIKELIHOOD_ATTACKS)
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
 
+    seconds: ClassVar[float] = math.inf  # type: ignore[misc]
     judged: int = Field(
         default=len(JUDGED_ATTACKS),
         ge=1,
@@ -34,7 +36,11 @@ class Membership(Measurement):
         from core.evaluation.auc import FEW
         from core.evaluation.one_pass import one_pass, scores_of
 
-        forget, unseen = (scores_of(one_pass(bench, name)) for name in ("forget", "unseen"))
+        budget = bench.budget(self)
+        names: tuple[SetName, ...] = ("forget", "unseen")
+        forget, unseen = (scores_of(one_pass(bench, name, self.records)) for name in names)
+        for name, scores in zip(names, (forget, unseen), strict=True):
+            budget.left_out(name, done=len(scores["loss"]), of=len(bench.sets[name]), reason="records")
         warnings = [
             f"{name}: fewer than {FEW} records ({count}), on which an AUC says little: see its interval"
             for name, count in (("forget", len(forget["loss"])), ("unseen", len(unseen["loss"])))
@@ -42,7 +48,7 @@ class Membership(Measurement):
         ]
         resamples = bench.resamples("membership")
         attacks = {
-            name: membership.attack(members, unseen[name], resamples, judged=self.judged)
-            for name, members in forget.items()
+            attack: membership.attack(members, unseen[attack], resamples, judged=self.judged)
+            for attack, members in forget.items()
         }
-        return Found(attacks=attacks, warnings=warnings)
+        return Found(attacks=attacks, warnings=warnings, cut_short=budget.cut)

@@ -1,5 +1,6 @@
 """Is forget text more probable, next to what a model that never saw it says, than unseen text is?"""
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -26,6 +27,7 @@ class ReferenceAttack(Measurement):
     moments: ClassVar[frozenset[Moment]] = frozenset({"before", "after"})
     order: ClassVar[int] = 10
 
+    seconds: ClassVar[float] = math.inf  # type: ignore[misc]
     judged: int = Field(
         default=len(JUDGED_ATTACKS),
         ge=1,
@@ -38,8 +40,8 @@ class ReferenceAttack(Measurement):
         from core.evaluation.one_pass import one_pass, passes_of_reference
 
         names: tuple[SetName, ...] = ("forget", "unseen")
-        own = [one_pass(bench, name)["loss"] for name in names]
-        passes = passes_of_reference(bench, names)
+        own = [one_pass(bench, name, self.records)["loss"] for name in names]
+        passes = passes_of_reference(bench, names, self.records)
         if passes is None:
             return Found()
         members, others = (one["loss"] - loss for one, loss in zip(passes, own, strict=True))
@@ -47,4 +49,7 @@ class ReferenceAttack(Measurement):
             # All scores are 0, and an AUC of 0.5 would look like a model that has forgotten.
             return Found(warnings=["reference: left out, since the retrained model is the measured one itself"])
         found = attack(members, others, bench.resamples("membership"), judged=self.judged)
-        return Found(attacks={"reference": found})
+        budget = bench.budget(self)
+        for name, losses in zip(names, own, strict=True):
+            budget.left_out(name, done=len(losses), of=len(bench.sets[name]), reason="records")
+        return Found(attacks={"reference": found}, cut_short=budget.cut)

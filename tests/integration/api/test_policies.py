@@ -162,7 +162,7 @@ async def test_a_job_keeps_what_it_is_measured_by_and_held_to(service: Service, 
     metrics = (await client.get(plain["links"]["metrics"])).json()
     assert metrics["policy"] == DEFAULT.model_dump(mode="json")
     assert metrics["judgement"] is None
-    measure = ["standard", {"name": "likelihood", "records": 50}]
+    measure = ["standard", {"name": "cloze", "records": 20}]
     chosen = await submit(client, measure=measure, policy="default")
     assert chosen.json()["evaluation"] == {"measure": measure, "policy": "default"}
 

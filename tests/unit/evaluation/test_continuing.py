@@ -230,5 +230,5 @@ def test_the_bench_gives_the_same_and_its_budget_ends_it(model: PreTrainedModel)
     assert continuations(bench, PREFIXES, COUNTS, samples=2, seed=3) == sampled(
         model, PREFIXES, COUNTS, samples=2, seed=3
     )
-    measurement = chosen(["likelihood"])[0].model_copy(update={"seconds": 1e-9})
+    measurement = chosen(["verbatim"])[0].model_copy(update={"seconds": 1e-9})
     assert continuations(bench, PREFIXES, COUNTS, budget=bench.budget(measurement)) == [[]] * 5

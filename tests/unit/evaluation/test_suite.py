@@ -4,14 +4,16 @@ import copy
 
 import pytest
 import torch
+from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.bench import Bench
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import chosen
+from core.evaluation.one_pass import one_pass
 from core.evaluation.suite import measure
 from core.lm.errors import CoreError
-from core.schema.evaluation import Measurements, SetName
+from core.schema.evaluation import MeasurementChoice, Measurements, SetName
 from core.schema.files import Record
 from core.schema.training import Training
 from core.synthetic import general, people
@@ -165,3 +167,41 @@ def test_a_record_without_a_token_to_score_is_named_by_its_set_alone() -> None:
     with pytest.raises(CoreError, match="a record of the unseen set is too short") as caught:
         Bench(lambda: made, {}, training=TRAINING).statistics([Record(text="w1 w2"), Record(text="w7")], what="unseen")
     assert "w7" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["likelihood", "membership", "reference_attack"])
+def test_a_limit_on_records_is_kept_and_said_and_leaves_the_whole_pass_to_others(
+    loaded: Loaded, tiny_model: TinyModel, name: str
+) -> None:
+    other = copy.deepcopy(loaded[0])
+    with torch.no_grad():
+        other.get_output_embeddings().weight.mul_(0.5)
+    retrained = Bench(lambda: (other, loaded[1]), tiny_model.sets, training=TRAINING, moment="reference")
+    bench = Bench(lambda: loaded, tiny_model.sets, training=TRAINING, reference=retrained)
+    (limited,) = chosen([MeasurementChoice.model_validate({"name": name, "records": 5})])
+    found = limited.measure(bench)
+    counts = {figure.records for figures in found.sets.values() for figure in figures.values()}
+    counts |= {attack.auc.records for attack in found.attacks.values()}
+    assert counts == {5}
+    cut = {one.what: (one.done, one.of, one.reason, one.measurement) for one in found.cut_short}
+    assert cut["forget"] == (5, 8, "records", name)
+    assert cut["unseen"] == (5, 16, "records", name)
+    assert {len(one_pass(bench, key)["loss"]) for key in ("forget", "unseen")} == {8, 16}
+    few = {key: [records[place] for place in bench.chosen(key, 5)] for key, records in tiny_model.sets.items()}
+    theirs = Bench(lambda: (other, loaded[1]), few, training=TRAINING)
+    same = Bench(lambda: loaded, few, training=TRAINING, reference=theirs)
+    whole = chosen([name])[0].measure(same)
+    assert (whole.sets, whole.attacks) == (found.sets, found.attacks)
+    assert whole.cut_short == []
+
+
+@pytest.mark.parametrize(
+    ("name", "budget"),
+    [
+        *((name, "seconds") for name in ("likelihood", "membership", "reference_attack", "baseline")),
+        *((name, budget) for name in ("change", "privleak") for budget in ("seconds", "records")),
+    ],
+)
+def test_a_budget_that_would_do_nothing_is_refused(name: str, budget: str) -> None:
+    with pytest.raises(ValidationError, match=budget):
+        chosen([MeasurementChoice.model_validate({"name": name, budget: 5})])
