@@ -160,10 +160,12 @@ def test_one_right_sample_is_enough(
 ) -> None:
     tokenizer = loaded[1]
     bench = bench_of(loaded, {"forget": [Record(text="he is 12 and 34")]})
+    asked_for: list[int] = []
 
     def said(
         bench: Bench, prefixes: Sequence[list[int]], lengths: Sequence[int], *, samples: int = 0, **more: object
     ) -> list[list[list[int]]]:
+        asked_for.append(samples)
         wrong, right = tokenizer(" no")["input_ids"], tokenizer(" 34")["input_ids"]
         return [[wrong] * max(0, samples - 1) + [right if samples else wrong] for _ in prefixes]
 
@@ -171,6 +173,7 @@ def test_one_right_sample_is_enough(
     found = measurement(samples=3).measure(bench).sets["forget"]
     assert (found[figure].value, found[f"{figure}_sampled"].value) == (0.0, 0.5)
     assert found[figure].low is None
+    assert asked_for == [0, 3]
 
 
 def test_records_with_nothing_to_ask_for_are_counted(loaded: Loaded) -> None:
