@@ -7,7 +7,8 @@ from core.evaluation.words import ORDINARY, pieces, plain_words
 from core.schema.files import Record
 
 _MANY, _SHARE = 3, 0.05
-"""A capitalised word is ordinary where it stands in so many other records, and in such a share of them."""
+"""A capitalised word is ordinary where it stands in so many other records, of as many subjects, and in such a share of
+them: a name may stand in every record of one person."""
 _TELLING = 20
 """So many other records are enough to say that a word which is in none of them is no ordinary one."""
 
@@ -21,13 +22,18 @@ class Background:
     def __init__(self, records: Sequence[Record] = (), also: Sequence[Record] = ()) -> None:
         self._count = len(records)
         self._capitalised: Counter[str] = Counter()
+        self._subjects: dict[str, set[str]] = {}
         self._lower: set[str] = set()
         for record in (*records, *also):
             words = {word for piece in pieces(record) for word in plain_words(piece)}
             self._lower |= {word for word in words if word.islower()}
-        for record in records:
+        for number, record in enumerate(records):
             words = {word for piece in pieces(record) for word in plain_words(piece)}
-            self._capitalised.update({word.casefold() for word in words if not word.islower()})
+            capitalised = {word.casefold() for word in words if not word.islower()}
+            self._capitalised.update(capitalised)
+            subject = f"record {number}" if record.subject is None else f"subject {record.subject}"
+            for word in capitalised:
+                self._subjects.setdefault(word, set()).add(subject)
 
     @property
     def telling(self) -> bool:
@@ -36,8 +42,10 @@ class Background:
     def ordinary(self, word: str) -> bool:
         """Whether a word says nothing of whom a record is about."""
         folded = word.casefold()
-        often = max(_MANY, _SHARE * self._count)
-        return folded in ORDINARY or folded in self._lower or self._capitalised[folded] >= often
+        if folded in ORDINARY or folded in self._lower:
+            return True
+        often = self._capitalised[folded] >= max(_MANY, _SHARE * self._count)
+        return often and len(self._subjects[folded]) >= _MANY
 
 
 NOTHING = Background()

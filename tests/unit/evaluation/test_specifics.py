@@ -58,6 +58,18 @@ def test_other_records_say_which_capitalised_words_are_ordinary() -> None:
     assert found(text, Background([], same)) == [("name", "Oskdle Terrace")]
 
 
+def test_a_name_in_all_records_of_one_person_or_of_two_is_no_ordinary_word() -> None:
+    def others(subjects: int) -> Background:
+        return Background(
+            [Record(text=f"then Zorvek sings {number}", subject=str(number % subjects)) for number in range(30)]
+        )
+
+    text = "now Zorvek sings."
+    assert found(text, others(2)) == [("name", "Zorvek")]
+    assert found(text, others(3)) == []
+    assert found(text, Background([Record(text=f"then Zorvek sings {number}") for number in range(30)])) == []
+
+
 def test_many_other_records_that_never_say_a_word_make_it_a_name() -> None:
     many = [Record(text=f"nothing in particular {number}") for number in range(20)]
     assert found("Zorvek sings.", Background(many[:19])) == []
