@@ -99,7 +99,10 @@ def test_the_figures_of_an_adapter_that_was_delivered_alone_are_made_again_on_it
     assert "with --before" in alone.output
     done = CliRunner().invoke(app, [*arguments, "--before", str(tiny_model.directory)], env=WIDE)
     assert done.exit_code == 0, done.output
+    assert "model FLOPs (share of a retraining unknown)" in done.output
     written = json.loads(report.read_text())
+    assert written["cost"]["retraining_share"] is None
+    assert written["cost"]["flops"]["measuring_after"] > written["cost"]["flops"]["measuring_before"]  # the adapter's
     for name, of in (("before", before), ("measurements", after)):
         figures = {kind: found for kind, found in written[name].items() if kind not in TIMES}
         assert figures == of.model_dump(mode="json", exclude=TIMES)
