@@ -191,13 +191,14 @@ def made(
             Bench(models, seed, measure=given.measure, brief=given.brief, threads=given.threads, again=given.again),
         )
     found: dict[int, dict[str, Result]] = {seed: {} for seed in seeds}
-    for seed, (models, bench) in benches.items():
-        found[seed][RETRAINED] = bench.measured(RETRAINED, models.retrained)
-        found[seed][ORIGINAL] = bench.measured(ORIGINAL, models.model)
     with ThreadPoolExecutor(given.workers) as pool:
-        work = [(seed, row, pool.submit(benches[seed][1].unlearned, row)) for row in chosen for seed in seeds]
-        for seed, row, future in work:
-            found[seed][row.label] = future.result()
+        work = []
+        for seed, (models, bench) in benches.items():
+            for label, directory in ((RETRAINED, models.retrained), (ORIGINAL, models.model)):
+                work.append((seed, label, pool.submit(bench.measured, label, directory)))
+        work += [(seed, row.label, pool.submit(benches[seed][1].unlearned, row)) for row in chosen for seed in seeds]
+        for seed, label, future in work:
+            found[seed][label] = future.result()
     return found
 
 
