@@ -52,7 +52,11 @@ class TrainingRequest(Strict):
     epochs: int | None = Field(default=None, ge=1, le=1000, description="passes over the forget set")
     records_per_step: int | None = Field(default=None, ge=1, le=65536, description="forget records per update")
     max_length: int | None = Field(default=None, ge=2, le=1_048_576, description="tokens; longer records are chunked")
-    chat: Literal["raw", "template"] | None = None
+    chat: Chat | None = Field(
+        default=None,
+        description="how `messages` become text: `auto` (the default) by the tokenizer's chat template where it has"
+        " one that writes them, as the model is measured too, `template`, or `raw`",
+    )
     precision: Precision | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     gradient_clip: float | None = Field(default=None, gt=0)

@@ -73,7 +73,7 @@ def fill_training(request: TrainingRequest, method: str, *, parameters: int, for
         "learning_rate": float(f"{rate:.2g}"),
         "records_per_step": max(1, min(nearer.records_per_step, forget_records)),
         "optimizer": "adamw",
-        "chat": "raw",
+        "chat": "auto",
         "precision": "auto",
         "seed": 0,
     }
