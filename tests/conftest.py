@@ -1,5 +1,6 @@
 """Servers and databases for whichever tests ask for them; a run that asks for none starts none."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -10,6 +11,10 @@ from core.embedded import Stack
 from core.records.engine import make_engine
 from core.records.migrate import upgrade
 from tests.servers import new_database, running_stack
+
+# a process that tests are spread to has them set to some terminal's, and consoles made at import would keep that width
+for size in ("COLUMNS", "LINES"):
+    os.environ.pop(size, None)
 
 
 @pytest.fixture(scope="session")

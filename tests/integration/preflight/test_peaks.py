@@ -8,8 +8,8 @@ from benchmarks.preflight import UPPER, Case, compare, put
 from benchmarks.random_models import SHAPES
 
 CASES = {
-    "all weights": Case(SHAPES["19M, 32k"], "ascent_kl", words=20),
-    "an adapter": Case(SHAPES["4M, 2k"], "gradient_ascent", training={"lora": {"rank": 8}}),
+    "all weights": Case(SHAPES["19M, 32k"], "ascent_kl", records=6, others=8, words=20),
+    "an adapter": Case(SHAPES["4M, 2k"], "gradient_ascent", records=6, others=8, training={"lora": {"rank": 8}}),
 }
 
 
