@@ -37,7 +37,7 @@ class CommandLine:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "api.cli", *arguments]
 
-    def __call__(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments),
             env=self.environment(),
