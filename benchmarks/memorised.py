@@ -43,7 +43,7 @@ class TrainingFailed(Exception):
 
 def memorised(data: str, seed: int, folder: Path, public: Path, *, threads: int | None = None) -> Memorised:
     """Writes the sets and trains both models, unless they are there. Raises DataMissing, TrainingFailed."""
-    made = Memorised(folder / data / str(seed))
+    made = Memorised((folder / data / str(seed)).resolve())
     made.folder.mkdir(parents=True, exist_ok=True)
     for name, records in sets(data, seed, public).items():
         write_jsonl(records, made.file(name))

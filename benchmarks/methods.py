@@ -85,8 +85,15 @@ class Bench:
         """What a method makes of the model."""
         return self._kept(row.label, lambda: self._unlearn(row))
 
+    def has(self, row: Row) -> bool:
+        """Whether the row's result is there already."""
+        return self._file(row.label).exists()
+
+    def _file(self, label: str) -> Path:
+        return self._made.folder / "results" / f"{label.replace(' ', '_').replace(',', '')}.json"
+
     def _kept(self, label: str, make: Callable[[], Result]) -> Result:
-        file = self._made.folder / "results" / f"{label.replace(' ', '_').replace(',', '')}.json"
+        file = self._file(label)
         if file.exists() and not self._again:
             return Result.of(json.loads(file.read_text()))
         began = time.monotonic()
@@ -190,6 +197,8 @@ def made(
             models,
             Bench(models, seed, measure=given.measure, brief=given.brief, threads=given.threads, again=given.again),
         )
+    if given.kept:
+        chosen = [row for row in chosen if all(bench.has(row) for _, bench in benches.values())]
     found: dict[int, dict[str, Result]] = {seed: {} for seed in seeds}
     with ThreadPoolExecutor(given.workers) as pool:
         work = []
@@ -229,6 +238,9 @@ def main() -> None:
     arguments.add_argument("--public", type=Path, default=Path("../shared/data"), help="TOFU's and LUME's files")
     arguments.add_argument("--workers", type=int, default=2, help="jobs at a time")
     arguments.add_argument("--threads", type=int, default=1, help="of each job")
+    arguments.add_argument(
+        "--kept", action="store_true", help="only the methods whose results are there, of every seed"
+    )
     arguments.add_argument("--again", action="store_true", help="make anew what was made already")
     arguments.add_argument("--out", type=Path, help="the Markdown file whose tables are replaced")
     given = arguments.parse_args()

@@ -65,9 +65,12 @@ def page(whole: Whole, public: Path, command: str) -> str:
     """The Markdown between the marks."""
     found = machine()
     parts = [f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {found.line()}."]
+    labels = dict.fromkeys(label for results in whole.values() for rows in results.values() for label in rows)
     for data, results in whole.items():
         judged = {seed: _judged(rows) for seed, rows in results.items()}
         parts.append(_benchmark(data, results, judged, public))
+        if missing := [label for label in labels if any(label not in rows for rows in results.values())]:
+            parts.append(f"Not made of {data}: {', '.join(missing)}.")
     return "\n\n".join(parts)
 
 
@@ -241,6 +244,9 @@ def _figures(found: Measurements | None) -> Iterator[tuple[str, str, Figure]]:
     for name, attack in found.attacks.items():
         for rate in ("auc", "tpr_at_1_fpr", "tpr_at_5_fpr"):
             yield "attack", f"{name}.{rate}", getattr(attack, rate)
+        if attack.joint is not None:
+            low, high = attack.joint
+            yield "attack", f"{name}.auc_joint", attack.auc.model_copy(update={"low": low, "high": high})
     for figure, value in found.across.items():
         yield "across", figure, value
     for variant, sets in found.variants.items():

@@ -121,3 +121,12 @@ def test_what_was_measured_on_few_records_is_left_out_of_the_verdict_and_that_is
     assert "†: without the bounds exposure" in text
     assert "- ruin: passes the default policy but for exposure" in text
     assert "- retrained without the forget set: passes the default policy in" in text
+
+
+def test_methods_that_were_not_made_of_a_data_set_are_named(tmp_path: Path) -> None:
+    some = {
+        seed: {label: one for label, one in rows.items() if label != "ruin"} for seed, rows in whole()["demo"].items()
+    }
+    text = page({**whole(), "demo-500": some}, tmp_path, "unlearn bench methods")
+    assert "Not made of demo-500: ruin." in text
+    assert "Not made of demo:" not in text
