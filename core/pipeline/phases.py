@@ -1,0 +1,44 @@
+"""The phases of one job: said as they begin, and their time and work booked."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from core.pipeline.expense import Expenses
+from core.schema.events import ChildEvent, PhaseStarted
+from core.schema.jobs import Phase
+from core.unlearning.trainer import Stopped
+
+Say = Callable[[ChildEvent], None]
+
+
+class Phases:
+    """One after the other; a wish to stop is heard between them, and wherever else `heard` is asked."""
+
+    def __init__(self, say: Say, cancelled: Callable[[], bool], *, began: float) -> None:
+        """`began` is the monotonic time at which `loading` did."""
+        self._say, self._cancelled = say, cancelled
+        self.expenses = Expenses(began=began)
+
+    def heard(self) -> None:
+        """Raises Stopped once the job is to be cancelled."""
+        if self._cancelled():
+            raise Stopped
+
+    @contextmanager
+    def during(self, name: Phase) -> Iterator[None]:
+        """`name` until something else begins; whose time is nobody's counts for neither."""
+        self.heard()
+        self.expenses.turn_to(name)
+        if name != "loading":  # which was said before torch was imported
+            self._say(PhaseStarted(phase=name))
+        try:
+            yield
+        finally:
+            self.expenses.book()
+
+    def turn_to(self, name: Phase) -> None:
+        """Goes on in another phase, unless it is that one already."""
+        if name != self.expenses.phase:
+            self.expenses.book()
+            self.expenses.turn_to(name)
+            self._say(PhaseStarted(phase=name))
