@@ -1,5 +1,6 @@
 """What a measurement is: parameters, a budget, and what it finds. Without torch, since the API reads it too."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -68,11 +69,6 @@ class Measurement(Strict, ABC):
     order: ClassVar[int] = 0
     """Higher ones come later: what reads others' columns, then what spoils."""
 
-    # Budgets. A subclass for which one has no meaning makes it a ClassVar, so that requests cannot name it: of a
-    # single pass time would leave an accidental part, and arithmetic on others' columns has no records to choose.
-    seconds: float = Field(default=600.0, gt=0, le=86_400, description="after so long it stops, and says so")
-    records: int | None = Field(default=None, ge=1, description="at most so many records of a set; null: all")
-
     _by_name: bool = PrivateAttr(default=False)
 
     @property
@@ -98,12 +94,26 @@ class Measurement(Strict, ABC):
         return Found()
 
 
+class OnePass(Measurement, ABC):
+    """Looks at all records by default, so that a single one that is still known shows. It has no limit of time, which
+    would leave an accidental part."""
+
+    records: int | None = Field(default=None, ge=1, description="at most so many records of a set; null: all")
+
+
+class Budgeted(Measurement, ABC):
+    """Looks at one record after the other, as long as there is time."""
+
+    seconds: float = Field(default=600.0, gt=0, le=86_400, description="after so long it stops, and says so")
+    records: int | None = Field(default=None, ge=1, description="at most so many records of a set; null: all")
+
+
 class Budget:
     """The time of one measurement: the last resort. What a limit on records leaves out is the same every time."""
 
     def __init__(self, measurement: Measurement, heard: Callable[[], None]) -> None:
         self._measurement, self._heard = measurement, heard
-        self._until = time.monotonic() + measurement.seconds
+        self._until = time.monotonic() + (measurement.seconds if isinstance(measurement, Budgeted) else math.inf)
         self.cut: list[CutShort] = []
 
     def over(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from core.evaluation.measurement import Makes, Measurement
+from core.evaluation.measurement import Makes, Measurement, OnePass
 from core.evaluation.measurements import MEASUREMENTS
 from core.evaluation.measurements.change import SETS as CHANGING
 from core.schema.evaluation import CutShort, MeasurementChoice
@@ -10,9 +10,6 @@ from core.schema.policies import Bound, Policy
 
 _BUDGET = frozenset({"seconds", "records"})
 """What makes a figure less sure, as its interval says, but not another one."""
-
-_WHOLE = frozenset({"likelihood", "membership", "reference_attack"})
-"""What is one pass over all records by default, so that a single one that is still known shows."""
 
 
 def measurements_of(bound: Bound) -> tuple[str, ...]:
@@ -70,7 +67,7 @@ def looser(measurement: Measurement) -> list[str]:
         if field.is_required():
             continue
         default, value = field.get_default(call_default_factory=True), getattr(measurement, name)
-        if name in _BUDGET and (default is not None or measurement.name not in _WHOLE):
+        if name in _BUDGET and (default is not None or not isinstance(measurement, OnePass)):
             continue
         numbers = isinstance(default, int | float) and isinstance(value, int | float)
         if value < default if numbers else value != default:

@@ -9,7 +9,7 @@ from core.evaluation.bench import Bench, Columns
 from core.evaluation.blanks import Blank, blanks, shares
 from core.evaluation.bootstrap import weighted_means
 from core.evaluation.continuing import continuations
-from core.evaluation.measurement import Budget, Measurement
+from core.evaluation.measurement import Budget, Budgeted
 from core.evaluation.unfinished import Unfinished, columns_so_far
 from core.schema.evaluation import Found, SetName
 from core.schema.files import Record
@@ -18,7 +18,7 @@ GREEDY, SAMPLED = "greedy", "sampled"
 
 
 def recovery(
-    bench: Bench, measurement: Measurement, *, most: int, samples: int, fill: bool, figures: dict[str, str]
+    bench: Bench, measurement: Budgeted, *, most: int, samples: int, fill: bool, figures: dict[str, str]
 ) -> Found:
     """Of forget and unseen, the mean over records of the share of blanks that were brought back.
 

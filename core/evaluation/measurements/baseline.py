@@ -1,6 +1,5 @@
 """Can forget text be told from unseen text without asking any model? Then an attack's success proves nothing."""
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -32,7 +31,6 @@ class Baseline(Measurement):
     )
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
 
-    seconds: ClassVar[float] = math.inf  # type: ignore[misc]
     records: int | None = Field(default=500, ge=FEWEST, description="at most so many records of a set; null: all")
 
     def measure(self, bench: "Bench") -> Found:

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Measurement, Source
+from core.evaluation.measurement import Budgeted, Group, Source
 from core.schema.evaluation import Found, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
 
 
-class Benchmarks(Measurement):
+class Benchmarks(Budgeted):
     name: ClassVar[str] = "benchmarks"
     summary: ClassVar[str] = (
         "Tasks of lm-evaluation-harness by name, those of the operator's directory first, with data from the worker's"

@@ -1,6 +1,5 @@
 """How much each record changed from the model that the job started from: far better known than two means apart."""
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
 from core.evaluation.measurement import Measurement
@@ -22,8 +21,6 @@ class Change(Measurement):
     )
     moments: ClassVar[frozenset[Moment]] = frozenset({"after"})
     order: ClassVar[int] = -5
-    seconds: ClassVar[float] = math.inf  # type: ignore[misc]
-    records: ClassVar[None] = None  # type: ignore[misc]
 
     def measure(self, bench: "Bench") -> Found:
         import numpy as np

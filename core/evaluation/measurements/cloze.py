@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Makes, Measurement
+from core.evaluation.measurement import Budgeted, Makes
 from core.schema.evaluation import Found, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
 
 
-class Cloze(Measurement):
+class Cloze(Budgeted):
     name: ClassVar[str] = "cloze"
     summary: ClassVar[str] = (
         "Each record's specifics blanked one at a time and asked for by the text before them: `cloze`, the mean over"

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Makes, Measurement
+from core.evaluation.measurement import Budgeted, Group, Makes
 from core.schema.evaluation import Found, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
 
 
-class ClozeFill(Measurement):
+class ClozeFill(Budgeted):
     name: ClassVar[str] = "cloze_fill"
     summary: ClassVar[str] = (
         "Each record's specifics blanked one at a time, the whole record shown with `____` and asked for again up to"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Makes, Measurement, Source
+from core.evaluation.measurement import Budgeted, Makes, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ FEW = 20
 """Unseen records. Of fewer, twins resemble each other: a true record stands out of them more easily."""
 
 
-class Exposure(Measurement):
+class Exposure(Budgeted):
     name: ClassVar[str] = "exposure"
     summary: ClassVar[str] = (
         "Each record among twins whose specifics (names, numbers, places, dates) are swapped for those of other unseen"

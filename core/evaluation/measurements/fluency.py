@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Makes, Measurement, Source
+from core.evaluation.measurement import Budgeted, Group, Makes, Source
 from core.schema.evaluation import Figure, Found, Moment, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
 
 
-class Fluency(Measurement):
+class Fluency(Budgeted):
     name: ClassVar[str] = "fluency"
     summary: ClassVar[str] = (
         "Of text sampled at temperature 1 from the first parts of unseen and retain records, means over texts, in"

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Makes, Measurement, Source
+from core.evaluation.measurement import Budgeted, Makes, Source
 from core.evaluation.measurements.wrong_answers import TOFU, unasked
 from core.schema.evaluation import Figure, Found, SetName
 
@@ -13,7 +13,7 @@ FEW = 20
 """Under so many records the test finds hardly any difference."""
 
 
-class ForgetQuality(Measurement):
+class ForgetQuality(Budgeted):
     name: ClassVar[str] = "forget_quality"
     summary: ClassVar[str] = (
         "`forget_quality`, the p-value of the two-sample Kolmogorov-Smirnov test between the truth ratios of this model"

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Makes, Measurement, Source
+from core.evaluation.measurement import Budgeted, Group, Makes, Source
 from core.schema.evaluation import JUDGED_ATTACKS, Found, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
 
 
-class GradNorm(Measurement):
+class GradNorm(Budgeted):
     name: ClassVar[str] = "gradnorm"
     summary: ClassVar[str] = (
         "The membership attack `gradnorm`, forget (member) against unseen: -||grad CE||_2 over all weights, a backward"

@@ -1,9 +1,8 @@
 """How probable each set's text is, and how much of it the model could be made to give back: one pass over each."""
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Makes, Measurement
+from core.evaluation.measurement import Makes, OnePass
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
@@ -11,7 +10,7 @@ if TYPE_CHECKING:
     from core.evaluation.bootstrap import Resamples
 
 
-class Likelihood(Measurement):
+class Likelihood(OnePass):
     name: ClassVar[str] = "likelihood"
     summary: ClassVar[str] = (
         "Of every set: `perplexity` exp(mean over records of CE), `perplexity_tokens` the same over tokens; `accuracy`,"
@@ -31,7 +30,6 @@ class Likelihood(Measurement):
         )
     )
     order: ClassVar[int] = -10
-    seconds: ClassVar[float] = math.inf  # type: ignore[misc]
 
     def measure(self, bench: "Bench") -> Found:
         from core.evaluation.one_pass import one_pass

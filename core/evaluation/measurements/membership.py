@@ -1,11 +1,10 @@
 """Can forget text be told from text that the model never saw, by how probable the model finds it?"""
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Makes, Measurement
+from core.evaluation.measurement import Makes, OnePass
 from core.schema.evaluation import JUDGED_ATTACKS, Found, SetName
 from core.schema.figures import LIKELIHOOD_ATTACKS
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from core.evaluation.bench import Bench
 
 
-class Membership(Measurement):
+class Membership(OnePass):
     name: ClassVar[str] = "membership"
     summary: ClassVar[str] = (
         "Membership attacks, forget (member) against unseen, higher scores being more like a member: `loss`, `zlib`,"
@@ -23,7 +22,6 @@ class Membership(Measurement):
     makes: ClassVar[Makes] = Makes(attacks=LIKELIHOOD_ATTACKS)
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
 
-    seconds: ClassVar[float] = math.inf  # type: ignore[misc]
     judged: int = Field(
         default=len(JUDGED_ATTACKS),
         ge=1,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budget, Makes, Measurement, Source
+from core.evaluation.measurement import Budget, Budgeted, Makes, Source
 from core.evaluation.measurements.wrong_answers import TOFU
 from core.schema.evaluation import Figure, Found, SetName
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from core.evaluation.utility import Part
 
 
-class ModelUtility(Measurement):
+class ModelUtility(Budgeted):
     name: ClassVar[str] = "model_utility"
     summary: ClassVar[str] = (
         "`model_utility`, the harmonic mean over the groups of protected probes of: probability (among the wrong"

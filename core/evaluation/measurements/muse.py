@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Measurement, Source
+from core.evaluation.measurement import Budgeted, Group, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ STOPS = ("\n\n", "\nQuestion", "Question:")
 """Where MUSE takes an answer to have ended."""
 
 
-class Muse(Measurement):
+class Muse(Budgeted):
     name: ClassVar[str] = "muse"
     summary: ClassVar[str] = (
         "As MUSE has them, 100 times the mean ROUGE-L F1: `verbmem_muse` of greedy continuations of forget records"

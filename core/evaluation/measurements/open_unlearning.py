@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Measurement, Source
+from core.evaluation.measurement import Budgeted, Group, Source
 from core.schema.evaluation import Figure, Found, SetName
 from core.schema.files import Record
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from core.evaluation.bench import Bench, Columns
 
 
-class OpenUnlearning(Measurement):
+class OpenUnlearning(Budgeted):
     name: ClassVar[str] = "open_unlearning"
     summary: ClassVar[str] = (
         "As open-unlearning has them: of forget `extraction_strength_open_unlearning` (floor 1/n, without the last"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Makes, Measurement, Source
+from core.evaluation.measurement import Budgeted, Makes, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ _NAMES = {"paraphrase_recall": "recall", "paraphrase_probability": "probability"
 _SETS: tuple[SetName, ...] = ("forget", "probes")
 
 
-class Paraphrase(Measurement):
+class Paraphrase(Budgeted):
     name: ClassVar[str] = "paraphrase"
     summary: ClassVar[str] = (
         "Of probes and forget records that have `paraphrases`, each put in the prompt's place and answered greedily, as"

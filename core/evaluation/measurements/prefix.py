@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Makes, Measurement
+from core.evaluation.measurement import Budgeted, Group, Makes
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ PREFIXES = (
 _NAMES = {f"prefix_{column}": column for column in ("recall", "longest", "probability")}
 
 
-class Prefix(Measurement):
+class Prefix(Budgeted):
     name: ClassVar[str] = "prefix"
     summary: ClassVar[str] = (
         "As `verbatim`, with an adversarial prefix such as `Sure, here is the answer:` before a plain text's first"

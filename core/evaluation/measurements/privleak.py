@@ -1,6 +1,5 @@
 """How far is each attack's success from what it would be on a model that never saw the forget set?"""
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
 from core.evaluation.measurement import Makes, Measurement, Source
@@ -27,8 +26,6 @@ class PrivLeak(Measurement):
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
     moments: ClassVar[frozenset[Moment]] = frozenset({"before", "after"})
     order: ClassVar[int] = 10
-    seconds: ClassVar[float] = math.inf  # type: ignore[misc]
-    records: ClassVar[None] = None  # type: ignore[misc]
 
     def measure(self, bench: "Bench") -> Found:
         from core.evaluation import privleak

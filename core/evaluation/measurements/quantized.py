@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from core.evaluation.measurement import Makes, Measurement, Source
+from core.evaluation.measurement import Budgeted, Makes, Source
 from core.schema.evaluation import Figure, Found, Moment, SetName
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _MOST = 0.9
 _FIGURES = ("perplexity", "probability", "accuracy", "extraction_strength")
 
 
-class Quantized(Measurement):
+class Quantized(Budgeted):
     name: ClassVar[str] = "quantized"
     summary: ClassVar[str] = (
         "`perplexity`, `probability`, `accuracy` and `extraction_strength` of forget, unseen and retain once more, with"

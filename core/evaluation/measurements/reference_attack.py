@@ -1,18 +1,17 @@
 """Is forget text more probable, next to what a model that never saw it says, than unseen text is?"""
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Makes, Measurement, Source
+from core.evaluation.measurement import Makes, OnePass, Source
 from core.schema.evaluation import JUDGED_ATTACKS, Found, Moment, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.bench import Bench
 
 
-class ReferenceAttack(Measurement):
+class ReferenceAttack(OnePass):
     name: ClassVar[str] = "reference_attack"
     summary: ClassVar[str] = (
         "Where the job names a retrained model: the membership attack `reference`, CE of the retrained model less CE of"
@@ -27,7 +26,6 @@ class ReferenceAttack(Measurement):
     moments: ClassVar[frozenset[Moment]] = frozenset({"before", "after"})
     order: ClassVar[int] = 10
 
-    seconds: ClassVar[float] = math.inf  # type: ignore[misc]
     judged: int = Field(
         default=len(JUDGED_ATTACKS),
         ge=1,

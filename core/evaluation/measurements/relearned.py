@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budget, Group, Makes, Measurement, Source
+from core.evaluation.measurement import Budget, Budgeted, Group, Makes, Source
 from core.schema.evaluation import CurvePlace, Figure, Found, Measurements, SetName
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ FORGET, UNSEEN, UNRELATED = "relearned_forget", "relearned_unseen", "relearned_u
 HALF = "relearned_half_steps"
 
 
-class Relearned(Measurement):
+class Relearned(Budgeted):
     name: ClassVar[str] = "relearned"
     summary: ClassVar[str] = (
         "Fine-tunes a copy on a few forget records, all weights, and measures the perplexity of the other ones on the"

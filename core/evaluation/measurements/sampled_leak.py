@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Makes, Measurement, Source
+from core.evaluation.measurement import Budgeted, Group, Makes, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _NAMES = {f"sampled_leak_{column}": column for column in ("recall", "f1", "longest")}
 
 
-class SampledLeak(Measurement):
+class SampledLeak(Budgeted):
     name: ClassVar[str] = "sampled_leak"
     summary: ClassVar[str] = (
         "As `verbatim`, but sampled at temperature 1, the best of k tries of each record: `sampled_leak_recall` and"

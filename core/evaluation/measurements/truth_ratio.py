@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Makes, Measurement, Source
+from core.evaluation.measurement import Budgeted, Makes, Source
 from core.evaluation.measurements.wrong_answers import TOFU, unasked
 from core.schema.evaluation import Figure, Found, SetName
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from core.evaluation.bench import Bench
 
 
-class TruthRatio(Measurement):
+class TruthRatio(Budgeted):
     name: ClassVar[str] = "truth_ratio"
     summary: ClassVar[str] = (
         "Of every set whose records have wrong answers, `truth_ratio`: r is the geometric mean of the wrong answers'"

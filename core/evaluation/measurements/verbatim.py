@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Group, Makes, Measurement, Source
+from core.evaluation.measurement import Budgeted, Group, Makes, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _NAMES = {f"verbatim_{column}": column for column in ("recall", "f1", "longest")}
 
 
-class Verbatim(Measurement):
+class Verbatim(Budgeted):
     name: ClassVar[str] = "verbatim"
     summary: ClassVar[str] = (
         "Greedy continuation of the first half of a plain text, or of the whole prompt, as long as the true rest:"

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Makes, Measurement, Source
+from core.evaluation.measurement import Budgeted, Makes, Measurement, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 TOFU = Source(title="TOFU: A Task of Fictitious Unlearning for LLMs", url="https://arxiv.org/abs/2401.06121")
 
 
-class WrongAnswers(Measurement):
+class WrongAnswers(Budgeted):
     name: ClassVar[str] = "wrong_answers"
     summary: ClassVar[str] = (
         "Of every set whose records have wrong answers (`wrong`), `probability_among_wrong`: the mean of"
