@@ -17,6 +17,7 @@ from rich.console import Console
 
 from api.commands.child import ChildFailed, events, last_words
 from api.commands.watching import bar
+from core.evaluation import sources
 from core.schema.events import Measured
 from core.schema.shape import read_shape
 from core.schema.spec import FileRecords, JobSpec
@@ -42,9 +43,7 @@ def source_digest(*modules: str) -> str:
         spec = find_spec(module)
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError(module)
-        origin = Path(spec.origin)
-        for file in sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]:
-            hashed.update(file.read_bytes())
+        hashed.update(Path(spec.origin).read_bytes())
     return hashed.hexdigest()
 
 
@@ -101,9 +100,8 @@ def measured(story: Story, model: Path, *, cache: Path) -> dict[str, Any]:
         records=FileRecords(forget=story.forget, retain=[story.retain], unseen=story.unseen),
         output=cache / "unused",
     )
-    code = source_digest("core.evaluation", "core.evaluation.measurements", "core.lm", "core.pipeline")
     weights = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
-    made_of = json.dumps([spec.model_dump_json(), code, weights]).encode()
+    made_of = json.dumps([spec.model_dump_json(), sources.digest(), sources.libraries(), weights]).encode()
     kept = cache / f"{hashlib.sha256(made_of).hexdigest()[:16]}.json"
     if not kept.exists():
         for event in events(spec):

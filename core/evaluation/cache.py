@@ -18,7 +18,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -27,7 +26,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-import core
+from core.evaluation import sources
 from core.evaluation.bootstrap import Values
 from core.schema.evaluation import Found
 from core.schema.files import Record
@@ -38,38 +37,13 @@ MOST_BYTES = 256 << 20
 
 _KEY, _KEY_BYTES = "key", 32
 _BROKEN_OFF_SECONDS = 3600.0
-_STAND_ON = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "rouge-score",
-    "torchao",
-    "lm_eval",
-)
-
-
-_FOLDERS = ("evaluation", "lm", "schema")
-_FILES = ("pipeline/parts.py", "pipeline/scorable.py", "unlearning/reading.py")
-"""What decides what is measured and how, of the package `core`: which records, read how, put through what."""
 
 
 class Unusable(Exception):
     """Nothing can be kept in the folder: it cannot be written, or others could write what is found there."""
 
 
-def _sources() -> str:
-    whole = hashlib.sha256()
-    root = Path(core.__file__).parent
-    files = [file for name in _FOLDERS for file in root.joinpath(name).rglob("*.py")]
-    for file in sorted([*files, *(root / name for name in _FILES)]):
-        whole.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
-    return whole.hexdigest()
-
-
-_SOURCES = _sources()
+_SOURCES = sources.digest()
 """Read as this process imports the code: what is put in its place while a job runs is not what measures."""
 
 
@@ -77,16 +51,8 @@ _SOURCES = _sources()
 def code_version() -> str:
     """The digest of the code that measures, of the libraries that it stands on, and of how this machine computes."""
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
-    libraries = {name: _version(name) for name in _STAND_ON}
-    parts = [_SOURCES, sys.version, zlib.ZLIB_RUNTIME_VERSION, libraries, where]
+    parts = [_SOURCES, sys.version, zlib.ZLIB_RUNTIME_VERSION, sources.libraries(), where]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _version(library: str) -> str | None:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return None
 
 
 class Cache:

@@ -13,7 +13,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import core
-from core.evaluation import cache
+from core.evaluation import cache, sources
 from core.evaluation.bench import Bench
 from core.evaluation.cache import Cache, Unusable
 from core.evaluation.measurement import Measurement
@@ -166,10 +166,10 @@ def test_the_code_is_another_when_a_line_of_what_measures_changes(
             Path(core.__file__).parent / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__")
         )
     monkeypatch.setattr(core, "__file__", str(copy / "__init__.py"))
-    assert cache._sources() == cache._SOURCES
+    assert sources.digest() == cache._SOURCES
     with (copy / name).open("a") as source:
         source.write("\n")
-    assert (cache._sources() != cache._SOURCES) == another
+    assert (sources.digest() != cache._SOURCES) == another
 
 
 @pytest.mark.parametrize("left", [b"", b"PK\x03\x04", b"half"])
