@@ -19,10 +19,8 @@ from benchmarks.child import events
 from benchmarks.machine import machine
 from benchmarks.memorised import Memorised, memorised
 from core.schema.events import Cost, Done, Measured
-from core.schema.shape import read_shape
 from core.schema.spec import ChildMethod, FileRecords, JobSpec
-from core.schema.training import TrainingRequest
-from core.unlearning.objectives import METHODS, fill_training
+from core.unlearning.objectives import METHODS
 
 DATA = "demo-500"
 PHASES = ("measuring_before", "measuring_after", "attacking")
@@ -31,14 +29,12 @@ DEAREST = 4
 
 def job(made: Memorised, method: str, forget: Path, records: int, *, threads: int | None, seed: int) -> JobSpec:
     """As the service would fill it in. The output is a directory beside the forget set's file."""
-    shape = read_shape(made.model, root=made.folder)
-    training = fill_training(TrainingRequest(seed=seed), method, parameters=shape.parameters, forget_records=records)
     return JobSpec(
         method=ChildMethod(name=method, parameters={}),
         job="job-" + "0" * 32,
         model=DATA,
         directory=made.model,
-        training=training.model_copy(update={"max_length": min(training.max_length, shape.context)}),
+        training=made.training(method, forget_records=records, seed=seed),
         records=FileRecords(forget=forget, retain=[made.file("retain")], unseen=made.file("unseen")),
         output=forget.parent / "checkpoint",
         threads=threads,

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.datasets import FILES, sets
+from core.schema.shape import read_shape
+from core.schema.training import Training, TrainingRequest
 from core.synthetic import write_jsonl
+from core.unlearning.objectives import fill_training
 
 EPOCHS = {"demo": 20, "demo-500": 20, "tofu": 24, "lume": 24}
 
@@ -35,6 +38,14 @@ class Memorised:
 
     def file(self, name: str) -> Path:
         return self.folder / f"{name}.jsonl"
+
+    def training(self, method: str, *, forget_records: int, seed: int) -> Training:
+        """What the service fills in for a job on the model; without snapshots."""
+        shape = read_shape(self.model, root=self.folder)
+        request = TrainingRequest(seed=seed)
+        filled = fill_training(request, method, parameters=shape.parameters, forget_records=forget_records)
+        length = min(filled.max_length, shape.context)
+        return filled.model_copy(update={"max_length": length, "snapshot_every": 0})
 
 
 class TrainingFailed(Exception):

@@ -28,9 +28,9 @@ from core.schema.evaluation import MeasurementChoice
 from core.schema.events import ChildEvent, Cost, Done, Measured
 from core.schema.shape import read_shape
 from core.schema.spec import ChildMethod, FileRecords, JobSpec
-from core.schema.training import Training, TrainingRequest
+from core.schema.training import Training
 from core.synthetic import general, write_jsonl
-from core.unlearning.objectives import METHODS, fill_training
+from core.unlearning.objectives import METHODS
 from core.unlearning.reading import reading
 
 GENERAL_RECORDS = 200
@@ -112,7 +112,8 @@ class Bench:
     def _unlearn(self, row: Row) -> Result:
         output = self._made.folder / "output" / row.label.replace(" ", "_").replace(",", "")
         shutil.rmtree(output, ignore_errors=True)
-        training = self._training(row.method)
+        forget = sum(1 for _ in self._made.file("forget").open())
+        training = self._made.training(row.method, forget_records=forget, seed=self._seed)
         method = ChildMethod(name=row.method, parameters=dict(row.parameters))
         records = self._records()
         if row.kind == "general":
@@ -128,13 +129,6 @@ class Bench:
             result = Result(row.label, after.measurements, seconds, result.peak_host_bytes, after.failure)
         shutil.rmtree(output, ignore_errors=True)
         return result
-
-    def _training(self, method: str) -> Training:
-        shape = read_shape(self._made.model, root=self._made.folder)
-        forget = sum(1 for _ in self._made.file("forget").open())
-        request = TrainingRequest(seed=self._seed)
-        training = fill_training(request, method, parameters=shape.parameters, forget_records=forget)
-        return training.model_copy(update={"max_length": min(training.max_length, shape.context), "snapshot_every": 0})
 
     def _records(self) -> FileRecords:
         asked = {name: file for name in ("probes", "protected") if (file := self._made.file(name)).exists()}
