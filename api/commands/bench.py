@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 
 import typer
@@ -21,33 +22,23 @@ def benches() -> None:
     """Each bench prints its table and, with --out, puts it into a Markdown file."""
 
 
-@app.command(
-    "methods",
-    context_settings=_ITS_OWN,
-    help="Every method by every measurement, beside a model retrained for real: on the demo's data, TOFU and LUME.",
-)
-def methods(context: typer.Context) -> None:
-    raise typer.Exit(_benchmark("methods", context.args))
+_OF_A_CHECKOUT = {
+    "methods": "Every method by every measurement, beside a model retrained for real: the demo's data, TOFU, LUME.",
+    "measuring": "What measuring costs beside unlearning, by the number of records to forget.",
+    "throughput": "This service's trainer beside a plain one: tokens per second, memory, losses.",
+}
+"""Programs of `benchmarks`, with options of their own."""
 
 
-@app.command(
-    "measuring",
-    context_settings=_ITS_OWN,
-    help="What measuring costs beside unlearning, by the number of records to forget.",
-)
-def measuring(context: typer.Context) -> None:
-    raise typer.Exit(_benchmark("measuring", context.args))
+def _command(name: str) -> Callable[[typer.Context], None]:
+    def command(context: typer.Context) -> None:
+        raise typer.Exit(_benchmark(name, context.args))
+
+    return command
 
 
-@app.command(
-    "throughput",
-    context_settings=_ITS_OWN,
-    help="This service's trainer beside a plain one: tokens per second, memory, losses.",
-)
-def throughput(context: typer.Context) -> None:
-    raise typer.Exit(_benchmark("throughput", context.args))
-
-
+for _name, _help in _OF_A_CHECKOUT.items():
+    app.command(_name, context_settings=_ITS_OWN, help=_help)(_command(_name))
 app.command("start-up")(start_up)
 app.command("interruptions")(interruptions)
 
