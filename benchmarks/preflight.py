@@ -41,8 +41,8 @@ class Case:
 
     shape: Shape
     method: str
-    records: int = 16
-    others: int = 32
+    records: int = 8
+    others: int = 16
     words: int = 30
     training: dict[str, Any] = field(default_factory=dict)
 

@@ -1,6 +1,7 @@
 """A case measured: both sides as processes of their own, taking turns update by update, so that noise hits both."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from statistics import median
 from typing import IO, Any
 
 from benchmarks.case import Case, tokens
+from core.lm.memory import HUGE_PAGES
 
 SIDES = ("core", "plain")
 ENDED_BY_MEMORY = (-9, 137)
@@ -89,10 +91,11 @@ class Side:
 def started(name: str, case: Case) -> Iterator[Side]:
     """A side, `core` or `plain`, that is ended for good with the block. Raises SideFailed."""
     command = [sys.executable, "-m", "benchmarks.side", name]
+    environment = os.environ | (HUGE_PAGES if name == "core" else {})  # as a job's process has them
     with (
         tempfile.TemporaryFile("w+") as stderr,
         subprocess.Popen(  # noqa: S603 - our own program
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment
         ) as process,
     ):
         try:

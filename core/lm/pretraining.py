@@ -32,7 +32,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase,
 from transformers.utils import logging as transformers_logging
 
 from core.lm.data import Chunk, encode, pad
-from core.lm.memory import keep_freed_memory
+from core.lm.memory import take_memory_in_blocks
 from core.lm.model import device, pad_id
 from core.lm.precision import quick_bfloat16
 from core.lm.saving import save
@@ -206,7 +206,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--threads", type=int, default=None)
     given = arguments.parse_args()
-    keep_freed_memory()
+    take_memory_in_blocks()
     if given.threads:
         torch.set_num_threads(given.threads)
     transformers_logging.disable_progress_bar()

@@ -65,14 +65,16 @@ def measuring_precision(model: PreTrainedModel) -> torch.dtype | None:
 
 
 def _statistics(logits: Tensor, targets: Tensor) -> Tensor:
-    """(N, V), (N,) -> (4, N) float64: log p of the target, is it the argmax, mean and deviation of log p under p."""
-    log_p = torch.log_softmax(logits, dim=-1)
-    p = log_p.exp()
+    """(N, V), (N,) -> (4, N) float64: log p of the target, is it the argmax, mean and deviation of log p under p.
+
+    Overwrites the logits: a slice of them is large, and this makes no more than two of its size besides.
+    """
+    log_p, correct = torch.log_softmax(logits, dim=-1), logits.argmax(-1) == targets
+    target = log_p.gather(1, targets[:, None])[:, 0]
+    p = torch.exp(log_p, out=logits)
     mean = (p * log_p).sum(-1)
     # Centred before squaring: the difference of two large means would lose the digits.
-    variance = (p * (log_p - mean[:, None]).square_()).sum(-1)
-    target = log_p.gather(1, targets[:, None])[:, 0]
-    correct = logits.argmax(-1) == targets
+    variance = log_p.sub_(mean[:, None]).square_().mul_(p).sum(-1)
     return torch.stack([target.double(), correct.double(), mean.double(), variance.double().sqrt()])
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.lm.errors import out_of_memory
-from core.lm.memory import keep_freed_memory
+from core.lm.memory import HUGE_PAGES, take_memory_in_blocks
 from core.pipeline.channel import Channel
 from core.pipeline.imports import uncollected
 from core.pipeline.mistakes import mistakes
@@ -34,6 +34,8 @@ os.environ.update(
     TRANSFORMERS_VERBOSITY="error",
     TOKENIZERS_PARALLELISM="false",
 )
+for name, value in HUGE_PAGES.items():
+    os.environ.setdefault(name, value)
 # a product compiled for each number of tokens that comes by is not worth a megabyte each: 1,024 is what oneDNN keeps
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 EXPLAINED, UNEXPLAINED = 3, 1
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--rank", type=int, default=0, help="which of the processes that share the job this one is")
     parser.add_argument("--meeting", type=Path, default=Path(), help="where they meet")
     options = parser.parse_args(arguments)
-    keep_freed_memory()
+    take_memory_in_blocks()
     channel = Channel()
     if options.wait is not None:
         from core.pipeline.waiting import wait

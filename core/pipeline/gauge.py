@@ -14,6 +14,7 @@ from core.evaluation.suite import measure
 from core.evaluation.verdict import judge, knows
 from core.lm import adapter
 from core.lm.fingerprint import Fingerprint
+from core.lm.memory import give_back
 from core.lm.model import context_of, model_digest
 from core.pipeline import before
 from core.pipeline.parts import Parts
@@ -190,6 +191,7 @@ class Gauge:
     def _figures(self, bench: Bench, digest: str, original: Measurements | None = None) -> Measurements:
         def before_each(measurement: Measurement) -> None:
             self._phases.heard()
+            give_back()
             if measurement.attacks and bench.moment == "after":
                 self._phases.turn_to("attacking")
 

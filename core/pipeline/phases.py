@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from core.lm.memory import give_back
 from core.pipeline.expense import Expenses
 from core.schema.events import ChildEvent, PhaseStarted
 from core.schema.jobs import Phase
@@ -28,6 +29,7 @@ class Phases:
     def during(self, name: Phase) -> Iterator[None]:
         """`name` until something else begins; whose time is nobody's counts for neither."""
         self.heard()
+        give_back()
         self.expenses.turn_to(name)
         if name != "loading":  # which was said before torch was imported
             self._say(PhaseStarted(phase=name))

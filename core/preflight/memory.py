@@ -34,6 +34,8 @@ SLICE = 1 << 23
 """Elements of one slice of logits (core.lm.head, core.lm.statistics)."""
 SLICES = 6
 """Slices' worth of float32 in use at once: logits, their gradient, log-probabilities, and the same of a reference."""
+SLICES_MEASURED = 4
+"""The same without gradients."""
 HEAP = 1.03
 """What the C library's heap holds beyond what is asked of it, on the CPU."""
 MANY = 4
@@ -45,8 +47,6 @@ UNRETURNED = 0.35
 by measuring models of 20 to 140 million."""
 KERNELS = 192 * MIB
 """oneDNN's products for the numbers of tokens that came by: 128 of them (core.pipeline), about 1.2 MiB each."""
-UNMAPPED = 32 * MIB
-"""Blocks up to this size come from the C library's heap, larger ones straight from the kernel (mallopt(3))."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Memory:
         yield self._weights()
         yield self._unshared()
         yield Item("activations", self._here, work.measured * passing_bytes(work.shape))
-        yield Item("logits of measuring", self._here, self._logits(work.measured, SLICES))
+        yield Item("logits of measuring", self._here, self._logits(work.measured, SLICES_MEASURED))
         yield from self._measurers()
 
     def _preparing(self) -> Iterator[Item]:
@@ -170,15 +170,9 @@ class Memory:
         yield Item("the optimiser at work", self._here, self._at_work())
 
     def _measuring_again(self) -> Iterator[Item]:
-        """On the CPU, what was freed in pieces under 32 MiB stays with the C library's heap, and what is loaded from
-        the checkpoint is mapped beside it."""
-        if self._cuda or 4 * largest_tensor(self._work.shape) >= 2 * UNMAPPED:
-            yield from self._measuring()
-            return
-        yield from self._unlearning()
+        """What was freed until then has been given back (core.lm.memory); the checkpoint's files are mapped."""
+        yield from self._measuring()
         yield Item("the checkpoint's files", "host", self._work.stored_bytes)
-        yield Item("logits of measuring", "host", self._logits(self._work.measured, SLICES))
-        yield from self._measurers()
 
     def _measurers(self) -> Iterator[Item]:
         work = self._work

@@ -19,6 +19,8 @@ _SPREAD = 1.25
 _LONGEST = 4
 """How much longer than the mean one record may be."""
 _LONGEST_SAMPLE = 256
+_TWINS = 100
+"""A record among its twins, which go through the model together (core.evaluation.measurements.exposure)."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ class Work:
     @property
     def measured(self) -> int:
         """Tokens in the largest forward of measuring."""
-        most = max((one.tokens for one in self.sets.values()), default=self.length)
+        longest = max((one.mean for one in self.sets.values()), default=0.0)
+        most = max(max((one.tokens for one in self.sets.values()), default=self.length), math.ceil(_TWINS * longest))
         length = measured(self.training, context=self.shape.context).max_length
         return max(min(self.training.micro_batch_tokens, most), min(length, most))
 
