@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from core.lm.data import Chunk
 from core.lm.forward import Forward
 from core.lm.head import rows_at_once, slices
+from core.lm.memory import give_back
 from core.lm.model import stored_dtype
 
 
@@ -47,6 +48,7 @@ def token_statistics(
         counts = [int(chunk.scored.sum()) for chunk in batch]
         for chunk, part in zip(batch, torch.split(torch.cat(found, dim=1).cpu(), counts, dim=1), strict=True):
             parts[order[id(chunk)]] = part
+    give_back()
     of_record: list[list[Tensor]] = [[] for _ in range(records)]
     for chunk, part in zip(chunks, parts, strict=True):
         of_record[chunk.record].append(part)
