@@ -41,6 +41,9 @@ MANY = 5
 """Updates until that shows in full: each has another number of tokens, and leaves gaps that the next does not fill."""
 GAPS = 1.0
 """Those gaps, as a share of the activations: what bounds the jobs of docs/benchmarks.md."""
+SCATTERED = 0.15
+"""What of the heap that unlearning came to hold is held again by what comes after it, whose pieces lie between what
+stays."""
 UNRETURNED = 0.35
 """What the heap keeps of weights that were loaded, measured and cast (core.lm.memory), as a share of the weights: found
 by measuring models of 20 to 140 million."""
@@ -170,9 +173,13 @@ class Memory:
         yield Item("the optimiser at work", self._here, self._at_work())
 
     def _measuring_again(self) -> Iterator[Item]:
-        """What was freed until then has been given back (core.lm.memory); the checkpoint's files are mapped."""
+        """What was freed until then has been given back (core.lm.memory), but for what lies between things that stay;
+        the checkpoint's files are mapped."""
         yield from self._measuring()
         yield Item("the checkpoint's files", "host", self._work.stored_bytes)
+        if not self._cuda:
+            before = sum(one.bytes for one in self._unlearning() if one.place == "host")
+            yield Item("the heap's gaps", "host", math.ceil(SCATTERED * before))
 
     def _measurers(self) -> Iterator[Item]:
         work = self._work
