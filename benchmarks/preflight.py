@@ -53,8 +53,8 @@ class Case:
 
 CASES: dict[str, Case] = {
     "4M, 2k, ascent_descent": Case(SHAPES["4M, 2k"], "ascent_descent"),
-    "4M, 2k, calibrated, the demo's sizes": Case(
-        SHAPES["4M, 2k"], "calibrated", records=200, others=400, words=20, training={"epochs": 1}
+    "4M, 2k, calibrated, the demo's sizes and updates": Case(
+        SHAPES["4M, 2k"], "calibrated", records=200, others=400, words=20, training={"epochs": 18}
     ),
     "4M, 2k, long records": Case(SHAPES["4M, 2k"], "gradient_ascent", records=24, words=400),
     "19M, 32k, ascent_kl": Case(SHAPES["19M, 32k"], "ascent_kl", words=60),

@@ -16,7 +16,7 @@ HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 
 def take_memory_in_blocks() -> None:
-    """From now on a tensor of 32 MB or more (a matrix's gradient, a slice of logits) is a block of its own, taken from
+    """From now on a tensor of 32 MB or more (a large matrix's gradient, its moments) is a block of its own, taken from
     the system and given back when it is freed. Once, at the start of a process that computes.
 
     That is what glibc does by itself, but the system clears every page of a fresh block, 0.4 ms a MB on a virtual

@@ -29,7 +29,7 @@ CUDA_PROCESS = 3 << 30
 CUDA_WORKSPACE = 96 * MIB
 """cuBLAS and cuDNN workspaces that PyTorch's allocator counts."""
 COMPILER = 600 * MIB
-SLICE = 1 << 23
+SLICE = 7 << 20
 """Elements of one slice of logits (core.lm.head, core.lm.statistics)."""
 SLICES = 6
 """Slices' worth of float32 in use at once: logits, their gradient, log-probabilities, and the same of a reference."""
@@ -41,6 +41,8 @@ MANY = 5
 """Updates until that shows in full: each has another number of tokens, and leaves gaps that the next does not fill."""
 GAPS = 1.0
 """Those gaps, as a share of the activations: what bounds the jobs of docs/benchmarks.md."""
+MORE_GAPS = 0.25
+"""By how much that share grows each time the updates are twice as many: a job of 180 comes from 1.0 to 1.5 GB."""
 SCATTERED = 0.15
 """What of the heap that unlearning came to hold is held again by what comes after it, whose pieces lie between what
 stays."""
@@ -154,7 +156,8 @@ class Memory:
             yield Item("the optimiser's states", self._here, self._share(self._moments()))
         if not self._cuda:
             share = min(1.0, (work.steps - 1) / (MANY - 1))
-            yield Item("the heap's gaps", "host", math.ceil(share * GAPS * activations))
+            gaps = share * GAPS + MORE_GAPS * math.log2(max(1.0, work.steps / MANY))
+            yield Item("the heap's gaps", "host", math.ceil(gaps * activations))
             yield Item("kernels", "host", math.ceil(share * KERNELS))
         if not self._cuda:
             yield Item("freed memory that is kept", "host", math.ceil(UNRETURNED * self._held * self._model))
