@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Self
 
+from core.records.again import transient
 from core.records.tables import FileRow, JobFile
 from core.schema.files import Record
 from core.schema.parquet import parquet_records
@@ -22,7 +23,6 @@ from core.storage.sealed import SealBroken
 from core.storage.uploads import contents
 from worker.assignment import Stored
 from worker.failure import AttemptFailed, failed
-from worker.lease import transient
 from worker.log import LOGGER, described
 
 log = logging.getLogger(LOGGER)

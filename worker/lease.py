@@ -6,11 +6,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from core.records import leases
+from core.records.again import PAUSES, transient
 from core.records.leases import FenceLost
 from worker.log import LOGGER
 
@@ -21,20 +20,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Change = Callable[Concatenate[AsyncSession, str, int, P], Awaitable[T]]
 
-_PAUSES = (0.1, 0.2, 0.5, 1.0)
-
 
 class LeaseExpired(FenceLost):
     """The database could not be reached until the lease had run out: the job must be taken to be somebody else's."""
-
-
-def transient(error: BaseException) -> bool:
-    """Whether the same statement may well succeed in a moment: the connection failed, not what was asked of it."""
-    if isinstance(error, DBAPIError):
-        state = getattr(error.orig, "sqlstate", None) or ""
-        # 08 connection, 57P shutdown of the server, 40 rollback by conflict, 53 out of resources
-        return error.connection_invalidated or state[:2] in ("08", "40", "53") or state[:3] == "57P" or not state
-    return isinstance(error, (OSError, TimeoutError, PoolTimeout))
 
 
 class Lease:
@@ -66,7 +54,7 @@ class Lease:
             except Exception as error:
                 if not transient(error):
                     raise
-                pause = _PAUSES[min(tries, len(_PAUSES) - 1)]
+                pause = PAUSES[min(tries, len(PAUSES) - 1)]
                 if self.left() <= pause:
                     raise LeaseExpired(self.job) from error
                 log.warning("database not reached", extra={"job": self.job, "error": type(error).__qualname__})

@@ -14,6 +14,7 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import finishing, leases
+from core.records.again import again, transient
 from core.records.finishing import Delivered
 from core.records.leases import FenceLost
 from core.records.tables import JobRow
@@ -29,7 +30,7 @@ from worker.child import Child, environment
 from worker.failure import AttemptFailed, child_died, failed
 from worker.handover import Handover
 from worker.launch import Devices
-from worker.lease import Lease, LeaseExpired, Sessions, transient
+from worker.lease import Lease, LeaseExpired, Sessions
 from worker.log import LOGGER, frames_of
 from worker.recorder import Recorder
 from worker.scratch import Scratch, measured
@@ -206,8 +207,7 @@ class Attempt:
     async def _work(self, scratch: Scratch) -> Result:
         """From the claimed row to the stored checkpoint."""
         try:
-            async with self._sessions() as session:
-                assigned = await assignment.read(session, self._job)
+            assigned = await again(self._assigned)
             if assigned.start is not None:
                 prefix, files = assigned.start
                 await transfer.fetch(self._storage, prefix, files, scratch.start)
@@ -226,6 +226,10 @@ class Attempt:
         except Exception as error:
             log.exception("attempt broke off", extra=self._named())
             return _broken(error).error
+
+    async def _assigned(self) -> assignment.Assignment:
+        async with self._sessions() as session:
+            return await assignment.read(session, self._job)
 
     async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> Heard | Stopped:
         """Starts the child, hands it its records and hears it out."""
@@ -353,7 +357,7 @@ class Attempt:
             raise
         except FenceLost:
             # an earlier try may have been committed without its answer reaching us: the row knows
-            if not await self._has_finished(result):
+            if not await again(lambda: self._has_finished(result)):
                 raise
         return "succeeded"
 

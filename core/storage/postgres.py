@@ -1,19 +1,22 @@
 """Objects in PostgreSQL, in rows of 1 MiB: API and workers on different machines need nothing else to share them.
 
 Every step is a short transaction of its own, so neither a slow client nor a large file holds a connection or keeps
-the database from cleaning up behind itself.
+the database from cleaning up behind itself. A step whose connection breaks is done again, and comes to the same.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import TypeVar, TypeVarTuple
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, or_, select, true, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from core.records.again import again
 from core.records.objects import ObjectChunk, StoredObject
 from core.storage.store import PIECE, NotStored, StorageError, checked, checked_range, pieces
 
@@ -21,6 +24,9 @@ CHUNK = PIECE
 """Bytes of every chunk but an object's last. Part of the format: ranges are found by dividing by it."""
 
 PAGE = 1000
+
+T = TypeVar("T")
+Found = TypeVarTuple("Found")
 
 
 class PostgresStorage:
@@ -32,8 +38,8 @@ class PostgresStorage:
     async def write(self, key: str, chunks: AsyncIterable[bytes]) -> int:
         """See `Storage.write`."""
         upload = uuid4()
-        async with self._engine.begin() as connection:
-            await connection.execute(insert(StoredObject).values(upload=upload, key=checked(key)))
+        row = insert(StoredObject).values(upload=upload, key=checked(key)).on_conflict_do_nothing()
+        await self._step(lambda connection: connection.execute(row))
         try:
             return await self._fill(upload, key, chunks)
         except BaseException:
@@ -41,20 +47,43 @@ class PostgresStorage:
                 await asyncio.shield(self._discard(upload))
             raise
 
+    async def _step(self, do: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """One short transaction, which may happen twice."""
+
+        async def once() -> T:
+            async with self._engine.begin() as connection:
+                return await do(connection)
+
+        return await again(once)
+
     async def _fill(self, upload: UUID, key: str, chunks: AsyncIterable[bytes]) -> int:
         number = written = 0
         async for piece in pieces(chunks, CHUNK):
-            async with self._engine.begin() as connection:
-                await _mark(connection, upload, bytes=StoredObject.bytes + len(piece))
-                await connection.execute(insert(ObjectChunk).values(upload=upload, number=number, data=piece))
+            await self._add(upload, number, piece)
             number += 1
             written += len(piece)
-        async with self._engine.begin() as connection:
+        await self._complete(upload, key)
+        return written
+
+    async def _add(self, upload: UUID, number: int, piece: bytes) -> None:
+        chunk = insert(ObjectChunk).values(upload=upload, number=number, data=piece).on_conflict_do_nothing()
+
+        async def add(connection: AsyncConnection) -> None:
+            await _mark(connection, upload, bytes=number * CHUNK + len(piece))
+            await connection.execute(chunk)
+
+        await self._step(add)
+
+    async def _complete(self, upload: UUID, key: str) -> None:
+        of_key = and_(StoredObject.key == key, StoredObject.complete, StoredObject.upload != upload)
+
+        async def complete(connection: AsyncConnection) -> None:
             # one finisher of a key at a time: of two at once, neither would see the other's row to replace it
             await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
-            await connection.execute(delete(StoredObject).where(StoredObject.key == key, StoredObject.complete))
+            await connection.execute(delete(StoredObject).where(of_key))
             await _mark(connection, upload, complete=True)
-        return written
+
+        await self._step(complete)
 
     async def _discard(self, upload: UUID) -> None:
         async with self._engine.begin() as connection:
@@ -74,11 +103,10 @@ class PostgresStorage:
             whole = offset == 0 and length == CHUNK
             data = ObjectChunk.data if whole else func.substring(ObjectChunk.data, offset + 1, length)
             chunk = select(data).where(ObjectChunk.upload == upload, ObjectChunk.number == number)
-            async with self._engine.connect() as connection:
-                piece: bytes | None = (await connection.execute(chunk)).scalar_one_or_none()
-            if piece is None:
+            rows = await self._rows(chunk)
+            if not rows:
                 raise NotStored(key)  # replaced or deleted since
-            yield piece
+            yield rows[0][0]
             start += length
 
     async def size(self, key: str) -> int | None:
@@ -89,8 +117,7 @@ class PostgresStorage:
     async def delete(self, key: str) -> None:
         """See `Storage.delete`."""
         gone = and_(StoredObject.complete, or_(StoredObject.key == checked(key), _below(key)))
-        async with self._engine.begin() as connection:
-            await connection.execute(delete(StoredObject).where(gone))
+        await self._step(lambda connection: connection.execute(delete(StoredObject).where(gone)))
 
     async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
         """See `Storage.list`."""
@@ -99,8 +126,7 @@ class PostgresStorage:
         while True:
             after = select(StoredObject.key, StoredObject.bytes).where(StoredObject.complete, below)
             page = after.where(StoredObject.key > last).order_by(StoredObject.key).limit(PAGE)
-            async with self._engine.connect() as connection:
-                rows = (await connection.execute(page)).all()
+            rows = await self._rows(page)
             for key, size in rows:
                 yield key, size
             if len(rows) < PAGE:
@@ -110,16 +136,19 @@ class PostgresStorage:
     async def collect(self, older_than: timedelta) -> int:
         """See `Storage.collect`."""
         dead = and_(~StoredObject.complete, StoredObject.touched_at < func.clock_timestamp() - older_than)
-        async with self._engine.begin() as connection:
-            return (await connection.execute(delete(StoredObject).where(dead))).rowcount
+        return (await self._step(lambda connection: connection.execute(delete(StoredObject).where(dead)))).rowcount
+
+    async def _rows(self, query: Select[*Found]) -> Sequence[Row[*Found]]:
+        async def once() -> Sequence[Row[*Found]]:
+            async with self._engine.connect() as connection:
+                return (await connection.execute(query)).all()
+
+        return await again(once)
 
     async def _find(self, key: str) -> tuple[UUID, int] | None:
         wanted = and_(StoredObject.key == checked(key), StoredObject.complete)
-        async with self._engine.connect() as connection:
-            row = (
-                await connection.execute(select(StoredObject.upload, StoredObject.bytes).where(wanted))
-            ).one_or_none()
-        return None if row is None else (row.upload, row.bytes)
+        rows = await self._rows(select(StoredObject.upload, StoredObject.bytes).where(wanted))
+        return (rows[0].upload, rows[0].bytes) if rows else None
 
 
 async def _mark(connection: AsyncConnection, upload: UUID, **values: object) -> None:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select, text
+from sqlalchemy import PoolProxiedConnection, func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.records.objects import ObjectChunk, StoredObject
@@ -310,3 +310,53 @@ def test_a_url_that_names_no_place_is_refused_and_not_repeated(url: str, engine:
 def test_object_stores_are_opened_by_their_urls(engine: AsyncEngine) -> None:
     for url in ("s3://bucket/prefix", "gs://bucket"):
         open_storage(url, engine)
+
+
+async def test_in_postgres_connections_that_break_are_not_seen(engine: AsyncEngine) -> None:
+    storage = open_storage("postgres://", engine)
+    over = asyncio.Event()
+    broken = 0
+
+    async def break_them() -> None:
+        nonlocal broken
+        end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+        while not over.is_set():
+            async with engine.connect() as connection:
+                broken += await connection.scalar(text(end + " AND pid <> pg_backend_pid()")) or 0
+            await asyncio.sleep(0.15)
+
+    breaking = asyncio.create_task(break_them())
+    while broken < 8:
+        assert await storage.write("a/object", cut(DATA)) == len(DATA)
+        assert await storage.size("a/object") == len(DATA)
+        assert await listed(storage) == [("a/object", len(DATA))]
+        assert await read(storage, "a/object", 1, len(DATA) - 1) == DATA[1:-1]
+        await storage.delete("a")
+        assert await listed(storage) == []
+    over.set()
+    await breaking
+
+
+async def test_in_postgres_a_step_whose_answer_was_lost_is_not_done_twice(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage("postgres://", engine)
+    await storage.write("object", chunks(b"before"))
+    commit, commits = engine.dialect.do_commit, 0
+
+    def every_other_unheard(connection: PoolProxiedConnection) -> None:
+        nonlocal commits
+        commits += 1
+        commit(connection)
+        if commits % 2:
+            raise ConnectionResetError
+
+    monkeypatch.setattr(engine.dialect, "do_commit", every_other_unheard)
+    assert await storage.write("object", cut(DATA[: 3 * CHUNK + 1])) == 3 * CHUNK + 1
+    assert commits == 2 * (1 + 4 + 1)
+    assert await listed(storage) == [("object", 3 * CHUNK + 1)]
+    assert await read(storage, "object") == DATA[: 3 * CHUNK + 1]
+    await storage.delete("object")
+    monkeypatch.undo()
+    async with engine.connect() as connection:
+        assert await connection.scalar(select(func.count()).select_from(StoredObject)) == 0
