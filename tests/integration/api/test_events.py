@@ -75,10 +75,10 @@ async def test_a_stream_tells_what_was_what_comes_and_ends_with_the_job(
         await reached.wait()
         reached.clear()
         await step(service, job, fence, 4)
-        await asyncio.wait_for(reached.wait(), 5)
+        await asyncio.wait_for(reached.wait(), 30)
         reached.clear()
         await phase(service, job, fence, "saving")
-        await asyncio.wait_for(reached.wait(), 5)
+        await asyncio.wait_for(reached.wait(), 30)
         await finish(service, job, fence, {"a": b"b"})
     assert [one["event"] for one in seen] == [
         *("created", "started", "phase", "progress", "phase"),
@@ -122,7 +122,7 @@ async def test_a_job_that_is_tried_again_is_followed_past_its_failure(
 
     following = asyncio.create_task(asyncio.to_thread(follow))
     await finish(service, job, await claim(service, job), {"a": b"b"})
-    seen = await asyncio.wait_for(following, 10)
+    seen = await asyncio.wait_for(following, 30)
     assert seen == ["created", "started", "failed", "requeued", "started", "judged", "released", "succeeded"]
 
 

@@ -369,7 +369,7 @@ async def test_wait_answers_when_the_job_changes_and_not_before(service: Service
     await step(service, job, fence, 3)
     for answer in (await waiting, await bare):
         assert answer.json()["progress"] == {"step": 3, "steps": 10, "fraction": 0.3, "eta": 2.0}
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     elapsed = await client.get(path, params={"wait": 0.2}, headers={"If-None-Match": (await waiting).headers["etag"]})
     assert elapsed.status_code == 304
 
@@ -383,7 +383,7 @@ async def test_wait_does_not_hold_what_is_over(service: Service, client: httpx.A
     assert (await client.get(path, params={"wait": 30}, headers={"If-None-Match": etag})).status_code == 304
     assert (await client.get("/v1/jobs/job-none", params={"wait": 30})).status_code == 404
     assert (await client.get(path, params={"wait": 61})).status_code == 422
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 async def test_a_file_or_model_that_a_job_needs_cannot_go(service: Service, client: httpx.AsyncClient) -> None:

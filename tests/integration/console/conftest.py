@@ -31,8 +31,8 @@ from tests.integration.console.browser import CHROMEDRIVER, CHROMIUM, open_brows
 from tests.integration.console.story import Story
 from tests.servers import new_database
 
-START_SECONDS = 30
-WAIT_SECONDS = 10
+START_SECONDS = 90
+WAIT_SECONDS = 30
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def test_it_ends_itself_when_its_parent_closes_the_pipe(spec: JobSpec) -> None:
         one.close_stdin()
         closed = time.monotonic()
         outcome = one.ended()
-        assert time.monotonic() - closed < 10
+        assert time.monotonic() - closed < 60
     assert outcome.code == 4
     assert outcome.kinds()[-1] in ("progress", "curve")
 
@@ -117,7 +117,7 @@ def test_it_dies_with_its_parent_even_where_the_pipe_stays_open(spec: JobSpec) -
         killed = time.monotonic()
         # its standard output ends with it
         assert one.ended().code == -signal.SIGKILL
-        assert time.monotonic() - killed < 10
+        assert time.monotonic() - killed < 60
 
 
 def test_a_directory_that_holds_no_model_is_an_error_that_a_person_can_act_on(spec: JobSpec, tmp_path: Path) -> None:

@@ -122,4 +122,4 @@ def test_no_rank_outlives_the_one_that_started_the_job(spec: JobSpec, tmp_path: 
         began = time.monotonic()
         assert len(company) == 2
         assert gone(company)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60

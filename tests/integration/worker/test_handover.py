@@ -119,4 +119,4 @@ async def test_a_child_that_hangs_up_is_not_the_handovers_failure(storage: Stora
             connection.connect(str(path))
             connection.sendall(b"token\n")
             await asyncio.sleep(0.05)
-        await asyncio.wait_for(handover.served(), 5)
+        await asyncio.wait_for(handover.served(), 30)

@@ -157,13 +157,13 @@ async def test_a_job_waits_for_the_child_that_is_importing_and_a_second_job_does
         assert warm.take(base, ()) is None
         first = asyncio.create_task(warm.coming())
         await asyncio.sleep(0)
-        await asyncio.wait_for(warm.coming(), 0.1)
+        await asyncio.wait_for(warm.coming(), 30)
         assert not first.done()
         await first
         process = warm.take(base, ())
         assert process is not None
         async with Child(process):
-            await asyncio.wait_for(warm.coming(), 0.1)  # none is on its way
+            await asyncio.wait_for(warm.coming(), 5)  # none is on its way
 
 
 async def test_a_job_does_not_wait_for_a_child_that_died_or_does_not_come(
@@ -180,10 +180,10 @@ async def test_a_job_does_not_wait_for_a_child_that_died_or_does_not_come(
         assert not waiting.done()
         (pid,) = own_children()
         os.kill(pid, 9)
-        await asyncio.wait_for(waiting, 2)
+        await asyncio.wait_for(waiting, 20)
         await until(begun)
         monkeypatch.setattr(warm_module, "PATIENCE_SECONDS", 0.1)
-        await asyncio.wait_for(warm.coming(), 2)
+        await asyncio.wait_for(warm.coming(), 20)
 
 
 async def test_of_many_threads_that_take_at_once_one_gets_it(base: dict[str, str]) -> None:
