@@ -156,6 +156,7 @@ class Bench:
             measure=self._brief if self._brief and label not in IN_FULL else self._measure,
             reference=None if directory == self._made.retrained else self._made.retrained,
             cache=self._made.folder / "cache",
+            cache_forgotten=True,  # invented or published, and the same in every row
             threads=self._threads,
         )
 

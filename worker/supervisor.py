@@ -9,17 +9,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import finishing, leases
 from core.records.again import again, transient
-from core.records.finishing import Delivered
 from core.records.leases import FenceLost
 from core.records.tables import JobRow
 from core.schema.events import Cancelled, Command, Done, Failed, Judged, Paused, PhaseStarted, Saved
-from core.schema.jobs import TERMINAL, JobError, Outcome, Phase
+from core.schema.jobs import TERMINAL, Outcome, Phase
 from core.schema.policies import Judgement
 from core.schema.spec import JobSpec
 from core.settings import Settings
@@ -27,6 +23,7 @@ from core.storage import Storage, StorageError
 from worker import assignment, transfer
 from worker.advice import advised
 from worker.child import Child, environment
+from worker.ending import Ending, Finished, Interruption, Result, Stopped
 from worker.failure import AttemptFailed, child_died, failed
 from worker.handover import Handover
 from worker.launch import Devices
@@ -48,17 +45,7 @@ PAUSE_SECONDS = 900.0
 UPLOAD_SECONDS = 20.0
 """How long a shutdown waits for a finished checkpoint that is on its way to the storage."""
 
-Interruption = Literal["cancel", "shutdown", "pause"]
 STRONGEST_FIRST: tuple[Interruption, ...] = ("cancel", "shutdown", "pause")
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The child did its work, and what it saved, if that was its work, lies in the storage."""
-
-    outcome: Outcome | None
-    delivered: Delivered | None
-    judgement: Judgement | None
 
 
 @dataclass(frozen=True)
@@ -69,16 +56,6 @@ class Heard:
     step: int | None
     """Of the checkpoint; None where there is none to be made."""
     judgement: Judgement | None
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """The child was told to stop, or was stopped; `paused`: it said that it has kept what it could."""
-
-    paused: bool = False
-
-
-Result = Finished | Stopped | JobError
 
 
 class Attempt:
@@ -109,6 +86,7 @@ class Attempt:
         self._command = command
         self._lease = Lease(sessions, job.id, job.fence, seconds=settings.lease_seconds, since=since)
         self._prefix = finishing.prefix_of(job.id, job.fence)
+        self._ending = Ending(self._lease, sessions, prefix=self._prefix, max_failures=settings.max_failures)
         self._child: Child | None = None
         self._uploading = False
         self._cancel_wished = asyncio.Event()
@@ -121,7 +99,7 @@ class Attempt:
         try:
             async with Scratch(self._settings.scratch_dir, self._job.id, self._job.fence) as scratch:
                 result, interruption = await self._work_under_lease(scratch)
-                became = await self._settle(result, interruption)
+                became = await self._ending.settle(result, interruption)
                 if became in TERMINAL:
                     await scratch.forget()
             log.info("attempt ends", extra=self._named(became=became))
@@ -325,55 +303,8 @@ class Attempt:
             raise failed("nothing_saved", "the job's process ended its work without saving a checkpoint")
         return Heard(last.outcome, saved.step, judgement)
 
-    async def _settle(self, result: Result, interruption: Interruption | None) -> str:
-        """The one transaction that says what became of the job; returns that in a word."""
-        if isinstance(result, Finished):
-            return await self._finish(result)
-        if interruption == "cancel":
-            await self._lease.write(leases.cancelled)
-            return "cancelled"
-        if interruption is not None:
-            reason = "shutdown" if interruption == "shutdown" else "asked"
-            return await self._lease.write(leases.give_back, reason=reason)
-        if isinstance(result, Stopped) and result.paused:
-            # somebody else, such as the host on its way down, has told the child to end: it is nobody's failure
-            return await self._lease.write(leases.give_back, reason="terminated")
-        if isinstance(result, Stopped):
-            result = failed("child_stopped", "the job's process stopped without having been asked to").error
-        return await self._lease.write(_fail_or_retry, result, max_failures=self._settings.max_failures)
-
-    async def _finish(self, result: Finished) -> str:
-        try:
-            if result.delivered is None or result.outcome is None:
-                await self._lease.write(finishing.conclude, outcome=result.outcome)
-            else:
-                await self._lease.write(
-                    finishing.finish,
-                    outcome=result.outcome,
-                    delivered=result.delivered,
-                    judgement=result.judgement,
-                )
-        except LeaseExpired:
-            raise
-        except FenceLost:
-            # an earlier try may have been committed without its answer reaching us: the row knows
-            if not await again(lambda: self._has_finished(result)):
-                raise
-        return "succeeded"
-
-    async def _has_finished(self, result: Finished) -> bool:
-        async with self._sessions() as session:
-            if result.delivered is None:
-                return await finishing.was_concluded(session, self._job.id, self._job.fence)
-            return await finishing.what_became(session, self._job.id, prefix=self._prefix) is not None
-
     def _named(self, **more: object) -> dict[str, object]:
         return {"job": self._job.id, "fence": self._job.fence, **more}
-
-
-async def _fail_or_retry(session: AsyncSession, job: str, fence: int, error: JobError, *, max_failures: int) -> str:
-    row = await leases.fenced(session, job, fence)
-    return await leases.fail_or_retry(session, row, error.model_dump(), max_failures=max_failures)
 
 
 async def _result(work: asyncio.Task[Result]) -> Result:

@@ -15,6 +15,7 @@ from core.lm.model import context_length
 from core.lm.statistics import TokenStatistics, token_statistics
 from core.schema.evaluation import Moment, SetName
 from core.schema.files import Record
+from core.schema.policies import FORGOTTEN
 from core.schema.training import Training
 
 Columns = dict[str, Values]
@@ -117,11 +118,14 @@ class Bench:
         return found
 
     def columns(self, key: str, name: SetName, compute: Callable[[Sequence[Record]], Columns]) -> Columns:
-        """`compute` of a set's records under this key, once: kept here and, for all sets but forget and its probes, in
-        the cache. The key names all that decides the values but model, records, training and code."""
+        """`compute` of a set's records under this key, once: kept here and in the cache, which keeps nothing of forget
+        and its probes unless it `keeps_forgotten`. The key names all that decides the values but model, records,
+        training and code."""
         if (key, name) not in self._columns:
             records = self.sets[name]
-            shared = self.cache if name not in ("forget", "probes") else None
+            shared = self.cache
+            if shared is not None and name in FORGOTTEN and not shared.keeps_forgotten:
+                shared = None
             found = shared.columns(key, records, self.training) if shared else None
             if found is None:
                 found = compute(records)

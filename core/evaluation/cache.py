@@ -2,7 +2,8 @@
 
 A folder of this machine, of one organisation (how quickly something was measured says whether it had been before).
 File names are keyed digests (HMAC under a key that lies in the folder): they say nothing of the records. Of the forget
-set and its probes nothing is kept, neither values of single records nor figures: whoever asks here sees to that.
+set and its probes nothing is kept, neither values of single records nor figures: whoever asks here sees to that. Of
+a benchmark's, which are nobody's, the values may be (`keeps_forgotten`), as all its jobs measure the same ones.
 """
 
 import hashlib
@@ -58,7 +59,7 @@ def code_version() -> str:
 class Cache:
     """The kept measurements of one model. Many processes may share the folder."""
 
-    def __init__(self, folder: Path, *, model_digest: str, dtype: str) -> None:
+    def __init__(self, folder: Path, *, model_digest: str, dtype: str, keeps_forgotten: bool = False) -> None:
         """Makes the folder, private to this user, where there is none. Raises Unusable."""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -69,6 +70,7 @@ class Cache:
         except OSError as error:
             raise Unusable(f"the folder for kept measurements cannot be used ({type(error).__name__})") from None
         self._folder = folder
+        self.keeps_forgotten = keeps_forgotten
         self._model = [model_digest, dtype, torch.get_num_threads()]
 
     def columns(self, key: str, records: Sequence[Record], training: Training) -> dict[str, Values] | None:

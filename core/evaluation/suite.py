@@ -7,9 +7,9 @@ from core.evaluation.bench import Bench
 from core.evaluation.measurement import Measurement
 from core.schema.evaluation import Found, Measurements, SetName
 from core.schema.files import Record
+from core.schema.policies import FORGOTTEN
 
 _QUESTIONS: frozenset[SetName] = frozenset({"probes", "protected"})
-FORGOTTEN = frozenset({"forget", "probes"})
 """Sets of which nothing outlasts the job on its worker: their files are deleted, and nobody would look here."""
 
 

@@ -183,7 +183,7 @@ class Gauge:
         if spec.cache is None or self._base_of(directory) is not None:
             return None
         try:
-            return Cache(spec.cache, model_digest=digest, dtype=spec.dtype)
+            return Cache(spec.cache, model_digest=digest, dtype=spec.dtype, keeps_forgotten=spec.cache_forgotten)
         except Unusable as error:
             self._say(Warned(code="not_kept", message=str(error)))
             return None

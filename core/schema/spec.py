@@ -83,6 +83,9 @@ class JobSpec(Strict):
     )
     policy: Policy | None = Field(default=None, description="what the saved model is held to; none: no verdict")
     cache: Path | None = Field(default=None, description="a directory where what was measured is kept for later jobs")
+    cache_forgotten: bool = Field(
+        default=False, description="values of the forget set's records too: for benchmarks, whose records are nobody's"
+    )
     benchmark_tasks: Path | None = Field(default=None, description="the operator's definitions of benchmark tasks")
     benchmark_code: bool = Field(default=False, description="benchmark tasks may run code that the model writes")
     training_tokens: int | None = Field(default=None, ge=1, description="that the model was trained on, once each")

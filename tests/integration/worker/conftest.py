@@ -15,7 +15,10 @@ from core.queue import client_url
 from core.schema.files import Record
 from core.settings import Settings
 from tests.integration.records.scene import Scene
+from tests.integration.worker.play import Play
 from tests.integration.worker.stage import Stage, service_key
+from worker.launch import Machine
+from worker.stopping import Stopping
 
 _NUMBERS = itertools.cycle(range(1, 16))
 
@@ -49,7 +52,7 @@ async def stage(
         service_key_file=service_key(tmp_path),
         scratch_dir=tmp_path / "scratch",
         worker_gpus=[],
-        lease_seconds=2.0,
+        lease_seconds=6.0,
         heartbeat_seconds=0.2,
         sweep_seconds=0.4,
         max_failures=2,
@@ -57,3 +60,10 @@ async def stage(
     made = Stage(scene, settings, tmp_path)
     yield made
     made.end()
+
+
+@pytest_asyncio.fixture
+async def play(stage: Stage) -> AsyncIterator[Play]:
+    machine = Machine(gpus=(), cpu_slots=4, lock_dir=stage.folder)
+    yield Play(stage, Stopping(), machine)
+    assert stage.left_in_scratch() == []

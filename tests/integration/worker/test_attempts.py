@@ -1,103 +1,25 @@
-"""What a supervisor makes of children that misbehave, leases that are lost and a database that goes away.
+"""What a supervisor makes of children that misbehave, and of what they say.
 
 The child is a real process that speaks the protocol by rote: it is the supervisor that is looked at here.
 """
 
 import asyncio
-import logging
-import os
-import sys
-import textwrap
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import cast
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import text, update
 
-from core.embedded import Stack
-from core.records import checkpoints, finishing, jobs, wishes
-from core.records.tables import JobRow, ModelRow
+from core.records import checkpoints, finishing
+from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT
 from core.schema.policies import Verdict
 from core.storage import Storage
 from tests.integration.records.scene import judgement
-from tests.integration.worker.stage import CANARY, Stage, until
-from tests.servers import execute
+from tests.integration.worker.play import WORK, Play
+from tests.integration.worker.stage import CANARY, until
 from tests.unit.preflight.works import llama
-from worker import collector, recorder, supervisor
-from worker.launch import Machine
-from worker.stopping import Stopping
-from worker.supervisor import Attempt, claim
-
-PRELUDE = f"""
-import json, os, pathlib, signal, socket, sys, time
-spec = json.loads(sys.stdin.readline())
-def say(kind, **values):
-    print(json.dumps({{"kind": kind, **values}}), flush=True)
-def records():
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(spec["records"]["path"])
-        connection.sendall(spec["records"]["token"].encode() + b"\\n")
-        return [json.loads(line) for line in connection.makefile("rb")]
-def save():
-    output = pathlib.Path(spec["output"])
-    output.mkdir()
-    (output / "model.safetensors").write_bytes(b"weights")
-    say("saved", directory=str(output), step=3)
-CANARY = {CANARY!r}
-"""
-
-
-@dataclass
-class Play:
-    stage: Stage
-    stopping: Stopping
-    machine: Machine
-
-    async def attempt(self, script: str, *, storage: Storage | None = None) -> Attempt:
-        """An attempt at the next job whose child follows the script."""
-        claimed = await claim(
-            self.stage.scene.sessions, worker="play", gpus=0, lease_seconds=self.stage.settings.lease_seconds
-        )
-        assert claimed is not None
-        job, since = claimed
-        devices = self.machine.take(0)
-        assert devices is not None
-        return Attempt(
-            job,
-            devices,
-            since=since,
-            sessions=self.stage.scene.sessions,
-            storage=storage or self.stage.storage,
-            settings=self.stage.settings,
-            threads=1,
-            stopping=self.stopping,
-            command=(sys.executable, "-c", PRELUDE + textwrap.dedent(script)),
-        )
-
-    async def run(self, script: str, *, storage: Storage | None = None) -> JobRow:
-        """A job, an attempt at it to its end, and what became of the job."""
-        job = await self.stage.job()
-        attempt = await self.attempt(script, storage=storage)
-        await attempt.attend()
-        return await self.stage.scene.row(job)
-
-
-@pytest_asyncio.fixture
-async def play(stage: Stage) -> AsyncIterator[Play]:
-    machine = Machine(gpus=(), cpu_slots=4, lock_dir=stage.folder)
-    yield Play(stage, Stopping(), machine)
-    assert stage.left_in_scratch() == []
-
-
-WORK = """
-assert [one["name"] for one in records()] == ["forget"]
-save()
-say("done", outcome="unlearned")
-"""
+from worker import recorder
 
 
 async def test_a_child_that_does_its_work_succeeds(play: Play) -> None:
@@ -199,7 +121,7 @@ async def test_the_first_update_is_written_at_once(play: Play, monkeypatch: pyte
     assert await until(step, seconds=20) == 1
     await asyncio.sleep(0.3)
     assert await step() == 1  # the second waits for others
-    await wish(play, "cancel", job)
+    await play.wish("cancel", job)
     await attending
 
 
@@ -228,232 +150,6 @@ async def test_the_curves_of_an_attempt_that_failed_are_kept_to_their_end(play: 
     assert row.status == "failed"
     async with play.stage.scene.sessions() as session:
         assert [point.value for point in await checkpoints.curves(session, row.id)] == [0.5]
-
-
-async def test_a_child_that_will_not_stop_is_killed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "CANCEL_SECONDS", 0.5)
-    job = await play.stage.job()
-    attempt = await play.attempt("say('phase', phase='unlearning')\ntime.sleep(60)")
-    attending = asyncio.create_task(attempt.attend())
-    await play.stage.until_phase(job, "unlearning")
-    async with play.stage.scene.sessions.begin() as session:
-        await jobs.cancel(session, play.stage.scene.organisation, job)
-    await asyncio.wait_for(attending, 30)
-    row = await play.stage.scene.row(job)
-    assert (row.status, row.failures) == ("cancelled", 0)
-
-
-OBEYS = """
-say('phase', phase='unlearning')
-wish = json.loads(sys.stdin.readline())['command']
-kept = pathlib.Path(spec['snapshots'], str(spec['fence']), '7')
-kept.mkdir(parents=True)
-(kept / 'state.json').write_text(wish)
-"""
-PAUSES = OBEYS + "say('snapshot', step=7)\nsay('paused', step=7)\n"
-
-
-async def begun(play: Play, script: str) -> tuple[str, asyncio.Task[None]]:
-    """A job whose child is training by this script."""
-    job = await play.stage.job()
-    attending = asyncio.create_task((await play.attempt(script)).attend())
-    await play.stage.until_phase(job, "unlearning")
-    return job, attending
-
-
-async def wish(play: Play, name: str, job: str) -> None:
-    async with play.stage.scene.sessions.begin() as session:
-        await getattr(jobs if name == "cancel" else wishes, name)(session, play.stage.scene.organisation, job)
-
-
-async def test_a_child_that_is_told_to_pause_leaves_its_snapshot_and_the_next_attempt_finds_it(play: Play) -> None:
-    job, attending = await begun(play, PAUSES)
-    await wish(play, "pause", job)
-    await asyncio.wait_for(attending, 30)
-    row = await play.stage.scene.row(job)
-    assert (row.status, row.requested, row.failures, row.worker) == ("paused", None, 0, None)
-    assert (await play.stage.types(job))[-3:] == ["pause_requested", "snapshot", "paused"]
-    assert [path.read_text() for path in play.stage.left_in_scratch()] == ["pause"]
-    await wish(play, "resume", job)
-    found = "assert pathlib.Path(spec['snapshots'], '1', '7', 'state.json').exists()\nsay('resumed', step=7)\n"
-    await (await play.attempt(found + WORK)).attend()
-    assert (await play.stage.scene.row(job)).status == "succeeded"
-    assert "resumed" in await play.stage.types(job)
-
-
-@pytest.mark.parametrize("by", ["asked", "shutdown"])
-async def test_a_child_that_pauses_goes_back_to_the_queue_where_nobody_wishes_it_any_more(play: Play, by: str) -> None:
-    job, attending = await begun(play, OBEYS + "time.sleep(0.5)\nsay('paused', step=7)\n")
-    if by == "asked":
-        await wish(play, "pause", job)
-
-        async def heard() -> bool:
-            return play.stage.left_in_scratch() != []
-
-        await until(heard)
-        await wish(play, "resume", job)
-    else:
-        play.stopping.begin()
-    await asyncio.wait_for(attending, 30)
-    row = await play.stage.scene.row(job)
-    assert (row.status, row.failures) == ("queued", 0)
-    assert (await play.stage.scene.events(job))[-1].data == {"reason": by}
-    assert [path.read_text() for path in play.stage.left_in_scratch()] == ["pause"]
-    await wish(play, "cancel", job)
-    await collector.collect_snapshots(play.stage.scene.sessions, play.stage.scratch)
-
-
-async def test_a_child_that_somebody_else_told_to_pause_costs_no_failure(play: Play) -> None:
-    row = await play.run("say('paused', step=0)")
-    assert (row.status, row.failures) == ("queued", 0)
-    assert (await play.stage.scene.events(row.id))[-1].data == {"reason": "terminated"}
-
-
-async def test_cancelling_a_job_that_is_pausing_does_not_wait_for_the_pause(play: Play) -> None:
-    job, attending = await begun(play, OBEYS + "sys.stdin.readline()\nsay('cancelled')\n")
-    await wish(play, "pause", job)
-
-    async def heard() -> bool:
-        return play.stage.left_in_scratch() != []
-
-    await until(heard)
-    await wish(play, "cancel", job)
-    await asyncio.wait_for(attending, 30)
-    assert (await play.stage.scene.row(job)).status == "cancelled"  # and its snapshot is gone: see the fixture
-
-
-async def test_a_pause_that_comes_when_the_work_is_done_comes_too_late(play: Play) -> None:
-    class Slow:
-        """The edge of the world: a store that takes its time."""
-
-        def __init__(self, real: Storage) -> None:
-            self.read, self._real = real.read, real
-
-        async def write(self, key: str, chunks: AsyncIterator[bytes]) -> int:
-            await asyncio.sleep(1.0)
-            return await self._real.write(key, chunks)
-
-    job = await play.stage.job()
-    slow = cast(Storage, Slow(play.stage.storage))
-    attending = asyncio.create_task(
-        (await play.attempt("say('phase', phase='saving')\n" + WORK, storage=slow)).attend()
-    )
-    await play.stage.until_phase(job, "saving")
-    await wish(play, "pause", job)
-    await attending
-    row = await play.stage.scene.row(job)
-    assert (row.status, row.requested) == ("succeeded", None)
-
-
-async def test_a_shutdown_gives_back_what_will_not_stop(play: Play) -> None:
-    play.stage.settings = play.stage.settings.model_copy(update={"shutdown_seconds": 0.5})
-    job = await play.stage.job()
-    attempt = await play.attempt("say('phase', phase='unlearning')\ntime.sleep(60)")
-    attending = asyncio.create_task(attempt.attend())
-    await play.stage.until_phase(job, "unlearning")
-    play.stopping.begin()
-    await asyncio.wait_for(attending, 30)
-    row = await play.stage.scene.row(job)
-    assert (row.status, row.failures) == ("queued", 0)
-
-
-async def test_a_child_whose_fence_is_lost_is_killed_and_nothing_more_is_written(play: Play) -> None:
-    job = await play.stage.job()
-    pid = play.stage.folder / "pid"
-    attempt = await play.attempt(
-        f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\nsay('phase', phase='unlearning')\ntime.sleep(60)"
-    )
-    attending = asyncio.create_task(attempt.attend())
-    await play.stage.until_phase(job, "unlearning")
-    await play.stage.scene.take_back(job)
-    taken = await play.stage.scene.row(job)
-    await asyncio.wait_for(attending, 30)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
-    after = await play.stage.scene.row(job)
-    assert (after.status, after.fence, after.version) == ("queued", taken.fence, taken.version)
-
-
-async def test_a_worker_that_cannot_reach_the_database_kills_its_child_before_the_lease_is_over(
-    play: Play, stack: Stack
-) -> None:
-    job = await play.stage.job()
-    pid = play.stage.folder / "pid"
-    attempt = await play.attempt(
-        f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\nsay('phase', phase='unlearning')\ntime.sleep(60)"
-    )
-    attending = asyncio.create_task(attempt.attend())
-    await play.stage.until_phase(job, "unlearning")
-    name = play.stage.scene.engine.url.database
-    await execute(
-        stack.superuser_url,
-        f"ALTER DATABASE {name} CONNECTION LIMIT 0",
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
-    )
-    await asyncio.wait_for(attending, 30)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
-    await execute(stack.superuser_url, f"ALTER DATABASE {name} CONNECTION LIMIT -1")
-    assert (await play.stage.scene.row(job)).status == "running"  # the sweeper's to take back
-
-
-async def test_a_late_worker_cannot_finish_a_job_that_another_has(play: Play) -> None:
-    job = await play.stage.job()
-    go = play.stage.folder / "go"
-    late = await play.attempt(f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\n" + WORK)
-    attending = asyncio.create_task(late.attend())
-    await play.stage.scene.take_back(job)
-    await play.stage.scene.due_now(job)
-    second = await play.attempt(WORK)
-    go.touch()
-    await attending
-    assert (await play.stage.scene.row(job)).status == "running"
-    await second.attend()
-    row = await play.stage.scene.row(job)
-    assert (row.status, row.attempts) == ("succeeded", 2)
-    async with play.stage.scene.sessions() as session:
-        (only,) = await checkpoints.of_job(session, play.stage.scene.organisation, job)
-    assert only.prefix == finishing.prefix_of(job, 3)
-
-
-async def test_connections_that_break_while_it_works_do_no_harm(play: Play) -> None:
-    job = await play.stage.job()
-    steps = """
-for step in range(40):
-    say("progress", step=step, steps=40)
-    say("warning", code=str(step), message="x")
-    time.sleep(0.05)
-"""
-    attempt = await play.attempt(steps + WORK)
-    attending = asyncio.create_task(attempt.attend())
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-    for _ in range(8):
-        await asyncio.sleep(0.2)
-        async with play.stage.scene.engine.connect() as connection:
-            await connection.execute(text(cut + " AND pid <> pg_backend_pid()"))
-    await attending
-    row = await play.stage.scene.row(job)
-    assert (row.status, row.attempts) == ("succeeded", 1), row.error
-    assert len(row.warnings) == 40
-
-
-async def test_a_finish_whose_answer_was_lost_is_not_done_twice(
-    play: Play, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    finish, calls = finishing.finish, []
-
-    async def committed_but_unheard(session, *args, **kwargs):  # type: ignore[no-untyped-def]
-        made = await finish(session, *args, **kwargs)
-        calls.append(made)
-        await session.commit()
-        raise ConnectionResetError
-
-    monkeypatch.setattr(finishing, "finish", committed_but_unheard)
-    with caplog.at_level(logging.INFO):
-        row = await play.run(WORK)
-    assert (row.status, row.checkpoint) == ("succeeded", calls[0])
-    assert vars(caplog.records[-1])["became"] == "succeeded"
-    assert (await play.stage.types(row.id)).count("succeeded") == 1
 
 
 async def test_files_that_are_gone_fail_the_job_and_say_so(play: Play) -> None:

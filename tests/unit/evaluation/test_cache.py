@@ -113,6 +113,21 @@ def test_nothing_is_kept_of_forget_and_its_probes(loaded: Loaded, tiny_model: Ti
     assert [file.name for file in folder.iterdir()] == ["key"]
 
 
+def test_a_benchmark_keeps_the_values_of_its_forget_set_too(
+    loaded: Loaded, tiny_model: TinyModel, folder: Path
+) -> None:
+    def bench() -> Counting:
+        return Counting(
+            loaded, tiny_model.sets, Cache(folder, model_digest="0" * 64, dtype="auto", keeps_forgotten=True)
+        )
+
+    one = measured(first := bench())
+    assert "forget" in first.passes
+    same = measured(second := bench())
+    assert second.passes == []
+    assert (same.sets, same.attacks, same.warnings) == (one.sets, one.attacks, one.warnings)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
