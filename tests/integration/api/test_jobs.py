@@ -1,5 +1,4 @@
 import asyncio
-import time
 from typing import Any
 
 import httpx
@@ -7,21 +6,12 @@ import pytest
 from sqlalchemy import select
 
 from core.records import files as file_rows
-from core.records import idempotency, leases, models
+from core.records import idempotency, models
 from core.records.tables import FileRow, JobRow, ModelRow, OutboxRow
 from core.schema.parsing import records
 from core.storage.uploads import contents
 from tests.integration.api.service import Service, file_of, ready_model
-from tests.integration.api.work import claim, step
-
-LEAST = {"model": "demo", "forget": {"records": ["Zorvek Halmi lives in Pell"]}}
-
-
-async def submitted(client: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
-    answer = await client.post("/v1/jobs", json={**LEAST, **more})
-    assert answer.status_code == 202, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+from tests.integration.api.submitting import LEAST, submitted
 
 
 async def test_the_least_request_is_queued_with_every_default_filled_in(
@@ -327,65 +317,6 @@ async def test_another_organisations_job_is_404(service: Service, client: httpx.
         assert (await stranger.get("/v1/jobs")).json()["data"] == []
 
 
-async def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_its_worker_lets_go(
-    service: Service, client: httpx.AsyncClient
-) -> None:
-    await ready_model(service, client)
-    waiting, running = [await submitted(client, **{"from": "base"}) for _ in range(2)]
-    answer = await client.post(f"/v1/jobs/{waiting['id']}/cancel")
-    assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
-    again = await client.post(f"/v1/jobs/{waiting['id']}/cancel")
-    assert (again.status_code, again.json()["detail"]) == (409, "the job is cancelled")
-    await claim(service, running["id"])
-    asked = (await client.post(f"/v1/jobs/{running['id']}/cancel")).json()
-    assert (asked["status"], asked["requested"]) == ("running", "cancel")
-
-
-async def test_an_unchanged_job_is_304(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
-    path = f"/v1/jobs/{(await submitted(client))['id']}"
-    first = await client.get(path)
-    known = {"If-None-Match": first.headers["etag"]}
-    unchanged = await client.get(path, headers=known)
-    assert (unchanged.status_code, unchanged.content, unchanged.headers["etag"]) == (304, b"", first.headers["etag"])
-    await client.post(f"{path}/cancel")
-    changed = await client.get(path, headers=known)
-    assert (changed.status_code, changed.json()["status"]) == (200, "cancelled")
-
-
-async def test_wait_answers_when_the_job_changes_and_not_before(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
-    job = (await submitted(client))["id"]
-    path = f"/v1/jobs/{job}"
-    fence = await claim(service, job)
-    first = await client.get(path)
-    waiting = asyncio.create_task(
-        client.get(path, params={"wait": 20}, headers={"If-None-Match": first.headers["etag"]})
-    )
-    bare = asyncio.create_task(client.get(path, params={"wait": 20}))
-    done, _ = await asyncio.wait([waiting, bare], timeout=0.3)
-    assert done == set()
-    began = time.monotonic()
-    await step(service, job, fence, 3)
-    for answer in (await waiting, await bare):
-        assert answer.json()["progress"] == {"step": 3, "steps": 10, "fraction": 0.3, "eta": 2.0}
-    assert time.monotonic() - began < 15
-    elapsed = await client.get(path, params={"wait": 0.2}, headers={"If-None-Match": (await waiting).headers["etag"]})
-    assert elapsed.status_code == 304
-
-
-async def test_wait_does_not_hold_what_is_over(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
-    path = f"/v1/jobs/{(await submitted(client))['id']}"
-    etag = (await client.post(f"{path}/cancel"), await client.get(path))[1].headers["etag"]
-    began = time.monotonic()
-    assert (await client.get(path, params={"wait": 30})).status_code == 200
-    assert (await client.get(path, params={"wait": 30}, headers={"If-None-Match": etag})).status_code == 304
-    assert (await client.get("/v1/jobs/job-none", params={"wait": 30})).status_code == 404
-    assert (await client.get(path, params={"wait": 61})).status_code == 422
-    assert time.monotonic() - began < 15
-
-
 async def test_a_file_or_model_that_a_job_needs_cannot_go(service: Service, client: httpx.AsyncClient) -> None:
     model = await ready_model(service, client)
     job = await submitted(client)
@@ -397,50 +328,6 @@ async def test_a_file_or_model_that_a_job_needs_cannot_go(service: Service, clie
     assert (await client.delete(retain)).status_code == 204
     gone = await client.post("/v1/jobs", json=LEAST)
     assert (gone.status_code, gone.json()["errors"][0]["pointer"]) == (422, "/retain")
-
-
-async def test_a_job_is_paused_resumed_and_tried_again(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
-    job = await submitted(client, **{"from": "base"})
-    path = f"/v1/jobs/{job['id']}"
-    assert job["links"]["pause"] == f"{path}/pause"
-
-    async def wished(name: str) -> tuple[int, str, str | None]:
-        answer = await client.post(f"{path}/{name}")
-        body = answer.json()
-        return answer.status_code, body.get("detail", body["status"]), body.get("requested")
-
-    assert await wished("pause") == (202, "paused", None)
-    assert await wished("pause") == (409, "the job is paused", None)
-    assert await wished("resume") == (202, "queued", None)
-    assert await wished("resume") == (409, "the job is queued", None)
-    fence = await claim(service, job["id"])
-    assert await wished("pause") == (202, "running", "pause")
-    assert await wished("resume") == (202, "running", None)
-    assert await wished("retry") == (409, "the job is running", None)
-    error: dict[str, object] = {"code": "x", "message": "x", "blame": "service", "retryable": True}
-    async with service.sessions.begin() as session:
-        row = await leases.fenced(session, job["id"], fence)
-        await leases.fail_or_retry(session, row, error, max_failures=1)
-    assert await wished("retry") == (202, "queued", None)
-    assert (await client.get(path)).json()["error"] is None
-    async with service.client() as stranger:
-        for name in ("pause", "resume", "retry"):
-            assert (await stranger.post(f"{path}/{name}")).status_code == 404
-
-
-async def test_a_job_whose_file_was_deleted_is_not_tried_again(service: Service, client: httpx.AsyncClient) -> None:
-    model = await ready_model(service, client)
-    job = await submitted(client, **{"from": "base"})
-    fence = await claim(service, job["id"])
-    async with service.sessions.begin() as session:
-        row = await leases.fenced(session, job["id"], fence)
-        error: dict[str, object] = {"code": "x", "message": "x", "blame": "service", "retryable": True}
-        await leases.fail_or_retry(session, row, error, max_failures=1)
-    assert (await client.delete(f"/v1/files/{model['defaults']['retain']}")).status_code == 204
-    refused = await client.post(f"/v1/jobs/{job['id']}/retry")
-    assert refused.status_code == 409
-    assert "deleted" in refused.json()["detail"]
 
 
 async def test_what_is_pinned_to_the_model_measures_whatever_the_request_brings(

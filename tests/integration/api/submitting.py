@@ -1,0 +1,14 @@
+"""Jobs as a program posts them."""
+
+from typing import Any
+
+import httpx
+
+LEAST = {"model": "demo", "forget": {"records": ["Zorvek Halmi lives in Pell"]}}
+
+
+async def submitted(client: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
+    answer = await client.post("/v1/jobs", json={**LEAST, **more})
+    assert answer.status_code == 202, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
