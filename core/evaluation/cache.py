@@ -2,8 +2,9 @@
 
 A folder of this machine, of one organisation (how quickly something was measured says whether it had been before).
 File names are keyed digests (HMAC under a key that lies in the folder): they say nothing of the records. Of the forget
-set and its probes nothing is kept, neither values of single records nor figures: whoever asks here sees to that. Of
-a benchmark's, which are nobody's, the values may be (`keeps_forgotten`), as all its jobs measure the same ones.
+set and its probes nothing is kept, neither values of single records nor figures (who deletes a job's files would not
+look here): whoever asks sees to that. Of a benchmark's, which are nobody's, the values may be (`keeps_forgotten`), as
+all its jobs measure the same ones.
 """
 
 import hashlib

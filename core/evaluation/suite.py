@@ -10,7 +10,6 @@ from core.schema.files import Record
 from core.schema.policies import FORGOTTEN
 
 _QUESTIONS: frozenset[SetName] = frozenset({"probes", "protected"})
-"""Sets of which nothing outlasts the job on its worker: their files are deleted, and nobody would look here."""
 
 
 def measure(

@@ -327,6 +327,7 @@ async def test_in_postgres_connections_that_break_are_not_seen(engine: AsyncEngi
 
     breaking = asyncio.create_task(break_them())
     while broken < 8:
+        assert not breaking.done()
         assert await storage.write("a/object", cut(DATA)) == len(DATA)
         assert await storage.size("a/object") == len(DATA)
         assert await listed(storage) == [("a/object", len(DATA))]
