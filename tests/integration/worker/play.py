@@ -1,5 +1,6 @@
 """A real supervisor on a claimed job, whose child is a real process that speaks the protocol by rote."""
 
+import asyncio
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -57,6 +58,13 @@ class Play:
             stopping=self.stopping,
             command=(sys.executable, "-c", PRELUDE + textwrap.dedent(script)),
         )
+
+    async def begun(self, script: str) -> tuple[str, asyncio.Task[None]]:
+        """A job whose child is training by this script."""
+        job = await self.stage.job()
+        attending = asyncio.create_task((await self.attempt(script)).attend())
+        await self.stage.until_phase(job, "unlearning")
+        return job, attending
 
     async def wish(self, name: str, job: str) -> None:
         """Cancels, pauses or resumes a job."""

@@ -36,16 +36,8 @@ kept.mkdir(parents=True)
 PAUSES = OBEYS + "say('snapshot', step=7)\nsay('paused', step=7)\n"
 
 
-async def begun(play: Play, script: str) -> tuple[str, asyncio.Task[None]]:
-    """A job whose child is training by this script."""
-    job = await play.stage.job()
-    attending = asyncio.create_task((await play.attempt(script)).attend())
-    await play.stage.until_phase(job, "unlearning")
-    return job, attending
-
-
 async def test_a_child_that_is_told_to_pause_leaves_its_snapshot_and_the_next_attempt_finds_it(play: Play) -> None:
-    job, attending = await begun(play, PAUSES)
+    job, attending = await play.begun(PAUSES)
     await play.wish("pause", job)
     await asyncio.wait_for(attending, 30)
     row = await play.stage.scene.row(job)
@@ -61,7 +53,7 @@ async def test_a_child_that_is_told_to_pause_leaves_its_snapshot_and_the_next_at
 
 @pytest.mark.parametrize("by", ["asked", "shutdown"])
 async def test_a_child_that_pauses_goes_back_to_the_queue_where_nobody_wishes_it_any_more(play: Play, by: str) -> None:
-    job, attending = await begun(play, OBEYS + "time.sleep(0.5)\nsay('paused', step=7)\n")
+    job, attending = await play.begun(OBEYS + "time.sleep(0.5)\nsay('paused', step=7)\n")
     if by == "asked":
         await play.wish("pause", job)
 
@@ -88,7 +80,7 @@ async def test_a_child_that_somebody_else_told_to_pause_costs_no_failure(play: P
 
 
 async def test_cancelling_a_job_that_is_pausing_does_not_wait_for_the_pause(play: Play) -> None:
-    job, attending = await begun(play, OBEYS + "sys.stdin.readline()\nsay('cancelled')\n")
+    job, attending = await play.begun(OBEYS + "sys.stdin.readline()\nsay('cancelled')\n")
     await play.wish("pause", job)
 
     async def heard() -> bool:

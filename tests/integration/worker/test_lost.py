@@ -13,19 +13,22 @@ from tests.integration.worker.play import WORK, Play
 from tests.servers import execute
 
 
-async def test_a_child_whose_fence_is_lost_is_killed_and_nothing_more_is_written(play: Play) -> None:
-    job = await play.stage.job()
+async def resting(play: Play) -> tuple[str, asyncio.Task[None], int]:
+    """A job whose child will do nothing for a minute, and that child's number."""
     pid = play.stage.folder / "pid"
-    attempt = await play.attempt(
+    job, attending = await play.begun(
         f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\nsay('phase', phase='unlearning')\ntime.sleep(60)"
     )
-    attending = asyncio.create_task(attempt.attend())
-    await play.stage.until_phase(job, "unlearning")
+    return job, attending, int(pid.read_text())
+
+
+async def test_a_child_whose_fence_is_lost_is_killed_and_nothing_more_is_written(play: Play) -> None:
+    job, attending, pid = await resting(play)
     await play.stage.scene.take_back(job)
     taken = await play.stage.scene.row(job)
     await asyncio.wait_for(attending, 30)
     with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+        os.kill(pid, 0)
     after = await play.stage.scene.row(job)
     assert (after.status, after.fence, after.version) == ("queued", taken.fence, taken.version)
 
@@ -33,22 +36,16 @@ async def test_a_child_whose_fence_is_lost_is_killed_and_nothing_more_is_written
 async def test_a_worker_that_cannot_reach_the_database_kills_its_child_before_the_lease_is_over(
     play: Play, stack: Stack
 ) -> None:
-    job = await play.stage.job()
-    pid = play.stage.folder / "pid"
-    attempt = await play.attempt(
-        f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\nsay('phase', phase='unlearning')\ntime.sleep(60)"
-    )
-    attending = asyncio.create_task(attempt.attend())
-    await play.stage.until_phase(job, "unlearning")
+    job, attending, pid = await resting(play)
     name = play.stage.scene.engine.url.database
     await execute(
         stack.superuser_url,
         f"ALTER DATABASE {name} CONNECTION LIMIT 0",
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
     )
-    await asyncio.wait_for(attending, 30)
+    await asyncio.wait_for(attending, play.stage.settings.lease_seconds + 5)
     with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+        os.kill(pid, 0)
     await execute(stack.superuser_url, f"ALTER DATABASE {name} CONNECTION LIMIT -1")
     assert (await play.stage.scene.row(job)).status == "running"  # the sweeper's to take back
 
