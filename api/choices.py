@@ -31,7 +31,7 @@ def check(request: JobRequest, method: Method, shape: ModelShape, *, stored: str
         modules = [name.removesuffix(".weight") for name in _products(shape)]
         for number, pattern in enumerate(training.lora.modules):
             _named(f"/training/lora/modules/{number}", "no-such-modules", pattern, modules, is_module)
-    if training.max_length is not None and training.max_length > shape.context:
+    if training.max_length is not None and shape.within_context(training.max_length) < training.max_length:
         detail = f"the model's context is {shape.context} tokens"
         raise unprocessable("/training/max_length", detail, name="max-length-beyond-context")
 

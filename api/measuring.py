@@ -100,7 +100,7 @@ class Measuring:
 
     def _training(self, shape: ModelShape) -> Training:
         asked = self._request.reading
-        if asked.max_length is not None and asked.max_length > shape.context:
+        if asked.max_length is not None and shape.within_context(asked.max_length) < asked.max_length:
             detail = f"the model's context is {shape.context} tokens"
             raise unprocessable("/reading/max_length", detail, name="max-length-beyond-context")
         return reading(shape, **asked.model_dump())

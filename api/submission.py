@@ -138,7 +138,7 @@ class Submission:
         training = fill_training(
             request.training, method.name, parameters=shape.parameters, forget_records=forget_records
         )
-        training.max_length = min(training.max_length, shape.context)
+        training.max_length = shape.within_context(training.max_length)
         gpus = request.resources.gpus
         if gpus is None:
             gpus = await jobs.default_gpus(session, stale_seconds=self._context.stale_seconds)

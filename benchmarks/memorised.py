@@ -44,7 +44,7 @@ class Memorised:
         shape = read_shape(self.model, root=self.folder)
         request = TrainingRequest(seed=seed)
         filled = fill_training(request, method, parameters=shape.parameters, forget_records=forget_records)
-        length = min(filled.max_length, shape.context)
+        length = shape.within_context(filled.max_length)
         return filled.model_copy(update={"max_length": length, "snapshot_every": 0})
 
 

@@ -103,7 +103,7 @@ def measure(
     choices += PRESETS[preset].measure if preset else ()
     base = _base(model, before)
     shape = _checked(base or model, sets, choices, {"--before": before, "--reference-model": reference_model})
-    if max_length is not None and max_length > shape.context:
+    if max_length is not None and shape.within_context(max_length) < max_length:
         raise typer.BadParameter(f"the model's context is {shape.context} tokens", param_hint="--max-length")
     training = reading(shape, max_length=max_length, chat=chat, seed=seed, master_weights=master_weights)
     held_to = _policy(policy)

@@ -1,9 +1,9 @@
-"""Loading a model from a directory, safely: local files, safetensors, no code from the directory."""
+"""Loading a model from a directory, safely: local files, safetensors, no code from the directory, no random weights."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -14,9 +14,12 @@ from transformers import (
 )
 
 from core.lm.errors import CoreError
+from core.lm.weights import refuse_misfit, unloadable
 from core.schema.manifest import digest, manifest
-from core.schema.shape import DTYPES, SIZES
+from core.schema.model_files import UnusableModel, read_json
+from core.schema.shape import SIZES
 from core.schema.training import MasterWeights
+from core.schema.weight_files import read_tensors
 
 _STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,16 +37,18 @@ def load(
     `weights` is what they are held in: float32 whatever the file holds, since an update under a thousandth of a
     bfloat16 weight would be rounded away, or bfloat16 where nothing is lost by that and updates are rounded
     stochastically. `dtype` (`auto`: the file's own) is what checkpoints are written in: see `stored_dtype`.
-    A tokenizer that names no end of sequence gets the config's.
-    Raises CoreError `model_unreadable`, `quantised_model`, `unsupported_dtype`, `vocabulary_mismatch` and
-    `master_weights_too_coarse`.
+    Every weight comes from the files. A tokenizer that names no end of sequence gets the generation config's, else the
+    config's; of several the first.
+    Raises CoreError `model_unreadable`, `quantised_model`, `unsupported_dtype`, `vocabulary_mismatch`,
+    `master_weights_too_coarse`, `weights_missing`, `weights_left_over` and `weights_of_another_shape`.
     """
     try:
-        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        config = read_config(directory)
         stored = _STORED.get(dtype) or config.dtype or torch.float32
         _usable(config, stored, weights)
-        _trainable_kinds(directory)
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        _trainable(directory)
+        model: PreTrainedModel
+        model, report = AutoModelForCausalLM.from_pretrained(
             directory,
             config=config,
             dtype=_STORED[weights],
@@ -51,26 +56,29 @@ def load(
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # the report names them: no weight is left as it was drawn
         )
+        refuse_misfit(directory, report)
         tokenizer = _tokenizer(directory, config)
     except (MemoryError, CoreError):
         raise
     except Exception as error:  # a malformed file may make any library below raise anything
-        raise CoreError(
-            "model_unreadable",
-            f"the model could not be loaded ({type(error).__name__}): it must be a causal language model in"
-            " safetensors with its config and tokenizer, and bring no code of its own",
-        ) from error
+        raise unloadable(directory, error) from error
     model.config.dtype = stored
     _known_tokens(model, tokenizer)
     return model.eval(), tokenizer
 
 
+def read_config(directory: Path) -> PreTrainedConfig:
+    """The config of a directory, which brings no code of its own. Raises whatever a malformed file makes it raise."""
+    return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+
+
 def tokenizer_of(directory: Path) -> PreTrainedTokenizerBase:
     """The tokenizer alone. Raises CoreError `model_unreadable`."""
     try:
-        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        return _tokenizer(directory, config)
+        return _tokenizer(directory, read_config(directory))
     except Exception as error:  # as in loading
         raise CoreError("model_unreadable", f"the tokenizer could not be loaded ({type(error).__name__})") from error
 
@@ -79,9 +87,19 @@ def _tokenizer(directory: Path, config: PreTrainedConfig) -> PreTrainedTokenizer
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
         directory, local_files_only=True, trust_remote_code=False
     )
-    if tokenizer.eos_token_id is None and isinstance(config.eos_token_id, int):
-        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(config.eos_token_id)
+    if tokenizer.eos_token_id is None:
+        generation = read_json(directory, "generation_config.json", needed=False)
+        for named in (generation.get("eos_token_id"), getattr(config.get_text_config(), "eos_token_id", None)):
+            if (number := _first(named)) is not None and (token := tokenizer.convert_ids_to_tokens(number)) is not None:
+                tokenizer.eos_token = token
+                break
     return tokenizer
+
+
+def _first(named: Any) -> int | None:
+    """The token that ends a text, of one or several that end a generation."""
+    numbers = named if isinstance(named, list) else [named]
+    return next((number for number in numbers if isinstance(number, int)), None)
 
 
 def _usable(config: PreTrainedConfig, stored: torch.dtype, weights: MasterWeights) -> None:
@@ -97,14 +115,16 @@ def _usable(config: PreTrainedConfig, stored: torch.dtype, weights: MasterWeight
         )
 
 
-def _trainable_kinds(directory: Path) -> None:
-    kinds: set[str] = set()
-    for file in directory.glob("*.safetensors"):
-        with safe_open(file, "pt") as weights:
-            kinds.update(weights.get_slice(name).get_dtype() for name in weights.keys())  # noqa: SIM118 - no mapping
-    if other := sorted(kinds - DTYPES.keys()):
-        message = f"the model's files hold weights in {', '.join(other)}: they must be float32, bfloat16 or float16"
-        raise CoreError("unsupported_dtype", message)
+def _trainable(directory: Path) -> None:
+    """Refuses files that hold other than weights, or of which transformers would read some only."""
+    if (directory / "adapter_config.json").exists():
+        message = "an adapter's adapter_config.json lies beside the model: it would load the adapter's base instead"
+        raise CoreError("model_unreadable", message)
+    try:
+        read_tensors(directory)
+    except UnusableModel as error:
+        code = "unsupported_dtype" if error.code == "unsupported-model" else "model_unreadable"
+        raise CoreError(code, str(error)) from None
 
 
 def _known_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -137,14 +157,15 @@ def context_length(model: PreTrainedModel, max_length: int) -> int:
 def context_of(directory: Path) -> int | None:
     """The context of the model in the directory, which is not loaded; None where its config names none."""
     try:
-        return _context(AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False))
+        return _context(read_config(directory))
     except Exception as error:  # as in loading
         raise CoreError("model_unreadable", "the model's config.json could not be read") from error
 
 
 def _context(config: PreTrainedConfig) -> int | None:
     text = config.get_text_config()
-    return next((int(found) for name in SIZES["context"] if (found := getattr(text, name, None))), None)
+    values = (getattr(text, name, None) for name in SIZES["context"])
+    return next((value for value in values if isinstance(value, int) and value > 0), None)
 
 
 def model_digest(directory: Path) -> str:

@@ -18,8 +18,7 @@ class Widths:
 
     @classmethod
     def of(cls, shape: ModelShape) -> "Widths":
-        head = shape.head_size or shape.hidden_size // shape.heads
-        return cls(shape.hidden_size, head * shape.heads, shape.intermediate or 4 * shape.hidden_size)
+        return cls(shape.hidden_size, _attention(shape, shape.heads), shape.intermediate or 4 * shape.hidden_size)
 
 
 def layer_bytes(shape: ModelShape, precision: str) -> int:
@@ -51,6 +50,11 @@ def passing_bytes(shape: ModelShape) -> int:
 
 def cache_bytes(shape: ModelShape) -> int:
     """Keys and values of one token while text is written, and once more while one layer's are made longer."""
-    head = shape.head_size or shape.hidden_size // shape.heads
-    width = head * (shape.key_value_heads or shape.heads)
-    return 4 * 2 * width * (shape.layers + 1)
+    return 4 * 2 * _attention(shape, shape.key_value_heads or shape.heads) * (shape.layers + 1)
+
+
+def _attention(shape: ModelShape, heads: int | None) -> int:
+    """Width of so many heads; of a model without attention, the width of what stands in its place, at least."""
+    if shape.heads is None or heads is None:
+        return shape.hidden_size
+    return heads * (shape.head_size or shape.hidden_size // shape.heads)

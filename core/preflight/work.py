@@ -75,7 +75,7 @@ class Work:
     @property
     def length(self) -> int:
         """Tokens of the longest chunk."""
-        return min(self.training.max_length, self.shape.context)
+        return self.shape.within_context(self.training.max_length)
 
     @property
     def stored_bytes(self) -> int:

@@ -73,9 +73,9 @@ class ModelShape(Strict):
     bytes: int
     hidden_size: int
     layers: int
-    heads: int
+    heads: int | None = Field(description="of attention; null: the model has none, or does not say")
     vocabulary: int
-    context: int
+    context: int | None = Field(description="tokens; null: the model has no limit of its own")
     dtype: str
     intermediate: int | None = Field(default=None, description="a token's width in the feed-forward layers")
     key_value_heads: int | None = None
@@ -83,6 +83,17 @@ class ModelShape(Strict):
     tied: bool | None = Field(default=None, description="the head is the embedding")
     bytes_per_token: float | None = Field(default=None, description="of a text of names and numbers")
     tensors: list[TensorGroup] = []
+
+    def within_context(self, length: int) -> int:
+        """The length in tokens, or the context where that is shorter."""
+        return length if self.context is None else min(length, self.context)
+
+
+class Examination(Strict):
+    """What a process that knows the architectures says of a model directory."""
+
+    error: str | None = None
+    context: int | None = None
 
 
 class Model(Answer):

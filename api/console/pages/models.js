@@ -32,7 +32,7 @@ function row(model) {
       ? element("span", { class: "stack", title: count(shape.parameters) }, magnitude(shape.parameters),
         element("span", { class: "faint" }, bytes(shape.bytes)))
       : NONE,
-    shape ? count(shape.context) : NONE,
+    shape?.context ? count(shape.context) : NONE,
     model.head ? element("code", { title: model.head }, shortId(model.head)) : "the base model",
     element("span", { class: "stack" }, element("code", {}, model.policy),
       element("span", { class: "faint" }, model.release === "always" ? "no release needed" : "released on pass")),

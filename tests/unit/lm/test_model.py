@@ -158,14 +158,24 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_named(sav
     assert refused(saved) == "vocabulary_mismatch"
 
 
-def test_a_tokenizer_without_an_end_takes_the_configs(saved):
+@pytest.mark.parametrize(
+    ("in_config", "in_generation", "end"),
+    [(1, None, 1), ([4, 1], None, 4), (1, 5, 5), (1, [5, 4], 5), (None, [4, 1], 4), (None, None, None), ([], [], None)],
+)
+def test_a_tokenizer_without_an_end_takes_the_generation_configs_else_the_configs(saved, in_config, in_generation, end):
     tokenizer = tiny_tokenizer()
     tokenizer.eos_token = None
     tokenizer.save_pretrained(saved)
-    assert load(saved, device=CPU)[1].eos_token_id == 1
-    config = json.loads((saved / "config.json").read_text())
-    (saved / "config.json").write_text(json.dumps(config | {"eos_token_id": None}))
-    assert load(saved, device=CPU)[1].eos_token_id is None
+    for name, ends in (("config.json", in_config), ("generation_config.json", in_generation)):
+        content = json.loads((saved / name).read_text()) | {"eos_token_id": ends}
+        (saved / name).write_text(json.dumps(content))
+    assert load(saved, device=CPU)[1].eos_token_id == end
+
+
+def test_a_tokenizers_own_end_stays(saved):
+    content = json.loads((saved / "generation_config.json").read_text()) | {"eos_token_id": [5, 4]}
+    (saved / "generation_config.json").write_text(json.dumps(content))
+    assert load(saved, device=CPU)[1].eos_token_id == tiny_tokenizer().eos_token_id
 
 
 def test_bfloat16_weights_are_held_as_they_are_stored_and_nothing_else_is_rounded_to_them(saved, tmp_path):

@@ -1,0 +1,36 @@
+"""Files of a model directory that hold JSON, and the reason why a directory cannot be used."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class UnusableModel(ValueError):
+    """Why a directory cannot be registered, in words for the person who tried; it names files, never the place."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def read_json(directory: Path, name: str, *, needed: bool = True) -> dict[str, Any]:
+    """The object that a file holds; empty where a file that is not `needed` is absent. Raises UnusableModel."""
+    path = directory / name
+    if not path.is_file():
+        if needed:
+            raise UnusableModel("model-incomplete", f"there is no {name} in the directory")
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise UnusableModel("model-incomplete", f"{name} is not valid JSON") from None
+    if not isinstance(content, dict):
+        raise UnusableModel("model-incomplete", f"{name} does not hold an object")
+    return content
+
+
+def refuse_links_outside(directory: Path, root: Path) -> None:
+    """Raises UnusableModel where a file of the directory leads out of `root`."""
+    for path in (directory, *directory.rglob("*")):
+        if not path.resolve().is_relative_to(root):
+            raise UnusableModel("unsafe-model", f"'{path.name}' leads out of the allowed folder")

@@ -1,0 +1,72 @@
+"""The tokenizer of a model directory, read from its files: whether it fits the model, and how fine it cuts."""
+
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from core.schema.model_files import UnusableModel, read_json
+from core.synthetic import people
+
+FAST = "tokenizer.json"
+_CONVERT = (
+    "write it once with transformers (AutoTokenizer.from_pretrained(directory).save_pretrained(directory){needs}) and"
+    " register again"
+)
+
+
+def refuse_misfit(directory: Path, config: dict[str, Any], about: dict[str, Any], *, vocabulary: int) -> None:
+    """Raises UnusableModel where the tokenizer has tokens that the model lacks, or no text ever ends. `config`: of the
+    language model; `about`: tokenizer_config.json."""
+    if not (directory / FAST).is_file():
+        raise _without_fast(directory)
+    content = read_json(directory, FAST)
+    model = content.get("model")
+    words = model.get("vocab") if isinstance(model, dict) else None
+    added = content.get("added_tokens")
+    ids = [token.get("id") for token in added if isinstance(token, dict)] if isinstance(added, list) else []
+    ids += list(words.values()) if isinstance(words, dict) else [len(words) - 1] if isinstance(words, list) else []
+    largest = max((number for number in ids if isinstance(number, int)), default=None)
+    if largest is None:
+        raise UnusableModel("model-incomplete", f"{FAST} has no vocabulary")
+    if largest >= vocabulary:
+        raise UnusableModel(
+            "unsupported-model",
+            f"the tokenizer has ids up to {largest}, the model's vocabulary ends before {vocabulary}: register the"
+            " tokenizer that the model was trained with, or widen the model (resize_token_embeddings) first",
+        )
+    generation = read_json(directory, "generation_config.json", needed=False)
+    special = read_json(directory, "special_tokens_map.json", needed=False)
+    ends = (*(source.get("eos_token_id") for source in (config, generation)), about.get("eos_token"))
+    ends = (*ends, special.get("eos_token"))
+    if all(end is None or end == [] for end in ends):
+        raise UnusableModel(
+            "unsupported-model",
+            "neither config nor tokenizer names an end-of-sequence token: set eos_token_id in config.json or"
+            " eos_token in tokenizer_config.json",
+        )
+
+
+def bytes_per_token(directory: Path) -> float:
+    """How much text a token stands for, at most 6 bytes. Names and numbers are cut finer than prose is, so that no more
+    tokens come out of a text than this says. Raises UnusableModel."""
+    try:
+        tokenizer = Tokenizer.from_file(str(directory / FAST))
+    except Exception:  # noqa: BLE001 - the library has no class of errors of its own
+        raise UnusableModel("model-incomplete", f"{FAST} is not a readable tokenizer") from None
+    texts = [record.text or "" for record in people(50, seed=0)]
+    tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(texts, add_special_tokens=False))
+    return round(min(6.0, sum(len(text.encode()) for text in texts) / max(tokens, 1)), 2)
+
+
+def _without_fast(directory: Path) -> UnusableModel:
+    for name, needs in (
+        ("tokenizer.model", ", which takes sentencepiece and protobuf"),
+        ("spiece.model", ", which takes sentencepiece and protobuf"),
+        ("vocab.json", ""),
+        ("vocab.txt", ""),
+    ):
+        if (directory / name).is_file():
+            message = f"there is no {FAST} in the directory, only {name}: {_CONVERT.format(needs=needs)}"
+            return UnusableModel("model-incomplete", message)
+    return UnusableModel("model-incomplete", f"there is no {FAST} in the directory: copy the tokenizer's files as well")
