@@ -1,4 +1,5 @@
-"""Registering a base model: checked when it is asked for, fetched and hashed in the background."""
+"""Registering a base model: checked when it is asked for; fetched, hashed and held against its architecture in the
+background."""
 
 import asyncio
 from contextlib import suppress
@@ -9,6 +10,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from api.examination import NotExamined, examined
 from api.hub_fetching import PREFIX, Repository, fetch
 from core.records import models
 from core.records.tables import ModelRow
@@ -108,8 +110,8 @@ class Registrar:
         model = row.id
         async with self._turns:
             try:
-                values = {"status": "ready", "error": None, **await asyncio.to_thread(self._read, row.source)}
-            except UnusableModel as error:
+                values = {"status": "ready", "error": None, **await self._examined(row.source)}
+            except (UnusableModel, NotExamined) as error:
                 values = {"status": "failed", "error": str(error)}
             except Exception as error:  # noqa: BLE001 - whatever a disk or a mirror does, the model says that it failed
                 log.error("model_failed", model=model, error=type(error).__name__)
@@ -127,6 +129,18 @@ class Registrar:
             log.warning("model_not_settled", model=row.id, error=type(error).__name__)
             return False
         return True
+
+    async def _examined(self, source: str) -> dict[str, Any]:
+        values = await asyncio.to_thread(self._read, source)
+        try:
+            examination = await examined(Path(values["directory"]), values["digest"])
+        except NotExamined as error:
+            raise NotExamined(f"the process that checks the weights {error}: register the model again") from None
+        if examination.error is not None:
+            raise UnusableModel("unsupported-model", examination.error)
+        if values["shape"]["context"] is None:  # the architecture's own, which the config need not repeat
+            values["shape"]["context"] = examination.context
+        return values
 
     def _read(self, source: str) -> dict[str, Any]:
         """Blocks: downloads where the source is a repository, and hashes every file."""

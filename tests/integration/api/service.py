@@ -117,7 +117,7 @@ async def file_of(client: httpx.AsyncClient, purpose: str, *, records: int = 3) 
 
 async def settled(client: httpx.AsyncClient, model: str) -> dict[str, Any]:
     """The model once it is no longer being fetched."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while True:
             found: dict[str, Any] = (await client.get(f"/v1/models/{model}")).json()
             if found["status"] != "fetching":

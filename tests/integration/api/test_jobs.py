@@ -96,7 +96,7 @@ async def test_an_adapter_may_be_delivered_alone_and_its_job_says_that_it_is_no_
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
-    job = await submitted(client, output="adapter", training={"lora": {"rank": 4, "modules": ["hea?"]}})
+    job = await submitted(client, output="adapter", training={"lora": {"rank": 4, "modules": ["q_pro?"]}})
     assert (job["output"], job["training"]["lora"]["rank"]) == ("adapter", 4)
     assert [one["code"] for one in job["warnings"]] == ["adapter_is_no_head"]
     alone = await submitted(client, **{"from": "base"}, output="adapter", training={"lora": {}})
@@ -127,10 +127,10 @@ async def test_a_default_length_ends_with_the_models_context(service: Service, c
         ({"output": "adapter"}, ["/output"]),
         ({"output": "merged"}, ["/output"]),
         ({"training": {"lora": {"rank": 0}}}, ["/training/lora/rank"]),
-        ({"training": {"lora": {}, "trainable": ["embed"]}}, ["/training/trainable"]),
-        ({"training": {"lora": {"modules": ["head", "q_proj"]}}}, ["/training/lora/modules/1"]),
-        ({"training": {"lora": {"modules": ["embed"]}}}, ["/training/lora/modules/0"]),
-        ({"training": {"trainable": ["emb*", "model.layers.1.*"]}}, ["/training/trainable/1"]),
+        ({"training": {"lora": {}, "trainable": ["model.embed*"]}}, ["/training/trainable"]),
+        ({"training": {"lora": {"modules": ["q_proj", "w_proj"]}}}, ["/training/lora/modules/1"]),
+        ({"training": {"lora": {"modules": ["embed_tokens"]}}}, ["/training/lora/modules/0"]),
+        ({"training": {"trainable": ["model.emb*", "model.layers.7.*"]}}, ["/training/trainable/1"]),
         ({"training": {"max_length": 65}}, ["/training/max_length"]),
         ({"training": {"master_weights": "bfloat16"}}, ["/training/master_weights"]),
         ({"forget": {}}, ["/forget"]),

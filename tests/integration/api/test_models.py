@@ -6,14 +6,17 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import numpy
 import pytest
+from safetensors.numpy import save_file
 
+from api import examination
 from api.registration import Registrar
 from core.embedded import Stack
 from core.records import models
 from core.records.migrate import upgrade
 from core.schema.manifest import digest, manifest
-from tests.integration.api.model_directory import write_model
+from tests.integration.api.model_directory import PARAMETERS, weights, write_model
 from tests.integration.api.service import Service, file_of, ready_model, serving, settings_for, settled, until
 from tests.servers import execute
 
@@ -32,24 +35,25 @@ async def test_a_directory_becomes_ready_with_its_digest_and_shape(service: Serv
     assert (found["status"], found["digest"], found["head"]) == ("ready", digest(manifest(directory)), None)
     assert found["shape"] == {
         "architecture": "LlamaForCausalLM",
-        "parameters": 16 * 8 + 12,
-        "bytes": 4 * (16 * 8 + 12),
+        "parameters": PARAMETERS,
+        "bytes": 4 * PARAMETERS,
         "hidden_size": 8,
         "layers": 2,
         "heads": 2,
         "vocabulary": 16,
         "context": 64,
         "dtype": "float32",
-        "intermediate": None,
-        "key_value_heads": None,
+        "intermediate": 12,
+        "key_value_heads": 2,
         "head_size": None,
         "tied": True,
         "bytes_per_token": 6.0,
-        "tensors": [
-            {"name": "embed", "shape": [16, 8], "count": 1, "first": 0},
-            {"name": "head", "shape": [4, 3], "count": 1, "first": 0},
-        ],
+        "tensors": found["shape"]["tensors"],
     }
+    assert {"name": "model.embed_tokens.weight", "shape": [16, 8], "count": 1, "first": 0} in found["shape"]["tensors"]
+    assert {"name": "model.layers.*.mlp.up_proj.weight", "shape": [12, 8], "count": 2, "first": 0} in found["shape"][
+        "tensors"
+    ]
 
 
 def _spoil(directory: Path, how: str) -> None:
@@ -124,6 +128,49 @@ async def test_a_directory_that_cannot_be_used_is_refused_at_once(
     assert problem["errors"][0]["pointer"] == "/source"
     assert str(service.roots) not in answer.text
     assert (await client.get("/v1/models")).json()["data"] == []
+
+
+async def test_weights_that_are_not_the_models_fail_the_registration_by_name(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    for id, lost, config, said in (
+        ("lost", "model.layers.1.mlp.up_proj.weight", {}, "lack 1 tensor ('model.layers.1.mlp.up_proj.weight')"),
+        ("headless", None, {"tie_word_embeddings": False}, "lack 1 tensor ('lm_head.weight')"),
+        ("wider", None, {"hidden_size": 10, "head_dim": 4}, "has the shape [16, 8] in the files and [16, 10]"),
+    ):
+        directory = write_model(service.roots / uuid4().hex, **config)
+        held = weights()
+        held.pop(lost, None)
+        save_file(held, directory / "model.safetensors", metadata={"format": "pt"})
+        assert (await register(client, directory, id=id)).status_code == 202
+        model = await settled(client, id)
+        assert model["status"] == "failed"
+        assert said in model["error"]
+        assert str(service.roots) not in model["error"]
+
+
+async def test_constants_of_older_files_are_neither_weights_nor_a_reason_to_refuse(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    directory = write_model(service.roots / uuid4().hex)
+    mask = numpy.ones((1, 1, 64, 64), "uint8")
+    constants = {"model.layers.0.self_attn.bias": mask, "model.layers.1.self_attn.bias": mask.astype("bool")}
+    constants["model.layers.0.self_attn.rotary_emb.inv_freq"] = numpy.ones(2, "float32")
+    save_file(weights() | constants, directory / "model.safetensors", metadata={"format": "pt"})
+    await register(client, directory)
+    model = await settled(client, "m")
+    assert (model["status"], model["error"], model["shape"]["parameters"]) == ("ready", None, PARAMETERS)
+
+
+async def test_a_process_that_cannot_check_the_weights_fails_the_registration(
+    service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examination, "SECONDS", 0.01)
+    directory = write_model(service.roots / uuid4().hex, vocab_size=23)
+    await register(client, directory)
+    model = await settled(client, "m")
+    assert model["status"] == "failed"
+    assert "register the model again" in model["error"]
 
 
 async def test_only_directories_under_an_allowed_root_are_looked_at(

@@ -19,7 +19,7 @@ def test_the_table_says_what_a_job_takes_and_what_of(directory: Path) -> None:
     answer = CliRunner().invoke(app, ["preflight", str(directory), "--method", "ascent_kl", "--records-per-step", "8"])
     assert answer.exit_code == 0, answer.output
     rows = [re.split(r"  +", line.strip()) for line in answer.output.splitlines()]
-    assert rows[:2] == [["weights", "140"], ["of them trained", "140"]]
+    assert rows[:2] == [["weights", "1,256"], ["of them trained", "1,256"]]
     assert ["tokens of an update", "3,200"] in rows  # 8 to forget and 8 to retain, of 200 tokens
     assert any(row[0].startswith("memory of the host, while") for row in rows)
     assert "GPU" not in answer.output
