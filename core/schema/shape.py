@@ -14,7 +14,7 @@ from core.schema.architecture import architecture_of, refuse_code
 from core.schema.model_files import UnusableModel, read_json, refuse_links_outside
 from core.schema.models import ModelShape, TensorGroup
 from core.schema.tokenizer_files import bytes_per_token, refuse_misfit
-from core.schema.weight_files import DTYPES, INDEX, NUMBER, SINGLE, Tensor, read_tensors
+from core.schema.weight_files import DTYPES, INDEX, NUMBER, SINGLE, Tensor, read_tensors, weight_files
 
 __all__ = ["DTYPES", "SIZES", "UnusableModel", "grouped", "read_shape"]
 
@@ -51,6 +51,7 @@ def read_shape(directory: Path, *, root: Path) -> ModelShape:
     """The shape of a model directory that is in order. `root`: the folder that its files may not lead out of, both
     resolved already. Raises UnusableModel: `model-incomplete`, `unsafe-model` or `unsupported-model`."""
     refuse_links_outside(directory, root)
+    _refuse_other_formats(directory)
     config = read_json(directory, "config.json")
     tokenizer_config = read_json(directory, "tokenizer_config.json", needed=False)
     for name, content in (("config.json", config), ("tokenizer_config.json", tokenizer_config)):
@@ -90,6 +91,20 @@ def grouped(tensors: Iterable[Tensor]) -> list[TensorGroup]:
         TensorGroup(name=name, shape=list(shape), count=len(firsts), first=min(firsts))
         for (name, shape), firsts in sorted(groups.items())
     ]
+
+
+def _refuse_other_formats(directory: Path) -> None:
+    """Refuses a directory that is whole in a way of its own, and so has no config.json."""
+    if (directory / "config.json").is_file():
+        return
+    if any(directory.glob("*.gguf")):
+        weight_files(directory)
+    if (directory / "adapter_config.json").is_file():
+        raise UnusableModel(
+            "unsupported-model",
+            "the directory holds an adapter without its base: merge it (peft: PeftModel.from_pretrained(base,"
+            " directory).merge_and_unload().save_pretrained(new_directory), with the tokenizer) and register that",
+        )
 
 
 def _refuse_other_weights(directory: Path, config: dict[str, Any]) -> None:

@@ -168,6 +168,14 @@ def _refuse_strays(directory: Path, names: list[str]) -> None:
 
 
 def _no_weights(directory: Path) -> UnusableModel:
+    if any(directory.glob("*.gguf")):
+        return UnusableModel(
+            "unsupported-model",
+            "the weights are GGUF, a copy that was rounded for inference, with a tokenizer that is not the model's own:"
+            " register the original directory with safetensors. If there is none, write one with transformers"
+            " (AutoModelForCausalLM.from_pretrained(directory, gguf_file=name).save_pretrained(new_directory)) and put"
+            " the original model's tokenizer.json and tokenizer_config.json beside it",
+        )
     if any(next(directory.glob(pattern), None) for pattern in PICKLES):
         return UnusableModel(
             "unsafe-model",
