@@ -10,13 +10,17 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from api.examination import NotExamined, examined
+from api.child import NotAnswered
+from api.examination import examined
 from api.hub_fetching import PREFIX, Repository, fetch
+from api.merging import Merging
+from api.places import directory_of
 from core.records import models
 from core.records.tables import ModelRow
 from core.schema.manifest import digest, manifest
+from core.schema.model_files import UnusableModel, refuse_links_outside
 from core.schema.models import ModelShape
-from core.schema.shape import UnusableModel, read_shape
+from core.schema.shape import holds_adapter, read_shape
 from core.settings import Settings
 
 AT_A_TIME = 2
@@ -25,31 +29,9 @@ RETRY_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-def directory_of(source: str, roots: list[Path]) -> tuple[Path, Path]:
-    """The directory that a source names, and the allowed root above it, both without links. Raises UnusableModel.
-
-    What lies outside of the roots and what does not exist are one answer: nobody learns what the server has.
-    """
-    try:
-        directory = Path(source).resolve() if Path(source).is_absolute() else None
-    except (OSError, ValueError, RuntimeError):
-        directory = None
-    for root in roots:
-        resolved = root.resolve()
-        if directory is not None and directory.is_relative_to(resolved) and _is_directory(directory):
-            return directory, resolved
-    raise UnusableModel("no-such-directory", "this is not a directory under the roots that the operator allows")
-
-
-def _is_directory(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a name that is too long, or a place that this process may not look into
-        return False
-
-
 def check(source: str, settings: Settings) -> tuple[Path, ModelShape] | None:
-    """What can be said of a source at once: a directory's shape; None for a repository that may be fetched.
+    """What can be said of a source at once: a directory's shape; None for a repository that may be fetched, and for an
+    adapter, which has no shape before it is merged.
 
     Reads headers only, but from a disk: blocks. Raises UnusableModel.
     """
@@ -59,6 +41,9 @@ def check(source: str, settings: Settings) -> tuple[Path, ModelShape] | None:
         return None
     directory, root = directory_of(source, settings.model_roots)
     try:
+        if holds_adapter(directory):
+            refuse_links_outside(directory, root)
+            return None
         return directory, read_shape(directory, root=root)
     except (OSError, RuntimeError):  # links that lead in a circle are a RuntimeError until Python 3.13
         raise UnusableModel("model-incomplete", "the service cannot read a file of the directory") from None
@@ -110,8 +95,8 @@ class Registrar:
         model = row.id
         async with self._turns:
             try:
-                values = {"status": "ready", "error": None, **await self._examined(row.source)}
-            except (UnusableModel, NotExamined) as error:
+                values = {"status": "ready", "error": None, **await self._examined(row)}
+            except UnusableModel as error:
                 values = {"status": "failed", "error": str(error)}
             except Exception as error:  # noqa: BLE001 - whatever a disk or a mirror does, the model says that it failed
                 log.error("model_failed", model=model, error=type(error).__name__)
@@ -130,30 +115,40 @@ class Registrar:
             return False
         return True
 
-    async def _examined(self, source: str) -> dict[str, Any]:
-        values = await asyncio.to_thread(self._read, source)
+    async def _examined(self, row: ModelRow) -> dict[str, Any]:
+        directory, root, revision = await asyncio.to_thread(self._located, row.source)
         try:
-            examination = await examined(Path(values["directory"]), values["digest"])
-        except NotExamined as error:
-            raise NotExamined(f"the process that checks the weights {error}: register the model again") from None
+            merged = None
+            if await asyncio.to_thread(holds_adapter, directory):
+                merging = Merging(self._settings, self._sessions, row.organisation)
+                directory, merged = await merging.merged(directory, root)
+                root = directory
+            shape, files = await asyncio.to_thread(_read, directory, root)
+            examination = await examined(directory, files)
+        except NotAnswered as error:
+            message = f"the process that reads the weights {error}: register the model again"
+            raise UnusableModel("not-examined", message) from None
         if examination.error is not None:
             raise UnusableModel("unsupported-model", examination.error)
-        if values["shape"]["context"] is None:  # the architecture's own, which the config need not repeat
-            values["shape"]["context"] = examination.context
-        return values
-
-    def _read(self, source: str) -> dict[str, Any]:
-        """Blocks: downloads where the source is a repository, and hashes every file."""
-        revision = None
-        if source.startswith(PREFIX):
-            directory, revision = fetch(Repository.parse(source), self._settings)
-            directory, root = directory.resolve(), self._settings.model_cache.resolve()
-        else:
-            directory, root = directory_of(source, self._settings.model_roots)
-        shape = read_shape(directory, root=root)
+        # the architecture's own context, which the config need not repeat
+        more = {"merged": merged, "context": shape.context or examination.context}
+        shape = shape.model_copy(update=more)
         return {
             "directory": str(directory),
             "revision": revision,
-            "digest": digest(manifest(directory)),
+            "digest": files,
             "shape": shape.model_dump(mode="json"),
         }
+
+    def _located(self, source: str) -> tuple[Path, Path, str | None]:
+        """The source's directory, the folder that it may not lead out of, and the commit. Blocks: downloads where the
+        source is a repository."""
+        if source.startswith(PREFIX):
+            directory, revision = fetch(Repository.parse(source), self._settings)
+            return directory.resolve(), self._settings.model_cache.resolve(), revision
+        return *directory_of(source, self._settings.model_roots), None
+
+
+def _read(directory: Path, root: Path) -> tuple[ModelShape, str]:
+    """The directory's shape and digest. Blocks: hashes every file."""
+    return read_shape(directory, root=root), digest(manifest(directory))

@@ -53,6 +53,7 @@ class Assignment:
             fence=self.job.fence,
             model=self.model.id,
             directory=scratch.start if self.start is not None else _directory(self.model),
+            start=self.job.start_checkpoint,
             dtype=self.model.dtype,
             method=ChildMethod(name=self.job.method, parameters=self.job.parameters) if unlearns else None,
             training=Training.model_validate(self.job.training),

@@ -19,10 +19,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from core.lm.adapter import WEIGHTS
 from core.schema.model_files import UnusableModel, read_json
 from core.schema.models import Examination
-from core.schema.weight_files import SINGLE, listed, weight_files
+from core.schema.weight_files import ADAPTER_WEIGHTS, SINGLE, listed, weight_files
 
 _WRAPPED = "base_model.model."
 _PLAIN = (True, False, "gaussian", "orthogonal", "eva")
@@ -71,7 +70,11 @@ def merge(adapter: Path, base: Path, output: Path) -> None:
                 _write(base / file, partial / file, {name: weights[name] for name in names}, config)
             else:
                 shutil.copy(base / file, partial)
-        partial.rename(output)
+        try:
+            partial.rename(output)
+        except OSError:
+            if not output.is_dir():  # else another process has made the same one meanwhile
+                raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -90,10 +93,10 @@ def _config(adapter: Path) -> dict[str, Any]:
 
 def _weights(adapter: Path) -> dict[str, dict[str, Tensor]]:
     """By the name of the weight in the model: its `A` (rank, in) and `B` (out, rank), or the `whole` of it."""
-    if not (adapter / WEIGHTS).is_file():
-        raise UnusableModel("model-incomplete", f"there is no {WEIGHTS} in the directory: pickles are not read")
+    if not (adapter / ADAPTER_WEIGHTS).is_file():
+        raise UnusableModel("model-incomplete", f"there is no {ADAPTER_WEIGHTS} in the directory: pickles are not read")
     found: dict[str, dict[str, Tensor]] = {}
-    for key, weight in load_file(adapter / WEIGHTS).items():
+    for key, weight in load_file(adapter / ADAPTER_WEIGHTS).items():
         name = key.removeprefix(_WRAPPED)
         if match := re.fullmatch(r"(.+)\.lora_([AB])(?:\.default)?\.weight", name):
             found.setdefault(f"{match[1]}.weight", {})[match[2]] = weight
@@ -104,7 +107,7 @@ def _weights(adapter: Path) -> dict[str, dict[str, Tensor]]:
     if halves := sorted(name for name, parts in found.items() if set(parts) not in ({"A", "B"}, {"whole"})):
         raise UnusableModel("model-incomplete", f"the adapter has half of what belongs to {listed(halves)}")
     if not found:
-        raise UnusableModel("model-incomplete", f"{WEIGHTS} holds no weights")
+        raise UnusableModel("model-incomplete", f"{ADAPTER_WEIGHTS} holds no weights")
     return found
 
 

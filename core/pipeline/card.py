@@ -16,7 +16,7 @@ def card(spec: JobSpec, result: TrainingResult, before: Measurements) -> str:
     )
     parameters = "\n".join(f"- {name}: {value}" for name, value in sorted(spec.method.parameters.items()))
     training = "\n".join(f"- {name}: {value}" for name, value in spec.training.model_dump().items())
-    library = f"peft\nbase_model: {spec.model}" if spec.deliver == "adapter" else "transformers"
+    library = f"peft\nbase_model: {spec.start or spec.model}" if spec.deliver == "adapter" else "transformers"
     what = "An adapter for its base, to be loaded with peft: made" if spec.deliver == "adapter" else "Made"
     return f"""---
 library_name: {library}

@@ -205,7 +205,7 @@ class Run:
             company = ALONE if self._others is None else Ranks.join(0, spec.ranks, self._others.meeting)
             result = self._train(model, tokenizer, company.share(parts.training), company, fingerprint)
         with self._phases.during("saving"):
-            adapter_of = spec.model if spec.deliver == "adapter" else None
+            adapter_of = (spec.start or spec.model) if spec.deliver == "adapter" else None
             save(model, tokenizer, spec.output, card(spec, result, figures), adapter_of=adapter_of)
             del model
             gc.collect()

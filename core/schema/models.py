@@ -62,6 +62,14 @@ class TensorGroup(Strict):
     first: int = Field(default=0, description="the lowest of the first number")
 
 
+class Merged(Strict):
+    """What a registered adapter was merged from."""
+
+    adapter: str = Field(description="digest of the adapter's directory, as of a model's")
+    base: str = Field(description="the base as adapter_config.json names it")
+    base_digest: str
+
+
 class ModelShape(Strict):
     """What config and safetensors headers say, read without torch.
 
@@ -83,6 +91,7 @@ class ModelShape(Strict):
     tied: bool | None = Field(default=None, description="the head is the embedding")
     bytes_per_token: float | None = Field(default=None, description="of a text of names and numbers")
     tensors: list[TensorGroup] = []
+    merged: Merged | None = Field(default=None, description="of an adapter that was registered with its base")
 
     def within_context(self, length: int) -> int:
         """The length in tokens, or the context where that is shorter."""

@@ -16,7 +16,9 @@ from core.schema.models import ModelShape, TensorGroup
 from core.schema.tokenizer_files import bytes_per_token, refuse_misfit
 from core.schema.weight_files import DTYPES, INDEX, NUMBER, SINGLE, Tensor, read_tensors, weight_files
 
-__all__ = ["DTYPES", "SIZES", "UnusableModel", "grouped", "read_shape"]
+__all__ = ["DTYPES", "SIZES", "UnusableModel", "grouped", "holds_adapter", "read_shape"]
+
+ADAPTER = "adapter_config.json"
 
 SIZES = {
     "hidden_size": ("hidden_size", "n_embd", "d_model", "emb_dim", "dim"),
@@ -81,6 +83,11 @@ def read_shape(directory: Path, *, root: Path) -> ModelShape:
     )
 
 
+def holds_adapter(directory: Path) -> bool:
+    """Whether a directory holds an adapter (as peft writes it) and no model."""
+    return (directory / ADAPTER).is_file() and not (directory / "config.json").is_file()
+
+
 def grouped(tensors: Iterable[Tensor]) -> list[TensorGroup]:
     """The weights, those alike but for the numbers in their names as one, in order of name."""
     groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
@@ -99,11 +106,11 @@ def _refuse_other_formats(directory: Path) -> None:
         return
     if any(directory.glob("*.gguf")):
         weight_files(directory)
-    if (directory / "adapter_config.json").is_file():
+    if holds_adapter(directory):
         raise UnusableModel(
             "unsupported-model",
-            "the directory holds an adapter without its base: merge it (peft: PeftModel.from_pretrained(base,"
-            " directory).merge_and_unload().save_pretrained(new_directory), with the tokenizer) and register that",
+            "the directory holds an adapter without its base: POST /v1/models merges the two; here, merge it first"
+            " (peft: PeftModel.from_pretrained(base, directory).merge_and_unload().save_pretrained(new_directory))",
         )
 
 
@@ -112,7 +119,7 @@ def _refuse_other_weights(directory: Path, config: dict[str, Any]) -> None:
     if config.get("transformers_weights") not in (None, SINGLE, INDEX):
         message = f"config.json has 'transformers_weights': remove it, and name the weights {SINGLE} or {INDEX}"
         raise UnusableModel("unsupported-model", message)
-    if (directory / "adapter_config.json").is_file():
+    if (directory / ADAPTER).is_file():
         raise UnusableModel(
             "unsupported-model",
             "the directory holds a whole model and an adapter's adapter_config.json, which makes transformers load the"

@@ -62,6 +62,7 @@ class JobSpec(Strict):
     fence: int = 0
     model: str = Field(description="the registered model's id, for the model card")
     directory: Path = Field(description="θ0: the model the job starts from")
+    start: str | None = Field(default=None, description="the checkpoint that `directory` is; null: the model itself")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     method: ChildMethod | None = None
     training: Training = Field(

@@ -28,6 +28,7 @@ NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 OTHER_FORMAT = "consolidated*.safetensors"
 """The same weights once more, as Mistral's own code names them; transformers never reads these files."""
 
@@ -151,10 +152,10 @@ def _listed(directory: Path, tensors: dict[str, str]) -> None:
 def _refuse_strays(directory: Path, names: list[str]) -> None:
     other = {path.name for path in directory.glob(OTHER_FORMAT)}
     strays = sorted({path.name for path in directory.glob("*.safetensors")} - set(names) - other)
-    if "adapter_model.safetensors" in strays:
+    if ADAPTER_WEIGHTS in strays:
         raise UnusableModel(
             "unsupported-model",
-            "the directory holds a whole model and an adapter (adapter_model.safetensors), and it is not clear which is"
+            f"the directory holds a whole model and an adapter ({ADAPTER_WEIGHTS}), and it is not clear which is"
             " meant: move the adapter to a directory of its own, or merge it into the model",
         )
     for stray in strays:

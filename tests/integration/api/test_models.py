@@ -10,7 +10,7 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
-from api import examination
+from api import child
 from api.registration import Registrar
 from core.embedded import Stack
 from core.records import models
@@ -48,6 +48,7 @@ async def test_a_directory_becomes_ready_with_its_digest_and_shape(service: Serv
         "head_size": None,
         "tied": True,
         "bytes_per_token": 6.0,
+        "merged": None,
         "tensors": found["shape"]["tensors"],
     }
     assert {"name": "model.embed_tokens.weight", "shape": [16, 8], "count": 1, "first": 0} in found["shape"]["tensors"]
@@ -165,7 +166,7 @@ async def test_constants_of_older_files_are_neither_weights_nor_a_reason_to_refu
 async def test_a_process_that_cannot_check_the_weights_fails_the_registration(
     service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(examination, "SECONDS", 0.01)
+    monkeypatch.setattr(child, "SECONDS", 0.01)
     directory = write_model(service.roots / uuid4().hex, vocab_size=23)
     await register(client, directory)
     model = await settled(client, "m")
