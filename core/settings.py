@@ -34,7 +34,9 @@ class Settings(BaseSettings):
     )
     hf_endpoint: str = "https://huggingface.co"
     hf_token_file: Path | None = None
-    model_cache: Path = Field(default=Path("models"), description="where fetched Hub repositories and merged adapters are kept")
+    model_cache: Path = Field(
+        default=Path("models"), description="where fetched repositories and merged models are kept"
+    )
     release: ReleasePolicy = "on_pass"
     max_file_bytes: int = 1 << 30
     max_record_bytes: int = 1 << 20

@@ -18,8 +18,8 @@ INDICES = {"BOOL": 1, "U8": 1, "I32": 4, "I64": 8}
 """Kinds of tensors that are not trained, such as masks and tables of expert numbers: bytes an element."""
 
 BUFFERS = re.compile(
-    r"(^|[._])(rotary\w*\.(inv_freq|cos_cached|sin_cached)|attn\.embed_positions|embed_positions\.weights"
-    r"|(attn|attention)\.(bias|masked_bias|causal_mask)|position_ids|num_batches_tracked)$"
+    r"(^|\.)(rotary\w*\.(inv_freq|cos_cached|sin_cached)|attn\.embed_positions|embed_positions\.weights"
+    r"|(self_)?(attn|attention)\.(bias|masked_bias|causal_mask)|position_ids|num_batches_tracked)$"
 )
 """Names of what older files hold beside the weights: constants that the model's code computes itself."""
 

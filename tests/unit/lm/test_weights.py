@@ -13,6 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, MixtralConfig, MixtralForC
 from core.lm.errors import CoreError
 from core.lm.examination import examined
 from core.lm.model import load
+from core.schema.shape import read_shape
 from tests.unit.lm.tiny import VOCABULARY, tiny_model, tiny_tokenizer
 
 CPU = torch.device("cpu")
@@ -118,6 +119,8 @@ def test_masks_and_other_constants_of_older_files_are_no_weights(tmp_path):
         return bare | masks | {"h.0.attn.masked_bias": torch.tensor(-1e4)}
 
     spoil(tmp_path, older)
+    shape = read_shape(tmp_path, root=tmp_path)
+    assert shape.parameters == sum(weight.numel() for weight in model.parameters())
     assert examined(tmp_path).error is None
     loaded, _ = load(tmp_path, device=CPU)
     for name, weight in model.state_dict().items():
