@@ -86,6 +86,7 @@ async def _keep(
             size=upload.size,
             sha256=upload.sha256,
             records=upload.records,
+            understood=upload.understood.model_dump(exclude_none=True),
             storage_key=place(file),
             wrapped_key=wrapped,
         )
