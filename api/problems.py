@@ -20,7 +20,7 @@ from core.records.models import ModelInUse
 from core.records.policies import PolicyInUse
 from core.records.releasing import AlreadyReleased, OwnJob
 from core.records.wishes import DataGone
-from core.schema.parsing import BadRecord
+from core.schema.bad_record import BadRecord
 from core.schema.shape import UnusableModel
 from core.unlearning.objectives import UnknownMethod
 

@@ -2,9 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -12,10 +12,16 @@ from starlette.requests import Request
 
 from api.problems import Problem, unprocessable
 from api.spool import Spool
-from core.schema.files import PURPOSES, FileFormat, Purpose
-from core.schema.parquet import parquet_records
-from core.schema.parsing import RecordReader, format_of
+from core.schema.bad_record import BadRecord
+from core.schema.file_kind import UnknownKind, kind_of
+from core.schema.files import PURPOSES, FileFormat, Purpose, Record
+from core.schema.parsing import RecordReader
+from core.schema.reading import records_in
+from core.schema.understood import Understood
 
+_UNITS: dict[FileFormat, str] = {"json": "record", "parquet": "row", "arrow": "row"}
+SHORTEST_TEXT = 2
+"""Bytes: an ASCII character alone is one token of any tokenizer, and of a text all but the first are scored."""
 LONGEST_PURPOSE = 32
 LONGEST_NAME = 256
 
@@ -30,6 +36,7 @@ class Upload:
     size: int
     sha256: str
     records: int
+    understood: Understood
 
 
 class Form:
@@ -93,15 +100,24 @@ class _Content:
     """The file itself."""
 
     def __init__(self, filename: str, *, max_bytes: int, max_record_bytes: int) -> None:
-        format = format_of(filename)
-        if format is None:
-            raise unprocessable("/file", "the file's name ends in none of .jsonl, .txt, .csv, .parquet")
-        self._format, self._filename = format, filename
+        try:
+            self._kind = kind_of(filename)
+        except UnknownKind as error:
+            raise unprocessable("/file", str(error)) from None
+        self._filename = filename
         self._max_bytes, self._max_record_bytes = max_bytes, max_record_bytes
         self._hash = hashlib.sha256()
         self._size = self._records = 0
-        self._spool = Spool() if format == "parquet" else None
-        self._reader = RecordReader(format, max_record_bytes=max_record_bytes) if self._spool is None else None
+        self._understood = Understood()
+        self._spool = Spool() if self._kind.is_read_whole() else None
+        self._reader: RecordReader | None = None
+        if self._spool is None:
+            self._reader = RecordReader(
+                self._kind.format,
+                max_record_bytes=max_record_bytes,
+                separator=self._kind.separator,
+                understood=self._understood,
+            )
 
     async def add(self, data: bytes) -> None:
         self._size += len(data)
@@ -116,23 +132,30 @@ class _Content:
         if self._spool is not None:
             self._spool.write(data)
             return 0
-        return sum(1 for _ in self._reader.feed(data)) if self._reader is not None else 0
+        return self._counted(self._reader.feed(data)) if self._reader is not None else 0
 
     async def complete(self, purpose: Purpose) -> Upload:
         self._records += await asyncio.to_thread(self._finish)
         if self._records == 0:
             raise unprocessable("/file", "the file holds no records", name="empty-file")
         digest = self._hash.hexdigest()
-        return Upload(purpose, self._filename, self._format, self._size, digest, self._records)
+        kind, size = self._kind.format, self._size
+        return Upload(purpose, self._filename, kind, size, digest, self._records, self._understood)
 
     def _finish(self) -> int:
         if self._reader is not None:
-            return sum(1 for _ in self._reader.close())
+            return self._counted(self._reader.close())
+        spool = cast(BinaryIO, self._spool)
+        limits = {"max_record_bytes": self._max_record_bytes, "max_bytes": self._max_bytes}
+        return self._counted(records_in(spool, self._kind, understood=self._understood, **limits))
+
+    def _counted(self, numbered: Iterator[tuple[int, Record]]) -> int:
+        """How many records there are. BadRecord where any tokenizer makes too little of a text to train on."""
         count = 0
-        if self._spool is not None:
-            self._spool.seek(0)
-            limits = {"max_record_bytes": self._max_record_bytes, "max_bytes": self._max_bytes}
-            count = sum(1 for _ in parquet_records(cast(Any, self._spool), **limits))
+        for count, (number, record) in enumerate(numbered, start=1):  # noqa: B007 - the last one counts
+            if record.text is not None and len(record.text.strip().encode()) < SHORTEST_TEXT:
+                reason = "the text is a single character: too short to train on or to measure"
+                raise BadRecord(number, reason, unit=_UNITS.get(self._kind.format, "line"))
         return count
 
     def close(self) -> None:

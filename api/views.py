@@ -14,6 +14,7 @@ from core.schema.files import File, FileFormat, Purpose
 from core.schema.jobs import Job, MethodUsed, Progress
 from core.schema.manifest import FileEntry
 from core.schema.models import Model
+from core.schema.understood import Understood
 
 
 def answer(content: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -30,6 +31,7 @@ def file(row: FileRow) -> File:
         bytes=row.size,
         sha256=row.sha256,
         records=row.records,
+        understood=None if row.understood is None else Understood.model_validate(row.understood),
         created_at=row.created_at,
         expires_at=row.expires_at,
     )

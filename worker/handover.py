@@ -11,13 +11,15 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from core.records.again import transient
 from core.records.tables import FileRow, JobFile
-from core.schema.files import Record
-from core.schema.parquet import parquet_records
-from core.schema.parsing import BadRecord, RecordReader
+from core.schema.bad_record import BadRecord
+from core.schema.file_kind import kind_of
+from core.schema.files import FileFormat, Record
+from core.schema.parsing import RecordReader
+from core.schema.reading import records_in
 from core.storage import NotStored, Storage
 from core.storage.sealed import SealBroken
 from core.storage.uploads import contents
@@ -107,12 +109,14 @@ class Handover:
 
     async def _records(self, file: FileRow) -> AsyncIterator[Record]:
         opened = contents(self._storage, file.id, file.wrapped_key, self._key)
-        if file.format == "parquet":  # read from its end, so it must be had whole; in memory, never on disk
+        # as it came in: by the format of then, and what the name says beside
+        kind = kind_of(file.filename)._replace(format=cast(FileFormat, file.format))
+        if kind.is_read_whole():  # in memory, never on disk
             whole = io.BytesIO(b"".join([piece async for piece in opened]))
-            for record in await asyncio.to_thread(lambda: _only(parquet_records(whole, max_record_bytes=_UNLIMITED))):
+            for record in await asyncio.to_thread(lambda: _only(records_in(whole, kind, max_record_bytes=_UNLIMITED))):
                 yield record
             return
-        reader = RecordReader(file.format, max_record_bytes=_UNLIMITED)  # type: ignore[arg-type]  # as it came in
+        reader = RecordReader(kind.format, max_record_bytes=_UNLIMITED, separator=kind.separator)
         async for piece in opened:
             for _, record in reader.feed(piece):
                 yield record

@@ -24,8 +24,8 @@ from core.schema.adapters import CONFIG
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import MeasurementChoice, Measurements
 from core.schema.events import Cost, Judged, Measured, PhaseStarted, Warned
+from core.schema.file_kind import UnknownKind, kind_of
 from core.schema.models import ModelShape
-from core.schema.parsing import format_of
 from core.schema.policies import Judgement, Policy
 from core.schema.shape import UnusableModel, read_shape
 from core.schema.spec import FileRecords, JobSpec
@@ -168,8 +168,10 @@ def _checked(
     if not files:
         raise typer.BadParameter("name at least one file of records, such as --forget")
     for option, file in files:
-        if format_of(file.name) is None:
-            raise typer.BadParameter(f"{file.name}: not a .jsonl, .txt, .csv or .parquet file", param_hint=option)
+        try:
+            kind_of(file.name)
+        except UnknownKind as error:
+            raise typer.BadParameter(f"{file.name}: {error}", param_hint=option) from None
     try:
         chosen(choices)
         shape = _shape(model)

@@ -15,6 +15,7 @@ from api.client import Client, Damaged, Refused
 from api.commands.connection import connect
 from api.commands.spending import spending
 from api.commands.up import DEFAULT_DATA, Data
+from api.commands.uploads import uploaded
 from api.commands.watching import watch
 from core.schema.cost import Expense
 
@@ -55,12 +56,12 @@ def submit(
             if reference_model is not None:
                 body["reference_model"] = reference_model
             if probes is not None:
-                body["probes"] = {"file": client.upload(probes, "probes")["id"]}
-            body["forget"] = {"file": client.upload(forget, "forget")["id"]}
+                body["probes"] = {"file": uploaded(client, probes, "probes", err)}
+            body["forget"] = {"file": uploaded(client, forget, "forget", err)}
             if retain is not None:
-                body["retain"] = [{"file": client.upload(retain, "retain")["id"]}]
+                body["retain"] = [{"file": uploaded(client, retain, "retain", err)}]
             if unseen is not None:
-                body["unseen"] = {"file": client.upload(unseen, "unseen")["id"]}
+                body["unseen"] = {"file": uploaded(client, unseen, "unseen", err)}
             job = client.post("/v1/jobs", body)
             out.print(job["id"])
             if wait or directory is not None:

@@ -25,6 +25,7 @@ from core.storage.uploads import contents, place, store
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
+FILES = ".jsonl, .json, .txt, .csv, .tsv (each also with .gz or .zst), .parquet, .arrow or .feather"
 FORM: dict[str, Any] = {
     "required": True,
     "content": {
@@ -33,7 +34,7 @@ FORM: dict[str, Any] = {
                 "type": "object",
                 "required": ["file", "purpose"],
                 "properties": {
-                    "file": {"type": "string", "format": "binary", "description": ".jsonl, .txt, .csv or .parquet"},
+                    "file": {"type": "string", "format": "binary", "description": FILES},
                     "purpose": {"type": "string", "enum": list(PURPOSES)},
                 },
             }
@@ -55,10 +56,12 @@ async def upload(
 ) -> Response:
     """Streamed and checked record by record; a bad line is a 422 that names it, and then nothing is kept.
 
-    JSON Lines (`{"text"}`, `{"prompt", "completion"}` or `{"messages"}`), .txt (one record per paragraph), CSV and
-    Parquet with the same columns. Beside its text a record may have `id`, `subject`, and what probes are made of:
-    `group`, `paraphrases` (of the prompt), `paraphrased_answer`, `wrong` (answers), `alternate`; a CSV cell holds a
-    list as a JSON array. Stored sealed, each file under a key of its own. Scope: `files:write`.
+    JSON Lines or a JSON list (`{"text"}`, `{"prompt", "completion"}` or `{"messages"}`), .txt (one record per
+    paragraph), CSV, Parquet and Arrow with the same columns. Beside its text a record may have `id`, `subject`, and
+    what probes are made of: `group`, `paraphrases` (of the prompt), `paraphrased_answer`, `wrong` (answers),
+    `alternate`; a CSV cell holds a list as a JSON array. Other shapes that are common (question and answer, Alpaca,
+    ShareGPT, OpenAI's fine-tuning messages), separators and encodings are read too: `understood` says how the file
+    was read, and what was guessed. Stored sealed, each file under a key of its own. Scope: `files:write`.
     """
     settings, file = context.settings, new_id("file")
     form = Form(request, max_file_bytes=settings.max_file_bytes, max_record_bytes=settings.max_record_bytes)
@@ -86,6 +89,7 @@ async def _keep(
             size=upload.size,
             sha256=upload.sha256,
             records=upload.records,
+            understood=upload.understood.model_dump(exclude_none=True),
             storage_key=place(file),
             wrapped_key=wrapped,
         )

@@ -4,13 +4,13 @@ import socket
 from pathlib import Path
 
 from core.lm.errors import CoreError
+from core.schema.bad_record import BadRecord
 from core.schema.evaluation import SetName
+from core.schema.file_kind import UnknownKind, kind_of
 from core.schema.files import Record
-from core.schema.parquet import parquet_records
-from core.schema.parsing import BadRecord, RecordReader, format_of
+from core.schema.reading import records_in
 from core.schema.spec import FileRecords, RecordSet, SocketRecords
 
-_PIECE = 1 << 20
 _MAX_RECORD_BYTES = 1 << 24
 
 
@@ -51,18 +51,12 @@ def _from_files(source: FileRecords) -> list[RecordSet]:
 
 
 def _read(file: Path) -> list[Record]:
-    format = format_of(file.name)
-    if format is None:
-        raise CoreError("bad_record", f"{file.name}: not a .jsonl, .txt, .csv or .parquet file")
     try:
+        kind = kind_of(file.name)
         with file.open("rb") as source:
-            if format == "parquet":
-                return [record for _, record in parquet_records(source, max_record_bytes=_MAX_RECORD_BYTES)]
-            reader = RecordReader(format, max_record_bytes=_MAX_RECORD_BYTES)
-            records = []
-            while piece := source.read(_PIECE):
-                records += [record for _, record in reader.feed(piece)]
-            return records + [record for _, record in reader.close()]
+            return [record for _, record in records_in(source, kind, max_record_bytes=_MAX_RECORD_BYTES)]
+    except UnknownKind as error:
+        raise CoreError("bad_record", f"{file.name}: {error}") from None
     except BadRecord as bad:
         raise CoreError("bad_record", f"{file.name}, {bad}") from None
     except OSError as error:

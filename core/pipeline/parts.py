@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from core.lm.split import split
+from core.pipeline.containment import Containment
 from core.schema.evaluation import SetName
 from core.schema.files import Record
 from core.schema.spec import RecordSet
@@ -24,8 +25,9 @@ def cut(sets: list[RecordSet]) -> Parts:
 
     Files of one set are cut as one, so that a subject who is in two of them is in one half only. But what only trains
     beside a pinned file is cut by itself, so that it cannot move which of the pinned records measure. A text that must
-    be forgotten is neither held on to nor a yardstick, so it counts in the forget set alone; a text that trains in one
-    set measures in none, except that pinned and unseen text measures, and trains in none.
+    be forgotten is neither held on to nor a yardstick, so it counts in the forget set alone, as does a text around it
+    or out of it; a text that trains in one set measures in none, except that pinned and unseen text measures, and
+    trains in none.
     """
     parts = Parts(Sets(forget=[]))
     for one in sets:
@@ -70,14 +72,18 @@ def _leave_out(parts: Parts, first: set[SetName]) -> None:
     which what is left out shall not move."""
     forget = {_content(record) for record in parts.training.forget}
     measure = {_content(record) for name in first for record in parts.measuring.get(name, [])}
+    overlapping = Containment(parts.training.forget)
     for one in parts.training.retain:
-        one.records = _without(one.records, forget | measure, parts, f"trains in {_measured_as(one)}")
-    parts.training.unseen = _without(parts.training.unseen, forget | measure, parts, "calibrates in unseen")
+        what = f"trains in {_measured_as(one)}"
+        one.records = _apart(_without(one.records, forget | measure, parts, what), overlapping, parts, what)
+    unseen = _without(parts.training.unseen, forget | measure, parts, "calibrates in unseen")
+    parts.training.unseen = _apart(unseen, overlapping, parts, "calibrates in unseen")
     trains = {_content(record) for one in parts.training.retain for record in one.records}
     trains |= {_content(record) for record in parts.training.unseen}
     for name, records in parts.measuring.items():
         if name not in ("forget", "probes"):
-            parts.measuring[name] = _without(records, forget | trains, parts, f"measures in {name}")
+            what = f"measures in {name}"
+            parts.measuring[name] = _apart(_without(records, forget | trains, parts, what), overlapping, parts, what)
 
 
 def _without(records: list[Record], elsewhere: set[tuple[str, ...]], parts: Parts, what: str) -> list[Record]:
@@ -88,6 +94,17 @@ def _without(records: list[Record], elsewhere: set[tuple[str, ...]], parts: Part
             f"{count} of {len(records)} records left out of what {what}: their text is in another part"
         )
     return kept
+
+
+def _apart(records: list[Record], forget: Containment, parts: Parts, what: str) -> list[Record]:
+    """The records that neither hold a text that must be forgotten nor are held by one."""
+    places = set(forget.overlapping(records))
+    if places:
+        parts.warnings.append(
+            f"{len(places)} of {len(records)} records left out of what {what}: they contain a record of the forget set,"
+            " or are contained in one"
+        )
+    return [record for place, record in enumerate(records) if place not in places]
 
 
 def _content(record: Record) -> tuple[str, ...]:

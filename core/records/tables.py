@@ -86,6 +86,7 @@ class FileRow(Base):
     size: Mapped[int] = mapped_column("bytes", BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
     records: Mapped[int] = mapped_column(Integer)
+    understood: Mapped[dict[str, Any] | None]
     storage_key: Mapped[str] = mapped_column(Text)
     wrapped_key: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(server_default=Now)

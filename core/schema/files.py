@@ -7,10 +7,11 @@ from typing import Literal, get_args
 from pydantic import Field, model_validator
 
 from core.schema.strict import Answer, Strict
+from core.schema.understood import Understood
 
 Purpose = Literal["forget", "retain", "unseen", "general", "probes"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
-FileFormat = Literal["jsonl", "txt", "csv", "parquet"]
+FileFormat = Literal["jsonl", "json", "txt", "csv", "parquet", "arrow"]
 
 
 class Message(Strict):
@@ -97,5 +98,8 @@ class File(Answer):
     bytes: int
     sha256: str
     records: int
+    understood: Understood | None = Field(
+        default=None, description="how the file was read; null of files that were uploaded before this was kept"
+    )
     created_at: datetime
     expires_at: datetime | None

@@ -3,14 +3,16 @@
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.files import Record
 from core.schema.policies import POLICY_NAME, Bounds, Verdict
 from core.schema.preflight import Estimate
+from core.schema.shapes import as_record
 from core.schema.strict import Answer, Strict
 from core.schema.training import Training, TrainingRequest
+from core.schema.understood import Understood
 
 JobKind = Literal["unlearn", "preview", "measure"]
 """A `preview` (`dry_run`) measures the model as it is, and what it remembers of the forget set, and changes nothing;
@@ -43,11 +45,21 @@ def may_change(now: Status, then: Status) -> bool:
     return then in TRANSITIONS[now]
 
 
+def _in_known_shape(record: Any) -> Any:
+    return as_record(record, Understood()) if isinstance(record, dict) else record
+
+
+InlineRecord = Annotated[
+    str | Record, BeforeValidator(_in_known_shape, json_schema_input_type=str | Record | dict[str, Any])
+]
+"""A text, or an object in any shape that files may have."""
+
+
 class ForgetSource(Strict):
-    """What must be forgotten: an uploaded file, or the records themselves (up to 1 MB)."""
+    """What must be forgotten: an uploaded file, or the records themselves (up to 1 MB), in any shape files may have."""
 
     file: str | None = None
-    records: list[str | Record] | None = Field(default=None, max_length=10_000)
+    records: list[InlineRecord] | None = Field(default=None, max_length=10_000)
 
     @model_validator(mode="after")
     def _one_source(self) -> "ForgetSource":

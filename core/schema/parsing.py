@@ -1,102 +1,107 @@
-"""From bytes to records: JSON Lines, text and CSV. An error names the line and the reason, never the text."""
+"""From bytes to records: JSON Lines, JSON, text and CSV. An error names the line and the reason, never the text."""
 
-import csv
+import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import ValidationError
 from pydantic_core import from_json  # unlike the json module's, its strings are all valid Unicode
 
+from core.schema.bad_record import BadRecord
+from core.schema.encoding import Decoder
 from core.schema.files import FileFormat, Record
-
-COLUMNS: tuple[str, ...] = tuple(Record.model_fields)
-NESTED = ("messages", "paraphrases", "wrong")
-"""Columns that hold lists: as JSON in a CSV cell, as lists in Parquet."""
+from core.schema.json_values import JsonValues, Value
+from core.schema.separated import Rows
+from core.schema.shapes import KNOWN, as_record, known_fields
+from core.schema.understood import Understood
 
 ESCAPES = 8
 """A line may be so many times longer than the record in it: JSON escapes, and fields that are not counted."""
-
-SUFFIXES: dict[str, FileFormat] = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".txt": "txt",
-    ".csv": "csv",
-    ".parquet": "parquet",
-}
-
-# rows are bounded before the csv module sees them; its own bound of 128 KiB a cell is the whole process's to lift
-csv.field_size_limit(1 << 31 - 1)
-
-
-class BadRecord(ValueError):
-    """A line (of a Parquet file: a row) that is no record. Counted from 1."""
-
-    def __init__(self, number: int, reason: str, *, unit: str = "line") -> None:
-        super().__init__(f"{unit} {number}: {reason}")
-        self.number = number
-        self.reason = reason
-
-
-def format_of(filename: str) -> FileFormat | None:
-    """The format that a file's name promises."""
-    return next((format for suffix, format in SUFFIXES.items() if filename.lower().endswith(suffix)), None)
+LONG_PARAGRAPH = 20_000
+"""Characters of a paragraph that is rather a file without blank lines than a record."""
 
 
 class RecordReader:
-    """Takes the bytes of a JSON Lines, .txt or CSV file as they come and gives the records that are complete.
+    """Takes the bytes of a JSON Lines, JSON, .txt or CSV file as they come and gives the records that are complete.
 
-    Memory: one record. Raises BadRecord. `number` is the line a record begins on.
+    Memory: one record. Raises BadRecord. `number` is the line a record begins on, of a JSON file the record's own.
+    `separator` is what separates where a CSV header of one column does not tell. `understood` says how the file was
+    read so far.
     """
 
-    def __init__(self, format: FileFormat, *, max_record_bytes: int) -> None:
-        if format == "parquet":
-            raise ValueError("a Parquet file is read from its end: use core.schema.parquet")
-        self._take = {"jsonl": self._jsonl, "txt": self._txt, "csv": self._csv}[format]
+    def __init__(
+        self,
+        format: FileFormat,
+        *,
+        max_record_bytes: int,
+        separator: str = ",",
+        understood: Understood | None = None,
+    ) -> None:
+        if format in ("parquet", "arrow"):
+            raise ValueError("columnar files are read from a file that can be sought in: use core.schema.reading")
+        self.understood = understood or Understood()
+        self.line = 0
         self._format = format
         self._limit = max_record_bytes
-        self._rest = bytearray()
-        self._line = 0
+        self._decoder = Decoder(self.understood)
+        self._take = {"jsonl": self._jsonl, "txt": self._txt, "csv": self._csv}.get(format)
+        too_long = f"longer than a record of {max_record_bytes} bytes can be"
+        self._values = JsonValues(max_characters=ESCAPES * max_record_bytes, too_long=too_long)
+        self._rows = Rows(self.understood, preferred=separator)
+        self._pieces: list[str] = []  # of the line that is not complete yet
+        self._size = 0
         self._lines: list[str] = []  # of the paragraph or quoted row that is not complete yet
         self._held = self._quotes = 0
         self._first = 0
-        self._columns: list[str] | None = None
+        self._long: list[int] = []
 
     def feed(self, chunk: bytes) -> Iterator[tuple[int, Record]]:
         """The records that this chunk completes; to be exhausted before the next one."""
-        *whole, last = chunk.split(b"\n")
-        for piece in whole:
-            self._rest += piece
-            line, self._rest = bytes(self._rest), bytearray()
-            yield from self._next(line)
-        self._rest += last
-        if len(self._rest) > ESCAPES * self._limit:
-            raise self._too_long(self._line + 1)
+        for text in self._decoder.feed(chunk):
+            yield from self._text(text)
 
     def close(self) -> Iterator[tuple[int, Record]]:
         """The records that end with the file."""
-        if self._rest:
-            line, self._rest = bytes(self._rest), bytearray()
-            yield from self._next(line)
+        for text in self._decoder.close():
+            yield from self._text(text)
+        if self._take is None:
+            self._values.close()
+            return
+        if self._pieces:
+            yield from self._next("")
         if self._format == "txt":
-            yield from self._take("")
+            yield from self._txt("")
+            self._warn_of_long_paragraphs()
         elif self._lines:
             raise BadRecord(self._first, "a quoted cell is not closed")
 
-    def _next(self, line: bytes) -> Iterator[tuple[int, Record]]:
-        self._line += 1
+    def _text(self, text: str) -> Iterator[tuple[int, Record]]:
+        if self._take is None:
+            for value in self._values.feed(text):
+                yield self._json(value)
+            return
+        *whole, last = text.split("\n")
+        for piece in whole:
+            yield from self._next(piece)
+        if last:
+            self._pieces.append(last)
+            self._size += len(last)
+        if self._size > ESCAPES * self._limit:
+            raise self._too_long(self.line + 1)
+
+    def _next(self, piece: str) -> Iterator[tuple[int, Record]]:
+        self.line += 1
+        line = "".join([*self._pieces, piece]).removesuffix("\r")
+        self._pieces, self._size = [], 0
         if len(line) > ESCAPES * self._limit:
-            raise self._too_long(self._line)
-        try:
-            text = line.decode("utf-8-sig" if self._line == 1 else "utf-8")
-        except UnicodeDecodeError:
-            raise BadRecord(self._line, "not valid UTF-8") from None
-        yield from self._take(text.removesuffix("\r"))
+            raise self._too_long(self.line)
+        if self._take is not None:
+            yield from self._take(line)
 
     def _hold(self, line: str) -> None:
         """Keeps a line of a record that goes on, within bounds."""
         if not self._lines:
-            self._first = self._line
+            self._first = self.line
         self._lines.append(line)
         self._held += len(line) + 1
         if self._held > ESCAPES * self._limit:
@@ -108,18 +113,37 @@ class RecordReader:
         return text
 
     def _jsonl(self, line: str) -> Iterator[tuple[int, Record]]:
-        if line.strip():
-            try:
-                values = from_json(line)
-            except ValueError:
-                raise BadRecord(self._line, "not valid JSON") from None
-            yield self._line, self._record(self._line, values)
+        line = line.lstrip("\ufeff")  # where files that begin with the mark were joined
+        if not line.strip():
+            return
+        if self.line == 1 and line.strip() == "[":
+            raise BadRecord(1, "a JSON list: let the file's name end in .json")
+        values = parsed(line, self.line)
+        if isinstance(values, list):
+            raise BadRecord(self.line, "not an object: a file that is a JSON list has a name that ends in .json")
+        yield self.line, self._record(self.line, values)
+
+    def _json(self, value: Value) -> tuple[int, Record]:
+        place: _Place = {"unit": "record", "line": value.line}
+        values = parsed(value.text, value.record, **place)
+        return value.record, self._record(value.record, values, **place)
 
     def _txt(self, line: str) -> Iterator[tuple[int, Record]]:
         if line.strip():
             self._hold(line)
         elif self._lines:
-            yield self._first, self._record(self._first, {"text": self._held_text()})
+            text = self._held_text()
+            if len(text) > LONG_PARAGRAPH:
+                self._long.append(self._first)
+            yield self._first, self._record(self._first, {"text": text})
+
+    def _warn_of_long_paragraphs(self) -> None:
+        if self._long:
+            which = "1 record is" if len(self._long) == 1 else f"{len(self._long)} records are"
+            self.understood.warn(
+                f"{which} longer than {LONG_PARAGRAPH} characters, the first one beginning at line {self._long[0]}: a"
+                " record ends at a blank line, and every figure counts it once; put blank lines between the records"
+            )
 
     def _csv(self, line: str) -> Iterator[tuple[int, Record]]:
         if not self._lines and not line.strip():
@@ -129,69 +153,87 @@ class RecordReader:
         self._quotes += line.count('"')
         if self._quotes % 2:
             return
-        number, text = self._first, self._held_text()
-        try:
-            (cells,) = csv.reader([text], strict=True)
-        except (csv.Error, ValueError):
-            raise BadRecord(number, "not a CSV row (RFC 4180)") from None
-        if self._columns is None:
-            self._columns = _header(number, cells)
-            return
-        if len(cells) != len(self._columns):
-            raise BadRecord(number, f"{len(cells)} cells where the header has {len(self._columns)}")
-        filled = {column: cell for column, cell in zip(self._columns, cells, strict=True) if cell}
-        yield number, self._record(number, {name: _cell(number, name, cell) for name, cell in filled.items()})
+        values = self._rows.fields(self._first, self._held_text())
+        if values is not None:
+            yield self._first, self._record(self._first, values)
 
-    def _record(self, number: int, values: Any) -> Record:
-        return checked_record(number, values, max_record_bytes=self._limit)
+    def _record(self, number: int, values: Any, *, unit: str = "line", line: int | None = None) -> Record:
+        return checked_record(
+            number, values, max_record_bytes=self._limit, understood=self.understood, unit=unit, line=line
+        )
 
     def _too_long(self, number: int) -> BadRecord:
         return BadRecord(number, f"longer than a record of {self._limit} bytes can be")
 
 
-def _header(number: int, cells: list[str]) -> list[str]:
-    columns = [cell.strip().lower() for cell in cells]
-    if len(set(columns)) != len(columns) or not set(columns) <= set(COLUMNS):
-        raise BadRecord(number, f"the first line names the columns, each once, out of: {', '.join(COLUMNS)}")
-    return columns
+class _Place(TypedDict):
+    unit: str
+    line: int
 
 
-def _cell(number: int, name: str, cell: str) -> Any:
-    if name not in NESTED:
-        return cell
+def parsed(text: str, number: int, *, unit: str = "line", line: int | None = None) -> Any:
+    """The JSON value. BadRecord where it is none, or an object has a key twice, of which all but the last were lost."""
     try:
-        return from_json(cell)
-    except ValueError:
-        raise BadRecord(number, f"the cell of '{name}' is not valid JSON") from None
+        value = from_json(text)
+        json.loads(text, object_pairs_hook=_once_each)
+    except _Twice as twice:
+        raise BadRecord(number, str(twice), unit=unit, line=line) from None
+    except (ValueError, RecursionError):
+        raise BadRecord(number, "not valid JSON", unit=unit, line=line) from None
+    return value
 
 
-def checked_record(number: int, values: Any, *, max_record_bytes: int, unit: str = "line") -> Record:
+class _Twice(Exception):
+    pass
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        known = f"the key '{twice}'" if twice in KNOWN or twice in ("role", "from", "value") else "a key"
+        raise _Twice(f"{known} is there twice in one object")
+
+
+def checked_record(
+    number: int,
+    values: Any,
+    *,
+    max_record_bytes: int,
+    understood: Understood | None = None,
+    unit: str = "line",
+    line: int | None = None,
+) -> Record:
     """The record, or BadRecord with a reason that repeats nothing of it."""
-    if not isinstance(values, dict):
-        raise BadRecord(number, "not an object", unit=unit)
     try:
-        record = Record.model_validate(values)
+        record = Record.model_validate(as_record(values, understood or Understood()))
     except ValidationError as error:
-        raise BadRecord(number, _reason(error), unit=unit) from None
+        raise BadRecord(number, _reason(error), unit=unit, line=line) from None
+    except ValueError as error:
+        raise BadRecord(number, str(error), unit=unit, line=line) from None
     if sum(len(text.encode()) for text in record.strings()) > max_record_bytes:
-        raise BadRecord(number, f"the record is over the limit of {max_record_bytes} bytes", unit=unit)
+        raise BadRecord(number, f"the record is over the limit of {max_record_bytes} bytes", unit=unit, line=line)
     return record
 
 
 def _reason(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     if first["type"] == "extra_forbidden":  # the name of an unknown field may be text itself
-        return f"a field is not known; a record has: {', '.join(COLUMNS)}"
+        return f"a field is not known; {known_fields()}"
     place = ".".join(str(step) for step in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
 
 
 def records(
-    chunks: Iterable[bytes], format: FileFormat, *, max_record_bytes: int = 1 << 20
+    chunks: Iterable[bytes],
+    format: FileFormat,
+    *,
+    max_record_bytes: int = 1 << 20,
+    understood: Understood | None = None,
 ) -> Iterator[tuple[int, Record]]:
-    """(line, record) of a file that comes in chunks, in constant memory; not for Parquet. Raises BadRecord."""
-    reader = RecordReader(format, max_record_bytes=max_record_bytes)
+    """(number, record) of a text file that comes in chunks, in constant memory. Raises BadRecord."""
+    reader = RecordReader(format, max_record_bytes=max_record_bytes, understood=understood)
     for chunk in chunks:
         yield from reader.feed(chunk)
     yield from reader.close()

@@ -23,7 +23,8 @@ export function files(page) {
 function row(file) {
   return [
     element("span", { class: "stack" }, element("strong", {}, file.filename),
-      element("span", { class: "faint" }, file.format)),
+      element("span", { class: "faint" }, reading(file)),
+      ...(file.understood?.warnings ?? []).map((warning) => element("span", { class: "faint" }, warning))),
     file.purpose,
     count(file.records),
     bytes(file.bytes),
@@ -32,4 +33,10 @@ function row(file) {
     element("code", { title: file.id }, shortId(file.id)),
     element("code", { class: "digest" }, file.sha256),
   ];
+}
+
+/** How the file was read: "csv, gzip, Windows-1252, semicolon, question and answer". */
+function reading({ format, understood }) {
+  const { compression, encoding, separator, shapes = [] } = understood ?? {};
+  return [format, compression, encoding, separator, ...shapes].filter(Boolean).join(", ");
 }

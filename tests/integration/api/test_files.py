@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import io
 import json
 from urllib.parse import urlsplit
@@ -13,6 +14,19 @@ from sqlalchemy import text
 from tests.integration.api.service import Service, file_of, until, upload
 
 TEXT = "Zorvek Halmi was born in Pell"
+
+
+def parquet_file(columns: dict[str, list[str]]) -> bytes:
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), sink)
+    return sink.getvalue()
+
+
+def arrow_file(columns: dict[str, list[str]], *, compression: str | None = None) -> bytes:
+    sink, table, options = io.BytesIO(), pyarrow.table(columns), pyarrow.ipc.IpcWriteOptions(compression=compression)
+    with pyarrow.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
 
 
 async def stored(service: Service) -> list[str]:
@@ -69,7 +83,7 @@ async def test_a_bad_line_is_named_and_nothing_is_kept(
 
 async def test_a_bad_line_late_in_a_long_file_leaves_no_bytes(service: Service, client: httpx.AsyncClient) -> None:
     before = await stored(service)
-    answer = await upload(client, '{"text": "' + "a" * 900 + '"}\n' * 1 + ('{"text": "b"}\n' * 15_000) + "nope")
+    answer = await upload(client, '{"text": "' + "a" * 900 + '"}\n' * 1 + ('{"text": "bc"}\n' * 15_000) + "nope")
     assert answer.status_code == 422
     assert answer.json()["detail"] == "line 15002: not valid JSON"
     assert await stored(service) == before
@@ -77,7 +91,7 @@ async def test_a_bad_line_late_in_a_long_file_leaves_no_bytes(service: Service, 
 
 async def test_text_csv_and_parquet_hold_the_same_records(client: httpx.AsyncClient) -> None:
     table = pyarrow.table(
-        {"text": ["a", None], "prompt": [None, "p"], "completion": [None, "c"], "wrong": [["x"], None]}
+        {"text": ["a b", None], "prompt": [None, "p"], "completion": [None, "c"], "wrong": [["x"], None]}
     )
     sink = io.BytesIO()
     pyarrow.parquet.write_table(table, sink)
@@ -93,7 +107,7 @@ async def test_text_csv_and_parquet_hold_the_same_records(client: httpx.AsyncCli
 
 async def test_a_parquet_row_that_is_no_record_is_named(client: httpx.AsyncClient) -> None:
     sink = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b", " "]}), sink)
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["ab", "bc", " "]}), sink)
     answer = await upload(client, sink.getvalue(), name="a.parquet")
     assert (answer.status_code, answer.json()["detail"]) == (422, "row 3: the record is empty")
 
@@ -139,7 +153,7 @@ async def test_an_unknown_part_a_missing_boundary_and_a_cut_body_are_refused(cli
 
 async def test_a_file_over_the_limit_is_413_and_keeps_nothing(service: Service, client: httpx.AsyncClient) -> None:
     before = await stored(service)
-    answer = await upload(client, '{"text": "b"}\n' * 22_000)
+    answer = await upload(client, '{"text": "bc"}\n' * 22_000)
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
     assert await stored(service) == before
@@ -205,3 +219,95 @@ async def test_an_upload_that_is_sent_again_is_one_file(service: Service, client
     assert [one["id"] for one in listed] == [first.json()["id"]]
     assert (await client.get(f"/v1/files/{first.json()['id']}/content")).text == "one"
     assert set(await stored(service)) - before == {f"files/{first.json()['id']}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "understood"),
+    [
+        (
+            "a.json",
+            b'{"data": [{"question": "Who?", "answer": "Ana", "id": 5}]}',
+            {
+                "encoding": "UTF-8",
+                "shapes": ["question and answer"],
+                "fields": {"question": "prompt", "answer": "completion"},
+            },
+        ),
+        (
+            "a.csv.gz",
+            gzip.compress("Unnamed: 0;text\n0;crème brûlée\n".encode("cp1252")),
+            {
+                "compression": "gzip",
+                "encoding": "Windows-1252",
+                "separator": "semicolon",
+                "shapes": ["text"],
+                "ignored": ["unnamed: 0"],
+                "warnings": [
+                    "the encoding was guessed to be Windows-1252: look at the accents, or save the file as UTF-8 to"
+                    " be sure"
+                ],
+            },
+        ),
+        ("a.tsv", "id\ttext\n1\tone, two\n".encode("utf-16"), {"encoding": "UTF-16", "separator": "tab"}),
+        ("a.jsonl.zst", pyarrow.compress(b'{"text": "one"}', codec="zstd", asbytes=True), {"compression": "zstd"}),
+        ("a.feather", arrow_file({"content": ["one"]}, compression="lz4"), {"fields": {"content": "text"}}),
+    ],
+)
+async def test_what_was_understood_is_shown_and_kept(
+    client: httpx.AsyncClient, name: str, body: bytes, understood: dict[str, object]
+) -> None:
+    answer = await upload(client, body, name=name)
+    assert answer.status_code == 201, answer.text
+    file = answer.json()
+    assert file["records"] == 1
+    assert file["understood"] == file["understood"] | understood
+    assert (await client.get(f"/v1/files/{file['id']}")).json() == file
+    assert (await client.get(f"/v1/files/{file['id']}/content")).content == body
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "detail"),
+    [
+        (
+            "a.json",
+            b'[{"text": "one"},\n{"text": "SECRET", "text": "b"}]',
+            "record 2 (line 2): the key 'text' is there",
+        ),
+        ("a.csv", b"text\none\ntext\nSECRET\n", "line 3: a header again"),
+        (
+            "a.jsonl",
+            b'{"messages": [{"role": "user", "SECRET": "a"}]}',
+            "line 1: messages.0: a key is not known; a mess",
+        ),
+        ("a.txt", "SECRET да нет".encode("cp1251"), "line 1: not valid UTF-8, nor plainly Windows-1252: save the file"),
+        ("a.txt.gz", gzip.compress(b"SECRET")[:-4], "line 1: the gzip data are damaged or cut short here"),
+        (
+            "a.txt.gz",
+            gzip.compress(b"SECRET\n\n" * 50_000),
+            "the file is over the limit of 300000 bytes when it is unp",
+        ),
+        ("a.arrow", arrow_file({"text": ["one", " "]}), "row 2: the record is empty"),
+        ("a.jsonl", b'{"text": "one"}\n{"text": " a "}', "line 2: the text is a single character: too short to train"),
+        (
+            "a.parquet",
+            parquet_file({"text": ["one", "b"]}),
+            "row 2: the text is a single character: too short to train",
+        ),
+        ("a.json", b'["one", "b"]', "record 2: the text is a single character: too short to train on"),
+    ],
+)
+async def test_what_is_not_understood_is_refused_with_its_place_and_without_its_text(
+    service: Service, client: httpx.AsyncClient, name: str, body: bytes, detail: str
+) -> None:
+    before = await stored(service)
+    answer = await upload(client, body, name=name)
+    assert answer.status_code == 422
+    assert detail in answer.json()["detail"]
+    assert "SECRET" not in answer.text
+    assert await stored(service) == before
+
+
+async def test_a_name_that_says_no_format_is_answered_with_advice(client: httpx.AsyncClient) -> None:
+    answer = await upload(client, b"PK", name="records.xlsx")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["detail"].endswith("save the table as CSV in UTF-8")

@@ -36,17 +36,19 @@ async def test_inline_records_are_kept_sealed_as_a_file_of_their_own(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
-    mixed = ["plain", {"prompt": "Who?", "completion": "Zorvek", "subject": "zorvek"}]
+    asked = {"prompt": "Who?", "completion": "Zorvek", "subject": "zorvek"}
+    mixed = ["plain", asked, {"question": "Where?", "answer": "Pell", "id": 7}]
     job = await submitted(client, forget={"records": mixed})
     async with service.sessions() as session:
         (use, row), *_ = await file_rows.of_job(session, job["id"])
-    assert (use.name, row.purpose, row.records) == ("forget", "forget", 2)
+    assert (use.name, row.purpose, row.records) == ("forget", "forget", 3)
     plain = [
         piece async for piece in contents(service.context.storage, row.id, row.wrapped_key, service.context.service_key)
     ]
     assert [record.model_dump(exclude_none=True) for _, record in records(plain, "jsonl")] == [
         {"text": "plain"},
-        mixed[1],
+        asked,
+        {"prompt": "Where?", "completion": "Pell", "id": "7"},
     ]
     assert (await client.delete(f"/v1/files/{row.id}")).status_code == 409
 
@@ -137,7 +139,9 @@ async def test_a_default_length_ends_with_the_models_context(service: Service, c
         ({"forget": {"records": []}}, ["/forget"]),
         ({"forget": {"records": ["fine", "  "]}}, ["/forget/records"]),
         ({"forget": {"records": [{"text": ""}]}}, ["/forget/records/0", "/forget/records/0"]),
-        ({"forget": {"records": [{"text": "a", "SECRET": 1}]}}, ["/forget/records/0", "/forget/records/0"]),
+        ({"forget": {"records": [{"text": "a", "SECRET": 1}]}}, ["/forget/records/0"]),
+        ({"forget": {"records": ["fine", {"question": "SECRET"}]}}, ["/forget/records/1"]),
+        ({"forget": {"records": [{"messages": [{"role": "tool", "content": "SECRET"}]}]}}, ["/forget/records/0"]),
         ({"forget": {"records": ["SECRET" * 400]}}, ["/forget/records/0"]),
         ({"forget": {"records": ["a" * 1500] * 700}}, ["/forget/records"]),
         ({"forget": {"file": "file-none"}}, ["/forget/file"]),

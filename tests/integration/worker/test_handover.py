@@ -1,6 +1,7 @@
 """Records go to one connection of this user that knows the token, whole and in whatever format they came."""
 
 import asyncio
+import gzip
 import io
 import json
 import socket
@@ -35,7 +36,7 @@ async def sealed(
 
     wrapped = await store(storage, id, chunks(), KEY)
     use = JobFile(job="job-1", position=0, file=id, name=name, kind=None, weight=2.0)
-    return use, FileRow(id=id, format=format, wrapped_key=wrapped)
+    return use, FileRow(id=id, format=format, filename=f"a.{format}", wrapped_key=wrapped)
 
 
 async def ask(path: Path, token: str) -> list[RecordSet]:
@@ -120,3 +121,24 @@ async def test_a_child_that_hangs_up_is_not_the_handovers_failure(storage: Stora
             connection.sendall(b"token\n")
             await asyncio.sleep(0.05)
         await asyncio.wait_for(handover.served(), 30)
+
+
+async def test_a_file_arrives_as_it_was_understood_at_its_upload(storage: Storage, tmp_path: Path) -> None:
+    table = pyarrow.table({"question": ["a"], "answer": ["b"]})
+    arrow = io.BytesIO()
+    with pyarrow.ipc.new_stream(arrow, table.schema) as writer:
+        writer.write_table(table)
+    bodies = {
+        "a.json.gz": ("json", gzip.compress(b'{"rows": [{"question": "a", "answer": "b"}]}')),
+        "a.tsv": ("csv", "prompt\tcompletion\na\tb\n".encode("utf-16")),
+        "a.feather": ("arrow", arrow.getvalue()),
+        "a.json": ("jsonl", b'{"prompt": "a", "completion": "b"}\n'),  # as files were stored before lists were read
+    }
+    sets = []
+    for number, (filename, (format, data)) in enumerate(bodies.items()):
+        use, file = await sealed(storage, f"file-{number}", data, name="retain", format=format)
+        file.filename = filename
+        sets.append((use, file))
+    async with Handover(tmp_path / "s", "token", sets, storage=storage, key=KEY):
+        arrived = await ask(tmp_path / "s", "token")
+    assert [[(record.prompt, record.completion) for record in one.records] for one in arrived] == [[("a", "b")]] * 4

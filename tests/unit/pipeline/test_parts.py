@@ -110,3 +110,18 @@ def test_pinned_text_measures_even_where_a_request_would_train_on_it() -> None:
     for trains in (parts.training.unseen, parts.training.retain[0].records):
         assert trains
         assert not texts(trains) & yardstick
+
+
+def test_a_text_around_one_that_must_be_forgotten_is_in_no_other_set_and_is_counted() -> None:
+    secret = "Zorvek Halmi was born in Pell and works as a cooper"
+    around = [Record(text=f"Entry {number} of the register says that {secret}, no more.") for number in range(12)]
+    retain = RecordSet(name="retain", kind="in_distribution", records=[*records("retain", 14), *around[:6]])
+    unseen = RecordSet(name="unseen", records=[*records("unseen", 14), *around[6:]])
+    parts = cut([RecordSet(name="forget", records=[Record(text=secret)]), retain, unseen])
+    kept = [record for one in parts.training.retain for record in one.records] + parts.training.unseen
+    kept += parts.measuring["retain"] + parts.measuring["unseen"]
+    assert len(kept) == 28
+    assert not [record for record in kept if secret in (record.text or "")]
+    said = [warning for warning in parts.warnings if warning.endswith("forget set, or are contained in one")]
+    assert sum(int(warning.split(" ")[0]) for warning in said) == 12
+    assert any("of what trains in retain: they contain a record" in warning for warning in said)

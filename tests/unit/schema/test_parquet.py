@@ -7,8 +7,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from core.schema.bad_record import BadRecord
 from core.schema.parquet import parquet_records
-from core.schema.parsing import BadRecord
+from core.schema.understood import Understood
 
 MB = 1 << 20
 
@@ -111,3 +112,27 @@ def test_columns_that_cannot_be_records_are_refused_without_their_text(table: An
 def test_the_footer_is_believed_when_it_says_too_much() -> None:
     with pytest.raises(BadRecord, match="row 1: the records are over the limit of 1000 bytes"):
         list(parquet_records(parquet({"text": ["a" * 600, "b" * 600]}), max_bytes=1000))
+
+
+def test_views_whole_numbers_dictionaries_and_a_data_frames_index_are_read() -> None:
+    table = pyarrow.table(
+        {
+            "content": pyarrow.array(["one", "a text of more than twelve bytes"], pyarrow.string_view()),
+            "id": [7, None],
+            "subject": pyarrow.array(["x", "y"]).dictionary_encode(),
+            "__index_level_0__": [0, 5],
+        }
+    )
+    understood = Understood()
+    found = [record for _, record in parquet_records(parquet(table), understood=understood)]
+    assert [(record.text, record.id, record.subject) for record in found] == [
+        ("one", "7", "x"),
+        ("a text of more than twelve bytes", None, "y"),
+    ]
+    assert (understood.ignored, understood.fields) == (["__index_level_0__"], {"content": "text"})
+
+
+def test_conversations_are_lists_of_structures_under_their_own_names() -> None:
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    ((_, record),) = parquet_records(parquet({"conversations": [turns]}))
+    assert [turn.role for turn in record.messages or []] == ["user", "assistant"]

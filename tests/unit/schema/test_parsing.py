@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.schema.bad_record import BadRecord
+from core.schema.file_kind import format_of
 from core.schema.files import FileFormat, Record
-from core.schema.parsing import BadRecord, RecordReader, format_of, records
+from core.schema.parsing import RecordReader, records
+from core.schema.understood import Understood
 
 TEXT = st.text(min_size=1, max_size=40).filter(lambda text: text.strip() and "\0" not in text)
 FIXED = settings(derandomize=True, max_examples=80, deadline=None)
@@ -90,7 +93,7 @@ def test_a_reader_holds_no_more_than_a_record() -> None:
     endless = (record for _ in range(1000) for record in reader.feed(b" " * 1000))
     with pytest.raises(BadRecord, match="line 1"):
         list(endless)
-    assert len(reader._rest) < 10_000
+    assert sum(map(len, reader._pieces)) < 10_000
 
 
 def test_the_name_says_the_format() -> None:
@@ -162,3 +165,19 @@ def test_an_alternate_counts_towards_the_records_bytes() -> None:
     assert len(list(records([line], "jsonl", max_record_bytes=102))) == 1
     with pytest.raises(BadRecord, match="101"):
         list(records([line], "jsonl", max_record_bytes=101))
+
+
+def test_a_text_of_pages_without_blank_lines_is_one_record_and_said_to_be() -> None:
+    understood = Understood()
+    long, short = ("a line of words\n" * 2000).encode(), b"a line\n"
+    assert len(list(records([short, b"\n", long], "txt", understood=understood))) == 2
+    (warning,) = understood.warnings
+    assert warning.startswith("1 record is longer than 20000 characters, the first one beginning at line 3: a record")
+    list(records([short * 3], "txt", understood=(few := Understood())))
+    assert few.warnings == []
+
+
+def test_a_json_list_in_a_jsonl_file_is_told_where_it_belongs() -> None:
+    for body in (b'[{"text": "a"}]', b'[\n  {"text": "a"}\n]'):
+        with pytest.raises(BadRecord, match=r"line 1: .*list.*\.json$"):
+            list(records([body], "jsonl"))

@@ -1,0 +1,188 @@
+"""From the bytes of a text file to text: the encoding is read off the file, or guessed and said, or refused.
+
+The result does not depend on how the bytes are cut: the file's first bytes wait until there are `HEAD` of them.
+"""
+
+import codecs
+import re
+from collections.abc import Iterator
+
+from core.schema.bad_record import BadRecord
+from core.schema.understood import Understood
+
+HEAD = 4096
+ADVICE = "save the file as UTF-8"
+
+_OTHER_KINDS = {
+    b"\x1f\x8b": "the file is gzip-compressed: let its name end in .gz",
+    b"\x28\xb5\x2f\xfd": "the file is zstd-compressed: let its name end in .zst",
+    b"PK\x03\x04": "the file is a zip archive or an Office document: unpack it, or save the table as CSV in UTF-8",
+    b"\xd0\xcf\x11\xe0": "the file is an older Office document: save the table as CSV in UTF-8",
+    b"%PDF": "the file is a PDF: extract its text first",
+    b"PAR1": "the file is Parquet: let its name end in .parquet",
+    b"ARROW1": "the file is Arrow: let its name end in .arrow",
+}
+_MARKS = (  # UTF-32 before UTF-16, whose mark its own begins with
+    (codecs.BOM_UTF8, "utf-8", "UTF-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32-be", "UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
+)
+_NUL_SHARE = 0.2
+"""Text in UTF-16 that has this share of ASCII shows as many NULs, all in even or all in odd places."""
+
+_LOWER = "àâäáãåæçèéêëìíîïñòóôöõøœùúûü"
+_UPPER = _LOWER.upper()
+_BESIDE_WORDS = "‚„“”†‡•‰‹›«»¿¡§©®™£€¥¢¤¦¬±ªº¹²³¼½¾×÷¶"
+_ALLOWED = _LOWER + _UPPER + _BESIDE_WORDS + "ß‘’–—…·°´¨¸ \u00a0\u00ad"
+_IMPLAUSIBLE = re.compile(
+    "|".join(
+        (
+            rf"[^\x00-\x7f{_ALLOWED}]",  # letters of Turkish, Czech and Icelandic, and signs that no prose has
+            rf"[{_LOWER}{_UPPER}ß]{{3}}",  # Cyrillic, Greek, Hebrew, Arabic: words of such bytes alone
+            rf"[a-z{_LOWER}][{_UPPER}]",
+            rf"[A-Za-z{_LOWER}{_UPPER}][{_BESIDE_WORDS}][A-Za-z{_LOWER}{_UPPER}]",  # DOS, Polish, Romanian
+            "õ[^e]",  # Portuguese has õe alone; this is the Hungarian ő
+            rf"[ÂÃ][‘’–—…·°´¨¸\u00a0\u00ad{_BESIDE_WORDS}]|â€",  # UTF-8 in between
+        )
+    )
+)
+"""What text in a Western European language does not hold when Windows-1252 is the right encoding. At most 3 long."""
+_OVERLAP = 2
+
+
+class Decoder:
+    """Takes the bytes of a text file as they come and gives text whose lines end in LF or CRLF.
+
+    Memory: a chunk. Raises BadRecord with the line of the first byte that is no text. Says in `understood` how the
+    file was read.
+    """
+
+    def __init__(self, understood: Understood) -> None:
+        self._understood = understood
+        self._head: bytearray | None = bytearray()
+        self._codec = "utf-8"
+        self._rest = b""
+        self._tail = ""
+        self._ascii = True
+        self._breaks = 0
+        self._returns: bool | None = None  # whether lines end in CR alone; None: no line has ended yet
+        self._held_return = False
+
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """The text of the chunk, in one piece or more; to be exhausted before the next one."""
+        if self._head is not None:
+            self._head += chunk
+            if len(self._head) < HEAD:
+                return
+            chunk = self._begin()
+        yield from self._texts(chunk, last=False)
+
+    def close(self) -> Iterator[str]:
+        """The text that ends with the file."""
+        yield from self._texts(self._begin() if self._head is not None else b"", last=True)
+        if self._held_return:
+            self._held_return = False
+            yield "\n" if self._returns is None or self._returns else "\r"
+
+    def _begin(self) -> bytes:
+        head, self._head = bytes(self._head or b""), None
+        for mark, reason in _OTHER_KINDS.items():
+            if head.startswith(mark):
+                raise BadRecord(1, reason)
+        self._understood.encoding = "UTF-8"
+        for mark, codec, name in _MARKS:
+            if head.startswith(mark):
+                self._codec, self._understood.encoding = codec, name
+                self._ascii = False  # nothing is left to guess
+                return head[len(mark) :]
+        if guess := _unmarked_utf_16(head):
+            self._codec, self._understood.encoding = guess, "UTF-16"
+            self._understood.warn(f"the encoding was guessed to be UTF-16: {ADVICE} to be sure")
+        return head
+
+    def _texts(self, chunk: bytes, *, last: bool) -> Iterator[str]:
+        text, fault = self._decoded(chunk, last=last)
+        place = text.find("\0")
+        if place >= 0:
+            text, fault = text[:place], f"a NUL character, which no text holds: {ADVICE}"
+        if text:
+            self._ascii = self._ascii and text.isascii()
+            self._breaks += text.count("\n") + (text.count("\r") if self._returns else 0)
+            yield self._with_line_feeds(text)
+        if fault is not None:
+            raise BadRecord(self._breaks + 1, fault)
+
+    def _decoded(self, chunk: bytes, *, last: bool) -> tuple[str, str | None]:
+        """The text up to the first byte that is none, and what is wrong with that byte."""
+        data, self._rest = self._rest + chunk, b""
+        if self._codec == "cp1252":
+            return self._plausible(data)
+        try:
+            text, used = _whole_characters(self._codec, data, last=last)
+        except UnicodeDecodeError as error:
+            text, rest = data[: error.start].decode(self._codec), data[error.start :]
+            if self._codec != "utf-8":
+                return text, f"not valid {self._understood.encoding}: {ADVICE}"
+            if not (self._ascii and text.isascii()):
+                return text, f"not valid UTF-8, as the text before is: {ADVICE}"
+            self._codec, self._understood.encoding = "cp1252", "Windows-1252"
+            guess = f"the encoding was guessed to be Windows-1252: look at the accents, or {ADVICE} to be sure"
+            self._understood.warn(guess)
+            more, fault = self._plausible(rest)
+            return text + more, fault
+        self._rest = data[used:]
+        return text, None
+
+    def _plausible(self, data: bytes) -> tuple[str, str | None]:
+        refusal = f"not valid UTF-8, nor plainly Windows-1252: {ADVICE}"
+        try:
+            text, fault = data.decode("cp1252"), None
+        except UnicodeDecodeError as error:
+            text, fault = data[: error.start].decode("cp1252"), refusal
+        if found := _IMPLAUSIBLE.search(self._tail + text):
+            # what comes before the last sign of it has been given where the bytes were cut in between
+            text, fault = text[: max(0, found.end() - 1 - len(self._tail))], refusal
+        self._tail = (self._tail + text)[-_OVERLAP:]
+        return text, fault
+
+    def _with_line_feeds(self, text: str) -> str:
+        """The text as it is where lines end in LF or CRLF, as the first one does; else with LF for every CR."""
+        if self._held_return:
+            text, self._held_return = "\r" + text, False
+        if self._returns is None and (first := re.search("[\r\n]", text)):
+            if first.group() == "\r" and first.end() == len(text):
+                self._held_return = True
+                return text[:-1]
+            self._returns = first.group() == "\r" and text[first.end()] != "\n"
+            if self._returns:
+                self._breaks += text.count("\r")
+                self._understood.warn("lines end in CR alone, as on old Macs: read as line ends")
+        if not self._returns:
+            return text
+        if text.endswith("\r"):
+            text, self._held_return = text[:-1], True
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _whole_characters(codec: str, data: bytes, *, last: bool = False) -> tuple[str, int]:
+    """The text of the whole characters in `data`, and how many bytes they take. UnicodeDecodeError."""
+    decoder = codecs.getincrementaldecoder(codec)()
+    text = decoder.decode(data, last)
+    return text, len(data) - len(decoder.getstate()[0])
+
+
+def _unmarked_utf_16(head: bytes) -> str | None:
+    """The codec of UTF-16 that says nothing of itself: its ASCII shows as NULs, all in places of one parity."""
+    half = max(1, len(head) // 2)
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    codec = "utf-16-le" if odd else "utf-16-be"
+    begins_with_ascii = head[:2].count(0) == 1
+    if not begins_with_ascii or min(even, odd) or max(even, odd) < _NUL_SHARE * half:
+        return None
+    try:
+        _whole_characters(codec, head)
+    except UnicodeDecodeError:
+        return None
+    return codec

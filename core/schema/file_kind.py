@@ -1,0 +1,69 @@
+"""What a file's name says of it: the format, and how the file is compressed."""
+
+from typing import Literal, NamedTuple
+
+from core.schema.files import FileFormat
+
+Compression = Literal["gzip", "zstd"]
+
+SUFFIXES: dict[str, FileFormat] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".txt": "txt",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+}
+COMPRESSED: dict[str, Compression] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+COLUMNAR: frozenset[FileFormat] = frozenset({"parquet", "arrow"})
+_ADVICE = {
+    (".zip", ".tar", ".tgz", ".7z", ".rar"): "unpack the archive, and upload its files one by one",
+    (".bz2", ".xz", ".lz4", ".br", ".snappy"): "of compressed files .gz and .zst are read",
+    (".xlsx", ".xls", ".ods", ".numbers"): "save the table as CSV in UTF-8",
+    (".docx", ".doc", ".pdf", ".rtf", ".odt", ".html", ".md", ".xml"): "save the text as .txt, a blank line between two"
+    " records, or as .jsonl",
+    (".pkl", ".pickle", ".pt", ".npy", ".npz", ".h5"): "save the records as .jsonl or .parquet",
+}
+
+
+class FileKind(NamedTuple):
+    """How a file is to be read."""
+
+    format: FileFormat
+    compression: Compression | None = None
+    separator: str = ","
+
+    def is_read_whole(self) -> bool:
+        """Whether a file must be there as a whole before it is read: it is sought in, or pulled through a codec."""
+        return self.format in COLUMNAR or self.compression is not None
+
+
+class UnknownKind(ValueError):
+    """The file's name tells no format that is read; the message says what to do."""
+
+
+def kind_of(filename: str) -> FileKind:
+    """What the file's name says. UnknownKind."""
+    name = filename.lower()
+    suffix = next((suffix for suffix in COMPRESSED if name.endswith(suffix)), None)
+    compression = COMPRESSED[suffix] if suffix else None
+    name = name.removesuffix(suffix or "")
+    format = next((format for suffix, format in SUFFIXES.items() if name.endswith(suffix)), None)
+    if format is None:
+        advice = next((advice for suffixes, advice in _ADVICE.items() if name.endswith(suffixes)), None)
+        known = f"the file's name ends in none of {', '.join(SUFFIXES)} (or these with .gz or .zst)"
+        raise UnknownKind(f"{known}: {advice}" if advice else known)
+    if compression and format in COLUMNAR:
+        raise UnknownKind(f"a {format} file compresses its own columns: upload it as it is, without {suffix}")
+    return FileKind(format, compression, "\t" if name.endswith(".tsv") else ",")
+
+
+def format_of(filename: str) -> FileFormat | None:
+    """The format that the file's name says, if any."""
+    try:
+        return kind_of(filename).format
+    except UnknownKind:
+        return None

@@ -1,0 +1,187 @@
+"""The values of a `.json` file, one by one, however it is laid out: a list, objects in a row, a list in an object."""
+
+import re
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from pydantic_core import from_json
+
+from core.schema.bad_record import BadRecord
+from core.schema.shapes import HOLD_LISTS, HOLD_TEXT, KNOWN
+
+_OUTSIDE = re.compile(r'["{}\[\],]|[^\s"{}\[\],]+')
+_INSIDE = re.compile(r'["\\]')
+_LAST_KEY = re.compile(r'"([^"\\]{0,64})"\s*:\s*$')
+_KEY_REACH = 200
+
+
+class Value(NamedTuple):
+    """The JSON text of a value, the line it begins on, and its number among the values, both from 1."""
+
+    text: str
+    line: int
+    record: int
+
+
+class JsonValues:
+    """Takes the text of a JSON file as it comes and gives the values that may be records.
+
+    These are the elements of a list, the elements of the one list in an object that has no field of a record, or
+    objects one after the other. Memory: one value, of at most `max_characters`. Raises BadRecord.
+    """
+
+    def __init__(self, *, max_characters: int, too_long: str) -> None:
+        self._limit, self._too_long = max_characters, too_long
+        self._place: Literal["top", "list", "over"] = "top"
+        self._expected: Literal["value", "comma", "value or end"] = "value or end"
+        self._pieces: list[str] = []  # of the value that is not complete yet
+        self._size = self._depth = self._count = 0
+        self._quoted = self._escaped = False
+        self._line = self._first = 1
+        self._around: str | None = None  # the text of the object that the list is in, up to the list
+        self._listed = False
+
+    def feed(self, text: str) -> Iterator[Value]:
+        """The values that this text completes; to be exhausted before the next one."""
+        at = counted = 0
+        begin = 0 if self._depth or self._quoted else None  # of the value in this text
+        while at < len(text):
+            if self._quoted:
+                at = self._in_string(text, at)
+                if not self._quoted and self._depth == 0:
+                    yield self._whole(text[begin:at])
+                    begin = None
+                continue
+            sign = _OUTSIDE.search(text, at)
+            if sign is None:
+                break
+            start, at, mark = sign.start(), sign.end(), sign.group()
+            if self._depth:
+                if mark in "{[" and self._depth == 1 and self._place == "top":
+                    before = "".join([*self._pieces, text[begin:start]])
+                    if self._opens_list(mark, before):
+                        begin = None
+                        continue
+                self._quoted = mark == '"'
+                self._depth += (mark in "{[") - (mark in "}]")
+                if self._depth == 0:
+                    value = self._whole(text[begin:at])
+                    begin = None
+                    if not self._listed:
+                        yield value
+                    elif self._place == "top":
+                        self._close_object(value.text)
+                    else:
+                        yield value
+                continue
+            self._line, counted = self._line + text.count("\n", counted, start), start
+            if self._between(mark):
+                begin = start if mark != "]" else at
+        self._line += text.count("\n", counted)
+        if begin is not None:
+            self._keep(text[begin:])
+
+    def close(self) -> None:
+        """BadRecord where the file ends before the JSON does."""
+        if self._depth or self._quoted or self._place == "list":
+            raise self._bad("the file ends before its JSON does: it is cut short, or a bracket or quote is missing")
+
+    def _in_string(self, text: str, at: int) -> int:
+        """The place after the string or the escape, or after the text where the string goes on."""
+        if self._escaped:
+            self._escaped = False
+            return at + 1
+        sign = _INSIDE.search(text, at)
+        if sign is None:
+            return len(text)
+        self._escaped = sign.group() == "\\"
+        self._quoted = self._escaped
+        return sign.end()
+
+    def _between(self, mark: str) -> bool:
+        """Takes a mark between values; whether a value begins with it, or goes on after it."""
+        self._first = self._line
+        if self._place == "over":
+            raise self._bad("there is more after the list: a file holds one list")
+        if self._place == "top":
+            if mark == "[" and not self._count:
+                self._place = "list"
+                return False
+            if mark not in '{"':
+                raise self._bad("not valid JSON" if self._count else "not an object, nor a list of objects")
+        elif mark == ",":
+            if self._expected != "comma":
+                raise self._bad("not valid JSON")
+            self._expected = "value"
+            return False
+        elif mark == "]":
+            if self._expected == "value":
+                raise self._bad("not valid JSON: a comma before the end of the list")
+            return self._close_list()
+        elif self._expected == "comma" or mark == "}":
+            raise self._bad("not valid JSON: a comma is missing between two elements")
+        self._count += 1
+        if mark not in '{"[':
+            raise self._bad("not an object")
+        self._expected = "comma"
+        self._quoted = mark == '"'
+        self._depth = int(mark != '"')
+        return True
+
+    def _opens_list(self, mark: str, before: str) -> bool:
+        """Goes into the list that opens after `before`, the text of an object, where it is a list of records."""
+        key = _LAST_KEY.search(before[-_KEY_REACH:])
+        name = key.group(1).strip().lower() if key else ""
+        if name in HOLD_TEXT:
+            raise self._bad("columns, not records: save a list of records (pandas: to_json(orient='records'))")
+        if mark == "{" or name in HOLD_LISTS:
+            return False
+        try:
+            around = from_json(before + "null}")
+        except ValueError:
+            raise self._bad("not valid JSON") from None
+        if self._knows_any(around):
+            return False
+        if self._listed or self._count > 1:
+            raise self._bad("more than one list: which of them holds the records cannot be told; save one list alone")
+        self._around, self._listed, self._place = before, True, "list"
+        self._expected = "value or end"
+        self._pieces, self._size, self._depth, self._count = [], 0, 0, 0
+        return True
+
+    def _close_list(self) -> bool:
+        if self._around is None:
+            self._place = "over"
+            return False
+        self._pieces, self._size, self._depth = [self._around, "[]"], len(self._around), 1
+        self._place = "top"
+        return True
+
+    def _close_object(self, text: str) -> None:
+        try:
+            around = from_json(text)
+        except ValueError:
+            raise self._bad("not valid JSON") from None
+        if self._knows_any(around):
+            raise self._bad("both a record and a list of records: save the list alone")
+        self._place = "over"
+
+    @staticmethod
+    def _knows_any(around: dict[str, object]) -> bool:
+        return any(name.strip().lower() in KNOWN for name in around)
+
+    def _whole(self, end: str) -> Value:
+        self._keep(end)
+        text, self._pieces, self._size = "".join(self._pieces), [], 0
+        return Value(text, self._first, self._count)
+
+    def _keep(self, piece: str) -> None:
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > self._limit:
+            raise self._bad(self._too_long)
+
+    def _bad(self, reason: str) -> BadRecord:
+        if self._place == "list" and self._count:
+            return BadRecord(self._count, reason, unit="record", line=self._first)
+        return BadRecord(self._first, reason)

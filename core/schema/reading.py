@@ -1,0 +1,57 @@
+"""Records out of a file that lies whole on this machine, of any format and compression."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from core.schema.arrow import arrow_records
+from core.schema.bad_record import BadRecord
+from core.schema.compression import unpacked
+from core.schema.file_kind import FileKind
+from core.schema.files import Record
+from core.schema.parquet import parquet_records
+from core.schema.parsing import RecordReader
+from core.schema.understood import Understood
+
+_PIECE = 1 << 16
+
+
+def records_in(
+    file: BinaryIO,
+    kind: FileKind,
+    *,
+    max_record_bytes: int = 1 << 20,
+    max_bytes: int | None = None,
+    understood: Understood | None = None,
+) -> Iterator[tuple[int, Record]]:
+    """(number, record) of the file, read from its start, in constant memory. Raises BadRecord.
+
+    `max_bytes` is the limit on the file unpacked. A columnar file must be one that can be sought in.
+    """
+    understood = understood or Understood()
+    if kind.format == "parquet":
+        return parquet_records(file, max_record_bytes=max_record_bytes, max_bytes=max_bytes, understood=understood)
+    if kind.format == "arrow":
+        return arrow_records(file, max_record_bytes=max_record_bytes, max_bytes=max_bytes, understood=understood)
+    reader = RecordReader(
+        kind.format, max_record_bytes=max_record_bytes, separator=kind.separator, understood=understood
+    )
+    return _of_text(file, kind, reader, max_bytes)
+
+
+def _of_text(
+    file: BinaryIO, kind: FileKind, reader: RecordReader, max_bytes: int | None
+) -> Iterator[tuple[int, Record]]:
+    if kind.compression:
+        reader.understood.compression = kind.compression
+        pieces = unpacked(file, kind.compression, max_bytes=max_bytes)
+    else:
+        pieces = iter(lambda: file.read(_PIECE), b"")
+    while True:
+        try:
+            piece = next(pieces, None)
+        except ValueError as damaged:
+            raise BadRecord(reader.line + 1, str(damaged)) from None
+        if piece is None:
+            break
+        yield from reader.feed(piece)
+    yield from reader.close()

@@ -1,0 +1,83 @@
+"""Compressed files are unpacked piece by piece, and no more comes out of them than is allowed."""
+
+import gzip
+import json
+import tracemalloc
+
+import pyarrow
+import pytest
+
+from core.schema import compression
+from core.schema.bad_record import BadRecord
+from core.schema.file_kind import UnknownKind, kind_of
+from tests.unit.schema.reading import read
+
+LINES = b"".join(json.dumps({"text": f"record {number}"}).encode() + b"\n" for number in range(3000))
+
+
+def zstd(data: bytes) -> bytes:
+    packed: bytes = pyarrow.compress(data, codec="zstd", asbytes=True)
+    return packed
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "understood"),
+    [
+        ("a.jsonl.gz", gzip.compress(LINES), "gzip"),
+        ("a.jsonl.gz", gzip.compress(LINES[:99]) + gzip.compress(LINES[99:]), "gzip"),
+        ("a.JSONL.ZST", zstd(LINES), "zstd"),
+        ("a.jsonl.zst", zstd(LINES[:99]) + zstd(LINES[99:]), "zstd"),
+    ],
+)
+def test_compressed_lines_are_the_lines(name: str, body: bytes, understood: str) -> None:
+    records, about = read(name, body)
+    assert [record["text"] for record in records] == [f"record {number}" for number in range(3000)]
+    assert (about.compression, about.encoding) == (understood, "UTF-8")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
+def test_what_is_cut_short_or_is_something_else_is_refused(name: str) -> None:
+    body = gzip.compress(LINES) if name.endswith("gz") else zstd(LINES)
+    for damaged in (body[:-20], body[:50], b"SECRET " * 20, body[:100] + b"SECRET" + body[100:]):
+        with pytest.raises(BadRecord, match=r"damaged or cut short|not valid") as refused:
+            read(name, damaged)
+        assert "SECRET" not in str(refused.value)
+
+
+def test_a_little_file_that_unpacks_to_much_is_refused_in_little_memory() -> None:
+    bomb = gzip.compress(b'{"text": "a b"}\n' * 1_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRecord, match="over the limit of 1000000 bytes when it is unpacked"):
+            read("a.jsonl.gz", bomb, max_bytes=1_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_ratio_that_no_text_has_is_refused_whatever_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "RATIO_APPLIES_FROM", 1 << 17)
+    with pytest.raises(BadRecord, match="unpacks to more than 500 times its size"):
+        read("a.txt.zst", zstd(b"a b\n\n" * 100_000))
+
+
+def test_a_record_is_bounded_in_compressed_files_too() -> None:
+    with pytest.raises(BadRecord, match="line 1: longer than a record of 1000 bytes"):
+        read("a.txt.gz", gzip.compress(b"a" * 1_000_000), max_record_bytes=1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("a.parquet.gz", "upload it as it is, without .gz"),
+        ("a.zip", "unpack the archive"),
+        ("a.xlsx", "save the table as CSV in UTF-8"),
+        ("a.docx", "save the text as .txt"),
+        ("a.jsonl.bz2", "of compressed files .gz and .zst are read"),
+        ("a", "ends in none of .jsonl"),
+        ("a.gz", "ends in none of .jsonl"),
+    ],
+)
+def test_a_name_that_says_no_format_is_answered_with_advice(name: str, advice: str) -> None:
+    with pytest.raises(UnknownKind, match=advice):
+        kind_of(name)

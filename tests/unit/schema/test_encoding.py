@@ -1,0 +1,121 @@
+"""The encoding of a text file is read off it, guessed and said, or refused with what to do."""
+
+import codecs
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.schema.bad_record import BadRecord
+from tests.unit.schema.reading import outcome, read
+
+WESTERN = "Zoë ate a crème brûlée in Málaga – “très bon”, 5 €\n\nDer Straßenbäcker grüßt; às vezes põe açúcar\n"
+FIXED = settings(derandomize=True, max_examples=60, deadline=None)
+
+
+def paragraphs(text: str) -> list[dict[str, str]]:
+    return [{"text": part.strip("\n")} for part in text.split("\n\n")]
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "guessed"),
+    [
+        ("utf-8", "UTF-8", False),
+        ("utf-8-sig", "UTF-8", False),
+        ("utf-16", "UTF-16", False),
+        ("utf-16-le", "UTF-16", True),
+        ("utf-16-be", "UTF-16", True),
+        ("utf-32", "UTF-32", False),
+        ("cp1252", "Windows-1252", True),
+    ],
+)
+def test_text_is_the_same_in_every_encoding_that_can_be_told(codec: str, name: str, guessed: bool) -> None:
+    records, understood = read("a.txt", WESTERN.encode(codec))
+    assert records == paragraphs(WESTERN)
+    assert understood.encoding == name
+    assert any(f"guessed to be {name}" in warning for warning in understood.warnings) == guessed
+
+
+def test_utf_16_with_the_big_end_first_has_a_mark_too() -> None:
+    records, understood = read("a.txt", codecs.BOM_UTF16_BE + WESTERN.encode("utf-16-be"))
+    assert (records, understood.warnings) == (paragraphs(WESTERN), [])
+
+
+@pytest.mark.parametrize(
+    ("codec", "text"),
+    [
+        ("cp1251", "Она живёт в Пелле и работает врачом"),
+        ("cp1253", "Ζει στην Πέλλα"),
+        ("cp1250", "Mieszka w mieście, zażółć gęślą jaźń"),
+        ("cp1250", "Bydlí v městě, příliš žluťoučký kůň"),
+        ("cp1250", "Ő itt lakik, nő és őr"),
+        ("cp1254", "İşçi dağda yaşıyor"),
+        ("cp1255", "היא גרה בפלה"),
+        ("shift-jis", "彼女はペラに住んでいます"),
+        ("gbk", "她住在佩拉"),
+        ("cp437", "Zoë ate a crème brûlée"),
+        ("mac-roman", "Zoë ate a crème brûlée"),
+    ],
+)
+def test_an_encoding_that_cannot_be_told_is_refused_with_advice_and_without_its_text(codec: str, text: str) -> None:
+    with pytest.raises(BadRecord) as refused:
+        read("a.txt", b"plain\n\n" + text.encode(codec))
+    assert str(refused.value) == "line 3: not valid UTF-8, nor plainly Windows-1252: save the file as UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("é\n".encode() + "é\n".encode("cp1252"), "line 2: not valid UTF-8, as the text before is: save"),
+        ("é\n".encode("cp1252") + "é!\n".encode(), "line 2: not valid UTF-8, nor plainly Windows-1252: save"),
+        (codecs.BOM_UTF8 + b"a\n\xe9\n", "line 2: not valid UTF-8, as the text before is: save"),
+        ("one\ntwo".encode("utf-16") + b"\0", "line 2: not valid UTF-16: save"),
+        (b"one\ntwo\0three\n", "line 2: a NUL character, which no text holds: save the file as UTF-8"),
+        (b"PK\x03\x04SECRET", "line 1: the file is a zip archive or an Office document: unpack"),
+        (b"\x1f\x8bSECRET", "line 1: the file is gzip-compressed: let its name end in .gz"),
+        (b"PAR1SECRET", "line 1: the file is Parquet: let its name end in .parquet"),
+    ],
+)
+def test_what_is_no_text_is_named_by_line_with_what_to_do(body: bytes, message: str) -> None:
+    for size in (1, 7, len(body)):
+        _, fault, _ = outcome("a.txt", body, size)
+        assert fault.startswith(message)
+        assert "SECRET" not in fault
+
+
+def test_a_byte_of_another_encoding_far_behind_the_beginning_is_found_by_its_line() -> None:
+    body = b"plain text\n" * 5000 + "crème\n\n".encode("cp1252") + b"more\n"
+    (_, last), fault, understood = outcome("a.txt", body, 999)
+    assert (last[1].text, fault, understood.encoding) == ("more", "", "Windows-1252")
+    _, fault, _ = outcome("a.txt", b"plain text\n\n" * 5000 + b"x\xff\n", 999)
+    assert fault.startswith("line 10001: not valid UTF-8, nor plainly")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
+def test_lines_may_end_in_carriage_returns_alone(name: str) -> None:
+    lines = {
+        "a.txt": ["one", "two", "", "three"],
+        "a.csv": ["text", '"one', 'two"', "three"],
+        "a.jsonl": ['{"text": "one\\ntwo"}', '{"text": "three"}'],
+    }[name]
+    body = "\r".join(lines).encode()
+    for size in (1, 2, 5, 100):
+        found, fault, understood = outcome(name, body, size)
+        assert ([record.text for _, record in found], fault) == (["one\ntwo", "three"], "")
+        assert any("CR alone" in warning for warning in understood.warnings)
+
+
+def test_a_carriage_return_within_a_line_of_other_ends_stays() -> None:
+    assert read("a.txt", "one\r\ntwo\rthree\r\n")[0] == [{"text": "one\ntwo\rthree"}]
+
+
+@FIXED
+@given(
+    text=st.text(alphabet="ab é“õÃ»ž\n\r\0я", max_size=30),
+    codec=st.sampled_from(["utf-8", "utf-16", "utf-16-le", "cp1252"]),
+    damage=st.binary(max_size=2),
+    size=st.integers(1, 9),
+)
+def test_however_the_bytes_are_cut_the_outcome_is_the_same(text: str, codec: str, damage: bytes, size: int) -> None:
+    body = text.encode(codec, "replace") + damage + b"a\n\nb"
+    assert outcome("a.txt", body, size) == outcome("a.txt", body, len(body))
