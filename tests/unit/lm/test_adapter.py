@@ -5,7 +5,7 @@ import torch
 from peft import PeftModel
 from torch import nn
 
-from core.lm import adapter
+from core.lm import adapter, targets
 from core.lm.errors import CoreError
 from core.schema.training import Lora
 from tests.unit.lm.tiny import tiny_model
@@ -62,12 +62,12 @@ def test_an_adapter_is_float32_beside_bfloat16_weights():
     ("patterns", "count"), [(["q_proj"], 2), (["mlp.up_proj", "layers.1.self_attn.*"], 6), (["model.layers.0.*"], 7)]
 )
 def test_modules_are_chosen_by_name_end_of_name_or_wildcard(patterns, count):
-    assert len(adapter.modules(tiny_model(), patterns)) == count
+    assert len(targets.find(tiny_model(), patterns).modules) == count
 
 
 def test_modules_that_do_not_exist_are_named_with_what_is_near():
     with pytest.raises(CoreError, match=r"no_such_modules.*'qproj'.*q_proj") as caught:
-        adapter.modules(tiny_model(), ["v_proj", "qproj"])
+        targets.find(tiny_model(), ["v_proj", "qproj"])
     assert caught.value.blame == "user"
 
 
@@ -75,7 +75,7 @@ def test_modules_that_do_not_exist_are_named_with_what_is_near():
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_head_and_what_is_no_linear_layer_are_refused(module, tied):
     with pytest.raises(CoreError, match=f"unsupported_modules.*'{module}'"):
-        adapter.modules(tiny_model(tied=tied), [module])
+        targets.find(tiny_model(tied=tied), [module])
 
 
 def test_a_merged_adapter_leaves_a_plain_model_that_says_the_same():
