@@ -164,8 +164,10 @@ def scale(model: PreTrainedModel, factor: float) -> None:
 def merge(model: PreTrainedModel) -> None:
     """Adds the adapter to the weights, in place; the model is then one without.
 
-    A few tokens' logits tell whether it is the same model. Raises CoreError `merge_differs` where it is not.
+    A few tokens' logits tell whether it is the same model, but where it was spread over ranks and no longer runs.
+    Raises CoreError `merge_differs` where it is another.
     """
+    model.eval()  # layers that recompute their activations are not
     runs = not any(isinstance(module, FSDPModule) for module in model.modules())
     ids = effect.few(model)
     wanted = effect.logits(model, ids) if runs else None

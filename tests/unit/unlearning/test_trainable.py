@@ -135,6 +135,6 @@ def test_a_methods_patterns_are_alternatives_of_which_one_must_fit():
     (chosen,) = choose(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
     assert chosen is model.model.layers[0].mlp.down_proj.weight
     check(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
-    with pytest.raises(CoreError, match="by any name.*calibrated") as caught:
+    with pytest.raises(CoreError, match=r"by any name.*calibrated") as caught:
         check(model, plain_training(), ["*.h.0.mlp.c_proj.weight"])
     assert caught.value.code == "no_such_layer"
