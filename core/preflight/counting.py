@@ -52,6 +52,17 @@ def adapter_parameters(shape: ModelShape, lora: Lora) -> int:
     return sum(lora.rank * _width(group, present) * group.count for group in wanted)
 
 
+def merged_parameters(shape: ModelShape, lora: Lora) -> int:
+    """Weights of fused experts with adapters, which are added to the weights in each pass instead of to outputs."""
+    experts = (group for group in shape.tensors if "expert" in group.name and _is_adapted(group, shape))
+    wanted = (group for group in experts if lora.modules == "all-linear" or _named(group, lora.modules))
+    return sum(math.prod(group.shape) * group.count for group in wanted if _is_fused(group))
+
+
+def _is_fused(group: TensorGroup) -> bool:
+    return len(group.shape) == 3 or "experts.*" in group.name
+
+
 def _width(group: TensorGroup, present: set[str]) -> int:
     """The rows and columns that an adapter of rank 1 has for one tensor of the group."""
     if len(group.shape) == 3:

@@ -27,14 +27,14 @@ _DOWN_PROJECTIONS = (
     "*layers.{}.block_sparse_moe.output_linear*",  # Granite's experts as their files have it
     "*layer.{}.output.dense*",  # BERT as a decoder
     "*layer.{}.ff.layer_2*",  # XLNet
-    "*.h.{}.mlp.c_proj*",  # GPT-2, GPT-Neo
-    "*.h.{}.mlp.dense_4h_to_h*",  # Falcon, Bloom
-    "*.h.{}.mlp.fc_out*",  # GPT-J, CodeGen
-    "*.h.{}.ffn.2.*",  # CTRL
-    "*.blocks.{}.ffn.down_proj*",  # MPT
-    "*.blocks.{}.ffn.proj_down*",  # xLSTM
-    "*.blocks.{}.ffn.experts.mlp.w2*",  # DBRX
-    "*.blocks.{}.feed_forward.value*",  # RWKV
+    "*h.{}.mlp.c_proj*",  # GPT-2, GPT-Neo
+    "*h.{}.mlp.dense_4h_to_h*",  # Falcon, Bloom
+    "*h.{}.mlp.fc_out*",  # GPT-J, CodeGen
+    "*h.{}.ffn.2.*",  # CTRL
+    "*blocks.{}.ffn.down_proj*",  # MPT
+    "*blocks.{}.ffn.proj_down*",  # xLSTM
+    "*blocks.{}.ffn.experts.mlp.w2*",  # DBRX
+    "*blocks.{}.feed_forward.value*",  # RWKV
 )
 """How models name what leads from a layer's MLP back into the residual stream; {} is the layer, from 0."""
 
