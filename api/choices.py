@@ -7,6 +7,9 @@ together as they are loaded), names are left to the worker, which checks them be
 from collections.abc import Callable, Iterator
 
 from api.problems import Problem, unprocessable
+from core.lm.errors import CoreError
+from core.preflight import counting
+from core.schema.adapters import is_refused
 from core.schema.jobs import JobRequest
 from core.schema.models import ModelShape
 from core.schema.names import is_module, is_weight, near
@@ -20,6 +23,7 @@ def check(request: JobRequest, method: Method, shape: ModelShape, *, stored: str
     """Problem (422): `output`, `lora` and `trainable` contradict each other, the method or the dtype `stored` that
     checkpoints are written in; a pattern names nothing; `max_length` is beyond the model's context."""
     training = request.training
+    _has_what_the_method_trains(method, shape)
     _one_choice(request, method, shape)
     if training.master_weights == "bfloat16":
         _bfloat16(training, stored)
@@ -27,6 +31,8 @@ def check(request: JobRequest, method: Method, shape: ModelShape, *, stored: str
     if names and isinstance(training.trainable, list):
         for number, pattern in enumerate(training.trainable):
             _named(f"/training/trainable/{number}", "no-such-layer", pattern, names, is_weight)
+    if training.lora is not None and isinstance(training.lora.modules, list):
+        _taken_by_peft(training.lora.modules, shape)
     if names and training.lora is not None and isinstance(training.lora.modules, list):
         modules = [name.removesuffix(".weight") for name in _products(shape)]
         for number, pattern in enumerate(training.lora.modules):
@@ -49,6 +55,33 @@ def _one_choice(request: JobRequest, method: Method, shape: ModelShape) -> None:
     if method.trained(shape.layers) is not None:
         detail = f"the method '{method.name}' chooses the weights that it trains: it cannot train an adapter"
         raise _two_choices("/training/lora", detail)
+
+
+def _has_what_the_method_trains(method: Method, shape: ModelShape) -> None:
+    try:
+        patterns = method.trained(shape.layers)
+    except CoreError as error:
+        raise unprocessable("/method", error.message, name="no-such-layer") from None
+    if patterns is None or not shape.tensors:
+        return
+    for group in shape.tensors:
+        for name in counting.names(group, shape.layers):
+            if any(is_weight(name, pattern) for pattern in patterns):
+                return
+    detail = (
+        f"the method '{method.name}' trains the MLPs' down-projections of a few layers, and {shape.architecture} has"
+        " none there by any name it knows: choose a method that trains all weights"
+    )
+    raise unprocessable("/method", detail, name="no-such-layer")
+
+
+def _taken_by_peft(patterns: list[str], shape: ModelShape) -> None:
+    modules = [name.removesuffix(".weight") for name in _products(shape)]
+    for number, pattern in enumerate(patterns):
+        meant = [name for name in modules if is_module(name, pattern)]
+        if meant and all(is_refused(shape.architecture, name) for name in meant):
+            detail = f"peft takes no adapter for '{pattern}' in {shape.architecture}: name other modules"
+            raise unprocessable(f"/training/lora/modules/{number}", detail, name="unsupported-modules")
 
 
 def _two_choices(pointer: str, detail: str) -> Problem:

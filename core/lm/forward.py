@@ -1,7 +1,7 @@
 """The forward pass where it is needed only: hidden states of the whole sequence, logits at scored positions."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeVar
 
 import torch
@@ -14,6 +14,7 @@ from core.lm.flops import METER, ModelFlops, Spent, pairs, trained_share
 from core.lm.head import logits, rows_at_once, slices
 from core.lm.losses import token_entropy, token_nll, widen
 from core.lm.ranks import ALONE, Ranks
+from core.lm.residual import Reached, depth, layers_of, stopping_after
 from core.lm.sharding import Sharded
 
 T = TypeVar("T")
@@ -121,12 +122,13 @@ class Forward:
         caught: list[Tensor] = []
 
         def run(ids: Tensor, lengths: tuple[int, ...] | None) -> Tensor:
-            self._backbone(ids, lengths)
+            with suppress(Reached):
+                self._backbone(ids, lengths)
             return caught.pop()
 
-        with self._cut_above(layer, caught):
+        with stopping_after(self.model, layer, caught):
             rows = widen(self._at_scored(chunks, run, before=0))
-        self._count(chunks, depth=(layer + 1) / self.model.config.get_text_config().num_hidden_layers, head=False)
+        self._count(chunks, depth=(layer + 1) / depth(self.model), head=False)
         return rows
 
     def _count(self, chunks: Sequence[Chunk], *, depth: float = 1.0, head: bool = True) -> None:
@@ -168,22 +170,6 @@ class Forward:
         found = model(input_ids=ids, use_cache=False, **packed)
         states: Tensor = found.last_hidden_state if self.head is not None else found.logits
         return states
-
-    @contextmanager
-    def _cut_above(self, layer: int, caught: list[Tensor]) -> Iterator[None]:
-        """While it lasts, the backbone ends with `layer`, whose output is put on the list."""
-
-        def catch(_: nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
-            caught.append(output if isinstance(output, Tensor) else output[0])
-
-        owner, name, layers = layers_of(self.model)
-        hook = layers[layer].register_forward_hook(catch)
-        setattr(owner, name, layers[: layer + 1])
-        try:
-            yield
-        finally:
-            setattr(owner, name, layers)
-            hook.remove()
 
     def following(self, ids: Tensor, cache: Cache | None, present: Tensor | None = None) -> tuple[Tensor, Cache | None]:
         """The logits after ids (B, T), which follow what `cache` holds (None: nothing): (B, V), and the cache then,
@@ -257,17 +243,6 @@ def _held(cache: Cache | None) -> int:
         return 0 if cache is None else int(cache.get_seq_length())
     except ValueError:  # no layer of it attends
         return 0
-
-
-def layers_of(model: PreTrainedModel) -> tuple[nn.Module, str, nn.ModuleList]:
-    """The backbone's list of layers, with the module and the name that it is held by: the first list of as many
-    modules as the model has layers. Raises AttributeError where there is none."""
-    count = model.config.get_text_config().num_hidden_layers
-    for owner in model.base_model.modules():
-        for name, child in owner.named_children():
-            if isinstance(child, nn.ModuleList) and len(child) == count:
-                return owner, name, child
-    raise AttributeError("the model has no list of layers")
 
 
 def _close(found: Tensor, wanted: Tensor) -> bool:

@@ -1,8 +1,10 @@
 """What may be done to a backbone's layers to spend less memory or less time; none changes what they compute."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -14,8 +16,8 @@ from core.lm.errors import CoreError
 def recompute_activations(model: PreTrainedModel) -> None:
     """Keeps only each layer's input for the backward pass, which computes the rest again (arXiv 1604.06174).
 
-    A layer recomputes where it is itself in training mode: that flag is set on the layers alone, so that dropout, which
-    is below them, stays off. Raises CoreError `checkpointing_unavailable`.
+    A layer recomputes where it is itself in training mode: that flag is set on the layers alone, and taken from them
+    while they compute, since some drop units themselves. Raises CoreError `checkpointing_unavailable`.
     """
     layers = _layers(model)
     if not layers:
@@ -25,22 +27,41 @@ def recompute_activations(model: PreTrainedModel) -> None:
     # no dropout is active, so that there is no random state to keep
     again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
     for layer in layers:
-        layer.gradient_checkpointing, layer._gradient_checkpointing_func, layer.training = True, again, True
+        layer.gradient_checkpointing, layer.training = True, True
+        layer._gradient_checkpointing_func = partial(_in_evaluation, layer, again)
+
+
+def _in_evaluation(layer: Any, again: Callable[..., Any], function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `again` makes of the function, through which the layer, otherwise in training mode, goes without."""
+
+    def compute(*inputs: Any) -> Any:
+        layer.training = False
+        try:
+            return function(*inputs)
+        finally:
+            layer.training = True
+
+    return again(compute, *arguments)
 
 
 def compile_layers(model: PreTrainedModel) -> None:
     """Compiles what is in the backbone's layers beside attention, at the first step; names and weights stay.
 
     Attention is left as it is: how long the records of a batch are is another in every batch, and would be compiled
-    anew. Raises CoreError `compile_unavailable`.
+    anew; so are experts with adapters, whose weights are put together in each pass. Raises CoreError
+    `compile_unavailable`.
     """
     parts = [part for layer in _layers(model) for name, part in layer.named_children() if "attn" not in name]
-    parts = [part for part in parts if any(True for _ in part.parameters())]
+    parts = [part for part in parts if any(True for _ in part.parameters()) and not _has_adapted_experts(part)]
     if not parts:
         raise CoreError("compile_unavailable", "training.compile: this architecture has no layers to compile")
     require_compiler(model.device, "compile_unavailable", "training.compile")
     for part in parts:
         part.compile(dynamic=True)
+
+
+def _has_adapted_experts(part: nn.Module) -> bool:
+    return any(hasattr(module, "parameter_name") for module in part.modules())
 
 
 def _layers(model: PreTrainedModel) -> list[Any]:

@@ -18,9 +18,11 @@ from core.lm.fingerprint import Fingerprint
 from core.lm.flops import METER, ModelFlops
 from core.lm.model import device, load, model_digest, tokenizer_of
 from core.lm.ranks import ALONE, Ranks
+from core.lm.residual import depth
 from core.lm.saving import save
 from core.lm.sharding import gather
 from core.lm.snapshots import Snapshots
+from core.lm.targets import without_adapter
 from core.pipeline import scorable
 from core.pipeline.belonging import belonging
 from core.pipeline.card import card
@@ -196,7 +198,16 @@ class Run:
         gauge.reference()
         with self._phases.during("loading"):
             model, tokenizer = self._load(spec.directory)
-            check(model, spec.training, method.trained(model.config.get_text_config().num_hidden_layers))
+            layers = depth(model)
+            left_out = check(
+                model,
+                spec.training,
+                method.trained(layers),
+                layer=method.layer(layers),
+                delivered=spec.deliver == "adapter",
+            )
+            if left_out:
+                self._say(Warned(code="no_adapter_there", message=without_adapter(left_out)))
             digest = model_digest(spec.directory)
             fingerprint = _NOBODYS if spec.snapshots is None else belonging(spec, sets, digest)
         figures = gauge.before((model, tokenizer), digest, fingerprint)

@@ -2,14 +2,19 @@
 
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from core.preflight.work import Work
+from core.schema.adapters import has_no_effect, is_refused, is_router
 from core.schema.models import ModelShape, TensorGroup
+from core.schema.names import is_module
 from core.schema.training import Lora
 
-_NOT_LINEAR = ("embed", "wte", "wpe", "lm_head", "norm", "router")
+_EMBEDDING = re.compile(r"(?<!un)embed|\bw[tp]e\b")
+_GATED = {"up_proj": "gate_proj", "w3": "w1"}
+"""Matrices of an expert that become one with the other as a model is loaded."""
 
 
 def trained_parameters(work: Work) -> int:
@@ -31,13 +36,40 @@ def trained_parameters(work: Work) -> int:
 
 
 def adapter_parameters(shape: ModelShape, lora: Lora) -> int:
-    """rank * (in + out) of every linear layer that gets one (arXiv 2106.09685, section 4.1)."""
-    linear = [group for group in shape.tensors if _is_linear(group)]
-    if not linear:  # a shape that was read before names were: those of a Llama
+    """rank * (in + out) of every matrix that gets one (arXiv 2106.09685, section 4.1).
+
+    An expert's two gated matrices are one in memory, so that their adapters share the half at the input.
+    """
+    matrices = [group for group in shape.tensors if _is_adapted(group, shape)]
+    if not matrices:  # a shape that was read before names were: those of a Llama
         width = shape.intermediate or 4 * shape.hidden_size
         return lora.rank * shape.layers * (8 * shape.hidden_size + 3 * (shape.hidden_size + width))
-    wanted = linear if lora.modules == "all-linear" else [one for one in linear if _named(one, lora.modules)]
-    return sum(lora.rank * sum(one.shape) * one.count for one in wanted)
+    if lora.modules == "all-linear":
+        wanted = [group for group in matrices if _is_chosen(group, shape)]
+    else:
+        wanted = [group for group in matrices if _named(group, lora.modules)]
+    present = {group.name for group in shape.tensors}
+    return sum(lora.rank * _width(group, present) * group.count for group in wanted)
+
+
+def merged_parameters(shape: ModelShape, lora: Lora) -> int:
+    """Weights of fused experts with adapters, which are added to the weights in each pass instead of to outputs."""
+    experts = (group for group in shape.tensors if "expert" in group.name and _is_adapted(group, shape))
+    wanted = (group for group in experts if lora.modules == "all-linear" or _named(group, lora.modules))
+    return sum(math.prod(group.shape) * group.count for group in wanted if _is_fused(group))
+
+
+def _is_fused(group: TensorGroup) -> bool:
+    return len(group.shape) == 3 or "experts.*" in group.name
+
+
+def _width(group: TensorGroup, present: set[str]) -> int:
+    """The rows and columns that an adapter of rank 1 has for one tensor of the group."""
+    if len(group.shape) == 3:
+        return group.shape[0] * (group.shape[1] + group.shape[2])
+    before, _, end = _module(group).rpartition(".")
+    fused = "experts.*" in before and f"{before}.{_GATED.get(end)}.weight" in present
+    return group.shape[0] if fused else sum(group.shape)
 
 
 def names(group: TensorGroup, layers: int) -> Iterator[str]:
@@ -62,10 +94,26 @@ def largest_tensor(shape: ModelShape) -> int:
     return max((math.prod(one.shape) for one in shape.tensors), default=shape.vocabulary * shape.hidden_size)
 
 
-def _is_linear(group: TensorGroup) -> bool:
-    return len(group.shape) == 2 and not any(word in group.name for word in _NOT_LINEAR)
+def _is_adapted(group: TensorGroup, shape: ModelShape) -> bool:
+    """Whether an adapter can go beside the tensor: a linear layer's weight, or fused experts'."""
+    name = _module(group)
+    if is_refused(shape.architecture, name):
+        return False
+    if len(group.shape) == 3:
+        return "conv" not in name and ("experts" in name or group.name.endswith("_linear.weight"))
+    linear = len(group.shape) == 2 and group.name.endswith(".weight") and group.shape[0] != shape.vocabulary
+    return linear and _EMBEDDING.search(name) is None
+
+
+def _is_chosen(group: TensorGroup, shape: ModelShape) -> bool:
+    """Whether `all-linear` means the tensor."""
+    name = _module(group)
+    return not is_router(name) and not has_no_effect(shape.architecture, name)
+
+
+def _module(group: TensorGroup) -> str:
+    return group.name.removesuffix(".weight")
 
 
 def _named(group: TensorGroup, modules: list[str]) -> bool:
-    module = group.name.removesuffix(".weight")
-    return any(module == one or module.endswith(f".{one}") or fnmatchcase(module, one) for one in modules)
+    return any(is_module(_module(group), pattern) for pattern in modules)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.preflight.activations import cache_bytes, kept_bytes, passing_bytes
-from core.preflight.counting import largest_tensor, trained_parameters
+from core.preflight.counting import largest_tensor, merged_parameters, trained_parameters
 from core.preflight.work import BYTES, Work
 from core.unlearning.method import Method
 
@@ -144,6 +144,7 @@ class Memory:
         gradients = self._share(self._held_by_trained * self._trained)
         kept = max(kept_bytes(shape, one, checkpointing=training.checkpointing) for one in self._precisions())
         activations = work.micro_batch * (kept + self._adapters_activations())
+        yield self._experts()
         cast = "bfloat16" in self._precisions() and self._held == 4
         if cast:
             yield Item("weights in bfloat16", self._here, self._share(2 * self._trained))
@@ -249,6 +250,14 @@ class Memory:
         """Kept for one token by adapters, beyond what frozen norms then do not keep (4H each)."""
         lora, shape = self._work.training.lora, self._work.shape
         return 0 if lora is None else max(0, 4 * lora.rank * 7 - 8 * shape.hidden_size) * shape.layers
+
+    def _experts(self) -> Item:
+        """Fused experts with their adapters added: kept for the way back like activations, and a layer's gradient."""
+        lora, shape = self._work.training.lora, self._work.shape
+        merged = 0 if lora is None else merged_parameters(shape, lora)
+        layer = math.ceil(merged / max(1, shape.layers))
+        kept = layer if self._work.training.checkpointing else merged
+        return Item("experts with adapters", self._here, self._held * (kept + (2 * layer if merged else 0)))
 
     def _moments(self) -> int:
         match self._work.training.optimizer:

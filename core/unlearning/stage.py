@@ -13,6 +13,7 @@ from core.lm.errors import CoreError
 from core.lm.forward import Forward, Head
 from core.lm.losses import per_record_mean
 from core.lm.reference import Reference, in_order, losses, losses_and_entropies, runners_up
+from core.lm.residual import depth
 from core.lm.table import Table
 from core.unlearning.corpus import Corpus
 from core.unlearning.objective import seen
@@ -107,7 +108,7 @@ class Stage:
 
     @property
     def layers(self) -> int:
-        return int(self.forward.model.config.get_text_config().num_hidden_layers)
+        return depth(self.forward.model)
 
     def random_reference(self, draw: int) -> Reference:
         """The outputs on the forget set of a randomly initialised model of the same architecture."""

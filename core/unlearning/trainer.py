@@ -14,6 +14,7 @@ from core.lm.forward import Forward
 from core.lm.layers import compile_layers, recompute_activations
 from core.lm.precision import training_precision
 from core.lm.ranks import ALONE, Ranks
+from core.lm.residual import depth
 from core.lm.sharding import whole
 from core.lm.snapshots import Snapshots
 from core.schema.events import ChildEvent, CurvePoint, ProgressMade, Resumed
@@ -83,7 +84,7 @@ def train(
     torch.manual_seed(training.seed)
     # Without dropout: what is trained is then what is measured, and KL compares like with like.
     model.eval()
-    choose(model, training, chosen.trained(model.config.get_text_config().num_hidden_layers))
+    choose(model, training, chosen.trained(depth(model)))
     require(training, model.device)
     forward = Forward(model, autocast=training_precision(training.precision, model.dtype, model.device), ranks=ranks)
     if training.compile:

@@ -17,11 +17,24 @@ _DOWN_PROJECTIONS = (
     "*layers.{}.*down_proj*",  # Llama, Qwen, Mistral, Gemma, Phi-3, experts too
     "*layers.{}.mlp.c_proj*",  # StarCoder
     "*layers.{}.mlp.dense_4h_to_h*",  # GPT-NeoX
-    "*layers.{}.*fc2*",  # Phi, OPT
-    "*.h.{}.mlp.c_proj*",  # GPT-2, GPT-Neo
-    "*.h.{}.mlp.dense_4h_to_h*",  # Falcon, Bloom
-    "*.h.{}.mlp.fc_out*",  # GPT-J
-    "*.blocks.{}.ffn.down_proj*",  # MPT
+    "*layers.{}.*fc2*",  # Phi, OPT, BART's decoder
+    "*layers.{}.*mlp.output_linear*",  # Granite, JetMoe
+    "*layers.{}.mlp.Wo*",  # ModernBERT's decoder
+    "*layers.{}.feed_forward.w2*",  # LFM2
+    "*layers.{}.ffn.ffn.w_out*",  # CPM-Ant
+    "*layers.{}.feed_forward.output*",  # ProphetNet's decoder
+    "*layers.{}.*experts.*w2*",  # Mixtral and LFM2 as their files have it
+    "*layers.{}.block_sparse_moe.output_linear*",  # Granite's experts as their files have it
+    "*layer.{}.output.dense*",  # BERT as a decoder
+    "*layer.{}.ff.layer_2*",  # XLNet
+    "*h.{}.mlp.c_proj*",  # GPT-2, GPT-Neo
+    "*h.{}.mlp.dense_4h_to_h*",  # Falcon, Bloom
+    "*h.{}.mlp.fc_out*",  # GPT-J, CodeGen
+    "*h.{}.ffn.2.*",  # CTRL
+    "*blocks.{}.ffn.down_proj*",  # MPT
+    "*blocks.{}.ffn.proj_down*",  # xLSTM
+    "*blocks.{}.ffn.experts.mlp.w2*",  # DBRX
+    "*blocks.{}.feed_forward.value*",  # RWKV
 )
 """How models name what leads from a layer's MLP back into the residual stream; {} is the layer, from 0."""
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.lm.errors import CoreError
 from core.pipeline.run import Run
-from core.schema.events import ChildEvent, Measured
+from core.schema.events import ChildEvent, Measured, Warned
 from core.schema.spec import ChildMethod, FileRecords, JobSpec
 from core.schema.training import Lora
 from tests.integration.pipeline.child import Outcome, run
@@ -83,3 +83,45 @@ def test_what_cannot_be_trained_or_delivered_fails_before_anything_is_measured(
         Run(job, events.append, lambda: False, lambda: False, began=time.monotonic())()
     assert (caught.value.code, caught.value.blame) == (code, "user")
     assert not any(isinstance(event, Measured) for event in events)
+
+
+@pytest.fixture
+def mamba(spec: JobSpec, tmp_path: Path) -> JobSpec:
+    """A job on a model that has no MLP, and layers that take no adapter."""
+    from transformers import MambaConfig, MambaForCausalLM
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(spec.directory)
+    config = MambaConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, state_size=8, time_step_rank=4)
+    config.eos_token_id = tokenizer.eos_token_id
+    directory = tmp_path / "mamba"
+    MambaForCausalLM(config).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return spec.model_copy(update={"directory": directory})
+
+
+def events_of(job: JobSpec) -> list[ChildEvent]:
+    events: list[ChildEvent] = []
+    Run(job, events.append, lambda: False, lambda: False, began=time.monotonic())()
+    return events
+
+
+def test_a_job_says_which_layers_get_no_adapter_before_it_trains_the_others(
+    mamba: JobSpec, tiny_model: TinyModel
+) -> None:
+    events = events_of(adapter_job(mamba, tiny_model, training=mamba.training.model_copy(update={"lora": Lora()})))
+    (at,) = [place for place, event in enumerate(events) if isinstance(event, Warned)]
+    warned = events[at]
+    assert isinstance(warned, Warned)
+    assert warned.code == "no_adapter_there"
+    assert "backbone.layers.*.mixer.dt_proj: the model reads its weight past the adapter" in warned.message
+    assert "backbone.layers.*.mixer.out_proj: peft takes no adapter there" in warned.message
+    assert not any(isinstance(event, Measured) for event in events[:at])
+    assert sum(isinstance(event, Measured) for event in events) == 2
+
+
+def test_a_method_whose_matrices_the_model_lacks_is_refused_before_anything_is_measured(mamba: JobSpec) -> None:
+    job = mamba.model_copy(update={"method": ChildMethod(name="rmu", parameters={})})
+    with pytest.raises(CoreError, match=r"no_such_layer.*MambaForCausalLM.*calibrated") as caught:
+        events_of(job)
+    assert not caught.value.retryable

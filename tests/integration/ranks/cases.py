@@ -21,7 +21,7 @@ from core.schema.spec import RecordSet
 from core.schema.training import Lora
 from core.unlearning.plan import Sets
 from core.unlearning.trainer import Halted, Stopped, train
-from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
+from tests.unit.lm.tiny import records, tiny_mixture, tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import plain_training
 
 ADAM = {"optimizer": "adamw", "learning_rate": 1e-3, "gradient_clip": 0.5}
@@ -38,6 +38,7 @@ class Case:
     dtype: torch.dtype = torch.float32
     forget: int = 5
     long: bool = False
+    experts: bool = False
 
 
 CASES = {
@@ -61,6 +62,7 @@ CASES = {
     "checkpointing": Case("ascent_kl", training={"checkpointing": True}),
     "chosen weights": Case("ascent_kl", training={"trainable": ["model.layers.1.mlp.*"]}),
     "lora": Case("ascent_descent", training={"lora": Lora(rank=2)}),
+    "lora, experts": Case("ascent_descent", training={"lora": Lora(rank=2)}, experts=True),
 }
 
 
@@ -89,7 +91,7 @@ def outcome(
 ) -> dict[str, Any]:
     """The weights of the checkpoint, each step's values, and the result's counts."""
     curves: list[dict[str, float]] = []
-    model = tiny_model(dtype=case.dtype, tied=case.tied)
+    model = tiny_mixture() if case.experts else tiny_model(dtype=case.dtype, tied=case.tied)
     settings = {"epochs": 2, "records_per_step": 100, "micro_batch_tokens": 30} | case.training
     result = train(
         model,

@@ -104,3 +104,41 @@ def test_a_method_that_chooses_its_weights_takes_no_adapter() -> None:
     with pytest.raises(Problem) as caught:
         check(request, method, shape(*LLAMA), stored="bfloat16")
     assert (caught.value.name, caught.value.errors[0].pointer) == ("two-choices", "/training/lora")
+
+
+MAMBA = [
+    TensorGroup(name="backbone.embeddings.weight", shape=[32, 8], count=1),
+    TensorGroup(name="backbone.layers.*.mixer.in_proj.weight", shape=[24, 8], count=2),
+    TensorGroup(name="backbone.layers.*.mixer.out_proj.weight", shape=[8, 16], count=2),
+]
+
+
+def by_rmu(tensors: list[TensorGroup], **parameters: object) -> None:
+    request = JobRequest.model_validate({"model": "demo", "forget": {"records": ["a"]}, "method": {"name": "rmu"}})
+    check(request, resolve("rmu", parameters), shape(*tensors), stored="bfloat16")
+
+
+def test_a_model_without_the_matrices_that_a_method_trains_is_refused_before_it_waits_for_a_worker() -> None:
+    with pytest.raises(Problem, match=r"none there by any name") as caught:
+        by_rmu(MAMBA)
+    assert (caught.value.status, caught.value.name) == (422, "no-such-layer")
+    by_rmu([TensorGroup(name="model.layers.*.mlp.down_proj.weight", shape=[8, 16], count=2)])
+    by_rmu([TensorGroup(name="h.*.mlp.c_proj.weight", shape=[16, 8], count=2)])
+    by_rmu([TensorGroup(name="model.layers.*.block_sparse_moe.experts.*.w2.weight", shape=[8, 16], count=8)])
+
+
+def test_a_layer_beyond_the_models_is_refused_by_its_number() -> None:
+    with pytest.raises(Problem, match=r"at_layer is 2, but the model's layers are 0 to 1"):
+        by_rmu(LLAMA, at_layer=2)
+
+
+def test_modules_that_peft_takes_no_adapter_for_are_refused_by_name() -> None:
+    request = JobRequest.model_validate(
+        {"model": "demo", "forget": {"records": ["a"]}, "training": {"lora": {"modules": ["in_proj", "out_proj"]}}}
+    )
+    mamba = shape(*MAMBA).model_copy(update={"architecture": "MambaForCausalLM"})
+    with pytest.raises(Problem, match="peft takes no adapter for 'out_proj'") as caught:
+        check(request, resolve("ascent_kl", {}), mamba, stored="bfloat16")
+    assert caught.value.errors[0].pointer == "/training/lora/modules/1"
+    request.training.lora.modules = ["in_proj", "mixer.*"]  # type: ignore[union-attr]
+    check(request, resolve("ascent_kl", {}), mamba, stored="bfloat16")

@@ -2,13 +2,20 @@ import json
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from torch import nn
+from transformers import PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from core.lm import adapter
+from core.lm import adapter, targets
 from core.lm.errors import CoreError
+from core.preflight.counting import adapter_parameters
+from core.schema.adapters import is_refused
+from core.schema.models import ModelShape
+from core.schema.shape import SINGLE, _header, grouped
 from core.schema.training import Lora
-from tests.unit.lm.tiny import tiny_model
+from tests.unit.lm.families import FAMILIES, family
+from tests.unit.lm.tiny import VOCABULARY, tiny_model
 
 IDS = torch.arange(3, 15)[None]
 
@@ -62,12 +69,12 @@ def test_an_adapter_is_float32_beside_bfloat16_weights():
     ("patterns", "count"), [(["q_proj"], 2), (["mlp.up_proj", "layers.1.self_attn.*"], 6), (["model.layers.0.*"], 7)]
 )
 def test_modules_are_chosen_by_name_end_of_name_or_wildcard(patterns, count):
-    assert len(adapter.modules(tiny_model(), patterns)) == count
+    assert len(targets.find(tiny_model(), patterns).modules) == count
 
 
 def test_modules_that_do_not_exist_are_named_with_what_is_near():
     with pytest.raises(CoreError, match=r"no_such_modules.*'qproj'.*q_proj") as caught:
-        adapter.modules(tiny_model(), ["v_proj", "qproj"])
+        targets.find(tiny_model(), ["v_proj", "qproj"])
     assert caught.value.blame == "user"
 
 
@@ -75,7 +82,7 @@ def test_modules_that_do_not_exist_are_named_with_what_is_near():
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_head_and_what_is_no_linear_layer_are_refused(module, tied):
     with pytest.raises(CoreError, match=f"unsupported_modules.*'{module}'"):
-        adapter.modules(tiny_model(tied=tied), [module])
+        targets.find(tiny_model(tied=tied), [module])
 
 
 def test_a_merged_adapter_leaves_a_plain_model_that_says_the_same():
@@ -133,3 +140,175 @@ def test_an_adapter_of_another_model_is_not_half_read(tmp_path):
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(CoreError, match="model_unreadable"):
         adapter.read(tiny_model(), tmp_path)
+
+
+def with_effect(model, **choice):
+    """Why parts have no adapter; all the others have one with an effect."""
+    left_out = adapter.attach(model, Lora(rank=2, **choice))
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    return left_out
+
+
+def close(found, wanted):
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3 * wanted.abs().max().item())
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks
+@pytest.mark.parametrize("kind", list(FAMILIES))
+def test_merged_delivered_and_attached_say_the_same_and_the_estimate_counts_them(kind, tmp_path):
+    plain = logits(family(kind))
+    model = family(kind)
+    assert adapter.check(model, Lora(rank=2), delivered=True) == with_effect(model)
+    count = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    wanted = logits(model)
+    assert (wanted - plain).abs().max() > 0.1 * plain.abs().max()
+    adapter.write(model, tmp_path / "adapter", base="base")
+    close(logits(PeftModel.from_pretrained(family(kind), tmp_path / "adapter").eval()), wanted)
+    ours = family(kind)
+    adapter.read(ours, tmp_path / "adapter")
+    close(logits(ours), wanted)
+    for one in (model, ours):
+        adapter.merge(one)
+        close(logits(one), wanted)
+    assert model.state_dict().keys() == family(kind).state_dict().keys()
+
+    family(kind).save_pretrained(tmp_path / "base")
+    weights = _header(tmp_path / "base" / SINGLE, SINGLE)
+    shape = ModelShape(
+        architecture=type(model).__name__,
+        parameters=1,
+        bytes=4,
+        dtype="float32",
+        hidden_size=32,
+        layers=len(model.base_model.layers) if hasattr(model.base_model, "layers") else 2,
+        heads=4,
+        vocabulary=VOCABULARY,
+        context=64,
+        tied=True,
+        tensors=grouped(weights),
+    )
+    assert adapter_parameters(shape, Lora(rank=2)) == count
+
+
+def test_fused_experts_get_an_adapter_each_and_routers_none():
+    model = family("mixtral")
+    assert with_effect(model) == {}
+    names = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    experts = {name for name in names if "experts" in name}
+    assert len(experts) == 2 * 2 * 2  # two halves for both matrices in two layers
+    assert not any("gate." in name or "router" in name for name in names)
+    assert targets.kinds(targets.find(family("mixtral"), ["experts.down_proj"]).names()) == [
+        "model.layers.*.mlp.experts.down_proj"
+    ]
+
+
+def test_layers_that_share_a_weight_share_their_adapter():
+    model = family("zamba2")
+    assert with_effect(model) == {}
+    first, second = (model.model.layers[layer].shared_transformer.self_attn.q_proj for layer in (1, 3))
+    assert first.lora_B["default"].weight is second.lora_B["default"].weight
+    assert len(list(adapter.merged_weights(model))) < sum("lora_A" in name for name in model.state_dict())
+
+
+def test_naming_one_of_two_layers_that_share_a_weight_is_refused():
+    with pytest.raises(CoreError, match=r"unsupported_modules.*its weight is that of model\.layers\.3.*name both"):
+        adapter.check(family("zamba2"), Lora(modules=["layers.1.shared_transformer.self_attn.q_proj"]))
+
+
+def test_what_a_model_reads_past_an_adapter_is_left_out_with_the_reason_or_refused_by_name():
+    left_out = with_effect(family("mamba"))
+    assert {name.rpartition(".")[2]: reason for name, reason in left_out.items()} == {
+        "out_proj": "peft takes no adapter there in this architecture",
+        "dt_proj": "the model reads its weight past the adapter",
+    }
+    said = targets.without_adapter(left_out)
+    assert "no adapter for backbone.layers.*.mixer.dt_proj: the model reads" in said
+    for module, why in (("out_proj", "peft takes no adapter"), ("dt_proj", "reads its weight past")):
+        model = family("mamba")
+        with pytest.raises(CoreError, match=f"unsupported_modules.*{why}") as caught:
+            adapter.attach(model, Lora(modules=["in_proj", module]))
+        assert not caught.value.retryable
+        assert not adapter.attached(model)
+        assert logits(model).equal(logits(family("mamba")))
+
+
+class Discards(nn.Module):
+    """Asks a layer and throws its answer away."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, self.beside = layer, nn.Linear(16, 16).double()
+
+    def forward(self, states):
+        self.beside(states)
+        return self.layer(states)
+
+
+def test_a_layer_whose_output_nothing_depends_on_is_left_out():
+    model = tiny_model()
+    model.model.layers[1].self_attn.o_proj = Discards(model.model.layers[1].self_attn.o_proj)
+    assert with_effect(model) == {
+        "model.layers.1.self_attn.o_proj.beside": "the model's predictions do not depend on it"
+    }
+
+
+def test_an_adapter_that_makes_the_model_fail_is_refused_before_it_is_trained():
+    model = tiny_model()
+    model.model.layers[0].mlp.act_fn = nn.Module()  # cannot be called
+    with pytest.raises(CoreError, match=r"unsupported_modules.*does not run") as caught:
+        adapter.check(model, Lora())
+    assert caught.value.blame == "user"
+    assert not adapter.attached(model)
+
+
+def test_checking_leaves_no_trace():
+    model = tiny_model()
+    model.model.norm.weight.requires_grad_(False)
+    trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert adapter.check(model, Lora()) == {}
+    assert [name for name, weight in model.named_parameters() if weight.requires_grad] == trained
+    assert not adapter.attached(model)
+    assert logits(model).equal(logits(tiny_model()))
+
+
+def test_a_merge_that_comes_out_another_model_is_told_and_not_for_a_second_try(monkeypatch):
+    model = moved()
+    monkeypatch.setattr(adapter, "_distinct", lambda model: [layer for _, layer in adapter._layers(model)][1:])
+    with pytest.raises(CoreError, match="merge_differs") as caught:
+        adapter.merge(model)
+    assert (caught.value.blame, caught.value.retryable) == ("service", False)
+
+
+def test_an_adapter_that_peft_would_not_find_again_is_refused_where_it_is_to_be_delivered(monkeypatch):
+    import peft
+
+    model = tiny_model()
+    whole = peft.set_peft_model_state_dict
+    renamed = lambda model, state, name: whole(model, {f"{key}x": value for key, value in state.items()}, name)  # noqa: E731
+    monkeypatch.setattr(peft, "set_peft_model_state_dict", renamed)
+    assert adapter.check(model, Lora()) == {}
+    with pytest.raises(CoreError, match=r"unreadable_adapter.*'merged'"):
+        adapter.check(model, Lora(), delivered=True)
+    assert not adapter.attached(model)
+
+
+def test_the_architectures_that_are_known_to_be_refused_are_those_that_peft_refuses():
+    from peft.tuners import tuners_utils
+
+    config = LoraConfig(target_modules=["out_proj"])
+    for kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        model = nn.Module()
+        model.config = PreTrainedConfig()
+        model.config.model_type = kind
+        architecture = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind]
+        for module in ("out_proj", "conv1d", "in_proj"):
+            try:
+                tuners_utils._check_lora_target_modules_mamba(config, model, module)
+                refused = False
+            except ValueError:
+                refused = True
+            assert refused == is_refused(architecture, f"layers.0.mixer.{module}"), (kind, module)

@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from core.lm import compiler
+from core.lm import adapter, compiler, layers
 from core.lm.errors import CoreError
 from core.lm.layers import compile_layers, recompute_activations
-from tests.unit.lm.tiny import tiny_model
+from core.schema.training import Lora
+from tests.unit.lm.tiny import tiny_mixture, tiny_model
 
 IDS = torch.arange(3, 63).reshape(3, 20)
 
@@ -38,6 +39,36 @@ def test_recomputing_wakes_no_dropout():
     recompute_activations(model)
     assert model(input_ids=IDS).logits.equal(before)
     assert not any(module.training for module in model.modules() if isinstance(module, nn.Dropout))
+
+
+def test_recomputing_wakes_no_dropout_that_a_layer_does_itself():
+    from transformers import OPTConfig, OPTForCausalLM
+
+    shape = {"hidden_size": 16, "word_embed_proj_dim": 16, "ffn_dim": 32, "num_hidden_layers": 2}
+    config = OPTConfig(vocab_size=97, num_attention_heads=2, max_position_embeddings=64, dropout=0.5, **shape)
+    model = OPTForCausalLM(config).eval()
+    before = model(input_ids=IDS, use_cache=False).logits
+    runs = []
+    model.model.decoder.layers[0].self_attn.register_forward_pre_hook(lambda *_: runs.append(1))
+    recompute_activations(model)
+    after = model(input_ids=IDS, use_cache=False).logits
+    assert after.equal(before)
+    after.sum().backward()
+    assert len(runs) == 2
+
+
+def test_experts_with_adapters_are_not_compiled(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda module, **_: compiled.append(type(module).__name__))
+    monkeypatch.setattr(layers, "require_compiler", lambda *_: None)
+    compile_layers(tiny_mixture())
+    assert compiled.count("MixtralSparseMoeBlock") == 2
+    compiled.clear()
+    model = tiny_mixture()
+    adapter.attach(model, Lora(rank=2))
+    compile_layers(model)
+    assert "MixtralSparseMoeBlock" not in compiled
+    assert compiled.count("MixtralRMSNorm") == 4
 
 
 def test_a_model_that_cannot_recompute_is_named():

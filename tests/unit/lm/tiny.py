@@ -4,7 +4,7 @@ import random
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM, PreTrainedTokenizerFast
 
 from core.schema.files import Message, Record
 
@@ -40,6 +40,26 @@ def tiny_model(seed: int = 0, *, dtype: torch.dtype = torch.float64, tied: bool 
         eos_token_id=EOS,
     )
     return LlamaForCausalLM(config).to(dtype).eval()
+
+
+def tiny_mixture(seed: int = 0) -> MixtralForCausalLM:
+    """The same with four experts in each layer, two to a token, in float32."""
+    torch.manual_seed(seed)
+    config = MixtralConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+    )
+    return MixtralForCausalLM(config).eval()
 
 
 def words(count: int, rng: random.Random) -> str:

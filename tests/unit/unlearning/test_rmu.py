@@ -23,6 +23,7 @@ OPT = {**SMALL, "ffn_dim": 8, "word_embed_proj_dim": 8}
 FALCON = {"vocab_size": 16, "hidden_size": 8, "num_hidden_layers": 13, "num_attention_heads": 2}
 NEO = {"vocab_size": 16, "hidden_size": 8, "num_layers": 13, "num_heads": 2, "attention_types": [[["global"], 13]]}
 DOWN = "layers.{}.mlp.down_proj.weight"
+GRANITE = ["layers.{}.shared_mlp.output_linear.weight", "layers.{}.block_sparse_moe.experts.down_proj"]
 FAMILIES = [
     ("llama", SMALL, [DOWN]),
     ("qwen2", SMALL, [DOWN]),
@@ -40,6 +41,14 @@ FAMILIES = [
     ("gptj", {**GPT2, "rotary_dim": 2}, ["h.{}.mlp.fc_out.weight", "h.{}.mlp.fc_out.bias"]),
     ("falcon", FALCON, ["h.{}.mlp.dense_4h_to_h.weight"]),
     ("bloom", {**GPT2, "hidden_size": 8}, ["h.{}.mlp.dense_4h_to_h.weight", "h.{}.mlp.dense_4h_to_h.bias"]),
+    ("granitemoeshared", {**SMALL, "num_local_experts": 2, "shared_intermediate_size": 8}, GRANITE),
+    ("jetmoe", {**SMALL, "num_local_experts": 2, "kv_channels": 4}, ["layers.{}.mlp.output_linear.weight"]),
+    ("lfm2", {**SMALL, "block_ff_dim": 8}, ["layers.{}.feed_forward.w2.weight"]),
+    ("codegen", {**GPT2, "rotary_dim": 2}, ["h.{}.mlp.fc_out.weight", "h.{}.mlp.fc_out.bias"]),
+    ("ctrl", {**GPT2, "dff": 8}, ["h.{}.ffn.2.weight", "h.{}.ffn.2.bias"]),
+    ("rwkv", {**SMALL, "attention_hidden_size": 8}, ["blocks.{}.feed_forward.value.weight"]),
+    ("xlstm", {**SMALL, "num_heads": 2, "num_blocks": 13}, ["blocks.{}.ffn.proj_down.weight"]),
+    ("bert", {**SMALL, "is_decoder": True}, ["layer.{}.output.dense.weight", "layer.{}.output.dense.bias"]),
     ("mpt", {"vocab_size": 16, "d_model": 8, "n_layers": 13, "n_heads": 2}, ["blocks.{}.ffn.down_proj.weight"]),
 ]
 

@@ -1,5 +1,7 @@
 import pytest
 import torch
+from torch import nn
+from transformers import XLMConfig, XLMWithLMHeadModel
 
 from core.lm import adapter
 from core.lm.errors import CoreError
@@ -135,6 +137,38 @@ def test_a_methods_patterns_are_alternatives_of_which_one_must_fit():
     (chosen,) = choose(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
     assert chosen is model.model.layers[0].mlp.down_proj.weight
     check(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
-    with pytest.raises(CoreError, match="other names") as caught:
+    with pytest.raises(CoreError, match=r"by any name.*calibrated") as caught:
         check(model, plain_training(), ["*.h.0.mlp.c_proj.weight"])
     assert caught.value.code == "no_such_layer"
+
+
+def test_a_model_without_a_residual_stream_is_refused_with_the_methods_that_work():
+    model = XLMWithLMHeadModel(XLMConfig(vocab_size=97, emb_dim=16, n_layers=3, n_heads=2)).eval()
+    check(model, plain_training(), None)
+    with pytest.raises(CoreError, match=r"no_residual_stream.*XLMWithLMHeadModel.*calibrated.*npo") as caught:
+        check(model, plain_training(), None, layer=1)
+    assert (caught.value.blame, caught.value.retryable) == ("user", False)
+    assert "rmu" not in caught.value.message
+
+
+@pytest.mark.parametrize("widths", [(2, 1), (1, 2)])
+def test_states_of_another_form_than_one_stream_are_refused(widths):
+    """Several streams beside each other, as hyper-connections have them, or a stream of another width."""
+
+    class Layer(nn.Module):
+        def forward(self, states, **_):
+            return states.repeat(widths[0], 1, widths[1])
+
+    model = tiny_model()
+    check(model, plain_training(), None, layer=0)
+    model.model.layers[0] = Layer()
+    model.model.layers[0].weight = nn.Parameter(torch.zeros(1))
+    with pytest.raises(CoreError, match="no_residual_stream"):
+        check(model, plain_training(), None, layer=0)
+
+
+def test_an_adapter_that_is_to_be_delivered_is_checked_for_being_read_again(monkeypatch):
+    monkeypatch.setattr(adapter, "_is_readable", lambda model: False)
+    check(tiny_model(), plain_training(lora=Lora()), None)
+    with pytest.raises(CoreError, match="unreadable_adapter"):
+        check(tiny_model(), plain_training(lora=Lora()), None, delivered=True)

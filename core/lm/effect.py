@@ -1,0 +1,118 @@
+"""A forward pass of a few tokens that tells whether each adapter is in the computation."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from transformers import PreTrainedModel
+
+from core.lm.losses import widen
+from core.lm.model import context_length
+
+ROWS, SHORT, LONG = 8, 6, 512
+
+
+def few(model: PreTrainedModel, rows: int = ROWS, length: int = SHORT) -> Tensor:
+    """Some tokens, (rows, length): each row is a record of its own, so that a tie which an expert's router breaks
+    otherwise stays in its row."""
+    vocabulary = model.get_input_embeddings().num_embeddings
+    steps = torch.arange(rows * length, device=model.device)
+    return (7 * steps + steps // length).remainder(vocabulary).view(rows, length)
+
+
+def logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
+    """The model's own, whole: (B, T, V), in at least float32."""
+    found: Tensor = model(input_ids=ids, use_cache=False).logits
+    return widen(found)
+
+
+def near(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
+    """Whether most rows are equal but for the rounding of weights in `dtype`. Values that are not finite count for
+    nothing."""
+    tolerance = {torch.float64: 1e-8, torch.float32: 1e-3}.get(dtype, 0.1)
+    scale = torch.nan_to_num(wanted).abs().amax().clamp(min=1e-6)
+    distance = torch.nan_to_num(found - wanted, nan=0.0).abs().flatten(1).amax(1) / scale  # (B,)
+    return bool(distance.median() <= tolerance)
+
+
+def unused(
+    model: PreTrainedModel, layers: Mapping[str, Any], half: Callable[[Any], Tensor], *, ids: Tensor | None = None
+) -> dict[str, str]:
+    """The names among adapted `layers` whose adapter has no part in the logits, with the reason.
+
+    `half` is a weight of a layer's adapter. An expert that no token goes to counts as used. Modules that a short
+    record does not reach (what compresses or selects a longer past) are tried again on a long one. Raises whatever
+    the model raises.
+    """
+    watch = _Watch(layers)
+    try:
+        with torch.enable_grad(), watch:
+            total = logits(model, few(model, rows=2) if ids is None else ids).sum()
+        halves = {name: half(layer) for name, layer in layers.items()}
+        gradients = torch.autograd.grad(total, list(halves.values()), allow_unused=True)
+    finally:
+        watch.remove()
+    past = {name: "the model reads its weight past the adapter" for name in layers if watch.is_passed(name)}
+    missed = {
+        name: "the model's predictions do not depend on it"
+        for name, gradient in zip(halves, gradients, strict=True)
+        if gradient is None and name not in past and (watch.is_called(name) or "expert" not in name)
+    }
+    length = min(3 * context_length(model, SHORT * LONG) // 4, LONG)
+    if missed and ids is None and context_length(model, SHORT * LONG) < SHORT * LONG:
+        longer = few(model, rows=1, length=length)
+        missed = unused(model, {name: layers[name] for name in missed}, half, ids=longer)
+    return past | missed
+
+
+class _Watch(TorchFunctionMode):
+    """Notes each use of a layer's weight outside of the forward of the layers that it belongs to."""
+
+    def __init__(self, layers: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._weights = {name: id(weight_of(layer)) for name, layer in layers.items()}
+        self._watched = set(self._weights.values())
+        self._inside, self._called, self._passed = Counter[int](), Counter[str](), Counter[int]()
+        self._hooks = [hook for name, layer in layers.items() for hook in self._around(name, layer)]
+
+    def is_called(self, name: str) -> bool:
+        return self._called[name] > 0
+
+    def is_passed(self, name: str) -> bool:
+        return self._passed[self._weights[name]] > 0
+
+    def remove(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _around(self, name: str, layer: nn.Module) -> list[Any]:
+        weight = self._weights[name]
+
+        def enter(*_: object) -> None:
+            self._inside[weight] += 1
+            self._called[name] += 1
+
+        def leave(*_: object) -> None:
+            self._inside[weight] -= 1
+
+        return [layer.register_forward_pre_hook(enter), layer.register_forward_hook(leave)]
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):  # a shape, a dtype or a device is no use of the weight
+            for value in (*args, *(kwargs or {}).values()):
+                for part in value if isinstance(value, list | tuple) else (value,):
+                    if id(part) in self._watched and not self._inside[id(part)]:
+                        self._passed[id(part)] += 1
+        return result
+
+
+def weight_of(layer: Any) -> Tensor:
+    """The weight that an adapted layer adds to."""
+    weight: Tensor = getattr(layer.get_base_layer(), getattr(layer, "parameter_name", "weight"))
+    return weight
