@@ -38,7 +38,7 @@ TWINS = Exposure().twins
 RANKED = Exposure().records
 """At most so many records of a set are ranked among their twins, as in a job; None: all."""
 
-SIZES = (1, 5, 10, 20, 50, 100, 200)
+SIZES = (1, 5, 10, 20, 60, 100, 200)
 PREVIEWED = (1, 2, 5, 10, 20, 50, 100, 200)
 MARK = "verdicts"
 PREVIEW_MARK = "previews"
@@ -54,6 +54,8 @@ class Leak:
     name: str
     auc: float
     by_heart: float = 0.0
+    attacks_alone: bool = False
+    """Nothing but membership attacks sees it: neither perplexity nor the rank among twins."""
 
     @property
     def shift(self) -> float:
@@ -65,12 +67,14 @@ RETRAINED = Leak("retrained, AUC 0.5", 0.5)
 LEAKING = Leak("leaks, AUC 0.75", 0.75)
 ORIGINAL = Leak("the original, knows it by heart", 1 - 1e-6, by_heart=1.0)
 ONE_IN_TWENTY = Leak("knows one in twenty by heart", 1 - 1e-6, by_heart=0.05)
+MEMBERSHIP_ALONE = Leak("leaks to membership attacks alone, AUC 0.75", 0.75, attacks_alone=True)
 SUPPRESSED = Leak("over-unlearned, AUC near 0", 1e-3)
 MODELS = (
     RETRAINED,
     Leak("leaks, AUC 0.6", 0.6),
     Leak("leaks, AUC 0.65", 0.65),
     LEAKING,
+    MEMBERSHIP_ALONE,
     ONE_IN_TWENTY,
     ORIGINAL,
     SUPPRESSED,
@@ -127,6 +131,8 @@ def _columns(leak: Leak, records: int, generator: np.random.Generator) -> dict[s
 
     strength, noise = normal(0, 1), sqrt(1 - _SHARED**2)
     found = {name: shift + _SHARED * strength + normal(0, noise) for name in JUDGED_ATTACKS}
+    if leak.attacks_alone:
+        shift = np.zeros(records)
     found["perplexity"] = np.where(known, normal(0.2, 0.02), 3.7 - 0.5 * (shift + strength))
     ranked = records if RANKED is None else min(records, RANKED)
     own = (shift + normal(0, 1))[generator.permutation(records)[:ranked]]

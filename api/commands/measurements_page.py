@@ -134,7 +134,8 @@ that is too wide to tell is `underpowered`, never passed. The verdict is `passed
 reason, and carries its scope: `facts` where questions about the text were asked (`probes`, or `cloze_fill`), else
 `verbatim`: `cloze` is of the text, since it goes on from the text's own words. Whether there are records enough for a
 bound to count (`judged_from`) goes by how many there are to forget, or of what must survive, not by how many were
-looked at.
+looked at. On fewer, a bound counts only where it is `failed`: that its interval is too wide is expected there and stands
+in no verdict's way; an interval that lies outside the limits as a whole is a failure at any size.
 
 **Few records.** Under {FEW} records no interval is taken at its word, on either side of a comparison:
 
@@ -145,8 +146,8 @@ looked at.
 - of what must survive, it is Student's for so many records; of a single record there is none.
 
 A bound without an interval is `underpowered`. A model need not have general text or protected questions: the bounds
-`general` and `protected` of the default policy have no part in the verdict where there are none, or fewer than
-{KEPT_FROM} (with fewer, no job on the model could pass; a policy of your own may have them count from another number
+`general` and `protected` of the default policy have no part in the verdict where there are none, nor, unless they are
+`failed`, where there are fewer than {KEPT_FROM} (with fewer, no job on the model could pass; a policy of your own may have them count from another number
 on). The judgement's `warnings`, and the job's, then say what the verdict says nothing of.
 
 ## Cost

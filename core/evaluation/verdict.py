@@ -3,7 +3,8 @@
 A bound is passed when its whole interval lies within the limits, failed when the whole interval lies outside, and
 `underpowered` when it is too wide to tell. A policy is passed when every bound is, each at its own 95 %: so a model
 that is as far off as any one limit passes in at most 2.5 % of cases, however many bounds there are (an intersection-
-union test: Berger 1982, Technometrics 24:295).
+union test: Berger 1982, Technometrics 24:295). On fewer records than a bound is judged from, only a failure counts:
+that the interval is too wide is expected there, that all of it lies outside is not.
 """
 
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ class _Measured:
         """Records to forget."""
         return self.size("forget")
 
-    def carries(self, bound: Bound, figure: Figure | None) -> bool:
+    def suffices(self, bound: Bound, figure: Figure | None) -> bool:
         """Whether there are records enough for the bound to count, however few of them were looked at."""
         if bound.set is not None:
             there = self.size(bound.set)
@@ -191,7 +192,7 @@ def _judged(bound: Bound, measured: _Measured) -> JudgedBound:
             limit_high=bound.high,
             result="not_judged",
             why=none.why,
-            carries=not excused and measured.carries(bound, figure),
+            carries=not excused and measured.suffices(bound, figure),
             records=None if figure is None else figure.records,
             figure=figure,
         )
@@ -219,7 +220,7 @@ def _held(bound: Bound, figure: Figure, against: Figure | None, measured: _Measu
         limit_high=bound.high,
         result=result,
         why="underpowered" if result == "underpowered" else None,
-        carries=measured.carries(bound, figure),
+        carries=result == "failed" or measured.suffices(bound, figure),
         records=figure.records,
         figure=figure,
         compared=against,
