@@ -19,7 +19,7 @@ import numpy as np
 
 from api.commands.page import put
 from core.evaluation.auc import delong, joint_interval, joint_level
-from core.evaluation.bootstrap import Resamples, Values, weighted_means
+from core.evaluation.bootstrap import AMOUNT, CHANGE, Resamples, Values, weighted_means
 from core.evaluation.exposure import chance
 from core.evaluation.likelihood import perplexity
 from core.evaluation.measurements.exposure import Exposure
@@ -147,6 +147,7 @@ def _columns(leak: Leak, records: int, generator: np.random.Generator) -> dict[s
 
 def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int) -> dict[str, Figure]:
     through = {"perplexity": perplexity, "perplexity_ratio": perplexity}
+    ranges = {"perplexity": AMOUNT, "perplexity_ratio": CHANGE}
     found: dict[str, Figure] = {}
     for ranked in (False, True):
         means = {
@@ -155,7 +156,7 @@ def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int) -
             if figure not in JUDGED_ATTACKS and (figure == "exposure_rank") == ranked
         }
         if means:
-            found |= weighted_means(means, Resamples(seed, name, resamples), through=through)
+            found |= weighted_means(means, Resamples(seed, name, resamples), through=through, ranges=ranges)
     if "extraction_strength" in columns:
         highest = float(columns["extraction_strength"].max())
         records = len(columns["extraction_strength"])

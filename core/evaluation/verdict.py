@@ -205,7 +205,7 @@ def _held(bound: Bound, figure: Figure, against: Figure | None, measured: _Measu
     if bound.set in FORGOTTEN:
         figure = widened(figure, measured.unseen.get(bound.figure or ""), bound.by)
     elif bound.survival:
-        figure = of_few(figure, bound.by)
+        figure = of_few(figure)
     try:
         found = alone(figure) if against is None else _paired(bound, measured) or compared(figure, against, bound.by)
     except NoRatio:
@@ -296,7 +296,7 @@ def _others(bound: Bound, measured: _Measured, figure: Figure) -> dict[int, Figu
 
 def _survivor(bound: Bound, figure: Figure) -> Figure:
     """The figure of what must survive as so few records tell it; any other as it is."""
-    return of_few(figure, bound.by) if bound.survival else _of_same(figure)
+    return of_few(figure) if bound.survival else _of_same(figure)
 
 
 def _of_same(one: Figure) -> Figure:
@@ -337,4 +337,4 @@ def _paired(bound: Bound, measured: _Measured) -> Compared | None:
     if found is None:
         return None
     untouched = bound.by == "ratio" and found.low == found.high == _UNTOUCHED
-    return alone(found if untouched else of_few(found, bound.by))
+    return alone(found if untouched else of_few(found))

@@ -119,12 +119,12 @@ def figures(ranks: "Values", twins: int, resamples: "Resamples") -> dict[str, Fi
     """A set's figures of its records' ranks, each 1 to twins + 1."""
     import numpy as np
 
-    from core.evaluation.bootstrap import weighted_means
+    from core.evaluation.bootstrap import AMOUNT, weighted_means
     from core.evaluation.exposure import chance, exposures
 
     equal = np.ones(len(ranks))
     means = {"exposure_rank": (ranks / (twins + 1), equal), "exposure": (exposures(ranks, twins), equal)}
-    found = weighted_means(means, resamples, through={})
+    found = weighted_means(means, resamples, through={}, ranges={"exposure": AMOUNT})
     found["exposure_p"] = Figure(value=chance(ranks, twins), low=None, high=None, records=len(ranks))
     return found
 

@@ -51,7 +51,7 @@ def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:
     import numpy as np
 
     from core.evaluation import likelihood
-    from core.evaluation.bootstrap import weighted_means
+    from core.evaluation.bootstrap import AMOUNT, weighted_means
 
     equal = np.ones(len(columns["loss"]))
     means = {
@@ -63,7 +63,7 @@ def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:
         "extraction_strength": (columns["extraction_strength"], equal),
     }
     through = {"perplexity": likelihood.perplexity, "perplexity_tokens": likelihood.perplexity}
-    found = weighted_means(means, resamples, through=through)
+    found = weighted_means(means, resamples, through=through, ranges=dict.fromkeys(through, AMOUNT))
     highest = float(columns["extraction_strength"].max())
     # Of these very records, so there is nothing to be unsure of.
     found["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=len(equal))
