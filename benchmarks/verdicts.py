@@ -18,12 +18,12 @@ from statistics import NormalDist
 import numpy as np
 
 from api.commands.page import put
+from core.evaluation import preview
 from core.evaluation.auc import delong, joint_interval, joint_level
 from core.evaluation.bootstrap import AMOUNT, CHANGE, Resamples, Values, weighted_means
 from core.evaluation.exposure import chance
 from core.evaluation.likelihood import perplexity
 from core.evaluation.measurements.exposure import Exposure
-from core.evaluation.preview import conclude
 from core.evaluation.verdict import judge
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import JUDGED_ATTACKS, Attack, Figure, Measurements
@@ -91,20 +91,25 @@ def trial(leak: Leak, records: int, generator: np.random.Generator, *, resamples
 
 
 def outcome(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Outcome:
-    """What a dry run answers of such a model."""
-    return conclude(figures(leak, records, generator, resamples=resamples)).outcome
+    """What a dry run answers of such a model, on its own budget: fewer twins, and no unseen record among them."""
+    found = figures(leak, records, generator, resamples=resamples, twins=preview.TWINS)
+    for figure in ("exposure_rank", "exposure_p"):
+        del found.sets["unseen"][figure]
+    return preview.conclude(found).outcome
 
 
-def figures(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Measurements:
+def figures(
+    leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES, twins: int = TWINS
+) -> Measurements:
     """One model's figures on so many records to forget."""
     seed = int(generator.integers(1 << 31))
-    forget = _columns(leak, records, generator)
-    unseen = _columns(RETRAINED, UNSEEN, generator)
+    forget = _columns(leak, records, generator, twins)
+    unseen = _columns(RETRAINED, UNSEEN, generator, twins)
     retained = {"perplexity_ratio": generator.normal(0, 0.02, UNSEEN)}
     sets = {
-        "forget": _figures(forget, seed, "forget", resamples),
-        "unseen": _figures(unseen, seed, "unseen", resamples),
-        "retain": _figures(retained, seed, "retain", resamples),
+        "forget": _figures(forget, seed, "forget", resamples, twins),
+        "unseen": _figures(unseen, seed, "unseen", resamples, twins),
+        "retain": _figures(retained, seed, "retain", resamples, twins),
     }
     sets["retain"]["perplexity"] = sets["retain"]["perplexity_ratio"]
     attacks = _attacks(*(np.stack([one[name] for name in JUDGED_ATTACKS]) for one in (forget, unseen)))
@@ -121,7 +126,7 @@ def figures(leak: Leak, records: int, generator: np.random.Generator, *, resampl
     )
 
 
-def _columns(leak: Leak, records: int, generator: np.random.Generator) -> dict[str, Values]:
+def _columns(leak: Leak, records: int, generator: np.random.Generator, twins: int = TWINS) -> dict[str, Values]:
     """What the model says of each record, (records,) each; spreads are those of small models on people's records."""
     known = np.arange(records) < np.ceil(leak.by_heart * records)
     shift = np.where(known, leak.shift, 0.0) if leak.by_heart else np.full(records, leak.shift)
@@ -136,8 +141,8 @@ def _columns(leak: Leak, records: int, generator: np.random.Generator) -> dict[s
     found["perplexity"] = np.where(known, normal(0.2, 0.02), 3.7 - 0.5 * (shift + strength))
     ranked = records if RANKED is None else min(records, RANKED)
     own = (shift + normal(0, 1))[generator.permutation(records)[:ranked]]
-    twins = generator.normal(0, 1, (ranked, TWINS))
-    found["exposure_rank"] = (1 + (twins > own[:, None]).sum(1)) / (TWINS + 1)
+    others = generator.normal(0, 1, (ranked, twins))
+    found["exposure_rank"] = (1 + (others > own[:, None]).sum(1)) / (twins + 1)
     strengths = np.where(known, normal(0.92, 0.03), generator.exponential(0.03, records))
     found["extraction_strength"] = np.clip(strengths, 0, 1)
     found["verbatim_recall"] = np.clip(normal(np.where(known, 0.95, 0.3), 0.08), 0, 1)
@@ -145,7 +150,7 @@ def _columns(leak: Leak, records: int, generator: np.random.Generator) -> dict[s
     return found
 
 
-def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int) -> dict[str, Figure]:
+def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int, twins: int) -> dict[str, Figure]:
     through = {"perplexity": perplexity, "perplexity_ratio": perplexity}
     ranges = {"perplexity": AMOUNT, "perplexity_ratio": CHANGE}
     found: dict[str, Figure] = {}
@@ -162,8 +167,8 @@ def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int) -
         records = len(columns["extraction_strength"])
         found["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=records)
     if "exposure_rank" in columns:
-        ranks = columns["exposure_rank"] * (TWINS + 1)
-        found["exposure_p"] = Figure(value=chance(ranks, TWINS), low=None, high=None, records=len(ranks))
+        ranks = columns["exposure_rank"] * (twins + 1)
+        found["exposure_p"] = Figure(value=chance(ranks, twins), low=None, high=None, records=len(ranks))
     return found
 
 

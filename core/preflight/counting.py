@@ -13,8 +13,10 @@ _NOT_LINEAR = ("embed", "wte", "wpe", "lm_head", "norm", "router")
 
 
 def trained_parameters(work: Work) -> int:
-    """Weights that the optimiser holds: all, those that a pattern names, or the adapters' own."""
+    """Weights that the optimiser holds: all, those that a pattern names, the adapters' own; 0 where a job measures."""
     shape, training = work.shape, work.training
+    if work.method is None:
+        return 0
     only = work.method.trained(shape.layers)
     if training.lora is not None and only is None:
         return adapter_parameters(shape, training.lora)

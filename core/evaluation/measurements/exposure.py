@@ -38,6 +38,7 @@ class Exposure(Budgeted):
 
     records: int | None = Field(default=32, ge=1, description="at most so many records of a set; null: all")
     twins: int = Field(default=99, ge=19, le=999, description="of each record")
+    control: bool = Field(default=True, description="rank unseen records, too")
 
     def measure(self, bench: "Bench") -> Found:
         from core.evaluation import neighbours
@@ -48,7 +49,8 @@ class Exposure(Budgeted):
         pool = neighbours.pool(bench, words)
         found = Found(warnings=_doubts(len(pool.records)))
         key = f"{self.name} {self.twins} {self.records} {bench.seed} {neighbours.digest(bench)}"
-        sets: list[SetName] = [name for name in ("forget", "unseen") if name in bench.sets]
+        wanted: tuple[SetName, ...] = ("forget", "unseen") if self.control else ("forget",)
+        sets = [name for name in wanted if name in bench.sets]
         for name in sets:
             places = bench.chosen(name, self.records)
             budget.left_out(name, done=len(places), of=len(bench.sets[name]), reason="records")

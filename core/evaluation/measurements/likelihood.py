@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from core.evaluation.measurement import Makes, OnePass
 from core.schema.evaluation import Figure, Found, SetName
 
@@ -31,13 +33,15 @@ class Likelihood(OnePass):
     )
     order: ClassVar[int] = -10
 
+    only: list[SetName] = Field(default=[], max_length=6, description="of these sets alone; none named: of every set")
+
     def measure(self, bench: "Bench") -> Found:
         from core.evaluation.one_pass import one_pass
 
         budget = bench.budget(self)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
-        for name in bench.sets:
+        for name in (name for name in bench.sets if not self.only or name in self.only):
             bench.heard()
             columns = one_pass(bench, name, self.records)
             budget.left_out(name, done=len(columns["loss"]), of=len(bench.sets[name]), reason="records")
