@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.problems import of_parameters, unprocessable
 from core.evaluation import preview
+from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import MEASUREMENTS, UnknownMeasurement, chosen
 from core.evaluation.needed import looser, missing, named, needed
 from core.records import models, policies
@@ -38,8 +39,14 @@ def measure(
     return [one if isinstance(one, str) else one.model_dump(mode="json") for one in choices]
 
 
+def made(kept: Sequence[Any]) -> list[Measurement]:
+    """The measurements of choices that were checked, as they are kept with a job."""
+    return chosen([one if isinstance(one, str) else MeasurementChoice.model_validate(one) for one in kept])
+
+
 def of_dry_run(request: EvaluationRequest) -> list[Any]:
-    """What a dry run measures: what it concludes from, and whatever else is asked for by name or group.
+    """What a dry run measures: what it concludes from, on a budget of its own where that is not asked for itself, and
+    whatever else is asked for by name or group.
 
     Problem (422): what is made of a changed model alone is asked for by name, or what it concludes from with parameters
     by which that would show less.
@@ -54,7 +61,8 @@ def of_dry_run(request: EvaluationRequest) -> list[Any]:
         if name in preview.measured() and (less := looser(chosen([choice])[0])):
             detail = f"a dry run goes by '{name}', which would show less than by default"
             raise unprocessable(f"{pointer}/{less[0]}", detail, name="measurement-loosened")
-    return [*(name for name in preview.measured() if name not in map(named, asked)), *measure(asked)]
+    own = [one for one in preview.choices() if named(one) not in map(named, asked)]
+    return measure([*own, *asked])
 
 
 def completed(request: EvaluationRequest, policy: Policy, *, reference: bool) -> list[str | MeasurementChoice]:

@@ -6,6 +6,7 @@ from api import evaluation
 from api.auth import Caller
 from api.context import Context
 from api.inline import Inline
+from api.preflight import expected, refuse_what_cannot_fit, work_of
 from api.problems import Problem, unprocessable
 from api.submission import Source, ready_model, rows_of
 from core.evaluation.presets import NAMES, PRESETS, Columns
@@ -48,6 +49,19 @@ class Measuring:
         gpus = request.resources.gpus
         if gpus is None:
             gpus = await jobs.default_gpus(session, stale_seconds=self._context.stale_seconds)
+        classes = self._context.settings.worker_classes
+        work = work_of(
+            model,
+            None,
+            training,
+            uses,
+            rows,
+            gpus=gpus,
+            classes=classes,
+            measurements=evaluation.made(self._measure),
+        )
+        refuse_what_cannot_fit(work, classes, trains=False)
+        estimate = await expected(session, organisation, model.id, work)
         job = JobRow(
             id=new_id("meas"),
             organisation=organisation,
@@ -63,6 +77,7 @@ class Measuring:
             training=training.model_dump(mode="json"),
             data=[self._inline.used(use, rows[use.file]).model_dump(mode="json") for use in uses],
             warnings=[],
+            estimate=estimate.model_dump(mode="json"),
             measure=self._measure,
             preset=request.preset,
             reference_model=request.reference_model,

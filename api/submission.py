@@ -82,13 +82,23 @@ def _unseen(own: str | None, pinned: str | None) -> list[Source]:
     return found
 
 
-def needs_met(method: Method, found: list[Source]) -> None:
-    """Problem (422): the method cannot do without a set that neither the request nor the model's defaults have."""
+def needs_met(method: Method, found: list[Source], *, dry_run: bool) -> list[dict[str, Any]]:
+    """Warnings of a dry run, which does without what only the method needs.
+
+    Problem (422): the method cannot do without a set that neither the request nor the model's defaults have."""
     given = {source.use.name for source in found}
-    for name in ("retain", "unseen"):
-        if name in method.needs() - given:
-            detail = f"the method '{method.name}' needs a {name} set: name a file here, or give the model a default"
-            raise unprocessable(f"/{name}", detail, name="missing-data")
+    missing = [name for name in ("retain", "unseen") if name in method.needs() - given]
+    if missing and not dry_run:
+        name = missing[0]
+        detail = f"the method '{method.name}' needs a {name} set: name a file here, or give the model a default"
+        raise unprocessable(f"/{name}", detail, name="missing-data")
+    if not missing:
+        return []
+    message = (
+        f"this dry run does without, but a job by the method '{method.name}' needs a set that is not there:"
+        f" {', '.join(missing)}"
+    )
+    return [JobWarning(code="missing_data", message=message).model_dump()]
 
 
 def rows_of(found: list[Source], rows: dict[str, FileRow]) -> None:
@@ -128,7 +138,7 @@ class Submission:
             added = evaluation.completed(request.evaluation, policy, reference=with_reference)
             measure, said = [*measure, *evaluation.measure(added)], _added(added, policy)
         found = sources(request, model)
-        needs_met(method, found)
+        said += needs_met(method, found, dry_run=request.dry_run)
         rows = await jobs.lock_files(session, self._caller.organisation, [source.use.file for source in found])
         rows_of(found, rows)
         uses = [source.use for source in found]
@@ -143,7 +153,10 @@ class Submission:
         if gpus is None:
             gpus = await jobs.default_gpus(session, stale_seconds=self._context.stale_seconds)
         classes = self._context.settings.worker_classes
-        work = work_of(model, method, training, uses, rows, gpus=gpus, classes=classes)
+        changing = None if request.dry_run else method
+        work = work_of(
+            model, changing, training, uses, rows, gpus=gpus, classes=classes, measurements=evaluation.made(measure)
+        )
         refuse_what_cannot_fit(work, classes)
         estimate = await expected(session, self._caller.organisation, model.id, work)
         job = JobRow(

@@ -18,12 +18,12 @@ from statistics import NormalDist
 import numpy as np
 
 from api.commands.page import put
+from core.evaluation import preview
 from core.evaluation.auc import delong, joint_interval, joint_level
-from core.evaluation.bootstrap import Resamples, Values, weighted_means
+from core.evaluation.bootstrap import AMOUNT, CHANGE, Resamples, Values, weighted_means
 from core.evaluation.exposure import chance
 from core.evaluation.likelihood import perplexity
 from core.evaluation.measurements.exposure import Exposure
-from core.evaluation.preview import conclude
 from core.evaluation.verdict import judge
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import JUDGED_ATTACKS, Attack, Figure, Measurements
@@ -38,7 +38,7 @@ TWINS = Exposure().twins
 RANKED = Exposure().records
 """At most so many records of a set are ranked among their twins, as in a job; None: all."""
 
-SIZES = (1, 5, 10, 20, 50, 100, 200)
+SIZES = (1, 5, 10, 20, 60, 100, 200)
 PREVIEWED = (1, 2, 5, 10, 20, 50, 100, 200)
 MARK = "verdicts"
 PREVIEW_MARK = "previews"
@@ -54,6 +54,8 @@ class Leak:
     name: str
     auc: float
     by_heart: float = 0.0
+    attacks_alone: bool = False
+    """Nothing but membership attacks sees it: neither perplexity nor the rank among twins."""
 
     @property
     def shift(self) -> float:
@@ -65,12 +67,14 @@ RETRAINED = Leak("retrained, AUC 0.5", 0.5)
 LEAKING = Leak("leaks, AUC 0.75", 0.75)
 ORIGINAL = Leak("the original, knows it by heart", 1 - 1e-6, by_heart=1.0)
 ONE_IN_TWENTY = Leak("knows one in twenty by heart", 1 - 1e-6, by_heart=0.05)
+MEMBERSHIP_ALONE = Leak("leaks to membership attacks alone, AUC 0.75", 0.75, attacks_alone=True)
 SUPPRESSED = Leak("over-unlearned, AUC near 0", 1e-3)
 MODELS = (
     RETRAINED,
     Leak("leaks, AUC 0.6", 0.6),
     Leak("leaks, AUC 0.65", 0.65),
     LEAKING,
+    MEMBERSHIP_ALONE,
     ONE_IN_TWENTY,
     ORIGINAL,
     SUPPRESSED,
@@ -87,20 +91,25 @@ def trial(leak: Leak, records: int, generator: np.random.Generator, *, resamples
 
 
 def outcome(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Outcome:
-    """What a dry run answers of such a model."""
-    return conclude(figures(leak, records, generator, resamples=resamples)).outcome
+    """What a dry run answers of such a model, on its own budget: fewer twins, and no unseen record among them."""
+    found = figures(leak, records, generator, resamples=resamples, twins=preview.TWINS)
+    for figure in ("exposure_rank", "exposure_p"):
+        del found.sets["unseen"][figure]
+    return preview.conclude(found).outcome
 
 
-def figures(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Measurements:
+def figures(
+    leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES, twins: int = TWINS
+) -> Measurements:
     """One model's figures on so many records to forget."""
     seed = int(generator.integers(1 << 31))
-    forget = _columns(leak, records, generator)
-    unseen = _columns(RETRAINED, UNSEEN, generator)
+    forget = _columns(leak, records, generator, twins)
+    unseen = _columns(RETRAINED, UNSEEN, generator, twins)
     retained = {"perplexity_ratio": generator.normal(0, 0.02, UNSEEN)}
     sets = {
-        "forget": _figures(forget, seed, "forget", resamples),
-        "unseen": _figures(unseen, seed, "unseen", resamples),
-        "retain": _figures(retained, seed, "retain", resamples),
+        "forget": _figures(forget, seed, "forget", resamples, twins),
+        "unseen": _figures(unseen, seed, "unseen", resamples, twins),
+        "retain": _figures(retained, seed, "retain", resamples, twins),
     }
     sets["retain"]["perplexity"] = sets["retain"]["perplexity_ratio"]
     attacks = _attacks(*(np.stack([one[name] for name in JUDGED_ATTACKS]) for one in (forget, unseen)))
@@ -117,7 +126,7 @@ def figures(leak: Leak, records: int, generator: np.random.Generator, *, resampl
     )
 
 
-def _columns(leak: Leak, records: int, generator: np.random.Generator) -> dict[str, Values]:
+def _columns(leak: Leak, records: int, generator: np.random.Generator, twins: int = TWINS) -> dict[str, Values]:
     """What the model says of each record, (records,) each; spreads are those of small models on people's records."""
     known = np.arange(records) < np.ceil(leak.by_heart * records)
     shift = np.where(known, leak.shift, 0.0) if leak.by_heart else np.full(records, leak.shift)
@@ -127,11 +136,13 @@ def _columns(leak: Leak, records: int, generator: np.random.Generator) -> dict[s
 
     strength, noise = normal(0, 1), sqrt(1 - _SHARED**2)
     found = {name: shift + _SHARED * strength + normal(0, noise) for name in JUDGED_ATTACKS}
+    if leak.attacks_alone:
+        shift = np.zeros(records)
     found["perplexity"] = np.where(known, normal(0.2, 0.02), 3.7 - 0.5 * (shift + strength))
     ranked = records if RANKED is None else min(records, RANKED)
     own = (shift + normal(0, 1))[generator.permutation(records)[:ranked]]
-    twins = generator.normal(0, 1, (ranked, TWINS))
-    found["exposure_rank"] = (1 + (twins > own[:, None]).sum(1)) / (TWINS + 1)
+    others = generator.normal(0, 1, (ranked, twins))
+    found["exposure_rank"] = (1 + (others > own[:, None]).sum(1)) / (twins + 1)
     strengths = np.where(known, normal(0.92, 0.03), generator.exponential(0.03, records))
     found["extraction_strength"] = np.clip(strengths, 0, 1)
     found["verbatim_recall"] = np.clip(normal(np.where(known, 0.95, 0.3), 0.08), 0, 1)
@@ -139,8 +150,9 @@ def _columns(leak: Leak, records: int, generator: np.random.Generator) -> dict[s
     return found
 
 
-def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int) -> dict[str, Figure]:
+def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int, twins: int) -> dict[str, Figure]:
     through = {"perplexity": perplexity, "perplexity_ratio": perplexity}
+    ranges = {"perplexity": AMOUNT, "perplexity_ratio": CHANGE}
     found: dict[str, Figure] = {}
     for ranked in (False, True):
         means = {
@@ -149,14 +161,14 @@ def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int) -
             if figure not in JUDGED_ATTACKS and (figure == "exposure_rank") == ranked
         }
         if means:
-            found |= weighted_means(means, Resamples(seed, name, resamples), through=through)
+            found |= weighted_means(means, Resamples(seed, name, resamples), through=through, ranges=ranges)
     if "extraction_strength" in columns:
         highest = float(columns["extraction_strength"].max())
         records = len(columns["extraction_strength"])
         found["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=records)
     if "exposure_rank" in columns:
-        ranks = columns["exposure_rank"] * (TWINS + 1)
-        found["exposure_p"] = Figure(value=chance(ranks, TWINS), low=None, high=None, records=len(ranks))
+        ranks = columns["exposure_rank"] * (twins + 1)
+        found["exposure_p"] = Figure(value=chance(ranks, twins), low=None, high=None, records=len(ranks))
     return found
 
 

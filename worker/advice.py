@@ -31,7 +31,7 @@ def advised(error: JobError, assigned: Assignment, phase: Phase, classes: Sequen
     shape = ModelShape.model_validate(assigned.model.shape)
     work = Work(
         shape,
-        resolve(job.method, job.parameters),
+        None if job.kind == "preview" else resolve(job.method, job.parameters),
         Training.model_validate(job.training),
         Text.of_sets([(use.name, row.records, row.size) for use, row in assigned.sets], shape),
         gpus=job.gpus,

@@ -81,9 +81,14 @@ is asked, and turn by turn where not, whatever the job's `chat` is for its train
 drawn by the same seed in every job. `POST /v1/measurements` and `unlearn measure`, which give no verdict that a service
 goes by, read the same way unless they are told otherwise.
 
-**Intervals.** Beside every mean stands its 95 % interval: a bootstrap over the measuring half's *records* (a record
-is the unit, however long it is), the same resamples every time. It says how much the figure would move with other
-records of the same kind; it does not know of what was not asked. One record has no interval. A set that is too small
+**Intervals.** Beside every mean stands its 95 % interval over the measuring half's *records* (a record is the unit,
+however long it is): on each side as far as the wider of Student's interval and the bias-corrected and accelerated
+bootstrap (BCa) reaches, with the same resamples every time; of a perplexity, or a ratio of two, on logarithms, record
+by record. It says how much the figure would move with other records of the same kind; it does not know of what was not
+asked, nor of records of a kind that is rare and not among those measured: of 60 records, of which 2 in 100 are far off,
+three samples in ten hold none of these, and no interval holds the true mean more than about eight times in ten
+([benchmarks.md](benchmarks.md), "Intervals"). Rates and differences of two models have plain percentiles. One record
+has no interval. A set that is too small
 for a figure gives it with its wide interval and a warning; what cannot be measured is left out with a warning. Records
 without a token to score are left out of every set that measures, counted in a warning (`nothing_to_score`); one that
 would train ends the job before anything is measured, named by its set and its number in the file.
@@ -134,7 +139,8 @@ that is too wide to tell is `underpowered`, never passed. The verdict is `passed
 reason, and carries its scope: `facts` where questions about the text were asked (`probes`, or `cloze_fill`), else
 `verbatim`: `cloze` is of the text, since it goes on from the text's own words. Whether there are records enough for a
 bound to count (`judged_from`) goes by how many there are to forget, or of what must survive, not by how many were
-looked at.
+looked at. On fewer, a bound counts only where it is `failed`: that its interval is too wide is expected there and
+stands in no verdict's way; an interval that lies outside the limits as a whole is a failure at any size.
 
 **Few records.** Under {FEW} records no interval is taken at its word, on either side of a comparison:
 
@@ -142,12 +148,13 @@ looked at.
   to tell how far records lie apart, there is none;
 - what stands on fewer than {FEW} *unseen* records is no yardstick: all that is held against it is `underpowered`. Only
   chance (0.5), and what another model says of the very same records, count as exactly known;
-- of what must survive, it is Student's for so many records; of a single record there is none.
+- of what must survive, there is none of a single record, nor of a few that do not differ at all.
 
 A bound without an interval is `underpowered`. A model need not have general text or protected questions: the bounds
-`general` and `protected` of the default policy have no part in the verdict where there are none, or fewer than
-{KEPT_FROM} (with fewer, no job on the model could pass; a policy of your own may have them count from another number
-on). The judgement's `warnings`, and the job's, then say what the verdict says nothing of.
+`general` and `protected` of the default policy have no part in the verdict where there are none, nor, unless they are
+`failed`, where there are fewer than {KEPT_FROM} (with fewer, no job on the model could pass; a policy of your own may
+have them count from another number on). The judgement's `warnings`, and the job's, then say what the verdict says
+nothing of.
 
 ## Cost
 

@@ -2,15 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Literal
 
+from core.evaluation.student import widening
 from core.schema.evaluation import Figure
 
 FEW = 20
 """On fewer records the interval of a figure is at least as wide as that of so many unseen records would be."""
 
-_TAIL = 0.975
 _MOST = 700.0  # exp of more is no finite number
 
 
@@ -65,8 +64,9 @@ def widened(one: Figure, like: Figure | None, by: Literal["difference", "ratio"]
     """The figure with an interval at least as wide as so many records of another sample would have.
 
     A few records do not tell how far records lie apart, and one tells nothing of it; a larger sample of the same kind
-    does: its interval, times the root of how many times more records it stands on. On FEW records or more the figure
-    stays as it is; on fewer, with no sample of FEW to go by, it has no interval.
+    does: its interval, times the root of how many times more records it stands on. So their own interval need not be
+    Student's, but is not left out where it is the wider. On FEW records or more the figure stays as it is; on fewer,
+    with no sample of FEW to go by, it has no interval.
     """
     if one.records >= FEW:
         return one
@@ -81,37 +81,19 @@ def widened(one: Figure, like: Figure | None, by: Literal["difference", "ratio"]
     times = math.sqrt(like.records / one.records)
     low = one.value - times * (like.value - like.low)
     high = one.value + times * (like.high - like.value)
-    return one.model_copy(
-        update={
-            "low": low if one.low is None else min(low, one.low),
-            "high": high if one.high is None else max(high, one.high),
-        }
-    )
+    if one.low is not None and one.high is not None and one.records > 1:
+        own = widening(one.records)
+        low = min(low, one.value - (one.value - one.low) / own)
+        high = max(high, one.value + (one.high - one.value) / own)
+    return one.model_copy(update={"low": low, "high": high})
 
 
-def of_few(one: Figure, by: Literal["difference", "ratio"]) -> Figure:
-    """The figure with the interval of a mean of so few records as it stands on, where these are fewer than FEW.
-
-    A bootstrap's deviation is too small by sqrt((n - 1) / n), and it ends where a normal distribution does, not
-    Student's (1908, Biometrika 6:1). Of one record, or of a few that do not differ at all, there is no interval: they
-    do not tell how far records lie apart.
-    """
+def of_few(one: Figure) -> Figure:
+    """The figure without an interval where it stands on a single record, or on a few that do not differ at all: they
+    do not tell how far records lie apart."""
     if one.records >= FEW:
         return one
-    if one.records < 2 or one.low is None or one.high is None or one.low == one.high:
-        return unsure(one)
-    if by == "ratio":
-        try:
-            found = of_few(_logarithm(one), "difference")
-        except NoRatio:
-            return unsure(one)
-        return one.model_copy(update={"low": _end(found.low), "high": _end(found.high)})
-    from scipy.special import stdtrit
-
-    n = one.records
-    times = math.sqrt(n / (n - 1)) * float(stdtrit(n - 1, _TAIL)) / NormalDist().inv_cdf(_TAIL)
-    low, high = one.value - times * (one.value - one.low), one.value + times * (one.high - one.value)
-    return one.model_copy(update={"low": low, "high": high})
+    return unsure(one) if one.records < 2 or one.low == one.high else one
 
 
 def _logarithm(one: Figure) -> Figure:

@@ -4,12 +4,13 @@ That nothing stands out has to be shown, not merely not refuted: by equivalence,
 data leaves it open, and where anything stands out, the answer is `preview`, and the figures say more.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from core.evaluation.comparing import FEW, Compared, compared, unsure, widened
 from core.evaluation.measurements import MEASUREMENTS
-from core.schema.evaluation import Figure, Measurements
+from core.schema.evaluation import Figure, MeasurementChoice, Measurements
 from core.schema.jobs import Outcome
 
 MARGIN = 0.05
@@ -30,7 +31,21 @@ AUC_END = 0.65
 SHIFTED = 0.6
 """From this AUC of a classifier that knows no model on, forget and unseen text differ by themselves."""
 
+TWINS = 19
+"""Of each record: a rank among so many tells nearly as much of a mean rank as one among 99, in a fifth of the time."""
+SECONDS = 120.0
+"""Of each measurement that looks at one record after the other: what it leaves out, `cut_short` says."""
+
 _NAMES = ("likelihood", "membership", "verbatim", "exposure")
+_BUDGETS: dict[str, dict[str, Any]] = {
+    "likelihood": {"only": ["forget", "unseen"]},
+    "verbatim": {"seconds": SECONDS},
+    "exposure": {"twins": TWINS, "control": False, "seconds": SECONDS},
+}
+
+_NEVER_SEEN_RANKS = Figure(value=0.5, low=0.5 - 1.96 / math.sqrt(1200), high=0.5 + 1.96 / math.sqrt(1200), records=100)
+"""Of 100 records that the model never saw: each rank is as probable as any other, a deviation of 1 / sqrt(12). It tells
+how far ranks lie apart where no unseen records were ranked."""
 
 Says = Literal["stands_out", "unremarkable", "open"]
 
@@ -58,6 +73,14 @@ class Conclusion:
 def measured() -> list[str]:
     """The measurements that a dry run makes."""
     return [name for name in _NAMES if name in MEASUREMENTS]
+
+
+def choices() -> list[str | MeasurementChoice]:
+    """The same on a dry run's budget: of the sets that it concludes from, with few twins, for so long at most."""
+    return [
+        MeasurementChoice.model_validate({"name": name, **_BUDGETS[name]}) if name in _BUDGETS else name
+        for name in measured()
+    ]
 
 
 def conclude(before: Measurements) -> Conclusion:
@@ -143,7 +166,7 @@ def _exposure(before: Measurements) -> Finding | None:
     chance, rank = forget.get("exposure_p"), forget.get("exposure_rank")
     if chance is None or rank is None:
         return None
-    sure = widened(rank, before.sets.get("unseen", {}).get("exposure_rank"), "difference")
+    sure = widened(rank, before.sets.get("unseen", {}).get("exposure_rank", _NEVER_SEEN_RANKS), "difference")
     words = (
         f"mean rank among twins {_text(sure)}, of a probability of {chance.value:.2g} for text that was never seen"
         f" (nothing stands out from a lower end of {RANK:g} on)"

@@ -6,7 +6,7 @@ import numpy as np
 
 from core.evaluation.beginnings import Beginning, beginning, put_before
 from core.evaluation.bench import Bench, Columns
-from core.evaluation.bootstrap import Values, weighted_means
+from core.evaluation.bootstrap import AMOUNT, Values, weighted_means
 from core.evaluation.continuing import continuations
 from core.evaluation.likelihood import probabilities
 from core.evaluation.measurement import Budget
@@ -65,7 +65,8 @@ def means(columns: Columns, names: dict[str, str], bench: Bench, name: SetName) 
     """The columns' means with their intervals, under other names; none where there is no record."""
     values = {said: columns[column] for said, column in names.items()}
     some = {said: (one, np.ones(len(one))) for said, one in values.items() if len(one)}
-    return weighted_means(some, bench.resamples(name), through={}) if some else {}
+    ranges = {said: AMOUNT for said, column in names.items() if column == "longest"}
+    return weighted_means(some, bench.resamples(name), through={}, ranges=ranges) if some else {}
 
 
 def _recited(

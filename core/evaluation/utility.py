@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from core.evaluation.bootstrap import Resamples, Values, interval, rows_at_once
+from core.evaluation.bootstrap import SHARE, Resamples, Values, interval, rows_at_once
+from core.evaluation.student import widening
 from core.schema.evaluation import Figure
 
 Part = tuple[Values, Values]
@@ -19,7 +20,8 @@ def harmonic(means: Values) -> Values:
 
 
 def utility(groups: Mapping[str, Mapping[str, Part]], resamples: Resamples) -> Figure:
-    """The harmonic mean of all parts of all groups; its interval by resampling records within each group.
+    """The harmonic mean of all parts of all groups; its interval by resampling records within each group, widened as
+    Student's would be for as few records as the smallest group has.
 
     A resample that leaves a part without any record keeps the part as it is. Raises ValueError without any part.
     """
@@ -40,5 +42,10 @@ def utility(groups: Mapping[str, Mapping[str, Part]], resamples: Resamples) -> F
         resampled += list(np.concatenate(blocks).T)
     if not whole:
         raise ValueError("a mean of no parts")
-    low, high = interval(harmonic(np.stack(resampled, axis=1))) if max(sizes) > 1 else (None, None)
-    return Figure(value=float(harmonic(np.array(whole))), low=low, high=high, records=sum(sizes))
+    value = float(harmonic(np.array(whole)))
+    low = high = None
+    if several := [size for size in sizes if size > 1]:
+        times = widening(min(several))
+        ends = np.array(interval(harmonic(np.stack(resampled, axis=1))))
+        low, high = (float(end) for end in np.clip(value + times * (ends - value), *SHARE))
+    return Figure(value=value, low=low, high=high, records=sum(sizes))

@@ -3,7 +3,8 @@
 A bound is passed when its whole interval lies within the limits, failed when the whole interval lies outside, and
 `underpowered` when it is too wide to tell. A policy is passed when every bound is, each at its own 95 %: so a model
 that is as far off as any one limit passes in at most 2.5 % of cases, however many bounds there are (an intersection-
-union test: Berger 1982, Technometrics 24:295).
+union test: Berger 1982, Technometrics 24:295). On fewer records than a bound is judged from, only a failure counts:
+that the interval is too wide is expected there, that all of it lies outside is not.
 """
 
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ class _Measured:
         """Records to forget."""
         return self.size("forget")
 
-    def carries(self, bound: Bound, figure: Figure | None) -> bool:
+    def suffices(self, bound: Bound, figure: Figure | None) -> bool:
         """Whether there are records enough for the bound to count, however few of them were looked at."""
         if bound.set is not None:
             there = self.size(bound.set)
@@ -191,7 +192,7 @@ def _judged(bound: Bound, measured: _Measured) -> JudgedBound:
             limit_high=bound.high,
             result="not_judged",
             why=none.why,
-            carries=not excused and measured.carries(bound, figure),
+            carries=not excused and measured.suffices(bound, figure),
             records=None if figure is None else figure.records,
             figure=figure,
         )
@@ -204,7 +205,7 @@ def _held(bound: Bound, figure: Figure, against: Figure | None, measured: _Measu
     if bound.set in FORGOTTEN:
         figure = widened(figure, measured.unseen.get(bound.figure or ""), bound.by)
     elif bound.survival:
-        figure = of_few(figure, bound.by)
+        figure = of_few(figure)
     try:
         found = alone(figure) if against is None else _paired(bound, measured) or compared(figure, against, bound.by)
     except NoRatio:
@@ -219,7 +220,7 @@ def _held(bound: Bound, figure: Figure, against: Figure | None, measured: _Measu
         limit_high=bound.high,
         result=result,
         why="underpowered" if result == "underpowered" else None,
-        carries=measured.carries(bound, figure),
+        carries=result == "failed" or measured.suffices(bound, figure),
         records=figure.records,
         figure=figure,
         compared=against,
@@ -295,7 +296,7 @@ def _others(bound: Bound, measured: _Measured, figure: Figure) -> dict[int, Figu
 
 def _survivor(bound: Bound, figure: Figure) -> Figure:
     """The figure of what must survive as so few records tell it; any other as it is."""
-    return of_few(figure, bound.by) if bound.survival else _of_same(figure)
+    return of_few(figure) if bound.survival else _of_same(figure)
 
 
 def _of_same(one: Figure) -> Figure:
@@ -336,4 +337,4 @@ def _paired(bound: Bound, measured: _Measured) -> Compared | None:
     if found is None:
         return None
     untouched = bound.by == "ratio" and found.low == found.high == _UNTOUCHED
-    return alone(found if untouched else of_few(found, bound.by))
+    return alone(found if untouched else of_few(found))

@@ -18,8 +18,10 @@ _GATED = {"up_proj": "gate_proj", "w3": "w1"}
 
 
 def trained_parameters(work: Work) -> int:
-    """Weights that the optimiser holds: all, those that a pattern names, or the adapters' own."""
+    """Weights that the optimiser holds: all, those that a pattern names, the adapters' own; 0 where a job measures."""
     shape, training = work.shape, work.training
+    if work.method is None:
+        return 0
     only = work.method.trained(shape.layers)
     if training.lora is not None and only is None:
         return adapter_parameters(shape, training.lora)

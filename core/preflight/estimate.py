@@ -1,5 +1,6 @@
 """The estimate of a job, as the API shows it."""
 
+from core.preflight import flops
 from core.preflight.counting import trained_parameters
 from core.preflight.memory import Memory
 from core.preflight.work import Work
@@ -14,6 +15,7 @@ def estimate(work: Work, *, seconds: float | None = None) -> Estimate:
         parameters=work.shape.parameters,
         trained_parameters=trained_parameters(work),
         tokens=work.tokens,
+        measured_tokens=flops.measured_tokens(work),
         peak_host_bytes=memory.peak("host").total("host"),
         peak_device_bytes=memory.peak("device").total("device") if work.gpus else None,
         scratch_bytes=scratch_bytes(work),
@@ -22,7 +24,8 @@ def estimate(work: Work, *, seconds: float | None = None) -> Estimate:
 
 
 def scratch_bytes(work: Work) -> int:
-    """The worker's disk: the checkpoint, and with snapshots the newest one and the one being written."""
-    if work.training.snapshot_every == 0:
+    """The worker's disk: the checkpoint, and with snapshots the newest one and the one being written; nothing of a job
+    that only measures."""
+    if work.method is None or work.training.snapshot_every == 0:
         return work.stored_bytes
     return work.stored_bytes + 2 * Memory(work).snapshot_bytes

@@ -133,6 +133,11 @@ def applied(work: Work, these: Sequence[Change]) -> Work:
 
 def _candidates(work: Work, classes: Sequence[WorkerClass]) -> Iterator[tuple[Change, ...]]:
     training, usable = work.training, _usable(work)
+    if work.method is None:  # only how weights are held is the same in measuring
+        narrow = Change("/training/master_weights", "bfloat16")
+        if usable(narrow) and training.master_weights != narrow.value:
+            yield (narrow,)
+        return
     steps = [these for these in _TRAINING if all(usable(one) for one in these)]
     steps = [these for these in steps if any(getattr(training, _name(one)) != one.value for one in these)]
     more = [
@@ -150,7 +155,8 @@ def _candidates(work: Work, classes: Sequence[WorkerClass]) -> Iterator[tuple[Ch
 
 def _usable(work: Work) -> Callable[[Change], bool]:
     """Which changes the job may have at all."""
-    chosen = work.training.trainable != "all" or work.method.trained(work.shape.layers) is not None
+    only = None if work.method is None else work.method.trained(work.shape.layers)
+    chosen = work.training.trainable != "all" or only is not None
     stored = work.shape.dtype if work.dtype == "auto" else work.dtype
 
     def usable(change: Change) -> bool:

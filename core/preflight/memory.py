@@ -53,6 +53,10 @@ KERNELS = 192 * MIB
 """oneDNN's products for the numbers of tokens that came by: 128 of them (core.pipeline), about 1.2 MiB each."""
 
 
+_GRADIENTS = {"gradnorm", "relearned"}
+"""Measurements that have gradients of the weights."""
+
+
 @dataclass(frozen=True)
 class Item:
     what: str
@@ -99,6 +103,8 @@ class Memory:
     def _all(self) -> Iterator[tuple[str, Iterator[Item]]]:
         yield "loading", self._loading()
         yield "measuring", self._measuring()
+        if self._work.method is None:
+            return
         yield "preparing", self._preparing()
         yield "unlearning", self._unlearning()
         yield "updating", self._updating()
@@ -121,6 +127,18 @@ class Memory:
         yield Item("activations", self._here, work.measured * passing_bytes(work.shape))
         yield Item("logits of measuring", self._here, self._logits(work.measured, SLICES_MEASURED))
         yield from self._measurers()
+        if work.method is None:  # elsewhere training takes more
+            yield from self._changing()
+
+    def _changing(self) -> Iterator[Item]:
+        """What measurements take that have gradients: of all weights, and by fine-tuning moments and a copy, too."""
+        names = {one.name for one in self._work.measurements}
+        if names & _GRADIENTS:
+            yield Item("gradients", self._here, self._held * self._model)
+            kept = kept_bytes(self._work.shape, "float32", checkpointing=False)
+            yield Item("activations kept", self._here, self._work.measured * kept)
+        if "relearned" in names:
+            yield Item("the optimiser's states", self._here, 2 * self._held * self._model)
 
     def _preparing(self) -> Iterator[Item]:
         """The original says what it has to say, and writes the texts that are rehearsed."""
@@ -129,7 +147,7 @@ class Memory:
         yield self._unshared()
         most = max((one.reference_tokens for one in work.drawn()), default=0)
         yield Item("hidden states being put in order", "host", most * self._state)
-        if work.method.hold_rehearsal() is not None:
+        if work.method is not None and work.method.hold_rehearsal() is not None:
             yield Item("keys and values", self._here, work.training.micro_batch_tokens * cache_bytes(shape))
         yield Item("activations", self._here, work.micro_batch * passing_bytes(shape))
         yield Item("logits", self._here, self._logits(work.micro_batch, SLICES))
@@ -242,7 +260,8 @@ class Memory:
 
     def _copy(self) -> Item:
         """The trained weights as they were, of methods that turn them round in the end; others keep a sample."""
-        copied = type(self._work.method).finish is not Method.finish and self._work.training.lora is None
+        method = self._work.method
+        copied = method is not None and type(method).finish is not Method.finish and self._work.training.lora is None
         share = self._trained / self._model if copied else 0.0
         return Item("the weights as they were", "host", math.ceil(self._work.stored_bytes * share))
 

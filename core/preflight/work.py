@@ -1,9 +1,10 @@
 """A job as preflight sees it: a shape, a method, a recipe, and sets of so many records and tokens."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from core.evaluation.measurement import Measurement
 from core.schema.models import ModelShape
 from core.schema.training import Training
 from core.unlearning.method import Hold, Method
@@ -61,16 +62,18 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Work:
-    """Everything that an estimate depends on. `dtype`: what checkpoints are written in (`auto`: as the model is).
-    `bfloat16`: whether the processor multiplies it itself, as far as that is known."""
+    """Everything that an estimate depends on. `method` None: the job only measures, and changes nothing. `dtype`: what
+    checkpoints are written in (`auto`: as the model is). `bfloat16`: whether the processor multiplies it itself, as far
+    as that is known. `measurements`: what is made of the model, before and after it is changed."""
 
     shape: ModelShape
-    method: Method
+    method: Method | None
     training: Training
     sets: Mapping[str, Text] = field(default_factory=dict)
     gpus: int = 0
     dtype: str = "auto"
     bfloat16: bool | None = None
+    measurements: Sequence[Measurement] = ()
 
     @property
     def length(self) -> int:
@@ -80,6 +83,8 @@ class Work:
     @property
     def stored_bytes(self) -> int:
         """The size of a checkpoint."""
+        if self.method is None:
+            return 0
         return self.shape.bytes if self.dtype == "auto" else self.shape.parameters * BYTES[self.dtype]
 
     @property
@@ -90,10 +95,14 @@ class Work:
     @property
     def tokens(self) -> int:
         """Put through the model by all updates."""
+        if self.method is None:
+            return 0
         return math.ceil(self.steps * sum(one.tokens for one in self.drawn()))
 
     def drawn(self) -> list[Drawn]:
-        """What one update is made of."""
+        """What one update is made of; nothing where the job only measures."""
+        if self.method is None:
+            return []
         method, forget, unseen = self.method, self._set("forget"), self._set("unseen")
         records = max(1, min(self.training.records_per_step, forget.records))
         sides = 2 if method.pairs else 1

@@ -14,12 +14,12 @@ LATEST = 20
 async def costs(
     session: AsyncSession, organisation: str, *, gpus: int
 ) -> Sequence[tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any]]]:
-    """(model, its shape, the job's estimate, its cost) of the organisation's latest finished jobs on so many GPUs."""
+    """(model, its shape, the job's estimate, its cost) of the organisation's latest finished jobs on so many GPUs, also
+    of those that only measured."""
     latest = (
         select(JobRow.id, JobRow.model, JobRow.estimate)
         .where(
             JobRow.organisation == organisation,
-            JobRow.kind == "unlearn",
             JobRow.status == "succeeded",
             JobRow.gpus == gpus,
         )

@@ -1,13 +1,14 @@
 """The policy that comes with the service: what a model is held to where nothing else is pinned to it.
 
-Its limits are measured: docs/benchmarks.md, "Verdicts".
+Its limits are measured: docs/benchmarks.md, "Verdicts". On fewer records than a bound is judged from, a failure counts
+all the same.
 """
 
 from core.schema.evaluation import JUDGED_ATTACKS
 from core.schema.policies import Bound, Policy
 
 MEMBERSHIP_FROM = 150
-"""On fewer records the interval of an AUC is nearly as wide as the limits: exposure tells more."""
+"""On fewer records the interval of an AUC is nearly as wide as the limits, or wider, so that no model could pass."""
 
 FEW = 20
 """On fewer records a mean rank cannot lie within limits on both sides."""

@@ -55,7 +55,8 @@ class Bound(Strict):
         default=1,
         ge=1,
         description="where there are fewer records to forget (of `retain` and its like: of the set), however many were"
-        " looked at, the bound is shown but has no part in the verdict",
+        " looked at, the bound counts only where it is `failed`: that it is passed or `underpowered` has no part in the"
+        " verdict",
     )
     optional_from: int | None = Field(
         default=None,

@@ -26,7 +26,10 @@ class Estimate(Answer):
     gpus: int
     parameters: int
     trained_parameters: int
-    tokens: int = Field(description="put through the model by all updates, about")
+    tokens: int = Field(description="put through the model by all updates, about; 0 of a job that only measures")
+    measured_tokens: int | None = Field(
+        default=None, description="put through the model by measuring, about; null in jobs that ran before it was said"
+    )
     peak_host_bytes: int
     peak_device_bytes: int | None = Field(description="of each GPU; null: the job runs without")
     scratch_bytes: int = Field(description="the worker's disk: the checkpoint being written, and snapshots")

@@ -26,7 +26,7 @@ class Change(Measurement):
         import numpy as np
 
         from core.evaluation import likelihood
-        from core.evaluation.bootstrap import weighted_means
+        from core.evaluation.bootstrap import CHANGE, weighted_means
         from core.evaluation.one_pass import KEY, one_pass
 
         found = Found()
@@ -40,6 +40,9 @@ class Change(Measurement):
             for figure in ("accuracy", "probability", "extraction_strength"):
                 changes[f"{figure}_change"] = (after[figure] - before[figure], equal)
             found.sets[name] = weighted_means(
-                changes, bench.resamples(name), through={"perplexity_ratio": likelihood.perplexity}
+                changes,
+                bench.resamples(name),
+                through={"perplexity_ratio": likelihood.perplexity},
+                ranges=dict.fromkeys(changes, CHANGE),
             )
         return found

@@ -38,6 +38,7 @@ class Exposure(Budgeted):
 
     records: int | None = Field(default=32, ge=1, description="at most so many records of a set; null: all")
     twins: int = Field(default=99, ge=19, le=999, description="of each record")
+    control: bool = Field(default=True, description="rank unseen records, too")
 
     def measure(self, bench: "Bench") -> Found:
         from core.evaluation import neighbours
@@ -48,7 +49,8 @@ class Exposure(Budgeted):
         pool = neighbours.pool(bench, words)
         found = Found(warnings=_doubts(len(pool.records)))
         key = f"{self.name} {self.twins} {self.records} {bench.seed} {neighbours.digest(bench)}"
-        sets: list[SetName] = [name for name in ("forget", "unseen") if name in bench.sets]
+        wanted: tuple[SetName, ...] = ("forget", "unseen") if self.control else ("forget",)
+        sets = [name for name in wanted if name in bench.sets]
         for name in sets:
             places = bench.chosen(name, self.records)
             budget.left_out(name, done=len(places), of=len(bench.sets[name]), reason="records")
@@ -119,12 +121,12 @@ def figures(ranks: "Values", twins: int, resamples: "Resamples") -> dict[str, Fi
     """A set's figures of its records' ranks, each 1 to twins + 1."""
     import numpy as np
 
-    from core.evaluation.bootstrap import weighted_means
+    from core.evaluation.bootstrap import AMOUNT, weighted_means
     from core.evaluation.exposure import chance, exposures
 
     equal = np.ones(len(ranks))
     means = {"exposure_rank": (ranks / (twins + 1), equal), "exposure": (exposures(ranks, twins), equal)}
-    found = weighted_means(means, resamples, through={})
+    found = weighted_means(means, resamples, through={}, ranges={"exposure": AMOUNT})
     found["exposure_p"] = Figure(value=chance(ranks, twins), low=None, high=None, records=len(ranks))
     return found
 

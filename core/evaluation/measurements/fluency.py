@@ -35,11 +35,12 @@ class Fluency(Budgeted):
     tokens: int = Field(default=128, ge=1, le=4096, description="of a text, at most; as many as the true rest has")
 
     def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.bootstrap import weighted_means
+        from core.evaluation.bootstrap import AMOUNT, SHARE, weighted_means
         from core.evaluation.likelihood import perplexity
         from core.evaluation.writing import perplexities, varieties, written
 
         budget = bench.budget(self)
+        through = {"fluency_perplexity": perplexity}
         texts = {}
         asked: tuple[SetName, ...] = ("unseen", "retain")
         for name in (one for one in asked if one in bench.sets):
@@ -57,9 +58,11 @@ class Fluency(Budgeted):
             figures: dict[str, Figure] = {}
             for figure, column in columns.items():
                 if len(column):
-                    weighed = {figure: (column, column * 0 + 1)}
                     figures |= weighted_means(
-                        weighed, bench.resamples(name), through={"fluency_perplexity": perplexity}
+                        {figure: (column, column * 0 + 1)},
+                        bench.resamples(name),
+                        through=through,
+                        ranges={figure: AMOUNT if figure in through else SHARE},
                     )
                 else:
                     found.warnings.append(f"fluency: {name}: the model writes too little for {figure}")

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from core.evaluation.measurement import Makes, OnePass
 from core.schema.evaluation import Figure, Found, SetName
 
@@ -31,13 +33,15 @@ class Likelihood(OnePass):
     )
     order: ClassVar[int] = -10
 
+    only: list[SetName] = Field(default=[], max_length=6, description="of these sets alone; none named: of every set")
+
     def measure(self, bench: "Bench") -> Found:
         from core.evaluation.one_pass import one_pass
 
         budget = bench.budget(self)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
-        for name in bench.sets:
+        for name in (name for name in bench.sets if not self.only or name in self.only):
             bench.heard()
             columns = one_pass(bench, name, self.records)
             budget.left_out(name, done=len(columns["loss"]), of=len(bench.sets[name]), reason="records")
@@ -51,7 +55,7 @@ def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:
     import numpy as np
 
     from core.evaluation import likelihood
-    from core.evaluation.bootstrap import weighted_means
+    from core.evaluation.bootstrap import AMOUNT, weighted_means
 
     equal = np.ones(len(columns["loss"]))
     means = {
@@ -63,7 +67,7 @@ def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:
         "extraction_strength": (columns["extraction_strength"], equal),
     }
     through = {"perplexity": likelihood.perplexity, "perplexity_tokens": likelihood.perplexity}
-    found = weighted_means(means, resamples, through=through)
+    found = weighted_means(means, resamples, through=through, ranges=dict.fromkeys(through, AMOUNT))
     highest = float(columns["extraction_strength"].max())
     # Of these very records, so there is nothing to be unsure of.
     found["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=len(equal))

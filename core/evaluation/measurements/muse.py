@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 STOPS = ("\n\n", "\nQuestion", "Question:")
 """Where MUSE takes an answer to have ended."""
+_PERCENT = (0.0, 100.0)
 
 
 class Muse(Budgeted):
@@ -56,7 +57,7 @@ class Muse(Budgeted):
                 )
             figure = "verbmem_muse" if name == "forget" else "knowmem_muse"
             means = {figure: (100 * columns["f1"], np.ones(len(columns["f1"])))}
-            sets[name] = weighted_means(means, bench.resamples(name), through={})
+            sets[name] = weighted_means(means, bench.resamples(name), through={}, ranges={figure: _PERCENT})
         missing = [name for name in asked if name not in sets]
         warnings = [f"{self.name}: not measured without records of {name}" for name in missing]
         return Found(sets=sets, cut_short=budget.cut, warnings=warnings)

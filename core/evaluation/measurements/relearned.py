@@ -161,9 +161,11 @@ def _losses(bench: "Bench", name: SetName, places: list[int]) -> "Values":
 def _place(bench: "Bench", name: str, step: int, losses: "Values") -> CurvePlace:
     import numpy as np
 
-    from core.evaluation.bootstrap import weighted_means
+    from core.evaluation.bootstrap import AMOUNT, weighted_means
     from core.evaluation.likelihood import perplexity
 
     column = {"perplexity": (losses, np.ones(len(losses)))}
-    means = weighted_means(column, bench.resamples(name), through={"perplexity": perplexity})
+    means = weighted_means(
+        column, bench.resamples(name), through={"perplexity": perplexity}, ranges={"perplexity": AMOUNT}
+    )
     return CurvePlace(step=step, figure=means["perplexity"])

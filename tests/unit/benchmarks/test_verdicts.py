@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.verdicts import (
     LEAKING,
+    MEMBERSHIP_ALONE,
     ONE_IN_TWENTY,
     ORIGINAL,
     RETRAINED,
@@ -51,10 +52,17 @@ def test_over_unlearning_fails_and_does_not_pass_on_few_records() -> None:
     assert rates(SUPPRESSED, 1, trials=TRIALS)["passed"] == 0
 
 
-def test_membership_is_judged_on_many_records_only() -> None:
+def test_membership_that_is_no_failure_is_judged_on_many_records_only() -> None:
     for records, counts in ((149, False), (150, True)):
         found = trial(RETRAINED, records, np.random.default_rng(0))
         assert {one.carries for one in found.bounds if one.bound.attack} == {counts}
+
+
+@pytest.mark.parametrize(("records", "fails"), [(20, 0.2), (60, 0.6)])
+def test_a_leak_to_membership_alone_fails_on_fewer_records_too(records: int, fails: float) -> None:
+    found = rates(MEMBERSHIP_ALONE, records, trials=TRIALS)
+    assert found["failed"] >= fails
+    assert rates(RETRAINED, records, trials=TRIALS)["failed"] == 0
 
 
 @pytest.mark.parametrize("auc", [0.5, 0.65, 0.75])

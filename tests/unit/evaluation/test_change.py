@@ -5,7 +5,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.bench import Bench
-from core.evaluation.bootstrap import Resamples, interval
+from core.evaluation.bootstrap import Resamples, mean_interval
 from core.evaluation.measurements import chosen
 from core.evaluation.one_pass import KEY, one_pass
 from core.evaluation.suite import measure
@@ -42,7 +42,7 @@ def test_records_are_compared_with_themselves() -> None:
     (measurement,) = chosen(["change"])
     found = measurement.measure(bench).sets["retain"]
     means = [(counts @ changed) / 50 for counts in Resamples(TRAINING.seed, "retain").blocks(50, rows=1000)]
-    low, high = interval(np.exp(np.concatenate(means)))
+    low, high = np.exp(mean_interval(changed, np.ones(50), np.concatenate(means)))
     ratio = found["perplexity_ratio"]
     assert ratio.value == pytest.approx(float(np.exp(changed.mean())))
     assert (ratio.low, ratio.high) == (pytest.approx(low), pytest.approx(high))

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from core.evaluation.bootstrap import Resamples, weighted_means
 from core.evaluation.comparing import Compared, NoRatio, alone, compared, known, of_few, widened
 from core.schema.evaluation import Figure
 
@@ -48,45 +47,22 @@ def test_what_has_no_interval_gives_none_unless_it_is_said_to_be_known() -> None
     assert alone(figure(2.0, 1.0, 3.0)) == Compared(2.0, 1.0, 3.0)
 
 
-def test_the_interval_of_a_few_records_is_students() -> None:
-    found = of_few(figure(1.0, 0.9, 1.2, records=5), "difference")
-    times = (5 / 4) ** 0.5 * 2.776445 / 1.959964  # of t tables: 4 degrees of freedom, 97.5 %
-    assert found.low == pytest.approx(1 - 0.1 * times)
-    assert found.high == pytest.approx(1 + 0.2 * times)
-    two = of_few(figure(2.0, 1.0, 8.0, records=2), "ratio")
-    times = 2**0.5 * 12.706205 / 1.959964
-    assert two.low == pytest.approx(2 * 0.5**times, rel=1e-6)
-    assert two.high == pytest.approx(2 * 4**times, rel=1e-6)
-    many = figure(1.0, 0.9, 1.2, records=20)
-    assert of_few(many, "difference") == many
+def test_a_single_record_and_a_few_that_do_not_differ_have_no_interval() -> None:
+    for told in (figure(1.0, 0.9, 1.2, records=2), figure(1.0, 0.9, 1.2, records=20), figure(1.0, 1.0, 1.0, 20)):
+        assert of_few(told) == told
     for nothing in (figure(1.0, records=1), figure(1.0, 1.0, 1.0, records=19), figure(1.0, 0.9, 1.1, records=1)):
-        assert (of_few(nothing, "difference").low, of_few(nothing, "difference").high) == (None, None)
-    assert of_few(figure(0.0, 0.0, 0.1, records=5), "ratio").low is None
-
-
-@pytest.mark.parametrize("records", [3, 5, 10])
-def test_the_interval_of_a_few_records_holds_the_truth_as_often_as_it_says(records: int) -> None:
-    generator = np.random.default_rng(records)
-    own, mended = 0, 0
-    for sample in range(400):
-        one = weighted_means(
-            {"a": (generator.normal(0, 1, records), np.ones(records))}, Resamples(sample, "a", 200), through={}
-        )["a"]
-        found = of_few(one, "difference")
-        assert None not in (one.low, one.high, found.low, found.high)
-        own += one.low <= 0 <= one.high  # type: ignore[operator]
-        mended += found.low <= 0 <= found.high  # type: ignore[operator]
-    assert own / 400 < 0.91
-    assert mended / 400 > 0.9
+        assert (of_few(nothing).low, of_few(nothing).high) == (None, None)
 
 
 def test_a_single_record_is_as_unsure_as_one_of_many_like_it() -> None:
     like = figure(10.0, 9.0, 12.0, records=100)
     found = widened(figure(4.0, records=1), like, "difference")
     assert (found.value, found.low, found.high) == (4.0, -6.0, 24.0)
-    four = widened(figure(4.0, 3.9, 30.0, records=4), like, "difference")
-    assert (four.low, four.high) == (-1.0, 30.0)  # never narrower than its own
-    assert widened(figure(4.0, -7.0, 5.0, records=4), like, "difference").low == -7.0
+    students = (4 / 3) ** 0.5 * 3.182446 / 1.959964  # of t tables: 3 degrees of freedom, 97.5 %
+    four = widened(figure(4.0, 3.9, 4 + 20 * students, records=4), like, "difference")
+    assert (four.low, four.high) == (-1.0, pytest.approx(24.0))  # never narrower than its own, but for Student's part
+    low = widened(figure(4.0, 4 - 11 * students, 5.0, records=4), like, "difference").low
+    assert low == pytest.approx(-7.0)
 
 
 def test_widening_of_a_ratio_is_by_factors() -> None:

@@ -86,7 +86,9 @@ def test_figures_by_hand() -> None:
     assert found["exposure"].value == pytest.approx((math.log2(100) + 1) / 2)
     assert found["exposure_p"].value == pytest.approx(51 * 50 / 2 / 10_000)  # pairs with a sum of at most 51
     assert found["exposure_p"].records == 2
-    assert found["exposure_rank"].low == pytest.approx(0.01)
+    half = 12.7062 * 0.49 / math.sqrt(2) / math.sqrt(2)  # of t tables: one degree of freedom, 97.5 %
+    assert (found["exposure_rank"].low, found["exposure_rank"].high) == (0.0, 1.0)  # a share of the twins
+    assert found["exposure"].high == pytest.approx(found["exposure"].value + half / 0.49 * (math.log2(100) - 1))
 
 
 def test_what_is_known_by_heart_stands_out_and_what_was_never_seen_does_not(

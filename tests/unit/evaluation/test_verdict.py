@@ -47,12 +47,26 @@ def test_both_limits_count() -> None:
     assert of_cloze(0.02, 0.0, 0.04, low=0.05).verdict == "failed"
 
 
-def test_on_too_few_records_a_bound_is_shown_without_a_part_in_the_verdict() -> None:
-    found = of_cloze(0.9, 0.8, 1.0, records=99, judged_from=100)
-    assert found.bounds[0].result == "failed"
+@pytest.mark.parametrize(("ends", "result"), [((0.1, 0.0, 0.2), "passed"), ((0.1, 0.0, 0.9), "underpowered")])
+def test_on_too_few_records_a_bound_is_shown_without_a_part_in_the_verdict(ends: Ends, result: str) -> None:
+    found = of_cloze(*ends, records=99, judged_from=100)
+    assert found.bounds[0].result == result
     assert not found.bounds[0].carries
     assert (found.verdict, found.reason) == ("not_judged", "underpowered")  # nothing about forgetting was judged
-    assert of_cloze(0.9, 0.8, 1.0, records=100, judged_from=100).verdict == "failed"
+
+
+@pytest.mark.parametrize("records", [1, 99, 100])
+def test_a_bound_that_fails_counts_however_few_the_records(records: int) -> None:
+    unseen = {"cloze": figure(0.1, 0.09, 0.11)}
+    after = measured(sets={"forget": {"cloze": figure(0.9, 0.8, 1.0, records=records)}})
+    found = judge(policy({**CLOZE, "judged_from": 100}), before=measured(sets={"unseen": unseen}), after=after)
+    assert (found.verdict, found.bounds[0].carries) == ("failed", True)
+
+
+def test_a_doubt_on_too_few_records_stands_in_no_verdicts_way() -> None:
+    sets = {"forget": {"cloze": figure(0.1, 0.0, 0.9, 99), "extraction_strength": figure(0.1, 0.0, 0.1, 99)}}
+    both = policy({**CLOZE, "judged_from": 100}, {**CLOZE, "figure": "extraction_strength"})
+    assert judge(both, before=None, after=measured(sets=sets)).verdict == "passed"
 
 
 def test_one_failure_fails_and_one_doubt_leaves_it_open() -> None:

@@ -112,7 +112,7 @@ def test_what_stands_against_a_reference_that_knows_the_text_is_not_judged() -> 
 
 def test_a_limit_on_records_takes_no_bound_out_of_the_verdict() -> None:
     def of(there: int, looked_at: int, **bound: Any) -> bool:
-        sets = {"forget": {"cloze": figure(0.9, 0.8, 1.0, looked_at)}}
+        sets = {"forget": {"cloze": figure(0.2, 0.1, 0.3, looked_at)}}
         after = measured(sets=sets, records={"forget": there})
         return judge(policy({**CLOZE, "judged_from": 100, **bound}), before=None, after=after).bounds[0].carries
 

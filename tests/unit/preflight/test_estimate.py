@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from core.preflight import duration, fitting, words
+from core.evaluation import preview
+from core.evaluation.measurements import chosen
+from core.preflight import duration, fitting, flops, words
 from core.preflight.counting import names, trained_parameters
 from core.preflight.estimate import estimate
 from core.preflight.memory import Memory
@@ -183,27 +185,103 @@ def test_bytes_become_tokens_by_the_models_own_tokenizer() -> None:
     assert Text.of_file(records=10, size=3000, shape=llama()) == Text(10, 1000)
 
 
-def run(**changed: Any) -> duration.Run:
-    known = {"model": "m", "parameters": 10, "tokens": 100, "unlearning_seconds": 50.0, "other_seconds": 7.0}
+def run(job: Work, **changed: Any) -> duration.Run:
+    """A run of this very job: 50 seconds of updates, 20 of measuring, 7 of what is around them."""
+    known = {
+        "model": "m",
+        "shape": job.shape,
+        "tokens": job.tokens,
+        "seconds": {
+            "loading": 4.0 + job.shape.bytes / 500e6,
+            "measuring_before": 20.0,
+            "unlearning": 50.0,
+            "saving": 3,
+        },
+        "flops": {
+            "measuring_before": flops.each_token(job.shape) * flops.measured_tokens(job),
+            "unlearning": flops.training(job),
+        },
+        "passed": {"measuring_before": flops.measured_tokens(job)},
+    }
     return duration.Run(**{**known, **changed})
 
 
-def test_time_comes_of_earlier_jobs_scaled_by_tokens_and_weights() -> None:
-    job = work(records=10, length=100)
+ONE_PASS = tuple(chosen(["likelihood"]))
+
+
+def test_a_job_takes_as_long_as_the_same_one_before_it() -> None:
+    job = replace(work(records=10, length=100), measurements=ONE_PASS)
     assert duration.seconds(job, "m", []) is None
-    size = job.shape.parameters
-    same = run(parameters=size, tokens=job.tokens)
-    assert duration.seconds(job, "m", [same]) == pytest.approx(57.0)
-    half = run(parameters=size // 2, tokens=job.tokens)
-    assert duration.seconds(job, "other", [half]) == pytest.approx(114.0, rel=1e-6)
+    whole = 77.0 + job.shape.bytes / 500e6
+    assert duration.seconds(job, "m", [run(job)]) == pytest.approx(whole, rel=1e-3)
+    slower = run(job, model="x", seconds={"unlearning": 5000.0})
     # the same model's own runs say more than another's
-    assert duration.seconds(job, "m", [same, run(model="x", parameters=1)]) == pytest.approx(57.0)
+    assert duration.seconds(job, "m", [run(job), slower]) == pytest.approx(whole, rel=1e-3)
+
+
+def test_what_a_job_starts_with_does_not_grow_with_its_tokens() -> None:
+    job = work(llama(hidden=512, layers=4, heads=8, vocabulary=2000, wide=1024), records=10, length=100)
+    longer = replace(job, sets={name: Text(10, 100 * text.tokens) for name, text in job.sets.items()})
+    one, hundred = (duration.seconds(of, "m", [run(job)]) for of in (job, longer))
+    assert one is not None
+    assert hundred is not None
+    assert hundred - 7 == pytest.approx(100 * 50, rel=0.05)
+    assert one - 7 == pytest.approx(50, rel=0.05)
+
+
+def test_a_wider_model_reaches_more_of_the_machine_than_its_weights_are_more() -> None:
+    """A tiny model's seconds, scaled by weights, were eight times too many for a larger one."""
+    small = work(llama(hidden=128, layers=4, heads=8, vocabulary=2000, wide=512), records=10, length=100)
+    large = work(llama(hidden=1024, layers=16, heads=8, vocabulary=32000, wide=4096), records=10, length=100)
+    found = duration.seconds(large, "large", [run(small)])
+    assert found is not None
+    times = flops.training(large) / flops.training(small)
+    narrow = (1 + duration.NARROW / 1024) / (1 + duration.NARROW / 128)
+    assert found == pytest.approx(7 + large.shape.bytes / 500e6 + 50 * times * narrow, rel=1e-3)
+    assert found < 0.4 * 50 * times
+
+
+def test_a_measurement_takes_no_longer_than_its_budget() -> None:
+    job = replace(work(records=10, length=100), method=None, measurements=tuple(chosen(["exposure"])))
+    slow = run(job, seconds={"measuring_before": 1e6})
+    assert duration.seconds(job, "m", [slow]) == pytest.approx(600 + job.shape.bytes / 500e6, rel=1e-3)
 
 
 def test_what_was_wrong_about_tokens_before_is_put_right() -> None:
     job = work(records=10, length=100)
-    before = run(parameters=job.shape.parameters, tokens=job.tokens // 2, expected_tokens=job.tokens)
-    assert duration.seconds(job, "m", [before]) == pytest.approx(57.0, rel=1e-3)
+    before = run(job, tokens=job.tokens // 2, expected_tokens=job.tokens)
+    whole = 7 + 25 + job.shape.bytes / 500e6
+    assert duration.seconds(job, "m", [before]) == pytest.approx(whole, rel=1e-2)
+
+
+def test_a_dry_run_is_measured_with_what_training_would_need_left_out() -> None:
+    job = work(records=5, length=200)
+    dry = replace(job, method=None, measurements=tuple(chosen(preview.choices())))
+    found, whole = estimate(dry), estimate(job)
+    assert (found.tokens, found.trained_parameters, found.scratch_bytes) == (0, 0, 0)
+    assert found.measured_tokens == 5 * 200 * (1 + 20 + 1) + 2 * 2.5 * 0 + 5 * 100 + 5 * 200
+    assert found.peak_host_bytes < 0.45 * whole.peak_host_bytes
+    weights = 4 * EIGHT_BILLION
+    assert weights < found.peak_host_bytes < 1.7 * weights
+    assert {phase.name for phase in Memory(dry).phases} == {"loading", "measuring"}
+    small = [WorkerClass(name="small", memory_bytes=int(1.6 * weights))]
+    assert fitting.shortage(job, small) is not None
+    assert fitting.shortage(dry, small) is None
+
+
+def test_a_dry_run_that_fits_nowhere_is_told_no_change_of_how_it_would_train() -> None:
+    dry = replace(work(), method=None)
+    (these,) = fitting.changes(dry, [WorkerClass(name="small", memory_bytes=40 * GB)])
+    assert [change.pointer for change in these] == ["/training/master_weights"]
+    assert fitting.changes(dry, [WorkerClass(name="tiny", memory_bytes=GB)]) == []
+
+
+def test_a_measurement_with_gradients_takes_their_memory() -> None:
+    def peak(*names: str) -> int:
+        return estimate(replace(work(), method=None, measurements=tuple(chosen(names)))).peak_host_bytes
+
+    assert peak("likelihood", "gradnorm") > peak("likelihood") + 4 * EIGHT_BILLION
+    assert peak("relearned") > peak("gradnorm") + 8 * EIGHT_BILLION
 
 
 def test_snapshots_are_two_at_a_time() -> None:

@@ -1,0 +1,57 @@
+"""Model FLOPs of a job, by closed form from the model's shape: as `core.lm.flops` counts them while it runs."""
+
+from collections.abc import Iterator
+
+from core.evaluation.measurement import Budgeted, Measurement
+from core.preflight.work import Text, Work
+from core.schema.models import ModelShape
+
+_SETS = ("forget", "retain", "unseen", "general", "probes", "protected")
+_BACKWARD = 3
+"""Forward and backward, beside forward alone."""
+
+
+def each_token(shape: ModelShape) -> float:
+    """Model FLOPs of one token forward: two of every weight that multiplies, the head's among them."""
+    embedded = 0 if shape.tied else shape.vocabulary * shape.hidden_size
+    return 2.0 * max(shape.parameters - embedded, shape.hidden_size)
+
+
+def training(work: Work) -> float:
+    """Of all updates, and of what the original says once of the sets that are held."""
+    return each_token(work.shape) * (_BACKWARD * work.tokens + work.reference_tokens)
+
+
+def measuring(work: Work) -> Iterator[tuple[Measurement, float]]:
+    """Of each measurement once, with its tokens, about: each record of its sets once, or as often as it has twins."""
+    for measurement in work.measurements:
+        yield measurement, sum(_tokens(measurement, name, text) for name, text in _sets(work) if text.records)
+
+
+def measured_tokens(work: Work) -> int:
+    """Put through the model by all measurements, about: once where the job only measures, else before and after."""
+    moments = 1 if work.method is None else 2
+    return moments * round(sum(tokens for _, tokens in measuring(work)))
+
+
+def _sets(work: Work) -> Iterator[tuple[str, Text]]:
+    for name in _SETS:
+        text, apart = work.sets.get(name, Text(0, 0)), work.sets.get(f"{name} to measure", Text(0, 0))
+        yield name, Text(text.records + apart.records, text.tokens + apart.tokens)
+
+
+def _tokens(measurement: Measurement, name: str, text: Text) -> float:
+    only = getattr(measurement, "only", None) or measurement.makes.sets or measurement.reads
+    if measurement.name == "exposure":
+        only = ("forget", "unseen") if getattr(measurement, "control", True) else ("forget",)
+    if (only and name not in only) or not _passes(measurement):
+        return 0.0
+    limit = getattr(measurement, "records", None)
+    records = text.records if limit is None else min(limit, text.records)
+    halved = records if name in ("forget", "probes", "protected") or limit is not None else records / 2
+    return halved * text.mean * (1 + getattr(measurement, "twins", 0))
+
+
+def _passes(measurement: Measurement) -> bool:
+    """Whether it puts records through the model: what one pass yields serves all that read likelihoods."""
+    return measurement.name == "likelihood" or isinstance(measurement, Budgeted)
