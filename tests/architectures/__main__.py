@@ -1,6 +1,6 @@
 """Goes through every causal language model of the installed transformers, tiny and from its own configuration.
 
-    python -m tests.architectures [--only NAME] [--steps exactness,job,export,adapter] [--processes 2] [--resume]
+python -m tests.architectures [--only NAME] [--steps exactness,job,export,adapter] [--processes 2] [--resume]
 """
 
 import argparse
@@ -38,7 +38,10 @@ def main() -> int:
             out.flush()
             rows.append(row)
             said = "; ".join(row.notes) if row.status != "exact" else row.how
-            print(f"{number}/{len(variants)} {time.monotonic() - began:.0f} s  {row.title}: {row.status} {said}", flush=True)
+            print(
+                f"{number}/{len(variants)} {time.monotonic() - began:.0f} s  {row.title}: {row.status} {said}",
+                flush=True,
+            )
     failed = [row for row in rows if row.failed]
     print(f"{len(rows)} rows, {len(failed)} failed")
     return 1 if failed else 0

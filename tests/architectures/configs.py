@@ -50,6 +50,7 @@ SIZES: list[tuple[str, int]] = [
     (r"topk_group", 1),
     (r"\w*(num_\w*experts|n_routed_experts|zero_expert_num)", 4),
     (r"block_multiple_of|ffn_round_up_to_multiple_of|make_ngram_vocab_size_divisible_by", 8),
+    (r"encoder_cross_output_size", 2 * HIDDEN),
     (r"image_size", 32),
     (r"patch_size", 8),
 ]  # fmt: skip
@@ -84,7 +85,7 @@ def candidates(name: str, changes: Mapping[str, Any]) -> Iterator[PreTrainedConf
                 for layers in (None, 2, 4, 6):
                     try:
                         own = _settings(kind, _Way(lists == "kinds", filled, key_heads, layers))
-                        config = kind(**own | dict(EXCEPTIONS.get(name, {})) | dict(changes))
+                        config = kind(**own | dict(changes))
                     except Exception as error:  # noqa: BLE001 - whatever a class says of sizes it does not like
                         last = error
                         continue
@@ -129,7 +130,8 @@ def _settings(kind: type[PreTrainedConfig], way: _Way) -> dict[str, Any]:
             settings[field] = [value[place] for place in places]
         elif isinstance(value, dict) and field == "rope_parameters":
             settings[field] = _rotary(value)
-    return {field: value for field, value in settings.items() if value != own[field][0]}
+    settings = {field: value for field, value in settings.items() if value != own[field][0]}
+    return settings | dict(EXCEPTIONS.get(kind.model_type, {}))
 
 
 def _own(kind: type[PreTrainedConfig]) -> dict[str, tuple[Any, Any]]:
@@ -222,9 +224,22 @@ EXCEPTIONS: dict[str, Mapping[str, Any]] = {
     },
     "gpt_neo": {"num_layers": 2, "attention_types": [[["global", "local"], 1]]},
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"], "num_hidden_layers": 2},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "num_hidden_layers": 4},
+    "lfm2": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3, "num_dense_layers": 1},
     "longcat_flash": {"head_dim": HEAD // 2},
     "mamba2": {"num_heads": 8},
+    "qwen4_exp_text": {
+        "layer_types": ["linear_attention", "indexed_attention"],
+        "num_hidden_layers": 2,
+        "num_key_value_heads": 2,
+        "indexer_n_heads": 2,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": HEAD,
+        "indexer_budget": WINDOW,
+        "indexer_compress_ratio": 2,
+    },
+    "recurrent_gemma": {"block_types": ["recurrent", "attention"], "num_hidden_layers": 2},
     "reformer": {
         "is_decoder": True,
         "attn_layers": ["local", "lsh", "local"],
@@ -241,15 +256,6 @@ EXCEPTIONS: dict[str, Mapping[str, Any]] = {
     },
 }
 """Settings by model type that no rule above can know."""
-
-for _name in ("qwen4_exp_text",):
-    EXCEPTIONS[_name] = {
-        "indexer_n_heads": 2,
-        "indexer_kv_heads": 1,
-        "indexer_head_dim": HEAD,
-        "indexer_budget": WINDOW,
-        "indexer_compress_ratio": 2,
-    }
 
 
 def own_settings(name: str) -> dict[str, Any]:

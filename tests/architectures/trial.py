@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
@@ -14,7 +15,7 @@ from transformers.utils import logging
 from core.lm.errors import CoreError
 from core.lm.forward import Forward
 from core.lm.model import load
-from tests.architectures import configs, exactness, texts
+from tests.architectures import configs, exactness, jobs, texts
 from tests.architectures.models import NotBuilt, build
 from tests.architectures.row import Row
 from tests.architectures.variants import Variant
@@ -58,8 +59,53 @@ def _tried(row: Row, variant: Variant, steps: frozenset[str], folder: Path, repo
         row.status = "not built"
         row.note(f"transformers does not save and load it: {_said(error)}")
         return
+    _as_of_4(directory, reference)
     if "exactness" in steps:
         _exact(row, directory, reference, report)
+    del reference, built
+    if row.status == "exact" or not row.log_probability:
+        if "job" in steps:
+            row.job = _job(row, "job", directory, folder / "job" / "export", folder / "job.npz")
+            report(row)
+        if "adapter" in steps and row.job in ("", "done"):
+            _adapter(row, directory, folder, report)
+
+
+def _as_of_4(directory: Path, reference: PreTrainedModel) -> None:
+    """Has config.json in transformers 4's form, where transformers 5 reads the same from it."""
+    path = directory / "config.json"
+    before = path.read_text()
+    try:
+        if jobs.legacy(directory):
+            again = AutoModelForCausalLM.from_pretrained(directory).eval()
+            if _difference(reference, again) == 0.0:
+                return
+    except Exception:  # noqa: BLE001 - a form that it never had
+        pass
+    path.write_text(before)
+
+
+def _job(row: Row, name: str, directory: Path, output: Path, figures: Path, **options: Any) -> str:
+    """What became of a job; what the core says of its export is left in `figures`."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        jobs.run(directory, output, **options)
+        if options.get("deliver") != "adapter":
+            np.savez(figures, *jobs.core_log_probabilities(output))
+    except CoreError as error:
+        return f"refused: {error.code}"
+    except Exception as error:  # noqa: BLE001 - a crash is what is looked for
+        row.fail("crashed", f"{name}: {_said(error)}")
+        return "crashed"
+    return "done"
+
+
+def _adapter(row: Row, directory: Path, folder: Path, report: Callable[[Row], None]) -> None:
+    row.adapter = _job(row, "adapter job", directory, folder / "merged" / "export", folder / "merged.npz", lora=True)
+    report(row)
+    if row.adapter == "done":
+        alone = folder / "alone" / "export"
+        row.adapter = _job(row, "adapter job", directory, alone, folder / "none", lora=True, deliver="adapter")
 
 
 def _difference(built: PreTrainedModel, loaded: PreTrainedModel) -> float:
@@ -110,7 +156,9 @@ def _exact(row: Row, directory: Path, reference: PreTrainedModel, report: Callab
     _continues(row, model, tokenizer, reference)
 
 
-def _continues(row: Row, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, reference: PreTrainedModel) -> None:
+def _continues(
+    row: Row, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, reference: PreTrainedModel
+) -> None:
     allowed, notes = exactness.continuations(reference)
     row.notes += notes
     off = _step(row, "continuation", lambda: exactness.continued_otherwise(model, tokenizer, allowed))

@@ -33,12 +33,29 @@ def variants(name: str) -> list[Variant]:
         made.append(Variant(name, "sliding", {"sliding_window": WINDOW}))
     elif own.get("use_sliding_window") is False:
         sliding = {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 0}
-        made.append(Variant(name, "sliding", sliding | {"layer_types": ["sliding_attention"] * 2, "num_hidden_layers": 2}))
+        made.append(
+            Variant(name, "sliding", sliding | {"layer_types": ["sliding_attention"] * 2, "num_hidden_layers": 2})
+        )
     elif own.get("sliding_window", 0) is None and own.get("layer_types"):
-        made.append(Variant(name, "sliding", {"sliding_window": WINDOW, "layer_types": ["sliding_attention"] * 2, "num_hidden_layers": 2}))
+        made.append(
+            Variant(
+                name,
+                "sliding",
+                {"sliding_window": WINDOW, "layer_types": ["sliding_attention"] * 2, "num_hidden_layers": 2},
+            )
+        )
     rope = own.get("rope_parameters")
     if isinstance(rope, dict) and "rope_theta" in rope and "mrope_section" not in rope:
-        made.append(Variant(name, "dynamic", {"rope_parameters": rope | {"rope_type": "dynamic", "factor": 4.0}, "max_position_embeddings": TRAINED_CONTEXT}))
+        made.append(
+            Variant(
+                name,
+                "dynamic",
+                {
+                    "rope_parameters": rope | {"rope_type": "dynamic", "factor": 4.0},
+                    "max_position_embeddings": TRAINED_CONTEXT,
+                },
+            )
+        )
     if "original_max_position_embeddings" in own and isinstance(rope, dict):
         made.append(Variant(name, "longrope", {"rope_parameters": rope | _longrope()}))
     if isinstance(tied := own.get("tie_word_embeddings"), bool):
