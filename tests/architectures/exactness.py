@@ -11,7 +11,8 @@ from core.evaluation.continuing import continued
 from core.lm.data import Chunk
 from core.lm.forward import Forward
 from core.lm.losses import token_nll
-from tests.architectures import texts
+from core.lm.model import context_length
+from tests.architectures import configs, texts
 
 LOG_PROBABILITY = 1e-4
 """The largest difference, in nats a token, that rounding explains: float64, but for what models compute in float32."""
@@ -31,7 +32,11 @@ def log_probabilities(model: PreTrainedModel, chunks: Sequence[Chunk]) -> Tensor
 
 
 def plain(model: PreTrainedModel, ids: Tensor) -> Tensor:
-    """The logits (B, T, V) of a whole forward that keeps nothing."""
+    """The logits (B, T, V) of a whole forward that keeps nothing, and that nothing was kept for: rotary positions that
+    were stretched for a longer text are put back by a short one first."""
+    if "dynamic" in repr(getattr(model.config, "rope_parameters", None)):
+        with torch.no_grad():
+            model(input_ids=ids[:, :2], use_cache=False)
     logits: Tensor = model(input_ids=ids, use_cache=False).logits
     return logits
 
@@ -101,7 +106,7 @@ def continuations(reference: PreTrainedModel) -> tuple[list[list[list[int]]], li
 
     Where these two differ, which is noted, either will do.
     """
-    prompts = texts.prompts()
+    prompts = _prompts(reference)
     wanted = [_greedily(reference, prompt) for prompt in prompts]
     notes = []
     try:
@@ -115,11 +120,17 @@ def continuations(reference: PreTrainedModel) -> tuple[list[list[list[int]]], li
     return [list(pair) for pair in zip(wanted, generated, strict=True)], notes
 
 
+def _prompts(model: PreTrainedModel) -> list[list[int]]:
+    """Cut on their left to what leaves room in the model's context, as the core does."""
+    room = context_length(model, configs.CONTEXT) - texts.NEW_TOKENS
+    return [prompt[-room:] for prompt in texts.prompts()]
+
+
 def continued_otherwise(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, allowed: Sequence[Sequence[list[int]]]
 ) -> int:
     """How many prompts the core continues otherwise."""
-    prompts = texts.prompts()
+    prompts = _prompts(model)
     counts = [texts.NEW_TOKENS] * len(prompts)
     said = [rows[0] for rows in continued(model, tokenizer, prompts, counts, max_tokens=256)]
     return sum(row not in pair for row, pair in zip(said, allowed, strict=True))

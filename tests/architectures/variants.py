@@ -7,6 +7,9 @@ from typing import Any
 from tests.architectures.configs import TRAINED_CONTEXT, WINDOW, names, own_settings
 
 
+LABELS = ("", "decoder", "sliding", "longrope", "dynamic", "untied", "tied")
+
+
 @dataclass(frozen=True)
 class Variant:
     """A model type with settings of its own; `label` is empty for the architecture as it comes."""
@@ -73,5 +76,6 @@ def _longrope() -> dict[str, Any]:
 
 
 def every() -> list[Variant]:
-    """All variants of all architectures."""
-    return [variant for name in names() for variant in variants(name)]
+    """All variants of all architectures; as they come first, others of a label together."""
+    made = [variant for name in names() for variant in variants(name)]
+    return sorted(made, key=lambda variant: (LABELS.index(variant.label), variant.name))
