@@ -1,0 +1,105 @@
+"""Short jobs on a tiny model by the core's own pipeline, and what the core says of what they deliver."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.lm.data import Chunk
+from core.lm.forward import Forward
+from core.lm.model import load
+from core.pipeline.run import Run
+from core.schema.events import ChildEvent
+from core.schema.jobs import Output
+from core.schema.spec import ChildMethod, FileRecords, JobSpec
+from core.schema.training import Lora, Training
+from core.synthetic import write_jsonl
+from tests.architectures import texts
+
+ROWS = tuple(tuple(texts.ids(length, 200 + length)) for length in (37, 9))
+"""Token ids whose logits are compared."""
+
+
+def run(directory: Path, output: Path, *, lora: bool = False, deliver: Output = "full") -> list[ChildEvent]:
+    """The events of a job of four updates. Raises CoreError."""
+    folder = output.parent
+    for name, seed in (("forget", 1), ("retain", 2)):
+        write_jsonl(texts.records(6, seed), folder / f"{name}.jsonl")
+    spec = JobSpec(
+        job="job-of-a-sweep",
+        model="tiny",
+        directory=directory,
+        method=ChildMethod(name="ascent_descent", parameters={}),
+        training=Training(
+            learning_rate=1e-2 if lora else 1e-3,
+            scheduler="constant",
+            warmup=0.0,
+            optimizer="adamw",
+            weight_decay=0.0,
+            epochs=2,
+            records_per_step=3,
+            max_length=64,
+            chat="raw",
+            precision="float32",
+            seed=0,
+            gradient_clip=1.0,
+            micro_batch_tokens=128,
+            lora=Lora(rank=4, alpha=8.0) if lora else None,
+        ),
+        records=FileRecords(forget=folder / "forget.jsonl", retain=[folder / "retain.jsonl"]),
+        output=output,
+        deliver=deliver,
+        measure=["likelihood"],
+        threads=1,
+    )
+    events: list[ChildEvent] = []
+    Run(spec, events.append, lambda: False, lambda: False, began=time.monotonic())()
+    return events
+
+
+def core_log_probabilities(directory: Path) -> list[NDArray[np.float64]]:
+    """What the core gives to every token of ROWS but the first, by the model in the directory: arrays (T - 1,)."""
+    model, _ = load(directory, device=torch.device("cpu"))
+    forward = Forward(model.requires_grad_(False))
+    found = {}
+    for number, row in enumerate(ROWS):
+        chunk = Chunk(torch.tensor(row), torch.arange(len(row)) > 0, number)  # type: ignore[arg-type]
+        found[number] = -forward.losses(forward.hidden([chunk]), forward.targets([chunk]))
+    return [found[number].double().numpy() for number in range(len(ROWS))]
+
+
+def plain_log_probabilities(logits: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """The same from logits (T, V)."""
+    return [
+        torch.log_softmax(torch.from_numpy(one), -1)[torch.arange(len(row) - 1), torch.tensor(row[1:])].numpy()
+        for row, one in zip(ROWS, logits, strict=True)
+    ]
+
+
+def largest(found: list[NDArray[np.float64]], wanted: list[NDArray[np.float64]]) -> float:
+    """The largest difference of log-probabilities, in nats; infinite where there is no number."""
+    worst = max(float(np.abs(one - other).max()) for one, other in zip(found, wanted, strict=True))
+    return worst if worst == worst else float("inf")
+
+
+def legacy(directory: Path) -> bool:
+    """Writes config.json as transformers 4 does, with flat settings of rotary positions; whether it could."""
+    path = directory / "config.json"
+    config: dict[str, Any] = json.loads(path.read_text())
+    if "text_config" in config:
+        return False
+    rope = config.get("rope_parameters")
+    if rope is not None:
+        if not isinstance(rope, dict) or any(isinstance(value, dict) for value in rope.values()):
+            return False
+        del config["rope_parameters"]
+        config["rope_theta"] = rope.pop("rope_theta", 10000.0)
+        if (share := rope.pop("partial_rotary_factor", None)) is not None:
+            config["partial_rotary_factor"] = share
+        config["rope_scaling"] = None if rope.get("rope_type", "default") == "default" else rope
+    path.write_text(json.dumps(config, indent=2))
+    return True

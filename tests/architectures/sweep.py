@@ -1,0 +1,78 @@
+"""Many variants, each in a process that is forked from one which has imported everything, a few at a time."""
+
+import json
+import multiprocessing
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from tests.architectures import configs, readback
+from tests.architectures.row import Row
+from tests.architectures.trial import tried
+from tests.architectures.variants import Variant
+
+SECONDS = {"exactness": 90, "job": 120, "export": 60, "adapter": 150}
+"""That a step may take of one variant."""
+
+_FORK = multiprocessing.get_context("forkserver")
+_FORK.set_forkserver_preload(["tests.architectures.trial"])
+
+
+def swept(variants: Sequence[Variant], steps: frozenset[str], *, processes: int = 2) -> Iterator[Row]:
+    """The variants' rows, as they come. Jobs are tried of what `with_jobs` says."""
+    with ThreadPoolExecutor(processes) as pool:
+        rows = [pool.submit(_apart, one, steps if with_jobs(one) else steps & {"exactness"}) for one in variants]
+        for row in as_completed(rows):
+            yield row.result()
+
+
+def with_jobs(variant: Variant) -> bool:
+    """Whether its settings change what a checkpoint holds; the others share it with the architecture as it comes."""
+    return variant.label in ("", "decoder", "tied", "untied")
+
+
+def _apart(variant: Variant, steps: frozenset[str]) -> Row:
+    folder = Path(tempfile.mkdtemp(prefix="architecture-"))
+    limit = sum(SECONDS[step] for step in steps)
+    began = time.monotonic()
+    try:
+        process = _FORK.Process(target=_child, args=(variant, steps, folder))
+        process.start()
+        process.join(limit)
+        row = _left(variant, folder)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            row.fail("crashed", f"not done after {limit} s")
+        elif process.exitcode:
+            row.fail("crashed", f"the process ended with {process.exitcode}: {_tail(folder)}")
+        readback.compare(row, folder, steps)
+        row.seconds = round(time.monotonic() - began, 1)
+        return row
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _child(variant: Variant, steps: frozenset[str], folder: Path) -> None:
+    tried(variant, steps, folder, lambda row: _write(row, folder))
+
+
+def _write(row: Row, folder: Path) -> None:
+    partial = folder / "row.partial"
+    partial.write_text(json.dumps(row.as_json()))
+    partial.rename(folder / "row.json")
+
+
+def _left(variant: Variant, folder: Path) -> Row:
+    path = folder / "row.json"
+    if path.exists():
+        return Row(**json.loads(path.read_text()))
+    return Row(variant.name, variant.label, configs.architecture(variant.name))
+
+
+def _tail(folder: Path) -> str:
+    path = folder / "error.txt"
+    return path.read_text()[-300:].replace("\n", " ") if path.exists() else "no word"
