@@ -41,6 +41,7 @@ class Gauge:
         spec: JobSpec,
         measurements: Sequence[Measurement],
         parts: Parts,
+        reading: Training,
         *,
         say: Say,
         phases: Phases,
@@ -48,7 +49,7 @@ class Gauge:
     ) -> None:
         self._spec, self._measurements, self._parts = spec, measurements, parts
         self._say, self._phases, self._load = say, phases, load
-        self._reading = reading(spec)
+        self._reading = reading
         self._reference: Bench | None = None
         self._reference_digest: str | None = None
         self._original: Bench | None = None
