@@ -42,6 +42,11 @@ class ChatTemplate:
     source: str
     special: Mapping[str, str]
 
+    @property
+    def day(self) -> str | None:
+        """The day that the template writes; None where it writes none."""
+        return f"{_now():%Y-%m-%d}" if "strftime_now" in self.source else None
+
     def render(self, turns: Sequence[Turn], *, generation_prompt: bool = False) -> str:
         """The conversation as text, as `apply_chat_template(turns, tokenize=False)` writes it. Raises Refusal.
 

@@ -20,7 +20,6 @@ from core.schema.training import Training
 class Conversations:
     """What a template makes of the messages of a job's records, up to the first record that it does not write."""
 
-    count: int = 0
     refusal: str | None = None
     """Which record, by set and number in its file, and why; no text of it."""
     rewritten: list[str] = field(default_factory=list)
@@ -36,7 +35,6 @@ def rendered(sets: Sequence[RecordSet], template: ChatTemplate) -> Conversations
         for number, record in enumerate(records.records, start=1):
             if record.messages is None:
                 continue
-            found.count += 1
             try:
                 rewritten += check(record, template)
             except Refusal as refusal:
@@ -55,13 +53,12 @@ def settle(spec: JobSpec, sets: Sequence[RecordSet], say: Say) -> Training:
     `bad_chat_template` with the first record that a template which the job goes by does not write, and
     `no_chat_template`.
     """
-    tokenizer = tokenizer_of(spec.base or spec.directory)
-    template, chosen = chat_template(tokenizer), reading(spec)
-    if template is None or chosen.chat == "raw":
-        if any(record.messages is not None for records in sets for record in records.records):
-            template_of(tokenizer, spec.training.chat)
+    tokenizer, chosen = tokenizer_of(spec.base or spec.directory), reading(spec)
+    if not any(record.messages is not None for records in sets for record in records.records):
         return chosen
-    found = rendered(sets, template)
+    template_of(tokenizer, spec.training.chat)
+    template = None if chosen.chat == "raw" else chat_template(tokenizer)
+    found = Conversations() if template is None else rendered(sets, template)
     if found.refusal is not None:
         if spec.training.chat != "raw":
             raise _refused(found.refusal)
@@ -72,19 +69,21 @@ def settle(spec: JobSpec, sets: Sequence[RecordSet], say: Say) -> Training:
         message = f"the chat template leaves out or rewrites earlier turns of records: {', '.join(found.rewritten)}"
         say(Warned(code="turns_rewritten", message=message))
     for directory in (spec.reference, spec.original):
-        if directory is not None and found.count:
+        if directory is not None and chosen.chat != "raw":
             _compared(sets, template, chat_template(tokenizer_of(directory)), say)
     return chosen
 
 
-def _compared(sets: Sequence[RecordSet], template: ChatTemplate, other: ChatTemplate | None, say: Say) -> None:
+def _compared(sets: Sequence[RecordSet], template: ChatTemplate | None, other: ChatTemplate | None, say: Say) -> None:
     """Warns where a model to compare with is asked in another way; CoreError where its template refuses a record."""
-    if other is not None and other.source == template.source:
+    if (other and other.source) == (template and template.source):
         return
     if other is not None and (refusal := rendered(sets, other).refusal) is not None:
         raise _refused(f"{refusal}, of the model to compare with")
-    message = "the model to compare with has another chat template, or none: each model is asked in its own way"
-    say(Warned(code="other_chat_template", message=message))
+    message = (
+        "the model to compare with is asked in another way: it has another chat template, or it alone has or lacks"
+    )
+    say(Warned(code="other_chat_template", message=f"{message} one"))
 
 
 def _refused(what: str) -> CoreError:

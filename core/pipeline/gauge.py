@@ -16,6 +16,7 @@ from core.lm import adapter
 from core.lm.fingerprint import Fingerprint
 from core.lm.memory import give_back
 from core.lm.model import context_of, model_digest
+from core.lm.template import template_in
 from core.pipeline import before
 from core.pipeline.parts import Parts
 from core.pipeline.phases import Phases, Say
@@ -183,6 +184,9 @@ class Gauge:
         spec = self._spec
         if spec.cache is None or self._base_of(directory) is not None:
             return None
+        template = None if self._reading.chat == "raw" else template_in(directory)
+        if template is not None and template.day is not None:
+            digest = f"{digest} {template.day}"  # what is measured is another text tomorrow
         try:
             return Cache(spec.cache, model_digest=digest, dtype=spec.dtype, keeps_forgotten=spec.cache_forgotten)
         except Unusable as error:

@@ -2,11 +2,13 @@
 
 import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.lm import template
 from core.lm.errors import CoreError
 from core.pipeline.run import Run
 from core.schema.evaluation import Measurements
@@ -14,7 +16,7 @@ from core.schema.events import ChildEvent, Measured, Warned
 from core.schema.files import Message, Record
 from core.schema.spec import FileRecords, JobSpec
 from core.synthetic import people, write_jsonl
-from tests.chat_templates import CHATML, MODEL_ROLE, Shape
+from tests.chat_templates import CHATML, HEADERS, MODEL_ROLE, Shape
 from tests.tiny_model import TinyModel
 
 SYSTEM = Message(role="system", content="Answer for Zubrimoth.")
@@ -143,6 +145,20 @@ def test_a_model_to_compare_with_that_is_asked_in_another_way_is_a_warning(
     assert "other_chat_template" in warnings(said(chosen(talking, kind="measure", reference=other)))
     same = templated(tiny_model.directory, tmp_path / "same", MODEL_ROLE)
     assert "other_chat_template" not in warnings(said(chosen(talking, kind="measure", reference=same)))
+
+
+def test_what_was_measured_on_another_day_is_measured_again_where_the_template_writes_the_day(
+    talking: JobSpec, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dated = templated(tiny_model.directory, tmp_path / "dated", HEADERS)
+    job = chosen(talking, kind="measure", directory=dated, cache=tmp_path / "cache")
+    monkeypatch.setattr(template, "_now", lambda: datetime(2026, 1, 2))
+    first = figures(said(job))
+    assert figures(said(job)) == first
+    monkeypatch.setattr(template, "_now", lambda: datetime(2027, 11, 30))
+    later = figures(said(job))
+    assert later["retain"] != first["retain"]
+    assert later == figures(said(chosen(job, cache=None)))
 
 
 def test_a_template_is_asked_for_that_the_model_does_not_have(
