@@ -1,5 +1,6 @@
 """What a request works with: made once when the process starts, handed to the routes by their signature."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from api.auth import Callers
     from api.registration import Registrar
 
+RENDERINGS = 4
+
 
 @dataclass
 class Context:
@@ -32,6 +35,8 @@ class Context:
     gauges: Gauges
     registrar: "Registrar"
     prepared: bool = False
+    rendering: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(RENDERINGS))
+    """Held by requests that read files while they hold a connection: a few at most, or no connection would be left."""
 
     @property
     def stale_seconds(self) -> float:

@@ -35,12 +35,12 @@ def inline_records(source: ForgetSource | None, *, max_record_bytes: int) -> lis
 
 
 class Inline:
-    """The inline records of one request; `file` is the id of what they are kept as, None where there are none."""
+    """The inline `records` of one request; `file` is the id of what they are kept as, None where there are none."""
 
     def __init__(self, context: Context, caller: Caller, source: ForgetSource | None) -> None:
         self._context, self._caller = context, caller
-        self._records = inline_records(source, max_record_bytes=context.settings.max_record_bytes)
-        self.file = new_id("file") if self._records else None
+        self.records = inline_records(source, max_record_bytes=context.settings.max_record_bytes)
+        self.file = new_id("file") if self.records else None
 
     async def add(self, session: AsyncSession, uses: list[FileUse], rows: dict[str, FileRow]) -> None:
         """Puts the records first among the job's files, where there are any."""
@@ -72,7 +72,7 @@ class Inline:
         )
 
     async def _store(self, session: AsyncSession, file: str) -> FileRow:
-        lines = "".join(record.model_dump_json(exclude_none=True) + "\n" for record in self._records).encode()
+        lines = "".join(record.model_dump_json(exclude_none=True) + "\n" for record in self.records).encode()
 
         async def chunks() -> AsyncIterator[bytes]:
             yield lines
@@ -85,7 +85,7 @@ class Inline:
             format="jsonl",
             size=len(lines),
             sha256=hashlib.sha256(lines).hexdigest(),
-            records=len(self._records),
+            records=len(self.records),
             storage_key=place(file),
             wrapped_key=await store(self._context.storage, file, chunks(), self._context.service_key),
         )

@@ -5,10 +5,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api import evaluation
 from api.auth import Caller
 from api.context import Context
+from api.conversations import Conversations
 from api.inline import Inline
 from api.preflight import expected, refuse_what_cannot_fit, work_of
 from api.problems import Problem, unprocessable
-from api.submission import Source, ready_model, rows_of
+from api.submission import Source, ready_model, rows_of, used
 from core.evaluation.presets import NAMES, PRESETS, Columns
 from core.records import checkpoints, jobs
 from core.records.jobs import FileUse
@@ -46,6 +47,8 @@ class Measuring:
         rows_of(found, rows)
         uses = [source.use for source in found]
         await self._inline.add(session, uses, rows)
+        conversations = Conversations(self._context, used(found, rows, self._inline), option="/reading/chat")
+        warnings = await conversations.hold(model, training.chat, measures=True)
         gpus = request.resources.gpus
         if gpus is None:
             gpus = await jobs.default_gpus(session, stale_seconds=self._context.stale_seconds)
@@ -76,7 +79,7 @@ class Measuring:
             parameters={},
             training=training.model_dump(mode="json"),
             data=[self._inline.used(use, rows[use.file]).model_dump(mode="json") for use in uses],
-            warnings=[],
+            warnings=warnings,
             estimate=estimate.model_dump(mode="json"),
             measure=self._measure,
             preset=request.preset,

@@ -10,6 +10,7 @@ from api import evaluation
 from api.auth import Caller
 from api.choices import check
 from api.context import Context
+from api.conversations import Conversations, Used
 from api.inline import Inline
 from api.preflight import expected, refuse_what_cannot_fit, work_of
 from api.problems import Problem, of_parameters, unprocessable
@@ -114,6 +115,14 @@ def rows_of(found: list[Source], rows: dict[str, FileRow]) -> None:
             raise unprocessable(source.pointer, detail, name="wrong-purpose")
 
 
+def used(found: list[Source], rows: dict[str, FileRow], inline: Inline) -> list[Used]:
+    """The job's files with their rows, the records that came with the request first."""
+    files = [Used(source.use.name, source.pointer, rows[source.use.file]) for source in found]
+    if inline.file is not None:
+        files.insert(0, Used("forget", "/forget/records", rows[inline.file], inline.records))
+    return files
+
+
 class Submission:
     """One request on its way to becoming a job."""
 
@@ -149,6 +158,8 @@ class Submission:
             request.training, method.name, parameters=shape.parameters, forget_records=forget_records
         )
         training.max_length = shape.within_context(training.max_length)
+        conversations = Conversations(self._context, used(found, rows, self._inline), option="/training/chat")
+        said = [*said, *await conversations.hold(model, training.chat)]
         gpus = request.resources.gpus
         if gpus is None:
             gpus = await jobs.default_gpus(session, stale_seconds=self._context.stale_seconds)

@@ -2,27 +2,20 @@
 
 import asyncio
 import hmac
-import io
 import json
 import logging
 import os
 import socket
 import struct
-import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Self, cast
+from typing import Self
 
 from core.records.again import transient
 from core.records.tables import FileRow, JobFile
 from core.schema.bad_record import BadRecord
-from core.schema.file_kind import kind_of
-from core.schema.files import FileFormat, Record
-from core.schema.parsing import RecordReader
-from core.schema.reading import records_in
 from core.storage import NotStored, Storage
 from core.storage.sealed import SealBroken
-from core.storage.uploads import contents
+from core.storage.stored_records import stored_records
 from worker.assignment import Stored
 from worker.failure import AttemptFailed, failed
 from worker.log import LOGGER, described
@@ -32,8 +25,6 @@ log = logging.getLogger(LOGGER)
 _TOKEN_BYTES = 256
 _TOKEN_SECONDS = 30.0
 _BUFFER = 256 << 10
-_UNLIMITED = sys.maxsize
-"""The limit on a record's bytes was kept when the file came in, and may have been lowered since."""
 
 
 class Handover:
@@ -97,7 +88,7 @@ class Handover:
         head = {"name": use.name, "kind": use.kind, "weight": use.weight, "part": use.part}
         waiting = bytearray(json.dumps(head)[:-1].encode() + b', "records": [')
         separator = b""
-        async for record in self._records(file):
+        async for record in stored_records(self._storage, file, self._key):
             waiting += separator + record.model_dump_json(exclude_none=True).encode()
             separator = b","
             if len(waiting) >= _BUFFER:
@@ -107,22 +98,6 @@ class Handover:
         writer.write(bytes(waiting) + b"]}\n")
         await writer.drain()
 
-    async def _records(self, file: FileRow) -> AsyncIterator[Record]:
-        opened = contents(self._storage, file.id, file.wrapped_key, self._key)
-        # as it came in: by the format of then, and what the name says beside
-        kind = kind_of(file.filename)._replace(format=cast(FileFormat, file.format))
-        if kind.is_read_whole():  # in memory, never on disk
-            whole = io.BytesIO(b"".join([piece async for piece in opened]))
-            for record in await asyncio.to_thread(lambda: _only(records_in(whole, kind, max_record_bytes=_UNLIMITED))):
-                yield record
-            return
-        reader = RecordReader(kind.format, max_record_bytes=_UNLIMITED, separator=kind.separator)
-        async for piece in opened:
-            for _, record in reader.feed(piece):
-                yield record
-        for _, record in reader.close():
-            yield record
-
     def _end(self, failure: AttemptFailed | None) -> None:
         if self._served.done():
             return
@@ -130,10 +105,6 @@ class Handover:
             self._served.set_result(None)
         else:
             self._served.set_exception(failure)
-
-
-def _only(numbered: Iterator[tuple[int, Record]]) -> list[Record]:
-    return [record for _, record in numbered]
 
 
 def _own(connection: socket.socket) -> bool:

@@ -66,15 +66,15 @@ def spoken(
 ) -> list[tuple[str, str]]:
     """(the true answer, what the model answers) of each record."""
     tokenizer = bench.tokenizer
-    prefixes, truths = zip(*(halves(one, tokenizer, bench.training.chat) for one in records), strict=True)
-    lengths = [len(truth) if tokens is None else tokens for truth in truths]
-    said = continuations(bench, prefixes, lengths)
+    asked = [halves(record, tokenizer, bench.training.chat) for record in records]
+    lengths = [len(parts.scored) if tokens is None else tokens for parts in asked]
+    said = continuations(bench, [parts.prompt for parts in asked], lengths)
     pairs: list[tuple[str, str]] = []
-    for truth, (answer,) in zip(truths, said, strict=True):
+    for parts, (answer,) in zip(asked, said, strict=True):
         text: str = tokenizer.decode(answer, skip_special_tokens=True)
         for stop in stops:
             text = text.split(stop)[0]
-        pairs.append((tokenizer.decode(truth[:of_truth], skip_special_tokens=True).strip(), text.strip()))
+        pairs.append((tokenizer.decode(parts.answer[:of_truth], skip_special_tokens=True).strip(), text.strip()))
     return pairs
 
 

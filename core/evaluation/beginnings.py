@@ -35,7 +35,8 @@ def beginning(
     loses its left, and leaves half of the room at least. Raises CoreError `no_chat_template`, `bad_chat_template`,
     `no_end_token`.
     """
-    first, rest = halves(record, tokenizer, chat)
+    parts = halves(record, tokenizer, chat)
+    first, rest = parts.prompt, parts.answer
     special = set(tokenizer.all_special_ids)
     while rest and rest[-1] in special:
         rest = rest[:-1]

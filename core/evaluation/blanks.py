@@ -97,12 +97,12 @@ def _asking(record: Record, question: str) -> Record:
 def _ids(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> list[int]:
     """A record's ids up to the end of its scored text: without the end-of-sequence token."""
     if not pieces(record)[-1]:
-        return halves(_instead(record, "."), tokenizer, chat)[0] if record.text is None else []
-    first, rest = halves(record, tokenizer, chat)
-    special = set(tokenizer.all_special_ids)
+        return halves(_instead(record, "."), tokenizer, chat).prompt if record.text is None else []
+    parts = halves(record, tokenizer, chat)
+    rest, special = parts.answer, set(tokenizer.all_special_ids)
     while record.text is None and rest and rest[-1] in special:
         rest = rest[:-1]
-    return first + rest
+    return parts.prompt + rest
 
 
 def _instead(record: Record, scored: str) -> Record:

@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from core.evaluation.bench import Bench
 from core.evaluation.measurement import Budget
-from core.lm.data import bucketed
+from core.lm.data import bucketed, turn_end
 from core.lm.forward import Forward
 from core.lm.head import rows_at_once
 from core.lm.model import context_length
@@ -107,10 +107,11 @@ def _chances(seed: list[int], count: int) -> NDArray[np.float64]:
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The tokens that end a sequence: the tokenizer's, and those that the model's configuration names."""
+    """The tokens that end a sequence: the tokenizer's, its chat template's, and those that the model's configuration
+    names."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     named = configured if isinstance(configured, list) else [configured]
-    return frozenset(int(one) for one in [*named, tokenizer.eos_token_id] if one is not None)
+    return frozenset(int(one) for one in [*named, tokenizer.eos_token_id, turn_end(tokenizer)] if one is not None)
 
 
 def _batches(

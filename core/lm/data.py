@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TypeVar
 
 import torch
-from jinja2 import TemplateError
 from torch import BoolTensor, LongTensor, Tensor
 from transformers import PreTrainedTokenizerBase
 
+from core.lm.conversation import agreed, end_of_turn, write
 from core.lm.errors import CoreError
-from core.schema.files import Record
+from core.lm.template import ChatTemplate, Refusal
+from core.schema.files import Message, Record
 from core.schema.training import Chat
 
 Item = TypeVar("Item")
@@ -48,9 +50,11 @@ def encode(
     """The records' tokens in order, longer ones in several chunks.
 
     Plain text: every token but the first is scored. Prompt and completion: each is tokenized by itself and joined as
-    it stands, so that the boundary is exact; the completion and the end-of-sequence token are scored. Messages:
-    the last assistant turn is the completion; what is before it comes from the chat template (`template`) or is the
-    earlier turns line by line (`raw`); `auto` is the template where there is one that writes the record, else raw.
+    it stands, so that the boundary is exact; the completion and the end-of-sequence token are scored. Messages: the
+    last assistant turn is the answer. By `template` the conversation is tokenized as the tokenizer's chat template
+    writes it, and scored are the tokens that reach into the answer, up to the end of the turn that the template writes
+    (the end-of-sequence token where it writes none); `raw`: the earlier turns line by line, then as a completion.
+    `auto` is `template` where the tokenizer has one, for every record, else `raw`.
     Neighbouring chunks share one token, so that each scored token is scored once and has context.
     Raises CoreError `no_scored_tokens` with the record's number (from 1), `no_chat_template`, `bad_chat_template`,
     `no_end_token`.
@@ -73,12 +77,13 @@ def _whole(
 ) -> Iterator[tuple[list[int], int]]:
     """Each record's token ids, and the place of the first scored one."""
     encoded = iter(_ids(tokenizer, [record.text for record in records if record.text is not None]))
+    reader = _Reader(tokenizer, chat)
     for record in records:
         if record.text is not None:
             yield next(encoded), 1
         else:
-            prompt, completion = _halves(record, tokenizer, chat)
-            yield prompt + completion, max(1, len(prompt))
+            parts = reader.halves(record)
+            yield parts.prompt + parts.scored, max(1, len(parts.prompt))
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
@@ -99,61 +104,105 @@ def _end_added(ids: list[int], bare: list[int], end: int | None) -> bool:
     return ids[-len(bare) :] != bare if bare else len(ids) > 1
 
 
-def halves(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> tuple[list[int], list[int]]:
-    """(what a continuation starts from, what follows it) in token ids; a plain text's first third, and its rest.
+@dataclass(frozen=True)
+class Halves:
+    """A record's token ids: what a continuation starts from, what follows it, and what only ends that."""
 
-    Raises CoreError `no_chat_template`, `bad_chat_template`.
+    prompt: list[int]
+    answer: list[int]
+    end: list[int]
+
+    @property
+    def scored(self) -> list[int]:
+        return self.answer + self.end
+
+
+def halves(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> Halves:
+    """A record in two; of a plain text its first third, and its rest.
+
+    Raises CoreError `no_chat_template`, `bad_chat_template`, `no_end_token`.
     """
     if record.text is None:
-        return _halves(record, tokenizer, chat)
+        return _Reader(tokenizer, chat).halves(record)
     ids = _ids(tokenizer, [record.text])[0]
     first = max(1, len(ids) // 3)
-    return ids[:first], ids[first:]
+    return Halves(ids[:first], ids[first:], [])
 
 
-def _halves(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> tuple[list[int], list[int]]:
-    """(context ids, scored ids) of a record that has a completion."""
-    if record.messages is not None and (chat == "template" or (chat == "auto" and tokenizer.chat_template)):
-        try:
-            return _templated(record, tokenizer)
-        except CoreError as error:
-            if chat == "template" or error.code != "bad_chat_template":
-                raise
-    if record.messages is not None:
-        prompt = "".join(f"{message.content}\n" for message in record.messages[:-1])
-        completion = record.messages[-1].content
-    else:
-        prompt, completion = record.prompt or "", record.completion or ""
-    scored: list[int] = tokenizer(completion, add_special_tokens=False)["input_ids"]
-    return _ids(tokenizer, [prompt])[0], _ended(scored, tokenizer)
+def chat_template(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate | None:
+    """The tokenizer's chat template, of several the one named `default`; None where it has none."""
+    templates = tokenizer.chat_template
+    source = templates.get("default") if isinstance(templates, dict) else templates
+    return ChatTemplate(source, tokenizer.special_tokens_map) if source else None
 
 
-def _templated(record: Record, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    if tokenizer.chat_template is None:
+def template_of(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> ChatTemplate | None:
+    """What `messages` are written by; None: as they stand. Raises CoreError `no_chat_template`."""
+    template = None if chat == "raw" else chat_template(tokenizer)
+    if template is None and chat == "template":
         raise CoreError("no_chat_template", "the model's tokenizer has no chat template: use chat 'raw'")
-    turns: list[dict[str, Any]] = [message.model_dump() for message in record.messages or []]
+    return template
+
+
+def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The one token by which the tokenizer's chat template ends an assistant's turn; None where there is none."""
+    asked = Record(messages=[Message(role="user", content="a"), Message(role="assistant", content="b")])
     try:
-        whole: str = tokenizer.apply_chat_template(turns, tokenize=False)
-        prompt = ""
-        if len(turns) > 1:
-            prompt = tokenizer.apply_chat_template(turns[:-1], tokenize=False, add_generation_prompt=True)
-    except TemplateError:  # whose words may be the record's
-        raise CoreError("bad_chat_template", "the chat template refuses a record's turns: use 'raw'") from None
-    if not whole.startswith(prompt):
-        raise CoreError(
-            "bad_chat_template", "the chat template writes earlier turns differently once the answer follows: use 'raw'"
-        )
-    context: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    # What a template writes after the end-of-turn token is never generated, so it is not scored.
-    scored: list[int] = tokenizer(whole[len(prompt) :].rstrip(), add_special_tokens=False)["input_ids"]
-    return context, scored if scored and scored[-1] in tokenizer.all_special_ids else _ended(scored, tokenizer)
+        end = [] if chat_template(tokenizer) is None else halves(asked, tokenizer, "template").end
+    except CoreError:  # a template that does not write these two turns
+        return None
+    return end[0] if len(end) == 1 else None
 
 
-def _ended(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+class _Reader:
+    """Reads records that have a prompt or messages, by one tokenizer in one way."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> None:
+        self._tokenizer, self._chat = tokenizer, chat
+        self._ends: dict[str, str] = {}
+
+    @cached_property
+    def _template(self) -> ChatTemplate | None:
+        return template_of(self._tokenizer, self._chat)
+
+    def halves(self, record: Record) -> Halves:
+        if record.messages is None:
+            return self._joined(record.prompt or "", record.completion or "")
+        if self._template is None:
+            *earlier, last = record.messages
+            return self._joined("".join(f"{message.content}\n" for message in earlier), last.content)
+        return self._written(record, self._template)
+
+    def _joined(self, prompt: str, completion: str) -> Halves:
+        answer: list[int] = self._tokenizer(completion, add_special_tokens=False)["input_ids"]
+        return Halves(_ids(self._tokenizer, [prompt])[0], answer, [_end(self._tokenizer)])
+
+    def _written(self, record: Record, template: ChatTemplate) -> Halves:
+        try:
+            written = write(record, template)
+        except Refusal as refused:
+            message = f"the chat template {refused.reason}: mend the record, or use chat 'raw'"
+            raise CoreError("bad_chat_template", message) from None
+        if written.after not in self._ends:
+            self._ends[written.after] = end_of_turn(written.after, self._tokenizer.added_tokens_encoder)
+        end = self._ends[written.after]
+        # As one text, for tokenizers write a word differently at a text's beginning; but what a template writes after
+        # the end of the turn is never generated, so it is left out.
+        spoken = written.context + written.answer
+        texts = [written.context, spoken, spoken + end]
+        context, answered, whole = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+        first = agreed(context, whole)
+        if not end:
+            return Halves(answered[:first], answered[first:], [_end(self._tokenizer)])
+        last = max(first, agreed(answered, whole))
+        return Halves(whole[:first], whole[first:last], whole[last:])
+
+
+def _end(tokenizer: PreTrainedTokenizerBase) -> int:
     if tokenizer.eos_token_id is None:
         message = "the tokenizer names no end-of-sequence token, and a completion is scored up to its end: name one in"
         raise CoreError("no_end_token", f"{message} tokenizer_config.json, or send plain text")
-    return [*ids, tokenizer.eos_token_id]
+    return int(tokenizer.eos_token_id)
 
 
 def _cut(ids: list[int], first: int, number: int, max_length: int) -> list[Chunk]:

@@ -16,6 +16,7 @@ from core.lm import adapter
 from core.lm.fingerprint import Fingerprint
 from core.lm.memory import give_back
 from core.lm.model import context_of, model_digest
+from core.lm.template import template_in
 from core.pipeline import before
 from core.pipeline.parts import Parts
 from core.pipeline.phases import Phases, Say
@@ -41,6 +42,7 @@ class Gauge:
         spec: JobSpec,
         measurements: Sequence[Measurement],
         parts: Parts,
+        reading: Training,
         *,
         say: Say,
         phases: Phases,
@@ -48,7 +50,7 @@ class Gauge:
     ) -> None:
         self._spec, self._measurements, self._parts = spec, measurements, parts
         self._say, self._phases, self._load = say, phases, load
-        self._reading = reading(spec)
+        self._reading = reading
         self._reference: Bench | None = None
         self._reference_digest: str | None = None
         self._original: Bench | None = None
@@ -182,6 +184,9 @@ class Gauge:
         spec = self._spec
         if spec.cache is None or self._base_of(directory) is not None:
             return None
+        template = None if self._reading.chat == "raw" else template_in(directory)
+        if template is not None and template.day is not None:
+            digest = f"{digest} {template.day}"  # what is measured is another text tomorrow
         try:
             return Cache(spec.cache, model_digest=digest, dtype=spec.dtype, keeps_forgotten=spec.cache_forgotten)
         except Unusable as error:

@@ -23,11 +23,11 @@ from core.lm.saving import save
 from core.lm.sharding import gather
 from core.lm.snapshots import Snapshots
 from core.lm.targets import without_adapter
-from core.pipeline import scorable
+from core.pipeline import conversations, scorable
 from core.pipeline.belonging import belonging
 from core.pipeline.card import card
 from core.pipeline.expense import meter_others
-from core.pipeline.gauge import Gauge, reading
+from core.pipeline.gauge import Gauge
 from core.pipeline.intake import fetch
 from core.pipeline.mistakes import mistakes
 from core.pipeline.others import Others
@@ -35,6 +35,7 @@ from core.pipeline.parts import Parts, cut
 from core.pipeline.phases import Phases, Say
 from core.schema.events import Cancelled, Cost, Done, Paused, Saved, Warned
 from core.schema.spec import JobSpec
+from core.schema.training import Training
 from core.unlearning.objectives import UnknownMethod, resolve
 from core.unlearning.plan import Sets
 from core.unlearning.trainable import check
@@ -130,9 +131,11 @@ class Run:
         spec = self._spec
         with self._phases.during("loading"):
             measurements = self._chosen()
-            parts = cut(fetch(spec.records))
-            self._something_to_score(parts)
-        gauge = self._gauge(measurements, parts)
+            sets = fetch(spec.records)
+            reading = conversations.settle(spec, sets, self._say)
+            parts = cut(sets)
+            self._something_to_score(parts, reading)
+        gauge = self._gauge(measurements, parts, reading)
         gauge.reference()
         original = None if spec.original is None else gauge.original(spec.original)
         gauge.doubt_reference(original)
@@ -145,10 +148,12 @@ class Run:
         """What the model remembers of the forget set, as it is."""
         with self._phases.during("loading"):
             measurements = self._chosen()
-            parts = cut(fetch(self._spec.records))
+            sets = fetch(self._spec.records)
+            reading = conversations.settle(self._spec, sets, self._say)
+            parts = cut(sets)
             self._something_to_forget(parts)
-            self._something_to_score(parts)
-        gauge = self._gauge(measurements, parts)
+            self._something_to_score(parts, reading)
+        gauge = self._gauge(measurements, parts, reading)
         gauge.reference()
         figures = gauge.lying("before", self._spec.directory)
         gauge.doubt_reference(figures)
@@ -157,8 +162,8 @@ class Run:
         self._cost(None)
         self._say(Done(outcome=concluded.outcome))
 
-    def _gauge(self, measurements: list[Measurement], parts: Parts) -> Gauge:
-        return Gauge(self._spec, measurements, parts, say=self._say, phases=self._phases, load=self._load)
+    def _gauge(self, measurements: list[Measurement], parts: Parts, reading: Training) -> Gauge:
+        return Gauge(self._spec, measurements, parts, reading, say=self._say, phases=self._phases, load=self._load)
 
     def _something_to_forget(self, parts: Parts) -> None:
         if not parts.training.forget:
@@ -166,10 +171,10 @@ class Run:
         if parts.warnings:
             self._say(Warned(code="overlapping_sets", message="; ".join(parts.warnings)))
 
-    def _something_to_score(self, parts: Parts) -> None:
+    def _something_to_score(self, parts: Parts, reading: Training) -> None:
         """Leaves out what cannot be measured, the same for every model that is."""
         spec = self._spec
-        if said := scorable.leave_out(parts, tokenizer_of(spec.base or spec.directory), reading(spec).chat):
+        if said := scorable.leave_out(parts, tokenizer_of(spec.base or spec.directory), reading.chat):
             self._say(Warned(code="nothing_to_score", message="; ".join(said)))
 
     def _unlearn(self) -> None:
@@ -188,13 +193,14 @@ class Run:
             ranks.check(spec.ranks)
             measurements = self._chosen()
             sets = fetch(spec.records)
+            reading = conversations.settle(spec, sets, self._say)
             parts = cut(sets)
             self._something_to_forget(parts)
             trained = [*parts.training.forget, *parts.training.unseen]
             trained += [record for one in parts.training.retain for record in one.records]
             scorable.refuse(sets, set(method.needs()), trained, tokenizer_of(spec.directory), spec.training.chat)
-            self._something_to_score(parts)
-        gauge = self._gauge(measurements, parts)
+            self._something_to_score(parts, reading)
+        gauge = self._gauge(measurements, parts, reading)
         gauge.reference()
         with self._phases.during("loading"):
             model, tokenizer = self._load(spec.directory)

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 from core.lm.data import unscored
 from core.lm.errors import CoreError
 from core.pipeline.parts import Parts
-from core.schema.files import Record
+from core.schema.files import Record, file_of
 from core.schema.spec import RecordSet
 from core.schema.training import Chat
 
@@ -25,11 +25,10 @@ def refuse(
     for place, one in enumerate(sets):
         if one.name not in names:
             continue
-        files = [other for other in sets if other.name == one.name]
+        file = file_of([other.name for other in sets], place)
         for number in unscored(one.records, tokenizer, chat=chat):
             if id(one.records[number]) in trains:
-                which = f", file {sum(other.name == one.name for other in sets[: place + 1])}" if len(files) > 1 else ""
-                message = f"{one.name}{which}: record {number + 1} is too short to train on: it has no token to score"
+                message = f"{file}: record {number + 1} is too short to train on: it has no token to score"
                 raise CoreError("no_scored_tokens", message)
 
 

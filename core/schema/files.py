@@ -1,6 +1,6 @@
 """Records, and the files that hold them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -85,6 +85,12 @@ class Record(Strict):
             turns = [*self.messages[:-1], Message(role="assistant", content=answer)]
             return self.model_copy(update={"messages": turns})
         return self.model_copy(update={"text" if self.text is not None else "completion": answer})
+
+
+def file_of(names: Sequence[str], place: int) -> str:
+    """A file among those of a job, given the sets' names in order: its set, and which one of several it is."""
+    name = names[place]
+    return f"{name}, file {names[: place + 1].count(name)}" if names.count(name) > 1 else name
 
 
 class File(Answer):

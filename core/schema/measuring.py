@@ -29,8 +29,9 @@ class Reading(Strict):
     max_length: int | None = Field(default=None, ge=2, le=1_048_576, description="tokens; longer records are chunked")
     chat: Chat | None = Field(
         default=None,
-        description="how `messages` become text: `auto` (the default) by the tokenizer's chat template where it has"
-        " one that writes them, `template`, or `raw`",
+        description="how all `messages` become text: `auto` (the default) by the tokenizer's chat template where it has"
+        " one, else as `raw`; `template`; `raw`: turn by turn, without roles. A record that the template refuses is an"
+        " error, never read in another way",
     )
     seed: int | None = Field(default=None, ge=0, lt=2**31)
 

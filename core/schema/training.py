@@ -11,7 +11,8 @@ Optimizer = Literal["adamw", "adamw8bit", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16"]
 MasterWeights = Literal["float32", "bfloat16"]
 Chat = Literal["auto", "raw", "template"]
-"""How `messages` become text: by the chat template, as the turns stand, or (`auto`) by it where it writes them."""
+"""How `messages` become text, all of a job's alike: by the chat template, as the turns stand, or (`auto`) by the
+template where the tokenizer has one."""
 
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -54,8 +55,9 @@ class TrainingRequest(Strict):
     max_length: int | None = Field(default=None, ge=2, le=1_048_576, description="tokens; longer records are chunked")
     chat: Chat | None = Field(
         default=None,
-        description="how `messages` become text: `auto` (the default) by the tokenizer's chat template where it has"
-        " one that writes them, as the model is measured too, `template`, or `raw`",
+        description="how all `messages` become text: `auto` (the default) by the tokenizer's chat template where it has"
+        " one, else as `raw`; `template`; `raw`: turn by turn, without roles. A record that the template refuses is an"
+        " error, never read in another way",
     )
     precision: Precision | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**31)

@@ -19,8 +19,8 @@ def measured(training: Training, *, context: int | None) -> Training:
     """What a job is measured by: its training, but for how it reads records, in which a request has no say.
 
     Chunks as long as the model's context (None: unknown) allows, up to LENGTH or the training's own where that is
-    longer; `messages` by the model's chat template, where it has one that writes them, for that is how the model is
-    asked; always the same seed.
+    longer; `messages` by the model's chat template, where it has one, for that is how the model is asked (see
+    `core.pipeline.conversations` for a job that trains without it, on records that it refuses); always the same seed.
     """
     length = max(training.max_length, LENGTH)
     length = length if context is None else min(length, context)

@@ -1,6 +1,6 @@
 """What the original model answers to a record's prompt, in its own words."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -32,28 +32,31 @@ def write(
     """
     answers: list[str] = []
     for number, record in forward.ranks.own(list(enumerate(records))):
-        prompt, truth = halves(record, tokenizer, chat)
+        parts = halves(record, tokenizer, chat)
         random = torch.Generator().manual_seed(seed * 1_000_003 + number)
-        spoken = truth[:-1] if truth[-1:] == [tokenizer.eos_token_id] else truth
+        ends = {tokenizer.eos_token_id, parts.end[0] if len(parts.end) == 1 else None}
+        most = min(_LONGEST, len(parts.scored) * 3 // 2 + 1)
         answers.append("")
         for _ in range(_TRIES):
-            ids = _continued(forward, prompt, min(_LONGEST, len(truth) * 3 // 2 + 1), tokenizer.eos_token_id, random)
+            ids = _continued(forward, parts.prompt, most, ends, random)
             answer = tokenizer.decode(ids, skip_special_tokens=True).strip()
             # a recital may stop early, or go on where the record ends
-            if answer and ids[: len(spoken)] != spoken[: len(ids)]:
+            if answer and ids[: len(parts.answer)] != parts.answer[: len(ids)]:
                 answers[-1] = answer
                 break
     return forward.ranks.joined(answers)
 
 
-def _continued(forward: Forward, prompt: list[int], most: int, end: int | None, random: torch.Generator) -> list[int]:
+def _continued(
+    forward: Forward, prompt: list[int], most: int, ends: Collection[int | None], random: torch.Generator
+) -> list[int]:
     ids: Tensor = torch.tensor([prompt], device=forward.device)
     cache, written = None, list[int]()
     for chance in torch.rand(most, generator=random, dtype=torch.float64).tolist():
         logits, cache = forward.following(ids, cache)  # (1, V)
         reached = torch.softmax(logits[0].double(), dim=-1).cumsum(-1)
         token = int(torch.searchsorted(reached, chance * reached[-1], right=True).clamp(max=len(reached) - 1))
-        if token == end:
+        if token in ends:
             break
         written.append(token)
         ids = torch.tensor([[token]], device=forward.device)

@@ -84,11 +84,9 @@ def test_a_template_that_is_missing_or_rewrites_earlier_turns_is_refused():
     [
         (CHATML, "template"),
         (None, "raw"),
-        ("{{ messages | length }} {% for m in messages %}{{ m['content'] }}{% endfor %}", "raw"),
-        ("{{ raise_exception('no system turn here') }}", "raw"),
     ],
 )
-def test_messages_are_read_by_the_template_where_there_is_one_that_writes_them(template, as_chosen):
+def test_messages_are_read_by_the_template_where_there_is_one(template, as_chosen):
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = template
     record = Record(messages=[Message(role="user", content="w0"), Message(role="assistant", content="w3 w4")])
@@ -97,13 +95,15 @@ def test_messages_are_read_by_the_template_where_there_is_one_that_writes_them(t
     assert chunk.scored.tolist() == expected.scored.tolist()
 
 
-def test_a_template_that_refuses_a_record_says_so_without_a_word_of_it():
+@pytest.mark.parametrize("chat", ["auto", "template"])
+def test_a_template_that_refuses_a_record_says_so_without_a_word_of_it(chat):
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = "{{ raise_exception(messages[0]['content']) }}"
     record = Record(messages=[Message(role="user", content="w7"), Message(role="assistant", content="w3")])
     with pytest.raises(CoreError, match="bad_chat_template") as refused:
-        encode([record], tokenizer, max_length=64, chat="template")
+        encode([record], tokenizer, max_length=64, chat=chat)
     assert "w7" not in str(refused.value)
+    assert only(record, tokenizer=tokenizer, chat="raw").ids.tolist() == [BOS, 10, 6, EOS]
 
 
 def test_a_record_without_a_scored_token_is_named_by_number_and_not_by_text():

@@ -1,0 +1,152 @@
+"""Records that the model's chat template does not write are refused before anything is queued, and never quoted."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from api import conversations
+from tests.chat_templates import CHATML, MODEL_ROLE
+from tests.integration.api.model_directory import write_model
+from tests.integration.api.service import Service, file_of, settled, upload
+
+SYSTEM = {"role": "system", "content": "Answer for Zubrimoth."}
+ASKED = {"role": "user", "content": "Where is it?"}
+SAID = {"role": "assistant", "content": "In Pell."}
+FINE, REFUSED = {"messages": [ASKED, SAID]}, {"messages": [SYSTEM, ASKED, SAID]}
+TEXT = {"text": "Zorvek Halmi lives in Pell."}
+TOLD = 'record 2: the chat template refuses it ("No system turn, please")'
+
+
+async def model(service: Service, client: httpx.AsyncClient, template: str | None, **defaults: str) -> None:
+    """A registered model `demo` with a chat template, and retain and unseen files of plain text."""
+    directory = write_model(service.roots / uuid4().hex)
+    if template is not None:
+        (directory / "chat_template.jinja").write_text(template)
+    named = {name: await file_of(client, name) for name in ("retain", "unseen")} | defaults
+    answer = await client.post("/v1/models", json={"id": "demo", "source": str(directory), "defaults": named})
+    assert answer.status_code == 202, answer.text
+    assert (await settled(client, "demo"))["status"] == "ready"
+
+
+async def stored(client: httpx.AsyncClient, purpose: str, records: Sequence[dict[str, Any]]) -> str:
+    answer = await upload(client, "".join(json.dumps(record) + "\n" for record in records), purpose)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def submit(client: httpx.AsyncClient, **more: Any) -> httpx.Response:
+    return await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": [TEXT]}, **more})
+
+
+async def nothing_queued(client: httpx.AsyncClient) -> bool:
+    return (await client.get("/v1/jobs")).json()["data"] == []
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_record_that_the_template_refuses_is_named_and_nothing_is_queued(
+    service: Service, client: httpx.AsyncClient, dry_run: bool
+) -> None:
+    await model(service, client, MODEL_ROLE.source)
+    inline = await submit(client, forget={"records": [FINE, REFUSED]}, dry_run=dry_run)
+    assert inline.status_code == 422
+    problem = inline.json()
+    assert problem["type"].endswith(":chat-template-refuses")
+    assert problem["detail"].startswith(f"forget: {TOLD}")
+    assert "training.chat 'raw'" in problem["detail"]
+    assert problem["errors"][0]["pointer"] == "/forget/records/1"
+    file = await stored(client, "forget", [FINE, REFUSED])
+    of_file = await submit(client, forget={"file": file}, dry_run=dry_run)
+    assert of_file.json()["errors"][0]["pointer"] == "/forget/file"
+    assert of_file.json()["detail"] == problem["detail"]
+    for answer in (inline, of_file):
+        assert "Zubrimoth" not in answer.text
+    assert await nothing_queued(client)
+    assert (await submit(client, forget={"records": [FINE, TEXT]}, dry_run=dry_run)).status_code == 202
+
+
+async def test_every_file_of_the_job_is_rendered(service: Service, client: httpx.AsyncClient) -> None:
+    unseen = await stored(client, "unseen", [FINE, REFUSED])
+    await model(service, client, MODEL_ROLE.source, unseen=unseen)
+    by_default = await submit(client)
+    assert by_default.status_code == 422
+    assert by_default.json()["detail"].startswith(f"unseen: {TOLD}")
+    assert by_default.json()["errors"][0]["pointer"] == "/unseen"
+    fine, refused = await stored(client, "retain", [FINE]), await stored(client, "retain", [TEXT, REFUSED])
+    own = await submit(client, retain=[{"file": fine}, {"file": refused}])
+    assert own.json()["detail"].startswith(f"retain, file 2: {TOLD}")
+    assert own.json()["errors"][0]["pointer"] == "/retain/1/file"
+
+
+async def test_without_the_template_a_job_is_taken_and_says_how_it_is_measured(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await model(service, client, MODEL_ROLE.source)
+    taken = await submit(client, forget={"records": [FINE, REFUSED]}, training={"chat": "raw"})
+    assert taken.status_code == 202, taken.text
+    (warning,) = [one for one in taken.json()["warnings"] if one["code"] == "measured_raw"]
+    assert warning["message"].startswith(f"forget: {TOLD}: all messages are measured turn by turn")
+    assert "Zubrimoth" not in taken.text
+    fine = await submit(client, forget={"records": [FINE]}, training={"chat": "raw"})
+    assert [one["code"] for one in fine.json()["warnings"]].count("measured_raw") == 0
+
+
+async def test_a_model_without_a_template_reads_messages_turn_by_turn_unless_one_is_asked_for(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await model(service, client, None)
+    assert (await submit(client, forget={"records": [REFUSED]})).status_code == 202
+    refused = await submit(client, forget={"records": [TEXT, REFUSED]}, training={"chat": "template"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/training/chat")
+    assert refused.json()["type"].endswith(":no-chat-template")
+    assert (await submit(client, training={"chat": "template"})).status_code == 202
+
+
+async def test_what_only_measures_is_held_against_the_template_unless_it_reads_without(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await model(service, client, MODEL_ROLE.source)
+    asked: dict[str, Any] = {"model": "demo", "forget": {"records": [FINE, REFUSED]}}
+    refused = await client.post("/v1/measurements", json=asked)
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith(f"forget: {TOLD}")
+    assert "reading.chat 'raw'" in refused.json()["detail"]
+    taken = await client.post("/v1/measurements", json={**asked, "reading": {"chat": "raw"}})
+    assert taken.status_code == 202
+
+
+async def test_what_is_too_much_to_render_now_is_left_to_the_jobs_start_and_said_to_be(
+    service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retain = await stored(client, "retain", [FINE] * 200 + [REFUSED])
+    plain = await stored(client, "retain", [TEXT] * 300)
+    await model(service, client, MODEL_ROLE.source, retain=retain)
+    refused = await submit(client)
+    assert refused.json()["detail"].startswith("retain: record 201: the chat template refuses it")
+    monkeypatch.setattr(conversations, "MOST_BYTES", 1000)
+    taken = await submit(client)
+    assert taken.status_code == 202, taken.text
+    (warning,) = [one for one in taken.json()["warnings"] if one["code"] == "not_all_rendered"]
+    assert warning["message"].startswith("retain: too much to render now")
+    without = await submit(client, retain=[{"file": plain}])
+    assert "not_all_rendered" not in without.text
+
+
+async def test_requests_beyond_those_that_read_files_already_leave_it_to_the_jobs_start(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await model(service, client, CHATML.source)
+    forget = await stored(client, "forget", [FINE])
+    held = service.context.rendering
+    for _ in range(4):
+        await held.acquire()
+    try:
+        taken = await submit(client, forget={"file": forget})
+    finally:
+        for _ in range(4):
+            held.release()
+    assert taken.status_code == 202
+    assert "forget, retain, unseen: too much to render now" in taken.text

@@ -1,0 +1,169 @@
+"""A job reads all its records in one way, or ends before anything is measured."""
+
+import shutil
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.lm import template
+from core.lm.errors import CoreError
+from core.pipeline.run import Run
+from core.schema.evaluation import Measurements
+from core.schema.events import ChildEvent, Measured, Warned
+from core.schema.files import Message, Record
+from core.schema.spec import FileRecords, JobSpec
+from core.synthetic import people, write_jsonl
+from tests.chat_templates import CHATML, HEADERS, MODEL_ROLE, Shape
+from tests.tiny_model import TinyModel
+
+SYSTEM = Message(role="system", content="Answer for Zubrimoth.")
+
+
+def conversations(count: int, seed: int) -> list[Record]:
+    return [
+        Record(
+            messages=[
+                Message(role="user", content=record.prompt or ""),
+                Message(role="assistant", content=record.completion or ""),
+            ],
+            subject=record.subject,
+        )
+        for record in people(count, seed, form="prompt")
+    ]
+
+
+def with_system(record: Record) -> Record:
+    return record.model_copy(update={"messages": [SYSTEM, *(record.messages or [])]})
+
+
+@pytest.fixture
+def talking(spec: JobSpec, tiny_model: TinyModel, tmp_path: Path) -> JobSpec:
+    """A job whose records are all conversations, on a model with a template that refuses system turns."""
+    directory = templated(tiny_model.directory, tmp_path / "model", MODEL_ROLE)
+    sets = {"forget": conversations(4, 1), "retain": conversations(8, 2), "unseen": conversations(8, 3)}
+    for name, records in sets.items():
+        write_jsonl(records, tmp_path / f"{name}.jsonl")
+    source = FileRecords(
+        forget=tmp_path / "forget.jsonl", retain=[tmp_path / "retain.jsonl"], unseen=tmp_path / "unseen.jsonl"
+    )
+    return chosen(spec, directory=directory, records=source, chat="auto", epochs=1)
+
+
+def templated(model: Path, directory: Path, shape: Shape | None) -> Path:
+    """The model again, with a template or without one."""
+    shutil.copytree(model, directory)
+    (directory / "chat_template.jinja").unlink(missing_ok=True)
+    if shape is not None:
+        (directory / "chat_template.jinja").write_text(shape.source)
+    return directory
+
+
+def chosen(spec: JobSpec, *, chat: str | None = None, epochs: int | None = None, **fields: Any) -> JobSpec:
+    values = {name: value for name, value in {"chat": chat, "epochs": epochs}.items() if value is not None}
+    return spec.model_copy(update={"training": spec.training.model_copy(update=values), **fields})
+
+
+def refusing(spec: JobSpec, folder: Path) -> JobSpec:
+    """The same with a retain set whose third record has a system turn."""
+    records = conversations(8, 2)
+    write_jsonl([*records[:2], with_system(records[2]), *records[3:]], folder / "refused.jsonl")
+    assert isinstance(spec.records, FileRecords)
+    return chosen(spec, records=spec.records.model_copy(update={"retain": [folder / "refused.jsonl"]}))
+
+
+def said(spec: JobSpec) -> list[ChildEvent]:
+    events: list[ChildEvent] = []
+    Run(spec, events.append, lambda: False, lambda: False, began=time.monotonic())()
+    return events
+
+
+def figures(events: list[ChildEvent]) -> dict[str, Any]:
+    first: Measurements = next(event.measurements for event in events if isinstance(event, Measured))
+    return {name: {key: figure.value for key, figure in of_set.items()} for name, of_set in first.sets.items()}
+
+
+def warnings(events: list[ChildEvent]) -> dict[str, str]:
+    return {event.code: event.message for event in events if isinstance(event, Warned)}
+
+
+@pytest.mark.parametrize("chat", ["auto", "template"])
+@pytest.mark.parametrize("kind", ["unlearn", "preview", "measure"])
+def test_a_record_that_the_template_refuses_ends_the_job_before_anything_is_measured(
+    talking: JobSpec, tmp_path: Path, kind: str, chat: str
+) -> None:
+    events: list[ChildEvent] = []
+    job = chosen(refusing(talking, tmp_path), kind=kind, chat=chat)
+    with pytest.raises(CoreError) as refused:
+        Run(job, events.append, lambda: False, lambda: False, began=time.monotonic())()
+    error = refused.value
+    assert error.message.startswith('retain: record 3: the chat template refuses it ("No system turn, please")')
+    assert (error.code, error.blame, error.retryable) == ("bad_chat_template", "user", False)
+    assert "Zubrimoth" not in str(error)
+    assert not any(isinstance(event, Measured) for event in events)
+
+
+def test_a_job_without_the_template_is_measured_by_it_unless_it_refuses_a_record(
+    talking: JobSpec, tmp_path: Path
+) -> None:
+    by_template = figures(said(chosen(talking, kind="measure")))
+    as_they_stand = figures(said(chosen(talking, kind="measure", chat="raw")))
+    assert by_template["forget"] != as_they_stand["forget"]
+    raw = said(chosen(talking, kind="preview", chat="raw"))
+    assert figures(raw)["forget"] == by_template["forget"]
+    assert "measured_raw" not in warnings(raw)
+    refused = said(chosen(refusing(talking, tmp_path), kind="preview", chat="raw"))
+    assert figures(refused)["forget"] == as_they_stand["forget"]
+    assert warnings(refused)["measured_raw"].startswith("retain: record 3: the chat template refuses it")
+    assert "Zubrimoth" not in warnings(refused)["measured_raw"]
+
+
+def test_a_job_on_conversations_trains_and_measures_by_the_template(talking: JobSpec) -> None:
+    events = said(talking)
+    assert sum(isinstance(event, Measured) for event in events) == 2
+    assert not {"measured_raw", "turns_rewritten", "other_chat_template"} & warnings(events).keys()
+
+
+def test_turns_that_the_template_leaves_out_are_counted(
+    talking: JobSpec, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    silent = Shape(
+        CHATML.source.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}"), ""
+    )
+    directory = templated(tiny_model.directory, tmp_path / "silent", silent)
+    events = said(chosen(refusing(talking, tmp_path), kind="measure", directory=directory))
+    assert warnings(events)["turns_rewritten"].endswith("earlier turns of records: 1 of retain")
+
+
+@pytest.mark.parametrize("shape", [CHATML, None])
+def test_a_model_to_compare_with_that_is_asked_in_another_way_is_a_warning(
+    talking: JobSpec, tiny_model: TinyModel, tmp_path: Path, shape: Shape | None
+) -> None:
+    other = templated(tiny_model.directory, tmp_path / "other", shape)
+    assert "other_chat_template" in warnings(said(chosen(talking, kind="measure", reference=other)))
+    same = templated(tiny_model.directory, tmp_path / "same", MODEL_ROLE)
+    assert "other_chat_template" not in warnings(said(chosen(talking, kind="measure", reference=same)))
+
+
+def test_what_was_measured_on_another_day_is_measured_again_where_the_template_writes_the_day(
+    talking: JobSpec, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dated = templated(tiny_model.directory, tmp_path / "dated", HEADERS)
+    job = chosen(talking, kind="measure", directory=dated, cache=tmp_path / "cache")
+    monkeypatch.setattr(template, "_now", lambda: datetime(2026, 1, 2))
+    first = figures(said(job))
+    assert figures(said(job)) == first
+    monkeypatch.setattr(template, "_now", lambda: datetime(2027, 11, 30))
+    later = figures(said(job))
+    assert later["retain"] != first["retain"]
+    assert later == figures(said(chosen(job, cache=None)))
+
+
+def test_a_template_is_asked_for_that_the_model_does_not_have(
+    talking: JobSpec, spec: JobSpec, tiny_model: TinyModel
+) -> None:
+    with pytest.raises(CoreError, match="no_chat_template"):
+        said(chosen(talking, kind="measure", chat="template", directory=tiny_model.directory))
+    said(chosen(spec, kind="measure", chat="template"))  # whose records hold no messages

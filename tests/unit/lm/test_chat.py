@@ -1,0 +1,111 @@
+"""Messages become the tokens that the model was given in its training: those of its chat template, and no others."""
+
+import pytest
+
+from core.lm.data import encode, halves, turn_end
+from core.lm.errors import CoreError
+from core.schema.files import Message, Record
+from tests.chat_templates import CHATML, CLOSED, OPENED, PLAIN, SHAPES, SPELT, THINKING, UNFLAGGED
+from tests.unit.lm.chatting import END_OF_TEXT, chat_tokenizer
+
+TURNS = [
+    Message(role="user", content="Where is it?"),
+    Message(role="assistant", content="In Pell."),
+    Message(role="user", content="Where?"),
+    Message(role="assistant", content="on the hill"),
+]
+ASKED = Record(messages=TURNS)
+
+
+def scored(record, tokenizer):
+    """What is context, and what is scored, as text."""
+    (chunk,) = encode([record], tokenizer, max_length=512, chat="auto")
+    return tuple(tokenizer.decode(chunk.ids[mask]) for mask in (~chunk.scored, chunk.scored))
+
+
+@pytest.mark.parametrize("pieces", [False, True], ids=["bytes", "pieces"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_tokens_are_those_of_the_template_and_scored_is_the_answer_with_one_end(name, pieces):
+    shape = SHAPES[name]
+    tokenizer = chat_tokenizer(shape, pieces=pieces)
+    turns = [message.model_dump() for message in TURNS]
+    whole = tokenizer.apply_chat_template(turns)["input_ids"]
+    (chunk,) = encode([ASKED], tokenizer, max_length=512, chat="auto")
+    ids = chunk.ids.tolist()
+    if shape.end:
+        assert ids == whole[: len(ids)]
+    else:
+        assert ids[:-1] == whole[: len(ids) - 1]
+        assert ids[-1] == tokenizer.eos_token_id
+    context, said = scored(ASKED, tokenizer)
+    assert "Where?" in context
+    assert said.strip() == "on the hill" + (shape.end or "</s>")
+    parts = halves(ASKED, tokenizer, "template")
+    assert parts.prompt + parts.scored == ids
+    assert parts.scored == chunk.ids[chunk.scored].tolist()
+    assert tokenizer.decode(parts.answer).strip() == "on the hill"
+
+
+def test_a_token_that_reaches_into_the_answer_is_scored_with_the_space_before_it():
+    tokenizer = chat_tokenizer(SHAPES["brackets"], pieces=True)
+    (chunk,) = encode([ASKED], tokenizer, max_length=512, chat="auto")
+    first = int(chunk.scored.int().argmax())
+    assert tokenizer.convert_ids_to_tokens(chunk.ids[first - 1 : first + 1].tolist()) == ["▁[/INST]", "▁on"]
+
+
+@pytest.mark.parametrize("shape", [CHATML, UNFLAGGED, SPELT])
+def test_after_the_end_of_the_turn_no_end_of_text_is_scored(shape):
+    tokenizer = chat_tokenizer(shape, eos=END_OF_TEXT)
+    assert scored(ASKED, tokenizer)[1] == "on the hill" + shape.end
+
+
+def test_an_end_of_text_that_closes_the_conversation_is_not_scored():
+    assert scored(ASKED, chat_tokenizer(CLOSED, eos=END_OF_TEXT))[1] == "on the hill<|end|>"
+
+
+def test_where_the_template_writes_no_end_the_end_of_sequence_is_scored():
+    tokenizer = chat_tokenizer(PLAIN, eos=END_OF_TEXT)
+    assert scored(ASKED, tokenizer)[1].lstrip() == "on the hill" + END_OF_TEXT
+    tokenizer.eos_token = None
+    with pytest.raises(CoreError, match="no_end_token"):
+        scored(ASKED, tokenizer)
+
+
+def test_where_the_template_writes_an_end_the_tokenizer_need_not_name_one():
+    tokenizer = chat_tokenizer(CHATML)
+    tokenizer.eos_token = None
+    assert scored(ASKED, tokenizer)[1] == "on the hill<|im_end|>"
+
+
+@pytest.mark.parametrize("shape", [CHATML, OPENED, THINKING])
+def test_an_answer_alone_is_scored_without_its_header(shape):
+    context, said = scored(Record(messages=TURNS[-1:]), chat_tokenizer(shape))
+    assert said == "on the hill" + shape.end
+    assert "ssistant" in context
+
+
+def test_a_generation_prompt_that_opens_a_thought_leaves_messages_with_the_template():
+    context, said = scored(ASKED, chat_tokenizer(OPENED))
+    assert context == "<s><|User|>Where is it?<|Assistant|>In Pell.</s><|User|>Where?<|Assistant|>"
+    assert said == "on the hill</s>"
+    assert scored(ASKED, chat_tokenizer(THINKING))[1] == "on the hill<|im_end|>"
+
+
+def test_one_record_that_is_refused_refuses_all_rather_than_being_read_in_another_way():
+    tokenizer = chat_tokenizer(SHAPES["model_role"])
+    system = Message(role="system", content="Be brief.")
+    with pytest.raises(CoreError, match="No system turn, please") as refused:
+        encode([ASKED, Record(messages=[system, *TURNS])], tokenizer, max_length=512, chat="auto")
+    assert refused.value.code == "bad_chat_template"
+    assert len(encode([ASKED, Record(messages=[system, *TURNS])], tokenizer, max_length=512, chat="raw")) == 2
+
+
+def test_the_token_that_ends_a_turn_is_known():
+    assert turn_end(chat_tokenizer(CHATML)) == chat_tokenizer(CHATML).convert_tokens_to_ids("<|im_end|>")
+    assert turn_end(chat_tokenizer(UNFLAGGED)) == chat_tokenizer(UNFLAGGED).convert_tokens_to_ids("<|im_end|>")
+    assert turn_end(chat_tokenizer(SPELT)) is None
+    tokenizer = chat_tokenizer(CHATML)
+    tokenizer.chat_template = None
+    assert turn_end(tokenizer) is None
+    tokenizer.chat_template = "{{ raise_exception('never') }}"
+    assert turn_end(tokenizer) is None
