@@ -10,7 +10,7 @@ PORT ?= 8000
 demo: .venv/installed
 	@$(BIN)/unlearn demo --data $(DATA) --port $(PORT)
 
-test: check
+test: check .venv/transformers-4/installed
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed
@@ -33,6 +33,12 @@ image: .venv/installed
 	@echo "installing into .venv with $(PYTHON) (once; about a minute)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv/transformers-4/installed: .venv/installed tests/transformers-4.txt
+	@echo "installing transformers 4.57 into .venv/transformers-4, for the tests that read exports back (once; seconds)"
+	@rm -rf .venv/transformers-4
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target .venv/transformers-4 -r tests/transformers-4.txt
 	@touch $@
 
 clean:
