@@ -1,5 +1,6 @@
 """Loading a model from a directory, safely: local files, safetensors, no code from the directory."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -7,13 +8,14 @@ from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from core.lm.errors import CoreError
+from core.lm.tokenizer_files import tokenizer_from
+from core.lm.weight_files import KINDS, opened, prevailing
 from core.schema.manifest import digest, manifest
 from core.schema.shape import DTYPES, SIZES
 from core.schema.training import MasterWeights
@@ -33,14 +35,15 @@ def load(
 
     `weights` is what they are held in: float32 whatever the file holds, since an update under a thousandth of a
     bfloat16 weight would be rounded away, or bfloat16 where nothing is lost by that and updates are rounded
-    stochastically. `dtype` (`auto`: the file's own) is what checkpoints are written in: see `stored_dtype`.
+    stochastically. `dtype` (`auto`: most of the files' weights' own) is what checkpoints are written in: see
+    `stored_dtype`.
     A tokenizer that names no end of sequence gets the config's.
     Raises CoreError `model_unreadable`, `quantised_model`, `unsupported_dtype`, `vocabulary_mismatch` and
     `master_weights_too_coarse`.
     """
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        stored = _STORED.get(dtype) or config.dtype or torch.float32
+        stored = _STORED.get(dtype) or _prevailing(directory)
         _usable(config, stored, weights)
         _trainable_kinds(directory)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
@@ -76,9 +79,7 @@ def tokenizer_of(directory: Path) -> PreTrainedTokenizerBase:
 
 
 def _tokenizer(directory: Path, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        directory, local_files_only=True, trust_remote_code=False
-    )
+    tokenizer = tokenizer_from(directory)
     if tokenizer.eos_token_id is None and isinstance(config.eos_token_id, int):
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(config.eos_token_id)
     return tokenizer
@@ -107,6 +108,12 @@ def _trainable_kinds(directory: Path) -> None:
         raise CoreError("unsupported_dtype", message)
 
 
+def _prevailing(directory: Path) -> torch.dtype:
+    """The files' own: a config may name another, or none."""
+    with ExitStack() as stack:
+        return KINDS[prevailing(opened(directory, stack))]
+
+
 def _known_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     rows = model.get_input_embeddings().num_embeddings
     largest = max(tokenizer.get_vocab().values(), default=-1)
@@ -116,7 +123,7 @@ def _known_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def stored_dtype(model: PreTrainedModel) -> torch.dtype:
-    """What this model's checkpoints are written in: the dtype it was stored in, not the float32 it is trained in."""
+    """What most of this model's weights are written in: the dtype they were stored in, not that of training."""
     stored = model.config.dtype or model.dtype
     return _STORED.get(stored, torch.float32) if isinstance(stored, str) else stored
 
