@@ -5,7 +5,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from core.lm.weight_files import index_files, weight_files
+from core.lm.tensor_files import index_files, tensor_files
 from core.schema.manifest import MANIFEST_NAME
 
 CARD = "UNLEARNING.md"
@@ -40,7 +40,7 @@ def companions(directory: Path) -> Companions:
     Links to files are followed. Passed over, like in a manifest: hidden files and folders, links to folders, and a
     manifest, which a checkpoint gets anew.
     """
-    loaded = {path.name for path in (*weight_files(directory), *index_files(directory))}
+    loaded = {path.name for path in (*tensor_files(directory), *index_files(directory))}
     kept: list[str] = []
     left_out: list[str] = []
     for path in _files(directory):

@@ -14,8 +14,8 @@ from transformers import (
 )
 
 from core.lm.errors import CoreError
-from core.lm.tokenizer_files import tokenizer_from
-from core.lm.weight_files import KINDS, opened, prevailing
+from core.lm.tensor_files import KINDS, opened, prevailing
+from core.lm.tokenizer import tokenizer_from
 from core.schema.manifest import digest, manifest
 from core.schema.shape import DTYPES, SIZES
 from core.schema.training import MasterWeights
@@ -108,12 +108,6 @@ def _trainable_kinds(directory: Path) -> None:
         raise CoreError("unsupported_dtype", message)
 
 
-def _prevailing(directory: Path) -> torch.dtype:
-    """The files' own: a config may name another, or none."""
-    with ExitStack() as stack:
-        return KINDS[prevailing(opened(directory, stack))]
-
-
 def _known_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     rows = model.get_input_embeddings().num_embeddings
     largest = max(tokenizer.get_vocab().values(), default=-1)
@@ -126,6 +120,12 @@ def stored_dtype(model: PreTrainedModel) -> torch.dtype:
     """What most of this model's weights are written in: the dtype they were stored in, not that of training."""
     stored = model.config.dtype or model.dtype
     return _STORED.get(stored, torch.float32) if isinstance(stored, str) else stored
+
+
+def _prevailing(directory: Path) -> torch.dtype:
+    """The files' own: a config may name another, or none."""
+    with ExitStack() as stack:
+        return KINDS[prevailing(opened(directory, stack))]
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

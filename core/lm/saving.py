@@ -21,8 +21,10 @@ from core.lm.companions import CARD, beside_adapter, companions
 from core.lm.conversion import Origins, same
 from core.lm.errors import CoreError
 from core.lm.model import stored_dtype
-from core.lm.weight_files import KINDS, WeightFile, index_files, opened, prevailing
-from core.schema.shape import INDEX
+from core.lm.tensor_files import INDEX, KINDS, TensorFile, index_files, opened, prevailing
+
+_PIECE = 1 << 22
+"""Elements."""
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path, card: str) -> None:
@@ -69,8 +71,8 @@ def export(model: PreTrainedModel, source: Path, directory: Path, card: str, *, 
         if cast:
             _note_dtype(partial, files, cast, dtype)
         earlier = source / CARD
-        text = f"{card}\n---\n\n{earlier.read_text(encoding='utf-8')}" if earlier.is_file() else card
-        (partial / CARD).write_text(text, encoding="utf-8")
+        before = b"\n---\n\n" + earlier.read_bytes() if earlier.is_file() else b""
+        (partial / CARD).write_bytes(card.encode() + before)
 
 
 def export_adapter(model: PreTrainedModel, source: Path, directory: Path, card: str, *, base: str) -> None:
@@ -90,6 +92,7 @@ def _complete(directory: Path) -> Iterator[Path]:
         raise CoreError("output_not_empty", "the output directory holds files already", blame="service")
     directory.parent.mkdir(parents=True, exist_ok=True)
     partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process before, which was killed
     try:
         partial.mkdir()
         yield partial
@@ -103,30 +106,39 @@ def _complete(directory: Path) -> Iterator[Path]:
 
 
 @torch.no_grad()
-def _write_weights(model: PreTrainedModel, files: list[WeightFile], folder: Path, cast: dict[str, str]) -> None:
+def _write_weights(model: PreTrainedModel, files: list[TensorFile], folder: Path, cast: dict[str, str]) -> None:
     held = {name: [file for file in files if name in file.entries] for file in files for name in file.entries}
     shapes = {name: places[0].entries[name].shape for name, places in held.items()}
     with ExitStack() as stack:
         copies = {file: stack.enter_context(file.copy(folder / file.path.name, cast)) for file in files}
         for tensors in Origins(model, shapes).back(shapes):
             for name, weight in tensors.items():
-                after = weight.cpu()
+                after = weight.cpu().flatten()
                 for file in held[name]:
-                    before = file.read(name)
-                    kept = same(before.to(after.dtype), after)
-                    if not kept.all():
+                    before = file.read(name).flatten()
+                    if not all(same(old.to(new.dtype), new).all() for old, new in _pieces(before, after)):
                         dtype = KINDS.get(copies[file].kind(name), before.dtype)
-                        copies[file].put(name, torch.where(kept, before.to(dtype), after.to(dtype)))
+                        copies[file].put(name, (_moved(old, new, dtype) for old, new in _pieces(before, after)))
 
 
-def _wanted(files: list[WeightFile], dtype: str) -> dict[str, str]:
+def _pieces(before: Tensor, after: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """So that what is compared and cast takes little memory, whatever the size of a weight."""
+    return zip(torch.split(before, _PIECE), torch.split(after, _PIECE), strict=True)
+
+
+def _moved(old: Tensor, new: Tensor, dtype: torch.dtype) -> Tensor:
+    """What the file held, where the model still holds it, and what the model holds elsewhere."""
+    return torch.where(same(old.to(new.dtype), new), old.to(dtype), new.to(dtype))
+
+
+def _wanted(files: list[TensorFile], dtype: str) -> dict[str, str]:
     """The kind that is replaced, and by which."""
     kinds = {str(kind).removeprefix("torch."): name for name, kind in KINDS.items()}
     wanted, given = kinds.get(dtype), prevailing(files)
     return {} if wanted is None or wanted == given else {given: wanted}
 
 
-def _note_dtype(folder: Path, files: list[WeightFile], cast: dict[str, str], dtype: str) -> None:
+def _note_dtype(folder: Path, files: list[TensorFile], cast: dict[str, str], dtype: str) -> None:
     """Says in config.json and in the index what the weights are stored in now; all else stays as it is written."""
     ((given, wanted),) = cast.items()
     config = folder / "config.json"

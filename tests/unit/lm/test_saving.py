@@ -16,7 +16,7 @@ from core.lm.companions import CARD, companions
 from core.lm.errors import CoreError
 from core.lm.model import load
 from core.lm.saving import export, export_adapter, save
-from core.lm.weight_files import Copy
+from core.lm.tensor_files import Copy
 from core.schema.training import Lora
 from tests.unit.lm.tiny import VOCABULARY, tiny_model, tiny_tokenizer
 

@@ -6,7 +6,7 @@ Format: huggingface/safetensors, README: eight bytes of length, a JSON header, t
 import json
 import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from core.schema.shape import INDEX, SINGLE
-
+INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 KINDS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 """What safetensors calls the dtypes of weights. Other tensors of a file are buffers."""
 
@@ -39,7 +38,7 @@ class Entry:
         return torch.Size(self.shape).numel()
 
 
-class WeightFile:
+class TensorFile:
     """One safetensors file. Tensors are mapped, so that only those that are read take memory."""
 
     def __init__(self, path: Path) -> None:
@@ -84,7 +83,7 @@ class WeightFile:
                         source.seek(8 + len(self._header) + entry.begin)
                         copy.take(name, source)
                     else:
-                        copy.put(name, self.read(name))
+                        copy.put(name, [self.read(name)])
 
     def _keeps(self, cast: dict[str, str]) -> bool:
         return not any(cast.get(entry.kind, entry.kind) != entry.kind for entry in self.entries.values())
@@ -121,14 +120,15 @@ class Copy:
         """What a tensor is written in."""
         return self._entries[name].kind
 
-    def put(self, name: str, tensor: Tensor) -> None:
-        """Writes a tensor, cast to its dtype in the file. Raises ValueError for one of another size."""
+    def put(self, name: str, pieces: Iterable[Tensor]) -> None:
+        """Writes a tensor, piece after piece, cast to its dtype in the file. Raises ValueError for another size."""
         entry = self._entries[name]
-        data = tensor.to("cpu", KINDS.get(entry.kind, tensor.dtype)).contiguous().flatten().view(torch.uint8).numpy()
-        if data.nbytes != entry.end - entry.begin:
-            raise ValueError("a tensor is written in the shape that it had")
         self._file.seek(self._first + entry.begin)
-        self._file.write(data.data)
+        for piece in pieces:
+            piece = piece.to("cpu", KINDS.get(entry.kind, piece.dtype)).contiguous().flatten()
+            self._file.write(piece.view(torch.uint8).numpy().data)
+        if self._file.tell() != self._first + entry.end:
+            raise ValueError(f"'{name}' is written in the size that it had")
         self.written.add(name)
 
     def take(self, name: str, source: BinaryIO) -> None:
@@ -145,7 +145,7 @@ class Copy:
         self.written.add(name)
 
 
-def weight_files(directory: Path) -> list[Path]:
+def tensor_files(directory: Path) -> list[Path]:
     """The files that transformers loads: the single file, else the index's shards; none where there is neither."""
     if (directory / SINGLE).is_file():
         return [directory / SINGLE]
@@ -159,12 +159,12 @@ def index_files(directory: Path) -> list[Path]:
     return [index] if index.is_file() and not (directory / SINGLE).is_file() else []
 
 
-def opened(directory: Path, stack: ExitStack) -> list[WeightFile]:
+def opened(directory: Path, stack: ExitStack) -> list[TensorFile]:
     """The files that transformers loads, open for as long as `stack` is."""
-    return [stack.enter_context(closing(WeightFile(path))) for path in weight_files(directory)]
+    return [stack.enter_context(closing(TensorFile(path))) for path in tensor_files(directory)]
 
 
-def prevailing(files: Sequence[WeightFile]) -> str:
+def prevailing(files: Sequence[TensorFile]) -> str:
     """The kind that most of the weights are stored in; F32 where there are none."""
     counts = Counter({"F32": 0})
     for file in files:

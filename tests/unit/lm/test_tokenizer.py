@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 
 from core.lm.pretraining import train_tokenizer
-from core.lm.tokenizer_files import tokenizer_from
+from core.lm.tokenizer import tokenizer_from
 from core.synthetic import people
 from tests.unit.lm.tiny import tiny_tokenizer
 
