@@ -75,6 +75,18 @@ def export(model: PreTrainedModel, source: Path, directory: Path, card: str, *, 
         (partial / CARD).write_bytes(card.encode() + before)
 
 
+@torch.no_grad()
+def refuse_unexportable(model: PreTrainedModel, source: Path) -> None:
+    """Goes the way of `export` without writing, so that what it would refuse is refused before anything is trained.
+
+    Raises CoreError `weights_not_in_files` and `weights_not_convertible`.
+    """
+    with ExitStack() as stack:
+        _, shapes = _places(opened(source, stack))
+        for _ in Origins(model, shapes).back(shapes):
+            pass
+
+
 def export_adapter(model: PreTrainedModel, source: Path, directory: Path, card: str, *, base: str) -> None:
     """Writes the model's adapter alone, as peft reads it, with the tokenizer's files and the terms of `source` byte for
     byte, and with `card` as README.md. `base` names the model that it belongs to. Raises as `export` does."""
@@ -107,8 +119,7 @@ def _complete(directory: Path) -> Iterator[Path]:
 
 @torch.no_grad()
 def _write_weights(model: PreTrainedModel, files: list[TensorFile], folder: Path, cast: dict[str, str]) -> None:
-    held = {name: [file for file in files if name in file.entries] for file in files for name in file.entries}
-    shapes = {name: places[0].entries[name].shape for name, places in held.items()}
+    held, shapes = _places(files)
     with ExitStack() as stack:
         copies = {file: stack.enter_context(file.copy(folder / file.path.name, cast)) for file in files}
         for tensors in Origins(model, shapes).back(shapes):
@@ -119,6 +130,12 @@ def _write_weights(model: PreTrainedModel, files: list[TensorFile], folder: Path
                     if not all(same(old.to(new.dtype), new).all() for old, new in _pieces(before, after)):
                         dtype = KINDS.get(copies[file].kind(name), before.dtype)
                         copies[file].put(name, (_moved(old, new, dtype) for old, new in _pieces(before, after)))
+
+
+def _places(files: list[TensorFile]) -> tuple[dict[str, list[TensorFile]], dict[str, tuple[int, ...]]]:
+    """By name, the files that hold a tensor, and its shape."""
+    held = {name: [file for file in files if name in file.entries] for file in files for name in file.entries}
+    return held, {name: places[0].entries[name].shape for name, places in held.items()}
 
 
 def _pieces(before: Tensor, after: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -19,7 +19,7 @@ from core.lm.fingerprint import Fingerprint
 from core.lm.flops import METER, ModelFlops
 from core.lm.model import device, load, model_digest, tokenizer_of
 from core.lm.ranks import ALONE, Ranks
-from core.lm.saving import export, export_adapter
+from core.lm.saving import export, export_adapter, refuse_unexportable
 from core.lm.sharding import gather
 from core.lm.snapshots import Snapshots
 from core.pipeline import scorable
@@ -199,6 +199,8 @@ class Run:
         with self._phases.during("loading"):
             model, tokenizer = self._load(spec.directory)
             check(model, spec.training, method.trained(model.config.get_text_config().num_hidden_layers))
+            if spec.deliver != "adapter":
+                refuse_unexportable(model, spec.directory)
             digest = model_digest(spec.directory)
             fingerprint = _NOBODYS if spec.snapshots is None else belonging(spec, sets, digest)
         figures = gauge.before((model, tokenizer), digest, fingerprint)

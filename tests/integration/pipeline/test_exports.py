@@ -4,6 +4,7 @@ Whoever downloads a checkpoint has some version of transformers or another: each
 """
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from core.lm.conversion import Origins
+from core.lm.errors import CoreError
 from core.lm.model import load
 from core.lm.pretraining import train_tokenizer
 from core.lm.saving import export
-from core.schema.events import Warned
+from core.pipeline.run import Run
+from core.schema.events import ChildEvent, Measured, Warned
 from core.schema.spec import ChildMethod, FileRecords, JobSpec
 from core.synthetic import people
 from tests.integration.pipeline.child import run as run_job
@@ -198,3 +202,16 @@ def test_a_job_on_chosen_weights_changes_those_and_leaves_out_what_holds_the_old
     assert "pytorch_model.bin" in (spec.output / "UNLEARNING.md").read_text()
     (warned,) = [event for event in outcome.events if isinstance(event, Warned) and event.code == "files_left_out"]
     assert "pytorch_model.bin" in warned.message
+
+
+def test_a_model_that_could_not_be_written_is_refused_before_anything_is_measured(
+    spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def covered(*_: object) -> None:
+        raise CoreError("weights_not_in_files", "the model's files hold no tensor for model.norm.weight")
+
+    monkeypatch.setattr(Origins, "_all_covered", covered)
+    events: list[ChildEvent] = []
+    with pytest.raises(CoreError, match="weights_not_in_files"):
+        Run(spec, events.append, lambda: False, lambda: False, began=time.monotonic())()
+    assert not any(isinstance(event, Measured) for event in events)

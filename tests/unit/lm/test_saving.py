@@ -15,7 +15,7 @@ from core.lm import adapter
 from core.lm.companions import CARD, companions
 from core.lm.errors import CoreError
 from core.lm.model import load
-from core.lm.saving import export, export_adapter, save
+from core.lm.saving import export, export_adapter, refuse_unexportable, save
 from core.lm.tensor_files import Copy
 from core.schema.training import Lora
 from tests.unit.lm.tiny import VOCABULARY, tiny_model, tiny_tokenizer
@@ -274,6 +274,8 @@ def test_a_weight_that_no_file_holds_ends_the_export_by_its_name_and_leaves_noth
     del weights[QUERY]
     save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CoreError, match=f"weights_not_in_files.*{QUERY}"):
+        refuse_unexportable(model, source)
+    with pytest.raises(CoreError, match=f"weights_not_in_files.*{QUERY}"):
         export(model, source, tmp_path / "out", "card")
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
 
@@ -283,12 +285,15 @@ def test_a_weight_that_would_not_come_out_of_its_tensors_again_is_named(tmp_path
     AutoModelForCausalLM.from_config(mixture("mixtral")).save_pretrained(tmp_path / "given")
     tiny_tokenizer().save_pretrained(tmp_path / "given")
     model, _ = load(tmp_path / "given", device=CPU)
+    refuse_unexportable(model, tmp_path / "given")
     split = SplitModulelist.convert
     monkeypatch.setattr(
         SplitModulelist,
         "convert",
         lambda *given, **options: {name: part.flip(0) for name, part in split(*given, **options).items()},
     )
+    with pytest.raises(CoreError, match=r"weights_not_convertible.*model\.layers\.0\.mlp\.experts"):
+        refuse_unexportable(model, tmp_path / "given")
     with pytest.raises(CoreError, match=r"weights_not_convertible.*model\.layers\.0\.mlp\.experts"):
         export(model, tmp_path / "given", tmp_path / "out", "card")
 
