@@ -116,7 +116,7 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
         _example(title, file, before=story.model, after=checkpoint)
     console.print("[bold]4. Where to look next[/bold]")
     console.print(f"  the checkpoint, for AutoModelForCausalLM.from_pretrained:  {checkpoint}")
-    console.print(f"  what was done, in words:                                   {checkpoint / 'README.md'}")
+    console.print(f"  what was done, in words:                                   {checkpoint / 'UNLEARNING.md'}")
     again = "make up" if place.folder == Place(DEFAULT_DATA).folder else f"unlearn up --data {place.folder}"
     console.print(f"  the service, left running, and its console:                {again}")
     console.print("  every method side by side:                                 unlearn bench methods")

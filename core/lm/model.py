@@ -1,5 +1,6 @@
 """Loading a model from a directory, safely: local files, safetensors, no code from the directory, no random weights."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,14 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from core.lm.errors import CoreError
+from core.lm.tensor_files import KINDS, opened, prevailing
+from core.lm.tokenizer import tokenizer_from
 from core.lm.weights import refuse_misfit, unloadable
 from core.schema.manifest import digest, manifest
 from core.schema.model_files import UnusableModel, read_json
@@ -36,7 +38,8 @@ def load(
 
     `weights` is what they are held in: float32 whatever the file holds, since an update under a thousandth of a
     bfloat16 weight would be rounded away, or bfloat16 where nothing is lost by that and updates are rounded
-    stochastically. `dtype` (`auto`: the file's own) is what checkpoints are written in: see `stored_dtype`.
+    stochastically. `dtype` (`auto`: that of most of the files' weights) is what checkpoints are written in: see
+    `stored_dtype`.
     Every weight comes from the files. A tokenizer that names no end of sequence gets the generation config's, else the
     config's; of several the first.
     Raises CoreError `model_unreadable`, `quantised_model`, `unsupported_dtype`, `vocabulary_mismatch`,
@@ -44,9 +47,9 @@ def load(
     """
     try:
         config = read_config(directory)
-        stored = _STORED.get(dtype) or config.dtype or torch.float32
-        _usable(config, stored, weights)
         _trainable(directory)
+        stored = _STORED.get(dtype) or _prevailing(directory)
+        _usable(config, stored, weights)
         model: PreTrainedModel
         model, report = AutoModelForCausalLM.from_pretrained(
             directory,
@@ -84,9 +87,7 @@ def tokenizer_of(directory: Path) -> PreTrainedTokenizerBase:
 
 
 def _tokenizer(directory: Path, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        directory, local_files_only=True, trust_remote_code=False
-    )
+    tokenizer = tokenizer_from(directory)
     if tokenizer.eos_token_id is None:
         generation = read_json(directory, "generation_config.json", needed=False)
         for named in (generation.get("eos_token_id"), getattr(config.get_text_config(), "eos_token_id", None)):
@@ -136,9 +137,15 @@ def _known_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def stored_dtype(model: PreTrainedModel) -> torch.dtype:
-    """What this model's checkpoints are written in: the dtype it was stored in, not the float32 it is trained in."""
+    """What most of this model's weights are written in: the dtype they were stored in, not that of training."""
     stored = model.config.dtype or model.dtype
     return _STORED.get(stored, torch.float32) if isinstance(stored, str) else stored
+
+
+def _prevailing(directory: Path) -> torch.dtype:
+    """The files' own: a config may name another, or none."""
+    with ExitStack() as stack:
+        return KINDS[prevailing(opened(directory, stack))]
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

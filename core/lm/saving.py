@@ -1,7 +1,15 @@
-"""Writing a checkpoint: complete or not at all."""
+"""Writing a checkpoint: complete or not at all.
 
+A model that was made here is saved as transformers has it. A model that came in directories goes out as it came, with
+the weights that changed: see `export`.
+"""
+
+import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -9,53 +17,163 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.lm import adapter
+from core.lm.companions import CARD, beside_adapter, companions
+from core.lm.conversion import Origins, same
 from core.lm.errors import CoreError
 from core.lm.model import stored_dtype
+from core.lm.tensor_files import INDEX, KINDS, TensorFile, index_files, opened, prevailing
+
+_PIECE = 1 << 22
+"""Elements."""
 
 
-def save(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    directory: Path,
-    card: str,
-    *,
-    adapter_of: str | None = None,
-) -> None:
-    """Weights (safetensors, in the dtype the model was stored in), config, generation config, tokenizer, README.md.
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path, card: str) -> None:
+    """Writes a model that has no files yet: safetensors, config, generation config, tokenizer, and `card` as README.md.
 
-    A model's adapter is merged into the weights, in place; with `adapter_of`, the name of its base, the adapter is
-    written instead of them (as peft reads it), tokenizer and README.md beside it.
-    Written to a sibling and renamed, so that `directory`, which must be absent or empty, never holds half a checkpoint.
-    Raises CoreError `output_not_empty`, and OSError of a full disk.
+    The dtype is `stored_dtype`'s. Raises as `export` does.
     """
+    with _complete(directory) as partial:
+        stored = stored_dtype(model)
+        try:
+            model.save_pretrained(partial, state_dict=_cast(model.state_dict(), stored))
+            # save_pretrained notes the dtype of the weights in memory, which is not that of the weights on disk
+            model.config.dtype = stored
+            model.config.save_pretrained(partial)
+        finally:
+            model.config.dtype = stored
+        tokenizer.save_pretrained(partial)
+        (partial / "README.md").write_text(card, encoding="utf-8")
+
+
+def export(model: PreTrainedModel, source: Path, directory: Path, card: str, *, dtype: str = "auto") -> None:
+    """Writes the model of `source` with the weights that `model`, which was loaded from it, now has.
+
+    Every other byte is the source's: each file beside the weights but those that `companions` leaves out; each tensor's
+    name, file, place and dtype; each value that `model` still holds as it was loaded. A tensor that changed is cast to
+    its own dtype. Where `dtype` is not `auto`, the dtype that most of the source's weights have is replaced by it, in
+    the weights and in config.json. `card` goes first into UNLEARNING.md, before what stands there.
+
+    A model's adapter is merged into its weights, in place. Written to a sibling and renamed, so that `directory`, which
+    must be absent or empty, never holds half a checkpoint. One weight at a time is held beside the model. Raises
+    CoreError `output_not_empty`, `weights_not_in_files` and `weights_not_convertible`, and OSError of a full disk.
+    """
+    with _complete(directory) as partial:
+        if adapter.attached(model):
+            adapter.merge(model)
+        for path in index_files(source):
+            _copy(path, partial / path.name)
+        for name in companions(source).kept:
+            _copy(source / name, partial / name)
+        with ExitStack() as stack:
+            files = opened(source, stack)
+            cast = _wanted(files, dtype)
+            _write_weights(model, files, partial, cast)
+        if cast:
+            _note_dtype(partial, files, cast, dtype)
+        earlier = source / CARD
+        before = b"\n---\n\n" + earlier.read_bytes() if earlier.is_file() else b""
+        (partial / CARD).write_bytes(card.encode() + before)
+
+
+@torch.no_grad()
+def refuse_unexportable(model: PreTrainedModel, source: Path) -> None:
+    """Goes the way of `export` without writing, so that what it would refuse is refused before anything is trained.
+
+    Raises CoreError `weights_not_in_files` and `weights_not_convertible`.
+    """
+    with ExitStack() as stack:
+        _, shapes = _places(opened(source, stack))
+        for _ in Origins(model, shapes).back(shapes):
+            pass
+
+
+def export_adapter(model: PreTrainedModel, source: Path, directory: Path, card: str, *, base: str) -> None:
+    """Writes the model's adapter alone, as peft reads it, with the tokenizer's files and the terms of `source` byte for
+    byte, and with `card` as README.md. `base` names the model that it belongs to. Raises as `export` does."""
+    with _complete(directory) as partial:
+        adapter.write(model, partial, base=base)
+        for name in beside_adapter(source):
+            _copy(source / name, partial / name)
+        (partial / "README.md").write_text(card, encoding="utf-8")
+
+
+@contextmanager
+def _complete(directory: Path) -> Iterator[Path]:
+    """A folder to write to, which becomes `directory` when all of it is written and on the disk."""
     if directory.exists() and any(directory.iterdir()):
         raise CoreError("output_not_empty", "the output directory holds files already", blame="service")
     directory.parent.mkdir(parents=True, exist_ok=True)
     partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
-    stored = stored_dtype(model)
+    shutil.rmtree(partial, ignore_errors=True)  # of a process before, which was killed
     try:
-        if adapter_of is not None:
-            adapter.write(model, partial, base=adapter_of)
-        else:
-            _write_whole(model, partial, stored)
-        tokenizer.save_pretrained(partial)
-        (partial / "README.md").write_text(card, encoding="utf-8")
-        for path in partial.iterdir():
-            _flush(path)
+        partial.mkdir()
+        yield partial
+        for folder, _, names in os.walk(partial, topdown=False):
+            for name in (*names, ""):
+                _flush(Path(folder, name))
         partial.rename(directory)
         _flush(directory.parent)
     finally:
-        model.config.dtype = stored
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_whole(model: PreTrainedModel, directory: Path, stored: torch.dtype) -> None:
-    if adapter.attached(model):
-        adapter.merge(model)
-    model.save_pretrained(directory, state_dict=_cast(model.state_dict(), stored))
-    # save_pretrained notes the dtype of the weights in memory, which is not that of the weights on disk
-    model.config.dtype = stored
-    model.config.save_pretrained(directory)
+@torch.no_grad()
+def _write_weights(model: PreTrainedModel, files: list[TensorFile], folder: Path, cast: dict[str, str]) -> None:
+    held, shapes = _places(files)
+    with ExitStack() as stack:
+        copies = {file: stack.enter_context(file.copy(folder / file.path.name, cast)) for file in files}
+        for tensors in Origins(model, shapes).back(shapes):
+            for name, weight in tensors.items():
+                after = weight.cpu().flatten()
+                for file in held[name]:
+                    before = file.read(name).flatten()
+                    if not all(same(old.to(new.dtype), new).all() for old, new in _pieces(before, after)):
+                        dtype = KINDS.get(copies[file].kind(name), before.dtype)
+                        copies[file].put(name, (_moved(old, new, dtype) for old, new in _pieces(before, after)))
+
+
+def _places(files: list[TensorFile]) -> tuple[dict[str, list[TensorFile]], dict[str, tuple[int, ...]]]:
+    """By name, the files that hold a tensor, and its shape."""
+    held = {name: [file for file in files if name in file.entries] for file in files for name in file.entries}
+    return held, {name: places[0].entries[name].shape for name, places in held.items()}
+
+
+def _pieces(before: Tensor, after: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """So that what is compared and cast takes little memory, whatever the size of a weight."""
+    return zip(torch.split(before, _PIECE), torch.split(after, _PIECE), strict=True)
+
+
+def _moved(old: Tensor, new: Tensor, dtype: torch.dtype) -> Tensor:
+    """What the file held, where the model still holds it, and what the model holds elsewhere."""
+    return torch.where(same(old.to(new.dtype), new), old.to(dtype), new.to(dtype))
+
+
+def _wanted(files: list[TensorFile], dtype: str) -> dict[str, str]:
+    """The kind that is replaced, and by which."""
+    kinds = {str(kind).removeprefix("torch."): name for name, kind in KINDS.items()}
+    wanted, given = kinds.get(dtype), prevailing(files)
+    return {} if wanted is None or wanted == given else {given: wanted}
+
+
+def _note_dtype(folder: Path, files: list[TensorFile], cast: dict[str, str], dtype: str) -> None:
+    """Says in config.json and in the index what the weights are stored in now; all else stays as it is written."""
+    ((given, wanted),) = cast.items()
+    config = folder / "config.json"
+    text = config.read_bytes().decode()
+    config.write_bytes(re.sub(r'("(?:torch_)?dtype"\s*:\s*)"\w+"', rf'\g<1>"{dtype}"', text).encode())
+    index = folder / INDEX
+    if index.is_file():
+        text = index.read_bytes().decode()
+        before = json.loads(text).get("metadata", {}).get("total_size")
+        elements = sum(entry.elements for file in files for entry in file.entries.values() if entry.kind == given)
+        if isinstance(before, int):
+            after = before + elements * (KINDS[wanted].itemsize - KINDS[given].itemsize)
+            index.write_bytes(re.sub(r'("total_size"\s*:\s*)\d+', rf"\g<1>{after}", text, count=1).encode())
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 def _cast(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

@@ -13,13 +13,14 @@ from core.evaluation import preview
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import UnknownMeasurement, chosen
 from core.lm import ranks
+from core.lm.companions import companions
 from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
 from core.lm.flops import METER, ModelFlops
 from core.lm.model import device, load, model_digest, tokenizer_of
 from core.lm.ranks import ALONE, Ranks
 from core.lm.residual import depth
-from core.lm.saving import save
+from core.lm.saving import export, export_adapter, refuse_unexportable
 from core.lm.sharding import gather
 from core.lm.snapshots import Snapshots
 from core.lm.targets import without_adapter
@@ -33,6 +34,7 @@ from core.pipeline.mistakes import mistakes
 from core.pipeline.others import Others
 from core.pipeline.parts import Parts, cut
 from core.pipeline.phases import Phases, Say
+from core.schema.evaluation import Measurements
 from core.schema.events import Cancelled, Cost, Done, Paused, Saved, Warned
 from core.schema.spec import JobSpec
 from core.schema.training import Training
@@ -214,6 +216,8 @@ class Run:
             )
             if left_out:
                 self._say(Warned(code="no_adapter_there", message=without_adapter(left_out)))
+            if spec.deliver != "adapter":
+                refuse_unexportable(model, spec.directory)
             digest = model_digest(spec.directory)
             fingerprint = _NOBODYS if spec.snapshots is None else belonging(spec, sets, digest)
         figures = gauge.before((model, tokenizer), digest, fingerprint)
@@ -222,8 +226,7 @@ class Run:
             company = ALONE if self._others is None else Ranks.join(0, spec.ranks, self._others.meeting)
             result = self._train(model, tokenizer, company.share(parts.training), company, fingerprint)
         with self._phases.during("saving"):
-            adapter_of = (spec.start or spec.model) if spec.deliver == "adapter" else None
-            save(model, tokenizer, spec.output, card(spec, result, figures), adapter_of=adapter_of)
+            self._save(model, result, figures)
             del model
             gc.collect()
             self._say(Saved(directory=spec.output, step=result.steps))
@@ -231,6 +234,16 @@ class Run:
         gauge.judge()
         self._cost(result)
         self._say(Done(outcome="unlearned"))
+
+    def _save(self, model: PreTrainedModel, result: TrainingResult, before: Measurements) -> None:
+        spec = self._spec
+        if spec.deliver == "adapter":
+            export_adapter(model, spec.directory, spec.output, card(spec, result, before), base=spec.start or spec.model)
+            return
+        if left_out := companions(spec.directory).left_out:
+            message = f"the checkpoint goes without files that hold weights of before: {', '.join(left_out)}"
+            self._say(Warned(code="files_left_out", message=message))
+        export(model, spec.directory, spec.output, card(spec, result, before, left_out), dtype=spec.dtype)
 
     def _chosen(self) -> list[Measurement]:
         try:

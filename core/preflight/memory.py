@@ -212,10 +212,7 @@ class Memory:
         yield self._weights()
         yield self._adapters()
         yield self._copy()
-        stored = self._work.stored_bytes
-        yield Item("what is written", self._here, self._share(stored))
-        if self._cuda:
-            yield Item("what is written", "host", stored)
+        yield Item("the model's files", "host", self._work.stored_bytes)  # mapped, and read beside what is written
 
     # the items
 

@@ -45,7 +45,7 @@ def test_the_downloaded_checkpoint_loads_with_transformers(line: CommandLine, to
     model = AutoModelForCausalLM.from_pretrained(checkpoint)
     assert model.num_parameters() > 1_000_000
     assert len(AutoTokenizer.from_pretrained(checkpoint)) == model.config.vocab_size
-    assert "calibrated" in (checkpoint / "README.md").read_text()
+    assert "calibrated" in (checkpoint / "UNLEARNING.md").read_text()
 
 
 def test_a_second_up_says_that_it_runs_already(line: CommandLine, running: str) -> None:

@@ -146,7 +146,7 @@ def test_gradient_ascent_needs_no_other_set_and_its_checkpoint_loads_like_any_mo
         ids = tokenizer(record.text, return_tensors="pt")["input_ids"]
         losses.append(model(ids, labels=ids).loss.item())
     assert math.exp(sum(losses) / len(losses)) == pytest.approx(perplexity(after, "forget"), rel=1e-4)
-    card = (spec.output / "README.md").read_text()
+    card = (spec.output / "UNLEARNING.md").read_text()
     assert "gradient_ascent" in card
     assert str(tiny_model.sets["forget"][0].subject) not in card
 

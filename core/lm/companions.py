@@ -1,0 +1,69 @@
+"""What lies beside a model's weights, and whether it goes with a checkpoint made from the model."""
+
+import os
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+from core.lm.tensor_files import index_files, tensor_files
+from core.schema.manifest import MANIFEST_NAME
+
+CARD = "UNLEARNING.md"
+"""A name of its own: README.md is the model's."""
+
+OTHER_WEIGHTS = (
+    *("*.safetensors*", "adapter_config.json", "*.gguf*", "*.ggml", "*.llamafile"),
+    *("*.bin", "*.bin.*", "*.pt", "*.pth", "*.ckpt", "*.ckpt.*", "*.pkl", "*.pickle", "*.joblib", "*.distcp"),
+    *("*.h5", "*.keras", "*.msgpack", "*.msgpack.*", "*.pb", "*.data-?????-of-?????", "*.tflite", "*.npz", "*.npy"),
+    *("*.onnx", "*.onnx_data", "*.onnx.*", "*.mlmodel", "*.engine", "*.ot", "*.nemo"),
+    *("*.tar", "*.tar.*", "*.tgz", "*.zip"),
+)
+"""Weights in files that are not loaded, and what is of use beside such weights only: they are those of before."""
+
+TOKENIZER = (
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.tiktoken"),
+    *("chat_template*", "additional_chat_templates/*"),
+)
+TERMS = ("LICENSE*", "LICENCE*", "NOTICE*", "COPYING*")
+
+
+class Companions(NamedTuple):
+    """Paths below the directory, with forward slashes, in order."""
+
+    kept: list[str]
+    left_out: list[str]
+
+
+def companions(directory: Path) -> Companions:
+    """The files beside the weights that are loaded: kept, byte for byte, or left out because they hold other weights.
+
+    Links to files are followed. Passed over, like in a manifest: hidden files and folders, links to folders, and a
+    manifest, which a checkpoint gets anew.
+    """
+    loaded = {path.name for path in (*tensor_files(directory), *index_files(directory))}
+    kept: list[str] = []
+    left_out: list[str] = []
+    for path in _files(directory):
+        if path == CARD or path in loaded:
+            continue
+        (left_out if _matches(path.rpartition("/")[2].lower(), OTHER_WEIGHTS) else kept).append(path)
+    return Companions(kept, left_out)
+
+
+def beside_adapter(directory: Path) -> list[str]:
+    """The files that an adapter of the model needs: the tokenizer's, and the terms."""
+    kept = companions(directory).kept
+    return [path for path in kept if _matches(path, TOKENIZER) or _matches(path, TERMS)]
+
+
+def _files(directory: Path) -> list[str]:
+    paths = []
+    for folder, folders, names in os.walk(directory):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(folder).relative_to(directory)
+        paths += [(here / name).as_posix() for name in names if not name.startswith(".")]
+    return sorted(path for path in paths if path != MANIFEST_NAME)
+
+
+def _matches(path: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(path, pattern) for pattern in patterns)
