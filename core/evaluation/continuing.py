@@ -119,14 +119,14 @@ def _batches(
     forward: Forward, places: list[int], prefixes: list[list[int]], counts: list[int], each: int, max_tokens: int
 ) -> list[list[int]]:
     """The prefixes' places, each once, in batches that go through the model together, each place in `each` rows."""
-    fills = forward.decoding(max((len(prefixes[place]) + counts[place] for place in places), default=1)).fills
+    way = forward.decoding(max((len(prefixes[place]) + counts[place] for place in places), default=1))
     by_length: dict[object, list[int]] = {}
     for place in places:
         length = len(prefixes[place])
-        if forward.changes_within(length + counts[place]):
+        if way.alone or forward.changes_within(length + counts[place]):
             key: object = ("alone", place)
         else:
-            key = 0 if fills else length
+            key = 0 if way.fills else length
         by_length.setdefault(key, []).append(place)
     groups = list(by_length.values())
 

@@ -89,7 +89,9 @@ def arrange(model: PreTrainedModel, run: Run, length: int) -> Arrangement:
     before = _KNOWN.get(model)
     own = _OWN.setdefault(model, attention.implementations(model))
     attention.put_back(own)
-    records = trial_records(model, [min(5, length), min(5, length), length, min(9, length)])
+    # two of one length, one that reaches beyond every window and one that does although it is padded
+    short, middling = min(5, length), max(2, length - _BEYOND // 2)
+    records = trial_records(model, [short, short, length, middling])
     wanted = [plain_logits(model, ids)[:-1] for ids in records]
     chunks = [_chunk(ids, place) for place, ids in enumerate(records)]
     plain = Arrangement("single", length, unscaled_length(model.config))

@@ -1,18 +1,18 @@
-"""How a model is asked for one token after another, found by trial: its logits then are those of the whole text."""
+"""How a model is asked for one token after another, found by trial: as transformers' own generation asks it."""
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from transformers import Cache, PreTrainedModel
+from transformers import Cache, GenerationConfig, PreTrainedModel
 
 from core.lm.arrangement import trial_length
 from core.lm.bounds import bounds
-from core.lm.errors import out_of_memory
-from core.lm.rotary import unscaled_length
+from core.lm.errors import CoreError, out_of_memory
+from core.lm.rotary import forget_lengths, unscaled_length
 from core.lm.trial import close, plain_logits, trial_records
 from core.lm.widening import widened
 
@@ -23,12 +23,13 @@ _SHORT = 5
 @dataclass(frozen=True)
 class Decoding:
     """`cache` names the model's argument for what it has read; None: the whole text is read again for each token.
-    `positions`: the places of tokens are passed. `fills`: rows of several lengths go together, filled up on the left.
-    `tried`: tokens of the trial's longest row."""
+    `positions`: the places of tokens are passed. `fills`: rows of several lengths go together, filled up on the left;
+    `alone`: not even rows of one length do. `tried`: tokens of the trial's longest row."""
 
     cache: str | None
     positions: bool
     fills: bool = False
+    alone: bool = False
     tried: int = 0
 
 
@@ -49,24 +50,25 @@ def filled(rows: Sequence[Sequence[int]], more: int, device: torch.device) -> tu
     return ids, present.to(device)
 
 
-def decoding(model: PreTrainedModel, read: Read, longest: int) -> Decoding:
-    """The quickest way that gives, token by token, the logits of plain transformers on the whole text, for texts of up
-    to `longest` tokens."""
+def decoding(model: PreTrainedModel, read: Read, longest: int, *, apart: bool) -> Decoding:
+    """The quickest way that gives, token by token, the logits of transformers' own generation of one text, for texts of
+    up to `longest` tokens. `apart`: texts do not go through the model together. Raises CoreError `no_continuation`."""
     length = trial_length(model, longest)
     if (unscaled := unscaled_length(model.config)) is not None:
         length = min(length, max(1, unscaled - _STEPS))
     known = _KNOWN.get(model)
     if known is None or known.tried < length:
-        _KNOWN[model] = known = _tried(model, read, length)
+        _KNOWN[model] = known = _tried(model, read, length, apart)
     return known
 
 
 @torch.no_grad()
-def _tried(model: PreTrainedModel, read: Read, length: int) -> Decoding:
+def _tried(model: PreTrainedModel, read: Read, length: int, apart: bool) -> Decoding:
     bound = max((bound for bound in bounds(model.config) if bound < length), default=0)
-    starts = sorted({length, min(_SHORT, length), max(1, bound - 1)})
-    texts = dict(zip(starts, trial_records(model, [start + _STEPS for start in starts]), strict=True))
-    wanted = {start: plain_logits(model, ids)[start - 1 : -1] for start, ids in texts.items()}
+    starts = sorted({length, min(_SHORT, length), max(1, length - _SHORT), max(1, bound - 1)})
+    written = [_generated(model, ids) for ids in trial_records(model, starts)]
+    texts = {start: text for start, (text, _) in zip(starts, written, strict=True)}
+    wanted = {start: logits for start, (_, logits) in zip(starts, written, strict=True)}
 
     def holds(way: Decoding, rows: Sequence[int]) -> bool:
         try:
@@ -79,16 +81,45 @@ def _tried(model: PreTrainedModel, read: Read, length: int) -> Decoding:
         pairs = ((found[:, row], wanted[start], texts[start]) for row, start in enumerate(rows))
         return all(close(logits, right, model, ids) for logits, right, ids in pairs)
 
-    for way in _ways(model):
-        if all(holds(way, [start]) for start in starts):
-            fills = Decoding(way.cache, way.positions, fills=True, tried=length)
-            together = [length, min(_SHORT, length)] if length > 1 else [length]
-            return fills if holds(fills, together) else Decoding(way.cache, way.positions, tried=length)
-    return Decoding(None, positions=False, tried=length)  # what plain transformers does
+    chosen = next((way for way in _ways(model) if all(holds(way, [start]) for start in starts)), None)
+    if chosen is None:
+        raise CoreError(
+            "no_continuation",
+            "the model does not continue a text token by token as transformers does: what it writes cannot be measured"
+            " here",
+        )
+    fills = not apart and holds(chosen, starts)
+    return replace(chosen, fills=fills, alone=apart, tried=length)
+
+
+def _generated(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """The text (T + steps,) that transformers itself writes after ids (T,), greedily, and what it predicted each of its
+    tokens from: (steps, V), at least float32. Where it cannot, so does a plain forward for each token."""
+    forget_lengths(model)
+    own = model.generation_config
+    greedy = GenerationConfig(max_new_tokens=_STEPS, do_sample=False, pad_token_id=0, use_cache=True)
+    greedy.output_logits = greedy.return_dict_in_generate = True
+    try:
+        model.generation_config = GenerationConfig()  # whose defaults would be taken for what is not said
+        with widened(model):
+            written = model.generate(ids[None], attention_mask=torch.ones_like(ids[None]), generation_config=greedy)
+        text, logits = written.sequences[0], torch.cat(written.logits)
+        if len(text) == len(ids) + _STEPS and text[: len(ids)].equal(ids):
+            return text, logits.to(torch.promote_types(logits.dtype, torch.float32))
+    except Exception as error:  # whatever an architecture raises that writes no text of its own
+        if out_of_memory(error):
+            raise
+    finally:
+        model.generation_config = own
+    rows = []
+    for _ in range(_STEPS):
+        rows.append(plain_logits(model, ids)[-1])
+        ids = torch.cat([ids, rows[-1].argmax()[None]])
+    return ids, torch.stack(rows)
 
 
 def _ways(model: PreTrainedModel) -> list[Decoding]:
-    """As transformers' own generation does it, and with less."""
+    """With a cache and places, as generation mostly does it, and with less."""
     taken = inspect.signature(model.forward).parameters
     names = [name for name in ("past_key_values", "cache_params", "state") if name in taken]
     positions = [True, False] if "position_ids" in taken else [False]

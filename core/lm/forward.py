@@ -242,7 +242,9 @@ class Forward:
 
     def decoding(self, longest: int) -> Decoding:
         """How texts of up to `longest` tokens are continued, token by token."""
-        self._decoding = decoding(self.model, self._steps, longest)
+        self._decoding = decoding(
+            self.model, self._steps, longest, apart=self._arrangement.kind == "single"
+        )
         return self._decoding
 
     def changes_within(self, length: int) -> bool:
