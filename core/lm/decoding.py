@@ -11,7 +11,7 @@ from transformers import Cache, GenerationConfig, PreTrainedModel
 
 from core.lm.arrangement import trial_length
 from core.lm.bounds import bounds
-from core.lm.errors import CoreError, out_of_memory
+from core.lm.errors import out_of_memory
 from core.lm.rotary import forget_lengths, unscaled_length
 from core.lm.trial import close, plain_logits, trial_records
 from core.lm.widening import widened
@@ -66,30 +66,26 @@ def decoding(model: PreTrainedModel, read: Read, longest: int, *, apart: bool) -
 def _tried(model: PreTrainedModel, read: Read, length: int, apart: bool) -> Decoding:
     bound = max((bound for bound in bounds(model.config) if bound < length), default=0)
     starts = sorted({length, min(_SHORT, length), max(1, length - _SHORT), max(1, bound - 1)})
-    written = [_generated(model, ids) for ids in trial_records(model, starts)]
-    texts = {start: text for start, (text, _) in zip(starts, written, strict=True)}
-    wanted = {start: logits for start, (_, logits) in zip(starts, written, strict=True)}
+    for write in (_generated, _read_again):
+        written = [write(model, ids) for ids in trial_records(model, starts)]
+        texts = [text for text, _ in written]
+        wanted = [logits for _, logits in written]
 
-    def holds(way: Decoding, rows: Sequence[int]) -> bool:
-        try:
-            with widened(model):
-                found = _steps(way, read, [texts[start] for start in rows])
-        except Exception as error:  # whatever an architecture raises that does not bear it
-            if out_of_memory(error):
-                raise
-            return False
-        pairs = ((found[:, row], wanted[start], texts[start]) for row, start in enumerate(rows))
-        return all(close(logits, right, model, ids) for logits, right, ids in pairs)
+        def holds(way: Decoding, rows: Sequence[int], texts: list[Tensor] = texts, wanted: list[Tensor] = wanted) -> bool:
+            try:
+                with widened(model):
+                    found = _steps(way, read, [texts[row] for row in rows])
+            except Exception as error:  # whatever an architecture raises that does not bear it
+                if out_of_memory(error):
+                    raise
+                return False
+            return all(close(found[:, at], wanted[row], model, texts[row]) for at, row in enumerate(rows))
 
-    chosen = next((way for way in _ways(model) if all(holds(way, [start]) for start in starts)), None)
-    if chosen is None:
-        raise CoreError(
-            "no_continuation",
-            "the model does not continue a text token by token as transformers does: what it writes cannot be measured"
-            " here",
-        )
-    fills = not apart and holds(chosen, starts)
-    return replace(chosen, fills=fills, alone=apart, tried=length)
+        every = range(len(starts))
+        chosen = next((way for way in _ways(model) if all(holds(way, [row]) for row in every)), None)
+        if chosen is not None:
+            return replace(chosen, fills=not apart and holds(chosen, every), alone=apart, tried=length)
+    return Decoding(None, positions=False, alone=apart, tried=length)
 
 
 def _generated(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,6 +107,12 @@ def _generated(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
             raise
     finally:
         model.generation_config = own
+    return _read_again(model, ids)
+
+
+def _read_again(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """The same by a plain forward over the whole text for each token: where nothing agrees with an architecture's own
+    generation, a text is what its forward says."""
     rows = []
     for _ in range(_STEPS):
         rows.append(plain_logits(model, ids)[-1])
