@@ -1,7 +1,8 @@
 """What a model says after token ids, many rows at a time: greedily, or sampled at temperature 1.
 
 A row gets what it would get by itself, whatever it is written together with: rows are filled up on their left and the
-filling is masked, which is tried on a few tokens first; where a model does not bear it, rows of one length go together.
+filling is masked, which is tried on a few tokens first; where a model does not bear it, rows of one length go together,
+and a row whose own length chooses its rotary factors goes alone.
 """
 
 import random
@@ -18,6 +19,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from core.evaluation.bench import Bench
 from core.evaluation.measurement import Budget
 from core.lm.data import bucketed, turn_end
+from core.lm.decoding import filled
 from core.lm.forward import Forward
 from core.lm.head import rows_at_once
 from core.lm.model import context_length
@@ -118,12 +120,16 @@ def _batches(
     forward: Forward, places: list[int], prefixes: list[list[int]], counts: list[int], each: int, max_tokens: int
 ) -> list[list[int]]:
     """The prefixes' places, each once, in batches that go through the model together, each place in `each` rows."""
-    groups = [places]
-    if len({len(prefixes[place]) for place in places}) > 1 and not _bears_filling(forward):
-        by_length: dict[int, list[int]] = {}
-        for place in places:
-            by_length.setdefault(len(prefixes[place]), []).append(place)
-        groups = list(by_length.values())
+    way = forward.decoding(max((len(prefixes[place]) + counts[place] for place in places), default=1))
+    by_length: dict[object, list[int]] = {}
+    for place in places:
+        length = len(prefixes[place])
+        if way.alone or forward.changes_within(length + counts[place]):
+            key: object = ("alone", place)
+        else:
+            key = 0 if way.fills else length
+        by_length.setdefault(key, []).append(place)
+    groups = list(by_length.values())
 
     def shape(place: int) -> tuple[int, int]:
         return each, len(prefixes[place]) + counts[place]
@@ -131,38 +137,6 @@ def _batches(
     most = max(1, rows_at_once(forward.vocabulary) // each)
     found = [batch for group in groups for batch in bucketed(group, shape, max_tokens)]
     return [batch[start : start + most] for batch in found for start in range(0, len(batch), most)]
-
-
-def _bears_filling(forward: Forward) -> bool:
-    """Whether the longer and the shorter of two rows are together what each is alone, right after it and a token on."""
-    vocabulary = forward.model.get_input_embeddings().num_embeddings
-    rows = [[one % vocabulary for one in range(count)] for count in (5, 2)]
-    try:
-        ids, present = _filled(rows, 1, forward.device)
-        together = _two_steps(forward, ids, present)
-        alone = [_two_steps(forward, torch.tensor([row], device=forward.device), None) for row in rows]
-    except (TypeError, ValueError, RuntimeError):
-        return False  # a model that takes no mask, or no places
-    close = 1e-4 if together.dtype == torch.float64 or forward.autocast is None else 5e-2
-    return torch.allclose(together, torch.cat(alone, dim=1), rtol=close, atol=close)
-
-
-def _two_steps(forward: Forward, ids: Tensor, present: Tensor | None) -> Tensor:
-    """The logits after the ids (B, T), and after the token 1 behind them: (2, B, V)."""
-    more = torch.ones_like(ids[:, :1])
-    first, cache = forward.following(ids, None, None if present is None else present[:, :-1])
-    second, _ = forward.following(more if cache is not None else torch.cat([ids, more], dim=1), cache, present)
-    return torch.stack([first, second])
-
-
-def _filled(rows: Sequence[Sequence[int]], more: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids (B, T), filled up on the left, and what of them and of `more` places behind them is there (B, T + more)."""
-    longest = max(len(row) for row in rows)
-    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows], device=device)
-    present = torch.ones(len(rows), longest + more, dtype=torch.bool)
-    for row, tokens in enumerate(rows):
-        present[row, : longest - len(tokens)] = False
-    return ids, present.to(device)
 
 
 def _written(
@@ -177,23 +151,25 @@ def _written(
     chances (B, at least the largest count) in [0, 1) are one for each token; None: once, the most probable tokens.
     """
     each = 1 if chances is None else len(chances) // len(prefixes)
-    step, present = _filled(prefixes, max(counts), forward.device)  # (P, T), (P, T + L)
-    filled, width = not bool(present.all()), step.shape[1]
+    ids, present = filled(prefixes, max(counts), forward.device)  # (P, T), (P, T + L)
+    gaps, width = not bool(present.all()), ids.shape[1]
     wanted = [count for count in counts for _ in range(each)]
     said: list[list[int]] = [[] for _ in wanted]
     rows = list(range(len(wanted)))  # whose keys and values the cache holds
     writing = set(rows)
     cache: Cache | None = None
+    step = ids
     for place in range(max(counts)):
-        logits, cache = forward.following(step, cache, present[:, : width + place] if filled else None)
+        if forward.rereads(width + place):
+            step, cache = ids, None
+        logits, cache = forward.following(step, cache, present[:, : width + place] if gaps else None)
         if place == 0 and each > 1:
-            present = present.repeat_interleave(each, 0)
+            present, ids = present.repeat_interleave(each, 0), ids.repeat_interleave(each, 0)
             if cache is not None and _by_rows(cache):  # a prefix is read once
                 cache.batch_repeat_interleave(each)
                 logits = logits.repeat_interleave(each, 0)
             else:
-                step = step.repeat_interleave(each, 0)
-                logits, cache = forward.following(step, None, present[:, :width] if filled else None)
+                logits, cache = forward.following(ids, None, present[:, :width] if gaps else None)
         chosen = logits.argmax(-1) if chances is None else _drawn(logits, chances[rows, place])  # (B,)
         for row, token in zip(rows, chosen.tolist(), strict=True):
             if row not in writing:
@@ -208,15 +184,17 @@ def _written(
             kept = torch.tensor([at for at, row in enumerate(rows) if row in writing], device=forward.device)
             cache.batch_select_indices(kept)
             rows = [row for row in rows if row in writing]
-            chosen, present = chosen[kept], present[kept]
+            chosen, present, ids = chosen[kept], present[kept], ids[kept]
+        ids = torch.cat([ids, chosen[:, None]], dim=1)
         # a model that keeps nothing reads all of it again
-        step = chosen[:, None] if cache is not None else torch.cat([step, chosen[:, None]], dim=1)
+        step = chosen[:, None] if cache is not None else ids
     return said
 
 
 def _by_rows(cache: Cache) -> bool:
     """Whether it is keys and values alone, so that rows of it can be taken and repeated."""
-    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers)
+    layers = getattr(cache, "layers", None)  # a cache of another kind has none
+    return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
 def _drawn(logits: Tensor, chances: Tensor) -> Tensor:

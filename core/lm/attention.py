@@ -1,20 +1,42 @@
 """Attention within records that lie behind each other in one row, so that no padding goes through the model.
 
-Registered with transformers under `NAME`; whoever passes `record_lengths` to a model's forward gets it, every other
+Registered with transformers under `NAME`; whoever passes `packed_records` to a model's forward gets it, every other
 call gets what `sdpa` does.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "within_records"
+
+
+@dataclass(frozen=True)
+class PackedRecords:
+    """Records behind each other in one row. `masked`: the model's own masks say which of its earlier tokens a token
+    sees; else it sees all of them, or those of the sliding window that the model names to its attention."""
+
+    lengths: tuple[int, ...]
+    masked: bool = False
+
+    def runs(self) -> list[tuple[int, int]]:
+        """(length, count) of records of one length that follow each other."""
+        return [(length, len(list(same))) for length, same in groupby(self.lengths)]
+
+
+_MASKING: ContextVar[PackedRecords | None] = ContextVar("masking", default=None)
+_BANDS = "_bands_of_records"
+"""The attribute of a stand-in mask that holds, for each run of records, which tokens see which."""
 
 
 def within_records(
@@ -24,40 +46,45 @@ def within_records(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    record_lengths: tuple[int, ...] | None = None,
+    packed_records: PackedRecords | None = None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention of each record with itself: query (1, heads, T, d), key and value (1, their heads, T, d), T the
-    sum of `record_lengths` -> (1, T, heads, d). With a sliding window a token sees so many tokens, itself included.
+    sum of the records' lengths -> (1, T, heads, d). With a sliding window a token sees so many tokens, itself included.
 
-    Raises ValueError for a model whose attention is not plain softmax(qk) v.
+    Raises ValueError for a model whose attention is not plain softmax(qk) v, or that remakes its masks.
     """
-    if record_lengths is None:
-        found, _ = sdpa_attention_forward(
+    if packed_records is None:
+        states, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, sliding_window=sliding_window, **options
         )
-        return found, None
+        return states, None
     if (
         options.get("softcap") is not None
         or options.get("s_aux") is not None
         or options.get("position_bias") is not None
     ):
         raise ValueError("this attention caps or biases its scores")
-    runs = [(length, len(list(same))) for length, same in groupby(record_lengths)]
+    runs = packed_records.runs()
+    if packed_records.masked:
+        bands = getattr(attention_mask, _BANDS, None)
+        if bands is None:
+            raise ValueError("this model changes the masks that it makes")
+    else:
+        bands = [_band(length, sliding_window, query.device) for length, _ in runs]
     sizes = [length * count for length, count in runs]
     parts = []
-    for (length, count), *states in zip(
-        runs, *(torch.split(states.transpose(1, 2), sizes, dim=1) for states in (query, key, value)), strict=True
+    for (length, count), band, *pieces in zip(
+        runs, bands, *(torch.split(states.transpose(1, 2), sizes, dim=1) for states in (query, key, value)), strict=True
     ):
         # records of one length that follow each other are a batch, without a copy
-        q, k, v = (one.reshape(count, length, *one.shape[2:]).transpose(1, 2) for one in states)
-        band = _band(length, sliding_window, q.device)
-        found = functional.scaled_dot_product_attention(
+        q, k, v = (piece.reshape(count, length, *piece.shape[2:]).transpose(1, 2) for piece in pieces)
+        attended = functional.scaled_dot_product_attention(
             q, k, v, attn_mask=band, is_causal=band is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
         )
-        parts.append(found.transpose(1, 2).reshape(1, count * length, *found.shape[1::2]))
+        parts.append(attended.transpose(1, 2).reshape(1, count * length, *attended.shape[1::2]))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1), None
 
 
@@ -70,5 +97,79 @@ def _band(length: int, window: int | None, device: torch.device) -> Tensor | Non
     return (back >= 0) & (back < window)
 
 
+@contextmanager
+def masking(records: PackedRecords) -> Iterator[None]:
+    """While it lasts, the masks that a model makes are those within these records, each from the model's own rule."""
+    token = _MASKING.set(records)
+    try:
+        yield
+    finally:
+        _MASKING.reset(token)
+
+
+def mask_within_records(*args: Any, **options: Any) -> Tensor | None:
+    """Stands in for transformers' `sdpa_mask`: within `masking`, a mask of no size that carries the records' bands, so
+    that no (T, T) mask of the whole row is made."""
+    records = _MASKING.get()
+    if records is None:
+        mask: Tensor | None = sdpa_mask(*args, **options)
+        return mask
+    if args or options.get("attention_mask") is not None or options["q_length"] != sum(records.lengths):
+        raise ValueError("this model masks other tokens than those it was given")
+    bands: list[Tensor | None] = []
+    start = 0
+    for length, count in records.runs():
+        each = []
+        for _ in range(count):
+            block = {"batch_size": 1, "q_length": length, "kv_length": length, "q_offset": start, "kv_offset": start}
+            each.append(sdpa_mask(**{**options, **block, "allow_is_causal_skip": False}))
+            start += length
+        band = torch.cat(each)  # (count, 1, length, length)
+        causal = torch.ones(length, length, dtype=torch.bool, device=band.device).tril()
+        bands.append(None if torch.equal(band, causal.expand_as(band)) else band)
+    standin = torch.empty(1, 1, 1, 1, device=options["device"])
+    setattr(standin, _BANDS, bands)
+    return standin
+
+
+def switched(model: PreTrainedModel) -> bool:
+    """Sets the model's attention to the one of this module, all or nothing. False where it cannot be."""
+    kept = implementations(model)
+    if any(name not in ("sdpa", "eager", NAME, None) for _, name in kept):
+        return False  # a kernel of somebody's choice
+    if model.config._attn_implementation != NAME:
+        try:
+            model.set_attn_implementation(NAME)
+        except (ImportError, ValueError):
+            put_back(kept)
+            return False
+    if model.config.get_text_config()._attn_implementation != NAME:
+        put_back(kept)
+        return False
+    return True
+
+
+Implementations = list[tuple[PreTrainedConfig, str | None]]
+
+
+def implementations(model: PreTrainedModel) -> Implementations:
+    """Every config of the model and of its parts, with the name of its attention."""
+    waiting = [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
+    configs: dict[int, PreTrainedConfig] = {}
+    while waiting:
+        config = waiting.pop()
+        if id(config) not in configs:
+            configs[id(config)] = config
+            parts = (getattr(config, name, None) for name in config.sub_configs)
+            waiting += [part for part in parts if isinstance(part, PreTrainedConfig)]
+    return [(config, config._attn_implementation_internal) for config in configs.values()]
+
+
+def put_back(kept: Implementations) -> None:
+    """Names every config's attention as it was."""
+    for config, name in kept:
+        config._attn_implementation_internal = name
+
+
 AttentionInterface.register(NAME, within_records)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+AttentionMaskInterface.register(NAME, mask_within_records)

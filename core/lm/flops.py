@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,8 @@ class ModelFlops:
         config, head = model.config.get_text_config(), model.get_output_embeddings()
         weight = None if head is None else head.weight
         weights = sum(one.numel() for one in multiplying(model) if one is not weight)
-        heads = getattr(config, "num_attention_heads", None) or 1
-        each = getattr(config, "head_dim", None) or config.hidden_size // heads
-        width = config.num_hidden_layers * heads * each
-        return cls(weights=weights, head=0 if weight is None else weight.numel(), width=width)
+        head_weights = 0 if weight is None else weight.numel()
+        return cls(weights=weights, head=head_weights, width=sum(_width(layer) for layer in _layers(config)))
 
     def forward(self, tokens: int, pairs: int, *, depth: float = 1.0, head: bool = True) -> float:
         """Of so many tokens; `pairs` is the sum of T^2 over what they are parts of. `depth` is the share of the layers
@@ -73,6 +71,18 @@ class ModelFlops:
     def retraining(self, tokens: int) -> float:
         """6 N D, of a training on D tokens (arXiv 2001.08361)."""
         return 6.0 * (self.weights + self.head) * tokens
+
+
+def _layers(config: PreTrainedConfig) -> list[PreTrainedConfig]:
+    """The config of each layer, which an architecture may let differ from layer to layer."""
+    own = getattr(config, "per_layer_config", None)
+    return [own[layer] if own else config for layer in range(config.num_hidden_layers)]
+
+
+def _width(config: PreTrainedConfig) -> int:
+    """The width of a layer's attention, over all heads."""
+    heads = getattr(config, "num_attention_heads", None) or 1
+    return int(heads * (getattr(config, "head_dim", None) or config.hidden_size // heads))
 
 
 def multiplying(model: PreTrainedModel) -> Iterable[nn.Parameter]:

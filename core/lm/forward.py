@@ -8,41 +8,71 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
-from core.lm import attention
+from core.lm.arrangement import Arrangement, arrange, known, trial_length
+from core.lm.attention import PackedRecords, masking
 from core.lm.data import Chunk, micro_batches, pack, packs, pad
+from core.lm.decoding import Decoding, decoding
+from core.lm.errors import CoreError
 from core.lm.flops import METER, ModelFlops, Spent, pairs, trained_share
 from core.lm.head import logits, rows_at_once, slices
 from core.lm.losses import token_entropy, token_nll, widen
 from core.lm.ranks import ALONE, Ranks
 from core.lm.residual import Reached, depth, layers_of, stopping_after
+from core.lm.rotary import forget_lengths, unscaled_length
 from core.lm.sharding import Sharded
+from core.lm.trial import plain_head, refuse_unless_causal
 
 T = TypeVar("T")
 
 Head = Callable[[Tensor], Tensor]
 """Last hidden states (N, H) to logits (N, V), at least float32."""
 
+_FIRST = 64
+"""Tokens of a record up to which every model is tried before it is used."""
+
 
 class Forward:
     """A causal model in two parts, backbone and head, so that (B, T, V) logits never stand in memory.
 
     Records lie behind each other in one row, without padding and without attention across records, and the head gets
-    the scored positions alone. Whether that gives what the model itself gives is tried on a few tokens, not guessed:
-    models that cannot be packed are run padded (`packed` is False), and models that cap, scale or transform between
-    backbone and head are run as a whole, their `hidden` being their logits (`head` is None).
+    the scored positions alone. Whether that gives what plain transformers gives of one record is tried, not guessed:
+    models that cannot be packed are run padded or a record at a time (`packed` is False), and models that cap, scale
+    or transform between backbone and head are run as a whole, their `hidden` being their logits (`head` is None).
     `autocast` is the dtype of products with weights; what is summed is in at least float32.
     `ranks` have the same model; once it is sharded, everything is done `within`, by all of them at a time.
     """
 
-    def __init__(self, model: PreTrainedModel, *, autocast: torch.dtype | None = None, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        autocast: torch.dtype | None = None,
+        ranks: Ranks = ALONE,
+        longest: int | None = None,
+    ) -> None:
+        """`longest` is the length of the longest record to come, in tokens: the trial is of such lengths. None: longer
+        ones are tried as they come, which a sharded model cannot. Raises CoreError `not_causal`, `not_repeatable`,
+        `unusable_model` and `inconsistent_model`."""
         self.model = model
         self.autocast = autocast
         self.ranks = ranks
         self._sharded: Sharded | None = None
-        self.head: nn.Linear | None = self._head()
-        self.packed = self._packs()
+        self._unscaled = unscaled_length(model.config)
+        tried = known(model)
+        if tried is None:
+            refuse_unless_causal(model, trial_length(model, _FIRST))
+        self.head: nn.Linear | None = plain_head(model)
+        self._arrangement = tried or arrange(model, self._tried, trial_length(model, _FIRST))
+        if longest is not None:
+            self._prepare(longest)
         self._flops = ModelFlops.of(model)
         self._trained: float | None = None
+        self._decoding: Decoding | None = None
+
+    @property
+    def packed(self) -> bool:
+        """Whether records lie behind each other in one row."""
+        return self._arrangement.packs
 
     @property
     def device(self) -> torch.device:
@@ -55,8 +85,17 @@ class Forward:
         return self.head.out_features if self.head is not None else int(self.model.config.get_text_config().vocab_size)
 
     def shard(self) -> None:
-        """Spreads the model over the ranks, where there are several; its parameters are others afterwards."""
+        """Spreads the model over the ranks, where there are several; its parameters are others afterwards.
+
+        Raises CoreError `one_record_a_forward` where some records need a forward of their own: the ranks would not have
+        as many forwards each.
+        """
         if self.ranks.count > 1:
+            if self._arrangement.kind == "single" or self._arrangement.alone_above is not None:
+                raise CoreError(
+                    "one_record_a_forward",
+                    "records of this model cannot share a forward pass, which several devices need: use one device",
+                )
             try:
                 layers = list(layers_of(self.model)[2])
             except AttributeError:
@@ -67,39 +106,21 @@ class Forward:
         """Does what needs the model: one forward, by every rank, and what follows from it."""
         return work() if self._sharded is None else self._sharded.within(work)
 
-    @torch.no_grad()
-    def _head(self) -> nn.Linear | None:
-        head = self.model.get_output_embeddings()
-        if not isinstance(head, nn.Linear) or self.model.base_model is self.model:
-            return None
-        ids = self._few([4])[0]  # (1, 4)
-        whole = self.model(input_ids=ids, use_cache=False).logits
-        parts = head(self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
-        return head if parts.shape == whole.shape and _close(parts, whole) else None
+    def _prepare(self, longest: int) -> None:
+        """Tries again with longer records, where the model may treat them in another way than those tried so far."""
+        length = trial_length(self.model, longest)
+        if length > self._arrangement.tried:
+            self._arrangement = known(self.model) or self._arrangement
+        if length <= self._arrangement.tried:
+            return
+        if self._sharded is not None:
+            raise ValueError("records are longer than was said before the model was sharded")
+        self._arrangement = arrange(self.model, self._tried, length)
 
-    @torch.no_grad()
-    def _packs(self) -> bool:
-        """Sets the model's attention, and says whether two records in one row are what each is by itself."""
-        before = self.model.config._attn_implementation
-        if before != attention.NAME:
-            if before not in ("sdpa", "eager"):
-                return False  # a kernel of somebody's choice
-            self.model.set_attn_implementation(attention.NAME)
-        apart = self._few([5, 3])
-        try:
-            together = self._backbone(torch.cat(apart, dim=1), (5, 3))
-            alone = torch.cat([self._backbone(ids, None) for ids in apart], dim=1)
-            packs = together.shape == alone.shape and _close(together, alone)
-        except (TypeError, ValueError, RuntimeError):
-            packs = False  # a model that attends in another way
-        if not packs:
-            self.model.set_attn_implementation(before if before != attention.NAME else "sdpa")
-        return packs
-
-    def _few(self, lengths: Sequence[int]) -> list[Tensor]:
-        vocabulary = self.model.get_input_embeddings().num_embeddings
-        ids = torch.arange(sum(lengths), device=self.device).remainder(vocabulary)[None]
-        return list(torch.split(ids, list(lengths), dim=1))
+    def _tried(self, arrangement: Arrangement, chunks: Sequence[Chunk]) -> Tensor:
+        """The chunks' logits, so arranged, in the precision of the weights."""
+        rows = widen(self._at_scored(chunks, self._backbone, before=1, arrangement=arrangement))
+        return rows if self.head is None else logits(rows, self.head.weight, self.head.bias, None)
 
     def precision(self) -> AbstractContextManager[object]:
         """The arithmetic of the backbone."""
@@ -108,11 +129,14 @@ class Forward:
     def batches(self, chunks: Sequence[Chunk], max_tokens: int) -> list[list[Chunk]]:
         """The chunks, each once, in batches for one forward of at most `max_tokens`, padding counted where there is
         any; a longer chunk by itself."""
+        self._prepare(max((len(chunk.ids) for chunk in chunks), default=0))
         return (packs if self.packed else micro_batches)(chunks, max_tokens)
 
     def hidden(self, chunks: Sequence[Chunk]) -> Tensor:
         """What the head predicts the chunks' scored tokens from: (N, H), in order of chunk and position."""
-        rows = widen(self._at_scored(chunks, self._backbone, before=1))
+        self._prepare(max(len(chunk.ids) for chunk in chunks))
+        with self.precision():
+            rows = widen(self._at_scored(chunks, self._backbone, before=1, arrangement=self._arrangement))
         self._count(chunks)
         return rows
 
@@ -120,14 +144,15 @@ class Forward:
         """The residual stream after `layer` (from 0) at the positions that hold scored tokens: (N, d). Nothing above
         that layer is computed. Raises AttributeError for a model whose layers are not found."""
         caught: list[Tensor] = []
+        self._prepare(max(len(chunk.ids) for chunk in chunks))
 
-        def run(ids: Tensor, lengths: tuple[int, ...] | None) -> Tensor:
+        def run(ids: Tensor, records: PackedRecords | None) -> Tensor:
             with suppress(Reached):
-                self._backbone(ids, lengths)
+                self._backbone(ids, records)
             return caught.pop()
 
-        with stopping_after(self.model, layer, caught):
-            rows = widen(self._at_scored(chunks, run, before=0))
+        with stopping_after(self.model, layer, caught), self.precision():
+            rows = widen(self._at_scored(chunks, run, before=0, arrangement=self._arrangement))
         self._count(chunks, depth=(layer + 1) / depth(self.model), head=False)
         return rows
 
@@ -143,33 +168,79 @@ class Forward:
             METER.count(Spent(of[0], self._flops.forward(*of, depth=depth, head=head)))
 
     def _at_scored(
-        self, chunks: Sequence[Chunk], run: Callable[[Tensor, tuple[int, ...] | None], Tensor], *, before: int
+        self,
+        chunks: Sequence[Chunk],
+        run: Callable[[Tensor, PackedRecords | None], Tensor],
+        *,
+        before: int,
+        arrangement: Arrangement,
     ) -> Tensor:
         """Rows of what `run` gives, (B, T, .), at (or one `before`) the scored positions."""
-        if self.packed:
+        groups = list(arrangement.groups(chunks))
+        if len(groups) == 1:
+            return self._together(chunks, run, before, arrangement)
+        pieces: list[Tensor] = [torch.empty(0)] * len(chunks)
+        for group in groups:
+            members = [chunks[place] for place in group]
+            rows = self._together(members, run, before, arrangement)
+            for place, piece in zip(group, torch.split(rows, [int(m.scored.sum()) for m in members]), strict=True):
+                pieces[place] = piece
+        return torch.cat(pieces)
+
+    def _together(
+        self,
+        chunks: Sequence[Chunk],
+        run: Callable[[Tensor, PackedRecords | None], Tensor],
+        before: int,
+        arrangement: Arrangement,
+    ) -> Tensor:
+        """The same, by one forward."""
+        records = None
+        if arrangement.packs:
             ids, scored, lengths = pack(chunks)
+            records = PackedRecords(lengths, masked=arrangement.kind == "masked")
         else:
             batch = pad(chunks, 0)
             # No attention mask: padding is on the right, so the causal mask hides it, and the kernels are quicker.
-            ids, scored, lengths = batch.ids, batch.scored, None
-        with self.precision():
-            states = run(ids.to(self.device), lengths)
+            ids, scored = batch.ids, batch.scored
+        states = run(ids.to(self.device), records)
         # A record's first token is never scored, so that what is before a scored token is of the same record.
         places = scored.flatten().nonzero()[:, 0].to(self.device) - before
         return states.flatten(0, 1)[places]
 
-    def _backbone(self, ids: Tensor, lengths: tuple[int, ...] | None) -> Tensor:
+    def _backbone(self, ids: Tensor, records: PackedRecords | None) -> Tensor:
         """Last hidden states, or logits where there is no head: ids (B, T) -> (B, T, H or V)."""
         model = self.model.base_model if self.head is not None else self.model
-        packed = {}
-        if lengths is not None:
-            places = torch.cat([torch.arange(length) for length in lengths])[None].to(self.device)
+        if self._unscaled is not None:
+            forget_lengths(self.model)
+        if records is None:
+            found = model(input_ids=ids, use_cache=False)
+        else:
+            places = torch.cat([torch.arange(length) for length in records.lengths])[None].to(self.device)
             # a mask of four dimensions is passed on as it is, so that none is made; the attention does not look at it
-            mask = torch.empty(1, 1, 1, 1, device=self.device)
-            packed = {"position_ids": places, "attention_mask": mask, "record_lengths": lengths}
-        found = model(input_ids=ids, use_cache=False, **packed)
+            mask = None if records.masked else torch.empty(1, 1, 1, 1, device=self.device)
+            with masking(records) if records.masked else nullcontext():
+                found = model(
+                    input_ids=ids, use_cache=False, position_ids=places, attention_mask=mask, packed_records=records
+                )
         states: Tensor = found.last_hidden_state if self.head is not None else found.logits
         return states
+
+    def decoding(self, longest: int) -> Decoding:
+        """How texts of up to `longest` tokens are continued, token by token."""
+        self._decoding = decoding(
+            self.model, self._steps, longest, apart=self._arrangement.kind == "single"
+        )
+        return self._decoding
+
+    def changes_within(self, length: int) -> bool:
+        """Whether a text comes to choose rotary factors of its own before it is `length` tokens long."""
+        return self._unscaled is not None and length > self._unscaled
+
+    def rereads(self, length: int) -> bool:
+        """Whether a text of `length` tokens must be read from its beginning, whatever a cache holds: with its last
+        token it chooses other rotary factors."""
+        return self._unscaled is not None and length == self._unscaled + 1
 
     def following(self, ids: Tensor, cache: Cache | None, present: Tensor | None = None) -> tuple[Tensor, Cache | None]:
         """The logits after ids (B, T), which follow what `cache` holds (None: nothing): (B, V), and the cache then,
@@ -177,18 +248,44 @@ class Forward:
 
         `present` (B, all so far) bool is False where a row is filled up on its left; None: nowhere.
         """
-        part = self.model.base_model if self.head is not None else self.model
-        filled = {}
-        if present is not None:
-            places = (present.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            filled = {"attention_mask": present.long(), "position_ids": places}
         before = _held(cache)  # now: it grows
+        way = self._decoding or self.decoding(ids.shape[1])
         with self.precision():
-            found = part(input_ids=ids, past_key_values=cache, use_cache=True, **filled)
-        states = found.last_hidden_state if self.head is not None else found.logits
-        kept = getattr(found, "past_key_values", None)
+            states, kept = self._read(way, ids, cache, present)
         self._count_following(ids, before, present)
-        return self.logits(widen(states[:, -1])), kept
+        return self.logits(widen(states)), kept
+
+    def _steps(
+        self, way: Decoding, ids: Tensor, cache: Cache | None, present: Tensor | None
+    ) -> tuple[Tensor, Cache | None]:
+        """The same in a way that is tried, in the precision of the weights."""
+        states, kept = self._read(way, ids, cache, present)
+        states = widen(states)
+        return states if self.head is None else logits(states, self.head.weight, self.head.bias, None), kept
+
+    def _read(
+        self, way: Decoding, ids: Tensor, cache: Cache | None, present: Tensor | None
+    ) -> tuple[Tensor, Cache | None]:
+        """The last hidden states, or logits, after the last of the ids: (B, H or V), and the cache."""
+        part = self.model.base_model if self.head is not None else self.model
+        if self._unscaled is not None and cache is None:
+            forget_lengths(self.model)
+        options: dict[str, object] = {"use_cache": way.cache is not None}
+        if way.cache is not None:
+            options[way.cache] = cache
+        if present is not None:
+            options["attention_mask"] = present.long()
+        if way.positions:
+            if present is not None:
+                places = (present.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+            else:
+                before = _held(cache)
+                places = torch.arange(before, before + ids.shape[1], device=ids.device)[None].expand(len(ids), -1)
+            options["position_ids"] = places
+        found = part(input_ids=ids, **options)
+        states = found.last_hidden_state if self.head is not None else found.logits
+        kept = None if way.cache is None else getattr(found, way.cache, None)
+        return states[:, -1], kept if isinstance(kept, Cache) else None
 
     def _count_following(self, ids: Tensor, before: int, present: Tensor | None) -> None:
         rows, new = ids.shape
@@ -241,10 +338,7 @@ def _held(cache: Cache | None) -> int:
     """The places that a token of each row can look back at."""
     try:
         return 0 if cache is None else int(cache.get_seq_length())
-    except ValueError:  # no layer of it attends
+    except (AttributeError, ValueError):  # no layer of it attends, or it keeps no count
         return 0
 
 
-def _close(found: Tensor, wanted: Tensor) -> bool:
-    close = 1e-4 if found.dtype in (torch.float32, torch.float64) else 5e-2
-    return torch.allclose(widen(found), widen(wanted), rtol=close, atol=close)

@@ -6,7 +6,6 @@ from typing import Any
 
 from tests.architectures.configs import TRAINED_CONTEXT, WINDOW, names, own_settings
 
-
 LABELS = ("", "decoder", "sliding", "longrope", "dynamic", "untied", "tied")
 
 

@@ -1,0 +1,45 @@
+"""Lengths from which on a model may attend in another way: windows, chunks, blocks, top-k selections."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from transformers import PreTrainedConfig
+
+_OTHER_SIZES = re.compile(
+    r"vocab|_id$|token|head|layer|hidden|intermediate|ffn|ff$|dim|d_model|embd|embed_|emb$|lora|_rank|expert"
+    r"|^max_position|^max_seq_len|^model_max_length|^context_length|n_positions|n_ctx|max_\w*positions"
+    r"|seed|ngram|inner|lru_width|channels|mamba_d|state|cycles|^dtype|architectures|return|quant|label|position_bias"
+)
+"""Widths, counts and ids: integers of a config that bound no length."""
+
+_SELECTIONS = re.compile(r"top_?k")
+
+
+def bounds(config: PreTrainedConfig) -> list[int]:
+    """Every integer of the text config that may be such a length, whatever its name; a selection of blocks counts with
+    the block's size. Larger ones than any are of no harm: they only make a trial longer."""
+    text = config.get_text_config()
+    named = list(_integers(text.to_dict()))
+    lengths = {value for _, value in named}
+    for name, count in named:
+        if _SELECTIONS.search(name):
+            lengths |= {count * size for _, size in named}
+    return sorted(lengths)
+
+
+def _integers(values: Mapping[str, object]) -> Iterator[tuple[str, int]]:
+    for name, value in ((str(name), value) for name, value in values.items()):
+        if not _OTHER_SIZES.search(name):
+            yield from _of(name, value)
+
+
+def _of(name: str, value: object) -> Iterator[tuple[str, int]]:
+    if isinstance(value, bool):
+        return
+    if isinstance(value, int) and value > 1:
+        yield name, value
+    elif isinstance(value, Mapping):
+        yield from _integers({f"{name}.{key}": part for key, part in value.items()})
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for part in value:
+            yield from _of(name, part)

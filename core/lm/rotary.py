@@ -1,0 +1,50 @@
+"""Rotary position embeddings whose factors depend on the length of the text: LongRoPE and dynamic NTK scaling."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedModel
+
+_BY_LENGTH = ("dynamic", "longrope")
+_CACHED, _ORIGINAL, _CURRENT = "max_seq_len_cached", "original_inv_freq", "inv_freq"
+
+
+def unscaled_length(config: PreTrainedConfig) -> int | None:
+    """Tokens up to which the factors do not depend on the length; None: they never do.
+
+    A longer text chooses the factors of every text beside it (LongRoPE, arXiv 2402.13753; dynamic NTK: the `dynamic`
+    type of transformers).
+    """
+    text = config.get_text_config()
+    lengths: list[int] = []
+    for parameters in _rotary(text):
+        named = [parameters.get("original_max_position_embeddings")]
+        named += [getattr(text, name, None) for name in ("original_max_position_embeddings", "max_position_embeddings")]
+        lengths += [int(length) for length in named if length]
+    return min(lengths, default=None)
+
+
+def _rotary(config: PreTrainedConfig) -> Iterator[Mapping[str, Any]]:
+    """The length-dependent ones of the config's rotary parameters, which some keep for each type of layer."""
+    for name in ("rope_parameters", "rope_scaling"):
+        parameters = getattr(config, name, None)
+        if not isinstance(parameters, Mapping):
+            continue
+        for part in (parameters, *(value for value in parameters.values() if isinstance(value, Mapping))):
+            if any(kind in str(part.get("rope_type", part.get("type", ""))) for kind in _BY_LENGTH):
+                yield part
+
+
+def forget_lengths(model: PreTrainedModel) -> None:
+    """Puts dynamic factors back to those of a model that has read nothing: they keep those of the longest text so far,
+    and would make a text's figures depend on the texts before it."""
+    for module in model.modules():
+        for name in [name for name in vars(module) if name.endswith(_CACHED)]:
+            prefix = name.removesuffix(_CACHED)
+            original = getattr(module, prefix + _ORIGINAL, None)
+            shortest = getattr(module, "original_max_seq_len", None)
+            if original is None or shortest is None or getattr(module, name) == shortest:
+                continue
+            current = getattr(module, prefix + _CURRENT)
+            setattr(module, prefix + _CURRENT, original.to(current.device))
+            setattr(module, name, shortest)
