@@ -13,9 +13,9 @@ from api.problems import unprocessable
 from core.lm.conversation import check
 from core.lm.template import ChatTemplate, Refusal, template_in
 from core.records.tables import FileRow, ModelRow
+from core.schema.bad_record import BadRecord
 from core.schema.files import Record, file_of
 from core.schema.jobs import JobWarning
-from core.schema.parsing import BadRecord
 from core.schema.training import Chat
 from core.storage.store import StorageError
 from core.storage.stored_records import stored_records
