@@ -123,11 +123,21 @@ async def over(session: AsyncSession, jobs: Collection[str]) -> set[str]:
     return set((await session.scalars(query)).all())
 
 
-async def dead(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Those of the attempts `(job, fence)` that are over and delivered nothing: their bytes are nobody's.
+async def ended(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Returns those of the attempts `(job, fence)` that are over, whether they delivered a checkpoint or not.
 
-    An attempt at a job that is not known here is left alone: the storage may be shared with another database.
+    An attempt at an unknown job is left out: storage and scratch may be shared with another database.
     """
+    return {attempt for attempt, _ in await _ended(session, attempts)}
+
+
+async def dead(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Returns those of the attempts `(job, fence)` that are over and delivered no checkpoint, as `ended` knows them."""
+    return {attempt for attempt, delivered in await _ended(session, attempts) if not delivered}
+
+
+async def _ended(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> list[tuple[tuple[str, int], bool]]:
+    """The attempts that are over, each with whether it delivered a checkpoint."""
     # one statement, one snapshot: a finish between two of them would look like a job that is over without a checkpoint
     query = (
         select(JobRow.id, JobRow.status, JobRow.fence, func.array_remove(func.array_agg(CheckpointRow.prefix), None))
@@ -136,11 +146,11 @@ async def dead(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> 
         .group_by(JobRow.id)
     )
     known = {id: (status, fence, prefixes) for id, status, fence, prefixes in (await session.execute(query)).all()}
-
-    def over(job: str, fence: int) -> bool:
+    ended = []
+    for job, fence in attempts:
         if job not in known:
-            return False
+            continue
         status, current, delivered = known[job]
-        return not (status == "running" and fence == current) and prefix_of(job, fence) not in delivered
-
-    return {(job, fence) for job, fence in attempts if over(job, fence)}
+        if not (status == "running" and fence == current):
+            ended.append(((job, fence), prefix_of(job, fence) in delivered))
+    return ended
