@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from api.changes import Changes
 from api.gauges import Gauges
 from api.ratelimit import Limiter
+from api.storage_probe import StorageProbe
 from core.settings import Settings
 from core.storage import Storage
 
@@ -25,6 +26,7 @@ class Context:
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
     storage: Storage
+    storage_probe: StorageProbe
     redis: Redis
     changes: Changes
     callers: "Callers"

@@ -34,6 +34,7 @@ from api.routes import (
     policies,
     releases,
 )
+from api.storage_probe import StorageProbe
 from api.tracing import Tracing
 from core.queue import client_url
 from core.records.engine import make_engine
@@ -54,13 +55,15 @@ def _context(chosen: Settings, gauges: Gauges) -> Context:
     engine = make_engine(chosen.database_url.get_secret_value())
     # rows are read after their transaction has ended: what is shown is what was committed
     sessions = async_sessionmaker(engine, expire_on_commit=False)
+    storage = open_storage(chosen.storage_url, engine)
     broker = client_url(chosen.redis_url.get_secret_value())
     return Context(
         settings=chosen,
         service_key=chosen.service_key(),
         engine=engine,
         sessions=sessions,
-        storage=open_storage(chosen.storage_url, engine),
+        storage=storage,
+        storage_probe=StorageProbe(storage),
         redis=Redis.from_url(broker, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS),
         changes=Changes(engine),
         callers=Callers(),

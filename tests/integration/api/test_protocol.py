@@ -124,7 +124,12 @@ async def test_a_database_that_is_gone_is_503_and_the_process_stays_alive(
 ) -> None:
     settings = settings_for(tmp_path, clean_database_url, redis_url)
     async with serving(settings) as service, service.client() as client:
-        assert (await client.get("/readyz")).json() == {"ready": True, "database": "ok", "broker": "ok"}
+        assert (await client.get("/readyz")).json() == {
+            "ready": True,
+            "database": "ok",
+            "storage": "ok",
+            "broker": "ok",
+        }
         name = clean_database_url.rpartition("/")[2].partition("?")[0]
         superuser = stack.superuser_url
         await execute(superuser, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
