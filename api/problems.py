@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problem documents: what went wrong, which field is at fault, and nothing of the input itself."""
 
 import errno
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -191,9 +192,9 @@ def translate(error: Exception) -> Problem | None:
             return Problem(409, "data-gone", f"{what} has been deleted: submit a new job with what it needs")
         case KeyReused():
             return Problem(422, "idempotency-key-reused", "this Idempotency-Key stands for another request")
-        case KeyBusy():
-            detail = "the first request with this Idempotency-Key is still under way"
-            return Problem(409, "idempotency-key-busy", detail, headers={"Retry-After": "1"})
+        case KeyBusy(seconds=seconds):
+            detail = "the first request with this Idempotency-Key is still under way, or its server died a moment ago"
+            return Problem(409, "idempotency-key-busy", detail, headers={"Retry-After": str(math.ceil(seconds))})
         case UnknownMethod():
             return unprocessable("/method", str(error), name="unknown-method")
         case BadRecord():
