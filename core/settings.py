@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=30.0, gt=0)
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     sweep_seconds: float = Field(default=5.0, gt=0)
+    child_silence_seconds: float = Field(
+        default=1800.0, gt=0, description="a job's process that gives no sign of life for so long is ended"
+    )
     max_failures: int = Field(default=3, ge=1, description="attempts that may fail by the service's fault")
     shutdown_seconds: float = Field(
         default=20.0, ge=0, description="how long a worker that is told to stop gives its jobs to save a snapshot"

@@ -6,15 +6,16 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.records import finishing, leases
 from core.records.again import again, transient
 from core.records.leases import FenceLost
+from core.records.notifications import Notifications
 from core.records.tables import JobRow
-from core.schema.events import Cancelled, Command, Done, Failed, Judged, Paused, PhaseStarted, Saved
+from core.schema.events import Beat, Cancelled, ChildEvent, Command, Done, Failed, Judged, Paused, PhaseStarted, Saved
 from core.schema.jobs import TERMINAL, Outcome, Phase
 from core.schema.policies import Judgement
 from core.schema.spec import JobSpec
@@ -72,6 +73,7 @@ class Attempt:
         settings: Settings,
         threads: int,
         stopping: Stopping,
+        requests: Notifications | None = None,
         warm: Warm | None = None,
         command: Sequence[str] = CHILD,
     ) -> None:
@@ -82,6 +84,7 @@ class Attempt:
         self._settings = settings
         self._threads = threads
         self._stopping = stopping
+        self._requests = requests
         self._warm = warm
         self._command = command
         self._lease = Lease(sessions, job.id, job.fence, seconds=settings.lease_seconds, since=since)
@@ -171,16 +174,29 @@ class Attempt:
         return 0.0
 
     async def _keep_lease(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.heartbeat_seconds):
-                    await self._over.wait()
-                    return
-            wish = await self._lease.renew()
-            if wish == "cancel":
-                self._cancel_wished.set()
-            elif wish == "pause":
-                self._pause_wished.set()
+        """Renews the lease at every heartbeat, and as soon as a request to the job is announced."""
+        async with contextlib.nullcontext() if self._requests is None else self._requests.watch(self._job.id) as watch:
+            announced = self._over if watch is None else watch.event
+            over = asyncio.create_task(self._over.wait())
+            try:
+                while True:
+                    waking = asyncio.create_task(announced.wait())
+                    beat = self._settings.heartbeat_seconds
+                    await asyncio.wait({over, waking}, timeout=beat, return_when=asyncio.FIRST_COMPLETED)
+                    waking.cancel()
+                    if over.done():
+                        return
+                    announced.clear()
+                    await self._renew()
+            finally:
+                over.cancel()
+
+    async def _renew(self) -> None:
+        wish = await self._lease.renew()
+        if wish == "cancel":
+            self._cancel_wished.set()
+        elif wish == "pause":
+            self._pause_wished.set()
 
     async def _work(self, scratch: Scratch) -> Result:
         """From the claimed row to the stored checkpoint."""
@@ -272,7 +288,10 @@ class Attempt:
         saved: Saved | None = None
         judgement: Judgement | None = None
         last: Done | Cancelled | Paused | Failed | None = None
-        async for event in child.events():
+        events = child.events()
+        while (event := await self._next(events)) is not None:
+            if isinstance(event, Beat):
+                continue
             if isinstance(event, (Done, Cancelled, Paused, Failed)):
                 last = event
                 break
@@ -302,6 +321,16 @@ class Attempt:
         if saved is None or last.outcome is None:
             raise failed("nothing_saved", "the job's process ended its work without saving a checkpoint")
         return Heard(last.outcome, saved.step, judgement)
+
+    async def _next(self, events: AsyncIterator[ChildEvent]) -> ChildEvent | None:
+        """The child's next event, None after its last. AttemptFailed where it is silent for longer than it may be."""
+        limit = self._settings.child_silence_seconds
+        try:
+            async with asyncio.timeout(limit):
+                return await anext(events, None)
+        except TimeoutError:
+            message = f"the job's process gave no sign of life for {limit:.0f} seconds and was ended"
+            raise failed("child_silent", message) from None
 
     def _named(self, **more: object) -> dict[str, object]:
         return {"job": self._job.id, "fence": self._job.fence, **more}

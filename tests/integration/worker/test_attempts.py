@@ -22,6 +22,19 @@ from tests.unit.preflight.works import llama
 from worker import recorder
 
 
+async def test_a_child_that_lives_but_is_silent_is_ended_with_the_reason(play: Play) -> None:
+    play.stage.settings = play.stage.settings.model_copy(update={"child_silence_seconds": 0.6, "max_failures": 1})
+    row = await play.run("say('phase', phase='unlearning')\ntime.sleep(600)")
+    assert (row.status, row.error["code"], row.error["blame"]) == ("failed", "child_silent", "service")
+    assert "no sign of life" in row.error["message"]
+
+
+async def test_a_child_that_says_only_that_it_lives_is_left_to_its_work(play: Play) -> None:
+    play.stage.settings = play.stage.settings.model_copy(update={"child_silence_seconds": 2.0})
+    row = await play.run("for _ in range(8):\n    say('beat')\n    time.sleep(0.5)\n" + WORK)
+    assert (row.status, row.attempts) == ("succeeded", 1)
+
+
 async def test_a_child_that_does_its_work_succeeds(play: Play) -> None:
     row = await play.run(WORK)
     assert (row.status, row.outcome) == ("succeeded", "unlearned"), row.error
