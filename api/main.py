@@ -33,6 +33,7 @@ from api.routes import (
     models,
     policies,
     releases,
+    service,
 )
 from api.storage_probe import StorageProbe
 from api.tracing import Tracing
@@ -113,7 +114,20 @@ def create_app(chosen: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for routes in (files, models, methods, policies, jobs, measurements, events, checkpoints, releases, keys, health):
+    for routes in (
+        files,
+        models,
+        methods,
+        policies,
+        jobs,
+        measurements,
+        events,
+        checkpoints,
+        releases,
+        keys,
+        service,
+        health,
+    ):
         app.include_router(routes.router)
     if chosen.console:
         app.include_router(console.router)

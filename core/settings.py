@@ -25,6 +25,10 @@ class Settings(BaseSettings):
     service_key_file: Path = Field(description="32 random bytes, base64: wraps the key of every uploaded file")
     admin_key_file: Path | None = Field(default=None, description="an admin API key to accept from the first start on")
 
+    release_key_file: Path | None = Field(
+        default=None, description="an API key that may release checkpoints, to accept from the first start on"
+    )
+
     # the API
     model_roots: Annotated[list[Path], NoDecode] = Field(
         default=[], description="colon-separated directories that models may be registered from"

@@ -129,4 +129,7 @@ def _detach(place: Place, host: str, port: int, roots: list[Path]) -> None:
 
 def _tell(place: Place, running: Running, what: str) -> None:
     out.print(f"the service {what}: {running.url}  (process {running.pid})")
-    out.print(f"admin key: {place.admin_key}")
+    out.print(f"admin key, to submit with:                 {place.admin_key}")
+    out.print(f"release key, for a second person to accept: {place.release_key}")
+    if os.environ.get("RELEASE") == "always":
+        err.print("[yellow]RELEASE=always: every checkpoint is handed out, whatever its verdict[/yellow]", markup=True)

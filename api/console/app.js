@@ -17,19 +17,32 @@ const main = document.getElementById("main");
 const places = document.getElementById("places");
 const signOut = document.getElementById("sign-out");
 const banner = document.getElementById("connection");
+const unguarded = document.getElementById("unguarded");
 let service = null;
 let shown = new AbortController(); // aborted when its page is left: everything the page started ends with it
 
 function signedOut(reason) {
   session.forget();
   service = null;
+  unguarded.hidden = true;
   open({ reason });
 }
 
 function signedIn(key) {
   session.remember(key);
   service = new Service(key, () => signedOut("This key is not valid, or no longer. Paste one that is."));
+  warnUnguarded(service);
   open();
+}
+
+/** Says on every page that checkpoints are handed out whatever their verdict, where the operator has set that. */
+async function warnUnguarded(asked) {
+  try {
+    const about = await asked.get("/v1/service", new AbortController().signal);
+    unguarded.hidden = service !== asked || about.release !== "always";
+  } catch (error) {
+    if (!(error instanceof Unreachable)) throw error; // the page itself says that nothing answers
+  }
 }
 
 /** Says on every page that the service cannot be reached; null when it can be again. */

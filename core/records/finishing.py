@@ -43,7 +43,7 @@ async def finish(
     """Succeeds the job and makes its checkpoint visible, released or not. Returns the checkpoint's id.
 
     Released, and so perhaps the model's head, is what passed its policy, and what comes of a model whose checkpoints
-    need no release; all else waits for a person. A job that misses its policy has succeeded all the same. Without a
+    need no release, of which a failed one does not become the head; all else waits for a person. A job that misses its policy has succeeded all the same. Without a
     judgement nobody has judged.
     A wish to cancel that has not been heard by now comes too late: the work is done.
     """
@@ -81,7 +81,8 @@ async def finish(
         judged = {"verdict": verdict, "scope": judgement.scope, "reason": judgement.reason, "policy": judgement.policy}
         await events.append(session, row, "judged", judged)
     if released:
-        head = await become_head(session, row, model, made)
+        # without a person's word no later job starts from what failed, even where its bytes need no release
+        head = verdict != "failed" and await become_head(session, row, model, made)
         await events.append(session, row, "released", {"checkpoint": made.id, "head": head})
     row.status, row.outcome, row.checkpoint, row.requested = "succeeded", outcome, made.id, None
     row.phase = row.lease_expires_at = row.worker = row.eta_seconds = None

@@ -106,7 +106,7 @@ def test_a_server_that_dies_is_started_again(fresh: CommandLine) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         ready = httpx.get(f"http://127.0.0.1:{fresh.port}/readyz").json()
-        if ready == {"ready": True, "database": "ok", "broker": "ok"}:
+        if ready == {"ready": True, "database": "ok", "storage": "ok", "broker": "ok"}:
             break
         time.sleep(0.2)
     assert httpx.get(f"http://127.0.0.1:{fresh.port}/v1/keys", headers=headers).status_code == 200
