@@ -17,8 +17,7 @@ def release(
     reason: Annotated[str, typer.Option(help="why it may be used all the same; kept on the audit log")],
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Accept a checkpoint that waits: not with the key that its job was submitted with. Under `unlearn up`, the folder's
-    release.key is used."""
+    """Accept a checkpoint that waits: not with the key of its job. Under `unlearn up`, with the folder's release.key."""
     with service(data, releases=True) as client:
         made = client.post(f"/v1/checkpoints/{quote(checkpoint, safe='')}/release", {"reason": reason})
         head = client.find(f"/v1/models/{quote(made['base_model'], safe='')}")

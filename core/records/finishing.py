@@ -43,8 +43,8 @@ async def finish(
     """Succeeds the job and makes its checkpoint visible, released or not. Returns the checkpoint's id.
 
     Released, and so perhaps the model's head, is what passed its policy, and what comes of a model whose checkpoints
-    need no release, of which a failed one does not become the head; all else waits for a person. A job that misses its policy has succeeded all the same. Without a
-    judgement nobody has judged.
+    need no release, of which a failed one does not become the head; all else waits for a person. A job that misses its
+    policy has succeeded all the same. Without a judgement nobody has judged.
     A wish to cancel that has not been heard by now comes too late: the work is done.
     """
     row = await fenced(session, job, fence)
