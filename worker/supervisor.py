@@ -21,12 +21,13 @@ from core.schema.policies import Judgement
 from core.schema.spec import JobSpec
 from core.settings import Settings
 from core.storage import Storage, StorageError
-from worker import assignment, transfer
+from worker import assignment, integrity, transfer
 from worker.advice import advised
 from worker.child import Child, environment
 from worker.ending import Ending, Finished, Interruption, Result, Stopped
 from worker.failure import AttemptFailed, child_died, failed
 from worker.handover import Handover
+from worker.integrity import KnownDigests
 from worker.launch import Devices
 from worker.lease import Lease, LeaseExpired, Sessions
 from worker.log import LOGGER, frames_of
@@ -202,6 +203,9 @@ class Attempt:
         """From the claimed row to the stored checkpoint."""
         try:
             assigned = await again(self._assigned)
+            known = KnownDigests(self._settings.scratch_dir / "digests.json")
+            for model in filter(None, (assigned.model, assigned.reference)):
+                await integrity.check(model, known)
             if assigned.start is not None:
                 prefix, files = assigned.start
                 await transfer.fetch(self._storage, prefix, files, scratch.start)
