@@ -9,7 +9,7 @@ from api.inline import Inline
 from api.problems import Problem, unprocessable
 from api.submission import Source, ready_model, rows_of
 from core.evaluation.presets import NAMES, PRESETS, Columns
-from core.records import checkpoints, jobs
+from core.records import checkpoints, files, jobs
 from core.records.jobs import FileUse
 from core.records.tables import JobRow, ModelRow
 from core.schema.ids import new_id
@@ -70,6 +70,7 @@ class Measuring:
             gpus=gpus,
         )
         await jobs.create(session, job, uses)
+        await files.keep(session, [use.file for use in uses], lives=self._context.settings.retention)
         await session.flush()
         await session.refresh(job)
         return job

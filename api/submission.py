@@ -14,7 +14,7 @@ from api.inline import Inline
 from api.preflight import expected, refuse_what_cannot_fit, work_of
 from api.problems import Problem, of_parameters, unprocessable
 from core.evaluation.needed import named
-from core.records import jobs, models
+from core.records import files, jobs, models
 from core.records.tables import FileRow, JobRow, ModelRow
 from core.schema.evaluation import MeasurementChoice
 from core.schema.ids import new_id
@@ -170,6 +170,7 @@ class Submission:
             gpus=gpus,
         )
         await jobs.create(session, job, uses)
+        await files.keep(session, [use.file for use in uses], lives=self._context.settings.retention)
         await session.flush()
         await session.refresh(job)
         return job

@@ -1,5 +1,6 @@
 """Everything an operator may set, read from the environment (see docs/operations.md)."""
 
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
     max_record_bytes: int = 1 << 20
     max_body_bytes: int = Field(default=2 << 20, description="every body that is not an upload")
     file_retention_days: int = 90
+    unused_file_hours: int = Field(default=24, ge=1, description="how long an upload lives that no request has used")
     rate_limit_per_minute: int = Field(default=1200, description="requests of one key; 0: no limit")
     worker_classes: list[WorkerClass] = Field(
         default=[],
@@ -104,6 +106,11 @@ class Settings(BaseSettings):
     @classmethod
     def _indices(cls, value: object) -> object:
         return [int(one) for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+
+    @property
+    def retention(self) -> timedelta:
+        """How long a file lives that a job or a model uses, from its upload."""
+        return timedelta(days=self.file_retention_days)
 
     def service_key(self) -> bytes:
         """The 32 bytes that wrap the files' keys. ValueError where the file does not hold them."""

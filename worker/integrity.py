@@ -17,7 +17,7 @@ State = list[list[str | int]]
 class KnownDigests:
     """Digests of model directories by the state of their files, kept in a file on this machine.
 
-    The time of a file's last change of any kind is part of its state: unlike that of its content, no program can set it.
+    The time of a file's last change of any kind is part of its state: unlike its content's, no program can set it.
     """
 
     def __init__(self, file: Path) -> None:
