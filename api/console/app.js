@@ -1,4 +1,4 @@
-/** The frame: who is signed in, which page is shown. Pages get `{service, main, signal, id, connection}`. */
+/** The frame: who is signed in, which page is shown. Pages get `{service, main, signal, id, query, connection}`. */
 
 import { element } from "./element.js";
 import { Service, Unreachable } from "./service.js";
@@ -61,7 +61,9 @@ async function open({ reason = "" } = {}) {
     signIn({ main, reason, accept: signedIn, reject: signedOut });
     return;
   }
-  const [place, id] = (location.hash.replace(/^#\/?/, "") || "jobs").split("/").map(decodeURIComponent);
+  const [path, search] = (location.hash.replace(/^#\/?/, "") || "jobs").split("?");
+  const [place, id] = path.split("/").map(decodeURIComponent);
+  const query = new URLSearchParams(search ?? "");
   for (const link of places.children) {
     if (link.hash === `#/${place}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -70,7 +72,7 @@ async function open({ reason = "" } = {}) {
   main.replaceChildren(element("p", { class: "waiting" }, "Loading"));
   try {
     if (page === undefined) throw new Error("There is no such page");
-    await page({ service, main, signal, id, connection });
+    await page({ service, main, signal, id, query, connection });
   } catch (error) {
     if (signal.aborted) return;
     main.replaceChildren(element("h1", {}, "This cannot be shown"), alarm(error, () => open()));

@@ -1,5 +1,6 @@
 """The console in a real browser, in front of the real API."""
 
+import asyncio
 import hashlib
 import re
 
@@ -296,3 +297,57 @@ def _written(value: float, decimals: int) -> str:
         return f"{value:,.{decimals}f}"
     mantissa, exponent = re.split(r"e\+0?", f"{value:.1e}")
     return f"{mantissa} · 10{exponent.translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
+async def test_the_filter_shows_what_fits_alone_lives_in_the_address_and_survives_back(
+    console: Console, story: Story
+) -> None:
+    await story.model("filtered")
+    made = [await story.queued("filtered", gpus=BUSY_ELSEWHERE, reference=f"F-{number}") for number in range(25)]
+    console.open("jobs")
+    console.until(lambda: len(console.texts("tbody tr")) == 20)
+    # the answer for older jobs is on its way when the filter changes
+    script = """
+    document.getElementById("older").click();
+    const reference = document.getElementById("reference");
+    reference.value = "F-3";
+    reference.dispatchEvent(new Event("change"));
+    """
+    console.page.execute_script(script)
+    console.until(lambda: [text[-8:] for text in console.texts("tbody tr a")] == [made[3][-8:]])
+    await asyncio.sleep(1.0)
+    assert [text[-8:] for text in console.texts("tbody tr a")] == [made[3][-8:]]
+    assert console.page.current_url.endswith("#/jobs?reference=F-3")
+    console.click("tbody tr a")
+    console.shows("queued", "h1")
+    console.page.back()
+    console.until(lambda: [text[-8:] for text in console.texts("tbody tr a")] == [made[3][-8:]])
+    assert console.page.execute_script("return document.getElementById('reference').value") == "F-3"
+
+
+async def test_a_list_of_open_jobs_is_kept_up_to_date_by_one_request_at_a_time(console: Console, story: Story) -> None:
+    await story.model("polled")
+    for _ in range(30):
+        await story.queued("polled", gpus=BUSY_ELSEWHERE)
+    console.open("jobs")
+    console.until(lambda: len(console.texts("tbody tr")) == 20)
+    console.click("#older")
+    console.until(lambda: len(console.texts("tbody tr")) > 20)
+    console.requests()
+    await asyncio.sleep(7)
+    asked = [url for url in console.requests() if "/v1/jobs" in url]
+    assert 1 <= len(asked) <= 4, asked
+    assert all("/v1/jobs?" in url for url in asked)
+    console.open("jobs")  # the teardown wants to see a request
+
+
+async def test_a_checkpoint_that_waits_for_a_person_does_not_look_like_a_success(
+    console: Console, story: Story
+) -> None:
+    await story.model("waits", release="on_pass")
+    job = await story.finished("waits", judgement=judgement())
+    console.open("jobs")
+    console.shows(job[-8:], "tbody tr:first-child")
+    assert console.texts("tbody tr:first-child .badge")[0] == "waits for release"
+    console.open(f"jobs/{job}")
+    console.shows("waits for release", "h1")
