@@ -8,7 +8,7 @@ import { command } from "../parts/command.js";
 import { alarm } from "../parts/notice.js";
 import { badge, status } from "../parts/badge.js";
 import { progress } from "../parts/progress.js";
-import { cells, scrollable } from "../parts/table.js";
+import { cells, stacked } from "../parts/table.js";
 import { due, time } from "../parts/time.js";
 
 const PAGE = 20;
@@ -49,7 +49,7 @@ export async function jobs({ service, main, signal, connection, query }) {
   const body = element("tbody");
   const empty = element("div", { hidden: true });
   const heads = COLUMNS.map(([heading, kind]) => element("th", { scope: "col", class: kind }, heading));
-  const listed = scrollable("Jobs", element("table", {},
+  const listed = stacked("Jobs", element("table", {},
     element("caption", { class: "unseen" }, "Jobs, newest first"), element("thead", {}, element("tr", {}, heads)), body));
   const older = element("button", { type: "button", id: "older", click: more }, "Older jobs");
   const trouble = element("div");

@@ -12,6 +12,7 @@ from core.records import jobs
 from core.records.finishing import Delivered, finish
 from core.records.progress import measured, phase
 from core.schema.manifest import FileEntry, digest
+from tests.integration.console.browser import resize
 from tests.integration.console.conftest import Console, Served
 from tests.integration.console.figures import everything, judgement, measurements
 from tests.integration.console.story import CONFIG, STEPS, Story, once
@@ -351,3 +352,57 @@ async def test_a_checkpoint_that_waits_for_a_person_does_not_look_like_a_success
     assert console.texts("tbody tr:first-child .badge")[0] == "waits for release"
     console.open(f"jobs/{job}")
     console.shows("waits for release", "h1")
+
+
+async def test_a_key_that_may_not_steer_or_release_is_shown_no_such_buttons(
+    console: Console, story: Story, served: Served
+) -> None:
+    await story.model("read-only")
+    job = await story.queued("read-only", gpus=BUSY_ELSEWHERE)
+    console.open(f"jobs/{job}")
+    console.shows("Cancel job", "#cancel")
+    body = {"name": "reader", "scopes": ["jobs:read"]}
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {served.key}"}) as client:
+        key = (await client.post(f"{served.url}/v1/keys", json=body)).json()["key"]
+    console.open(f"jobs/{job}", key=key)
+    console.shows("queued", "h1")
+    console.shows("calibrated", "#about")
+    assert console.texts("#stop button") == []
+
+
+async def test_the_focus_goes_back_where_it_was_after_a_dialog(console: Console, story: Story) -> None:
+    await story.model("focused")
+    job = await story.queued("focused", gpus=BUSY_ELSEWHERE)
+    console.open(f"jobs/{job}")
+    console.shows("Cancel job", "#cancel")
+    focused = "return document.activeElement.id"
+    console.click("#cancel")
+    console.click("dialog [value=keep]")
+    assert console.page.execute_script(focused) == "cancel"
+    console.click("#cancel")
+    console.click("dialog [value=cancel]")
+    console.shows("cancelled", "h1")
+    console.until(lambda: console.page.execute_script(focused) == "main")  # the button is gone
+
+
+async def test_a_narrow_window_shows_result_and_due_date_without_scrolling_sideways(
+    console: Console, story: Story
+) -> None:
+    await story.model("narrow", release="on_pass")
+    job = await story.finished("narrow", judgement=judgement(), reference="DSR-77")
+    script = (
+        "const place = document.querySelector(arguments[0]).getBoundingClientRect(); return [place.left, place.right]"
+    )
+    resize(console.page, 400, 900)
+    try:
+        for page, places in (
+            ("jobs", ("tbody tr:first-child [data-heading='Reference, due']",)),
+            (f"jobs/{job}", ("[data-bound=extraction] .badge", "[data-bound=extraction] .interval")),
+        ):
+            console.open(page)
+            console.until(lambda wanted=places[0]: console.texts(wanted) != [])
+            for place in places:
+                left, right = console.page.execute_script(script, place)
+                assert (left >= 0, right <= 400, right > left) == (True, True, True), place
+    finally:
+        resize(console.page, 1280, 900)
