@@ -22,7 +22,9 @@ from core.settings import settings
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
-Data = Annotated[Path, typer.Option("--data", help="the folder that holds everything", envvar="UNLEARN_DATA")]
+Data = Annotated[
+    Path, typer.Option("--data", help="the folder that holds everything", envvar="UNLEARN_DATA", file_okay=False)
+]
 Host = Annotated[str, typer.Option(help="address the API listens on")]
 Port = Annotated[int, typer.Option(help="port the API listens on")]
 Roots = Annotated[
@@ -123,7 +125,7 @@ def _detach(place: Place, host: str, port: int, roots: list[Path]) -> None:
             _tell(place, found, "is ready")
             return
         time.sleep(0.1)
-    err.print(f"could not start:\n{log.read_text(errors='replace')}")
+    err.print(log.read_text(errors="replace").rstrip() or "could not start: it was not ready in time", markup=False)
     raise typer.Exit(1)
 
 
