@@ -1,4 +1,4 @@
-"""`unlearn keys`: API keys, made where the database is: for the first one, for a second person, or when none is left."""
+"""`unlearn keys`: API keys, made where the database is: the first one, or one for a second person."""
 
 import asyncio
 import base64
@@ -37,7 +37,7 @@ def create(
     organisation: Annotated[str, typer.Option(help="made where there is none of this name")] = "default",
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Make a key and show it, once: of the `unlearn up` of this folder, or where DATABASE_URL and SERVICE_KEY_FILE say."""
+    """Make a key and show it, once: for the `unlearn up` of this folder, or the service whose settings are set."""
     if unknown := set(scope or []) - set(SCOPES):
         raise typer.BadParameter(f"no such scope: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
     try:
