@@ -66,7 +66,7 @@ class Tracing:
         finally:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._gauges.observe(scope["method"], route, status, seconds)
+            self._gauges.observe(scope["method"], route, status, seconds, held=state.get("held", False))
             log.info(
                 "request",
                 request_id=request_id,

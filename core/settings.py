@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     worker_gpus: Annotated[list[int], NoDecode] | None = Field(
         default=None, description="comma-separated GPU indices of this worker; default: all that nvidia-smi lists"
     )
+    worker_metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="where a worker answers GET /metrics; none: it does not"
+    )
+    worker_metrics_address: str = "127.0.0.1"
     gpu_lock_dir: Path = Field(
         default=Path("/var/lock"), description="one lock file per GPU, shared by the workers of a machine"
     )

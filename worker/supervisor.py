@@ -15,7 +15,19 @@ from core.records.again import again, transient
 from core.records.leases import FenceLost
 from core.records.notifications import Notifications
 from core.records.tables import JobRow
-from core.schema.events import Beat, Cancelled, ChildEvent, Command, Done, Failed, Judged, Paused, PhaseStarted, Saved
+from core.schema.events import (
+    Beat,
+    Cancelled,
+    ChildEvent,
+    Command,
+    Cost,
+    Done,
+    Failed,
+    Judged,
+    Paused,
+    PhaseStarted,
+    Saved,
+)
 from core.schema.jobs import TERMINAL, Outcome, Phase
 from core.schema.policies import Judgement
 from core.schema.spec import JobSpec
@@ -31,6 +43,7 @@ from worker.integrity import KnownDigests
 from worker.launch import Devices
 from worker.lease import Lease, LeaseExpired, Sessions
 from worker.log import LOGGER, frames_of
+from worker.metrics import WorkerMetrics
 from worker.recorder import Recorder
 from worker.scratch import Scratch, measured
 from worker.stopping import Stopping
@@ -75,6 +88,7 @@ class Attempt:
         threads: int,
         stopping: Stopping,
         requests: Notifications | None = None,
+        metrics: WorkerMetrics | None = None,
         warm: Warm | None = None,
         command: Sequence[str] = CHILD,
     ) -> None:
@@ -86,6 +100,7 @@ class Attempt:
         self._threads = threads
         self._stopping = stopping
         self._requests = requests
+        self._metrics = metrics
         self._warm = warm
         self._command = command
         self._lease = Lease(sessions, job.id, job.fence, seconds=settings.lease_seconds, since=since)
@@ -100,10 +115,15 @@ class Attempt:
     async def attend(self) -> None:
         """Never raises for what the job, its child or the database do: the outcome is in the job's row and the log."""
         log.info("attempt begins", extra=self._named(attempt=self._job.attempts, gpus=self._devices.gpus))
+        became, verdict = None, None
+        if self._metrics is not None:
+            self._metrics.begins()
         try:
             async with Scratch(self._settings.scratch_dir, self._job.id, self._job.fence) as scratch:
                 result, interruption = await self._work_under_lease(scratch)
                 became = await self._ending.settle(result, interruption)
+                if isinstance(result, Finished) and result.judgement is not None:
+                    verdict = result.judgement.verdict
                 if became in TERMINAL:
                     await scratch.forget()
             log.info("attempt ends", extra=self._named(became=became))
@@ -114,6 +134,9 @@ class Attempt:
         except Exception:
             # nothing is known to be written: the lease runs out, and the job is taken back
             log.exception("attempt left unsettled", extra=self._named())
+        finally:
+            if self._metrics is not None:
+                self._metrics.ends(became, verdict)
 
     async def _work_under_lease(self, scratch: Scratch) -> tuple[Result, Interruption | None]:
         """Works while the lease is kept alive; raises FenceLost, with the child dead, when it is lost."""
@@ -301,6 +324,8 @@ class Attempt:
                 break
             if isinstance(event, Saved):
                 saved = event
+            if isinstance(event, Cost) and self._metrics is not None:
+                self._metrics.costs(event)
             if isinstance(event, Judged):  # written down with the finish: what an attempt that fails says is nobody's
                 judgement = event.judgement
             if isinstance(event, PhaseStarted):

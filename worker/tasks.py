@@ -17,6 +17,7 @@ from core.storage import Storage, open_storage
 from worker.launch import Devices, Machine
 from worker.lease import Sessions
 from worker.log import LOGGER, described
+from worker.metrics import WorkerMetrics
 from worker.stopping import Stopping
 from worker.supervisor import Attempt, claim
 from worker.warm import Warm
@@ -38,6 +39,7 @@ class Station:
     threads: int
     """CPU threads of a child."""
     warm: Warm | None = None
+    metrics: WorkerMetrics | None = None
 
 
 def threads_each(settings: Settings, machine: Machine) -> int:
@@ -108,6 +110,7 @@ async def _attend(
         threads=station.threads,
         stopping=station.stopping,
         requests=requests,
+        metrics=station.metrics,
         warm=station.warm,
     )
     requests.start()

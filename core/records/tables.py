@@ -199,6 +199,7 @@ class JobRow(Base):
             postgresql_where=text("reference_model IS NOT NULL"),
         ),
         Index("ix_jobs_queue", "gpus", "id", postgresql_where=text("status = 'queued'")),
+        Index("ix_jobs_paused", "id", postgresql_where=text("status = 'paused'")),
         Index("ix_jobs_leases", "lease_expires_at", postgresql_where=text("status = 'running'")),
         # jobs that start from a model's head run one after the other, so that none brings an earlier one's text back
         Index(
@@ -275,7 +276,10 @@ class CheckpointRow(Base):
     release_reason: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
 
-    __table_args__ = (Index("ix_checkpoints_organisation_id", "organisation", "id"),)
+    __table_args__ = (
+        Index("ix_checkpoints_organisation_id", "organisation", "id"),
+        Index("ix_checkpoints_waiting", "id", postgresql_where=text("NOT released")),
+    )
 
 
 JobRow.released = column_property(
