@@ -13,6 +13,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from fastapi import Depends, Request
@@ -181,24 +182,48 @@ def check_loosening(caller: Caller, what: str) -> None:
         raise Problem(403, "forbidden", f"the API key lacks the scope release:write: {what}")
 
 
-def admin_key(settings: Settings) -> str | None:
-    """The key in ADMIN_KEY_FILE, where there is such a file. ValueError: it does not hold one."""
-    if settings.admin_key_file is None:
-        return None
-    key = settings.admin_key_file.read_text().strip()
+@dataclass(frozen=True)
+class KeyFile:
+    """A key that a file of the operator's holds, and what it may do."""
+
+    key: str
+    name: str
+    scopes: tuple[Scope, ...]
+
+
+RELEASER: tuple[Scope, ...] = ("release:write", "jobs:read", "evidence:read")
+"""What a person needs who decides on checkpoints and submits no jobs."""
+
+
+def key_files(settings: Settings) -> list[KeyFile]:
+    """Returns the keys in ADMIN_KEY_FILE and RELEASE_KEY_FILE, as far as these are set.
+
+    Raises ValueError where a file does not hold a key.
+    """
+    named: list[tuple[str, Path | None, tuple[Scope, ...]]] = [
+        ("admin", settings.admin_key_file, ("admin",)),
+        ("release", settings.release_key_file, RELEASER),
+    ]
+    return [
+        KeyFile(_key_in(file, name), f"{name} key file", scopes) for name, file, scopes in named if file is not None
+    ]
+
+
+def _key_in(file: Path, name: str) -> str:
+    key = file.read_text().strip()
     if not well_formed(key):
-        raise ValueError("ADMIN_KEY_FILE does not hold an API key: 'unlearn keys' makes them")
+        raise ValueError(f"{name.upper()}_KEY_FILE does not hold an API key: 'unlearn keys create' makes them")
     return key
 
 
-async def accept(context: Context, key: str) -> None:
-    """Makes a key valid for everything in the organisation `default`; nothing happens where it is already."""
+async def accept(context: Context, file: KeyFile) -> None:
+    """Makes the key valid in the organisation `default`; nothing happens where it is already."""
     async with context.sessions.begin() as session:
         await keys.add(
             session,
             organisation=await keys.organisation(session, "default"),
-            name="admin key file",
-            prefix=key_prefix(key),
-            hash=hash_key(key, context.service_key),
-            scopes=["admin"],
+            name=file.name,
+            prefix=key_prefix(file.key),
+            hash=hash_key(file.key, context.service_key),
+            scopes=file.scopes,
         )

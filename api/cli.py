@@ -2,7 +2,7 @@
 
 import typer
 
-from api.commands import keys, policies, up
+from api.commands import files, keys, policies, up
 from api.commands.bench import app as bench
 from api.commands.demo import demo
 from api.commands.measure import measure
@@ -32,6 +32,7 @@ app.command()(measurements)
 app.command()(release)
 app.command()(methods)
 app.command()(preflight)
+app.add_typer(files.app, name="files")
 app.add_typer(keys.app, name="keys")
 app.add_typer(policies.app, name="policies")
 app.add_typer(bench, name="bench")

@@ -8,9 +8,10 @@ from fastapi import Depends, Request
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from api.changes import Changes
 from api.gauges import Gauges
 from api.ratelimit import Limiter
+from api.storage_probe import StorageProbe
+from core.records.notifications import Notifications
 from core.settings import Settings
 from core.storage import Storage
 
@@ -28,8 +29,9 @@ class Context:
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
     storage: Storage
+    storage_probe: StorageProbe
     redis: Redis
-    changes: Changes
+    changes: Notifications
     callers: "Callers"
     limiter: Limiter
     gauges: Gauges

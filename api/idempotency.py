@@ -1,5 +1,6 @@
 """`Idempotency-Key`: a POST that makes something makes it once, however often it is sent."""
 
+import asyncio
 import hashlib
 import hmac
 import os
@@ -8,15 +9,19 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import structlog
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fastapi import Header, Request
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from api.auth import Caller
 from api.context import Context
-from api.problems import Problem, translate
+from api.problems import Problem
 from core.records import idempotency
+
+log = structlog.get_logger()
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEPT_HEADERS = ("location", "content-type")
@@ -45,7 +50,7 @@ async def once(
 ) -> Response:
     """The answer of `make`, which works in the given transaction: what it makes and the kept answer commit together.
 
-    A request that is refused keeps nothing, so the key can be used again. Raises KeyReused (422), KeyBusy (409).
+    A request that fails or is refused keeps nothing and frees the key. Raises KeyReused (422), KeyBusy (409).
     """
     key = request.headers.get("idempotency-key")
     if key is None:
@@ -69,12 +74,18 @@ async def once(
             body = box.close(bytes(answer.body))
             await idempotency.keep(session, **names, token=token, status=answer.status_code, headers=headers, body=body)
         return answer
-    except Exception as error:
-        problem = translate(error)
-        if problem is None or problem.status < 500:  # else the commit may have happened: the lease decides
-            async with context.sessions.begin() as session:
-                await idempotency.forget(session, **names, token=token)
+    except BaseException:  # a client that leaves cancels the request
+        await asyncio.shield(_free(context, names, token))
         raise
+
+
+async def _free(context: Context, names: dict[str, str], token: str) -> None:
+    """Frees the key of the request that failed. Where the database is away, the key's lease frees it later."""
+    try:
+        async with context.sessions.begin() as session:
+            await idempotency.forget(session, **names, token=token)
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("idempotency_key_not_freed", error=type(error).__name__)
 
 
 class _Box:

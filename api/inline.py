@@ -89,5 +89,5 @@ class Inline:
             storage_key=place(file),
             wrapped_key=await store(self._context.storage, file, chunks(), self._context.service_key),
         )
-        await files.add(session, row, retention_days=self._context.settings.file_retention_days)
+        await files.add(session, row, lives=self._context.settings.retention)
         return row

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from redis.asyncio import Redis
@@ -12,7 +13,6 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from api import problems
 from api.auth import Callers
 from api.bodies import Bodies
-from api.changes import Changes
 from api.context import Context
 from api.gauges import Gauges
 from api.logs import configure
@@ -33,10 +33,14 @@ from api.routes import (
     models,
     policies,
     releases,
+    service,
 )
+from api.storage_probe import StorageProbe
 from api.tracing import Tracing
 from core.queue import client_url
 from core.records.engine import make_engine
+from core.records.events import CHANNEL
+from core.records.notifications import Notifications
 from core.settings import Settings, settings
 from core.storage import open_storage
 
@@ -48,21 +52,30 @@ Errors are RFC 9457 problem documents. Lists are pages by `limit` and `after`. A
 """
 
 BROKER_SECONDS = 2.0
+LISTENING = "unlearning api, listening"
+
+log = structlog.get_logger()
+
+
+def _connection_lost(error: Exception) -> None:
+    log.warning("notifications_lost", error=type(error).__name__)
 
 
 def _context(chosen: Settings, gauges: Gauges) -> Context:
     engine = make_engine(chosen.database_url.get_secret_value())
     # rows are read after their transaction has ended: what is shown is what was committed
     sessions = async_sessionmaker(engine, expire_on_commit=False)
+    storage = open_storage(chosen.storage_url, engine)
     broker = client_url(chosen.redis_url.get_secret_value())
     return Context(
         settings=chosen,
         service_key=chosen.service_key(),
         engine=engine,
         sessions=sessions,
-        storage=open_storage(chosen.storage_url, engine),
+        storage=storage,
+        storage_probe=StorageProbe(storage),
         redis=Redis.from_url(broker, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS),
-        changes=Changes(engine),
+        changes=Notifications(engine, CHANNEL, application=LISTENING, lost=_connection_lost),
         callers=Callers(),
         limiter=Limiter(chosen.rate_limit_per_minute),
         gauges=gauges,
@@ -101,7 +114,20 @@ def create_app(chosen: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for routes in (files, models, methods, policies, jobs, measurements, events, checkpoints, releases, keys, health):
+    for routes in (
+        files,
+        models,
+        methods,
+        policies,
+        jobs,
+        measurements,
+        events,
+        checkpoints,
+        releases,
+        keys,
+        service,
+        health,
+    ):
         app.include_router(routes.router)
     if chosen.console:
         app.include_router(console.router)

@@ -11,7 +11,7 @@ from api.preflight import expected, refuse_what_cannot_fit, work_of
 from api.problems import Problem, unprocessable
 from api.submission import Source, ready_model, rows_of, used
 from core.evaluation.presets import NAMES, PRESETS, Columns
-from core.records import checkpoints, jobs
+from core.records import checkpoints, files, jobs
 from core.records.jobs import FileUse
 from core.records.tables import JobRow, ModelRow
 from core.schema.ids import new_id
@@ -88,6 +88,7 @@ class Measuring:
             gpus=gpus,
         )
         await jobs.create(session, job, uses)
+        await files.keep(session, [use.file for use in uses], lives=self._context.settings.retention)
         await session.flush()
         await session.refresh(job)
         return job

@@ -6,7 +6,7 @@ from contextlib import suppress
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.auth import accept, admin_key
+from api.auth import accept, key_files
 from api.context import Context
 
 RETRY_SECONDS = 1.0
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class Preparation:
-    """Accepts the admin key and takes on models that are still being fetched.
+    """Accepts the operator's key files and takes on models that are still being fetched.
 
     A database that is down or not migrated does not stop the process: it answers, says that it is not ready, and
     tries again.
@@ -23,7 +23,7 @@ class Preparation:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._key = admin_key(context.settings)
+        self._keys = key_files(context.settings)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -45,8 +45,8 @@ class Preparation:
 
     async def _attempt(self) -> bool:
         try:
-            if self._key is not None:
-                await accept(self._context, self._key)
+            for file in self._keys:
+                await accept(self._context, file)
             await self._context.registrar.resume()
         except (SQLAlchemyError, OSError) as error:
             log.warning("not_prepared", error=type(error).__name__)

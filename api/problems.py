@@ -1,10 +1,14 @@
 """Errors as RFC 9457 problem documents: what went wrong, which field is at fault, and nothing of the input itself."""
 
+import errno
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
@@ -22,6 +26,8 @@ from core.records.releasing import AlreadyReleased, OwnJob
 from core.records.wishes import DataGone
 from core.schema.bad_record import BadRecord
 from core.schema.shape import UnusableModel
+from core.storage import StorageFull, StorageUnavailable
+from core.storage.postgres import DISK_FULL
 from core.unlearning.objectives import UnknownMethod
 
 MEDIA_TYPE = "application/problem+json"
@@ -31,6 +37,8 @@ TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 GONE = ("08", "28", "3D", "53", "55", "57")
 """Classes of SQLSTATE: the server takes no connections, has no room for more, or is going down."""
 UNMIGRATED = ("42P01", "42703")
+
+log = structlog.get_logger()
 
 TYPE = "urn:unlearning-service:problem:"
 
@@ -134,6 +142,8 @@ def _steps(kind: str, steps: Sequence[str | int], body: Any) -> list[str | int]:
 def of_database(error: DBAPIError) -> Problem | None:
     """What a client can do about an error of the database; None: nothing, it is the service's fault."""
     state = getattr(error.orig, "sqlstate", None) or ""
+    if state == DISK_FULL:
+        return no_room()
     if state in ("22021", "22P05"):  # PostgreSQL stores no NUL
         return Problem(422, "invalid-request", "a text holds a NUL character, which cannot be kept")
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError) or state[:2] in GONE:
@@ -150,6 +160,14 @@ class BodyTooLarge(HTTPException):
 
 def unavailable() -> Problem:
     return Problem(503, "unavailable", "the database cannot be reached; try again", headers={"Retry-After": "2"})
+
+
+def no_room() -> Problem:
+    """507 (RFC 4918, section 11.5)."""
+    detail = (
+        "the service's disk or storage is full and nothing was kept: the operator must make room, then send it again"
+    )
+    return Problem(507, "storage-full", detail)
 
 
 def translate(error: Exception) -> Problem | None:
@@ -174,20 +192,39 @@ def translate(error: Exception) -> Problem | None:
             return Problem(409, "data-gone", f"{what} has been deleted: submit a new job with what it needs")
         case KeyReused():
             return Problem(422, "idempotency-key-reused", "this Idempotency-Key stands for another request")
-        case KeyBusy():
-            detail = "the first request with this Idempotency-Key is still under way"
-            return Problem(409, "idempotency-key-busy", detail, headers={"Retry-After": "1"})
+        case KeyBusy(seconds=seconds):
+            detail = "the first request with this Idempotency-Key is still under way, or its server died a moment ago"
+            return Problem(409, "idempotency-key-busy", detail, headers={"Retry-After": str(math.ceil(seconds))})
         case UnknownMethod():
             return unprocessable("/method", str(error), name="unknown-method")
         case BadRecord():
             return unprocessable("/file", str(error), name="bad-record")
         case UnusableModel(code=code):
             return unprocessable("/source", str(error), name=code)
+        case StorageFull():
+            return no_room()
+        case StorageUnavailable():
+            detail = "the storage of files and checkpoints cannot be used; the service's log says why: try again later"
+            return Problem(503, "storage-unavailable", detail, headers={"Retry-After": "10"})
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return no_room()
         case DBAPIError():
             return of_database(error)
         case PoolTimeout() | ConnectionError():
             return unavailable()
     return None
+
+
+def cause(error: BaseException) -> dict[str, str]:
+    """What a log may say of an error: its class, and why, where the words are the service's or the system's own."""
+    said = {"error": type(error).__name__}
+    if isinstance(error, StorageFull | StorageUnavailable):
+        said["reason"] = str(error)
+    elif isinstance(error, OSError) and error.errno is not None:
+        said["reason"] = os.strerror(error.errno)
+    elif isinstance(error, DBAPIError):
+        said["sqlstate"] = str(getattr(error.orig, "sqlstate", None))
+    return said
 
 
 def of_http(error: HTTPException) -> Problem:
@@ -226,13 +263,16 @@ def install(app: FastAPI) -> None:
         problem = translate(error)
         if problem is None:
             raise error
+        if problem.status >= 500:
+            log.error("service_fault", request_id=request_id(request), problem=problem.name, **cause(error))
         return document(problem, request_id(request))
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     for kind in (
         *(Problem, FileInUse, ModelInUse, NotAllowed, KeyReused, KeyBusy, UnknownMethod, BadRecord, UnusableModel),
-        *(DataGone, PolicyInUse, AlreadyReleased, OwnJob, DBAPIError, PoolTimeout, ConnectionError),
+        *(DataGone, PolicyInUse, AlreadyReleased, OwnJob, DBAPIError, PoolTimeout, OSError),
+        *(StorageFull, StorageUnavailable),
     ):
         app.add_exception_handler(kind, domain)
 

@@ -3,13 +3,17 @@
 import json
 from collections.abc import AsyncIterator
 
+import structlog
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from sqlalchemy.exc import SQLAlchemyError
 
 from api import views
 from api.context import Context
 from core.records import events, jobs
 from core.records.tables import EventRow
 from core.schema.jobs import TERMINAL
+
+log = structlog.get_logger()
 
 PING_SECONDS = 15.0
 BATCH = 500
@@ -26,14 +30,19 @@ def shown(row: EventRow) -> bytes:
 async def live(context: Context, organisation: str, job: str, *, after: int) -> AsyncIterator[bytes]:
     """Events after `after`, then those that come, until the terminal one; between them `progress`, which has no id.
 
-    A database connection is held while reading, never while waiting.
+    A database connection is held while reading, never while waiting. Where the database is lost the stream ends, and
+    the client goes on by `Last-Event-ID`: an error now would come after the answer's head.
     """
     step: int | None = None
     async with context.changes.watch(job) as watch:
         while True:
-            async with context.sessions() as session:
-                row = await jobs.get(session, organisation, job)
-                stored = await events.after(session, job, after, BATCH)
+            try:
+                async with context.sessions() as session:
+                    row = await jobs.get(session, organisation, job)
+                    stored = await events.after(session, job, after, BATCH)
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("stream_ended", job=job, error=type(error).__name__)
+                return
             if row is None:
                 return
             for event in stored:

@@ -15,7 +15,7 @@ from api.inline import Inline
 from api.preflight import expected, refuse_what_cannot_fit, work_of
 from api.problems import Problem, of_parameters, unprocessable
 from core.evaluation.needed import named
-from core.records import jobs, models
+from core.records import files, jobs, models
 from core.records.tables import FileRow, JobRow, ModelRow
 from core.schema.evaluation import MeasurementChoice
 from core.schema.ids import new_id
@@ -183,7 +183,7 @@ class Submission:
             training=training.model_dump(mode="json"),
             output=request.output,
             data=[self._inline.used(use, rows[use.file]).model_dump(mode="json") for use in uses],
-            warnings=[*warnings(uses, rows, request), *said],
+            warnings=[*warnings(uses, rows, request), *_unguarded(model), *said],
             estimate=estimate.model_dump(mode="json"),
             measure=measure,
             policy=policy.model_dump(mode="json"),
@@ -194,6 +194,7 @@ class Submission:
             gpus=gpus,
         )
         await jobs.create(session, job, uses)
+        await files.keep(session, [use.file for use in uses], lives=self._context.settings.retention)
         await session.flush()
         await session.refresh(job)
         return job
@@ -210,6 +211,14 @@ def _added(added: list[str | MeasurementChoice], policy: Policy) -> list[dict[st
     names = ", ".join(f"'{named(one)}'" for one in added)
     message = f"there is no verdict by the policy '{policy.name}' without {names}: measured too"
     return [JobWarning(code="measurements_added", message=message).model_dump()]
+
+
+def _unguarded(model: ModelRow) -> list[dict[str, Any]]:
+    """Says that nobody has to accept what the job makes."""
+    if model.release != "always":
+        return []
+    message = "the model has release 'always': the checkpoint is handed out whatever its verdict, even where it failed"
+    return [JobWarning(code="released_whatever_the_verdict", message=message).model_dump()]
 
 
 async def ready_model(session: AsyncSession, organisation: str, name: str) -> ModelRow:

@@ -66,7 +66,7 @@ class Tracing:
         finally:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._gauges.observe(scope["method"], route, status, seconds)
+            self._gauges.observe(scope["method"], route, status, seconds, held=state.get("held", False))
             log.info(
                 "request",
                 request_id=request_id,
@@ -80,7 +80,12 @@ class Tracing:
 
 
 def _log_failure(error: BaseException, request_id: str) -> None:
-    """Class and places, never the message: it may hold what was sent."""
+    """Class and places, never the message: it may hold what was sent.
+
+    What starlette raises for a failure after the answer's head hides the failure itself, which is its cause.
+    """
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames[-12:]]
     log.error("request_failed", request_id=request_id, error=type(error).__name__, places=places)

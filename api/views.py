@@ -52,7 +52,7 @@ def job(row: JobRow, waiting_for: str | None = None) -> Job:
     if row.checkpoint is not None:
         links |= {"checkpoint": f"/v1/checkpoints/{row.checkpoint}", "archive": f"{here}/archive"}
     same = ["id", "kind", "status", "requested", "phase", "outcome", "model", "start", "training", "output", "data"]
-    same += ["verdict", "checkpoint", "error", "warnings", "estimate", "attempts", "reference", "due"]
+    same += ["verdict", "checkpoint", "released", "error", "warnings", "estimate", "attempts", "reference", "due"]
     same += ["reference_model", "submitter", "created_at", "started_at", "finished_at"]
     return Job.model_validate(
         {

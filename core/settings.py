@@ -1,5 +1,6 @@
 """Everything an operator may set, read from the environment (see docs/operations.md)."""
 
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,6 +26,10 @@ class Settings(BaseSettings):
     service_key_file: Path = Field(description="32 random bytes, base64: wraps the key of every uploaded file")
     admin_key_file: Path | None = Field(default=None, description="an admin API key to accept from the first start on")
 
+    release_key_file: Path | None = Field(
+        default=None, description="an API key that may release checkpoints, to accept from the first start on"
+    )
+
     # the API
     model_roots: Annotated[list[Path], NoDecode] = Field(
         default=[], description="colon-separated directories that models may be registered from"
@@ -42,6 +47,7 @@ class Settings(BaseSettings):
     max_record_bytes: int = 1 << 20
     max_body_bytes: int = Field(default=2 << 20, description="every body that is not an upload")
     file_retention_days: int = 90
+    unused_file_hours: int = Field(default=24, ge=1, description="how long an upload lives that no request has used")
     rate_limit_per_minute: int = Field(default=1200, description="requests of one key; 0: no limit")
     worker_classes: list[WorkerClass] = Field(
         default=[],
@@ -65,12 +71,19 @@ class Settings(BaseSettings):
     worker_gpus: Annotated[list[int], NoDecode] | None = Field(
         default=None, description="comma-separated GPU indices of this worker; default: all that nvidia-smi lists"
     )
+    worker_metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="where a worker answers GET /metrics; none: it does not"
+    )
+    worker_metrics_address: str = "127.0.0.1"
     gpu_lock_dir: Path = Field(
         default=Path("/var/lock"), description="one lock file per GPU, shared by the workers of a machine"
     )
     lease_seconds: float = Field(default=30.0, gt=0)
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     sweep_seconds: float = Field(default=5.0, gt=0)
+    child_silence_seconds: float = Field(
+        default=1800.0, gt=0, description="a job's process that gives no sign of life for so long is ended"
+    )
     max_failures: int = Field(default=3, ge=1, description="attempts that may fail by the service's fault")
     shutdown_seconds: float = Field(
         default=20.0, ge=0, description="how long a worker that is told to stop gives its jobs to save a snapshot"
@@ -99,6 +112,11 @@ class Settings(BaseSettings):
     @classmethod
     def _indices(cls, value: object) -> object:
         return [int(one) for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+
+    @property
+    def retention(self) -> timedelta:
+        """How long a file lives that a job or a model uses, from its upload."""
+        return timedelta(days=self.file_retention_days)
 
     def service_key(self) -> bytes:
         """The 32 bytes that wrap the files' keys. ValueError where the file does not hold them."""

@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+from importlib.metadata import version
 
 import setproctitle
 from celery import signals
@@ -14,6 +15,7 @@ from worker.app import Worker, make_app
 from worker.child import environment
 from worker.identity import worker_id
 from worker.launch import DevicesError, Machine
+from worker.metrics import WorkerMetrics
 from worker.stopping import Stopping
 from worker.sweeper import Sweeper
 from worker.tasks import Station, add_task, threads_each
@@ -40,7 +42,14 @@ def main() -> int:
         folder = configured.scratch_dir.absolute()
         warm = Warm(environment(gpus=(), threads=threads, folder=folder), stopping)
         warm.start()
-    station = Station(worker_id(), configured, machine, stopping, threads, warm)
+    metrics = WorkerMetrics(version=version("unlearning-service"))
+    if configured.worker_metrics_port is not None:
+        try:
+            metrics.serve(configured.worker_metrics_port, configured.worker_metrics_address)
+        except OSError as error:
+            print(f"the worker cannot start: WORKER_METRICS_PORT cannot be had: {error.strerror}", file=sys.stderr)
+            return 2
+    station = Station(worker_id(), configured, machine, stopping, threads, warm, metrics)
     add_task(app, station)
 
     def stop(**_: object) -> None:

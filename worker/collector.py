@@ -2,11 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import files, finishing, sweeping
 from core.schema.ids import ID_PATTERN, made_at
@@ -15,6 +17,8 @@ from worker import scratch
 from worker.lease import Sessions
 
 T = TypeVar("T")
+Attempt = tuple[str, int]
+"""A job's id and the fence of one attempt at it."""
 
 _BROKEN_OFF = timedelta(hours=1)
 _NO_ROW = timedelta(days=1)  # longer than any upload takes, from its id to its row
@@ -23,11 +27,14 @@ _CHECKPOINT = re.compile(r"checkpoints/(job-[0-9a-f]+)/(\d+)/")
 
 
 async def collect_scratch(sessions: Sessions, root: Path) -> int:
-    """Removes folders of attempts that are over from this machine (a worker that was killed leaves one)."""
+    """Removes the folders of all attempts that are over from this machine, delivered or not.
+
+    A worker that dies between the finish and its own clean-up leaves the folder of a delivered attempt.
+    """
     listed = await asyncio.to_thread(lambda: list(scratch.attempts(root)))
     found = {(job, fence): folder for job, fence, folder in listed}
     removed = 0
-    async for over in _dead(sessions, found):
+    async for over in _attempts(sessions, found, finishing.ended):
         await asyncio.to_thread(scratch.remove, found[over])
         removed += 1
     return removed
@@ -53,7 +60,7 @@ async def collect_checkpoints(sessions: Sessions, storage: Storage) -> int:
         if match := _CHECKPOINT.match(key):
             stored.add((match[1], int(match[2])))
     removed = await storage.collect(_BROKEN_OFF)
-    async for job, fence in _dead(sessions, sorted(stored)):
+    async for job, fence in _attempts(sessions, sorted(stored), finishing.dead):
         await storage.delete(finishing.prefix_of(job, fence))
         removed += 1
     return removed
@@ -85,12 +92,17 @@ async def collect_uploads(sessions: Sessions, storage: Storage) -> int:
     return removed
 
 
-async def _dead(sessions: Sessions, attempts: Iterable[tuple[str, int]]) -> AsyncIterator[tuple[str, int]]:
-    for some in _batches(attempts):
+async def _attempts(
+    sessions: Sessions,
+    attempts: Iterable[Attempt],
+    select: Callable[[AsyncSession, list[Attempt]], Awaitable[set[Attempt]]],
+) -> AsyncIterator[Attempt]:
+    """Those of the attempts that `select` returns, asked for in batches."""
+    for batch in _batches(attempts):
         async with sessions() as session:
-            over = await finishing.dead(session, some)
-        for one in over:
-            yield one
+            selected = await select(session, batch)
+        for attempt in selected:
+            yield attempt
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:

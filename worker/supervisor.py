@@ -6,29 +6,44 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.records import finishing, leases
 from core.records.again import again, transient
 from core.records.leases import FenceLost
+from core.records.notifications import Notifications
 from core.records.tables import JobRow
-from core.schema.events import Cancelled, Command, Done, Failed, Judged, Paused, PhaseStarted, Saved
+from core.schema.events import (
+    Beat,
+    Cancelled,
+    ChildEvent,
+    Command,
+    Cost,
+    Done,
+    Failed,
+    Judged,
+    Paused,
+    PhaseStarted,
+    Saved,
+)
 from core.schema.jobs import TERMINAL, Outcome, Phase
 from core.schema.policies import Judgement
 from core.schema.spec import JobSpec
 from core.settings import Settings
 from core.storage import Storage, StorageError
-from worker import assignment, transfer
+from worker import assignment, integrity, transfer
 from worker.advice import advised
 from worker.child import Child, environment
 from worker.ending import Ending, Finished, Interruption, Result, Stopped
 from worker.failure import AttemptFailed, child_died, failed
 from worker.handover import Handover
+from worker.integrity import KnownDigests
 from worker.launch import Devices
 from worker.lease import Lease, LeaseExpired, Sessions
 from worker.log import LOGGER, frames_of
+from worker.metrics import WorkerMetrics
 from worker.recorder import Recorder
 from worker.scratch import Scratch, measured
 from worker.stopping import Stopping
@@ -72,6 +87,8 @@ class Attempt:
         settings: Settings,
         threads: int,
         stopping: Stopping,
+        requests: Notifications | None = None,
+        metrics: WorkerMetrics | None = None,
         warm: Warm | None = None,
         command: Sequence[str] = CHILD,
     ) -> None:
@@ -82,6 +99,8 @@ class Attempt:
         self._settings = settings
         self._threads = threads
         self._stopping = stopping
+        self._requests = requests
+        self._metrics = metrics
         self._warm = warm
         self._command = command
         self._lease = Lease(sessions, job.id, job.fence, seconds=settings.lease_seconds, since=since)
@@ -96,10 +115,15 @@ class Attempt:
     async def attend(self) -> None:
         """Never raises for what the job, its child or the database do: the outcome is in the job's row and the log."""
         log.info("attempt begins", extra=self._named(attempt=self._job.attempts, gpus=self._devices.gpus))
+        became, verdict = None, None
+        if self._metrics is not None:
+            self._metrics.begins()
         try:
             async with Scratch(self._settings.scratch_dir, self._job.id, self._job.fence) as scratch:
                 result, interruption = await self._work_under_lease(scratch)
                 became = await self._ending.settle(result, interruption)
+                if isinstance(result, Finished) and result.judgement is not None:
+                    verdict = result.judgement.verdict
                 if became in TERMINAL:
                     await scratch.forget()
             log.info("attempt ends", extra=self._named(became=became))
@@ -110,6 +134,9 @@ class Attempt:
         except Exception:
             # nothing is known to be written: the lease runs out, and the job is taken back
             log.exception("attempt left unsettled", extra=self._named())
+        finally:
+            if self._metrics is not None:
+                self._metrics.ends(became, verdict)
 
     async def _work_under_lease(self, scratch: Scratch) -> tuple[Result, Interruption | None]:
         """Works while the lease is kept alive; raises FenceLost, with the child dead, when it is lost."""
@@ -171,21 +198,37 @@ class Attempt:
         return 0.0
 
     async def _keep_lease(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.heartbeat_seconds):
-                    await self._over.wait()
-                    return
-            wish = await self._lease.renew()
-            if wish == "cancel":
-                self._cancel_wished.set()
-            elif wish == "pause":
-                self._pause_wished.set()
+        """Renews the lease at every heartbeat, and as soon as a request to the job is announced."""
+        async with contextlib.nullcontext() if self._requests is None else self._requests.watch(self._job.id) as watch:
+            announced = self._over if watch is None else watch.event
+            over = asyncio.create_task(self._over.wait())
+            try:
+                while True:
+                    waking = asyncio.create_task(announced.wait())
+                    beat = self._settings.heartbeat_seconds
+                    await asyncio.wait({over, waking}, timeout=beat, return_when=asyncio.FIRST_COMPLETED)
+                    waking.cancel()
+                    if over.done():
+                        return
+                    announced.clear()
+                    await self._renew()
+            finally:
+                over.cancel()
+
+    async def _renew(self) -> None:
+        wish = await self._lease.renew()
+        if wish == "cancel":
+            self._cancel_wished.set()
+        elif wish == "pause":
+            self._pause_wished.set()
 
     async def _work(self, scratch: Scratch) -> Result:
         """From the claimed row to the stored checkpoint."""
         try:
             assigned = await again(self._assigned)
+            known = KnownDigests(self._settings.scratch_dir / "digests.json")
+            for model in filter(None, (assigned.model, assigned.reference)):
+                await integrity.check(model, known)
             if assigned.start is not None:
                 prefix, files = assigned.start
                 await transfer.fetch(self._storage, prefix, files, scratch.start)
@@ -272,12 +315,17 @@ class Attempt:
         saved: Saved | None = None
         judgement: Judgement | None = None
         last: Done | Cancelled | Paused | Failed | None = None
-        async for event in child.events():
+        events = child.events()
+        while (event := await self._next(events)) is not None:
+            if isinstance(event, Beat):
+                continue
             if isinstance(event, (Done, Cancelled, Paused, Failed)):
                 last = event
                 break
             if isinstance(event, Saved):
                 saved = event
+            if isinstance(event, Cost) and self._metrics is not None:
+                self._metrics.costs(event)
             if isinstance(event, Judged):  # written down with the finish: what an attempt that fails says is nobody's
                 judgement = event.judgement
             if isinstance(event, PhaseStarted):
@@ -302,6 +350,16 @@ class Attempt:
         if saved is None or last.outcome is None:
             raise failed("nothing_saved", "the job's process ended its work without saving a checkpoint")
         return Heard(last.outcome, saved.step, judgement)
+
+    async def _next(self, events: AsyncIterator[ChildEvent]) -> ChildEvent | None:
+        """The child's next event, None after its last. AttemptFailed where it is silent for longer than it may be."""
+        limit = self._settings.child_silence_seconds
+        try:
+            async with asyncio.timeout(limit):
+                return await anext(events, None)
+        except TimeoutError:
+            message = f"the job's process gave no sign of life for {limit:.0f} seconds and was ended"
+            raise failed("child_silent", message) from None
 
     def _named(self, **more: object) -> dict[str, object]:
         return {"job": self._job.id, "fence": self._job.fence, **more}

@@ -10,19 +10,22 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from core.queue import HINT_TASK
 from core.records.engine import make_engine
+from core.records.events import REQUESTS
+from core.records.notifications import Notifications
 from core.settings import Settings
 from core.storage import Storage, open_storage
 from worker.launch import Devices, Machine
 from worker.lease import Sessions
-from worker.log import LOGGER
+from worker.log import LOGGER, described
+from worker.metrics import WorkerMetrics
 from worker.stopping import Stopping
 from worker.supervisor import Attempt, claim
 from worker.warm import Warm
 
 log = logging.getLogger(LOGGER)
 
-_CONNECTIONS = 3
-"""Per job: one renews the lease, one writes what the child says, one moves bytes."""
+_CONNECTIONS = 4
+"""Per job: one renews the lease, one writes what the child says, one moves bytes, one listens for requests."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Station:
     threads: int
     """CPU threads of a child."""
     warm: Warm | None = None
+    metrics: WorkerMetrics | None = None
 
 
 def threads_each(settings: Settings, machine: Machine) -> int:
@@ -63,27 +67,34 @@ async def take_jobs(station: Station) -> int:
         sessions = async_sessionmaker(engine, expire_on_commit=False)
         storage = open_storage(settings.storage_url, engine)
         done = 0
-        while not station.stopping and await _take_one(station, sessions, storage):
+        requests = Notifications(engine, REQUESTS, application=f"unlearning worker {station.worker}", lost=_lost)
+        while not station.stopping and await _take_one(station, sessions, storage, requests):
             done += 1
         return done
     finally:
         await engine.dispose()
 
 
-async def _take_one(station: Station, sessions: Sessions, storage: Storage) -> bool:
+def _lost(error: Exception) -> None:
+    log.warning("notifications lost: requests reach jobs at the next heartbeat", extra=described(error))
+
+
+async def _take_one(station: Station, sessions: Sessions, storage: Storage, requests: Notifications) -> bool:
     for gpus in station.machine.classes:
         devices = station.machine.take(gpus)
         if devices is None:
             continue
         try:
-            if await _attend(station, devices, gpus, sessions, storage):
+            if await _attend(station, devices, gpus, sessions, storage, requests):
                 return True
         finally:
             devices.release()
     return False
 
 
-async def _attend(station: Station, devices: Devices, gpus: int, sessions: Sessions, storage: Storage) -> bool:
+async def _attend(
+    station: Station, devices: Devices, gpus: int, sessions: Sessions, storage: Storage, requests: Notifications
+) -> bool:
     settings = station.settings
     claimed = await claim(sessions, worker=station.worker, gpus=gpus, lease_seconds=settings.lease_seconds)
     if claimed is None:
@@ -98,7 +109,13 @@ async def _attend(station: Station, devices: Devices, gpus: int, sessions: Sessi
         settings=settings,
         threads=station.threads,
         stopping=station.stopping,
+        requests=requests,
+        metrics=station.metrics,
         warm=station.warm,
     )
-    await attempt.attend()
+    requests.start()
+    try:
+        await attempt.attend()
+    finally:
+        await requests.stop()
     return True

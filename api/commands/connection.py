@@ -16,12 +16,16 @@ from api.commands.place import Place
 err = Console(stderr=True, highlight=False)
 
 
-def connect(data: Path) -> Client:
-    """A client of the service; ends the command with advice where none is to be found."""
+def connect(data: Path, *, releases: bool = False) -> Client:
+    """Returns a client of the service, with the folder's release key where the command `releases`, else its admin key.
+
+    Ends the command with advice where no service is to be found.
+    """
     place = Place(data)
+    file = place.release_key if releases else place.admin_key
     running = place.running()
     url = os.environ.get("UNLEARN_URL") or (running.url if running else None)
-    key = os.environ.get("UNLEARN_KEY") or (place.admin_key.read_text().strip() if place.admin_key.exists() else None)
+    key = os.environ.get("UNLEARN_KEY") or (file.read_text().strip() if file.exists() else None)
     if url is None or key is None:
         err.print(f"no service in {place.folder}: run 'unlearn up', or set UNLEARN_URL and UNLEARN_KEY")
         raise typer.Exit(2)
@@ -29,10 +33,10 @@ def connect(data: Path) -> Client:
 
 
 @contextmanager
-def service(data: Path) -> Iterator[Client]:
-    """The same, for a command that only asks: what is refused, or no answer, ends the command with its words."""
+def service(data: Path, *, releases: bool = False) -> Iterator[Client]:
+    """Yields the client of `connect`; what the service refuses, or no answer, ends the command with its words."""
     try:
-        with connect(data) as client:
+        with connect(data, releases=releases) as client:
             yield client
     except Refused as refused:
         err.print(f"[red]refused:[/red] {escape(str(refused))}")

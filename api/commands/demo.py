@@ -25,7 +25,9 @@ from api.commands.up import DEFAULT_DATA, Data
 from api.commands.watching import watch
 from core.embedded.errors import StackError
 from core.schema.cost import Expense
-from core.synthetic import read_jsonl
+from core.synthetic import read_jsonl, write_jsonl
+
+EXAMPLE_RECORDS = 5
 
 console = Console(highlight=False, soft_wrap=True)
 Given = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="with --model")]
@@ -95,6 +97,7 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
         reason = job["error"]["message"] if job["error"] else job["status"]
         console.print(f"[red]the job did not succeed:[/red] {escape(reason)}")
         raise typer.Exit(1)
+    _write_example(place, story)
     checkpoint = place.folder / "demo" / "checkpoint"
     shutil.rmtree(checkpoint, ignore_errors=True)
     about = client.download(job["checkpoint"], checkpoint)
@@ -120,6 +123,13 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
     again = "make up" if place.folder == Place(DEFAULT_DATA).folder else f"unlearn up --data {place.folder}"
     console.print(f"  the service, left running, and its console:                {again}")
     console.print("  every method side by side:                                 unlearn bench methods")
+
+
+def _write_example(place: Place, story: Story) -> None:
+    """Writes a small forget file where the README's example names one: a few of the people that the model knows."""
+    example = place.folder / "demo" / "forget.jsonl"
+    example.parent.mkdir(exist_ok=True)
+    write_jsonl(read_jsonl(story.forget)[:EXAMPLE_RECORDS], example)
 
 
 def register(client: Client, story: Story) -> str:

@@ -32,6 +32,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.admin_key = self.folder / "admin.key"
+        self.release_key = self.folder / "release.key"
         self.service_key = self.folder / "service.key"
         self.logs = self.folder / "logs"
         self.models = self.folder / "models"

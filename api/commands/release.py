@@ -17,8 +17,8 @@ def release(
     reason: Annotated[str, typer.Option(help="why it may be used all the same; kept on the audit log")],
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Accept a checkpoint that waits: not with the key that its job was submitted with."""
-    with service(data) as client:
+    """Accept a checkpoint that waits; under `unlearn up` with the folder's release.key, as no job's own key may."""
+    with service(data, releases=True) as client:
         made = client.post(f"/v1/checkpoints/{quote(checkpoint, safe='')}/release", {"reason": reason})
         head = client.find(f"/v1/models/{quote(made['base_model'], safe='')}")
     at_head = head is not None and head["head"] == made["id"]

@@ -72,8 +72,9 @@ class Service:
         place.prepare()
         self._left.end()
         _check_port(self._host, self._port)
-        if not place.admin_key.exists():
-            write_secret(place.admin_key, new_api_key())
+        for file in (place.admin_key, place.release_key):
+            if not file.exists():
+                write_secret(file, new_api_key())
         self._environment = {**os.environ, **self._settings(), **self._set}
         asyncio.run(upgrade(self._environment["DATABASE_URL"]))
         self._launch("api")
@@ -88,9 +89,9 @@ class Service:
             "STORAGE_URL": f"file://{folder / 'objects'}",
             "SERVICE_KEY_FILE": str(self._place.service_key),
             "ADMIN_KEY_FILE": str(self._place.admin_key),
+            "RELEASE_KEY_FILE": str(self._place.release_key),
             "MODEL_CACHE": str(self._place.models / "hub"),
             "SCRATCH_DIR": str(folder / "scratch"),
-            "RELEASE": "always",
         }
         settings = {name: os.environ.get(name, value) for name, value in defaults.items()}
         if settings["STORAGE_URL"].startswith("file://"):

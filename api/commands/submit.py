@@ -5,7 +5,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -45,7 +46,8 @@ def submit(
 ) -> None:
     """Ask the service to make a model forget a file of records."""
     try:
-        with connect(data) as client:
+        with connect(data) as client, Uploads(client) as uploads:
+            client.get(f"/v1/models/{quote(model, safe='')}")  # before personal data leaves this machine for nothing
             body: dict[str, Any] = {"model": model, "method": method, "from": start, "output": output}
             if lora is not None:
                 body["training"] = {"lora": {"rank": lora}}
@@ -56,13 +58,14 @@ def submit(
             if reference_model is not None:
                 body["reference_model"] = reference_model
             if probes is not None:
-                body["probes"] = {"file": uploaded(client, probes, "probes", err)}
-            body["forget"] = {"file": uploaded(client, forget, "forget", err)}
+                body["probes"] = {"file": uploads.add(probes, "probes")}
+            body["forget"] = {"file": uploads.add(forget, "forget")}
             if retain is not None:
-                body["retain"] = [{"file": uploaded(client, retain, "retain", err)}]
+                body["retain"] = [{"file": uploads.add(retain, "retain")}]
             if unseen is not None:
-                body["unseen"] = {"file": uploaded(client, unseen, "unseen", err)}
+                body["unseen"] = {"file": uploads.add(unseen, "unseen")}
             job = client.post("/v1/jobs", body)
+            uploads.used()
             out.print(job["id"])
             if wait or directory is not None:
                 _deliver(client, watch(client, job["id"], err), directory)
@@ -72,6 +75,34 @@ def submit(
     except httpx.TransportError as failure:
         err.print(f"the service does not answer ({type(failure).__name__}): is 'unlearn up' running?")
         raise typer.Exit(1) from None
+
+
+class Uploads:
+    """Files that are uploaded for one request; as a context, it deletes them again unless the request was accepted."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._files: list[str] = []
+
+    def add(self, file: Path, purpose: str) -> str:
+        """Uploads the file and returns its id."""
+        self._files.append(uploaded(self._client, file, purpose, err))
+        return self._files[-1]
+
+    def used(self) -> None:
+        """Leaves the files where they are: a job needs them."""
+        self._files = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._files:
+            file = self._files.pop()
+            try:
+                self._client.delete(f"/v1/files/{file}")
+            except (Refused, httpx.TransportError) as failure:
+                err.print(f"{file} could not be deleted again ({type(failure).__name__}): unlearn files delete {file}")
 
 
 def _deliver(client: Client, job: dict[str, Any], directory: Path | None) -> None:

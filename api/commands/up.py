@@ -22,7 +22,9 @@ from core.settings import settings
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
-Data = Annotated[Path, typer.Option("--data", help="the folder that holds everything", envvar="UNLEARN_DATA")]
+Data = Annotated[
+    Path, typer.Option("--data", help="the folder that holds everything", envvar="UNLEARN_DATA", file_okay=False)
+]
 Host = Annotated[str, typer.Option(help="address the API listens on")]
 Port = Annotated[int, typer.Option(help="port the API listens on")]
 Roots = Annotated[
@@ -123,10 +125,13 @@ def _detach(place: Place, host: str, port: int, roots: list[Path]) -> None:
             _tell(place, found, "is ready")
             return
         time.sleep(0.1)
-    err.print(f"could not start:\n{log.read_text(errors='replace')}")
+    err.print(log.read_text(errors="replace").rstrip() or "could not start: it was not ready in time", markup=False)
     raise typer.Exit(1)
 
 
 def _tell(place: Place, running: Running, what: str) -> None:
     out.print(f"the service {what}: {running.url}  (process {running.pid})")
-    out.print(f"admin key: {place.admin_key}")
+    out.print(f"admin key, to submit with:                 {place.admin_key}")
+    out.print(f"release key, for a second person to accept: {place.release_key}")
+    if os.environ.get("RELEASE") == "always":
+        err.print("[yellow]RELEASE=always: every checkpoint is handed out, whatever its verdict[/yellow]", markup=True)

@@ -1,4 +1,4 @@
-/** The frame: who is signed in, which page is shown. Pages get `{service, main, signal, id, connection}`. */
+/** The frame: who is signed in, which page is shown. Pages get `{service, main, signal, id, query, connection}`. */
 
 import { element } from "./element.js";
 import { Service, Unreachable } from "./service.js";
@@ -17,19 +17,32 @@ const main = document.getElementById("main");
 const places = document.getElementById("places");
 const signOut = document.getElementById("sign-out");
 const banner = document.getElementById("connection");
+const unguarded = document.getElementById("unguarded");
 let service = null;
 let shown = new AbortController(); // aborted when its page is left: everything the page started ends with it
 
 function signedOut(reason) {
   session.forget();
   service = null;
+  unguarded.hidden = true;
   open({ reason });
 }
 
 function signedIn(key) {
   session.remember(key);
   service = new Service(key, () => signedOut("This key is not valid, or no longer. Paste one that is."));
+  warnUnguarded(service);
   open();
+}
+
+/** Says on every page that checkpoints are handed out whatever their verdict, where the operator has set that. */
+async function warnUnguarded(asked) {
+  try {
+    const about = await asked.get("/v1/service", new AbortController().signal);
+    unguarded.hidden = service !== asked || about.release !== "always";
+  } catch (error) {
+    if (!(error instanceof Unreachable)) throw error; // the page itself says that nothing answers
+  }
 }
 
 /** Says on every page that the service cannot be reached; null when it can be again. */
@@ -48,7 +61,9 @@ async function open({ reason = "" } = {}) {
     signIn({ main, reason, accept: signedIn, reject: signedOut });
     return;
   }
-  const [place, id] = (location.hash.replace(/^#\/?/, "") || "jobs").split("/").map(decodeURIComponent);
+  const [path, search] = (location.hash.replace(/^#\/?/, "") || "jobs").split("?");
+  const [place, id] = path.split("/").map(decodeURIComponent);
+  const query = new URLSearchParams(search ?? "");
   for (const link of places.children) {
     if (link.hash === `#/${place}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -57,7 +72,7 @@ async function open({ reason = "" } = {}) {
   main.replaceChildren(element("p", { class: "waiting" }, "Loading"));
   try {
     if (page === undefined) throw new Error("There is no such page");
-    await page({ service, main, signal, id, connection });
+    await page({ service, main, signal, id, query, connection });
   } catch (error) {
     if (signal.aborted) return;
     main.replaceChildren(element("h1", {}, "This cannot be shown"), alarm(error, () => open()));

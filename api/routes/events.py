@@ -56,6 +56,7 @@ async def page(
     last = int(given) if given.isascii() and given.isdigit() and int(given) <= LARGEST else 0
     if row.status in TERMINAL and last >= row.event_seq:
         return Response(status_code=204)  # tells a browser's EventSource not to come back
+    request.state.held = True
     return StreamingResponse(
         live(context, caller.organisation, job, after=last), headers=HEADERS, media_type=MEDIA_TYPE
     )

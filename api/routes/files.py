@@ -1,6 +1,7 @@
 """Files of records: uploaded, listed, read back, deleted."""
 
 import hashlib
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -93,7 +94,7 @@ async def _keep(
             storage_key=place(file),
             wrapped_key=wrapped,
         )
-        await files.add(session, row, retention_days=context.settings.file_retention_days)
+        await files.add(session, row, lives=timedelta(hours=context.settings.unused_file_hours))
         return answer(view(row), 201, {"Location": f"/v1/files/{file}"})
 
     # multipart boundaries differ from one attempt to the next: what was sent is what was in the form

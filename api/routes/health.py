@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
 from api.context import Context, Here
+from api.storage_probe import StorageState
 from core.records.migrate import is_current
 from core.records.standing import standing
 
@@ -28,6 +29,7 @@ class Alive(BaseModel):
 class Readiness(BaseModel):
     ready: bool
     database: State
+    storage: StorageState = Field(description="whether files and checkpoints can be written")
     broker: State = Field(description="shown, not required: jobs are accepted while the broker is down")
 
 
@@ -41,12 +43,18 @@ async def healthz() -> Alive:
     "/readyz",
     summary="Whether requests can be served",
     response_model=Readiness,
-    responses={503: {"description": "The database is not reachable, or not migrated", "model": Readiness}},
+    responses={
+        503: {"description": "The database or the storage cannot be used: the answer says which", "model": Readiness}
+    },
 )
 async def readyz(context: Here) -> Response:
-    """200 where the database is reachable and at this version's migration. The broker's state is shown beside it."""
-    database, broker = await asyncio.gather(_database(context), _broker(context))
-    readiness = Readiness(ready=database == "ok" and context.prepared, database=database, broker=broker)
+    """200 where the database is reachable and at this version's migration, and the storage takes bytes (tried every few
+    seconds). The broker's state is shown beside it."""
+    database, storage, broker = await asyncio.gather(
+        _database(context), context.storage_probe.state(), _broker(context)
+    )
+    ready = database == "ok" and storage == "ok" and context.prepared
+    readiness = Readiness(ready=ready, database=database, storage=storage, broker=broker)
     return JSONResponse(readiness.model_dump(), 200 if readiness.ready else 503)
 
 

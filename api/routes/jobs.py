@@ -118,6 +118,7 @@ async def page(
 )
 async def get(
     job: str,
+    request: Request,
     context: Here,
     caller: JobsRead,
     wait: Annotated[float, Query(ge=0, le=60, description="seconds to hold the answer until the job changes")] = 0,
@@ -127,6 +128,7 @@ async def get(
 
     A job that is over does not change by itself and is answered at once. Scope: `jobs:read` or `jobs:write`.
     """
+    request.state.held = wait > 0
     version = await _version(context, caller, job, wait, if_none_match)
     if version is not None and matches(if_none_match, _etag(version)):
         return Response(status_code=304, headers={"ETag": _etag(version)})

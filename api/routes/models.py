@@ -15,7 +15,7 @@ from api.problems import Problem, not_found, responses, unprocessable
 from api.registration import check
 from api.views import answer
 from api.views import model as view
-from core.records import audit, jobs, models, policies
+from core.records import audit, files, jobs, models, policies
 from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT
 from core.schema.lists import Page
@@ -52,7 +52,8 @@ async def register(
     made: list[ModelRow] = []
 
     async def make(session: AsyncSession) -> Response:
-        await _check_defaults(session, caller, body.defaults)
+        named = await _check_defaults(session, caller, body.defaults)
+        await files.keep(session, named, lives=context.settings.retention)
         row = await models.add(
             session,
             ModelRow(
@@ -95,7 +96,8 @@ async def _pinned(session: AsyncSession, caller: Caller, name: str) -> str | Non
     return None if name in policies.BUILT_IN else name
 
 
-async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defaults) -> None:
+async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defaults) -> list[str]:
+    """Returns the files that the defaults name. Problem: 422 where one is not there or was uploaded for another use."""
     named = {name: file for name, file in defaults.model_dump().items() if file is not None}
     rows = await jobs.lock_files(session, caller.organisation, list(named.values()))
     for name, file in named.items():
@@ -104,6 +106,7 @@ async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defau
         if rows[file].purpose not in PURPOSES[name]:
             detail = f"the file was uploaded as '{rows[file].purpose}', not as {' or '.join(PURPOSES[name])}"
             raise unprocessable(f"/defaults/{name}", detail, name="wrong-purpose")
+    return list(named.values())
 
 
 @router.get("", summary="List models", responses=responses())

@@ -1,13 +1,16 @@
 """The phases of one job: said as they begin, and their time and work booked."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from core.lm.memory import give_back
 from core.pipeline.expense import Expenses
-from core.schema.events import ChildEvent, PhaseStarted
+from core.schema.events import Beat, ChildEvent, PhaseStarted
 from core.schema.jobs import Phase
 from core.unlearning.trainer import Stopped
+
+BEAT_SECONDS = 5.0
 
 Say = Callable[[ChildEvent], None]
 
@@ -18,10 +21,14 @@ class Phases:
     def __init__(self, say: Say, cancelled: Callable[[], bool], *, began: float) -> None:
         """`began` is the monotonic time at which `loading` did."""
         self._say, self._cancelled = say, cancelled
+        self._beat = time.monotonic() + BEAT_SECONDS
         self.expenses = Expenses(began=began)
 
     def heard(self) -> None:
-        """Raises Stopped once the job is to be cancelled."""
+        """Gives a sign of life every few seconds, and raises Stopped once the job is to be cancelled."""
+        if time.monotonic() >= self._beat:
+            self._beat = time.monotonic() + BEAT_SECONDS
+            self._say(Beat())
         if self._cancelled():
             raise Stopped
 

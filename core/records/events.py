@@ -11,6 +11,9 @@ from core.records.tables import EventRow, JobRow
 CHANNEL = "unlearn_jobs"
 """NOTIFY channel: the payload is the id of a job that changed."""
 
+REQUESTS = "unlearn_requests"
+"""NOTIFY channel for workers: the payload is the id of a running job that is to pause or to stop."""
+
 
 async def announce(session: AsyncSession, job: JobRow) -> None:
     """Raises the job's version and wakes whoever waits for it, once this transaction commits. Lock the row first."""
@@ -24,6 +27,13 @@ async def append(session: AsyncSession, job: JobRow, type: str, data: dict[str, 
     await session.execute(insert(EventRow).values(job=job.id, seq=job.event_seq, type=type, data=data or {}))
     await announce(session, job)
     return job.event_seq
+
+
+async def request(session: AsyncSession, job: JobRow, type: str) -> int:
+    """Appends the event of a request to a running job, as `append` does, and wakes the job's worker."""
+    seq = await append(session, job, type)
+    await session.execute(text("SELECT pg_notify(:channel, :job)"), {"channel": REQUESTS, "job": job.id})
+    return seq
 
 
 async def after(session: AsyncSession, job: str, seq: int, limit: int) -> Sequence[EventRow]:

@@ -1,8 +1,9 @@
 """Uploaded files' rows. Their bytes are the storage's; a file that a job still needs cannot go."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import timedelta
 
-from sqlalchemy import and_, delete, exists, func, or_, select
+from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records.tables import FileRow, JobFile, JobRow, ModelRow
@@ -18,12 +19,18 @@ class FileInUse(Exception):
         self.job = job
 
 
-async def add(session: AsyncSession, file: FileRow, *, retention_days: int) -> None:
-    """Writes the row; `expires_at` is so many days from now, by the database's clock."""
-    file.expires_at = func.clock_timestamp() + func.make_interval(0, 0, 0, retention_days)
+async def add(session: AsyncSession, file: FileRow, *, lives: timedelta) -> None:
+    """Writes the row; `expires_at` is so long from now, by the database's clock."""
+    file.expires_at = func.clock_timestamp() + lives
     session.add(file)
     await session.flush()
     await session.refresh(file)
+
+
+async def keep(session: AsyncSession, ids: Collection[str], *, lives: timedelta) -> None:
+    """Lets files that a request uses live for so long from their upload, where that is longer than they have."""
+    until = func.greatest(FileRow.expires_at, FileRow.created_at + lives)
+    await session.execute(update(FileRow).where(FileRow.id.in_(ids)).values(expires_at=until))
 
 
 async def get(session: AsyncSession, organisation: str, file: str) -> FileRow | None:

@@ -43,8 +43,8 @@ async def finish(
     """Succeeds the job and makes its checkpoint visible, released or not. Returns the checkpoint's id.
 
     Released, and so perhaps the model's head, is what passed its policy, and what comes of a model whose checkpoints
-    need no release; all else waits for a person. A job that misses its policy has succeeded all the same. Without a
-    judgement nobody has judged.
+    need no release, of which a failed one does not become the head; all else waits for a person. A job that misses its
+    policy has succeeded all the same. Without a judgement nobody has judged.
     A wish to cancel that has not been heard by now comes too late: the work is done.
     """
     row = await fenced(session, job, fence)
@@ -81,7 +81,8 @@ async def finish(
         judged = {"verdict": verdict, "scope": judgement.scope, "reason": judgement.reason, "policy": judgement.policy}
         await events.append(session, row, "judged", judged)
     if released:
-        head = await become_head(session, row, model, made)
+        # without a person's word no later job starts from what failed, even where its bytes need no release
+        head = verdict != "failed" and await become_head(session, row, model, made)
         await events.append(session, row, "released", {"checkpoint": made.id, "head": head})
     row.status, row.outcome, row.checkpoint, row.requested = "succeeded", outcome, made.id, None
     row.phase = row.lease_expires_at = row.worker = row.eta_seconds = None
@@ -123,11 +124,21 @@ async def over(session: AsyncSession, jobs: Collection[str]) -> set[str]:
     return set((await session.scalars(query)).all())
 
 
-async def dead(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Those of the attempts `(job, fence)` that are over and delivered nothing: their bytes are nobody's.
+async def ended(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Returns those of the attempts `(job, fence)` that are over, whether they delivered a checkpoint or not.
 
-    An attempt at a job that is not known here is left alone: the storage may be shared with another database.
+    An attempt at an unknown job is left out: storage and scratch may be shared with another database.
     """
+    return {attempt for attempt, _ in await _ended(session, attempts)}
+
+
+async def dead(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Returns those of the attempts `(job, fence)` that are over and delivered no checkpoint, as `ended` knows them."""
+    return {attempt for attempt, delivered in await _ended(session, attempts) if not delivered}
+
+
+async def _ended(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> list[tuple[tuple[str, int], bool]]:
+    """The attempts that are over, each with whether it delivered a checkpoint."""
     # one statement, one snapshot: a finish between two of them would look like a job that is over without a checkpoint
     query = (
         select(JobRow.id, JobRow.status, JobRow.fence, func.array_remove(func.array_agg(CheckpointRow.prefix), None))
@@ -136,11 +147,11 @@ async def dead(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> 
         .group_by(JobRow.id)
     )
     known = {id: (status, fence, prefixes) for id, status, fence, prefixes in (await session.execute(query)).all()}
-
-    def over(job: str, fence: int) -> bool:
+    ended = []
+    for job, fence in attempts:
         if job not in known:
-            return False
+            continue
         status, current, delivered = known[job]
-        return not (status == "running" and fence == current) and prefix_of(job, fence) not in delivered
-
-    return {(job, fence) for job, fence in attempts if over(job, fence)}
+        if not (status == "running" and fence == current):
+            ended.append(((job, fence), prefix_of(job, fence) in delivered))
+    return ended

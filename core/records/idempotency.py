@@ -17,7 +17,11 @@ class KeyReused(Exception):
 
 
 class KeyBusy(Exception):
-    """The first request with this key is still under way."""
+    """The first request with this key is still under way; its hold ends in `seconds`, unless it is answered before."""
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,9 @@ async def begin(
         .values(token=token, leased_until=until)
     )
     if await session.scalar(taken.returning(IdempotencyKey.token)) is None:
-        raise KeyBusy
+        left = func.extract("epoch", IdempotencyKey.leased_until - func.clock_timestamp())
+        held = select(left).where(IdempotencyKey.organisation == organisation, IdempotencyKey.key == key)
+        raise KeyBusy(max(1.0, float(await session.scalar(held) or 0.0)))
     return None
 
 
@@ -74,10 +80,17 @@ async def keep(
 
 
 async def forget(session: AsyncSession, *, organisation: str, key: str, token: str) -> None:
-    """Frees the key of a request that failed by the service's fault, so that it may be tried again."""
+    """Frees the key of a request that ended without an answer that was kept, so that it may be sent again.
+
+    Safe after a commit whose own answer was lost: `keep` locked the row in that transaction, so this waits for its end
+    and then finds the kept answer, which stays.
+    """
     await session.execute(
         delete(IdempotencyKey).where(
-            IdempotencyKey.organisation == organisation, IdempotencyKey.key == key, IdempotencyKey.token == token
+            IdempotencyKey.organisation == organisation,
+            IdempotencyKey.key == key,
+            IdempotencyKey.token == token,
+            IdempotencyKey.status.is_(None),
         )
     )
 

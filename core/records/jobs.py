@@ -109,7 +109,7 @@ async def cancel(session: AsyncSession, organisation: str, job: str) -> JobRow |
     if row.status == "running":
         if row.requested != "cancel":
             row.requested = "cancel"
-            await events.append(session, row, "cancel_requested")
+            await events.request(session, row, "cancel_requested")
         return row
     if row.status in TERMINAL or not may_change(cast(Status, row.status), "cancelled"):
         raise NotAllowed(row.status)

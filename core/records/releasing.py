@@ -69,7 +69,8 @@ async def release(
     # the job's row before all others, as everywhere
     job = (await session.scalars(select(JobRow).where(JobRow.id == found.job).with_for_update())).one()
     row = (await session.scalars(query.with_for_update().execution_options(populate_existing=True))).one()
-    if row.released:
+    # one that failed may be had already, where the model's checkpoints need no release, but is no head without this
+    if row.released and (row.released_by is not None or row.verdict != "failed"):
         raise AlreadyReleased(checkpoint)
     model = await model_of(session, job)
     if job.submitter == key and not (model is not None and model.release == "always"):

@@ -5,19 +5,22 @@ from dataclasses import dataclass
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records.tables import JobRow, OutboxRow, WorkerRow
+from core.records.tables import CheckpointRow, JobRow, OutboxRow, WorkerRow
 
 
 @dataclass(frozen=True)
 class Standing:
     queued: int
     running: int
+    paused: int
+    waiting: int
     outbox: int
     workers: int
 
 
 async def standing(session: AsyncSession, *, stale_seconds: float) -> Standing:
-    """Jobs waiting and running, hints not yet with the broker, workers whose last sign of life is fresh."""
+    """Jobs that are not over by status, checkpoints that wait for a release, hints not yet with the broker, workers
+    whose last sign of life is fresh."""
     fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
 
     async def count(query: Select[int]) -> int:
@@ -26,6 +29,8 @@ async def standing(session: AsyncSession, *, stale_seconds: float) -> Standing:
     return Standing(
         queued=await count(select(func.count()).where(JobRow.status == "queued")),
         running=await count(select(func.count()).where(JobRow.status == "running")),
+        paused=await count(select(func.count()).where(JobRow.status == "paused")),
+        waiting=await count(select(func.count()).where(~CheckpointRow.released)),
         outbox=await count(select(func.count()).select_from(OutboxRow)),
         workers=await count(select(func.count()).where(fresh)),
     )

@@ -1,7 +1,7 @@
 """The tables. Postgres is the truth; what is not here did not happen."""
 
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
@@ -17,10 +17,11 @@ from sqlalchemy import (
     String,
     Text,
     func,
+    select,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
 from core.schema.jobs import STATUSES
 
@@ -153,6 +154,8 @@ class JobRow(Base):
     output: Mapped[str] = mapped_column(String(16), server_default=text("'full'"))
     data: Mapped[list[dict[str, Any]]]
     checkpoint: Mapped[str | None] = mapped_column(String(64))
+    if TYPE_CHECKING:
+        released: Mapped[bool | None]
     error: Mapped[dict[str, Any] | None]
     warnings: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'::jsonb"))
     estimate: Mapped[dict[str, Any] | None]
@@ -197,6 +200,7 @@ class JobRow(Base):
             postgresql_where=text("reference_model IS NOT NULL"),
         ),
         Index("ix_jobs_queue", "gpus", "id", postgresql_where=text("status = 'queued'")),
+        Index("ix_jobs_paused", "id", postgresql_where=text("status = 'paused'")),
         Index("ix_jobs_leases", "lease_expires_at", postgresql_where=text("status = 'running'")),
         # jobs that start from a model's head run one after the other, so that none brings an earlier one's text back
         Index(
@@ -273,7 +277,16 @@ class CheckpointRow(Base):
     release_reason: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
 
-    __table_args__ = (Index("ix_checkpoints_organisation_id", "organisation", "id"),)
+    __table_args__ = (
+        Index("ix_checkpoints_organisation_id", "organisation", "id"),
+        Index("ix_checkpoints_waiting", "id", postgresql_where=text("NOT released")),
+    )
+
+
+JobRow.released = column_property(
+    select(CheckpointRow.released).where(CheckpointRow.id == JobRow.checkpoint).scalar_subquery()
+)
+"""Whether the job's checkpoint may be had; None while there is none. Not stored with the job: read with it."""
 
 
 class CheckpointFile(Base):

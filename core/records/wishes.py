@@ -24,7 +24,7 @@ async def pause(session: AsyncSession, organisation: str, job: str) -> JobRow | 
         return None
     if row.status == "running" and row.requested is None:
         row.requested = "pause"
-        await events.append(session, row, "pause_requested")
+        await events.request(session, row, "pause_requested")
     elif row.status == "queued":
         row.status = "paused"
         await events.append(session, row, "paused", {"reason": "asked"})
@@ -44,7 +44,7 @@ async def resume(session: AsyncSession, organisation: str, job: str) -> JobRow |
     if row.status == "running" and row.requested == "pause":
         # its worker may have heard already: then it lets go, and the job is queued instead of paused
         row.requested = None
-        await events.append(session, row, "pause_withdrawn")
+        await events.request(session, row, "pause_withdrawn")
     elif row.status == "paused":
         await _queue(session, row, reason="resumed")
     else:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from core.schema.cost import Expense
 from core.schema.evaluation import Measurements
@@ -35,12 +35,17 @@ class ReleaseRequest(Strict):
     """`POST /v1/checkpoints/{id}/release`."""
 
     reason: str = Field(
-        min_length=1,
         max_length=2000,
-        pattern=r"\S",
         description="why it may be used although it missed its policy; kept on the audit log",
         examples=["Two records only: no test can tell more. Read by hand, nothing of them is left."],
     )
+
+    @field_validator("reason")
+    @classmethod
+    def _says_something(cls, reason: str) -> str:
+        if not reason.strip():
+            raise ValueError("say in words why the checkpoint may be used although it missed its policy")
+        return reason
 
 
 class JobMetrics(Answer):

@@ -16,6 +16,12 @@ from core.schema.policies import Judgement
 from core.schema.strict import Answer, Strict
 
 
+class Beat(Strict):
+    """A sign of life between two other events; nobody stores it."""
+
+    kind: Literal["beat"] = "beat"
+
+
 class PhaseStarted(Strict):
     kind: Literal["phase"] = "phase"
     phase: Phase
@@ -113,7 +119,8 @@ class Failed(Strict):
 
 
 ChildEvent = Annotated[
-    PhaseStarted
+    Beat
+    | PhaseStarted
     | ProgressMade
     | CurvePoint
     | Warned

@@ -245,6 +245,9 @@ class Job(Answer):
     reference_model: str | None
     verdict: Verdict | None = Field(description="null until the job has succeeded")
     checkpoint: str | None
+    released: bool | None = Field(
+        description="whether the checkpoint may be had; false: it waits for a person. null: there is none yet"
+    )
     error: JobError | None
     warnings: list[JobWarning]
     estimate: Estimate | None = None

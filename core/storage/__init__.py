@@ -1,6 +1,23 @@
 """Where the bytes of checkpoints and uploaded files are: one small interface, two kinds of places behind it."""
 
 from core.storage.opening import open_storage
-from core.storage.store import BadKey, NotStored, Storage, StorageError, StorageUrlError
+from core.storage.store import (
+    BadKey,
+    NotStored,
+    Storage,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+    StorageUrlError,
+)
 
-__all__ = ["BadKey", "NotStored", "Storage", "StorageError", "StorageUrlError", "open_storage"]
+__all__ = [
+    "BadKey",
+    "NotStored",
+    "Storage",
+    "StorageError",
+    "StorageFull",
+    "StorageUnavailable",
+    "StorageUrlError",
+    "open_storage",
+]

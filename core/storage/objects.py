@@ -1,11 +1,12 @@
 """Objects in a folder, or in an object store (S3, Google Cloud Storage, Azure), all through obstore."""
 
 import asyncio
+import errno
 import os
 import re
 import time
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -14,7 +15,15 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from core.storage.store import NotStored, StorageUrlError, checked, checked_range
+from core.storage.store import (
+    NotStored,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+    StorageUrlError,
+    checked,
+    checked_range,
+)
 
 SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl")
 
@@ -22,6 +31,11 @@ PART = 8 << 20
 """Bytes of one part of an upload; object stores take 10 000 parts at most, so 80 GB an object."""
 
 READ = 2 << 20
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+_ERRNO = re.compile(r"\(os error (\d+)\)")
+"""How obstore's errors tell the operating system's number; they have no field for it."""
 
 UNFINISHED = re.compile(r".+#\d+")
 """How obstore names a file that it is still writing; it never lists one."""
@@ -67,9 +81,16 @@ class ObjectStorage:
                     written += len(chunk)
                     yield chunk
 
-        await obstore.put_async(self._store, checked(key), counted(), chunk_size=PART, max_concurrency=2)
-        if self._folder is not None:
-            await asyncio.to_thread(_to_disk, self._folder, self._folder / key)
+        try:
+            with _translated(key):
+                await obstore.put_async(self._store, checked(key), counted(), chunk_size=PART, max_concurrency=2)
+            if self._folder is not None:
+                with _translated(key, (OSError,)):
+                    await asyncio.to_thread(_to_disk, self._folder, self._folder / key)
+        except StorageError:
+            if self._folder is not None:
+                await asyncio.to_thread(_remove_empty_parents, self._folder, self._folder / key)
+            raise
         return written
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -80,19 +101,26 @@ class ObjectStorage:
         start, end = checked_range(start, end, size)
         if start == end:
             return
-        try:
-            found = await obstore.get_async(self._store, key, options={"range": (start, end)})
-        except FileNotFoundError as error:
-            raise NotStored(key) from error
-        async for piece in found.stream(min_chunk_size=READ):
+        with _translated(key):
+            try:
+                result = await obstore.get_async(self._store, key, options={"range": (start, end)})
+            except FileNotFoundError as error:
+                raise NotStored(key) from error
+            source = aiter(result.stream(min_chunk_size=READ))
+        while True:
+            with _translated(key):
+                piece = await anext(source, None)
+            if piece is None:
+                return
             yield bytes(piece)
 
     async def size(self, key: str) -> int | None:
         """See `Storage.size`."""
-        try:
-            return int((await obstore.head_async(self._store, checked(key)))["size"])
-        except FileNotFoundError:
-            return None
+        with _translated(key):
+            try:
+                return int((await obstore.head_async(self._store, checked(key)))["size"])
+            except FileNotFoundError:
+                return None
 
     async def delete(self, key: str) -> None:
         """See `Storage.delete`."""
@@ -100,13 +128,18 @@ class ObjectStorage:
         if await self.size(key) is not None:
             paths.append(key)
         for path in paths:
-            with suppress(FileNotFoundError):
+            with _translated(path), suppress(FileNotFoundError):
                 await obstore.delete_async(self._store, path)
 
     async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
         """See `Storage.list`."""
         # obstore takes a prefix for whole segments, as is wanted here
-        async for page in obstore.list(self._store, prefix=checked(prefix) if prefix else None):
+        pages = aiter(obstore.list(self._store, prefix=checked(prefix) if prefix else None))
+        while True:
+            with _translated(prefix):
+                page = await anext(pages, None)
+            if page is None:
+                return
             for entry in page:
                 yield entry["path"], int(entry["size"])
 
@@ -115,6 +148,35 @@ class ObjectStorage:
         if self._folder is None:
             return 0
         return await asyncio.to_thread(_collect, self._folder, time.time() - older_than.total_seconds())
+
+
+@contextmanager
+def _translated(key: str, kinds: tuple[type[Exception], ...] = (BaseError,)) -> Iterator[None]:
+    """Raises errors of `kinds`, by default the store's own, as StorageFull or StorageUnavailable that name the key.
+
+    What comes out of the chunks that are being written is not the store's: it passes as it is.
+    """
+    try:
+        yield
+    except kinds as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number is None and (told := _ERRNO.search(str(error))):
+            number = int(told[1])
+        if number in NO_ROOM:
+            raise StorageFull(f"there is no room left to write {key}") from error
+        reason = os.strerror(number) if number else type(error).__name__
+        raise StorageUnavailable(f"the storage failed at {key or 'listing'}: {reason}") from error
+
+
+def _remove_empty_parents(root: Path, path: Path) -> None:
+    """Removes the folders that a write made and left empty."""
+    for parent in path.parents:
+        if parent == root or not parent.is_relative_to(root):
+            return
+        try:
+            parent.rmdir()
+        except OSError:  # it holds something, or is gone
+            return
 
 
 def _to_disk(root: Path, path: Path) -> None:
@@ -131,7 +193,13 @@ def _to_disk(root: Path, path: Path) -> None:
 
 
 def _collect(folder: Path, before: float) -> int:
+    """Deletes unfinished uploads, and folders that hold nothing, last changed before `before` (seconds since 1970)."""
     found = [path for path in folder.rglob("*") if UNFINISHED.fullmatch(path.name) and path.stat().st_mtime < before]
+    # read before anything is deleted: a deletion changes its folder's time
+    empty = [path for path in folder.rglob("*") if path.is_dir() and path.stat().st_mtime < before]
     for path in found:
         path.unlink()
+    for path in sorted(empty, reverse=True):  # what is below a folder first
+        with suppress(OSError):  # it holds something
+            path.rmdir()
     return len(found)

@@ -13,17 +13,20 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core.records.again import again
 from core.records.objects import ObjectChunk, StoredObject
-from core.storage.store import PIECE, NotStored, StorageError, checked, checked_range, pieces
+from core.storage.store import PIECE, NotStored, StorageError, StorageFull, checked, checked_range, pieces
 
 CHUNK = PIECE
 """Bytes of every chunk but an object's last. Part of the format: ranges are found by dividing by it."""
 
 PAGE = 1000
+
+DISK_FULL = "53100"
+"""SQLSTATE (PostgreSQL, appendix A: disk_full)."""
 
 T = TypeVar("T")
 Found = TypeVarTuple("Found")
@@ -54,7 +57,12 @@ class PostgresStorage:
             async with self._engine.begin() as connection:
                 return await do(connection)
 
-        return await again(once)
+        try:
+            return await again(once)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == DISK_FULL:
+                raise StorageFull("the database's disk is full") from error
+            raise
 
     async def _fill(self, upload: UUID, key: str, chunks: AsyncIterable[bytes]) -> int:
         number = written = 0

@@ -24,6 +24,14 @@ class NotStored(StorageError):
     """There is no complete object under this key, or it was replaced or deleted while it was read."""
 
 
+class StorageFull(StorageError):
+    """There is no room for what is to be written, or the quota is used up. Nothing of it is visible."""
+
+
+class StorageUnavailable(StorageError):
+    """The storage cannot be reached, or refuses to be read or written."""
+
+
 class StorageUrlError(StorageError):
     """`STORAGE_URL` names no place that bytes can be put."""
 
@@ -38,7 +46,8 @@ class Storage(Protocol):
     async def write(self, key: str, chunks: AsyncIterable[bytes]) -> int:
         """Stores the chunks, of whatever sizes, and returns how many bytes they were.
 
-        If `chunks` raises, nothing is visible, what was there before still is, and the error comes through."""
+        If `chunks` raises, nothing is visible, what was there before still is, and the error comes through; likewise
+        where there is no room (StorageFull) or the storage fails (StorageUnavailable)."""
         ...
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -78,6 +87,11 @@ def checked_range(start: int, end: int | None, size: int) -> tuple[int, int]:
         raise ValueError("a range's bounds count from the start of the object")
     end = size if end is None else min(end, size)
     return min(start, end), end
+
+
+async def once(data: bytes) -> AsyncIterator[bytes]:
+    """Yields the bytes in one piece."""
+    yield data
 
 
 async def pieces(chunks: AsyncIterable[bytes], size: int) -> AsyncIterator[bytes]:

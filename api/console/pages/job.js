@@ -8,6 +8,7 @@ import { element } from "../element.js";
 import { bytes, seconds, shortId, words } from "../format.js";
 import { Refused } from "../service.js";
 import { coalesced } from "../pace.js";
+import { may } from "../scopes.js";
 import { follow } from "../stream.js";
 import { status } from "../parts/badge.js";
 import { cancelButton } from "../parts/cancel.js";
@@ -37,6 +38,8 @@ const FIGURES_SECONDS = 3;
 export async function job({ service, main, signal, id, connection }) {
   const path = `/v1/jobs/${encodeURIComponent(id)}`;
   let shown = await service.get(path, signal);
+  const key = await service.get("/v1/keys/self", signal);
+  const steers = may(key, "jobs:write");
 
   const part = (name) => element("div", { id: name });
   const state = element("span", { role: "status" });
@@ -47,12 +50,12 @@ export async function job({ service, main, signal, id, connection }) {
 
   function show() {
     document.title = `${shortId(shown.id)} · ${shown.status} · Unlearning service`;
-    redraw(state, [shown.status, shown.requested], () => [status(shown)]);
+    redraw(state, [shown.status, shown.requested, shown.released], () => [status(shown)]);
     redraw(about, { ...shown, progress: null, phase: null }, () => [summary(shown)]);
     redraw(live, [shown.status, shown.phase, shown.progress, shown.waiting_for], () => inProgress(shown));
     redraw(said, [shown.error, shown.warnings], () => messages(shown));
     const stoppable = !OVER.has(shown.status) && shown.requested !== "cancel";
-    redraw(stop, [stoppable, shown.status, shown.requested], () => [
+    redraw(stop, [stoppable, shown.status, shown.requested], () => !steers ? [] : [
       steering(service, shown, wished, signal),
       ...(stoppable ? [cancelButton(service, shown.id, refresh, signal)] : []),
     ]);
@@ -65,7 +68,6 @@ export async function job({ service, main, signal, id, connection }) {
     redraw(past, events.data, () => [history(events.data)]);
     if (shown.checkpoint && !delivered?.released) {
       delivered = await service.get(`/v1/checkpoints/${shown.checkpoint}`, signal);
-      const key = delivered.released ? null : await service.get("/v1/keys/self", signal);
       redraw(gate, delivered.released, () => waiting(service, delivered, shown, key, refresh, signal));
       redraw(made, delivered, () => [element("h2", {}, "Checkpoint"), checkpoint(service, delivered, signal)]);
     }

@@ -1,4 +1,4 @@
-/** All jobs, newest first, kept up to date while one looks at them. */
+/** All jobs, newest first, kept up to date while one looks at them. The filter lives in the address. */
 
 import { element } from "../element.js";
 import { shortId, words } from "../format.js";
@@ -8,125 +8,168 @@ import { command } from "../parts/command.js";
 import { alarm } from "../parts/notice.js";
 import { badge, status } from "../parts/badge.js";
 import { progress } from "../parts/progress.js";
-import { cells, scrollable } from "../parts/table.js";
+import { cells, stacked } from "../parts/table.js";
 import { due, time } from "../parts/time.js";
 
 const PAGE = 20;
+const LARGEST_PAGE = 100;
+const NEW_JOBS = 5; // that came since the last look, as a rule at most
 const BUSY_SECONDS = 3;
 const QUIET_SECONDS = 10;
 const KINDS = { unlearn: "unlearning", preview: "dry runs", measure: "measurements" };
 const STATUSES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"];
+const FILTERS = ["kind", "status", "reference"];
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
 const COLUMNS = [
   ["Status"], ["Job"], ["Model"], ["Method"], ["Outcome"], ["Progress", "stretch"], ["Reference, due"], ["Created"],
 ];
 
-export async function jobs({ service, main, signal, connection }) {
+/** The jobs of one filter, as far as they were read. `end` stops everything that was asked for them. */
+class View {
+  #ended = new AbortController();
+
+  constructor(filter, page) {
+    this.filter = filter;
+    this.signal = AbortSignal.any([page, this.#ended.signal]);
+    this.rows = new Map(); // id -> {job, row}, newest first
+    this.hasMore = false;
+  }
+
+  end() {
+    this.#ended.abort();
+  }
+
+  get open() {
+    return [...this.rows.values()].some(({ job }) => !OVER.has(job.status));
+  }
+}
+
+export async function jobs({ service, main, signal, connection, query }) {
   document.title = "Jobs · Unlearning service";
-  let shown = new Map(); // id -> {job, row}
-  let hasMore = false;
-  const query = new URLSearchParams({ limit: PAGE });
   const body = element("tbody");
   const empty = element("div", { hidden: true });
   const heads = COLUMNS.map(([heading, kind]) => element("th", { scope: "col", class: kind }, heading));
-  const listed = scrollable("Jobs", element("table", {},
+  const listed = stacked("Jobs", element("table", {},
     element("caption", { class: "unseen" }, "Jobs, newest first"), element("thead", {}, element("tr", {}, heads)), body));
   const older = element("button", { type: "button", id: "older", click: more }, "Older jobs");
   const trouble = element("div");
+  let view = new View(chosenFrom(query), signal);
 
-  function take(list) {
+  /** What the service lists for the view's filter, `limit` jobs after `last`. */
+  function ask(of, limit, last) {
+    const asked = new URLSearchParams({ ...of.filter, limit, ...(last ? { after: last } : {}) });
+    return service.get(`/v1/jobs?${asked}`, of.signal);
+  }
+
+  /** Replaces the view's rows by these jobs; a row whose job is as it was stays, and what has the focus keeps it. */
+  function draw(of, list, hasMore) {
+    const rows = new Map();
     for (const job of list) {
-      const known = shown.get(job.id);
-      if (known && JSON.stringify(known.job) === JSON.stringify(job)) continue;
+      const known = of.rows.get(job.id);
+      if (known && JSON.stringify(known.job) === JSON.stringify(job)) {
+        rows.set(job.id, known);
+        continue;
+      }
       const made = row(job);
       if (known?.row.contains(document.activeElement)) queueMicrotask(() => made.querySelector("a").focus());
       known?.row.replaceWith(made);
-      shown.set(job.id, { job, row: made });
+      rows.set(job.id, { job, row: made });
     }
-    const newestFirst = [...shown.keys()].sort().reverse(); // ids are time-ordered
-    newestFirst.forEach((id, place) => {
-      const { row: wanted } = shown.get(id);
+    of.rows = rows;
+    of.hasMore = hasMore;
+    let place = 0;
+    for (const { row: wanted } of rows.values()) {
       if (body.children[place] !== wanted) body.insertBefore(wanted, body.children[place] ?? null);
-    });
-    while (body.children.length > newestFirst.length) body.lastElementChild.remove();
-    listed.hidden = shown.size === 0;
-    empty.hidden = shown.size > 0;
+      place += 1;
+    }
+    while (body.children.length > rows.size) body.lastElementChild.remove();
+    listed.hidden = rows.size === 0;
+    empty.hidden = rows.size > 0;
     older.hidden = !hasMore;
   }
 
-  async function refresh() {
-    const page = await service.get(`/v1/jobs?${query}`, signal);
-    const meets = page.data.some((job) => shown.has(job.id));
-    if (!meets || shown.size <= PAGE) {
-      // the first look, or so many new jobs that what is shown would have a gap
-      const kept = new Map(page.data.filter((job) => shown.has(job.id)).map((job) => [job.id, shown.get(job.id)]));
-      shown = kept;
-      hasMore = page.has_more;
-    }
-    take(page.data);
-    const listedNow = new Set(page.data.map((job) => job.id));
-    const open = [...shown.values()].filter(({ job }) => !OVER.has(job.status) && !listedNow.has(job.id));
-    for (const { job } of open) take([await service.get(`/v1/jobs/${job.id}`, signal)]);
+  /** Reads the jobs that are shown and newer ones again: one request for each hundred. */
+  async function refresh(of) {
+    const oldest = [...of.rows.keys()].at(-1) ?? "";
+    const limit = Math.min(LARGEST_PAGE, Math.max(PAGE, of.rows.size + NEW_JOBS));
+    let list = [];
+    let page;
+    do {
+      page = await ask(of, limit, list.at(-1)?.id);
+      list = [...list, ...page.data];
+    } while (page.has_more && list.at(-1).id > oldest && oldest !== "");
+    if (of.signal.aborted || ([...of.rows.keys()].at(-1) ?? "") !== oldest) return; // older ones were added meanwhile
+    const kept = list.filter((job, place) => job.id >= oldest || place < PAGE);
+    draw(of, kept, page.has_more || kept.length < list.length);
   }
 
   async function more() {
+    const of = view;
     older.disabled = true;
     try {
-      const last = [...shown.keys()].sort()[0];
-      const page = await service.get(`/v1/jobs?${query}&after=${encodeURIComponent(last)}`, signal);
-      hasMore = page.has_more;
-      take(page.data);
-      trouble.replaceChildren();
+      const page = await ask(of, PAGE, [...of.rows.keys()].at(-1));
+      if (!of.signal.aborted) {
+        draw(of, [...[...of.rows.values()].map(({ job }) => job), ...page.data], page.has_more);
+        trouble.replaceChildren();
+      }
     } catch (error) {
-      if (!signal.aborted) trouble.replaceChildren(alarm(error));
+      if (!of.signal.aborted) trouble.replaceChildren(alarm(error));
     }
     older.disabled = false;
   }
 
   async function look() {
+    const of = view;
     try {
-      await refresh();
+      await refresh(of);
       trouble.replaceChildren();
       connection(null);
     } catch (error) {
-      if (signal.aborted) return 0;
+      if (of.signal.aborted) return signal.aborted ? 0 : BUSY_SECONDS;
       if (!(error instanceof Unreachable || (error instanceof Refused && error.status >= 429))) {
         trouble.replaceChildren(alarm(error));
         return QUIET_SECONDS;
       }
       connection("The service does not answer. Trying again.");
     }
-    return [...shown.values()].some(({ job }) => !OVER.has(job.status)) ? BUSY_SECONDS : QUIET_SECONDS;
+    return of.open ? BUSY_SECONDS : QUIET_SECONDS;
   }
 
   function choose() {
-    query.delete("kind");
-    query.delete("status");
-    query.delete("reference");
-    if (kind.value) query.set("kind", kind.value);
-    if (chosen.value) query.set("status", chosen.value);
-    if (reference.value.trim()) query.set("reference", reference.value.trim());
-    empty.replaceChildren(...nothing(query));
-    shown = new Map();
+    view.end(); // an answer that is on its way belongs to the filter before
+    view = new View(chosenFrom(new URLSearchParams([...FILTERS.map((name) => [name, inputs[name].value.trim()])])), signal);
+    const written = new URLSearchParams(view.filter).toString();
+    history.replaceState(null, "", `#/jobs${written ? `?${written}` : ""}`);
+    empty.replaceChildren(...nothing(view.filter));
     body.replaceChildren();
     look();
   }
-  const chosen = element("select", { id: "status", change: choose }, element("option", { value: "" }, "any"),
-    STATUSES.map((one) => element("option", { value: one }, one)));
-  const kind = element("select", { id: "kind", change: choose },
-    element("option", { value: "" }, "unlearning and dry runs"),
-    Object.entries(KINDS).map(([value, title]) => element("option", { value }, `${title} only`)));
-  const reference = element("input", { id: "reference", type: "search", change: choose, placeholder: "exactly as given" });
+  const inputs = {
+    kind: element("select", { id: "kind", change: choose },
+      element("option", { value: "" }, "unlearning and dry runs"),
+      Object.entries(KINDS).map(([value, title]) => element("option", { value }, `${title} only`))),
+    status: element("select", { id: "status", change: choose }, element("option", { value: "" }, "any"),
+      STATUSES.map((name) => element("option", { value: name }, name))),
+    reference: element("input", { id: "reference", type: "search", change: choose, placeholder: "exactly as given" }),
+  };
+  for (const name of FILTERS) inputs[name].value = view.filter[name] ?? "";
 
-  await refresh();
-  empty.replaceChildren(...nothing(query));
+  await refresh(view);
+  empty.replaceChildren(...nothing(view.filter));
   main.replaceChildren(
     element("div", { class: "heading" }, element("h1", {}, "Jobs"),
       element("div", { class: "filters" },
-        element("label", { for: "kind" }, "Show"), kind, element("label", { for: "status" }, "Status"), chosen,
-        element("label", { for: "reference" }, "Reference"), reference)),
+        element("label", { for: "kind" }, "Show"), inputs.kind,
+        element("label", { for: "status" }, "Status"), inputs.status,
+        element("label", { for: "reference" }, "Reference"), inputs.reference)),
     trouble, listed, empty, element("p", { class: "more" }, older));
-  repeat(async () => look(), signal);
+  repeat(look, signal);
+}
+
+/** The filter that an address names; what the service does not know is left out. */
+function chosenFrom(query) {
+  const known = { kind: (value) => value in KINDS, status: (value) => STATUSES.includes(value), reference: Boolean };
+  return Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]).filter(([name, value]) => known[name](value)));
 }
 
 function row(job) {
@@ -141,8 +184,8 @@ function row(job) {
   return element("tr", {}, cells(COLUMNS, shown));
 }
 
-function nothing(query) {
-  if (["kind", "status", "reference"].some((one) => query.has(one))) return [element("p", { class: "faint" }, "No job fits.")];
+function nothing(filter) {
+  if (Object.keys(filter).length > 0) return [element("p", { class: "faint" }, "No job fits.")];
   const body = JSON.stringify({ model: "MODEL", forget: { records: ["TEXT TO FORGET"] } });
   return [
     element("p", {}, "No job yet. The least request that makes one:"),

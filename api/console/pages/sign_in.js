@@ -20,7 +20,8 @@ export function signIn({ main, reason, accept, reject }) {
     element("p", { id: "key-help", class: "faint" },
       "Kept in this tab until you close it. Whoever runs the service makes keys with ",
       element("code", {}, "unlearn keys create"), "; a service started by ", element("code", {}, "unlearn up"),
-      " has one in its data folder, in ", element("code", {}, "admin.key"), "."),
+      " has two in its data folder: ", element("code", {}, "admin.key"), " and, for the person who accepts checkpoints, ",
+      element("code", {}, "release.key"), "."),
     element("p", { id: "key-error", class: "error", role: "alert" }, reason),
     button,
   );

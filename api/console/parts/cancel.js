@@ -1,6 +1,7 @@
 /** The button that asks a job to stop, after asking the person. */
 
 import { element } from "../element.js";
+import { open } from "./dialog.js";
 
 /** `done` is called when the service has taken the wish. */
 export function cancelButton(service, job, done, signal) {
@@ -23,10 +24,10 @@ export function cancelButton(service, job, done, signal) {
     }
     target.disabled = false;
   }
-  function open() {
+  function show() {
     error.textContent = "";
-    dialog.showModal();
+    open(dialog);
   }
   return element("div", {},
-    element("button", { type: "button", class: "danger", id: "cancel", click: open }, "Cancel job"), dialog);
+    element("button", { type: "button", class: "danger", id: "cancel", click: show }, "Cancel job"), dialog);
 }

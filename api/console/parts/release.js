@@ -1,9 +1,9 @@
 /** Whether a checkpoint may be had; where it waits, the button by which a second person accepts it, with a reason. */
 
 import { element } from "../element.js";
+import { may } from "../scopes.js";
+import { open } from "./dialog.js";
 import { notice } from "./notice.js";
-
-const MAY = ["release:write", "admin"];
 
 /** `key` is the reader's own; `done` is called with the checkpoint as it then is. */
 export function waiting(service, made, job, key, done, signal) {
@@ -11,7 +11,7 @@ export function waiting(service, made, job, key, done, signal) {
   return [notice("warn", "Waits for a release",
     element("p", {}, "It did not pass its policy. Until a person accepts it, its files are given to nobody but those who ",
       "may release it, and later jobs do not start from it."),
-    key.scopes.some((scope) => MAY.includes(scope))
+    may(key, "release:write")
       ? key.id === job.submitter
         ? element("p", { class: "faint" }, "The job was submitted with your key: a second person must accept it.")
         : button(service, made, done, signal)
@@ -35,6 +35,11 @@ function button(service, made, done, signal) {
         element("button", { value: "release", class: "danger" }, "Release it"))));
   async function ask(event) {
     event.preventDefault();
+    if (!reason.value.trim()) {
+      error.textContent = "Say in words why it may be used: that is kept on the audit log.";
+      reason.focus();
+      return;
+    }
     const { submitter } = event;
     submitter.disabled = true;
     try {
@@ -46,9 +51,9 @@ function button(service, made, done, signal) {
     }
     submitter.disabled = false;
   }
-  function open() {
+  function show() {
     error.textContent = "";
-    dialog.showModal();
+    open(dialog);
   }
-  return element("div", {}, element("button", { type: "button", id: "release", click: open }, "Release it"), dialog);
+  return element("div", {}, element("button", { type: "button", id: "release", click: show }, "Release it"), dialog);
 }

@@ -2,11 +2,12 @@
 
 import { element } from "../element.js";
 
-/** `columns` are `[heading, kind]`, kind being `number`, `wide` or nothing; `rows` are rows of cells, or elements. */
-export function table(caption, columns, rows) {
+/** `columns` are `[heading, kind]`, kind being `number`, `wide` or nothing; `rows` are rows of cells, or elements.
+ * `stacks`: see `stacked`. */
+export function table(caption, columns, rows, { stacks = false } = {}) {
   const head = columns.map(([heading, kind]) => element("th", { scope: "col", class: kind }, heading));
   const body = rows.map((row) => (row instanceof Element ? row : element("tr", {}, cells(columns, row))));
-  return scrollable(
+  return (stacks ? stacked : scrollable)(
     caption,
     element("table", {}, element("caption", { class: "unseen" }, caption),
       element("thead", {}, element("tr", {}, head)), element("tbody", {}, body)),
@@ -14,7 +15,14 @@ export function table(caption, columns, rows) {
 }
 
 export function cells(columns, row) {
-  return row.map((cell, index) => element("td", { class: columns[index][1] }, cell));
+  return row.map((cell, index) => element("td", { class: columns[index][1], "data-heading": columns[index][0] }, cell));
+}
+
+/** A region whose table, where the window is narrow, shows each row as a block: every cell below its heading. */
+export function stacked(label, ...children) {
+  const region = scrollable(label, ...children);
+  region.classList.add("stacks");
+  return region;
 }
 
 /** A region that scrolls sideways, by keyboard too. */

@@ -4,11 +4,11 @@ import { element } from "../element.js";
 import { NONE, count, number, words } from "../format.js";
 import { badge } from "./badge.js";
 import { interval } from "./comparison.js";
-import { facts, table } from "./table.js";
+import { cells, facts, table } from "./table.js";
 
 const COLUMNS = [
   ["Bound"], ["Figure"], ["Value", "number strong"], ["95 % interval", "number interval"], ["Limits", "number"],
-  ["Records", "number"], ["Result"],
+  ["Records", "number faint"], ["Result", "result"],
 ];
 const REASONS = {
   underpowered: "the interval is too wide to tell",
@@ -37,23 +37,24 @@ export function verdict(judgement) {
       ["Scope", SCOPES[judgement.scope]],
       ["Policy", element("code", {}, judgement.policy)],
     ]),
-    table("Bounds of the policy", COLUMNS, judgement.bounds.map(row)),
+    table("Bounds of the policy", COLUMNS, judgement.bounds.map(row), { stacks: true }),
     element("p", { class: "faint prose" }, MEANING),
   ];
 }
 
 function row(judged) {
   const { bound } = judged;
-  return element("tr", { "data-bound": bound.name, class: judged.carries ? null : "aside" },
-    element("td", {}, bound.name),
-    element("td", {}, element("span", { class: "stack" }, figure(bound),
-      bound.against && element("span", { class: "faint" }, `${bound.by} to ${AGAINST[bound.against]}`))),
-    element("td", { class: "number strong" }, number(judged.value, 3)),
-    element("td", { class: "number interval" }, interval(judged, 3)),
-    element("td", { class: "number" }, limits(judged)),
-    element("td", { class: "number faint" }, judged.records === null ? NONE : count(judged.records)),
-    element("td", { class: "result" }, badge(judged.result),
-      [why(judged), aside(judged)].filter(Boolean).map((line) => element("p", { class: "faint" }, line))));
+  const against = bound.against && element("span", { class: "faint" }, `${bound.by} to ${AGAINST[bound.against]}`);
+  const remarks = [why(judged), aside(judged)].filter(Boolean).map((line) => element("p", { class: "faint" }, line));
+  return element("tr", { "data-bound": bound.name, class: judged.carries ? null : "aside" }, cells(COLUMNS, [
+    bound.name,
+    element("span", { class: "stack" }, figure(bound), against),
+    number(judged.value, 3),
+    interval(judged, 3),
+    limits(judged),
+    judged.records === null ? NONE : count(judged.records),
+    element("div", {}, badge(judged.result), remarks),
+  ]));
 }
 
 /** What a bound is about: `extraction strength of forget`, `AUC of attack loss`. */

@@ -97,3 +97,27 @@ async def test_a_checkpoint_is_released_by_a_second_key_alone(
     done = await unlearn("release", checkpoint, "--reason", "read by hand", key=second)
     assert (done.exit_code, said(done)) == (0, [f"{checkpoint} is released and the head of demo"]), done.output
     assert (await unlearn("release", checkpoint)).exit_code == 2
+
+
+async def test_a_refused_submit_leaves_no_file_behind(
+    unlearn: Run, service: Service, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    file = tmp_path / "forget.txt"
+    file.write_text("What must go.")
+    unknown = await unlearn("submit", "nomodel", "--forget", str(file))
+    assert unknown.exit_code == 1
+    await ready_model(service, client, defaults={})
+    refused = await unlearn("submit", "demo", "--forget", str(file), "--method", "lobotomy")
+    assert refused.exit_code == 1
+    assert (await client.get("/v1/files")).json()["data"] == []
+
+
+async def test_files_are_listed_without_their_text_and_deleted(unlearn: Run, client: httpx.AsyncClient) -> None:
+    made = await client.post("/v1/files", data={"purpose": "forget"}, files={"file": ("a.txt", "Zorvek was here")})
+    listed = await unlearn("files", "list", "--purpose", "forget")
+    assert listed.exit_code == 0
+    assert made.json()["id"] in listed.stdout
+    assert "Zorvek" not in listed.stdout
+    deleted = await unlearn("files", "delete", made.json()["id"])
+    assert said(deleted) == [f"{made.json()['id']} is deleted"]
+    assert (await client.get("/v1/files")).json()["data"] == []

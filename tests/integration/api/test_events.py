@@ -1,18 +1,22 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 from sqlalchemy import text
 
-from api.changes import APPLICATION
 from api.client import Client
+from api.main import LISTENING
+from core.embedded import Stack
 from core.records import leases
 from core.schema.default_policy import DEFAULT
 from core.schema.events import Cost
-from tests.integration.api.service import Service, ready_model, until
+from tests.integration.api.service import Service, ready_model, serving, settings_for, until
 from tests.integration.api.work import claim, finish, measured, phase, spent, step
+from tests.servers import execute
 
 STREAM = {"Accept": "text/event-stream"}
 
@@ -134,13 +138,41 @@ async def test_a_reader_that_leaves_is_forgotten(service: Service, client: httpx
     await until(lambda: job not in service.context.changes._watches)
 
 
+async def test_a_stream_whose_database_goes_away_ends_and_is_resumed(
+    stack: Stack, redis_url: str, clean_database_url: str, tmp_path: Path
+) -> None:
+    name = clean_database_url.rpartition("/")[2].partition("?")[0]
+    async with (
+        serving(settings_for(tmp_path, clean_database_url, redis_url)) as service,
+        service.client() as client,
+    ):
+        job = await job_of(service, client)
+        with structlog.testing.capture_logs() as lines:
+            stream = messages(client, job)
+            first = await anext(stream)
+            await execute(
+                stack.superuser_url,
+                f"ALTER DATABASE {name} ALLOW_CONNECTIONS false",
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+            )
+            try:
+                assert [message async for message in stream] == []
+            finally:
+                await execute(stack.superuser_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert [line["event"] for line in lines if line.get("log_level") == "error"] == []
+        assert "stream_ended" in [line["event"] for line in lines]
+        resumed = messages(client, job, first["id"])
+        await claim(service, job)
+        assert (await anext(resumed))["event"] == "started"
+
+
 async def test_a_lost_listening_connection_is_made_again(service: Service, client: httpx.AsyncClient) -> None:
     job = await job_of(service, client)
     fence = await claim(service, job)
     async with service.sessions.begin() as session:
         mine = "datname = current_database() AND application_name = :name"
         query = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
-        assert (await session.scalars(query, {"name": APPLICATION})).all() == [True]
+        assert (await session.scalars(query, {"name": LISTENING})).all() == [True]
     async with asyncio.timeout(10):
         await until(lambda: not service.context.changes.connected.is_set())
         waiting = asyncio.create_task(client.get(f"/v1/jobs/{job}", params={"wait": 9}))

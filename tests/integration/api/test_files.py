@@ -2,6 +2,7 @@ import asyncio
 import gzip
 import io
 import json
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 import structlog
 from sqlalchemy import text
 
-from tests.integration.api.service import Service, file_of, until, upload
+from tests.integration.api.service import Service, file_of, ready_model, until, upload
 
 TEXT = "Zorvek Halmi was born in Pell"
 
@@ -311,3 +312,16 @@ async def test_a_name_that_says_no_format_is_answered_with_advice(client: httpx.
     answer = await upload(client, b"PK", name="records.xlsx")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["detail"].endswith("save the table as CSV in UTF-8")
+
+
+async def test_an_upload_lives_a_day_until_a_request_uses_it(service: Service, client: httpx.AsyncClient) -> None:
+    def days(file: dict[str, str]) -> float:
+        created, expires = (datetime.fromisoformat(file[name]) for name in ("created_at", "expires_at"))
+        return (expires - created).total_seconds() / 86_400
+
+    unused, used, default = [await file_of(client, purpose) for purpose in ("forget", "forget", "retain")]
+    await ready_model(service, client, defaults={"retain": default, "unseen": await file_of(client, "unseen")})
+    request = {"model": "demo", "forget": {"file": used}}
+    assert (await client.post("/v1/jobs", json=request)).status_code == 202
+    lives = [days((await client.get(f"/v1/files/{file}")).json()) for file in (unused, used, default)]
+    assert lives == pytest.approx([1, 90, 90], abs=0.01)

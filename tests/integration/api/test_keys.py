@@ -96,13 +96,19 @@ async def test_a_file_can_be_read_back_only_by_who_may_upload(service: Service) 
         assert (await stranger.delete(f"/v1/files/{file}")).status_code == 404
 
 
-async def test_the_key_in_the_admin_key_file_is_valid_from_every_start_on(
+async def test_the_keys_in_the_operators_files_are_valid_from_every_start_on(
     database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    key = new_api_key()
-    (tmp_path / "admin.key").write_text(key + "\n")
-    settings = settings_for(tmp_path, database_url, redis_url, admin_key_file=tmp_path / "admin.key")
+    expected = {"admin": ["admin"], "release": ["release:write", "jobs:read", "evidence:read"]}
+    files = {name: tmp_path / f"{name}.key" for name in expected}
+    for file in files.values():
+        file.write_text(new_api_key() + "\n")
+    named = {"admin_key_file": files["admin"], "release_key_file": files["release"]}
+    settings = settings_for(tmp_path, database_url, redis_url, **named)
     for _ in range(2):
         async with serving(settings) as service, httpx.AsyncClient(base_url=service.url) as client:
-            answer = await client.get("/v1/keys/self", headers={"Authorization": f"Bearer {key}"})
-            assert (answer.status_code, answer.json()["scopes"]) == (200, ["admin"])
+            for name, file in files.items():
+                headers = {"Authorization": f"Bearer {file.read_text().strip()}"}
+                answer = await client.get("/v1/keys/self", headers=headers)
+                assert (answer.status_code, answer.json()["scopes"]) == (200, expected[name])
+                assert (await client.get("/v1/service", headers=headers)).json()["release"] == "on_pass"

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -124,7 +125,12 @@ async def test_a_database_that_is_gone_is_503_and_the_process_stays_alive(
 ) -> None:
     settings = settings_for(tmp_path, clean_database_url, redis_url)
     async with serving(settings) as service, service.client() as client:
-        assert (await client.get("/readyz")).json() == {"ready": True, "database": "ok", "broker": "ok"}
+        assert (await client.get("/readyz")).json() == {
+            "ready": True,
+            "database": "ok",
+            "storage": "ok",
+            "broker": "ok",
+        }
         name = clean_database_url.rpartition("/")[2].partition("?")[0]
         superuser = stack.superuser_url
         await execute(superuser, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
@@ -191,10 +197,32 @@ async def test_metrics_count_requests_by_their_template(service: Service, client
     await client.get("/v1/jobs/job-none")
     await client.get("/nowhere")
     text = (await client.get("/metrics")).text
-    assert 'unlearning_requests_total{method="GET",route="/v1/jobs/{job}",status="404"}' in text
-    assert 'unlearning_requests_total{method="GET",route="unmatched",status="404"}' in text
-    assert 'unlearning_jobs{status="queued"}' in text
+    assert 'unlearning_http_requests_total{method="GET",route="/v1/jobs/{job}",status="404"}' in text
+    assert 'unlearning_http_requests_total{method="GET",route="unmatched",status="404"}' in text
+    for status in ("queued", "running", "paused"):
+        assert f'unlearning_jobs{{status="{status}"}}' in text
+    assert "unlearning_checkpoints_waiting " in text
+    assert f'unlearning_build_info{{version="{version("unlearning-service")}"}} 1.0' in text
     assert "job-none" not in text
+
+
+async def test_requests_that_are_held_open_do_not_count_as_slow(service: Service, client: httpx.AsyncClient) -> None:
+    await ready_model(service, client)
+    made = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}, "from": "base"})
+    path = f"/v1/jobs/{made.json()['id']}"
+
+    async def timed() -> list[str]:
+        text = (await client.get("/metrics")).text
+        counts = [
+            line for line in text.splitlines() if line.startswith("unlearning_http_request_duration_seconds_count")
+        ]
+        return [line for line in counts if 'route="/v1/jobs/{job}"' in line or 'route="/v1/jobs/{job}/events"' in line]
+
+    before = await timed()
+    await client.get(path, params={"wait": 0.2})
+    async with client.stream("GET", f"{path}/events", headers={"Accept": "text/event-stream"}) as answer:
+        await anext(answer.aiter_bytes())
+    assert await timed() == before
 
 
 async def test_methods_are_described(client: httpx.AsyncClient) -> None:

@@ -118,7 +118,9 @@ async def test_where_a_model_needs_no_release_there_is_nothing_to_release(
 ) -> None:
     await ready_model(service, client, release="always")
     id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}})).json()["id"]
-    checkpoint = await finish(service, id, await claim(service, id), {"config.json": b"{}"}, verdict="failed")
+    warned = [warning["code"] for warning in (await client.get(f"/v1/jobs/{id}")).json()["warnings"]]
+    assert "released_whatever_the_verdict" in warned
+    checkpoint = await finish(service, id, await claim(service, id), {"config.json": b"{}"}, verdict="not_judged")
     path = f"/v1/checkpoints/{checkpoint}"
     assert (await client.get(path)).json()["released"] is True
     assert named(await client.post(f"{path}/release", json=REASON)) == (409, "already-released")

@@ -5,9 +5,11 @@ import stat
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from core.synthetic import read_jsonl
 from tests.integration.cli.conftest import ROOT, SIZES, CommandLine
 
 
@@ -54,6 +56,33 @@ def test_a_second_up_says_that_it_runs_already(line: CommandLine, running: str) 
     assert "running already" in again.stdout
     assert running in again.stdout
     assert stat.S_IMODE((line.data / "admin.key").stat().st_mode) == 0o600
+
+
+def test_a_key_for_a_second_person_is_made_where_the_service_runs(line: CommandLine, running: str) -> None:
+    done = line("keys", "create", "officer", "--scope", "release:write")
+    assert done.returncode == 0, done.stderr
+    headers = {"Authorization": f"Bearer {done.stdout.strip()}"}
+    known = httpx.get(f"{running}/v1/keys/self", headers=headers).json()
+    assert (known["name"], known["scopes"]) == ("officer", ["release:write"])
+    assert stat.S_IMODE((line.data / "release.key").stat().st_mode) == 0o600
+
+
+def test_the_readmes_submit_names_a_file_that_the_demo_wrote(line: CommandLine, told: str) -> None:
+    command = re.search(r"submit demo --forget (\S+)", (ROOT / "README.md").read_text())
+    assert command is not None
+    file = line.data / command[1].removeprefix(".unlearn/")
+    assert len(read_jsonl(file)) == 5
+
+
+def test_what_did_not_pass_waits_for_the_release_key(line: CommandLine, running: str) -> None:
+    forget = line.data / "demo" / "forget.jsonl"
+    done = line("submit", "demo", "--forget", str(forget), "--wait")
+    assert done.returncode == 0, done.stdout + done.stderr
+    checkpoint = done.stdout.strip().splitlines()[-1]
+    if "waits for a second person" in done.stderr:
+        released = line("release", checkpoint, "--reason", "read by hand, for the test")
+        assert released.stdout.startswith(f"{checkpoint} is released"), released.stderr
+    assert line("release", checkpoint, "--reason", "again").returncode == 1
 
 
 def test_submit_in_one_line_delivers_a_checkpoint_that_loads(line: CommandLine, running: str) -> None:

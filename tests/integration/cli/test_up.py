@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -106,7 +107,7 @@ def test_a_server_that_dies_is_started_again(fresh: CommandLine) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         ready = httpx.get(f"http://127.0.0.1:{fresh.port}/readyz").json()
-        if ready == {"ready": True, "database": "ok", "broker": "ok"}:
+        if ready == {"ready": True, "database": "ok", "storage": "ok", "broker": "ok"}:
             break
         time.sleep(0.2)
     assert httpx.get(f"http://127.0.0.1:{fresh.port}/v1/keys", headers=headers).status_code == 200
@@ -125,3 +126,26 @@ def test_what_a_killed_up_left_behind_is_ended_by_down(fresh: CommandLine) -> No
     assert len(of_folder(fresh)) >= 2  # API and worker go on without it
     assert "left behind" in fresh("down").stdout
     assert of_folder(fresh) == []
+
+
+def test_a_wrong_folder_and_a_missing_service_are_told_in_a_line(fresh: CommandLine) -> None:
+    fresh.data.parent.mkdir(exist_ok=True)
+    file = fresh.data.parent / "a-file"
+    file.write_text("not a folder")
+    for arguments in (("up", "--data", str(file)), ("keys", "create", "officer", "--data", str(file))):
+        done = fresh(*arguments)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+    done = fresh("keys", "create", "officer")
+    assert done.returncode == 2
+    assert "--data" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_start_that_fails_is_told_once(fresh: CommandLine) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", fresh.port))
+        taken.listen()
+        done = fresh("up", "--port", str(fresh.port), "--detach")
+    assert done.returncode == 1
+    assert done.stderr.count("could not start") == 1

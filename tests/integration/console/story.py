@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -99,7 +100,7 @@ class Story:
             wrapped_key=b"",
         )
         async with self.sessions.begin() as session:
-            await files.add(session, row, retention_days=90)
+            await files.add(session, row, lives=timedelta(days=90))
         return id
 
     async def queued(self, model: str, *, reference: str | None = None, gpus: int = 0, kind: str = "unlearn") -> str:

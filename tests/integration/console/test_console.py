@@ -1,5 +1,6 @@
 """The console in a real browser, in front of the real API."""
 
+import asyncio
 import hashlib
 import re
 
@@ -11,6 +12,7 @@ from core.records import jobs
 from core.records.finishing import Delivered, finish
 from core.records.progress import measured, phase
 from core.schema.manifest import FileEntry, digest
+from tests.integration.console.browser import resize
 from tests.integration.console.conftest import Console, Served
 from tests.integration.console.figures import everything, judgement, measurements
 from tests.integration.console.story import CONFIG, STEPS, Story, once
@@ -296,3 +298,111 @@ def _written(value: float, decimals: int) -> str:
         return f"{value:,.{decimals}f}"
     mantissa, exponent = re.split(r"e\+0?", f"{value:.1e}")
     return f"{mantissa} · 10{exponent.translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
+async def test_the_filter_shows_what_fits_alone_lives_in_the_address_and_survives_back(
+    console: Console, story: Story
+) -> None:
+    await story.model("filtered")
+    made = [await story.queued("filtered", gpus=BUSY_ELSEWHERE, reference=f"F-{number}") for number in range(25)]
+    console.open("jobs")
+    console.until(lambda: len(console.texts("tbody tr")) == 20)
+    # the answer for older jobs is on its way when the filter changes
+    script = """
+    document.getElementById("older").click();
+    const reference = document.getElementById("reference");
+    reference.value = "F-3";
+    reference.dispatchEvent(new Event("change"));
+    """
+    console.page.execute_script(script)
+    console.until(lambda: [text[-8:] for text in console.texts("tbody tr a")] == [made[3][-8:]])
+    await asyncio.sleep(1.0)
+    assert [text[-8:] for text in console.texts("tbody tr a")] == [made[3][-8:]]
+    assert console.page.current_url.endswith("#/jobs?reference=F-3")
+    console.click("tbody tr a")
+    console.shows("queued", "h1")
+    console.page.back()
+    console.until(lambda: [text[-8:] for text in console.texts("tbody tr a")] == [made[3][-8:]])
+    assert console.page.execute_script("return document.getElementById('reference').value") == "F-3"
+
+
+async def test_a_list_of_open_jobs_is_kept_up_to_date_by_one_request_at_a_time(console: Console, story: Story) -> None:
+    await story.model("polled")
+    for _ in range(30):
+        await story.queued("polled", gpus=BUSY_ELSEWHERE)
+    console.open("jobs")
+    console.until(lambda: len(console.texts("tbody tr")) == 20)
+    console.click("#older")
+    console.until(lambda: len(console.texts("tbody tr")) > 20)
+    console.requests()
+    await asyncio.sleep(7)
+    asked = [url for url in console.requests() if "/v1/jobs" in url]
+    assert 1 <= len(asked) <= 4, asked
+    assert all("/v1/jobs?" in url for url in asked)
+    console.open("jobs")  # the teardown wants to see a request
+
+
+async def test_a_checkpoint_that_waits_for_a_person_does_not_look_like_a_success(
+    console: Console, story: Story
+) -> None:
+    await story.model("waits", release="on_pass")
+    job = await story.finished("waits", judgement=judgement())
+    console.open("jobs")
+    console.shows(job[-8:], "tbody tr:first-child")
+    assert console.texts("tbody tr:first-child .badge")[0] == "waits for release"
+    console.open(f"jobs/{job}")
+    console.shows("waits for release", "h1")
+
+
+async def test_a_key_that_may_not_steer_or_release_is_shown_no_such_buttons(
+    console: Console, story: Story, served: Served
+) -> None:
+    await story.model("read-only")
+    job = await story.queued("read-only", gpus=BUSY_ELSEWHERE)
+    console.open(f"jobs/{job}")
+    console.shows("Cancel job", "#cancel")
+    body = {"name": "reader", "scopes": ["jobs:read"]}
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {served.key}"}) as client:
+        key = (await client.post(f"{served.url}/v1/keys", json=body)).json()["key"]
+    console.open(f"jobs/{job}", key=key)
+    console.shows("queued", "h1")
+    console.shows("calibrated", "#about")
+    assert console.texts("#stop button") == []
+
+
+async def test_the_focus_goes_back_where_it_was_after_a_dialog(console: Console, story: Story) -> None:
+    await story.model("focused")
+    job = await story.queued("focused", gpus=BUSY_ELSEWHERE)
+    console.open(f"jobs/{job}")
+    console.shows("Cancel job", "#cancel")
+    focused = "return document.activeElement.id"
+    console.click("#cancel")
+    console.click("dialog [value=keep]")
+    assert console.page.execute_script(focused) == "cancel"
+    console.click("#cancel")
+    console.click("dialog [value=cancel]")
+    console.shows("cancelled", "h1")
+    console.until(lambda: console.page.execute_script(focused) == "main")  # the button is gone
+
+
+async def test_a_narrow_window_shows_result_and_due_date_without_scrolling_sideways(
+    console: Console, story: Story
+) -> None:
+    await story.model("narrow", release="on_pass")
+    job = await story.finished("narrow", judgement=judgement(), reference="DSR-77")
+    script = (
+        "const place = document.querySelector(arguments[0]).getBoundingClientRect(); return [place.left, place.right]"
+    )
+    resize(console.page, 400, 900)
+    try:
+        for page, places in (
+            ("jobs", ("tbody tr:first-child [data-heading='Reference, due']",)),
+            (f"jobs/{job}", ("[data-bound=extraction] .badge", "[data-bound=extraction] .interval")),
+        ):
+            console.open(page)
+            console.until(lambda wanted=places[0]: console.texts(wanted) != [])
+            for place in places:
+                left, right = console.page.execute_script(script, place)
+                assert (left >= 0, right <= 400, right > left) == (True, True, True), place
+    finally:
+        resize(console.page, 1280, 900)

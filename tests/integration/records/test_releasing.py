@@ -109,11 +109,23 @@ async def test_what_did_not_pass_succeeds_as_a_job_and_waits(gate: Scene, verdic
 
 
 async def test_a_model_that_needs_no_release_has_none_to_wait_for(scene: Scene) -> None:
-    job, checkpoint = await finished(scene, "failed")
+    job, checkpoint = await finished(scene, "not_judged")
     assert (await model_of(scene)).head == checkpoint
     assert await told(scene, job, "released") == [{"checkpoint": checkpoint, "head": True}]
     with pytest.raises(AlreadyReleased):
         await release(scene, checkpoint, await second_person(scene))
+
+
+async def test_what_failed_is_no_head_without_a_persons_word_even_where_a_model_needs_no_release(scene: Scene) -> None:
+    job, checkpoint = await finished(scene, "failed")
+    assert await told(scene, job, "released") == [{"checkpoint": checkpoint, "head": False}]
+    assert (await model_of(scene)).head is None
+    key = await second_person(scene)
+    row = await release(scene, checkpoint, key)
+    assert row is not None
+    assert (row.released_by, (await model_of(scene)).head) == (key, checkpoint)
+    with pytest.raises(AlreadyReleased):
+        await release(scene, checkpoint, key)
 
 
 async def test_a_late_worker_leaves_no_verdict_no_event_and_no_entry(gate: Scene) -> None:

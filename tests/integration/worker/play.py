@@ -6,6 +6,7 @@ import textwrap
 from dataclasses import dataclass
 
 from core.records import jobs, wishes
+from core.records.notifications import Notifications
 from core.records.tables import JobRow
 from core.storage import Storage
 from tests.integration.worker.stage import CANARY, Stage
@@ -37,6 +38,7 @@ class Play:
     stage: Stage
     stopping: Stopping
     machine: Machine
+    requests: Notifications | None = None
 
     async def attempt(self, script: str, *, storage: Storage | None = None) -> Attempt:
         """An attempt at the next job whose child follows the script."""
@@ -56,6 +58,7 @@ class Play:
             settings=self.stage.settings,
             threads=1,
             stopping=self.stopping,
+            requests=self.requests,
             command=(sys.executable, "-c", PRELUDE + textwrap.dedent(script)),
         )
 

@@ -194,10 +194,11 @@ class Stage:
         return [event.type for event in await self.scene.events(job)]
 
     def left_in_scratch(self) -> list[Path]:
-        """What jobs have left there, but for the figures that are kept for later ones."""
+        """What jobs have left there, but for the figures and the models' digests, which are kept for later ones."""
         # os.walk and not rglob: folders vanish while this looks
         found = [Path(folder) / name for folder, _, names in os.walk(self.scratch) for name in names]
-        return [file for file in found if self.scratch / "measured" not in file.parents]
+        kept = (self.scratch / "measured", self.scratch / "digests.json")
+        return [file for file in found if not {file, *file.parents} & {*kept}]
 
     def measured(self) -> list[Path]:
         return [file for file in (self.scratch / "measured").rglob("*") if file.is_file()]

@@ -13,6 +13,7 @@ from sqlalchemy import text, update
 from core.records import checkpoints, finishing
 from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT
+from core.schema.manifest import digest, manifest
 from core.schema.policies import Verdict
 from core.storage import Storage
 from tests.integration.records.scene import judgement
@@ -20,6 +21,34 @@ from tests.integration.worker.play import WORK, Play
 from tests.integration.worker.stage import CANARY, until
 from tests.unit.preflight.works import llama
 from worker import recorder
+
+
+async def test_a_child_that_lives_but_is_silent_is_ended_with_the_reason(play: Play) -> None:
+    play.stage.settings = play.stage.settings.model_copy(update={"child_silence_seconds": 0.6, "max_failures": 1})
+    row = await play.run("say('phase', phase='unlearning')\ntime.sleep(600)")
+    assert (row.status, row.error["code"], row.error["blame"]) == ("failed", "child_silent", "service")
+    assert "no sign of life" in row.error["message"]
+
+
+async def test_a_child_that_says_only_that_it_lives_is_left_to_its_work(play: Play) -> None:
+    play.stage.settings = play.stage.settings.model_copy(update={"child_silence_seconds": 2.0})
+    row = await play.run("for _ in range(8):\n    say('beat')\n    time.sleep(0.5)\n" + WORK)
+    assert (row.status, row.attempts) == ("succeeded", 1)
+
+
+async def test_a_model_whose_files_are_not_the_registered_ones_any_more_is_not_worked_on(play: Play) -> None:
+    directory = play.stage.folder / "registered"
+    directory.mkdir()
+    (directory / "config.json").write_text("{}")
+    async with play.stage.scene.sessions.begin() as session:
+        values = {"directory": str(directory), "digest": digest(manifest(directory))}
+        await session.execute(update(ModelRow).where(ModelRow.id == "demo").values(values))
+    assert (await play.run(WORK)).status == "succeeded"
+    (directory / "config.json").write_text("[]")
+    row = await play.run(WORK)
+    assert (row.status, row.failures, row.error["code"]) == ("failed", 1, "model_changed")
+    assert (row.error["blame"], row.error["retryable"]) == ("user", False)
+    assert "'demo'" in row.error["message"]
 
 
 async def test_a_child_that_does_its_work_succeeds(play: Play) -> None:

@@ -52,6 +52,18 @@ async def test_scratch_of_a_killed_worker_goes_and_that_of_a_running_attempt_sta
     assert (stage.scratch / running / "1").is_dir()
 
 
+async def test_scratch_of_an_attempt_that_delivered_and_died_before_its_clean_up_goes(stage: Stage) -> None:
+    job = await stage.scene.job()
+    await claim(stage.scene)
+    (stage.scratch / job / "1" / "checkpoint").mkdir(parents=True)
+    (stage.scratch / job / "1" / "checkpoint" / "model.safetensors").write_bytes(b"weights")
+    await stage.storage.write(f"{finishing.prefix_of(job, 1)}/model.safetensors", some())
+    await finish(stage.scene, job, 1)
+    assert await collector.collect_scratch(stage.scene.sessions, stage.scratch) == 1
+    assert not (stage.scratch / job).exists()
+    assert await collector.collect_checkpoints(stage.scene.sessions, stage.storage) == 0
+
+
 async def test_snapshots_stay_while_their_job_is_not_over_and_no_longer(stage: Stage) -> None:
     running, done, paused, cancelled = [await stage.scene.job() for _ in range(4)]
     for _ in range(2):

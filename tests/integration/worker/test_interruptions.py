@@ -7,6 +7,8 @@ from typing import cast
 import pytest
 
 from core.records import jobs
+from core.records.events import REQUESTS
+from core.records.notifications import Notifications
 from core.storage import Storage
 from tests.integration.worker.play import WORK, Play
 from tests.integration.worker.stage import until
@@ -24,6 +26,21 @@ async def test_a_child_that_will_not_stop_is_killed(play: Play, monkeypatch: pyt
     await asyncio.wait_for(attending, 30)
     row = await play.stage.scene.row(job)
     assert (row.status, row.failures) == ("cancelled", 0)
+
+
+@pytest.mark.parametrize("request_name", ["cancel", "pause"])
+async def test_a_request_reaches_a_running_job_without_waiting_for_a_heartbeat(play: Play, request_name: str) -> None:
+    play.stage.settings = play.stage.settings.model_copy(update={"lease_seconds": 200.0, "heartbeat_seconds": 100.0})
+    play.requests = Notifications(play.stage.scene.engine, REQUESTS, application="test", lost=lambda _: None)
+    play.requests.start()
+    try:
+        ends = {"cancel": "say('cancelled')", "pause": "say('paused', step=0)"}[request_name]
+        job, attending = await play.begun(f"say('phase', phase='unlearning')\nsys.stdin.readline()\n{ends}")
+        await play.wish(request_name, job)
+        await asyncio.wait_for(attending, 30)
+    finally:
+        await play.requests.stop()
+    assert (await play.stage.scene.row(job)).status == {"cancel": "cancelled", "pause": "paused"}[request_name]
 
 
 OBEYS = """

@@ -1,47 +1,47 @@
-"""Which jobs have changed: one LISTEN connection per process, fanned out to whoever waits for a job."""
+"""Notifications of changed jobs: one LISTEN connection, fanned out to whoever waits for a job."""
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
-
-from core.records.events import CHANNEL
 
 RETRY_SECONDS = 1.0
 PROBE_SECONDS = 15.0
 """A connection that died without a word is noticed after this long."""
 
-APPLICATION = "unlearning api, listening"
-"""What an operator sees in pg_stat_activity."""
 
-log = structlog.get_logger()
-
-
-class Changes:
+class Notifications:
     """Listens from `start` to `stop`. While the connection is down every waiter is woken at each attempt: what was
     announced meanwhile is not announced again."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(
+        self, engine: AsyncEngine, channel: str, *, application: str, lost: Callable[[Exception], None]
+    ) -> None:
+        """`application` is what an operator sees in pg_stat_activity; `lost` is told why a connection ended."""
         self._engine = engine
+        self._channel = channel
+        self._application = application
+        self._lost = lost
         self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
         self.connected = asyncio.Event()
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._listen(), name="changes")
+        self._task = asyncio.create_task(self._listen(), name="notifications")
 
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+            self.connected.clear()
 
     def watch(self, job: str) -> "Watch":
-        """`async with changes.watch(job) as watch`: from here on no change of the job is missed."""
+        """`async with notifications.watch(job) as watch`: from here on no change of the job is missed."""
         return Watch(self, job)
 
     async def _listen(self) -> None:
@@ -49,7 +49,7 @@ class Changes:
             try:
                 await self._follow()
             except Exception as error:  # noqa: BLE001 - whatever the driver raises, the answer is to connect again
-                log.warning("changes_lost", error=type(error).__name__)
+                self._lost(error)
             self.connected.clear()
             self._wake_all()
             await asyncio.sleep(RETRY_SECONDS)
@@ -60,8 +60,8 @@ class Changes:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             lost = asyncio.Event()
             driver.add_termination_listener(lambda _: lost.set())
-            await driver.execute(f"SET application_name = '{APPLICATION}'")
-            await driver.add_listener(CHANNEL, lambda *arguments: self._wake(arguments[-1]))
+            await driver.execute("SELECT set_config('application_name', $1, false)", self._application)
+            await driver.add_listener(self._channel, lambda *arguments: self._wake(arguments[-1]))
             self.connected.set()
             self._wake_all()
             try:
@@ -95,19 +95,19 @@ class Changes:
 class Watch:
     """One waiter's eye on one job."""
 
-    def __init__(self, changes: Changes, job: str) -> None:
-        self._changes = changes
+    def __init__(self, notifications: Notifications, job: str) -> None:
+        self._notifications = notifications
         self.job = job
         self.event = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._changes._add(self)
+        self._notifications._add(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._changes._remove(self)
+        self._notifications._remove(self)
 
     async def changed(self, seconds: float) -> bool:
         """Waits until the job may have changed since the last call (or the watch began); False: time is up."""

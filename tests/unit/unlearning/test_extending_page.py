@@ -1,0 +1,55 @@
+"""docs/extending.md is followed to the letter: its example becomes a method, and computes its formula."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.unlearning import objectives
+from tests.unit.lm.tiny import tiny_model
+from tests.unit.unlearning.run import RATE, plain_training, run, some_sets, weights
+from tests.unit.unlearning.test_formulas import cross_entropy, log_p, mean, tokens
+
+PAGE = Path(__file__).parents[3] / "docs" / "extending.md"
+CAP = 3.0
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """The name of the page's method, which the catalogue has found in the page's file."""
+    text = PAGE.read_text()
+    file = re.search(r"Write `core/unlearning/objectives/(\w+\.py)`", text)[1]
+    (tmp_path / file).write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    monkeypatch.setattr(objectives, "__path__", [*objectives.__path__, str(tmp_path)])
+    found = objectives._found()
+    (name,) = set(found) - set(objectives.METHODS)
+    monkeypatch.setitem(objectives.METHODS, name, found[name])
+    return name
+
+
+def test_the_pages_example_is_described_like_any_method(example):
+    described = objectives.describe(example)
+    assert described["parameters"]["properties"]["cap"]["description"]
+    assert described["needs"] == ["forget", "retain"]
+    assert f"--method {example}" in PAGE.read_text()
+
+
+def test_the_pages_example_computes_the_formula_that_it_states(example):
+    sets, twin = some_sets(), tiny_model()
+    parameters = {"cap": CAP, "retain_ratio": 100.0}
+    trained, _ = run(example, parameters, training=plain_training(epochs=1), sets=sets)
+
+    def capped(ids, first):
+        rows = log_p(twin, ids, first)
+        losses = [-rows[place, token] for place, token in enumerate(ids[first:].tolist())]
+        assert any(loss > CAP for loss in losses)
+        return mean(loss if loss < CAP else torch.full_like(loss, CAP) for loss in losses)
+
+    retained = [mean(cross_entropy(twin, *one) for one in tokens(part.records)) for part in sets.retain]
+    shares = [part.weight / sum(part.weight for part in sets.retain) for part in sets.retain]
+    loss = -mean(capped(*one) for one in tokens(sets.forget))
+    loss = loss + sum(share * held for share, held in zip(shares, retained, strict=True))
+    loss.backward()
+    for after, weight in zip(weights(trained), twin.parameters(), strict=True):
+        torch.testing.assert_close(after, weight.detach() - RATE * weight.grad, rtol=1e-6, atol=1e-7)
