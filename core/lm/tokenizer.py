@@ -4,9 +4,11 @@ transformers 5 makes some tokenizers anew from their vocabulary, by the rules of
 named: one of another making then cuts text as it never did, without a word.
 """
 
+import json
 from pathlib import Path
 
 from tokenizers import Tokenizer
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 FILE = "tokenizer.json"
@@ -24,14 +26,22 @@ _SAMPLES = (
 def tokenizer_from(directory: Path) -> PreTrainedTokenizerBase:
     """The directory's tokenizer, which cuts text as its tokenizer.json says, whatever class transformers makes it.
 
-    Without a tokenizer.json it is what transformers makes of the other files. Raises what the libraries raise.
+    An `add_prefix_space` that tokenizer_config.json names goes before the file's, as transformers 4 has it. Without a
+    tokenizer.json it is what transformers makes of the other files. Raises what the libraries raise.
     """
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
         directory, local_files_only=True, trust_remote_code=False
     )
-    if not (directory / FILE).is_file() or _cuts_alike(tokenizer, directory / FILE):
+    file, prefix = directory / FILE, _prefix(directory)
+    as_it_stands = type(tokenizer) is PreTrainedTokenizerFast and prefix is None
+    if as_it_stands or not file.is_file():
+        return tokenizer
+    written = Tokenizer.from_file(str(file))
+    _set_prefix(written, prefix)
+    if _cuts_alike(tokenizer, written):
         return tokenizer
     plain: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
+    _set_prefix(plain.backend_tokenizer, prefix)
     words = plain.get_vocab()
     for role, token in tokenizer.special_tokens_map.items():  # its class may know an end that no file names
         if isinstance(token, str) and token in words and getattr(plain, role, None) is None:
@@ -39,19 +49,31 @@ def tokenizer_from(directory: Path) -> PreTrainedTokenizerBase:
     return plain
 
 
-def _cuts_alike(tokenizer: PreTrainedTokenizerBase, file: Path) -> bool:
-    if type(tokenizer) is PreTrainedTokenizerFast:  # is made of the file itself
-        return True
+def _prefix(directory: Path) -> bool | None:
+    """Whether a text's first word is cut as if a space stood before it; None: tokenizer_config.json does not say."""
+    file = directory / "tokenizer_config.json"
+    said = json.loads(file.read_bytes()).get("add_prefix_space") if file.is_file() else None
+    return said if isinstance(said, bool) else None
+
+
+def _set_prefix(tokenizer: Tokenizer, prefix: bool | None) -> None:
+    first = tokenizer.pre_tokenizer
+    if prefix is not None and isinstance(first, ByteLevel):
+        first.add_prefix_space = prefix
+        tokenizer.pre_tokenizer = first
+
+
+def _cuts_alike(tokenizer: PreTrainedTokenizerBase, written: Tokenizer) -> bool:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return False
-    as_made, as_written = Tokenizer.from_str(backend.to_str()), Tokenizer.from_file(str(file))
-    for each in (as_made, as_written):
+    made = Tokenizer.from_str(backend.to_str())
+    for each in (made, written):
         each.no_padding()
         each.no_truncation()
-    texts = [*_SAMPLES, " ".join(added.content for added in as_written.get_added_tokens_decoder().values())]
-    cut = [each.encode_batch(texts, add_special_tokens=False) for each in (as_made, as_written)]
+    texts = [*_SAMPLES, " ".join(added.content for added in written.get_added_tokens_decoder().values())]
+    cut = [each.encode_batch(texts, add_special_tokens=False) for each in (made, written)]
     return all(
-        one.ids == other.ids and as_made.decode(one.ids) == as_written.decode(other.ids)
+        one.ids == other.ids and made.decode(one.ids) == written.decode(other.ids)
         for one, other in zip(*cut, strict=True)
     )

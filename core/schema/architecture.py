@@ -90,8 +90,8 @@ def _two_parts(config: dict[str, Any], name: str) -> str:
     of_text = f" (its text part is '{kind}')" if isinstance(kind, str) else ""
     return (
         f"{name} works on images or sound beside text{of_text}: the service trains language models alone. Write the"
-        " text part to a directory of its own (its …ForCausalLM class in transformers, from_pretrained and"
-        " save_pretrained, with the tokenizer) and register that"
+        " language model to a directory of its own, as \"Registering models\" of docs/operations.md shows, and register"
+        " that"
     )
 
 

@@ -33,7 +33,11 @@ class ModelRequest(Strict):
         description="a directory under the organisation's allowed roots, or `hf:org/name@revision`",
         examples=["hf:meta-llama/Llama-3.2-1B@main"],
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="what checkpoints store weights in: `auto` keeps each tensor's own dtype, another takes the place"
+        " of the dtype that most weights have",
+    )
     defaults: Defaults = Defaults()
     release: ReleasePolicy | None = Field(
         default=None, description="default: the operator's setting; `always` takes the scope `release:write`"

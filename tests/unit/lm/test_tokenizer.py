@@ -58,6 +58,19 @@ def test_an_end_that_only_the_class_knows_is_kept(tmp_path):
     assert tokenizer.eos_token_id == 0
 
 
+@pytest.mark.parametrize("tokenizer_class", ["GPT2Tokenizer", "Qwen2Tokenizer", "PreTrainedTokenizerFast"])
+@pytest.mark.parametrize(("said", "first"), [(True, "Ġ"), (False, "a"), (None, "a")])
+def test_a_prefix_space_that_the_config_names_goes_before_the_files(tmp_path, tokenizer_class, said, first):
+    letters = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "<|endoftext|>"]
+    backend = Tokenizer(models.BPE({token: place for place, token in enumerate(letters)}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    named = {"tokenizer_class": tokenizer_class} | ({} if said is None else {"add_prefix_space": said})
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(named))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    assert tokenizer_from(tmp_path).tokenize("ab")[0] == first
+
+
 def test_other_directories_have_the_tokenizer_that_they_had(tmp_path):
     tiny_tokenizer().save_pretrained(tmp_path)
     assert tokenizer_from(tmp_path)("w0 w1")["input_ids"] == [0, 3, 4]
