@@ -7,7 +7,10 @@ from core.schema.shape import UnusableModel
 from core.settings import Settings
 
 PREFIX = "hf:"
-FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model", "*.txt"]
+FILES = [
+    *("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model", "spiece.model", "*.txt"),
+    *("*.md", "LICENSE*", "NOTICE*"),
+]
 
 
 @dataclass(frozen=True)

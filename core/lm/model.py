@@ -17,6 +17,7 @@ from core.lm.errors import CoreError
 from core.lm.tensor_files import KINDS, opened, prevailing
 from core.lm.tokenizer import tokenizer_from
 from core.lm.weights import refuse_misfit, unloadable
+from core.schema.architecture import usable_context
 from core.schema.manifest import digest, manifest
 from core.schema.model_files import UnusableModel, read_json
 from core.schema.shape import SIZES
@@ -172,7 +173,10 @@ def context_of(directory: Path) -> int | None:
 def _context(config: PreTrainedConfig) -> int | None:
     text = config.get_text_config()
     values = (getattr(text, name, None) for name in SIZES["context"])
-    return next((value for value in values if isinstance(value, int) and value > 0), None)
+    positions = next((value for value in values if isinstance(value, int) and value > 0), None)
+    if positions is None:
+        return None
+    return usable_context(positions, model_type=text.model_type, padding=getattr(text, "pad_token_id", None))
 
 
 def model_digest(directory: Path) -> str:

@@ -21,6 +21,14 @@ ENCODERS = frozenset(
 BIDIRECTIONAL = frozenset({"cpmant", "xlnet"})
 """Model types that attend to later tokens whatever their config says."""
 
+AFTER_PADDING = frozenset(
+    {
+        *("camembert", "data2vec-text", "roberta", "roberta-prelayernorm"),
+        *("xlm-roberta", "xlm-roberta-xl", "xmod"),
+    }
+)
+"""Model types that count positions from behind the padding token's number: their tables are longer than a text."""
+
 _BESIDE_TEXT = ("vision_config", "audio_config", "vision_tower", "vision_encoder")
 
 
@@ -59,6 +67,13 @@ def architecture_of(config: dict[str, Any]) -> str:
     return name
 
 
+def usable_context(positions: int, *, model_type: Any, padding: Any) -> int:
+    """Tokens of the longest text that a table of so many positions has room for."""
+    if model_type in AFTER_PADDING:
+        return max(1, positions - 1 - (padding if isinstance(padding, int) else 1))
+    return positions
+
+
 def refuse_code(name: str, content: dict[str, Any], *, model_type: Any) -> None:
     """Raises UnusableModel `unsafe-model` where a JSON file names code to load (`auto_map`)."""
     if not _brings_code(content):
@@ -90,7 +105,7 @@ def _two_parts(config: dict[str, Any], name: str) -> str:
     of_text = f" (its text part is '{kind}')" if isinstance(kind, str) else ""
     return (
         f"{name} works on images or sound beside text{of_text}: the service trains language models alone. Write the"
-        " language model to a directory of its own, as \"Registering models\" of docs/operations.md shows, and register"
+        ' language model to a directory of its own, as "Registering models" of docs/operations.md shows, and register'
         " that"
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.schema.architecture import architecture_of, refuse_code
+from core.schema.architecture import architecture_of, refuse_code, usable_context
 from core.schema.model_files import UnusableModel, read_json, refuse_links_outside
 from core.schema.models import ModelShape, TensorGroup
 from core.schema.tokenizer_files import bytes_per_token, refuse_misfit
@@ -73,7 +73,8 @@ def read_shape(directory: Path, *, root: Path) -> ModelShape:
         vocabulary=vocabulary,
         hidden_size=hidden_size,
         layers=_layers(text, weights),
-        **{ours: _optional(text, SIZES[ours]) for ours in ("heads", "context")},
+        heads=_optional(text, SIZES["heads"]),
+        context=_context(text),
         **{ours: _optional(text, names) for ours, names in OPTIONAL_SIZES.items()},
         intermediate=_width(text),
         # a head of its own is a second matrix with a row for every token
@@ -148,6 +149,13 @@ def _embedding(config: dict[str, Any], weights: list[Tensor]) -> tuple[int, int]
         message = f"config.json does not say {missing}, and no matrix looks like the token embedding: add it"
         raise UnusableModel("unsupported-model", message)
     return vocabulary, width
+
+
+def _context(config: dict[str, Any]) -> int | None:
+    positions = _optional(config, SIZES["context"])
+    if positions is None:
+        return None
+    return usable_context(positions, model_type=config.get("model_type"), padding=config.get("pad_token_id"))
 
 
 def _layers(config: dict[str, Any], weights: Sequence[Tensor]) -> int:

@@ -10,6 +10,8 @@ TOKEN = "hf_secret"
 
 async def test_a_repository_is_pinned_fetched_and_checked(database_url: str, redis_url: str, tmp_path: Path) -> None:
     source = write_model(tmp_path / "source")
+    for name in ("LICENSE", "README.md"):
+        (source / name).write_text("what a copy of the model must come with")
     expected = digest(manifest(source))
     (source / "pytorch_model.bin").write_bytes(b"a pickle")
     (source / "modeling_own.py").write_text("raise SystemExit")

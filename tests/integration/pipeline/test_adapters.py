@@ -44,7 +44,7 @@ def loss(model: torch.nn.Module, directory: Path, text: str | None) -> float:
 def test_an_adapter_that_is_delivered_alone_is_measured_on_its_base_and_says_what_the_merged_model_says(
     spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
-    alone = run(adapter_job(spec, tiny_model, deliver="adapter"))
+    alone = run(adapter_job(spec, tiny_model, deliver="adapter", start="ckpt-1"))
     merged = run(adapter_job(spec, tiny_model, output=tmp_path / "merged"))
     before, after = perplexities(alone)
     assert after > 2 * before
@@ -54,7 +54,8 @@ def test_an_adapter_that_is_delivered_alone_is_measured_on_its_base_and_says_wha
     assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "tokenizer.json"} <= files
     assert not {"model.safetensors", "config.json"} & files
     config = json.loads((spec.output / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == "tiny"
+    assert config["base_model_name_or_path"] == "ckpt-1"  # the checkpoint that it changes, not the registered model
+    assert "base_model: ckpt-1" in (spec.output / "README.md").read_text()
     assert str(tiny_model.directory) not in "".join(
         path.read_text() for path in spec.output.iterdir() if path.suffix != ".safetensors"
     )

@@ -70,6 +70,7 @@ FEW: dict[str, Any] = {"vocab_size": 400, "hidden_size": 32, "eos_token_id": 1, 
         ("bart", {"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4, "is_decoder": True}, 4, 1024),
         ("xlstm", {"num_hidden_layers": 2, "num_heads": 4}, 4, None),
         ("bert", {"num_hidden_layers": 2, "num_attention_heads": 4, "is_decoder": True}, 4, 512),
+        ("roberta", {"num_hidden_layers": 2, "num_attention_heads": 4, "is_decoder": True, "pad_token_id": 1}, 4, 510),
     ],
 )
 def test_architectures_with_names_of_their_own_or_without_a_context_are_read(

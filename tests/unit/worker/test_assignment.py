@@ -29,6 +29,25 @@ def test_a_job_has_a_process_for_each_of_its_gpus(tmp_path: Path, gpus: int, ran
     assert spec.training_tokens == 9000
 
 
+def test_a_job_is_told_which_checkpoint_it_starts_from(tmp_path: Path) -> None:
+    job = JobRow(
+        id="job_1",
+        fence=1,
+        kind="unlearn",
+        gpus=0,
+        method="calibrated",
+        parameters={},
+        training=TRAINING.model_dump(mode="json"),
+        output="adapter",
+        start_checkpoint="ckpt_1",
+        measure=["standard"],
+    )
+    model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto")
+    scratch = Scratch(tmp_path, "job_1", 1)
+    spec = Assignment(job, model, ("checkpoints/job_0/1", []), []).spec(scratch, token="t", threads=2)
+    assert (spec.start, spec.directory) == ("ckpt_1", scratch.start)
+
+
 def test_a_job_is_told_where_the_operators_benchmark_tasks_are(tmp_path: Path) -> None:
     job = JobRow(
         id="job_1",
