@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
+from core.lm.layers import recomputing
 from core.lm.losses import widen
 from core.lm.model import context_length
 
@@ -49,10 +50,12 @@ def unused(
     """
     watch = _Watch(layers)
     try:
-        with torch.enable_grad(), watch:
-            total = logits(model, few(model, rows=2) if ids is None else ids).sum()
-        halves = {name: half(layer) for name, layer in layers.items()}
-        gradients = torch.autograd.grad(total, list(halves.values()), allow_unused=True)
+        # recomputing: experts that get an adapter are a second copy, of one layer at a time then
+        with recomputing(model), torch.enable_grad():
+            with watch:
+                total = logits(model, few(model, rows=2) if ids is None else ids).sum()
+            halves = {name: half(layer) for name, layer in layers.items()}
+            gradients = torch.autograd.grad(total, list(halves.values()), allow_unused=True)
     finally:
         watch.remove()
     past = {name: "the model reads its weight past the adapter" for name in layers if watch.is_passed(name)}

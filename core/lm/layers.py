@@ -1,6 +1,7 @@
 """What may be done to a backbone's layers to spend less memory or less time; none changes what they compute."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from core.lm.compiler import require_compiler
 from core.lm.errors import CoreError
+
+_FUNCTION = "_gradient_checkpointing_func"
+"""What a layer of transformers calls to recompute."""
 
 
 def recompute_activations(model: PreTrainedModel) -> None:
@@ -28,7 +32,22 @@ def recompute_activations(model: PreTrainedModel) -> None:
     again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
     for layer in layers:
         layer.gradient_checkpointing, layer.training = True, True
-        layer._gradient_checkpointing_func = partial(_in_evaluation, layer, again)
+        setattr(layer, _FUNCTION, partial(_in_evaluation, layer, again))
+
+
+@contextmanager
+def recomputing(model: PreTrainedModel) -> Iterator[None]:
+    """While it lasts, the layers recompute their activations, where they can."""
+    layers = _layers(model)
+    before = [(layer.gradient_checkpointing, layer.training, vars(layer).get(_FUNCTION)) for layer in layers]
+    if layers:
+        recompute_activations(model)
+    try:
+        yield
+    finally:
+        for layer, (checkpointing, training, function) in zip(layers, before, strict=True):
+            layer.gradient_checkpointing, layer.training = checkpointing, training
+            setattr(layer, _FUNCTION, function)
 
 
 def _in_evaluation(layer: Any, again: Callable[..., Any], function: Callable[..., Any], *arguments: Any) -> Any:

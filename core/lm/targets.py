@@ -143,6 +143,16 @@ def _alone(model: PreTrainedModel, targets: Targets, *, explicit: bool) -> Targe
     return targets.without(reasons)
 
 
+def shared(targets: Targets) -> list[str]:
+    """The names, without numbers, of those that have a weight in common with another."""
+    names: defaultdict[int, list[str]] = defaultdict(list)
+    for name, module in targets.modules.items():
+        names[id(module.weight)].append(name)
+    for name, weight in targets.weights.items():
+        names[id(weight)].append(name)
+    return kinds(name for holders in names.values() if len(holders) > 1 for name in holders)
+
+
 def kinds(names: Iterable[str]) -> list[str]:
     """The names without the numbers of their layers, each once: `layers.*.mlp.down_proj`."""
     return list(dict.fromkeys(".".join("*" if part.isdigit() else part for part in name.split(".")) for name in names))

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from core.evaluation import preview
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import UnknownMeasurement, chosen
-from core.lm import ranks
+from core.lm import ranks, targets
 from core.lm.companions import companions
 from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
@@ -23,7 +23,6 @@ from core.lm.residual import depth
 from core.lm.saving import export, export_adapter, refuse_unexportable
 from core.lm.sharding import gather
 from core.lm.snapshots import Snapshots
-from core.lm.targets import without_adapter
 from core.pipeline import conversations, scorable
 from core.pipeline.belonging import belonging
 from core.pipeline.card import card
@@ -38,6 +37,7 @@ from core.schema.evaluation import Measurements
 from core.schema.events import Cancelled, Cost, Done, Paused, Saved, Warned
 from core.schema.spec import JobSpec
 from core.schema.training import Training
+from core.unlearning.method import Method
 from core.unlearning.objectives import UnknownMethod, resolve
 from core.unlearning.plan import Sets
 from core.unlearning.trainable import check
@@ -206,16 +206,7 @@ class Run:
         gauge.reference()
         with self._phases.during("loading"):
             model, tokenizer = self._load(spec.directory)
-            layers = depth(model)
-            left_out = check(
-                model,
-                spec.training,
-                method.trained(layers),
-                layer=method.layer(layers),
-                delivered=spec.deliver == "adapter",
-            )
-            if left_out:
-                self._say(Warned(code="no_adapter_there", message=without_adapter(left_out)))
+            self._trainable(model, method)
             if spec.deliver != "adapter":
                 refuse_unexportable(model, spec.directory)
             digest = model_digest(spec.directory)
@@ -238,12 +229,28 @@ class Run:
     def _save(self, model: PreTrainedModel, result: TrainingResult, before: Measurements) -> None:
         spec = self._spec
         if spec.deliver == "adapter":
-            export_adapter(model, spec.directory, spec.output, card(spec, result, before), base=spec.start or spec.model)
+            base = spec.start or spec.model
+            export_adapter(model, spec.directory, spec.output, card(spec, result, before), base=base)
             return
         if left_out := companions(spec.directory).left_out:
             message = f"the checkpoint goes without files that hold weights of before: {', '.join(left_out)}"
             self._say(Warned(code="files_left_out", message=message))
         export(model, spec.directory, spec.output, card(spec, result, before, left_out), dtype=spec.dtype)
+
+    def _trainable(self, model: PreTrainedModel, method: Method) -> None:
+        """Says what of the model gets no adapter, and what of it is merged by this service alone. Raises CoreError
+        where nothing can be trained as asked."""
+        layers, lora, alone = depth(model), self._spec.training.lora, self._spec.deliver == "adapter"
+        only = method.trained(layers)
+        left_out = check(model, self._spec.training, only, layer=method.layer(layers), delivered=alone)
+        if left_out:
+            self._say(Warned(code="no_adapter_there", message=targets.without_adapter(left_out)))
+        if alone and lora is not None and (names := targets.shared(targets.find(model, lora.modules))):
+            message = (
+                f"layers share one weight and one adapter ({', '.join(names)}): peft reads it rightly, but its own"
+                " merging would add it once for each layer; for a merged model ask for output 'merged'"
+            )
+            self._say(Warned(code="merged_here_only", message=message))
 
     def _chosen(self) -> list[Measurement]:
         try:

@@ -16,6 +16,9 @@ _EMBEDDING = re.compile(r"(?<!un)embed|\bw[tp]e\b")
 _GATED = {"up_proj": "gate_proj", "w3": "w1"}
 """Matrices of an expert that become one with the other as a model is loaded."""
 
+_PARTED = {"HrmTextForCausalLM": {"gqkv_proj": 4, "gate_up_proj": 2}}
+"""Matrices of files that become several as a model is loaded."""
+
 
 def trained_parameters(work: Work) -> int:
     """Weights that the optimiser holds: all, those that a pattern names, the adapters' own; 0 where a job measures."""
@@ -51,7 +54,7 @@ def adapter_parameters(shape: ModelShape, lora: Lora) -> int:
     else:
         wanted = [group for group in matrices if _named(group, lora.modules)]
     present = {group.name for group in shape.tensors}
-    return sum(lora.rank * _width(group, present) * group.count for group in wanted)
+    return sum(lora.rank * _width(group, shape, present) * group.count for group in wanted)
 
 
 def merged_parameters(shape: ModelShape, lora: Lora) -> int:
@@ -65,13 +68,14 @@ def _is_fused(group: TensorGroup) -> bool:
     return len(group.shape) == 3 or "experts.*" in group.name
 
 
-def _width(group: TensorGroup, present: set[str]) -> int:
+def _width(group: TensorGroup, shape: ModelShape, present: set[str]) -> int:
     """The rows and columns that an adapter of rank 1 has for one tensor of the group."""
     if len(group.shape) == 3:
         return group.shape[0] * (group.shape[1] + group.shape[2])
     before, _, end = _module(group).rpartition(".")
     fused = "experts.*" in before and f"{before}.{_GATED.get(end)}.weight" in present
-    return group.shape[0] if fused else sum(group.shape)
+    inputs = 0 if fused else _PARTED.get(shape.architecture, {}).get(end, 1)
+    return group.shape[0] + inputs * group.shape[1]
 
 
 def names(group: TensorGroup, layers: int) -> Iterator[str]:

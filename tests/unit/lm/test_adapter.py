@@ -214,6 +214,13 @@ def test_layers_that_share_a_weight_share_their_adapter():
     assert len(list(adapter.merged_weights(model))) < sum("lora_A" in name for name in model.state_dict())
 
 
+def test_layers_that_share_a_weight_are_named():
+    assert targets.shared(targets.find(tiny_model(tied=True), "all-linear")) == []
+    names = targets.shared(targets.find(family("zamba2"), "all-linear"))
+    assert "model.layers.*.shared_transformer.self_attn.q_proj" in names
+    assert not any("mamba" in name for name in names)
+
+
 def test_naming_one_of_two_layers_that_share_a_weight_is_refused():
     with pytest.raises(CoreError, match=r"unsupported_modules.*its weight is that of model\.layers\.3.*name both"):
         adapter.check(family("zamba2"), Lora(modules=["layers.1.shared_transformer.self_attn.q_proj"]))

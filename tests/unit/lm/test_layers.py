@@ -57,6 +57,19 @@ def test_recomputing_wakes_no_dropout_that_a_layer_does_itself():
     assert len(runs) == 2
 
 
+def test_recomputing_for_a_while_leaves_no_trace():
+    model = tiny_model()
+    with layers.recomputing(model):
+        assert gradients(model)[1] == 2
+    assert not any(module.training for module in model.modules())
+    model.zero_grad()
+    assert gradients(model)[1] == 1
+    recompute_activations(model)
+    with layers.recomputing(model):
+        pass
+    assert gradients(model)[1] == 2 * 2, "it goes on where it was asked for, seen by both hooks"
+
+
 def test_experts_with_adapters_are_not_compiled(monkeypatch):
     compiled = []
     monkeypatch.setattr(nn.Module, "compile", lambda module, **_: compiled.append(type(module).__name__))
