@@ -5,13 +5,16 @@ BIN := .venv/bin
 DATA ?= .unlearn
 PORT ?= 8000
 
-.PHONY: demo test up down check image clean bench
+.PHONY: demo test test-architectures up down check image clean bench
 
 demo: .venv/installed
 	@$(BIN)/unlearn demo --data $(DATA) --port $(PORT)
 
 test: check .venv/transformers-4/installed
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-architectures: .venv/transformers-4/installed
+	@$(BIN)/python -m tests.architectures --out docs/architectures.md
 
 check: .venv/installed
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/mypy && $(BIN)/lint-imports

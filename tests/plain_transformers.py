@@ -20,6 +20,9 @@ Logits = list[NDArray[np.float64]]
 FOLDER = Path(sys.prefix) / "transformers-4"
 """Where `make .venv/transformers-4/installed` puts transformers 4.57, and what it needs that .venv has newer."""
 
+PINNED = "4.57.6"
+"""The version that tests/transformers-4.txt names."""
+
 SECONDS = 300
 
 _READER = """

@@ -1,6 +1,9 @@
 """Goes through every causal language model of the installed transformers, tiny and from its own configuration.
 
-python -m tests.architectures [--only NAME] [--steps exactness,job,export,adapter] [--processes 2] [--resume]
+python -m tests.architectures [--only NAME] [--steps exactness,job,export,adapter] [--resume] [--out FILE.md]
+
+Rows go to a file of JSON lines as they come; the page is written where all architectures were gone through. Ends with 1
+where a row is off or crashed.
 """
 
 import argparse
@@ -9,8 +12,11 @@ import sys
 import time
 from pathlib import Path
 
+from transformers.utils import logging
+
 from tests.architectures.row import Row
 from tests.architectures.sweep import SECONDS, swept
+from tests.architectures.table import written
 from tests.architectures.variants import every
 
 ROWS = Path("build/architectures.jsonl")
@@ -24,7 +30,9 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rows", type=Path, default=ROWS)
     parser.add_argument("--resume", action="store_true", help="leave out what --rows holds already")
+    parser.add_argument("--out", type=Path, help="the page that is written at the end")
     wish = parser.parse_args()
+    logging.set_verbosity_error()
     steps = frozenset(wish.steps.split(","))
     variants = [one for one in every() if (not wish.only or one.name in wish.only) and not (wish.plain and one.label)]
     rows = read(wish.rows) if wish.resume else []
@@ -42,6 +50,8 @@ def main() -> int:
                 f"{number}/{len(variants)} {time.monotonic() - began:.0f} s  {row.title}: {row.status} {said}",
                 flush=True,
             )
+    if wish.out is not None:
+        wish.out.write_text(written(rows), encoding="utf-8")
     failed = [row for row in rows if row.failed]
     print(f"{len(rows)} rows, {len(failed)} failed")
     return 1 if failed else 0

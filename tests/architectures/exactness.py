@@ -12,7 +12,8 @@ from core.lm.data import Chunk
 from core.lm.forward import Forward
 from core.lm.losses import token_nll
 from core.lm.model import context_length
-from tests.architectures import configs, texts
+from tests.architectures import texts
+from tests.architectures.sizes import CONTEXT
 
 LOG_PROBABILITY = 1e-4
 """The largest difference, in nats a token, that rounding explains: float64, but for what models compute in float32."""
@@ -122,7 +123,7 @@ def continuations(reference: PreTrainedModel) -> tuple[list[list[list[int]]], li
 
 def _prompts(model: PreTrainedModel) -> list[list[int]]:
     """Cut on their left to what leaves room in the model's context, as the core does."""
-    room = context_length(model, configs.CONTEXT) - texts.NEW_TOKENS
+    room = context_length(model, CONTEXT) - texts.NEW_TOKENS
     return [prompt[-room:] for prompt in texts.prompts()]
 
 

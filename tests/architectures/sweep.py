@@ -2,12 +2,17 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+
+import torch
+from transformers.utils import logging
 
 from tests.architectures import configs, readback
 from tests.architectures.row import Row
@@ -57,6 +62,12 @@ def _apart(variant: Variant, steps: frozenset[str]) -> Row:
 
 
 def _child(variant: Variant, steps: frozenset[str], folder: Path) -> None:
+    with (folder / "error.txt").open("w") as said:
+        os.dup2(said.fileno(), 2)
+    warnings.simplefilter("ignore")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.set_num_threads(1)
     tried(variant, steps, folder, lambda row: _write(row, folder))
 
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from core.lm.data import Chunk
 from core.schema.files import Record
-from tests.architectures.configs import VOCABULARY
+from tests.architectures.sizes import VOCABULARY
 
 PADDING, BEGIN, END, UNKNOWN = range(4)
 FIRST_WORD = 4

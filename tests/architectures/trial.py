@@ -2,7 +2,6 @@
 
 import time
 import traceback
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from core.lm.errors import CoreError
 from core.lm.forward import Forward
@@ -25,10 +23,6 @@ LEAK = 1e-3
 
 def tried(variant: Variant, steps: frozenset[str], folder: Path, report: Callable[[Row], None]) -> Row:
     """The variant's row; `report` gets it as it grows, so that a process that dies leaves what it found."""
-    warnings.simplefilter("ignore")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    torch.set_num_threads(1)
     began = time.monotonic()
     row = Row(variant.name, variant.label, configs.architecture(variant.name))
     try:
@@ -130,7 +124,6 @@ def _exact(row: Row, directory: Path, reference: PreTrainedModel, report: Callab
     ahead = exactness.looks_ahead(reference)
     chunks = texts.chunks()
     wanted = exactness.log_probabilities(reference, chunks).detach()
-    row.note(f"mean loss {-float(wanted.mean()):.2f}")
 
     def forward_of() -> Forward:
         return Forward(model)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.architectures.configs import TRAINED_CONTEXT, WINDOW, names, own_settings
+from tests.architectures.configs import names, own_settings
+from tests.architectures.sizes import HEAD, TRAINED_CONTEXT, WINDOW
 
 LABELS = ("", "decoder", "sliding", "longrope", "dynamic", "untied", "tied")
 
@@ -68,8 +69,8 @@ def variants(name: str) -> list[Variant]:
 def _longrope() -> dict[str, Any]:
     return {
         "rope_type": "longrope",
-        "short_factor": [1.0] * 8,
-        "long_factor": [2.0] * 8,
+        "short_factor": [1.0] * (HEAD // 2),
+        "long_factor": [2.0] * (HEAD // 2),
         "original_max_position_embeddings": TRAINED_CONTEXT,
     }
 
