@@ -23,6 +23,7 @@ from core.lm.decoding import filled
 from core.lm.forward import Forward
 from core.lm.head import rows_at_once
 from core.lm.model import context_length
+from core.lm.rotary import stretch
 from core.lm.statistics import measuring_precision
 
 _WITHOUT_GRADIENTS = 4
@@ -81,7 +82,9 @@ def continued(
     is left has an empty list instead of its continuations.
     """
     forward = Forward(model, autocast=measuring_precision(model))
-    context, ends = context_length(model, sys.maxsize), end_tokens(model, tokenizer)
+    # a text that was cut to its end would be continued otherwise than transformers continues it
+    context = int(context_length(model, sys.maxsize) * stretch(model.config))
+    ends = end_tokens(model, tokenizer)
     counts = [min(count, context - 1) for count in lengths]
     kept = [list(ids)[-(context - count) :] for ids, count in zip(prefixes, counts, strict=True)]
     each = max(1, samples)
@@ -193,7 +196,7 @@ def _written(
 
 def _by_rows(cache: Cache) -> bool:
     """Whether it is keys and values alone, so that rows of it can be taken and repeated."""
-    layers = getattr(cache, "layers", None)  # a cache of another kind has none
+    layers: list[object] = getattr(cache, "layers", None) or []  # a cache of other caches has none
     return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 

@@ -1,5 +1,6 @@
 """How records go through a model together, found by trial: exactly as each goes through plain transformers alone."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -34,11 +35,13 @@ Run = Callable[["Arrangement", Sequence[Chunk]], Tensor]
 
 @dataclass(frozen=True)
 class Arrangement:
-    """`tried` is the length of the longest record that the trial held. A record longer than `alone_above` goes by
-    itself, since its length chooses the rotary factors of whatever is beside it."""
+    """`tried` is the length of the longest record that the trial held, `tried_row` that of all its records together. A
+    record longer than `alone_above` goes by itself, since its length chooses the rotary factors of whatever is beside
+    it."""
 
     kind: Kind
     tried: int
+    tried_row: int
     alone_above: int | None = None
 
     @property
@@ -75,13 +78,25 @@ def known(model: PreTrainedModel) -> Arrangement | None:
 def trial_length(model: PreTrainedModel, longest: int) -> int:
     """How long a record must be to tell what happens to records of up to `longest` tokens."""
     shortest = context_length(model, min(_SHORTEST, max(longest, 3)))
-    lengths = [bound for bound in [*bounds(model.config), unscaled_length(model.config) or 0] if bound < longest]
-    return max(shortest, min(longest, max(lengths, default=0) + _BEYOND))
+    return max(shortest, min(longest, _largest(model, longest) + _BEYOND))
+
+
+def trial_row(model: PreTrainedModel, row: int) -> int:
+    """How many tokens must lie in one row to tell what happens in rows of up to `row`: an architecture may count a
+    token's place from the beginning of the row, whatever positions it is given."""
+    return min(row, _largest(model, row) + _BEYOND)
+
+
+def _largest(model: PreTrainedModel, length: int) -> int:
+    """The largest length, of those at which the model may change, that is smaller."""
+    lengths = [*bounds(model.config), unscaled_length(model.config) or 0]
+    return max((bound for bound in lengths if bound < length), default=0)
 
 
 @torch.no_grad()
-def arrange(model: PreTrainedModel, run: Run, length: int) -> Arrangement:
-    """The quickest arrangement that gives what plain transformers gives, tried with a record of `length` tokens.
+def arrange(model: PreTrainedModel, run: Run, length: int, row: int) -> Arrangement:
+    """The quickest arrangement that gives what plain transformers gives, tried with a record of `length` tokens
+    that ends beyond `row` tokens where records lie behind each other.
 
     The reference is the model as it was loaded, one record at a time; a model that is not packed keeps its own
     attention. Raises CoreError `inconsistent_model` where nothing gives it.
@@ -89,24 +104,25 @@ def arrange(model: PreTrainedModel, run: Run, length: int) -> Arrangement:
     before = _KNOWN.get(model)
     own = _OWN.setdefault(model, attention.implementations(model))
     attention.put_back(own)
-    # two of one length, one that reaches beyond every window and one that does although it is padded
-    short, middling = min(5, length), max(2, length - _BEYOND // 2)
-    records = trial_records(model, [short, short, length, middling])
+    plain = Arrangement("single", length, row, unscaled_length(model.config))
+    records = trial_records(model, _lengths(length, plain.alone_above))
     wanted = [plain_logits(model, ids)[:-1] for ids in records]
     chunks = [_chunk(ids, place) for place, ids in enumerate(records)]
-    plain = Arrangement("single", length, unscaled_length(model.config))
+    before_them = [chunks[2]] * max(0, math.ceil((row - sum(len(ids) for ids in records)) / length))
 
     def holds(kind: Kind) -> bool:
+        tried = replace(plain, kind=kind)
         try:
             with widened(model):
-                found = run(replace(plain, kind=kind), chunks)
+                found = run(tried, [*before_them, *chunks] if tried.packs else chunks)
         except Exception as error:  # whatever an architecture raises that does not bear it
             if out_of_memory(error):
                 raise
             return False
         counts = [len(logits) for logits in wanted]
-        if len(found) != sum(counts):
+        if len(found) < sum(counts):
             return False
+        found = found[-sum(counts) :]
         pieces = torch.split(found, counts)
         return all(close(piece, logits, model, ids) for piece, logits, ids in zip(pieces, wanted, records, strict=True))
 
@@ -128,6 +144,16 @@ def arrange(model: PreTrainedModel, run: Run, length: int) -> Arrangement:
 
 _PACKED: tuple[Kind, ...] = ("packed", "masked")
 _APART: tuple[Kind, ...] = ("padded", "single")
+
+
+def _lengths(longest: int, alone_above: int | None) -> list[int]:
+    """Of the trial's records: two of one length, one beyond every window and one that is although it is padded; and the
+    same of those that go together, where the longest goes alone."""
+    lengths = [min(5, longest)] * 2
+    for most in (longest, alone_above):
+        if most is not None and most <= longest:
+            lengths += [most, max(2, most - _BEYOND // 2)]
+    return lengths
 
 
 def _chunk(ids: Tensor, record: int) -> Chunk:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -24,13 +25,23 @@ _SHORT = 5
 class Decoding:
     """`cache` names the model's argument for what it has read; None: the whole text is read again for each token.
     `positions`: the places of tokens are passed. `fills`: rows of several lengths go together, filled up on the left;
-    `alone`: not even rows of one length do. `tried`: tokens of the trial's longest row."""
+    `alone`: not even rows of one length do. `again`: whether a text is read again from its beginning where its length
+    comes to choose its rotary factors, at lengths above `unscaled`: `once`, there; `always`, from there on.
+    `tried`: tokens of the trial's longest row."""
 
     cache: str | None
     positions: bool
     fills: bool = False
     alone: bool = False
+    again: Literal["never", "once", "always"] | None = None
+    unscaled: int | None = None
     tried: int = 0
+
+    def rereads(self, length: int) -> bool:
+        """Whether a text of `length` tokens is read from its beginning, whatever a cache holds."""
+        if self.unscaled is None or self.again in (None, "never") or length <= self.unscaled:
+            return False
+        return self.again == "always" or length == self.unscaled + 1
 
 
 Read = Callable[[Decoding, Tensor, Cache | None, Tensor | None], tuple[Tensor, Cache | None]]
@@ -53,13 +64,28 @@ def filled(rows: Sequence[Sequence[int]], more: int, device: torch.device) -> tu
 def decoding(model: PreTrainedModel, read: Read, longest: int, *, apart: bool) -> Decoding:
     """The quickest way that gives, token by token, the logits of transformers' own generation of one text, for texts of
     up to `longest` tokens. `apart`: texts do not go through the model together. Raises CoreError `no_continuation`."""
-    length = trial_length(model, longest)
-    if (unscaled := unscaled_length(model.config)) is not None:
+    length, unscaled = trial_length(model, longest), unscaled_length(model.config)
+    if unscaled is not None:
         length = min(length, max(1, unscaled - _STEPS))
     known = _KNOWN.get(model)
     if known is None or known.tried < length:
-        _KNOWN[model] = known = _tried(model, read, length, apart)
+        known = _tried(model, read, length, apart)
+    if unscaled is not None and longest > unscaled and known.again is None:
+        known = _crossing(model, read, replace(known, unscaled=unscaled), unscaled)
+    _KNOWN[model] = known
     return known
+
+
+@torch.no_grad()
+def _crossing(model: PreTrainedModel, read: Read, way: Decoding, unscaled: int) -> Decoding:
+    """How transformers' generation goes on where a text comes to choose its rotary factors; a plain forward for each
+    token, where that is not known."""
+    (ids,) = trial_records(model, [unscaled])
+    text, wanted = _generated(model, ids)
+    tries = (replace(way, again="never"), replace(way, again="once"))
+    return next(
+        (tried for tried in tries if _gives(model, read, tried, [text], [wanted])), replace(way, again="always")
+    )
 
 
 @torch.no_grad()
@@ -71,21 +97,31 @@ def _tried(model: PreTrainedModel, read: Read, length: int, apart: bool) -> Deco
         texts = [text for text, _ in written]
         wanted = [logits for _, logits in written]
 
-        def holds(way: Decoding, rows: Sequence[int], texts: list[Tensor] = texts, wanted: list[Tensor] = wanted) -> bool:
-            try:
-                with widened(model):
-                    found = _steps(way, read, [texts[row] for row in rows])
-            except Exception as error:  # whatever an architecture raises that does not bear it
-                if out_of_memory(error):
-                    raise
-                return False
-            return all(close(found[:, at], wanted[row], model, texts[row]) for at, row in enumerate(rows))
+        def holds(
+            way: Decoding, rows: Sequence[int], texts: list[Tensor] = texts, wanted: list[Tensor] = wanted
+        ) -> bool:
+            return _gives(model, read, way, [texts[row] for row in rows], [wanted[row] for row in rows])
 
         every = range(len(starts))
         chosen = next((way for way in _ways(model) if all(holds(way, [row]) for row in every)), None)
         if chosen is not None:
             return replace(chosen, fills=not apart and holds(chosen, every), alone=apart, tried=length)
     return Decoding(None, positions=False, alone=apart, tried=length)
+
+
+def _gives(
+    model: PreTrainedModel, read: Read, way: Decoding, texts: Sequence[Tensor], wanted: Sequence[Tensor]
+) -> bool:
+    """Whether the texts, together, are predicted as each is wanted to be: (steps, V)."""
+    try:
+        with widened(model):
+            found = _steps(way, read, texts)
+    except Exception as error:  # whatever an architecture raises that does not bear it
+        if out_of_memory(error):
+            raise
+        return False
+    rows = zip(found.unbind(1), wanted, texts, strict=True)
+    return all(close(logits, right, model, text) for logits, right, text in rows)
 
 
 def _generated(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,6 +173,8 @@ def _steps(way: Decoding, read: Read, texts: Sequence[Tensor]) -> Tensor:
     width, cache, step = ids.shape[1], None, ids
     found = []
     for place in range(_STEPS):
+        if way.rereads(width + place):
+            step, cache = ids, None
         logits, cache = read(way, step, cache, None if whole else present[:, : width + place])
         found.append(logits)
         ids = torch.cat([ids, fresh[:, place : place + 1]], dim=1)

@@ -1,5 +1,6 @@
 """The forward pass where it is needed only: hidden states of the whole sequence, logits at scored positions."""
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeVar
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
-from core.lm.arrangement import Arrangement, arrange, known, trial_length
+from core.lm.arrangement import Arrangement, arrange, known, trial_length, trial_row
 from core.lm.attention import PackedRecords, masking
 from core.lm.data import Chunk, micro_batches, pack, packs, pad
 from core.lm.decoding import Decoding, decoding
@@ -16,6 +17,7 @@ from core.lm.errors import CoreError
 from core.lm.flops import METER, ModelFlops, Spent, pairs, trained_share
 from core.lm.head import logits, rows_at_once, slices
 from core.lm.losses import token_entropy, token_nll, widen
+from core.lm.model import context_length
 from core.lm.ranks import ALONE, Ranks
 from core.lm.residual import Reached, depth, layers_of, stopping_after
 from core.lm.rotary import forget_lengths, unscaled_length
@@ -49,22 +51,26 @@ class Forward:
         autocast: torch.dtype | None = None,
         ranks: Ranks = ALONE,
         longest: int | None = None,
+        row: int | None = None,
     ) -> None:
-        """`longest` is the length of the longest record to come, in tokens: the trial is of such lengths. None: longer
-        ones are tried as they come, which a sharded model cannot. Raises CoreError `not_causal`, `not_repeatable`,
-        `unusable_model` and `inconsistent_model`."""
+        """`longest` is the length of the longest record to come, and `row` that of the longest row, in tokens: the
+        trial is of such lengths. None: longer ones are tried as they come, which a sharded model cannot.
+
+        Raises CoreError `not_causal`, `not_repeatable`, `unusable_model` and `inconsistent_model`.
+        """
         self.model = model
         self.autocast = autocast
         self.ranks = ranks
+        self._longest = context_length(model, sys.maxsize) if longest is None else longest
         self._sharded: Sharded | None = None
         self._unscaled = unscaled_length(model.config)
         tried = known(model)
         if tried is None:
             refuse_unless_causal(model, trial_length(model, _FIRST))
         self.head: nn.Linear | None = plain_head(model)
-        self._arrangement = tried or arrange(model, self._tried, trial_length(model, _FIRST))
-        if longest is not None:
-            self._prepare(longest)
+        first = trial_length(model, _FIRST)
+        self._arrangement = tried or arrange(model, self._tried, first, trial_row(model, _FIRST))
+        self._prepare(longest or 0, row or 0)
         self._flops = ModelFlops.of(model)
         self._trained: float | None = None
         self._decoding: Decoding | None = None
@@ -91,7 +97,7 @@ class Forward:
         as many forwards each.
         """
         if self.ranks.count > 1:
-            if self._arrangement.kind == "single" or self._arrangement.alone_above is not None:
+            if self._arrangement.kind == "single" or self.changes_within(self._longest):
                 raise CoreError(
                     "one_record_a_forward",
                     "records of this model cannot share a forward pass, which several devices need: use one device",
@@ -106,16 +112,26 @@ class Forward:
         """Does what needs the model: one forward, by every rank, and what follows from it."""
         return work() if self._sharded is None else self._sharded.within(work)
 
-    def _prepare(self, longest: int) -> None:
-        """Tries again with longer records, where the model may treat them in another way than those tried so far."""
-        length = trial_length(self.model, longest)
-        if length > self._arrangement.tried:
-            self._arrangement = known(self.model) or self._arrangement
-        if length <= self._arrangement.tried:
+    def _prepare(self, longest: int, row: int) -> None:
+        """Tries again with longer records or rows, where the model may treat them in another way than those so far."""
+        length = trial_length(self.model, longest) if longest > self._arrangement.tried else 0
+        together = trial_row(self.model, row) if self.packed and row > self._arrangement.tried_row else 0
+        if self._enough(length, together):
+            return
+        self._arrangement = known(self.model) or self._arrangement  # another part of the job may have tried them
+        if self._enough(length, together):
             return
         if self._sharded is not None:
-            raise ValueError("records are longer than was said before the model was sharded")
-        self._arrangement = arrange(self.model, self._tried, length)
+            raise ValueError("records or rows are longer than was said before the model was sharded")
+        length, together = max(length, self._arrangement.tried), max(together, self._arrangement.tried_row)
+        self._arrangement = arrange(self.model, self._tried, length, together)
+
+    def _prepare_for(self, chunks: Sequence[Chunk]) -> None:
+        lengths = [len(chunk.ids) for chunk in chunks]
+        self._prepare(max(lengths), sum(lengths))
+
+    def _enough(self, length: int, row: int) -> bool:
+        return length <= self._arrangement.tried and (row <= self._arrangement.tried_row or not self.packed)
 
     def _tried(self, arrangement: Arrangement, chunks: Sequence[Chunk]) -> Tensor:
         """The chunks' logits, so arranged, in the precision of the weights."""
@@ -129,12 +145,16 @@ class Forward:
     def batches(self, chunks: Sequence[Chunk], max_tokens: int) -> list[list[Chunk]]:
         """The chunks, each once, in batches for one forward of at most `max_tokens`, padding counted where there is
         any; a longer chunk by itself."""
-        self._prepare(max((len(chunk.ids) for chunk in chunks), default=0))
+        lengths = [len(chunk.ids) for chunk in chunks]
+        longest = max(lengths, default=0)
+        self._prepare(longest, min(sum(lengths), max(longest, max_tokens)))
+        if self._arrangement.kind == "single":
+            return [[chunk] for chunk in sorted(chunks, key=lambda chunk: -len(chunk.ids))]
         return (packs if self.packed else micro_batches)(chunks, max_tokens)
 
     def hidden(self, chunks: Sequence[Chunk]) -> Tensor:
         """What the head predicts the chunks' scored tokens from: (N, H), in order of chunk and position."""
-        self._prepare(max(len(chunk.ids) for chunk in chunks))
+        self._prepare_for(chunks)
         with self.precision():
             rows = widen(self._at_scored(chunks, self._backbone, before=1, arrangement=self._arrangement))
         self._count(chunks)
@@ -144,7 +164,7 @@ class Forward:
         """The residual stream after `layer` (from 0) at the positions that hold scored tokens: (N, d). Nothing above
         that layer is computed. Raises AttributeError for a model whose layers are not found."""
         caught: list[Tensor] = []
-        self._prepare(max(len(chunk.ids) for chunk in chunks))
+        self._prepare_for(chunks)
 
         def run(ids: Tensor, records: PackedRecords | None) -> Tensor:
             with suppress(Reached):
@@ -228,9 +248,7 @@ class Forward:
 
     def decoding(self, longest: int) -> Decoding:
         """How texts of up to `longest` tokens are continued, token by token."""
-        self._decoding = decoding(
-            self.model, self._steps, longest, apart=self._arrangement.kind == "single"
-        )
+        self._decoding = decoding(self.model, self._steps, longest, apart=self._arrangement.kind == "single")
         return self._decoding
 
     def changes_within(self, length: int) -> bool:
@@ -238,9 +256,8 @@ class Forward:
         return self._unscaled is not None and length > self._unscaled
 
     def rereads(self, length: int) -> bool:
-        """Whether a text of `length` tokens must be read from its beginning, whatever a cache holds: with its last
-        token it chooses other rotary factors."""
-        return self._unscaled is not None and length == self._unscaled + 1
+        """Whether a text of `length` tokens is read from its beginning, whatever a cache holds."""
+        return self._decoding is not None and self._decoding.rereads(length)
 
     def following(self, ids: Tensor, cache: Cache | None, present: Tensor | None = None) -> tuple[Tensor, Cache | None]:
         """The logits after ids (B, T), which follow what `cache` holds (None: nothing): (B, V), and the cache then,

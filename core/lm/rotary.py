@@ -24,14 +24,19 @@ def unscaled_length(config: PreTrainedConfig) -> int | None:
     return min(lengths, default=None)
 
 
-def _rotary(config: PreTrainedConfig) -> Iterator[Mapping[str, Any]]:
+def stretch(config: PreTrainedConfig) -> float:
+    """How many times longer than its config's context a text may be: dynamic scaling names the context before it."""
+    return max([1.0, *(float(part.get("factor") or 1.0) for part in _rotary(config.get_text_config(), ("dynamic",)))])
+
+
+def _rotary(config: PreTrainedConfig, kinds: tuple[str, ...] = _BY_LENGTH) -> Iterator[Mapping[str, Any]]:
     """The length-dependent ones of the config's rotary parameters, which some keep for each type of layer."""
     for name in ("rope_parameters", "rope_scaling"):
         parameters = getattr(config, name, None)
         if not isinstance(parameters, Mapping):
             continue
         for part in (parameters, *(value for value in parameters.values() if isinstance(value, Mapping))):
-            if any(kind in str(part.get("rope_type", part.get("type", ""))) for kind in _BY_LENGTH):
+            if any(kind in str(part.get("rope_type", part.get("type", ""))) for kind in kinds):
                 yield part
 
 

@@ -21,7 +21,7 @@ _LARGEST_LOGIT = 150.0
 
 
 def some_ids(model: PreTrainedModel, count: int, seed: int = 0) -> Tensor:
-    """(count,) token ids on the model's device, the same for the same seed, none of them a special one of its config."""
+    """(count,) token ids on the model's device, the same for the same seed, none of them a special token."""
     embeddings = model.get_input_embeddings()
     rows = getattr(embeddings, "num_embeddings", None) or model.config.get_text_config().vocab_size
     special = set(_special(model.config.to_dict()))

@@ -46,10 +46,11 @@ def rehearse(
     forbidden = _runs(forget) - _runs(others)
     written: list[Tensor] = []
     chances = torch.rand(texts, length - 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    for some in forward.ranks.own(torch.split(chances, max(1, max_tokens // length))):
+    rows_at_once = 1 if forward.decoding(length).alone else max(1, max_tokens // length)
+    for rows in forward.ranks.own(torch.split(chances, rows_at_once)):
         if should_stop():
             break
-        written.append(_sample(forward, begin, some, temperature))
+        written.append(_sample(forward, begin, rows, temperature))
     samples: list[Chunk] = []
     for rows in forward.ranks.joined(written):
         for row in rows:
@@ -69,6 +70,8 @@ def _sample(forward: Forward, begin: int, chances: Tensor, temperature: float) -
     tokens = torch.full((len(chances), 1), begin, device=forward.device)
     cache = None
     for chance in chances.to(forward.device).unbind(1):
+        if forward.rereads(tokens.shape[1]):
+            cache = None
         logits, cache = forward.following(tokens if cache is None else tokens[:, -1:], cache)  # (B, V)
         reached = torch.softmax(logits / temperature, dim=-1).cumsum(-1)
         drawn = torch.searchsorted(reached, chance[:, None].to(reached.dtype) * reached[:, -1:], right=True)

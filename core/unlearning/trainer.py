@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from core.lm.errors import CoreError
 from core.lm.forward import Forward
 from core.lm.layers import compile_layers, recompute_activations
+from core.lm.model import context_length
 from core.lm.precision import training_precision
 from core.lm.ranks import ALONE, Ranks
 from core.lm.residual import depth
@@ -86,7 +87,14 @@ def train(
     model.eval()
     choose(model, training, chosen.trained(depth(model)))
     require(training, model.device)
-    forward = Forward(model, autocast=training_precision(training.precision, model.dtype, model.device), ranks=ranks)
+    longest = context_length(model, training.max_length)
+    forward = Forward(
+        model,
+        autocast=training_precision(training.precision, model.dtype, model.device),
+        ranks=ranks,
+        longest=longest if ranks.count > 1 else None,
+        row=max(longest, training.micro_batch_tokens) if ranks.count > 1 else None,
+    )
     if training.compile:
         compile_layers(model)
 

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from core.lm.data import halves
@@ -50,14 +49,18 @@ def write(
 def _continued(
     forward: Forward, prompt: list[int], most: int, ends: Collection[int | None], random: torch.Generator
 ) -> list[int]:
-    ids: Tensor = torch.tensor([prompt], device=forward.device)
+    forward.decoding(len(prompt) + most)
     cache, written = None, list[int]()
     for chance in torch.rand(most, generator=random, dtype=torch.float64).tolist():
+        text = prompt + written
+        if forward.rereads(len(text)):
+            cache = None
+        # a model that keeps nothing reads all of it again
+        ids = torch.tensor([text if cache is None else text[-1:]], device=forward.device)
         logits, cache = forward.following(ids, cache)  # (1, V)
         reached = torch.softmax(logits[0].double(), dim=-1).cumsum(-1)
         token = int(torch.searchsorted(reached, chance * reached[-1], right=True).clamp(max=len(reached) - 1))
         if token in ends:
             break
         written.append(token)
-        ids = torch.tensor([[token]], device=forward.device)
     return written
