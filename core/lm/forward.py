@@ -357,5 +357,3 @@ def _held(cache: Cache | None) -> int:
         return 0 if cache is None else int(cache.get_seq_length())
     except (AttributeError, ValueError):  # no layer of it attends, or it keeps no count
         return 0
-
-
