@@ -2,11 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import structlog
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
@@ -16,8 +14,8 @@ from api.bodies import Bodies
 from api.context import Context
 from api.gauges import Gauges
 from api.logs import configure
+from api.openapi import openapi, operation_id
 from api.preparation import Preparation
-from api.problems import ProblemDocument
 from api.ratelimit import Limiter
 from api.registration import Registrar
 from api.routes import (
@@ -112,6 +110,7 @@ def create_app(chosen: Settings) -> FastAPI:
         redoc_url=None,
         # a redirect names the scheme that we hear, which behind a proxy is plain HTTP: a key would follow it
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
     )
     problems.install(app)
     for routes in (
@@ -134,19 +133,8 @@ def create_app(chosen: Settings) -> FastAPI:
     # the last one added is the outermost
     app.add_middleware(Bodies, max_body_bytes=chosen.max_body_bytes, max_file_bytes=chosen.max_file_bytes)
     app.add_middleware(Tracing, gauges=gauges)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    app.openapi = lambda: openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        described = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        schemas.update(described.pop("$defs", {}))
-        schemas["ProblemDocument"] = described
-        app.openapi_schema = schema
-    return app.openapi_schema
 
 
 def app_from_environment() -> FastAPI:

@@ -45,18 +45,18 @@ TYPE = "urn:unlearning-service:problem:"
 
 class FieldError(BaseModel):
     pointer: str = Field(description="JSON pointer (RFC 6901) into the request's body, or the name of a parameter")
-    detail: str
+    detail: str = Field(description="what is wrong with it")
 
 
 class ProblemDocument(BaseModel):
     """What every error answer looks like."""
 
-    type: str = Field(examples=[TYPE + "not-found"])
-    title: str
-    status: int
-    detail: str | None = None
+    type: str = Field(examples=[TYPE + "not-found"], description="names the kind of problem, for programs")
+    title: str = Field(description="the status in words")
+    status: int = Field(description="the HTTP status")
+    detail: str | None = Field(default=None, description="what is wrong, and what to do next")
     instance: str | None = Field(default=None, description="the request's id, as in X-Request-ID")
-    errors: list[FieldError] | None = None
+    errors: list[FieldError] | None = Field(default=None, description="the fields at fault")
 
 
 @dataclass

@@ -21,17 +21,21 @@ router = APIRouter(tags=["checkpoints"])
 
 Format = Annotated[ArchiveFormat, Query(description="tar, or zip without compression")]
 BYTES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The bytes", "content": {"application/octet-stream": {}}},
-    206: {"description": "The range", "content": {"application/octet-stream": {}}},
+    200: {"description": "The bytes", "content": {"application/octet-stream": BINARY}},
+    206: {"description": "The range", "content": {"application/octet-stream": BINARY}},
     304: {"description": "As the ETag says"},
 }
 ARCHIVE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The archive", "content": {media_type: {} for media_type in MEDIA_TYPES.values()}}
+    # the first kind is the one that client generators know; what comes is one of the others
+    200: {
+        "description": "The archive",
+        "content": {media_type: BINARY for media_type in ("application/octet-stream", *MEDIA_TYPES.values())},
+    }
 }
 
 
 @router.get("/v1/jobs/{job}/checkpoints", summary="A job's checkpoints", responses=responses(404))
-async def of_job(job: str, context: Here, caller: JobsRead) -> Page[Checkpoint]:
+async def list_job_checkpoints(job: str, context: Here, caller: JobsRead) -> Page[Checkpoint]:
     """Newest first; there is always one page. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         if await jobs.get(session, caller.organisation, job) is None:
@@ -43,7 +47,7 @@ async def of_job(job: str, context: Here, caller: JobsRead) -> Page[Checkpoint]:
 
 
 @router.get("/v1/checkpoints/{checkpoint}", summary="One checkpoint", responses=responses(404))
-async def get(checkpoint: str, context: Here, caller: JobsRead) -> Checkpoint:
+async def get_checkpoint(checkpoint: str, context: Here, caller: JobsRead) -> Checkpoint:
     """Its files with their digests, and the digest over all of them. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         row = await checkpoints.get(session, caller.organisation, checkpoint)
@@ -58,7 +62,9 @@ async def get(checkpoint: str, context: Here, caller: JobsRead) -> Checkpoint:
     response_class=Response,
     responses={**responses(404, 416), **BYTES},
 )
-async def file(checkpoint: str, path: str, request: Request, context: Here, caller: JobsRead) -> Response:
+async def download_checkpoint_file(
+    checkpoint: str, path: str, request: Request, context: Here, caller: JobsRead
+) -> Response:
     """With `Range`, `If-Range` and `If-None-Match`; `ETag` is the sha256. Scope: `jobs:read` or `jobs:write`."""
     return await _file(checkpoint, path, request, context, caller)
 
@@ -69,7 +75,9 @@ async def file(checkpoint: str, path: str, request: Request, context: Here, call
     response_class=Response,
     responses={**responses(404, 416), **BYTES},
 )
-async def file_head(checkpoint: str, path: str, request: Request, context: Here, caller: JobsRead) -> Response:
+async def head_checkpoint_file(
+    checkpoint: str, path: str, request: Request, context: Here, caller: JobsRead
+) -> Response:
     """What GET would answer, without the bytes. Scope: `jobs:read` or `jobs:write`."""
     return await _file(checkpoint, path, request, context, caller)
 
@@ -93,7 +101,7 @@ async def _file(checkpoint: str, path: str, request: Request, context: Context, 
     response_class=Response,
     responses={**responses(404), **ARCHIVE},
 )
-async def archive(checkpoint: str, context: Here, caller: JobsRead, format: Format = "tar") -> Response:
+async def download_checkpoint(checkpoint: str, context: Here, caller: JobsRead, format: Format = "tar") -> Response:
     """All files and manifest.json, made while it is sent. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         row = await checkpoints.get(session, caller.organisation, checkpoint)
@@ -108,7 +116,7 @@ async def archive(checkpoint: str, context: Here, caller: JobsRead, format: Form
     response_class=Response,
     responses={**responses(404), **ARCHIVE},
 )
-async def job_archive(job: str, context: Here, caller: JobsRead, format: Format = "tar") -> Response:
+async def download_job_checkpoint(job: str, context: Here, caller: JobsRead, format: Format = "tar") -> Response:
     """The same by the job; 404 while it has no checkpoint. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         if await jobs.get(session, caller.organisation, job) is None:

@@ -30,7 +30,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/events", response_model=Page[Event], summary="What happened to the job", responses={**responses(404), **STREAM}
 )
-async def page(
+async def list_job_events(
     job: str,
     request: Request,
     context: Here,
@@ -63,7 +63,7 @@ async def page(
 
 
 @router.get("/metrics", summary="The job's figures", responses=responses(404))
-async def metrics(job: str, context: Here, caller: JobsRead) -> JobMetrics:
+async def get_job_metrics(job: str, context: Here, caller: JobsRead) -> JobMetrics:
     """Curves (per name: step and value), the measurements before and after (and of the retrained model, where the job
     names one) with their intervals, the verdict with every bound that led to it, and what the job took. A dry run has
     those before alone.

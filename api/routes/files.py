@@ -11,6 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from api.auth import Caller, FilesRead, FilesWrite
 from api.context import Context, Here
 from api.idempotency import IdempotencyKey, once
+from api.openapi import BINARY
 from api.paging import DEFAULT_LIMIT, After, Limit, page_of
 from api.problems import not_found, responses
 from api.ranges import begun
@@ -52,7 +53,7 @@ FORM: dict[str, Any] = {
     responses=responses(400, 409, 413, 415),
     openapi_extra={"requestBody": FORM},
 )
-async def upload(
+async def upload_file(
     request: Request, context: Here, caller: FilesWrite, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Streamed and checked record by record; a bad line is a 422 that names it, and then nothing is kept.
@@ -103,12 +104,12 @@ async def _keep(
 
 
 @router.get("", summary="List files", responses=responses())
-async def page(
+async def list_files(
     context: Here,
     caller: FilesRead,
     limit: Limit = DEFAULT_LIMIT,
     after: After = None,
-    purpose: Annotated[Purpose | None, Query()] = None,
+    purpose: Annotated[Purpose | None, Query(description="only files of this purpose")] = None,
 ) -> Page[File]:
     """Newest first. Scope: `files:write`, `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
@@ -117,7 +118,7 @@ async def page(
 
 
 @router.get("/{file}", summary="One file", responses=responses(404))
-async def get(file: str, context: Here, caller: FilesRead) -> File:
+async def get_file(file: str, context: Here, caller: FilesRead) -> File:
     """Its text is at `/content`. Scope: `files:write`, `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         row = await files.get(session, caller.organisation, file)
@@ -130,9 +131,9 @@ async def get(file: str, context: Here, caller: FilesRead) -> File:
     "/{file}/content",
     summary="The file as it was uploaded",
     response_class=Response,
-    responses={**responses(404), 200: {"content": {"application/octet-stream": {}}, "description": "The bytes"}},
+    responses={**responses(404), 200: {"content": {"application/octet-stream": BINARY}, "description": "The bytes"}},
 )
-async def content(file: str, context: Here, caller: FilesWrite) -> Response:
+async def download_file(file: str, context: Here, caller: FilesWrite) -> Response:
     """Streamed. This is the text itself, so who may upload may read it. Scope: `files:write`."""
     async with context.sessions() as session:
         row = await files.get(session, caller.organisation, file)
@@ -144,7 +145,7 @@ async def content(file: str, context: Here, caller: FilesWrite) -> Response:
 
 
 @router.delete("/{file}", status_code=204, summary="Delete a file", responses=responses(404, 409))
-async def delete(file: str, context: Here, caller: FilesWrite) -> None:
+async def delete_file(file: str, context: Here, caller: FilesWrite) -> None:
     """A real deletion: the key is destroyed, then the bytes. 409 while a job needs the file. Scope: `files:write`."""
     async with context.sessions.begin() as session:
         row = await files.remove(session, caller.organisation, file)

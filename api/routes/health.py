@@ -23,18 +23,18 @@ State = Literal["ok", "unreachable", "not_migrated"]
 
 
 class Alive(BaseModel):
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"] = Field(default="ok", description="always `ok`")
 
 
 class Readiness(BaseModel):
-    ready: bool
-    database: State
+    ready: bool = Field(description="whether requests can be served")
+    database: State = Field(description="whether it can be reached and is at this version")
     storage: StorageState = Field(description="whether files and checkpoints can be written")
     broker: State = Field(description="shown, not required: jobs are accepted while the broker is down")
 
 
 @router.get("/healthz", summary="Whether the process is alive")
-async def healthz() -> Alive:
+async def get_health() -> Alive:
     """Answers as long as the process does; looks at nothing else."""
     return Alive()
 
@@ -47,7 +47,7 @@ async def healthz() -> Alive:
         503: {"description": "The database or the storage cannot be used: the answer says which", "model": Readiness}
     },
 )
-async def readyz(context: Here) -> Response:
+async def get_readiness(context: Here) -> Response:
     """200 where the database is reachable and at this version's migration, and the storage takes bytes (tried every few
     seconds). The broker's state is shown beside it."""
     database, storage, broker = await asyncio.gather(
@@ -80,7 +80,7 @@ async def _broker(context: Context) -> State:
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"}},
 )
-async def metrics(context: Here) -> Response:
+async def get_prometheus_metrics(context: Here) -> Response:
     """Requests of this process; jobs waiting and running, hints not published and workers of the whole service."""
     async with context.sessions() as session:
         figures = await standing(session, stale_seconds=context.stale_seconds)

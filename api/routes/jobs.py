@@ -50,7 +50,7 @@ EXAMPLES: dict[str, Any] = {
 
 
 @router.post("", status_code=202, response_model=Job, summary="Make a model forget", responses=responses(409, 413, 415))
-async def submit(
+async def submit_job(
     body: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
     request: Request,
     context: Here,
@@ -77,17 +77,17 @@ async def submit(
 
 
 @router.get("", summary="List jobs", responses=responses())
-async def page(
+async def list_jobs(
     context: Here,
     caller: JobsRead,
     limit: Limit = DEFAULT_LIMIT,
     after: After = None,
     kind: Annotated[JobKind | None, Query(description="default: all but `measure`")] = None,
-    status: Annotated[Status | None, Query()] = None,
-    model: Annotated[str | None, Query(max_length=96)] = None,
-    method: Annotated[str | None, Query(max_length=64)] = None,
-    reference: Annotated[str | None, Query(max_length=256)] = None,
-    verdict: Annotated[Verdict | None, Query()] = None,
+    status: Annotated[Status | None, Query(description="only those of this status")] = None,
+    model: Annotated[str | None, Query(max_length=96, description="only those on this model")] = None,
+    method: Annotated[str | None, Query(max_length=64, description="only those by this method")] = None,
+    reference: Annotated[str | None, Query(max_length=256, description="only those with exactly this one")] = None,
+    verdict: Annotated[Verdict | None, Query(description="only those with this verdict")] = None,
     created_after: Annotated[Time | None, Query(description="made at this time or later")] = None,
     created_before: Annotated[Time | None, Query(description="made before this time")] = None,
 ) -> Page[Job]:
@@ -116,7 +116,7 @@ async def page(
     summary="One job",
     responses={**responses(404), 304: {"description": "The job is as the ETag says"}},
 )
-async def get(
+async def get_job(
     job: str,
     request: Request,
     context: Here,
@@ -166,7 +166,7 @@ def _etag(version: int) -> str:
 
 
 @router.post("/{job}/cancel", status_code=202, summary="Cancel a job", responses=responses(404, 409))
-async def cancel(job: str, context: Here, caller: JobsWrite) -> Job:
+async def cancel_job(job: str, context: Here, caller: JobsWrite) -> Job:
     """A waiting job is cancelled at once; a running one when its worker has let go (`requested` says so until then).
 
     409 where the job is over. Scope: `jobs:write`.
@@ -180,7 +180,7 @@ async def cancel(job: str, context: Here, caller: JobsWrite) -> Job:
 
 
 @router.post("/{job}/pause", status_code=202, summary="Pause a job", responses=responses(404, 409))
-async def pause(job: str, context: Here, caller: JobsWrite) -> Job:
+async def pause_job(job: str, context: Here, caller: JobsWrite) -> Job:
     """A waiting job pauses at once; a running one finishes its step, saves a snapshot and frees its device first
     (`requested` says so until then). 409 where the job is over, paused or being cancelled. Scope: `jobs:write`.
     """
@@ -189,7 +189,7 @@ async def pause(job: str, context: Here, caller: JobsWrite) -> Job:
 
 
 @router.post("/{job}/resume", status_code=202, summary="Let a paused job go on", responses=responses(404, 409))
-async def resume(job: str, context: Here, caller: JobsWrite) -> Job:
+async def resume_job(job: str, context: Here, caller: JobsWrite) -> Job:
     """Back into the queue, to go on from the job's snapshot where the worker that takes it up has it.
 
     A wish to pause that has not been granted yet is taken back. 409 where there is nothing to resume.
@@ -200,7 +200,7 @@ async def resume(job: str, context: Here, caller: JobsWrite) -> Job:
 
 
 @router.post("/{job}/retry", status_code=202, summary="Try a failed job again", responses=responses(404, 409))
-async def retry(job: str, context: Here, caller: JobsWrite) -> Job:
+async def retry_job(job: str, context: Here, caller: JobsWrite) -> Job:
     """A new attempt; the old ones stay in the job's events. 409 where the job has not failed, or where its model or a
     file that it needs has been deleted. Scope: `jobs:write`.
     """

@@ -27,23 +27,25 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=JsonRoute)
 class KeyRequest(Strict):
     """`POST /v1/keys`."""
 
-    name: str = Field(min_length=1, max_length=96, examples=["nightly DSR import"])
-    scopes: list[Scope] = Field(min_length=1, max_length=16, examples=[["files:write", "jobs:write"]])
-    expires_at: Time | None = None
+    name: str = Field(min_length=1, max_length=96, examples=["nightly DSR import"], description="what the key is for")
+    scopes: list[Scope] = Field(
+        min_length=1, max_length=16, examples=[["files:write", "jobs:write"]], description="what it may do"
+    )
+    expires_at: Time | None = Field(default=None, description="when it stops to open anything; null: never")
 
 
 class Key(Answer):
     """A key as it is listed: recognisable, never whole."""
 
-    id: str
-    object: Literal["key"] = "key"
-    name: str
+    id: str = Field(description="its id, `key-…`")
+    object: Literal["key"] = Field(default="key", description="always `key`")
+    name: str = Field(description="what it is for")
     prefix: str = Field(description="the first characters of the key")
-    organisation: str
-    scopes: list[str]
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
+    organisation: str = Field(description="whose it is")
+    scopes: list[str] = Field(description="what it may do")
+    created_at: datetime = Field(description="when it was made")
+    expires_at: datetime | None = Field(description="when it stops to open anything; null: never")
+    revoked_at: datetime | None = Field(description="when it was revoked; null: it was not")
 
 
 class NewKey(Key):
@@ -60,7 +62,7 @@ def _view(row: ApiKey) -> Key:
 
 
 @router.post("", status_code=201, response_model=NewKey, summary="Make a key", responses=responses(409))
-async def create(
+async def create_key(
     body: KeyRequest, request: Request, context: Here, caller: Admin, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Makes a key of the caller's organisation and shows it, this once. Scope: `admin`."""
@@ -82,7 +84,7 @@ async def create(
 
 
 @router.get("", summary="List keys", responses=responses())
-async def page(context: Here, caller: Admin, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[Key]:
+async def list_keys(context: Here, caller: Admin, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[Key]:
     """The organisation's keys, newest first, the revoked ones included. Scope: `admin`."""
     async with context.sessions() as session:
         rows = await keys.page(session, caller.organisation, limit=limit + 1, after=after)
@@ -90,7 +92,7 @@ async def page(context: Here, caller: Admin, limit: Limit = DEFAULT_LIMIT, after
 
 
 @router.get("/self", summary="Who am I?", responses=responses())
-async def whoami(context: Here, caller: AnyKey) -> Key:
+async def get_own_key(context: Here, caller: AnyKey) -> Key:
     """The key that this request came with. Any key may ask."""
     async with context.sessions() as session:
         row = await keys.get(session, caller.organisation, caller.key)
@@ -100,7 +102,7 @@ async def whoami(context: Here, caller: AnyKey) -> Key:
 
 
 @router.get("/{key}", summary="One key", responses=responses(404))
-async def get(key: str, context: Here, caller: Admin) -> Key:
+async def get_key(key: str, context: Here, caller: Admin) -> Key:
     """Scope: `admin`."""
     async with context.sessions() as session:
         row = await keys.get(session, caller.organisation, key)
@@ -110,7 +112,7 @@ async def get(key: str, context: Here, caller: Admin) -> Key:
 
 
 @router.delete("/{key}", summary="Revoke a key", responses=responses(404))
-async def revoke(key: str, context: Here, caller: Admin) -> Key:
+async def revoke_key(key: str, context: Here, caller: Admin) -> Key:
     """From now on the key opens nothing (on other replicas within seconds); it stays listed. Scope: `admin`."""
     async with context.sessions.begin() as session:
         row = await keys.revoke(session, caller.organisation, key)

@@ -42,7 +42,7 @@ EXAMPLES: dict[str, Any] = {
 @router.post(
     "", status_code=202, response_model=Measurement, summary="Measure a model", responses=responses(403, 409, 413, 415)
 )
-async def submit(
+async def submit_measurement(
     body: Annotated[MeasurementRequest, Body(openapi_examples=EXAMPLES)],
     request: Request,
     context: Here,
@@ -68,13 +68,13 @@ async def submit(
 
 
 @router.get("", summary="List measurements", responses=responses())
-async def page(
+async def list_measurements(
     context: Here,
     caller: ModelsProbe,
     limit: Limit = DEFAULT_LIMIT,
     after: After = None,
-    status: Annotated[Status | None, Query()] = None,
-    model: Annotated[str | None, Query(max_length=96)] = None,
+    status: Annotated[Status | None, Query(description="only those of this status")] = None,
+    model: Annotated[str | None, Query(max_length=96, description="only those on this model")] = None,
 ) -> Page[Measurement]:
     """Newest first, without their figures. Scope: `models:probe`."""
     async with context.sessions() as session:
@@ -85,7 +85,7 @@ async def page(
 
 
 @router.get("/{measurement}", summary="One measurement", responses=responses(404))
-async def get(measurement: str, context: Here, caller: ModelsProbe) -> Measurement:
+async def get_measurement(measurement: str, context: Here, caller: ModelsProbe) -> Measurement:
     """Its status and, once it has succeeded, its figures: aggregates over records. Scope: `models:probe`."""
     async with context.sessions() as session:
         row = _one(await jobs.get(session, caller.organisation, measurement))
@@ -95,7 +95,7 @@ async def get(measurement: str, context: Here, caller: ModelsProbe) -> Measureme
 
 
 @router.post("/{measurement}/cancel", status_code=202, summary="Cancel a measurement", responses=responses(404, 409))
-async def cancel(measurement: str, context: Here, caller: ModelsProbe) -> Measurement:
+async def cancel_measurement(measurement: str, context: Here, caller: ModelsProbe) -> Measurement:
     """At once while it waits, else when its worker has let go. 409 where it is over. Scope: `models:probe`."""
     async with context.sessions.begin() as session:
         _one(await jobs.get(session, caller.organisation, measurement))

@@ -18,18 +18,18 @@ router = APIRouter(prefix="/v1/methods", tags=["methods"])
 class MethodDescription(Answer):
     """A method: what it does, what it needs, its parameters and where it comes from."""
 
-    name: str
-    object: Literal["method"] = "method"
-    summary: str
+    name: str = Field(description="as a job names it")
+    object: Literal["method"] = Field(default="method", description="always `method`")
+    summary: str = Field(description="what it does")
     formula: str = Field(
         description="the forget term: l_t = -log p(x_t | x_<t), n scored tokens, p0 and l0 the original's"
     )
     needs: list[str] = Field(description="with default parameters: sets of records, or outputs of the original model")
-    retain_terms: list[str]
+    retain_terms: list[str] = Field(description="that it can take")
     parameters: dict[str, Any] = Field(description="JSON schema of what may stand beside `name` in a job's `method`")
-    defaults: dict[str, Any]
+    defaults: dict[str, Any] = Field(description="of its parameters")
     training_defaults: dict[str, dict[str, Any]] = Field(description="for small models, and for billions of weights")
-    source: dict[str, str]
+    source: dict[str, str] = Field(description="the paper: title and address")
 
 
 @cache
@@ -38,14 +38,14 @@ def _described(name: str) -> MethodDescription:
 
 
 @router.get("", summary="List methods", responses=responses())
-async def page(caller: AnyKey) -> Page[MethodDescription]:
+async def list_methods(caller: AnyKey) -> Page[MethodDescription]:
     """Every method, by name; there is always one page. Any key may ask."""
     data = [_described(name) for name in sorted(METHODS)]
     return Page(data=data, first_id=data[0].name, last_id=data[-1].name, has_more=False)
 
 
 @router.get("/{name}", summary="One method", responses=responses(404))
-async def get(name: str, caller: AnyKey) -> MethodDescription:
+async def get_method(name: str, caller: AnyKey) -> MethodDescription:
     """Any key may ask."""
     if name not in METHODS:
         raise not_found("method")

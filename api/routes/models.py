@@ -34,7 +34,7 @@ PURPOSES = {
 
 
 @router.post("", status_code=202, response_model=Model, summary="Register a model", responses=responses(409, 413, 415))
-async def register(
+async def register_model(
     body: ModelRequest, request: Request, context: Here, caller: ModelsWrite, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """A directory below the allowed roots, or `hf:org/name@revision` where the operator's list has the repository.
@@ -110,7 +110,7 @@ async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defau
 
 
 @router.get("", summary="List models", responses=responses())
-async def page(context: Here, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[Model]:
+async def list_models(context: Here, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[Model]:
     """By name: a model's id is a person's choice, not a time. Any key may ask."""
     async with context.sessions() as session:
         rows = await models.page(session, caller.organisation, limit=limit + 1, after=after)
@@ -118,7 +118,7 @@ async def page(context: Here, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, afte
 
 
 @router.get("/{model}", summary="One model", responses=responses(404))
-async def get(model: str, context: Here, caller: AnyKey) -> Model:
+async def get_model(model: str, context: Here, caller: AnyKey) -> Model:
     """`status`, shape, digest and `head`, the newest released checkpoint. Any key may ask."""
     async with context.sessions() as session:
         row = await models.get(session, caller.organisation, model)
@@ -128,7 +128,7 @@ async def get(model: str, context: Here, caller: AnyKey) -> Model:
 
 
 @router.delete("/{model}", status_code=204, summary="Forget a model", responses=responses(404, 409))
-async def delete(model: str, context: Here, caller: ModelsWrite) -> None:
+async def delete_model(model: str, context: Here, caller: ModelsWrite) -> None:
     """Deletes the registration, never the directory; its checkpoints stay. 409 while a job needs it.
 
     Scope: `models:write`.

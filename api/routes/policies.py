@@ -50,13 +50,13 @@ EXAMPLES: dict[str, Any] = {
 class KeptPolicy(Answer):
     """A policy, and who made it."""
 
-    name: str
-    object: Literal["policy"] = "policy"
-    description: str | None
-    bounds: list[Bound]
+    name: str = Field(description="by which models and requests name it")
+    object: Literal["policy"] = Field(default="policy", description="always `policy`")
+    description: str | None = Field(description="what it is for")
+    bounds: list[Bound] = Field(description="each of which must be passed")
     built_in: bool = Field(description="comes with the service")
     created_by: str | None = Field(description="the key that made it")
-    created_at: datetime | None
+    created_at: datetime | None = Field(description="when it was made; null: it comes with the service")
 
 
 def _view(policy: Policy, row: PolicyRow | None = None) -> KeptPolicy:
@@ -83,7 +83,7 @@ def _not_built_in(name: str) -> None:
 @router.post(
     "", status_code=201, response_model=KeptPolicy, summary="Keep a policy", responses=responses(409, 413, 415)
 )
-async def create(
+async def create_policy(
     body: Annotated[Policy, Body(openapi_examples=EXAMPLES)],
     request: Request,
     context: Here,
@@ -116,7 +116,9 @@ async def create(
 
 
 @router.get("", summary="List policies", responses=responses())
-async def page(context: Here, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[KeptPolicy]:
+async def list_policies(
+    context: Here, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None
+) -> Page[KeptPolicy]:
     """By name, the built-in one among them. Any key may ask."""
     async with context.sessions() as session:
         rows = await policies.page(session, caller.organisation, limit=limit + 1, after=after)
@@ -126,7 +128,7 @@ async def page(context: Here, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, afte
 
 
 @router.get("/{name}", summary="One policy", responses=responses(404))
-async def get(name: str, context: Here, caller: AnyKey) -> KeptPolicy:
+async def get_policy(name: str, context: Here, caller: AnyKey) -> KeptPolicy:
     """All of its bounds. Any key may ask."""
     if name in BUILT_IN:
         return _view(BUILT_IN[name])
@@ -138,7 +140,7 @@ async def get(name: str, context: Here, caller: AnyKey) -> KeptPolicy:
 
 
 @router.delete("/{name}", status_code=204, summary="Delete a policy", responses=responses(404, 409))
-async def delete(name: str, context: Here, caller: ModelsWrite) -> None:
+async def delete_policy(name: str, context: Here, caller: ModelsWrite) -> None:
     """Jobs keep what they were submitted with. 409 while a model has it pinned. Scope: `models:write`."""
     _not_built_in(name)
     async with context.sessions.begin() as session:

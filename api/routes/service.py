@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1/service", tags=["service"])
 class About(Answer):
     """`GET /v1/service`."""
 
-    object: Literal["service"] = "service"
+    object: Literal["service"] = Field(default="service", description="always `service`")
     version: str = Field(description="of the service's code", examples=["0.1.0"])
     release: ReleasePolicy = Field(
         description="what models get that do not say so themselves: `on_pass` releases what passed its policy,"
@@ -27,6 +27,6 @@ class About(Answer):
 
 
 @router.get("", summary="About this service", responses=responses())
-async def about(context: Here, caller: AnyKey) -> About:
+async def get_service(context: Here, caller: AnyKey) -> About:
     """Its version, and whether checkpoints are guarded by their verdict. Any key may ask."""
     return About(version=version("unlearning-service"), release=context.settings.release)

@@ -15,20 +15,20 @@ from core.schema.strict import Answer, Strict
 class Checkpoint(Answer):
     """What a job delivered."""
 
-    id: str
-    object: Literal["checkpoint"] = "checkpoint"
-    job: str
-    step: int
-    base_model: str
-    method: str
-    bytes: int
+    id: str = Field(description="its id, `ckpt-…`")
+    object: Literal["checkpoint"] = Field(default="checkpoint", description="always `checkpoint`")
+    job: str = Field(description="the job that made it")
+    step: int = Field(description="updates after which it was saved")
+    base_model: str = Field(description="the registered model's id")
+    method: str = Field(description="the method's name")
+    bytes: int = Field(description="of all its files")
     digest: str = Field(description="sha256 of the canonical JSON of `files`: the bytes of the archive's manifest.json")
-    files: list[FileEntry]
-    verdict: Verdict | None
+    files: list[FileEntry] = Field(description="in order of path")
+    verdict: Verdict | None = Field(description="on the job's policy")
     released: bool = Field(description="false: its bytes wait for a person's decision")
     released_by: str | None = Field(description="the key that accepted it; null: nobody had to, or nobody has")
-    released_at: datetime | None
-    created_at: datetime
+    released_at: datetime | None = Field(description="when it was released; null: not yet")
+    created_at: datetime = Field(description="when its job finished")
 
 
 class ReleaseRequest(Strict):
@@ -51,11 +51,11 @@ class ReleaseRequest(Strict):
 class JobMetrics(Answer):
     """A job's curves, what was measured before and after, and how that kept the policy."""
 
-    object: Literal["job.metrics"] = "job.metrics"
-    job: str
+    object: Literal["job.metrics"] = Field(default="job.metrics", description="always `job.metrics`")
+    job: str = Field(description="the job's id")
     curves: dict[str, list[tuple[int, float]]] = Field(description="per name: (step, value), by step")
-    before: Measurements | None
-    after: Measurements | None
+    before: Measurements | None = Field(description="of the model that the job started from")
+    after: Measurements | None = Field(description="of the checkpoint as it was saved and loaded again")
     reference: Measurements | None = Field(description="the reference model's, where the job names one")
     policy: Policy | None = Field(description="as it was when the job was submitted")
     judgement: Judgement | None = Field(description="the verdict, bound by bound; null until the job has succeeded")

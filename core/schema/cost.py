@@ -13,8 +13,8 @@ class Expense(Strict):
 
     seconds: dict[str, float] = Field(description="per phase; that a model is loaded anew is part of measuring it")
     tokens: int = Field(description="put through the model by all updates, those of earlier attempts too")
-    peak_host_bytes: int
-    peak_device_bytes: int | None = None
+    peak_host_bytes: int = Field(description="memory of the host at its peak")
+    peak_device_bytes: int | None = Field(default=None, description="memory of a GPU at its peak; null: it ran without")
     changed_share: float | None = Field(default=None, description="share of the weights that differ from θ0's")
     passed: dict[str, int] = Field(
         default={}, description="per phase: tokens that went through a model, forward or forward and backward"

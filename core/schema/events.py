@@ -148,8 +148,8 @@ class Command(Strict):
 class Event(Answer):
     """One event of a job, as the API shows it. `seq` rises by one per job and never skips."""
 
-    object: Literal["event"] = "event"
-    seq: int
-    type: str
-    data: dict[str, Any]
-    created_at: datetime
+    object: Literal["event"] = Field(default="event", description="always `event`")
+    seq: int = Field(description="its number in the job, from 1")
+    type: str = Field(description="what happened")
+    data: dict[str, Any] = Field(description="more about it; never a record's text")
+    created_at: datetime = Field(description="when it happened")

@@ -15,8 +15,8 @@ FileFormat = Literal["jsonl", "json", "txt", "csv", "parquet", "arrow"]
 
 
 class Message(Strict):
-    role: Literal["system", "user", "assistant"]
-    content: str = Field(min_length=1)
+    role: Literal["system", "user", "assistant"] = Field(description="who speaks")
+    content: str = Field(min_length=1, description="what is said")
 
 
 class Record(Strict):
@@ -27,11 +27,13 @@ class Record(Strict):
     That scored text is the record's answer, to which `paraphrased_answer`, `wrong` and `alternate` are others.
     """
 
-    text: str | None = None
-    prompt: str | None = None
-    completion: str | None = None
-    messages: list[Message] | None = None
-    id: str | None = Field(default=None, max_length=256)
+    text: str | None = Field(default=None, description="a plain text")
+    prompt: str | None = Field(default=None, description="what is asked, with `completion`")
+    completion: str | None = Field(default=None, description="the answer, which is scored")
+    messages: list[Message] | None = Field(
+        default=None, description="a conversation that ends with the assistant's turn"
+    )
+    id: str | None = Field(default=None, max_length=256, description="the owner's own name for it")
     subject: str | None = Field(default=None, max_length=256, description="whom or what the record is about")
     group: str | None = Field(
         default=None,
@@ -96,16 +98,18 @@ def file_of(names: Sequence[str], place: int) -> str:
 class File(Answer):
     """An uploaded file, as `/v1/files` shows it. Its text is never part of an answer but of `/content`."""
 
-    id: str
-    object: Literal["file"] = "file"
-    purpose: Purpose
-    filename: str
-    format: FileFormat
-    bytes: int
-    sha256: str
-    records: int
+    id: str = Field(description="its id, `file-…`")
+    object: Literal["file"] = Field(default="file", description="always `file`")
+    purpose: Purpose = Field(description="what it may be used for")
+    filename: str = Field(description="as it was sent")
+    format: FileFormat = Field(description="how it was read")
+    bytes: int = Field(description="as they were sent")
+    sha256: str = Field(description="of the bytes as they were sent")
+    records: int = Field(description="how many")
     understood: Understood | None = Field(
         default=None, description="how the file was read; null of files that were uploaded before this was kept"
     )
-    created_at: datetime
-    expires_at: datetime | None
+    created_at: datetime = Field(description="when it was uploaded")
+    expires_at: datetime | None = Field(
+        description="when it is deleted, unless a job still needs it or a model has it as a default"
+    )

@@ -58,8 +58,10 @@ InlineRecord = Annotated[
 class ForgetSource(Strict):
     """What must be forgotten: an uploaded file, or the records themselves (up to 1 MB), in any shape files may have."""
 
-    file: str | None = None
-    records: list[InlineRecord] | None = Field(default=None, max_length=10_000)
+    file: str | None = Field(default=None, description="id of an uploaded file")
+    records: list[InlineRecord] | None = Field(
+        default=None, max_length=10_000, description="the records themselves: texts, or objects as in a JSON Lines file"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> "ForgetSource":
@@ -83,21 +85,21 @@ class ForgetSource(Strict):
 
 
 class RetainSource(Strict):
-    file: str
-    kind: RetainKind = "in_distribution"
+    file: str = Field(description="id of an uploaded file")
+    kind: RetainKind = Field(default="in_distribution", description="what text it is: like that to forget, or general")
     weight: float = Field(
         default=1.0, gt=0, le=1e6, description="mixes the retain sets; the term's own weight is retain_weight"
     )
 
 
 class FileSource(Strict):
-    file: str
+    file: str = Field(description="id of an uploaded file")
 
 
 class MethodChoice(Strict, extra="allow"):
     """A method's name, and its parameters beside it (each method has its own schema: `GET /v1/methods/{name}`)."""
 
-    name: str = Field(max_length=64)
+    name: str = Field(max_length=64, description="the method's name, see `GET /v1/methods`")
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -128,31 +130,39 @@ class EvaluationRequest(Strict):
 
 
 class EvaluationUsed(Answer):
-    measure: list[str | MeasurementChoice]
+    measure: list[str | MeasurementChoice] = Field(description="what is measured")
     policy: str | None = Field(description="its name; all of it stands with the job's figures")
 
 
 class JobRequest(Strict):
     """`POST /v1/jobs`."""
 
-    model: str = Field(max_length=256, examples=["demo"])
+    model: str = Field(max_length=256, examples=["demo"], description="a registered model's id")
     start: str = Field(default="head", alias="from", max_length=64, description="`head` or `base`")
-    forget: ForgetSource
-    retain: list[RetainSource] | None = Field(default=None, max_length=16)
+    forget: ForgetSource = Field(description="what the model must forget")
+    retain: list[RetainSource] | None = Field(
+        default=None, max_length=16, description="what must survive; default: the model's"
+    )
     unseen: FileSource | None = Field(
         default=None,
         description="where the model has an unseen file of its own, this one only trains: that is the yardstick",
     )
     probes: FileSource | None = Field(default=None, description="questions about what must be forgotten")
-    method: MethodChoice | Annotated[str, Field(max_length=64)] = "calibrated"
-    training: TrainingRequest = TrainingRequest()
+    method: MethodChoice | Annotated[str, Field(max_length=64)] = Field(
+        default="calibrated", description="a method's name, or its name with parameters beside it"
+    )
+    training: TrainingRequest = Field(
+        default=TrainingRequest(), description="how it trains; what is left out is filled in"
+    )
     output: Output = Field(
         default="full",
         description="what the checkpoint holds: the whole model (an adapter merged into it: `merged` says so), or the"
         " `adapter` alone, which never becomes the model's head",
     )
-    resources: Resources = Resources()
-    evaluation: EvaluationRequest = EvaluationRequest()
+    resources: Resources = Field(default=Resources(), description="what it runs on")
+    evaluation: EvaluationRequest = Field(
+        default=EvaluationRequest(), description="what is measured, and what the result is held to"
+    )
     reference_model: str | None = Field(
         default=None,
         max_length=96,
@@ -165,10 +175,15 @@ class JobRequest(Strict):
         " forget set, and whatever else `evaluation.measure` asks for, beside the `reference_model` where one is named."
         " The job's `outcome` is `nothing_to_forget` where that is shown, else `preview`",
     )
-    reference: str | None = Field(default=None, max_length=256, examples=["DSR-2026-0142"])
-    due: date | None = None
+    reference: str | None = Field(
+        default=None,
+        max_length=256,
+        examples=["DSR-2026-0142"],
+        description="the submitter's own, such as a ticket's number",
+    )
+    due: date | None = Field(default=None, description="the day by which it must be done")
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
-        default={}, max_length=16
+        default={}, max_length=16, description="the submitter's own pairs"
     )
 
     @field_validator("start")
@@ -185,81 +200,81 @@ class JobRequest(Strict):
 class SetUsed(Answer):
     """One data set of a job: digests and counts only."""
 
-    name: SetName
-    file: str | None
-    kind: RetainKind | None = None
-    weight: float | None = None
+    name: SetName = Field(description="which set")
+    file: str | None = Field(description="the file's id; null: records sent inline")
+    kind: RetainKind | None = Field(default=None, description="of a retain set: what text it is")
+    weight: float | None = Field(default=None, description="of a retain set: its share among them")
     part: Part | None = Field(
         default=None,
         description="`trains`: beside a file that is pinned to the model, which `measures`; null: a half for each",
     )
-    records: int
+    records: int = Field(description="how many")
     sha256: str | None = Field(
         description="null for what was sent inline: a plain digest of a short text can be guessed"
     )
 
 
 class Progress(Answer):
-    step: int
-    steps: int | None
-    fraction: float
+    step: int = Field(description="updates made")
+    steps: int | None = Field(description="updates in all")
+    fraction: float = Field(description="of the updates, 0 to 1")
     eta: float | None = Field(description="seconds until training ends")
 
 
 class JobError(Answer):
-    code: str
-    message: str
-    blame: Literal["user", "service"]
-    retryable: bool
+    code: str = Field(description="for programs")
+    message: str = Field(description="for people, with what to do next")
+    blame: Literal["user", "service"] = Field(description="whose fault it is")
+    retryable: bool = Field(description="whether a retry can help")
 
 
 class MethodUsed(Answer):
-    name: str
-    parameters: dict[str, Any]
+    name: str = Field(description="the method's name")
+    parameters: dict[str, Any] = Field(description="with every default filled in")
 
 
 class JobWarning(Answer):
-    code: str
-    message: str
+    code: str = Field(description="for programs")
+    message: str = Field(description="for people")
 
 
 class Job(Answer):
     """A job as the API shows it."""
 
-    id: str
-    object: Literal["job"] = "job"
-    kind: JobKind
-    status: Status
-    requested: Requested | None
-    phase: Phase | None
-    outcome: Outcome | None
-    progress: Progress | None
-    waiting_for: str | None = None
-    model: str
-    start: str = Field(serialization_alias="from")
-    method: MethodUsed
-    training: Training
-    output: Output
-    data: list[SetUsed]
-    evaluation: EvaluationUsed
-    reference_model: str | None
+    id: str = Field(description="its id, `job-…`")
+    object: Literal["job"] = Field(default="job", description="always `job`")
+    kind: JobKind = Field(description="what it does")
+    status: Status = Field(description="what is true of it now")
+    requested: Requested | None = Field(description="what was asked of it and is not done yet")
+    phase: Phase | None = Field(description="what it does while it runs")
+    outcome: Outcome | None = Field(description="what came of it")
+    progress: Progress | None = Field(description="how far its training is; null: it has not begun")
+    waiting_for: str | None = Field(default=None, description="why a queued job has not started")
+    model: str = Field(description="the registered model's id")
+    start: str = Field(serialization_alias="from", description="where it starts: `head` or `base`")
+    method: MethodUsed = Field(description="with every parameter")
+    training: Training = Field(description="with every default filled in")
+    output: Output = Field(description="what the checkpoint holds")
+    data: list[SetUsed] = Field(description="its sets: digests and counts")
+    evaluation: EvaluationUsed = Field(description="what is measured, and by which policy")
+    reference_model: str | None = Field(description="the registered model that was retrained without the forget set")
     verdict: Verdict | None = Field(description="null until the job has succeeded")
-    checkpoint: str | None
+    checkpoint: str | None = Field(description="id of what it delivered")
     released: bool | None = Field(
         description="whether the checkpoint may be had; false: it waits for a person. null: there is none yet"
     )
-    error: JobError | None
-    warnings: list[JobWarning]
-    estimate: Estimate | None = None
-    attempts: int
+    error: JobError | None = Field(description="why it failed")
+    warnings: list[JobWarning] = Field(description="what a person should know")
+    estimate: Estimate | None = Field(default=None, description="what was expected of it when it was submitted")
+    attempts: int = Field(description="how often a worker has taken it up")
     submitter: str = Field(description="the key that it was submitted with")
-    reference: str | None
-    due: date | None
-    metadata: dict[str, str]
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    links: dict[str, str]
+    reference: str | None = Field(description="the submitter's own, such as a ticket's number")
+    due: date | None = Field(description="the day by which it must be done")
+    metadata: dict[str, str] = Field(description="the submitter's own")
+    created_at: datetime = Field(description="when it was submitted")
+    started_at: datetime | None = Field(description="when a worker first took it up")
+    finished_at: datetime | None = Field(description="when it was over")
+    links: dict[str, str] = Field(description="addresses of what belongs to it")
 
 
 STATUSES: tuple[Status, ...] = get_args(Status)

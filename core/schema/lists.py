@@ -2,14 +2,16 @@
 
 from typing import Generic, Literal, TypeVar
 
+from pydantic import Field
+
 from core.schema.strict import Answer
 
 Item = TypeVar("Item")
 
 
 class Page(Answer, Generic[Item]):
-    object: Literal["list"] = "list"
-    data: list[Item]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
+    object: Literal["list"] = Field(default="list", description="always `list`")
+    data: list[Item] = Field(description="the entries, newest first")
+    first_id: str | None = Field(description="id of the first entry; null: there is none")
+    last_id: str | None = Field(description="id of the last entry: `after` of the next page")
+    has_more: bool = Field(description="whether there are further entries")

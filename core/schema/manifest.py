@@ -17,9 +17,9 @@ _BLOCK = 1 << 20
 class FileEntry(Strict):
     """One file: its path below the directory with forward slashes, its size, its sha256 in hex."""
 
-    path: str
-    bytes: int = Field(ge=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    path: str = Field(description="below the directory, with forward slashes")
+    bytes: int = Field(ge=0, description="its size")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of its bytes, in hex")
 
 
 def manifest(directory: Path) -> list[FileEntry]:

@@ -33,23 +33,23 @@ class Reading(Strict):
         " one, else as `raw`; `template`; `raw`: turn by turn, without roles. A record that the template refuses is an"
         " error, never read in another way",
     )
-    seed: int | None = Field(default=None, ge=0, lt=2**31)
+    seed: int | None = Field(default=None, ge=0, lt=2**31, description="of everything that is drawn")
 
 
 class MeasurementRequest(Strict):
     """`POST /v1/measurements`: a model, and at least one set. The model's default files have no part in it."""
 
-    model: str = Field(max_length=96, examples=["demo"])
+    model: str = Field(max_length=96, examples=["demo"], description="a registered model's id")
     start: str = Field(
         default="head",
         alias="from",
         pattern=START,
         description="`head` (as it is now), `base`, or a checkpoint of the model by its id",
     )
-    forget: ForgetSource | None = None
-    retain: list[FileSource] | None = Field(default=None, max_length=16)
-    unseen: FileSource | None = None
-    general: FileSource | None = None
+    forget: ForgetSource | None = Field(default=None, description="text that must be forgotten, or was")
+    retain: list[FileSource] | None = Field(default=None, max_length=16, description="text that must survive")
+    unseen: FileSource | None = Field(default=None, description="text like that to forget which the model never saw")
+    general: FileSource | None = Field(default=None, description="text for general ability")
     probes: FileSource | None = Field(default=None, description="questions about what must be forgotten")
     protected: FileSource | None = Field(default=None, description="questions about what must survive")
     measure: list[Annotated[str, Field(max_length=64)] | MeasurementChoice] = Field(
@@ -66,13 +66,13 @@ class MeasurementRequest(Strict):
         description="`tofu` or `muse`: measure what their tables hold (beside `measure`, where that is given), and give"
         " the table under their own names and definitions",
     )
-    reading: Reading = Reading()
+    reading: Reading = Field(default=Reading(), description="how records are read")
     reference_model: str | None = Field(
         default=None, max_length=96, description="a registered model that was retrained without the forget set"
     )
-    resources: Resources = Resources()
+    resources: Resources = Field(default=Resources(), description="what it runs on")
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
-        default={}, max_length=16
+        default={}, max_length=16, description="the submitter's own pairs"
     )
 
     @model_validator(mode="after")
@@ -88,34 +88,34 @@ class MeasurementRequest(Strict):
 
 
 class ReadingUsed(Answer):
-    max_length: int
-    chat: str
-    seed: int
+    max_length: int = Field(description="tokens of a chunk")
+    chat: str = Field(description="how `messages` become text")
+    seed: int = Field(description="of everything that is drawn")
 
 
 class Measurement(Answer):
     """A measurement as the API shows it: aggregates only."""
 
-    id: str
-    object: Literal["measurement"] = "measurement"
-    status: Status
-    requested: Requested | None
-    phase: Phase | None
-    waiting_for: str | None = None
-    model: str
+    id: str = Field(description="its id, `meas-…`")
+    object: Literal["measurement"] = Field(default="measurement", description="always `measurement`")
+    status: Status = Field(description="what is true of it now")
+    requested: Requested | None = Field(description="what was asked of it and is not done yet")
+    phase: Phase | None = Field(description="what it does while it runs")
+    waiting_for: str | None = Field(default=None, description="why it has not started")
+    model: str = Field(description="the registered model's id")
     start: str = Field(serialization_alias="from", description="`base`, or the checkpoint that was the head then")
-    data: list[SetUsed]
-    measure: list[str | MeasurementChoice]
-    preset: str | None
-    reading: ReadingUsed
-    reference_model: str | None
+    data: list[SetUsed] = Field(description="its sets: digests and counts")
+    measure: list[str | MeasurementChoice] = Field(description="what is measured")
+    preset: str | None = Field(description="whose table is given")
+    reading: ReadingUsed = Field(description="how records are read")
+    reference_model: str | None = Field(description="the registered model that stands beside it")
     measurements: Measurements | None = Field(description="null until it has succeeded, and in lists")
     reference: Measurements | None = Field(description="the reference model's, beside it")
     table: dict[str, float] | None = Field(description="the preset's table, once it has succeeded")
-    error: JobError | None
-    warnings: list[JobWarning]
-    metadata: dict[str, str]
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    links: dict[str, str]
+    error: JobError | None = Field(description="why it failed")
+    warnings: list[JobWarning] = Field(description="what a person should know")
+    metadata: dict[str, str] = Field(description="the submitter's own")
+    created_at: datetime = Field(description="when it was asked for")
+    started_at: datetime | None = Field(description="when a worker first took it up")
+    finished_at: datetime | None = Field(description="when it was over")
+    links: dict[str, str] = Field(description="addresses of what belongs to it")

@@ -17,16 +17,16 @@ MODEL_ID = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,95}$"
 class Defaults(Strict):
     """The files a job on this model uses where it names none."""
 
-    retain: str | None = None
-    unseen: str | None = None
-    general: str | None = None
-    probes: str | None = None
+    retain: str | None = Field(default=None, description="id of a file with what must survive")
+    unseen: str | None = Field(default=None, description="id of a file with text that the model never saw")
+    general: str | None = Field(default=None, description="id of a file with text for general ability")
+    probes: str | None = Field(default=None, description="id of a file with questions that must still be answered")
 
 
 class ModelRequest(Strict):
     """`POST /v1/models`."""
 
-    id: str = Field(pattern=MODEL_ID, examples=["demo"])
+    id: str = Field(pattern=MODEL_ID, examples=["demo"], description="the name that jobs use")
     source: str = Field(
         min_length=1,
         max_length=1024,
@@ -38,7 +38,7 @@ class ModelRequest(Strict):
         description="what checkpoints store weights in: `auto` keeps each tensor's own dtype, another takes the place"
         " of the dtype that most weights have",
     )
-    defaults: Defaults = Defaults()
+    defaults: Defaults = Field(default=Defaults(), description="files that its jobs use where a request names none")
     release: ReleasePolicy | None = Field(
         default=None, description="default: the operator's setting; `always` takes the scope `release:write`"
     )
@@ -61,8 +61,8 @@ class TensorGroup(Strict):
     """Weights that differ by the numbers in their names alone, such as one matrix of every layer."""
 
     name: str = Field(description="with `*` for each number, such as `model.layers.*.mlp.up_proj.weight`")
-    shape: list[int]
-    count: int
+    shape: list[int] = Field(description="of each tensor")
+    count: int = Field(description="how many tensors there are")
     first: int = Field(default=0, description="the lowest of the first number")
 
 
@@ -71,7 +71,7 @@ class Merged(Strict):
 
     adapter: str = Field(description="digest of the adapter's directory, as of a model's")
     base: str = Field(description="the base as adapter_config.json names it")
-    base_digest: str
+    base_digest: str = Field(description="digest of the base's directory")
 
 
 class ModelShape(Strict):
@@ -80,21 +80,21 @@ class ModelShape(Strict):
     What has a default was not read of models that were registered before it was.
     """
 
-    architecture: str
-    parameters: int
-    bytes: int
-    hidden_size: int
-    layers: int
+    architecture: str = Field(description="the class that config.json names")
+    parameters: int = Field(description="weights in all")
+    bytes: int = Field(description="of the weights' files")
+    hidden_size: int = Field(description="width of the residual stream")
+    layers: int = Field(description="how many")
     heads: int | None = Field(description="of attention; null: the model has none, or does not say")
-    vocabulary: int
+    vocabulary: int = Field(description="tokens that the model knows")
     context: int | None = Field(description="tokens; null: the model has no limit of its own")
-    dtype: str
+    dtype: str = Field(description="of most weights")
     intermediate: int | None = Field(default=None, description="a token's width in the feed-forward layers")
-    key_value_heads: int | None = None
-    head_size: int | None = None
+    key_value_heads: int | None = Field(default=None, description="of attention, where they are fewer than its heads")
+    head_size: int | None = Field(default=None, description="width of one head")
     tied: bool | None = Field(default=None, description="the head is the embedding")
     bytes_per_token: float | None = Field(default=None, description="of a text of names and numbers")
-    tensors: list[TensorGroup] = []
+    tensors: list[TensorGroup] = Field(default=[], description="the weights, those of all layers as one")
     merged: Merged | None = Field(default=None, description="of an adapter that was registered with its base")
 
     def within_context(self, length: int) -> int:
@@ -110,21 +110,21 @@ class Examination(Strict):
 
 
 class Model(Answer):
-    id: str
-    object: Literal["model"] = "model"
-    source: str
+    id: str = Field(description="its id")
+    object: Literal["model"] = Field(default="model", description="always `model`")
+    source: str = Field(description="the directory, or `hf:org/name@revision`")
     revision: str | None = Field(description="the commit that a Hub repository was pinned to")
     digest: str | None = Field(description="sha256 of the canonical JSON of {path, bytes, sha256} of all files")
-    dtype: str
-    status: ModelStatus
-    error: str | None
-    shape: ModelShape | None
-    defaults: Defaults
-    release: ReleasePolicy
+    dtype: str = Field(description="that checkpoints are written in; `auto`: each weight's own")
+    status: ModelStatus = Field(description="`fetching`, then `ready` or `failed`")
+    error: str | None = Field(description="why it failed")
+    shape: ModelShape | None = Field(description="what its files say; null until they were read")
+    defaults: Defaults = Field(description="files that its jobs use where a request names none")
+    release: ReleasePolicy = Field(description="which checkpoints need no person's release")
     policy: str = Field(description="the name of the one that is pinned")
     training_tokens: int | None = Field(
         description="that the model was trained on, as its registration says; null: unknown, and with it the share of a"
         " retraining that a job costs"
     )
     head: str | None = Field(description="the newest released checkpoint; null: the base model itself")
-    created_at: datetime
+    created_at: datetime = Field(description="when it was registered")

@@ -37,7 +37,7 @@ FORGOTTEN: frozenset[SetName] = frozenset({"forget", "probes"})
 class Bound(Strict):
     """One figure, what it is compared with, and the limits that the *whole* 95 % interval must lie within."""
 
-    name: str = Field(pattern=BOUND_NAME, examples=["retain"])
+    name: str = Field(pattern=BOUND_NAME, examples=["retain"], description="unique in its policy")
     set: SetName | None = Field(default=None, description="whose `figure` is meant")
     figure: str | None = Field(default=None, max_length=128, description="of the set, variant or benchmark")
     variant: str | None = Field(default=None, max_length=32, description="a changed copy of the model, such as `int4`")
@@ -48,9 +48,9 @@ class Bound(Strict):
     )
     benchmark: str | None = Field(default=None, max_length=128, description="the task whose metric `figure` is")
     against: Against | None = Field(default=None, description="null: the limits are of the figure itself")
-    by: By = "difference"
-    low: float | None = None
-    high: float | None = None
+    by: By = Field(default="difference", description="how it is compared: `difference` or `ratio`")
+    low: float | None = Field(default=None, description="the interval may not lie below it")
+    high: float | None = Field(default=None, description="the interval may not lie above it")
     judged_from: int = Field(
         default=1,
         ge=1,
@@ -143,9 +143,9 @@ class Loosened(ValueError):
 class Bounds(Strict):
     """A list of bounds: what a request adds to the policy of its model, or makes tighter there."""
 
-    name: str = Field(pattern=POLICY_NAME, examples=["default"])
-    description: str | None = Field(default=None, max_length=2000)
-    bounds: list[Bound] = Field(min_length=1, max_length=200)
+    name: str = Field(pattern=POLICY_NAME, examples=["default"], description="by which requests name it")
+    description: str | None = Field(default=None, max_length=2000, description="what it is for")
+    bounds: list[Bound] = Field(min_length=1, max_length=200, description="each of which must be passed")
 
     @field_validator("bounds")
     @classmethod
@@ -212,15 +212,15 @@ def _looser(pinned: Bound, wished: Bound) -> list[str]:
 class JudgedBound(Strict):
     """How one bound was kept."""
 
-    bound: Bound
+    bound: Bound = Field(description="as the policy has it")
     value: float | None = Field(
         default=None, description="what the limits are of: the figure, or its difference or ratio"
     )
     low: float | None = Field(default=None, description="the 95 % interval's end")
-    high: float | None = None
-    limit_low: float | None
-    limit_high: float | None
-    result: Result
+    high: float | None = Field(default=None, description="the other end")
+    limit_low: float | None = Field(description="that the interval had to stay above")
+    limit_high: float | None = Field(description="that the interval had to stay below")
+    result: Result = Field(description="how it was kept")
     why: Reason | None = Field(default=None, description="why it is `not_judged`, or that it is `underpowered`")
     carries: bool = Field(description="whether it has a part in the verdict")
     records: int | None = Field(default=None, description="how many the figure stands on")
@@ -231,9 +231,9 @@ class JudgedBound(Strict):
 class Judgement(Strict):
     """A policy's verdict on one model."""
 
-    policy: str
-    verdict: Verdict
+    policy: str = Field(description="the policy's name")
+    verdict: Verdict = Field(description="on the whole")
     reason: Reason | None = Field(default=None, description="why it is `not_judged`")
-    scope: Scope
+    scope: Scope = Field(description="what was looked at: the text, or facts asked about it too")
     warnings: list[str] = Field(default=[], description="what must survive that the verdict says nothing of")
-    bounds: list[JudgedBound]
+    bounds: list[JudgedBound] = Field(description="one by one")

@@ -23,14 +23,14 @@ class WorkerClass(Strict):
 class Estimate(Answer):
     """What the service expected of a job when it was submitted. Bytes are an upper bound on the CPU."""
 
-    gpus: int
-    parameters: int
-    trained_parameters: int
+    gpus: int = Field(description="GPUs that the job asks for")
+    parameters: int = Field(description="weights of the model")
+    trained_parameters: int = Field(description="weights that are trained")
     tokens: int = Field(description="put through the model by all updates, about; 0 of a job that only measures")
     measured_tokens: int | None = Field(
         default=None, description="put through the model by measuring, about; null in jobs that ran before it was said"
     )
-    peak_host_bytes: int
+    peak_host_bytes: int = Field(description="memory of the host at its peak")
     peak_device_bytes: int | None = Field(description="of each GPU; null: the job runs without")
     scratch_bytes: int = Field(description="the worker's disk: the checkpoint being written, and snapshots")
     seconds: float | None = Field(description="by what earlier jobs took; null: there was none to go by")

@@ -20,7 +20,7 @@ Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 class Lora(Strict):
     """Low-rank adapters (arXiv 2106.09685) in place of training the weights themselves."""
 
-    rank: int = Field(default=16, ge=1, le=1024)
+    rank: int = Field(default=16, ge=1, le=1024, description="of the two small matrices")
     alpha: float = Field(default=32.0, gt=0, le=1e6, description="the adapter's output is scaled by alpha / rank")
     modules: Literal["all-linear"] | list[Pattern] = Field(
         default="all-linear",
@@ -47,11 +47,13 @@ class Switches(Strict):
 class TrainingRequest(Strict):
     """`training` of a request: whatever is left out is filled in from the method and the model's size."""
 
-    learning_rate: float | None = Field(default=None, gt=0, le=1)
-    scheduler: Scheduler | None = None
+    learning_rate: float | None = Field(default=None, gt=0, le=1, description="at its highest")
+    scheduler: Scheduler | None = Field(default=None, description="how the rate falls after the warm-up")
     warmup: float | None = Field(default=None, ge=0, le=0.5, description="share of the steps")
-    optimizer: Optimizer | None = None
-    weight_decay: float | None = Field(default=None, ge=0, le=1)
+    optimizer: Optimizer | None = Field(
+        default=None, description="what makes an update of a gradient; `adamw8bit` takes less memory"
+    )
+    weight_decay: float | None = Field(default=None, ge=0, le=1, description="of AdamW, decoupled")
     epochs: int | None = Field(default=None, ge=1, le=1000, description="passes over the forget set")
     records_per_step: int | None = Field(default=None, ge=1, le=65536, description="forget records per update")
     max_length: int | None = Field(default=None, ge=2, le=1_048_576, description="tokens; longer records are chunked")
@@ -61,30 +63,40 @@ class TrainingRequest(Strict):
         " one, else as `raw`; `template`; `raw`: turn by turn, without roles. A record that the template refuses is an"
         " error, never read in another way",
     )
-    precision: Precision | None = None
-    seed: int | None = Field(default=None, ge=0, lt=2**31)
-    gradient_clip: float | None = Field(default=None, gt=0)
-    trainable: Literal["all"] | list[Pattern] | None = None
-    lora: Lora | None = None
-    master_weights: MasterWeights | None = None
-    checkpointing: bool | None = None
-    compile: bool | None = None
-    snapshot_every: int | None = Field(default=None, ge=0, le=1_000_000)
+    precision: Precision | None = Field(
+        default=None, description="of products with weights; `auto`: bfloat16 where the device multiplies it itself"
+    )
+    seed: int | None = Field(default=None, ge=0, lt=2**31, description="of everything that is drawn")
+    gradient_clip: float | None = Field(default=None, gt=0, description="largest norm of a gradient")
+    trainable: Literal["all"] | list[Pattern] | None = Field(
+        default=None, description="`all`, or shell patterns of weights' names, such as `model.layers.1*.mlp.*`"
+    )
+    lora: Lora | None = Field(default=None, description="train adapters and leave the weights as they are")
+    master_weights: MasterWeights | None = Field(
+        default=None, description="bfloat16: half the memory, with stochastic rounding of every update"
+    )
+    checkpointing: bool | None = Field(
+        default=None, description="recompute activations in the backward pass: less memory"
+    )
+    compile: bool | None = Field(default=None, description="torch.compile: quicker steps after a slow first one")
+    snapshot_every: int | None = Field(
+        default=None, ge=0, le=1_000_000, description="updates between snapshots; 0: none"
+    )
 
 
 class Training(Switches):
     """The same with every default filled in: what the trainer runs by and what the job shows."""
 
-    learning_rate: float
-    scheduler: Scheduler
-    warmup: float
-    optimizer: Optimizer
-    weight_decay: float
-    epochs: int
-    records_per_step: int
-    max_length: int
-    chat: Chat
-    precision: Precision
-    seed: int
-    gradient_clip: float
+    learning_rate: float = Field(description="at its highest")
+    scheduler: Scheduler = Field(description="how the rate falls after the warm-up")
+    warmup: float = Field(description="share of the updates in which the rate rises")
+    optimizer: Optimizer = Field(description="what makes an update of a gradient")
+    weight_decay: float = Field(description="of AdamW, decoupled")
+    epochs: int = Field(description="passes over the forget set")
+    records_per_step: int = Field(description="forget records per update")
+    max_length: int = Field(description="tokens of a chunk; longer records are cut")
+    chat: Chat = Field(description="how `messages` become text")
+    precision: Precision = Field(description="of products with weights")
+    seed: int = Field(description="of everything that is drawn")
+    gradient_clip: float = Field(description="largest norm of a gradient")
     micro_batch_tokens: int = Field(description="tokens in one forward; does not change the update")

@@ -54,3 +54,36 @@ async def test_posts_that_make_something_take_an_idempotency_key(document: dict[
     for path in ("/v1/files", "/v1/models", "/v1/policies", "/v1/jobs", "/v1/keys"):
         parameters = document["paths"][path]["post"]["parameters"]
         assert "idempotency-key" in {one["name"].lower() for one in parameters}
+
+
+async def test_every_property_and_parameter_is_described(document: dict[str, Any]) -> None:
+    undescribed = [
+        f"{name}.{field}"
+        for name, schema in document["components"]["schemas"].items()
+        for field, property in schema.get("properties", {}).items()
+        if "description" not in property
+    ]
+    undescribed += [
+        f"{method} {path} {parameter['name']}"
+        for path, method, operation in operations(document)
+        for parameter in operation.get("parameters", [])
+        if "description" not in parameter
+    ]
+    assert undescribed == []
+
+
+async def test_operations_have_names_that_a_generated_client_can_use_and_a_server(document: dict[str, Any]) -> None:
+    names = {operation["operationId"] for _, _, operation in operations(document)}
+    assert {"list_jobs", "submit_job", "get_job", "upload_file", "download_checkpoint"} <= names
+    assert document["servers"][0]["url"] == "/"
+
+
+async def test_downloads_are_bytes_to_a_client_generator(document: dict[str, Any]) -> None:
+    for path in (
+        "/v1/checkpoints/{checkpoint}/archive",
+        "/v1/jobs/{job}/archive",
+        "/v1/checkpoints/{checkpoint}/files/{path}",
+        "/v1/files/{file}/content",
+    ):
+        content = document["paths"][path]["get"]["responses"]["200"]["content"]
+        assert [kind["schema"] for kind in content.values()] == [{"type": "string", "format": "binary"}] * len(content)
