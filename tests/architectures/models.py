@@ -34,7 +34,7 @@ def build(variant: Variant) -> PreTrainedModel:
                 return model
     except Exception as error:  # noqa: BLE001 - the same of configurations
         first = first or error
-    raise NotBuilt(f"{type(first).__name__}: {str(first)[:200]}")
+    raise NotBuilt(f"{type(first).__name__}: {' '.join(str(first).split())[:200]}")
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from tests.architectures.row import Row
 from tests.architectures.trial import tried
 from tests.architectures.variants import Variant
 
-SECONDS = {"exactness": 90, "job": 120, "export": 60, "adapter": 150}
+SECONDS = {"exactness": 180, "job": 120, "export": 60, "adapter": 150}
 """That a step may take of one variant."""
 
 _FORK = multiprocessing.get_context("forkserver")
