@@ -23,8 +23,8 @@ class Lora(Strict):
     alpha: float = Field(default=32.0, gt=0, le=1e6, description="the adapter's output is scaled by alpha / rank")
     modules: Literal["all-linear"] | list[Pattern] = Field(
         default="all-linear",
-        description="names of the layers that get one, such as `q_proj` or `experts.down_proj`; `all-linear`: every linear"
-        " layer and fused expert but the head and the routers",
+        description="names of the layers that get one, such as `q_proj` or `experts.down_proj`; `all-linear`: every"
+        " linear layer and fused expert but the head and the routers",
     )
 
 
