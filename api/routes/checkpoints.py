@@ -8,6 +8,7 @@ from starlette.responses import Response, StreamingResponse
 from api.archives import MEDIA_TYPES, Archive, ArchiveFormat
 from api.auth import Caller, JobsRead
 from api.context import Context, Here
+from api.openapi import BINARY
 from api.problems import Problem, not_found, responses
 from api.ranges import Content, begun, send
 from api.views import checkpoint as view

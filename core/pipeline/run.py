@@ -247,8 +247,8 @@ class Run:
             self._say(Warned(code="no_adapter_there", message=targets.without_adapter(left_out)))
         if alone and lora is not None and (names := targets.shared(targets.find(model, lora.modules))):
             message = (
-                f"layers share one weight and one adapter ({', '.join(names)}): peft reads it rightly, but its own"
-                " merging would add it once for each layer; for a merged model ask for output 'merged'"
+                f"layers share one weight and one adapter ({', '.join(names)}): peft reads it rightly, but its merging"
+                " would add it once for each of them; for a merged model ask for output 'merged'"
             )
             self._say(Warned(code="merged_here_only", message=message))
 

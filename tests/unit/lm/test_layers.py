@@ -67,7 +67,7 @@ def test_recomputing_for_a_while_leaves_no_trace():
     recompute_activations(model)
     with layers.recomputing(model):
         pass
-    assert gradients(model)[1] == 2 * 2, "it goes on where it was asked for, seen by both hooks"
+    assert gradients(model)[1] == 2, "it goes on where it was asked for"
 
 
 def test_experts_with_adapters_are_not_compiled(monkeypatch):
