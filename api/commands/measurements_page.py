@@ -78,9 +78,9 @@ except `records` of `likelihood`, `membership` and `reference_attack`: one recor
 recalled: chunks are as long as the model's context allows, up to 4096 tokens (or the job's own `max_length`, where that
 is longer); `messages` become text by the tokenizer's chat template where it has one, since that is how the model is
 asked, whatever the job's `chat` is for its training (a job that trains `raw` on records that the template refuses is
-measured `raw` as a whole, and warns of it: [conversations](conversations.md)); twins, samples and resamples are drawn by
-the same seed in every job. `POST /v1/measurements` and `unlearn measure`, which give no verdict that a service goes by,
-read the same way unless they are told otherwise.
+measured `raw` as a whole, and warns of it: [conversations](conversations.md)); twins, samples and resamples are drawn
+by the same seed in every job. `POST /v1/measurements` and `unlearn measure`, which give no verdict that a service goes
+by, read the same way unless they are told otherwise.
 
 **Intervals.** Beside every mean stands its 95 % interval: a bootstrap over the measuring half's *records* (a record
 is the unit, however long it is), the same resamples every time. It says how much the figure would move with other
