@@ -65,7 +65,7 @@ def _asked_alike(context: str, prompt: str, last: str) -> None:
     what follows it may be an opened `<think>`, which the answer's own rendering does not have."""
     if context.startswith(prompt):
         return
-    if agreed(context, prompt) < context.rfind(last) + len(last):
+    if last and last in context and agreed(context, prompt) < context.rfind(last) + len(last):
         raise Refusal("writes earlier turns differently once the answer follows")
 
 

@@ -149,6 +149,13 @@ def test_a_row_stops_at_the_end_of_sequence_and_leaves_the_others_be(endless: Pr
     assert greedy(endless, PREFIXES[:1], [5]) == [[]]
 
 
+def test_an_answer_ends_where_the_chat_template_ends_a_turn(model: PreTrainedModel) -> None:
+    tokenizer = tiny_tokenizer()
+    word = f"w{VOCABULARY - 4}"
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] + ' " + word + " ' }}{% endfor %}"
+    assert end_tokens(model, tokenizer) - end_tokens(model, TOKENIZER) == {tokenizer.convert_tokens_to_ids(word)}
+
+
 def test_samples_depend_on_seed_and_prefix_but_not_on_the_rows_beside_them(model: PreTrainedModel) -> None:
     found = sampled(model, PREFIXES, COUNTS)
     assert [len(each) for each in found] == [3] * 5

@@ -67,6 +67,13 @@ def test_an_opened_thought_is_not_part_of_what_the_record_is_read_after() -> Non
     assert (written.context, written.answer) == ("<s><|User|>Where?<|Assistant|>", "In Pell.")
 
 
+def test_a_question_that_the_template_leaves_out_is_told_too_where_a_thought_is_opened() -> None:
+    source = OPENED.source.replace("'<|User|>' + m['content']", "'<|User|>'")
+    written = write(conversation("Where is it, and since when was it there?", "In Pell."), template(source))
+    assert (written.context, written.rewritten) == ("<s><|User|><|Assistant|>", True)
+    assert write(conversation(" ", "In Pell."), template(OPENED)).context == "<s><|User|> <|Assistant|>"
+
+
 LAST = "{{ messages[-1]['content'] }}"
 
 

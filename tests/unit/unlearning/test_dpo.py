@@ -126,3 +126,12 @@ def test_a_model_that_only_recites_has_no_other_words():
     assert found == ["", "w2 w3 w4 w5 w6 w7 w8"]
     assert write(Reciting(last=6), tiny_tokenizer(), [recited, other], chat="raw", seed=0) == ["", "w2 w3"]
     assert write(Reciting(last=4), tiny_tokenizer(), [other], chat="raw", seed=0) == [""], "it writes nothing"
+
+
+def test_what_it_writes_ends_where_the_chat_template_ends_a_turn():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['content'] + (' w6 ' if m['role'] == 'assistant' else ' ') }}{% endfor %}"
+    )
+    turns = [Message(role="user", content="w1"), Message(role="assistant", content="w9 w8 w7 w5")]
+    assert write(Reciting(), tokenizer, [Record(messages=turns)], chat="auto", seed=0) == ["w2 w3 w4 w5"]
