@@ -17,6 +17,7 @@ from core.schema.jobs import (
     SetUsed,
     Status,
 )
+from core.schema.preflight import Estimate
 from core.schema.strict import Answer, Strict
 from core.schema.training import Chat
 
@@ -113,6 +114,7 @@ class Measurement(Answer):
     table: dict[str, float] | None = Field(description="the preset's table, once it has succeeded")
     error: JobError | None
     warnings: list[JobWarning]
+    estimate: Estimate | None = Field(default=None, description="what was expected of it; null in older ones")
     metadata: dict[str, str]
     created_at: datetime
     started_at: datetime | None
