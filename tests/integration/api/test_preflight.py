@@ -108,18 +108,20 @@ async def test_a_job_that_no_machine_can_hold_is_refused_with_numbers_and_nothin
 
 
 async def test_what_only_measures_fits_where_training_does_not(
-    tmp_path: Path, database_url: str, redis_url: str
+    service: Service, client: httpx.AsyncClient, tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
-    async with serving(settings_for(tmp_path, database_url, redis_url)) as service, service.client() as client:
-        await ready_model(service, client)
-        answers = [await submit(client, dry_run=dry_run) for dry_run in (False, True)]
-        whole, dry = (answer.json()["estimate"]["peak_host_bytes"] for answer in answers)
-        between = [WorkerClass(name="small", memory_bytes=(whole + dry) // 2)]
-        service.context.settings.worker_classes = between
-        assert (await submit(client)).status_code == 422
-        assert (await submit(client, dry_run=True)).status_code == 202
+    await ready_model(service, client)
+    answers = [await submit(client, dry_run=dry_run) for dry_run in (False, True)]
+    whole, dry = (answer.json()["estimate"]["peak_host_bytes"] for answer in answers)
+    between = [WorkerClass(name="small", memory_bytes=(whole + dry) // 2)]
+    (tmp_path / "small").mkdir()
+    settings = settings_for(tmp_path / "small", database_url, redis_url, worker_classes=between)
+    async with serving(settings) as small, small.client() as other:
+        await ready_model(small, other)
+        assert (await submit(other)).status_code == 422
+        assert (await submit(other, dry_run=True)).status_code == 202
         asked = {"model": "demo", "forget": {"records": ["Zorvek lives at 12 Pell Lane."]}}
-        measured = await client.post("/v1/measurements", json=asked)
+        measured = await other.post("/v1/measurements", json=asked)
         assert (measured.status_code, measured.json()["estimate"]["tokens"]) == (202, 0)
 
 
