@@ -52,14 +52,15 @@ def of_dry_run(request: EvaluationRequest) -> list[Any]:
     by which that would show less.
     """
     asked = request.measure if "measure" in request.model_fields_set else []
+    budgets = {one.name: one for one in chosen(preview.choices())}
     for number, choice in enumerate(asked):
         pointer = f"/evaluation/measure/{number}"
         name = named(choice)
         if name in MEASUREMENTS and "before" not in MEASUREMENTS[name].moments:
             detail = f"'{name}' is measured of a changed model, and a dry run changes nothing"
             raise unprocessable(pointer, detail, name="not-in-a-dry-run")
-        if name in preview.measured() and (less := looser(chosen([choice])[0])):
-            detail = f"a dry run goes by '{name}', which would show less than by default"
+        if name in budgets and (less := looser(chosen([choice])[0], budgets[name])):
+            detail = f"a dry run goes by '{name}', which would show less than by its own choice"
             raise unprocessable(f"{pointer}/{less[0]}", detail, name="measurement-loosened")
     own = [one for one in preview.choices() if named(one) not in map(named, asked)]
     return measure([*own, *asked])

@@ -125,6 +125,12 @@ and changes nothing. Its `outcome` is `nothing_to_forget` only where that is *sh
   records in a set no interval can show that: then it only counts where it excludes 0.5. It does not count where the
   texts differ by themselves (`baseline_auc` over {preview.SHIFTED:g}).
 
+A dry run has a budget of its own, unless a request names one of these measurements itself: only `forget` and `unseen`
+are looked at; exposure has {preview.TWINS} twins of each record and ranks no unseen ones (how far ranks lie apart is
+known of text that was never seen: each is as probable as any other); and what goes from record to record stops after
+{preview.SECONDS:g} seconds, which `cut_short` says. Its `estimate` is of the dry run itself. What only the method needs
+(a retain set) is not asked for; a warning (`missing_data`) says that the job would need it.
+
 Extraction strength must have been measured, and exposure or membership. What `evaluation.measure` asks for is measured
 besides, and a `reference_model` too; neither has a part in this answer. Intervals on few records are widened as those
 of a verdict are (below), and an unknown one leaves it open. So **a request of one record, or of a few, ends as

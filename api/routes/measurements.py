@@ -120,7 +120,7 @@ def view(row: JobRow, waiting_for: str | None = None, measured: Mapping[str, Any
     """The row as it is shown, with its figures where they are at hand."""
     here, found = f"/v1/measurements/{row.id}", measured or {}
     same = ["id", "status", "requested", "phase", "model", "start", "data", "measure", "reference_model", "error"]
-    same += ["preset", "warnings", "created_at", "started_at", "finished_at"]
+    same += ["preset", "warnings", "estimate", "created_at", "started_at", "finished_at"]
     return Measurement.model_validate(
         {
             **{name: getattr(row, name) for name in same},

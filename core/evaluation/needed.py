@@ -56,8 +56,9 @@ def named(choice: str | MeasurementChoice) -> str:
     return choice if isinstance(choice, str) else choice.name
 
 
-def looser(measurement: Measurement) -> list[str]:
-    """The parameters by which a measurement would show less than at its defaults: they are smaller, or another choice.
+def looser(measurement: Measurement, than: Measurement | None = None) -> list[str]:
+    """The parameters by which a measurement would show less than at its defaults, or than another one like it: they are
+    smaller, or another choice.
 
     Budgets are none of them: what they cut, the interval shows. But what looks at all records by default must do so:
     one that holds everything is not to be found by a sample.
@@ -67,6 +68,9 @@ def looser(measurement: Measurement) -> list[str]:
         if field.is_required():
             continue
         default, value = field.get_default(call_default_factory=True), getattr(measurement, name)
+        if value == default:
+            continue
+        default = default if than is None else getattr(than, name)
         if name in _BUDGET and (default is not None or not isinstance(measurement, OnePass)):
             continue
         numbers = isinstance(default, int | float) and isinstance(value, int | float)

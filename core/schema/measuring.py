@@ -17,6 +17,7 @@ from core.schema.jobs import (
     SetUsed,
     Status,
 )
+from core.schema.preflight import Estimate
 from core.schema.strict import Answer, Strict
 from core.schema.training import Chat
 
@@ -114,6 +115,7 @@ class Measurement(Answer):
     table: dict[str, float] | None = Field(description="the preset's table, once it has succeeded")
     error: JobError | None = Field(description="why it failed")
     warnings: list[JobWarning] = Field(description="what a person should know")
+    estimate: Estimate | None = Field(default=None, description="what was expected of it; null in older ones")
     metadata: dict[str, str] = Field(description="the submitter's own")
     created_at: datetime = Field(description="when it was asked for")
     started_at: datetime | None = Field(description="when a worker first took it up")

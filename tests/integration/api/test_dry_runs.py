@@ -13,6 +13,7 @@ from tests.integration.api.model_directory import write_model
 from tests.integration.api.service import Service, file_of, ready_model, settled
 from tests.integration.api.work import claim, measured
 
+OWN = [one if isinstance(one, str) else one.model_dump(mode="json") for one in preview.choices()]
 LEAST = {"model": "demo", "forget": {"records": ["Zorvek Halmi lives in Pell"]}}
 
 
@@ -76,18 +77,34 @@ async def test_a_dry_run_measures_what_is_asked_for_besides(service: Service, cl
 
     few = {"name": "verbatim", "records": 9}
     job = (await submit("privleak", few)).json()
-    others = [name for name in preview.measured() if name != "verbatim"]
+    others = [one for one in OWN if one != {"name": "verbatim", "seconds": preview.SECONDS}]
+    assert len(others) == len(OWN) - 1
     assert job["evaluation"]["measure"] == [*others, "privleak", few]
     assert job["reference_model"] == "retrained"
-    assert (await submit("thorough")).json()["evaluation"]["measure"] == [*preview.measured(), "thorough"]
+    assert (await submit("thorough")).json()["evaluation"]["measure"] == [*OWN, "thorough"]
+    assert (await submit({"name": "exposure", "twins": preview.TWINS, "control": False})).status_code == 202
     for measure, pointer, kind in (
         ("quantized", "/evaluation/measure/1", "not-in-a-dry-run"),
-        ({"name": "exposure", "twins": 19}, "/evaluation/measure/1/twins", "measurement-loosened"),
+        ({"name": "likelihood", "only": ["unseen"]}, "/evaluation/measure/1/only", "measurement-loosened"),
         ("charm", "/evaluation/measure/1", "unknown-measurement"),
     ):
         refused = await submit("privleak", measure)
         assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer)
         assert refused.json()["type"].endswith(kind)
+
+
+async def test_a_dry_run_does_without_the_sets_that_only_its_method_needs_and_says_so(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client, defaults={})
+    body = {**LEAST, "method": "calibrated"}
+    refused = await client.post("/v1/jobs", json=body)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/retain")
+    dry = (await client.post("/v1/jobs", json={**body, "dry_run": True})).json()
+    said = next(one for one in dry["warnings"] if one["code"] == "missing_data")
+    assert said["message"].endswith("needs a set that is not there: retain, unseen")
+    other = (await client.post("/v1/jobs", json={**LEAST, "dry_run": True, "method": "gradient_ascent"})).json()
+    assert other["warnings"] == []
 
 
 async def test_a_dry_run_measures_alone_waits_for_no_other_job_and_ends_without_a_checkpoint(
@@ -97,8 +114,11 @@ async def test_a_dry_run_measures_alone_waits_for_no_other_job_and_ends_without_
     real = (await client.post("/v1/jobs", json=LEAST)).json()
     dry = (await client.post("/v1/jobs", json={**LEAST, "dry_run": True})).json()
     assert (real["kind"], dry["kind"], dry["from"]) == ("unlearn", "preview", "base")
-    assert dry["evaluation"]["measure"] == preview.measured()
-    assert dry["estimate"] is not None
+    assert dry["evaluation"]["measure"] == OWN
+    assert dry["estimate"]["peak_host_bytes"] < real["estimate"]["peak_host_bytes"]
+    nothing = ("tokens", "trained_parameters", "scratch_bytes")
+    assert [dry["estimate"][name] for name in nothing] == [0, 0, 0]
+    assert all(real["estimate"][name] > 0 for name in nothing)
     await claim(service, real["id"])
     fence = await claim(service, dry["id"])  # though the other runs from the same head
     await measured(service, dry["id"], fence, 7.0)

@@ -20,13 +20,19 @@ async def submit(client: httpx.AsyncClient, **more: Any) -> httpx.Response:
     return await client.post("/v1/jobs", json=body)
 
 
-async def cost(service: Service, job: str, *, tokens: int, unlearning: float, other: float) -> None:
-    """The event that a child's last but one line becomes."""
-    said = Cost(seconds={"unlearning": unlearning, "loading": other}, tokens=tokens, peak_host_bytes=1)
-    fence = await work.claim(service, job)
+async def cost(service: Service, job: dict[str, Any], *, unlearning: float, other: float) -> None:
+    """The event that a child's last but one line becomes, of updates on as many tokens as were expected."""
+    tokens, job_id = job["estimate"]["tokens"], job["id"]
+    said = Cost(
+        seconds={"unlearning": unlearning, "loading": other},
+        tokens=tokens,
+        peak_host_bytes=1,
+        flops={"unlearning": 6.0 * tokens * job["estimate"]["parameters"]},
+    )
+    fence = await work.claim(service, job_id)
     async with service.sessions.begin() as session:
-        await progress.event(session, job, fence, "cost", said.model_dump(mode="json", exclude={"kind"}))
-    await work.finish(service, job, fence, {"config.json": b"{}"})
+        await progress.event(session, job_id, fence, "cost", said.model_dump(mode="json", exclude={"kind"}))
+    await work.finish(service, job_id, fence, {"config.json": b"{}"})
 
 
 async def test_a_job_says_what_it_will_take_and_keeps_saying_it(service: Service, client: httpx.AsyncClient) -> None:
@@ -50,12 +56,15 @@ async def test_on_gpus_memory_is_told_for_each(service: Service, client: httpx.A
 async def test_time_comes_of_the_organisations_finished_jobs(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
     first = (await submit(client)).json()
-    await cost(service, first["id"], tokens=first["estimate"]["tokens"], unlearning=40.0, other=2.0)
-    assert (await submit(client)).json()["estimate"]["seconds"] == pytest.approx(42.0)
+    await cost(service, first, unlearning=40.0, other=2.0)
+    again = (await submit(client)).json()["estimate"]["seconds"]
+    dry = (await submit(client, dry_run=True)).json()["estimate"]["seconds"]
+    assert again > 42.0  # and what measuring takes, of which there was none
+    assert 2.0 < dry < again - 40.0
     # twice as many passes: twice as long, but for what is not training
     epochs = 2 * first["training"]["epochs"]
     longer = (await submit(client, training={"epochs": epochs})).json()["estimate"]
-    assert longer["seconds"] == pytest.approx(82.0, rel=0.01)
+    assert longer["seconds"] - again == pytest.approx(40.0, rel=0.15)  # and more rehearsal
     async with service.client() as stranger:
         await ready_model(service, stranger)
         assert (await submit(stranger)).json()["estimate"]["seconds"] is None
@@ -88,10 +97,32 @@ async def test_a_job_that_no_machine_can_hold_is_refused_with_numbers_and_nothin
         forget = await file_of(client, "forget")
         assert (await submit(client, forget={"file": forget})).status_code == 422
         assert (await client.delete(f"/v1/files/{forget}")).status_code == 204  # no job has it
+        # nor a dry run, or a measurement, which has no training that could be changed
+        for path, more in (("/v1/jobs", {"dry_run": True}), ("/v1/measurements", {})):
+            body = {"model": "demo", "forget": {"records": ["Zorvek lives at 12 Pell Lane."]}, **more}
+            assert (await client.post(path, json=body)).json()["type"].endswith(":does-not-fit")
         # what is said would fit does
         assert (await submit(client, resources={"gpus": 1})).status_code == 202
         refused = await submit(client, resources={"gpus": 2})
         assert "no declared worker has 2 GPUs" in refused.json()["detail"]
+
+
+async def test_what_only_measures_fits_where_training_does_not(
+    service: Service, client: httpx.AsyncClient, tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    await ready_model(service, client)
+    answers = [await submit(client, dry_run=dry_run) for dry_run in (False, True)]
+    whole, dry = (answer.json()["estimate"]["peak_host_bytes"] for answer in answers)
+    between = [WorkerClass(name="small", memory_bytes=(whole + dry) // 2)]
+    (tmp_path / "small").mkdir()
+    settings = settings_for(tmp_path / "small", database_url, redis_url, worker_classes=between)
+    async with serving(settings) as small, small.client() as other:
+        await ready_model(small, other)
+        assert (await submit(other)).status_code == 422
+        assert (await submit(other, dry_run=True)).status_code == 202
+        asked = {"model": "demo", "forget": {"records": ["Zorvek lives at 12 Pell Lane."]}}
+        measured = await other.post("/v1/measurements", json=asked)
+        assert (measured.status_code, measured.json()["estimate"]["tokens"]) == (202, 0)
 
 
 def test_worker_classes_are_json_in_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
