@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from core.schema.arrow import arrow_records
 from core.schema.bad_record import BadRecord
-from core.schema.compression import unpacked
+from core.schema.compression import DamagedData, refuse_too_much, unpacked
 from core.schema.file_kind import FileKind
 from core.schema.files import Record
 from core.schema.parquet import parquet_records
@@ -41,15 +41,18 @@ def records_in(
 def _of_text(
     file: BinaryIO, kind: FileKind, reader: RecordReader, max_bytes: int | None
 ) -> Iterator[tuple[int, Record]]:
+    pieces = iter(lambda: file.read(_PIECE), b"")
     if kind.compression:
         reader.understood.compression = kind.compression
-        pieces = unpacked(file, kind.compression, max_bytes=max_bytes)
-    else:
-        pieces = iter(lambda: file.read(_PIECE), b"")
+        try:
+            refuse_too_much(file, kind.compression, max_bytes=max_bytes)
+        except ValueError as too_much:
+            raise BadRecord(1, str(too_much)) from None
+        pieces = unpacked(file, kind.compression)
     while True:
         try:
             piece = next(pieces, None)
-        except ValueError as damaged:
+        except DamagedData as damaged:
             raise BadRecord(reader.line + 1, str(damaged)) from None
         if piece is None:
             break

@@ -166,9 +166,9 @@ def _put(record: dict[str, Any], ours: str, value: Any, understood: Understood) 
 
 
 def _as_text(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    return str(int(value)) if value == int(value) else value
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _put_system_first(record: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ class SocketRecords(Strict):
 
 
 class FileRecords(Strict):
-    """JSON Lines or .txt files on this machine, for runs without a server."""
+    """Files on this machine, of any format that an upload may have, for runs without a server."""
 
     source: Literal["files"] = "files"
     forget: Path | None = None

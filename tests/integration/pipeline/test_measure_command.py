@@ -116,7 +116,7 @@ def test_the_figures_of_an_adapter_that_was_delivered_alone_are_made_again_on_it
         (["--measure", '{"seconds": 1}'], 'JSON with a "name"'),
         (["--max-length", "4096"], "the model's context is"),
         (["--policy", "no-such-file"], "neither 'default' nor a file"),
-        (["--unseen", __file__], "not a .jsonl, .txt, .csv or .parquet file"),
+        (["--unseen", __file__], "ends in none of .jsonl"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_measured(tiny_model: TinyModel, more: list[str], words: str) -> None:

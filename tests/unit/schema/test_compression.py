@@ -57,7 +57,7 @@ def test_a_little_file_that_unpacks_to_much_is_refused_in_little_memory() -> Non
 
 def test_a_ratio_that_no_text_has_is_refused_whatever_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compression, "RATIO_APPLIES_FROM", 1 << 17)
-    with pytest.raises(BadRecord, match="unpacks to more than 500 times its size"):
+    with pytest.raises(BadRecord, match="unpacks to more than 100 times its size"):
         read("a.txt.zst", zstd(b"a b\n\n" * 100_000))
 
 

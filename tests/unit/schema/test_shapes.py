@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.schema.bad_record import BadRecord
 from core.schema.files import Record
-from core.schema.shapes import SHAPES
+from core.schema.shapes import INDEX, KNOWN, SHAPES
 from tests.unit.schema.reading import read
 
 USER, ANSWER = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
@@ -94,6 +96,9 @@ def test_what_is_not_used_is_said_by_its_name() -> None:
         ({"text": "SECRET", "content": "b"}, "fields of 'text' and of 'content': keep those of one shape"),
         ({"instruction": "a", "output": "b", "text": "c"}, "fields of 'text' and of 'Alpaca': keep those of one"),
         ({"text": "a", "Text": "b"}, "'text' is there twice"),
+        ({"text": "a", "id": 1.5}, "id: Input should be a valid string"),
+        ({"text": "a", "id": float("inf")}, "id: Input should be a valid string"),
+        ({"text": "a", "id": True}, "id: Input should be a valid string"),
         ({"text": "a", "index": "SECRET"}, "index does not hold row numbers"),
         ({"question": "a", "answer": "b", "SECRET": "c"}, "a field is not known; a record has: text, prompt"),
     ],
@@ -131,3 +136,26 @@ def test_every_shape_of_the_table_makes_a_record_of_its_own_fields() -> None:
         records, understood = read("a.jsonl", json.dumps(row))
         assert understood.shapes == [shape.name]
         assert set(shape.fields.values()) == set(records[0]) <= set(Record.model_fields)
+
+
+NAMES = st.sampled_from(
+    sorted(KNOWN | INDEX | {"role", "content", "from", "value", "type", "weight", "tools", "SECRET"})
+)
+VALUES = st.recursive(
+    st.sampled_from([None, True, 0, 7, 1.5, float("inf"), float("nan"), "", "SECRET", "user", "assistant", "text"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(derandomize=True, max_examples=400, deadline=None)
+@given(row=st.dictionaries(NAMES, VALUES, max_size=4))
+def test_any_object_is_a_record_or_refused_without_its_text(row: dict[str, Any]) -> None:
+    try:
+        records, _ = read("a.jsonl", json.dumps(row))
+    except BadRecord as bad:
+        refusal = str(bad)
+    else:
+        refusal = f"{len(records)} record"
+    assert refusal.startswith(("line 1: ", "1 record"))
+    assert "SECRET" not in refusal
