@@ -37,14 +37,15 @@ def architecture_of(config: dict[str, Any]) -> str:
     UnusableModel `unsupported-model` with the way out."""
     name = _named(config)
     kind = config.get("model_type")
-    if any(isinstance(config.get(key), dict) for key in _BESIDE_TEXT) or name.endswith("ForConditionalGeneration"):
+    causal = name.endswith(_CAUSAL) or name in _ALSO_CAUSAL
+    if not causal and any(isinstance(config.get(key), dict) for key in (*_BESIDE_TEXT, "text_config")):
         raise _unsupported(_two_parts(config, name))
-    if config.get("is_encoder_decoder") is True:
+    if config.get("is_encoder_decoder") is True or (not causal and name.endswith("ForConditionalGeneration")):
         raise _unsupported(
             f"{name} is an encoder and a decoder: what it writes depends on a text beside the record. Register a model"
             " that has a decoder alone"
         )
-    if not name.endswith(_CAUSAL) and name not in _ALSO_CAUSAL:
+    if not causal:
         raise _unsupported(
             f"{name}, which config.json names, is not a causal language model (…ForCausalLM): it has no head that"
             " predicts the next token. Register the language model itself"

@@ -77,8 +77,7 @@ def read_shape(directory: Path, *, root: Path) -> ModelShape:
         context=_context(text),
         **{ours: _optional(text, names) for ours, names in OPTIONAL_SIZES.items()},
         intermediate=_width(text),
-        # a head of its own is a second matrix with a row for every token
-        tied=sum(len(weight.shape) == 2 and weight.shape[0] == vocabulary for weight in weights) < 2,
+        tied=_tied(weights, vocabulary),
         bytes_per_token=bytes_per_token(directory),
         tensors=grouped(weights),
     )
@@ -156,6 +155,12 @@ def _context(config: dict[str, Any]) -> int | None:
     if positions is None:
         return None
     return usable_context(positions, model_type=config.get("model_type"), padding=config.get("pad_token_id"))
+
+
+def _tied(weights: Sequence[Tensor], vocabulary: int) -> bool:
+    """Whether the head is the embedding: else it is a second matrix like it, with a row for every token."""
+    shapes = Counter(weight.shape for weight in weights if len(weight.shape) == 2 and weight.shape[0] == vocabulary)
+    return max(shapes.values(), default=0) < 2
 
 
 def _layers(config: dict[str, Any], weights: Sequence[Tensor]) -> int:

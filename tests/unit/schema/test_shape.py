@@ -49,6 +49,14 @@ def test_a_head_that_is_the_embedding_is_seen_to_be(tmp_path: Path) -> None:
     assert shape.tied is True
 
 
+def test_a_narrower_table_of_tokens_is_no_head(llama: Path) -> None:
+    weights = load_file(llama / "model.safetensors")
+    del weights["lm_head.weight"]
+    weights["model.per_layer.weight"] = torch.ones(400, 8)
+    save_file(weights, llama / "model.safetensors")
+    assert read_shape(llama, root=llama).tied is True
+
+
 def test_of_a_mixture_a_token_goes_through_some_experts_only(tmp_path: Path) -> None:
     config = MixtralConfig(**SIZES, **HEADS, eos_token_id=1, num_local_experts=4, num_experts_per_tok=2)
     assert shape_of(MixtralForCausalLM(config), tmp_path).intermediate == 96
@@ -119,10 +127,10 @@ def refusal(directory: Path) -> tuple[str, str]:
             "unsupported-model",
             "is_d",
         ),
-        ({"architectures": ["T5ForConditionalGeneration"]}, "unsupported-model", "text"),
+        ({"architectures": ["T5ForConditionalGeneration"]}, "unsupported-model", "decoder alone"),
         ({"architectures": ["BartForCausalLM"], "is_encoder_decoder": True}, "unsupported-model", "decoder alone"),
         (
-            {"architectures": ["PaliForCausalLM"], "vision_config": {}, "text_config": {"model_type": "gemma3_text"}},
+            {"architectures": ["PaliForConditionalGeneration"], "text_config": {"model_type": "gemma3_text"}},
             "unsupported-model",
             "images or sound beside text (its text part is 'gemma3_text')",
         ),
