@@ -212,7 +212,7 @@ ONE_PASS = tuple(chosen(["likelihood"]))
 def test_a_job_takes_as_long_as_the_same_one_before_it() -> None:
     job = replace(work(records=10, length=100), measurements=ONE_PASS)
     assert duration.seconds(job, "m", []) is None
-    whole = 77.0 + job.shape.bytes / 500e6
+    whole = 7 + 50 + 15 + 2 * duration.STARTING + job.shape.bytes / 500e6  # it measures twice
     assert duration.seconds(job, "m", [run(job)]) == pytest.approx(whole, rel=1e-3)
     slower = run(job, model="x", seconds={"unlearning": 5000.0})
     # the same model's own runs say more than another's
@@ -225,7 +225,7 @@ def test_what_a_job_starts_with_does_not_grow_with_its_tokens() -> None:
     one, hundred = (duration.seconds(of, "m", [run(job)]) for of in (job, longer))
     assert one is not None
     assert hundred is not None
-    assert hundred - 7 == pytest.approx(100 * 50, rel=0.05)
+    assert hundred - 7 == pytest.approx(duration.STARTING + 100 * (50 - duration.STARTING), rel=0.01)
     assert one - 7 == pytest.approx(50, rel=0.05)
 
 
@@ -237,20 +237,33 @@ def test_a_wider_model_reaches_more_of_the_machine_than_its_weights_are_more() -
     assert found is not None
     times = flops.training(large) / flops.training(small)
     narrow = (1 + duration.NARROW / 1024) / (1 + duration.NARROW / 128)
-    assert found == pytest.approx(7 + large.shape.bytes / 500e6 + 50 * times * narrow, rel=1e-3)
-    assert found < 0.4 * 50 * times
+    assert found == pytest.approx(12 + large.shape.bytes / 500e6 + 45 * times * narrow, rel=1e-3)
+    assert found < 0.6 * 50 * times
+
+
+def test_jobs_that_lie_apart_show_what_any_job_begins_with() -> None:
+    job = replace(work(records=10, length=100), method=None, measurements=ONE_PASS)
+    spent = flops.each_token(job.shape) * flops.measured_tokens(job)
+
+    def took(times: int, seconds: float) -> duration.Run:
+        return run(job, seconds={"measuring_before": seconds}, flops={"measuring_before": times * spent}, passed={})
+
+    found = duration.seconds(job, "m", [took(1, 31.0), took(10, 40.0), took(100, 130.0)])
+    assert found == pytest.approx(31.0 + job.shape.bytes / 500e6, rel=1e-2)
+    alike = duration.seconds(job, "m", [took(1, 31.0), took(1, 31.0)])
+    assert alike == pytest.approx(31.0 + job.shape.bytes / 500e6, rel=1e-2)
 
 
 def test_a_measurement_takes_no_longer_than_its_budget() -> None:
     job = replace(work(records=10, length=100), method=None, measurements=tuple(chosen(["exposure"])))
     slow = run(job, seconds={"measuring_before": 1e6})
-    assert duration.seconds(job, "m", [slow]) == pytest.approx(600 + job.shape.bytes / 500e6, rel=1e-3)
+    assert duration.seconds(job, "m", [slow]) == pytest.approx(605 + job.shape.bytes / 500e6, rel=1e-3)
 
 
 def test_what_was_wrong_about_tokens_before_is_put_right() -> None:
     job = work(records=10, length=100)
     before = run(job, tokens=job.tokens // 2, expected_tokens=job.tokens)
-    whole = 7 + 25 + job.shape.bytes / 500e6
+    whole = 7 + 5 + 45 / 2 + job.shape.bytes / 500e6
     assert duration.seconds(job, "m", [before]) == pytest.approx(whole, rel=1e-2)
 
 
