@@ -52,6 +52,8 @@ def test_a_record_in_another_is_found_either_way(forget: Record, retain: Record)
         (Record(text="born in Pell"), Record(text=AROUND.format(SECRET))),
         (pair("When was Zorvek born?", "In 1961"), Record(text="The bridge was built in 1961 by the town.")),
         (Record(text="Pell born was Halmi in Zorvek"), Record(text=SECRET)),
+        # all of its words, and 8 of its 13 shingles
+        (Record(text=SECRET), Record(text="Works as a cooper, and on 3 May 1961 Zorvek Halmi was born in Pell")),
     ],
 )
 def test_a_record_that_shares_words_is_not_another(forget: Record, retain: Record) -> None:

@@ -91,6 +91,13 @@ def test_a_byte_of_another_encoding_far_behind_the_beginning_is_found_by_its_lin
     assert fault.startswith("line 10001: not valid UTF-8, nor plainly")
 
 
+def test_words_of_another_alphabet_are_found_where_the_bytes_are_cut_within_them() -> None:
+    body = "crème ".encode("cp1252") + b"plain words\n" * 500 + "свет".encode("cp1251") + b"\n"
+    for size in (1, 2, 3, len(body)):
+        _, fault, _ = outcome("a.txt", body, size)
+        assert fault.startswith("line 501: not valid UTF-8, nor plainly Windows-1252")
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
 def test_lines_may_end_in_carriage_returns_alone(name: str) -> None:
     lines = {
