@@ -11,7 +11,7 @@ from torch import BoolTensor, LongTensor, Tensor
 from transformers import PreTrainedModel
 
 from core.lm import attention
-from core.lm.bounds import bounds
+from core.lm.bounds import bounds, selects
 from core.lm.data import Chunk
 from core.lm.errors import CoreError, out_of_memory
 from core.lm.model import context_length
@@ -127,11 +127,13 @@ def arrange(model: PreTrainedModel, run: Run, length: int, row: int) -> Arrangem
         return all(close(piece, logits, model, ids) for piece, logits, ids in zip(pieces, wanted, records, strict=True))
 
     chosen: Kind | None = None
-    if (before is None or before.packs) and attention.switched(model):
+    may_pack = (before is None or before.packs) and not selects(model.config, row)
+    if may_pack and attention.switched(model):
         chosen = next((kind for kind in _PACKED if holds(kind)), None)
     if chosen is None:
         attention.put_back(own)
-        chosen = next((kind for kind in _APART if holds(kind)), None)
+        apart: tuple[Kind, ...] = ("single",) if selects(model.config, length) else ("padded", "single")
+        chosen = next((kind for kind in apart if holds(kind)), None)
     if chosen is None:
         raise CoreError(
             "inconsistent_model",
@@ -143,7 +145,6 @@ def arrange(model: PreTrainedModel, run: Run, length: int, row: int) -> Arrangem
 
 
 _PACKED: tuple[Kind, ...] = ("packed", "masked")
-_APART: tuple[Kind, ...] = ("padded", "single")
 
 
 def _lengths(longest: int, alone_above: int | None) -> list[int]:

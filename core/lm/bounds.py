@@ -12,7 +12,7 @@ _OTHER_SIZES = re.compile(
 )
 """Widths, counts and ids: integers of a config that bound no length."""
 
-_SELECTIONS = re.compile(r"top_?k")
+_SELECTIONS = re.compile(r"(?<!moe_)top_?k(?!_group)|keep_window|budget")
 
 
 def bounds(config: PreTrainedConfig) -> list[int]:
@@ -25,6 +25,13 @@ def bounds(config: PreTrainedConfig) -> list[int]:
         if _SELECTIONS.search(name):
             lengths |= {count * size for _, size in named}
     return sorted(lengths)
+
+
+def selects(config: PreTrainedConfig, length: int) -> bool:
+    """Whether a token of a row of `length` tokens sees a selection of them, which is made anew for each row: between
+    tokens that score the same, the row's length and the order of sums decide, so that no trial can tell of others."""
+    named = _integers(config.get_text_config().to_dict())
+    return any(count < length for name, count in named if _SELECTIONS.search(name))
 
 
 def _integers(values: Mapping[str, object]) -> Iterator[tuple[str, int]]:
