@@ -62,7 +62,10 @@ def settle(spec: JobSpec, sets: Sequence[RecordSet], say: Say) -> Training:
     if found.refusal is not None:
         if spec.training.chat != "raw":
             raise _refused(found.refusal)
-        message = f"{found.refusal}: all messages are measured turn by turn, which is not how the model is asked"
+        message = (
+            f"{found.refusal}: all messages are measured turn by turn, which is not how the model is asked, so that"
+            " the result is not judged: mend or leave out the record for a verdict"
+        )
         say(Warned(code="measured_raw", message=message))
         return chosen.model_copy(update={"chat": "raw"})
     if found.rewritten:

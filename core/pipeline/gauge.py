@@ -123,8 +123,12 @@ class Gauge:
             self._say(Warned(code="reference_knows_the_text", message=message))
 
     def judge(self) -> None:
-        """Says how the measured model kept the policy, where there is one."""
-        if self._spec.policy is None:
+        """Says how the measured model kept the policy, where there is one.
+
+        Nothing is judged by figures of a format in which the model is not asked: a submitter could bring that about with
+        one record that the chat template refuses.
+        """
+        if self._spec.policy is None or (self._spec.kind == "unlearn" and self._reading.chat == "raw"):
             return
         known = self._figures_of
         judgement = judge(

@@ -11,8 +11,9 @@ import pytest
 from core.lm import template
 from core.lm.errors import CoreError
 from core.pipeline.run import Run
+from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import Measurements
-from core.schema.events import ChildEvent, Measured, Warned
+from core.schema.events import ChildEvent, Judged, Measured, Warned
 from core.schema.files import Message, Record
 from core.schema.spec import FileRecords, JobSpec
 from core.synthetic import people, write_jsonl
@@ -118,6 +119,14 @@ def test_a_job_without_the_template_is_measured_by_it_unless_it_refuses_a_record
     assert figures(refused)["forget"] == as_they_stand["forget"]
     assert warnings(refused)["measured_raw"].startswith("retain: record 3: the chat template refuses it")
     assert "Zubrimoth" not in warnings(refused)["measured_raw"]
+
+
+def test_figures_of_a_format_in_which_the_model_is_not_asked_give_no_verdict(talking: JobSpec, tmp_path: Path) -> None:
+    judged = said(chosen(talking, chat="raw", policy=DEFAULT, output=tmp_path / "judged"))
+    assert any(isinstance(event, Judged) for event in judged)
+    unjudged = said(chosen(refusing(talking, tmp_path), chat="raw", policy=DEFAULT, output=tmp_path / "unjudged"))
+    assert not any(isinstance(event, Judged) for event in unjudged)
+    assert "not judged" in warnings(unjudged)["measured_raw"]
 
 
 def test_a_job_on_conversations_trains_and_measures_by_the_template(talking: JobSpec) -> None:
