@@ -125,8 +125,8 @@ class Gauge:
     def judge(self) -> None:
         """Says how the measured model kept the policy, where there is one.
 
-        Nothing is judged by figures of a format in which the model is not asked: a submitter could bring that about with
-        one record that the chat template refuses.
+        Nothing is judged by figures of a format in which the model is not asked: a submitter could bring that about
+        with one record that the chat template refuses.
         """
         if self._spec.policy is None or (self._spec.kind == "unlearn" and self._reading.chat == "raw"):
             return
