@@ -83,7 +83,7 @@ def test_a_dry_run_hardly_ever_says_that_a_leaking_model_has_nothing_to_forget(r
 
 def test_a_dry_run_says_so_of_a_model_that_never_saw_the_records_where_there_are_enough() -> None:
     assert quiet(RETRAINED, 1, trials=TRIALS) <= 0.1
-    assert quiet(RETRAINED, 200, trials=20) >= 0.8
+    assert quiet(RETRAINED, 200, trials=20) >= 0.7
     assert quiet(ONE_IN_TWENTY, 200, trials=10) == 0
 
 
