@@ -114,6 +114,12 @@ class Reciting:
     def __init__(self, last=VOCABULARY):
         self.last = last
 
+    def decoding(self, longest):
+        """It continues a text of any length in the same way."""
+
+    def rereads(self, length):
+        return False
+
     def following(self, ids, cache):
         logits, now = torch.zeros(1, VOCABULARY), int(ids[0, -1])
         logits[0, EOS if now == self.last else now + 1] = 1e4
