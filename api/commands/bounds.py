@@ -10,7 +10,13 @@ from core.schema.policies import Judgement
 _WIDE = 120
 """Columns of a terminal that has room for words."""
 
-AGAINST = {"before": "before", "retrained": "a retrained model"}
+AGAINST = {"before": "before", "retrained": "a retrained model, or unseen text in its place"}
+YARDSTICKS = {
+    "before": "before",
+    "retrained_model": "the retrained model",
+    "unseen_text": "the original on unseen text",
+    "chance": "0.5 (guessing)",
+}
 
 
 def figure(bound: dict[str, Any]) -> str:
@@ -23,9 +29,11 @@ def figure(bound: dict[str, Any]) -> str:
     return f"{_words(bound['figure'])} of {bound['set']}{copy}"
 
 
-def compared(bound: dict[str, Any]) -> str:
-    """What the limits are of."""
-    return "" if bound["against"] is None else f"{bound['by']} to {AGAINST[bound['against']]}"
+def compared(bound: dict[str, Any], yardstick: str | None = None) -> str:
+    """Says what the limits are of; `yardstick` is what a judged bound was held against in truth."""
+    if bound["against"] is None:
+        return ""
+    return f"{bound['by']} to {YARDSTICKS[yardstick] if yardstick else AGAINST[bound['against']]}"
 
 
 def limits(bound: dict[str, Any]) -> str:
@@ -64,7 +72,7 @@ def judged(judgement: Judgement, *, width: int) -> Table:
         value = "" if one.value is None else f"{one.value:.3g}{ends}"
         limit = limits({"low": one.limit_low, "high": one.limit_high})
         why = f" ({_words(one.why)})" if one.why and one.why != one.result else ""
-        about = [", ".join(part for part in (figure(bound), compared(bound)) if part)] if wide else []
+        about = [", ".join(part for part in (figure(bound), compared(bound, one.yardstick)) if part)] if wide else []
         cells = [one.bound.name, *about, value, limit, f"{_words(one.result)}{why}"]
         made.add_row(*map(escape, cells), style=None if one.carries else "dim")
     return made
@@ -79,7 +87,8 @@ def missed(bounds: list[dict[str, Any]]) -> list[str]:
         value = "" if one["value"] is None else f" is {one['value']:.3g}"
         if one["low"] is not None and one["high"] is not None:
             value += f" ({one['low']:.3g} to {one['high']:.3g})"
-        what = ", ".join(part for part in (figure(one["bound"]), compared(one["bound"])) if part)
+        against = compared(one["bound"], one.get("yardstick"))
+        what = ", ".join(part for part in (figure(one["bound"]), against) if part)
         limit = limits({"low": one["limit_low"], "high": one["limit_high"]})
         why = f", {_words(one['why'])}" if one["why"] and one["why"] != one["result"] else ""
         lines.append(f"{one['bound']['name']}: {what}{value}, wanted {limit}: {_words(one['result'])}{why}")

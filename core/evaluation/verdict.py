@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from core.evaluation.comparing import FEW, Compared, NoRatio, alone, compared, known, of_few, unsure, widened
 from core.evaluation.needed import cut
 from core.schema.evaluation import Attack, Figure, Measurements, SetName
-from core.schema.policies import FORGOTTEN, Bound, JudgedBound, Judgement, Policy, Reason, Result, Scope, Verdict
+from core.schema.policies import (
+    FORGOTTEN,
+    Bound,
+    JudgedBound,
+    Judgement,
+    Policy,
+    Reason,
+    Result,
+    Scope,
+    Verdict,
+    Yardstick,
+)
 
 SHIFTED = 0.6
 """Above this AUC of a classifier that never saw the model, forget and unseen text differ by themselves: membership
@@ -162,6 +173,18 @@ class _Measured:
         models = [one for one in (self.before, self.after, self.reference) if one is not None]
         return not any(_figures(bound, one) or cut(bound, one.cut_short) for one in models)
 
+    def yardstick(self, bound: Bound) -> Yardstick | None:
+        """Where the figures come from that the bound is held against; None where it stands by itself."""
+        if bound.against is None:
+            return None
+        if bound.against == "before":
+            return "before"
+        if self.reference is not None and bound.attack != "reference":  # with which it does not attack itself
+            return "retrained_model"
+        if bound.attack is not None:
+            return "chance"
+        return None if bound.curve is not None else "unseen_text"
+
     @property
     def unseen(self) -> dict[str, Figure]:
         """The original's figures on text that it never saw."""
@@ -195,6 +218,7 @@ def _judged(bound: Bound, measured: _Measured) -> JudgedBound:
             carries=not excused and measured.suffices(bound, figure),
             records=None if figure is None else figure.records,
             figure=figure,
+            yardstick=None if none.why == "no_reference_text" else measured.yardstick(bound),
         )
     return min(held, key=lambda one: _WORST_FIRST.index(one.result))  # of a curve, a place that does worst
 
@@ -224,6 +248,7 @@ def _held(bound: Bound, figure: Figure, against: Figure | None, measured: _Measu
         records=figure.records,
         figure=figure,
         compared=against,
+        yardstick=measured.yardstick(bound),
     )
 
 

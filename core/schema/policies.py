@@ -15,6 +15,10 @@ Against = Literal["before", "retrained"]
 forget set would score: the supplied one's own figure, or, without one, the original's on unseen text (0.5 of an attack;
 a curve has nothing to be held against then). The attack `reference`, which that model makes, is held against 0.5."""
 
+Yardstick = Literal["before", "retrained_model", "unseen_text", "chance"]
+"""What a bound was held against in the end: the model before; the retrained model that the job names; without one, what
+the model before scores on unseen text; or 0.5, the AUC of an attack that only guesses."""
+
 By = Literal["difference", "ratio"]
 
 Reason = Literal[
@@ -226,6 +230,12 @@ class JudgedBound(Strict):
     records: int | None = Field(default=None, description="how many the figure stands on")
     figure: Figure | None = Field(default=None, description="as measured after")
     compared: Figure | None = Field(default=None, description="what it is held against")
+    yardstick: Yardstick | None = Field(
+        default=None,
+        description="where that comes from: `before`, the model before; `retrained_model`, the one that the job names;"
+        " `unseen_text`, without one, the model before on text that it never saw; `chance`, an AUC of 0.5. Null: the"
+        " limits are of the figure itself, or there was nothing to hold it against",
+    )
 
 
 class Judgement(Strict):

@@ -21,7 +21,10 @@ const SCOPES = {
   verbatim: "the text itself; no questions about what it says were asked",
   facts: "the text, and questions about what it says",
 };
-const AGAINST = { before: "before", retrained: "a retrained model" };
+const AGAINST = { before: "before", retrained: "a retrained model, or unseen text in its place" };
+const YARDSTICKS = {
+  before: "before", retrained_model: "the retrained model", unseen_text: "the original on unseen text", chance: "0.5 (guessing)",
+};
 const MEANING =
   "A bound is passed when the whole interval lies within its limits, failed when it lies outside, underpowered when it " +
   "is too wide to tell. A verdict holds for what was measured; it does not prove that nothing is left.";
@@ -44,7 +47,7 @@ export function verdict(judgement) {
 
 function row(judged) {
   const { bound } = judged;
-  const against = bound.against && element("span", { class: "faint" }, `${bound.by} to ${AGAINST[bound.against]}`);
+  const against = bound.against && element("span", { class: "faint" }, `${bound.by} to ${YARDSTICKS[judged.yardstick] ?? AGAINST[bound.against]}`);
   const remarks = [why(judged), aside(judged)].filter(Boolean).map((line) => element("p", { class: "faint" }, line));
   return element("tr", { "data-bound": bound.name, class: judged.carries ? null : "aside" }, cells(COLUMNS, [
     bound.name,

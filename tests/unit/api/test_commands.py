@@ -42,7 +42,7 @@ def test_a_verdict_is_told_in_words(data: dict[str, Any], words: str) -> None:
         (
             {"attack": "loss", "against": "retrained", "low": -0.1, "high": 0.1},
             "AUC of attack loss",
-            "difference to a retrained model",
+            "difference to a retrained model, or unseen text in its place",
             "-0.1 to 0.1",
         ),
         ({"across": "forget_quality", "low": 0.05}, "forget quality", "", "at least 0.05"),
@@ -75,7 +75,7 @@ def test_the_bounds_that_stand_in_a_verdicts_way_are_told_in_a_line_each() -> No
             judged("aside", result="failed", value=0.25, low=0.2, high=0.3, carries=False),
         ]
     )
-    about = "perplexity of forget, ratio to a retrained model"
+    about = "perplexity of forget, ratio to a retrained model, or unseen text in its place"
     assert lines == [
         f"broken: {about} is 0.25 (0.2 to 0.3), wanted 0.5 to 2: failed",
         f"unsure: {about} is 1, wanted 0.5 to 2: underpowered",
@@ -87,7 +87,10 @@ def test_a_verdict_fits_a_terminal_of_80_columns_and_says_more_on_a_wide_one() -
     bound = JudgedBound.model_validate(judged("membership.min_k++_20", result="underpowered", why="underpowered"))
     known = bound.model_copy(update={"value": -0.29, "low": -0.3161, "high": -0.265})
     judgement = Judgement(policy="house", verdict="not_judged", reason="underpowered", scope="verbatim", bounds=[known])
-    for width, words in ((80, ""), (160, "perplexity of forget, ratio to a retrained model ")):
+    for width, words in (
+        (80, ""),
+        (160, "perplexity of forget, ratio to a retrained model, or unseen text in its place "),
+    ):
         console = Console(width=width)
         with console.capture() as captured:
             console.print(bounds.judged(judgement, width=width))

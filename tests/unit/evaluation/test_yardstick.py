@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from api.commands.bounds import compared
 from core.evaluation.verdict import judge, knows
 from core.schema.evaluation import CurvePlace, CutShort, Figure, Measurements
 from core.schema.policies import Judgement
@@ -17,6 +18,7 @@ def test_unseen_text_of_the_original_stands_for_a_retrained_model() -> None:
     assert found.low == pytest.approx(0.02 - (0.04**2 + 0.05**2) ** 0.5)
     assert found.result == "passed"
     assert found.compared == BEFORE.sets["unseen"]["extraction_strength"]
+    assert found.yardstick == "unseen_text"
 
 
 def test_a_retrained_models_own_figure_takes_its_place() -> None:
@@ -24,8 +26,23 @@ def test_a_retrained_models_own_figure_takes_its_place() -> None:
     reference = measured(sets={"forget": {"extraction_strength": figure(0.2, 0.19, 0.21)}})
     found = judge(policy(STRENGTH), before=BEFORE, after=after, reference=reference)
     assert found.bounds[0].value == pytest.approx(0.07)
+    assert found.bounds[0].yardstick == "retrained_model"
     assert found.verdict == "passed"
     assert judge(policy(STRENGTH), before=BEFORE, after=after).verdict == "failed"
+
+
+def test_a_bound_names_what_it_was_held_against_in_truth() -> None:
+    across = {"baseline_auc": figure(0.5, 0.4, 0.6)}
+    sets = {"forget": {"extraction_strength": figure(0.03, 0.02, 0.04)}}
+    after = measured(sets=sets, attacks={"loss": attack(figure(0.5, 0.45, 0.55), joint=(0.45, 0.55))}, across=across)
+    alone = {**STRENGTH, "name": "alone", "against": None}
+    bounds = judge(policy(STRENGTH, LOSS, alone), before=BEFORE, after=after).bounds
+    assert [judged.yardstick for judged in bounds] == ["unseen_text", "chance", None]
+    for judged in bounds:
+        written = compared(judged.bound.model_dump(mode="json"), judged.yardstick)
+        assert "retrained" not in written
+    both = judge(policy(STRENGTH, LOSS, alone), before=BEFORE, after=after, reference=after).bounds
+    assert [judged.yardstick for judged in both] == ["retrained_model", "retrained_model", None]
 
 
 UNSEEN = {
