@@ -8,7 +8,7 @@ from api.problems import FieldError, Problem
 from core.evaluation.measurement import Measurement
 from core.preflight import duration, fitting, words
 from core.preflight.estimate import estimate
-from core.preflight.processor import quick_bfloat16
+from core.preflight.processor import GPU, flops_per_second, quick_bfloat16
 from core.preflight.work import Text, Work
 from core.records import throughput
 from core.records.jobs import FileUse
@@ -72,4 +72,5 @@ async def expected(session: AsyncSession, organisation: str, model: str, work: W
         for of, shape, before, cost in await throughput.costs(session, organisation, gpus=work.gpus)
         if shape
     ]
-    return estimate(work, seconds=duration.seconds(work, model, runs))
+    untried = GPU * work.gpus if work.gpus else flops_per_second()
+    return estimate(work, seconds=duration.seconds(work, model, runs, untried=untried))

@@ -33,7 +33,7 @@ async def live(context: Context, organisation: str, job: str, *, after: int) -> 
     A database connection is held while reading, never while waiting. Where the database is lost the stream ends, and
     the client goes on by `Last-Event-ID`: an error now would come after the answer's head.
     """
-    step: int | None = None
+    told: tuple[int | None, float | None] = None, None
     async with context.changes.watch(job) as watch:
         while True:
             try:
@@ -48,8 +48,8 @@ async def live(context: Context, organisation: str, job: str, *, after: int) -> 
             for event in stored:
                 after = event.seq
                 yield shown(event)
-            if row.status not in TERMINAL and row.step is not None and row.step != step:
-                step = row.step
+            if row.status not in TERMINAL and (row.step, row.fraction) != told:
+                told = row.step, row.fraction
                 progress = views.progress(row)
                 yield format_sse_event(event="progress", data_str=progress.model_dump_json() if progress else "{}")
             if len(stored) == BATCH:

@@ -68,11 +68,14 @@ def job(row: JobRow, waiting_for: str | None = None) -> Job:
 
 
 def progress(row: JobRow) -> Progress | None:
-    """How far the training is; None where it has not begun."""
-    if row.step is None:
+    """How far the job is; None where nothing is known of that."""
+    if row.step is None and row.fraction is None:
         return None
-    fraction = min(1.0, row.step / row.steps) if row.steps else 0.0
-    return Progress(step=row.step, steps=row.steps, fraction=fraction, eta=row.eta_seconds)
+    trained = min(1.0, (row.step or 0) / row.steps) if row.steps else 0.0
+    fraction = trained if row.fraction is None else row.fraction
+    if row.status == "succeeded":
+        fraction = 1.0
+    return Progress(step=row.step or 0, steps=row.steps, fraction=fraction, eta=row.eta_seconds)
 
 
 def event(row: EventRow) -> Event:

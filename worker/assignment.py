@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import checkpoints, files, jobs, models
 from core.records.tables import CheckpointFile, FileRow, JobFile, JobRow, ModelRow
 from core.schema.policies import Policy
-from core.schema.spec import ChildMethod, JobSpec, SocketRecords
+from core.schema.spec import ChildMethod, ExpectedTokens, JobSpec, SocketRecords
 from core.schema.training import Training
 from worker.failure import failed
 from worker.scratch import Scratch
@@ -70,8 +71,16 @@ class Assignment:
             policy=None if self.job.policy is None else Policy.model_validate(self.job.policy),
             base=_directory(self.model) if self.adapter else None,
             training_tokens=self.model.training_tokens,
+            expected=_expected(self.job.estimate),
             threads=threads,
         )
+
+
+def _expected(estimate: dict[str, Any] | None) -> ExpectedTokens | None:
+    """What the job's estimate says of its tokens; None of jobs whose estimate does not."""
+    if estimate is None or estimate.get("measured_tokens") is None:
+        return None
+    return ExpectedTokens(measured=estimate["measured_tokens"], updates=estimate["tokens"])
 
 
 def _directory(model: ModelRow) -> Path:

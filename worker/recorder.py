@@ -4,6 +4,7 @@ import asyncio
 
 from core.records import progress
 from core.schema.events import (
+    Beat,
     ChildEvent,
     Cost,
     CurvePoint,
@@ -29,11 +30,15 @@ class Recorder:
         self._lease = lease
         self._progress: ProgressMade | None = None
         self._moved = False
+        self._beat: Beat | None = None
         self._points: dict[tuple[str, int], float] = {}
         self._turn = asyncio.Lock()
 
     async def take(self, event: ChildEvent) -> None:
         """Records one event; those that end a job are the supervisor's."""
+        if isinstance(event, Beat):
+            self._beat = event
+            return
         if isinstance(event, ProgressMade):
             first = self._progress is None
             self._progress, self._moved = event, True
@@ -60,6 +65,9 @@ class Recorder:
     async def flush(self) -> None:
         """Writes what has gathered."""
         async with self._turn:
+            beat, self._beat = self._beat, None
+            if beat is not None and beat.fraction is not None:
+                await self._lease.write(progress.overall, fraction=beat.fraction, eta_seconds=beat.eta_seconds)
             made, points = self._progress, self._points
             if made is None or not (self._moved or points):  # points before any progress wait for it
                 return

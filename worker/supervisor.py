@@ -16,7 +16,6 @@ from core.records.leases import FenceLost
 from core.records.notifications import Notifications
 from core.records.tables import JobRow
 from core.schema.events import (
-    Beat,
     Cancelled,
     ChildEvent,
     Command,
@@ -317,8 +316,6 @@ class Attempt:
         last: Done | Cancelled | Paused | Failed | None = None
         events = child.events()
         while (event := await self._next(events)) is not None:
-            if isinstance(event, Beat):
-                continue
             if isinstance(event, (Done, Cancelled, Paused, Failed)):
                 last = event
                 break

@@ -6,11 +6,12 @@ from contextlib import contextmanager
 
 from core.lm.memory import give_back
 from core.pipeline.expense import Expenses
-from core.schema.events import Beat, ChildEvent, PhaseStarted
+from core.pipeline.job_progress import JobProgress
+from core.schema.events import ChildEvent, PhaseStarted
 from core.schema.jobs import Phase
 from core.unlearning.trainer import Stopped
 
-BEAT_SECONDS = 5.0
+BEAT_SECONDS = 2.0
 
 Say = Callable[[ChildEvent], None]
 
@@ -18,19 +19,24 @@ Say = Callable[[ChildEvent], None]
 class Phases:
     """One after the other; a wish to stop is heard between them, and wherever else `heard` is asked."""
 
-    def __init__(self, say: Say, cancelled: Callable[[], bool], *, began: float) -> None:
+    def __init__(self, say: Say, cancelled: Callable[[], bool], *, began: float, progress: JobProgress) -> None:
         """`began` is the monotonic time at which `loading` did."""
         self._say, self._cancelled = say, cancelled
+        self.progress = progress
         self._beat = time.monotonic() + BEAT_SECONDS
         self.expenses = Expenses(began=began)
 
     def heard(self) -> None:
         """Gives a sign of life every few seconds, and raises Stopped once the job is to be cancelled."""
-        if time.monotonic() >= self._beat:
-            self._beat = time.monotonic() + BEAT_SECONDS
-            self._say(Beat())
+        self.beat()
         if self._cancelled():
             raise Stopped
+
+    def beat(self) -> None:
+        """Says that the job lives and how far it is, every few seconds however often it is asked."""
+        if time.monotonic() >= self._beat:
+            self._beat = time.monotonic() + BEAT_SECONDS
+            self._say(self.progress.beat())
 
     @contextmanager
     def during(self, name: Phase) -> Iterator[None]:
@@ -38,6 +44,7 @@ class Phases:
         self.heard()
         give_back()
         self.expenses.turn_to(name)
+        self.progress.turn_to(name)
         if name != "loading":  # which was said before torch was imported
             self._say(PhaseStarted(phase=name))
         try:
@@ -50,4 +57,5 @@ class Phases:
         if name != self.expenses.phase:
             self.expenses.book()
             self.expenses.turn_to(name)
+            self.progress.turn_to(name)
             self._say(PhaseStarted(phase=name))

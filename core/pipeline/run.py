@@ -29,12 +29,13 @@ from core.pipeline.card import card
 from core.pipeline.expense import meter_others
 from core.pipeline.gauge import Gauge
 from core.pipeline.intake import fetch
+from core.pipeline.job_progress import JobProgress
 from core.pipeline.mistakes import mistakes
 from core.pipeline.others import Others
 from core.pipeline.parts import Parts, cut
 from core.pipeline.phases import Phases, Say
 from core.schema.evaluation import Measurements
-from core.schema.events import Cancelled, Cost, Done, Paused, Saved, Warned
+from core.schema.events import Cancelled, ChildEvent, Cost, Done, Paused, ProgressMade, Saved, Warned
 from core.schema.spec import JobSpec
 from core.schema.training import Training
 from core.unlearning.method import Method
@@ -64,7 +65,8 @@ class Run:
         the processes that this one shares the training with."""
         self._others = others
         self._spec, self._say, self._cancelled, self._paused = spec, say, cancelled, paused
-        self._phases = Phases(say, cancelled, began=began)
+        progress = JobProgress(spec.kind, spec.expected, began=began)
+        self._phases = Phases(say, cancelled, began=began, progress=progress)
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
 
@@ -88,6 +90,13 @@ class Run:
         with suppress(Stopped, Halted):
             self._train(model, tokenizer, company.share(None), company, _NOBODYS)
 
+    def _report(self, event: ChildEvent) -> None:
+        """Says what the trainer reports, and how far the whole job is then."""
+        self._say(event)
+        if isinstance(event, ProgressMade):
+            self._phases.progress.trained(event.step, event.steps)
+            self._phases.beat()
+
     def _train(
         self,
         model: PreTrainedModel,
@@ -103,7 +112,7 @@ class Run:
             raise ValueError("a job that unlearns names its method")
         threads = torch.get_num_threads()
         torch.set_num_threads(max(1, threads // company.count))
-        say = self._say if company.rank == 0 else lambda _: None
+        say = self._report if company.rank == 0 else lambda _: None
         snapshots = None
         if spec.snapshots is not None:
             snapshots = Snapshots(spec.snapshots, spec.fence, fingerprint, report=say, ranks=company)

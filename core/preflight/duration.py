@@ -88,14 +88,19 @@ class Pace:
         return cls(max(0.0, median(taken - each * spent for spent, taken in points)), each)
 
 
-def seconds(work: Work, model: str, runs: Sequence[Run]) -> float | None:
-    """From the runs of the same model where there are any, else from all; None: there is none to go by."""
+def seconds(work: Work, model: str, runs: Sequence[Run], *, untried: float | None = None) -> float | None:
+    """From the runs of the same model where there are any, else from all; None: there is nothing to go by.
+
+    `untried` is what a model may reach of FLOPs a second, roughly: it counts where there is no run.
+    """
     runs = [run for run in runs if run.model == model] or list(runs)
     measuring = Pace.of([point for run in runs for point in run.points(_MEASURING)])
     training = Pace.of([point for run in runs for point in run.points([["unlearning"]])])
     if measuring is None and training is None:
-        return None
-    found = median(run.around for run in runs) + _reading(work.shape)
+        if untried is None:
+            return None
+        measuring = Pace(STARTING, 1.0 / untried)
+    found = median([run.around for run in runs] or [STARTING]) + _reading(work.shape)
     if work.method is not None:
         pace = training or measuring
         amiss = _amiss([(run.tokens, run.expected_tokens) for run in runs])

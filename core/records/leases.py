@@ -65,7 +65,7 @@ async def claim(session: AsyncSession, *, worker: str, gpus: int, lease_seconds:
     job.status, job.phase, job.worker = "running", "loading", worker
     job.fence += 1
     job.attempts += 1
-    job.step = job.steps = job.eta_seconds = None
+    job.step = job.steps = job.eta_seconds = job.fraction = None
     job.lease_expires_at = _in(lease_seconds)
     job.started_at = func.coalesce(JobRow.started_at, func.clock_timestamp())
     try:
@@ -115,7 +115,7 @@ async def requeue(session: AsyncSession, row: JobRow, *, reason: str, delay_seco
         row.status, row.requested = "paused", None
         await events.append(session, row, "paused", {"reason": reason})
         return
-    row.step = row.steps = None
+    row.step = row.steps = row.fraction = None
     if row.requested == "cancel":
         row.status, row.requested = "cancelled", None
         row.finished_at = func.clock_timestamp()

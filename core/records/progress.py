@@ -45,13 +45,22 @@ async def steps(
 ) -> None:
     """Progress and a batch of curve points `(step, name, value)`; a later attempt overwrites an earlier one's."""
     row = await fenced(session, job, fence)
-    row.step, row.steps, row.eta_seconds = step, steps, eta_seconds
+    row.step, row.steps = step, steps
+    if row.fraction is None:  # else the time left is that of the whole job
+        row.eta_seconds = eta_seconds
     if points:
         rows = [{"job": job, "step": at, "name": name, "value": value} for at, name, value in points]
         query = insert(CurveRow).values(rows)
         await session.execute(
             query.on_conflict_do_update(index_elements=["job", "name", "step"], set_={"value": query.excluded.value})
         )
+    await events.announce(session, row)
+
+
+async def overall(session: AsyncSession, job: str, fence: int, *, fraction: float, eta_seconds: float | None) -> None:
+    """How much of the whole job is done, 0 to 1, and the seconds that the rest may take."""
+    row = await fenced(session, job, fence)
+    row.fraction, row.eta_seconds = fraction, eta_seconds
     await events.announce(session, row)
 
 

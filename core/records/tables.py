@@ -171,6 +171,8 @@ class JobRow(Base):
     gpus: Mapped[int] = mapped_column(Integer)
     step: Mapped[int | None] = mapped_column(Integer)
     steps: Mapped[int | None] = mapped_column(Integer)
+    fraction: Mapped[float | None]
+    """Of the whole job, all phases counted, as its process has said."""
     eta_seconds: Mapped[float | None]
 
     fence: Mapped[int] = mapped_column(Integer, server_default=text("0"))

@@ -72,7 +72,7 @@ async def retry(session: AsyncSession, organisation: str, job: str) -> JobRow | 
     if await files.missing(session, job):
         raise DataGone("a file of it")
     row.failures = 0
-    row.error = row.finished_at = row.phase = row.step = row.steps = None
+    row.error = row.finished_at = row.phase = row.step = row.steps = row.fraction = None
     await _queue(session, row, reason="retried")
     return await _fresh(session, row)
 

@@ -17,9 +17,11 @@ from core.schema.strict import Answer, Strict
 
 
 class Beat(Strict):
-    """A sign of life between two other events; nobody stores it."""
+    """A sign of life between two other events: how much of the whole job is done, and how long the rest may take."""
 
     kind: Literal["beat"] = "beat"
+    fraction: float | None = Field(default=None, ge=0, le=1)
+    eta_seconds: float | None = None
 
 
 class PhaseStarted(Strict):

@@ -216,9 +216,9 @@ class SetUsed(Answer):
 
 class Progress(Answer):
     step: int = Field(description="updates made")
-    steps: int | None = Field(description="updates in all")
-    fraction: float = Field(description="of the updates, 0 to 1")
-    eta: float | None = Field(description="seconds until training ends")
+    steps: int | None = Field(description="updates in all; null: training has not begun")
+    fraction: float = Field(description="of the whole job, measuring included, 0 to 1")
+    eta: float | None = Field(description="seconds that the rest of the job may take")
 
 
 class JobError(Answer):
@@ -248,7 +248,7 @@ class Job(Answer):
     requested: Requested | None = Field(description="what was asked of it and is not done yet")
     phase: Phase | None = Field(description="what it does while it runs")
     outcome: Outcome | None = Field(description="what came of it")
-    progress: Progress | None = Field(description="how far its training is; null: it has not begun")
+    progress: Progress | None = Field(description="how far it is; null: nothing is known of that")
     waiting_for: str | None = Field(default=None, description="why a queued job has not started")
     model: str = Field(description="the registered model's id")
     start: str = Field(serialization_alias="from", description="where it starts: `head` or `base`")

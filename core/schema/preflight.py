@@ -33,4 +33,6 @@ class Estimate(Answer):
     peak_host_bytes: int = Field(description="memory of the host at its peak")
     peak_device_bytes: int | None = Field(description="of each GPU; null: the job runs without")
     scratch_bytes: int = Field(description="the worker's disk: the checkpoint being written, and snapshots")
-    seconds: float | None = Field(description="by what earlier jobs took; null: there was none to go by")
+    seconds: float | None = Field(
+        description="by what earlier jobs took; where there was none, by a rough guess at the machine's speed"
+    )

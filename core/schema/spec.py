@@ -48,6 +48,13 @@ class FileRecords(Strict):
     protected: Path | None = None
 
 
+class ExpectedTokens(Strict):
+    """Tokens that the job's estimate expects to go through the model."""
+
+    measured: float = Field(ge=0, description="by measuring, before and after together")
+    updates: float = Field(ge=0, description="by all updates")
+
+
 class ChildMethod(Strict):
     name: str
     parameters: dict[str, Any]
@@ -90,6 +97,7 @@ class JobSpec(Strict):
     benchmark_tasks: Path | None = Field(default=None, description="the operator's definitions of benchmark tasks")
     benchmark_code: bool = Field(default=False, description="benchmark tasks may run code that the model writes")
     training_tokens: int | None = Field(default=None, ge=1, description="that the model was trained on, once each")
+    expected: ExpectedTokens | None = Field(default=None, description="by which the job says how far it is")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; default: as many as this process may use")
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-/** How far a job is: its phases in order, and a bar while it trains. */
+/** How far a job is: its phases in order, and a bar over all of them. */
 
 import { element } from "../element.js";
 import { seconds, words } from "../format.js";
@@ -14,10 +14,10 @@ export function progress(job) {
 
 function bar(job) {
   const percent = Math.round(100 * (job.progress?.fraction ?? 0));
-  return element("progress", { max: "100", value: percent, "aria-label": "Progress of the training" }, `${percent} %`);
+  return element("progress", { max: "100", value: percent, "aria-label": "Progress of the job" }, `${percent} %`);
 }
 
-/** The job's phases, and of the training the steps: for a job's own page. */
+/** The job's phases, how much is done, and how long the rest may take: for a job's own page. */
 export function phases(job) {
   const at = PHASES.indexOf(job.phase);
   const list = PHASES.map((phase, index) =>
@@ -26,8 +26,11 @@ export function phases(job) {
       "aria-current": index === at ? "step" : null,
     }, words(phase)));
   const { step, steps, eta } = job.progress ?? {};
-  const line = steps
-    ? `step ${step} of ${steps}${eta ? `, about ${seconds(eta)} of training left` : ""}`
-    : "no step yet";
+  const parts = [
+    steps && `step ${step} of ${steps}`,
+    job.progress && `${Math.round(100 * job.progress.fraction)} % of the job`,
+    eta && `about ${seconds(eta)} left`,
+  ];
+  const line = parts.filter(Boolean).join(", ") || "loading the model";
   return element("div", { class: "phases" }, element("ol", {}, list), bar(job), element("p", { class: "faint" }, line));
 }

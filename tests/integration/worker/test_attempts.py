@@ -51,6 +51,23 @@ async def test_a_model_whose_files_are_not_the_registered_ones_any_more_is_not_w
     assert "'demo'" in row.error["message"]
 
 
+async def test_how_far_the_whole_job_is_is_written_down_while_it_measures(play: Play) -> None:
+    job, attending = await play.begun(
+        "say('phase', phase='unlearning')\n"
+        "say('beat', fraction=0.25, eta_seconds=30.0)\n"
+        "sys.stdin.readline()\n"
+        "say('cancelled')"
+    )
+
+    async def told() -> bool:
+        row = await play.stage.scene.row(job)
+        return (row.fraction, row.eta_seconds, row.step) == (0.25, 30.0, None)
+
+    await until(told)
+    await play.wish("cancel", job)
+    await asyncio.wait_for(attending, 30)
+
+
 async def test_a_child_that_does_its_work_succeeds(play: Play) -> None:
     row = await play.run(WORK)
     assert (row.status, row.outcome) == ("succeeded", "unlearned"), row.error

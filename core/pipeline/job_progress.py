@@ -1,0 +1,72 @@
+"""How far a job is, all of its phases counted, and how long the rest may take."""
+
+import time
+
+from core.lm.flops import METER
+from core.schema.events import Beat
+from core.schema.jobs import JobKind, Phase
+from core.schema.spec import ExpectedTokens
+
+LOADING, SAVING = 0.02, 0.02
+"""Shares of a job that are taken to go by while a model is loaded and while it is saved."""
+BACKWARD = 3
+"""How many times as much a token of an update costs as one that is measured."""
+LEAST = 0.01
+"""What must have gone by before the rest is reckoned from it."""
+
+
+class JobProgress:
+    """The share of a job that is done: each phase has a span, by the tokens that are expected to go through the model.
+
+    Within its span measuring advances by tokens and training by updates. A span is never left before its phase is over,
+    so that a wrong expectation shows in how fast the share rises, and not in a share that falls.
+    """
+
+    def __init__(self, kind: JobKind, expected: ExpectedTokens | None, *, began: float) -> None:
+        """`began` is the monotonic time at which the job did; without `expected` phases count by themselves alone."""
+        expected = expected or ExpectedTokens(measured=2, updates=1)
+        self._began = began
+        self._at_phase = METER.reading.tokens
+        self._updates = 0.0
+        moments = 2 if kind == "unlearn" else 1
+        self._measured = max(1.0, expected.measured / moments)
+        """Tokens of each time that a model is measured."""
+        training = BACKWARD * expected.updates if kind == "unlearn" else 0.0
+        saving = SAVING if kind == "unlearn" else 0.0
+        each = (1.0 - LOADING - saving) / (moments * self._measured + training)
+        measuring, updates = each * self._measured, each * training
+        after = LOADING + measuring + updates + saving
+        self._spans: dict[Phase, tuple[float, float]] = {
+            "loading": (0.0, LOADING),
+            "measuring_before": (LOADING, LOADING + measuring),
+            "unlearning": (LOADING + measuring, LOADING + measuring + updates),
+            "saving": (LOADING + measuring + updates, after),
+            "measuring_after": (after, 1.0),
+            "attacking": (after, 1.0),
+        }
+        self._phase: Phase = "loading"
+        self._done = 0.0
+
+    def turn_to(self, phase: Phase) -> None:
+        """A phase begins. Attacking goes on where measuring after has got to."""
+        if phase == self._phase or {phase, self._phase} == {"measuring_after", "attacking"}:
+            self._phase = phase
+            return
+        self._phase, self._at_phase = phase, METER.reading.tokens
+
+    def trained(self, step: int, steps: int) -> None:
+        """So many of the updates are made."""
+        self._updates = step / max(1, steps)
+
+    def beat(self) -> Beat:
+        """Returns the share that is done, which never falls and is below 1, with the seconds that the rest may take."""
+        first, last = self._spans[self._phase]
+        within = 0.0
+        if self._phase == "unlearning":
+            within = self._updates
+        elif self._phase in ("measuring_before", "measuring_after", "attacking"):
+            within = (METER.reading.tokens - self._at_phase) / self._measured
+        self._done = max(self._done, min(0.999, first + min(1.0, within) * (last - first)))
+        passed = time.monotonic() - self._began
+        eta = passed * (1.0 - self._done) / self._done if self._done >= LEAST else None
+        return Beat(fraction=self._done, eta_seconds=eta)
