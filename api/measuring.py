@@ -43,7 +43,9 @@ class Measuring:
             await evaluation.reference(session, model, request.reference_model)
         training = self._training(ModelShape.model_validate(model.shape))
         found = sources(request)
-        rows = await jobs.lock_files(session, organisation, [source.use.file for source in found])
+        named = [source.use.file for source in found]
+        await files.keep(session, organisation, named, lives=self._context.settings.retention)
+        rows = await jobs.lock_files(session, organisation, named)
         rows_of(found, rows)
         uses = [source.use for source in found]
         await self._inline.add(session, uses, rows)
@@ -88,7 +90,6 @@ class Measuring:
             gpus=gpus,
         )
         await jobs.create(session, job, uses)
-        await files.keep(session, [use.file for use in uses], lives=self._context.settings.retention)
         await session.flush()
         await session.refresh(job)
         return job

@@ -34,8 +34,9 @@ MEDIA_TYPE = "application/problem+json"
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 """As RFC 9110 has them, whatever this Python's table says."""
 
-GONE = ("08", "28", "3D", "53", "55", "57")
-"""Classes of SQLSTATE: the server takes no connections, has no room for more, or is going down."""
+GONE = ("08", "28", "3D", "40", "53", "55", "57")
+"""Classes of SQLSTATE: the server takes no connections, has no room for more, is going down, or ended one of two
+transactions that stood in each other's way."""
 UNMIGRATED = ("42P01", "42703")
 
 log = structlog.get_logger()

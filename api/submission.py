@@ -148,7 +148,9 @@ class Submission:
             measure, said = [*measure, *evaluation.measure(added)], _added(added, policy)
         found = sources(request, model)
         said += needs_met(method, found, dry_run=request.dry_run)
-        rows = await jobs.lock_files(session, self._caller.organisation, [source.use.file for source in found])
+        named = [source.use.file for source in found]
+        await files.keep(session, self._caller.organisation, named, lives=self._context.settings.retention)
+        rows = await jobs.lock_files(session, self._caller.organisation, named)
         rows_of(found, rows)
         uses = [source.use for source in found]
         await self._inline.add(session, uses, rows)
@@ -194,7 +196,6 @@ class Submission:
             gpus=gpus,
         )
         await jobs.create(session, job, uses)
-        await files.keep(session, [use.file for use in uses], lives=self._context.settings.retention)
         await session.flush()
         await session.refresh(job)
         return job

@@ -52,8 +52,9 @@ async def register_model(
     made: list[ModelRow] = []
 
     async def make(session: AsyncSession) -> Response:
-        named = await _check_defaults(session, caller, body.defaults)
-        await files.keep(session, named, lives=context.settings.retention)
+        named = [file for file in body.defaults.model_dump().values() if file is not None]
+        await files.keep(session, caller.organisation, named, lives=context.settings.retention)
+        await _check_defaults(session, caller, body.defaults)
         row = await models.add(
             session,
             ModelRow(
@@ -96,8 +97,8 @@ async def _pinned(session: AsyncSession, caller: Caller, name: str) -> str | Non
     return None if name in policies.BUILT_IN else name
 
 
-async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defaults) -> list[str]:
-    """Returns the files that the defaults name. Problem: 422 where one is not there or was uploaded for another use."""
+async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defaults) -> None:
+    """Holds the files that the defaults name. Problem: 422 where one is not there or was uploaded for another use."""
     named = {name: file for name, file in defaults.model_dump().items() if file is not None}
     rows = await jobs.lock_files(session, caller.organisation, list(named.values()))
     for name, file in named.items():
@@ -106,7 +107,6 @@ async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defau
         if rows[file].purpose not in PURPOSES[name]:
             detail = f"the file was uploaded as '{rows[file].purpose}', not as {' or '.join(PURPOSES[name])}"
             raise unprocessable(f"/defaults/{name}", detail, name="wrong-purpose")
-    return list(named.values())
 
 
 @router.get("", summary="List models", responses=responses())

@@ -76,7 +76,7 @@ class ModelFlops:
 def _layers(config: PreTrainedConfig) -> list[PreTrainedConfig]:
     """The config of each layer, which an architecture may let differ from layer to layer."""
     own = getattr(config, "per_layer_config", None)
-    return [own[layer] if own else config for layer in range(config.num_hidden_layers)]
+    return [own[layer] if own else config for layer in range(getattr(config, "num_hidden_layers", 0))]
 
 
 def _width(config: PreTrainedConfig) -> int:

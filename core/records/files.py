@@ -27,10 +27,18 @@ async def add(session: AsyncSession, file: FileRow, *, lives: timedelta) -> None
     await session.refresh(file)
 
 
-async def keep(session: AsyncSession, ids: Collection[str], *, lives: timedelta) -> None:
-    """Lets files that a request uses live for so long from their upload, where that is longer than they have."""
-    until = func.greatest(FileRow.expires_at, FileRow.created_at + lives)
-    await session.execute(update(FileRow).where(FileRow.id.in_(ids)).values(expires_at=until))
+async def keep(session: AsyncSession, organisation: str, ids: Collection[str], *, lives: timedelta) -> None:
+    """Lets files that a request uses live for so long from their upload, where that is longer than they have.
+
+    Before they are held for reading: of two requests that both hold a file, neither could change it.
+    """
+    until = FileRow.created_at + lives
+    short = select(FileRow.id).where(
+        FileRow.organisation == organisation, FileRow.id.in_(ids), FileRow.expires_at < until
+    )
+    held = (await session.scalars(short.order_by(FileRow.id).with_for_update())).all()
+    if held:
+        await session.execute(update(FileRow).where(FileRow.id.in_(held)).values(expires_at=until))
 
 
 async def get(session: AsyncSession, organisation: str, file: str) -> FileRow | None:

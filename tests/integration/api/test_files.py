@@ -325,3 +325,14 @@ async def test_an_upload_lives_a_day_until_a_request_uses_it(service: Service, c
     assert (await client.post("/v1/jobs", json=request)).status_code == 202
     lives = [days((await client.get(f"/v1/files/{file}")).json()) for file in (unused, used, default)]
     assert lives == pytest.approx([1, 90, 90], abs=0.01)
+
+
+async def test_requests_at_once_for_the_same_new_file_do_not_stand_in_each_others_way(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    request = {"model": "demo", "forget": {"file": await file_of(client, "forget")}, "from": "base"}
+    for _ in range(3):
+        request["retain"] = [{"file": await file_of(client, "retain")}]
+        answers = await asyncio.gather(*(client.post("/v1/jobs", json=request) for _ in range(6)))
+        assert [answer.status_code for answer in answers] == [202] * 6

@@ -12,8 +12,9 @@ from core.lm.errors import CoreError
 from core.preflight.counting import adapter_parameters
 from core.schema.adapters import is_refused
 from core.schema.models import ModelShape
-from core.schema.shape import SINGLE, _header, grouped
+from core.schema.shape import SINGLE, grouped
 from core.schema.training import Lora
+from core.schema.weight_files import read_header
 from tests.unit.lm.families import FAMILIES, family
 from tests.unit.lm.tiny import VOCABULARY, tiny_model
 
@@ -177,7 +178,7 @@ def test_merged_delivered_and_attached_say_the_same_and_the_estimate_counts_them
     assert model.state_dict().keys() == family(kind).state_dict().keys()
 
     family(kind).save_pretrained(tmp_path / "base")
-    weights = _header(tmp_path / "base" / SINGLE, SINGLE)
+    weights = read_header(tmp_path / "base" / SINGLE)
     shape = ModelShape(
         architecture=type(model).__name__,
         parameters=1,
