@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,8 @@ from core.lm.data import Chunk
 from core.lm.errors import CoreError, out_of_memory
 from core.lm.model import context_length
 from core.lm.rotary import unscaled_length
-from core.lm.trial import close, plain_logits, trial_records
+from core.lm.slopes import SLOPES, input_slopes
+from core.lm.trial import close, distance, plain_logits, trial_records
 from core.lm.widening import widened
 
 Kind = Literal["packed", "masked", "padded", "single"]
@@ -126,6 +128,17 @@ def arrange(model: PreTrainedModel, run: Run, length: int, row: int) -> Arrangem
         pieces = torch.split(found, counts)
         return all(close(piece, logits, model, ids) for piece, logits, ids in zip(pieces, wanted, records, strict=True))
 
+    def slopes_hold() -> bool:
+        """Whether padding leaves the gradients of a model with a state alone, which may run in pieces of one length."""
+        alone = [input_slopes(model, partial(run, plain, [chunk]), [chunk]) for chunk in chunks]
+        together = input_slopes(model, partial(run, replace(plain, kind="padded"), chunks), chunks)
+        if together is None or any(slopes is None for slopes in alone):
+            return together is None and all(slopes is None for slopes in alone)
+        return all(
+            slopes is not None and distance(row[: len(chunk.ids)], slopes[0][0]) <= SLOPES
+            for row, slopes, chunk in zip(together[0], alone, chunks, strict=True)
+        )
+
     chosen: Kind | None = None
     may_pack = (before is None or before.packs) and not selects(model.config, row)
     if may_pack and attention.switched(model):
@@ -134,6 +147,8 @@ def arrange(model: PreTrainedModel, run: Run, length: int, row: int) -> Arrangem
         attention.put_back(own)
         apart: tuple[Kind, ...] = ("single",) if selects(model.config, length) else ("padded", "single")
         chosen = next((kind for kind in apart if holds(kind)), None)
+        if chosen == "padded" and getattr(model, "_is_stateful", False) and not slopes_hold():
+            chosen = "single"
     if chosen is None:
         raise CoreError(
             "inconsistent_model",
