@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api import evaluation
+from api import evaluation, short_records
 from api.auth import Caller
 from api.choices import check
 from api.context import Context
@@ -160,7 +160,10 @@ class Submission:
             request.training, method.name, parameters=shape.parameters, forget_records=forget_records
         )
         training.max_length = shape.within_context(training.max_length)
-        conversations = Conversations(self._context, used(found, rows, self._inline), option="/training/chat")
+        named_files = used(found, rows, self._inline)
+        if not request.dry_run:
+            await short_records.refuse(self._context, named_files, model)
+        conversations = Conversations(self._context, named_files, option="/training/chat")
         said = [*said, *await conversations.hold(model, training.chat)]
         gpus = request.resources.gpus
         if gpus is None:

@@ -22,7 +22,7 @@ WEIGHTS = FILES["model.safetensors"]
 async def delivered(service: Service, client: httpx.AsyncClient) -> dict[str, str]:
     """A finished job of the client's: its id and its checkpoint's."""
     await ready_model(service, client)
-    answer = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}})
+    answer = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})
     job = answer.json()["id"]
     return {"job": job, "checkpoint": await finish(service, job, await claim(service, job), FILES)}
 
@@ -121,7 +121,7 @@ async def test_an_archive_holds_all_files_and_the_manifest(
 
 async def test_a_job_without_a_checkpoint_has_no_archive(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
-    answer = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}})
+    answer = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})
     path = f"/v1/jobs/{answer.json()['id']}"
     assert (await client.get(f"{path}/archive")).status_code == 404
     assert (await client.get(f"{path}/checkpoints")).json()["data"] == []

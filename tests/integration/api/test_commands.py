@@ -87,7 +87,7 @@ async def test_a_checkpoint_is_released_by_a_second_key_alone(
     service: Service, client: httpx.AsyncClient, unlearn: Run
 ) -> None:
     await ready_model(service, client)
-    id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}})).json()["id"]
+    id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})).json()["id"]
     checkpoint = await finish(service, id, await claim(service, id), {"a": b"b"}, verdict="not_judged")
     own = await unlearn("release", checkpoint, "--reason", "mine")
     assert own.exit_code == 1

@@ -23,7 +23,7 @@ STREAM = {"Accept": "text/event-stream"}
 
 async def job_of(service: Service, client: httpx.AsyncClient) -> str:
     await ready_model(service, client)
-    answer = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}})
+    answer = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})
     return str(answer.json()["id"])
 
 

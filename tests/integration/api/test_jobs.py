@@ -1,4 +1,5 @@
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ from core.records import idempotency, models
 from core.records.tables import FileRow, JobRow, ModelRow, OutboxRow
 from core.schema.parsing import records
 from core.storage.uploads import contents
-from tests.integration.api.service import Service, file_of, ready_model
+from tests.integration.api.service import Service, file_of, ready_model, upload
 from tests.integration.api.submitting import LEAST, submitted
 
 
@@ -88,7 +89,7 @@ async def test_a_retain_set_smaller_than_the_forget_set_is_warned_of(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
-    job = await submitted(client, forget={"records": ["a", "b", "c", "d"]})
+    job = await submitted(client, forget={"records": ["a a", "b b", "c c", "d d"]})
     assert [one["code"] for one in job["warnings"]] == ["retain_smaller_than_forget"]
     events = (await client.get(f"/v1/jobs/{job['id']}/events")).json()["data"]
     assert [one["type"] for one in events] == ["warning", "created"]
@@ -364,3 +365,18 @@ async def test_an_unseen_file_of_the_requests_own_both_trains_and_measures_where
     await ready_model(service, client, defaults={"retain": await file_of(client, "retain")})
     job = (await client.post("/v1/jobs", json={**LEAST, "unseen": {"file": await file_of(client, "unseen")}})).json()
     assert [one["part"] for one in job["data"]] == [None, None, None]
+
+
+async def test_a_record_that_holds_no_token_to_train_on_is_refused_with_its_place(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    inline = await client.post("/v1/jobs", json={**LEAST, "forget": {"records": ["fine text", "a"]}})
+    lines = "\n".join(json.dumps({"text": text}) for text in ("fine text", "and this", "an is the of", "is"))
+    named = (await upload(client, lines, "forget")).json()["id"]
+    filed = await client.post("/v1/jobs", json={**LEAST, "forget": {"file": named}})
+    for answer, number, pointer in ((inline, 2, "/forget/records/1"), (filed, 4, "/forget/file")):
+        assert answer.status_code == 422
+        assert answer.json()["type"].endswith(":record-too-short")
+        assert answer.json()["errors"][0]["pointer"] == pointer
+        assert f"record {number} of the forget set" in answer.json()["detail"]

@@ -25,7 +25,7 @@ HOUSE: dict[str, Any] = {"name": "house", "bounds": [EXTRACTION, RETAIN]}
 
 
 async def submit(client: httpx.AsyncClient, **evaluation: Any) -> httpx.Response:
-    body = {"model": "demo", "forget": {"records": ["a"]}, "evaluation": evaluation}
+    body = {"model": "demo", "forget": {"records": ["a b"]}, "evaluation": evaluation}
     return await client.post("/v1/jobs", json=body)
 
 

@@ -171,7 +171,7 @@ async def test_a_broker_that_is_gone_leaves_the_service_ready_and_jobs_accepted(
         answer = await client.get("/readyz")
         assert (answer.status_code, answer.json()["broker"]) == (200, "unreachable")
         await ready_model(service, client)
-        accepted = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}})
+        accepted = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})
         assert accepted.status_code == 202
 
 
@@ -208,7 +208,7 @@ async def test_metrics_count_requests_by_their_template(service: Service, client
 
 async def test_requests_that_are_held_open_do_not_count_as_slow(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
-    made = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}, "from": "base"})
+    made = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}, "from": "base"})
     path = f"/v1/jobs/{made.json()['id']}"
 
     async def timed() -> list[str]:

@@ -32,7 +32,7 @@ class Waiting:
 async def waiting(service: Service, client: httpx.AsyncClient) -> Waiting:
     """Of a job that the client, an admin, has submitted."""
     await ready_model(service, client)
-    id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}})).json()["id"]
+    id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})).json()["id"]
     checkpoint = await finish(service, id, await claim(service, id), {"config.json": b"{}"}, verdict="failed")
     return Waiting((await client.get("/v1/keys/self")).json()["organisation"], id, checkpoint)
 
@@ -117,7 +117,7 @@ async def test_where_a_model_needs_no_release_there_is_nothing_to_release(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client, release="always")
-    id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a"]}})).json()["id"]
+    id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})).json()["id"]
     warned = [warning["code"] for warning in (await client.get(f"/v1/jobs/{id}")).json()["warnings"]]
     assert "released_whatever_the_verdict" in warned
     checkpoint = await finish(service, id, await claim(service, id), {"config.json": b"{}"}, verdict="not_judged")

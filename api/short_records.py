@@ -1,0 +1,82 @@
+"""Records to forget that are too short to train on, refused before the job is queued."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from api.context import Context
+from api.conversations import MOST_BYTES, Used
+from api.problems import unprocessable
+from core.records.tables import ModelRow
+from core.schema.bad_record import BadRecord
+from core.schema.files import Record
+from core.storage.store import StorageError
+from core.storage.stored_records import stored_records
+
+LONGEST_TOKEN = 32
+"""Characters that no single token of a text in use exceeds: longer texts are not looked at."""
+
+
+async def refuse(context: Context, files: Sequence[Used], model: ModelRow) -> None:
+    """Problem (422, `record-too-short`): a plain text of the forget set has no token to score by the model's tokenizer.
+
+    Looks at no more than `MOST_BYTES` of a file: the job looks at all of it when it starts.
+    """
+    for file in files:
+        if file.name != "forget":
+            continue
+        candidates = await _short(context, file)
+        number = await asyncio.to_thread(_unscored, candidates, model) if candidates else None
+        if number is not None:
+            detail = (
+                f"record {number} of the forget set is too short to train on: it has no token that follows another;"
+                " give it more of its context, or leave it out"
+            )
+            pointer = file.pointer if file.records is None else f"{file.pointer}/{number - 1}"
+            raise unprocessable(pointer, detail, name="record-too-short")
+
+
+async def _short(context: Context, file: Used) -> dict[int, str]:
+    """The texts, by record's number from 1, that a single token may be."""
+    if file.records is not None:
+        return {number: text for number, record in enumerate(file.records, 1) if (text := _candidate(record))}
+    if file.row.size > MOST_BYTES:
+        return {}
+    candidates, number = dict[int, str](), 0
+    try:
+        async for record in stored_records(context.storage, file.row, context.service_key):
+            number += 1
+            if text := _candidate(record):
+                candidates[number] = text
+    except (StorageError, BadRecord):  # which the job will say
+        return {}
+    return candidates
+
+
+def _candidate(record: Record) -> str | None:
+    text = record.text
+    return text if text is not None and len(text) <= LONGEST_TOKEN and len(text.split()) == 1 else None
+
+
+def _unscored(texts: dict[int, str], model: ModelRow) -> int | None:
+    """The number of the first text without a scored token; None, too, where this process cannot read the tokenizer."""
+    if model.directory is None:
+        return None
+    file = Path(model.directory, "tokenizer.json")
+    if not file.is_file():
+        return None
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception:  # noqa: BLE001 - the library has no class of errors of its own; the job says what is wrong
+        return None
+    return next((number for number, text in texts.items() if _scored(tokenizer, text) < 1), None)
+
+
+def _scored(tokenizer: Tokenizer, text: str) -> int:
+    """Tokens that follow another one; an end that the tokenizer adds is none of the text's (`core.lm.data`)."""
+    bare = tokenizer.encode(text, add_special_tokens=False).ids
+    whole = tokenizer.encode(text).ids
+    starts = [place for place in range(len(whole) - len(bare) + 1) if whole[place : place + len(bare)] == bare]
+    return (starts[0] if starts else 0) + len(bare) - 1 if bare else 0
