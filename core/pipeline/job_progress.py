@@ -22,19 +22,28 @@ class JobProgress:
     so that a wrong expectation shows in how fast the share rises, and not in a share that falls.
     """
 
-    def __init__(self, kind: JobKind, expected: ExpectedTokens | None, *, began: float) -> None:
-        """`began` is the monotonic time at which the job did; without `expected` phases count by themselves alone."""
+    def __init__(self, kind: JobKind, expected: ExpectedTokens | None, *, began: float, compared: int = 0) -> None:
+        """`began` is the monotonic time at which the job did; without `expected` phases count by themselves alone.
+
+        `compared` is how many models to compare with are measured before, beside the job's own.
+        """
         expected = expected or ExpectedTokens(measured=2, updates=1)
         self._began = began
-        self._at_phase = METER.reading.tokens
+        self._began_at: dict[Phase, int] = {}
         self._updates = 0.0
-        moments = 2 if kind == "unlearn" else 1
-        self._measured = max(1.0, expected.measured / moments)
+        once = expected.measured / (2 if kind == "unlearn" else 1)
         """Tokens of each time that a model is measured."""
         training = BACKWARD * expected.updates if kind == "unlearn" else 0.0
         saving = SAVING if kind == "unlearn" else 0.0
-        each = (1.0 - LOADING - saving) / (moments * self._measured + training)
-        measuring, updates = each * self._measured, each * training
+        models_before, models_after = compared + (kind != "measure"), int(kind != "preview")
+        self._tokens: dict[Phase, float] = {
+            "measuring_before": max(1.0, models_before * once),
+            "measuring_after": max(1.0, models_after * once),
+            "attacking": max(1.0, models_after * once),
+        }
+        whole = max(1.0, (models_before + models_after) * once)
+        each = (1.0 - LOADING - saving) / (whole + training)
+        measuring, updates = each * whole * models_before / (models_before + models_after), each * training
         after = LOADING + measuring + updates + saving
         self._spans: dict[Phase, tuple[float, float]] = {
             "loading": (0.0, LOADING),
@@ -48,11 +57,10 @@ class JobProgress:
         self._done = 0.0
 
     def turn_to(self, phase: Phase) -> None:
-        """A phase begins. Attacking goes on where measuring after has got to."""
-        if phase == self._phase or {phase, self._phase} == {"measuring_after", "attacking"}:
-            self._phase = phase
-            return
-        self._phase, self._at_phase = phase, METER.reading.tokens
+        """A phase begins, or goes on where it has got to; attacking where measuring after has."""
+        self._phase = phase
+        of = "measuring_after" if phase == "attacking" else phase
+        self._began_at[phase] = self._began_at.setdefault(of, METER.reading.tokens)
 
     def trained(self, step: int, steps: int) -> None:
         """So many of the updates are made."""
@@ -64,8 +72,8 @@ class JobProgress:
         within = 0.0
         if self._phase == "unlearning":
             within = self._updates
-        elif self._phase in ("measuring_before", "measuring_after", "attacking"):
-            within = (METER.reading.tokens - self._at_phase) / self._measured
+        elif self._phase in self._tokens:
+            within = (METER.reading.tokens - self._began_at[self._phase]) / self._tokens[self._phase]
         self._done = max(self._done, min(0.999, first + min(1.0, within) * (last - first)))
         passed = time.monotonic() - self._began
         eta = passed * (1.0 - self._done) / self._done if self._done >= LEAST else None

@@ -65,7 +65,8 @@ class Run:
         the processes that this one shares the training with."""
         self._others = others
         self._spec, self._say, self._cancelled, self._paused = spec, say, cancelled, paused
-        progress = JobProgress(spec.kind, spec.expected, began=began)
+        compared = sum(directory is not None for directory in (spec.reference, spec.original))
+        progress = JobProgress(spec.kind, spec.expected, began=began, compared=compared)
         self._phases = Phases(say, cancelled, began=began, progress=progress)
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)

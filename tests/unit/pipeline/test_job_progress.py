@@ -66,3 +66,29 @@ def test_a_job_that_only_measures_is_measuring_all_the_time_and_needs_no_estimat
     unknown.turn_to("unlearning")
     unknown.trained(1, 2)
     assert 0.3 < share(unknown) < 0.7
+
+
+def test_a_measurement_counts_the_model_that_it_is_of_and_those_that_it_is_compared_with() -> None:
+    alone = JobProgress("measure", EXPECTED, began=time.monotonic())
+    alone.turn_to("measuring_after")
+    assert share(alone) == pytest.approx(0.02)
+    passes(1000)
+    assert share(alone) == pytest.approx(0.02 + 0.98 / 2)
+    compared = JobProgress("measure", EXPECTED, began=time.monotonic(), compared=2)
+    compared.turn_to("measuring_before")
+    passes(2000)
+    assert share(compared) == pytest.approx(0.02 + 0.98 / 3)
+    compared.turn_to("measuring_before")
+    passes(2000)
+    assert share(compared) == pytest.approx(0.02 + 0.98 * 2 / 3)
+    compared.turn_to("measuring_after")
+    passes(1000)
+    assert share(compared) == pytest.approx(0.02 + 0.98 * 5 / 6)
+
+
+def test_the_model_to_unlearn_is_measured_on_from_where_the_retrained_one_has_got_to() -> None:
+    progress = JobProgress("unlearn", ExpectedTokens(measured=2000, updates=1000), began=time.monotonic(), compared=1)
+    for phase in ("measuring_before", "loading", "measuring_before"):
+        progress.turn_to(phase)
+        passes(1000 if phase == "measuring_before" else 0)
+    assert share(progress) == pytest.approx(0.02 + 0.96 * 2000 / 6000)
