@@ -40,6 +40,7 @@ class JsonValues:
         self._line = self._first = 1
         self._around: str | None = None  # the text of the object that the list is in, up to the list
         self._listed = False
+        self._is_record = False  # whether the object that is not complete yet has a field of a record
 
     def feed(self, text: str) -> Iterator[Value]:
         """The values that this text completes; to be exhausted before the next one."""
@@ -57,11 +58,10 @@ class JsonValues:
                 break
             start, at, mark = sign.start(), sign.end(), sign.group()
             if self._depth:
-                if mark in "{[" and self._depth == 1 and self._place == "top":
-                    before = "".join([*self._pieces, text[begin:start]])
-                    if self._opens_list(mark, before):
-                        begin = None
-                        continue
+                may_open = mark in "{[" and self._depth == 1 and self._place == "top"
+                if may_open and self._opens_list(mark, text, begin or 0, start):
+                    begin = None
+                    continue
                 self._quoted = mark == '"'
                 self._depth += (mark in "{[") - (mark in "}]")
                 if self._depth == 0:
@@ -128,19 +128,21 @@ class JsonValues:
         self._depth = int(mark != '"')
         return True
 
-    def _opens_list(self, mark: str, before: str) -> bool:
-        """Goes into the list that opens after `before`, the text of an object, where it is a list of records."""
-        key = _LAST_KEY.search(before[-_KEY_REACH:])
+    def _opens_list(self, mark: str, text: str, begin: int, start: int) -> bool:
+        """Goes into the list that opens at `start` of an object whose text goes on at `begin`, if it is of records."""
+        key = _LAST_KEY.search(self._end_of_object(text, begin, start))
         name = key.group(1).strip().lower() if key else ""
         if name in HOLD_TEXT:
             raise self._bad("columns, not records: save a list of records (pandas: to_json(orient='records'))")
-        if mark == "{" or name in HOLD_LISTS:
+        if mark == "{" or name in HOLD_LISTS or self._is_record:
             return False
+        before = "".join([*self._pieces, text[begin:start]])
         try:
             around = from_json(before + "null}")
         except ValueError:
             raise self._bad("not valid JSON") from None
         if self._knows_any(around):
+            self._is_record = True  # so that an object of many lists is not parsed anew at each
             return False
         if self._listed or self._count > 1:
             raise self._bad("more than one list: which of them holds the records cannot be told; save one list alone")
@@ -148,6 +150,15 @@ class JsonValues:
         self._expected = "value or end"
         self._pieces, self._size, self._depth, self._count = [], 0, 0, 0
         return True
+
+    def _end_of_object(self, text: str, begin: int, start: int) -> str:
+        """The last characters of an object's text up to `start`, enough for a key."""
+        end = text[max(begin, start - _KEY_REACH) : start]
+        for piece in reversed(self._pieces):
+            if len(end) >= _KEY_REACH:
+                break
+            end = piece[-_KEY_REACH:] + end
+        return end[-_KEY_REACH:]
 
     def _close_list(self) -> bool:
         if self._around is None:
@@ -172,7 +183,7 @@ class JsonValues:
 
     def _whole(self, end: str) -> Value:
         self._keep(end)
-        text, self._pieces, self._size = "".join(self._pieces), [], 0
+        text, self._pieces, self._size, self._is_record = "".join(self._pieces), [], 0, False
         return Value(text, self._first, self._count)
 
     def _keep(self, piece: str) -> None:

@@ -1,6 +1,7 @@
 """From bytes to records: JSON Lines, JSON, text and CSV. An error names the line and the reason, never the text."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, TypedDict
 
@@ -190,7 +191,7 @@ class _Twice(Exception):
 def _once_each(pairs: list[tuple[str, Any]]) -> None:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        ((twice, _),) = Counter(names).most_common(1)
         known = f"the key '{twice}'" if twice in KNOWN or twice in ("role", "from", "value") else "a key"
         raise _Twice(f"{known} is there twice in one object")
 

@@ -72,7 +72,7 @@ class Rows:
 def _why_no_header(readings: list[list[str]]) -> str:
     # of several readings the one with most names has the fault, such as a misspelt column
     names = max(readings, key=lambda names: len(set(names) & KNOWN), default=[])
-    twice = sorted({name for name in names if names.count(name) > 1} & KNOWN)
+    twice = sorted(name for name in KNOWN if names.count(name) > 1)
     reason = f"the column '{twice[0]}' is there twice" if twice else f"a column is not known: {known_fields()}"
     return f"the first line names the columns, each once, separated by {', '.join(SEPARATORS.values())}; {reason}"
 
