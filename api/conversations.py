@@ -14,6 +14,7 @@ from core.lm.conversation import check
 from core.lm.template import ChatTemplate, Refusal, template_in
 from core.records.tables import FileRow, ModelRow
 from core.schema.bad_record import BadRecord
+from core.schema.file_kind import COLUMNAR, kind_of
 from core.schema.files import Record, file_of
 from core.schema.jobs import JobWarning
 from core.schema.training import Chat
@@ -79,7 +80,7 @@ class Conversations:
     async def _refused(self, file: Used, template: ChatTemplate | None) -> tuple[tuple[int, str] | None, bool]:
         """The number of the first record that the template does not write, and why; whether all were looked at, or at
         least none that was had messages."""
-        number, talks = 0, file.row.format == "parquet"
+        number, talks = 0, _is_read_whole(file.row)
         async with aclosing(self._batches(file)) as batches:
             async for batch in batches:
                 if batch is None:
@@ -97,7 +98,7 @@ class Conversations:
             yield list(file.records)
             return
         batch: list[Record] = []
-        if file.row.format == "parquet" and file.row.size > self._bytes:  # which is not read in part
+        if _is_read_whole(file.row) and file.row.size > self._bytes:
             yield None
             return
         try:
@@ -129,6 +130,11 @@ class Conversations:
         )
         pointer = file.pointer if file.records is None else f"{file.pointer}/{number - 1}"
         raise unprocessable(pointer, f"{what}: {advice}", name="chat-template-refuses")
+
+
+def _is_read_whole(file: FileRow) -> bool:
+    """Whether none of its records is had before all of them are: of a columnar or compressed file."""
+    return kind_of(file.filename).is_read_whole() or file.format in COLUMNAR
 
 
 def _template(model: ModelRow) -> ChatTemplate | None:

@@ -1,7 +1,8 @@
 """Records that the model's chat template does not write are refused before anything is queued, and never quoted."""
 
+import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +10,8 @@ import httpx
 import pytest
 
 from api import conversations
+from core.records.tables import FileRow
+from core.schema.files import Record
 from tests.chat_templates import CHATML, MODEL_ROLE
 from tests.integration.api.model_directory import write_model
 from tests.integration.api.service import Service, file_of, settled, upload
@@ -150,3 +153,26 @@ async def test_requests_beyond_those_that_read_files_already_leave_it_to_the_job
             held.release()
     assert taken.status_code == 202
     assert "forget, retain, unseen: too much to render now" in taken.text
+
+
+async def test_a_compressed_file_that_is_too_large_to_render_is_not_unpacked(
+    service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "".join(json.dumps(record) + "\n" for record in [FINE] * 20 + [REFUSED])
+    uploaded = await upload(client, gzip.compress(lines.encode()), "forget", name="a.jsonl.gz")
+    await model(service, client, MODEL_ROLE.source)
+    forget = {"file": uploaded.json()["id"]}
+    assert (await submit(client, forget=forget)).json()["detail"].startswith("forget: record 21: the chat template")
+    monkeypatch.setattr(conversations, "MOST_BYTES", uploaded.json()["bytes"] - 1)
+    unread: list[str] = []
+
+    async def stored_records(_: object, file: FileRow, __: object) -> AsyncIterator[Record]:
+        unread.append(file.filename)
+        return
+        yield
+
+    monkeypatch.setattr(conversations, "stored_records", stored_records)
+    taken = await submit(client, forget=forget)
+    assert taken.status_code == 202
+    assert "forget: too much to render now" in taken.text
+    assert "a.jsonl.gz" not in unread
