@@ -1,5 +1,6 @@
 """A forward pass of a few tokens that tells whether each adapter is in the computation."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -64,9 +65,9 @@ def unused(
         for name, gradient in zip(halves, gradients, strict=True)
         if gradient is None and name not in past and (watch.is_called(name) or "expert" not in name)
     }
-    length = min(3 * context_length(model, SHORT * LONG) // 4, LONG)
-    if missed and ids is None and context_length(model, SHORT * LONG) < SHORT * LONG:
-        longer = few(model, rows=1, length=length)
+    context = context_length(model, sys.maxsize)
+    if missed and ids is None and context < sys.maxsize:  # one that names none may bear no more than the short one
+        longer = few(model, rows=1, length=min(3 * context // 4, LONG))
         missed = unused(model, {name: layers[name] for name in missed}, half, ids=longer)
     return past | missed
 

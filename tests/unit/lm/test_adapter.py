@@ -6,6 +6,7 @@ from peft import LoraConfig, PeftModel
 from torch import nn
 from transformers import PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.deepseek_v4 import DeepseekV4Config, DeepseekV4ForCausalLM
 
 from core.lm import adapter, targets
 from core.lm.errors import CoreError
@@ -320,3 +321,16 @@ def test_the_architectures_that_are_known_to_be_refused_are_those_that_peft_refu
             except ValueError:
                 refused = True
             assert refused == is_refused(architecture, f"layers.0.mixer.{module}"), (kind, module)
+
+
+@pytest.mark.parametrize(("context", "reached"), [(4096, True), (64, False)])
+def test_what_only_a_long_text_reaches_gets_an_adapter_where_the_context_allows_for_one(context, reached):
+    config = DeepseekV4Config(
+        **{"vocab_size": VOCABULARY, "hidden_size": 64, "moe_intermediate_size": 32, "num_hidden_layers": 1},
+        **{"num_attention_heads": 4, "head_dim": 16, "q_lora_rank": 8, "o_groups": 2, "o_lora_rank": 8},
+        **{"n_routed_experts": 4, "num_experts_per_tok": 2, "sliding_window": 8, "max_position_embeddings": context},
+        layer_types=["heavily_compressed_attention"],
+        mlp_layer_types=["moe"],
+    )
+    left_out = adapter.check(DeepseekV4ForCausalLM(config).eval(), Lora())
+    assert ("model.layers.0.self_attn.compressor.kv_proj" not in left_out) == reached
