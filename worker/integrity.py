@@ -2,13 +2,19 @@
 
 import asyncio
 import json
+import logging
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 from core.records.tables import ModelRow
 from core.schema.jobs import JobError
 from core.schema.manifest import digest, manifest
 from worker.failure import AttemptFailed
+from worker.log import LOGGER, described
+
+log = logging.getLogger(LOGGER)
 
 State = list[list[str | int]]
 """Path, bytes, inode, and times of change of each file: what differs once a file was written or replaced."""
@@ -37,15 +43,21 @@ class KnownDigests:
     def _read(self) -> dict[str, dict[str, object]]:
         try:
             content = json.loads(self._file.read_text())
-        except (FileNotFoundError, ValueError):  # a file that was cut short: everything is read again
+        except (OSError, ValueError):  # none yet, or one that was cut short: everything is read again
             return {}
         return content if isinstance(content, dict) else {}
 
     def _write(self, known: dict[str, dict[str, object]]) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        partial.write_text(json.dumps(known))
-        partial.replace(self._file)
+        """Keeps the digests, if this machine's disk has room: that it has none is no fault of the model's files."""
+        partial = self._file.with_name(f".{self._file.name}.{os.getpid()}-{threading.get_ident()}")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(known))
+            partial.replace(self._file)
+        except OSError as error:
+            log.warning("digests not kept: a model's files are read again for its next job", extra=described(error))
+            with suppress(OSError):
+                partial.unlink()
 
 
 def _state(directory: Path) -> State:

@@ -1,6 +1,7 @@
 """Digests of model directories are kept, and never outlive the files that they are of."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,22 @@ def test_a_changed_byte_shows_even_where_size_and_time_of_the_content_are_put_ba
 def test_a_file_of_digests_that_was_cut_short_is_made_again(directory: Path, tmp_path: Path) -> None:
     (tmp_path / "known.json").write_text('{"cut')
     assert KnownDigests(tmp_path / "known.json").of(directory) == digest(manifest(directory))
+
+
+def test_jobs_that_begin_at_once_on_one_worker_keep_their_digests_side_by_side(directory: Path, tmp_path: Path) -> None:
+    known, expected = KnownDigests(tmp_path / "known.json"), digest(manifest(directory))
+
+    def often(_: int) -> set[str]:
+        found = set()
+        for _ in range(50):
+            (directory / "config.json").touch()  # so that it is read and kept anew
+            found.add(known.of(directory))
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set().union(*pool.map(often, range(4))) == {expected}
+
+
+def test_a_disk_without_room_for_the_digests_is_no_fault_of_the_model(directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "in the way").write_text("")
+    assert KnownDigests(tmp_path / "in the way" / "known.json").of(directory) == digest(manifest(directory))
