@@ -74,7 +74,7 @@ def known(model: PreTrainedModel) -> Arrangement | None:
     arrangement = _KNOWN.get(model)
     if arrangement is None or not arrangement.packs:
         return arrangement
-    return arrangement if model.config._attn_implementation == attention.NAME else None
+    return arrangement if attention.is_switched(model) else None
 
 
 def trial_length(model: PreTrainedModel, longest: int) -> int:

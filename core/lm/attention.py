@@ -149,6 +149,11 @@ def switched(model: PreTrainedModel) -> bool:
     return True
 
 
+def is_switched(model: PreTrainedModel) -> bool:
+    """Whether the model's attention is the one of this module."""
+    return bool(model.config._attn_implementation == NAME)
+
+
 Implementations = list[tuple[PreTrainedConfig, str | None]]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from core.lm.arrangement import Arrangement, arrange, known, trial_length, trial_row
-from core.lm.attention import PackedRecords, masking
+from core.lm.attention import PackedRecords, is_switched, masking
 from core.lm.data import Chunk, micro_batches, pack, packs, pad
 from core.lm.decoding import Decoding, decoding
 from core.lm.errors import CoreError
@@ -70,6 +70,8 @@ class Forward:
         self.head: nn.Linear | None = plain_head(model)
         first = trial_length(model, _FIRST)
         self._arrangement = tried or arrange(model, self._tried, first, trial_row(model, _FIRST))
+        self._prepared = 0, 0
+        """Tokens of a record and of a row up to which no trial is wanted any more."""
         self._prepare(longest or 0, row or 0)
         self._flops = ModelFlops.of(model)
         self._trained: float | None = None
@@ -114,6 +116,18 @@ class Forward:
 
     def _prepare(self, longest: int, row: int) -> None:
         """Tries again with longer records or rows, where the model may treat them in another way than those so far."""
+        if self.packed and not is_switched(self.model):  # another part of the job has met records that do not pack
+            found = known(self.model)
+            self._arrangement = found or arrange(
+                self.model, self._tried, self._arrangement.tried, self._arrangement.tried_row
+            )
+            self._prepared = 0, 0
+        if longest <= self._prepared[0] and row <= self._prepared[1]:
+            return  # every step asks
+        self._try_again(longest, row)
+        self._prepared = max(longest, self._prepared[0]), max(row, self._prepared[1])
+
+    def _try_again(self, longest: int, row: int) -> None:
         length = trial_length(self.model, longest) if longest > self._arrangement.tried else 0
         together = trial_row(self.model, row) if self.packed and row > self._arrangement.tried_row else 0
         if self._enough(length, together):

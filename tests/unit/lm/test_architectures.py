@@ -182,6 +182,24 @@ def test_the_trial_is_made_once_for_a_model(monkeypatch: pytest.MonkeyPatch) -> 
     assert not calls
 
 
+def test_what_one_part_of_a_job_finds_out_about_long_rows_holds_for_those_that_began_before() -> None:
+    model = made(ARCHITECTURES["llama4 far floor"][0])
+    records = chunks(5, 7, 9)
+    wanted = log_probabilities(model, records)
+    early = Forward(model)
+    assert early.packed
+    assert not Forward(model, longest=60, row=300).packed
+    rows = torch.log_softmax(early.logits(early.hidden(records)), -1)
+    torch.testing.assert_close(rows.gather(1, early.targets(records)[:, None])[:, 0], wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_lengths_that_were_looked_at_are_not_looked_at_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, records = Forward(made(LlamaConfig(**SIZES))), chunks(60, 60)
+    forward.hidden(records)
+    monkeypatch.setattr("core.lm.forward.trial_row", lambda *_: pytest.fail("the config was gone through again"))
+    forward.hidden(records)
+
+
 @pytest.mark.parametrize("cap", [30.0, 50.0])
 def test_a_soft_cap_counts_in_half_precision_too(cap: float) -> None:
     """Its effect on a fresh model's logits is below bfloat16's own rounding."""
