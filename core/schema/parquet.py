@@ -44,6 +44,8 @@ def parquet_records(
     while True:
         try:
             rows = next(batches, None)
+            if rows is not None:
+                rows.validate(full=True)  # indices from outside point anywhere
         except (pyarrow.ArrowException, OSError, ValueError):
             raise limits.damaged() from None
         if rows is None:

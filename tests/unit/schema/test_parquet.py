@@ -136,3 +136,16 @@ def test_conversations_are_lists_of_structures_under_their_own_names() -> None:
     turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
     ((_, record),) = parquet_records(parquet({"conversations": [turns]}))
     assert [turn.role for turn in record.messages or []] == ["user", "assistant"]
+
+
+def test_no_byte_of_the_pages_ends_in_another_error_than_that_the_file_is_damaged() -> None:
+    body = parquet({"text": ["one", "two", "three"] * 20}).getvalue()
+    footer = int.from_bytes(body[-8:-4], "little") + 8
+    damaged = 0
+    for place in range(4, len(body) - footer):
+        changed = body[:place] + b"\xff" + body[place + 1 :]
+        try:
+            list(parquet_records(io.BytesIO(changed)))
+        except BadRecord:
+            damaged += 1
+    assert damaged
