@@ -22,7 +22,8 @@ LONGEST_TOKEN = 32
 async def refuse(context: Context, files: Sequence[Used], model: ModelRow) -> None:
     """Problem (422, `record-too-short`): a plain text of the forget set has no token to score by the model's tokenizer.
 
-    Looks at no more than `MOST_BYTES` of a file: the job looks at all of it when it starts.
+    Looks at files of up to `MOST_BYTES`, and at none while as many requests as may read files do: the job looks at all
+    of them when it starts.
     """
     for file in files:
         if file.name != "forget":
@@ -42,14 +43,15 @@ async def _short(context: Context, file: Used) -> dict[int, str]:
     """The texts, by record's number from 1, that a single token may be."""
     if file.records is not None:
         return {number: text for number, record in enumerate(file.records, 1) if (text := _candidate(record))}
-    if file.row.size > MOST_BYTES:
+    if file.row.size > MOST_BYTES or context.rendering.locked():
         return {}
     candidates, number = dict[int, str](), 0
     try:
-        async for record in stored_records(context.storage, file.row, context.service_key):
-            number += 1
-            if text := _candidate(record):
-                candidates[number] = text
+        async with context.rendering:
+            async for record in stored_records(context.storage, file.row, context.service_key):
+                number += 1
+                if text := _candidate(record):
+                    candidates[number] = text
     except (StorageError, BadRecord):  # which the job will say
         return {}
     return candidates

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from api.context import RENDERINGS
 from core.records import files as file_rows
 from core.records import idempotency, models
 from core.records.tables import FileRow, JobRow, ModelRow, OutboxRow
@@ -365,6 +366,23 @@ async def test_an_unseen_file_of_the_requests_own_both_trains_and_measures_where
     await ready_model(service, client, defaults={"retain": await file_of(client, "retain")})
     job = (await client.post("/v1/jobs", json={**LEAST, "unseen": {"file": await file_of(client, "unseen")}})).json()
     assert [one["part"] for one in job["data"]] == [None, None, None]
+
+
+async def test_no_more_requests_read_files_at_once_than_leave_connections_for_the_reading(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await ready_model(service, client)
+    named = (await upload(client, json.dumps({"text": "is"}), "forget")).json()["id"]
+    held = service.context.rendering
+    for _ in range(RENDERINGS):
+        await held.acquire()
+    try:
+        taken = await client.post("/v1/jobs", json={**LEAST, "forget": {"file": named}})
+    finally:
+        for _ in range(RENDERINGS):
+            held.release()
+    assert taken.status_code == 202
+    assert (await client.post("/v1/jobs", json={**LEAST, "forget": {"file": named}})).status_code == 422
 
 
 async def test_a_record_that_holds_no_token_to_train_on_is_refused_with_its_place(
