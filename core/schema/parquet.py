@@ -1,11 +1,12 @@
 """Records out of a Parquet file, within bounds that are kept before anything is unpacked."""
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from core.schema.bad_record import BadRecord
 from core.schema.columns import RowLimits, check_columns, rows_records
 from core.schema.files import Record
+from core.schema.footer import Footer, footer
 from core.schema.understood import Understood
 
 _AT_ONCE = 16 << 20
@@ -29,9 +30,11 @@ def parquet_records(
 
     understood = understood or Understood()
     try:
+        said = footer(file)
+        file.seek(0)
         about = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
         check_columns(about.schema_arrow)
-        packed = _check_footer(about.metadata, max_bytes)
+        packed = _check_footer(said, len(about.schema), max_bytes)
         texts = [about.schema.column(number).path for number in range(len(about.schema))]
         source = pyarrow.parquet.ParquetFile(file, pre_buffer=False, read_dictionary=texts)
     except BadRecord:
@@ -53,14 +56,10 @@ def parquet_records(
         yield from rows_records(rows, limits, understood)
 
 
-def _check_footer(metadata: Any, max_bytes: int | None) -> int:
+def _check_footer(said: Footer, columns: int, max_bytes: int | None) -> int:
     """The bytes of all pages unpacked, by the file's own account; BadRecord where it or the values are too many."""
-    size = values = 0
-    for group in range(metadata.num_row_groups):
-        columns = metadata.row_group(group)
-        for number in range(columns.num_columns):
-            size += columns.column(number).total_uncompressed_size
-            values += columns.column(number).num_values
-    if max_bytes is not None and max(size, values) > max_bytes:
+    if any(count != columns for count in said.columns):
+        raise ValueError("a row group of other columns than the schema's")
+    if max_bytes is not None and max(said.uncompressed, said.values) > max_bytes:
         raise BadRecord(1, f"the records are over the limit of {max_bytes} bytes", unit="row")
-    return size
+    return said.uncompressed
