@@ -1,7 +1,7 @@
 """What a Parquet file says of itself in its footer, read without trusting it.
 
-The footer is a struct in Thrift's compact protocol (Apache Parquet, "parquet.thrift"). pyarrow 26 ends the whole process
-where a column's metadata is damaged in some places and is asked for by itself, so that the sizes are read here.
+The footer is a struct in Thrift's compact protocol (Apache Parquet, "parquet.thrift"). pyarrow 26 ends the whole
+process where a column's metadata is damaged in some places and is asked for by itself, so the sizes are read here.
 """
 
 from typing import Any, BinaryIO, NamedTuple

@@ -51,13 +51,10 @@ def test_no_damage_to_a_footer_ends_the_process() -> None:
     assert int(child.stdout) > 300
 
 
-@pytest.mark.parametrize("cut", [4, 7, 8, 9, 60])
-def test_a_footer_that_is_cut_short_is_refused(cut: int) -> None:
-    whole = written()
-    with pytest.raises(ValueError, match="footer|protocol|longer"):
-        footer(io.BytesIO(whole[:-8][:-cut] + whole[-8:]))
-    with pytest.raises(ValueError, match="footer|protocol|longer"):
-        footer(io.BytesIO(whole[: len(whole) - cut]))
+@pytest.mark.parametrize("cut", [1, 4, 8, 60])
+def test_a_file_that_is_cut_short_is_refused(cut: int) -> None:
+    with pytest.raises(ValueError, match="no footer of a Parquet file"):
+        footer(io.BytesIO(written()[:-cut]))
 
 
 def test_a_list_longer_than_its_data_takes_no_memory() -> None:
