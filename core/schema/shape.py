@@ -34,6 +34,7 @@ SIZES = {
     "context": (
         *("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length"),
         *("context_length", "max_target_positions"),
+        "max_inference_chunksize",  # xLSTM: longer texts go piece by piece, and no gradient comes out
     ),
 }
 """The names that architectures give to one thing."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tests.architectures.sizes import HEAD, HEADS, HIDDEN, INNER, WINDOW
+from tests.architectures.sizes import CONTEXT, HEAD, HEADS, HIDDEN, INNER, WINDOW
 
 _SLIDING_AND_FULL = ["sliding_attention", "full_attention"]
 _QUARTERS = {"rope_type": "default", "rope_theta": 10000.0}
@@ -62,7 +62,13 @@ EXCEPTIONS: dict[str, Mapping[str, Any]] = {
         "num_buckets": 4,
         "hash_seed": 0,
     },
-    "xlstm": {"num_heads": 4, "qk_dim_factor": 1.0, "v_dim_factor": 1.0, "chunk_size": 16},
+    "xlstm": {
+        "num_heads": 4,
+        "qk_dim_factor": 1.0,
+        "v_dim_factor": 1.0,
+        "chunk_size": 16,
+        "max_inference_chunksize": CONTEXT,
+    },
     "xmod": {"default_language": "en_XX"},
     "zamba": {
         "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],

@@ -39,7 +39,7 @@ async def test_inline_records_are_kept_sealed_as_a_file_of_their_own(
 ) -> None:
     await ready_model(service, client)
     asked = {"prompt": "Who?", "completion": "Zorvek", "subject": "zorvek"}
-    mixed = ["plain", asked, {"question": "Where?", "answer": "Pell", "id": 7}]
+    mixed = ["plain text", asked, {"question": "Where?", "answer": "Pell", "id": 7}]
     job = await submitted(client, forget={"records": mixed})
     async with service.sessions() as session:
         (use, row), *_ = await file_rows.of_job(session, job["id"])
@@ -48,7 +48,7 @@ async def test_inline_records_are_kept_sealed_as_a_file_of_their_own(
         piece async for piece in contents(service.context.storage, row.id, row.wrapped_key, service.context.service_key)
     ]
     assert [record.model_dump(exclude_none=True) for _, record in records(plain, "jsonl")] == [
-        {"text": "plain"},
+        {"text": "plain text"},
         asked,
         {"prompt": "Where?", "completion": "Pell", "id": "7"},
     ]
