@@ -192,7 +192,7 @@ class KeyFile:
 
 
 RELEASER: tuple[Scope, ...] = ("release:write", "jobs:read", "evidence:read")
-"""What a person needs who decides on checkpoints and submits no jobs."""
+"""The scopes of a key for deciding on checkpoints, which cannot submit jobs."""
 
 
 def key_files(settings: Settings) -> list[KeyFile]:

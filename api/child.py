@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from core.schema.models import Examination
 
 SECONDS = 600.0
-"""How long importing and reading headers may take: seconds, on a busy machine a minute, over a network more."""
+"""The time limit of a process that reads headers alone: it takes seconds, and minutes on a busy machine or a network
+disk."""
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
 """Of the API's environment: no address, no password, no token."""
@@ -22,8 +23,10 @@ class NotAnswered(Exception):
 
 
 async def ask(module: str, *paths: Path, seconds: float | None = None) -> Examination:
-    """What `python -m MODULE PATHS` answers; leaving kills it. `seconds`: SECONDS where not given. Raises
-    NotAnswered."""
+    """Runs `python -m MODULE PATHS` and returns the answer that it prints.
+
+    It is killed after `seconds` (SECONDS where not given), and when the caller is cancelled. Raises NotAnswered.
+    """
     limit = SECONDS if seconds is None else seconds
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *map(str, paths)),

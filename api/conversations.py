@@ -23,8 +23,8 @@ from core.storage.stored_records import stored_records
 
 MOST_BYTES = 8 << 20
 MOST_SECONDS = 3.0
-"""What is rendered of the files of one request together. The rest is rendered when the job starts, and a refusal ends
-the job there in the same words."""
+"""Limits on rendering the files of one request. The job renders the rest when it starts, and a record that the template
+refuses then ends the job with the same message."""
 
 _AT_ONCE = 64
 _NO_TEMPLATE = "the model's tokenizer has no chat template: choose 'raw' or 'auto'"
@@ -133,7 +133,7 @@ class Conversations:
 
 
 def _is_read_whole(file: FileRow) -> bool:
-    """Whether none of its records is had before all of them are: of a columnar or compressed file."""
+    """Whether reading the first record takes all of them into memory: of columnar and compressed files it does."""
     return kind_of(file.filename).is_read_whole() or file.format in COLUMNAR
 
 

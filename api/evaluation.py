@@ -40,16 +40,15 @@ def measure(
 
 
 def made(kept: Sequence[Any]) -> list[Measurement]:
-    """The measurements of choices that were checked, as they are kept with a job."""
+    """The measurements that a job's row stores as choices."""
     return chosen([one if isinstance(one, str) else MeasurementChoice.model_validate(one) for one in kept])
 
 
 def of_dry_run(request: EvaluationRequest) -> list[Any]:
-    """What a dry run measures: what it concludes from, on a budget of its own where that is not asked for itself, and
-    whatever else is asked for by name or group.
+    """The measurements of a dry run: those that its conclusion rests on, and those that the request names.
 
-    Problem (422): what is made of a changed model alone is asked for by name, or what it concludes from with parameters
-    by which that would show less.
+    The former have smaller samples than in a job, unless the request names them with parameters. Problem (422): the
+    request names a measurement of changed models alone, or weakens one that the conclusion rests on.
     """
     asked = request.measure if "measure" in request.model_fields_set else []
     budgets = {one.name: one for one in chosen(preview.choices())}

@@ -10,7 +10,10 @@ _examined: dict[str, Examination] = {}
 
 
 async def examined(directory: Path, digest: str) -> Examination:
-    """What the process says. `digest`: of all files of the directory, which are examined once. Raises NotAnswered."""
+    """The result of examining a directory; `digest`, of all its files, is the key by which it is remembered.
+
+    Raises NotAnswered.
+    """
     if digest not in _examined:
         examination = await child.ask("core.lm.examination", directory)
         while len(_examined) >= _KEPT:

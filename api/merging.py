@@ -17,7 +17,7 @@ from core.schema.shape import ADAPTER, read_shape
 from core.settings import Settings
 
 SECONDS = 3600.0
-"""How long merging may take: it reads and writes every file of the base."""
+"""The time limit of one merge, which reads and writes every file of the base."""
 
 
 class Merging:

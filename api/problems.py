@@ -217,7 +217,7 @@ def translate(error: Exception) -> Problem | None:
 
 
 def cause(error: BaseException) -> dict[str, str]:
-    """What a log may say of an error: its class, and why, where the words are the service's or the system's own."""
+    """Fields of an error for the log: its class, and a reason only where no user's data can be in it."""
     said = {"error": type(error).__name__}
     if isinstance(error, StorageFull | StorageUnavailable):
         said["reason"] = str(error)

@@ -30,8 +30,9 @@ log = structlog.get_logger()
 
 
 def check(source: str, settings: Settings) -> tuple[Path, ModelShape] | None:
-    """What can be said of a source at once: a directory's shape; None for a repository that may be fetched, and for an
-    adapter, which has no shape before it is merged.
+    """Checks a source before it is queued; returns the directory and shape of a model that lies there.
+
+    None for a repository of the Hub, which is fetched first, and for an adapter, which is merged first.
 
     Reads headers only, but from a disk: blocks. Raises UnusableModel.
     """

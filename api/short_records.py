@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
 from tokenizers import Tokenizer
 
 from api.context import Context
@@ -14,6 +15,8 @@ from core.schema.bad_record import BadRecord
 from core.schema.files import Record
 from core.storage.store import StorageError
 from core.storage.stored_records import stored_records
+
+log = structlog.get_logger()
 
 LONGEST_TOKEN = 32
 """Characters that no single token of a text in use exceeds: longer texts are not looked at."""
@@ -40,7 +43,7 @@ async def refuse(context: Context, files: Sequence[Used], model: ModelRow) -> No
 
 
 async def _short(context: Context, file: Used) -> dict[int, str]:
-    """The texts, by record's number from 1, that a single token may be."""
+    """Texts that may be a single token, by the number of their record, from 1."""
     if file.records is not None:
         return {number: text for number, record in enumerate(file.records, 1) if (text := _candidate(record))}
     if file.row.size > MOST_BYTES or context.rendering.locked():
@@ -52,7 +55,8 @@ async def _short(context: Context, file: Used) -> dict[int, str]:
                 number += 1
                 if text := _candidate(record):
                     candidates[number] = text
-    except (StorageError, BadRecord):  # which the job will say
+    except (StorageError, BadRecord) as error:  # the job reads the file again when it starts, and ends with the reason
+        log.warning("short_records_not_looked_for", file=file.row.id, error=type(error).__name__)
         return {}
     return candidates
 
@@ -71,7 +75,8 @@ def _unscored(texts: dict[int, str], model: ModelRow) -> int | None:
         return None
     try:
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception:  # noqa: BLE001 - the library has no class of errors of its own; the job says what is wrong
+    except Exception as error:  # noqa: BLE001 - the library has no class of errors of its own
+        log.warning("tokenizer_not_read", model=model.id, error=type(error).__name__)
         return None
     return next((number for number, text in texts.items() if _scored(tokenizer, text) < 1), None)
 

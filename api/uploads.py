@@ -150,7 +150,7 @@ class _Content:
         return self._counted(records_in(spool, self._kind, understood=self._understood, **limits))
 
     def _counted(self, numbered: Iterator[tuple[int, Record]]) -> int:
-        """How many records there are. BadRecord where any tokenizer makes too little of a text to train on."""
+        """Counts the records. Raises BadRecord for a text of one character, which has nothing to train on."""
         count = 0
         for count, (number, record) in enumerate(numbered, start=1):  # noqa: B007 - the last one counts
             if record.text is not None and len(record.text.strip().encode()) < SHORTEST_TEXT:

@@ -1,4 +1,4 @@
-"""What this installation is and how it is set, for programs and for the console."""
+"""The version and settings of this installation, for programs and the console."""
 
 from importlib.metadata import version
 from typing import Literal

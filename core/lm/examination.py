@@ -7,17 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.lm.errors import CoreError
+from core.lm.offline import OFFLINE
 from core.schema.model_files import UnusableModel
 from core.schema.models import Examination
 
-os.environ.update(
-    HF_HUB_OFFLINE="1",
-    TRANSFORMERS_OFFLINE="1",
-    HF_HUB_DISABLE_TELEMETRY="1",
-    HF_HUB_DISABLE_PROGRESS_BARS="1",
-    TRANSFORMERS_VERBOSITY="critical",
-    TOKENIZERS_PARALLELISM="false",
-)
+os.environ.update(OFFLINE, TRANSFORMERS_VERBOSITY="critical")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from core.lm.errors import out_of_memory
 from core.lm.memory import HUGE_PAGES, take_memory_in_blocks
+from core.lm.offline import OFFLINE
 from core.pipeline.channel import Channel
 from core.pipeline.imports import uncollected
 from core.pipeline.mistakes import mistakes
@@ -22,18 +23,7 @@ from core.schema.events import Failed, PhaseStarted
 from core.schema.jobs import JobError
 from core.schema.spec import JobSpec
 
-# read by libraries as they are imported: nothing is fetched, nothing is sent, nothing is drawn
-os.environ.update(
-    HF_HUB_OFFLINE="1",
-    TRANSFORMERS_OFFLINE="1",
-    HF_DATASETS_OFFLINE="1",
-    HF_EVALUATE_OFFLINE="1",
-    HF_UPDATE_DOWNLOAD_COUNTS="0",
-    HF_HUB_DISABLE_TELEMETRY="1",
-    HF_HUB_DISABLE_PROGRESS_BARS="1",
-    TRANSFORMERS_VERBOSITY="error",
-    TOKENIZERS_PARALLELISM="false",
-)
+os.environ.update(OFFLINE, TRANSFORMERS_VERBOSITY="error")
 for name, value in HUGE_PAGES.items():
     os.environ.setdefault(name, value)
 # a product compiled for each number of tokens that comes by is not worth a megabyte each: 1,024 is what oneDNN keeps

@@ -24,21 +24,12 @@ from core.evaluation.continuing import continued
 from core.lm.forward import Forward
 from core.unlearning.rehearsal import rehearse
 from core.unlearning.writing import _continued
-from tests.unit.lm.plain import SIZES, chunks, made
+from tests.unit.lm.plain import DYNAMIC, LONGROPE, SIZES, chunks, made
 from tests.unit.lm.tiny import tiny_tokenizer
 
 TOKENIZER = cast(PreTrainedTokenizerBase, tiny_tokenizer())
 PREFIXES = [chunk.ids.tolist() for chunk in chunks(3, 40, 11, 30, 11, 1)]
 COUNT = 8
-LONGROPE = {
-    "rope_type": "longrope",
-    "rope_theta": 10000.0,
-    "short_factor": [1.0] * 4,
-    "long_factor": [2.0, 4.0, 6.0, 8.0],
-    "original_max_position_embeddings": 32,
-    "factor": 4.0,
-}
-DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
 BAMBA = BambaConfig(**SIZES | {"num_hidden_layers": 3}, attn_layer_indices=[1], mamba_n_heads=8, mamba_d_head=8,
                     mamba_d_state=8, mamba_chunk_size=8)  # fmt: skip
 ARCHITECTURES: dict[str, PreTrainedConfig] = {

@@ -30,21 +30,12 @@ from transformers.models.deepseek_v32 import DeepseekV32Config
 from core.lm.arrangement import Arrangement
 from core.lm.errors import CoreError
 from core.lm.forward import Forward
-from tests.unit.lm.plain import SIZES, chunks, log_probabilities, made
+from tests.unit.lm.plain import DYNAMIC, LONGROPE, SIZES, chunks, log_probabilities, made
 
 RECORDS = chunks(5, 60, 23, 23, 11, 40)
 """Shorter and longer than every window, two of one length."""
 
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
-LONGROPE = {
-    "rope_type": "longrope",
-    "rope_theta": 10000.0,
-    "short_factor": [1.0] * 4,
-    "long_factor": [2.0, 4.0, 6.0, 8.0],
-    "original_max_position_embeddings": 32,
-    "factor": 4.0,
-}
-DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
 
 ARCHITECTURES = {
     "llama": (LlamaConfig(**SIZES), "packed"),

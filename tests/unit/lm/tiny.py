@@ -1,6 +1,7 @@
 """A Llama of two layers with random weights, and a tokenizer of 97 words: large enough to be wrong."""
 
 import random
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -23,21 +24,26 @@ def tiny_tokenizer(single: str = "<bos> $A") -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
 
 
+_SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.3,
+    "bos_token_id": BOS,
+    "eos_token_id": EOS,
+}
+
+
 def tiny_model(seed: int = 0, *, dtype: torch.dtype = torch.float64, tied: bool = False) -> LlamaForCausalLM:
     """Weights are larger than a fresh model's, so that its predictions are far from uniform."""
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=64,
-        initializer_range=0.3,
+        **_SIZES,
         tie_word_embeddings=tied,
-        bos_token_id=BOS,
-        eos_token_id=EOS,
     )
     return LlamaForCausalLM(config).to(dtype).eval()
 
@@ -46,18 +52,9 @@ def tiny_mixture(seed: int = 0) -> MixtralForCausalLM:
     """The same with four experts in each layer, two to a token, in float32."""
     torch.manual_seed(seed)
     config = MixtralConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=64,
-        initializer_range=0.3,
+        **_SIZES,
         num_local_experts=4,
         num_experts_per_tok=2,
-        bos_token_id=BOS,
-        eos_token_id=EOS,
     )
     return MixtralForCausalLM(config).eval()
 

@@ -10,9 +10,8 @@ from worker.assignment import Assignment
 from worker.scratch import Scratch, attempts, measured, snapshots
 
 
-@pytest.mark.parametrize(("gpus", "ranks"), [(0, 1), (1, 1), (4, 4)])
-def test_a_job_has_a_process_for_each_of_its_gpus(tmp_path: Path, gpus: int, ranks: int) -> None:
-    job = JobRow(
+def job_row(*, gpus: int = 0, output: str = "full", start_checkpoint: str | None = None) -> JobRow:
+    return JobRow(
         id="job_1",
         fence=1,
         kind="unlearn",
@@ -20,9 +19,15 @@ def test_a_job_has_a_process_for_each_of_its_gpus(tmp_path: Path, gpus: int, ran
         method="calibrated",
         parameters={},
         training=TRAINING.model_dump(mode="json"),
-        output="full",
+        output=output,
+        start_checkpoint=start_checkpoint,
         measure=["standard"],
     )
+
+
+@pytest.mark.parametrize(("gpus", "ranks"), [(0, 1), (1, 1), (4, 4)])
+def test_a_job_has_a_process_for_each_of_its_gpus(tmp_path: Path, gpus: int, ranks: int) -> None:
+    job = job_row(gpus=gpus)
     model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto", training_tokens=9000)
     spec = Assignment(job, model, None, []).spec(Scratch(tmp_path, "job_1", 1), token="t", threads=2)
     assert spec.ranks == ranks
@@ -30,18 +35,7 @@ def test_a_job_has_a_process_for_each_of_its_gpus(tmp_path: Path, gpus: int, ran
 
 
 def test_a_job_is_told_which_checkpoint_it_starts_from(tmp_path: Path) -> None:
-    job = JobRow(
-        id="job_1",
-        fence=1,
-        kind="unlearn",
-        gpus=0,
-        method="calibrated",
-        parameters={},
-        training=TRAINING.model_dump(mode="json"),
-        output="adapter",
-        start_checkpoint="ckpt_1",
-        measure=["standard"],
-    )
+    job = job_row(output="adapter", start_checkpoint="ckpt_1")
     model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto")
     scratch = Scratch(tmp_path, "job_1", 1)
     spec = Assignment(job, model, ("checkpoints/job_0/1", []), []).spec(scratch, token="t", threads=2)
@@ -49,17 +43,7 @@ def test_a_job_is_told_which_checkpoint_it_starts_from(tmp_path: Path) -> None:
 
 
 def test_a_job_is_told_where_the_operators_benchmark_tasks_are(tmp_path: Path) -> None:
-    job = JobRow(
-        id="job_1",
-        fence=1,
-        kind="unlearn",
-        gpus=0,
-        method="calibrated",
-        parameters={},
-        training=TRAINING.model_dump(mode="json"),
-        output="full",
-        measure=["standard"],
-    )
+    job = job_row()
     model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto")
     assigned, scratch = Assignment(job, model, None, []), Scratch(tmp_path, "job_1", 1)
     told = assigned.spec(scratch, token="t", threads=2, benchmark_tasks=tmp_path / "tasks", benchmark_code=True)
