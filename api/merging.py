@@ -2,6 +2,9 @@
 
 import asyncio
 import hashlib
+import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -36,6 +39,7 @@ class Merging:
         directory = self._settings.model_cache.resolve() / "merged" / both
         if not directory.is_dir():
             directory.parent.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(_collect, directory.parent)
             answer = await child.ask("core.lm.merging", adapter, base, directory, seconds=SECONDS)
             if answer.error is not None:
                 raise UnusableModel("unsupported-model", answer.error)
@@ -66,6 +70,14 @@ class Merging:
             )
         read_shape(directory, root=root)
         return directory, digest(manifest(directory))
+
+
+def _collect(folder: Path) -> None:
+    """Deletes what killed merges left unfinished: nothing else is older than twice the time limit of a merge."""
+    for left in folder.glob(".*.partial-*"):
+        with suppress(FileNotFoundError):  # another process deletes it, or has completed it
+            if left.stat().st_mtime < time.time() - 2 * SECONDS:
+                shutil.rmtree(left)
 
 
 def _read(adapter: Path, root: Path) -> tuple[str, str]:

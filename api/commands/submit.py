@@ -116,7 +116,7 @@ def _deliver(client: Client, job: dict[str, Any], directory: Path | None) -> Non
     if (cost := client.get(f"/v1/jobs/{job['id']}/metrics")["cost"]) is not None:
         err.print(spending(Expense.model_validate(cost)), soft_wrap=True)
     if not client.get(f"/v1/checkpoints/{job['checkpoint']}")["released"]:
-        err.print("it waits for a second person: unlearn release CKPT --reason …")
+        err.print(f"it waits for a second person: unlearn release {job['checkpoint']} --reason …", soft_wrap=True)
     if directory is not None:
         client.download(job["checkpoint"], directory)
         out.print(f"{directory}: every file has the sha256 that the checkpoint lists")

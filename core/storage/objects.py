@@ -194,12 +194,22 @@ def _to_disk(root: Path, path: Path) -> None:
 
 def _collect(folder: Path, before: float) -> int:
     """Deletes unfinished uploads, and folders that hold nothing, last changed before `before` (seconds since 1970)."""
-    found = [path for path in folder.rglob("*") if UNFINISHED.fullmatch(path.name) and path.stat().st_mtime < before]
     # read before anything is deleted: a deletion changes its folder's time
-    empty = [path for path in folder.rglob("*") if path.is_dir() and path.stat().st_mtime < before]
+    inside = (Path(base, name) for base, folders, files in os.walk(folder) for name in (*folders, *files))
+    old = [path for path in inside if _changed_before(path, before)]
+    found = [path for path in old if UNFINISHED.fullmatch(path.name)]
+    empty = [path for path in old if path.is_dir()]
     for path in found:
-        path.unlink()
+        path.unlink(missing_ok=True)
     for path in sorted(empty, reverse=True):  # what is below a folder first
         with suppress(OSError):  # it holds something
             path.rmdir()
     return len(found)
+
+
+def _changed_before(path: Path, moment: float) -> bool:
+    """False, too, where a writer or another process has removed it meanwhile."""
+    try:
+        return path.stat().st_mtime < moment
+    except FileNotFoundError:
+        return False

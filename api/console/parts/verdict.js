@@ -7,7 +7,7 @@ import { interval } from "./comparison.js";
 import { cells, facts, table } from "./table.js";
 
 const COLUMNS = [
-  ["Bound"], ["Figure"], ["Value", "number strong"], ["95 % interval", "number interval"], ["Limits", "number"],
+  ["Bound"], ["Figure", "subject"], ["Value", "number strong"], ["95 % interval", "number interval"], ["Limits", "number"],
   ["Records", "number faint"], ["Result", "result"],
 ];
 const REASONS = {

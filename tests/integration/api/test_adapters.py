@@ -1,6 +1,8 @@
 """Adapters are registered together with their base, wherever it is known."""
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,6 +12,7 @@ import numpy
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from api import merging
 from core.schema.manifest import digest, manifest
 from tests.integration.api.model_directory import write_model
 from tests.integration.api.service import Service, settled
@@ -80,3 +83,17 @@ async def test_the_base_of_another_organisation_is_not_known(service: Service, c
     async with service.client() as stranger:
         model = await registered(stranger, "tuned", write_adapter(service.roots / uuid4().hex, "theirs"))
     assert "'theirs' is not known here" in model["error"]
+
+
+async def test_what_a_killed_merge_left_is_deleted_by_a_later_one(service: Service, client: httpx.AsyncClient) -> None:
+    merged = service.settings.model_cache / "merged"
+    left, under_way = merged / ".a.partial-1", merged / ".b.partial-2"
+    for folder in (left, under_way):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(b"x")
+    long_ago = time.time() - 3 * merging.SECONDS
+    os.utime(left, (long_ago, long_ago))
+    await registered(client, "base", write_model(service.roots / uuid4().hex))
+    model = await registered(client, "tuned", write_adapter(service.roots / uuid4().hex, "base", lora_alpha=6))
+    assert model["status"] == "ready"
+    assert (left.exists(), under_way.exists()) == (False, True)

@@ -12,7 +12,6 @@ from core.records import jobs
 from core.records.finishing import Delivered, finish
 from core.records.progress import measured, phase
 from core.schema.manifest import FileEntry, digest
-from tests.integration.console.browser import resize
 from tests.integration.console.conftest import Console, Served
 from tests.integration.console.figures import everything, judgement, measurements
 from tests.integration.console.story import CONFIG, STEPS, Story, once
@@ -383,26 +382,3 @@ async def test_the_focus_goes_back_where_it_was_after_a_dialog(console: Console,
     console.click("dialog [value=cancel]")
     console.shows("cancelled", "h1")
     console.until(lambda: console.page.execute_script(focused) == "main")  # the button is gone
-
-
-async def test_a_narrow_window_shows_result_and_due_date_without_scrolling_sideways(
-    console: Console, story: Story
-) -> None:
-    await story.model("narrow", release="on_pass")
-    job = await story.finished("narrow", judgement=judgement(), reference="DSR-77")
-    script = (
-        "const place = document.querySelector(arguments[0]).getBoundingClientRect(); return [place.left, place.right]"
-    )
-    resize(console.page, 400, 900)
-    try:
-        for page, places in (
-            ("jobs", ("tbody tr:first-child [data-heading='Reference, due']",)),
-            (f"jobs/{job}", ("[data-bound=extraction] .badge", "[data-bound=extraction] .interval")),
-        ):
-            console.open(page)
-            console.until(lambda wanted=places[0]: console.texts(wanted) != [])
-            for place in places:
-                left, right = console.page.execute_script(script, place)
-                assert (left >= 0, right <= 400, right > left) == (True, True, True), place
-    finally:
-        resize(console.page, 1280, 900)

@@ -1,7 +1,6 @@
 """One set of promises, kept by every kind of storage: real PostgreSQL rows and real files."""
 
 import asyncio
-import secrets
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
@@ -21,15 +20,11 @@ from core.storage import (
     NotStored,
     Storage,
     StorageError,
-    StorageFull,
-    StorageUnavailable,
     StorageUrlError,
     open_storage,
 )
 from core.storage.postgres import CHUNK
-from tests.small_disk import small_disk
-
-DATA = secrets.token_bytes(5 * CHUNK)
+from tests.integration.storage.content import DATA, chunks, cut
 
 
 @pytest.fixture(params=["postgres", "file"])
@@ -44,16 +39,6 @@ async def storage(storage_url: str, engine: AsyncEngine) -> AsyncIterator[Storag
     for key, _ in await listed(opened):
         await opened.delete(key)
     await opened.collect(timedelta(0))
-
-
-async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
-
-
-async def cut(data: bytes, size: int = 100_000) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
 
 
 async def read(storage: Storage, key: str, start: int = 0, end: int | None = None) -> bytes:
@@ -299,44 +284,6 @@ async def test_in_postgres_a_list_longer_than_a_page_is_whole(
         await storage.write(f"p/{number}", chunks(b"x"))
     assert [key async for key, _ in storage.list("p")] == [f"p/{number}" for number in range(7)]
     await storage.delete("p")
-
-
-async def test_in_a_folder_nobody_else_can_look(engine: AsyncEngine, tmp_path: Path) -> None:
-    storage = open_storage(f"file://{tmp_path}/with%20space/objects", engine)
-    await storage.write("a/b", chunks(b"x"))
-    assert (tmp_path / "with space" / "objects").stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "with space" / "objects" / "a" / "b").read_bytes() == b"x"
-
-
-async def test_a_full_disk_is_told_leaves_nothing_and_is_usable_once_there_is_room(
-    engine: AsyncEngine, tmp_path: Path
-) -> None:
-    with small_disk(tmp_path / "disk", megabytes=2) as disk:
-        storage = open_storage(f"file://{disk}/objects", engine)
-        with pytest.raises(StorageFull, match="job-1/1/model"):
-            await storage.write("checkpoints/job-1/1/model", cut(DATA))
-        assert list((disk / "objects").rglob("*")) == []
-        assert await storage.write("checkpoints/job-1/1/model", chunks(b"small")) == 5
-
-
-async def test_a_folder_that_is_no_folder_any_more_is_an_error_of_the_storage(
-    engine: AsyncEngine, tmp_path: Path
-) -> None:
-    storage = open_storage(f"file://{tmp_path}/objects", engine)
-    (tmp_path / "objects").rmdir()
-    (tmp_path / "objects").write_text("a file")
-    with pytest.raises(StorageUnavailable, match="a/b"):
-        await storage.write("a/b", chunks(b"x"))
-
-
-async def test_empty_folders_are_collected_once_they_are_old(engine: AsyncEngine, tmp_path: Path) -> None:
-    storage = open_storage(f"file://{tmp_path}/objects", engine)
-    await storage.write("a/kept", chunks(b"x"))
-    (tmp_path / "objects" / "checkpoints" / "job-1" / "1").mkdir(parents=True)
-    await storage.collect(timedelta(hours=1))
-    assert (tmp_path / "objects" / "checkpoints" / "job-1" / "1").is_dir()
-    await storage.collect(timedelta(0))
-    assert [path.name for path in (tmp_path / "objects").iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize(
