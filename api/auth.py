@@ -19,8 +19,8 @@ from typing import Annotated, Literal, get_args
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.context import Context, Here
-from api.problems import Problem
+from api.dependencies import Context, Here
+from api.http.problems import Problem
 from core.records import keys
 from core.settings import Settings
 

@@ -8,16 +8,18 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from api import problems
 from api.auth import Callers
-from api.bodies import Bodies
-from api.context import Context
-from api.gauges import Gauges
-from api.logs import configure
-from api.openapi import openapi, operation_id
-from api.preparation import Preparation
-from api.ratelimit import Limiter
-from api.registration import Registrar
+from api.dependencies import Context
+from api.http import problems
+from api.http.body_limits import Bodies
+from api.http.logs import configure
+from api.http.openapi import openapi, operation_id
+from api.http.prometheus import Gauges
+from api.http.rate_limit import Limiter
+from api.http.request_logging import Tracing
+from api.http.startup import Preparation
+from api.http.storage_probe import StorageProbe
+from api.models.registration import Registrar
 from api.routes import (
     checkpoints,
     console,
@@ -33,8 +35,6 @@ from api.routes import (
     releases,
     service,
 )
-from api.storage_probe import StorageProbe
-from api.tracing import Tracing
 from core.queue import client_url
 from core.records.engine import make_engine
 from core.records.events import CHANNEL

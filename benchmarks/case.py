@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from core.schema.files import Record
-from core.schema.spec import RecordSet
+from core.schema.job_spec import RecordSet
 from core.schema.training import MasterWeights, Precision, Training
-from core.unlearning.sampling import Cycle, forget_steps
+from core.unlearning.record_sampling import Cycle, forget_steps
 
 METHODS = ("ascent_descent", "ascent_kl", "npo")
 Lengths = Literal["short", "full"]

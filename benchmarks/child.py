@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from core.schema.events import CHILD_EVENT, ChildEvent
-from core.schema.spec import JobSpec
+from core.schema.job_spec import JobSpec
 
 
 def events(spec: JobSpec) -> list[ChildEvent]:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import tofu
+from core.demo.people import demo_sets
 from core.schema.evaluation import SetName
 from core.schema.files import Record
-from core.synthetic import demo_sets
 
 Sets = dict[SetName, list[Record]]
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from api.commands.page import put
+from api.cli.generated_page import put
 from benchmarks.preflight import Case, cost_of, job
 from benchmarks.random_models import SHAPES
-from core.evaluation import preview
 from core.evaluation.measurements import chosen
+from core.evaluation.policy import preview
 from core.preflight import duration, flops
 from core.preflight.work import Work
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from api.commands.page import put
-from core.evaluation.bootstrap import CHANGE, Resamples, Values, mean_interval, student, weighted_means
+from api.cli.generated_page import put
+from core.evaluation.stats.bootstrap import CHANGE, Resamples, Values, mean_interval, student, weighted_means
 
 SIZES = (20, 60, 200)
 MARK = "intervals"

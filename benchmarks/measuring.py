@@ -14,12 +14,12 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from api.commands.page import aligned, put
+from api.cli.generated_page import aligned, put
 from benchmarks.child import events
 from benchmarks.machine import machine
 from benchmarks.memorised import Memorised, memorised
 from core.schema.events import Cost, Done, Measured
-from core.schema.spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
 from core.unlearning.objectives import METHODS
 
 DATA = "demo-500"

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.datasets import FILES, sets
-from core.schema.shape import read_shape
+from core.demo.people import write_jsonl
+from core.schema.model_shape import read_shape
 from core.schema.training import Training, TrainingRequest
-from core.synthetic import write_jsonl
 from core.unlearning.objectives import fill_training
 
 EPOCHS = {"demo": 20, "demo-500": 20, "tofu": 24, "lume": 24}
@@ -68,7 +68,7 @@ def _train(made: Memorised, out: Path, names: list[str], data: str, seed: int, t
         return
     unfinished = out.with_name(f".{out.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
-    command = [sys.executable, "-m", "core.lm.pretraining", "--out", str(unfinished), "--seed", str(seed)]
+    command = [sys.executable, "-m", "core.demo.pretraining", "--out", str(unfinished), "--seed", str(seed)]
     command += ["--epochs", str(EPOCHS[data])]
     command += [part for name in names for part in ("--records", str(made.file(name)))]
     command += [

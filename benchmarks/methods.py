@@ -18,20 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from api.commands.page import put
+from api.cli.generated_page import put
 from benchmarks.child import events
 from benchmarks.datasets import FILES
 from benchmarks.memorised import Memorised, memorised
 from benchmarks.methods_page import page, write_figures
 from benchmarks.results import ORIGINAL, RETRAINED, Result
+from core.demo.people import general, write_jsonl
 from core.schema.evaluation import MeasurementChoice
 from core.schema.events import ChildEvent, Cost, Done, Measured
-from core.schema.shape import read_shape
-from core.schema.spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.model_shape import read_shape
 from core.schema.training import Training
-from core.synthetic import general, write_jsonl
+from core.unlearning.eval_tokenization import reading
 from core.unlearning.objectives import METHODS
-from core.unlearning.reading import reading
 
 GENERAL_RECORDS = 200
 DEFAULT_DATA = ("demo", "lume", "tofu")

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
 
-from api.commands.page import aligned
+from api.cli.generated_page import aligned
 from benchmarks.datasets import digests
 from benchmarks.machine import machine
 from benchmarks.results import ORIGINAL, RETRAINED, Result
-from core.evaluation.verdict import judge
+from core.evaluation.policy.verdict import judge
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import Figure, Measurements
 from core.schema.policies import Bound, Judgement, Policy

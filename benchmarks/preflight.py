@@ -28,8 +28,8 @@ from core.preflight.processor import quick_bfloat16
 from core.preflight.work import Text, Work
 from core.schema.evaluation import MeasurementChoice
 from core.schema.events import CHILD_EVENT, Cost, Failed
-from core.schema.shape import read_shape
-from core.schema.spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.model_shape import read_shape
 from core.schema.training import TrainingRequest
 from core.unlearning.objectives import fill_training, resolve
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from core.lm.pretraining import train_tokenizer
+from core.demo.people import people, write_jsonl
+from core.demo.pretraining import train_tokenizer
 from core.schema.files import Record
-from core.synthetic import people, write_jsonl
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from benchmarks.plain import train as train_plainly
 from core.lm.memory import peak_bytes, take_memory_in_blocks
 from core.lm.model import device as first_device
 from core.schema.events import ChildEvent, CurvePoint
-from core.unlearning.plan import Sets
+from core.unlearning.step_plan import Sets
 from core.unlearning.trainer import train
 
 Say = Callable[[dict[str, Any]], None]

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from api.commands.page import put
+from api.cli.generated_page import put
 from benchmarks.case import METHODS, Case, Lengths
 from benchmarks.machine import Machine, machine
 from benchmarks.race import Result, SideFailed, race

@@ -17,14 +17,14 @@ from statistics import NormalDist
 
 import numpy as np
 
-from api.commands.page import put
-from core.evaluation import preview
-from core.evaluation.auc import delong, joint_interval, joint_level
-from core.evaluation.bootstrap import AMOUNT, CHANGE, Resamples, Values, weighted_means
-from core.evaluation.exposure import chance
-from core.evaluation.likelihood import perplexity
+from api.cli.generated_page import put
+from core.evaluation.attacks.exposure import chance
 from core.evaluation.measurements.exposure import Exposure
-from core.evaluation.verdict import judge
+from core.evaluation.policy import preview
+from core.evaluation.policy.verdict import judge
+from core.evaluation.scores.likelihood import perplexity
+from core.evaluation.stats.auc import delong, joint_interval, joint_level
+from core.evaluation.stats.bootstrap import AMOUNT, CHANGE, Resamples, Values, weighted_means
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import JUDGED_ATTACKS, Attack, Figure, Measurements
 from core.schema.jobs import Outcome

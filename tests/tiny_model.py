@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from core.demo.people import demo_sets, write_jsonl
 from core.schema.evaluation import SetName
 from core.schema.files import Record
-from core.synthetic import demo_sets, write_jsonl
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -40,7 +40,7 @@ def _trained(folder: Path) -> TinyModel:
     files: dict[SetName, Path] = {name: folder / f"{name}.jsonl" for name in sets}
     for name, file in files.items():
         write_jsonl(sets[name], file)
-    command = [sys.executable, "-m", "core.lm.pretraining", "--size", "tiny", "--threads", "1"]
+    command = [sys.executable, "-m", "core.demo.pretraining", "--size", "tiny", "--threads", "1"]
     command += ["--records", str(files["forget"]), "--records", str(files["retain"])]
     command += ["--tokenizer-records", str(files["unseen"]), "--out", str(folder / "model")]
     finished = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

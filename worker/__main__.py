@@ -13,13 +13,13 @@ from core.settings import settings
 from worker import log
 from worker.app import Worker, make_app
 from worker.child import environment
+from worker.device_slots import DevicesError, Machine
 from worker.identity import worker_id
-from worker.launch import DevicesError, Machine
+from worker.job_loop import Station, add_task, threads_each
 from worker.metrics import WorkerMetrics
-from worker.stopping import Stopping
+from worker.prefork_pool import Warm
+from worker.shutdown import Stopping
 from worker.sweeper import Sweeper
-from worker.tasks import Station, add_task, threads_each
-from worker.warm import Warm
 
 _SWEEPER_SECONDS = 5.0
 

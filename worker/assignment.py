@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import checkpoints, files, jobs, models
 from core.records.tables import CheckpointFile, FileRow, JobFile, JobRow, ModelRow
+from core.schema.job_spec import ChildMethod, ExpectedTokens, JobSpec, SocketRecords
 from core.schema.policies import Policy
-from core.schema.spec import ChildMethod, ExpectedTokens, JobSpec, SocketRecords
 from core.schema.training import Training
 from worker.failure import failed
 from worker.scratch import Scratch

@@ -12,7 +12,7 @@ from typing import IO
 from pydantic import ValidationError
 
 from core.schema.events import CHILD_EVENT, ChildEvent, Command
-from core.schema.spec import JobSpec
+from core.schema.job_spec import JobSpec
 from worker.failure import failed
 
 _LINE_BYTES = 64 << 20

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import files, finishing, sweeping
+from core.records import completion, files, lease_recovery
 from core.schema.ids import ID_PATTERN, made_at
 from core.storage import Storage, uploads
 from worker import scratch
@@ -34,7 +34,7 @@ async def collect_scratch(sessions: Sessions, root: Path) -> int:
     listed = await asyncio.to_thread(lambda: list(scratch.attempts(root)))
     found = {(job, fence): folder for job, fence, folder in listed}
     removed = 0
-    async for over in _attempts(sessions, found, finishing.ended):
+    async for over in _attempts(sessions, found, completion.ended):
         await asyncio.to_thread(scratch.remove, found[over])
         removed += 1
     return removed
@@ -46,7 +46,7 @@ async def collect_snapshots(sessions: Sessions, root: Path) -> int:
     removed = 0
     for some in _batches(found):
         async with sessions() as session:
-            over = await finishing.over(session, some)
+            over = await completion.over(session, some)
         for job in over:
             await asyncio.to_thread(scratch.remove, found[job])
             removed += 1
@@ -60,8 +60,8 @@ async def collect_checkpoints(sessions: Sessions, storage: Storage) -> int:
         if match := _CHECKPOINT.match(key):
             stored.add((match[1], int(match[2])))
     removed = await storage.collect(_BROKEN_OFF)
-    async for job, fence in _attempts(sessions, sorted(stored), finishing.dead):
-        await storage.delete(finishing.prefix_of(job, fence))
+    async for job, fence in _attempts(sessions, sorted(stored), completion.dead):
+        await storage.delete(completion.prefix_of(job, fence))
         removed += 1
     return removed
 
@@ -69,7 +69,7 @@ async def collect_checkpoints(sessions: Sessions, storage: Storage) -> int:
 async def collect_files(sessions: Sessions, storage: Storage) -> int:
     """Deletes files past their time that no unfinished job needs: first the rows with their keys, then the bytes."""
     async with sessions.begin() as session:
-        if not await sweeping.alone(session):
+        if not await lease_recovery.alone(session):
             return 0
         keys = await files.purge_expired(session)
     for key in keys:

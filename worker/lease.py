@@ -9,8 +9,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from core.records import leases
-from core.records.again import PAUSES, transient
 from core.records.leases import FenceLost
+from core.records.retry import PAUSES, transient
 from worker.log import LOGGER
 
 log = logging.getLogger(LOGGER)

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.records import finishing, leases
-from core.records.again import again, transient
+from core.records import completion, leases
 from core.records.leases import FenceLost
 from core.records.notifications import Notifications
+from core.records.retry import again, transient
 from core.records.tables import JobRow
 from core.schema.events import (
     Cancelled,
@@ -27,26 +27,26 @@ from core.schema.events import (
     PhaseStarted,
     Saved,
 )
+from core.schema.job_spec import JobSpec
 from core.schema.jobs import TERMINAL, Outcome, Phase
 from core.schema.policies import Judgement
-from core.schema.spec import JobSpec
 from core.settings import Settings
 from core.storage import Storage, StorageError
-from worker import assignment, integrity, transfer
-from worker.advice import advised
+from worker import assignment, checkpoint_transfer, model_integrity
 from worker.child import Child, environment
-from worker.ending import Ending, Finished, Interruption, Result, Stopped
+from worker.device_slots import Devices
+from worker.event_recorder import Recorder
 from worker.failure import AttemptFailed, child_died, failed
-from worker.handover import Handover
-from worker.integrity import KnownDigests
-from worker.launch import Devices
 from worker.lease import Lease, LeaseExpired, Sessions
 from worker.log import LOGGER, frames_of
 from worker.metrics import WorkerMetrics
-from worker.recorder import Recorder
+from worker.model_integrity import KnownDigests
+from worker.oom_advice import advised
+from worker.prefork_pool import Warm
+from worker.record_server import Handover
 from worker.scratch import Scratch, measured
-from worker.stopping import Stopping
-from worker.warm import Warm
+from worker.settlement import Ending, Finished, Interruption, Result, Stopped
+from worker.shutdown import Stopping
 
 log = logging.getLogger(LOGGER)
 
@@ -103,7 +103,7 @@ class Attempt:
         self._warm = warm
         self._command = command
         self._lease = Lease(sessions, job.id, job.fence, seconds=settings.lease_seconds, since=since)
-        self._prefix = finishing.prefix_of(job.id, job.fence)
+        self._prefix = completion.prefix_of(job.id, job.fence)
         self._ending = Ending(self._lease, sessions, prefix=self._prefix, max_failures=settings.max_failures)
         self._child: Child | None = None
         self._uploading = False
@@ -227,17 +227,19 @@ class Attempt:
             assigned = await again(self._assigned)
             known = KnownDigests(self._settings.scratch_dir / "digests.json")
             for model in filter(None, (assigned.model, assigned.reference)):
-                await integrity.check(model, known)
+                await model_integrity.check(model, known)
             if assigned.start is not None:
                 prefix, files = assigned.start
-                await transfer.fetch(self._storage, prefix, files, scratch.start)
+                await checkpoint_transfer.fetch(self._storage, prefix, files, scratch.start)
             ended = await self._run_child(assigned, scratch)
             if isinstance(ended, Stopped):
                 return ended
             if ended.step is None:
                 return Finished(ended.outcome, None, None)
             self._uploading = True
-            delivered = await transfer.deliver(self._storage, scratch.output, prefix=self._prefix, step=ended.step)
+            delivered = await checkpoint_transfer.deliver(
+                self._storage, scratch.output, prefix=self._prefix, step=ended.step
+            )
             return Finished(ended.outcome, delivered, ended.judgement)
         except AttemptFailed as failure:
             return failure.error

@@ -12,14 +12,14 @@ from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from core.queue import queue_name
-from core.records import idempotency, leases, outbox, sweeping
+from core.records import idempotency, lease_recovery, leases, outbox
 from core.records.engine import make_engine
 from core.storage import open_storage
 from worker import app as broker
 from worker import collector
+from worker.job_loop import Station
 from worker.lease import Sessions
 from worker.log import LOGGER, described
-from worker.tasks import Station
 
 log = logging.getLogger(LOGGER)
 
@@ -103,7 +103,7 @@ class Sweeper(threading.Thread):
         async with sessions() as session:
             wanted = {
                 gpus: await leases.workers_up(session, gpus=gpus, stale_seconds=stale)
-                for gpus in await sweeping.waiting_classes(session)
+                for gpus in await lease_recovery.waiting_classes(session)
             }
         try:
             for gpus, workers in wanted.items():
@@ -126,9 +126,9 @@ class Sweeper(threading.Thread):
 async def sweep(sessions: Sessions, *, max_failures: int) -> list[str]:
     """Takes back jobs whose lease ran out and forgets old idempotency keys, if no other worker is at it."""
     async with sessions.begin() as session:
-        if not await sweeping.alone(session):
+        if not await lease_recovery.alone(session):
             return []
-        taken = await sweeping.take_back(session, max_failures=max_failures)
+        taken = await lease_recovery.take_back(session, max_failures=max_failures)
         await idempotency.sweep(session)
     for job in taken:
         log.warning("lease ran out, job taken back", extra={"job": job})

@@ -9,7 +9,7 @@ import { jobs } from "./pages/jobs.js";
 import { methods } from "./pages/methods.js";
 import { models } from "./pages/models.js";
 import { signIn } from "./pages/sign_in.js";
-import { alarm } from "./parts/notice.js";
+import { alarm } from "./components/notice.js";
 
 const PAGES = { jobs, models, methods, files };
 

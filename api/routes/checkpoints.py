@@ -5,18 +5,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from api.archives import MEDIA_TYPES, Archive, ArchiveFormat
 from api.auth import Caller, JobsRead
-from api.context import Context, Here
-from api.openapi import BINARY
-from api.problems import Problem, not_found, responses
-from api.ranges import Content, begun, send
-from api.views import checkpoint as view
-from api.views import entry
+from api.dependencies import Context, Here
+from api.http.archives import MEDIA_TYPES, Archive, ArchiveFormat
+from api.http.openapi import BINARY
+from api.http.problems import Problem, not_found, responses
+from api.http.ranges import Content, begun, send
+from api.http.views import checkpoint as view
+from api.http.views import entry
 from core.records import checkpoints, jobs
 from core.records.tables import CheckpointRow
 from core.schema.checkpoints import Checkpoint
-from core.schema.lists import Page
+from core.schema.pages import Page
 
 router = APIRouter(tags=["checkpoints"])
 

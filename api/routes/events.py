@@ -6,17 +6,17 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from api.auth import JobsRead
-from api.context import Here
-from api.paging import DEFAULT_LIMIT, Limit, page_of
-from api.problems import not_found, responses
-from api.streams import HEADERS, MEDIA_TYPE, live
-from api.views import answer
-from api.views import event as view
+from api.dependencies import Here
+from api.http.pagination import DEFAULT_LIMIT, Limit, page_of
+from api.http.problems import not_found, responses
+from api.http.sse import HEADERS, MEDIA_TYPE, live
+from api.http.views import answer
+from api.http.views import event as view
 from core.records import checkpoints, events, jobs
 from core.schema.checkpoints import JobMetrics
 from core.schema.events import Event
 from core.schema.jobs import TERMINAL
-from core.schema.lists import Page
+from core.schema.pages import Page
 
 router = APIRouter(prefix="/v1/jobs/{job}", tags=["jobs"])
 

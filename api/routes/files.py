@@ -9,20 +9,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response, StreamingResponse
 
 from api.auth import Caller, FilesRead, FilesWrite
-from api.context import Context, Here
-from api.idempotency import IdempotencyKey, once
-from api.openapi import BINARY
-from api.paging import DEFAULT_LIMIT, After, Limit, page_of
-from api.problems import not_found, responses
-from api.ranges import begun
-from api.uploads import Form, Upload
-from api.views import answer
-from api.views import file as view
+from api.dependencies import Context, Here
+from api.http.idempotency import IdempotencyKey, once
+from api.http.openapi import BINARY
+from api.http.pagination import DEFAULT_LIMIT, After, Limit, page_of
+from api.http.problems import not_found, responses
+from api.http.ranges import begun
+from api.http.uploads import Form, Upload
+from api.http.views import answer
+from api.http.views import file as view
 from core.records import files
 from core.records.tables import FileRow
 from core.schema.files import PURPOSES, File, Purpose
 from core.schema.ids import new_id
-from core.schema.lists import Page
+from core.schema.pages import Page
 from core.storage.uploads import contents, place, store
 
 router = APIRouter(prefix="/v1/files", tags=["files"])

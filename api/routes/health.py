@@ -10,10 +10,10 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
-from api.context import Context, Here
-from api.storage_probe import StorageState
+from api.dependencies import Context, Here
+from api.http.storage_probe import StorageState
 from core.records.migrate import is_current
-from core.records.standing import standing
+from core.records.service_stats import standing
 
 router = APIRouter(tags=["health"])
 

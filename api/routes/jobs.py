@@ -8,21 +8,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from api.auth import Caller, JobsRead, JobsWrite
-from api.context import Context, Here
-from api.idempotency import IdempotencyKey, body_digest, once
-from api.json_body import JsonRoute
-from api.paging import DEFAULT_LIMIT, After, Limit, page_of
-from api.problems import not_found, responses
-from api.ranges import matches
-from api.submission import Submission
-from api.views import answer
-from api.views import job as view
-from core.records import jobs, wishes
+from api.dependencies import Context, Here
+from api.http.idempotency import IdempotencyKey, body_digest, once
+from api.http.json_body import JsonRoute
+from api.http.pagination import DEFAULT_LIMIT, After, Limit, page_of
+from api.http.problems import not_found, responses
+from api.http.ranges import matches
+from api.http.views import answer
+from api.http.views import job as view
+from api.jobs.unlearn import Submission
+from core.records import job_actions, jobs
 from core.records.tables import JobRow
 from core.schema.jobs import TERMINAL, Job, JobKind, JobRequest, Status
-from core.schema.lists import Page
+from core.schema.pages import Page
 from core.schema.policies import Verdict
-from core.schema.times import Time
+from core.schema.timestamps import Time
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 
@@ -185,7 +185,7 @@ async def pause_job(job: str, context: Here, caller: JobsWrite) -> Job:
     (`requested` says so until then). 409 where the job is over, paused or being cancelled. Scope: `jobs:write`.
     """
     async with context.sessions.begin() as session:
-        return _wished(await wishes.pause(session, caller.organisation, job))
+        return _wished(await job_actions.pause(session, caller.organisation, job))
 
 
 @router.post("/{job}/resume", status_code=202, summary="Let a paused job go on", responses=responses(404, 409))
@@ -196,7 +196,7 @@ async def resume_job(job: str, context: Here, caller: JobsWrite) -> Job:
     Scope: `jobs:write`.
     """
     async with context.sessions.begin() as session:
-        return _wished(await wishes.resume(session, caller.organisation, job))
+        return _wished(await job_actions.resume(session, caller.organisation, job))
 
 
 @router.post("/{job}/retry", status_code=202, summary="Try a failed job again", responses=responses(404, 409))
@@ -205,7 +205,7 @@ async def retry_job(job: str, context: Here, caller: JobsWrite) -> Job:
     file that it needs has been deleted. Scope: `jobs:write`.
     """
     async with context.sessions.begin() as session:
-        return _wished(await wishes.retry(session, caller.organisation, job))
+        return _wished(await job_actions.retry(session, caller.organisation, job))
 
 
 def _wished(row: JobRow | None) -> Job:

@@ -9,17 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from api.auth import Admin, AnyKey, Scope, hash_key, key_prefix, new_api_key
-from api.context import Here
-from api.idempotency import IdempotencyKey, body_digest, once
-from api.json_body import JsonRoute
-from api.paging import DEFAULT_LIMIT, After, Limit, page_of
-from api.problems import not_found, responses
-from api.views import answer
+from api.dependencies import Here
+from api.http.idempotency import IdempotencyKey, body_digest, once
+from api.http.json_body import JsonRoute
+from api.http.pagination import DEFAULT_LIMIT, After, Limit, page_of
+from api.http.problems import not_found, responses
+from api.http.views import answer
 from core.records import keys
 from core.records.tables import ApiKey
-from core.schema.lists import Page
+from core.schema.pages import Page
 from core.schema.strict import Answer, Strict
-from core.schema.times import Time
+from core.schema.timestamps import Time
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=JsonRoute)
 

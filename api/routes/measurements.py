@@ -8,20 +8,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from api.auth import ModelsProbe
-from api.context import Here
-from api.idempotency import IdempotencyKey, body_digest, once
-from api.json_body import JsonRoute
-from api.measuring import Measuring
-from api.paging import DEFAULT_LIMIT, After, Limit, page_of
-from api.problems import not_found, responses
-from api.views import answer
+from api.dependencies import Here
+from api.http.idempotency import IdempotencyKey, body_digest, once
+from api.http.json_body import JsonRoute
+from api.http.pagination import DEFAULT_LIMIT, After, Limit, page_of
+from api.http.problems import not_found, responses
+from api.http.views import answer
+from api.jobs.measure import Measuring
 from core.evaluation.presets import NAMES, table
 from core.records import checkpoints, jobs
 from core.records.tables import JobRow
 from core.schema.evaluation import Found
 from core.schema.jobs import Status
-from core.schema.lists import Page
-from core.schema.measuring import Measurement, MeasurementRequest
+from core.schema.measurement_jobs import Measurement, MeasurementRequest
+from core.schema.pages import Page
 
 router = APIRouter(prefix="/v1/measurements", tags=["measurements"], route_class=JsonRoute)
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.auth import AnyKey
-from api.problems import not_found, responses
-from core.schema.lists import Page
+from api.http.problems import not_found, responses
+from core.schema.pages import Page
 from core.schema.strict import Answer
 from core.unlearning.objectives import METHODS, describe
 

@@ -7,19 +7,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from api.auth import AnyKey, Caller, ModelsWrite, check_loosening
-from api.context import Here
-from api.idempotency import IdempotencyKey, body_digest, once
-from api.json_body import JsonRoute
-from api.paging import DEFAULT_LIMIT, After, Limit, page_of
-from api.problems import Problem, not_found, responses, unprocessable
-from api.registration import check
-from api.views import answer
-from api.views import model as view
+from api.dependencies import Here
+from api.http.idempotency import IdempotencyKey, body_digest, once
+from api.http.json_body import JsonRoute
+from api.http.pagination import DEFAULT_LIMIT, After, Limit, page_of
+from api.http.problems import Problem, not_found, responses, unprocessable
+from api.http.views import answer
+from api.http.views import model as view
+from api.models.registration import check
 from core.records import audit, files, jobs, models, policies
 from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT
-from core.schema.lists import Page
 from core.schema.models import Defaults, Model, ModelRequest
+from core.schema.pages import Page
 from core.schema.policies import loosens
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)

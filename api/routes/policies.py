@@ -9,17 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from api.auth import AnyKey, ModelsWrite, check_loosening
-from api.context import Here
-from api.idempotency import IdempotencyKey, body_digest, once
-from api.json_body import JsonRoute
-from api.paging import DEFAULT_LIMIT, After, Limit, page_of
-from api.problems import Problem, not_found, responses
-from api.views import answer
+from api.dependencies import Here
+from api.http.idempotency import IdempotencyKey, body_digest, once
+from api.http.json_body import JsonRoute
+from api.http.pagination import DEFAULT_LIMIT, After, Limit, page_of
+from api.http.problems import Problem, not_found, responses
+from api.http.views import answer
 from core.records import policies
 from core.records.policies import BUILT_IN
 from core.records.tables import PolicyRow
 from core.schema.default_policy import DEFAULT
-from core.schema.lists import Page
+from core.schema.pages import Page
 from core.schema.policies import Bound, Policy, loosens
 from core.schema.strict import Answer
 

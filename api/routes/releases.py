@@ -3,11 +3,11 @@
 from fastapi import APIRouter
 
 from api.auth import ReleaseWrite
-from api.context import Here
-from api.json_body import JsonRoute
-from api.problems import not_found, responses
-from api.views import checkpoint as view
-from core.records import checkpoints, releasing
+from api.dependencies import Here
+from api.http.json_body import JsonRoute
+from api.http.problems import not_found, responses
+from api.http.views import checkpoint as view
+from core.records import checkpoints, release
 from core.schema.checkpoints import Checkpoint, ReleaseRequest
 
 router = APIRouter(tags=["checkpoints"], route_class=JsonRoute)
@@ -26,7 +26,7 @@ async def release_checkpoint(checkpoint: str, body: ReleaseRequest, context: Her
     Scope: `release:write`.
     """
     async with context.sessions.begin() as session:
-        row = await releasing.release(session, caller.organisation, checkpoint, key=caller.key, reason=body.reason)
+        row = await release.release(session, caller.organisation, checkpoint, key=caller.key, reason=body.reason)
         if row is None:
             raise not_found("checkpoint")
         return view(row, await checkpoints.files(session, row.id))

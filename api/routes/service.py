@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.auth import AnyKey
-from api.context import Here
-from api.problems import responses
+from api.dependencies import Here
+from api.http.problems import responses
 from core.schema.models import ReleasePolicy
 from core.schema.strict import Answer
 

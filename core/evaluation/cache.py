@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from core.evaluation import sources
-from core.evaluation.bootstrap import Values
+from core.evaluation import code_version
+from core.evaluation.stats.bootstrap import Values
 from core.schema.evaluation import Found
 from core.schema.files import Record
 from core.schema.training import Training
@@ -45,15 +45,15 @@ class Unusable(Exception):
     """Nothing can be kept in the folder: it cannot be written, or others could write what is found there."""
 
 
-_SOURCES = sources.digest()
+_SOURCES = code_version.digest()
 """Read as this process imports the code: what is put in its place while a job runs is not what measures."""
 
 
 @cache
-def code_version() -> str:
+def code_digest() -> str:
     """The digest of the code that measures, of the libraries that it stands on, and of how this machine computes."""
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
-    parts = [_SOURCES, sys.version, zlib.ZLIB_RUNTIME_VERSION, sources.libraries(), where]
+    parts = [_SOURCES, sys.version, zlib.ZLIB_RUNTIME_VERSION, code_version.libraries(), where]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -107,7 +107,7 @@ class Cache:
         self._write(file, found.model_dump_json().encode())
 
     def _file(self, kind: str, *parts: Any) -> Path:
-        whole = json.dumps([code_version(), self._model, kind, *parts], sort_keys=True).encode()
+        whole = json.dumps([code_digest(), self._model, kind, *parts], sort_keys=True).encode()
         return self._folder / f"{hmac.new(self._key, whole, hashlib.sha256).hexdigest()}.{kind}"
 
     def _write(self, file: Path, content: bytes) -> None:

@@ -12,7 +12,7 @@ from core.schema.evaluation import CutShort, Found, Measurements, Moment, SetNam
 from core.schema.strict import Strict
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 Group = Literal["standard", "thorough"]
 """`standard` is measured of every job; `thorough` is `standard` and all else but what must be asked for by name."""
@@ -82,10 +82,10 @@ class Measurement(Strict, ABC):
         return self
 
     @abstractmethod
-    def measure(self, bench: "Bench") -> Found:
-        """The figures. Raises CoreError, and whatever `bench.heard` raises."""
+    def measure(self, context: "EvalContext") -> Found:
+        """The figures. Raises CoreError, and whatever `context.heard` raises."""
 
-    def depends(self, bench: "Bench") -> list[Any]:
+    def depends(self, context: "EvalContext") -> list[Any]:
         """What else than model, records, parameters and code decides what it finds: as JSON holds it."""
         return []
 

@@ -15,9 +15,9 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from core.lm import effect, targets
+from core.lm import adapter_effect, adapter_targets
+from core.lm.adapter_targets import Targets
 from core.lm.errors import CoreError, out_of_memory
-from core.lm.targets import Targets
 from core.schema.training import Lora
 
 NAME = "default"
@@ -35,7 +35,7 @@ def attach(model: PreTrainedModel, lora: Lora) -> dict[str, str]:
     weights are held in. Its first half is drawn from torch's own generator. Raises CoreError `no_such_modules` and
     `unsupported_modules`, and leaves the model as it was then.
     """
-    chosen = targets.find(model, lora.modules)
+    chosen = adapter_targets.find(model, lora.modules)
     chosen = _try(model, lora, chosen)
     _inject(model, lora, chosen)
     return chosen.left_out
@@ -83,7 +83,7 @@ def _try(model: PreTrainedModel, lora: Lora, chosen: Targets) -> Targets:
     while True:
         _inject(model, lora, chosen)
         try:
-            unused = effect.unused(model, dict(_layers_by_target(model)), _half)
+            unused = adapter_effect.unused(model, dict(_layers_by_target(model)), _half)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
             if out_of_memory(error):
                 raise
@@ -142,14 +142,14 @@ def _is_renamed(model: PreTrainedModel, name: str) -> bool:
 
 
 def _listed(names: list[str]) -> str:
-    kinds = targets.kinds(names)
+    kinds = adapter_targets.kinds(names)
     return ", ".join(kinds[:5]) + (f" and {len(kinds) - 5} more" if len(kinds) > 5 else "")
 
 
 def merged_weights(model: PreTrainedModel) -> Iterator[tuple[Tensor, Tensor]]:
     """Each weight that has an adapter, as it is without and as it would be with it merged. One at a time is made."""
     for layer in _distinct(model):
-        weight = effect.weight_of(layer).detach()
+        weight = adapter_effect.weight_of(layer).detach()
         yield weight, weight + layer.get_delta_weight(NAME).detach()
 
 
@@ -169,12 +169,12 @@ def merge(model: PreTrainedModel) -> None:
     """
     model.eval()  # layers that recompute their activations are not
     runs = not any(isinstance(module, FSDPModule) for module in model.modules())
-    ids = effect.few(model)
-    wanted = effect.logits(model, ids) if runs else None
+    ids = adapter_effect.few(model)
+    wanted = adapter_effect.logits(model, ids) if runs else None
     for layer in _distinct(model):
         layer.merge()
     detach(model)
-    if wanted is not None and not effect.near(effect.logits(model, ids), wanted, model.dtype):
+    if wanted is not None and not adapter_effect.near(adapter_effect.logits(model, ids), wanted, model.dtype):
         message = (
             "the model with the adapter merged into its weights predicts something else than with it beside them:"
             " nothing is delivered; ask for output 'adapter'"
@@ -207,7 +207,7 @@ def _layers_by_target(model: PreTrainedModel) -> Iterator[tuple[str, Any]]:
 
 def _distinct(model: PreTrainedModel) -> list[Any]:
     """A layer for each weight: of layers that share one the first, whose adapter is that of all."""
-    return list({id(effect.weight_of(layer)): layer for _, layer in reversed(_layers(model))}.values())[::-1]
+    return list({id(adapter_effect.weight_of(layer)): layer for _, layer in reversed(_layers(model))}.values())[::-1]
 
 
 def _half(layer: Any) -> Tensor:
@@ -220,7 +220,7 @@ def _share(model: PreTrainedModel) -> None:
     """Gives layers that share one weight one adapter, so that merging it into the weight says the same."""
     first: dict[int, Any] = {}
     for _, layer in _layers(model):
-        owner = first.setdefault(id(effect.weight_of(layer)), layer)
+        owner = first.setdefault(id(adapter_effect.weight_of(layer)), layer)
         layer.lora_A[NAME], layer.lora_B[NAME] = owner.lora_A[NAME], owner.lora_B[NAME]
 
 

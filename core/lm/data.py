@@ -9,9 +9,9 @@ import torch
 from torch import BoolTensor, LongTensor, Tensor
 from transformers import PreTrainedTokenizerBase
 
-from core.lm.conversation import agreed, end_of_turn, write
+from core.lm.answer_span import agreed, end_of_turn, write
+from core.lm.chat_template import ChatTemplate, Refusal
 from core.lm.errors import CoreError
-from core.lm.template import ChatTemplate, Refusal
 from core.schema.files import Message, Record
 from core.schema.training import Chat
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from transformers import Cache, GenerationConfig, PreTrainedModel
 
-from core.lm.arrangement import trial_length
-from core.lm.bounds import bounds
+from core.lm.attention_bounds import bounds
+from core.lm.batch_layout import trial_length
+from core.lm.equivalence import close, plain_logits, trial_records
 from core.lm.errors import out_of_memory
+from core.lm.float32_compute import widened
 from core.lm.rotary import forget_lengths, unscaled_length
-from core.lm.trial import close, plain_logits, trial_records
-from core.lm.widening import widened
 
 _STEPS = 3
 _SHORT = 5

@@ -9,20 +9,20 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
-from core.lm.arrangement import Arrangement, arrange, known, trial_length, trial_row
 from core.lm.attention import PackedRecords, is_switched, masking
+from core.lm.batch_layout import Arrangement, arrange, known, trial_length, trial_row
+from core.lm.chunked_head import logits, rows_at_once, slices
 from core.lm.data import Chunk, micro_batches, pack, packs, pad
 from core.lm.decoding import Decoding, decoding
+from core.lm.equivalence import plain_head, refuse_unless_causal
 from core.lm.errors import CoreError
 from core.lm.flops import METER, ModelFlops, Spent, pairs, trained_share
-from core.lm.head import logits, rows_at_once, slices
 from core.lm.losses import token_entropy, token_nll, widen
 from core.lm.model import context_length
-from core.lm.ranks import ALONE, Ranks
-from core.lm.residual import Reached, depth, layers_of, stopping_after
+from core.lm.process_group import ALONE, Ranks
+from core.lm.residual_stream import Reached, depth, layers_of, stopping_after
 from core.lm.rotary import forget_lengths, unscaled_length
 from core.lm.sharding import Sharded
-from core.lm.trial import plain_head, refuse_unless_causal
 
 T = TypeVar("T")
 

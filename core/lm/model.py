@@ -16,11 +16,11 @@ from transformers import (
 from core.lm.errors import CoreError
 from core.lm.tensor_files import KINDS, opened, prevailing
 from core.lm.tokenizer import tokenizer_from
-from core.lm.weights import refuse_misfit, unloadable
+from core.lm.weight_names import refuse_misfit, unloadable
 from core.schema.architecture import usable_context
 from core.schema.manifest import digest, manifest
 from core.schema.model_files import UnusableModel, read_json
-from core.schema.shape import SIZES
+from core.schema.model_shape import SIZES
 from core.schema.training import MasterWeights
 from core.schema.weight_files import read_tensors
 

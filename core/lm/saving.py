@@ -17,11 +17,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.lm import adapter
-from core.lm.companions import CARD, beside_adapter, companions
-from core.lm.conversion import Origins, same
+from core.lm.companion_files import CARD, beside_adapter, companions
 from core.lm.errors import CoreError
 from core.lm.model import stored_dtype
 from core.lm.tensor_files import INDEX, KINDS, TensorFile, index_files, opened, prevailing
+from core.lm.weight_conversion import Origins, same
 
 _PIECE = 1 << 22
 """Elements."""

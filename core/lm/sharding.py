@@ -10,7 +10,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
-from core.lm.ranks import Ranks
+from core.lm.process_group import Ranks
 
 T = TypeVar("T")
 

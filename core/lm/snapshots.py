@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core.lm.fingerprint import Fingerprint, StoredFingerprint
-from core.lm.ranks import ALONE, Ranks
+from core.lm.process_group import ALONE, Ranks
 from core.schema.events import ChildEvent, Snapshotted, Warned
 from core.schema.manifest import FileEntry, entry
 from core.schema.strict import Strict

@@ -16,12 +16,12 @@ from core.lm.errors import out_of_memory
 from core.lm.memory import HUGE_PAGES, take_memory_in_blocks
 from core.lm.offline import OFFLINE
 from core.pipeline.channel import Channel
-from core.pipeline.imports import uncollected
-from core.pipeline.mistakes import mistakes
-from core.pipeline.others import INTERNAL, Others
+from core.pipeline.preimport import uncollected
+from core.pipeline.rank_processes import INTERNAL, Others
+from core.pipeline.validation_messages import mistakes
 from core.schema.events import Failed, PhaseStarted
+from core.schema.job_spec import JobSpec
 from core.schema.jobs import JobError
-from core.schema.spec import JobSpec
 
 os.environ.update(OFFLINE, TRANSFORMERS_VERBOSITY="error")
 for name, value in HUGE_PAGES.items():
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     take_memory_in_blocks()
     channel = Channel()
     if options.wait is not None:
-        from core.pipeline.waiting import wait
+        from core.pipeline.prefork import wait
 
         wait(options.wait)
     try:

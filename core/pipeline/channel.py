@@ -24,7 +24,7 @@ from core.schema.events import (
     Resumed,
     Snapshotted,
 )
-from core.schema.spec import JobSpec
+from core.schema.job_spec import JobSpec
 
 _PR_SET_PDEATHSIG = 1
 ORPHANED = 4

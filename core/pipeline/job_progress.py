@@ -4,8 +4,8 @@ import time
 
 from core.lm.flops import METER
 from core.schema.events import Beat
+from core.schema.job_spec import ExpectedTokens
 from core.schema.jobs import JobKind, Phase
-from core.schema.spec import ExpectedTokens
 
 LOADING, SAVING = 0.02, 0.02
 """Shares of a job that are taken to go by while a model is loaded and while it is saved."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from core.lm.memory import give_back
-from core.pipeline.expense import Expenses
+from core.pipeline.cost import Expenses
 from core.pipeline.job_progress import JobProgress
 from core.schema.events import ChildEvent, PhaseStarted
 from core.schema.jobs import Phase

@@ -9,39 +9,39 @@ import torch
 from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.evaluation import preview
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import UnknownMeasurement, chosen
-from core.lm import ranks, targets
-from core.lm.companions import companions
+from core.evaluation.policy import preview
+from core.lm import adapter_targets, process_group
+from core.lm.companion_files import companions
 from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
 from core.lm.flops import METER, ModelFlops
 from core.lm.model import device, load, model_digest, tokenizer_of
-from core.lm.ranks import ALONE, Ranks
-from core.lm.residual import depth
+from core.lm.process_group import ALONE, Ranks
+from core.lm.residual_stream import depth
 from core.lm.saving import export, export_adapter, refuse_unexportable
 from core.lm.sharding import gather
 from core.lm.snapshots import Snapshots
-from core.pipeline import conversations, scorable
-from core.pipeline.belonging import belonging
-from core.pipeline.card import card
-from core.pipeline.expense import meter_others
-from core.pipeline.gauge import Gauge
-from core.pipeline.intake import fetch
+from core.pipeline import chat_validation, scorable_records
+from core.pipeline.cost import meter_others
+from core.pipeline.data_split import Parts, cut
+from core.pipeline.job_fingerprint import belonging
 from core.pipeline.job_progress import JobProgress
-from core.pipeline.mistakes import mistakes
-from core.pipeline.others import Others
-from core.pipeline.parts import Parts, cut
+from core.pipeline.model_card import card
+from core.pipeline.model_evaluation import Gauge
 from core.pipeline.phases import Phases, Say
+from core.pipeline.rank_processes import Others
+from core.pipeline.record_source import fetch
+from core.pipeline.validation_messages import mistakes
 from core.schema.evaluation import Measurements
 from core.schema.events import Cancelled, ChildEvent, Cost, Done, Paused, ProgressMade, Saved, Warned
-from core.schema.spec import JobSpec
+from core.schema.job_spec import JobSpec
 from core.schema.training import Training
 from core.unlearning.method import Method
 from core.unlearning.objectives import UnknownMethod, resolve
-from core.unlearning.plan import Sets
-from core.unlearning.trainable import check
+from core.unlearning.parameter_selection import check
+from core.unlearning.step_plan import Sets
 from core.unlearning.trainer import Halted, Stopped, TrainingResult, train
 
 _NOBODYS = Fingerprint({}, b"")
@@ -144,7 +144,7 @@ class Run:
         with self._phases.during("loading"):
             measurements = self._chosen()
             sets = fetch(spec.records)
-            reading = conversations.settle(spec, sets, self._say)
+            reading = chat_validation.settle(spec, sets, self._say)
             parts = cut(sets)
             self._something_to_score(parts, reading)
         gauge = self._gauge(measurements, parts, reading)
@@ -161,7 +161,7 @@ class Run:
         with self._phases.during("loading"):
             measurements = self._chosen()
             sets = fetch(self._spec.records)
-            reading = conversations.settle(self._spec, sets, self._say)
+            reading = chat_validation.settle(self._spec, sets, self._say)
             parts = cut(sets)
             self._something_to_forget(parts)
             self._something_to_score(parts, reading)
@@ -186,7 +186,7 @@ class Run:
     def _something_to_score(self, parts: Parts, reading: Training) -> None:
         """Leaves out what cannot be measured, the same for every model that is."""
         spec = self._spec
-        if said := scorable.leave_out(parts, tokenizer_of(spec.base or spec.directory), reading.chat):
+        if said := scorable_records.leave_out(parts, tokenizer_of(spec.base or spec.directory), reading.chat):
             self._say(Warned(code="nothing_to_score", message="; ".join(said)))
 
     def _unlearn(self) -> None:
@@ -202,15 +202,17 @@ class Run:
                 raise CoreError("bad_method", mistakes(error)) from None
             except UnknownMethod as error:
                 raise CoreError("bad_method", str(error)) from None
-            ranks.check(spec.ranks)
+            process_group.check(spec.ranks)
             measurements = self._chosen()
             sets = fetch(spec.records)
-            reading = conversations.settle(spec, sets, self._say)
+            reading = chat_validation.settle(spec, sets, self._say)
             parts = cut(sets)
             self._something_to_forget(parts)
             trained = [*parts.training.forget, *parts.training.unseen]
             trained += [record for one in parts.training.retain for record in one.records]
-            scorable.refuse(sets, set(method.needs()), trained, tokenizer_of(spec.directory), spec.training.chat)
+            scorable_records.refuse(
+                sets, set(method.needs()), trained, tokenizer_of(spec.directory), spec.training.chat
+            )
             self._something_to_score(parts, reading)
         gauge = self._gauge(measurements, parts, reading)
         gauge.reference()
@@ -254,8 +256,8 @@ class Run:
         only = method.trained(layers)
         left_out = check(model, self._spec.training, only, layer=method.layer(layers), delivered=alone)
         if left_out:
-            self._say(Warned(code="no_adapter_there", message=targets.without_adapter(left_out)))
-        if alone and lora is not None and (names := targets.shared(targets.find(model, lora.modules))):
+            self._say(Warned(code="no_adapter_there", message=adapter_targets.without_adapter(left_out)))
+        if alone and lora is not None and (names := adapter_targets.shared(adapter_targets.find(model, lora.modules))):
             message = (
                 f"layers share one weight and one adapter ({', '.join(names)}): peft reads it rightly, but its merging"
                 " would add it once for each of them; for a merged model ask for output 'merged'"

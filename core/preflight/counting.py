@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from core.preflight.work import Work
 from core.schema.adapters import has_no_effect, is_refused, is_router
 from core.schema.models import ModelShape, TensorGroup
-from core.schema.names import is_module
 from core.schema.training import Lora
+from core.schema.weight_patterns import is_module
 
 _EMBEDDING = re.compile(r"(?<!un)embed|\bw[tp]e\b")
 _GATED = {"up_proj": "gate_proj", "w3": "w1"}

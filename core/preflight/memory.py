@@ -30,7 +30,7 @@ CUDA_WORKSPACE = 96 * MIB
 """cuBLAS and cuDNN workspaces that PyTorch's allocator counts."""
 COMPILER = 600 * MIB
 SLICE = 7 << 20
-"""Elements of one slice of logits (core.lm.head, core.lm.statistics)."""
+"""Elements of one slice of logits (core.lm.chunked_head, core.lm.token_statistics)."""
 SLICES = 6
 """Slices' worth of float32 in use at once: logits, their gradient, log-probabilities, and the same of a reference."""
 SLICES_MEASURED = 4

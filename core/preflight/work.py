@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from core.evaluation.measurement import Measurement
 from core.schema.models import ModelShape
 from core.schema.training import Training
+from core.unlearning.eval_tokenization import measured
 from core.unlearning.method import Hold, Method
-from core.unlearning.reading import measured
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 _BYTES_PER_TOKEN = 3.0

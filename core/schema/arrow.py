@@ -11,8 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from core.schema.arrow_columns import RowLimits, check_columns, rows_records
 from core.schema.bad_record import BadRecord
-from core.schema.columns import RowLimits, check_columns, rows_records
 from core.schema.files import Record
 from core.schema.flatbuffer import Table, root
 from core.schema.understood import Understood

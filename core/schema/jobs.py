@@ -9,7 +9,7 @@ from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.files import Record
 from core.schema.policies import POLICY_NAME, Bounds, Verdict
 from core.schema.preflight import Estimate
-from core.schema.shapes import as_record
+from core.schema.record_shapes import as_record
 from core.schema.strict import Answer, Strict
 from core.schema.training import Training, TrainingRequest
 from core.schema.understood import Understood

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from pydantic_core import from_json
 
 from core.schema.bad_record import BadRecord
-from core.schema.shapes import HOLD_LISTS, HOLD_TEXT, KNOWN
+from core.schema.record_shapes import HOLD_LISTS, HOLD_TEXT, KNOWN
 
 _OUTSIDE = re.compile(r'["{}\[\],]|[^\s"{}\[\],]+')
 _INSIDE = re.compile(r'["\\]')

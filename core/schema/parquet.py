@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from core.schema.arrow_columns import RowLimits, check_columns, rows_records
 from core.schema.bad_record import BadRecord
-from core.schema.columns import RowLimits, check_columns, rows_records
 from core.schema.files import Record
-from core.schema.footer import Footer, footer
+from core.schema.parquet_footer import Footer, footer
 from core.schema.understood import Understood
 
 _AT_ONCE = 16 << 20

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from pydantic_core import from_json  # unlike the json module's, its strings are all valid Unicode
 
 from core.schema.bad_record import BadRecord
+from core.schema.csv_layout import Rows
 from core.schema.encoding import Decoder
 from core.schema.files import FileFormat, Record
 from core.schema.json_values import JsonValues, Value
-from core.schema.separated import Rows
-from core.schema.shapes import KNOWN, as_record, known_fields
+from core.schema.record_shapes import KNOWN, as_record, known_fields
 from core.schema.understood import Understood
 
 ESCAPES = 8
@@ -39,7 +39,9 @@ class RecordReader:
         understood: Understood | None = None,
     ) -> None:
         if format in ("parquet", "arrow"):
-            raise ValueError("columnar files are read from a file that can be sought in: use core.schema.reading")
+            raise ValueError(
+                "columnar files are read from a file that can be sought in: use core.schema.record_reading"
+            )
         self.understood = understood or Understood()
         self.line = 0
         self._format = format

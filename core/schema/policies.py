@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from core.schema import figures
+from core.schema import figure_names
 from core.schema.evaluation import Figure, SetName
 from core.schema.strict import Strict
 
@@ -90,13 +90,13 @@ class Bound(Strict):
 
     @model_validator(mode="after")
     def _known(self) -> "Bound":
-        of_sets = figures.OF_SETS if self.variant is None else figures.OF_VARIANTS
+        of_sets = figure_names.OF_SETS if self.variant is None else figure_names.OF_VARIANTS
         for value, known, what in (
-            (self.variant, figures.VARIANTS, "variant"),
+            (self.variant, figure_names.VARIANTS, "variant"),
             (self.figure if self.set else None, of_sets, "figure of a set"),
-            (self.attack, figures.ATTACKS, "attack"),
-            (self.across, figures.ACROSS, "figure across sets"),
-            (self.curve, figures.CURVES, "curve"),
+            (self.attack, figure_names.ATTACKS, "attack"),
+            (self.across, figure_names.ACROSS, "figure across sets"),
+            (self.curve, figure_names.CURVES, "curve"),
         ):
             if value is not None and value not in known:
                 raise ValueError(f"there is no such {what}: choose of {', '.join(known)}")
@@ -124,7 +124,7 @@ class Bound(Strict):
             or self.across
             in (
                 "forget_quality",
-                *(name for name in figures.ACROSS if name.startswith("privleak_")),
+                *(name for name in figure_names.ACROSS if name.startswith("privleak_")),
             )
         )
 

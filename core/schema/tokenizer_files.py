@@ -6,7 +6,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from core.schema.model_files import UnusableModel, read_json
-from core.synthetic import people
+from core.schema.tokenizer_sample import SAMPLE
 
 FAST = "tokenizer.json"
 _CONVERT = (
@@ -54,9 +54,8 @@ def bytes_per_token(directory: Path) -> float:
         tokenizer = Tokenizer.from_file(str(directory / FAST))
     except Exception:  # noqa: BLE001 - the library has no class of errors of its own
         raise UnusableModel("model-incomplete", f"{FAST} is not a readable tokenizer") from None
-    texts = [record.text or "" for record in people(50, seed=0)]
-    tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(texts, add_special_tokens=False))
-    return round(min(6.0, sum(len(text.encode()) for text in texts) / max(tokens, 1)), 2)
+    tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(SAMPLE, add_special_tokens=False))
+    return round(min(6.0, sum(len(text.encode()) for text in SAMPLE) / max(tokens, 1)), 2)
 
 
 def _without_fast(directory: Path) -> UnusableModel:

@@ -16,8 +16,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from core.records.again import again
 from core.records.objects import ObjectChunk, StoredObject
+from core.records.retry import again
 from core.storage.store import PIECE, NotStored, StorageError, StorageFull, checked, checked_range, pieces
 
 CHUNK = PIECE

@@ -10,7 +10,7 @@ from core.records.tables import FileRow
 from core.schema.file_kind import kind_of
 from core.schema.files import FileFormat, Record
 from core.schema.parsing import RecordReader
-from core.schema.reading import records_in
+from core.schema.record_reading import records_in
 from core.storage.store import Storage
 from core.storage.uploads import contents
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from core.lm.losses import per_record_mean
-from core.unlearning.corpus import Corpus
+from core.unlearning.tokenized_set import Corpus
 
 if TYPE_CHECKING:
     from core.unlearning.objective import Rows

@@ -13,9 +13,9 @@ from core.schema.training import Scheduler
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.unlearning.corpus import Corpus
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Rows, Term
-    from core.unlearning.stage import Stage
+    from core.unlearning.tokenized_set import Corpus
 
 Need = Literal["forget", "retain", "unseen", "original"]
 """A set of records, or `original`: outputs of the model as it came in, computed once before training."""
@@ -169,7 +169,7 @@ class Method(Strict, ABC):
         """
         return records
 
-    def controller(self, stage: "Stage", retain: "list[tuple[Corpus, float]]") -> Controller | None:
+    def controller(self, context: "MethodContext", retain: "list[tuple[Corpus, float]]") -> Controller | None:
         """What steers the retain weight, if anything does; `retain` are the sets and their shares, which sum to 1."""
         return None
 
@@ -179,7 +179,7 @@ class Method(Strict, ABC):
         return trained
 
     @abstractmethod
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         """Computes once what the term needs, and returns it as a function of a micro-batch's scored tokens.
 
         One that is `Following` is told before each update what the update is made of.

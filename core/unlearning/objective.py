@@ -8,11 +8,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from core.lm.chunked_head import rows_at_once, sliced_loss, slices, slices_of_whole
 from core.lm.data import Chunk, bucketed, filled
 from core.lm.forward import Forward
-from core.lm.head import rows_at_once, sliced_loss, slices, slices_of_whole
 from core.lm.losses import token_entropy, token_nll
-from core.unlearning.corpus import Corpus
+from core.unlearning.tokenized_set import Corpus
 
 _EMPTY = torch.empty(0)
 

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from core.lm.compiler import require_compiler
 from core.lm.errors import CoreError
 from core.schema.training import Training
-from core.unlearning.rounding import Rounded
+from core.unlearning.bfloat16_optimizers import Rounded
 
 
 def require(training: Training, device: torch.device) -> None:

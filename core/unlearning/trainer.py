@@ -14,24 +14,24 @@ from core.lm.forward import Forward
 from core.lm.layers import compile_layers, recompute_activations
 from core.lm.model import context_length
 from core.lm.precision import training_precision
-from core.lm.ranks import ALONE, Ranks
-from core.lm.residual import depth
+from core.lm.process_group import ALONE, Ranks
+from core.lm.residual_stream import depth
 from core.lm.sharding import whole
 from core.lm.snapshots import Snapshots
 from core.schema.events import ChildEvent, CurvePoint, ProgressMade, Resumed
 from core.schema.training import Training
-from core.unlearning.changes import Weights
-from core.unlearning.gradient import Gradient
-from core.unlearning.keeping import Keeping
+from core.unlearning.accumulation import Gradient
 from core.unlearning.method import Method
 from core.unlearning.objective import StepValues
 from core.unlearning.objectives import resolve
 from core.unlearning.optimizer import make, require, set_rate
-from core.unlearning.plan import Sets, plan
-from core.unlearning.position import Position
-from core.unlearning.sampling import forget_steps, steps_per_epoch
+from core.unlearning.parameter_selection import choose
+from core.unlearning.record_sampling import forget_steps, steps_per_epoch
 from core.unlearning.schedule import rate_factor
-from core.unlearning.trainable import choose
+from core.unlearning.snapshot_policy import Keeping
+from core.unlearning.step_plan import Sets, plan
+from core.unlearning.training_state import Position
+from core.unlearning.weight_diff import Weights
 
 
 class Stopped(Exception):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.evaluation.continuing import continued
+from core.evaluation.generation.continuation import continued
 from core.lm.data import Chunk
 from core.lm.forward import Forward
 from core.lm.losses import token_nll

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from core.demo.people import write_jsonl
 from core.lm.data import Chunk
 from core.lm.forward import Forward
 from core.lm.model import load
 from core.pipeline.run import Run
 from core.schema.events import ChildEvent
+from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
 from core.schema.jobs import Output
-from core.schema.spec import ChildMethod, FileRecords, JobSpec
 from core.schema.training import Lora, Training
-from core.synthetic import write_jsonl
 from tests.architectures import texts
 
 ROWS = tuple(tuple(texts.ids(length, 200 + length)) for length in (37, 9))

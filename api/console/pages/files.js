@@ -2,8 +2,8 @@
 
 import { element } from "../element.js";
 import { bytes, count, shortId } from "../format.js";
-import { table } from "../parts/table.js";
-import { time } from "../parts/time.js";
+import { table } from "../components/table.js";
+import { time } from "../components/time.js";
 import { listing } from "./listing.js";
 
 const COLUMNS = [

@@ -4,12 +4,12 @@ import { element } from "../element.js";
 import { shortId, words } from "../format.js";
 import { Refused, Unreachable } from "../service.js";
 import { repeat } from "../pace.js";
-import { command } from "../parts/command.js";
-import { alarm } from "../parts/notice.js";
-import { badge, status } from "../parts/badge.js";
-import { progress } from "../parts/progress.js";
-import { cells, stacked } from "../parts/table.js";
-import { due, time } from "../parts/time.js";
+import { command } from "../components/command.js";
+import { alarm } from "../components/notice.js";
+import { badge, status } from "../components/badge.js";
+import { progress } from "../components/progress.js";
+import { cells, stacked } from "../components/table.js";
+import { due, time } from "../components/time.js";
 
 const PAGE = 20;
 const LARGEST_PAGE = 100;

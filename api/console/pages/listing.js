@@ -1,7 +1,7 @@
 /** A list of the service, page by page: what models, methods and files share. */
 
 import { element } from "../element.js";
-import { alarm } from "../parts/notice.js";
+import { alarm } from "../components/notice.js";
 
 /** Shows `path`'s list; `draw(items)` makes one element of all items so far. */
 export async function listing({ service, main, signal }, { title, path, draw, none }) {

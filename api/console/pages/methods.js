@@ -2,7 +2,7 @@
 
 import { element } from "../element.js";
 import { short, words } from "../format.js";
-import { table } from "../parts/table.js";
+import { table } from "../components/table.js";
 import { listing } from "./listing.js";
 
 const COLUMNS = [["Name"], ["Default", "number"], ["Meaning", "wide"]];

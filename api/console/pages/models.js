@@ -2,9 +2,9 @@
 
 import { element } from "../element.js";
 import { NONE, bytes, count, magnitude, shortId } from "../format.js";
-import { badge } from "../parts/badge.js";
-import { table } from "../parts/table.js";
-import { time } from "../parts/time.js";
+import { badge } from "../components/badge.js";
+import { table } from "../components/table.js";
+import { time } from "../components/time.js";
 import { listing } from "./listing.js";
 
 const COLUMNS = [

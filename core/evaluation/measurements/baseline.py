@@ -8,7 +8,7 @@ from core.evaluation.measurement import Makes, Measurement, Source
 from core.schema.evaluation import Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 FEWEST = 10
 """Under so many records in a set there is no figure."""
@@ -33,23 +33,23 @@ class Baseline(Measurement):
 
     records: int | None = Field(default=500, ge=FEWEST, description="at most so many records of a set; null: all")
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.baseline import out_of_fold_scores
-        from core.evaluation.membership import auc
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.attacks.membership import auc
+        from core.evaluation.attacks.model_free_baseline import out_of_fold_scores
 
-        budget = bench.budget(self)
+        budget = context.budget(self)
         names: tuple[SetName, ...] = ("forget", "unseen")
-        chosen = [[bench.sets[name][place] for place in bench.chosen(name, self.records)] for name in names]
+        chosen = [[context.sets[name][place] for place in context.chosen(name, self.records)] for name in names]
         for name, records in zip(names, chosen, strict=True):
             if len(records) < FEWEST:
                 warning = f"baseline_auc: not measured on {len(records)} records of {name}, fewer than {FEWEST}"
                 return Found(warnings=[warning])
-            budget.left_out(name, done=len(records), of=len(bench.sets[name]), reason="records")
-        bench.heard()
-        scores = out_of_fold_scores(*chosen, seed=bench.seed)
+            budget.left_out(name, done=len(records), of=len(context.sets[name]), reason="records")
+        context.heard()
+        scores = out_of_fold_scores(*chosen, seed=context.seed)
         if scores is None:
             return Found(warnings=["baseline_auc: not measured, since too few subjects share out the sets' records"])
-        figure, _ = auc(scores[: len(chosen[0])], scores[len(chosen[0]) :], bench.resamples("baseline"))
+        figure, _ = auc(scores[: len(chosen[0])], scores[len(chosen[0]) :], context.resamples("baseline"))
         warnings = []
         if figure.value > SHIFTED:
             told = f"baseline_auc: text alone tells forget from unseen (AUC {figure.value:.2f}, above {SHIFTED})"

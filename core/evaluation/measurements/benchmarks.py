@@ -8,7 +8,7 @@ from core.evaluation.measurement import Budgeted, Group, Source
 from core.schema.evaluation import Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 
 class Benchmarks(Budgeted):
@@ -37,24 +37,24 @@ class Benchmarks(Budgeted):
     )
     batch_size: int = Field(default=8, ge=1, le=1024, description="requests in one forward")
 
-    def depends(self, bench: "Bench") -> list[Any]:
-        from core.evaluation.benchmarks import edition
+    def depends(self, context: "EvalContext") -> list[Any]:
+        from core.evaluation.lm_eval_tasks import edition
 
-        return [*edition(bench.benchmark_tasks), bench.benchmark_code]
+        return [*edition(context.benchmark_tasks), context.benchmark_code]
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.benchmarks import Harness, TimeUp
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.lm_eval_tasks import Harness, TimeUp
 
-        budget, found = bench.budget(self), Found()
+        budget, found = context.budget(self), Found()
         harness = Harness(
-            bench.model,
-            bench.tokenizer,
-            directory=bench.benchmark_tasks,
-            allow_code=bench.benchmark_code,
-            max_length=bench.length,
+            context.model,
+            context.tokenizer,
+            directory=context.benchmark_tasks,
+            allow_code=context.benchmark_code,
+            max_length=context.length,
             batch_size=self.batch_size,
-            chat=bench.training.chat == "template",
-            seed=bench.seed,
+            chat=context.training.chat == "template",
+            seed=context.seed,
             over=budget.over,
         )
         for name in dict.fromkeys(self.tasks):

@@ -6,7 +6,7 @@ from core.evaluation.measurement import Measurement
 from core.schema.evaluation import Found, Moment, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 SETS: tuple[SetName, ...] = ("retain", "unseen", "general", "protected")
 """What must survive, and what was never known."""
@@ -22,26 +22,26 @@ class Change(Measurement):
     moments: ClassVar[frozenset[Moment]] = frozenset({"after"})
     order: ClassVar[int] = -5
 
-    def measure(self, bench: "Bench") -> Found:
+    def measure(self, context: "EvalContext") -> Found:
         import numpy as np
 
-        from core.evaluation import likelihood
-        from core.evaluation.bootstrap import CHANGE, weighted_means
-        from core.evaluation.one_pass import KEY, one_pass
+        from core.evaluation.scores import likelihood
+        from core.evaluation.scores.one_pass import KEY, one_pass
+        from core.evaluation.stats.bootstrap import CHANGE, weighted_means
 
         found = Found()
         for name in SETS:
-            before = None if bench.original is None else bench.original.known(KEY, name)
-            if before is None or name not in bench.sets:
+            before = None if context.original is None else context.original.known(KEY, name)
+            if before is None or name not in context.sets:
                 continue
-            after = one_pass(bench, name)
+            after = one_pass(context, name)
             equal = np.ones(len(after["loss"]))
             changes = {"perplexity_ratio": (after["loss"] - before["loss"], equal)}
             for figure in ("accuracy", "probability", "extraction_strength"):
                 changes[f"{figure}_change"] = (after[figure] - before[figure], equal)
             found.sets[name] = weighted_means(
                 changes,
-                bench.resamples(name),
+                context.resamples(name),
                 through={"perplexity_ratio": likelihood.perplexity},
                 ranges=dict.fromkeys(changes, CHANGE),
             )

@@ -8,7 +8,7 @@ from core.evaluation.measurement import Budgeted, Makes
 from core.schema.evaluation import Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 
 class Cloze(Budgeted):
@@ -25,8 +25,8 @@ class Cloze(Budgeted):
     blanks: int = Field(default=4, ge=1, le=64, description="at most so many of each record")
     samples: int = Field(default=4, ge=1, le=64, description="drawn of each blank: the best counts")
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.recovery import GREEDY, SAMPLED, recovery
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, recovery
 
         figures = {GREEDY: "cloze", SAMPLED: "cloze_sampled"}
-        return recovery(bench, self, most=self.blanks, samples=self.samples, fill=False, figures=figures)
+        return recovery(context, self, most=self.blanks, samples=self.samples, fill=False, figures=figures)

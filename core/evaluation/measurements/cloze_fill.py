@@ -8,7 +8,7 @@ from core.evaluation.measurement import Budgeted, Group, Makes
 from core.schema.evaluation import Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 
 class ClozeFill(Budgeted):
@@ -27,8 +27,8 @@ class ClozeFill(Budgeted):
     blanks: int = Field(default=4, ge=1, le=64, description="at most so many of each record")
     samples: int = Field(default=4, ge=1, le=64, description="drawn of each blank: the best counts")
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.recovery import GREEDY, SAMPLED, recovery
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, recovery
 
         figures = {GREEDY: "cloze_fill", SAMPLED: "cloze_fill_sampled"}
-        return recovery(bench, self, most=self.blanks, samples=self.samples, fill=True, figures=figures)
+        return recovery(context, self, most=self.blanks, samples=self.samples, fill=True, figures=figures)

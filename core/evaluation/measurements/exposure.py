@@ -9,10 +9,10 @@ from core.evaluation.measurement import Budgeted, Makes, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench, Columns
-    from core.evaluation.bootstrap import Resamples, Values
+    from core.evaluation.eval_context import Columns, EvalContext
     from core.evaluation.measurement import Budget
-    from core.evaluation.twins import Pool
+    from core.evaluation.stats.bootstrap import Resamples, Values
+    from core.evaluation.text.counterfactuals import Pool
     from core.schema.files import Record
 
 FEW = 20
@@ -40,25 +40,25 @@ class Exposure(Budgeted):
     twins: int = Field(default=99, ge=19, le=999, description="of each record")
     control: bool = Field(default=True, description="rank unseen records, too")
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation import neighbours
-        from core.evaluation.unfinished import columns_so_far
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.partial_columns import columns_so_far
+        from core.evaluation.text import record_context
 
-        budget = bench.budget(self)
-        words = neighbours.background(bench)
-        pool = neighbours.pool(bench, words)
+        budget = context.budget(self)
+        words = record_context.background(context)
+        pool = record_context.pool(context, words)
         found = Found(warnings=_doubts(len(pool.records)))
-        key = f"{self.name} {self.twins} {self.records} {bench.seed} {neighbours.digest(bench)}"
+        key = f"{self.name} {self.twins} {self.records} {context.seed} {record_context.digest(context)}"
         wanted: tuple[SetName, ...] = ("forget", "unseen") if self.control else ("forget",)
-        sets = [name for name in wanted if name in bench.sets]
+        sets = [name for name in wanted if name in context.sets]
         for name in sets:
-            places = bench.chosen(name, self.records)
-            budget.left_out(name, done=len(places), of=len(bench.sets[name]), reason="records")
+            places = context.chosen(name, self.records)
+            budget.left_out(name, done=len(places), of=len(context.sets[name]), reason="records")
 
             def compute(records: "Sequence[Record]", places: list[int] = places) -> "Columns":
-                return self._ranked(bench, [records[place] for place in places], pool, budget)
+                return self._ranked(context, [records[place] for place in places], pool, budget)
 
-            columns, reached = columns_so_far(bench, key, name, compute)
+            columns, reached = columns_so_far(context, key, name, compute)
             if reached is not None:
                 budget.left_out(name, done=reached, of=len(places), reason="seconds")
             ranks = columns["rank"]
@@ -74,19 +74,19 @@ class Exposure(Budgeted):
                     " may stand out of them that the model never saw"
                 )
             if len(ranks):
-                found.sets[name] = figures(ranks, self.twins, bench.resamples(f"{self.name} {name}"))
+                found.sets[name] = figures(ranks, self.twins, context.resamples(f"{self.name} {name}"))
         found.cut_short = budget.cut
         return found
 
-    def _ranked(self, bench: "Bench", records: "Sequence[Record]", pool: "Pool", budget: "Budget") -> "Columns":
+    def _ranked(self, context: "EvalContext", records: "Sequence[Record]", pool: "Pool", budget: "Budget") -> "Columns":
         """`rank` of each record that has twins enough, and `alike`, whether each has not, and `invented`, whether the
         unseen records, fewer than twins are asked for, had too few values for them. Raises Unfinished."""
         import numpy as np
 
-        from core.evaluation.exposure import rank
-        from core.evaluation.likelihood import cross_entropies
-        from core.evaluation.twins import twins
-        from core.evaluation.unfinished import Unfinished
+        from core.evaluation.attacks.exposure import rank
+        from core.evaluation.partial_columns import Unfinished
+        from core.evaluation.scores.likelihood import cross_entropies
+        from core.evaluation.text.counterfactuals import twins
         from core.lm.errors import CoreError
 
         ranks: list[float] = []
@@ -99,15 +99,15 @@ class Exposure(Budgeted):
         for done, record in enumerate(records):
             if budget.over():
                 raise Unfinished(columns(), done)
-            made = twins(record, self.twins, seed=bench.seed, pool=pool)
+            made = twins(record, self.twins, seed=context.seed, pool=pool)
             # Of many unseen records, that a value is rare is no reason to hold it against invented ones.
             short = 0 < len(made) < self.twins and 0 < len(pool.records) < self.twins
             if short:
-                made = twins(record, self.twins, seed=bench.seed, pool=pool, invent=True)
+                made = twins(record, self.twins, seed=context.seed, pool=pool, invent=True)
             losses = None
             if len(made) == self.twins:
                 try:
-                    losses = cross_entropies(bench.statistics([record, *made], what="twins'"))
+                    losses = cross_entropies(context.statistics([record, *made], what="twins'"))
                     ranks.append(rank(losses[0], losses[1:]))
                 except CoreError as error:
                     if error.code != "no_scored_tokens":  # a twin may be shorter than the record
@@ -121,8 +121,8 @@ def figures(ranks: "Values", twins: int, resamples: "Resamples") -> dict[str, Fi
     """A set's figures of its records' ranks, each 1 to twins + 1."""
     import numpy as np
 
-    from core.evaluation.bootstrap import AMOUNT, weighted_means
-    from core.evaluation.exposure import chance, exposures
+    from core.evaluation.attacks.exposure import chance, exposures
+    from core.evaluation.stats.bootstrap import AMOUNT, weighted_means
 
     equal = np.ones(len(ranks))
     means = {"exposure_rank": (ranks / (twins + 1), equal), "exposure": (exposures(ranks, twins), equal)}

@@ -8,7 +8,7 @@ from core.evaluation.measurement import Budgeted, Group, Makes, Source
 from core.schema.evaluation import Figure, Found, Moment, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 
 class Fluency(Budgeted):
@@ -34,20 +34,20 @@ class Fluency(Budgeted):
     records: int | None = Field(default=100, ge=1, description="at most so many records of a set; null: all")
     tokens: int = Field(default=128, ge=1, le=4096, description="of a text, at most; as many as the true rest has")
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.bootstrap import AMOUNT, SHARE, weighted_means
-        from core.evaluation.likelihood import perplexity
-        from core.evaluation.writing import perplexities, varieties, written
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.generation.written_text import perplexities, varieties, written
+        from core.evaluation.scores.likelihood import perplexity
+        from core.evaluation.stats.bootstrap import AMOUNT, SHARE, weighted_means
 
-        budget = bench.budget(self)
+        budget = context.budget(self)
         through = {"fluency_perplexity": perplexity}
         texts = {}
         asked: tuple[SetName, ...] = ("unseen", "retain")
-        for name in (one for one in asked if one in bench.sets):
-            texts[name] = written(bench, name, limit=self.records, tokens=self.tokens, budget=budget)
-        original = bench if bench.moment == "before" else bench.original
-        if texts and original is not bench:
-            bench.let_go()  # the two need not be there at once
+        for name in (one for one in asked if one in context.sets):
+            texts[name] = written(context, name, limit=self.records, tokens=self.tokens, budget=budget)
+        original = context if context.moment == "before" else context.original
+        if texts and original is not context:
+            context.let_go()  # the two need not be there at once
         found = Found(cut_short=budget.cut)
         if original is None:
             found.warnings.append("fluency: no perplexity: the model that the job started from is not at hand")
@@ -60,7 +60,7 @@ class Fluency(Budgeted):
                 if len(column):
                     figures |= weighted_means(
                         {figure: (column, column * 0 + 1)},
-                        bench.resamples(name),
+                        context.resamples(name),
                         through=through,
                         ranges={figure: AMOUNT if figure in through else SHARE},
                     )
@@ -68,6 +68,6 @@ class Fluency(Budgeted):
                     found.warnings.append(f"fluency: {name}: the model writes too little for {figure}")
             if figures:
                 found.sets[name] = figures
-        if original is not None and original is not bench:
+        if original is not None and original is not context:
             original.let_go()
         return found

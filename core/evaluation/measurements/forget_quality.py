@@ -7,7 +7,7 @@ from core.evaluation.measurements.wrong_answers import TOFU, unasked
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 FEW = 20
 """Under so many records the test finds hardly any difference."""
@@ -25,21 +25,21 @@ class ForgetQuality(Budgeted):
     source: ClassVar[Source | None] = TOFU
     order: ClassVar[int] = 10
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.answers import answers, answers_of_reference
-        from core.evaluation.truth_ratio import kolmogorov_smirnov, log_ratios
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.scores.answer_probabilities import answers, answers_of_reference
+        from core.evaluation.scores.truth_ratio import kolmogorov_smirnov, log_ratios
 
         names: tuple[SetName, ...] = ("probes", "forget")
-        name = next((name for name in names if any(one.wrong_answers() for one in bench.sets.get(name, []))), None)
+        name = next((name for name in names if any(one.wrong_answers() for one in context.sets.get(name, []))), None)
         if name is None:
-            return Found(warnings=unasked(self, bench))
-        if bench.reference is None and bench.moment != "reference":
+            return Found(warnings=unasked(self, context))
+        if context.reference is None and context.moment != "reference":
             return self._left_out("there is no retrained model to compare with")
-        budget = bench.budget(self)
-        ours = answers(bench, name, self.records, budget)
-        if bench.reference is None or ours is None:
+        budget = context.budget(self)
+        ours = answers(context, name, self.records, budget)
+        if context.reference is None or ours is None:
             return Found(cut_short=budget.cut)  # the retrained model itself: kept for the comparison
-        theirs = answers_of_reference(bench, name, self.records, bench.reference.budget(self))
+        theirs = answers_of_reference(context, name, self.records, context.reference.budget(self))
         if theirs is None:
             return self._left_out("the retrained model was not asked the same")
         records = min(len(ours["true"]), len(theirs["true"]))  # time may have cut either

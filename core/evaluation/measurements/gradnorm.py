@@ -8,7 +8,7 @@ from core.evaluation.measurement import Budgeted, Group, Makes, Source
 from core.schema.evaluation import JUDGED_ATTACKS, Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 
 class GradNorm(Budgeted):
@@ -34,25 +34,25 @@ class GradNorm(Budgeted):
         description="attacks that are judged together: what the AUC's `joint` interval is corrected for",
     )
 
-    def measure(self, bench: "Bench") -> Found:
+    def measure(self, context: "EvalContext") -> Found:
         from itertools import groupby, zip_longest
 
         import numpy as np
 
-        from core.evaluation.auc import FEW
-        from core.evaluation.gradients import Gradients
-        from core.evaluation.membership import attack
+        from core.evaluation.attacks.gradient_norm import Gradients
+        from core.evaluation.attacks.membership import attack
+        from core.evaluation.stats.auc import FEW
 
-        budget = bench.budget(self)
+        budget = context.budget(self)
         names: tuple[SetName, ...] = ("forget", "unseen")
         chunks = {}
         for name in names:
-            places = bench.chosen(name, self.records)
-            budget.left_out(name, done=len(places), of=len(bench.sets[name]), reason="records")
-            encoded = bench.encode([bench.sets[name][place] for place in places])
+            places = context.chosen(name, self.records)
+            budget.left_out(name, done=len(places), of=len(context.sets[name]), reason="records")
+            encoded = context.encode([context.sets[name][place] for place in places])
             chunks[name] = [list(of_record) for _, of_record in groupby(encoded, key=lambda chunk: chunk.record)]
         norms: dict[SetName, list[float]] = {name: [] for name in names}
-        gradients = Gradients(bench.model, max_tokens=bench.training.micro_batch_tokens)
+        gradients = Gradients(context.model, max_tokens=context.training.micro_batch_tokens)
         with gradients.ready():
             # One of each by turns: where time runs out, there are as many of both.
             for pair in zip_longest(*(chunks[name] for name in names)):
@@ -70,7 +70,7 @@ class GradNorm(Budgeted):
             found.warnings.append("gradnorm: left out, since a gradient of this model is not a finite number")
         else:
             members, others = (-np.array(norms[name]) for name in names)
-            found.attacks["gradnorm"] = attack(members, others, bench.resamples("gradnorm"), judged=self.judged)
+            found.attacks["gradnorm"] = attack(members, others, context.resamples("gradnorm"), judged=self.judged)
             found.warnings += [
                 f"gradnorm: an AUC on {len(norms[name])} records of {name}, fewer than {FEW}, says little"
                 for name in names

@@ -8,8 +8,8 @@ from core.evaluation.measurement import Makes, OnePass
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench, Columns
-    from core.evaluation.bootstrap import Resamples
+    from core.evaluation.eval_context import Columns, EvalContext
+    from core.evaluation.stats.bootstrap import Resamples
 
 
 class Likelihood(OnePass):
@@ -35,17 +35,17 @@ class Likelihood(OnePass):
 
     only: list[SetName] = Field(default=[], max_length=6, description="of these sets alone; none named: of every set")
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.one_pass import one_pass
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.scores.one_pass import one_pass
 
-        budget = bench.budget(self)
+        budget = context.budget(self)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
-        for name in (name for name in bench.sets if not self.only or name in self.only):
-            bench.heard()
-            columns = one_pass(bench, name, self.records)
-            budget.left_out(name, done=len(columns["loss"]), of=len(bench.sets[name]), reason="records")
-            sets[name] = figures(columns, bench.resamples(name))
+        for name in (name for name in context.sets if not self.only or name in self.only):
+            context.heard()
+            columns = one_pass(context, name, self.records)
+            budget.left_out(name, done=len(columns["loss"]), of=len(context.sets[name]), reason="records")
+            sets[name] = figures(columns, context.resamples(name))
             warnings += _warnings(name, columns)
         return Found(sets=sets, warnings=warnings, cut_short=budget.cut)
 
@@ -54,8 +54,8 @@ def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:
     """A set's likelihood and memorization figures: means over records, `perplexity_tokens` over tokens, one highest."""
     import numpy as np
 
-    from core.evaluation import likelihood
-    from core.evaluation.bootstrap import AMOUNT, weighted_means
+    from core.evaluation.scores import likelihood
+    from core.evaluation.stats.bootstrap import AMOUNT, weighted_means
 
     equal = np.ones(len(columns["loss"]))
     means = {
@@ -75,7 +75,7 @@ def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:
 
 
 def _warnings(name: SetName, columns: "Columns") -> list[str]:
-    from core.evaluation.likelihood import MOST_NATS
+    from core.evaluation.scores.likelihood import MOST_NATS
 
     found = []
     if len(columns["loss"]) == 1:

@@ -6,10 +6,10 @@ from pydantic import Field
 
 from core.evaluation.measurement import Makes, OnePass
 from core.schema.evaluation import JUDGED_ATTACKS, Found, SetName
-from core.schema.figures import LIKELIHOOD_ATTACKS
+from core.schema.figure_names import LIKELIHOOD_ATTACKS
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 
 class Membership(OnePass):
@@ -29,22 +29,22 @@ class Membership(OnePass):
         description="attacks that are judged together: what each AUC's `joint` interval is corrected for",
     )
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation import membership
-        from core.evaluation.auc import FEW
-        from core.evaluation.one_pass import one_pass, scores_of
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.attacks import membership
+        from core.evaluation.scores.one_pass import one_pass, scores_of
+        from core.evaluation.stats.auc import FEW
 
-        budget = bench.budget(self)
+        budget = context.budget(self)
         names: tuple[SetName, ...] = ("forget", "unseen")
-        forget, unseen = (scores_of(one_pass(bench, name, self.records)) for name in names)
+        forget, unseen = (scores_of(one_pass(context, name, self.records)) for name in names)
         for name, scores in zip(names, (forget, unseen), strict=True):
-            budget.left_out(name, done=len(scores["loss"]), of=len(bench.sets[name]), reason="records")
+            budget.left_out(name, done=len(scores["loss"]), of=len(context.sets[name]), reason="records")
         warnings = [
             f"{name}: fewer than {FEW} records ({count}), on which an AUC says little: see its interval"
             for name, count in (("forget", len(forget["loss"])), ("unseen", len(unseen["loss"])))
             if count < FEW
         ]
-        resamples = bench.resamples("membership")
+        resamples = context.resamples("membership")
         attacks = {
             attack: membership.attack(members, unseen[attack], resamples, judged=self.judged)
             for attack, members in forget.items()

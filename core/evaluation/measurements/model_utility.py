@@ -9,8 +9,8 @@ from core.evaluation.measurements.wrong_answers import TOFU
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
-    from core.evaluation.utility import Part
+    from core.evaluation.eval_context import EvalContext
+    from core.evaluation.scores.model_utility import Part
 
 
 class ModelUtility(Budgeted):
@@ -35,14 +35,14 @@ class ModelUtility(Budgeted):
         default=["retain"], description="groups whose probability is the answer's own, wrong answers or not"
     )
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.bootstrap import weighted_means
-        from core.evaluation.utility import utility
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.scores.model_utility import utility
+        from core.evaluation.stats.bootstrap import weighted_means
 
-        budget = bench.budget(self)
-        places = bench.chosen("protected", self.records)
-        budget.left_out("protected", done=len(places), of=len(bench.sets["protected"]), reason="records")
-        groups = self._groups(bench, places, budget)
+        budget = context.budget(self)
+        places = context.chosen("protected", self.records)
+        budget.left_out("protected", done=len(places), of=len(context.sets["protected"]), reason="records")
+        groups = self._groups(context, places, budget)
         cuts = {(cut.what, cut.reason): cut for cut in reversed(budget.cut)}  # all records' before those with answers
         found = Found(cut_short=list(reversed(cuts.values())))
         figures: dict[str, Figure] = {}
@@ -53,34 +53,34 @@ class ModelUtility(Budgeted):
                     found.warnings.append(f"{self.name}: no time for {part} of {name}, so it is left out as a whole")
                     return found
                 own = {part: (values[told], weights[told])}
-                figure = weighted_means(own, bench.resamples(f"{self.name} {name}"), through={})[part]
+                figure = weighted_means(own, context.resamples(f"{self.name} {name}"), through={})[part]
                 figures[f"utility_{part}_{name}"] = figure
             if "truth_ratio" not in parts:
                 found.warnings.append(f"{self.name}: {name} has no wrong answers, so no truth ratio of it counts")
         found.sets["protected"] = figures
-        found.across["model_utility"] = utility(groups, bench.resamples(self.name))
+        found.across["model_utility"] = utility(groups, context.resamples(self.name))
         return found
 
-    def _groups(self, bench: "Bench", places: list[int], budget: Budget) -> "dict[str, dict[str, Part]]":
+    def _groups(self, context: "EvalContext", places: list[int], budget: Budget) -> "dict[str, dict[str, Part]]":
         """The parts of each group; a record's weight is 0 where it has no such value."""
         import numpy as np
 
-        from core.evaluation.answering import answering
-        from core.evaluation.answers import answers
-        from core.evaluation.one_pass import one_pass
-        from core.evaluation.truth_ratio import log_ratios, probability_among_wrong, truth_ratios
+        from core.evaluation.generation.greedy_answers import answering
+        from core.evaluation.scores.answer_probabilities import answers
+        from core.evaluation.scores.one_pass import one_pass
+        from core.evaluation.scores.truth_ratio import log_ratios, probability_among_wrong, truth_ratios
 
-        records = bench.sets["protected"]
+        records = context.sets["protected"]
         count = len(places)
-        told = {"probability": one_pass(bench, "protected")["probability"][places]}
+        told = {"probability": one_pass(context, "protected")["probability"][places]}
         wrong = np.array([bool(records[place].wrong_answers()) for place in places])
-        if (columns := answers(bench, "protected", self.records, budget)) is not None:
+        if (columns := answers(context, "protected", self.records, budget)) is not None:
             among, ratios = probability_among_wrong(columns), truth_ratios(log_ratios(columns), "protected")
             whose = np.flatnonzero(wrong)[: len(among)]
             told |= {"among": np.zeros(count), "truth_ratio": np.zeros(count)}
             told["among"][whose], told["truth_ratio"][whose] = among, ratios
             asked = np.isin(np.arange(count), whose).astype(np.float64)
-        recall = answering(bench, "protected", places, budget, tokens=self.tokens, words=self.words)["recall"]
+        recall = answering(context, "protected", places, budget, tokens=self.tokens, words=self.words)["recall"]
         answered = (np.arange(count) < len(recall)).astype(np.float64)
         told["rouge"] = np.concatenate([recall, np.zeros(count - len(recall))])
         names = [records[place].group or "protected" for place in places]

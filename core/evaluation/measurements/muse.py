@@ -8,7 +8,7 @@ from core.evaluation.measurement import Budgeted, Group, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 STOPS = ("\n\n", "\nQuestion", "Question:")
 """Where MUSE takes an answer to have ended."""
@@ -31,33 +31,33 @@ class Muse(Budgeted):
     verbatim_tokens: int = Field(default=128, ge=1, le=4096, description="of a continuation, and of what truly follows")
     knowledge_tokens: int = Field(default=32, ge=1, le=4096, description="of an answer, at most")
 
-    def measure(self, bench: "Bench") -> Found:
+    def measure(self, context: "EvalContext") -> Found:
         import numpy as np
 
-        from core.evaluation.answering import answering
-        from core.evaluation.bootstrap import weighted_means
+        from core.evaluation.generation.greedy_answers import answering
+        from core.evaluation.stats.bootstrap import weighted_means
 
-        budget = bench.budget(self)
+        budget = context.budget(self)
         sets: dict[SetName, dict[str, Figure]] = {}
         asked: tuple[SetName, ...] = ("forget", "probes", "protected")
-        for name in (name for name in asked if name in bench.sets):
-            records = bench.sets[name]
+        for name in (name for name in asked if name in context.sets):
+            records = context.sets[name]
             every = [place for place, one in enumerate(records) if one.group == "retain"] if name == "protected" else []
             wanted = set(every or range(len(records)))
-            places = [place for place in bench.chosen(name, self.records) if place in wanted]
+            places = [place for place in context.chosen(name, self.records) if place in wanted]
             if not places:
                 continue
             budget.left_out(name, done=len(places), of=len(wanted), reason="records")
             if name == "forget":
                 most = self.verbatim_tokens
-                columns = answering(bench, name, places, budget, tokens=most, words="latin", of_truth=most)
+                columns = answering(context, name, places, budget, tokens=most, words="latin", of_truth=most)
             else:
                 columns = answering(
-                    bench, name, places, budget, tokens=self.knowledge_tokens, words="latin", stops=STOPS
+                    context, name, places, budget, tokens=self.knowledge_tokens, words="latin", stops=STOPS
                 )
             figure = "verbmem_muse" if name == "forget" else "knowmem_muse"
             means = {figure: (100 * columns["f1"], np.ones(len(columns["f1"])))}
-            sets[name] = weighted_means(means, bench.resamples(name), through={}, ranges={figure: _PERCENT})
+            sets[name] = weighted_means(means, context.resamples(name), through={}, ranges={figure: _PERCENT})
         missing = [name for name in asked if name not in sets]
         warnings = [f"{self.name}: not measured without records of {name}" for name in missing]
         return Found(sets=sets, cut_short=budget.cut, warnings=warnings)

@@ -10,7 +10,7 @@ from core.schema.evaluation import Figure, Found, SetName
 from core.schema.files import Record
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench, Columns
+    from core.evaluation.eval_context import Columns, EvalContext
 
 
 class OpenUnlearning(Budgeted):
@@ -32,18 +32,18 @@ class OpenUnlearning(Budgeted):
 
     tokens: int = Field(default=200, ge=1, le=4096, description="of an answer, at most")
 
-    def measure(self, bench: "Bench") -> Found:
+    def measure(self, context: "EvalContext") -> Found:
         import numpy as np
 
-        from core.evaluation.answering import answering
-        from core.evaluation.answers import answers
-        from core.evaluation.bootstrap import weighted_means
+        from core.evaluation.generation.greedy_answers import answering
+        from core.evaluation.scores.answer_probabilities import answers
+        from core.evaluation.stats.bootstrap import weighted_means
 
-        budget = bench.budget(self)
-        places = bench.chosen("forget", self.records)
-        budget.left_out("forget", done=len(places), of=len(bench.sets["forget"]), reason="records")
-        columns = _columns(bench, "forget")
-        resamples = bench.resamples("forget")
+        budget = context.budget(self)
+        places = context.chosen("forget", self.records)
+        budget.left_out("forget", done=len(places), of=len(context.sets["forget"]), reason="records")
+        columns = _columns(context, "forget")
+        resamples = context.resamples("forget")
         means = {
             "extraction_strength_open_unlearning": (columns["extraction_strength"], np.ones(len(columns["min_k"])))
         }
@@ -52,38 +52,38 @@ class OpenUnlearning(Budgeted):
             exact = columns["exact_memorization"][counted]
             own = {"exact_memorization_open_unlearning": (exact, np.ones(len(exact)))}
             figures |= weighted_means(own, resamples, through={})
-        recall = answering(bench, "forget", places, budget, tokens=self.tokens, words="stems")["recall"]
+        recall = answering(context, "forget", places, budget, tokens=self.tokens, words="stems")["recall"]
         figures |= weighted_means({"rouge_open_unlearning": (recall, np.ones(len(recall)))}, resamples, through={})
         found = Found(sets={"forget": figures}, cut_short=budget.cut)
-        for name in bench.sets:
-            if name not in ("forget", "probes") or (asked := answers(bench, name, None, budget)) is None:
+        for name in context.sets:
+            if name not in ("forget", "probes") or (asked := answers(context, name, None, budget)) is None:
                 continue
             equal = np.ones(len(asked["true"]))
             means = {
                 "paraphrased_probability_open_unlearning": (np.exp(-asked["true"]), equal),
                 "wrong_probability_open_unlearning": (np.exp(asked["wrong_log_sum"]) / asked["wrong_count"], equal),
             }
-            found.sets.setdefault(name, {}).update(weighted_means(means, bench.resamples(name), through={}))
-        self._against_unseen(bench, columns, found)
+            found.sets.setdefault(name, {}).update(weighted_means(means, context.resamples(name), through={}))
+        self._against_unseen(context, columns, found)
         return found
 
-    def _against_unseen(self, bench: "Bench", forget: "Columns", found: Found) -> None:
-        from core.evaluation import membership, privleak
+    def _against_unseen(self, context: "EvalContext", forget: "Columns", found: Found) -> None:
+        from core.evaluation.attacks import membership, privleak
 
-        if "unseen" not in bench.sets:
+        if "unseen" not in context.sets:
             found.warnings.append(f"{self.name}: no membership attack without records of unseen")
             return
-        unseen, resamples = _columns(bench, "unseen"), bench.resamples("membership")
+        unseen, resamples = _columns(context, "unseen"), context.resamples("membership")
         for attack in ("min_k", "min_k++"):
             figure, _ = membership.auc(forget[attack], unseen[attack], resamples)
             found.across[f"mia_{attack}_open_unlearning"] = figure
         reference = None
-        if bench.reference is not None:
-            kept = all(bench.reference.known(KEY, name) for name in ("forget", "unseen"))
+        if context.reference is not None:
+            kept = all(context.reference.known(KEY, name) for name in ("forget", "unseen"))
             if not kept:
-                bench.let_go()  # two models may not fit
-            theirs = [_columns(bench.reference, name)["min_k"] for name in ("forget", "unseen")]
-            bench.reference.let_go()
+                context.let_go()  # two models may not fit
+            theirs = [_columns(context.reference, name)["min_k"] for name in ("forget", "unseen")]
+            context.reference.let_go()
             reference = (theirs[0], theirs[1])
         leak: Figure | None = privleak.privleak((forget["min_k"], unseen["min_k"]), reference, resamples)
         if leak is None:
@@ -97,10 +97,10 @@ class OpenUnlearning(Budgeted):
 KEY = "open-unlearning"
 
 
-def _columns(bench: "Bench", name: SetName) -> "Columns":
-    from core.evaluation import conventions
+def _columns(context: "EvalContext", name: SetName) -> "Columns":
+    from core.evaluation.scores import open_unlearning
 
     def compute(records: Sequence[Record]) -> "Columns":
-        return conventions.columns(bench.statistics(records, what=name))
+        return open_unlearning.columns(context.statistics(records, what=name))
 
-    return bench.columns(KEY, name, compute)
+    return context.columns(KEY, name, compute)

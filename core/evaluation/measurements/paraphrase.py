@@ -8,7 +8,7 @@ from core.evaluation.measurement import Budgeted, Makes, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 
 _NAMES = {"paraphrase_recall": "recall", "paraphrase_probability": "probability"}
@@ -31,16 +31,18 @@ class Paraphrase(Budgeted):
     tokens: int = Field(default=128, ge=1, le=4096, description="at most so many tokens of the answer are written")
     each: int = Field(default=4, ge=1, le=1000, description="the first so many paraphrases of a record")
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.recital import means
-        from core.evaluation.rewording import reworded
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.attacks.paraphrased_prompts import reworded
+        from core.evaluation.attacks.verbatim_memorization import means
 
-        budget = bench.budget(self)
+        budget = context.budget(self)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
-        for name in (one for one in _SETS if one in bench.sets):
-            columns, said = reworded(bench, name, limit=self.records, tokens=self.tokens, each=self.each, budget=budget)
+        for name in (one for one in _SETS if one in context.sets):
+            columns, said = reworded(
+                context, name, limit=self.records, tokens=self.tokens, each=self.each, budget=budget
+            )
             warnings += [f"{self.name}: {one}" for one in said]
-            if columns is not None and (figures := means(columns, _NAMES, bench, name)):
+            if columns is not None and (figures := means(columns, _NAMES, context, name)):
                 sets[name] = figures
         return Found(sets=sets, cut_short=budget.cut, warnings=warnings)

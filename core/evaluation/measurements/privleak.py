@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from core.evaluation.measurement import Makes, Measurement, Source
 from core.schema.evaluation import Figure, Found, Moment, SetName
-from core.schema.figures import LIKELIHOOD_ATTACKS
+from core.schema.figure_names import LIKELIHOOD_ATTACKS
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 
 class PrivLeak(Measurement):
@@ -27,15 +27,15 @@ class PrivLeak(Measurement):
     moments: ClassVar[frozenset[Moment]] = frozenset({"before", "after"})
     order: ClassVar[int] = 10
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation import privleak
-        from core.evaluation.one_pass import one_pass, passes_of_reference, scores_of
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.attacks import privleak
+        from core.evaluation.scores.one_pass import one_pass, passes_of_reference, scores_of
 
         names: tuple[SetName, ...] = ("forget", "unseen")
-        members, others = (scores_of(one_pass(bench, name)) for name in names)
-        passes = passes_of_reference(bench, names)
+        members, others = (scores_of(one_pass(context, name)) for name in names)
+        passes = passes_of_reference(context, names)
         theirs = None if passes is None else [scores_of(one) for one in passes]
-        resamples = bench.resamples("membership")
+        resamples = context.resamples("membership")
         across: dict[str, Figure] = {}
         undefined: list[str] = []
         for name in members:

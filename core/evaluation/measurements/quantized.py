@@ -9,7 +9,7 @@ from core.evaluation.measurement import Budgeted, Makes, Source
 from core.schema.evaluation import Figure, Found, Moment, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 _SETS: tuple[SetName, ...] = ("forget", "unseen", "retain")
 _MOST = 0.9
@@ -40,34 +40,36 @@ class Quantized(Budgeted):
         default=128, description="neighbours in a row of weights that share a scale in `int4`"
     )
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.quantization import int4, int8, round_weights
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.attacks.quantization import int4, int8, round_weights
         from core.lm import adapter
 
-        budget, found = bench.budget(self), Found()
+        budget, found = context.budget(self), Found()
         for variant, rounded in (("int8", int8), ("int4", partial(int4, group=self.group_size))):
-            bench.let_go()  # each copy is made of the weights as they lie on disk
-            if adapter.attached(bench.model):
-                adapter.merge(bench.model)
-            share = round_weights(bench.model, rounded)
+            context.let_go()  # each copy is made of the weights as they lie on disk
+            if adapter.attached(context.model):
+                adapter.merge(context.model)
+            share = round_weights(context.model, rounded)
             if share < _MOST:
                 found.warnings.append(f"quantized: {variant} rounds only {share:.0%} of the weights below the head")
             found.variants[variant] = {}
             for name in _SETS:
-                if records := len(bench.sets.get(name, [])):
-                    places = bench.chosen(name, self.records)
+                if records := len(context.sets.get(name, [])):
+                    places = context.chosen(name, self.records)
                     if budget.over():
                         budget.left_out(f"{variant} {name}", done=0, of=records, reason="seconds")
                         continue
                     budget.left_out(f"{variant} {name}", done=len(places), of=records, reason="records")
-                    found.variants[variant][name] = self._figures(bench, variant, name, places)
+                    found.variants[variant][name] = self._figures(context, variant, name, places)
         found.cut_short = budget.cut
         return found
 
-    def _figures(self, bench: "Bench", variant: str, name: SetName, places: list[int]) -> dict[str, Figure]:
+    def _figures(self, context: "EvalContext", variant: str, name: SetName, places: list[int]) -> dict[str, Figure]:
         from core.evaluation.measurements.likelihood import figures
-        from core.evaluation.one_pass import columns_of
+        from core.evaluation.scores.one_pass import columns_of
 
-        chosen = [bench.sets[name][place] for place in places]
-        every = figures(columns_of(bench.statistics(chosen, what=f"{variant} {name}"), chosen), bench.resamples(name))
+        chosen = [context.sets[name][place] for place in places]
+        every = figures(
+            columns_of(context.statistics(chosen, what=f"{variant} {name}"), chosen), context.resamples(name)
+        )
         return {figure: every[figure] for figure in _FIGURES}

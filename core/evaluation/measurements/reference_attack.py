@@ -8,7 +8,7 @@ from core.evaluation.measurement import Makes, OnePass, Source
 from core.schema.evaluation import JUDGED_ATTACKS, Found, Moment, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 
 class ReferenceAttack(OnePass):
@@ -33,21 +33,21 @@ class ReferenceAttack(OnePass):
         description="attacks that are judged together: what the AUC's `joint` interval is corrected for",
     )
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.membership import attack
-        from core.evaluation.one_pass import one_pass, passes_of_reference
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.attacks.membership import attack
+        from core.evaluation.scores.one_pass import one_pass, passes_of_reference
 
         names: tuple[SetName, ...] = ("forget", "unseen")
-        own = [one_pass(bench, name, self.records)["loss"] for name in names]
-        passes = passes_of_reference(bench, names, self.records)
+        own = [one_pass(context, name, self.records)["loss"] for name in names]
+        passes = passes_of_reference(context, names, self.records)
         if passes is None:
             return Found()
         members, others = (one["loss"] - loss for one, loss in zip(passes, own, strict=True))
         if not members.any() and not others.any():
             # All scores are 0, and an AUC of 0.5 would look like a model that has forgotten.
             return Found(warnings=["reference: left out, since the retrained model is the measured one itself"])
-        found = attack(members, others, bench.resamples("membership"), judged=self.judged)
-        budget = bench.budget(self)
+        found = attack(members, others, context.resamples("membership"), judged=self.judged)
+        budget = context.budget(self)
         for name, losses in zip(names, own, strict=True):
-            budget.left_out(name, done=len(losses), of=len(bench.sets[name]), reason="records")
+            budget.left_out(name, done=len(losses), of=len(context.sets[name]), reason="records")
         return Found(attacks={"reference": found}, cut_short=budget.cut)

@@ -10,8 +10,8 @@ from core.schema.evaluation import CurvePlace, Figure, Found, Measurements, SetN
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from core.evaluation.bench import Bench
-    from core.evaluation.bootstrap import Values
+    from core.evaluation.eval_context import EvalContext
+    from core.evaluation.stats.bootstrap import Values
     from core.schema.files import Record
 
 _UNRELATED: tuple[SetName, ...] = ("general", "unseen", "retain")
@@ -53,36 +53,38 @@ class Relearned(Budgeted):
         default=None, gt=0, le=1, description="constant; null: 1e-4, and 2e-5 from a billion weights on"
     )
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.one_pass import one_pass
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.scores.one_pass import one_pass
 
-        forget, budget, found = bench.sets["forget"], bench.budget(self), Found()
+        forget, budget, found = context.sets["forget"], context.budget(self), Found()
         # what is trained on must not be what is measured
-        shown = bench.chosen("forget", min(self.shown, len(forget) // 3))
+        shown = context.chosen("forget", min(self.shown, len(forget) // 3))
         measured: dict[SetName, list[int]] = {
-            "forget": self._others(bench, shown, budget),
-            "unseen": bench.chosen("unseen", self.records),
+            "forget": self._others(context, shown, budget),
+            "unseen": context.chosen("unseen", self.records),
         }
-        budget.left_out("unseen", done=len(measured["unseen"]), of=len(bench.sets.get("unseen", [])), reason="records")
+        budget.left_out(
+            "unseen", done=len(measured["unseen"]), of=len(context.sets.get("unseen", [])), reason="records"
+        )
         found.cut_short = budget.cut
-        start = {name: one_pass(bench, name)["loss"][places] for name, places in measured.items() if places}
-        if bench.moment == "before":
-            found.curves[FORGET] = [_place(bench, FORGET, 0, start["forget"])]
+        start = {name: one_pass(context, name)["loss"][places] for name, places in measured.items() if places}
+        if context.moment == "before":
+            found.curves[FORGET] = [_place(context, FORGET, 0, start["forget"])]
             return found
         if shown:
             curves: dict[SetName, str] = {"forget": FORGET, "unseen": UNSEEN}
-            self._tune(bench, [forget[place] for place in shown], measured, curves, start, budget, found)
+            self._tune(context, [forget[place] for place in shown], measured, curves, start, budget, found)
         else:
             found.warnings.append("relearned: under 3 forget records are too few to train on some and measure others")
-        if unrelated := self._unrelated(bench, len(shown) or self.shown):
+        if unrelated := self._unrelated(context, len(shown) or self.shown):
             only: dict[SetName, list[int]] = {"forget": measured["forget"]}
-            self._tune(bench, unrelated, only, {"forget": UNRELATED}, start, budget, found)
+            self._tune(context, unrelated, only, {"forget": UNRELATED}, start, budget, found)
         else:
             found.warnings.append("relearned: there is no text beside the forget set to train on")
         return found
 
     def compared(self, original: Measurements, found: Found) -> Found:
-        from core.evaluation.relearning import half_steps
+        from core.evaluation.attacks.relearning import half_steps
 
         curve, known = found.curves.get(FORGET, []), original.curves.get(FORGET, [])
         if len(curve) < 2 or not known:
@@ -95,20 +97,20 @@ class Relearned(Budgeted):
         figure = Figure(value=steps, low=None, high=None, records=curve[0].figure.records)
         return Found(across={HALF: figure})
 
-    def _others(self, bench: "Bench", shown: list[int], budget: Budget) -> list[int]:
+    def _others(self, context: "EvalContext", shown: list[int], budget: Budget) -> list[int]:
         """The forget records that are measured: none of those that are trained on."""
-        count = len(bench.sets["forget"]) - len(shown)
+        count = len(context.sets["forget"]) - len(shown)
         limit = count if self.records is None else min(self.records, count)
         budget.left_out("forget", done=limit, of=count, reason="records")
-        return [place for place in bench.chosen("forget", len(shown) + limit) if place not in set(shown)]
+        return [place for place in context.chosen("forget", len(shown) + limit) if place not in set(shown)]
 
-    def _unrelated(self, bench: "Bench", count: int) -> "Sequence[Record]":
+    def _unrelated(self, context: "EvalContext", count: int) -> "Sequence[Record]":
         """Of what measures, but nothing in this copy: a figure would stand on the halves that calibrate otherwise."""
-        return next((bench.sets[name] for name in _UNRELATED if name in bench.sets), [])[:count]
+        return next((context.sets[name] for name in _UNRELATED if name in context.sets), [])[:count]
 
     def _tune(
         self,
-        bench: "Bench",
+        context: "EvalContext",
         records: "Sequence[Record]",
         measured: dict[SetName, list[int]],
         names: dict[SetName, str],
@@ -119,13 +121,13 @@ class Relearned(Budgeted):
         """Adds the curve of each set that is measured while a copy is fine-tuned on the records, by its name."""
         from core.lm.errors import CoreError, out_of_memory
 
-        curves = {name: [_place(bench, names[name], 0, losses)] for name, losses in start.items() if name in measured}
+        curves = {name: [_place(context, names[name], 0, losses)] for name, losses in start.items() if name in measured}
         try:
-            for step in self._steps(bench, records):
+            for step in self._steps(context, records):
                 if step % self.every == 0 or step == self.steps:
                     for name in curves:
-                        losses = _losses(bench, name, measured[name])
-                        curves[name].append(_place(bench, names[name], step, losses))
+                        losses = _losses(context, name, measured[name])
+                        curves[name].append(_place(context, names[name], step, losses))
                 if step < self.steps and budget.over():
                     for name in curves:
                         budget.left_out(names[name], done=curves[name][-1].step, of=self.steps, reason="seconds")
@@ -139,33 +141,33 @@ class Relearned(Budgeted):
             return
         found.curves |= {names[name]: curve for name, curve in curves.items()}
 
-    def _steps(self, bench: "Bench", records: "Sequence[Record]") -> "Iterator[int]":
-        """Fine-tunes the bench's model, as it lies on disk: after each step, its number from 1."""
-        from core.evaluation.relearning import FineTuning, default_rate
+    def _steps(self, context: "EvalContext", records: "Sequence[Record]") -> "Iterator[int]":
+        """Fine-tunes the context's model, as it lies on disk: after each step, its number from 1."""
+        from core.evaluation.attacks.relearning import FineTuning, default_rate
 
-        bench.let_go()
-        rate = self.learning_rate or default_rate(bench.model)
-        tuning = FineTuning(bench.model, bench.encode(records), learning_rate=rate, training=bench.training)
+        context.let_go()
+        rate = self.learning_rate or default_rate(context.model)
+        tuning = FineTuning(context.model, context.encode(records), learning_rate=rate, training=context.training)
         for step in range(1, self.steps + 1):
             tuning.step()
             yield step
 
 
-def _losses(bench: "Bench", name: SetName, places: list[int]) -> "Values":
-    from core.evaluation.likelihood import cross_entropies
+def _losses(context: "EvalContext", name: SetName, places: list[int]) -> "Values":
+    from core.evaluation.scores.likelihood import cross_entropies
 
-    records = [bench.sets[name][place] for place in places]
-    return cross_entropies(bench.statistics(records, what=f"{name}, fine-tuned,"))
+    records = [context.sets[name][place] for place in places]
+    return cross_entropies(context.statistics(records, what=f"{name}, fine-tuned,"))
 
 
-def _place(bench: "Bench", name: str, step: int, losses: "Values") -> CurvePlace:
+def _place(context: "EvalContext", name: str, step: int, losses: "Values") -> CurvePlace:
     import numpy as np
 
-    from core.evaluation.bootstrap import AMOUNT, weighted_means
-    from core.evaluation.likelihood import perplexity
+    from core.evaluation.scores.likelihood import perplexity
+    from core.evaluation.stats.bootstrap import AMOUNT, weighted_means
 
     column = {"perplexity": (losses, np.ones(len(losses)))}
     means = weighted_means(
-        column, bench.resamples(name), through={"perplexity": perplexity}, ranges={"perplexity": AMOUNT}
+        column, context.resamples(name), through={"perplexity": perplexity}, ranges={"perplexity": AMOUNT}
     )
     return CurvePlace(step=step, figure=means["perplexity"])

@@ -8,7 +8,7 @@ from core.evaluation.measurement import Budgeted, Group, Makes, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 
 _NAMES = {f"sampled_leak_{column}": column for column in ("recall", "f1", "longest")}
@@ -32,18 +32,18 @@ class SampledLeak(Budgeted):
     tokens: int = Field(default=128, ge=1, le=4096, description="at most so many tokens of the rest")
     samples: int = Field(default=8, ge=1, le=1024, description="tries of each record")
 
-    def measure(self, bench: "Bench") -> Found:
-        from core.evaluation.recital import means, recited
+    def measure(self, context: "EvalContext") -> Found:
+        from core.evaluation.attacks.verbatim_memorization import means, recited
 
-        budget = bench.budget(self)
+        budget = context.budget(self)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
         asked: tuple[SetName, ...] = ("forget", "unseen")
-        for name in (one for one in asked if one in bench.sets):
+        for name in (one for one in asked if one in context.sets):
             columns, said = recited(
-                bench, name, limit=self.records, tokens=self.tokens, samples=self.samples, budget=budget
+                context, name, limit=self.records, tokens=self.tokens, samples=self.samples, budget=budget
             )
             warnings += [f"{self.name}: {one}" for one in said]
-            if figures := means(columns, _NAMES, bench, name):
+            if figures := means(columns, _NAMES, context, name):
                 sets[name] = figures
         return Found(sets=sets, cut_short=budget.cut, warnings=warnings)

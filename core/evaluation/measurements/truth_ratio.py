@@ -7,7 +7,7 @@ from core.evaluation.measurements.wrong_answers import TOFU, unasked
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 
 class TruthRatio(Budgeted):
@@ -21,17 +21,17 @@ class TruthRatio(Budgeted):
     makes: ClassVar[Makes] = Makes(figures=("truth_ratio", "truth_ratio_arithmetic"))
     source: ClassVar[Source | None] = TOFU
 
-    def measure(self, bench: "Bench") -> Found:
+    def measure(self, context: "EvalContext") -> Found:
         import numpy as np
 
-        from core.evaluation.answers import answers
-        from core.evaluation.bootstrap import weighted_means
-        from core.evaluation.truth_ratio import arithmetic_log_ratios, log_ratios, truth_ratios
+        from core.evaluation.scores.answer_probabilities import answers
+        from core.evaluation.scores.truth_ratio import arithmetic_log_ratios, log_ratios, truth_ratios
+        from core.evaluation.stats.bootstrap import weighted_means
 
-        budget = bench.budget(self)
+        budget = context.budget(self)
         sets: dict[SetName, dict[str, Figure]] = {}
-        for name in bench.sets:
-            columns = answers(bench, name, self.records, budget)
+        for name in context.sets:
+            columns = answers(context, name, self.records, budget)
             if columns is None:
                 continue
             equal = np.ones(len(columns["true"]))
@@ -39,5 +39,5 @@ class TruthRatio(Budgeted):
                 "truth_ratio": (truth_ratios(log_ratios(columns), name), equal),
                 "truth_ratio_arithmetic": (truth_ratios(arithmetic_log_ratios(columns), name), equal),
             }
-            sets[name] = weighted_means(means, bench.resamples(name), through={})
-        return Found(sets=sets, cut_short=budget.cut, warnings=[] if sets else unasked(self, bench))
+            sets[name] = weighted_means(means, context.resamples(name), through={})
+        return Found(sets=sets, cut_short=budget.cut, warnings=[] if sets else unasked(self, context))

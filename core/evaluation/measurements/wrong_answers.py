@@ -6,7 +6,7 @@ from core.evaluation.measurement import Budgeted, Makes, Measurement, Source
 from core.schema.evaluation import Figure, Found, SetName
 
 if TYPE_CHECKING:
-    from core.evaluation.bench import Bench
+    from core.evaluation.eval_context import EvalContext
 
 TOFU = Source(title="TOFU: A Task of Fictitious Unlearning for LLMs", url="https://arxiv.org/abs/2401.06121")
 
@@ -20,24 +20,24 @@ class WrongAnswers(Budgeted):
     makes: ClassVar[Makes] = Makes(figures=("probability_among_wrong",))
     source: ClassVar[Source | None] = TOFU
 
-    def measure(self, bench: "Bench") -> Found:
+    def measure(self, context: "EvalContext") -> Found:
         import numpy as np
 
-        from core.evaluation.answers import answers
-        from core.evaluation.bootstrap import weighted_means
-        from core.evaluation.truth_ratio import probability_among_wrong
+        from core.evaluation.scores.answer_probabilities import answers
+        from core.evaluation.scores.truth_ratio import probability_among_wrong
+        from core.evaluation.stats.bootstrap import weighted_means
 
-        budget = bench.budget(self)
+        budget = context.budget(self)
         sets: dict[SetName, dict[str, Figure]] = {}
-        for name in bench.sets:
-            if columns := answers(bench, name, self.records, budget):
+        for name in context.sets:
+            if columns := answers(context, name, self.records, budget):
                 values = probability_among_wrong(columns)
                 means = {"probability_among_wrong": (values, np.ones(len(values)))}
-                sets[name] = weighted_means(means, bench.resamples(name), through={})
-        return Found(sets=sets, cut_short=budget.cut, warnings=[] if sets else unasked(self, bench))
+                sets[name] = weighted_means(means, context.resamples(name), through={})
+        return Found(sets=sets, cut_short=budget.cut, warnings=[] if sets else unasked(self, context))
 
 
-def unasked(measurement: Measurement, bench: "Bench") -> list[str]:
+def unasked(measurement: Measurement, context: "EvalContext") -> list[str]:
     """That no record has wrong answers; worth saying where there are questions at all."""
-    asked = {"probes", "protected"} & set(bench.sets)
+    asked = {"probes", "protected"} & set(context.sets)
     return [f"{measurement.name}: not measured: no record has wrong answers"] if asked else []

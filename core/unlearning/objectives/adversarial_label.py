@@ -7,8 +7,8 @@ from core.unlearning.method import SEED_PAPER, Method, Paper
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Rows, Term
-    from core.unlearning.stage import Stage
 
 
 class AdversarialLabel(Method):
@@ -21,10 +21,10 @@ class AdversarialLabel(Method):
     paper: ClassVar[Paper] = SEED_PAPER
     needs_original: ClassVar[bool] = True
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         from core.lm.losses import token_nll
 
-        labels = stage.runners_up(stage.forget)  # (M,)
+        labels = context.runners_up(context.forget)  # (M,)
 
         def term(rows: "Rows") -> "Tensor":
             return token_nll(rows.logits, labels[rows.index])

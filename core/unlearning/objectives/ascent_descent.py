@@ -8,8 +8,8 @@ from core.unlearning.method import SEED_PAPER, Method, Paper
 from core.unlearning.objectives.gradient_ascent import ascent
 
 if TYPE_CHECKING:
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Term
-    from core.unlearning.stage import Stage
 
 
 class AscentDescent(Method):
@@ -22,5 +22,5 @@ class AscentDescent(Method):
 
     retain_term: Literal["descent"] = Field(default="descent", description="descend on the retain set")
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         return ascent

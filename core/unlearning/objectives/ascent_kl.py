@@ -8,8 +8,8 @@ from core.unlearning.method import SEED_PAPER, Method, Paper
 from core.unlearning.objectives.gradient_ascent import ascent
 
 if TYPE_CHECKING:
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Term
-    from core.unlearning.stage import Stage
 
 
 class AscentKL(Method):
@@ -23,5 +23,5 @@ class AscentKL(Method):
 
     retain_term: Literal["kl"] = Field(default="kl", description="KL(original || model) on the retain set")
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         return ascent

@@ -13,8 +13,8 @@ from pydantic import Field
 from core.unlearning.method import LARGE, SEED_PAPER, SMALL, Hold, Method, Paper, Recipe, Rehearsal, RetainTerm
 
 if TYPE_CHECKING:
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Term
-    from core.unlearning.stage import Stage
 
 
 class Calibrated(Method):
@@ -84,15 +84,15 @@ class Calibrated(Method):
     def hold_unseen(self) -> Hold | None:
         return Hold(term="kl", weight=self.unseen_weight, ratio=self.unseen_ratio) if self.unseen_weight else None
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         from core.unlearning.calibration import Goal
 
-        unseen = stage.unseen_parts[1] if self.follows() else stage.unseen
+        unseen = context.unseen_parts[1] if self.follows() else context.unseen
         return Goal(
-            stage.forget,
+            context.forget,
             unseen,
-            original=stage.losses_and_entropies,
-            present=stage.present,
+            original=context.losses_and_entropies,
+            present=context.present,
             following=self.following,
             entropy_weight=self.entropy_weight,
         )

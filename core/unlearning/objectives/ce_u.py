@@ -9,8 +9,8 @@ from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Rows, Term
-    from core.unlearning.stage import Stage
 
 
 def without_the_true_token(logits: "Tensor", targets: "Tensor") -> "Tensor":
@@ -57,10 +57,10 @@ class CEU(Method):
         default=1, ge=0, le=1_000_000, description="k: scored tokens left out at a record's start, but never its last"
     )
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         from core.lm.losses import token_soft_nll
 
-        scale = skipping(stage.forget.record, self.skip)  # (M,)
+        scale = skipping(context.forget.record, self.skip)  # (M,)
 
         def term(rows: "Rows") -> "Tensor":
             values = token_soft_nll(without_the_true_token(rows.logits, rows.targets), rows.logits)

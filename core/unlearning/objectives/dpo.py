@@ -12,8 +12,8 @@ from core.unlearning.refusals import REFUSALS, answer, drawn, instead, prompted
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Rows, Term
-    from core.unlearning.stage import Stage
 
 
 def preference(losses: "Tensor", original: "Tensor", alternate: "Tensor", record: "Tensor", beta: float) -> "Tensor":
@@ -93,8 +93,8 @@ class DPO(Method):
             for record, text in zip(asked, texts, strict=True)
         ]
 
-    def forget_term(self, stage: "Stage") -> "Term":
-        original = stage.losses(stage.forget)  # (M,), of both texts
+    def forget_term(self, context: "MethodContext") -> "Term":
+        original = context.losses(context.forget)  # (M,), of both texts
 
         def term(rows: "Rows") -> "Tensor":
             return preference(rows.loss, original[rows.index], rows.alternate, rows.record, self.beta)

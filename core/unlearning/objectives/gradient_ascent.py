@@ -7,8 +7,8 @@ from core.unlearning.method import SEED_PAPER, Method, Paper
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Rows, Term
-    from core.unlearning.stage import Stage
 
 
 def ascent(rows: "Rows") -> "Tensor":
@@ -24,5 +24,5 @@ class GradientAscent(Method):
     formula: ClassVar[str] = "-mean_x (1/n) Σ_t l_t"
     paper: ClassVar[Paper] = SEED_PAPER
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         return ascent

@@ -9,8 +9,8 @@ from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Term
-    from core.unlearning.stage import Stage
 
 
 def negative_preference(losses: "Tensor", original: "Tensor", record: "Tensor", beta: float) -> "Tensor":
@@ -45,6 +45,6 @@ class NPO(Method):
     retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
     beta: float = Field(default=0.1, gt=0, le=1000, description="β: how soon the push fades; towards 0: plain ascent")
 
-    def forget_term(self, stage: "Stage") -> "Term":
-        original = stage.losses(stage.forget)  # (M,)
+    def forget_term(self, context: "MethodContext") -> "Term":
+        original = context.losses(context.forget)  # (M,)
         return lambda rows: negative_preference(rows.loss, original[rows.index], rows.record, self.beta)

@@ -11,9 +11,9 @@ from core.unlearning.method import TOFU, Method, Paper, Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.unlearning.corpus import Corpus
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Term
-    from core.unlearning.stage import Stage
+    from core.unlearning.tokenized_set import Corpus
 
 
 def logit_margin(logits: "Tensor") -> "Tensor":
@@ -78,14 +78,14 @@ class PDU(Method):
     )
     retain_slack: float = Field(default=0.1, ge=0, le=1000, description="what ε allows beyond the original's own loss")
 
-    def controller(self, stage: "Stage", retain: "list[tuple[Corpus, float]]") -> Multiplier:
+    def controller(self, context: "MethodContext", retain: "list[tuple[Corpus, float]]") -> Multiplier:
         bound = self.retain_bound
         if bound is None:
             means = (
-                share * (stage.losses(corpus) * corpus.share).sum().item() / len(corpus) for corpus, share in retain
+                share * (context.losses(corpus) * corpus.share).sum().item() / len(corpus) for corpus, share in retain
             )
             bound = sum(means) + self.retain_slack
         return Multiplier(start=self.dual_start, rate=self.dual_rate, bound=bound, warmup=self.dual_warmup)
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         return lambda rows: logit_margin(rows.logits)

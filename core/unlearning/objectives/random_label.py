@@ -9,8 +9,8 @@ from core.unlearning.method import SEED_PAPER, Method, Paper
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Rows, Term
-    from core.unlearning.stage import Stage
 
 
 def uniform_labels(vocabulary: "Tensor", count: int, *, seed: int, epoch: int) -> "Tensor":
@@ -41,16 +41,16 @@ class RandomLabel(Method):
         default="once", description="whether each epoch has labels (or an untrained model) of its own"
     )
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         import functools
 
         from core.lm.losses import token_nll, token_soft_nll
 
         @functools.lru_cache(maxsize=1)
         def labels(draw: int) -> "Tensor":
-            return uniform_labels(stage.vocabulary, stage.forget.rows, seed=stage.seed, epoch=draw)
+            return uniform_labels(context.vocabulary, context.forget.rows, seed=context.seed, epoch=draw)
 
-        soft = functools.lru_cache(maxsize=1)(stage.random_reference)
+        soft = functools.lru_cache(maxsize=1)(context.random_reference)
 
         def term(rows: "Rows") -> "Tensor":
             draw = rows.epoch if self.redraw == "every_epoch" else 0

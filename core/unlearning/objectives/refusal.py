@@ -9,8 +9,8 @@ from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm, Writ
 from core.unlearning.refusals import REFUSALS, answering, drawn, instead, prompted
 
 if TYPE_CHECKING:
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Term
-    from core.unlearning.stage import Stage
 
 Sentence = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
 
@@ -41,5 +41,5 @@ class Refusal(Method):
         asked = [prompted(record) for record in records]
         return [answering(record, instead(record, text)) for record, text in zip(asked, choice, strict=True)]
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         return lambda rows: rows.loss

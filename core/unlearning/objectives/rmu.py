@@ -10,8 +10,8 @@ from core.unlearning.method import TOFU, Method, Paper, Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Term
-    from core.unlearning.stage import Stage
 
 _DOWN_PROJECTIONS = (
     "*layers.{}.*down_proj*",  # Llama, Qwen, Mistral, Gemma, Phi-3, experts too
@@ -98,6 +98,6 @@ class RMU(Method):
         last = self.layer(layers)
         return [name.format(at) for at in range(max(0, last - 2), last + 1) for name in _DOWN_PROJECTIONS]
 
-    def forget_term(self, stage: "Stage") -> "Term":
-        target = steering_vector(stage.hidden_size, self.coefficient, stage.seed)
+    def forget_term(self, context: "MethodContext") -> "Term":
+        target = steering_vector(context.hidden_size, self.coefficient, context.seed)
         return lambda rows: misdirection(rows.states, target)

@@ -9,8 +9,8 @@ from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Term
-    from core.unlearning.stage import Stage
 
 
 def saturation_importance(losses: "Tensor", beta1: float, beta2: float) -> "Tensor":
@@ -41,5 +41,5 @@ class SatImp(Method):
     beta1: float = Field(default=5.0, ge=0, le=1000, description="β1, saturation: how soon the push on a token fades")
     beta2: float = Field(default=1.0, ge=0, le=1000, description="β2, importance: how little certain tokens count")
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         return lambda rows: saturation_importance(rows.loss, self.beta1, self.beta2)

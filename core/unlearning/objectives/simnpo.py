@@ -9,8 +9,8 @@ from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Term
-    from core.unlearning.stage import Stage
 
 
 def simple_negative_preference(losses: "Tensor", record: "Tensor", beta: float, delta: float) -> "Tensor":
@@ -49,5 +49,5 @@ class SimNPO(Method):
         default=0.0, ge=-1000, le=1000, description="δ, in nats per token: the mean loss about which the push fades"
     )
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         return lambda rows: simple_negative_preference(rows.loss, rows.record, self.beta, self.delta)

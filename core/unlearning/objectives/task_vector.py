@@ -9,8 +9,8 @@ from core.unlearning.method import LARGE, SMALL, Method, Paper, Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Term
-    from core.unlearning.stage import Stage
 
 _EPOCHS = {"epochs": 5}
 
@@ -31,7 +31,7 @@ class TaskVector(Method):
     )
     alpha: float = Field(default=1.0, gt=0, le=100, description="α: how far the weights move")
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         return lambda rows: rows.loss
 
     def finish(self, trained: "Tensor", original: "Tensor") -> "Tensor":

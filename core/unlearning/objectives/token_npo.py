@@ -9,8 +9,8 @@ from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Rows, Term
-    from core.unlearning.stage import Stage
 
 
 def token_preference(losses: "Tensor", original: "Tensor", beta: float, alpha: float = 0.0) -> "Tensor":
@@ -47,8 +47,8 @@ class TokenNPO(Method):
     weighted: bool = Field(default=False, description="weigh each token by p^α besides (WTNPO)")
     alpha: float = Field(default=1.5, ge=0, le=1000, description="α, where `weighted`")
 
-    def forget_term(self, stage: "Stage") -> "Term":
-        original = stage.losses(stage.forget)  # (M,)
+    def forget_term(self, context: "MethodContext") -> "Term":
+        original = context.losses(context.forget)  # (M,)
         alpha = self.alpha if self.weighted else 0.0
 
         def term(rows: "Rows") -> "Tensor":

@@ -9,8 +9,8 @@ from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Rows, Term
-    from core.unlearning.stage import Stage
 
 
 def suppressed(logits: "Tensor", targets: "Tensor", beta: float) -> "Tensor":
@@ -38,10 +38,10 @@ class Undial(Method):
     retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
     beta: float = Field(default=10.0, gt=0, le=1000, description="β: by how much the true token's logit is lowered")
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         from core.lm.losses import token_soft_nll
 
-        original = stage.reference(stage.forget)
+        original = context.reference(context.forget)
 
         def term(rows: "Rows") -> "Tensor":
             wanted = suppressed(original.log_probabilities(rows.index), rows.targets, self.beta)

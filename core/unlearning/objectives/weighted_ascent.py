@@ -9,8 +9,8 @@ from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Term
-    from core.unlearning.stage import Stage
 
 
 def weighted_ascent(losses: "Tensor", beta: float) -> "Tensor":
@@ -36,5 +36,5 @@ class WeightedAscent(Method):
         default=1.0, ge=0, le=1000, description="β: how soon the push on a token fades; 0: plain ascent"
     )
 
-    def forget_term(self, stage: "Stage") -> "Term":
+    def forget_term(self, context: "MethodContext") -> "Term":
         return lambda rows: weighted_ascent(rows.loss, self.beta)

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from api.auth import hash_key, key_prefix, new_api_key
-from api.context import Context
+from api.dependencies import Context
 from api.main import create_app
 from core.records import keys
 from core.settings import Settings

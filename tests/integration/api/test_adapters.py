@@ -12,7 +12,7 @@ import numpy
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from api import merging
+from api.models import adapter_merging
 from core.schema.manifest import digest, manifest
 from tests.integration.api.model_directory import write_model
 from tests.integration.api.service import Service, settled
@@ -91,7 +91,7 @@ async def test_what_a_killed_merge_left_is_deleted_by_a_later_one(service: Servi
     for folder in (left, under_way):
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_bytes(b"x")
-    long_ago = time.time() - 3 * merging.SECONDS
+    long_ago = time.time() - 3 * adapter_merging.SECONDS
     os.utime(left, (long_ago, long_ago))
     await registered(client, "base", write_model(service.roots / uuid4().hex))
     model = await registered(client, "tuned", write_adapter(service.roots / uuid4().hex, "base", lora_alpha=6))

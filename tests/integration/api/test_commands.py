@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from api.cli import app
+from api.cli.app import app
 from core.schema.default_policy import DEFAULT
 from tests.integration.api.service import Service, ready_model
 from tests.integration.api.work import claim, finish

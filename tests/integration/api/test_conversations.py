@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from api import conversations
+from api.jobs import chat_validation
 from core.records.tables import FileRow
 from core.schema.files import Record
 from tests.chat_templates import CHATML, MODEL_ROLE
@@ -129,7 +129,7 @@ async def test_what_is_too_much_to_render_now_is_left_to_the_jobs_start_and_said
     await model(service, client, MODEL_ROLE.source, retain=retain)
     refused = await submit(client)
     assert refused.json()["detail"].startswith("retain: record 201: the chat template refuses it")
-    monkeypatch.setattr(conversations, "MOST_BYTES", 1000)
+    monkeypatch.setattr(chat_validation, "MOST_BYTES", 1000)
     taken = await submit(client)
     assert taken.status_code == 202, taken.text
     (warning,) = [one for one in taken.json()["warnings"] if one["code"] == "not_all_rendered"]
@@ -163,7 +163,7 @@ async def test_a_compressed_file_that_is_too_large_to_render_is_not_unpacked(
     await model(service, client, MODEL_ROLE.source)
     forget = {"file": uploaded.json()["id"]}
     assert (await submit(client, forget=forget)).json()["detail"].startswith("forget: record 21: the chat template")
-    monkeypatch.setattr(conversations, "MOST_BYTES", uploaded.json()["bytes"] - 1)
+    monkeypatch.setattr(chat_validation, "MOST_BYTES", uploaded.json()["bytes"] - 1)
     unread: list[str] = []
 
     async def stored_records(_: object, file: FileRow, __: object) -> AsyncIterator[Record]:
@@ -171,7 +171,7 @@ async def test_a_compressed_file_that_is_too_large_to_render_is_not_unpacked(
         return
         yield
 
-    monkeypatch.setattr(conversations, "stored_records", stored_records)
+    monkeypatch.setattr(chat_validation, "stored_records", stored_records)
     taken = await submit(client, forget=forget)
     assert taken.status_code == 202
     assert "forget: too much to render now" in taken.text

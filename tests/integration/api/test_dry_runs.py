@@ -6,8 +6,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from core.evaluation import preview
-from core.records import finishing, leases
+from core.evaluation.policy import preview
+from core.records import completion, leases
 from core.records.leases import FenceLost
 from tests.integration.api.model_directory import write_model
 from tests.integration.api.service import Service, file_of, ready_model, settled
@@ -124,13 +124,13 @@ async def test_a_dry_run_measures_alone_waits_for_no_other_job_and_ends_without_
     await measured(service, dry["id"], fence, 7.0)
     with pytest.raises(FenceLost):
         async with service.sessions.begin() as session:
-            await finishing.conclude(session, dry["id"], fence - 1, outcome="preview")
+            await completion.conclude(session, dry["id"], fence - 1, outcome="preview")
     async with service.sessions.begin() as session:
-        await finishing.conclude(session, dry["id"], fence, outcome="nothing_to_forget")
+        await completion.conclude(session, dry["id"], fence, outcome="nothing_to_forget")
     async with service.sessions() as session:
-        assert await finishing.was_concluded(session, dry["id"], fence)
-        assert not await finishing.was_concluded(session, dry["id"], fence + 1)
-        assert not await finishing.was_concluded(session, real["id"], fence)
+        assert await completion.was_concluded(session, dry["id"], fence)
+        assert not await completion.was_concluded(session, dry["id"], fence + 1)
+        assert not await completion.was_concluded(session, real["id"], fence)
     with pytest.raises(FenceLost):
         async with service.sessions.begin() as session:
             await leases.renew(session, dry["id"], fence, lease_seconds=9)

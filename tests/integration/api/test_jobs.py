@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from api.context import RENDERINGS
+from api.dependencies import RENDERINGS
 from core.records import files as file_rows
 from core.records import idempotency, models
 from core.records.tables import FileRow, JobRow, ModelRow, OutboxRow

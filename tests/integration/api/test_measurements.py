@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from core.evaluation.presets import PRESETS
-from core.records import finishing, progress
+from core.records import completion, progress
 from core.records.tables import CheckpointRow, JobRow, Organisation
 from core.schema.evaluation import Figure, Measurements
 from core.schema.policies import Verdict
@@ -60,7 +60,7 @@ async def test_a_measurement_is_queued_claimed_beside_a_job_on_the_model_and_sho
         await progress.measured(session, made["id"], fence, "after", found)
     assert (await client.get(f"/v1/measurements/{made['id']}")).json()["measurements"] is None
     async with service.sessions.begin() as session:
-        await finishing.conclude(session, made["id"], fence, outcome=None)
+        await completion.conclude(session, made["id"], fence, outcome=None)
     over = (await client.get(f"/v1/measurements/{made['id']}")).json()
     assert over["status"] == "succeeded"
     assert over["measurements"] == found.model_dump(mode="json")
@@ -86,7 +86,7 @@ async def test_a_preset_measures_what_its_table_holds_and_shows_the_table(
     found = Measurements(sets={"forget": {"probability": figure}}, seconds=1.0, model_digest="0" * 64)
     async with service.sessions.begin() as session:
         await progress.measured(session, made["id"], fence, "after", found)
-        await finishing.conclude(session, made["id"], fence, outcome=None)
+        await completion.conclude(session, made["id"], fence, outcome=None)
     over = (await client.get(f"/v1/measurements/{made['id']}")).json()
     assert (over["preset"], over["table"]) == ("tofu", {"forget_Q_A_Prob": 0.25})
 

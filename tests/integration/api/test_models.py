@@ -10,8 +10,8 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
-from api import child
-from api.registration import Registrar
+from api.models import torch_process
+from api.models.registration import Registrar
 from core.embedded import Stack
 from core.records import models
 from core.records.migrate import upgrade
@@ -166,7 +166,7 @@ async def test_constants_of_older_files_are_neither_weights_nor_a_reason_to_refu
 async def test_a_process_that_cannot_check_the_weights_fails_the_registration(
     service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "SECONDS", 0.01)
+    monkeypatch.setattr(torch_process, "SECONDS", 0.01)
     directory = write_model(service.roots / uuid4().hex, vocab_size=23)
     await register(client, directory)
     model = await settled(client, "m")

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator
 
-from core.records import finishing, leases, progress
+from core.records import completion, leases, progress
 from core.schema.evaluation import Figure, Measurements
 from core.schema.events import Cost
 from core.schema.manifest import FileEntry, digest
@@ -61,8 +61,8 @@ async def finish(
     for path, body in sorted(files.items()):
         await service.context.storage.write(f"{prefix}/{path}", whole(body))
         entries.append(FileEntry(path=path, bytes=len(body), sha256=hashlib.sha256(body).hexdigest()))
-    delivered = finishing.Delivered(prefix=prefix, files=entries, digest=digest(entries), step=10)
+    delivered = completion.Delivered(prefix=prefix, files=entries, digest=digest(entries), step=10)
     async with service.sessions.begin() as session:
-        return await finishing.finish(
+        return await completion.finish(
             session, job, fence, outcome="unlearned", delivered=delivered, judgement=judgement(verdict)
         )

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.synthetic import read_jsonl
+from core.demo.people import read_jsonl
 from tests.integration.cli.conftest import ROOT, SIZES, CommandLine
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from core.records import files, finishing, jobs, leases, models, progress
+from core.records import completion, files, jobs, leases, models, progress
 from core.records.tables import FileRow, JobRow, ModelRow
 from core.schema.cost import Expense
 from core.schema.default_policy import DEFAULT
@@ -179,7 +179,7 @@ class Story:
         for path, body in stored.items():
             await self.storage.write(f"{prefix}/{path}", once(body))
             entries.append(FileEntry(path=path, bytes=len(body), sha256=hashlib.sha256(body).hexdigest()))
-        delivered = finishing.Delivered(prefix=prefix, files=entries, digest=digest(entries), step=STEPS)
+        delivered = completion.Delivered(prefix=prefix, files=entries, digest=digest(entries), step=STEPS)
         async with self.sessions.begin() as session:
             message = "100 retain records train against 200 to forget: they are used again, reshuffled"
             await progress.warning(session, job, fence, "retain_smaller_than_forget", message)
@@ -188,7 +188,7 @@ class Story:
                 await progress.measured(session, job, fence, "reference", retrained)
             await progress.measured(session, job, fence, "after", after or measurements("after"))
             await progress.event(session, job, fence, "cost", COST.model_dump(mode="json"))
-            await finishing.finish(session, job, fence, outcome="unlearned", delivered=delivered, judgement=judgement)
+            await completion.finish(session, job, fence, outcome="unlearned", delivered=delivered, judgement=judgement)
         return job
 
     async def dry_run(self, model: str) -> str:
@@ -199,7 +199,7 @@ class Story:
             assert row is not None
             await progress.measured(session, job, row.fence, "before", measurements("before"))
             await progress.warning(session, job, row.fence, "preview", "membership AUC 1 (1 to 1)")
-            await finishing.conclude(session, job, row.fence, outcome="preview")
+            await completion.conclude(session, job, row.fence, outcome="preview")
         return job
 
     async def failed(self, model: str) -> str:

@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 
 from api.auth import new_api_key
 from core.records import jobs
-from core.records.finishing import Delivered, finish
+from core.records.completion import Delivered, finish
 from core.records.progress import measured, phase
 from core.schema.manifest import FileEntry, digest
 from tests.integration.console.conftest import Console, Served

@@ -43,7 +43,7 @@ def test_every_build_argument_is_in_its_table() -> None:
 
 
 def test_the_figures_to_watch_exist() -> None:
-    source = "".join((ROOT / file).read_text() for file in ("api/gauges.py", "worker/metrics.py"))
+    source = "".join((ROOT / file).read_text() for file in ("api/http/prometheus.py", "worker/metrics.py"))
     figures = {figure.removesuffix("_total") for figure in re.findall(r"`(unlearning_\w+)", PAGE)}
     assert len(figures) > 5
     assert [figure for figure in figures if f'"{figure}"' not in source] == []

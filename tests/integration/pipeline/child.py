@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from core.schema.events import CHILD_EVENT, ChildEvent
-from core.schema.spec import JobSpec
+from core.schema.job_spec import JobSpec
 from tests.tiny_model import REPOSITORY
 
 COMMAND = [sys.executable, "-m", "core.pipeline"]

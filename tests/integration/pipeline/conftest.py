@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.schema.spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
 from core.schema.training import Training
 from tests.tiny_model import TinyModel, tiny_model
 

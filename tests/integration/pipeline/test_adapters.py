@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from core.lm.errors import CoreError
 from core.pipeline.run import Run
 from core.schema.events import ChildEvent, Measured, Warned
-from core.schema.spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
 from core.schema.training import Lora
 from tests.integration.pipeline.child import Outcome, run
 from tests.tiny_model import TinyModel

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from core.lm import template
+from core.demo.people import people, write_jsonl
+from core.lm import chat_template
 from core.lm.errors import CoreError
 from core.pipeline.run import Run
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import Measurements
 from core.schema.events import ChildEvent, Judged, Measured, Warned
 from core.schema.files import Message, Record
-from core.schema.spec import FileRecords, JobSpec
-from core.synthetic import people, write_jsonl
+from core.schema.job_spec import FileRecords, JobSpec
 from tests.chat_templates import CHATML, HEADERS, MODEL_ROLE, Shape
 from tests.tiny_model import TinyModel
 
@@ -161,10 +161,10 @@ def test_what_was_measured_on_another_day_is_measured_again_where_the_template_w
 ) -> None:
     dated = templated(tiny_model.directory, tmp_path / "dated", HEADERS)
     job = chosen(talking, kind="measure", directory=dated, cache=tmp_path / "cache")
-    monkeypatch.setattr(template, "_now", lambda: datetime(2026, 1, 2))
+    monkeypatch.setattr(chat_template, "_now", lambda: datetime(2026, 1, 2))
     first = figures(said(job))
     assert figures(said(job)) == first
-    monkeypatch.setattr(template, "_now", lambda: datetime(2027, 11, 30))
+    monkeypatch.setattr(chat_template, "_now", lambda: datetime(2027, 11, 30))
     later = figures(said(job))
     assert later["retain"] != first["retain"]
     assert later == figures(said(chosen(job, cache=None)))

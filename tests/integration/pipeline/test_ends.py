@@ -15,8 +15,8 @@ import torch
 
 from core.lm.errors import out_of_memory
 from core.schema.events import Cancelled, Done, Failed, Measured
+from core.schema.job_spec import ChildMethod, FileRecords, JobSpec, RecordSet, SocketRecords
 from core.schema.jobs import JobError
-from core.schema.spec import ChildMethod, FileRecords, JobSpec, RecordSet, SocketRecords
 from tests.integration.pipeline.child import COMMAND, Outcome, child, run
 from tests.tiny_model import TinyModel
 

@@ -14,15 +14,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.lm.conversion import Origins
+from core.demo.people import people
+from core.demo.pretraining import train_tokenizer
 from core.lm.errors import CoreError
 from core.lm.model import load
-from core.lm.pretraining import train_tokenizer
 from core.lm.saving import export
+from core.lm.weight_conversion import Origins
 from core.pipeline.run import Run
 from core.schema.events import ChildEvent, Measured, Warned
-from core.schema.spec import ChildMethod, FileRecords, JobSpec
-from core.synthetic import people
+from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
 from tests.integration.pipeline.child import run as run_job
 from tests.plain_transformers import Major, run
 from tests.tiny_model import TinyModel

@@ -3,13 +3,13 @@
 import time
 from pathlib import Path
 
+from core.demo.people import general, people, write_jsonl
 from core.lm.split import split
 from core.pipeline.run import Run
 from core.schema.evaluation import Measurements, SetName
 from core.schema.events import ChildEvent, Measured
 from core.schema.files import Record
-from core.schema.spec import FileRecords, JobSpec
-from core.synthetic import general, people, write_jsonl
+from core.schema.job_spec import FileRecords, JobSpec
 from tests.tiny_model import TinyModel
 
 SLOW = [

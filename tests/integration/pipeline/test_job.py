@@ -9,19 +9,19 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.evaluation import preview
-from core.evaluation.bench import Bench
+from core.demo.people import general, write_jsonl
+from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements import chosen
-from core.evaluation.suite import measure
-from core.evaluation.verdict import judge
+from core.evaluation.policy import preview
+from core.evaluation.policy.verdict import judge
+from core.evaluation.runner import measure
 from core.lm.flops import ModelFlops
 from core.lm.model import load, model_digest
 from core.lm.split import split
 from core.schema.default_policy import DEFAULT
 from core.schema.events import Cost, Done, Judged, Measured, PhaseStarted, ProgressMade, Saved, Warned
 from core.schema.files import Record
-from core.schema.spec import ChildMethod, FileRecords, JobSpec
-from core.synthetic import general, write_jsonl
+from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
 from tests.integration.pipeline.child import Outcome, run
 from tests.tiny_model import TinyModel
 
@@ -86,8 +86,8 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     sets = {name: measuring_part(tiny_model, name) for name in ("forget", "retain", "unseen")}
-    bench = Bench(lambda: load(spec.output, "auto", device=torch.device("cpu")), sets, training=spec.training)
-    again = measure(bench, chosen(["likelihood", "membership"]), model_digest="0" * 64)
+    context = EvalContext(lambda: load(spec.output, "auto", device=torch.device("cpu")), sets, training=spec.training)
+    again = measure(context, chosen(["likelihood", "membership"]), model_digest="0" * 64)
     torch.set_num_threads(threads)
     for name, figures in again.sets.items():
         assert {key: after.measurements.sets[name][key] for key in figures} == figures

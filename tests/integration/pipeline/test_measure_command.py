@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from api.cli import app
+from api.cli.app import app
 from core.schema.default_policy import DEFAULT
 from core.schema.events import Failed, Judged, Measured, Warned
-from core.schema.shape import read_shape
-from core.schema.spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.model_shape import read_shape
 from core.schema.training import Lora, TrainingRequest
 from core.unlearning.objectives import fill_training
 from tests.integration.pipeline.child import run
@@ -44,7 +44,7 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
     arguments = ["measure", str(spec.output), *options(tiny_model), "--threads", "1", "--json", str(report)]
     arguments += ["--before", str(tiny_model.directory), "--policy", "default"]
     # in a process of its own, that its modules can be seen afterwards
-    program = "import sys; from api.cli import app; app(standalone_mode=False); assert 'torch' not in sys.modules"
+    program = "import sys; from api.cli.app import app; app(standalone_mode=False); assert 'torch' not in sys.modules"
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=REPOSITORY,

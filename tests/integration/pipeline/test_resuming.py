@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from core.schema.events import ChildEvent, Measured, Paused, Resumed
+from core.schema.job_spec import ChildMethod, JobSpec
 from core.schema.manifest import digest, manifest
-from core.schema.spec import ChildMethod, JobSpec
 from tests.integration.pipeline.child import Outcome, child, run
 
 

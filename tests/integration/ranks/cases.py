@@ -13,13 +13,13 @@ from torch import Tensor
 
 from core.lm.fingerprint import Fingerprint
 from core.lm.forward import Forward
-from core.lm.ranks import Ranks
+from core.lm.process_group import Ranks
 from core.lm.sharding import gather, local
 from core.lm.snapshots import Snapshots
 from core.schema.files import Record
-from core.schema.spec import RecordSet
+from core.schema.job_spec import RecordSet
 from core.schema.training import Lora
-from core.unlearning.plan import Sets
+from core.unlearning.step_plan import Sets
 from core.unlearning.trainer import Halted, Stopped, train
 from tests.unit.lm.tiny import records, tiny_mixture, tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import plain_training

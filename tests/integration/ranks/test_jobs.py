@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from core.schema.events import Cancelled, Cost, CurvePoint, Done, Failed, Paused, Resumed, Saved
-from core.schema.spec import ChildMethod, JobSpec, RecordSet, SocketRecords
+from core.schema.job_spec import ChildMethod, JobSpec, RecordSet, SocketRecords
 from tests.integration.pipeline.child import Outcome, child, run
 from tests.integration.pipeline.test_ends import endless, served
 from tests.tiny_model import REPOSITORY, TinyModel

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from core.lm.ranks import ALONE
+from core.lm.process_group import ALONE
 from tests.integration.ranks.cases import CASES, RESUMED, outcome
 from tests.tiny_model import REPOSITORY
 from tests.unit.lm.tiny import VOCABULARY

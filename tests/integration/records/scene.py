@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from core.records import jobs, models, sweeping
+from core.records import jobs, lease_recovery, models
 from core.records.tables import ApiKey, EventRow, JobRow, ModelRow, Organisation
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import Figure
@@ -144,7 +144,7 @@ class Scene:
         """The sweeper takes the job back from a worker that still works: no heartbeat comes between."""
         async with self.sessions.begin() as session:
             await session.execute(text(_EXPIRE), {"job": job})
-            assert job in await sweeping.take_back(session, max_failures=5)
+            assert job in await lease_recovery.take_back(session, max_failures=5)
 
     async def due_now(self, job: str) -> None:
         """As if the pause before the next attempt were over."""

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from core.records import finishing, jobs, leases, progress, sweeping, wishes
+from core.records import completion, job_actions, jobs, lease_recovery, leases, progress
 from core.records.jobs import NotAllowed
 from core.records.leases import FenceLost
 from core.schema.jobs import TERMINAL, TRANSITIONS, Status
 from tests.integration.records.scene import Scene
-from tests.integration.records.test_finishing import delivered
+from tests.integration.records.test_completion import delivered
 
 ERROR = {"code": "x", "message": "x", "blame": "service"}
 STALE = 1
@@ -31,7 +31,7 @@ async def _fail(session: AsyncSession, scene: Scene, job: str, fence: int, *, re
 async def _lose(session: AsyncSession, scene: Scene, job: str, fence: int) -> None:
     past = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1s' WHERE lease_expires_at IS NOT NULL"
     await session.execute(text(past))
-    await sweeping.take_back(session, max_failures=3)
+    await lease_recovery.take_back(session, max_failures=3)
 
 
 async def _ripen(session: AsyncSession, scene: Scene, job: str, fence: int) -> None:
@@ -48,12 +48,12 @@ ACTIONS: dict[str, Action] = {
     "fail for good": lambda s, scene, job, fence: _fail(s, scene, job, fence, retryable=False),
     "lease runs out": _lose,
     "pause is over": _ripen,
-    "ask to pause": lambda s, scene, job, _: wishes.pause(s, scene.organisation, job),
-    "resume": lambda s, scene, job, _: wishes.resume(s, scene.organisation, job),
-    "retry": lambda s, scene, job, _: wishes.retry(s, scene.organisation, job),
+    "ask to pause": lambda s, scene, job, _: job_actions.pause(s, scene.organisation, job),
+    "resume": lambda s, scene, job, _: job_actions.resume(s, scene.organisation, job),
+    "retry": lambda s, scene, job, _: job_actions.retry(s, scene.organisation, job),
     "ask to cancel": lambda s, scene, job, _: jobs.cancel(s, scene.organisation, job),
     "cancelled": lambda s, _, job, fence: leases.cancelled(s, job, fence),
-    "finish": lambda s, _, job, fence: finishing.finish(
+    "finish": lambda s, _, job, fence: completion.finish(
         s, job, fence, outcome="unlearned", delivered=delivered(job, fence)
     ),
 }

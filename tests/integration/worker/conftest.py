@@ -10,15 +10,15 @@ from pydantic import SecretStr
 from redis import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from core.lm.pretraining import SIZES, pretrain
+from core.demo.pretraining import SIZES, pretrain
 from core.queue import client_url
 from core.schema.files import Record
 from core.settings import Settings
 from tests.integration.records.scene import Scene
 from tests.integration.worker.play import Play
 from tests.integration.worker.stage import Stage, service_key
-from worker.launch import Machine
-from worker.stopping import Stopping
+from worker.device_slots import Machine
+from worker.shutdown import Stopping
 
 _NUMBERS = itertools.cycle(range(1, 16))
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text, update
 
-from core.records import checkpoints, finishing
+from core.records import checkpoints, completion
 from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT
 from core.schema.manifest import digest, manifest
@@ -20,7 +20,7 @@ from tests.integration.records.scene import judgement
 from tests.integration.worker.play import WORK, Play
 from tests.integration.worker.stage import CANARY, until
 from tests.unit.preflight.works import llama
-from worker import recorder
+from worker import event_recorder
 
 
 async def test_a_child_that_lives_but_is_silent_is_ended_with_the_reason(play: Play) -> None:
@@ -71,7 +71,7 @@ async def test_how_far_the_whole_job_is_is_written_down_while_it_measures(play: 
 async def test_a_child_that_does_its_work_succeeds(play: Play) -> None:
     row = await play.run(WORK)
     assert (row.status, row.outcome) == ("succeeded", "unlearned"), row.error
-    pieces = [piece async for piece in play.stage.storage.read(finishing.prefix_of(row.id, 1) + "/model.safetensors")]
+    pieces = [piece async for piece in play.stage.storage.read(completion.prefix_of(row.id, 1) + "/model.safetensors")]
     assert b"".join(pieces) == b"weights"
 
 
@@ -155,7 +155,7 @@ for step in range(1, 301):
 
 
 async def test_the_first_update_is_written_at_once(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "BATCH_SECONDS", 60.0)
+    monkeypatch.setattr(event_recorder, "BATCH_SECONDS", 60.0)
     job = await play.stage.job()
     says = "say('progress', step={0}, steps=9)\nsay('curve', step={0}, values={{'loss': 0.5}})\n"
     obeys = "sys.stdin.readline()\nsay('cancelled')\n"
@@ -222,7 +222,7 @@ async def test_a_checkpoint_to_start_from_is_checked_before_anybody_starts_from_
         yield b"wrong!!"
 
     third = await play.stage.job(start="head")
-    await play.stage.storage.write(finishing.prefix_of(second, 1) + "/model.safetensors", other())
+    await play.stage.storage.write(completion.prefix_of(second, 1) + "/model.safetensors", other())
     await (await play.attempt(WORK)).attend()
     assert (await play.stage.scene.events(third))[-1].data == {"reason": "checkpoint_damaged"}
     assert (await play.stage.scene.row(first)).status == "succeeded"

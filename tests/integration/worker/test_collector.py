@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy import text, update
 
-from core.records import finishing, jobs, leases, wishes
+from core.records import completion, job_actions, jobs, leases
 from core.records.jobs import FileUse
 from core.records.tables import ModelRow
 from core.schema.ids import new_id
-from tests.integration.records.test_finishing import finish
+from tests.integration.records.test_completion import finish
 from tests.integration.records.test_leases import claim
 from tests.integration.worker.stage import Stage
 from worker import collector
@@ -27,8 +27,8 @@ async def test_checkpoints_under_dead_fences_go_and_delivered_ones_stay(stage: S
         await leases.give_back(session, done, 1, reason="shutdown")
     await claim(stage.scene)
     await finish(stage.scene, done, 3)
-    keep = {finishing.prefix_of(done, 3), finishing.prefix_of(running, 1), finishing.prefix_of("job-0123", 1)}
-    drop = {finishing.prefix_of(done, 1), finishing.prefix_of(running, 0)}
+    keep = {completion.prefix_of(done, 3), completion.prefix_of(running, 1), completion.prefix_of("job-0123", 1)}
+    drop = {completion.prefix_of(done, 1), completion.prefix_of(running, 0)}
     for prefix in keep | drop:
         await stage.storage.write(f"{prefix}/model.safetensors", some())
         await stage.storage.write(f"{prefix}/manifest.json", some())
@@ -57,7 +57,7 @@ async def test_scratch_of_an_attempt_that_delivered_and_died_before_its_clean_up
     await claim(stage.scene)
     (stage.scratch / job / "1" / "checkpoint").mkdir(parents=True)
     (stage.scratch / job / "1" / "checkpoint" / "model.safetensors").write_bytes(b"weights")
-    await stage.storage.write(f"{finishing.prefix_of(job, 1)}/model.safetensors", some())
+    await stage.storage.write(f"{completion.prefix_of(job, 1)}/model.safetensors", some())
     await finish(stage.scene, job, 1)
     assert await collector.collect_scratch(stage.scene.sessions, stage.scratch) == 1
     assert not (stage.scratch / job).exists()
@@ -70,7 +70,7 @@ async def test_snapshots_stay_while_their_job_is_not_over_and_no_longer(stage: S
         await claim(stage.scene)
     await finish(stage.scene, done, 1)
     async with stage.scene.sessions.begin() as session:
-        await wishes.pause(session, stage.scene.organisation, paused)
+        await job_actions.pause(session, stage.scene.organisation, paused)
         await jobs.cancel(session, stage.scene.organisation, cancelled)
     unknown = new_id("job")
     for job in (running, done, paused, cancelled, unknown):

@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM
 
 from core.queue import queue_name
-from core.records import checkpoints, jobs, models, wishes
+from core.records import checkpoints, job_actions, jobs, models
 from core.schema.default_policy import DEFAULT
 from core.schema.manifest import MANIFEST_NAME, digest, manifest
 from core.schema.policies import Judgement
@@ -120,7 +120,7 @@ async def test_a_child_that_is_killed_again_and_again_fails_the_job_and_says_why
     assert "signal 9 (SIGKILL)" in row.error["message"]
     assert "memory" in row.error["message"]
     async with stage.scene.sessions.begin() as session:
-        await wishes.retry(session, stage.scene.organisation, job)
+        await job_actions.retry(session, stage.scene.organisation, job)
     row = await stage.until_status(job, "succeeded", "failed")
     assert (row.status, row.attempts, row.failures) == ("succeeded", 3, 0)
     await ended_well(worker)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from core.embedded import Stack
-from core.records import checkpoints, finishing
+from core.records import checkpoints, completion
 from tests.integration.worker.play import WORK, Play
 from tests.servers import execute
 
@@ -66,7 +66,7 @@ async def test_a_late_worker_cannot_finish_a_job_that_another_has(play: Play) ->
     assert (row.status, row.attempts) == ("succeeded", 2)
     async with play.stage.scene.sessions() as session:
         (only,) = await checkpoints.of_job(session, play.stage.scene.organisation, job)
-    assert only.prefix == finishing.prefix_of(job, 3)
+    assert only.prefix == completion.prefix_of(job, 3)
 
 
 async def test_connections_that_break_while_it_works_do_no_harm(play: Play) -> None:
@@ -93,7 +93,7 @@ for step in range(40):
 async def test_a_finish_whose_answer_was_lost_is_not_done_twice(
     play: Play, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    finish, calls = finishing.finish, []
+    finish, calls = completion.finish, []
 
     async def committed_but_unheard(session, *args, **kwargs):  # type: ignore[no-untyped-def]
         made = await finish(session, *args, **kwargs)
@@ -101,7 +101,7 @@ async def test_a_finish_whose_answer_was_lost_is_not_done_twice(
         await session.commit()
         raise ConnectionResetError
 
-    monkeypatch.setattr(finishing, "finish", committed_but_unheard)
+    monkeypatch.setattr(completion, "finish", committed_but_unheard)
     with caplog.at_level(logging.INFO):
         row = await play.run(WORK)
     assert (row.status, row.checkpoint) == ("succeeded", calls[0])

@@ -6,7 +6,7 @@ import torch
 from benchmarks.case import METHODS, Case, tokens
 from benchmarks.model import build_model, build_tokenizer
 from benchmarks.plain import train as train_plainly
-from core.unlearning.plan import Sets
+from core.unlearning.step_plan import Sets
 from core.unlearning.trainer import train
 
 CPU = torch.device("cpu")

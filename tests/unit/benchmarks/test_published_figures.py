@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.results import ORIGINAL, RETRAINED
-from core.evaluation.verdict import judge
+from core.evaluation.policy.verdict import judge
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import Attack, CurvePlace, Figure, Measurements
 from core.schema.policies import Judgement

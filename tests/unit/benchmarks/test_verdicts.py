@@ -16,7 +16,7 @@ from benchmarks.verdicts import (
     rates,
     trial,
 )
-from core.evaluation.auc import delong
+from core.evaluation.stats.auc import delong
 from core.schema.evaluation import JUDGED_ATTACKS
 
 TRIALS = 60

@@ -5,10 +5,10 @@ from typing import NoReturn
 
 import numpy as np
 
-from core.evaluation.bench import Bench, Columns
-from core.evaluation.bootstrap import Values
-from core.evaluation.one_pass import KEY, SCORE
-from core.lm.statistics import TokenStatistics
+from core.evaluation.eval_context import Columns, EvalContext
+from core.evaluation.scores.one_pass import KEY, SCORE
+from core.evaluation.stats.bootstrap import Values
+from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import SetName
 from core.schema.files import Record
 from core.schema.training import Training
@@ -58,18 +58,18 @@ def by_chance(generator: np.random.Generator, records: int) -> list[TokenStatist
     return made
 
 
-def bench_of(scores: Mapping[str, Scores], *, reference: Mapping[str, Scores] | None = None) -> Bench:
-    """A bench without a model, whose pass over forget and unseen has found these scores, and `loss` of the attack."""
+def bench_of(scores: Mapping[str, Scores], *, reference: Mapping[str, Scores] | None = None) -> EvalContext:
+    """A context without a model, whose pass over forget and unseen has found these scores, and `loss` of the attack."""
     retrained = None if reference is None else bench_of(reference)
     names: tuple[SetName, ...] = ("forget", "unseen")
     counts = [len(one) for one in next(iter(scores.values()))]
     sets = {name: [Record(text="text")] * count for name, count in zip(names, counts, strict=True)}
-    bench = Bench(no_model, sets, training=TRAINING, reference=retrained)
+    context = EvalContext(no_model, sets, training=TRAINING, reference=retrained)
     for place, name in enumerate(names):
         columns: Columns = {f"{SCORE}{attack}": values[place] for attack, values in scores.items()}
         columns["loss"] = -scores["loss"][place]
-        bench.columns(KEY, name, lambda _, columns=columns: columns)  # type: ignore[misc]
-    return bench
+        context.columns(KEY, name, lambda _, columns=columns: columns)  # type: ignore[misc]
+    return context
 
 
 def no_model() -> NoReturn:

@@ -13,25 +13,25 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import core
-from core.evaluation import cache, sources
-from core.evaluation.bench import Bench
+from core.evaluation import cache, code_version
 from core.evaluation.cache import Cache, Unusable
+from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import chosen
-from core.evaluation.suite import measure
-from core.lm.statistics import TokenStatistics
+from core.evaluation.runner import measure
+from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import Found, Measurements, SetName
 from core.schema.files import Record
 from core.schema.training import Training
 from tests.tiny_model import TinyModel
-from tests.unit.evaluation.test_suite import TRAINING
+from tests.unit.evaluation.test_runner import TRAINING
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 RECORDS = [Record(text="one"), Record(text="two")]
 COLUMNS = {"loss": np.array([1.0, 2.0]), "score/loss": np.array([-1.0, -2.0])}
 
 
-class Counting(Bench):
+class Counting(EvalContext):
     """Says which sets it has run through the model."""
 
     def __init__(self, loaded: Loaded, sets: dict[SetName, list[Record]], kept: Cache) -> None:
@@ -52,8 +52,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "measured"
 
 
-def measured(bench: Bench) -> Measurements:
-    return measure(bench, chosen(["likelihood", "membership"]), model_digest="0" * 64)
+def measured(context: EvalContext) -> Measurements:
+    return measure(context, chosen(["likelihood", "membership"]), model_digest="0" * 64)
 
 
 def test_a_second_job_measures_its_own_records_alone_and_finds_the_same_figures(
@@ -90,7 +90,7 @@ class Reading(Measurement):
     reads: ClassVar[frozenset[SetName] | None] = frozenset({"retain"})
     made: ClassVar[int] = 0
 
-    def measure(self, bench: Bench) -> Found:
+    def measure(self, context: EvalContext) -> Found:
         type(self).made += 1
         return Found()
 
@@ -102,8 +102,8 @@ def test_what_reads_other_sets_alone_is_kept_whatever_must_be_forgotten(loaded: 
         ({"retain": retain, "forget": forget[:1]}, 1),
         ({"retain": retain[:1], "forget": forget}, 2),
     ):
-        bench = Counting(loaded, sets, opened(folder))  # type: ignore[arg-type]
-        measure(bench, [Reading()], model_digest="0" * 64)
+        context = Counting(loaded, sets, opened(folder))  # type: ignore[arg-type]
+        measure(context, [Reading()], model_digest="0" * 64)
         assert Reading.made == times
 
 
@@ -116,14 +116,14 @@ def test_nothing_is_kept_of_forget_and_its_probes(loaded: Loaded, tiny_model: Ti
 def test_a_benchmark_keeps_the_values_of_its_forget_set_too(
     loaded: Loaded, tiny_model: TinyModel, folder: Path
 ) -> None:
-    def bench() -> Counting:
+    def context() -> Counting:
         return Counting(
             loaded, tiny_model.sets, Cache(folder, model_digest="0" * 64, dtype="auto", keeps_forgotten=True)
         )
 
-    one = measured(first := bench())
+    one = measured(first := context())
     assert "forget" in first.passes
-    same = measured(second := bench())
+    same = measured(second := context())
     assert second.passes == []
     assert (same.sets, same.attacks, same.warnings) == (one.sets, one.attacks, one.warnings)
 
@@ -150,7 +150,7 @@ def test_nothing_is_found_for_another(
     opened(folder).keep_columns("key", RECORDS, TRAINING, COLUMNS)
     assert opened(folder).columns("key", RECORDS, TRAINING) is not None
     if "code" in changed:
-        monkeypatch.setattr(cache, "code_version", lambda: "another")
+        monkeypatch.setattr(cache, "code_digest", lambda: "another")
     if "threads" in changed:
         monkeypatch.setattr("torch.get_num_threads", lambda: changed["threads"])
     training = Training.model_validate(
@@ -181,10 +181,10 @@ def test_the_code_is_another_when_a_line_of_what_measures_changes(
             Path(core.__file__).parent / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__")
         )
     monkeypatch.setattr(core, "__file__", str(copy / "__init__.py"))
-    assert sources.digest() == cache._SOURCES
+    assert code_version.digest() == cache._SOURCES
     with (copy / name).open("a") as source:
         source.write("\n")
-    assert (sources.digest() != cache._SOURCES) == another
+    assert (code_version.digest() != cache._SOURCES) == another
 
 
 @pytest.mark.parametrize("left", [b"", b"PK\x03\x04", b"half"])

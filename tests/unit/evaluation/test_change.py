@@ -4,24 +4,24 @@ import numpy as np
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.evaluation.bench import Bench
-from core.evaluation.bootstrap import Resamples, mean_interval
+from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements import chosen
-from core.evaluation.one_pass import KEY, one_pass
-from core.evaluation.suite import measure
+from core.evaluation.runner import measure
+from core.evaluation.scores.one_pass import KEY, one_pass
+from core.evaluation.stats.bootstrap import Resamples, mean_interval
 from tests.tiny_model import TinyModel
-from tests.unit.evaluation.test_suite import TRAINING
+from tests.unit.evaluation.test_runner import TRAINING
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 def test_a_model_does_not_differ_from_itself(loaded: Loaded, tiny_model: TinyModel) -> None:
     sets = {name: tiny_model.sets[name][:4] for name in ("forget", "retain", "unseen")}
-    original = Bench(lambda: loaded, sets, training=TRAINING, moment="before")
+    original = EvalContext(lambda: loaded, sets, training=TRAINING, moment="before")
     for name in ("retain", "unseen"):
         one_pass(original, name)
-    bench = Bench(lambda: loaded, sets, training=TRAINING, original=original)
-    found = measure(bench, chosen(["change"]), model_digest="0" * 64).sets
+    context = EvalContext(lambda: loaded, sets, training=TRAINING, original=original)
+    found = measure(context, chosen(["change"]), model_digest="0" * 64).sets
     assert set(found) == {"retain", "unseen"}
     for figures in found.values():
         ratio = figures.pop("perplexity_ratio")
@@ -34,13 +34,13 @@ def test_records_are_compared_with_themselves() -> None:
     generator = np.random.default_rng(3)
     losses, changed = generator.normal(3, 1, 50), generator.normal(0.02, 0.01, 50)
     columns = {"accuracy": losses / 10, "probability": losses / 20, "extraction_strength": losses / 30}
-    original, bench = (Bench(lambda: (None, None), {}, training=TRAINING) for _ in range(2))  # type: ignore[arg-type,return-value]
-    bench.original = original
-    bench.sets = original.sets = {"retain": [None] * 50}  # type: ignore[list-item]
+    original, context = (EvalContext(lambda: (None, None), {}, training=TRAINING) for _ in range(2))  # type: ignore[arg-type,return-value]
+    context.original = original
+    context.sets = original.sets = {"retain": [None] * 50}  # type: ignore[list-item]
     original._columns[KEY, "retain"] = {"loss": losses, **columns}
-    bench._columns[KEY, "retain"] = {"loss": losses + changed, **{name: one - 0.1 for name, one in columns.items()}}
+    context._columns[KEY, "retain"] = {"loss": losses + changed, **{name: one - 0.1 for name, one in columns.items()}}
     (measurement,) = chosen(["change"])
-    found = measurement.measure(bench).sets["retain"]
+    found = measurement.measure(context).sets["retain"]
     means = [(counts @ changed) / 50 for counts in Resamples(TRAINING.seed, "retain").blocks(50, rows=1000)]
     low, high = np.exp(mean_interval(changed, np.ones(50), np.concatenate(means)))
     ratio = found["perplexity_ratio"]
@@ -51,7 +51,7 @@ def test_records_are_compared_with_themselves() -> None:
 
 
 def test_without_an_original_there_is_no_change(loaded: Loaded, tiny_model: TinyModel) -> None:
-    bench = Bench(lambda: loaded, {"retain": tiny_model.sets["retain"][:2]}, training=TRAINING)
-    found = measure(bench, chosen(["change"]), model_digest="0" * 64)
+    context = EvalContext(lambda: loaded, {"retain": tiny_model.sets["retain"][:2]}, training=TRAINING)
+    found = measure(context, chosen(["change"]), model_digest="0" * 64)
     assert found.sets == {}
     assert found.warnings == []

@@ -1,4 +1,4 @@
-"""What bounds may name is what is measured: by what measurements declare, and by what a small bench really gives."""
+"""What bounds may name is what is measured: by what measurements declare, and by what a small context really gives."""
 
 import copy
 from itertools import chain
@@ -7,16 +7,16 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.evaluation.bench import Bench
+from core.demo.people import general, people
+from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import Makes
 from core.evaluation.measurements import MEASUREMENTS, chosen
-from core.evaluation.suite import measure
-from core.schema import figures
+from core.evaluation.runner import measure
+from core.schema import figure_names
 from core.schema.evaluation import MeasurementChoice, Measurements, SetName
 from core.schema.files import Record
-from core.synthetic import general, people
 from tests.tiny_model import TinyModel
-from tests.unit.evaluation.test_suite import TRAINING
+from tests.unit.evaluation.test_runner import TRAINING
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
@@ -71,7 +71,7 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
     }
     thorough = chosen(["thorough", *FEW])
     reference, original = (
-        Bench(lambda seed=seed: noisy(loaded, seed), sets, training=TRAINING, moment=moment)  # type: ignore[misc]
+        EvalContext(lambda seed=seed: noisy(loaded, seed), sets, training=TRAINING, moment=moment)  # type: ignore[misc]
         for seed, moment in ((1, "reference"), (2, "before"))
     )
     before = measure(original, chosen(["likelihood", *FEW[8:9]]), model_digest="0" * 64)
@@ -79,8 +79,10 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
     # a little of what would have been added by unlearning, to be gained back within the few steps
     less = place.figure.model_copy(update={"value": 0.99 * place.figure.value})
     before = before.model_copy(update={"curves": {"relearned_forget": [place.model_copy(update={"figure": less})]}})
-    bench = Bench(lambda: copy.deepcopy(loaded), sets, training=TRAINING, reference=reference, original=original)
-    return measure(bench, thorough, model_digest="1" * 64, original=before)
+    context = EvalContext(
+        lambda: copy.deepcopy(loaded), sets, training=TRAINING, reference=reference, original=original
+    )
+    return measure(context, thorough, model_digest="1" * 64, original=before)
 
 
 def declared(of: str) -> set[str]:
@@ -88,18 +90,18 @@ def declared(of: str) -> set[str]:
 
 
 def test_a_bound_may_name_what_measurements_declare_and_nothing_else() -> None:
-    assert declared("attacks") == set(figures.ATTACKS)
-    assert declared("across") == set(figures.ACROSS)
-    assert declared("curves") == set(figures.CURVES)
-    assert declared("variants") == set(figures.VARIANTS)
+    assert declared("attacks") == set(figure_names.ATTACKS)
+    assert declared("across") == set(figure_names.ACROSS)
+    assert declared("curves") == set(figure_names.CURVES)
+    assert declared("variants") == set(figure_names.VARIANTS)
     copies = [one.makes for one in MEASUREMENTS.values() if one.makes.variants]
     whole = [one.makes for one in MEASUREMENTS.values() if not one.makes.variants]
-    assert by_sets(whole) == {name: set(sets) for name, sets in figures.OF_SETS.items()}
-    assert by_sets(copies) == {name: set(sets) for name, sets in figures.OF_VARIANTS.items()}
+    assert by_sets(whole) == {name: set(sets) for name, sets in figure_names.OF_SETS.items()}
+    assert by_sets(copies) == {name: set(sets) for name, sets in figure_names.OF_VARIANTS.items()}
 
 
 def by_sets(makes: list[Makes]) -> dict[str, set[str]]:
-    every = figures.OF_SETS["perplexity"]
+    every = figure_names.OF_SETS["perplexity"]
     found: dict[str, set[str]] = {}
     for one in makes:
         for figure in one.figures:
@@ -108,27 +110,29 @@ def by_sets(makes: list[Makes]) -> dict[str, set[str]]:
 
 
 def test_each_figure_is_one_measurements_own() -> None:
-    for figure, sets in figures.OF_SETS.items():
+    for figure, sets in figure_names.OF_SETS.items():
         for name in sets:
             assert sum(one.makes.has(figure, name, None) for one in MEASUREMENTS.values()) == 1
 
 
 def test_every_figure_that_a_bound_may_name_is_measured(measured: Measurements) -> None:
-    for figure, sets in figures.OF_SETS.items():
+    for figure, sets in figure_names.OF_SETS.items():
         assert {name for name in sets if figure in measured.sets[name]} == set(sets), figure
-    for variant in figures.VARIANTS:
-        for figure, sets in figures.OF_VARIANTS.items():
+    for variant in figure_names.VARIANTS:
+        for figure, sets in figure_names.OF_VARIANTS.items():
             assert {name for name in sets if figure in measured.variants[variant][name]} == set(sets), figure
-    assert set(measured.attacks) == set(figures.ATTACKS)
-    assert set(measured.across) == set(figures.ACROSS)
-    assert set(measured.curves) == set(figures.CURVES)
+    assert set(measured.attacks) == set(figure_names.ATTACKS)
+    assert set(measured.across) == set(figure_names.ACROSS)
+    assert set(measured.curves) == set(figure_names.CURVES)
 
 
 def test_a_bound_may_name_every_figure_that_is_measured(measured: Measurements) -> None:
     for name, found in measured.sets.items():
         of_groups = {figure for figure in found if figure.startswith("utility_")}
-        assert set(found) - CHANGES - of_groups == {figure for figure, sets in figures.OF_SETS.items() if name in sets}
+        assert set(found) - CHANGES - of_groups == {
+            figure for figure, sets in figure_names.OF_SETS.items() if name in sets
+        }
     for variant, sets_of in measured.variants.items():
-        assert variant in figures.VARIANTS
+        assert variant in figure_names.VARIANTS
         for name, found in sets_of.items():
-            assert set(found) == {figure for figure, sets in figures.OF_VARIANTS.items() if name in sets}
+            assert set(found) == {figure for figure, sets in figure_names.OF_VARIANTS.items() if name in sets}

@@ -8,10 +8,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from core.evaluation.measurements import MEASUREMENTS, chosen
 from core.evaluation.measurements.muse import STOPS, Muse
 from core.evaluation.presets import NAMES, PRESETS, table
-from core.evaluation.suite import measure
+from core.evaluation.runner import measure
 from core.schema.evaluation import Measurements, SetName
 from core.schema.files import Record
-from tests.unit.evaluation.test_wrong_answers import bench
+from tests.unit.evaluation.scores.test_wrong_answers import context
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
@@ -43,9 +43,9 @@ SETS: dict[SetName, list[Record]] = {
 
 @pytest.fixture(scope="module")
 def measured(loaded: Loaded) -> Measurements:
-    reference = bench(loaded, SETS, moment="reference")
+    reference = context(loaded, SETS, moment="reference")
     choices = [*PRESETS["tofu"].measure, *PRESETS["muse"].measure]
-    return measure(bench(loaded, SETS, reference=reference), chosen(choices), model_digest="0" * 64)
+    return measure(context(loaded, SETS, reference=reference), chosen(choices), model_digest="0" * 64)
 
 
 def test_every_key_of_tofu_is_there_but_what_needs_attacks_that_were_not_made(measured: Measurements) -> None:
@@ -69,13 +69,13 @@ def test_every_key_of_muse_is_there(measured: Measurements) -> None:
 
 
 def test_a_table_holds_no_key_that_was_not_measured(loaded: Loaded) -> None:
-    found = measure(bench(loaded, {"forget": SETS["forget"]}), chosen(["likelihood"]), model_digest="0" * 64)
+    found = measure(context(loaded, {"forget": SETS["forget"]}), chosen(["likelihood"]), model_digest="0" * 64)
     assert table("tofu", found) == {"forget_Q_A_Prob": found.sets["forget"]["probability"].value}
     assert table("muse", found) == {}
 
 
 def test_muse_says_which_sets_it_misses(loaded: Loaded) -> None:
-    found = Muse(verbatim_tokens=2, knowledge_tokens=2).measure(bench(loaded, {"forget": SETS["forget"][:1]}))
+    found = Muse(verbatim_tokens=2, knowledge_tokens=2).measure(context(loaded, {"forget": SETS["forget"][:1]}))
     assert found.warnings == [
         "muse: not measured without records of probes",
         "muse: not measured without records of protected",

@@ -8,12 +8,12 @@ from transformers import PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.models.deepseek_v4 import DeepseekV4Config, DeepseekV4ForCausalLM
 
-from core.lm import adapter, targets
+from core.lm import adapter, adapter_targets
 from core.lm.errors import CoreError
 from core.preflight.counting import adapter_parameters
 from core.schema.adapters import is_refused
+from core.schema.model_shape import SINGLE, grouped
 from core.schema.models import ModelShape
-from core.schema.shape import SINGLE, grouped
 from core.schema.training import Lora
 from core.schema.weight_files import read_header
 from tests.unit.lm.families import FAMILIES, family
@@ -71,12 +71,12 @@ def test_an_adapter_is_float32_beside_bfloat16_weights():
     ("patterns", "count"), [(["q_proj"], 2), (["mlp.up_proj", "layers.1.self_attn.*"], 6), (["model.layers.0.*"], 7)]
 )
 def test_modules_are_chosen_by_name_end_of_name_or_wildcard(patterns, count):
-    assert len(targets.find(tiny_model(), patterns).modules) == count
+    assert len(adapter_targets.find(tiny_model(), patterns).modules) == count
 
 
 def test_modules_that_do_not_exist_are_named_with_what_is_near():
     with pytest.raises(CoreError, match=r"no_such_modules.*'qproj'.*q_proj") as caught:
-        targets.find(tiny_model(), ["v_proj", "qproj"])
+        adapter_targets.find(tiny_model(), ["v_proj", "qproj"])
     assert caught.value.blame == "user"
 
 
@@ -84,7 +84,7 @@ def test_modules_that_do_not_exist_are_named_with_what_is_near():
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_head_and_what_is_no_linear_layer_are_refused(module, tied):
     with pytest.raises(CoreError, match=f"unsupported_modules.*'{module}'"):
-        targets.find(tiny_model(tied=tied), [module])
+        adapter_targets.find(tiny_model(tied=tied), [module])
 
 
 def test_a_merged_adapter_leaves_a_plain_model_that_says_the_same():
@@ -203,7 +203,7 @@ def test_fused_experts_get_an_adapter_each_and_routers_none():
     experts = {name for name in names if "experts" in name}
     assert len(experts) == 2 * 2 * 2  # two halves for both matrices in two layers
     assert not any("gate." in name or "router" in name for name in names)
-    assert targets.kinds(targets.find(family("mixtral"), ["experts.down_proj"]).names()) == [
+    assert adapter_targets.kinds(adapter_targets.find(family("mixtral"), ["experts.down_proj"]).names()) == [
         "model.layers.*.mlp.experts.down_proj"
     ]
 
@@ -217,8 +217,8 @@ def test_layers_that_share_a_weight_share_their_adapter():
 
 
 def test_layers_that_share_a_weight_are_named():
-    assert targets.shared(targets.find(tiny_model(tied=True), "all-linear")) == []
-    names = targets.shared(targets.find(family("zamba2"), "all-linear"))
+    assert adapter_targets.shared(adapter_targets.find(tiny_model(tied=True), "all-linear")) == []
+    names = adapter_targets.shared(adapter_targets.find(family("zamba2"), "all-linear"))
     assert "model.layers.*.shared_transformer.self_attn.q_proj" in names
     assert not any("mamba" in name for name in names)
 
@@ -234,7 +234,7 @@ def test_what_a_model_reads_past_an_adapter_is_left_out_with_the_reason_or_refus
         "out_proj": "peft takes no adapter there in this architecture",
         "dt_proj": "the model reads its weight past the adapter",
     }
-    said = targets.without_adapter(left_out)
+    said = adapter_targets.without_adapter(left_out)
     assert "no adapter for backbone.layers.*.mixer.dt_proj: the model reads" in said
     for module, why in (("out_proj", "peft takes no adapter"), ("dt_proj", "reads its weight past")):
         model = family("mamba")

@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.models.deepseek_v32 import DeepseekV32Config
 
-from core.lm.arrangement import Arrangement
+from core.lm.batch_layout import Arrangement
 from core.lm.errors import CoreError
 from core.lm.forward import Forward
 from tests.unit.lm.plain import DYNAMIC, LONGROPE, SIZES, chunks, log_probabilities, made

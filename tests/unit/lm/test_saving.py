@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, BertConfig, GPT2Config, GPT2LMHea
 from transformers.core_model_loading import SplitModulelist
 
 from core.lm import adapter
-from core.lm.companions import CARD, companions
+from core.lm.companion_files import CARD, companions
 from core.lm.errors import CoreError
 from core.lm.model import load
 from core.lm.saving import export, export_adapter, refuse_unexportable, save

@@ -6,9 +6,9 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 
-from core.lm.pretraining import train_tokenizer
+from core.demo.people import people
+from core.demo.pretraining import train_tokenizer
 from core.lm.tokenizer import tokenizer_from
-from core.synthetic import people
 from tests.unit.lm.tiny import tiny_tokenizer
 
 TEXT = "Born 12/31/1999 in São Paulo, isn't at me@example.org.\n\n  你好 "

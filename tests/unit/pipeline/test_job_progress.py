@@ -6,7 +6,7 @@ import pytest
 
 from core.lm.flops import METER, Spent
 from core.pipeline.job_progress import JobProgress
-from core.schema.spec import ExpectedTokens
+from core.schema.job_spec import ExpectedTokens
 
 EXPECTED = ExpectedTokens(measured=2000, updates=1000)
 

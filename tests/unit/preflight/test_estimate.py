@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from core.evaluation import preview
 from core.evaluation.measurements import chosen
+from core.evaluation.policy import preview
 from core.preflight import duration, fitting, flops, words
 from core.preflight.counting import names, trained_parameters
 from core.preflight.estimate import estimate

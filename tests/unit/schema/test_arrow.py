@@ -14,7 +14,7 @@ from core.schema import arrow
 from core.schema.arrow import arrow_records
 from core.schema.bad_record import BadRecord
 from core.schema.flatbuffer import root
-from tests.unit.schema.reading import read
+from tests.unit.schema.read_records import read
 
 MB = 1 << 20
 TURNS = [{"role": "user", "content": "q", "weight": None}, {"role": "assistant", "content": "a", "weight": 1}]

@@ -10,7 +10,7 @@ import pytest
 from core.schema import compression
 from core.schema.bad_record import BadRecord
 from core.schema.file_kind import UnknownKind, kind_of
-from tests.unit.schema.reading import read
+from tests.unit.schema.read_records import read
 
 LINES = b"".join(json.dumps({"text": f"record {number}"}).encode() + b"\n" for number in range(3000))
 

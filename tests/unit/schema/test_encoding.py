@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.schema.bad_record import BadRecord
-from tests.unit.schema.reading import outcome, read
+from tests.unit.schema.read_records import outcome, read
 
 WESTERN = "Zoë ate a crème brûlée in Málaga – “très bon”, 5 €\n\nDer Straßenbäcker grüßt; às vezes põe açúcar\n"
 FIXED = settings(derandomize=True, max_examples=60, deadline=None)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.schema.bad_record import BadRecord
 from core.schema.parsing import RecordReader
-from tests.unit.schema.reading import outcome, read
+from tests.unit.schema.read_records import outcome, read
 
 FIXED = settings(derandomize=True, max_examples=80, deadline=None)
 TEXT = st.text(alphabet='ab"\\{}[],:\n é', min_size=1, max_size=12).filter(str.strip)

@@ -1,8 +1,8 @@
 """Training by plain gradient descent without clipping, so that two updates can be followed by hand."""
 
-from core.schema.spec import RecordSet
+from core.schema.job_spec import RecordSet
 from core.schema.training import Training
-from core.unlearning.plan import Sets
+from core.unlearning.step_plan import Sets
 from core.unlearning.trainer import train
 from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
 

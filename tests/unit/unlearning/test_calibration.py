@@ -3,8 +3,8 @@ import torch
 
 from core.lm.data import Chunk
 from core.unlearning.calibration import Goal, match, quantiles, transport
-from core.unlearning.corpus import Corpus
 from core.unlearning.objective import Rows
+from core.unlearning.tokenized_set import Corpus
 
 
 def test_a_record_is_matched_to_the_unseen_record_of_the_same_rank():

@@ -43,7 +43,7 @@ class SuddenLoss(Method):
     formula: ClassVar[str] = "-mean_x (1/n) Σ_t l_t"
     paper: ClassVar[Paper] = SEED_PAPER
 
-    def forget_term(self, stage):
+    def forget_term(self, context):
         return lambda rows: -rows.loss
 """
 

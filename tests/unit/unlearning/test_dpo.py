@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from core.lm.errors import CoreError
-from core.lm.ranks import ALONE
+from core.lm.process_group import ALONE
 from core.schema.files import Message, Record
+from core.unlearning.answer_generation import write
 from core.unlearning.objectives import resolve
 from core.unlearning.objectives.dpo import preference
 from core.unlearning.refusals import REFUSALS
-from core.unlearning.writing import write
 from tests.unit.lm.tiny import EOS, VOCABULARY, tiny_tokenizer
 from tests.unit.unlearning.run import run, weights
 

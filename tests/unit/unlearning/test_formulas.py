@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from core.lm.data import encode
 from core.lm.forward import Forward
-from core.unlearning import gradient
+from core.unlearning import accumulation
 from core.unlearning.objectives.random_label import uniform_labels
 from core.unlearning.rehearsal import rehearse
 from tests.unit.lm.tiny import VOCABULARY, tiny_model, tiny_tokenizer
@@ -254,8 +254,8 @@ def test_two_updates_follow_the_formula(
         losses.append(loss.item())
         gradients = torch.autograd.grad(loss, list(twin.parameters()))
         with torch.no_grad():
-            for weight, gradient in zip(twin.parameters(), gradients, strict=True):
-                weight -= RATE * gradient
+            for weight, accumulation in zip(twin.parameters(), gradients, strict=True):
+                weight -= RATE * accumulation
     for (name, found), wanted in zip(trained.named_parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7, msg=lambda m, name=name: f"{name}: {m}")
     assert [event.values["loss"] for event in reported if event.kind == "curve"] == pytest.approx(losses, rel=2e-7)
@@ -272,13 +272,13 @@ def test_the_same_model_has_no_kl_to_lose():
 def test_retain_records_enter_by_their_ratio_and_sets_by_their_weight(monkeypatch):
     """Retain sets of weights 1 and 3, two retain records per forget record, two forget records a step: 1 and 3."""
     drawn = []
-    accumulate = gradient.accumulate_gradient
+    accumulate = accumulation.accumulate_gradient
 
     def watched(forward, draws, **others):
         drawn.append([(part.name, len(records)) for part, records in draws])
         return accumulate(forward, draws, **others)
 
-    monkeypatch.setattr(gradient, "accumulate_gradient", watched)
+    monkeypatch.setattr(accumulation, "accumulate_gradient", watched)
     parameters = {"retain_ratio": 2.0, "unseen_ratio": 1.5, "rehearsal_ratio": 0.5}
     run("calibrated", parameters, training=plain_training(epochs=1, records_per_step=2))
     assert drawn == [[("forget", 2), ("retain", 1), ("retain", 3), ("unseen", 3), ("rehearsal", 1)]] * 3

@@ -6,7 +6,7 @@ from torch import nn
 
 from core.lm.errors import CoreError
 from core.unlearning import optimizer
-from core.unlearning.rounding import Rounded, round_stochastically
+from core.unlearning.bfloat16_optimizers import Rounded, round_stochastically
 from tests.unit.unlearning.run import plain_training
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.lm.fingerprint import Fingerprint
 from core.lm.snapshots import Snapshots
 from core.schema.training import Lora
-from core.unlearning import keeping
+from core.unlearning import snapshot_policy
 from core.unlearning.objectives import METHODS
 from core.unlearning.trainer import Halted, Stopped
 from tests.unit.lm.tiny import tiny_model
@@ -117,7 +117,7 @@ def test_however_it_is_interrupted_it_ends_as_undisturbed(tmp_path_factory, stop
     attempt = Attempts(tmp_path_factory.mktemp("job"), "ascent_descent", epochs=3, snapshot_every=every)
     undisturbed = attempt(keep=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keeping, "_SHARE", 0)
+        patch.setattr(snapshot_policy, "_SHARE", 0)
         for pauses, step in stops:
             if pauses:
                 assert attempt(pause_after=step) in range(step, 7)
@@ -180,13 +180,13 @@ def test_snapshots_come_as_often_as_asked_and_no_oftener_than_they_are_cheap(tmp
         return [event.step for event in attempt.events if event.kind == "snapshot"]
 
     tmp_path.mkdir(exist_ok=True)
-    monkeypatch.setattr(keeping, "_SHARE", 0)
+    monkeypatch.setattr(snapshot_policy, "_SHARE", 0)
     assert taken(snapshot_every=3, epochs=4) == [3, 6]
     assert taken(snapshot_every=0) == []
     assert taken(snapshot_every=99) == []
-    monkeypatch.setattr(keeping, "_SECONDS", 0.0)
+    monkeypatch.setattr(snapshot_policy, "_SECONDS", 0.0)
     assert taken(snapshot_every=99) == [1, 2, 3, 4]
-    monkeypatch.setattr(keeping, "_SHARE", 1e6)
+    monkeypatch.setattr(snapshot_policy, "_SHARE", 1e6)
     assert taken(snapshot_every=1) == [1]
 
 

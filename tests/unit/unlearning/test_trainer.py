@@ -4,9 +4,9 @@ import torch
 from core.lm.errors import CoreError
 from core.lm.model import load
 from core.lm.saving import save
-from core.schema.spec import RecordSet
+from core.schema.job_spec import RecordSet
 from core.unlearning.objectives import METHODS, UnknownMethod
-from core.unlearning.plan import Sets
+from core.unlearning.step_plan import Sets
 from core.unlearning.trainer import Stopped
 from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import plain_training, run, some_sets, weights

@@ -1,0 +1,38 @@
+"""The `unlearn` command. What needs torch, it starts as a child process."""
+
+import typer
+
+from api.cli import files, keys, policies, up
+from api.cli.bench import app as bench
+from api.cli.demo import demo
+from api.cli.job_actions import cancel, pause, resume, retry
+from api.cli.measure import measure
+from api.cli.measurements import measurements
+from api.cli.methods import methods
+from api.cli.preflight import preflight
+from api.cli.release import release
+from api.cli.submit import run, submit
+
+app = typer.Typer(
+    help="Make language models forget text, measure what is left, keep the evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # locals may hold forget data
+)
+app.command()(up.up)
+app.command()(up.down)
+app.command()(up.migrate)
+app.command()(demo)
+app.command()(submit)
+app.command()(run)
+for wish in (pause, resume, retry, cancel):
+    app.command()(wish)
+app.command()(measure)
+app.command()(measurements)
+app.command()(release)
+app.command()(methods)
+app.command()(preflight)
+app.add_typer(files.app, name="files")
+app.add_typer(keys.app, name="keys")
+app.add_typer(policies.app, name="policies")
+app.add_typer(bench, name="bench")

@@ -1,0 +1,46 @@
+"""Where a command finds the service: UNLEARN_URL and UNLEARN_KEY, else the `unlearn up` of this folder."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from api.cli.data_folder import Place
+from api.client import Client, Refused
+
+err = Console(stderr=True, highlight=False)
+
+
+def connect(data: Path, *, releases: bool = False) -> Client:
+    """Returns a client of the service, with the folder's release key where the command `releases`, else its admin key.
+
+    Ends the command with advice where no service is to be found.
+    """
+    place = Place(data)
+    file = place.release_key if releases else place.admin_key
+    running = place.running()
+    url = os.environ.get("UNLEARN_URL") or (running.url if running else None)
+    key = os.environ.get("UNLEARN_KEY") or (file.read_text().strip() if file.exists() else None)
+    if url is None or key is None:
+        err.print(f"no service in {place.folder}: run 'unlearn up', or set UNLEARN_URL and UNLEARN_KEY")
+        raise typer.Exit(2)
+    return Client(url, key)
+
+
+@contextmanager
+def service(data: Path, *, releases: bool = False) -> Iterator[Client]:
+    """Yields the client of `connect`; what the service refuses, or no answer, ends the command with its words."""
+    try:
+        with connect(data, releases=releases) as client:
+            yield client
+    except Refused as refused:
+        err.print(f"[red]refused:[/red] {escape(str(refused))}")
+        raise typer.Exit(1) from None
+    except httpx.TransportError as failure:
+        err.print(f"the service does not answer ({type(failure).__name__}): is 'unlearn up' running?")
+        raise typer.Exit(1) from None

@@ -1,0 +1,28 @@
+"""`unlearn measurements`: the catalogue on the terminal."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from api.cli.measurements_page import page
+from core.evaluation.measurements import MEASUREMENTS
+
+
+def measurements(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="all there is to say, as in docs/measurements.md")
+    ] = False,
+) -> None:
+    """List the measurements: what each says, what it needs, when it is made."""
+    if markdown:
+        typer.echo(page(), nl=False)
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("measurement", "group", "needs", "what it says"):
+        table.add_column(column, overflow="fold")
+    for name, measurement in sorted(MEASUREMENTS.items()):
+        needs = ", ".join(sorted(measurement.needs))
+        table.add_row(name, measurement.group or "by name", needs, measurement.summary.replace("`", ""))
+    Console(highlight=False).print(table)

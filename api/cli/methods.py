@@ -1,0 +1,27 @@
+"""`unlearn methods`: the catalogue on the terminal."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from api.cli.methods_page import page
+from core.unlearning.objectives import METHODS, describe
+
+
+def methods(
+    markdown: Annotated[bool, typer.Option("--markdown", help="all there is to say, as in docs/methods.md")] = False,
+) -> None:
+    """List the unlearning methods: what each does, what it needs, where it comes from."""
+    if markdown:
+        typer.echo(page(), nl=False)
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("method", "needs", "what it does", "source"):
+        table.add_column(column, overflow="fold")
+    for name in sorted(METHODS):
+        about = describe(name)
+        source = about["source"]
+        table.add_row(name, ", ".join(about["needs"]), about["summary"], source.get("url") or source.get("title", ""))
+    Console(highlight=False).print(table)

@@ -1,0 +1,206 @@
+"""The service on one machine: database, broker, API and worker as real processes, started and stopped in order."""
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from api.auth import new_api_key
+from api.cli.data_folder import Place, Running, write_secret
+from api.cli.stale_processes import Left
+from core.embedded.errors import StackError
+from core.embedded.postgres import Postgres
+from core.embedded.redis import Redis
+from core.records.migrate import upgrade
+
+READY_SECONDS = 60.0
+STOP_SECONDS = {"api": 10.0, "worker": 60.0}
+RESTART_SECONDS = 1.0
+
+
+class StartFailed(Exception):
+    """Something did not come up; the message says what and where its log is."""
+
+
+class Service:
+    """Everything that `unlearn up` runs. Servers named by DATABASE_URL or REDIS_URL are the operator's: left alone."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        host: str,
+        port: int,
+        model_roots: list[Path],
+        say: Callable[[str], None],
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`settings` outweigh the environment's."""
+        self._place, self._say = place, say
+        self._host, self._port = host, port
+        self._roots = [place.models, *(root.absolute() for root in model_roots)]
+        self._set = dict(settings or {})
+        self._embedded: list[Postgres | Redis] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._environment: dict[str, str] = {}
+        self._left = Left(place)
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        place = self._place
+        place.prepare()
+        self._left.end()
+        _check_port(self._host, self._port)
+        for file in (place.admin_key, place.release_key):
+            if not file.exists():
+                write_secret(file, new_api_key())
+        self._environment = {**os.environ, **self._settings(), **self._set}
+        asyncio.run(upgrade(self._environment["DATABASE_URL"]))
+        self._launch("api")
+        self._launch("worker")
+        self._wait_until_ready()
+        place.announce(Running(pid=os.getpid(), url=self.url))
+
+    def _settings(self) -> dict[str, str]:
+        """The settings of this folder, each of which the operator's own environment overrides."""
+        folder = self._place.folder
+        defaults = {
+            "STORAGE_URL": f"file://{folder / 'objects'}",
+            "SERVICE_KEY_FILE": str(self._place.service_key),
+            "ADMIN_KEY_FILE": str(self._place.admin_key),
+            "RELEASE_KEY_FILE": str(self._place.release_key),
+            "MODEL_CACHE": str(self._place.models / "hub"),
+            "SCRATCH_DIR": str(folder / "scratch"),
+        }
+        settings = {name: os.environ.get(name, value) for name, value in defaults.items()}
+        if settings["STORAGE_URL"].startswith("file://"):
+            Path(settings["STORAGE_URL"].removeprefix("file://")).mkdir(parents=True, exist_ok=True, mode=0o700)
+        roots = [os.environ["MODEL_ROOTS"]] if os.environ.get("MODEL_ROOTS") else []
+        settings["MODEL_ROOTS"] = ":".join([*roots, *map(str, self._roots)])
+        settings["DATABASE_URL"] = os.environ.get("DATABASE_URL") or self._embed(Postgres(folder))
+        settings["REDIS_URL"] = os.environ.get("REDIS_URL") or self._embed(Redis(folder))
+        return settings
+
+    def _embed(self, server: Postgres | Redis) -> str:
+        self._say(f"starting {type(server).__name__}")
+        server.start()
+        self._embedded.append(server)
+        return server.url()
+
+    def _launch(self, name: str) -> None:
+        api = ["-m", "uvicorn", "api.main:app_from_environment", "--factory", "--no-access-log", "--no-server-header"]
+        command = {
+            "api": [*api, "--host", self._host, "--port", str(self._port), "--timeout-graceful-shutdown", "5"],
+            "worker": ["-m", "worker"],
+        }[name]
+        with self._log(name).open("ab") as log:
+            self._processes[name] = subprocess.Popen(  # noqa: S603 - our own programs
+                [sys.executable, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C reaches the whole group: the order of stopping is ours
+            )
+        self._left.note(name, self._processes[name].pid)
+
+    def _log(self, name: str) -> Path:
+        return self._place.logs / f"{name}.log"
+
+    def _wait_until_ready(self) -> None:
+        """Until the API answers on this port as *our* process, and the worker has said that it is there."""
+        self._say("starting API and worker")
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            for name, process in self._processes.items():
+                if (code := process.poll()) is not None:
+                    raise StartFailed(f"the {name} ended with code {code}:\n{_tail(self._log(name))}")
+            try:
+                answer = httpx.get(f"{self.url}/readyz", timeout=5.0)
+            except httpx.TransportError:
+                answer = None
+            if answer is not None and answer.status_code == 200:
+                return
+            time.sleep(0.1)
+        raise StartFailed(f"the service was not ready within {READY_SECONDS:.0f} s: see {self._place.logs}")
+
+    def watch(self, stopped: Callable[[], bool]) -> None:
+        """Keeps all of it up until `stopped`: whatever dies by itself is started again."""
+        while not stopped():
+            for server in self._embedded:
+                if server.process() is None:
+                    self._revive(server)
+            for name, process in list(self._processes.items()):
+                if (code := process.poll()) is not None:
+                    self._say(f"the {name} ended with code {code}: starting it again (log: {self._log(name)})")
+                    time.sleep(RESTART_SECONDS)
+                    self._launch(name)
+            time.sleep(0.2)
+
+    def _revive(self, server: Postgres | Redis) -> None:
+        self._say(f"{type(server).__name__} has ended: starting it again")
+        try:
+            server.start()
+        except StackError as error:
+            self._say(str(error))
+            time.sleep(RESTART_SECONDS)
+
+    def stop(self) -> None:
+        """API, worker (which gives its jobs back), Redis, Postgres: what was started here, and nothing else."""
+        for name in ("api", "worker"):
+            process = self._processes.pop(name, None)
+            if process is None or process.poll() is not None:
+                continue
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=STOP_SECONDS[name])
+            except subprocess.TimeoutExpired:
+                self._say(f"the {name} did not leave within {STOP_SECONDS[name]:.0f} s: killing it")
+                process.kill()
+                process.wait()
+        self._left.forget()
+        while self._embedded:
+            self._embedded.pop().stop()
+
+
+def _check_port(host: str, port: int) -> None:
+    """StartFailed where another process listens there: it might answer for ours, and be given our keys."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise StartFailed(f"{host} is no address to listen on: {error.strerror}") from None
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError as error:
+                if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                    raise StartFailed(
+                        f"port {port} cannot be had: {error.strerror}; choose another with --port"
+                    ) from None
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

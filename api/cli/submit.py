@@ -1,0 +1,147 @@
+"""`unlearn submit`: one request through the service; `unlearn run`: the core alone, without any."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import quote
+
+import httpx
+import typer
+from rich.console import Console
+
+from api.cli.connection import connect
+from api.cli.cost_line import spending
+from api.cli.progress import watch
+from api.cli.up import DEFAULT_DATA, Data
+from api.cli.uploads import uploaded
+from api.client import Client, Damaged, Refused
+from core.schema.cost import Expense
+
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+Input = Annotated[Path | None, typer.Option(exists=True, dir_okay=False)]
+
+
+def submit(
+    model: Annotated[str, typer.Argument(help="a registered model's id")],
+    forget: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="what the model must forget")],
+    retain: Input = None,
+    unseen: Input = None,
+    probes: Input = None,
+    reference_model: Annotated[str | None, typer.Option(help="a registered model retrained without the text")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what the model remembers, change nothing")] = False,
+    method: Annotated[str, typer.Option(help="see 'unlearn methods'")] = "calibrated",
+    start: Annotated[str, typer.Option("--from", help="head or base")] = "head",
+    lora: Annotated[int | None, typer.Option(min=1, max=1024, help="train an adapter of this rank")] = None,
+    output: Annotated[str, typer.Option(help="full, merged or adapter: what the checkpoint holds")] = "full",
+    policy: Annotated[str | None, typer.Option(help="see 'unlearn policies'; default: the model's")] = None,
+    measure: Annotated[
+        list[str] | None, typer.Option(help="standard, thorough, or a measurement; repeatable; default: standard")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="follow the job to its end")] = False,
+    directory: Annotated[Path | None, typer.Option("--out", help="download the checkpoint into this directory")] = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Ask the service to make a model forget a file of records."""
+    try:
+        with connect(data) as client, Uploads(client) as uploads:
+            client.get(f"/v1/models/{quote(model, safe='')}")  # before personal data leaves this machine for nothing
+            body: dict[str, Any] = {"model": model, "method": method, "from": start, "output": output}
+            if lora is not None:
+                body["training"] = {"lora": {"rank": lora}}
+            wished = {"policy": policy, "measure": measure}
+            body["evaluation"] = {name: value for name, value in wished.items() if value}
+            if dry_run:
+                body["dry_run"] = True
+            if reference_model is not None:
+                body["reference_model"] = reference_model
+            if probes is not None:
+                body["probes"] = {"file": uploads.add(probes, "probes")}
+            body["forget"] = {"file": uploads.add(forget, "forget")}
+            if retain is not None:
+                body["retain"] = [{"file": uploads.add(retain, "retain")}]
+            if unseen is not None:
+                body["unseen"] = {"file": uploads.add(unseen, "unseen")}
+            job = client.post("/v1/jobs", body)
+            uploads.used()
+            out.print(job["id"])
+            if wait or directory is not None:
+                _deliver(client, watch(client, job["id"], err), directory)
+    except (Refused, Damaged) as refused:
+        err.print(f"[red]refused:[/red] {refused}")
+        raise typer.Exit(1) from None
+    except httpx.TransportError as failure:
+        err.print(f"the service does not answer ({type(failure).__name__}): is 'unlearn up' running?")
+        raise typer.Exit(1) from None
+
+
+class Uploads:
+    """Files that are uploaded for one request; as a context, it deletes them again unless the request was accepted."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._files: list[str] = []
+
+    def add(self, file: Path, purpose: str) -> str:
+        """Uploads the file and returns its id."""
+        self._files.append(uploaded(self._client, file, purpose, err))
+        return self._files[-1]
+
+    def used(self) -> None:
+        """Leaves the files where they are: a job needs them."""
+        self._files = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._files:
+            file = self._files.pop()
+            try:
+                self._client.delete(f"/v1/files/{file}")
+            except (Refused, httpx.TransportError) as failure:
+                err.print(f"{file} could not be deleted again ({type(failure).__name__}): unlearn files delete {file}")
+
+
+def _deliver(client: Client, job: dict[str, Any], directory: Path | None) -> None:
+    if job["status"] != "succeeded":
+        err.print(f"[red]{job['status']}[/red]" + (f": {job['error']['message']}" if job["error"] else ""))
+        raise typer.Exit(1)
+    if job["checkpoint"] is None:  # a dry run
+        out.print(job["outcome"])
+        return
+    out.print(job["checkpoint"])
+    if (cost := client.get(f"/v1/jobs/{job['id']}/metrics")["cost"]) is not None:
+        err.print(spending(Expense.model_validate(cost)), soft_wrap=True)
+    if not client.get(f"/v1/checkpoints/{job['checkpoint']}")["released"]:
+        err.print(f"it waits for a second person: unlearn release {job['checkpoint']} --reason …", soft_wrap=True)
+    if directory is not None:
+        client.download(job["checkpoint"], directory)
+        out.print(f"{directory}: every file has the sha256 that the checkpoint lists")
+
+
+def run(
+    spec: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a job spec (docs/architecture.md)")],
+    ranks: Annotated[
+        int | None, typer.Option(min=1, max=64, help="processes that share the job, in place of what the spec says")
+    ] = None,
+) -> None:
+    """Run the child process alone: a job spec in, events out as JSON lines, no server."""
+    # the child ends itself when its standard input does: this process keeps the pipe open until it is done
+    with subprocess.Popen([sys.executable, "-m", "core.pipeline"], stdin=subprocess.PIPE) as child:
+        if child.stdin is None:
+            raise RuntimeError("the child has no standard input")
+        child.stdin.write(_as_line(spec.read_text(), ranks) + b"\n")
+        child.stdin.flush()
+        code = child.wait()
+    raise typer.Exit(code)
+
+
+def _as_line(spec: str, ranks: int | None) -> bytes:
+    """The spec in one line. What is no JSON object is passed on as it is: the child says what is wrong with it."""
+    with contextlib.suppress(ValueError):
+        if ranks is not None and isinstance(known := json.loads(spec), dict):
+            spec = json.dumps(known | {"ranks": ranks})
+    return spec.replace("\n", " ").encode()

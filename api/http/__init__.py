@@ -1,0 +1,1 @@
+"""What every route shares: problem documents, idempotency, uploads, downloads, pages, limits, logs and metrics."""

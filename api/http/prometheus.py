@@ -1,0 +1,53 @@
+"""The figures of this process for Prometheus, and those of the whole service, read when they are asked for."""
+
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from core.records.service_stats import Standing
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Gauges:
+    """A registry of its own, so that two apps in one process do not count together."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "unlearning_http_requests", "Requests answered", ["method", "route", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "unlearning_http_request_duration_seconds",
+            "Seconds until the answer was complete, of requests that are not held open on purpose",
+            ["method", "route"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._jobs = Gauge("unlearning_jobs", "Jobs that are not over", ["status"], registry=self._registry)
+        self._waiting = Gauge(
+            "unlearning_checkpoints_waiting", "Checkpoints that wait for a release", registry=self._registry
+        )
+        self._outbox = Gauge("unlearning_outbox", "Hints that wait for the broker", registry=self._registry)
+        self._workers = Gauge("unlearning_workers", "Workers that are up", registry=self._registry)
+        info = Gauge("unlearning_build_info", "1, with the version of the code", ["version"], registry=self._registry)
+        info.labels(version("unlearning-service")).set(1)
+
+    def observe(self, method: str, route: str, status: int, seconds: float, *, held: bool = False) -> None:
+        """Counts an answer; `route` is the template, so that ids do not make a series each.
+
+        The time of one that was `held` open, as an event stream is, says nothing of how quick the service is.
+        """
+        self._requests.labels(method, route, str(status)).inc()
+        if not held:
+            self._seconds.labels(method, route).observe(seconds)
+
+    def expose(self, standing: Standing) -> bytes:
+        """The text format (version 0.0.4)."""
+        self._jobs.labels("queued").set(standing.queued)
+        self._jobs.labels("running").set(standing.running)
+        self._jobs.labels("paused").set(standing.paused)
+        self._waiting.set(standing.waiting)
+        self._outbox.set(standing.outbox)
+        self._workers.set(standing.workers)
+        return generate_latest(self._registry)

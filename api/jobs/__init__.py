@@ -1,0 +1,1 @@
+"""From a request to a queued job: validation, preflight, and the rows that are written."""

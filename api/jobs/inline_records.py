@@ -1,0 +1,93 @@
+"""Forget records that come with a request: checked, kept sealed as a file of their own, taken back where it fails."""
+
+import hashlib
+from collections.abc import AsyncIterator
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.auth import Caller
+from api.dependencies import Context
+from api.http.problems import unprocessable
+from core.records import files
+from core.records.jobs import FileUse
+from core.records.tables import FileRow
+from core.schema.files import Record
+from core.schema.ids import new_id
+from core.schema.jobs import ForgetSource, SetUsed
+from core.storage.uploads import place, store
+
+MAX_INLINE_BYTES = 1_000_000
+
+
+def inline_records(source: ForgetSource | None, *, max_record_bytes: int) -> list[Record]:
+    """The forget records that came with the request, checked for size. Problem: 422."""
+    records, total = source.inline() if source else [], 0
+    for number, record in enumerate(records):
+        size = sum(len(text.encode()) for text in record.strings())
+        total += size
+        if size > max_record_bytes:
+            detail = f"the record is over the limit of {max_record_bytes} bytes"
+            raise unprocessable(f"/forget/records/{number}", detail, name="record-too-large")
+    if total > MAX_INLINE_BYTES:
+        detail = f"the records are over the limit of {MAX_INLINE_BYTES} bytes: upload them as a file"
+        raise unprocessable("/forget/records", detail, name="records-too-large")
+    return records
+
+
+class Inline:
+    """The inline `records` of one request; `file` is the id of what they are kept as, None where there are none."""
+
+    def __init__(self, context: Context, caller: Caller, source: ForgetSource | None) -> None:
+        self._context, self._caller = context, caller
+        self.records = inline_records(source, max_record_bytes=context.settings.max_record_bytes)
+        self.file = new_id("file") if self.records else None
+
+    async def add(self, session: AsyncSession, uses: list[FileUse], rows: dict[str, FileRow]) -> None:
+        """Puts the records first among the job's files, where there are any."""
+        if self.file is not None:
+            uses.insert(0, FileUse(self.file, "forget"))
+            rows[self.file] = await self._store(session, self.file)
+
+    async def abandon(self) -> None:
+        """After a failure: takes back the records' bytes, unless the job was written after all."""
+        if self.file is None:
+            return
+        async with self._context.sessions() as session:
+            if await files.get(session, self._caller.organisation, self.file) is None:
+                await self._context.storage.delete(place(self.file))
+
+    def used(self, use: FileUse, row: FileRow) -> SetUsed:
+        """A file of the job as it is shown: of inline records neither name nor digest."""
+        inline = row.id == self.file
+        return SetUsed.model_validate(
+            {
+                "name": use.name,
+                "file": None if inline else row.id,
+                "kind": use.kind,
+                "weight": use.weight if use.name == "retain" else None,
+                "part": use.part,
+                "records": row.records,
+                "sha256": None if inline else row.sha256,
+            }
+        )
+
+    async def _store(self, session: AsyncSession, file: str) -> FileRow:
+        lines = "".join(record.model_dump_json(exclude_none=True) + "\n" for record in self.records).encode()
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield lines
+
+        row = FileRow(
+            id=file,
+            organisation=self._caller.organisation,
+            purpose="forget",
+            filename="inline.jsonl",
+            format="jsonl",
+            size=len(lines),
+            sha256=hashlib.sha256(lines).hexdigest(),
+            records=len(self.records),
+            storage_key=place(file),
+            wrapped_key=await store(self._context.storage, file, chunks(), self._context.service_key),
+        )
+        await files.add(session, row, lives=self._context.settings.retention)
+        return row

@@ -1,0 +1,94 @@
+"""What a model says when it is given the first part of a record. For a person's own terminal, never for a log.
+
+    python -m core.evaluation.generation.terminal --model DIR --records FILE.jsonl --index 0 --index 3
+
+prints one JSON line for each index: `{"index", "prefix", "truth", "continuation"}`.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from core.evaluation.generation.continuation import continued
+from core.evaluation.text.prefixes import beginning
+from core.lm.errors import CoreError
+from core.lm.model import context_length, device, load
+from core.schema.files import Record
+
+_TOKENS_AT_ONCE = 16384
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A record's first part, what truly follows, and what the model says instead."""
+
+    prefix: str
+    truth: str
+    continuation: str
+
+
+def continuations(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    records: Sequence[Record],
+    *,
+    prefix_share: float = 0.5,
+    count: int | None = None,
+) -> list[Continuation]:
+    """Greedy continuations of the first `count` records, as long as the true rest.
+
+    The first part is `prefix_share` of a plain text's tokens, or the whole prompt. What is beyond the model's context
+    is left out. Raises CoreError `no_scored_tokens`.
+    """
+    length = context_length(model, sys.maxsize)
+    starts = [
+        beginning(record, tokenizer, length=length, chat="raw", tokens=length, share=prefix_share)
+        for record in list(records)[:count]
+    ]
+    if any(not start.rest for start in starts):
+        raise CoreError("no_scored_tokens", "a record is too short: nothing of it is left to be said")
+    said = continued(
+        model,
+        tokenizer,
+        [start.first for start in starts],
+        [len(start.rest) for start in starts],
+        max_tokens=_TOKENS_AT_ONCE,
+    )
+    return [
+        Continuation(*(_text(tokenizer, ids) for ids in (start.first, start.rest, tries[0])))
+        for start, tries in zip(starts, said, strict=True)
+    ]
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    text: str = tokenizer.decode(ids, skip_special_tokens=True)
+    return text
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(prog="python -m core.evaluation.generation.terminal")
+    arguments.add_argument("--model", type=Path, required=True)
+    arguments.add_argument("--records", type=Path, required=True, help="JSON Lines")
+    arguments.add_argument("--index", type=int, action="append", required=True, help="from 0; may be repeated")
+    given = arguments.parse_args()
+    lines = [line for line in given.records.read_text(encoding="utf-8").split("\n") if line.strip()]
+    if any(not 0 <= index < len(lines) for index in given.index):
+        arguments.error(f"--index is from 0 to {len(lines) - 1}")
+    transformers_logging.disable_progress_bar()
+    answers = sys.stdout
+    with redirect_stdout(sys.stderr):
+        model, tokenizer = load(given.model, "auto", device=device())
+        records = [Record.model_validate_json(lines[index]) for index in given.index]
+        for index, one in zip(given.index, continuations(model, tokenizer, records), strict=True):
+            print(json.dumps({"index": index, **asdict(one)}, ensure_ascii=False), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

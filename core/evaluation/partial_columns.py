@@ -1,0 +1,25 @@
+"""Columns of a set for which the time was too short: figures stand on them, but they are not kept."""
+
+from collections.abc import Callable, Sequence
+
+from core.evaluation.eval_context import Columns, EvalContext
+from core.schema.evaluation import SetName
+from core.schema.files import Record
+
+
+class Unfinished(Exception):
+    """The columns of the `done` records that were reached."""
+
+    def __init__(self, columns: Columns, done: int) -> None:
+        super().__init__()
+        self.columns, self.done = columns, done
+
+
+def columns_so_far(
+    context: EvalContext, key: str, name: SetName, compute: Callable[[Sequence[Record]], Columns]
+) -> tuple[Columns, int | None]:
+    """`context.columns`, and None; or what `compute` raised Unfinished with, and how many records that is."""
+    try:
+        return context.columns(key, name, compute), None
+    except Unfinished as short:
+        return short.columns, short.done

@@ -1,0 +1,1 @@
+"""Scores of a model's likelihoods: perplexity, answer probabilities, truth ratio, model utility."""

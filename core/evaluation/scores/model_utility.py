@@ -1,0 +1,51 @@
+"""How useful a model still is: one number from the parts of several groups of probes."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from core.evaluation.stats.bootstrap import SHARE, Resamples, Values, interval, rows_at_once
+from core.evaluation.stats.student_t import widening
+from core.schema.evaluation import Figure
+
+Part = tuple[Values, Values]
+"""Values of a group's records, (n,) and not negative, and their weights; the part is their mean."""
+
+
+def harmonic(means: Values) -> Values:
+    """The harmonic mean over the last axis, (..., k) -> (...); 0 where one of the k is."""
+    with np.errstate(divide="ignore"):
+        found: Values = means.shape[-1] / (1 / means).sum(-1)
+    return found
+
+
+def utility(groups: Mapping[str, Mapping[str, Part]], resamples: Resamples) -> Figure:
+    """The harmonic mean of all parts of all groups; its interval by resampling records within each group, widened as
+    Student's would be for as few records as the smallest group has.
+
+    A resample that leaves a part without any record keeps the part as it is. Raises ValueError without any part.
+    """
+    whole: list[float] = []
+    resampled: list[Values] = []  # (R,) each
+    sizes: list[int] = []
+    for name, parts in groups.items():
+        values = np.stack([value * weight for value, weight in parts.values()], axis=1)  # (n, k)
+        weights = np.stack([weight for _, weight in parts.values()], axis=1)  # (n, k)
+        means = values.sum(0) / weights.sum(0)
+        whole += list(means)
+        sizes.append(len(values))
+        own = Resamples(resamples.seed, f"{resamples.name} {name}", resamples.count)
+        blocks = []
+        for counts in own.blocks(len(values), rows=rows_at_once(len(values))):
+            drawn = counts @ weights  # (B, k)
+            blocks.append(np.where(drawn > 0, (counts @ values) / np.where(drawn > 0, drawn, 1.0), means))
+        resampled += list(np.concatenate(blocks).T)
+    if not whole:
+        raise ValueError("a mean of no parts")
+    value = float(harmonic(np.array(whole)))
+    low = high = None
+    if several := [size for size in sizes if size > 1]:
+        times = widening(min(several))
+        ends = np.array(interval(harmonic(np.stack(resampled, axis=1))))
+        low, high = (float(end) for end in np.clip(value + times * (ends - value), *SHARE))
+    return Figure(value=value, low=low, high=high, records=sum(sizes))

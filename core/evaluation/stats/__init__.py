@@ -1,0 +1,1 @@
+"""Statistics of figures: bootstrap intervals, AUCs, comparisons."""

@@ -1,0 +1,1 @@
+"""Text without a model: entities, cloze items, counterfactuals, words, overlap."""

@@ -1,0 +1,43 @@
+"""Gradients of a trial's loss by what the input embeddings give: small, and none is left in the model's weights."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from core.lm.data import Chunk
+from core.lm.errors import out_of_memory
+from core.lm.float32_compute import widened
+
+SLOPES = 1e-4
+"""How far two orders of the same sums may lie apart, as a share of the largest gradient."""
+
+
+def input_slopes(model: PreTrainedModel, logits: Callable[[], Tensor], chunks: Sequence[Chunk]) -> list[Tensor] | None:
+    """Returns the gradients of the summed loss of the chunks' scored tokens, (B, T, H) for each forward of `logits`.
+
+    `logits` gives the scored tokens' logits (N, V), in order of chunk. A forward whose embeddings no gradient reaches
+    gives zeros. None: the model gives no gradients that way.
+    """
+    leaves: list[Tensor] = []
+
+    def leaf(_: torch.nn.Module, __: object, output: Tensor) -> Tensor:
+        leaves.append(output.detach().requires_grad_(True))
+        return leaves[-1]
+
+    handle = model.get_input_embeddings().register_forward_hook(leaf)
+    try:
+        with torch.enable_grad(), widened(model):
+            found = logits()
+            targets = torch.cat([chunk.ids[chunk.scored] for chunk in chunks]).to(found.device)
+            loss = functional.cross_entropy(found.float(), targets, reduction="sum")
+            slopes = torch.autograd.grad(loss, leaves, allow_unused=True)
+    except Exception as error:  # an architecture that takes no other embeddings, or has no gradient of them
+        if out_of_memory(error):
+            raise
+        return None
+    finally:
+        handle.remove()
+    return [torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(leaves, slopes, strict=True)]

@@ -1,0 +1,214 @@
+"""The models of one job, measured on the same records in the same way, and what that comes to."""
+
+import gc
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from core.evaluation.cache import Cache, Unusable
+from core.evaluation.eval_context import EvalContext, Loaded
+from core.evaluation.measurement import Measurement
+from core.evaluation.measurements.change import SETS, Change
+from core.evaluation.policy.verdict import judge, knows
+from core.evaluation.runner import measure
+from core.evaluation.scores.one_pass import one_pass
+from core.lm import adapter
+from core.lm.chat_template import template_in
+from core.lm.fingerprint import Fingerprint
+from core.lm.memory import give_back
+from core.lm.model import context_of, model_digest
+from core.pipeline import baseline_figures
+from core.pipeline.data_split import Parts
+from core.pipeline.phases import Phases, Say
+from core.schema.evaluation import Measurements, Moment
+from core.schema.events import Judged, Measured, Warned
+from core.schema.job_spec import JobSpec
+from core.schema.training import Training
+from core.unlearning.eval_tokenization import measured
+
+
+def reading(spec: JobSpec) -> Training:
+    """How records are read to be measured: a job that only measures says it itself, no other does."""
+    if spec.kind == "measure":
+        return spec.training
+    return measured(spec.training, context=context_of(spec.directory))
+
+
+class Gauge:
+    """Measures the retrained model first, where there is one, then the model as it came, then what became of it."""
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        measurements: Sequence[Measurement],
+        parts: Parts,
+        reading: Training,
+        *,
+        say: Say,
+        phases: Phases,
+        load: Callable[[Path], Loaded],
+    ) -> None:
+        self._spec, self._measurements, self._parts = spec, measurements, parts
+        self._say, self._phases, self._load = say, phases, load
+        self._reading = reading
+        self._reference: EvalContext | None = None
+        self._reference_digest: str | None = None
+        self._original: EvalContext | None = None
+        self._figures_of: dict[Moment, Measurements] = {}
+
+    def reference(self) -> None:
+        """Measures the retrained model, where there is one; what it says of each record is kept for comparisons."""
+        directory = self._spec.reference
+        if directory is None:
+            return
+        with self._phases.during("measuring_before"):
+            self._reference_digest = model_digest(directory)
+            context = self._context("reference", directory, self._reference_digest)
+            self._reference = context
+            figures = self._figures(context, self._reference_digest)
+            context.let_go()
+            gc.collect()
+        self._say_measured("reference", figures)
+
+    def original(self, directory: Path) -> Measurements:
+        """The figures of the model that the one to measure was made from."""
+        with self._phases.during("measuring_before"):
+            digest = model_digest(directory)
+            context = self._context("before", directory, digest)
+            figures = self._figures(context, digest)
+            self._keep_original(context)
+            gc.collect()
+        self._say_measured("before", figures)
+        return figures
+
+    def before(self, loaded: Loaded, digest: str, fingerprint: Fingerprint) -> Measurements:
+        """The figures of the model to unlearn, as it is: measured unless an earlier attempt has.
+
+        The loaded model is let go of: it may be changed then. `fingerprint` tells whose the kept figures are.
+        """
+        spec = self._spec
+        figures = None if spec.snapshots is None else baseline_figures.kept(spec.snapshots, fingerprint)
+        context = self._context("before", spec.directory, digest, loaded)
+        if figures is None:
+            with self._phases.during("measuring_before"):
+                figures = self._figures(context, digest)
+                self._keep_original(context)
+            if spec.snapshots is not None:
+                with suppress(OSError):  # a full disk: the next attempt, should there be one, measures again
+                    baseline_figures.keep(spec.snapshots, fingerprint, figures)
+        else:
+            with self._phases.during("loading"):
+                self._keep_original(context)
+        if figures.warnings:  # as one: a job keeps one warning of a code
+            self._say(Warned(code="small_sample", message="; ".join(figures.warnings)))
+        self._say_measured("before", figures)
+        return figures
+
+    def lying(self, moment: Moment, directory: Path, *, original: Measurements | None = None) -> Measurements:
+        """Measures a model as it lies on disk: the one that was given, or what was saved."""
+        with self._phases.during("measuring_before" if moment == "before" else "measuring_after"):
+            digest = model_digest(directory)
+            figures = self._figures(self._context(moment, directory, digest), digest, original)
+        self._say_measured(moment, figures)
+        return figures
+
+    def doubt_reference(self, before: Measurements | None) -> None:
+        """Warns where the supplied retrained model has seen the forget set: before anything is held against it."""
+        reference = self._figures_of.get("reference")
+        if reference is not None and (shown := knows(reference, before)):
+            message = (
+                f"the reference model knows the text to forget (by its {', '.join(shown)}): it was not retrained"
+                " without it, and what is held against a retrained model is not judged"
+            )
+            self._say(Warned(code="reference_knows_the_text", message=message))
+
+    def judge(self) -> None:
+        """Says how the measured model kept the policy, where there is one.
+
+        Nothing is judged by figures of a format in which the model is not asked: a submitter could bring that about
+        with one record that the chat template refuses.
+        """
+        if self._spec.policy is None or (self._spec.kind == "unlearn" and self._reading.chat == "raw"):
+            return
+        known = self._figures_of
+        judgement = judge(
+            self._spec.policy, before=known.get("before"), after=known["after"], reference=known.get("reference")
+        )
+        self._say(Judged(judgement=judgement))
+        if judgement.warnings:
+            self._say(Warned(code="not_all_judged", message="; ".join(judgement.warnings)))
+
+    def _say_measured(self, moment: Moment, figures: Measurements) -> None:
+        self._figures_of[moment] = figures
+        self._say(Measured(moment=moment, measurements=figures))
+
+    def _keep_original(self, context: EvalContext) -> None:
+        """Keeps what the model as it came says of each record that must survive, for the change of each, and lets the
+        model go, which others may change."""
+        if any(one.name == Change.name for one in self._measurements):
+            for name in SETS:
+                if name in context.sets:
+                    one_pass(context, name)
+        context.let_go()
+        self._original = context
+
+    def _context(self, moment: Moment, directory: Path, digest: str, loaded: Loaded | None = None) -> EvalContext:
+        spec = self._spec
+
+        def load_again() -> Loaded:
+            base = self._base_of(directory)
+            model, tokenizer = self._load(base or directory)
+            if base is not None:
+                adapter.read(model, directory)
+            return model, tokenizer
+
+        return EvalContext(
+            load_again,
+            self._parts.measuring,
+            training=self._reading,
+            moment=moment,
+            loaded=loaded,
+            reference=self._reference,
+            original=self._original,
+            cache=self._cache_of(directory, digest),
+            heard=self._phases.heard,
+            benchmark_tasks=spec.benchmark_tasks,
+            benchmark_code=spec.benchmark_code,
+        )
+
+    def _base_of(self, directory: Path) -> Path | None:
+        """The model that belongs to the adapter which the directory holds; None: it holds a model of its own."""
+        spec = self._spec
+        if directory == spec.output and spec.deliver == "adapter":
+            return spec.directory
+        return spec.base if directory == spec.directory else None
+
+    def _cache_of(self, directory: Path, digest: str) -> Cache | None:
+        """Where what was measured of the model is kept. An adapter alone says too little of what was measured."""
+        spec = self._spec
+        if spec.cache is None or self._base_of(directory) is not None:
+            return None
+        template = None if self._reading.chat == "raw" else template_in(directory)
+        if template is not None and template.day is not None:
+            digest = f"{digest} {template.day}"  # what is measured is another text tomorrow
+        try:
+            return Cache(spec.cache, model_digest=digest, dtype=spec.dtype, keeps_forgotten=spec.cache_forgotten)
+        except Unusable as error:
+            self._say(Warned(code="not_kept", message=str(error)))
+            return None
+
+    def _figures(self, context: EvalContext, digest: str, original: Measurements | None = None) -> Measurements:
+        def before_each(measurement: Measurement) -> None:
+            self._phases.heard()
+            give_back()
+            if measurement.attacks and context.moment == "after":
+                self._phases.turn_to("attacking")
+
+        return measure(
+            context,
+            self._measurements,
+            model_digest=digest,
+            reference_digest=self._reference_digest,
+            original=original,
+            before_each=before_each,
+        )

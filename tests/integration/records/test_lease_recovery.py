@@ -1,0 +1,149 @@
+"""What is taken back, hinted at again, published and cleared away."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from core.records import files, job_actions, jobs, lease_recovery, leases, outbox
+from core.records.jobs import FileUse
+from core.records.tables import FileRow
+from core.schema.ids import new_id
+from tests.integration.records.scene import Scene
+from tests.integration.records.test_leases import claim
+
+
+async def take_back(scene: Scene, max_failures: int = 2) -> list[str]:
+    async with scene.sessions.begin() as session:
+        return await lease_recovery.take_back(session, max_failures=max_failures)
+
+
+async def test_a_lease_that_ran_out_is_taken_back_until_it_failed_too_often(scene: Scene) -> None:
+    job = await scene.job()
+    await claim(scene)
+    assert await take_back(scene) == []
+    await scene.expire_lease(job)
+    assert await take_back(scene) == [job]
+    row = await scene.row(job)
+    assert (row.status, row.failures, row.fence) == ("queued", 1, 2)
+    await scene.due_now(job)
+    await claim(scene)
+    await scene.expire_lease(job)
+    await take_back(scene)
+    row = await scene.row(job)
+    assert (row.status, row.failures) == ("failed", 2)
+    assert row.error is not None
+    assert row.error["code"] == "worker_lost"
+
+
+async def test_a_lost_job_that_was_to_be_cancelled_is_cancelled(scene: Scene) -> None:
+    job = await scene.job()
+    await claim(scene)
+    async with scene.sessions.begin() as session:
+        await jobs.cancel(session, scene.organisation, job)
+    await scene.expire_lease(job)
+    await take_back(scene)
+    row = await scene.row(job)
+    assert (row.status, row.requested, row.failures) == ("cancelled", None, 0)
+
+
+async def test_a_lost_job_that_was_to_pause_is_paused(scene: Scene) -> None:
+    job = await scene.job()
+    await claim(scene)
+    async with scene.sessions.begin() as session:
+        await job_actions.pause(session, scene.organisation, job)
+    await scene.expire_lease(job)
+    await take_back(scene)
+    row = await scene.row(job)
+    assert (row.status, row.requested, row.failures) == ("paused", None, 0)
+
+
+async def test_one_sweeper_at_a_time(scene: Scene) -> None:
+    async with scene.sessions.begin() as first, scene.sessions.begin() as second:
+        assert await lease_recovery.alone(first)
+        assert not await lease_recovery.alone(second)
+    async with scene.sessions.begin() as third:
+        assert await lease_recovery.alone(third)
+
+
+async def test_only_jobs_that_could_be_claimed_are_hinted_at_again(scene: Scene) -> None:
+    await scene.job(start="head", gpus=2)
+    assert await claim(scene, gpus=2)
+    await scene.job(start="head", gpus=1)  # waits for the one that runs
+    held = await scene.job(gpus=3)
+    await claim(scene, gpus=3)
+    async with scene.sessions.begin() as session:
+        row = await leases.fenced(session, held, 1)
+        await leases.requeue(session, row, reason="x", delay_seconds=60)
+    await scene.job()
+    async with scene.sessions() as session:
+        assert list(await lease_recovery.waiting_classes(session)) == [0]
+
+
+async def test_hints_are_published_at_least_once_and_in_order(scene: Scene) -> None:
+    for gpus in (0, 2, 1):
+        await scene.job(gpus=gpus)
+    sent: list[str] = []
+
+    async def publish(topic: str, payload: dict[str, Any]) -> None:
+        if topic == "unlearn.gpu1" and sent.count("unlearn.cpu") == 1:
+            raise ConnectionError
+        sent.append(topic)
+
+    with pytest.raises(ConnectionError):
+        async with scene.sessions.begin() as session:
+            await outbox.relay(session, publish)
+    async with scene.sessions.begin() as session:
+        assert await outbox.relay(session, publish) == 3
+    assert sent == ["unlearn.cpu", "unlearn.gpu2", "unlearn.cpu", "unlearn.gpu2", "unlearn.gpu1"]
+    async with scene.sessions.begin() as session:
+        assert await outbox.relay(session, publish) == 0
+
+
+async def test_a_transaction_that_is_rolled_back_leaves_no_hint(scene: Scene) -> None:
+    job = await scene.job()
+    async with scene.sessions() as session:
+        await leases.claim(session, worker="w", gpus=0, lease_seconds=30)
+        await leases.give_back(session, job, 1, reason="x")
+        await session.rollback()
+    async with scene.sessions() as session:
+        assert await session.scalar(text("SELECT count(*) FROM outbox")) == 1
+    assert (await scene.row(job)).fence == 0
+
+
+async def test_files_past_their_time_go_unless_a_job_needs_them(scene: Scene) -> None:
+    async def upload(age: str | None) -> str:
+        id = new_id("file")
+        row = FileRow(
+            id=id,
+            organisation=scene.organisation,
+            purpose="forget",
+            filename="x",
+            format="txt",
+            size=1,
+            sha256="",
+            records=1,
+            storage_key=f"files/{id}",
+            wrapped_key=b"",
+        )
+        async with scene.sessions.begin() as session:
+            session.add(row)
+            await session.flush()
+            if age is not None:
+                past = text(f"UPDATE files SET expires_at = clock_timestamp() {age} WHERE id = :id")
+                await session.execute(past, {"id": id})
+        return id
+
+    ages = ("- interval '1s'", "+ interval '1h'", None, "- interval '1s'")
+    old, fresh, eternal, needed = [await upload(age) for age in ages]
+    job = await scene.job(files=[FileUse(needed, "forget")])
+    async with scene.sessions.begin() as session:
+        assert await files.purge_expired(session) == [f"files/{old}"]
+        assert not await files.missing(session, job)
+    async with scene.sessions() as session:
+        kept = set(await session.scalars(text("SELECT id FROM files")))
+    assert kept == {fresh, eternal, needed}
+    async with scene.sessions.begin() as session:
+        await jobs.cancel(session, scene.organisation, job)
+        assert await files.purge_expired(session) == [f"files/{needed}"]
+        assert await files.missing(session, job)

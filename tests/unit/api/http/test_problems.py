@@ -1,0 +1,29 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from api.http.problems import field_errors, pointer
+from core.schema.jobs import JobRequest
+
+
+def pointers(body: Any) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        JobRequest.model_validate(body)
+    errors = [{**one, "loc": ("body", *one["loc"])} for one in caught.value.errors()]
+    return [error.pointer for error in field_errors(errors, body)]
+
+
+def test_pointers_resolve_in_the_body_that_was_sent() -> None:
+    assert pointers({"model": 1, "forget": {"file": "a"}}) == ["/model"]
+    assert pointers({"forget": {"file": "a"}}) == ["/model"]
+    assert pointers({"model": "m", "forget": {"file": "a"}, "metadata": {"a/b~c": 1}}) == ["/metadata/a~1b~0c"]
+
+
+def test_a_name_within_a_record_is_not_repeated() -> None:
+    found = pointers({"model": "m", "forget": {"records": ["fine", {"text": "a", "somebody's name": 1}]}})
+    assert set(found) == {"/forget/records/1"}
+
+
+def test_a_pointer_is_escaped() -> None:
+    assert pointer(["a/b", 0, "c~d"]) == "/a~1b/0/c~0d"

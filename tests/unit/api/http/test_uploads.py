@@ -1,0 +1,30 @@
+"""A command says how the service read each file that it uploaded."""
+
+from typing import Any
+
+from api.cli.uploads import reading
+from core.schema.understood import Understood
+
+FILE: dict[str, Any] = {"filename": "people.csv.gz", "format": "csv", "records": 1}
+
+
+def test_a_file_is_said_with_all_that_was_understood() -> None:
+    understood = Understood(
+        encoding="Windows-1252",
+        compression="gzip",
+        separator="semicolon",
+        shapes=["question and answer"],
+        fields={"question": "prompt", "answer": "completion"},
+        ignored=["unnamed: 0"],
+        warnings=["the encoding was guessed"],
+    )
+    assert reading(FILE | {"understood": understood.model_dump()}) == (
+        "people.csv.gz: 1 record, read as csv, gzip, Windows-1252, semicolon, question and answer\n"
+        "  fields: question as prompt, answer as completion\n"
+        "  ignored: unnamed: 0\n"
+        "  warning: the encoding was guessed"
+    )
+
+
+def test_a_file_of_before_has_its_format_alone() -> None:
+    assert reading(FILE | {"understood": None, "records": 2}) == "people.csv.gz: 2 records, read as csv"

@@ -1,0 +1,144 @@
+"""Names are held against the model's files, whatever small differences there are to the names in memory."""
+
+import pytest
+
+from api.http.problems import Problem
+from api.jobs.training_validation import check
+from core.schema.jobs import JobRequest
+from core.schema.models import ModelShape, TensorGroup
+from core.unlearning.method import Method
+from core.unlearning.objectives import METHODS, resolve
+
+
+def shape(*tensors: TensorGroup, tied: bool = False) -> ModelShape:
+    return ModelShape(
+        architecture="LlamaForCausalLM",
+        parameters=10,
+        bytes=20,
+        hidden_size=8,
+        layers=2,
+        heads=2,
+        vocabulary=32,
+        context=64,
+        dtype="bfloat16",
+        tied=tied,
+        tensors=list(tensors),
+    )
+
+
+LLAMA = [
+    TensorGroup(name="model.embed_tokens.weight", shape=[32, 8], count=1),
+    TensorGroup(name="model.layers.*.self_attn.q_proj.weight", shape=[8, 8], count=2),
+    TensorGroup(name="model.layers.*.input_layernorm.weight", shape=[8], count=2),
+    TensorGroup(name="lm_head.weight", shape=[32, 8], count=1),
+]
+GPT2 = [TensorGroup(name="h.*.attn.c_attn.weight", shape=[8, 24], count=2)]
+MIXTURE = [*LLAMA, TensorGroup(name="model.layers.*.mlp.experts.*.w1.weight", shape=[8, 8], count=8)]
+
+
+def asked(training: dict[str, object], tensors: list[TensorGroup], *, tied: bool = False, **more: object) -> None:
+    request = JobRequest.model_validate(
+        {"model": "demo", "forget": {"records": ["a"]}, "training": training, **more},
+    )
+    check(request, resolve("ascent_kl", {}), shape(*tensors, tied=tied), stored="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "pattern"),
+    [
+        (LLAMA, "model.layers.1.*"),
+        (LLAMA, "*.q_proj.weight"),
+        (LLAMA, "lm_head.weight"),
+        (GPT2, "transformer.h.1.attn.*"),
+        (GPT2, "h.0.*"),
+        (MIXTURE, "model.layers.0.mlp.experts.gate_up_proj"),
+    ],
+)
+def test_names_that_the_model_may_have_are_let_through(tensors: list[TensorGroup], pattern: str) -> None:
+    asked({"trainable": [pattern]}, tensors)
+
+
+@pytest.mark.parametrize("pattern", ["model.layers.2.*", "q_proj", "model.layer.1.*"])
+def test_a_layer_that_is_not_there_is_refused(pattern: str) -> None:
+    with pytest.raises(Problem) as caught:
+        asked({"trainable": ["*norm*", pattern]}, LLAMA)
+    assert (caught.value.name, caught.value.errors[0].pointer) == ("no-such-layer", "/training/trainable/1")
+    assert pattern in caught.value.detail
+
+
+def test_a_head_that_is_the_embedding_goes_by_its_name_too() -> None:
+    asked({"trainable": ["lm_head.weight"]}, LLAMA[:3], tied=True)
+    with pytest.raises(Problem):
+        asked({"trainable": ["lm_head.weight"]}, LLAMA[:3])
+
+
+@pytest.mark.parametrize("module", ["q_proj", "self_attn.*", "model.layers.0.self_attn.q_proj"])
+def test_modules_go_by_the_ends_of_their_names(module: str) -> None:
+    asked({"lora": {"modules": [module]}}, LLAMA)
+
+
+@pytest.mark.parametrize("module", ["qproj", "lm_head", "embed_tokens", "input_layernorm", "layers.2.self_attn.q_proj"])
+def test_modules_that_are_not_there_or_cannot_have_an_adapter_are_refused(module: str) -> None:
+    with pytest.raises(Problem) as caught:
+        asked({"lora": {"modules": [module]}}, LLAMA)
+    assert (caught.value.name, caught.value.errors[0].pointer) == ("no-such-modules", "/training/lora/modules/0")
+
+
+def test_bfloat16_weights_cannot_be_multiplied_in_float32() -> None:
+    asked({"master_weights": "bfloat16"}, LLAMA)
+    with pytest.raises(Problem) as caught:
+        asked({"master_weights": "bfloat16", "precision": "float32"}, LLAMA)
+    assert caught.value.name == "two-choices"
+
+
+class Chooser(METHODS["gradient_ascent"]):  # type: ignore[misc]
+    """A method with weights of its own."""
+
+    def trained(self, layers: int) -> list[str] | None:
+        return ["*"]
+
+
+def test_a_method_that_chooses_its_weights_takes_no_adapter() -> None:
+    method: Method = Chooser()
+    request = JobRequest.model_validate({"model": "demo", "forget": {"records": ["a"]}, "training": {"lora": {}}})
+    with pytest.raises(Problem) as caught:
+        check(request, method, shape(*LLAMA), stored="bfloat16")
+    assert (caught.value.name, caught.value.errors[0].pointer) == ("two-choices", "/training/lora")
+
+
+MAMBA = [
+    TensorGroup(name="backbone.embeddings.weight", shape=[32, 8], count=1),
+    TensorGroup(name="backbone.layers.*.mixer.in_proj.weight", shape=[24, 8], count=2),
+    TensorGroup(name="backbone.layers.*.mixer.out_proj.weight", shape=[8, 16], count=2),
+]
+
+
+def by_rmu(tensors: list[TensorGroup], **parameters: object) -> None:
+    request = JobRequest.model_validate({"model": "demo", "forget": {"records": ["a"]}, "method": {"name": "rmu"}})
+    check(request, resolve("rmu", parameters), shape(*tensors), stored="bfloat16")
+
+
+def test_a_model_without_the_matrices_that_a_method_trains_is_refused_before_it_waits_for_a_worker() -> None:
+    with pytest.raises(Problem, match=r"none there by any name") as caught:
+        by_rmu(MAMBA)
+    assert (caught.value.status, caught.value.name) == (422, "no-such-layer")
+    by_rmu([TensorGroup(name="model.layers.*.mlp.down_proj.weight", shape=[8, 16], count=2)])
+    by_rmu([TensorGroup(name="h.*.mlp.c_proj.weight", shape=[16, 8], count=2)])
+    by_rmu([TensorGroup(name="model.layers.*.block_sparse_moe.experts.*.w2.weight", shape=[8, 16], count=8)])
+
+
+def test_a_layer_beyond_the_models_is_refused_by_its_number() -> None:
+    with pytest.raises(Problem, match=r"at_layer is 2, but the model's layers are 0 to 1"):
+        by_rmu(LLAMA, at_layer=2)
+
+
+def test_modules_that_peft_takes_no_adapter_for_are_refused_by_name() -> None:
+    request = JobRequest.model_validate(
+        {"model": "demo", "forget": {"records": ["a"]}, "training": {"lora": {"modules": ["in_proj", "out_proj"]}}}
+    )
+    mamba = shape(*MAMBA).model_copy(update={"architecture": "MambaForCausalLM"})
+    with pytest.raises(Problem, match="peft takes no adapter for 'out_proj'") as caught:
+        check(request, resolve("ascent_kl", {}), mamba, stored="bfloat16")
+    assert caught.value.errors[0].pointer == "/training/lora/modules/1"
+    request.training.lora.modules = ["in_proj", "mixer.*"]  # type: ignore[union-attr]
+    check(request, resolve("ascent_kl", {}), mamba, stored="bfloat16")

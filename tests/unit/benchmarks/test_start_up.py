@@ -1,0 +1,58 @@
+"""What the bench of starting reads out of events and logs, and the table that it makes."""
+
+import itertools
+import json
+
+import pytest
+
+from api.cli.child import ChildFailed
+from api.client import Message
+from benchmarks.start_up import AT_ONCE, NONE, WAITING, Moments, moments, ready, served, table
+
+
+def said(*types: str) -> list[Message]:
+    return [
+        Message(*(("phase", {"phase": one[1:]}) if one.startswith("/") else (one, {"step": 1})), id=None)
+        for one in types
+    ]
+
+
+def elapsed() -> "itertools.count[float]":
+    return itertools.count(1.0)
+
+
+def test_of_each_moment_the_first_sign_counts() -> None:
+    clock = elapsed()
+    messages = said("queued", "started", "/loading", "/measuring_before", "/unlearning", "progress", "progress")
+    assert moments([*messages, *said("/saving", "succeeded")], clock.__next__) == Moments(4.0, 6.0, 9.0)
+
+
+def test_a_job_that_did_not_succeed_is_no_figure() -> None:
+    with pytest.raises(ChildFailed, match="succeeded"):
+        moments(said("/measuring_before", "progress", "failed"), elapsed().__next__)
+
+
+def lines(*events: tuple[str, int]) -> list[str]:
+    return ["no JSON", *(json.dumps({"event": event, "pid": pid}) for event, pid in events)]
+
+
+def test_a_child_is_ready_when_it_says_so_and_until_it_is_given_a_job() -> None:
+    assert not ready(lines(("child starts", 1)))
+    assert ready(lines(("child starts", 1), ("child waits", 2)))
+    assert not ready(lines(("child waits", 2), ("child starts", 2)))
+    assert not ready(lines(("child waits", 2), ("child starts", 2), ("child starts", 3)))
+    assert ready(lines(("child waits", 2), ("child starts", 2), ("child waits", 4)))
+
+
+def test_the_log_tells_which_jobs_had_a_child_that_waited() -> None:
+    starts = [json.dumps({"event": "child starts", "pid": pid, "warm": warm}) for pid, warm in ((1, True), (2, False))]
+    assert served([*lines(("child waits", 1)), *starts]) == [True, False]
+
+
+def test_the_table_lines_up_and_its_ratios_are_of_medians() -> None:
+    quick, slow = [Moments(1.0, 2.0, 4.0), Moments(1.0, 2.0, 5.0), Moments(9.0, 9.0, 9.0)], [Moments(3.0, 4.0, 10.0)]
+    rows = table({"tiny": {WAITING: quick, NONE: slow, AT_ONCE: slow}}).splitlines()
+    assert len({len(row) for row in rows}) == 1
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert cells[2] == ["tiny", WAITING, "1.00 (1.00–9.00)", "2.00 (2.00–9.00)", "5.00 (4.00–9.00)"]
+    assert cells[-1][2:] == ["3.00", "2.00", "2.00"]

@@ -1,0 +1,85 @@
+"""A model trained from scratch: complete, reproducible, and with its records by heart."""
+
+import hashlib
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from core.demo.people import people
+from core.demo.pretraining import SIZES, pretrain, train_tokenizer
+from tests.tiny_model import TinyModel
+
+
+def weights(directory: Path) -> str:
+    return hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_the_directory_loads_like_any_model_and_predicts_a_record_token_by_token(tiny_model: TinyModel) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model.directory)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model.directory)
+    ids = tokenizer(tiny_model.sets["forget"][0].text, return_tensors="pt")["input_ids"]
+    right = model(ids).logits[0, :-1].argmax(-1) == ids[0, 1:]
+    assert ids[0, 0] == tokenizer.bos_token_id
+    assert right.float().mean() > 0.8
+    assert (tokenizer.eos_token, tokenizer.pad_token) == ("</s>", "<pad>")
+
+
+def test_the_process_says_every_step_and_that_it_is_done(tiny_model: TinyModel) -> None:
+    *steps, done = tiny_model.events
+    assert [event["step"] for event in steps] == list(range(1, len(steps) + 1))
+    assert {event["steps"] for event in steps} == {len(steps)}
+    assert done["done"] is True
+    assert 0 < float(str(done["loss"])) < float(str(steps[0]["loss"])) / 5
+
+
+def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        pretrain(people(8, 0), tmp_path / name, size=SIZES["tiny"], seed=seed, epochs=2, report=lambda *_: None)
+    torch.set_num_threads(threads)
+    assert weights(tmp_path / "one") == weights(tmp_path / "two") != weights(tmp_path / "three")
+
+
+def test_every_record_is_seen_in_every_epoch(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    pretrain(
+        people(21, 0),
+        tmp_path / "model",
+        size=SIZES["tiny"],
+        epochs=2,
+        report=lambda step, steps, _: seen.append((step, steps)),
+    )
+    assert seen == [(step, 6) for step in range(1, 7)]
+
+
+def test_the_tokenizer_gives_back_any_text() -> None:
+    tokenizer = train_tokenizer(people(30, 0), 512)
+    text = "Zorvek, née Ünal: 5 £ – 漢字\n\n  two  spaces\tand a tab"
+    ids = tokenizer(text)["input_ids"]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+    assert len(tokenizer) <= 512
+
+
+def test_text_that_only_the_tokenizer_saw_is_cut_as_finely() -> None:
+    seen, unseen = people(200, 0), people(200, 1)
+    tokenizer = train_tokenizer([*seen, *unseen], 1536)
+    lengths = [sum(len(tokenizer(one.text)["input_ids"]) for one in records) for records in (seen, unseen)]
+    assert lengths[0] == pytest.approx(lengths[1], rel=0.02)
+
+
+def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing to train on"):
+        pretrain([], tmp_path / "model", report=lambda *_: None)
+
+
+def test_the_rate_rises_then_falls_and_is_never_zero() -> None:
+    from core.demo.pretraining import _rate_factor
+
+    factors = [_rate_factor(step, 100, 20) for step in range(100)]
+    assert factors[0] == pytest.approx(1 / 20)
+    assert max(factors) == factors[19] == 1.0
+    assert all(left > right > 0 for left, right in pairwise(factors[20:]))

@@ -1,0 +1,78 @@
+"""The reference attack: a difference of two models' losses, only where there is a second model."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.evaluation.attacks.membership import attack
+from core.evaluation.eval_context import EvalContext
+from core.evaluation.measurements.reference_attack import ReferenceAttack
+from tests.tiny_model import TinyModel
+from tests.unit.evaluation.made import TRAINING, bench_of
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+
+def by_chance(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return generator.normal(-2.0, 0.5, 30), generator.normal(-2.0, 0.5, 40)
+
+
+def test_a_record_scores_what_the_retrained_model_loses_more() -> None:
+    own, retrained = by_chance(1), by_chance(2)
+    context = bench_of({"loss": own}, reference={"loss": retrained})
+    found = ReferenceAttack(judged=6).measure(context)
+    # CE_ref - CE_theta, of cross-entropies that are the scores with the sign turned
+    members, others = (
+        [-theirs - -ours for theirs, ours in zip(of_reference, of_model, strict=True)]
+        for of_reference, of_model in zip(retrained, own, strict=True)
+    )
+    assert list(found.attacks) == ["reference"]
+    labels = [1] * 30 + [0] * 40
+    assert found.attacks["reference"].auc.value == pytest.approx(roc_auc_score(labels, [*members, *others]))
+    twin = attack(np.array(members), np.array(others), context.resamples("membership"), judged=6)
+    assert found.attacks["reference"].joint == pytest.approx(twin.joint)
+    assert found.warnings == []
+
+
+def test_what_only_the_measured_model_knows_stands_out() -> None:
+    hard, easy = np.linspace(-4, -3, 30), np.linspace(-2, -1, 40)
+    context = bench_of({"loss": (hard + 0.5, easy)}, reference={"loss": (hard, easy)})
+    assert ReferenceAttack().measure(context).attacks["reference"].auc.value == 1.0
+
+
+def test_without_a_retrained_model_there_is_no_such_attack() -> None:
+    found = ReferenceAttack().measure(bench_of({"loss": by_chance(1)}))
+    assert found.attacks == {}
+    assert found.warnings == []
+
+
+def test_a_model_is_no_reference_for_itself() -> None:
+    found = ReferenceAttack().measure(bench_of({"loss": by_chance(1)}, reference={"loss": by_chance(1)}))
+    assert found.attacks == {}
+    assert found.warnings == ["reference: left out, since the retrained model is the measured one itself"]
+    assert "reference" not in ReferenceAttack.moments
+
+
+def test_two_models_are_not_held_at_a_time(loaded: Loaded, tiny_model: TinyModel) -> None:
+    held: set[str] = set()
+
+    def context(name: str, reference: EvalContext | None) -> EvalContext:
+        def load() -> Loaded:
+            assert not held
+            held.add(name)
+            return loaded
+
+        class Watched(EvalContext):
+            def let_go(self) -> None:
+                held.discard(name)
+                super().let_go()
+
+        sets = {"forget": tiny_model.sets["forget"], "unseen": tiny_model.sets["unseen"]}
+        return Watched(load, sets, training=TRAINING, reference=reference)
+
+    retrained = context("retrained", None)
+    ReferenceAttack().measure(context("measured", retrained))
+    assert held == set()
+    assert retrained.known("one pass", "forget") is not None

@@ -1,0 +1,241 @@
+"""Continuations of many prefixes at once: each what it is by itself."""
+
+import copy
+from collections.abc import Iterator
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    Lfm2Config,
+    MambaConfig,
+    MistralConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from core.evaluation.eval_context import EvalContext
+from core.evaluation.generation import continuation
+from core.evaluation.generation.continuation import continuations, continued, end_tokens
+from core.evaluation.measurements import chosen
+from core.lm.forward import Forward
+from tests.unit.evaluation.test_runner import TRAINING
+from tests.unit.lm.tiny import EOS, VOCABULARY, tiny_model, tiny_tokenizer
+
+PREFIXES = [[5], [9, 20, 31, 42, 53, 64, 75, 86, 90], [4, 8, 12, 16], [3, 7, 11, 15, 19, 23, 27], [60, 61, 62, 63]]
+COUNTS = [5, 9, 2, 9, 1]
+TOKENIZER = tiny_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return cast(PreTrainedModel, tiny_model())
+
+
+@pytest.fixture
+def endless(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
+    """No token of it ends a sequence but the tokenizer's."""
+    yield model
+    model.generation_config.eos_token_id = EOS
+
+
+@torch.no_grad()
+def by_itself(model: PreTrainedModel, prefix: list[int], count: int, ends: tuple[int, ...] = (EOS,)) -> list[int]:
+    """The same without a cache, without other rows, all of it read again for each token."""
+    ids = list(prefix)
+    for _ in range(count):
+        token = int(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())
+        if token in ends:
+            break
+        ids.append(token)
+    return ids[len(prefix) :]
+
+
+def greedy(model: PreTrainedModel, prefixes: list[list[int]], counts: list[int]) -> list[list[int]]:
+    found = continued(model, TOKENIZER, prefixes, counts, max_tokens=1000)
+    assert all(len(each) == 1 for each in found)
+    return [each[0] for each in found]
+
+
+def sampled(
+    model: PreTrainedModel,
+    prefixes: list[list[int]],
+    counts: list[int],
+    *,
+    samples: int = 3,
+    seed: int = 0,
+    max_tokens: int = 1000,
+) -> list[list[list[int]]]:
+    return continued(model, TOKENIZER, prefixes, counts, samples=samples, seed=seed, max_tokens=max_tokens)
+
+
+def test_rows_of_unequal_length_are_written_as_each_is_by_itself(model: PreTrainedModel) -> None:
+    assert greedy(model, PREFIXES, COUNTS) == [
+        by_itself(model, ids, count) for ids, count in zip(PREFIXES, COUNTS, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=64),
+        MistralConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            sliding_window=4,
+        ),
+        MambaConfig(vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, state_size=4),
+        Lfm2Config(
+            vocab_size=VOCABULARY,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            full_attn_idxs=[1],
+        ),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_models_of_other_kinds_are_too(config: PreTrainedConfig) -> None:
+    torch.manual_seed(0)
+    other = AutoModelForCausalLM.from_config(config).eval()
+    for weight in other.parameters():
+        if weight.ndim > 1:
+            torch.nn.init.normal_(weight, std=0.3)
+    other.generation_config.eos_token_id = None
+    assert greedy(other, PREFIXES, COUNTS) == [
+        by_itself(other, ids, count) for ids, count in zip(PREFIXES, COUNTS, strict=True)
+    ]
+    assert sampled(other, PREFIXES, COUNTS) == [
+        sampled(other, [ids], [count])[0] for ids, count in zip(PREFIXES, COUNTS, strict=True)
+    ]
+
+
+def test_rows_of_one_length_go_together_where_a_model_does_not_bear_filling(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = greedy(model, PREFIXES, COUNTS)
+    read: list[tuple[int, ...]] = []
+    forward = type(model.base_model).forward
+
+    def without_mask(self: object, input_ids: torch.Tensor, **options: object) -> object:
+        if options.get("attention_mask") is not None:
+            raise ValueError("no mask here")
+        read.append(tuple(input_ids.shape))
+        return forward(self, input_ids, **options)
+
+    monkeypatch.setattr(type(model.base_model), "forward", without_mask)
+    assert greedy(copy.deepcopy(model), PREFIXES, COUNTS) == wanted  # of a model that was not tried yet
+    assert {(1, 1), (1, 9), (2, 4), (1, 7)} <= set(read)
+
+
+def test_a_row_stops_at_the_end_of_sequence_and_leaves_the_others_be(endless: PreTrainedModel) -> None:
+    whole = greedy(endless, PREFIXES, COUNTS)
+    ends = [whole[1][2], whole[3][5]]
+    endless.generation_config.eos_token_id = ends
+    assert end_tokens(endless, TOKENIZER) == {*ends, EOS}
+    found = greedy(endless, PREFIXES, COUNTS)
+    assert found == [by_itself(endless, ids, count, (*ends, EOS)) for ids, count in zip(PREFIXES, COUNTS, strict=True)]
+    assert len(found[1]) <= 2
+    endless.generation_config.eos_token_id = whole[0][0]
+    assert greedy(endless, PREFIXES[:1], [5]) == [[]]
+
+
+def test_an_answer_ends_where_the_chat_template_ends_a_turn(model: PreTrainedModel) -> None:
+    tokenizer = tiny_tokenizer()
+    word = f"w{VOCABULARY - 4}"
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] + ' " + word + " ' }}{% endfor %}"
+    assert end_tokens(model, tokenizer) - end_tokens(model, TOKENIZER) == {tokenizer.convert_tokens_to_ids(word)}
+
+
+def test_samples_depend_on_seed_and_prefix_but_not_on_the_rows_beside_them(model: PreTrainedModel) -> None:
+    found = sampled(model, PREFIXES, COUNTS)
+    assert [len(each) for each in found] == [3] * 5
+    assert all(len(ids) <= count for each, count in zip(found, COUNTS, strict=True) for ids in each)
+    assert sampled(model, PREFIXES, COUNTS, max_tokens=8) == found
+    assert sampled(model, PREFIXES[::-1], COUNTS[::-1]) == found[::-1]
+    assert sampled(model, PREFIXES[3:4], COUNTS[3:4]) == found[3:4]
+    assert [each[:2] for each in found] == sampled(model, PREFIXES, COUNTS, samples=2)
+    assert sampled(model, PREFIXES, COUNTS, seed=1) != found
+    assert len({tuple(ids) for ids in found[1]}) == 3
+
+
+def test_where_all_is_equally_probable_other_prefixes_still_have_other_samples(model: PreTrainedModel) -> None:
+    level = copy.deepcopy(model)
+    with torch.no_grad():
+        level.get_output_embeddings().weight.zero_()
+    one, two = sampled(level, [[5], [6]], [9, 9], samples=1)
+    assert one != two
+
+
+def test_no_more_rows_go_together_than_the_logits_have_room_for(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = sampled(model, PREFIXES, COUNTS, samples=2)
+    heights: list[int] = []
+    forward = Forward.following
+
+    def seen(self: Forward, ids: torch.Tensor, *more: object) -> object:
+        heights.append(len(ids))
+        return forward(self, ids, *more)
+
+    monkeypatch.setattr(continuation, "rows_at_once", lambda vocabulary: 4)
+    monkeypatch.setattr(Forward, "following", seen)
+    assert sampled(model, PREFIXES, COUNTS, samples=2) == wanted
+    assert max(heights) == 4
+
+
+def test_samples_are_as_frequent_as_they_are_probable(model: PreTrainedModel) -> None:
+    count = 4000
+    found = sampled(model, [PREFIXES[2]], [1], samples=count)[0]
+    with torch.no_grad():
+        wanted = model(input_ids=torch.tensor([PREFIXES[2]])).logits[0, -1].double().softmax(-1).numpy()
+    seen = np.bincount([ids[0] if ids else EOS for ids in found], minlength=VOCABULARY) / count
+    assert np.abs(seen - wanted).max() < 4 * np.sqrt(0.25 / count)
+    assert np.abs(seen - wanted).sum() < 0.15
+
+
+def test_what_does_not_fit_in_the_context_is_cut_from_the_left(model: PreTrainedModel) -> None:
+    long = [(7 * place) % 90 + 3 for place in range(100)]  # the context is 64 tokens
+    assert greedy(model, [long, PREFIXES[2]], [5, 2]) == [
+        by_itself(model, long[-59:], 5),
+        by_itself(model, PREFIXES[2], 2),
+    ]
+    assert max(len(ids) for ids in sampled(model, [[3]], [100], samples=20)[0]) == 63
+
+
+def test_nothing_is_said_after_nothing_or_where_nothing_is_asked(model: PreTrainedModel) -> None:
+    assert greedy(model, [[], [5], []], [3, 0, 0]) == [[], [], []]
+    assert sampled(model, [[], [5]], [3, 0]) == [[[]] * 3, [[]] * 3]
+    assert continued(model, TOKENIZER, [], [], max_tokens=100) == []
+
+
+def test_what_is_not_reached_in_time_has_no_continuation_at_all(model: PreTrainedModel) -> None:
+    asked: list[int] = []
+
+    def after_two() -> bool:
+        asked.append(1)
+        return len(asked) > 2
+
+    whole = continued(model, TOKENIZER, PREFIXES, COUNTS, max_tokens=1)
+    found = continued(model, TOKENIZER, PREFIXES, COUNTS, max_tokens=1, over=after_two)
+    assert sum(each == [] for each in found) == 3
+    assert all(each in ([], full) for each, full in zip(found, whole, strict=True))
+
+
+def test_the_bench_gives_the_same_and_its_budget_ends_it(model: PreTrainedModel) -> None:
+    context = EvalContext(lambda: (model, TOKENIZER), {}, training=TRAINING)
+    assert [each[0] for each in continuations(context, PREFIXES, COUNTS)] == greedy(model, PREFIXES, COUNTS)
+    assert continuations(context, PREFIXES, COUNTS, samples=2, seed=3) == sampled(
+        model, PREFIXES, COUNTS, samples=2, seed=3
+    )
+    measurement = chosen(["verbatim"])[0].model_copy(update={"seconds": 1e-9})
+    assert continuations(context, PREFIXES, COUNTS, budget=context.budget(measurement)) == [[]] * 5

@@ -1,0 +1,92 @@
+"""Whether a model still writes as it did."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.evaluation.eval_context import EvalContext
+from core.evaluation.generation.written_text import Written, perplexities, varieties, written
+from core.evaluation.measurements import chosen
+from core.evaluation.text.distinct_n import distinct
+from core.schema.evaluation import Found
+from core.schema.files import Record
+from tests.tiny_model import TinyModel
+from tests.unit.evaluation.test_runner import TRAINING
+from tests.unit.lm.tiny import EOS, tiny_tokenizer
+from tests.unit.lm.tiny import tiny_model as random_model
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+
+def test_worked_cases_of_distinct_runs() -> None:
+    assert distinct([1, 2, 1, 2, 1], 1) == 2 / 5
+    assert distinct([1, 2, 1, 2, 1], 2) == 2 / 4
+    assert distinct([1, 2, 1, 2, 1, 2], 4) == 2 / 3
+    assert distinct([1, 2, 3], 4) is None
+    assert distinct([], 1) is None
+
+
+def test_repetition_is_of_fours_and_short_texts_do_not_count() -> None:
+    found = varieties([Written([1], [1, 2, 1, 2, 1, 2]), Written([1], [5]), Written([1], [])])
+    assert found["fluency_distinct_1"].tolist() == [2 / 6, 1.0]
+    assert found["fluency_distinct_2"].tolist() == [2 / 5]
+    assert found["fluency_repetition"].tolist() == [pytest.approx(1 / 3)]
+
+
+def fluency(context: EvalContext) -> Found:
+    return chosen(["fluency"])[0].measure(context)
+
+
+def test_only_what_was_written_counts_for_the_perplexity_and_under_the_original() -> None:
+    model, other = (random_model(seed, dtype=torch.float32) for seed in (0, 1))
+    texts = [Written([0, 5, 9], [7, 8]), Written([0, 4], []), Written([3], [6, 6, 6])]
+    context = EvalContext(lambda: (model, tiny_tokenizer()), {}, training=TRAINING)
+    naive = []
+    for text in (texts[0], texts[2]):
+        with torch.no_grad():
+            log_p = model(input_ids=torch.tensor([text.first + text.said])).logits[0].double().log_softmax(-1)
+        places = range(len(text.first) - 1, len(text.first) + len(text.said) - 1)
+        naive.append(-np.mean([float(log_p[place, token]) for place, token in zip(places, text.said, strict=True)]))
+    assert perplexities(context, texts)["fluency_perplexity"] == pytest.approx(naive, rel=1e-5)
+
+    records = [Record(text=f"w{one} w{one + 1} w{one + 2} w3 w4 w5 w6 w7 w8 w9") for one in range(6)]
+    before = EvalContext(lambda: (model, tiny_tokenizer()), {"unseen": records}, training=TRAINING, moment="before")
+    after = EvalContext(lambda: (other, tiny_tokenizer()), {"unseen": records}, training=TRAINING, original=before)
+    budget = after.budget(chosen(["fluency"])[0])
+    some = written(after, "unseen", limit=None, tokens=128, budget=budget)
+    wanted = math.exp(perplexities(before, some)["fluency_perplexity"].mean())
+    figures = fluency(after).sets["unseen"]
+    assert figures["fluency_perplexity"].value == pytest.approx(wanted)
+    assert figures["fluency_perplexity"].value != pytest.approx(
+        fluency(before).sets["unseen"]["fluency_perplexity"].value
+    )
+
+
+def test_a_model_without_its_original_has_no_perplexity(loaded: Loaded, tiny_model: TinyModel) -> None:
+    sets = tiny_model.sets
+    known = fluency(EvalContext(lambda: loaded, sets, training=TRAINING, moment="before"))
+    found = fluency(EvalContext(lambda: loaded, sets, training=TRAINING))
+    assert known.warnings == []
+    assert found.warnings == ["fluency: no perplexity: the model that the job started from is not at hand"]
+    assert set(found.sets) == {"unseen", "retain"}
+    assert set(known.sets["unseen"]) - set(found.sets["unseen"]) == {"fluency_perplexity"}
+    assert known.sets["retain"]["fluency_perplexity"].value < known.sets["unseen"]["fluency_perplexity"].value
+    assert known == fluency(EvalContext(lambda: loaded, sets, training=TRAINING, moment="before"))
+
+
+def test_a_model_that_writes_nothing_has_warnings_and_no_figures() -> None:
+    model = random_model(dtype=torch.float32)
+    model.generation_config.eos_token_id = list(range(97))
+    context = EvalContext(
+        lambda: (model, tiny_tokenizer()),
+        {"unseen": [Record(text="w1 w2 w3"), Record(text="w4")]},
+        training=TRAINING,
+        moment="before",
+    )
+    found = fluency(context)
+    model.generation_config.eos_token_id = EOS
+    assert found.sets == {}
+    assert len(found.warnings) == 4

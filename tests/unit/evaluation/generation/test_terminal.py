@@ -1,0 +1,71 @@
+"""Continuations: what a person is shown before and after."""
+
+import json
+import subprocess
+import sys
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.evaluation.generation.terminal import continuations
+from core.schema.files import Record
+from tests.tiny_model import REPOSITORY, TinyModel
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+
+def test_what_is_known_by_heart_is_continued_to_the_letter(loaded: Loaded, tiny_model: TinyModel) -> None:
+    found = continuations(*loaded, tiny_model.sets["forget"])
+    assert len(found) == len(tiny_model.sets["forget"])
+    for one, record in zip(found, tiny_model.sets["forget"], strict=True):
+        assert one.prefix + one.truth == record.text
+    assert sum(one.continuation == one.truth for one in found) >= len(found) - 1
+
+
+def test_what_was_never_seen_is_continued_wrongly(loaded: Loaded, tiny_model: TinyModel) -> None:
+    found = continuations(*loaded, tiny_model.sets["unseen"], count=4)
+    assert len(found) == 4
+    assert all(one.continuation != one.truth for one in found)
+
+
+def test_the_share_says_how_much_is_given(loaded: Loaded, tiny_model: TinyModel) -> None:
+    short, long = (
+        continuations(*loaded, tiny_model.sets["forget"], prefix_share=share, count=1)[0] for share in (0.2, 0.8)
+    )
+    assert len(short.prefix) < len(long.prefix)
+
+
+def test_the_continuation_is_the_models_own_greedy_generation(loaded: Loaded, tiny_model: TinyModel) -> None:
+    model, tokenizer = loaded
+    record = tiny_model.sets["unseen"][0]
+    ids = tokenizer(record.text)["input_ids"]
+    first = len(ids) // 2
+    said = model.generate(torch.tensor([ids[:first]]), max_new_tokens=len(ids) - first, do_sample=False, use_cache=True)
+    assert continuations(model, tokenizer, [record])[0].continuation == tokenizer.decode(
+        said[0, first:], skip_special_tokens=True
+    )
+
+
+def test_a_prompt_is_given_whole(loaded: Loaded) -> None:
+    one = continuations(*loaded, [Record(prompt="Who is Zorzen?\n", completion="Zorzen is a baker.")])[0]
+    assert one.prefix == "Who is Zorzen?\n"
+    assert one.truth == "Zorzen is a baker."
+
+
+def test_the_process_prints_one_line_for_each_index_and_nothing_else(tiny_model: TinyModel) -> None:
+    command = [sys.executable, "-m", "core.evaluation.generation.terminal", "--model", str(tiny_model.directory)]
+    command += ["--records", str(tiny_model.files["forget"]), "--index", "2", "--index", "0"]
+    finished = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in finished.stdout.splitlines()]
+    assert [line["index"] for line in lines] == [2, 0]
+    for line in lines:
+        assert line["prefix"] + line["truth"] == tiny_model.sets["forget"][line["index"]].text
+        assert "continuation" in line
+
+
+def test_an_index_beyond_the_file_is_refused(tiny_model: TinyModel) -> None:
+    command = [sys.executable, "-m", "core.evaluation.generation.terminal", "--model", str(tiny_model.directory)]
+    command += ["--records", str(tiny_model.files["forget"]), "--index", "99"]
+    finished = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2
+    assert "from 0 to 7" in finished.stderr

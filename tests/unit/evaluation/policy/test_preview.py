@@ -1,0 +1,186 @@
+"""What a dry run concludes: on figures made by hand, and on a real model's."""
+
+import pytest
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.demo.people import people
+from core.evaluation.eval_context import EvalContext
+from core.evaluation.measurements import chosen
+from core.evaluation.policy.preview import conclude, measured
+from core.evaluation.runner import measure
+from core.schema.evaluation import Attack, Figure, Measurements
+from core.schema.files import Record
+from tests.tiny_model import TinyModel
+from tests.unit.evaluation.test_runner import TRAINING
+
+
+def figure(value: float, low: float | None = None, high: float | None = None, records: int = 40) -> Figure:
+    return Figure(value=value, low=low, high=high, records=records)
+
+
+def attack(value: float, low: float, high: float, records: int = 40) -> Attack:
+    auc = figure(value, low, high, records)
+    return Attack(auc=auc, tpr_at_1_fpr=auc, tpr_at_5_fpr=auc, roc=[])
+
+
+def quiet() -> Measurements:
+    """Forget text that is like unseen text in every figure."""
+    return Measurements(
+        sets={
+            "forget": {
+                "extraction_strength": figure(0.03, 0.02, 0.05),
+                "verbatim_recall": figure(0.31, 0.29, 0.33),
+                "extraction_strength_highest": figure(0.2, 0.2, 0.2),
+                "exposure_p": figure(0.4),
+                "exposure_rank": figure(0.48, 0.38, 0.58, 32),
+            },
+            "unseen": {
+                "extraction_strength": figure(0.03, 0.02, 0.04),
+                "verbatim_recall": figure(0.3, 0.28, 0.32),
+                "extraction_strength_highest": figure(0.1, 0.1, 0.1),
+                "exposure_rank": figure(0.5, 0.4, 0.6, 32),
+            },
+        },
+        attacks={"loss": attack(0.52, 0.41, 0.63)},
+        across={"baseline_auc": figure(0.5)},
+        seconds=1.0,
+        model_digest="0" * 64,
+    )
+
+
+def test_where_nothing_stands_out_there_is_nothing_to_forget() -> None:
+    concluded = conclude(quiet())
+    assert concluded.outcome == "nothing_to_forget"
+    assert len(concluded.findings) == 5
+    assert "extraction strength 0.03 (0.02 to 0.05) beside 0.03 (0.02 to 0.04) of unseen text" in concluded.words
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "says"),
+    [
+        ("extraction_strength", figure(0.4, 0.3, 0.5), "stands_out"),
+        ("extraction_strength", figure(0.06, 0.02, 0.1), "open"),
+        ("extraction_strength", figure(0.04, 0.03, 0.078), "unremarkable"),  # 0.01 + hypot(0.038, 0.01) = 0.0493
+        ("extraction_strength", figure(0.04, 0.03, 0.08), "open"),  # 0.0512
+        ("extraction_strength", figure(0.34), "stands_out"),
+        ("extraction_strength", figure(0.32), "open"),
+        ("extraction_strength", figure(0.03), "open"),  # how sure it is, is not known
+        ("extraction_strength_highest", figure(0.39, 0.39, 0.39), "unremarkable"),
+        ("extraction_strength_highest", figure(0.41, 0.41, 0.41), "stands_out"),  # one that is known among many
+        ("verbatim_recall", figure(0.6, 0.5, 0.7), "stands_out"),
+        ("verbatim_recall", figure(0.33, 0.23, 0.43), "open"),
+        ("exposure_p", figure(0.05), "stands_out"),
+        ("exposure_p", figure(0.051), "unremarkable"),
+        ("exposure_rank", figure(0.4, 0.3, 0.5, 32), "unremarkable"),
+        ("exposure_rank", figure(0.4, 0.299, 0.5, 32), "open"),
+        ("exposure_rank", figure(0.45, records=32), "open"),
+        ("exposure_rank", figure(0.6, 0.51, 0.69, 32), "stands_out"),  # less known than twins: suppressed
+        ("loss", figure(0.6, 0.51, 0.64), "stands_out"),
+        ("loss", figure(0.4, 0.31, 0.49), "stands_out"),  # less familiar than unseen text: made to be forgotten before
+        ("loss", figure(0.55, 0.45, 0.65), "open"),
+    ],
+)
+def test_one_figure_that_stands_out_or_leaves_it_open_is_enough_not_to_say_so(
+    name: str, changed: Figure, says: str
+) -> None:
+    found = quiet()
+    if name == "loss":
+        found.attacks["loss"].auc = changed
+    else:
+        found.sets["forget"][name] = changed
+    concluded = conclude(found)
+    assert [one.says for one in concluded.findings].count(says) == (5 if says == "unremarkable" else 1)
+    assert concluded.outcome == ("nothing_to_forget" if says == "unremarkable" else "preview")
+    if says != "unremarkable":
+        assert concluded.findings[[one.says for one in concluded.findings].index(says)].words in concluded.words
+        assert concluded.words.startswith(
+            concluded.findings[[one.says for one in concluded.findings].index(says)].words
+        )
+
+
+def of_one(rank: float = 0.5, chance: float = 0.5) -> Measurements:
+    found = quiet()
+    found.sets["forget"] = {
+        "extraction_strength": figure(0.02, records=1),
+        "extraction_strength_highest": figure(0.02, 0.02, 0.02, records=1),
+        "verbatim_recall": figure(0.3, records=1),
+        "exposure_p": figure(chance, records=1),
+        "exposure_rank": figure(rank, records=1),
+    }
+    found.attacks["loss"] = attack(0.6, 0.1, 0.95, records=1)
+    return found
+
+
+def test_of_one_record_nothing_is_shown_by_nothing_standing_out() -> None:
+    concluded = conclude(of_one())
+    assert concluded.outcome == "preview"  # its rank is one number by chance
+    assert {one.says for one in concluded.findings} == {"open"}
+    assert "of a single record the figures can hardly show that nothing is known" in concluded.words
+    assert "20 records or more, could show it" in concluded.words
+    assert "stands_out" in [one.says for one in conclude(of_one(0.02, 0.02)).findings]
+    found = of_one()
+    del found.sets["forget"]["exposure_p"]
+    assert conclude(found).outcome == "preview"
+    assert "too little was measured" in conclude(found).words
+
+
+def test_a_few_records_are_as_unsure_as_so_many_unseen_ones() -> None:
+    found = quiet()
+    for name, one in found.sets["forget"].items():
+        found.sets["forget"][name] = one.model_copy(update={"records": 16})
+    found.attacks["loss"] = attack(0.5, 0.3, 0.7, records=16)
+    ranks = found.sets["forget"]
+    ranks["exposure_rank"] = figure(0.45, 0.44, 0.46, 16)  # 0.1 of 32 unseen records: 0.1414 of 16
+    assert conclude(found).outcome == "nothing_to_forget"
+    ranks["exposure_rank"] = figure(0.44, 0.43, 0.45, 16)
+    assert conclude(found).outcome == "preview"
+    assert "of 16 records the figures can hardly show" in conclude(found).words
+
+
+def test_a_few_unseen_records_are_no_yardstick() -> None:
+    found = quiet()
+    for name, one in found.sets["unseen"].items():
+        found.sets["unseen"][name] = one.model_copy(update={"records": 19})
+    concluded = conclude(found)
+    assert concluded.outcome == "preview"
+    assert "19 unseen records are no yardstick: bring 20 or more that measure" in concluded.words
+
+
+def test_text_that_differs_by_itself_is_not_judged_by_membership() -> None:
+    found = quiet()
+    found.across["baseline_auc"] = figure(0.8)
+    found.attacks["loss"] = attack(0.8, 0.75, 0.85)
+    assert conclude(found).outcome == "nothing_to_forget"
+
+
+def test_without_unseen_text_extraction_and_exposure_must_do() -> None:
+    found = quiet()
+    del found.sets["unseen"], found.attacks["loss"]
+    concluded = conclude(found)
+    assert concluded.outcome == "nothing_to_forget"
+    assert "without unseen text" in concluded.words
+    few = quiet()
+    del few.sets["unseen"], few.attacks["loss"]
+    few.sets["forget"]["extraction_strength"] = figure(0.02, 0.01, 0.03, records=19)
+    assert conclude(few).outcome == "preview"
+    assert "without 20 or more unseen ones nothing at all" in conclude(few).words
+    found.sets["forget"]["extraction_strength"] = figure(0.06, 0.02, 0.11)
+    assert conclude(found).outcome == "preview"
+    found = quiet()
+    found.sets = {"forget": {"exposure_p": figure(0.9), "exposure_rank": figure(0.6, 0.5, 0.7)}}
+    assert conclude(found).outcome == "preview"  # extraction was not measured
+
+
+def test_a_model_remembers_what_it_was_trained_on_and_not_what_it_never_saw(
+    loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase], tiny_model: TinyModel
+) -> None:
+    def outcome(forget: list[Record], names: list[str]) -> str:
+        context = EvalContext(
+            lambda: loaded, {"forget": forget, "unseen": people(40, 91)}, training=TRAINING, moment="before"
+        )
+        return conclude(measure(context, chosen(names), model_digest="0" * 64)).outcome
+
+    cheap = ["likelihood", "membership"]
+    assert set(cheap) <= set(measured())
+    assert outcome(tiny_model.sets["forget"], cheap) == "preview"
+    assert outcome(people(60, 92), cheap) == "nothing_to_forget"

@@ -1,0 +1,158 @@
+"""Model utility: worked by hand, beside loops, and of a real model."""
+
+import statistics
+
+import numpy as np
+import pytest
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.evaluation.eval_context import EvalContext
+from core.evaluation.generation.terminal import greedy_answers
+from core.evaluation.measurement import Budget
+from core.evaluation.measurements.model_utility import ModelUtility
+from core.evaluation.measurements.truth_ratio import TruthRatio
+from core.evaluation.measurements.wrong_answers import WrongAnswers
+from core.evaluation.scores.model_utility import Part, harmonic, utility
+from core.evaluation.scores.one_pass import one_pass
+from core.evaluation.stats.bootstrap import Resamples
+from core.schema.files import Record
+from tests.tiny_model import TinyModel
+from tests.unit.evaluation.scores.test_wrong_answers import context
+from tests.unit.evaluation.test_runner import TRAINING
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+RESAMPLES = Resamples(0, "utility", 200)
+
+
+def part(values: list[float], weights: list[float] | None = None) -> Part:
+    return np.array(values), np.array(weights or [1.0] * len(values))
+
+
+def test_the_harmonic_mean_is_zero_where_a_part_is() -> None:
+    with np.errstate(all="raise", divide="warn"):
+        assert harmonic(np.array([[0.5, 0.25], [0.0, 1.0]])).tolist() == [pytest.approx(1 / 3), 0.0]
+
+
+def test_utility_is_the_harmonic_mean_of_all_groups_parts() -> None:
+    groups = {
+        "retain": {"probability": part([0.2, 0.4]), "rouge": part([1.0, 0.5])},
+        "facts": {"probability": part([0.6, 9.0], [1.0, 0.0])},
+    }
+    found = utility(groups, RESAMPLES)
+    assert found.value == pytest.approx(statistics.harmonic_mean([0.3, 0.75, 0.6]))
+    assert found.records == 4
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
+
+
+def test_the_interval_resamples_records_within_their_group_whole() -> None:
+    generator = np.random.default_rng(2)
+    one, other = generator.random((2, 9))
+    third = generator.random(5)
+    weights = np.array([1.0, 1, 0, 1, 1])
+    groups = {"a": {"p": (one, np.ones(9)), "q": (other, np.ones(9))}, "b": {"p": (third, weights)}}
+    found = utility(groups, RESAMPLES)
+    expected = []
+    draws = zip(
+        next(iter(Resamples(0, "utility a", 200).blocks(9, rows=200))),
+        next(iter(Resamples(0, "utility b", 200).blocks(5, rows=200))),
+        strict=True,
+    )
+    for first, second in draws:
+        left = sum(second[place] * weights[place] for place in range(5))
+        mean = sum(second[p] * weights[p] * third[p] for p in range(5)) / left if left else third[weights > 0].mean()
+        parts = [sum(first[p] * values[p] for p in range(9)) / 9 for values in (one, other)]
+        expected.append(statistics.harmonic_mean([*parts, mean]))
+    students = (5 / 4) ** 0.5 * 2.776445 / 1.959964  # of t tables: 4 degrees of freedom, of the smaller group
+    ends = found.value + students * (np.quantile(expected, [0.025, 0.975]) - found.value)
+    assert (found.low, found.high) == pytest.approx(tuple(ends), rel=1e-6)
+
+
+def test_a_resample_without_a_parts_records_keeps_the_part() -> None:
+    found = utility({"a": {"p": part([0.5, 0.9, 0.9, 0.9], [1.0, 0, 0, 0])}}, RESAMPLES)
+    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+
+
+def test_single_records_have_no_interval() -> None:
+    found = utility({"a": {"p": part([0.5])}, "b": {"p": part([0.25])}}, RESAMPLES)
+    assert (found.value, found.low, found.high) == (pytest.approx(1 / 3), None, None)
+
+
+PROTECTED = [
+    *(Record(prompt=f"Who is {n}? ", completion=f"A{n}", wrong=[f"B{n}", "C"], group="retain") for n in range(3)),
+    *(Record(prompt=f"Where is {n}? ", completion=f"In D{n}", wrong=[f"In E{n}"], group="facts") for n in range(3)),
+]
+
+
+def test_the_parts_are_those_of_the_measurements_by_themselves(loaded: Loaded) -> None:
+    made = context(loaded, {"protected": PROTECTED})
+    found = ModelUtility().measure(made)
+    figures = found.sets["protected"]
+    retain, facts = (context(loaded, {"protected": records}) for records in (PROTECTED[:3], PROTECTED[3:]))
+    plain = one_pass(retain, "protected")["probability"].mean()
+    among = WrongAnswers().measure(facts).sets["protected"]["probability_among_wrong"].value
+    assert figures["utility_probability_retain"].value == pytest.approx(plain, rel=1e-5)
+    assert figures["utility_probability_facts"].value == pytest.approx(among, rel=1e-5)
+    for name, alone in (("retain", retain), ("facts", facts)):
+        ratio = TruthRatio().measure(alone).sets["protected"]["truth_ratio"].value
+        assert figures[f"utility_truth_ratio_{name}"].value == pytest.approx(ratio, rel=1e-4, abs=1e-7)
+    parts = [one.value for one in figures.values()]
+    assert len(parts) == 6
+    assert found.across["model_utility"].value == pytest.approx(
+        statistics.harmonic_mean(parts) if min(parts) > 0 else 0.0
+    )
+    mixed = ModelUtility(plain=[]).measure(made).sets["protected"]["utility_probability_retain"].value
+    assert mixed != pytest.approx(plain, rel=1e-3)
+
+
+def test_a_model_that_knows_its_probes_is_useful(loaded: Loaded, tiny_model: TinyModel) -> None:
+    known = [one.model_copy(update={"group": "known"}) for one in tiny_model.sets["retain"][:4]]
+    found = ModelUtility().measure(context(loaded, {"protected": known}))
+    figures = found.sets["protected"]
+    assert set(figures) == {"utility_probability_known", "utility_rouge_known"}
+    assert found.across["model_utility"].value > 0.8
+    assert figures["utility_rouge_known"].value > 0.9
+    assert any("known has no wrong answers" in warning for warning in found.warnings)
+
+
+def test_what_time_does_not_allow_leaves_the_number_out_aloud(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(greedy_answers, "AT_ONCE", 3)
+    found = ModelUtility(seconds=1e-9).measure(context(loaded, {"protected": PROTECTED}))
+    assert found.across == {}
+    assert any("no time for rouge of facts" in warning for warning in found.warnings)
+    assert [(cut.done, cut.of, cut.reason) for cut in found.cut_short] == [(3, 6, "seconds")]
+
+
+def test_a_limit_on_records_is_said_once(loaded: Loaded) -> None:
+    found = ModelUtility(records=4).measure(context(loaded, {"protected": PROTECTED}))
+    assert [(cut.done, cut.of, cut.reason) for cut in found.cut_short] == [(4, 6, "records")]
+
+
+def test_an_answer_is_what_follows_the_prompt_up_to_a_stop(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = EvalContext(lambda: loaded, {}, training=TRAINING)
+    said = loaded[1]("In the town.\n\nQuestion: who?", add_special_tokens=False)["input_ids"]
+    asked: list[int] = []
+
+    def continuations(_: EvalContext, prefixes: list[list[int]], lengths: list[int]) -> list[list[list[int]]]:
+        asked.extend(lengths)
+        return [[said] for _ in prefixes]
+
+    monkeypatch.setattr(greedy_answers, "continuations", continuations)
+    record = Record(prompt="Where? ", completion="In the old town")
+    count = len(loaded[1](record.completion, add_special_tokens=False)["input_ids"]) + 1
+    assert greedy_answers.spoken(made, [record], stops=("\n\n",)) == [("In the old town", "In the town.")]
+    assert greedy_answers.spoken(made, [record], tokens=9)[0][1] == "In the town.\n\nQuestion: who?"
+    assert asked == [count, 9]
+    budget = Budget(ModelUtility(), lambda: None)
+    made.sets["protected"] = [record]
+    columns = greedy_answers.answering(made, "protected", [0], budget, stops=("\n\n",), words="latin")
+    assert (columns["recall"][0], columns["f1"][0]) == (pytest.approx(3 / 4), pytest.approx(2 * 0.75 / 1.75))
+
+
+def test_stems_of_words_are_alike_and_the_librarys_words_are_latin() -> None:
+    pairs = [("she writes books", "she wrote a book"), ("Ана живёт", "Ана живёт")]
+    any_words, latin, stems = (greedy_answers._rouge(pairs, words)["recall"] for words in ("any", "latin", "stems"))
+    assert any_words.tolist() == pytest.approx([1 / 3, 1.0])
+    assert latin.tolist() == pytest.approx([1 / 3, 0.0])
+    assert stems.tolist() == pytest.approx([2 / 3, 0.0])

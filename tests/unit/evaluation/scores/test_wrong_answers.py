@@ -1,0 +1,214 @@
+"""Probes with wrong answers, asked of a real model, beside a loop that asks each answer by itself in float64."""
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from scipy import stats
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.evaluation.eval_context import EvalContext
+from core.evaluation.measurements import chosen
+from core.evaluation.measurements.forget_quality import ForgetQuality
+from core.evaluation.measurements.truth_ratio import TruthRatio
+from core.evaluation.measurements.wrong_answers import WrongAnswers
+from core.evaluation.runner import measure
+from core.evaluation.scores import answer_probabilities
+from core.lm.errors import CoreError
+from core.schema.evaluation import Moment, SetName
+from core.schema.files import Record
+from tests.unit.evaluation.test_runner import TRAINING
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+PROBES = [
+    Record(prompt="Where was Ana born? ", completion="In Pell", paraphrased_answer="Pell", wrong=["In Orm", "Vask"]),
+    Record(prompt="Who lives in Pell? ", completion="Ana", wrong=["Bo", "Cy and Di", " ", "E"]),
+    Record(text="Ana has a grey cat", paraphrased_answer="Ana owns a grey cat", wrong=["Ana has a green dog"]),
+    Record(
+        messages=[
+            {"role": "user", "content": "And her trade?"},  # type: ignore[list-item]
+            {"role": "assistant", "content": "baker"},  # type: ignore[list-item]
+        ],
+        wrong=["tailor", "smith"],
+    ),
+]
+PLAIN = [Record(text="nobody asks about this"), Record(prompt="nor ", completion="about that", wrong=[" "])]
+
+
+def context(loaded: Loaded, sets: dict[SetName, list[Record]], **options: Any) -> EvalContext:
+    return EvalContext(lambda: loaded, sets, training=TRAINING, **options)
+
+
+def naive_loss(loaded: Loaded, record: Record) -> float:
+    """-log p of a token, the mean over what is scored, by one row after the other through a model in float64."""
+    model, tokenizer = loaded
+    start = [tokenizer.bos_token_id]
+    if record.text is not None:
+        ids, first = start + tokenizer(record.text, add_special_tokens=False)["input_ids"], 1
+    else:
+        turns = record.messages or []
+        prompt = record.prompt if record.prompt is not None else "".join(f"{turn.content}\n" for turn in turns[:-1])
+        completion = record.completion if record.completion is not None else turns[-1].content
+        head = start + tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        tail = tokenizer(completion, add_special_tokens=False)["input_ids"]
+        ids, first = [*head, *tail, tokenizer.eos_token_id], len(head)
+    with torch.no_grad():
+        log_p = torch.log_softmax(model(torch.tensor([ids])).logits[0], -1)
+    losses = [-float(log_p[place - 1, ids[place]]) for place in range(first, len(ids))]
+    return sum(losses) / len(losses)
+
+
+def naive_ratio(loaded: Loaded, record: Record) -> tuple[float, float]:
+    """(r, p_right among wrong) of a record."""
+    right = math.exp(-naive_loss(loaded, record))
+    other = record.paraphrased_answer
+    true = right if other is None else math.exp(-naive_loss(loaded, record.answered(other)))
+    wrong = [math.exp(-naive_loss(loaded, record.answered(one))) for one in record.wrong or [] if one.strip()]
+    return math.prod(wrong) ** (1 / len(wrong)) / true, right / (right + sum(wrong))
+
+
+def test_figures_are_those_of_a_loop_over_answers(loaded: Loaded) -> None:
+    made = context(loaded, {"probes": [*PLAIN, *PROBES], "protected": PROBES[:2], "retain": PLAIN})
+    found = measure(made, chosen(["wrong_answers", "truth_ratio"]), model_digest="0" * 64)
+    assert set(found.sets) == {"probes", "protected"}
+    exact = (copy.deepcopy(loaded[0]).double(), loaded[1])
+    ratios, shares = zip(*(naive_ratio(exact, record) for record in PROBES), strict=True)
+    probes, protected = found.sets["probes"], found.sets["protected"]
+    assert probes["probability_among_wrong"].value == pytest.approx(sum(shares) / 4, rel=1e-4)
+    assert protected["probability_among_wrong"].value == pytest.approx(sum(shares[:2]) / 2, rel=1e-4)
+    assert probes["truth_ratio"].value == pytest.approx(sum(min(one, 1 / one) for one in ratios) / 4, rel=1e-4)
+    assert protected["truth_ratio"].value == pytest.approx(
+        sum(max(0.0, 1 - one) for one in ratios[:2]) / 2, rel=1e-4, abs=1e-6
+    )
+    assert (probes["truth_ratio"].records, protected["truth_ratio_arithmetic"].records) == (4, 2)
+    low, high = probes["truth_ratio"].low, probes["truth_ratio"].high
+    assert low is not None
+    assert high is not None
+    assert low <= probes["truth_ratio"].value <= high
+    assert found.warnings == []
+
+
+def test_answers_are_asked_once_for_all_measurements(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    plain = EvalContext.statistics
+
+    def counted(self: EvalContext, records: list[Record], *, what: str) -> Any:
+        passes.append(len(records))
+        return plain(self, records, what=what)
+
+    monkeypatch.setattr(EvalContext, "statistics", counted)
+    monkeypatch.setattr(answer_probabilities, "AT_ONCE", 3)
+    measure(context(loaded, {"probes": PROBES}), [WrongAnswers(), TruthRatio()], model_digest="0" * 64)
+    assert passes == [4 + 4 + 3, 3]  # own answers, paraphrases and wrong ones of three records, then of the last
+
+
+def test_figures_do_not_depend_on_how_many_are_asked_at_once(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = WrongAnswers().measure(context(loaded, {"probes": PROBES}))
+    monkeypatch.setattr(answer_probabilities, "AT_ONCE", 1)
+    parts = WrongAnswers().measure(context(loaded, {"probes": PROBES}))
+    one, other = (found.sets["probes"]["probability_among_wrong"] for found in (whole, parts))
+    assert one.value == pytest.approx(other.value, rel=1e-5)
+
+
+def test_without_wrong_answers_it_is_said_that_nothing_was_measured(loaded: Loaded) -> None:
+    for one in (WrongAnswers(), TruthRatio(), ForgetQuality()):
+        found = one.measure(context(loaded, {"forget": PLAIN, "probes": PLAIN}))
+        assert (found.sets, found.across) == ({}, {})
+        assert found.warnings == [f"{one.name}: not measured: no record has wrong answers"]
+        assert one.measure(context(loaded, {"forget": PLAIN})).warnings == []  # nobody asked anything
+
+
+def test_a_limit_on_records_is_kept_and_said(loaded: Loaded) -> None:
+    found = TruthRatio(records=3).measure(context(loaded, {"probes": PROBES}))
+    assert found.sets["probes"]["truth_ratio"].records == 3
+    assert [(cut.what, cut.done, cut.of, cut.reason) for cut in found.cut_short] == [("probes", 3, 4, "records")]
+
+
+def test_what_time_does_not_allow_is_left_out_and_said(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_probabilities, "AT_ONCE", 3)
+    found = WrongAnswers(seconds=1e-9).measure(context(loaded, {"probes": PROBES}))
+    assert found.sets["probes"]["probability_among_wrong"].records == 3
+    assert [(cut.done, cut.of, cut.reason) for cut in found.cut_short] == [(3, 4, "seconds")]
+
+
+def test_an_answer_without_a_token_to_score_is_named_by_its_set_and_not_said(loaded: Loaded) -> None:
+    def none_scored(records: list[Record], *, what: str) -> Any:
+        raise CoreError("no_scored_tokens", "record 2 is too short: it has no token to score")
+
+    made = context(loaded, {"probes": PROBES})
+    made.statistics = none_scored  # type: ignore[method-assign, assignment]
+    with pytest.raises(CoreError, match="an answer of the probes set's probes is too short") as caught:
+        WrongAnswers().measure(made)
+    assert caught.value.code == "no_scored_tokens"
+
+
+def scaled(loaded: Loaded, factor: float) -> Loaded:
+    model = copy.deepcopy(loaded[0])
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(factor)
+    return model, loaded[1]
+
+
+def quality(loaded: Loaded, other: Loaded | None, moment: Moment = "after", name: SetName = "probes") -> Any:
+    records = [Record(prompt=f"Who is {n}? ", completion=f"A{n}", wrong=[f"B{n}", f"C{n}"]) for n in range(24)]
+    reference = None if other is None else context(other, {name: records}, moment="reference")
+    return ForgetQuality().measure(context(loaded, {name: records}, moment=moment, reference=reference))
+
+
+@pytest.mark.parametrize("name", ["probes", "forget"])
+def test_a_model_is_of_the_quality_of_itself(loaded: Loaded, name: SetName) -> None:
+    found = quality(loaded, loaded, name=name)
+    assert found.across["forget_quality"].value == 1.0
+    assert found.across["forget_quality_ks"].value == 0.0
+    assert found.across["forget_quality"].records == 24
+    assert found.warnings == []
+
+
+def test_forget_quality_is_the_test_of_both_models_ratios(loaded: Loaded) -> None:
+    other = scaled(loaded, 0.5)
+    found = quality(loaded, other)
+    records = [Record(prompt=f"Who is {n}? ", completion=f"A{n}", wrong=[f"B{n}", f"C{n}"]) for n in range(24)]
+    exact = [(copy.deepcopy(model).double(), tokenizer) for model, tokenizer in (loaded, other)]
+    ours, theirs = ([naive_ratio(one, record)[0] for record in records] for one in exact)
+    expected = stats.ks_2samp(ours, theirs)
+    assert 0 < expected.pvalue < 1
+    assert found.across["forget_quality"].value == pytest.approx(expected.pvalue)
+    assert found.across["forget_quality_ks"].value == pytest.approx(expected.statistic)
+
+
+def test_two_models_are_never_held_at_once(loaded: Loaded) -> None:
+    held: list[str] = []
+
+    def loads(name: str) -> Any:
+        def load() -> Loaded:
+            held.append(name)
+            assert (made if name == "reference" else reference)._loaded is None
+            return loaded
+
+        return load
+
+    reference = EvalContext(loads("reference"), {"probes": PROBES}, training=TRAINING, moment="reference")
+    made = EvalContext(loads("model"), {"probes": PROBES}, training=TRAINING, reference=reference)
+    ForgetQuality().measure(made)
+    assert held == ["model", "reference"]
+    assert reference._loaded is None
+
+
+def test_without_a_retrained_model_forget_quality_is_left_out_aloud(loaded: Loaded) -> None:
+    found = quality(loaded, None)
+    assert found.across == {}
+    assert found.warnings == ["forget_quality: not measured: there is no retrained model to compare with"]
+
+
+def test_the_retrained_model_itself_is_only_asked(loaded: Loaded) -> None:
+    found = quality(loaded, None, moment="reference")
+    assert (found.across, found.warnings) == ({}, [])
+
+
+def test_few_records_are_said_to_find_little(loaded: Loaded) -> None:
+    reference = context(loaded, {"probes": PROBES}, moment="reference")
+    found = ForgetQuality().measure(context(loaded, {"probes": PROBES}, reference=reference))
+    assert any("fewer than 20" in warning for warning in found.warnings)

@@ -1,0 +1,209 @@
+"""The whole suite on a model that knows forget and retain by heart and never saw unseen."""
+
+import copy
+
+import pytest
+import torch
+from pydantic import ValidationError
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.demo.people import general, people
+from core.evaluation.eval_context import EvalContext
+from core.evaluation.measurement import Measurement
+from core.evaluation.measurements import chosen
+from core.evaluation.runner import measure
+from core.evaluation.scores.one_pass import one_pass
+from core.lm.errors import CoreError
+from core.schema.evaluation import MeasurementChoice, Measurements, SetName
+from core.schema.files import Record
+from core.schema.training import Training
+from tests.tiny_model import TinyModel
+from tests.unit.lm import tiny
+
+TRAINING = Training(
+    learning_rate=1e-3,
+    scheduler="linear",
+    warmup=0.0,
+    optimizer="adamw",
+    weight_decay=0.0,
+    epochs=1,
+    records_per_step=4,
+    max_length=512,
+    chat="raw",
+    precision="float32",
+    seed=0,
+    gradient_clip=1.0,
+    micro_batch_tokens=512,
+)
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+
+def measured(loaded: Loaded, sets: dict[SetName, list[Record]], training: Training = TRAINING) -> Measurements:
+    context = EvalContext(lambda: loaded, sets, training=training)
+    return measure(context, chosen(["likelihood", "membership"]), model_digest="0" * 64)
+
+
+def without_time(found: Measurements) -> Measurements:
+    return found.model_copy(update={"seconds": 0, "seconds_of": {}})
+
+
+def test_a_model_that_knows_its_records_is_seen_to_know_them(loaded: Loaded, tiny_model: TinyModel) -> None:
+    found = measured(loaded, tiny_model.sets)
+    forget, unseen = found.sets["forget"], found.sets["unseen"]
+    assert forget["perplexity"].value < 1.4
+    assert unseen["perplexity"].value > 10 * forget["perplexity"].value
+    assert forget["accuracy"].value > 0.9 > unseen["accuracy"].value
+    assert forget["extraction_strength"].value > 0.8 > 0.3 > unseen["extraction_strength"].value
+    assert found.attacks["loss"].auc.value == found.attacks["min_k++_20"].auc.value == 1.0
+    assert {"loss", "zlib", "min_k_5", "min_k_100", "min_k++_5", "min_k++_100"} <= set(found.attacks)
+    assert found.model_digest == "0" * 64
+    assert found.seconds > 0
+
+
+def test_the_same_seed_gives_the_same_figures(loaded: Loaded, tiny_model: TinyModel) -> None:
+    one, two = (measured(loaded, tiny_model.sets) for _ in range(2))
+    assert without_time(one) == without_time(two)
+
+
+def test_figures_do_not_depend_on_the_micro_batch(loaded: Loaded, tiny_model: TinyModel) -> None:
+    one = measured(loaded, tiny_model.sets)
+    two = measured(loaded, tiny_model.sets, TRAINING.model_copy(update={"micro_batch_tokens": 64}))
+    for name in ("forget", "unseen"):
+        assert one.sets[name]["perplexity"].value == pytest.approx(two.sets[name]["perplexity"].value, rel=1e-5)
+
+
+def test_records_cut_into_chunks_stay_one_record(loaded: Loaded, tiny_model: TinyModel) -> None:
+    found = measured(loaded, tiny_model.sets, TRAINING.model_copy(update={"max_length": 8}))
+    assert found.sets["forget"]["perplexity"].records == len(tiny_model.sets["forget"])
+
+
+def test_general_text_is_measured_apart_and_attacks_only_forget_with_unseen(loaded: Loaded) -> None:
+    found = measured(loaded, {"forget": people(3, 50), "general": general(4, 0)})
+    assert set(found.sets) == {"forget", "general"}
+    assert found.attacks == {}
+    assert any("membership" in warning for warning in found.warnings)
+
+
+def test_what_lacks_the_same_set_is_named_in_one_warning(loaded: Loaded) -> None:
+    context = EvalContext(lambda: loaded, {"retain": people(3, 50)}, training=TRAINING)
+    found = measure(context, chosen(["membership", "privleak", "quantized"]), model_digest="0" * 64)
+    assert found.warnings == [
+        "membership, privleak: not measured without records of forget and unseen",
+        "quantized: not measured without records of forget",
+    ]
+
+
+def test_questions_that_nobody_has_written_are_missed_only_by_who_asks_for_them(loaded: Loaded) -> None:
+    context = EvalContext(lambda: loaded, {"forget": people(3, 50)}, training=TRAINING)
+    of_group = [one for one in chosen(["standard"]) if one.name == "model_utility"]
+    assert measure(context, of_group, model_digest="0" * 64).warnings == []
+    by_name = measure(context, chosen(["model_utility"]), model_digest="0" * 64)
+    assert by_name.warnings == ["model_utility: not measured without records of protected"]
+
+
+def test_few_records_give_figures_with_a_warning_each(loaded: Loaded, tiny_model: TinyModel) -> None:
+    sets = tiny_model.sets
+    found = measured(loaded, {"forget": sets["forget"][:1], "retain": [], "unseen": sets["unseen"]})
+    assert "retain" not in found.sets
+    assert found.sets["forget"]["perplexity"].low is None
+    assert found.attacks["loss"].auc.low is not None
+    assert sum("retain: there is no record" in warning for warning in found.warnings) == 1
+    assert sum("forget: one record" in warning for warning in found.warnings) == 1
+    assert sum("fewer than 20" in warning for warning in found.warnings) == 2
+
+
+def test_twenty_records_in_each_set_are_enough_for_no_warning(loaded: Loaded) -> None:
+    assert measured(loaded, {"forget": people(20, 60), "unseen": people(20, 61)}).warnings == []
+
+
+def test_a_wrecked_model_still_has_figures(loaded: Loaded, tiny_model: TinyModel) -> None:
+    model, tokenizer = copy.deepcopy(loaded[0]), loaded[1]
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(-4e4)
+    found = measured((model, tokenizer), tiny_model.sets)
+    assert found.sets["forget"]["perplexity"].value > 1e300
+    assert any("beyond what a number can hold" in warning for warning in found.warnings)
+
+
+def test_a_broken_model_is_an_error_with_a_name(loaded: Loaded, tiny_model: TinyModel) -> None:
+    model, tokenizer = copy.deepcopy(loaded[0]), loaded[1]
+    with torch.no_grad():
+        model.get_output_embeddings().weight.fill_(float("nan"))
+    with pytest.raises(CoreError) as caught:
+        measured((model, tokenizer), tiny_model.sets)
+    assert caught.value.code == "not_finite"
+
+
+def test_measuring_can_be_ended_between_measurements(loaded: Loaded, tiny_model: TinyModel) -> None:
+    begun: list[str] = []
+
+    def stop_at_the_second(measurement: Measurement) -> None:
+        begun.append(measurement.name)
+        if len(begun) == 2:
+            raise InterruptedError
+
+    context = EvalContext(lambda: loaded, tiny_model.sets, training=TRAINING)
+    with pytest.raises(InterruptedError):
+        measure(context, chosen(["membership", "likelihood"]), model_digest="0" * 64, before_each=stop_at_the_second)
+    assert begun == ["likelihood", "membership"]
+
+
+def test_measuring_can_be_ended_between_sets(loaded: Loaded, tiny_model: TinyModel) -> None:
+    asked: list[int] = []
+
+    def stop_at_the_third() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise InterruptedError
+
+    context = EvalContext(lambda: loaded, tiny_model.sets, training=TRAINING, heard=stop_at_the_third)
+    with pytest.raises(InterruptedError):
+        measure(context, chosen(["likelihood"]), model_digest="0" * 64)
+    assert set(context._columns) == {("one pass", "forget"), ("one pass", "retain")}
+
+
+def test_a_record_without_a_token_to_score_is_named_by_its_set_alone() -> None:
+    made = (tiny.tiny_model(), tiny.tiny_tokenizer("$A"))
+    with pytest.raises(CoreError, match="a record of the unseen set is too short") as caught:
+        EvalContext(lambda: made, {}, training=TRAINING).statistics(
+            [Record(text="w1 w2"), Record(text="w7")], what="unseen"
+        )
+    assert "w7" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["likelihood", "membership", "reference_attack"])
+def test_a_limit_on_records_is_kept_and_said_and_leaves_the_whole_pass_to_others(
+    loaded: Loaded, tiny_model: TinyModel, name: str
+) -> None:
+    other = copy.deepcopy(loaded[0])
+    with torch.no_grad():
+        other.get_output_embeddings().weight.mul_(0.5)
+    retrained = EvalContext(lambda: (other, loaded[1]), tiny_model.sets, training=TRAINING, moment="reference")
+    context = EvalContext(lambda: loaded, tiny_model.sets, training=TRAINING, reference=retrained)
+    (limited,) = chosen([MeasurementChoice.model_validate({"name": name, "records": 5})])
+    found = limited.measure(context)
+    counts = {figure.records for figures in found.sets.values() for figure in figures.values()}
+    counts |= {attack.auc.records for attack in found.attacks.values()}
+    assert counts == {5}
+    cut = {one.what: (one.done, one.of, one.reason, one.measurement) for one in found.cut_short}
+    assert cut["forget"] == (5, 8, "records", name)
+    assert cut["unseen"] == (5, 16, "records", name)
+    assert {len(one_pass(context, key)["loss"]) for key in ("forget", "unseen")} == {8, 16}
+    few = {key: [records[place] for place in context.chosen(key, 5)] for key, records in tiny_model.sets.items()}
+    theirs = EvalContext(lambda: (other, loaded[1]), few, training=TRAINING)
+    same = EvalContext(lambda: loaded, few, training=TRAINING, reference=theirs)
+    whole = chosen([name])[0].measure(same)
+    assert (whole.sets, whole.attacks) == (found.sets, found.attacks)
+    assert whole.cut_short == []
+
+
+@pytest.mark.parametrize(
+    ("name", "budget"),
+    [
+        *((name, "seconds") for name in ("likelihood", "membership", "reference_attack", "baseline")),
+        *((name, budget) for name in ("change", "privleak") for budget in ("seconds", "records")),
+    ],
+)
+def test_a_budget_that_would_do_nothing_is_refused(name: str, budget: str) -> None:
+    with pytest.raises(ValidationError, match=budget):
+        chosen([MeasurementChoice.model_validate({"name": name, budget: 5})])

@@ -1,0 +1,59 @@
+import gc
+import mmap
+import os
+
+import pytest
+import torch
+
+from core.lm import row_store
+from core.lm.process_group import ALONE
+from core.lm.row_store import Table
+
+WIDTHS = [((3,), torch.bfloat16), ((8,), torch.float32), ((), torch.int64), ((2, 5), torch.float64)]
+
+
+def filled(rows, shape, dtype):
+    values = torch.arange(rows * max(1, torch.Size(shape).numel())).reshape(rows, *shape).to(dtype)
+    made = Table(rows, shape, dtype, ALONE)
+    for start, stop in ((4, rows), (0, 1), (1, 4)):
+        made.put(start, values[start:stop])
+    return values, made
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 30], ids=["on disk", "in memory"])
+@pytest.mark.parametrize(("shape", "dtype"), WIDTHS)
+def test_rows_come_back_as_they_were_put_in_any_order(monkeypatch, limit, shape, dtype):
+    monkeypatch.setattr(row_store, "IN_MEMORY", limit)
+    values, made = filled(11, shape, dtype)
+    for index in ([0], [3, 4, 5, 9, 10, 2], list(range(11)), [7, 7, 6], []):
+        assert made.rows(torch.tensor(index, dtype=torch.long)).equal(values[index])
+    assert made.whole().equal(values)
+
+
+def test_what_lies_on_disk_has_no_name_and_cannot_be_read(monkeypatch, tmp_path):
+    monkeypatch.setattr(row_store, "IN_MEMORY", 0)
+    monkeypatch.setattr(row_store.tempfile, "tempdir", str(tmp_path))
+    opened = []
+    mapped = mmap.mmap
+    monkeypatch.setattr(row_store.mmap, "mmap", lambda fd, size: opened.append(os.dup(fd)) or mapped(fd, size))
+    values, _ = filled(64, (16,), torch.float32)
+    assert list(tmp_path.iterdir()) == []
+    stored = os.pread(opened[0], 64 * 64, 0)
+    os.close(opened[0])
+    assert len(stored) == 64 * 64
+    for row in values:
+        assert row.numpy().tobytes()[:16] not in stored
+    assert len({stored[at : at + 64] for at in range(0, len(stored), 64)}) == 64
+    same = Table(2, (16,), torch.float32, ALONE)
+    same.put(0, values[:1])
+    same.put(1, values[:1])
+    assert same._memory[:64] != same._memory[64:], "equal rows do not look equal"
+
+
+def test_memory_is_given_back(monkeypatch):
+    monkeypatch.setattr(row_store, "IN_MEMORY", 0)
+    before = len(os.listdir("/proc/self/fd"))
+    made = filled(11, (8,), torch.float32)
+    del made
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before

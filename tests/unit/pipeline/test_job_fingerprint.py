@@ -1,0 +1,42 @@
+"""A field that a later version gives to records makes none of those that lack it another one."""
+
+from core.evaluation import cache
+from core.evaluation.eval_context import EvalContext
+from core.pipeline import job_fingerprint
+from core.schema.files import Record
+from core.schema.job_spec import RecordSet
+from tests.unit.evaluation.test_runner import TRAINING
+
+
+class Later(Record):
+    new: str | None = None
+
+
+class LaterSet(RecordSet):
+    records: list[Later]  # type: ignore[assignment]
+
+
+def records(kind: type[Record]) -> list[Record]:
+    return [kind(text=f"record {number}", wrong=["no"] * (number % 2)) for number in range(40)]
+
+
+def chosen(kind: type[Record]) -> list[int]:
+    def no_model() -> tuple[None, None]:
+        raise AssertionError
+
+    context = EvalContext(no_model, {"forget": records(kind)}, training=TRAINING)  # type: ignore[arg-type]
+    return context.chosen("forget", 12)
+
+
+def test_neither_what_is_chosen_nor_what_is_kept_nor_a_snapshot_is_anothers() -> None:
+    assert chosen(Later) == chosen(Record)
+    assert cache._of(records(Later)) == cache._of(records(Record))
+    later = LaterSet.model_construct(name="forget", records=records(Later))
+    assert job_fingerprint._digest([later]) == job_fingerprint._digest(
+        [RecordSet(name="forget", records=records(Record))]
+    )
+
+
+def test_what_differs_in_a_probe_is_another_record() -> None:
+    one, two = Record(text="a", wrong=["b"]), Record(text="a", wrong=["c"])
+    assert cache._of([one]) != cache._of([two])

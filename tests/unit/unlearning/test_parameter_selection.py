@@ -1,0 +1,174 @@
+import pytest
+import torch
+from torch import nn
+from transformers import XLMConfig, XLMWithLMHeadModel
+
+from core.lm import adapter
+from core.lm.errors import CoreError
+from core.schema.training import Lora
+from core.unlearning import weight_diff
+from core.unlearning.parameter_selection import check, choose
+from core.unlearning.weight_diff import Weights
+from tests.unit.lm.tiny import tiny_model
+from tests.unit.unlearning.run import plain_training
+
+
+def named(model):
+    return {name for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def test_all_weights_are_trained_unless_some_are_named():
+    model = tiny_model().requires_grad_(False)
+    assert len(choose(model, plain_training(), None)) == len(list(model.parameters()))
+    chosen = choose(model, plain_training(trainable=["model.layers.1.mlp.*", "*norm.weight"]), None)
+    assert len(chosen) == len(named(model)) == 3 + 5
+    assert "model.layers.1.mlp.up_proj.weight" in named(model)
+    assert "model.layers.0.mlp.up_proj.weight" not in named(model)
+
+
+def test_a_methods_own_choice_goes_before_the_requests():
+    model = tiny_model()
+    choose(model, plain_training(trainable=["*norm.weight"]), ["*.layers.0.mlp.down_proj.weight"])
+    assert named(model) == {"model.layers.0.mlp.down_proj.weight"}
+
+
+def test_a_weight_that_two_modules_share_goes_by_both_names():
+    model = tiny_model(tied=True)
+    choose(model, plain_training(trainable=["lm_head.weight"]), None)
+    assert named(model) == {"model.embed_tokens.weight"}
+
+
+def test_a_pattern_that_matches_nothing_is_named_with_what_is_near():
+    training = plain_training(trainable=["*norm.weight", "model.layer.1.mlp.up_proj.weight"])
+    for ask in (check, choose):
+        with pytest.raises(CoreError, match=r"no_such_layer.*'model.layer.1.*near it: model\.layers\.1\.mlp") as caught:
+            ask(tiny_model(), training, None)
+        assert caught.value.blame == "user"
+
+
+def test_checking_changes_nothing():
+    model = tiny_model()
+    check(model, plain_training(lora=Lora(), trainable="all"), None)
+    check(model, plain_training(trainable=["*norm.weight"]), None)
+    assert len(named(model)) == len(list(model.parameters()))
+    with pytest.raises(CoreError, match="no_such_modules"):
+        check(model, plain_training(lora=Lora(modules=["absent"])), None)
+
+
+@pytest.mark.parametrize(("trainable", "only"), [(["*norm.weight"], None), ("all", ["*norm.weight"])])
+def test_an_adapter_and_chosen_weights_exclude_each_other(trainable, only):
+    for ask in (check, choose):
+        with pytest.raises(CoreError, match="two_choices"):
+            ask(tiny_model(), plain_training(lora=Lora(), trainable=trainable), only)
+
+
+def test_changes_are_counted_among_all_weights_and_only_trained_ones_are_kept():
+    model = tiny_model()
+    everything = sum(weight.numel() for weight in model.parameters())
+    (chosen,) = choose(model, plain_training(trainable=["model.norm.weight"]), None)
+    before = Weights(model)
+    assert before.changed_share(model) == 0
+    with torch.no_grad():
+        chosen[:3] += 1
+    assert before.changed_share(model) == 3 / everything
+    assert sum(len(one.values) for one in before._before) == 16
+
+
+def test_of_many_weights_a_sample_tells_the_share_and_no_change_is_too_small_to_be_seen(monkeypatch):
+    monkeypatch.setattr(weight_diff, "SAMPLE", 100)
+    model = tiny_model(dtype=torch.float32)
+    everything = sum(weight.numel() for weight in model.parameters())
+    choose(model, plain_training(), None)
+    before = Weights(model)
+    assert sum(len(one.values) for one in before._before) < 200
+    assert before.changed_share(model) == 0
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight[0, 1] += 1  # not in the sample
+    assert before.changed_share(model) == 1 / everything
+    with torch.no_grad():
+        for layer in model.model.layers:
+            for weight in layer.mlp.parameters():
+                weight += 1
+    share = sum(w.numel() for layer in model.model.layers for w in layer.mlp.parameters()) / everything
+    assert before.changed_share(model) == pytest.approx(share, rel=0.1)
+
+
+def test_changes_of_an_adapter_are_those_of_the_weights_that_it_would_be_merged_into():
+    model = tiny_model()
+    everything = sum(weight.numel() for weight in model.parameters())
+    choose(model, plain_training(lora=Lora(rank=2, modules=["q_proj"])), None)
+    before = Weights(model)
+    assert before.changed_share(model) == 0
+    assert before._before == []
+    up = dict(model.named_parameters())["model.layers.1.self_attn.q_proj.lora_B.default.weight"]
+    with torch.no_grad():
+        up[5] = 1  # one of 16 outputs: its row of the product's 16 x 16 weights
+    assert before.changed_share(model) == 16 / everything
+    with torch.no_grad():
+        up[5] = 1e-30
+    assert before.changed_share(model) == 0
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=2, modules=["q_proj"])])
+def test_weights_and_adapters_are_finished_alike(lora):
+    """A finish that turns the difference round, as a task vector does."""
+    model, origin = tiny_model(), tiny_model()
+    trained = choose(model, plain_training(lora=lora, trainable="all" if lora else ["*q_proj.weight"]), None)
+    before = Weights(model)
+    with torch.no_grad():
+        for weight in trained:
+            weight.add_(torch.ones_like(weight))
+    if lora:
+        wanted = [original - 2 * (new - original) for original, new in adapter.merged_weights(model)]
+    else:
+        wanted = [original - 2 for name, original in origin.named_parameters() if "q_proj" in name]
+    before.finish(model, lambda trained, original: original - 2 * (trained - original))
+    if lora:
+        adapter.merge(model)
+    found = [weight for name, weight in model.named_parameters() if "q_proj" in name]
+    assert len(found) == 2
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_a_methods_patterns_are_alternatives_of_which_one_must_fit():
+    model = tiny_model()
+    down = "*.layers.0.mlp.down_proj.weight"
+    (chosen,) = choose(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
+    assert chosen is model.model.layers[0].mlp.down_proj.weight
+    check(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
+    with pytest.raises(CoreError, match=r"by any name.*calibrated") as caught:
+        check(model, plain_training(), ["*.h.0.mlp.c_proj.weight"])
+    assert caught.value.code == "no_such_layer"
+
+
+def test_a_model_without_a_residual_stream_is_refused_with_the_methods_that_work():
+    model = XLMWithLMHeadModel(XLMConfig(vocab_size=97, emb_dim=16, n_layers=3, n_heads=2)).eval()
+    check(model, plain_training(), None)
+    with pytest.raises(CoreError, match=r"no_residual_stream.*XLMWithLMHeadModel.*calibrated.*npo") as caught:
+        check(model, plain_training(), None, layer=1)
+    assert (caught.value.blame, caught.value.retryable) == ("user", False)
+    assert "rmu" not in caught.value.message
+
+
+@pytest.mark.parametrize("widths", [(2, 1), (1, 2)])
+def test_states_of_another_form_than_one_stream_are_refused(widths):
+    """Several streams beside each other, as hyper-connections have them, or a stream of another width."""
+
+    class Layer(nn.Module):
+        def forward(self, states, **_):
+            return states.repeat(widths[0], 1, widths[1])
+
+    model = tiny_model()
+    check(model, plain_training(), None, layer=0)
+    model.model.layers[0] = Layer()
+    model.model.layers[0].weight = nn.Parameter(torch.zeros(1))
+    with pytest.raises(CoreError, match="no_residual_stream"):
+        check(model, plain_training(), None, layer=0)
+
+
+def test_an_adapter_that_is_to_be_delivered_is_checked_for_being_read_again(monkeypatch):
+    monkeypatch.setattr(adapter, "_is_readable", lambda model: False)
+    check(tiny_model(), plain_training(lora=Lora()), None)
+    with pytest.raises(CoreError, match="unreadable_adapter"):
+        check(tiny_model(), plain_training(lora=Lora()), None, delivered=True)

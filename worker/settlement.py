@@ -1,0 +1,93 @@
+"""What an attempt came to, and the one transaction that says what becomes of its job."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records import completion, leases
+from core.records.completion import Delivered
+from core.records.leases import FenceLost
+from core.records.retry import again
+from core.schema.jobs import JobError, Outcome
+from core.schema.policies import Judgement
+from worker.failure import failed
+from worker.lease import Lease, LeaseExpired, Sessions
+
+Interruption = Literal["cancel", "shutdown", "pause"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The child did its work, and what it saved, if that was its work, lies in the storage."""
+
+    outcome: Outcome | None
+    delivered: Delivered | None
+    judgement: Judgement | None
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The child was told to stop, or was stopped; `paused`: it said that it has kept what it could."""
+
+    paused: bool = False
+
+
+Result = Finished | Stopped | JobError
+
+
+class Ending:
+    """Of one attempt, whose checkpoint lies under `prefix`."""
+
+    def __init__(self, lease: Lease, sessions: Sessions, *, prefix: str, max_failures: int) -> None:
+        self._lease = lease
+        self._sessions = sessions
+        self._prefix = prefix
+        self._max_failures = max_failures
+
+    async def settle(self, result: Result, interruption: Interruption | None) -> str:
+        """The one transaction that says what became of the job; returns that in a word."""
+        if isinstance(result, Finished):
+            return await self._finish(result)
+        if interruption == "cancel":
+            await self._lease.write(leases.cancelled)
+            return "cancelled"
+        if interruption is not None:
+            reason = "shutdown" if interruption == "shutdown" else "asked"
+            return await self._lease.write(leases.give_back, reason=reason)
+        if isinstance(result, Stopped) and result.paused:
+            # somebody else, such as the host on its way down, has told the child to end: it is nobody's failure
+            return await self._lease.write(leases.give_back, reason="terminated")
+        if isinstance(result, Stopped):
+            result = failed("child_stopped", "the job's process stopped without having been asked to").error
+        return await self._lease.write(_fail_or_retry, result, max_failures=self._max_failures)
+
+    async def _finish(self, result: Finished) -> str:
+        try:
+            if result.delivered is None or result.outcome is None:
+                await self._lease.write(completion.conclude, outcome=result.outcome)
+            else:
+                await self._lease.write(
+                    completion.finish,
+                    outcome=result.outcome,
+                    delivered=result.delivered,
+                    judgement=result.judgement,
+                )
+        except LeaseExpired:
+            raise
+        except FenceLost:
+            # an earlier try may have been committed without its answer reaching us: the row knows
+            if not await again(lambda: self._has_finished(result)):
+                raise
+        return "succeeded"
+
+    async def _has_finished(self, result: Finished) -> bool:
+        async with self._sessions() as session:
+            if result.delivered is None:
+                return await completion.was_concluded(session, self._lease.job, self._lease.fence)
+            return await completion.what_became(session, self._lease.job, prefix=self._prefix) is not None
+
+
+async def _fail_or_retry(session: AsyncSession, job: str, fence: int, error: JobError, *, max_failures: int) -> str:
+    row = await leases.fenced(session, job, fence)
+    return await leases.fail_or_retry(session, row, error.model_dump(), max_failures=max_failures)
