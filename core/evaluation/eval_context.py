@@ -28,9 +28,9 @@ class EvalContext:
     """What measurements read: the model, the measuring parts of the sets, and what was already found of each record.
 
     The halves that train or calibrate are not among it, so that no figure can stand on them.
-    `load` loads the same model again from its directory. `reference` is the context of a retrained model and
-    `original` that of the model that the job started from: they keep what was measured there but no model. `heard` raises where
-    somebody wishes the job to stop.
+    `load` loads the same model again. `reference` is the context of a retrained model, `original` that of the model
+    the job started from: they keep what was measured there but no model. `heard` raises where somebody wishes the job
+    to stop.
     """
 
     def __init__(

@@ -167,8 +167,8 @@ def test_nothing_is_found_for_another(
         ("evaluation/measurements/membership.py", True),
         ("lm/data.py", True),
         ("schema/files.py", True),
-        ("pipeline/parts.py", True),
-        ("unlearning/reading.py", True),
+        ("pipeline/data_split.py", True),
+        ("unlearning/eval_tokenization.py", True),
         ("unlearning/trainer.py", False),
     ],
 )

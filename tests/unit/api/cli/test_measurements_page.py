@@ -7,7 +7,7 @@ from api.cli.app import app
 from core.evaluation.measurements import MEASUREMENTS
 from core.evaluation.policy import preview
 
-PAGE = Path(__file__).parents[3] / "docs" / "measurements.md"
+PAGE = Path(__file__).parents[4] / "docs" / "measurements.md"
 
 
 def test_the_committed_page_is_what_the_catalogue_says() -> None:

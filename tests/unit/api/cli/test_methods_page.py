@@ -7,7 +7,7 @@ from api.cli.app import app
 from api.cli.parameters import rows
 from core.unlearning.objectives import METHODS
 
-PAGE = Path(__file__).parents[3] / "docs" / "methods.md"
+PAGE = Path(__file__).parents[4] / "docs" / "methods.md"
 
 
 def test_the_committed_page_is_what_the_catalogue_says():

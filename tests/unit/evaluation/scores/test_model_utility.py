@@ -7,7 +7,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.eval_context import EvalContext
-from core.evaluation.generation.terminal import greedy_answers
+from core.evaluation.generation import greedy_answers
 from core.evaluation.measurement import Budget
 from core.evaluation.measurements.model_utility import ModelUtility
 from core.evaluation.measurements.truth_ratio import TruthRatio
