@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from core.schema.files import Record
 from core.schema.job_spec import RecordSet
+from core.schema.record import Record
 from core.schema.training import MasterWeights, Precision, Training
 from core.unlearning.record_sampling import Cycle, forget_steps
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks import tofu
 from core.demo.people import demo_sets
 from core.schema.evaluation import SetName
-from core.schema.files import Record
+from core.schema.record import Record
 
 Sets = dict[SetName, list[Record]]
 

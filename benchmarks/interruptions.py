@@ -28,7 +28,7 @@ from api.cli.up import DEFAULT_DATA, Data
 from api.client import Client, Refused
 from core.demo.people import read_jsonl, write_jsonl
 from core.embedded.errors import StackError
-from core.schema.files import Record
+from core.schema.record import Record
 from core.unlearning.objectives import METHODS, UnknownMethod
 
 console = Console(highlight=False)

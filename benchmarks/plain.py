@@ -21,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from benchmarks.case import plan
 from core.lm.precision import training_precision
-from core.schema.files import Record
+from core.schema.record import Record
 from core.schema.training import Training
 
 IGNORED = -100

@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from core.demo.people import people, write_jsonl
 from core.demo.pretraining import train_tokenizer
-from core.schema.files import Record
+from core.schema.record import Record
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from core.schema.files import Record
+from core.schema.record import Record
 
 GROUPS = ("real_authors", "world_facts", "retain", "forget")
 QUESTIONS_OF_AN_AUTHOR = 20

@@ -11,7 +11,7 @@ import pytest
 
 from core.demo.people import demo_sets, write_jsonl
 from core.schema.evaluation import SetName
-from core.schema.files import Record
+from core.schema.record import Record
 
 REPOSITORY = Path(__file__).parent.parent
 

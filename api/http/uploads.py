@@ -14,8 +14,9 @@ from api.http.encrypted_tempfile import Spool
 from api.http.problems import Problem, unprocessable
 from core.schema.bad_record import BadRecord
 from core.schema.file_kind import UnknownKind, kind_of
-from core.schema.files import PURPOSES, FileFormat, Purpose, Record
+from core.schema.files import PURPOSES, FileFormat, Purpose
 from core.schema.parsing import RecordReader
+from core.schema.record import Record
 from core.schema.record_reading import records_in
 from core.schema.understood import Understood
 

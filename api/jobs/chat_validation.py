@@ -15,8 +15,9 @@ from core.lm.chat_template import ChatTemplate, Refusal, template_in
 from core.records.tables import FileRow, ModelRow
 from core.schema.bad_record import BadRecord
 from core.schema.file_kind import COLUMNAR, kind_of
-from core.schema.files import Record, file_of
+from core.schema.files import file_of
 from core.schema.jobs import JobWarning
+from core.schema.record import Record
 from core.schema.training import Chat
 from core.storage.store import StorageError
 from core.storage.stored_records import stored_records

@@ -11,9 +11,9 @@ from api.http.problems import unprocessable
 from core.records import files
 from core.records.jobs import FileUse
 from core.records.tables import FileRow
-from core.schema.files import Record
 from core.schema.ids import new_id
 from core.schema.jobs import ForgetSource, SetUsed
+from core.schema.record import Record
 from core.storage.uploads import place, store
 
 MAX_INLINE_BYTES = 1_000_000

@@ -12,7 +12,7 @@ from api.http.problems import unprocessable
 from api.jobs.chat_validation import MOST_BYTES, Used
 from core.records.tables import ModelRow
 from core.schema.bad_record import BadRecord
-from core.schema.files import Record
+from core.schema.record import Record
 from core.storage.store import StorageError
 from core.storage.stored_records import stored_records
 

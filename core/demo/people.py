@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.schema.evaluation import SetName
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 
 Form = Literal["text", "prompt", "messages"]
 

@@ -36,7 +36,7 @@ from core.lm.memory import take_memory_in_blocks
 from core.lm.model import device, pad_id
 from core.lm.precision import quick_bfloat16
 from core.lm.saving import save
-from core.schema.files import Record
+from core.schema.record import Record
 
 BEGIN, END, PADDING = "<s>", "</s>", "<pad>"
 _CONTEXT = 512

@@ -31,7 +31,7 @@ from pydantic import ValidationError
 from core.evaluation import code_version
 from core.evaluation.stats.bootstrap import Values
 from core.schema.evaluation import Found
-from core.schema.files import Record
+from core.schema.record import Record
 from core.schema.training import Training
 
 MOST_BYTES = 256 << 20

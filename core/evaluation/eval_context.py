@@ -14,8 +14,8 @@ from core.lm.errors import CoreError
 from core.lm.model import context_length
 from core.lm.token_statistics import TokenStatistics, token_statistics
 from core.schema.evaluation import Moment, SetName
-from core.schema.files import Record
 from core.schema.policies import FORGOTTEN
+from core.schema.record import Record
 from core.schema.training import Training
 
 Columns = dict[str, Values]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from core.evaluation.eval_context import Columns, EvalContext
 from core.schema.evaluation import SetName
-from core.schema.files import Record
+from core.schema.record import Record
 
 
 class Unfinished(Exception):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import Measurement
 from core.schema.evaluation import Found, Measurements, SetName
-from core.schema.files import Record
 from core.schema.policies import FORGOTTEN
+from core.schema.record import Record
 
 _QUESTIONS: frozenset[SetName] = frozenset({"probes", "protected"})
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from core.lm.chat_template import ChatTemplate, Refusal, Turn
-from core.schema.files import Record
+from core.schema.record import Record
 
 _MARK = "THEASSISTANTSANSWERSTANDSHERE"
 """Takes the answer's place to find it: letters alone, which no template strips, splits or escapes."""

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from core.lm.answer_span import agreed, end_of_turn, write
 from core.lm.chat_template import ChatTemplate, Refusal
 from core.lm.errors import CoreError
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from core.schema.training import Chat
 
 Item = TypeVar("Item")

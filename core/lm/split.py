@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 
-from core.schema.files import Record
+from core.schema.record import Record
 
 # A new key or rule would move records between training and measuring: no figure could be compared with an older one.
 _KEY = b"unlearning-service/split/v1"

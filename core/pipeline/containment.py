@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.schema.files import Record
+from core.schema.record import Record
 
 SHARE = 0.8
 FEWEST_WORDS = 4

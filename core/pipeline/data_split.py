@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from core.lm.split import split
 from core.pipeline.containment import Containment
 from core.schema.evaluation import SetName
-from core.schema.files import Record
 from core.schema.job_spec import RecordSet
+from core.schema.record import Record
 from core.unlearning.step_plan import Sets
 
 

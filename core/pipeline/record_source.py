@@ -7,8 +7,8 @@ from core.lm.errors import CoreError
 from core.schema.bad_record import BadRecord
 from core.schema.evaluation import SetName
 from core.schema.file_kind import UnknownKind, kind_of
-from core.schema.files import Record
 from core.schema.job_spec import FileRecords, RecordSet, SocketRecords
+from core.schema.record import Record
 from core.schema.record_reading import records_in
 
 _MAX_RECORD_BYTES = 1 << 24

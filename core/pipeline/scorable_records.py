@@ -7,8 +7,9 @@ from transformers import PreTrainedTokenizerBase
 from core.lm.data import unscored
 from core.lm.errors import CoreError
 from core.pipeline.data_split import Parts
-from core.schema.files import Record, file_of
+from core.schema.files import file_of
 from core.schema.job_spec import RecordSet
+from core.schema.record import Record
 from core.schema.training import Chat
 
 

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 
 from core.schema.arrow_columns import RowLimits, check_columns, rows_records
 from core.schema.bad_record import BadRecord
-from core.schema.files import Record
 from core.schema.flatbuffer import Table, root
+from core.schema.record import Record
 from core.schema.understood import Understood
 
 MAX_BATCH_BYTES = 256 << 20

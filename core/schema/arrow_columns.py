@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from core.schema.bad_record import BadRecord
-from core.schema.files import Record
 from core.schema.parsing import ESCAPES, checked_record
+from core.schema.record import Record
 from core.schema.record_shapes import HOLD_LISTS, INDEX, KNOWN, known_fields
 from core.schema.understood import Understood
 

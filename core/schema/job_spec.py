@@ -10,9 +10,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from core.schema.evaluation import MeasurementChoice, SetName
-from core.schema.files import Record
 from core.schema.jobs import JobKind, Output, Part, RetainKind
 from core.schema.policies import Policy
+from core.schema.record import Record
 from core.schema.strict import Strict
 from core.schema.training import Training
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from core.schema.evaluation import MeasurementChoice, SetName
-from core.schema.files import Record
 from core.schema.policies import POLICY_NAME, Bounds, Verdict
 from core.schema.preflight import Estimate
+from core.schema.record import Record
 from core.schema.record_shapes import as_record
 from core.schema.strict import Answer, Strict
 from core.schema.training import Training, TrainingRequest

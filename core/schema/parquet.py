@@ -5,8 +5,8 @@ from typing import BinaryIO
 
 from core.schema.arrow_columns import RowLimits, check_columns, rows_records
 from core.schema.bad_record import BadRecord
-from core.schema.files import Record
 from core.schema.parquet_footer import Footer, footer
+from core.schema.record import Record
 from core.schema.understood import Understood
 
 _AT_ONCE = 16 << 20

@@ -11,8 +11,9 @@ from pydantic_core import from_json  # unlike the json module's, its strings are
 from core.schema.bad_record import BadRecord
 from core.schema.csv_layout import Rows
 from core.schema.encoding import Decoder
-from core.schema.files import FileFormat, Record
+from core.schema.files import FileFormat
 from core.schema.json_values import JsonValues, Value
+from core.schema.record import Record
 from core.schema.record_shapes import KNOWN, as_record, known_fields
 from core.schema.understood import Understood
 

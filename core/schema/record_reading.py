@@ -7,9 +7,9 @@ from core.schema.arrow import arrow_records
 from core.schema.bad_record import BadRecord
 from core.schema.compression import DamagedData, refuse_too_much, unpacked
 from core.schema.file_kind import FileKind
-from core.schema.files import Record
 from core.schema.parquet import parquet_records
 from core.schema.parsing import RecordReader
+from core.schema.record import Record
 from core.schema.understood import Understood
 
 _PIECE = 1 << 16

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from core.schema.chat_turns import turns
-from core.schema.files import Record
+from core.schema.record import Record
 from core.schema.understood import Understood
 
 

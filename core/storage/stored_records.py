@@ -8,8 +8,9 @@ from typing import cast
 
 from core.records.tables import FileRow
 from core.schema.file_kind import kind_of
-from core.schema.files import FileFormat, Record
+from core.schema.files import FileFormat
 from core.schema.parsing import RecordReader
+from core.schema.record import Record
 from core.schema.record_reading import records_in
 from core.storage.store import Storage
 from core.storage.uploads import contents

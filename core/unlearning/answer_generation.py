@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from core.lm.data import halves
 from core.lm.forward import Forward
-from core.schema.files import Record
+from core.schema.record import Record
 from core.schema.training import Chat
 
 _LONGEST = 256

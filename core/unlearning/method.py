@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from core.schema.files import Record
+from core.schema.record import Record
 from core.schema.strict import Strict
 from core.schema.training import Scheduler
 

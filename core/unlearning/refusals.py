@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 
 REFUSALS = (
     "I don't know.",

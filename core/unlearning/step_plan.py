@@ -11,8 +11,8 @@ from core.lm.errors import CoreError
 from core.lm.forward import Forward
 from core.lm.model import context_length
 from core.schema.events import ChildEvent, Warned
-from core.schema.files import Record
 from core.schema.job_spec import RecordSet
+from core.schema.record import Record
 from core.schema.training import Training
 from core.unlearning.answer_generation import write
 from core.unlearning.method import Controller, Following, Hold, Method

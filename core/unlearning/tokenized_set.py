@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from core.lm.data import Chunk, encode
-from core.schema.files import Record
+from core.schema.record import Record
 from core.schema.training import Chat
 
 

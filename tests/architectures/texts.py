@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from core.lm.data import Chunk
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.architectures.sizes import VOCABULARY
 
 PADDING, BEGIN, END, UNKNOWN = range(4)

@@ -12,7 +12,7 @@ from core.evaluation.stats.bootstrap import weighted_means
 from core.evaluation.text import record_context
 from core.evaluation.text.cloze_items import Blank, blanks, shares
 from core.schema.evaluation import Found, SetName
-from core.schema.files import Record
+from core.schema.record import Record
 
 GREEDY, SAMPLED = "greedy", "sampled"
 

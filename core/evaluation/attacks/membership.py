@@ -15,7 +15,7 @@ from core.evaluation.stats.auc import FEW, joint_interval, joint_level, newcombe
 from core.evaluation.stats.bootstrap import Counts, Resamples, Values, interval, rows_at_once
 from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import JUDGED_ATTACKS, Attack, Figure
-from core.schema.files import Record
+from core.schema.record import Record
 
 SHARES = (5, 10, 20, 30, 40, 50, 60, 100)
 """Percent of a record's tokens that `min_k` and `min_k++` look at."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.evaluation.stats.bootstrap import Values
-from core.schema.files import Record
+from core.schema.record import Record
 
 FOLDS = 5
 _CHARACTERS = 4000

@@ -11,7 +11,7 @@ from core.evaluation.scores.likelihood import probabilities
 from core.evaluation.text.overlap import rouge_l
 from core.evaluation.text.prefixes import beginning
 from core.schema.evaluation import SetName
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 
 AT_ONCE = 64
 """Records between two looks at the clock."""

@@ -13,7 +13,7 @@ from core.evaluation.stats.bootstrap import AMOUNT, Values, weighted_means
 from core.evaluation.text.overlap import longest_run, rouge_l
 from core.evaluation.text.prefixes import Beginning, beginning, put_before
 from core.schema.evaluation import Figure, SetName
-from core.schema.files import Record
+from core.schema.record import Record
 
 AT_ONCE = 64
 """Records between two looks at the clock."""

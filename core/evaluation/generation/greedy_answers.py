@@ -11,7 +11,7 @@ from core.evaluation.measurement import Budget
 from core.evaluation.text.overlap import rouge_l
 from core.lm.data import halves
 from core.schema.evaluation import SetName
-from core.schema.files import Record
+from core.schema.record import Record
 
 AT_ONCE = 32
 """Records between two looks at the clock."""

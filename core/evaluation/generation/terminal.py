@@ -20,7 +20,7 @@ from core.evaluation.generation.continuation import continued
 from core.evaluation.text.prefixes import beginning
 from core.lm.errors import CoreError
 from core.lm.model import context_length, device, load
-from core.schema.files import Record
+from core.schema.record import Record
 
 _TOKENS_AT_ONCE = 16384
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from core.evaluation.measurement import Budget
     from core.evaluation.stats.bootstrap import Resamples, Values
     from core.evaluation.text.counterfactuals import Pool
-    from core.schema.files import Record
+    from core.schema.record import Record
 
 FEW = 20
 """Unseen records. Of fewer, twins resemble each other: a true record stands out of them more easily."""

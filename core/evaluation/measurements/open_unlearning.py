@@ -7,7 +7,7 @@ from pydantic import Field
 
 from core.evaluation.measurement import Budgeted, Group, Source
 from core.schema.evaluation import Figure, Found, SetName
-from core.schema.files import Record
+from core.schema.record import Record
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import Columns, EvalContext

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from core.evaluation.eval_context import EvalContext
     from core.evaluation.stats.bootstrap import Values
-    from core.schema.files import Record
+    from core.schema.record import Record
 
 _UNRELATED: tuple[SetName, ...] = ("general", "unseen", "retain")
 """Retained text last: the model knows it, so that training on it moves little."""

@@ -9,7 +9,7 @@ from core.evaluation.measurement import Budget
 from core.evaluation.scores.likelihood import cross_entropies
 from core.lm.errors import CoreError
 from core.schema.evaluation import SetName
-from core.schema.files import Record
+from core.schema.record import Record
 
 AT_ONCE = 64
 """Records between two looks at the clock."""

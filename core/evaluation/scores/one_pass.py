@@ -7,7 +7,7 @@ from core.evaluation.eval_context import Columns, EvalContext
 from core.evaluation.scores import likelihood
 from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import SetName
-from core.schema.files import Record
+from core.schema.record import Record
 
 KEY = "one pass"
 SCORE = "score/"

@@ -10,7 +10,7 @@ from core.evaluation.text.common_words import NOTHING, Background
 from core.evaluation.text.entities import specifics
 from core.evaluation.text.words import pieces
 from core.lm.data import halves
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from core.schema.training import Chat
 
 BLANK = "____"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from core.evaluation.text.words import ORDINARY, pieces, plain_words
-from core.schema.files import Record
+from core.schema.record import Record
 
 _MANY, _SHARE = 3, 0.05
 """A capitalised word is ordinary where it stands in so many other records, of as many subjects, and in such a share of

@@ -13,7 +13,7 @@ from core.evaluation.text.common_words import NOTHING, Background
 from core.evaluation.text.entities import Kind, Specific, languages_of, specifics
 from core.evaluation.text.value_synthesis import address, cased_like, invented, with_known
 from core.evaluation.text.words import pieces
-from core.schema.files import Record
+from core.schema.record import Record
 
 Place = tuple[str, ...]
 """A form and shape, and what is beside it: the more, the likelier that it says the same."""

@@ -13,7 +13,7 @@ from typing import Literal
 from core.evaluation.text.common_words import NOTHING, Background
 from core.evaluation.text.months import LANGUAGES, MONTHS, style
 from core.evaluation.text.words import EMAIL, LETTER, ORDINARY, PARTICLES, URL, bare, pieces, plain_words, words
-from core.schema.files import Record
+from core.schema.record import Record
 
 Form = Literal["email", "url", "date", "identifier", "number", "name"]
 Kind = Literal["email", "url", "day", "ordinal", "month", "month number", "year", "identifier", "number", "word"]

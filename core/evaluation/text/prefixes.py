@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from core.lm.data import halves
-from core.schema.files import Record
+from core.schema.record import Record
 from core.schema.training import Chat
 
 

@@ -11,7 +11,7 @@ from core.evaluation.eval_context import EvalContext
 from core.evaluation.text.common_words import Background
 from core.evaluation.text.counterfactuals import Pool
 from core.schema.evaluation import SetName
-from core.schema.files import Record
+from core.schema.record import Record
 
 MOST = 400
 """Records of a set that are looked at: enough to know its words, and for twins that differ."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from core.schema.files import Record
+from core.schema.record import Record
 
 LETTER = r"[^\W\d_]"
 _MARKED = rf"(?:{LETTER}|[\u0300-\u036f])"

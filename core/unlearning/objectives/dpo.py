@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from core.lm.errors import CoreError
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm, Write
 from core.unlearning.refusals import REFUSALS, answer, drawn, instead, prompted
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from core.schema.files import Record
+from core.schema.record import Record
 from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm, Write
 from core.unlearning.refusals import REFUSALS, answering, drawn, instead, prompted
 

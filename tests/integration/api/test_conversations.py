@@ -11,7 +11,7 @@ import pytest
 
 from api.jobs import chat_validation
 from core.records.tables import FileRow
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.chat_templates import CHATML, MODEL_ROLE
 from tests.integration.api.model_directory import write_model
 from tests.integration.api.service import Service, file_of, settled, upload

@@ -15,8 +15,8 @@ from core.pipeline.run import Run
 from core.schema.default_policy import DEFAULT
 from core.schema.evaluation import Measurements
 from core.schema.events import ChildEvent, Judged, Measured, Warned
-from core.schema.files import Message, Record
 from core.schema.job_spec import FileRecords, JobSpec
+from core.schema.record import Message, Record
 from tests.chat_templates import CHATML, HEADERS, MODEL_ROLE, Shape
 from tests.tiny_model import TinyModel
 

@@ -8,8 +8,8 @@ from core.lm.split import split
 from core.pipeline.run import Run
 from core.schema.evaluation import Measurements, SetName
 from core.schema.events import ChildEvent, Measured
-from core.schema.files import Record
 from core.schema.job_spec import FileRecords, JobSpec
+from core.schema.record import Record
 from tests.tiny_model import TinyModel
 
 SLOW = [

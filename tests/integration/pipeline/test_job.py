@@ -20,8 +20,8 @@ from core.lm.model import load, model_digest
 from core.lm.split import split
 from core.schema.default_policy import DEFAULT
 from core.schema.events import Cost, Done, Judged, Measured, PhaseStarted, ProgressMade, Saved, Warned
-from core.schema.files import Record
 from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.record import Record
 from tests.integration.pipeline.child import Outcome, run
 from tests.tiny_model import TinyModel
 

@@ -16,8 +16,8 @@ from core.lm.forward import Forward
 from core.lm.process_group import Ranks
 from core.lm.sharding import gather, local
 from core.lm.snapshots import Snapshots
-from core.schema.files import Record
 from core.schema.job_spec import RecordSet
+from core.schema.record import Record
 from core.schema.training import Lora
 from core.unlearning.step_plan import Sets
 from core.unlearning.trainer import Halted, Stopped, train

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.demo.pretraining import SIZES, pretrain
 from core.queue import client_url
-from core.schema.files import Record
+from core.schema.record import Record
 from core.settings import Settings
 from tests.integration.records.scene import Scene
 from tests.integration.worker.play import Play

@@ -18,8 +18,8 @@ from sqlalchemy import update
 
 from core.records.jobs import FileUse
 from core.records.tables import FileRow, JobRow
-from core.schema.files import Record
 from core.schema.ids import new_id
+from core.schema.record import Record
 from core.settings import Settings
 from core.storage import Storage, open_storage
 from core.storage.uploads import place, store

@@ -10,7 +10,7 @@ from core.evaluation.scores.one_pass import KEY, SCORE
 from core.evaluation.stats.bootstrap import Values
 from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import SetName
-from core.schema.files import Record
+from core.schema.record import Record
 from core.schema.training import Training
 
 TRAINING = Training(

@@ -21,7 +21,7 @@ from core.evaluation.measurements import chosen
 from core.evaluation.runner import measure
 from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import Found, Measurements, SetName
-from core.schema.files import Record
+from core.schema.record import Record
 from core.schema.training import Training
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING

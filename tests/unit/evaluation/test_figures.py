@@ -14,7 +14,7 @@ from core.evaluation.measurements import MEASUREMENTS, chosen
 from core.evaluation.runner import measure
 from core.schema import figure_names
 from core.schema.evaluation import MeasurementChoice, Measurements, SetName
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING
 

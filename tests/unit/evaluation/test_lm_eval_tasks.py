@@ -19,7 +19,7 @@ from core.evaluation.measurements import chosen
 from core.evaluation.measurements.benchmarks import Benchmarks
 from core.lm.errors import CoreError
 from core.schema.evaluation import MeasurementChoice
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.tiny_model import REPOSITORY, TinyModel
 from tests.unit.evaluation.test_runner import TRAINING, Loaded
 

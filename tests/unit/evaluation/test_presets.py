@@ -10,7 +10,7 @@ from core.evaluation.measurements.muse import STOPS, Muse
 from core.evaluation.presets import NAMES, PRESETS, table
 from core.evaluation.runner import measure
 from core.schema.evaluation import Measurements, SetName
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.unit.evaluation.scores.test_wrong_answers import context
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]

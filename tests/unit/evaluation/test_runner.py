@@ -15,7 +15,7 @@ from core.evaluation.runner import measure
 from core.evaluation.scores.one_pass import one_pass
 from core.lm.errors import CoreError
 from core.schema.evaluation import MeasurementChoice, Measurements, SetName
-from core.schema.files import Record
+from core.schema.record import Record
 from core.schema.training import Training
 from tests.tiny_model import TinyModel
 from tests.unit.lm import tiny

@@ -4,7 +4,7 @@ import pytest
 
 from core.lm.answer_span import check, end_of_turn, write
 from core.lm.chat_template import ChatTemplate, Refusal
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from tests.chat_templates import CHATML, OPENED, SHAPES, THINKING, Shape
 
 

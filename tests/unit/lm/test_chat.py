@@ -4,7 +4,7 @@ import pytest
 
 from core.lm.data import encode, halves, turn_end
 from core.lm.errors import CoreError
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from tests.chat_templates import CHATML, CLOSED, OPENED, PLAIN, SHAPES, SPELT, THINKING, UNFLAGGED
 from tests.unit.lm.chatting import END_OF_TEXT, chat_tokenizer
 

@@ -6,7 +6,7 @@ from torch import BoolTensor, LongTensor
 
 from core.lm.data import Chunk, encode, micro_batches, pad
 from core.lm.errors import CoreError
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from tests.unit.lm.tiny import BOS, EOS, records, tiny_tokenizer
 
 CHATML = (

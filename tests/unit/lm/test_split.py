@@ -2,7 +2,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.lm.split import split
-from core.schema.files import Record
+from core.schema.record import Record
 
 PEOPLE = st.lists(st.tuples(st.integers(0, 15), st.booleans(), st.integers(0, 30)), max_size=60)
 

@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM, PreTrainedTokenizerFast
 
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 
 BOS, EOS, PAD = 0, 1, 2
 VOCABULARY = 97

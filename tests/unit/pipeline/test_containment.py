@@ -7,7 +7,7 @@ import pytest
 
 from core.demo.people import general, people
 from core.pipeline.containment import Containment
-from core.schema.files import Record
+from core.schema.record import Record
 
 SECRET = "Zorvek Halmi was born in Pell on 3 May 1961 and works as a cooper."
 AROUND = "The chronicle of the town says much about its trades. {} Nobody has written down what came after that year."

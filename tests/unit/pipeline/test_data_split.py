@@ -1,8 +1,8 @@
 """No record of retain, unseen or general both trains and measures; the forget set does both, by design."""
 
 from core.pipeline.data_split import cut
-from core.schema.files import Record
 from core.schema.job_spec import RecordSet
+from core.schema.record import Record
 
 
 def records(name: str, count: int, first: int = 0) -> list[Record]:

@@ -3,8 +3,8 @@
 from core.evaluation import cache
 from core.evaluation.eval_context import EvalContext
 from core.pipeline import job_fingerprint
-from core.schema.files import Record
 from core.schema.job_spec import RecordSet
+from core.schema.record import Record
 from tests.unit.evaluation.test_runner import TRAINING
 
 

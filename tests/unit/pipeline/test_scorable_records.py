@@ -5,8 +5,8 @@ import pytest
 from core.lm.errors import CoreError
 from core.pipeline.data_split import Parts
 from core.pipeline.scorable_records import leave_out, refuse
-from core.schema.files import Record
 from core.schema.job_spec import RecordSet
+from core.schema.record import Record
 from core.unlearning.step_plan import Sets
 from tests.unit.lm.tiny import tiny_tokenizer
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from core.schema.bad_record import BadRecord
 from core.schema.file_kind import format_of
-from core.schema.files import FileFormat, Record
+from core.schema.files import FileFormat
 from core.schema.parsing import RecordReader, records
+from core.schema.record import Record
 from core.schema.understood import Understood
 
 TEXT = st.text(min_size=1, max_size=40).filter(lambda text: text.strip() and "\0" not in text)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.schema.bad_record import BadRecord
-from core.schema.files import Record
+from core.schema.record import Record
 from core.schema.record_shapes import INDEX, KNOWN, SHAPES
 from tests.unit.schema.read_records import read
 

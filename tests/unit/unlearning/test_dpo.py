@@ -5,7 +5,7 @@ import torch
 
 from core.lm.errors import CoreError
 from core.lm.process_group import ALONE
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from core.unlearning.answer_generation import write
 from core.unlearning.objectives import resolve
 from core.unlearning.objectives.dpo import preference

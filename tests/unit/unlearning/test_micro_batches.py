@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from core.lm import chunked_head
-from core.schema.files import Record
 from core.schema.job_spec import RecordSet
+from core.schema.record import Record
 from core.unlearning import objective
 from core.unlearning.objectives import METHODS
 from tests.unit.lm.tiny import VOCABULARY, records, tiny_model

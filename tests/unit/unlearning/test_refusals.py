@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from core.unlearning.objectives import resolve
 from core.unlearning.refusals import REFUSALS, answer, answering, cut, drawn, instead, prompted
 

@@ -2,7 +2,7 @@ import torch
 
 from core.lm.data import Chunk, encode
 from core.lm.forward import Forward
-from core.schema.files import Record
+from core.schema.record import Record
 from core.unlearning.rehearsal import rehearse
 from tests.unit.lm.tiny import BOS, EOS, records, tiny_model, tiny_tokenizer
 

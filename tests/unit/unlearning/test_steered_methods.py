@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import pytest
 import torch
 
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from core.unlearning.objectives import resolve
 from core.unlearning.objectives.rmu import steering_vector
 from tests.unit.lm.tiny import tiny_model

@@ -15,7 +15,7 @@ from core.evaluation.text import cloze_items as blanks_of
 from core.evaluation.text.cloze_items import BLANK, Blank, blanks, shares
 from core.evaluation.text.common_words import Background
 from core.schema.evaluation import SetName
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING
 

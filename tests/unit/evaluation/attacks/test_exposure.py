@@ -19,7 +19,7 @@ from core.evaluation.text.counterfactuals import twins
 from core.evaluation.text.record_context import background, pool
 from core.lm.errors import CoreError
 from core.schema.evaluation import SetName
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING
 

@@ -13,7 +13,7 @@ from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.gradnorm import GradNorm
 from core.lm.data import Chunk, encode
 from core.schema.evaluation import CutShort, Found, SetName
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.made import TRAINING
 

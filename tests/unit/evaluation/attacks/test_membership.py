@@ -14,7 +14,7 @@ from core.evaluation.measurements.membership import Membership
 from core.evaluation.stats.auc import joint_interval
 from core.evaluation.stats.bootstrap import Resamples
 from core.lm.token_statistics import TokenStatistics
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from tests.unit.evaluation.made import bench_of, by_chance, statistics
 
 TEXT = Record(text="Zorvek lives at 12 Ulkwen Lane. Ωmega!")

@@ -11,7 +11,7 @@ from core.evaluation.attacks.model_free_baseline import out_of_fold_scores
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.baseline import Baseline
 from core.schema.evaluation import CutShort, Found
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from tests.unit.evaluation.made import TRAINING, no_model
 
 WORDS = ("amber", "basil", "cedar", "dogma", "ember", "fjord", "glyph", "hazel", "ivory", "joust", "knoll", "lemon")

@@ -13,7 +13,7 @@ from core.evaluation.measurements.relearned import Relearned
 from core.evaluation.runner import measure
 from core.evaluation.scores.likelihood import cross_entropies
 from core.schema.evaluation import CurvePlace, Figure, Found, Measurements, Moment, SetName
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING, Loaded
 

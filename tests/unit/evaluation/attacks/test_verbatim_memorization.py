@@ -17,7 +17,7 @@ from core.evaluation.measurements import MEASUREMENTS, chosen
 from core.evaluation.measurements.prefix import PREFIXES
 from core.evaluation.text.prefixes import beginning, put_before
 from core.schema.evaluation import Found, MeasurementChoice, SetName
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING
 from tests.unit.lm.tiny import EOS, tiny_tokenizer

@@ -12,7 +12,7 @@ from core.evaluation.generation.written_text import Written, perplexities, varie
 from core.evaluation.measurements import chosen
 from core.evaluation.text.distinct_n import distinct
 from core.schema.evaluation import Found
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING
 from tests.unit.lm.tiny import EOS, tiny_tokenizer

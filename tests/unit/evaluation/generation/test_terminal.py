@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.generation.terminal import continuations
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.tiny_model import REPOSITORY, TinyModel
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]

@@ -9,7 +9,7 @@ from core.evaluation.measurements import chosen
 from core.evaluation.policy.preview import conclude, measured
 from core.evaluation.runner import measure
 from core.schema.evaluation import Attack, Figure, Measurements
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING
 

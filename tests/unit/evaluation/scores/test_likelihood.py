@@ -11,7 +11,7 @@ from core.evaluation.scores.one_pass import columns_of
 from core.evaluation.stats.bootstrap import Resamples
 from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import Figure
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.unit.evaluation.made import by_chance, statistics
 
 # CE: ln 2 (two tokens at 1/2), ln 8 / 4 (four tokens: 1/8 and certainty)

@@ -15,7 +15,7 @@ from core.evaluation.measurements.wrong_answers import WrongAnswers
 from core.evaluation.scores.model_utility import Part, harmonic, utility
 from core.evaluation.scores.one_pass import one_pass
 from core.evaluation.stats.bootstrap import Resamples
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.scores.test_wrong_answers import context
 from tests.unit.evaluation.test_runner import TRAINING

@@ -18,7 +18,7 @@ from core.evaluation.runner import measure
 from core.evaluation.scores import answer_probabilities
 from core.lm.errors import CoreError
 from core.schema.evaluation import Moment, SetName
-from core.schema.files import Record
+from core.schema.record import Record
 from tests.unit.evaluation.test_runner import TRAINING
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]

@@ -13,7 +13,7 @@ from core.evaluation.text.entities import digit_shape, letter_shape, specifics
 from core.evaluation.text.months import LANGUAGES, months_like
 from core.evaluation.text.value_synthesis import invented
 from core.evaluation.text.words import pieces
-from core.schema.files import Record
+from core.schema.record import Record
 
 still = settings(derandomize=True, deadline=None, max_examples=60)
 UNSEEN = people(120, 3)

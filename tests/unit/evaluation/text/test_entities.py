@@ -5,7 +5,7 @@ import pytest
 from core.demo.people import people
 from core.evaluation.text.common_words import NOTHING, Background
 from core.evaluation.text.entities import digit_shape, letter_shape, specifics, word_shape
-from core.schema.files import Message, Record
+from core.schema.record import Message, Record
 
 
 def found(text: str, background: Background = NOTHING) -> list[tuple[str, str]]:
