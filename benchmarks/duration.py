@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from api.cli.generated_page import put
+from benchmarks.generated_page import replace_section
 from benchmarks.preflight import Case, cost_of, job
 from benchmarks.random_models import SHAPES
 from core.evaluation.measurements import chosen
@@ -90,7 +90,7 @@ def main() -> int:
     if given.out is None:
         print(text)
     else:
-        put(given.out, MARK, text)
+        replace_section(given.out, MARK, text)
     return 0
 
 

@@ -18,14 +18,14 @@ from rich.markup import escape
 
 from api.cli.child import ChildFailed
 from api.cli.connection import connect
-from api.cli.data_folder import AlreadyRunning, Place
-from api.cli.demo import register, serve
-from api.cli.demo_model import Story, prepare
-from api.cli.generated_page import aligned, put
+from api.cli.data_folder import AlreadyRunning, DataFolder
+from api.cli.demo import register_model, running_service
+from api.cli.demo_model import DemoSetup, prepare_demo
 from api.cli.service import StartFailed
-from api.cli.stale_processes import Left
-from api.cli.up import DEFAULT_DATA, Data
+from api.cli.stale_processes import StaleProcesses
+from api.cli.up import DEFAULT_DATA, DataOption
 from api.client import Client, Refused
+from benchmarks.generated_page import aligned_table, replace_section
 from core.demo.people import read_jsonl, write_jsonl
 from core.embedded.errors import StackError
 from core.schema.record import Record
@@ -70,7 +70,7 @@ class Trial:
 
 
 def interruptions(
-    data: Data = DEFAULT_DATA,
+    data: DataOption = DEFAULT_DATA,
     out: Annotated[Path | None, typer.Option("--out", help="the Markdown file whose table is replaced")] = None,
     method: Annotated[list[str] | None, typer.Option("--method", help="only this one; may be repeated")] = None,
     forget_records: Annotated[int, typer.Option(min=1, help="of the demo, whose model is taken")] = 200,
@@ -83,12 +83,12 @@ def interruptions(
     names = method or list(METHODS)
     if unknown := [name for name in names if name not in METHODS]:
         raise typer.BadParameter(str(UnknownMethod(unknown[0])))
-    place = Place(data)
+    place = DataFolder(data)
     place.prepare()
     try:
         sizes = {"forget": forget_records, "retain": retain_records, "unseen": unseen_records}
-        story = prepare(place.models / "demo", **sizes, seed=seed, console=console)
-        with serve(place, story, port), connect(data) as client:
+        story = prepare_demo(place.models / "demo", **sizes, seed=seed, console=console)
+        with running_service(place, story, port), connect(data) as client:
             trials = _trials(client, place, story, names)
     except (Refused, ChildFailed, StartFailed, StackError, AlreadyRunning, NoChild, httpx.TransportError) as failure:
         console.print(f"[red]broken off:[/red] {escape(str(failure))}")
@@ -96,13 +96,13 @@ def interruptions(
     text = markdown(trials)
     console.print(text, markup=False, soft_wrap=True)
     if out is not None:
-        put(out, "interruptions", text)
+        replace_section(out, "interruptions", text)
     if not all(one.held for one in trials):
         raise typer.Exit(1)
 
 
-def _trials(client: Client, place: Place, story: Story, names: list[str]) -> list[Trial]:
-    model = register(client, story)
+def _trials(client: Client, place: DataFolder, story: DemoSetup, names: list[str]) -> list[Trial]:
+    model = register_model(client, story)
     held = {name: _upload(client, name, file) for name, file in (("retain", story.retain), ("unseen", story.unseen))}
     body: dict[str, Any] = {"model": model, "from": "base", "training": TRAINING}
     # inline, since a file is gone with the first job that has forgotten it
@@ -127,7 +127,7 @@ def _upload(client: Client, name: str, file: Path) -> str:
         return str(client.upload(part, name)["id"])
 
 
-def _trial(client: Client, place: Place, body: dict[str, Any]) -> Trial:
+def _trial(client: Client, place: DataFolder, body: dict[str, Any]) -> Trial:
     first = client.post("/v1/jobs", body)["id"]
     for _ in client.follow(first):
         pass
@@ -138,7 +138,7 @@ def _trial(client: Client, place: Place, body: dict[str, Any]) -> Trial:
     return Trial(undisturbed, disturbed, weights, killed, resumed)
 
 
-def disturb(client: Client, place: Place, job: str) -> tuple[int | None, int | None]:
+def disturb(client: Client, place: DataFolder, job: str) -> tuple[int | None, int | None]:
     """Kills the job's process once, in the middle, and follows the job to its end.
 
     Returns the updates that it was known to have made when it was killed, and those that the next one had not to make
@@ -159,9 +159,9 @@ def disturb(client: Client, place: Place, job: str) -> tuple[int | None, int | N
     return killed, resumed
 
 
-def child_of(place: Place, job: str) -> psutil.Process:
+def child_of(place: DataFolder, job: str) -> psutil.Process:
     """The process that works on the job: the worker's log tells which of the worker's children. NoChild: none does."""
-    worker = Left(place).process("worker")
+    worker = StaleProcesses(place).process("worker")
     children = {one.pid: one for one in worker.children()} if worker is not None else {}
     with (place.logs / "worker.log").open(errors="replace") as log:
         lines = [json.loads(line) for line in log if job in line and line.startswith("{") and line.endswith("\n")]
@@ -187,7 +187,7 @@ def markdown(trials: list[Trial]) -> str:
         f" {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {version('torch')}."
         f" {sum(one.held for one in trials)} of {len(trials)} ended with the weights of the undisturbed job."
     )
-    return "\n".join([made, "", aligned([head, *map(_cells, trials)])])
+    return "\n".join([made, "", aligned_table([head, *map(_cells, trials)])])
 
 
 def _cells(trial: Trial) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from api.cli.generated_page import put
+from benchmarks.generated_page import replace_section
 from core.evaluation.stats.bootstrap import CHANGE, Resamples, Values, mean_interval, student, weighted_means
 
 SIZES = (20, 60, 200)
@@ -151,7 +151,7 @@ def main() -> None:
     if given.out is None:
         print(text)
     else:
-        put(given.out, MARK, text)
+        replace_section(given.out, MARK, text)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from api.cli.generated_page import aligned, put
 from benchmarks.child import events
+from benchmarks.generated_page import aligned_table, replace_section
 from benchmarks.machine import machine
 from benchmarks.memorised import Memorised, memorised
 from core.schema.events import Cost, Done, Measured
@@ -82,10 +82,10 @@ def main() -> None:
             lines.append(row(made, method, records, threads=given.threads, seed=given.seed))
             print(" ".join(lines[-1]), file=sys.stderr, flush=True)
     command = shlex.join(["unlearn", "bench", "measuring", *sys.argv[1:]])
-    text = f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {machine().line()}.\n\n{aligned(lines)}"
+    text = f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {machine().line()}.\n\n{aligned_table(lines)}"
     print(text)
     if given.out is not None:
-        put(given.out, "measuring", text)
+        replace_section(given.out, "measuring", text)
 
 
 if __name__ == "__main__":

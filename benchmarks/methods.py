@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from api.cli.generated_page import put
 from benchmarks.child import events
 from benchmarks.datasets import FILES
+from benchmarks.generated_page import replace_section
 from benchmarks.memorised import Memorised, memorised
 from benchmarks.methods_page import page, write_figures
 from benchmarks.results import ORIGINAL, RETRAINED, Result
@@ -245,7 +245,7 @@ def main() -> None:
     text = page(whole, given.public, shlex.join(["unlearn", "bench", "methods", *sys.argv[1:]]))
     print(text)
     if given.out is not None:
-        put(given.out, "methods", text)
+        replace_section(given.out, "methods", text)
         write_figures(given.out.with_name("methods-figures.csv"), whole)
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
 
-from api.cli.generated_page import aligned
 from benchmarks.datasets import digests
+from benchmarks.generated_page import aligned_table
 from benchmarks.machine import machine
 from benchmarks.results import ORIGINAL, RETRAINED, Result
 from core.evaluation.policy.verdict import judge
@@ -120,7 +120,7 @@ def _benchmark(
             rows = [results[seed][label] for seed in seeds]
             figures = [_cell([one.measurements for one in rows], how) for how in reads.values()]
             lines.append([label, *(how(label) for how in more.values()), *figures])
-        return aligned(lines)
+        return aligned_table(lines)
 
     verdicts = {
         "verdict": lambda label: (

@@ -23,13 +23,13 @@ import typer
 from rich.console import Console
 
 from api.cli.child import ChildFailed
-from api.cli.data_folder import Place
-from api.cli.demo import register
-from api.cli.demo_model import Story
-from api.cli.generated_page import aligned, put
+from api.cli.data_folder import DataFolder
+from api.cli.demo import register_model
+from api.cli.demo_model import DemoSetup
 from api.cli.service import Service
-from api.cli.up import DEFAULT_DATA, Data
+from api.cli.up import DEFAULT_DATA, DataOption
 from api.client import Client, Message
+from benchmarks.generated_page import aligned_table, replace_section
 from core.demo.people import demo_sets, read_jsonl, write_jsonl
 
 console = Console(highlight=False)
@@ -103,7 +103,7 @@ class Side:
 
 
 def start_up(
-    data: Data = DEFAULT_DATA,
+    data: DataOption = DEFAULT_DATA,
     out: Annotated[Path | None, typer.Option("--out", help="the Markdown file whose table is replaced")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="jobs of each kind and model")] = 5,
     port: Annotated[int, typer.Option(help="this one and the next must be free")] = 8000,
@@ -111,7 +111,7 @@ def start_up(
     """Seconds from POST to measuring, to the first update and to the end, with a child that waits and without."""
     if any(name in os.environ for name in ("DATABASE_URL", "REDIS_URL")):
         raise typer.BadParameter("the two services need servers of their own: unset DATABASE_URL and REDIS_URL")
-    place = Place(data)
+    place = DataFolder(data)
     place.prepare()
     folder = place.folder / "bench"
     shutil.rmtree(folder, ignore_errors=True)
@@ -128,10 +128,10 @@ def start_up(
     text += f"\n\nOf {len(at_once)} jobs that were posted at once, {sum(at_once)} were done by a child that had waited."
     console.print(text, markup=False, soft_wrap=True)
     if out is not None:
-        put(out, "start-up", text)
+        replace_section(out, "start-up", text)
 
 
-def _tiny(folder: Path) -> Story:
+def _tiny(folder: Path) -> DemoSetup:
     """A model of the tests' size, trained on a few people."""
     folder.mkdir()
     files = {name: folder / f"{name}.jsonl" for name in SIZES}
@@ -146,10 +146,10 @@ def _tiny(folder: Path) -> Story:
     console.print("training a tiny model")
     if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:  # noqa: S603 - our own program
         raise ChildFailed("the tiny model could not be trained")
-    return Story(folder / "tiny", None, files["forget"], files["retain"], files["unseen"])
+    return DemoSetup(folder / "tiny", None, files["forget"], files["retain"], files["unseen"])
 
 
-def _demo(place: Place, folder: Path) -> dict[str, Story]:
+def _demo(place: DataFolder, folder: Path) -> dict[str, DemoSetup]:
     """The demo's model, where this data folder has one, with as few of its records."""
     found = sorted((place.models / "demo").glob("*/model/config.json"), key=lambda file: file.stat().st_mtime)
     if not found:
@@ -158,12 +158,12 @@ def _demo(place: Place, folder: Path) -> dict[str, Story]:
     files = {name: folder / f"{name}.jsonl" for name in SIZES}
     for name, count in SIZES.items():
         write_jsonl(read_jsonl(found[-1].parents[1] / f"{name}.jsonl")[:count], files[name])
-    return {"demo": Story(found[-1].parent, None, files["forget"], files["retain"], files["unseen"])}
+    return {"demo": DemoSetup(found[-1].parent, None, files["forget"], files["retain"], files["unseen"])}
 
 
 @contextmanager
 def _serving(folder: Path, port: int, roots: list[Path], children: int) -> Iterator[Side]:
-    place = Place(folder)
+    place = DataFolder(folder)
     place.prepare()
     with ExitStack() as stack:
         stack.callback(os.close, place.hold())
@@ -176,10 +176,11 @@ def _serving(folder: Path, port: int, roots: list[Path], children: int) -> Itera
         )
 
 
-def _race(label: str, story: Story, warm: Side, cold: Side, jobs: int) -> dict[str, list[Moments]]:
+def _race(label: str, story: DemoSetup, warm: Side, cold: Side, jobs: int) -> dict[str, list[Moments]]:
     """The same job again and again: the two services take turns, and neither works while the other is timed."""
     names = {
-        side: (register(side.client, story), side.client.upload(story.forget, "forget")["id"]) for side in (warm, cold)
+        side: (register_model(side.client, story), side.client.upload(story.forget, "forget")["id"])
+        for side in (warm, cold)
     }
     found: dict[str, list[Moments]] = {WAITING: [], NONE: [], AT_ONCE: []}
 
@@ -214,7 +215,7 @@ def table(figures: dict[str, dict[str, list[Moments]]]) -> str:
         lines += [[label, kind, *map(_cell, values)] for kind, values in columns.items()]
         pairs = zip(columns[NONE], columns[WAITING], strict=True)
         lines.append([label, f"{NONE} / {WAITING}", *(f"{median(slow) / median(quick):.2f}" for slow, quick in pairs)])
-    return aligned(lines)
+    return aligned_table(lines)
 
 
 def _cell(values: list[float]) -> str:

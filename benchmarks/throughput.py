@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from api.cli.generated_page import put
 from benchmarks.case import METHODS, Case, Lengths
+from benchmarks.generated_page import replace_section
 from benchmarks.machine import Machine, machine
 from benchmarks.race import Result, SideFailed, race
 from benchmarks.table import markdown, tables
@@ -126,7 +126,9 @@ def write(page: Path, results: list[Result], found: Machine, precision: str) -> 
     if f"<!-- {name} -->" not in text:
         page.write_text(f"{text.rstrip()}\n\n<!-- {name} -->\n<!-- /{name} -->\n")
     command = shlex.join(["unlearn", "bench", "throughput", *sys.argv[1:]])
-    put(page, name, f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {found.line()}.\n\n{markdown(results)}")
+    replace_section(
+        page, name, f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {found.line()}.\n\n{markdown(results)}"
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from api.cli.generated_page import put
+from benchmarks.generated_page import replace_section
 from core.evaluation.attacks.exposure import chance
 from core.evaluation.measurements.exposure import Exposure
 from core.evaluation.policy import preview
@@ -242,8 +242,8 @@ def main() -> None:
     if given.out is None:
         print(f"{text}\n\n{previews}")
     else:
-        put(given.out, MARK, text)
-        put(given.out, PREVIEW_MARK, previews)
+        replace_section(given.out, MARK, text)
+        replace_section(given.out, PREVIEW_MARK, previews)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from core.settings import settings
 from worker import log
 from worker.app import Worker, make_app
-from worker.child import environment
-from worker.device_slots import DevicesError, Machine
+from worker.child import child_environment
+from worker.device_slots import DevicesError, DeviceSlots
 from worker.identity import worker_id
-from worker.job_loop import Station, add_task, threads_each
+from worker.job_loop import WorkerContext, register_task, threads_per_job
 from worker.metrics import WorkerMetrics
-from worker.prefork_pool import Warm
-from worker.shutdown import Stopping
+from worker.prefork_pool import PreforkPool
+from worker.shutdown import ShutdownEvent
 from worker.sweeper import Sweeper
 
 _SWEEPER_SECONDS = 5.0
@@ -29,18 +29,18 @@ def main() -> int:
     try:
         configured = settings()
         configured.service_key()
-        machine = Machine.of(configured)
+        machine = DeviceSlots.of(configured)
     except (ValidationError, ValueError, OSError, DevicesError) as error:
         print(f"the worker cannot start: {error}", file=sys.stderr)
         return 2
     log.configure(configured.log_level)
     setproctitle.setproctitle(f"unlearn worker ({len(machine.gpus)} GPUs, {machine.slots} slots)")
     app = make_app(configured.redis_url.get_secret_value())
-    stopping, threads = Stopping(), threads_each(configured, machine)
+    stopping, threads = ShutdownEvent(), threads_per_job(configured, machine)
     warm = None
     if configured.worker_warm_children:
         folder = configured.scratch_dir.absolute()
-        warm = Warm(environment(gpus=(), threads=threads, folder=folder), stopping)
+        warm = PreforkPool(child_environment(gpus=(), threads=threads, folder=folder), stopping)
         warm.start()
     metrics = WorkerMetrics(version=version("unlearning-service"))
     if configured.worker_metrics_port is not None:
@@ -49,8 +49,8 @@ def main() -> int:
         except OSError as error:
             print(f"the worker cannot start: WORKER_METRICS_PORT cannot be had: {error.strerror}", file=sys.stderr)
             return 2
-    station = Station(worker_id(), configured, machine, stopping, threads, warm, metrics)
-    add_task(app, station)
+    station = WorkerContext(worker_id(), configured, machine, stopping, threads, warm, metrics)
+    register_task(app, station)
 
     def stop(**_: object) -> None:
         station.stopping.begin()

@@ -68,12 +68,12 @@ class Worker(worker.Worker):  # type: ignore[misc]  # Celery has no types
         signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
 
 
-def publish(app: Celery, topic: str, payload: dict[str, Any]) -> None:
+def publish_hint(app: Celery, topic: str, payload: dict[str, Any]) -> None:
     """Publishes a hint; raises what kombu and redis raise where the broker does not take it."""
     app.send_task(HINT_TASK, kwargs=payload, queue=topic, ignore_result=True, retry=False)
 
 
-def waiting(app: Celery, topic: str) -> int:
+def pending_hints(app: Celery, topic: str) -> int:
     """How many hints of this queue nobody has fetched yet."""
     with app.connection_for_write() as connection:
         declared = connection.default_channel.queue_declare(queue=topic)

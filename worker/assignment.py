@@ -12,10 +12,10 @@ from core.records.tables import CheckpointFile, FileRow, JobFile, JobRow, ModelR
 from core.schema.job_spec import ChildMethod, ExpectedTokens, JobSpec, SocketRecords
 from core.schema.policies import Policy
 from core.schema.training import Training
-from worker.failure import failed
+from worker.failure import service_failure
 from worker.scratch import Scratch
 
-Stored = Sequence[tuple[JobFile, FileRow]]
+JobFiles = Sequence[tuple[JobFile, FileRow]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Assignment:
     job: JobRow
     model: ModelRow
     start: tuple[str, Sequence[CheckpointFile]] | None
-    sets: Stored
+    sets: JobFiles
     reference: ModelRow | None = None
     adapter: bool = False
     """The checkpoint holds an adapter alone, for the registered model."""
@@ -85,7 +85,9 @@ def _expected(estimate: dict[str, Any] | None) -> ExpectedTokens | None:
 
 def _directory(model: ModelRow) -> Path:
     if model.directory is None:
-        raise failed("model_not_ready", f"the model '{model.id}' has no files; register it again", retryable=False)
+        raise service_failure(
+            "model_not_ready", f"the model '{model.id}' has no files; register it again", retryable=False
+        )
     return Path(model.directory)
 
 
@@ -93,21 +95,25 @@ async def read(session: AsyncSession, job: JobRow) -> Assignment:
     """Reads what belongs to the claimed job. AttemptFailed where something of it is gone."""
     model = await models.get(session, job.organisation, job.model)
     if model is None:
-        raise failed("model_gone", "the model of this job is registered no more", retryable=False)
+        raise service_failure("model_gone", "the model of this job is registered no more", retryable=False)
     reference = None
     if job.reference_model is not None:
         reference = await models.get(session, job.organisation, job.reference_model)
         if reference is None:
-            raise failed("model_gone", "the reference model of this job is registered no more", retryable=False)
+            raise service_failure(
+                "model_gone", "the reference model of this job is registered no more", retryable=False
+            )
     start, adapter = None, False
     if job.start_checkpoint is not None:
         checkpoint = await checkpoints.get(session, job.organisation, job.start_checkpoint)
         if checkpoint is None:
-            raise failed("checkpoint_gone", "the checkpoint that this job starts from is gone", retryable=False)
+            raise service_failure(
+                "checkpoint_gone", "the checkpoint that this job starts from is gone", retryable=False
+            )
         start = (checkpoint.prefix, await checkpoints.files(session, checkpoint.id))
         made = await jobs.get(session, job.organisation, checkpoint.job)
         adapter = made is not None and made.output == "adapter"
     sets = await files.of_job(session, job.id)
     if await files.missing(session, job.id):
-        raise failed("file_gone", "a file of this job is gone; upload it again", retryable=False)
+        raise service_failure("file_gone", "a file of this job is gone; upload it again", retryable=False)
     return Assignment(job, model, start, sets, reference, adapter)

@@ -8,7 +8,7 @@ from core.records.completion import Delivered
 from core.records.tables import CheckpointFile
 from core.schema.manifest import MANIFEST_NAME, canonical, digest, entry, manifest
 from core.storage import NotStored, Storage
-from worker.failure import failed
+from worker.failure import service_failure
 
 PIECE = 4 << 20
 
@@ -22,20 +22,22 @@ async def fetch(storage: Storage, prefix: str, files: Sequence[CheckpointFile], 
                 async for piece in storage.read(f"{prefix}/{file.path}"):
                     await asyncio.to_thread(out.write, piece)
         except NotStored:
-            raise failed("checkpoint_gone", "bytes of the checkpoint to start from are gone", retryable=False) from None
+            raise service_failure(
+                "checkpoint_gone", "bytes of the checkpoint to start from are gone", retryable=False
+            ) from None
         if (await asyncio.to_thread(entry, target, file.path)).sha256 != file.sha256:
-            raise failed("checkpoint_damaged", "the checkpoint to start from is not what was stored")
+            raise service_failure("checkpoint_damaged", "the checkpoint to start from is not what was stored")
 
 
 async def deliver(storage: Storage, folder: Path, *, prefix: str, step: int) -> Delivered:
     """Stores what the child saved, the manifest last; nobody sees it before the job's finish points to it."""
     entries = await asyncio.to_thread(manifest, folder)
     if not entries:
-        raise failed("nothing_saved", "the job's process said that it saved a checkpoint, but there is none")
+        raise service_failure("nothing_saved", "the job's process said that it saved a checkpoint, but there is none")
     for one in entries:
         written = await storage.write(f"{prefix}/{one.path}", _pieces(folder / one.path))
         if written != one.bytes:
-            raise failed("checkpoint_changed", "the checkpoint changed while it was stored")
+            raise service_failure("checkpoint_changed", "the checkpoint changed while it was stored")
     await storage.write(f"{prefix}/{MANIFEST_NAME}", _whole(canonical(entries)))
     return Delivered(prefix=prefix, files=entries, digest=digest(entries), step=step)
 
@@ -43,7 +45,7 @@ async def deliver(storage: Storage, folder: Path, *, prefix: str, step: int) -> 
 def _below(folder: Path, path: str) -> Path:
     target = folder / path
     if ".." in target.parts:
-        raise failed("checkpoint_damaged", "a file of the checkpoint lies outside of it", retryable=False)
+        raise service_failure("checkpoint_damaged", "a file of the checkpoint lies outside of it", retryable=False)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return target
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from core.schema.events import CHILD_EVENT, ChildEvent, Command
 from core.schema.job_spec import JobSpec
-from worker.failure import failed
+from worker.failure import service_failure
 
 _LINE_BYTES = 64 << 20
 _TAIL_BYTES = 64 << 10
@@ -39,7 +39,7 @@ PASSED_ON_PREFIXES = ("LC_", "NCCL_", "NVIDIA_", "PYTORCH_", "TORCH_", "OMP_", "
 """What a child sees of the worker's environment: no address, no password, no token."""
 
 
-def environment(*, gpus: Sequence[int], threads: int, folder: Path) -> dict[str, str]:
+def child_environment(*, gpus: Sequence[int], threads: int, folder: Path) -> dict[str, str]:
     """The child's environment: an allow-list of the worker's own, its devices, and no way to the network's models."""
     kept = {
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
@@ -58,7 +58,7 @@ def environment(*, gpus: Sequence[int], threads: int, folder: Path) -> dict[str,
     }
 
 
-def started(
+def start_process(
     argv: Sequence[str], *, env: Mapping[str, str], descriptors: Sequence[int] = ()
 ) -> "subprocess.Popen[bytes]":
     """A process of a session of its own, with pipes for its standard streams, that inherits `descriptors`."""
@@ -75,7 +75,7 @@ def started(
     )
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
+def kill_session(process: "subprocess.Popen[bytes]") -> None:
     """Kills the process and all that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -93,7 +93,7 @@ class Child:
     @classmethod
     def start(cls, argv: Sequence[str], *, env: Mapping[str, str], descriptors: Sequence[int] = ()) -> "Child":
         """Starts it; `descriptors` (the GPUs' locks) are inherited, and so released when it ends, however it ends."""
-        return cls(started(argv, env=env, descriptors=descriptors))
+        return cls(start_process(argv, env=env, descriptors=descriptors))
 
     async def __aenter__(self) -> "Child":
         try:
@@ -131,7 +131,7 @@ class Child:
             while line := await self._stdout.readline():
                 yield CHILD_EVENT.validate_json(line)
         except (ValidationError, ValueError) as error:  # ValueError: a line over the limit
-            raise failed("child_garbled", "the job's process said something that is not an event") from error
+            raise service_failure("child_garbled", "the job's process said something that is not an event") from error
         finally:
             closing.cancel()
 
@@ -145,7 +145,7 @@ class Child:
 
     def kill(self) -> None:
         """Kills the process and all that it started."""
-        end(self._process)
+        kill_session(self._process)
 
     def stderr(self) -> bytes:
         """The end of what it wrote on standard error. It may quote a record: not for logs (`worker.log.frames_of`)."""

@@ -31,24 +31,24 @@ async def collect_scratch(sessions: Sessions, root: Path) -> int:
 
     A worker that dies between the finish and its own clean-up leaves the folder of a delivered attempt.
     """
-    listed = await asyncio.to_thread(lambda: list(scratch.attempts(root)))
+    listed = await asyncio.to_thread(lambda: list(scratch.attempt_folders(root)))
     found = {(job, fence): folder for job, fence, folder in listed}
     removed = 0
     async for over in _attempts(sessions, found, completion.ended):
-        await asyncio.to_thread(scratch.remove, found[over])
+        await asyncio.to_thread(scratch.remove_folder, found[over])
         removed += 1
     return removed
 
 
 async def collect_snapshots(sessions: Sessions, root: Path) -> int:
     """Removes snapshots of jobs that are over from this machine: they may have ended elsewhere, or while paused."""
-    found = dict(await asyncio.to_thread(lambda: list(scratch.snapshots(root))))
+    found = dict(await asyncio.to_thread(lambda: list(scratch.snapshot_folders(root))))
     removed = 0
     for some in _batches(found):
         async with sessions() as session:
             over = await completion.over(session, some)
         for job in over:
-            await asyncio.to_thread(scratch.remove, found[job])
+            await asyncio.to_thread(scratch.remove_folder, found[job])
             removed += 1
     return removed
 

@@ -64,7 +64,7 @@ class Devices:
             self._slot.release()
 
 
-class Machine:
+class DeviceSlots:
     """The devices of one worker; GPUs are shared with the machine's other workers through `lock_dir`."""
 
     def __init__(self, *, gpus: tuple[int, ...], cpu_slots: int, lock_dir: Path) -> None:
@@ -75,7 +75,7 @@ class Machine:
         self._cpu = threading.Semaphore(cpu_slots)
 
     @classmethod
-    def of(cls, settings: Settings) -> "Machine":
+    def of(cls, settings: Settings) -> "DeviceSlots":
         gpus = visible_gpus(settings)
         if gpus:
             settings.gpu_lock_dir.mkdir(parents=True, exist_ok=True)

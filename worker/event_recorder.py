@@ -23,7 +23,7 @@ _POINTS = 4000
 """Curve points that wait at most; also keeps one statement under PostgreSQL's limit of 32767 parameters."""
 
 
-class Recorder:
+class EventRecorder:
     """Of one attempt. Every write is fenced; FenceLost comes through."""
 
     def __init__(self, lease: Lease) -> None:

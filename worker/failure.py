@@ -13,7 +13,7 @@ class AttemptFailed(Exception):
         self.error = error
 
 
-def failed(code: str, message: str, *, retryable: bool = True) -> AttemptFailed:
+def service_failure(code: str, message: str, *, retryable: bool = True) -> AttemptFailed:
     """A failure by the service's fault."""
     return AttemptFailed(JobError(code=code, message=message, blame="service", retryable=retryable))
 
@@ -30,4 +30,4 @@ def child_died(status: int) -> AttemptFailed:
         message = f"the job's process was killed by signal {-status} ({name})"
         if -status == signal.SIGKILL:
             message += ": most likely the host ran out of memory; give the worker more, or lower max_length"
-    return failed("child_died", message)
+    return service_failure("child_died", message)

@@ -14,13 +14,13 @@ from core.records.events import REQUESTS
 from core.records.notifications import Notifications
 from core.settings import Settings
 from core.storage import Storage, open_storage
-from worker.device_slots import Devices, Machine
+from worker.device_slots import Devices, DeviceSlots
 from worker.lease import Sessions
-from worker.log import LOGGER, described
+from worker.log import LOGGER, error_fields
 from worker.metrics import WorkerMetrics
-from worker.prefork_pool import Warm
-from worker.shutdown import Stopping
-from worker.supervisor import Attempt, claim
+from worker.prefork_pool import PreforkPool
+from worker.shutdown import ShutdownEvent
+from worker.supervisor import Attempt, claim_job
 
 log = logging.getLogger(LOGGER)
 
@@ -29,25 +29,25 @@ _CONNECTIONS = 4
 
 
 @dataclass(frozen=True)
-class Station:
+class WorkerContext:
     """What the threads of one worker share."""
 
     worker: str
     settings: Settings
-    machine: Machine
-    stopping: Stopping
+    machine: DeviceSlots
+    stopping: ShutdownEvent
     threads: int
     """CPU threads of a child."""
-    warm: Warm | None = None
+    warm: PreforkPool | None = None
     metrics: WorkerMetrics | None = None
 
 
-def threads_each(settings: Settings, machine: Machine) -> int:
+def threads_per_job(settings: Settings, machine: DeviceSlots) -> int:
     """CPU threads of a child: the machine's, shared out over the jobs at a time."""
     return settings.job_threads or max(1, (os.cpu_count() or 1) // machine.slots)
 
 
-def add_task(app: Celery, station: Station) -> None:
+def register_task(app: Celery, station: WorkerContext) -> None:
     """Registers the one task. It takes whatever comes with a hint, and needs none of it."""
 
     @app.task(name=HINT_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -59,7 +59,7 @@ def add_task(app: Celery, station: Station) -> None:
             log.exception("a hint led to nothing")
 
 
-async def take_jobs(station: Station) -> int:
+async def take_jobs(station: WorkerContext) -> int:
     """Claims and attends to jobs until none is left for this worker or it is told to stop; returns how many."""
     settings = station.settings
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=_CONNECTIONS)
@@ -76,10 +76,10 @@ async def take_jobs(station: Station) -> int:
 
 
 def _lost(error: Exception) -> None:
-    log.warning("notifications lost: requests reach jobs at the next heartbeat", extra=described(error))
+    log.warning("notifications lost: requests reach jobs at the next heartbeat", extra=error_fields(error))
 
 
-async def _take_one(station: Station, sessions: Sessions, storage: Storage, requests: Notifications) -> bool:
+async def _take_one(station: WorkerContext, sessions: Sessions, storage: Storage, requests: Notifications) -> bool:
     for gpus in station.machine.classes:
         devices = station.machine.take(gpus)
         if devices is None:
@@ -93,10 +93,10 @@ async def _take_one(station: Station, sessions: Sessions, storage: Storage, requ
 
 
 async def _attend(
-    station: Station, devices: Devices, gpus: int, sessions: Sessions, storage: Storage, requests: Notifications
+    station: WorkerContext, devices: Devices, gpus: int, sessions: Sessions, storage: Storage, requests: Notifications
 ) -> bool:
     settings = station.settings
-    claimed = await claim(sessions, worker=station.worker, gpus=gpus, lease_seconds=settings.lease_seconds)
+    claimed = await claim_job(sessions, worker=station.worker, gpus=gpus, lease_seconds=settings.lease_seconds)
     if claimed is None:
         return False
     job, since = claimed

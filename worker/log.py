@@ -25,11 +25,11 @@ class JsonLines(logging.Formatter):
         }
         line |= {name: value for name, value in vars(record).items() if name not in _ORDINARY}
         if record.exc_info and record.exc_info[1] is not None:
-            line |= described(record.exc_info[1])
+            line |= error_fields(record.exc_info[1])
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def described(error: BaseException) -> dict[str, object]:
+def error_fields(error: BaseException) -> dict[str, object]:
     """The error's class and its innermost frames; its text may quote a record, so that stays out."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     return {
@@ -38,7 +38,7 @@ def described(error: BaseException) -> dict[str, object]:
     }
 
 
-def frames_of(stderr: bytes) -> list[str]:
+def traceback_frames(stderr: bytes) -> list[str]:
     """What may be said of a child's standard error: frames of tracebacks and classes of errors, nothing else of it."""
     found = []
     for line in stderr.splitlines():

@@ -12,7 +12,7 @@ from core.records.tables import ModelRow
 from core.schema.jobs import JobError
 from core.schema.manifest import digest, manifest
 from worker.failure import AttemptFailed
-from worker.log import LOGGER, described
+from worker.log import LOGGER, error_fields
 
 log = logging.getLogger(LOGGER)
 
@@ -20,7 +20,7 @@ State = list[list[str | int]]
 """Path, bytes, inode, and times of change of each file: what differs once a file was written or replaced."""
 
 
-class KnownDigests:
+class DigestCache:
     """Digests of model directories by the state of their files, kept in a file on this machine.
 
     The time of a file's last change of any kind is part of its state: unlike its content's, no program can set it.
@@ -55,7 +55,7 @@ class KnownDigests:
             partial.write_text(json.dumps(known))
             partial.replace(self._file)
         except OSError as error:
-            log.warning("digests not kept: a model's files are read again for its next job", extra=described(error))
+            log.warning("digests not kept: a model's files are read again for its next job", extra=error_fields(error))
             with suppress(OSError):
                 partial.unlink()
 
@@ -73,7 +73,7 @@ def _state(directory: Path) -> State:
     return state
 
 
-async def check(model: ModelRow, known: KnownDigests) -> None:
+async def check(model: ModelRow, known: DigestCache) -> None:
     """Raises AttemptFailed where the model's files are not those that were registered, or cannot be read."""
     if model.directory is None or model.digest is None:
         return

@@ -23,7 +23,7 @@ _PHASES: dict[Phase, tuple[str, ...]] = {
 """The job's phases, in preflight's terms."""
 
 
-def advised(error: JobError, assigned: Assignment, phase: Phase, classes: Sequence[WorkerClass]) -> JobError:
+def with_memory_advice(error: JobError, assigned: Assignment, phase: Phase, classes: Sequence[WorkerClass]) -> JobError:
     """The error as it is, or, out of memory in this phase, with the changes of the request that would take less."""
     job = assigned.job
     if error.code != "out_of_memory" or assigned.model.shape is None or job.kind == "measure":

@@ -16,13 +16,13 @@ import time
 from collections.abc import Mapping, Sequence
 
 from core.schema.prefork import READY, Answer
-from worker.child import end, started
-from worker.log import LOGGER, frames_of
-from worker.shutdown import Stopping
+from worker.child import kill_session, start_process
+from worker.log import LOGGER, traceback_frames
+from worker.shutdown import ShutdownEvent
 
 log = logging.getLogger(LOGGER)
 
-WAITING = (sys.executable, "-m", "core.pipeline", "--wait")
+COMMAND = (sys.executable, "-m", "core.pipeline", "--wait")
 """The descriptor's number is added to it."""
 
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
@@ -36,21 +36,23 @@ _LOOK_SECONDS = 0.02
 _TAIL_BYTES = 64 << 10
 
 
-class Warm(threading.Thread):
+class PreforkPool(threading.Thread):
     """Keeps one child waiting until `stopping` begins. Any thread may `take` it; the next is up to `prepare`.
 
     The kernel ends a child together with the *thread* that started it. So this one starts them, and stays to the end
     of the process even when told to stop: children that it started may still be at work.
     """
 
-    def __init__(self, environment: Mapping[str, str], stopping: Stopping, *, command: Sequence[str] = WAITING) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], stopping: ShutdownEvent, *, command: Sequence[str] = COMMAND
+    ) -> None:
         """`environment` is what a child without devices has."""
         super().__init__(name="warm", daemon=True)
         self._environment = dict(environment)
         self._command = command
         self._stopping = stopping
         self._lock = threading.Lock()
-        self._waiting: _Waiting | None = None
+        self._waiting: _WaitingChild | None = None
         self._wanted = threading.Event()
         self._wanted.set()
         self._deaths = 0
@@ -114,7 +116,7 @@ class Warm(threading.Thread):
         finally:
             waiting.awaited = False
 
-    def _importing(self, waiting: "_Waiting") -> bool:
+    def _importing(self, waiting: "_WaitingChild") -> bool:
         with self._lock:
             return waiting is self._waiting and waiting.process.poll() is None and not waiting.ready()
 
@@ -126,11 +128,11 @@ class Warm(threading.Thread):
         with self._lock:
             waiting = self._waiting
             if waiting is None and self._wanted.is_set():
-                self._waiting = _Waiting(self._command, self._environment)
+                self._waiting = _WaitingChild(self._command, self._environment)
             elif waiting is not None and waiting.process.poll() is not None:
                 self._waiting = None
                 self._deaths += 1
-                told = {"status": waiting.process.returncode, "frames": frames_of(waiting.stderr())}
+                told = {"status": waiting.process.returncode, "frames": traceback_frames(waiting.stderr())}
                 log.warning("child died while it waited", extra=told)
                 waiting.end()
             elif waiting is not None and not waiting.announced and waiting.ready():
@@ -143,14 +145,16 @@ class Warm(threading.Thread):
             time.sleep(_GLANCE_SECONDS)
 
 
-class _Waiting:
+class _WaitingChild:
     """One such process and our end of the sockets between us."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._door, theirs = socket.socketpair()
         try:
             with theirs:
-                self.process = started([*command, str(theirs.fileno())], env=environment, descriptors=[theirs.fileno()])
+                self.process = start_process(
+                    [*command, str(theirs.fileno())], env=environment, descriptors=[theirs.fileno()]
+                )
         except BaseException:
             self._door.close()
             raise
@@ -183,7 +187,7 @@ class _Waiting:
 
     def end(self) -> None:
         """Kills it, and lets go of it."""
-        end(self.process)
+        kill_session(self.process)
         self.process.wait()
         self._door.close()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):

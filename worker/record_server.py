@@ -16,9 +16,9 @@ from core.schema.bad_record import BadRecord
 from core.storage import NotStored, Storage
 from core.storage.sealed import SealBroken
 from core.storage.stored_records import stored_records
-from worker.assignment import Stored
-from worker.failure import AttemptFailed, failed
-from worker.log import LOGGER, described
+from worker.assignment import JobFiles
+from worker.failure import AttemptFailed, service_failure
+from worker.log import LOGGER, error_fields
 
 log = logging.getLogger(LOGGER)
 
@@ -27,10 +27,10 @@ _TOKEN_SECONDS = 30.0
 _BUFFER = 256 << 10
 
 
-class Handover:
+class RecordServer:
     """Serves an attempt's sets once. Use as `async with`; `served()` returns, or raises, when it is over."""
 
-    def __init__(self, path: Path, token: str, sets: Stored, *, storage: Storage, key: bytes) -> None:
+    def __init__(self, path: Path, token: str, sets: JobFiles, *, storage: Storage, key: bytes) -> None:
         self._path = path
         self._token = token.encode()
         self._sets = sets
@@ -118,13 +118,17 @@ def _own(connection: socket.socket) -> bool:
 
 def _unavailable(error: Exception) -> AttemptFailed:
     """Why there are no records, without a word of them."""
-    log.warning("records not handed over", extra=described(error))
+    log.warning("records not handed over", extra=error_fields(error))
     if isinstance(error, NotStored):
-        return failed("file_gone", "the bytes of a file of this job are gone; upload it again", retryable=False)
+        return service_failure(
+            "file_gone", "the bytes of a file of this job are gone; upload it again", retryable=False
+        )
     if isinstance(error, SealBroken):
-        return failed("file_damaged", "a file of this job does not open with the service's key", retryable=False)
+        return service_failure(
+            "file_damaged", "a file of this job does not open with the service's key", retryable=False
+        )
     if isinstance(error, BadRecord):
-        return failed("file_damaged", "a file of this job can no longer be read", retryable=False)
+        return service_failure("file_damaged", "a file of this job can no longer be read", retryable=False)
     if transient(error):
-        return failed("service_unreachable", "a server that the worker needs could not be reached")
-    return failed("records_unavailable", "the job's records could not be read; the worker's log says where")
+        return service_failure("service_unreachable", "a server that the worker needs could not be reached")
+    return service_failure("records_unavailable", "the job's records could not be read; the worker's log says where")

@@ -52,7 +52,7 @@ class Scratch:
 
     async def forget(self) -> None:
         """Removes the snapshots of the job, which is over."""
-        await asyncio.shield(asyncio.to_thread(remove, self.snapshots))
+        await asyncio.shield(asyncio.to_thread(remove_folder, self.snapshots))
 
     @property
     def temporary(self) -> Path:
@@ -69,31 +69,31 @@ class Scratch:
         return self._short / "records"
 
     def _remove(self) -> None:
-        remove(self.folder)
+        remove_folder(self.folder)
         if self._short is not None:
             shutil.rmtree(self._short, ignore_errors=True)
 
 
-def remove(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Removes an attempt's folder, or the snapshots', and their job's if it was the last."""
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # another attempt's folder, or snapshots, may still be beside it
         folder.parent.rmdir()
 
 
-def measured(root: Path, organisation: str) -> Path:
+def measurement_cache(root: Path, organisation: str) -> Path:
     """Where the organisation's measurements are kept on this machine, for later jobs; its child makes it."""
     return root.absolute() / _MEASURED / organisation
 
 
-def attempts(root: Path) -> Iterator[tuple[str, int, Path]]:
+def attempt_folders(root: Path) -> Iterator[tuple[str, int, Path]]:
     """`(job, fence, folder)` of every attempt that has a folder here."""
     for folder in (*root.glob("job-*/*"), *root.glob("meas-*/*")):
         if folder.name.isdigit() and folder.is_dir() and not folder.is_symlink():
             yield folder.parent.name, int(folder.name), folder
 
 
-def snapshots(root: Path) -> Iterator[tuple[str, Path]]:
+def snapshot_folders(root: Path) -> Iterator[tuple[str, Path]]:
     """`(job, folder)` of every job that has snapshots here."""
     for folder in root.glob(f"job-*/{_SNAPSHOTS}"):
         if folder.is_dir() and not folder.is_symlink():

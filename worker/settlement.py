@@ -11,7 +11,7 @@ from core.records.leases import FenceLost
 from core.records.retry import again
 from core.schema.jobs import JobError, Outcome
 from core.schema.policies import Judgement
-from worker.failure import failed
+from worker.failure import service_failure
 from worker.lease import Lease, LeaseExpired, Sessions
 
 Interruption = Literal["cancel", "shutdown", "pause"]
@@ -36,7 +36,7 @@ class Stopped:
 Result = Finished | Stopped | JobError
 
 
-class Ending:
+class Settlement:
     """Of one attempt, whose checkpoint lies under `prefix`."""
 
     def __init__(self, lease: Lease, sessions: Sessions, *, prefix: str, max_failures: int) -> None:
@@ -59,7 +59,7 @@ class Ending:
             # somebody else, such as the host on its way down, has told the child to end: it is nobody's failure
             return await self._lease.write(leases.give_back, reason="terminated")
         if isinstance(result, Stopped):
-            result = failed("child_stopped", "the job's process stopped without having been asked to").error
+            result = service_failure("child_stopped", "the job's process stopped without having been asked to").error
         return await self._lease.write(_fail_or_retry, result, max_failures=self._max_failures)
 
     async def _finish(self, result: Finished) -> str:

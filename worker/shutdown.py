@@ -6,7 +6,7 @@ import threading
 _GLANCE_SECONDS = 0.1
 
 
-class Stopping:
+class ShutdownEvent:
     """Set once, never cleared."""
 
     def __init__(self) -> None:

@@ -33,20 +33,20 @@ from core.schema.policies import Judgement
 from core.settings import Settings
 from core.storage import Storage, StorageError
 from worker import assignment, checkpoint_transfer, model_integrity
-from worker.child import Child, environment
+from worker.child import Child, child_environment
 from worker.device_slots import Devices
-from worker.event_recorder import Recorder
-from worker.failure import AttemptFailed, child_died, failed
+from worker.event_recorder import EventRecorder
+from worker.failure import AttemptFailed, child_died, service_failure
 from worker.lease import Lease, LeaseExpired, Sessions
-from worker.log import LOGGER, frames_of
+from worker.log import LOGGER, traceback_frames
 from worker.metrics import WorkerMetrics
-from worker.model_integrity import KnownDigests
-from worker.oom_advice import advised
-from worker.prefork_pool import Warm
-from worker.record_server import Handover
-from worker.scratch import Scratch, measured
-from worker.settlement import Ending, Finished, Interruption, Result, Stopped
-from worker.shutdown import Stopping
+from worker.model_integrity import DigestCache
+from worker.oom_advice import with_memory_advice
+from worker.prefork_pool import PreforkPool
+from worker.record_server import RecordServer
+from worker.scratch import Scratch, measurement_cache
+from worker.settlement import Finished, Interruption, Result, Settlement, Stopped
+from worker.shutdown import ShutdownEvent
 
 log = logging.getLogger(LOGGER)
 
@@ -63,7 +63,7 @@ STRONGEST_FIRST: tuple[Interruption, ...] = ("cancel", "shutdown", "pause")
 
 
 @dataclass(frozen=True)
-class Heard:
+class ChildResult:
     """What a child that did its work said of it."""
 
     outcome: Outcome | None
@@ -85,10 +85,10 @@ class Attempt:
         storage: Storage,
         settings: Settings,
         threads: int,
-        stopping: Stopping,
+        stopping: ShutdownEvent,
         requests: Notifications | None = None,
         metrics: WorkerMetrics | None = None,
-        warm: Warm | None = None,
+        warm: PreforkPool | None = None,
         command: Sequence[str] = CHILD,
     ) -> None:
         self._job = job
@@ -104,7 +104,7 @@ class Attempt:
         self._command = command
         self._lease = Lease(sessions, job.id, job.fence, seconds=settings.lease_seconds, since=since)
         self._prefix = completion.prefix_of(job.id, job.fence)
-        self._ending = Ending(self._lease, sessions, prefix=self._prefix, max_failures=settings.max_failures)
+        self._ending = Settlement(self._lease, sessions, prefix=self._prefix, max_failures=settings.max_failures)
         self._child: Child | None = None
         self._uploading = False
         self._cancel_wished = asyncio.Event()
@@ -225,7 +225,7 @@ class Attempt:
         """From the claimed row to the stored checkpoint."""
         try:
             assigned = await again(self._assigned)
-            known = KnownDigests(self._settings.scratch_dir / "digests.json")
+            known = DigestCache(self._settings.scratch_dir / "digests.json")
             for model in filter(None, (assigned.model, assigned.reference)):
                 await model_integrity.check(model, known)
             if assigned.start is not None:
@@ -253,7 +253,7 @@ class Attempt:
         async with self._sessions() as session:
             return await assignment.read(session, self._job)
 
-    async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> Heard | Stopped:
+    async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> ChildResult | Stopped:
         """Starts the child, hands it its records and hears it out."""
         token = secrets.token_urlsafe(32)
         tasks = self._settings.benchmark_tasks_dir
@@ -266,12 +266,12 @@ class Attempt:
             benchmark_code=self._settings.benchmark_code,
         )
         service_key = self._settings.service_key()
-        recorder = Recorder(self._lease)
-        env = environment(gpus=self._devices.gpus, threads=self._threads, folder=scratch.temporary)
+        recorder = EventRecorder(self._lease)
+        env = child_environment(gpus=self._devices.gpus, threads=self._threads, folder=scratch.temporary)
         if self._warm is not None and spec.ranks == 1:
             await self._warm.coming()
         async with (
-            Handover(scratch.socket(), token, assigned.sets, storage=self._storage, key=service_key) as handover,
+            RecordServer(scratch.socket(), token, assigned.sets, storage=self._storage, key=service_key) as handover,
             self._child_for(spec, env) as child,
         ):
             self._devices.let_go()
@@ -295,7 +295,7 @@ class Attempt:
     def _measured(self) -> Path | None:
         if not self._settings.keep_measurements:
             return None
-        return measured(self._settings.scratch_dir, self._job.organisation)
+        return measurement_cache(self._settings.scratch_dir, self._job.organisation)
 
     def _child_for(self, spec: JobSpec, env: Mapping[str, str]) -> Child:
         """The child that waits, where there is one, else one that starts now. It has the devices' descriptors."""
@@ -310,7 +310,9 @@ class Attempt:
         if self._warm is not None:
             self._warm.prepare()
 
-    async def _hear(self, child: Child, recorder: Recorder, assigned: assignment.Assignment) -> Heard | Stopped:
+    async def _hear(
+        self, child: Child, recorder: EventRecorder, assigned: assignment.Assignment
+    ) -> ChildResult | Stopped:
         """Writes down what the child says, to its last word. AttemptFailed where that is bad news, or missing."""
         phase: Phase = "loading"
         saved: Saved | None = None
@@ -339,16 +341,18 @@ class Attempt:
         if not isinstance(last, Done):
             log.warning(
                 "child failed" if last else "child died",
-                extra=self._named(status=status, stderr_bytes=child.stderr_bytes, frames=frames_of(child.stderr())),
+                extra=self._named(
+                    status=status, stderr_bytes=child.stderr_bytes, frames=traceback_frames(child.stderr())
+                ),
             )
             if last is None:
                 raise child_died(status)
-            raise AttemptFailed(advised(last.error, assigned, phase, self._settings.worker_classes))
+            raise AttemptFailed(with_memory_advice(last.error, assigned, phase, self._settings.worker_classes))
         if self._job.kind != "unlearn":
-            return Heard(last.outcome, None, None)
+            return ChildResult(last.outcome, None, None)
         if saved is None or last.outcome is None:
-            raise failed("nothing_saved", "the job's process ended its work without saving a checkpoint")
-        return Heard(last.outcome, saved.step, judgement)
+            raise service_failure("nothing_saved", "the job's process ended its work without saving a checkpoint")
+        return ChildResult(last.outcome, saved.step, judgement)
 
     async def _next(self, events: AsyncIterator[ChildEvent]) -> ChildEvent | None:
         """The child's next event, None after its last. AttemptFailed where it is silent for longer than it may be."""
@@ -358,7 +362,7 @@ class Attempt:
                 return await anext(events, None)
         except TimeoutError:
             message = f"the job's process gave no sign of life for {limit:.0f} seconds and was ended"
-            raise failed("child_silent", message) from None
+            raise service_failure("child_silent", message) from None
 
     def _named(self, **more: object) -> dict[str, object]:
         return {"job": self._job.id, "fence": self._job.fence, **more}
@@ -377,13 +381,15 @@ async def _result(work: asyncio.Task[Result]) -> Result:
 def _broken(error: Exception) -> AttemptFailed:
     """Words for what was not foreseen; never the error's own, which may quote a record."""
     if isinstance(error, StorageError):
-        return failed("storage_failed", "the storage could not be read or written; the worker's log says where")
+        return service_failure(
+            "storage_failed", "the storage could not be read or written; the worker's log says where"
+        )
     if transient(error):
-        return failed("service_unreachable", "a server that the worker needs could not be reached")
-    return failed("internal", f"the worker met an unexpected {type(error).__qualname__}; its log says where")
+        return service_failure("service_unreachable", "a server that the worker needs could not be reached")
+    return service_failure("internal", f"the worker met an unexpected {type(error).__qualname__}; its log says where")
 
 
-async def claim(sessions: Sessions, *, worker: str, gpus: int, lease_seconds: float) -> tuple[JobRow, float] | None:
+async def claim_job(sessions: Sessions, *, worker: str, gpus: int, lease_seconds: float) -> tuple[JobRow, float] | None:
     """Claims the next job of this class: its row, and the monotonic time from which its lease counts."""
     since = time.monotonic()
     async with sessions.begin() as session:

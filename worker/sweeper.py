@@ -17,9 +17,9 @@ from core.records.engine import make_engine
 from core.storage import open_storage
 from worker import app as broker
 from worker import collector
-from worker.job_loop import Station
+from worker.job_loop import WorkerContext
 from worker.lease import Sessions
-from worker.log import LOGGER, described
+from worker.log import LOGGER, error_fields
 
 log = logging.getLogger(LOGGER)
 
@@ -35,7 +35,7 @@ BROKER_DOWN = (KombuError, RedisError, OSError)
 class Sweeper(threading.Thread):
     """Runs until the worker stops. Redis away: hints wait in their table, all else goes on."""
 
-    def __init__(self, app: Celery, station: Station) -> None:
+    def __init__(self, app: Celery, station: WorkerContext) -> None:
         super().__init__(name="sweeper", daemon=True)
         self._app = app
         self._station = station
@@ -74,7 +74,7 @@ class Sweeper(threading.Thread):
             try:
                 await step()
             except Exception as error:  # noqa: BLE001 - one step's trouble must not end the others
-                log.warning("sweeping step failed", extra={"step": name, **described(error)})
+                log.warning("sweeping step failed", extra={"step": name, **error_fields(error)})
                 pause = max(seconds, self._settings.sweep_seconds)
             await self._station.stopping.wait(pause)
 
@@ -108,14 +108,14 @@ class Sweeper(threading.Thread):
         try:
             for gpus, workers in wanted.items():
                 topic = queue_name(gpus)
-                if await asyncio.to_thread(broker.waiting, self._app, topic) == 0:
+                if await asyncio.to_thread(broker.pending_hints, self._app, topic) == 0:
                     for _ in range(max(workers, 1)):
                         await self._publish(topic, {})
         except BROKER_DOWN as error:
             self._broker_lost(error)
 
     async def _publish(self, topic: str, payload: dict[str, Any]) -> None:
-        await asyncio.to_thread(broker.publish, self._app, topic, payload)
+        await asyncio.to_thread(broker.publish_hint, self._app, topic, payload)
 
     def _broker_lost(self, error: Exception) -> None:
         if self._broker_up:

@@ -15,7 +15,7 @@ class ChildFailed(Exception):
     """The child could not do its work; says why, in its own words where it had any."""
 
 
-def events(spec: JobSpec) -> Iterator[ChildEvent]:
+def child_events(spec: JobSpec) -> Iterator[ChildEvent]:
     """Runs `core.pipeline` on a spec and yields what it says, up to `done`. ChildFailed where that does not come."""
     with (
         tempfile.TemporaryFile("w+") as errors,
@@ -44,7 +44,7 @@ def events(spec: JobSpec) -> Iterator[ChildEvent]:
             child.kill()  # whoever listens no more wants it to work no more
         errors.seek(0)
         raise ChildFailed(
-            f"the process that measures ended with code {status}; its last words: {last_words(errors.read())}"
+            f"the process that measures ended with code {status}; its last words: {last_lines(errors.read())}"
         )
 
 
@@ -55,6 +55,6 @@ def _event(line: str) -> ChildEvent:
         raise ChildFailed("the process that measures said something that is no event") from None
 
 
-def last_words(words: str) -> str:
+def last_lines(words: str) -> str:
     """The end of what a process said, where its error stands."""
     return "\n".join(words.strip().splitlines()[-10:]) or "none"

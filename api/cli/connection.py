@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from api.cli.data_folder import Place
+from api.cli.data_folder import DataFolder
 from api.client import Client, Refused
 
 err = Console(stderr=True, highlight=False)
@@ -21,7 +21,7 @@ def connect(data: Path, *, releases: bool = False) -> Client:
 
     Ends the command with advice where no service is to be found.
     """
-    place = Place(data)
+    place = DataFolder(data)
     file = place.release_key if releases else place.admin_key
     running = place.running()
     url = os.environ.get("UNLEARN_URL") or (running.url if running else None)
@@ -33,7 +33,7 @@ def connect(data: Path, *, releases: bool = False) -> Client:
 
 
 @contextmanager
-def service(data: Path, *, releases: bool = False) -> Iterator[Client]:
+def open_client(data: Path, *, releases: bool = False) -> Iterator[Client]:
     """Yields the client of `connect`; what the service refuses, or no answer, ends the command with its words."""
     try:
         with connect(data, releases=releases) as client:

@@ -3,7 +3,7 @@
 from core.schema.cost import Expense
 
 
-def spending(cost: Expense) -> str:
+def cost_line(cost: Expense) -> str:
     """Seconds, tokens per second, peak memory and model FLOPs, as far as they are known."""
     speeds = cost.tokens_per_second
     parts = [f"{sum(cost.seconds.values()):,.1f} s"]

@@ -19,14 +19,14 @@ class AlreadyRunning(Exception):
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningService:
     """What a running `up` tells others: its process and where the API answers."""
 
     pid: int
     url: str
 
 
-class Place:
+class DataFolder:
     """One data folder. Only the process that holds `lock` starts or stops anything in it."""
 
     def __init__(self, folder: Path) -> None:
@@ -70,15 +70,15 @@ class Place:
             os.close(descriptor)
         return False
 
-    def announce(self, running: Running) -> None:
+    def announce(self, running: RunningService) -> None:
         """Says that the service is ready: `running` reads it."""
         write_secret(self._note, json.dumps(asdict(running)))
 
-    def running(self) -> Running | None:
+    def running(self) -> RunningService | None:
         """The `up` that is ready in this folder, or None."""
         if not self.held() or not self._note.exists():
             return None
-        return Running(**json.loads(self._note.read_text()))
+        return RunningService(**json.loads(self._note.read_text()))
 
 
 def write_secret(path: Path, text: str) -> None:

@@ -15,13 +15,13 @@ from rich.markup import escape
 
 from api.cli.child import ChildFailed
 from api.cli.connection import connect
-from api.cli.cost_line import spending
-from api.cli.data_folder import AlreadyRunning, Place
-from api.cli.demo_model import Story, continuation, measured, prepare
-from api.cli.demo_table import comparison, tell_verdict
-from api.cli.progress import watch
+from api.cli.cost_line import cost_line
+from api.cli.data_folder import AlreadyRunning, DataFolder
+from api.cli.demo_model import DemoSetup, continue_record, measure_model, prepare_demo
+from api.cli.demo_table import comparison_table, print_verdict
+from api.cli.progress import follow_job
 from api.cli.service import Service, StartFailed
-from api.cli.up import DEFAULT_DATA, Data
+from api.cli.up import DEFAULT_DATA, DataOption
 from api.client import Client, Refused
 from core.demo.people import read_jsonl, write_jsonl
 from core.embedded.errors import StackError
@@ -34,7 +34,7 @@ Given = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="w
 
 
 def demo(
-    data: Data = DEFAULT_DATA,
+    data: DataOption = DEFAULT_DATA,
     model: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="a model of your own")] = None,
     forget: Given = None,
     retain: Given = None,
@@ -48,18 +48,18 @@ def demo(
 ) -> None:
     """Train a small model on invented people, make it forget some of them through the service, show what is left."""
     began = time.monotonic()
-    place = Place(data)
+    place = DataFolder(data)
     place.prepare()
     try:
         if model is not None:
             if forget is None or retain is None or unseen is None:
                 raise typer.BadParameter("--model goes with --forget, --retain and --unseen")
-            story = Story(model.absolute(), None, forget, retain, unseen)
+            story = DemoSetup(model.absolute(), None, forget, retain, unseen)
         else:
             console.print("[bold]1. People, and a model that has memorised them[/bold]")
             sizes = {"forget": forget_records, "retain": retain_records, "unseen": unseen_records}
-            story = prepare(place.models / "demo", **sizes, seed=seed, console=console)
-        with serve(place, story, port), connect(data) as client:
+            story = prepare_demo(place.models / "demo", **sizes, seed=seed, console=console)
+        with running_service(place, story, port), connect(data) as client:
             _tell(client, place, story, method)
     except (Refused, ChildFailed, StartFailed, StackError, AlreadyRunning, httpx.TransportError) as failure:
         console.print(f"[red]the demo failed:[/red] {escape(str(failure))}")
@@ -68,7 +68,7 @@ def demo(
 
 
 @contextmanager
-def serve(place: Place, story: Story, port: int) -> Iterator[None]:
+def running_service(place: DataFolder, story: DemoSetup, port: int) -> Iterator[None]:
     """The service of this folder: the one that runs already, or one that stops with the block."""
     if place.running() is not None:
         yield
@@ -84,15 +84,15 @@ def serve(place: Place, story: Story, port: int) -> Iterator[None]:
         os.close(lock)
 
 
-def _tell(client: Client, place: Place, story: Story, method: str) -> None:
+def _tell(client: Client, place: DataFolder, story: DemoSetup, method: str) -> None:
     console.print("[bold]2. Register, upload, ask, follow[/bold]")
-    name = register(client, story)
+    name = register_model(client, story)
     uploaded = client.upload(story.forget, "forget")
     # from the base: a second demo starts where the first one did, not from its result
     body: dict[str, Any] = {"model": name, "forget": {"file": uploaded["id"]}, "method": method, "from": "base"}
     job = client.post("/v1/jobs", body)
     console.print(f"  job {job['id']} on model {name}: {job['method']['name']}, forget {uploaded['records']} records")
-    job = watch(client, job["id"], console)
+    job = follow_job(client, job["id"], console)
     if job["status"] != "succeeded":
         reason = job["error"]["message"] if job["error"] else job["status"]
         console.print(f"[red]the job did not succeed:[/red] {escape(reason)}")
@@ -109,30 +109,30 @@ def _tell(client: Client, place: Place, story: Story, method: str) -> None:
     columns: dict[str, dict[str, Any] | None] = {"before": metrics["before"], "after": metrics["after"]}
     if story.retrained is not None:  # beside the job, which has to do without it, as most have
         cache = place.folder / "demo" / "measured"
-        columns["retrained"] = measured(story, story.retrained, cache=cache)
-    console.print(comparison(columns))
+        columns["retrained"] = measure_model(story, story.retrained, cache=cache)
+    console.print(comparison_table(columns))
     console.print("  with 95 % bootstrap intervals over records; AUC: forget against unseen, 0.5 is best")
-    tell_verdict(metrics["judgement"], console)
+    print_verdict(metrics["judgement"], console)
     if metrics["cost"] is not None:
-        console.print(f"  {spending(Expense.model_validate(metrics['cost']))}", soft_wrap=True)
+        console.print(f"  {cost_line(Expense.model_validate(metrics['cost']))}", soft_wrap=True)
     for title, file in (("a forgotten record", story.forget), ("a retained record", story.retain)):
         _example(title, file, before=story.model, after=checkpoint)
     console.print("[bold]4. Where to look next[/bold]")
     console.print(f"  the checkpoint, for AutoModelForCausalLM.from_pretrained:  {checkpoint}")
     console.print(f"  what was done, in words:                                   {checkpoint / 'UNLEARNING.md'}")
-    again = "make up" if place.folder == Place(DEFAULT_DATA).folder else f"unlearn up --data {place.folder}"
+    again = "make up" if place.folder == DataFolder(DEFAULT_DATA).folder else f"unlearn up --data {place.folder}"
     console.print(f"  the service, left running, and its console:                {again}")
     console.print("  every method side by side:                                 unlearn bench methods")
 
 
-def _write_example(place: Place, story: Story) -> None:
+def _write_example(place: DataFolder, story: DemoSetup) -> None:
     """Writes a small forget file where the README's example names one: a few of the people that the model knows."""
     example = place.folder / "demo" / "forget.jsonl"
     example.parent.mkdir(exist_ok=True)
     write_jsonl(read_jsonl(story.forget)[:EXAMPLE_RECORDS], example)
 
 
-def register(client: Client, story: Story) -> str:
+def register_model(client: Client, story: DemoSetup) -> str:
     """Registers the story's model, once, with its retain and unseen files as defaults; returns its id."""
     name = "demo" if story.retrained is not None else story.model.name
     found = client.find(f"/v1/models/{name}")
@@ -152,7 +152,7 @@ def register(client: Client, story: Story) -> str:
     return name
 
 
-def _held(story: Story) -> list[tuple[str, Path]]:
+def _held(story: DemoSetup) -> list[tuple[str, Path]]:
     return [("retain", story.retain), ("unseen", story.unseen)]
 
 
@@ -162,7 +162,7 @@ def _example(title: str, file: Path, *, before: Path, after: Path) -> None:
         console.print(f"  [bold]{title}[/bold]: examples are shown of JSON Lines files only")
         return
     index = len(read_jsonl(file)) // 2
-    first, then = continuation(before, file, index), continuation(after, file, index)
+    first, then = continue_record(before, file, index), continue_record(after, file, index)
     console.print(f"  [bold]{title}[/bold]: {escape(first['prefix'])} …")
     for label, text in (
         ("in truth", first["truth"]),

@@ -15,8 +15,8 @@ from typing import Any
 
 from rich.console import Console
 
-from api.cli.child import ChildFailed, events, last_words
-from api.cli.progress import bar
+from api.cli.child import ChildFailed, child_events, last_lines
+from api.cli.progress import progress_bar
 from core.demo.people import demo_sets, write_jsonl
 from core.evaluation import code_version
 from core.schema.events import Measured
@@ -26,7 +26,7 @@ from core.unlearning.eval_tokenization import reading
 
 
 @dataclass(frozen=True)
-class Story:
+class DemoSetup:
     """One demo: a model that has memorised people, one that never saw those to forget, and the files of both."""
 
     model: Path
@@ -47,7 +47,7 @@ def source_digest(*modules: str) -> str:
     return hashed.hexdigest()
 
 
-def prepare(folder: Path, *, forget: int, retain: int, unseen: int, seed: int, console: Console) -> Story:
+def prepare_demo(folder: Path, *, forget: int, retain: int, unseen: int, seed: int, console: Console) -> DemoSetup:
     """Writes the people and trains both models, unless they are there already. ChildFailed where training fails."""
     recipe = {"forget": forget, "retain": retain, "unseen": unseen, "seed": seed}
     code = source_digest("core.demo.people", "core.demo.pretraining")
@@ -59,7 +59,7 @@ def prepare(folder: Path, *, forget: int, retain: int, unseen: int, seed: int, c
         write_jsonl(records, files[one])
     model = _trained(place / "model", [files["forget"], files["retain"]], [*files.values()], seed, console)
     retrained = _trained(place / "retrained", [files["retain"]], [*files.values()], seed, console)
-    return Story(model, retrained, files["forget"], files["retain"], files["unseen"])
+    return DemoSetup(model, retrained, files["forget"], files["retain"], files["unseen"])
 
 
 def _trained(directory: Path, records: list[Path], tokenizer: list[Path], seed: int, console: Console) -> Path:
@@ -74,7 +74,7 @@ def _trained(directory: Path, records: list[Path], tokenizer: list[Path], seed: 
     command += [part for file in tokenizer for part in ("--tokenizer-records", str(file))]
     began = time.monotonic()
     # what libraries say of themselves is of interest only where something goes wrong
-    with bar(console) as progress, tempfile.TemporaryFile("w+") as said:
+    with progress_bar(console) as progress, tempfile.TemporaryFile("w+") as said:
         task = progress.add_task(what, total=None)
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as child:  # noqa: S603
             for line in child.stdout or ():
@@ -83,13 +83,13 @@ def _trained(directory: Path, records: list[Path], tokenizer: list[Path], seed: 
                     progress.update(task, completed=event["step"], total=event["steps"])
         if child.returncode != 0:
             said.seek(0)
-            raise ChildFailed(f"{what}: the process ended with code {child.returncode}: {last_words(said.read())}")
+            raise ChildFailed(f"{what}: the process ended with code {child.returncode}: {last_lines(said.read())}")
     unfinished.rename(directory)
     console.print(f"  {what}: {time.monotonic() - began:.0f} s")
     return directory
 
 
-def measured(story: Story, model: Path, *, cache: Path) -> dict[str, Any]:
+def measure_model(story: DemoSetup, model: Path, *, cache: Path) -> dict[str, Any]:
     """What a job's standard measurements say of a model on the story's files; kept in `cache`. Raises ChildFailed."""
     spec = JobSpec(
         kind="measure",
@@ -104,7 +104,7 @@ def measured(story: Story, model: Path, *, cache: Path) -> dict[str, Any]:
     made_of = json.dumps([spec.model_dump_json(), code_version.digest(), code_version.libraries(), weights]).encode()
     kept = cache / f"{hashlib.sha256(made_of).hexdigest()[:16]}.json"
     if not kept.exists():
-        for event in events(spec):
+        for event in child_events(spec):
             if isinstance(event, Measured):
                 cache.mkdir(parents=True, exist_ok=True)
                 kept.write_text(event.measurements.model_dump_json())
@@ -112,7 +112,7 @@ def measured(story: Story, model: Path, *, cache: Path) -> dict[str, Any]:
     return result
 
 
-def continuation(model: Path, records: Path, index: int) -> dict[str, str]:
+def continue_record(model: Path, records: Path, index: int) -> dict[str, str]:
     """The model's greedy continuation of a record's first part: `{"prefix", "truth", "continuation"}`."""
     command = [
         sys.executable,

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from api.cli.policy_text import missed
-from api.cli.progress import verdict
+from api.cli.policy_text import missed_bounds
+from api.cli.progress import verdict_text
 
 SETS = ("forget", "retain", "unseen", "general")
 ROWS = ("perplexity", "accuracy", "extraction_strength", "verbatim_recall", "cloze", "exposure_rank")
@@ -17,7 +17,7 @@ COPY, COPY_ROWS = "int4", ("perplexity", "extraction_strength")
 ATTACKS = ("loss", "zlib", "min_k_20", "min_k_40", "min_k++_20")
 
 
-def figure(figures: dict[str, Any] | None) -> str:
+def figure_text(figures: dict[str, Any] | None) -> str:
     """A figure with its 95 % interval, `51.2 48.1–54.6`, or a dash where there is none."""
     if figures is None:
         return "–"
@@ -33,7 +33,7 @@ def _short(value: float, decimals: int) -> str:
     return f"{value:.{decimals if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
 
 
-def comparison(columns: Mapping[str, dict[str, Any] | None]) -> Table:
+def comparison_table(columns: Mapping[str, dict[str, Any] | None]) -> Table:
     """One column of measurements per model, those that there are; one row per set and figure, then of the forget set
     in the copy of 4 bits, then the attacks' AUCs. Fits 80 columns."""
     models = {name: one for name, one in columns.items() if one is not None}
@@ -47,7 +47,7 @@ def comparison(columns: Mapping[str, dict[str, Any] | None]) -> Table:
             table.add_section()
             table.add_row(f"[bold]{title}[/bold]")
             for name, cells in shown.items():
-                table.add_row(f"  {name.replace('_', ' ')}", *map(figure, cells))
+                table.add_row(f"  {name.replace('_', ' ')}", *map(figure_text, cells))
 
     for name in SETS:
         section(name, {row: [one["sets"].get(name, {}).get(row) for one in models.values()] for row in ROWS})
@@ -58,12 +58,12 @@ def comparison(columns: Mapping[str, dict[str, Any] | None]) -> Table:
     return table
 
 
-def tell_verdict(judgement: dict[str, Any] | None, console: Console) -> None:
+def print_verdict(judgement: dict[str, Any] | None, console: Console) -> None:
     """The verdict in a line, and each bound that stands in its way in a line of its own."""
     if judgement is None:
         return
-    console.print(f"  [bold]{verdict(judgement)}[/bold]")
+    console.print(f"  [bold]{verdict_text(judgement)}[/bold]")
     kept = sum(one["result"] == "passed" for one in judgement["bounds"])
     console.print(f"  {kept} of {len(judgement['bounds'])} bounds are kept")
-    for line in missed(judgement["bounds"]):
+    for line in missed_bounds(judgement["bounds"]):
         console.print(f"    {escape(line)}")

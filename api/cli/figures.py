@@ -11,7 +11,7 @@ _NAME, _CELL = 26, 30
 """What a name and a figure with its interval take at most, in characters."""
 
 
-def show(found: Found, console: Console) -> None:
+def print_figures(found: Found, console: Console) -> None:
     """All that was found, each kind in a table of its own; what is not there takes no line."""
     for table in _tables(found, console.width):
         console.print(table)
@@ -22,22 +22,22 @@ def show(found: Found, console: Console) -> None:
         console.print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True)
 
 
-def show_table(title: str, values: Mapping[str, float], console: Console) -> None:
+def print_table(title: str, values: Mapping[str, float], console: Console) -> None:
     """Names and numbers, as another benchmark's table has them."""
     table = _table(title, "")
     for name, value in values.items():
-        table.add_row(name, number(value))
+        table.add_row(name, number_text(value))
     console.print(table)
 
 
-def text_of(figure: Figure) -> str:
+def figure_text(figure: Figure) -> str:
     """`value [low, high]`, or the value alone where it has no interval."""
     if figure.low is None or figure.high is None:
-        return number(figure.value)
-    return f"{number(figure.value)} [{number(figure.low)}, {number(figure.high)}]"
+        return number_text(figure.value)
+    return f"{number_text(figure.value)} [{number_text(figure.low)}, {number_text(figure.high)}]"
 
 
-def number(value: float) -> str:
+def number_text(value: float) -> str:
     return f"{value:.4g}"
 
 
@@ -72,14 +72,14 @@ def _of_sets(title: str, sets: Mapping[SetName, Mapping[str, Figure]], width: in
         rows = list(dict.fromkeys(figure for name in some for figure in sets[name]))
         for row in rows:
             cells = (sets[name].get(row) for name in some)
-            table.add_row(row, *("" if figure is None else text_of(figure) for figure in cells))
+            table.add_row(row, *("" if figure is None else figure_text(figure) for figure in cells))
         yield table
 
 
 def _of_attacks(attacks: Mapping[str, Attack]) -> Table:
     table = _table("attack", "AUC", "TPR at 1 % FPR", "TPR at 5 % FPR")
     for name, attack in attacks.items():
-        table.add_row(name, *map(text_of, (attack.auc, attack.tpr_at_1_fpr, attack.tpr_at_5_fpr)))
+        table.add_row(name, *map(figure_text, (attack.auc, attack.tpr_at_1_fpr, attack.tpr_at_5_fpr)))
     return table
 
 
@@ -89,14 +89,14 @@ def _of_names(title: str, figures: Mapping[str, Figure], notes: Mapping[str, str
     if notes:
         table.add_column(overflow="fold")
     for name, figure in figures.items():
-        table.add_row(name, text_of(figure), *([notes.get(name, "")] if notes else []))
+        table.add_row(name, figure_text(figure), *([notes.get(name, "")] if notes else []))
     return table
 
 
 def _of_curve(name: str, places: Sequence[CurvePlace]) -> Table:
     table = _table(name, "")
     for place in places:
-        table.add_row(f"after {place.step} steps", text_of(place.figure))
+        table.add_row(f"after {place.step} steps", figure_text(place.figure))
     return table
 
 

@@ -8,8 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from api.cli.connection import service
-from api.cli.up import DEFAULT_DATA, Data
+from api.cli.connection import open_client
+from api.cli.up import DEFAULT_DATA, DataOption
 
 app = typer.Typer(help="Uploaded files", no_args_is_help=True)
 out = Console(highlight=False)
@@ -19,13 +19,13 @@ COLUMNS = ("id", "purpose", "records", "bytes", "created_at", "expires_at", "fil
 
 @app.command("list")
 def list_files(
-    data: Data = DEFAULT_DATA,
+    data: DataOption = DEFAULT_DATA,
     purpose: Annotated[str | None, typer.Option(help="forget, retain, unseen, general or probes")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="the newest so many")] = 20,
 ) -> None:
     """Show uploaded files, newest first, never their text."""
     query: dict[str, Any] = {"limit": limit} | ({"purpose": purpose} if purpose else {})
-    with service(data) as client:
+    with open_client(data) as client:
         page = client.get("/v1/files", **query)
     table = Table(*COLUMNS, box=box.SIMPLE_HEAD, pad_edge=False)
     for file in page["data"]:
@@ -37,10 +37,11 @@ def list_files(
 
 @app.command("delete")
 def delete(
-    file: Annotated[list[str], typer.Argument(metavar="FILE...", help="the files' ids")], data: Data = DEFAULT_DATA
+    file: Annotated[list[str], typer.Argument(metavar="FILE...", help="the files' ids")],
+    data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Delete files for good: their keys are destroyed, then their bytes."""
-    with service(data) as client:
+    with open_client(data) as client:
         for id in file:
             client.delete(f"/v1/files/{quote(id, safe='')}")
             out.print(f"{id} is deleted")

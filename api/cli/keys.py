@@ -14,8 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from api.auth import SCOPES, hash_key, key_prefix, new_api_key
-from api.cli.data_folder import Place
-from api.cli.up import DEFAULT_DATA, Data
+from api.cli.data_folder import DataFolder
+from api.cli.up import DEFAULT_DATA, DataOption
 from core.embedded.errors import StackError
 from core.embedded.postgres import Postgres
 from core.records import keys
@@ -35,7 +35,7 @@ def create(
     name: Annotated[str, typer.Argument(help="what the key is for")],
     scope: Annotated[list[str] | None, typer.Option(help="repeatable; default: admin")] = None,
     organisation: Annotated[str, typer.Option(help="made where there is none of this name")] = "default",
-    data: Data = DEFAULT_DATA,
+    data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Make a key and show it, once: for the `unlearn up` of this folder, or the service whose settings are set."""
     if unknown := set(scope or []) - set(SCOPES):
@@ -66,7 +66,7 @@ def _where(data: Path) -> Where:
 
     Raises ValidationError where neither is to be found.
     """
-    place = Place(data)
+    place = DataFolder(data)
     if place.running() is None:
         chosen = settings()
         return Where(chosen.database_url.get_secret_value(), chosen.service_key())

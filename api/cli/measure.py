@@ -13,11 +13,11 @@ import typer
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
-from api.cli.child import ChildFailed, events
-from api.cli.cost_line import spending
-from api.cli.figures import show, show_table
-from api.cli.policy_text import judged
-from api.cli.progress import bar
+from api.cli.child import ChildFailed, child_events
+from api.cli.cost_line import cost_line
+from api.cli.figures import print_figures, print_table
+from api.cli.policy_text import judgement_table
+from api.cli.progress import progress_bar
 from core.evaluation.measurements import UnknownMeasurement, chosen
 from core.evaluation.presets import PRESETS, Preset, table
 from core.schema.adapters import CONFIG
@@ -133,22 +133,22 @@ def measure(
         if figures := heard.found.get(moment):
             if len(heard.found) > 1:
                 out.print(f"[bold]{title}[/bold]")
-            show(figures, out)
+            print_figures(figures, out)
     named = table(preset, heard.found["after"]) if preset else None
     if named is not None:
-        show_table(f"as {preset} has it", named, out)
+        print_table(f"as {preset} has it", named, out)
     if heard.judgement is not None:
         why = f" ({heard.judgement.reason.replace('_', ' ')})" if heard.judgement.reason else ""
-        out.print(judged(heard.judgement, width=out.width))
+        out.print(judgement_table(heard.judgement, width=out.width))
         out.print(f"policy {heard.judgement.policy}: [bold]{heard.judgement.verdict.replace('_', ' ')}[/bold]{why}")
     if heard.cost is not None:
-        out.print(spending(heard.cost), soft_wrap=True)
+        out.print(cost_line(heard.cost), soft_wrap=True)
     if json_out is not None:
         _write(json_out, _report(spec, heard, named))
 
 
 @dataclass
-class Heard:
+class MeasureResult:
     """What the child said."""
 
     found: dict[str, Measurements] = field(default_factory=dict)
@@ -229,13 +229,13 @@ def _files(sets: FileRecords) -> list[tuple[str, Path]]:
     return [(option, file) for option, file in named if file is not None]
 
 
-def _measured(spec: JobSpec) -> Heard:
+def _measured(spec: JobSpec) -> MeasureResult:
     """What the child found, with its phases shown as they go by. Ends the command with code 1 where it fails."""
-    heard = Heard()
+    heard = MeasureResult()
     try:
-        with bar(err) as progress:
+        with progress_bar(err) as progress:
             task = None
-            for event in events(spec):
+            for event in child_events(spec):
                 if isinstance(event, PhaseStarted):
                     if task is not None:
                         progress.update(task, completed=1)
@@ -259,7 +259,7 @@ def _measured(spec: JobSpec) -> Heard:
     return heard
 
 
-def _report(spec: JobSpec, heard: Heard, named: dict[str, float] | None) -> dict[str, Any]:
+def _report(spec: JobSpec, heard: MeasureResult, named: dict[str, float] | None) -> dict[str, Any]:
     """What was measured, of what and how: figures and digests, no record's text."""
     files = _files(spec.records) if isinstance(spec.records, FileRecords) else []
     return {

@@ -2,7 +2,7 @@
 
 import re
 
-from api.cli.parameters import REQUIRED, rows
+from api.cli.parameters import REQUIRED, parameter_rows
 from core.demo.people import general
 from core.evaluation.measurement import ALWAYS, Measurement
 from core.evaluation.measurements import MEASUREMENTS
@@ -200,7 +200,7 @@ def _section(measurement: type[Measurement]) -> str:
     schema = measurement.model_json_schema().get("properties", {})
     defaults = {name: about.get("default", REQUIRED) for name, about in schema.items()}
     head = ["| parameter | default | allowed | meaning |", "|---|---|---|---|"]
-    table = "\n".join([*head, *rows(schema, defaults)]) if schema else "It has no parameters."
+    table = "\n".join([*head, *parameter_rows(schema, defaults)]) if schema else "It has no parameters."
     return f"""
 ### {measurement.name}
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api.cli.parameters import number, rows
+from api.cli.parameters import number_text, parameter_rows
 from core.unlearning.objectives import METHODS, describe
 
 _HEAD = """# Methods
@@ -42,11 +42,11 @@ def page() -> str:
 def _section(method: Mapping[str, Any]) -> str:
     training, source = method["training_defaults"], method["source"]
     recipe = "; ".join(
-        f"{size} models: learning rate {number(one['learning_rate'])}, epochs {one['epochs']},"
+        f"{size} models: learning rate {number_text(one['learning_rate'])}, epochs {one['epochs']},"
         f" {one['records_per_step']} records an update"
         for size, one in training.items()
     )
-    parameters = "\n".join(rows(method["parameters"]["properties"], method["defaults"]))
+    parameters = "\n".join(parameter_rows(method["parameters"]["properties"], method["defaults"]))
     return f"""
 ## {method["name"]}
 

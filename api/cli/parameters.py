@@ -7,7 +7,7 @@ REQUIRED = object()
 """In place of a default: there is none."""
 
 
-def rows(properties: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+def parameter_rows(properties: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
     """The rows of a Markdown table: name, default, what is allowed, what it means."""
     for name, schema in properties.items():
         cells = (f"`{name}`", _value(defaults[name]), _allowed(schema), schema.get("description", ""))
@@ -21,7 +21,7 @@ def _value(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    return number(value) if isinstance(value, int | float) else f"`{value}`"
+    return number_text(value) if isinstance(value, int | float) else f"`{value}`"
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:
@@ -35,12 +35,12 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     kind = {"null": "none", "boolean": "true, false", "integer": "whole number", "array": "list of strings"}
     words = [kind.get(schema["type"], schema["type"])]
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    words += [f"{sign} {number(schema[bound])}" for bound, sign in signs.items() if bound in schema]
+    words += [f"{sign} {number_text(schema[bound])}" for bound, sign in signs.items() if bound in schema]
     if "maxItems" in schema:
         words.append(f"{schema.get('minItems', 0)} to {schema['maxItems']} of them")
     return ", ".join(words)
 
 
-def number(value: float) -> str:
+def number_text(value: float) -> str:
     """As people write it: without zeros that say nothing."""
     return f"{value:.10g}"

@@ -17,7 +17,7 @@ PHASES = {
 }
 
 
-def bar(console: Console) -> Progress:
+def progress_bar(console: Console) -> Progress:
     """The one progress bar of this command line."""
     return Progress(
         TextColumn("  {task.description:<26}"),
@@ -30,16 +30,16 @@ def bar(console: Console) -> Progress:
     )
 
 
-def verdict(data: dict[str, Any]) -> str:
+def verdict_text(data: dict[str, Any]) -> str:
     """The verdict in words: `verdict by policy default: not judged (underpowered), of the text itself`."""
     reason = f" ({data['reason'].replace('_', ' ')})" if data["reason"] else ""
     scope = "the text itself" if data["scope"] == "verbatim" else "the text and of questions about it"
     return f"verdict by policy {data['policy']}: {data['verdict'].replace('_', ' ')}{reason}, of {scope}"
 
 
-def watch(client: Client, job: str, console: Console) -> dict[str, Any]:
+def follow_job(client: Client, job: str, console: Console) -> dict[str, Any]:
     """Shows the job until it is over and returns it as it is then."""
-    with bar(console) as progress:
+    with progress_bar(console) as progress:
         task = None
         for message in client.follow(job):
             match message.type:
@@ -55,7 +55,7 @@ def watch(client: Client, job: str, console: Console) -> dict[str, Any]:
                 case "warning":
                     progress.console.print(f"  [yellow]warning:[/yellow] {message.data['message']}")
                 case "judged":
-                    progress.console.print(f"  {verdict(message.data)}")
+                    progress.console.print(f"  {verdict_text(message.data)}")
                 case "requeued":
                     progress.console.print(f"  taken up again: {message.data['reason']}")
                 case "succeeded" if task is not None:

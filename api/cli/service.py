@@ -15,8 +15,8 @@ from typing import Self
 import httpx
 
 from api.auth import new_api_key
-from api.cli.data_folder import Place, Running, write_secret
-from api.cli.stale_processes import Left
+from api.cli.data_folder import DataFolder, RunningService, write_secret
+from api.cli.stale_processes import StaleProcesses
 from core.embedded.errors import StackError
 from core.embedded.postgres import Postgres
 from core.embedded.redis import Redis
@@ -36,7 +36,7 @@ class Service:
 
     def __init__(
         self,
-        place: Place,
+        place: DataFolder,
         *,
         host: str,
         port: int,
@@ -52,7 +52,7 @@ class Service:
         self._embedded: list[Postgres | Redis] = []
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment: dict[str, str] = {}
-        self._left = Left(place)
+        self._left = StaleProcesses(place)
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
 
@@ -80,7 +80,7 @@ class Service:
         self._launch("api")
         self._launch("worker")
         self._wait_until_ready()
-        place.announce(Running(pid=os.getpid(), url=self.url))
+        place.announce(RunningService(pid=os.getpid(), url=self.url))
 
     def _settings(self) -> dict[str, str]:
         """The settings of this folder, each of which the operator's own environment overrides."""

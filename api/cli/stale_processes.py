@@ -4,15 +4,15 @@ import json
 
 import psutil
 
-from api.cli.data_folder import Place
+from api.cli.data_folder import DataFolder
 
 _SECONDS = 10.0
 
 
-class Left:
+class StaleProcesses:
     """The note of a data folder: each process by its id and the moment it began, so that no stranger is ended."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: DataFolder) -> None:
         self._note = place.folder / "processes.json"
 
     def note(self, name: str, pid: int) -> None:

@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 
 from api.cli.connection import connect
-from api.cli.cost_line import spending
-from api.cli.progress import watch
-from api.cli.up import DEFAULT_DATA, Data
-from api.cli.uploads import uploaded
+from api.cli.cost_line import cost_line
+from api.cli.progress import follow_job
+from api.cli.up import DEFAULT_DATA, DataOption
+from api.cli.uploads import upload_file
 from api.client import Client, Damaged, Refused
 from core.schema.cost import Expense
 
@@ -42,7 +42,7 @@ def submit(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="follow the job to its end")] = False,
     directory: Annotated[Path | None, typer.Option("--out", help="download the checkpoint into this directory")] = None,
-    data: Data = DEFAULT_DATA,
+    data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Ask the service to make a model forget a file of records."""
     try:
@@ -68,7 +68,7 @@ def submit(
             uploads.used()
             out.print(job["id"])
             if wait or directory is not None:
-                _deliver(client, watch(client, job["id"], err), directory)
+                _deliver(client, follow_job(client, job["id"], err), directory)
     except (Refused, Damaged) as refused:
         err.print(f"[red]refused:[/red] {refused}")
         raise typer.Exit(1) from None
@@ -86,7 +86,7 @@ class Uploads:
 
     def add(self, file: Path, purpose: str) -> str:
         """Uploads the file and returns its id."""
-        self._files.append(uploaded(self._client, file, purpose, err))
+        self._files.append(upload_file(self._client, file, purpose, err))
         return self._files[-1]
 
     def used(self) -> None:
@@ -114,7 +114,7 @@ def _deliver(client: Client, job: dict[str, Any], directory: Path | None) -> Non
         return
     out.print(job["checkpoint"])
     if (cost := client.get(f"/v1/jobs/{job['id']}/metrics")["cost"]) is not None:
-        err.print(spending(Expense.model_validate(cost)), soft_wrap=True)
+        err.print(cost_line(Expense.model_validate(cost)), soft_wrap=True)
     if not client.get(f"/v1/checkpoints/{job['checkpoint']}")["released"]:
         err.print(f"it waits for a second person: unlearn release {job['checkpoint']} --reason …", soft_wrap=True)
     if directory is not None:

@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from api.cli.data_folder import AlreadyRunning, Place, Running
+from api.cli.data_folder import AlreadyRunning, DataFolder, RunningService
 from api.cli.service import READY_SECONDS, Service, StartFailed
-from api.cli.stale_processes import Left
+from api.cli.stale_processes import StaleProcesses
 from core.embedded import Stack, running
 from core.embedded.errors import StackError
 from core.records.migrate import upgrade
@@ -22,7 +22,7 @@ from core.settings import settings
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
-Data = Annotated[
+DataOption = Annotated[
     Path, typer.Option("--data", help="the folder that holds everything", envvar="UNLEARN_DATA", file_okay=False)
 ]
 Host = Annotated[str, typer.Option(help="address the API listens on")]
@@ -34,14 +34,14 @@ DEFAULT_DATA = Path(".unlearn")
 
 
 def up(
-    data: Data = DEFAULT_DATA,
+    data: DataOption = DEFAULT_DATA,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     model_root: Roots = None,
     detach: Annotated[bool, typer.Option("--detach", help="leave it running and return")] = False,
 ) -> None:
     """Start the service: PostgreSQL, Redis, API and worker, with all state in one folder."""
-    place = Place(data)
+    place = DataFolder(data)
     if found := place.running():
         _tell(place, found, "is running already")
         return
@@ -59,7 +59,7 @@ def up(
         raise typer.Exit(1) from None
     try:
         with Service(place, host=host, port=port, model_roots=model_root or [], say=err.print) as service:
-            _tell(place, Running(os.getpid(), service.url), "is ready")
+            _tell(place, RunningService(os.getpid(), service.url), "is ready")
             service.watch(lambda: bool(stopping))
             err.print("stopping")
     except (StartFailed, StackError) as failure:
@@ -69,9 +69,9 @@ def up(
         os.close(lock)
 
 
-def down(data: Data = DEFAULT_DATA) -> None:
+def down(data: DataOption = DEFAULT_DATA) -> None:
     """Stop the service of this folder: API, worker (which gives its jobs back), Redis, PostgreSQL."""
-    place = Place(data)
+    place = DataFolder(data)
     found = place.running()
     if found is None:
         out.print(
@@ -84,7 +84,7 @@ def down(data: Data = DEFAULT_DATA) -> None:
     out.print("stopped")
 
 
-def _clear(place: Place) -> bool:
+def _clear(place: DataFolder) -> bool:
     """Ends what an `up` that was killed left running; False where there is nothing."""
     if not place.folder.exists():
         return False
@@ -94,7 +94,7 @@ def _clear(place: Place) -> bool:
         err.print("'unlearn up' is still starting or stopping: try again in a moment")
         raise typer.Exit(1) from None
     try:
-        ended = Left(place).end()
+        ended = StaleProcesses(place).end()
         servers = running(place.folder)
         if servers:
             Stack(place.folder).stop()
@@ -109,7 +109,7 @@ def migrate() -> None:
     out.print("the database is up to date")
 
 
-def _detach(place: Place, host: str, port: int, roots: list[Path]) -> None:
+def _detach(place: DataFolder, host: str, port: int, roots: list[Path]) -> None:
     """Starts `unlearn up` in a session of its own and waits until it is ready."""
     place.prepare()
     options = [part for root in roots for part in ("--model-root", str(root))]
@@ -129,7 +129,7 @@ def _detach(place: Place, host: str, port: int, roots: list[Path]) -> None:
     raise typer.Exit(1)
 
 
-def _tell(place: Place, running: Running, what: str) -> None:
+def _tell(place: DataFolder, running: RunningService, what: str) -> None:
     out.print(f"the service {what}: {running.url}  (process {running.pid})")
     out.print(f"admin key, to submit with:                 {place.admin_key}")
     out.print(f"release key, for a second person to accept: {place.release_key}")

@@ -8,14 +8,14 @@ from rich.console import Console
 from api.client import Client
 
 
-def uploaded(client: Client, file: Path, purpose: str, console: Console) -> str:
+def upload_file(client: Client, file: Path, purpose: str, console: Console) -> str:
     """Uploads the file and says on the console how it was read; its id. Raises Refused."""
     answer = client.upload(file, purpose)
-    console.print(reading(answer), markup=False, soft_wrap=True)
+    console.print(reading_summary(answer), markup=False, soft_wrap=True)
     return str(answer["id"])
 
 
-def reading(file: dict[str, Any]) -> str:
+def reading_summary(file: dict[str, Any]) -> str:
     """A line about how an uploaded file was read, and one for each guess or other warning."""
     understood = file.get("understood") or {}
     parts = [file["format"], *(understood.get(name) for name in ("compression", "encoding", "separator"))]

@@ -17,8 +17,8 @@ from core.settings import Settings
 from tests.integration.records.scene import Scene
 from tests.integration.worker.play import Play
 from tests.integration.worker.stage import Stage, service_key
-from worker.device_slots import Machine
-from worker.shutdown import Stopping
+from worker.device_slots import DeviceSlots
+from worker.shutdown import ShutdownEvent
 
 _NUMBERS = itertools.cycle(range(1, 16))
 
@@ -64,6 +64,6 @@ async def stage(
 
 @pytest_asyncio.fixture
 async def play(stage: Stage) -> AsyncIterator[Play]:
-    machine = Machine(gpus=(), cpu_slots=4, lock_dir=stage.folder)
-    yield Play(stage, Stopping(), machine)
+    machine = DeviceSlots(gpus=(), cpu_slots=4, lock_dir=stage.folder)
+    yield Play(stage, ShutdownEvent(), machine)
     assert stage.left_in_scratch() == []

@@ -10,9 +10,9 @@ from core.records.notifications import Notifications
 from core.records.tables import JobRow
 from core.storage import Storage
 from tests.integration.worker.stage import CANARY, Stage
-from worker.device_slots import Machine
-from worker.shutdown import Stopping
-from worker.supervisor import Attempt, claim
+from worker.device_slots import DeviceSlots
+from worker.shutdown import ShutdownEvent
+from worker.supervisor import Attempt, claim_job
 
 PRELUDE = f"""
 import json, os, pathlib, signal, socket, sys, time
@@ -36,13 +36,13 @@ CANARY = {CANARY!r}
 @dataclass
 class Play:
     stage: Stage
-    stopping: Stopping
-    machine: Machine
+    stopping: ShutdownEvent
+    machine: DeviceSlots
     requests: Notifications | None = None
 
     async def attempt(self, script: str, *, storage: Storage | None = None) -> Attempt:
         """An attempt at the next job whose child follows the script."""
-        claimed = await claim(
+        claimed = await claim_job(
             self.stage.scene.sessions, worker="play", gpus=0, lease_seconds=self.stage.settings.lease_seconds
         )
         assert claimed is not None

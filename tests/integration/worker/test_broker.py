@@ -15,7 +15,7 @@ from core.queue import client_url, queue_name
 from core.records.jobs import FileUse
 from tests.integration.worker.stage import Stage, Worker, terminate, told, until
 from tests.servers import short_folder
-from worker.app import make_app, publish
+from worker.app import make_app, publish_hint
 
 
 @pytest_asyncio.fixture
@@ -90,7 +90,7 @@ async def test_a_job_does_not_wait_behind_a_busy_worker_while_another_is_free(st
     url = stage.settings.redis_url.get_secret_value()
     with Client.from_url(client_url(url)) as client:
         for _ in range(2):
-            await asyncio.to_thread(publish, make_app(url), queue_name(0), {})
+            await asyncio.to_thread(publish_hint, make_app(url), queue_name(0), {})
         await asyncio.sleep(1.5)  # time enough for the busy worker to fetch what it has no thread for
         assert client.llen(queue_name(0)) == 2
     await up(stage.worker(SWEEP_SECONDS="60"))

@@ -13,7 +13,7 @@ from core.schema.default_policy import DEFAULT
 from core.schema.manifest import MANIFEST_NAME, digest, manifest
 from core.schema.policies import Judgement
 from tests.integration.worker.stage import CANARY, Stage, Worker, terminate, told, until
-from worker.app import make_app, publish
+from worker.app import make_app, publish_hint
 
 
 async def download(stage: Stage, checkpoint: str, folder: Path) -> str:
@@ -34,7 +34,7 @@ async def test_a_job_runs_once_to_a_checkpoint_that_loads_and_its_text_is_nowher
     worker, other = stage.worker(), stage.worker()
     app = make_app(stage.settings.redis_url.get_secret_value())
     for _ in range(5):  # as often as a broker may deliver it
-        await asyncio.to_thread(publish, app, queue_name(0), {})
+        await asyncio.to_thread(publish_hint, app, queue_name(0), {})
     row = await stage.until_status(job, "succeeded", "failed")
     types = await stage.types(job)
     assert row.status == "succeeded", (row.error, types, stage.logs())

@@ -19,9 +19,9 @@ import pytest
 
 from tests.integration.worker.stage import REPOSITORY, Stage, terminate, told, until
 from worker import prefork_pool as warm_module
-from worker.child import Child, environment
-from worker.prefork_pool import Warm
-from worker.shutdown import Stopping
+from worker.child import Child, child_environment
+from worker.prefork_pool import PreforkPool
+from worker.shutdown import ShutdownEvent
 
 TELL = """
 import json, os, sys, tempfile, threading
@@ -49,13 +49,13 @@ COMMAND = (sys.executable, "-c", TELL)
 def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     """What the child that waits is started with."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    return environment(gpus=(), threads=1, folder=tmp_path)
+    return child_environment(gpus=(), threads=1, folder=tmp_path)
 
 
 @contextlib.contextmanager
-def keeping(base: dict[str, str], command: Sequence[str] = COMMAND) -> Iterator[tuple[Warm, Stopping]]:
-    stopping = Stopping()
-    warm = Warm(base, stopping, command=command)
+def keeping(base: dict[str, str], command: Sequence[str] = COMMAND) -> Iterator[tuple[PreforkPool, ShutdownEvent]]:
+    stopping = ShutdownEvent()
+    warm = PreforkPool(base, stopping, command=command)
     begin = threading.Thread(target=warm.start)  # the thread that starts it may end
     begin.start()
     begin.join()
@@ -66,7 +66,7 @@ def keeping(base: dict[str, str], command: Sequence[str] = COMMAND) -> Iterator[
 
 
 async def taken(
-    warm: Warm, env: dict[str, str], descriptors: Sequence[int] = (), *, seconds: float = 20
+    warm: PreforkPool, env: dict[str, str], descriptors: Sequence[int] = (), *, seconds: float = 20
 ) -> "subprocess.Popen[bytes]":
     async def take() -> "subprocess.Popen[bytes] | None":
         return warm.take(env, descriptors)
@@ -95,7 +95,7 @@ def own_children() -> Callable[[], set[int]]:
 async def test_a_taken_child_is_what_one_started_for_the_job_would_be(base: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "attempt"
     folder.mkdir()
-    env = environment(gpus=(1, 3), threads=1, folder=folder)
+    env = child_environment(gpus=(1, 3), threads=1, folder=folder)
     with keeping(base | {"TZ_OF_NOBODY": "1"}) as (warm, _):
         async with Child.start(COMMAND, env=env) as cold, Child(await taken(warm, env)) as child:
             asked, answer = await heard(cold), await heard(child)

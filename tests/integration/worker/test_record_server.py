@@ -18,7 +18,7 @@ from core.schema.job_spec import RecordSet
 from core.storage import Storage, open_storage
 from core.storage.uploads import store
 from worker.failure import AttemptFailed
-from worker.record_server import Handover
+from worker.record_server import RecordServer
 
 KEY = bytes(32)
 
@@ -64,7 +64,7 @@ async def test_every_format_arrives_as_the_records_that_were_uploaded(storage: S
     ]
     sets[2][0].part = "measures"
     path = tmp_path / "records"
-    async with Handover(path, "token", sets, storage=storage, key=KEY) as handover:
+    async with RecordServer(path, "token", sets, storage=storage, key=KEY) as handover:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         forget, retain, unseen, general = await ask(path, "token")
         await handover.served()
@@ -80,7 +80,7 @@ async def test_every_format_arrives_as_the_records_that_were_uploaded(storage: S
 async def test_a_wrong_token_gets_nothing_and_the_right_one_works_once(storage: Storage, tmp_path: Path) -> None:
     sets = [await sealed(storage, "file-1", b'{"text": "x"}\n', name="forget")]
     path = tmp_path / "records"
-    async with Handover(path, "token", sets, storage=storage, key=KEY):
+    async with RecordServer(path, "token", sets, storage=storage, key=KEY):
         assert await ask(path, "wrong") == []
         assert await ask(path, "x" * 10_000) == []
         assert len(await ask(path, "token")) == 1
@@ -102,7 +102,7 @@ async def test_records_that_cannot_be_had_fail_the_attempt(storage: Storage, tmp
     else:
         key = bytes([1]) * 32
     path = tmp_path / "records"
-    async with Handover(path, "token", [(use, file)], storage=storage, key=key) as handover:
+    async with RecordServer(path, "token", [(use, file)], storage=storage, key=key) as handover:
         assert await ask(path, "token") == []
         with pytest.raises(AttemptFailed) as failure:
             await handover.served()
@@ -115,7 +115,7 @@ async def test_a_child_that_hangs_up_is_not_the_handovers_failure(storage: Stora
     text = b"".join(b'{"text": "%s"}\n' % (b"x" * 1000) for _ in range(5000))
     sets = [await sealed(storage, "file-1", text, name="forget")]
     path = tmp_path / "records"
-    async with Handover(path, "token", sets, storage=storage, key=KEY) as handover:
+    async with RecordServer(path, "token", sets, storage=storage, key=KEY) as handover:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(path))
             connection.sendall(b"token\n")
@@ -139,6 +139,6 @@ async def test_a_file_arrives_as_it_was_understood_at_its_upload(storage: Storag
         use, file = await sealed(storage, f"file-{number}", data, name="retain", format=format)
         file.filename = filename
         sets.append((use, file))
-    async with Handover(tmp_path / "s", "token", sets, storage=storage, key=KEY):
+    async with RecordServer(tmp_path / "s", "token", sets, storage=storage, key=KEY):
         arrived = await ask(tmp_path / "s", "token")
     assert [[(record.prompt, record.completion) for record in one.records] for one in arrived] == [[("a", "b")]] * 4

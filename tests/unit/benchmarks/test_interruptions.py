@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli.app import app
-from api.cli.data_folder import Place
-from api.cli.stale_processes import Left
+from api.cli.data_folder import DataFolder
+from api.cli.stale_processes import StaleProcesses
 from api.client import Client, Message
 from benchmarks.interruptions import NoChild, Trial, child_of, disturb, markdown
 
@@ -23,11 +23,11 @@ SLEEPS = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> DataFolder:
     """A folder whose worker is this process."""
-    place = Place(tmp_path)
+    place = DataFolder(tmp_path)
     place.logs.mkdir()
-    Left(place).note("worker", os.getpid())
+    StaleProcesses(place).note("worker", os.getpid())
     return place
 
 
@@ -40,7 +40,7 @@ def children() -> Iterator[list["subprocess.Popen[bytes]"]]:
         one.communicate()
 
 
-def tell(place: Place, **starts: int) -> None:
+def tell(place: DataFolder, **starts: int) -> None:
     lines = [json.dumps({"event": "child starts", "job": job, "pid": pid}) for job, pid in starts.items()]
     noise = ["not a line of the log about job_b", json.dumps({"event": "attempt ends", "job": "job_b"})]
     (place.logs / "worker.log").write_text("\n".join([*lines, *noise, '{"event": "child starts", "job": "job_b", "p']))
@@ -59,21 +59,21 @@ def progress(step: int) -> tuple[str, dict[str, Any]]:
 
 
 def test_only_the_process_that_works_on_the_job_is_found(
-    place: Place, children: list["subprocess.Popen[bytes]"]
+    place: DataFolder, children: list["subprocess.Popen[bytes]"]
 ) -> None:
     tell(place, job_b=children[1].pid, job_a=children[0].pid)
     assert child_of(place, "job_b").pid == children[1].pid
 
 
 @pytest.mark.parametrize("pid", [1, os.getppid()])
-def test_no_process_of_another_is_found(place: Place, pid: int) -> None:
+def test_no_process_of_another_is_found(place: DataFolder, pid: int) -> None:
     tell(place, job_b=pid)
     with pytest.raises(NoChild):
         child_of(place, "job_b")
 
 
 def test_nothing_is_found_where_the_noted_worker_is_gone(
-    place: Place, children: list["subprocess.Popen[bytes]"]
+    place: DataFolder, children: list["subprocess.Popen[bytes]"]
 ) -> None:
     tell(place, job_b=children[0].pid)
     note = place.folder / "processes.json"
@@ -82,7 +82,9 @@ def test_nothing_is_found_where_the_noted_worker_is_gone(
         child_of(place, "job_b")
 
 
-def test_it_kills_once_after_a_snapshot_of_the_middle(place: Place, children: list["subprocess.Popen[bytes]"]) -> None:
+def test_it_kills_once_after_a_snapshot_of_the_middle(
+    place: DataFolder, children: list["subprocess.Popen[bytes]"]
+) -> None:
     tell(place, job_b=children[0].pid)
     early = [progress(9), ("snapshot", {"step": 9}), progress(10)]
     late = [("snapshot", {"step": 10}), progress(12), progress(13), ("resumed", {"step": 10}), progress(14)]
@@ -94,7 +96,7 @@ def test_it_kills_once_after_a_snapshot_of_the_middle(place: Place, children: li
 
 
 def test_an_early_snapshot_has_to_do_where_no_other_comes_by_half(
-    place: Place, children: list["subprocess.Popen[bytes]"]
+    place: DataFolder, children: list["subprocess.Popen[bytes]"]
 ) -> None:
     tell(place, job_b=children[0].pid)
     told = [progress(14), ("snapshot", {"step": 1}), progress(14), progress(15), ("resumed", {"step": 1})]

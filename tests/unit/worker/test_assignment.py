@@ -7,7 +7,7 @@ import pytest
 from core.records.tables import JobRow, ModelRow
 from tests.integration.records.scene import TRAINING
 from worker.assignment import Assignment
-from worker.scratch import Scratch, attempts, measured, snapshots
+from worker.scratch import Scratch, attempt_folders, measurement_cache, snapshot_folders
 
 
 def job_row(*, gpus: int = 0, output: str = "full", start_checkpoint: str | None = None) -> JobRow:
@@ -53,7 +53,7 @@ def test_a_job_is_told_where_the_operators_benchmark_tasks_are(tmp_path: Path) -
 
 
 def test_a_worker_keeps_what_it_measures_by_organisation_where_no_cleaning_comes(tmp_path: Path) -> None:
-    one, other = (measured(tmp_path, organisation) for organisation in ("org-1", "org-2"))
+    one, other = (measurement_cache(tmp_path, organisation) for organisation in ("org-1", "org-2"))
     assert one != other
     one.mkdir(parents=True)
-    assert list(attempts(tmp_path)) == list(snapshots(tmp_path)) == []
+    assert list(attempt_folders(tmp_path)) == list(snapshot_folders(tmp_path)) == []

@@ -8,11 +8,11 @@ import pytest
 from pydantic import SecretStr
 
 from core.settings import Settings
-from worker.device_slots import DevicesError, Machine, visible_gpus
+from worker.device_slots import DevicesError, DeviceSlots, visible_gpus
 
 
-def machine(folder: Path, gpus: tuple[int, ...], cpu_slots: int = 1) -> Machine:
-    return Machine(gpus=gpus, cpu_slots=cpu_slots, lock_dir=folder / "locks")
+def machine(folder: Path, gpus: tuple[int, ...], cpu_slots: int = 1) -> DeviceSlots:
+    return DeviceSlots(gpus=gpus, cpu_slots=cpu_slots, lock_dir=folder / "locks")
 
 
 def configured(gpus: list[int] | None) -> Settings:

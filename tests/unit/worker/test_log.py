@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 
-from worker.log import JsonLines, frames_of
+from worker.log import JsonLines, traceback_frames
 
 SECRET = "the text of a record"
 
@@ -47,7 +47,7 @@ Fatal Python error: Segmentation fault
 torch.OutOfMemoryError
 {SECRET} Error: x
 """.encode()
-    assert frames_of(stderr) == [
+    assert traceback_frames(stderr) == [
         "/srv/core/run.py:12 work",
         "KeyError",
         "/srv/core/lm.py:7 forward",
@@ -56,4 +56,4 @@ torch.OutOfMemoryError
 
 
 def test_bytes_that_are_no_text_are_survived() -> None:
-    assert frames_of(b'\xff\xfe\n  File "\xff.py", line 1, in x\n') == ["\ufffd.py:1 x"]
+    assert traceback_frames(b'\xff\xfe\n  File "\xff.py", line 1, in x\n') == ["\ufffd.py:1 x"]

@@ -8,7 +8,7 @@ import pytest
 
 from core.schema.manifest import digest, manifest
 from worker import model_integrity
-from worker.model_integrity import KnownDigests
+from worker.model_integrity import DigestCache
 
 
 @pytest.fixture
@@ -24,16 +24,16 @@ def test_files_are_read_once_while_they_stay_as_they_are(
     directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = digest(manifest(directory))
-    assert KnownDigests(tmp_path / "known.json").of(directory) == expected
+    assert DigestCache(tmp_path / "known.json").of(directory) == expected
     monkeypatch.setattr(model_integrity, "manifest", lambda _: pytest.fail("the files were read again"))
-    assert KnownDigests(tmp_path / "known.json").of(directory) == expected
+    assert DigestCache(tmp_path / "known.json").of(directory) == expected
 
 
 def test_a_changed_byte_shows_even_where_size_and_time_of_the_content_are_put_back(
     directory: Path, tmp_path: Path
 ) -> None:
     weights = directory / "below" / "weights"
-    known = KnownDigests(tmp_path / "known.json")
+    known = DigestCache(tmp_path / "known.json")
     before, times = known.of(directory), weights.stat()
     with weights.open("r+b") as file:
         file.seek(500)
@@ -44,11 +44,11 @@ def test_a_changed_byte_shows_even_where_size_and_time_of_the_content_are_put_ba
 
 def test_a_file_of_digests_that_was_cut_short_is_made_again(directory: Path, tmp_path: Path) -> None:
     (tmp_path / "known.json").write_text('{"cut')
-    assert KnownDigests(tmp_path / "known.json").of(directory) == digest(manifest(directory))
+    assert DigestCache(tmp_path / "known.json").of(directory) == digest(manifest(directory))
 
 
 def test_jobs_that_begin_at_once_on_one_worker_keep_their_digests_side_by_side(directory: Path, tmp_path: Path) -> None:
-    known, expected = KnownDigests(tmp_path / "known.json"), digest(manifest(directory))
+    known, expected = DigestCache(tmp_path / "known.json"), digest(manifest(directory))
 
     def often(_: int) -> set[str]:
         found = set()
@@ -63,4 +63,4 @@ def test_jobs_that_begin_at_once_on_one_worker_keep_their_digests_side_by_side(d
 
 def test_a_disk_without_room_for_the_digests_is_no_fault_of_the_model(directory: Path, tmp_path: Path) -> None:
     (tmp_path / "in the way").write_text("")
-    assert KnownDigests(tmp_path / "in the way" / "known.json").of(directory) == digest(manifest(directory))
+    assert DigestCache(tmp_path / "in the way" / "known.json").of(directory) == digest(manifest(directory))

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from api.cli import policy_text
 from api.cli.app import app
-from api.cli.progress import verdict
+from api.cli.progress import verdict_text
 from api.cli.submit import _deliver
 from api.client import Client
 from core.schema.policies import Bound, JudgedBound, Judgement
@@ -32,7 +32,7 @@ def test_a_key_is_not_made_with_a_scope_that_opens_nothing() -> None:
     ],
 )
 def test_a_verdict_is_told_in_words(data: dict[str, Any], words: str) -> None:
-    assert verdict(data) == words
+    assert verdict_text(data) == words
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,11 @@ def test_a_verdict_is_told_in_words(data: dict[str, Any], words: str) -> None:
 )
 def test_a_bound_is_told_in_words(bound: dict[str, Any], about: str, held: str, limits: str) -> None:
     whole = Bound.model_validate({"name": "one", **bound}).model_dump(mode="json")
-    assert (policy_text.figure(whole), policy_text.compared(whole), policy_text.limits(whole)) == (about, held, limits)
+    assert (policy_text.figure_text(whole), policy_text.comparison_text(whole), policy_text.limits_text(whole)) == (
+        about,
+        held,
+        limits,
+    )
 
 
 def judged(name: str, **how: Any) -> dict[str, Any]:
@@ -66,7 +70,7 @@ def judged(name: str, **how: Any) -> dict[str, Any]:
 
 
 def test_the_bounds_that_stand_in_a_verdicts_way_are_told_in_a_line_each() -> None:
-    lines = policy_text.missed(
+    lines = policy_text.missed_bounds(
         [
             judged("kept", result="passed", value=1.0, low=0.9, high=1.1),
             judged("broken", result="failed", value=0.25, low=0.2, high=0.3),
@@ -93,7 +97,7 @@ def test_a_verdict_fits_a_terminal_of_80_columns_and_says_more_on_a_wide_one() -
     ):
         console = Console(width=width)
         with console.capture() as captured:
-            console.print(policy_text.judged(judgement, width=width))
+            console.print(policy_text.judgement_table(judgement, width=width))
         _, row = captured.get().splitlines()
         told = f"membership.min_k++_20 {words}-0.29 [-0.316, -0.265] 0.5 to 2 underpowered"
         assert " ".join(row.split()) == told

@@ -1,6 +1,6 @@
 """What a job took, as a line."""
 
-from api.cli.cost_line import spending
+from api.cli.cost_line import cost_line
 from core.schema.cost import Expense
 
 
@@ -15,7 +15,7 @@ def test_the_line_has_all_that_is_known() -> None:
         retraining_flops=6e14,
         retraining_share=0.0025,
     )
-    assert spending(cost) == (
+    assert cost_line(cost) == (
         "cost: 1,234.5 s, unlearning 1,234 tokens/s, measuring 100 tokens/s, peak 2.50 GB and 10.00 GB on the device,"
         " 1.5e+12 model FLOPs (0.25 % of a retraining)"
     )
@@ -23,6 +23,6 @@ def test_the_line_has_all_that_is_known() -> None:
 
 def test_what_is_not_known_is_said_or_left_out() -> None:
     cost = Expense(seconds={"loading": 2.0}, tokens=0, peak_host_bytes=10**9)
-    assert spending(cost) == "cost: 2.0 s, peak 1.00 GB"
+    assert cost_line(cost) == "cost: 2.0 s, peak 1.00 GB"
     cost = cost.model_copy(update={"flops": {"attacking": 2e9}})
-    assert spending(cost) == "cost: 2.0 s, peak 1.00 GB, 2e+09 model FLOPs (share of a retraining unknown)"
+    assert cost_line(cost) == "cost: 2.0 s, peak 1.00 GB, 2e+09 model FLOPs (share of a retraining unknown)"

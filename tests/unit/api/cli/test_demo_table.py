@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from api.cli.demo_table import comparison, tell_verdict
+from api.cli.demo_table import comparison_table, print_verdict
 from core.schema.policies import Bound, JudgedBound, Judgement
 
 
@@ -26,7 +26,9 @@ def lines(told: Any) -> list[str]:
 
 
 def test_each_model_has_a_column_and_what_was_measured_of_any_a_row() -> None:
-    shown = lines(comparison({"before": measured(1.5, copied=False), "after": measured(30), "retrained": measured(40)}))
+    shown = lines(
+        comparison_table({"before": measured(1.5, copied=False), "after": measured(30), "retrained": measured(40)})
+    )
     assert shown[0].split() == ["before", "after", "retrained"]
     assert [" ".join(line.split()) for line in shown[2:]] == [
         "forget",
@@ -41,7 +43,7 @@ def test_each_model_has_a_column_and_what_was_measured_of_any_a_row() -> None:
 
 
 def test_a_model_that_is_not_there_has_no_column() -> None:
-    shown = lines(comparison({"before": measured(1.5), "after": measured(30), "retrained": None}))
+    shown = lines(comparison_table({"before": measured(1.5), "after": measured(30), "retrained": None}))
     assert shown[0].split() == ["before", "after"]
 
 
@@ -51,7 +53,7 @@ def test_the_verdict_stands_above_the_bounds_that_were_missed() -> None:
     judgement = Judgement(policy="house", verdict="failed", scope="facts", bounds=[missed])
     console = Console(width=80)
     with console.capture() as captured:
-        tell_verdict(judgement.model_dump(mode="json"), console)
+        print_verdict(judgement.model_dump(mode="json"), console)
     assert [line.strip() for line in captured.get().splitlines()] == [
         "verdict by policy house: failed, of the text and of questions about it",
         "0 of 1 bounds are kept",

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from api.cli.figures import show, show_table, text_of
+from api.cli.figures import figure_text, print_figures, print_table
 from core.schema.evaluation import Attack, CurvePlace, CutShort, Figure, Found
 
 
@@ -14,7 +14,7 @@ def shown(found: Found, width: int = 120) -> list[str]:
     console = Console(width=width, record=True, file=None, quiet=True)
     with console.capture() as captured:
         console.quiet = False
-        show(found, console)
+        print_figures(found, console)
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
@@ -51,7 +51,7 @@ def test_every_kind_of_figure_is_shown_with_its_interval() -> None:
 def test_a_table_of_names_is_shown_as_it_is() -> None:
     console = Console(width=80)
     with console.capture() as captured:
-        show_table("as tofu has it", {"forget_quality": 0.25}, console)
+        print_table("as tofu has it", {"forget_quality": 0.25}, console)
     assert [" ".join(line.split()) for line in captured.get().splitlines()] == ["as tofu has it", "forget_quality 0.25"]
 
 
@@ -60,5 +60,5 @@ def test_a_narrow_terminal_gets_the_sets_below_each_other_and_nothing_is_cut_off
     found = Found(sets={name: {"perplexity_tokens": figure(12345.678, 12000.1, 13000.1)} for name in names})
     lines = shown(found, width=80)
     assert sum(line.startswith("perplexity_tokens") for line in lines) == 4
-    assert all(text_of(figure(12345.678, 12000.1, 13000.1)) in line for line in lines if line.startswith("perpl"))
+    assert all(figure_text(figure(12345.678, 12000.1, 13000.1)) in line for line in lines if line.startswith("perpl"))
     assert sum(line.startswith("perplexity_tokens") for line in shown(found, width=160)) == 1

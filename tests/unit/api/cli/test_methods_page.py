@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 
 from api.cli import methods_page
 from api.cli.app import app
-from api.cli.parameters import rows
+from api.cli.parameters import parameter_rows
 from core.unlearning.objectives import METHODS
 
 PAGE = Path(__file__).parents[4] / "docs" / "methods.md"
@@ -44,5 +44,5 @@ def test_bounds_defaults_and_choices_are_shown():
 
 
 def test_a_bar_in_a_cell_does_not_end_it():
-    (row,) = rows({"a": {"type": "string", "description": "KL(p | q)"}}, {"a": "x"})
+    (row,) = parameter_rows({"a": {"type": "string", "description": "KL(p | q)"}}, {"a": "x"})
     assert row == "| `a` | `x` | string | KL(p \\| q) |"

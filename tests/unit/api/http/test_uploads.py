@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.cli.uploads import reading
+from api.cli.uploads import reading_summary
 from core.schema.understood import Understood
 
 FILE: dict[str, Any] = {"filename": "people.csv.gz", "format": "csv", "records": 1}
@@ -18,7 +18,7 @@ def test_a_file_is_said_with_all_that_was_understood() -> None:
         ignored=["unnamed: 0"],
         warnings=["the encoding was guessed"],
     )
-    assert reading(FILE | {"understood": understood.model_dump()}) == (
+    assert reading_summary(FILE | {"understood": understood.model_dump()}) == (
         "people.csv.gz: 1 record, read as csv, gzip, Windows-1252, semicolon, question and answer\n"
         "  fields: question as prompt, answer as completion\n"
         "  ignored: unnamed: 0\n"
@@ -27,4 +27,4 @@ def test_a_file_is_said_with_all_that_was_understood() -> None:
 
 
 def test_a_file_of_before_has_its_format_alone() -> None:
-    assert reading(FILE | {"understood": None, "records": 2}) == "people.csv.gz: 2 records, read as csv"
+    assert reading_summary(FILE | {"understood": None, "records": 2}) == "people.csv.gz: 2 records, read as csv"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.policy_text import compared
+from api.cli.policy_text import comparison_text
 from core.evaluation.policy.verdict import judge, knows
 from core.schema.evaluation import CurvePlace, CutShort, Figure, Measurements
 from core.schema.policies import Judgement
@@ -39,7 +39,7 @@ def test_a_bound_names_what_it_was_held_against_in_truth() -> None:
     bounds = judge(policy(STRENGTH, LOSS, alone), before=BEFORE, after=after).bounds
     assert [judged.yardstick for judged in bounds] == ["unseen_text", "chance", None]
     for judged in bounds:
-        written = compared(judged.bound.model_dump(mode="json"), judged.yardstick)
+        written = comparison_text(judged.bound.model_dump(mode="json"), judged.yardstick)
         assert "retrained" not in written
     both = judge(policy(STRENGTH, LOSS, alone), before=BEFORE, after=after, reference=after).bounds
     assert [judged.yardstick for judged in both] == ["retrained_model", "retrained_model", None]

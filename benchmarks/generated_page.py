@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 
-def put(file: Path, name: str, text: str) -> None:
+def replace_section(file: Path, name: str, text: str) -> None:
     """Replaces what stands between `<!-- name -->` and `<!-- /name -->` in a Markdown file."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     whole = file.read_text()
@@ -16,7 +16,7 @@ def put(file: Path, name: str, text: str) -> None:
     file.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> str:
+def aligned_table(lines: Sequence[Sequence[str]]) -> str:
     """A Markdown table of these rows, the head first, whose columns also line up as plain text.
 
     Two columns of words, then figures.
