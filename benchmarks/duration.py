@@ -19,7 +19,7 @@ from benchmarks.random_models import SHAPES
 from core.evaluation.measurements import chosen
 from core.evaluation.policy import preview
 from core.preflight import duration, flops
-from core.preflight.work import Work
+from core.preflight.workload import Workload
 
 MARK = "duration"
 MODELS = ("4M, 2k", "30M, 2k", "53M, 32k")
@@ -32,8 +32,8 @@ class Taken:
 
     model: str
     kind: str
-    work: Work
-    run: duration.Run
+    work: Workload
+    run: duration.FinishedJob
 
     @property
     def seconds(self) -> float:
@@ -50,7 +50,7 @@ def take(model: str, kind: str) -> Taken:
             work = replace(work, method=None)
         work = replace(work, measurements=tuple(chosen(spec.measure)))
         cost = cost_of(spec)
-    run = duration.Run(
+    run = duration.FinishedJob(
         model=model,
         shape=work.shape,
         tokens=cost.tokens,
@@ -58,7 +58,7 @@ def take(model: str, kind: str) -> Taken:
         flops=cost.flops,
         passed=cost.passed,
         expected_tokens=work.tokens,
-        expected_measured=flops.measured_tokens(work),
+        expected_measured=flops.total_measured_tokens(work),
     )
     return Taken(model, kind, work, run)
 
@@ -70,7 +70,7 @@ def table(found: Sequence[Taken]) -> str:
         cells = []
         for model in MODELS:
             runs = [other.run for other in found if other.model == model]
-            expected = duration.seconds(one.work, "another", [replace(run, model="") for run in runs])
+            expected = duration.estimate_seconds(one.work, "another", [replace(run, model="") for run in runs])
             cells.append("" if expected is None else f"{expected:.0f} s ({expected / one.seconds:.2f})")
         lines.append([f"{one.model}, {one.kind}", f"{one.seconds:.0f} s", *cells])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

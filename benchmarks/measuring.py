@@ -18,7 +18,7 @@ from benchmarks.child import events
 from benchmarks.generated_page import aligned_table, replace_section
 from benchmarks.machine import machine
 from benchmarks.memorised import Memorised, memorised
-from core.schema.events import Cost, Done, Measured
+from core.schema.events import CostReported, Done, Measured
 from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
 from core.unlearning.objectives import METHODS
 
@@ -51,7 +51,7 @@ def row(made: Memorised, method: str, records: int, *, threads: int | None, seed
         shutil.rmtree(forget.parent / "checkpoint", ignore_errors=True)
     if not isinstance(told[-1], Done):
         raise RuntimeError(f"{method} on {records} records ended with {told[-1].kind}")
-    cost = next(event for event in told if isinstance(event, Cost))
+    cost = next(event for event in told if isinstance(event, CostReported))
     after = next(event.measurements for event in told if isinstance(event, Measured) and event.moment == "after")
     spent = [cost.seconds.get(phase, 0.0) for phase in PHASES]
     unlearning = cost.seconds["unlearning"]

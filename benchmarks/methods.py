@@ -26,7 +26,7 @@ from benchmarks.methods_page import page, write_figures
 from benchmarks.results import ORIGINAL, RETRAINED, Result
 from core.demo.people import general, write_jsonl
 from core.schema.evaluation import MeasurementChoice
-from core.schema.events import ChildEvent, Cost, Done, Measured
+from core.schema.events import ChildEvent, CostReported, Done, Measured
 from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
 from core.schema.model_shape import read_shape
 from core.schema.training import Training
@@ -167,7 +167,7 @@ def _after(seconds: dict[str, float]) -> dict[str, float]:
 
 def _result(label: str, events: Sequence[ChildEvent]) -> Result:
     found = {event.moment: event.measurements for event in events if isinstance(event, Measured)}
-    cost = next((event for event in events if isinstance(event, Cost)), None)
+    cost = next((event for event in events if isinstance(event, CostReported)), None)
     last = events[-1] if events else None
     failure = None
     if not isinstance(last, Done):

@@ -11,7 +11,7 @@ from benchmarks.generated_page import aligned_table
 from benchmarks.machine import machine
 from benchmarks.results import ORIGINAL, RETRAINED, Result
 from core.evaluation.policy.verdict import judge
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import Figure, Measurements
 from core.schema.policies import Bound, Judgement, Policy
 
@@ -86,7 +86,9 @@ def _judged(rows: Mapping[str, Result]) -> dict[str, Judgement]:
 
 def _judging(found: Measurements) -> Policy:
     """The default policy without the bounds on what a bench was told to measure on a few records only, to save time."""
-    return DEFAULT.model_copy(update={"bounds": [one for one in DEFAULT.bounds if one not in _unjudged(found)]})
+    return DEFAULT_POLICY.model_copy(
+        update={"bounds": [one for one in DEFAULT_POLICY.bounds if one not in _unjudged(found)]}
+    )
 
 
 def _left_out(results: Mapping[int, Mapping[str, Result]], label: str) -> list[str]:
@@ -97,7 +99,7 @@ def _left_out(results: Mapping[int, Mapping[str, Result]], label: str) -> list[s
 
 def _unjudged(found: Measurements) -> list[Bound]:
     few = {name for name, figure in found.sets["forget"].items() if figure.records < FEW}
-    return [one for one in DEFAULT.bounds if one.variant is None and one.set == "forget" and one.figure in few]
+    return [one for one in DEFAULT_POLICY.bounds if one.variant is None and one.set == "forget" and one.figure in few]
 
 
 def _benchmark(

@@ -24,10 +24,10 @@ from typing import Any
 from benchmarks.random_models import SHAPES, Shape, write_model, write_records
 from core.preflight.estimate import estimate
 from core.preflight.memory import Memory
-from core.preflight.processor import quick_bfloat16
-from core.preflight.work import Text, Work
+from core.preflight.processor import has_fast_bfloat16
+from core.preflight.workload import SetSize, Workload
 from core.schema.evaluation import MeasurementChoice
-from core.schema.events import CHILD_EVENT, Cost, Failed
+from core.schema.events import CHILD_EVENT, CostReported, Failed
 from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
 from core.schema.model_shape import read_shape
 from core.schema.training import TrainingRequest
@@ -89,7 +89,7 @@ class Found:
         return self.expected / self.measured
 
 
-def job(case: Case, folder: Path) -> tuple[JobSpec, Work]:
+def job(case: Case, folder: Path) -> tuple[JobSpec, Workload]:
     """The case's model and records, written into `folder`; the job for the child, and as preflight sees it."""
     directory = write_model(case.shape, folder / "model")
     shape = read_shape(directory.resolve(), root=directory.resolve())
@@ -102,7 +102,9 @@ def job(case: Case, folder: Path) -> tuple[JobSpec, Work]:
     }
     method = resolve(case.method, {})
     given = {name for name in files if name == "forget" or name in method.needs()}
-    sets = {name: Text.of_file(records=counts[name], size=files[name].stat().st_size, shape=shape) for name in given}
+    sets = {
+        name: SetSize.from_file(records=counts[name], size=files[name].stat().st_size, shape=shape) for name in given
+    }
     spec = JobSpec(
         job="preflight",
         model="random",
@@ -118,10 +120,10 @@ def job(case: Case, folder: Path) -> tuple[JobSpec, Work]:
         threads=1,
         measure=MEASURE,
     )
-    return spec, Work(shape, method, training, sets, bfloat16=quick_bfloat16())
+    return spec, Workload(shape, method, training, sets, bfloat16=has_fast_bfloat16())
 
 
-def cost_of(spec: JobSpec) -> Cost:
+def cost_of(spec: JobSpec) -> CostReported:
     """What a child process says that the job took. RuntimeError where it fails."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     child = subprocess.Popen(
@@ -138,7 +140,7 @@ def cost_of(spec: JobSpec) -> Cost:
         commands.write(spec.model_dump_json() + "\n")
         commands.flush()
         events = [CHILD_EVENT.validate_json(line) for line in lines]
-    costs = [event for event in events if isinstance(event, Cost)]
+    costs = [event for event in events if isinstance(event, CostReported)]
     if not costs:
         failures = [event.error.message for event in events if isinstance(event, Failed)]
         raise RuntimeError(f"the job failed: {failures or 'it did not say why'}")
@@ -161,7 +163,7 @@ def table(found: Sequence[Found]) -> str:
     lines = [
         f"Made {datetime.now(UTC):%Y-%m-%d} by `python -m benchmarks.preflight`: {platform.machine()},"
         f" {os.cpu_count()} cores, Python {platform.python_version()}, torch {version('torch')}; bfloat16"
-        f" {'is' if quick_bfloat16() else 'is not'} native. Expected over measured: {least:.2f} to {worst:.2f}.",
+        f" {'is' if has_fast_bfloat16() else 'is not'} native. Expected over measured: {least:.2f} to {worst:.2f}.",
         "",
         "| job | weights | highest while | expected MB | measured MB | ratio |",
         "| --- | ---: | --- | ---: | ---: | ---: |",

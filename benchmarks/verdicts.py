@@ -25,7 +25,7 @@ from core.evaluation.policy.verdict import judge
 from core.evaluation.scores.likelihood import perplexity
 from core.evaluation.stats.auc import delong, joint_interval, joint_level
 from core.evaluation.stats.bootstrap import AMOUNT, CHANGE, Resamples, Values, weighted_means
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import JUDGED_ATTACKS, Attack, Figure, Measurements
 from core.schema.jobs import Outcome
 from core.schema.policies import Judgement
@@ -87,7 +87,7 @@ BLATANT = Leak("leaks, AUC 0.9", 0.9)
 def trial(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Judgement:
     """One model's figures on so many records to forget, judged by the default policy."""
     after = figures(leak, records, generator, resamples=resamples)
-    return judge(DEFAULT, before=after, after=after)
+    return judge(DEFAULT_POLICY, before=after, after=after)
 
 
 def outcome(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Outcome:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.records.completion import Delivered
 from core.records.tables import CheckpointFile
-from core.schema.manifest import MANIFEST_NAME, canonical, digest, entry, manifest
+from core.schema.manifest import MANIFEST_NAME, canonical_json, digest, file_entry, manifest
 from core.storage import NotStored, Storage
 from worker.failure import service_failure
 
@@ -25,7 +25,7 @@ async def fetch(storage: Storage, prefix: str, files: Sequence[CheckpointFile], 
             raise service_failure(
                 "checkpoint_gone", "bytes of the checkpoint to start from are gone", retryable=False
             ) from None
-        if (await asyncio.to_thread(entry, target, file.path)).sha256 != file.sha256:
+        if (await asyncio.to_thread(file_entry, target, file.path)).sha256 != file.sha256:
             raise service_failure("checkpoint_damaged", "the checkpoint to start from is not what was stored")
 
 
@@ -38,7 +38,7 @@ async def deliver(storage: Storage, folder: Path, *, prefix: str, step: int) -> 
         written = await storage.write(f"{prefix}/{one.path}", _pieces(folder / one.path))
         if written != one.bytes:
             raise service_failure("checkpoint_changed", "the checkpoint changed while it was stored")
-    await storage.write(f"{prefix}/{MANIFEST_NAME}", _whole(canonical(entries)))
+    await storage.write(f"{prefix}/{MANIFEST_NAME}", _whole(canonical_json(entries)))
     return Delivered(prefix=prefix, files=entries, digest=digest(entries), step=step)
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import completion, files, lease_recovery
-from core.schema.ids import ID_PATTERN, made_at
+from core.schema.ids import ID_PATTERN, id_timestamp
 from core.storage import Storage, uploads
 from worker import scratch
 from worker.lease import Sessions
@@ -81,7 +81,7 @@ async def collect_uploads(sessions: Sessions, storage: Storage) -> int:
     """Deletes uploads that never got their row, because the API died in between: nobody has their key."""
     before = datetime.now(UTC) - _NO_ROW
     stored = [key.removeprefix("files/") async for key, _ in storage.list("files")]
-    old = [file for file in stored if ID_PATTERN.match(file) and made_at(file) < before]
+    old = [file for file in stored if ID_PATTERN.match(file) and id_timestamp(file) < before]
     removed = 0
     for some in _batches(old):
         async with sessions() as session:

@@ -4,10 +4,10 @@ import asyncio
 
 from core.records import progress
 from core.schema.events import (
-    Beat,
     ChildEvent,
-    Cost,
+    CostReported,
     CurvePoint,
+    Heartbeat,
     Measured,
     PhaseStarted,
     ProgressMade,
@@ -30,13 +30,13 @@ class EventRecorder:
         self._lease = lease
         self._progress: ProgressMade | None = None
         self._moved = False
-        self._beat: Beat | None = None
+        self._beat: Heartbeat | None = None
         self._points: dict[tuple[str, int], float] = {}
         self._turn = asyncio.Lock()
 
     async def take(self, event: ChildEvent) -> None:
         """Records one event; those that end a job are the supervisor's."""
-        if isinstance(event, Beat):
+        if isinstance(event, Heartbeat):
             self._beat = event
             return
         if isinstance(event, ProgressMade):
@@ -59,7 +59,7 @@ class EventRecorder:
             await self._lease.write(progress.measured, event.moment, event.measurements)
         elif isinstance(event, Saved | Snapshotted | Resumed):
             await self._lease.write(progress.event, event.kind, {"step": event.step})
-        elif isinstance(event, Cost):
+        elif isinstance(event, CostReported):
             await self._lease.write(progress.event, "cost", event.model_dump(mode="json", exclude={"kind"}))
 
     async def flush(self) -> None:

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from core.schema.events import Cost
+from core.schema.events import CostReported
 
 SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200)
 
@@ -38,7 +38,7 @@ class WorkerMetrics:
         self._running.dec()
         self._ended.labels(status or "unknown", verdict or "none").inc()
 
-    def costs(self, cost: Cost) -> None:
+    def costs(self, cost: CostReported) -> None:
         """A job was worked to its end and said what it took."""
         for phase, seconds in cost.seconds.items():
             self._phases.labels(phase).observe(seconds)

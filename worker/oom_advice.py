@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from core.preflight import fitting, words
-from core.preflight.processor import quick_bfloat16
-from core.preflight.work import Text, Work
+from core.preflight import capacity, messages
+from core.preflight.processor import has_fast_bfloat16
+from core.preflight.workload import SetSize, Workload
 from core.schema.jobs import JobError, Phase
 from core.schema.models import ModelShape
 from core.schema.preflight import WorkerClass
@@ -29,14 +29,14 @@ def with_memory_advice(error: JobError, assigned: Assignment, phase: Phase, clas
     if error.code != "out_of_memory" or assigned.model.shape is None or job.kind == "measure":
         return error
     shape = ModelShape.model_validate(assigned.model.shape)
-    work = Work(
+    work = Workload(
         shape,
         None if job.kind == "preview" else resolve(job.method, job.parameters),
         Training.model_validate(job.training),
-        Text.of_sets([(use.name, row.records, row.size) for use, row in assigned.sets], shape),
+        SetSize.from_files([(use.name, row.records, row.size) for use, row in assigned.sets], shape),
         gpus=job.gpus,
         dtype=assigned.model.dtype,
-        bfloat16=quick_bfloat16(),
+        bfloat16=has_fast_bfloat16(),
     )
-    advice = words.thrift(fitting.savings(work, _PHASES[phase], classes))
+    advice = messages.savings_advice(capacity.memory_savings(work, _PHASES[phase], classes))
     return error.model_copy(update={"message": f"{error.message}; {advice}"})

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from core.schema.prefork import READY, Answer
+from core.schema.prefork import READY, ChildEnvironment
 from worker.child import kill_session, start_process
 from worker.log import LOGGER, traceback_frames
 from worker.shutdown import ShutdownEvent
@@ -91,7 +91,7 @@ class PreforkPool(threading.Thread):
             name: environment.get(name) for name in names if environment.get(name) != self._environment.get(name)
         }
         try:
-            waiting.assign(Answer(changes), descriptors)
+            waiting.assign(ChildEnvironment(changes), descriptors)
         except OSError:  # it died just now
             waiting.end()
             self.prepare()
@@ -176,7 +176,7 @@ class _WaitingChild:
             self._said += self._door.recv(len(READY))
         return self._said == READY and self.process.poll() is None
 
-    def assign(self, answer: Answer, descriptors: Sequence[int]) -> None:
+    def assign(self, answer: ChildEnvironment, descriptors: Sequence[int]) -> None:
         """Makes it a job's. OSError where it is dead."""
         line = answer.model_dump_json().encode() + b"\n"
         with self._door as door:

@@ -19,7 +19,7 @@ from core.schema.events import (
     Cancelled,
     ChildEvent,
     Command,
-    Cost,
+    CostReported,
     Done,
     Failed,
     Judged,
@@ -325,7 +325,7 @@ class Attempt:
                 break
             if isinstance(event, Saved):
                 saved = event
-            if isinstance(event, Cost) and self._metrics is not None:
+            if isinstance(event, CostReported) and self._metrics is not None:
                 self._metrics.costs(event)
             if isinstance(event, Judged):  # written down with the finish: what an attempt that fails says is nobody's
                 judgement = event.judgement

@@ -1,9 +1,9 @@
 """What a job took, in one line."""
 
-from core.schema.cost import Expense
+from core.schema.cost import JobCost
 
 
-def cost_line(cost: Expense) -> str:
+def cost_line(cost: JobCost) -> str:
     """Seconds, tokens per second, peak memory and model FLOPs, as far as they are known."""
     speeds = cost.tokens_per_second
     parts = [f"{sum(cost.seconds.values()):,.1f} s"]

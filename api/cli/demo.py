@@ -25,7 +25,7 @@ from api.cli.up import DEFAULT_DATA, DataOption
 from api.client import Client, Refused
 from core.demo.people import read_jsonl, write_jsonl
 from core.embedded.errors import StackError
-from core.schema.cost import Expense
+from core.schema.cost import JobCost
 
 EXAMPLE_RECORDS = 5
 
@@ -114,7 +114,7 @@ def _tell(client: Client, place: DataFolder, story: DemoSetup, method: str) -> N
     console.print("  with 95 % bootstrap intervals over records; AUC: forget against unseen, 0.5 is best")
     print_verdict(metrics["judgement"], console)
     if metrics["cost"] is not None:
-        console.print(f"  {cost_line(Expense.model_validate(metrics['cost']))}", soft_wrap=True)
+        console.print(f"  {cost_line(JobCost.model_validate(metrics['cost']))}", soft_wrap=True)
     for title, file in (("a forgotten record", story.forget), ("a retained record", story.retain)):
         _example(title, file, before=story.model, after=checkpoint)
     console.print("[bold]4. Where to look next[/bold]")

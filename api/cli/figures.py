@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from core.schema.evaluation import Attack, CurvePlace, CutShort, Figure, Found, SetName
+from core.schema.evaluation import Attack, CutShort, Figure, MeasurementResult, SetName, StepFigure
 
 _NAME, _CELL = 26, 30
 """What a name and a figure with its interval take at most, in characters."""
 
 
-def print_figures(found: Found, console: Console) -> None:
+def print_figures(found: MeasurementResult, console: Console) -> None:
     """All that was found, each kind in a table of its own; what is not there takes no line."""
     for table in _tables(found, console.width):
         console.print(table)
@@ -41,7 +41,7 @@ def number_text(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _tables(found: Found, width: int) -> Iterator[Table]:
+def _tables(found: MeasurementResult, width: int) -> Iterator[Table]:
     yield from _of_sets("", found.sets, width)
     for name, sets in found.variants.items():
         yield from _of_sets(name, sets, width)
@@ -93,7 +93,7 @@ def _of_names(title: str, figures: Mapping[str, Figure], notes: Mapping[str, str
     return table
 
 
-def _of_curve(name: str, places: Sequence[CurvePlace]) -> Table:
+def _of_curve(name: str, places: Sequence[StepFigure]) -> Table:
     table = _table(name, "")
     for place in places:
         table.add_row(f"after {place.step} steps", figure_text(place.figure))

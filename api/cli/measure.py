@@ -20,11 +20,11 @@ from api.cli.policy_text import judgement_table
 from api.cli.progress import progress_bar
 from core.evaluation.measurements import UnknownMeasurement, chosen
 from core.evaluation.presets import PRESETS, Preset, table
-from core.schema.adapters import CONFIG
-from core.schema.default_policy import DEFAULT
+from core.schema.adapters import ADAPTER_CONFIG
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import MeasurementChoice, Measurements
-from core.schema.events import Cost, Judged, Measured, PhaseStarted, Warned
-from core.schema.file_kind import UnknownKind, kind_of
+from core.schema.events import CostReported, Judged, Measured, PhaseStarted, Warned
+from core.schema.file_kind import UnknownFileKind, detect_file_kind
 from core.schema.job_spec import FileRecords, JobSpec
 from core.schema.model_shape import UnusableModel, read_shape
 from core.schema.models import ModelShape
@@ -154,7 +154,7 @@ class MeasureResult:
     found: dict[str, Measurements] = field(default_factory=dict)
     """By the moment."""
     judgement: Judgement | None = None
-    cost: Cost | None = None
+    cost: CostReported | None = None
 
 
 def _checked(
@@ -169,8 +169,8 @@ def _checked(
         raise typer.BadParameter("name at least one file of records, such as --forget")
     for option, file in files:
         try:
-            kind_of(file.name)
-        except UnknownKind as error:
+            detect_file_kind(file.name)
+        except UnknownFileKind as error:
             raise typer.BadParameter(f"{file.name}: {error}", param_hint=option) from None
     try:
         chosen(choices)
@@ -189,7 +189,7 @@ def _checked(
 
 def _base(model: Path, before: Path | None) -> Path | None:
     """The model that an adapter is loaded on; None: the directory holds a model."""
-    if not (model / CONFIG).is_file() or (model / "config.json").is_file():
+    if not (model / ADAPTER_CONFIG).is_file() or (model / "config.json").is_file():
         return None
     if before is None:
         raise typer.BadParameter("it holds an adapter alone: name the model that it was trained on with --before")
@@ -197,12 +197,12 @@ def _base(model: Path, before: Path | None) -> Path | None:
 
 
 def _policy(named: str | None) -> Policy | None:
-    if named is None or named == DEFAULT.name:
-        return DEFAULT if named else None
+    if named is None or named == DEFAULT_POLICY.name:
+        return DEFAULT_POLICY if named else None
     try:
         return Policy.model_validate_json(Path(named).read_bytes())
     except OSError as error:
-        detail = f"neither '{DEFAULT.name}' nor a file that can be read ({type(error).__name__})"
+        detail = f"neither '{DEFAULT_POLICY.name}' nor a file that can be read ({type(error).__name__})"
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False, include_context=False)[0]
         detail = f"{'.'.join(map(str, wrong['loc'])) or 'as a whole'}: {wrong['msg']}"
@@ -249,7 +249,7 @@ def _measured(spec: JobSpec) -> MeasureResult:
                     heard.judgement = event.judgement
                 elif isinstance(event, Warned):
                     progress.console.print(f"  [yellow]warning:[/yellow] {event.message}", soft_wrap=True)
-                elif isinstance(event, Cost):
+                elif isinstance(event, CostReported):
                     heard.cost = event
             if task is not None:
                 progress.update(task, completed=1)

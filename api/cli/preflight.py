@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from core.preflight import fitting, words
+from core.preflight import capacity, messages
 from core.preflight.estimate import estimate, scratch_bytes
 from core.preflight.memory import Memory, Place
-from core.preflight.processor import quick_bfloat16
-from core.preflight.work import Text, Work
+from core.preflight.processor import has_fast_bfloat16
+from core.preflight.workload import SetSize, Workload
 from core.schema.model_shape import UnusableModel, read_shape
 from core.schema.preflight import WorkerClass
 from core.schema.training import Lora, MasterWeights, Optimizer, Precision, TrainingRequest
@@ -54,20 +54,20 @@ def preflight(
         err.print(f"[red]refused:[/red] {error}")
         raise typer.Exit(2) from None
     training = fill_training(asked, method, parameters=shape.parameters, forget_records=records)
-    sets = dict.fromkeys(("forget", "retain", "unseen"), Text(records, records * tokens))
-    work = Work(shape, chosen, training, sets, gpus=gpus, bfloat16=quick_bfloat16())
+    sets = dict.fromkeys(("forget", "retain", "unseen"), SetSize(records, records * tokens))
+    work = Workload(shape, chosen, training, sets, gpus=gpus, bfloat16=has_fast_bfloat16())
     _show(work)
     if memory is not None:
         machine = WorkerClass(name="machine", gpus=gpus, memory_bytes=max(1, int(memory * _GB)))
-        lacking = fitting.shortage(work, [machine])
+        lacking = capacity.find_shortage(work, [machine])
         if lacking is not None:
-            out.print(f"\ndoes not fit: {words.lack(lacking, gpus)}", soft_wrap=True)
-            out.print(words.advice(fitting.changes(work, [machine])), soft_wrap=True)
+            out.print(f"\ndoes not fit: {messages.describe_shortage(lacking, gpus)}", soft_wrap=True)
+            out.print(messages.fit_advice(capacity.fitting_changes(work, [machine])), soft_wrap=True)
             raise typer.Exit(1)
         out.print(f"\nfits into {memory:g} GB")
 
 
-def _show(work: Work) -> None:
+def _show(work: Workload) -> None:
     found, memory = estimate(work), Memory(work)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
@@ -80,8 +80,8 @@ def _show(work: Work) -> None:
     for place in places:
         peak = memory.peak(place)
         where = "of each GPU" if place == "device" else "of the host"
-        table.add_row(f"memory {where}, while {peak.name}", words.size(peak.total(place)))
+        table.add_row(f"memory {where}, while {peak.name}", messages.format_bytes(peak.total(place)))
         for item in sorted((one for one in peak.items if one.place == place), key=lambda one: -one.bytes):
-            table.add_row(f"  {item.what}", words.size(item.bytes))
-    table.add_row("disk of the worker", words.size(scratch_bytes(work)))
+            table.add_row(f"  {item.what}", messages.format_bytes(item.bytes))
+    table.add_row("disk of the worker", messages.format_bytes(scratch_bytes(work)))
     out.print(table)

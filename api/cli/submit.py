@@ -18,7 +18,7 @@ from api.cli.progress import follow_job
 from api.cli.up import DEFAULT_DATA, DataOption
 from api.cli.uploads import upload_file
 from api.client import Client, Damaged, Refused
-from core.schema.cost import Expense
+from core.schema.cost import JobCost
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 Input = Annotated[Path | None, typer.Option(exists=True, dir_okay=False)]
@@ -114,7 +114,7 @@ def _deliver(client: Client, job: dict[str, Any], directory: Path | None) -> Non
         return
     out.print(job["checkpoint"])
     if (cost := client.get(f"/v1/jobs/{job['id']}/metrics")["cost"]) is not None:
-        err.print(cost_line(Expense.model_validate(cost)), soft_wrap=True)
+        err.print(cost_line(JobCost.model_validate(cost)), soft_wrap=True)
     if not client.get(f"/v1/checkpoints/{job['checkpoint']}")["released"]:
         err.print(f"it waits for a second person: unlearn release {job['checkpoint']} --reason …", soft_wrap=True)
     if directory is not None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Literal
 
-from core.schema.manifest import MANIFEST_NAME, FileEntry, canonical
+from core.schema.manifest import MANIFEST_NAME, FileEntry, canonical_json
 from core.storage import Storage
 
 ArchiveFormat = Literal["tar", "zip"]
@@ -23,7 +23,7 @@ class Archive:
     ) -> None:
         self._storage = storage
         self._prefix = prefix
-        self._manifest = canonical(files)
+        self._manifest = canonical_json(files)
         self._files = list(files)
         self._folder = folder
         self._created_at = created_at

@@ -13,12 +13,12 @@ from starlette.requests import Request
 from api.http.encrypted_tempfile import Spool
 from api.http.problems import Problem, unprocessable
 from core.schema.bad_record import BadRecord
-from core.schema.file_kind import UnknownKind, kind_of
+from core.schema.file_interpretation import FileInterpretation
+from core.schema.file_kind import UnknownFileKind, detect_file_kind
 from core.schema.files import PURPOSES, FileFormat, Purpose
 from core.schema.parsing import RecordReader
 from core.schema.record import Record
-from core.schema.record_reading import records_in
-from core.schema.understood import Understood
+from core.schema.record_reading import read_records
 
 _UNITS: dict[FileFormat, str] = {"json": "record", "parquet": "row", "arrow": "row"}
 SHORTEST_TEXT = 2
@@ -37,7 +37,7 @@ class Upload:
     size: int
     sha256: str
     records: int
-    understood: Understood
+    understood: FileInterpretation
 
 
 class Form:
@@ -102,14 +102,14 @@ class _Content:
 
     def __init__(self, filename: str, *, max_bytes: int, max_record_bytes: int) -> None:
         try:
-            self._kind = kind_of(filename)
-        except UnknownKind as error:
+            self._kind = detect_file_kind(filename)
+        except UnknownFileKind as error:
             raise unprocessable("/file", str(error)) from None
         self._filename = filename
         self._max_bytes, self._max_record_bytes = max_bytes, max_record_bytes
         self._hash = hashlib.sha256()
         self._size = self._records = 0
-        self._understood = Understood()
+        self._understood = FileInterpretation()
         self._spool = Spool() if self._kind.is_read_whole() else None
         self._reader: RecordReader | None = None
         if self._spool is None:
@@ -117,7 +117,7 @@ class _Content:
                 self._kind.format,
                 max_record_bytes=max_record_bytes,
                 separator=self._kind.separator,
-                understood=self._understood,
+                interpretation=self._understood,
             )
 
     async def add(self, data: bytes) -> None:
@@ -148,7 +148,7 @@ class _Content:
             return self._counted(self._reader.close())
         spool = cast(BinaryIO, self._spool)
         limits = {"max_record_bytes": self._max_record_bytes, "max_bytes": self._max_bytes}
-        return self._counted(records_in(spool, self._kind, understood=self._understood, **limits))
+        return self._counted(read_records(spool, self._kind, interpretation=self._understood, **limits))
 
     def _counted(self, numbered: Iterator[tuple[int, Record]]) -> int:
         """Counts the records. Raises BadRecord for a text of one character, which has nothing to train on."""

@@ -8,13 +8,13 @@ from starlette.responses import Response
 
 from core.records.tables import CheckpointFile, CheckpointRow, EventRow, FileRow, JobRow, ModelRow
 from core.schema.checkpoints import Checkpoint
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.events import Event
+from core.schema.file_interpretation import FileInterpretation
 from core.schema.files import File, FileFormat, Purpose
 from core.schema.jobs import Job, MethodUsed, Progress
 from core.schema.manifest import FileEntry
 from core.schema.models import Model
-from core.schema.understood import Understood
 
 
 def answer(content: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -31,7 +31,7 @@ def file(row: FileRow) -> File:
         bytes=row.size,
         sha256=row.sha256,
         records=row.records,
-        understood=None if row.understood is None else Understood.model_validate(row.understood),
+        understood=None if row.understood is None else FileInterpretation.model_validate(row.understood),
         created_at=row.created_at,
         expires_at=row.expires_at,
     )
@@ -40,7 +40,7 @@ def file(row: FileRow) -> File:
 def model(row: ModelRow) -> Model:
     fields = ("id", "source", "revision", "digest", "dtype", "status", "error", "shape", "defaults", "release", "head")
     same = {name: getattr(row, name) for name in (*fields, "training_tokens", "created_at")}
-    return Model.model_validate({**same, "policy": row.policy or DEFAULT.name})
+    return Model.model_validate({**same, "policy": row.policy or DEFAULT_POLICY.name})
 
 
 def job(row: JobRow, waiting_for: str | None = None) -> Job:

@@ -14,8 +14,8 @@ from core.lm.answer_span import check
 from core.lm.chat_template import ChatTemplate, Refusal, template_in
 from core.records.tables import FileRow, ModelRow
 from core.schema.bad_record import BadRecord
-from core.schema.file_kind import COLUMNAR, kind_of
-from core.schema.files import file_of
+from core.schema.file_kind import COLUMNAR_FORMATS, detect_file_kind
+from core.schema.files import file_label
 from core.schema.jobs import JobWarning
 from core.schema.record import Record
 from core.schema.training import Chat
@@ -63,15 +63,15 @@ class Conversations:
         left: list[str] = []
         for place, file in enumerate(self._files):
             if self._context.rendering.locked() and file.records is None:
-                left.append(file_of(self._names, place))
+                left.append(file_label(self._names, place))
                 continue
             async with self._context.rendering:
                 refused, whole = await self._refused(file, template)
             if refused is not None:
                 number, reason = refused
-                return [self._told(file, f"{file_of(self._names, place)}: record {number}: {reason}", number, chat)]
+                return [self._told(file, f"{file_label(self._names, place)}: record {number}: {reason}", number, chat)]
             if not whole:
-                left.append(file_of(self._names, place))
+                left.append(file_label(self._names, place))
         if not left:
             return []
         message = f"{', '.join(left)}: too much to render now; a record that the chat template refuses ends the job at"
@@ -135,7 +135,7 @@ class Conversations:
 
 def _is_read_whole(file: FileRow) -> bool:
     """Whether reading the first record takes all of them into memory: of columnar and compressed files it does."""
-    return kind_of(file.filename).is_read_whole() or file.format in COLUMNAR
+    return detect_file_kind(file.filename).is_read_whole() or file.format in COLUMNAR_FORMATS
 
 
 def _template(model: ModelRow) -> ChatTemplate | None:

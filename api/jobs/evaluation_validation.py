@@ -13,10 +13,10 @@ from core.evaluation.policy import preview
 from core.evaluation.policy.requirements import looser, missing, named, needed
 from core.records import models, policies
 from core.records.tables import ModelRow
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import MeasurementChoice
 from core.schema.jobs import EvaluationRequest
-from core.schema.policies import Bounds, Loosened, Policy
+from core.schema.policies import Bounds, Policy, PolicyLoosened
 
 POLICY = "/evaluation/policy"
 
@@ -107,7 +107,7 @@ async def policy(session: AsyncSession, model: ModelRow, wished: str | Bounds | 
 
     Problem (422): there is no such policy, or it asks for less than the model's.
     """
-    name = model.policy or DEFAULT.name
+    name = model.policy or DEFAULT_POLICY.name
     pinned = await policies.find(session, model.organisation, name)
     if pinned is None:  # the table's own reference keeps it as long as a model has it
         raise LookupError(name)
@@ -123,6 +123,6 @@ async def policy(session: AsyncSession, model: ModelRow, wished: str | Bounds | 
         raise unprocessable(f"{POLICY}/name", f"'{called}' is the name of another policy", name="name-taken")
     try:
         return pinned.tightened(wished)
-    except Loosened as error:
+    except PolicyLoosened as error:
         detail = f"the model's policy '{pinned.name}' may be tightened, not loosened: {error}"
         raise unprocessable(POLICY, detail, name="policy-loosened") from None

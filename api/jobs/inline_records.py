@@ -21,7 +21,7 @@ MAX_INLINE_BYTES = 1_000_000
 
 def inline_records(source: ForgetSource | None, *, max_record_bytes: int) -> list[Record]:
     """The forget records that came with the request, checked for size. Problem: 422."""
-    records, total = source.inline() if source else [], 0
+    records, total = source.inline_records() if source else [], 0
     for number, record in enumerate(records):
         size = sum(len(text.encode()) for text in record.strings())
         total += size

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 from api.http.problems import Problem, unprocessable
 from core.lm.errors import CoreError
-from core.preflight import counting
+from core.preflight import parameter_counts
 from core.schema.adapters import is_refused
 from core.schema.jobs import JobRequest
 from core.schema.models import ModelShape
 from core.schema.training import TrainingRequest
-from core.schema.weight_patterns import is_module, is_weight, near
+from core.schema.weight_patterns import is_module, is_weight, suggest_names
 from core.unlearning.method import Method
 
 _PREFIXES = ("", "model.", "transformer.")
@@ -65,7 +65,7 @@ def _has_what_the_method_trains(method: Method, shape: ModelShape) -> None:
     if patterns is None or not shape.tensors:
         return
     for group in shape.tensors:
-        for name in counting.names(group, shape.layers):
+        for name in parameter_counts.expand_names(group, shape.layers):
             if any(is_weight(name, pattern) for pattern in patterns):
                 return
     detail = (
@@ -120,4 +120,6 @@ def _products(shape: ModelShape) -> Iterator[str]:
 def _named(pointer: str, name: str, pattern: str, names: list[str], means: Callable[[str, str], bool]) -> None:
     if any(means(one, pattern) for one in names):
         return
-    raise unprocessable(pointer, f"the model has nothing of the name '{pattern}'{near(pattern, names)}", name=name)
+    raise unprocessable(
+        pointer, f"the model has nothing of the name '{pattern}'{suggest_names(pattern, names)}", name=name
+    )

@@ -28,7 +28,7 @@ from core.unlearning.objectives import fill_training, resolve
 
 def chosen_method(request: JobRequest) -> Method:
     """The method with its parameters checked. Raises UnknownMethod; Problem: 422 with pointers below `/method`."""
-    choice = request.choice()
+    choice = request.method_choice()
     try:
         return resolve(choice.name, choice.parameters)
     except ValidationError as error:

@@ -16,7 +16,7 @@ from core.records import models
 from core.schema.manifest import digest, manifest
 from core.schema.model_files import UnusableModel, read_json, refuse_links_outside
 from core.schema.model_shape import ADAPTER, read_shape
-from core.schema.models import Merged
+from core.schema.models import MergedAdapter
 from core.settings import Settings
 
 SECONDS = 3600.0
@@ -31,7 +31,7 @@ class Merging:
         self._sessions = sessions
         self._organisation = organisation
 
-    async def merged(self, adapter: Path, root: Path) -> tuple[Path, Merged]:
+    async def merged(self, adapter: Path, root: Path) -> tuple[Path, MergedAdapter]:
         """The directory of both together, made once for the same files. Raises UnusableModel, NotAnswered."""
         name, own = await asyncio.to_thread(_read, adapter, root)
         base, base_digest = await self._base(name)
@@ -43,7 +43,7 @@ class Merging:
             answer = await torch_process.ask("core.lm.adapter_merging", adapter, base, directory, seconds=SECONDS)
             if answer.error is not None:
                 raise UnusableModel("unsupported-model", answer.error)
-        return directory, Merged(adapter=own, base=name, base_digest=base_digest)
+        return directory, MergedAdapter(adapter=own, base=name, base_digest=base_digest)
 
     async def _base(self, name: str) -> tuple[Path, str]:
         """The base's directory and digest: a registered model, a directory below the roots, or a Hub repository."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from core.schema.models import Examination
+from core.schema.models import WeightCheckResult
 
 SECONDS = 600.0
 """The time limit of a process that reads headers alone: it takes seconds, and minutes on a busy machine or a network
@@ -22,7 +22,7 @@ class NotAnswered(Exception):
     """The process ended without an answer; says how."""
 
 
-async def ask(module: str, *paths: Path, seconds: float | None = None) -> Examination:
+async def ask(module: str, *paths: Path, seconds: float | None = None) -> WeightCheckResult:
     """Runs `python -m MODULE PATHS` and returns the answer that it prints.
 
     It is killed after `seconds` (SECONDS where not given), and when the caller is cancelled. Raises NotAnswered.
@@ -47,7 +47,7 @@ async def ask(module: str, *paths: Path, seconds: float | None = None) -> Examin
                 process.kill()
             await process.wait()
     try:
-        return Examination.model_validate_json(said)
+        return WeightCheckResult.model_validate_json(said)
     except ValidationError:
         raise NotAnswered(f"ended with code {process.returncode}") from None
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from api.models import torch_process
-from core.schema.models import Examination
+from core.schema.models import WeightCheckResult
 
 _KEPT = 256
-_examined: dict[str, Examination] = {}
+_examined: dict[str, WeightCheckResult] = {}
 
 
-async def examined(directory: Path, digest: str) -> Examination:
+async def examined(directory: Path, digest: str) -> WeightCheckResult:
     """The result of examining a directory; `digest`, of all its files, is the key by which it is remembered.
 
     Raises NotAnswered.

@@ -22,7 +22,7 @@ from core.records.tables import JobRow
 from core.schema.jobs import TERMINAL, Job, JobKind, JobRequest, Status
 from core.schema.pages import Page
 from core.schema.policies import Verdict
-from core.schema.timestamps import Time
+from core.schema.timestamps import UtcDatetime
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 
@@ -88,8 +88,8 @@ async def list_jobs(
     method: Annotated[str | None, Query(max_length=64, description="only those by this method")] = None,
     reference: Annotated[str | None, Query(max_length=256, description="only those with exactly this one")] = None,
     verdict: Annotated[Verdict | None, Query(description="only those with this verdict")] = None,
-    created_after: Annotated[Time | None, Query(description="made at this time or later")] = None,
-    created_before: Annotated[Time | None, Query(description="made before this time")] = None,
+    created_after: Annotated[UtcDatetime | None, Query(description="made at this time or later")] = None,
+    created_before: Annotated[UtcDatetime | None, Query(description="made before this time")] = None,
 ) -> Page[Job]:
     """Newest first. What only measures is listed by `GET /v1/measurements`. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:

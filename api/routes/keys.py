@@ -19,7 +19,7 @@ from core.records import keys
 from core.records.tables import ApiKey
 from core.schema.pages import Page
 from core.schema.strict import Answer, Strict
-from core.schema.timestamps import Time
+from core.schema.timestamps import UtcDatetime
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=JsonRoute)
 
@@ -31,7 +31,7 @@ class KeyRequest(Strict):
     scopes: list[Scope] = Field(
         min_length=1, max_length=16, examples=[["files:write", "jobs:write"]], description="what it may do"
     )
-    expires_at: Time | None = Field(default=None, description="when it stops to open anything; null: never")
+    expires_at: UtcDatetime | None = Field(default=None, description="when it stops to open anything; null: never")
 
 
 class Key(Answer):

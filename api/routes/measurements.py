@@ -18,7 +18,7 @@ from api.jobs.measure import Measuring
 from core.evaluation.presets import NAMES, table
 from core.records import checkpoints, jobs
 from core.records.tables import JobRow
-from core.schema.evaluation import Found
+from core.schema.evaluation import MeasurementResult
 from core.schema.jobs import Status
 from core.schema.measurement_jobs import Measurement, MeasurementRequest
 from core.schema.pages import Page
@@ -113,7 +113,9 @@ def _one(row: JobRow | None) -> JobRow:
 
 def _table(preset: str | None, after: Any) -> dict[str, float] | None:
     name = next((name for name in NAMES if name == preset), None)
-    return None if name is None or after is None else table(name, Found.model_validate(after, extra="ignore"))
+    return (
+        None if name is None or after is None else table(name, MeasurementResult.model_validate(after, extra="ignore"))
+    )
 
 
 def view(row: JobRow, waiting_for: str | None = None, measured: Mapping[str, Any] | None = None) -> Measurement:

@@ -17,10 +17,10 @@ from api.http.views import model as view
 from api.models.registration import check
 from core.records import audit, files, jobs, models, policies
 from core.records.tables import ModelRow
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.models import Defaults, Model, ModelRequest
 from core.schema.pages import Page
-from core.schema.policies import loosens
+from core.schema.policies import loosened_bounds
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
@@ -92,7 +92,7 @@ async def _pinned(session: AsyncSession, caller: Caller, name: str) -> str | Non
         raise unprocessable(
             "/policy", f"there is no policy '{name}': POST /v1/policies keeps one", name="unknown-policy"
         )
-    if problems := loosens(DEFAULT, found):
+    if problems := loosened_bounds(DEFAULT_POLICY, found):
         check_loosening(caller, f"the policy '{name}' is looser than the default one ({problems[0]})")
     return None if name in policies.BUILT_IN else name
 

@@ -18,9 +18,9 @@ from api.http.views import answer
 from core.records import policies
 from core.records.policies import BUILT_IN
 from core.records.tables import PolicyRow
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.pages import Page
-from core.schema.policies import Bound, Policy, loosens
+from core.schema.policies import Bound, Policy, loosened_bounds
 from core.schema.strict import Answer
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"], route_class=JsonRoute)
@@ -98,7 +98,7 @@ async def create_policy(
     `release:write`.
     """
     _not_built_in(body.name)
-    if problems := loosens(DEFAULT, body):
+    if problems := loosened_bounds(DEFAULT_POLICY, body):
         check_loosening(caller, f"the policy is looser than the default one ({problems[0]})")
 
     async def make(session: AsyncSession) -> Response:

@@ -30,7 +30,7 @@ from pydantic import ValidationError
 
 from core.evaluation import code_version
 from core.evaluation.stats.bootstrap import Values
-from core.schema.evaluation import Found
+from core.schema.evaluation import MeasurementResult
 from core.schema.record import Record
 from core.schema.training import Training
 
@@ -92,17 +92,19 @@ class Cache:
         np.savez(kept, allow_pickle=False, **columns)
         self._write(self._file("npz", key, _of(records), _reading(training)), kept.getvalue())
 
-    def found(self, key: Any, sets: Mapping[str, Sequence[Record]], training: Training) -> Found | None:
+    def found(self, key: Any, sets: Mapping[str, Sequence[Record]], training: Training) -> MeasurementResult | None:
         """What a measurement found of these very sets, if it was kept."""
         file = self._file("json", key, {name: _of(records) for name, records in sets.items()}, _reading(training))
         try:
-            found = Found.model_validate_json(file.read_bytes())
+            found = MeasurementResult.model_validate_json(file.read_bytes())
         except (OSError, ValidationError):
             return None
         _used(file)
         return found
 
-    def keep_found(self, key: Any, sets: Mapping[str, Sequence[Record]], training: Training, found: Found) -> None:
+    def keep_found(
+        self, key: Any, sets: Mapping[str, Sequence[Record]], training: Training, found: MeasurementResult
+    ) -> None:
         file = self._file("json", key, {name: _of(records) for name, records in sets.items()}, _reading(training))
         self._write(file, found.model_dump_json().encode())
 

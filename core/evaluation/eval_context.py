@@ -14,7 +14,7 @@ from core.lm.errors import CoreError
 from core.lm.model import context_length
 from core.lm.token_statistics import TokenStatistics, token_statistics
 from core.schema.evaluation import Moment, SetName
-from core.schema.policies import FORGOTTEN
+from core.schema.policies import FORGET_SETS
 from core.schema.record import Record
 from core.schema.training import Training
 
@@ -124,7 +124,7 @@ class EvalContext:
         if (key, name) not in self._columns:
             records = self.sets[name]
             shared = self.cache
-            if shared is not None and name in FORGOTTEN and not shared.keeps_forgotten:
+            if shared is not None and name in FORGET_SETS and not shared.keeps_forgotten:
                 shared = None
             found = shared.columns(key, records, self.training) if shared else None
             if found is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
-from core.schema.evaluation import CutShort, Found, Measurements, Moment, SetName
+from core.schema.evaluation import CutShort, MeasurementResult, Measurements, Moment, SetName
 from core.schema.strict import Strict
 
 if TYPE_CHECKING:
@@ -82,16 +82,16 @@ class Measurement(Strict, ABC):
         return self
 
     @abstractmethod
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         """The figures. Raises CoreError, and whatever `context.heard` raises."""
 
     def depends(self, context: "EvalContext") -> list[Any]:
         """What else than model, records, parameters and code decides what it finds: as JSON holds it."""
         return []
 
-    def compared(self, original: Measurements, found: Found) -> Found:
+    def compared(self, original: Measurements, found: MeasurementResult) -> MeasurementResult:
         """What more there is to say once the model that the job started from is known; it is kept in no cache."""
-        return Found()
+        return MeasurementResult()
 
 
 class OnePass(Measurement, ABC):

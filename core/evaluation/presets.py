@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from core.schema.evaluation import Figure, Found, MeasurementChoice, SetName
+from core.schema.evaluation import Figure, MeasurementChoice, MeasurementResult, SetName
 
 Preset = Literal["tofu", "muse"]
 NAMES: tuple[Preset, ...] = get_args(Preset)
@@ -23,7 +23,7 @@ class Key:
     sets: tuple[SetName, ...] = ()
     attack: bool = False
 
-    def of(self, found: Found) -> Figure | None:
+    def of(self, found: MeasurementResult) -> Figure | None:
         if self.attack:
             return found.attacks[self.figure].auc if self.figure in found.attacks else None
         if not self.sets:
@@ -99,7 +99,7 @@ PRESETS: dict[Preset, Columns] = {
 }
 
 
-def table(preset: Preset, measurements: Found) -> dict[str, float]:
+def table(preset: Preset, measurements: MeasurementResult) -> dict[str, float]:
     """The other benchmark's keys, in its order, with what was measured of them. Raises KeyError for no preset."""
     figures = {name: key.of(measurements) for name, key in PRESETS[preset].keys.items()}
     return {name: figure.value for name, figure in figures.items() if figure is not None}

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import Measurement
-from core.schema.evaluation import Found, Measurements, SetName
-from core.schema.policies import FORGOTTEN
+from core.schema.evaluation import MeasurementResult, Measurements, SetName
+from core.schema.policies import FORGET_SETS
 from core.schema.record import Record
 
 _QUESTIONS: frozenset[SetName] = frozenset({"probes", "protected"})
@@ -46,7 +46,7 @@ def measure(
         compared = [reference_digest, None if original is None else original.model_digest]
         key = [one.name, one.model_dump(mode="json"), *compared, context.moment, one.depends(context)]
         sets = _read(one, context)
-        cache = context.cache if not FORGOTTEN & set(sets) else None
+        cache = context.cache if not FORGET_SETS & set(sets) else None
         found = cache.found(key, sets, context.training) if cache else None
         if found is None:
             found = one.measure(context)
@@ -71,7 +71,7 @@ def _read(measurement: Measurement, context: EvalContext) -> dict[str, list[Reco
     return sets if measurement.reads is None else {name: sets[name] for name in measurement.reads if name in sets}
 
 
-def _add(whole: Found, found: Found) -> None:
+def _add(whole: MeasurementResult, found: MeasurementResult) -> None:
     for name, figures in found.sets.items():
         whole.sets.setdefault(name, {}).update(figures)
     for variant, sets in found.variants.items():

@@ -22,8 +22,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.schema.model_files import UnusableModel, read_json
-from core.schema.models import Examination
-from core.schema.weight_files import ADAPTER_WEIGHTS, SINGLE, listed, weight_files
+from core.schema.models import WeightCheckResult
+from core.schema.weight_files import ADAPTER_WEIGHTS, SINGLE, abbreviate_names, weight_files
 
 _WRAPPED = "base_model.model."
 _PLAIN = (True, False, "gaussian", "orthogonal", "eva")
@@ -43,11 +43,11 @@ def main(arguments: Sequence[str]) -> int:
     adapter, base, output = map(Path, arguments)
     try:
         merge(adapter, base, output)
-        answer = Examination()
+        answer = WeightCheckResult()
     except UnusableModel as error:
-        answer = Examination(error=str(error))
+        answer = WeightCheckResult(error=str(error))
     except OSError as error:
-        answer = Examination(error=f"the merged model could not be written: {error.strerror}")
+        answer = WeightCheckResult(error=f"the merged model could not be written: {error.strerror}")
     print(answer.model_dump_json())
     return 0
 
@@ -107,7 +107,7 @@ def _weights(adapter: Path) -> dict[str, dict[str, Tensor]]:
         else:
             found.setdefault(name.replace(".modules_to_save.default", ""), {})["whole"] = weight
     if halves := sorted(name for name, parts in found.items() if set(parts) not in ({"A", "B"}, {"whole"})):
-        raise UnusableModel("model-incomplete", f"the adapter has half of what belongs to {listed(halves)}")
+        raise UnusableModel("model-incomplete", f"the adapter has half of what belongs to {abbreviate_names(halves)}")
     if not found:
         raise UnusableModel("model-incomplete", f"{ADAPTER_WEIGHTS} holds no weights")
     return found

@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from core.lm.errors import CoreError
 from core.schema.adapters import is_refused, is_router
-from core.schema.weight_patterns import is_module, near
+from core.schema.weight_patterns import is_module, suggest_names
 
 
 @dataclass
@@ -118,7 +118,7 @@ def _matching(model: PreTrainedModel, possible: Targets, pattern: str) -> set[st
         raise CoreError("unsupported_modules", message)
     names = possible.names()
     ends = {name.removesuffix(".weight").rpartition(".")[2] for name in names}
-    message = f"training.lora.modules: the model has no module '{pattern}'{near(pattern, [*ends, *names])}"
+    message = f"training.lora.modules: the model has no module '{pattern}'{suggest_names(pattern, [*ends, *names])}"
     raise CoreError("no_such_modules", message)
 
 

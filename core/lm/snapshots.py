@@ -20,7 +20,7 @@ from torch import Tensor
 from core.lm.fingerprint import Fingerprint, StoredFingerprint
 from core.lm.process_group import ALONE, Ranks
 from core.schema.events import ChildEvent, Snapshotted, Warned
-from core.schema.manifest import FileEntry, entry
+from core.schema.manifest import FileEntry, file_entry
 from core.schema.strict import Strict
 
 STATE = "state.json"
@@ -198,14 +198,14 @@ def _filled(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:
 
 def _settled(path: Path) -> FileEntry:
     _flush(path)
-    return entry(path, path.name)
+    return file_entry(path, path.name)
 
 
 def _entries(paths: list[Path]) -> list[FileEntry] | None:
     """What the files hold; None where one cannot be read."""
     try:
         with ThreadPoolExecutor(_HASHING_THREADS) as pool:
-            return list(pool.map(lambda path: entry(path, path.name), paths))
+            return list(pool.map(lambda path: file_entry(path, path.name), paths))
     except OSError:
         return None
 

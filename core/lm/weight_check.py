@@ -9,7 +9,7 @@ from pathlib import Path
 from core.lm.errors import CoreError
 from core.lm.offline import OFFLINE
 from core.schema.model_files import UnusableModel
-from core.schema.models import Examination
+from core.schema.models import WeightCheckResult
 
 os.environ.update(OFFLINE, TRANSFORMERS_VERBOSITY="critical")
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def examined(directory: Path) -> Examination:
+def examined(directory: Path) -> WeightCheckResult:
     """What keeps the model from being loaded, if anything, in words for whoever registers it."""
     # only now: importing torch and transformers takes seconds, and reads the environment
     from core.lm.model import context_of, read_config, tokenizer_of
@@ -28,15 +28,15 @@ def examined(directory: Path) -> Examination:
     try:
         refuse_misfit_of_files(directory, read_config(directory))
         tokenizer_of(directory)
-        return Examination(context=context_of(directory))
+        return WeightCheckResult(context=context_of(directory))
     except CoreError as error:
-        return Examination(error=error.message)
+        return WeightCheckResult(error=error.message)
     except UnusableModel as error:
-        return Examination(error=str(error))
+        return WeightCheckResult(error=str(error))
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - a malformed file may make any library below raise anything
-        return Examination(error=unloadable(directory, error).message)
+        return WeightCheckResult(error=unloadable(directory, error).message)
 
 
 if __name__ == "__main__":

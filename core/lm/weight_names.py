@@ -16,7 +16,7 @@ from transformers import __version__ as version
 
 from core.lm.errors import CoreError
 from core.schema.model_files import UnusableModel
-from core.schema.weight_files import BUFFERS, DTYPES, NUMBER, listed, read_tensors
+from core.schema.weight_files import BUFFERS, DTYPES, NUMBER, abbreviate_names, read_tensors
 
 _TORCH = {kind: getattr(torch, name) for kind, (name, _) in DTYPES.items()} | {
     "BOOL": torch.bool,
@@ -129,7 +129,7 @@ def _numbered(pattern: str, numbers: tuple[str, ...]) -> str:
 
 
 def _tensors(names: list[str]) -> str:
-    return f"{len(names)} tensor{'s' if len(names) > 1 else ''} ({listed(names)})"
+    return f"{len(names)} tensor{'s' if len(names) > 1 else ''} ({abbreviate_names(names)})"
 
 
 def _of_another_shape(mismatched: list[tuple[str, Any, Any]]) -> CoreError:

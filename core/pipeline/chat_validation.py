@@ -11,7 +11,7 @@ from core.lm.model import tokenizer_of
 from core.pipeline.model_evaluation import reading
 from core.pipeline.phases import Say
 from core.schema.events import Warned
-from core.schema.files import file_of
+from core.schema.files import file_label
 from core.schema.job_spec import JobSpec, RecordSet
 from core.schema.training import Training
 
@@ -38,10 +38,10 @@ def rendered(sets: Sequence[RecordSet], template: ChatTemplate) -> Conversations
             try:
                 rewritten += check(record, template)
             except Refusal as refusal:
-                found.refusal = f"{file_of(names, place)}: record {number}: the chat template {refusal.reason}"
+                found.refusal = f"{file_label(names, place)}: record {number}: the chat template {refusal.reason}"
                 return found
         if rewritten:
-            found.rewritten.append(f"{rewritten} of {file_of(names, place)}")
+            found.rewritten.append(f"{rewritten} of {file_label(names, place)}")
     return found
 
 

@@ -3,7 +3,7 @@
 import time
 
 from core.lm.flops import METER
-from core.schema.events import Beat
+from core.schema.events import Heartbeat
 from core.schema.job_spec import ExpectedTokens
 from core.schema.jobs import JobKind, Phase
 
@@ -66,7 +66,7 @@ class JobProgress:
         """So many of the updates are made."""
         self._updates = step / max(1, steps)
 
-    def beat(self) -> Beat:
+    def beat(self) -> Heartbeat:
         """Returns the share that is done, which never falls and is below 1, with the seconds that the rest may take."""
         first, last = self._spans[self._phase]
         within = 0.0
@@ -77,4 +77,4 @@ class JobProgress:
         self._done = max(self._done, min(0.999, first + min(1.0, within) * (last - first)))
         passed = time.monotonic() - self._began
         eta = passed * (1.0 - self._done) / self._done if self._done >= LEAST else None
-        return Beat(fraction=self._done, eta_seconds=eta)
+        return Heartbeat(fraction=self._done, eta_seconds=eta)

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from core.pipeline.channel import ORPHANED
 from core.pipeline.preimport import ahead, uncollected
-from core.schema.prefork import READY, Answer
+from core.schema.prefork import READY, ChildEnvironment
 
 NICE = 19
 """While it imports: somebody else's job is running, on threads that wait for the slowest of them."""
@@ -95,7 +95,7 @@ def _step_back() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
-def _answer(door: socket.socket) -> Answer:
+def _answer(door: socket.socket) -> ChildEnvironment:
     try:
         door.sendall(READY)
         line = b""
@@ -106,4 +106,4 @@ def _answer(door: socket.socket) -> Answer:
             line += piece
     except ConnectionError:
         os._exit(ORPHANED)
-    return Answer.model_validate_json(line)
+    return ChildEnvironment.model_validate_json(line)

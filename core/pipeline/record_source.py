@@ -6,10 +6,10 @@ from pathlib import Path
 from core.lm.errors import CoreError
 from core.schema.bad_record import BadRecord
 from core.schema.evaluation import SetName
-from core.schema.file_kind import UnknownKind, kind_of
+from core.schema.file_kind import UnknownFileKind, detect_file_kind
 from core.schema.job_spec import FileRecords, RecordSet, SocketRecords
 from core.schema.record import Record
-from core.schema.record_reading import records_in
+from core.schema.record_reading import read_records
 
 _MAX_RECORD_BYTES = 1 << 24
 
@@ -52,10 +52,10 @@ def _from_files(source: FileRecords) -> list[RecordSet]:
 
 def _read(file: Path) -> list[Record]:
     try:
-        kind = kind_of(file.name)
+        kind = detect_file_kind(file.name)
         with file.open("rb") as source:
-            return [record for _, record in records_in(source, kind, max_record_bytes=_MAX_RECORD_BYTES)]
-    except UnknownKind as error:
+            return [record for _, record in read_records(source, kind, max_record_bytes=_MAX_RECORD_BYTES)]
+    except UnknownFileKind as error:
         raise CoreError("bad_record", f"{file.name}: {error}") from None
     except BadRecord as bad:
         raise CoreError("bad_record", f"{file.name}, {bad}") from None

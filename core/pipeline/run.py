@@ -35,7 +35,7 @@ from core.pipeline.rank_processes import Others
 from core.pipeline.record_source import fetch
 from core.pipeline.validation_messages import mistakes
 from core.schema.evaluation import Measurements
-from core.schema.events import Cancelled, ChildEvent, Cost, Done, Paused, ProgressMade, Saved, Warned
+from core.schema.events import Cancelled, ChildEvent, CostReported, Done, Paused, ProgressMade, Saved, Warned
 from core.schema.job_spec import JobSpec
 from core.schema.training import Training
 from core.unlearning.method import Method
@@ -282,7 +282,7 @@ class Run:
 
     def _cost(self, result: TrainingResult | None) -> None:
         self._say(
-            Cost(
+            CostReported(
                 **self._phases.expenses.fields(self._spec.training_tokens),
                 tokens=result.tokens if result else 0,
                 changed_share=result.changed_share if result else None,

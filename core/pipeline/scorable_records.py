@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 from core.lm.data import unscored
 from core.lm.errors import CoreError
 from core.pipeline.data_split import Parts
-from core.schema.files import file_of
+from core.schema.files import file_label
 from core.schema.job_spec import RecordSet
 from core.schema.record import Record
 from core.schema.training import Chat
@@ -26,7 +26,7 @@ def refuse(
     for place, one in enumerate(sets):
         if one.name not in names:
             continue
-        file = file_of([other.name for other in sets], place)
+        file = file_label([other.name for other in sets], place)
         for number in unscored(one.records, tokenizer, chat=chat):
             if id(one.records[number]) in trains:
                 message = f"{file}: record {number + 1} is too short to train on: it has no token to score"

@@ -12,7 +12,7 @@ from statistics import median
 
 from core.evaluation.measurement import Budgeted
 from core.preflight import flops
-from core.preflight.work import Work
+from core.preflight.workload import Workload
 from core.schema.models import ModelShape
 
 NARROW = 128
@@ -30,7 +30,7 @@ _COUNTED = {"unlearning", *(name for group in _MEASURING for name in group)}
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedJob:
     """What a finished job took, by phase: seconds, model FLOPs and the tokens that they are of.
 
     `expected_tokens`, `expected_measured`: its estimate's, of updates and of measuring."""
@@ -88,7 +88,9 @@ class Pace:
         return cls(max(0.0, median(taken - each * spent for spent, taken in points)), each)
 
 
-def seconds(work: Work, model: str, runs: Sequence[Run], *, untried: float | None = None) -> float | None:
+def estimate_seconds(
+    work: Workload, model: str, runs: Sequence[FinishedJob], *, untried: float | None = None
+) -> float | None:
     """From the runs of the same model where there are any, else from all; None: there is nothing to go by.
 
     `untried` is what a model may reach of FLOPs a second, roughly: it counts where there is no run.
@@ -104,13 +106,13 @@ def seconds(work: Work, model: str, runs: Sequence[Run], *, untried: float | Non
     if work.method is not None:
         pace = training or measuring
         amiss = _amiss([(run.tokens, run.expected_tokens) for run in runs])
-        found += _taken(pace, amiss * flops.training(work), work.shape)
+        found += _taken(pace, amiss * flops.training_flops(work), work.shape)
     pace, moments = measuring or training, 1 if work.method is None else 2
     amiss = _amiss([(run.measured, run.expected_measured) for run in runs])
     if work.measurements:
         found += moments * (0.0 if pace is None else pace.beginning)
-    for measurement, tokens in flops.measuring(work):
-        taken = _taken(pace, amiss * tokens * flops.each_token(work.shape), work.shape, begins=False)
+    for measurement, tokens in flops.measuring_tokens(work):
+        taken = _taken(pace, amiss * tokens * flops.flops_per_token(work.shape), work.shape, begins=False)
         found += moments * (min(taken, measurement.seconds) if isinstance(measurement, Budgeted) else taken)
     return round(found, 1)
 

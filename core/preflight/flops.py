@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from core.evaluation.measurement import Budgeted, Measurement
-from core.preflight.work import Text, Work
+from core.preflight.workload import SetSize, Workload
 from core.schema.models import ModelShape
 
 _SETS = ("forget", "retain", "unseen", "general", "probes", "protected")
@@ -11,36 +11,36 @@ _BACKWARD = 3
 """Forward and backward, beside forward alone."""
 
 
-def each_token(shape: ModelShape) -> float:
+def flops_per_token(shape: ModelShape) -> float:
     """Model FLOPs of one token forward: two of every weight that multiplies, the head's among them."""
     embedded = 0 if shape.tied else shape.vocabulary * shape.hidden_size
     return 2.0 * max(shape.parameters - embedded, shape.hidden_size)
 
 
-def training(work: Work) -> float:
+def training_flops(work: Workload) -> float:
     """Of all updates, and of what the original says once of the sets that are held."""
-    return each_token(work.shape) * (_BACKWARD * work.tokens + work.reference_tokens)
+    return flops_per_token(work.shape) * (_BACKWARD * work.tokens + work.reference_tokens)
 
 
-def measuring(work: Work) -> Iterator[tuple[Measurement, float]]:
+def measuring_tokens(work: Workload) -> Iterator[tuple[Measurement, float]]:
     """Of each measurement once, with its tokens, about: each record of its sets once, or as often as it has twins."""
     for measurement in work.measurements:
         yield measurement, sum(_tokens(measurement, name, text) for name, text in _sets(work) if text.records)
 
 
-def measured_tokens(work: Work) -> int:
+def total_measured_tokens(work: Workload) -> int:
     """Put through the model by all measurements, about: once where the job only measures, else before and after."""
     moments = 1 if work.method is None else 2
-    return moments * round(sum(tokens for _, tokens in measuring(work)))
+    return moments * round(sum(tokens for _, tokens in measuring_tokens(work)))
 
 
-def _sets(work: Work) -> Iterator[tuple[str, Text]]:
+def _sets(work: Workload) -> Iterator[tuple[str, SetSize]]:
     for name in _SETS:
-        text, apart = work.sets.get(name, Text(0, 0)), work.sets.get(f"{name} to measure", Text(0, 0))
-        yield name, Text(text.records + apart.records, text.tokens + apart.tokens)
+        text, apart = work.sets.get(name, SetSize(0, 0)), work.sets.get(f"{name} to measure", SetSize(0, 0))
+        yield name, SetSize(text.records + apart.records, text.tokens + apart.tokens)
 
 
-def _tokens(measurement: Measurement, name: str, text: Text) -> float:
+def _tokens(measurement: Measurement, name: str, text: SetSize) -> float:
     only = getattr(measurement, "only", None) or measurement.makes.sets or measurement.reads
     if measurement.name == "exposure":
         only = ("forget", "unseen") if getattr(measurement, "control", True) else ("forget",)

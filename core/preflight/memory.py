@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.preflight.activations import cache_bytes, kept_bytes, passing_bytes
-from core.preflight.counting import largest_tensor, merged_parameters, trained_parameters
-from core.preflight.work import BYTES, Work
+from core.preflight.parameter_counts import largest_tensor, merged_parameters, trained_parameters
+from core.preflight.workload import DTYPE_BYTES, Workload
 from core.unlearning.method import Method
 
 MIB = 1 << 20
@@ -78,7 +78,7 @@ class Phase:
 class Memory:
     """The phases of one job."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Workload) -> None:
         self._work = work
         self._model, self._trained = work.shape.parameters, trained_parameters(work)
         self._cuda = work.gpus > 0
@@ -310,7 +310,7 @@ class Memory:
     @property
     def _held(self) -> int:
         """Bytes of a weight in memory."""
-        return BYTES[self._work.training.master_weights]
+        return DTYPE_BYTES[self._work.training.master_weights]
 
     @property
     def _held_by_trained(self) -> int:

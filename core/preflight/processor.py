@@ -11,7 +11,7 @@ _SIDE = 768
 _TRIALS = 5
 _REACHED = 0.5
 """The share of a matrix product's speed that a model reaches."""
-GPU = 3e13
+GPU_FLOPS_PER_SECOND = 3e13
 """FLOPs that a model reaches in a second on a data centre's GPU, about, where no job has shown it."""
 
 
@@ -30,7 +30,7 @@ def flops_per_second() -> float:
 
 
 @cache
-def quick_bfloat16() -> bool:
+def has_fast_bfloat16() -> bool:
     """Whether it multiplies bfloat16 itself: what `core.lm.precision` asks torch. False where Linux does not say."""
     table = Path("/proc/cpuinfo")
     if not table.is_file():

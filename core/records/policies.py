@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import audit
 from core.records.tables import ModelRow, PolicyRow
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.policies import Policy
 
-BUILT_IN: dict[str, Policy] = {DEFAULT.name: DEFAULT}
+BUILT_IN: dict[str, Policy] = {DEFAULT_POLICY.name: DEFAULT_POLICY}
 """What comes with the service, for every organisation."""
 
 

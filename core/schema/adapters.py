@@ -1,6 +1,6 @@
 """Adapters by name: their file on disk, and which weights of a model never get one. Without torch."""
 
-CONFIG = "adapter_config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 """Beside the weights, in place of a model's own config.json (peft's name for it)."""
 
 REFUSED = {

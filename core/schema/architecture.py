@@ -32,7 +32,7 @@ AFTER_PADDING = frozenset(
 _BESIDE_TEXT = ("vision_config", "audio_config", "vision_tower", "vision_encoder")
 
 
-def architecture_of(config: dict[str, Any]) -> str:
+def supported_architecture(config: dict[str, Any]) -> str:
     """The class that config.json names, of a causal language model whose weights can be trained. Raises
     UnusableModel `unsupported-model` with the way out."""
     name = _named(config)
@@ -75,7 +75,7 @@ def usable_context(positions: int, *, model_type: Any, padding: Any) -> int:
     return positions
 
 
-def refuse_code(name: str, content: dict[str, Any], *, model_type: Any) -> None:
+def refuse_custom_code(name: str, content: dict[str, Any], *, model_type: Any) -> None:
     """Raises UnusableModel `unsafe-model` where a JSON file names code to load (`auto_map`)."""
     if not _brings_code(content):
         return

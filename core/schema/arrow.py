@@ -11,11 +11,11 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from core.schema.arrow_columns import RowLimits, check_columns, rows_records
+from core.schema.arrow_columns import RowLimits, batch_records, check_columns
 from core.schema.bad_record import BadRecord
-from core.schema.flatbuffer import Table, root
+from core.schema.file_interpretation import FileInterpretation
+from core.schema.flatbuffer import Table, root_table
 from core.schema.record import Record
-from core.schema.understood import Understood
 
 MAX_BATCH_BYTES = 256 << 20
 """A batch is in memory as a whole."""
@@ -32,7 +32,7 @@ def arrow_records(
     *,
     max_record_bytes: int = 1 << 20,
     max_bytes: int | None = None,
-    understood: Understood | None = None,
+    interpretation: FileInterpretation | None = None,
 ) -> Iterator[tuple[int, Record]]:
     """(row, record) of an Arrow IPC file or stream that can be sought in. Raises BadRecord.
 
@@ -57,7 +57,7 @@ def arrow_records(
             return
         except (pyarrow.ArrowException, OSError, ValueError, struct.error) as error:
             raise error if isinstance(error, BadRecord) else limits.damaged() from None
-        yield from rows_records(rows, limits, understood or Understood())
+        yield from batch_records(rows, limits, interpretation or FileInterpretation())
 
 
 class _Messages(io.RawIOBase):
@@ -96,7 +96,7 @@ class _Messages(io.RawIOBase):
         if not 0 < size <= _MAX_METADATA_BYTES:
             raise self._limits.damaged()
         metadata = self._file.read(size)
-        message = root(metadata)
+        message = root_table(metadata)
         length = message.number(_BODY_LENGTH, "q")
         if not 0 <= length <= self._end - self._file.tell():
             raise self._limits.damaged()

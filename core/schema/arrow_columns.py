@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from core.schema.bad_record import BadRecord
-from core.schema.parsing import ESCAPES, checked_record
+from core.schema.file_interpretation import FileInterpretation
+from core.schema.parsing import ESCAPES, validate_record
 from core.schema.record import Record
-from core.schema.record_shapes import HOLD_LISTS, INDEX, KNOWN, known_fields
-from core.schema.understood import Understood
+from core.schema.record_shapes import INDEX_FIELDS, KNOWN_FIELDS, LIST_FIELDS, describe_known_fields
 
 if TYPE_CHECKING:
     from numpy import int64
     from numpy.typing import NDArray
 
-_NUMBERED = INDEX | {"id", "subject", "group"}
+_NUMBERED = INDEX_FIELDS | {"id", "subject", "group"}
 _LISTS_OR_TEXT = frozenset({"paraphrased_question", "perturbed_answer"})
 
 
@@ -44,7 +44,7 @@ class RowLimits:
         return BadRecord(self.number + 1, "the file is damaged here: write it again", unit="row")
 
 
-def rows_records(rows: Any, limits: RowLimits, understood: Understood) -> Iterator[tuple[int, Record]]:
+def batch_records(rows: Any, limits: RowLimits, interpretation: FileInterpretation) -> Iterator[tuple[int, Record]]:
     """(row, record) of a record batch whose columns `check_columns` took. Raises BadRecord."""
     import pyarrow
 
@@ -61,11 +61,11 @@ def rows_records(rows: Any, limits: RowLimits, understood: Understood) -> Iterat
         present = {name: value for name, value in row.items() if value is not None}
         yield (
             limits.number,
-            checked_record(
+            validate_record(
                 limits.number,
                 present,
                 max_record_bytes=limits.max_record_bytes,
-                understood=understood,
+                interpretation=interpretation,
                 unit="row",
             ),
         )
@@ -74,11 +74,11 @@ def rows_records(rows: Any, limits: RowLimits, understood: Understood) -> Iterat
 def check_columns(schema: Any) -> None:
     """BadRecord where a column is not known, is there twice, or does not hold what its name says."""
     names = [name.strip().lower() for name in schema.names]
-    if not set(names) <= KNOWN | INDEX or len(set(names)) != len(names):
-        raise BadRecord(1, f"a column is not known, or there twice; {known_fields()}", unit="row")
+    if not set(names) <= KNOWN_FIELDS | INDEX_FIELDS or len(set(names)) != len(names):
+        raise BadRecord(1, f"a column is not known, or there twice; {describe_known_fields()}", unit="row")
     for name, field in zip(names, schema, strict=True):
-        kind = "lists" if name in HOLD_LISTS else "texts"
-        fits = _is_list(field.type) if name in HOLD_LISTS else _is_text(field.type)
+        kind = "lists" if name in LIST_FIELDS else "texts"
+        fits = _is_list(field.type) if name in LIST_FIELDS else _is_text(field.type)
         fits = (
             fits or (name in _NUMBERED and _is_number(field.type)) or (name in _LISTS_OR_TEXT and _is_text(field.type))
         )

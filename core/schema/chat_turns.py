@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from core.schema.understood import Understood
+from core.schema.file_interpretation import FileInterpretation
 
 ROLES = {
     "system": "system",
@@ -22,14 +22,14 @@ _REFUSED = frozenset({"tool_calls", "function_call", "tool_call_id", "refusal", 
 _REFUSED_PARTS = frozenset({"image_url", "image", "input_image", "input_audio", "audio", "video", "file", "refusal"})
 
 
-def turns(values: Any, understood: Understood) -> list[Any]:
+def normalize_turns(values: Any, interpretation: FileInterpretation) -> list[Any]:
     """The messages as role and text. ValueError with the message's place and a reason without its text."""
     if not isinstance(values, list):
         raise ValueError("messages: not a list")
-    return [_turn(place, value, place == len(values) - 1, understood) for place, value in enumerate(values)]
+    return [_turn(place, value, place == len(values) - 1, interpretation) for place, value in enumerate(values)]
 
 
-def _turn(place: int, value: Any, last: bool, understood: Understood) -> Any:
+def _turn(place: int, value: Any, last: bool, interpretation: FileInterpretation) -> Any:
     where = f"messages.{place}"
     if not isinstance(value, dict):
         raise ValueError(f"{where}: not an object with role and content")
@@ -42,11 +42,11 @@ def _turn(place: int, value: Any, last: bool, understood: Understood) -> Any:
     if last and present.get("weight") == 0:
         raise ValueError(f"{where}: weight 0 takes the last turn out of training, and that turn is what is scored")
     for name in present.keys() & _IGNORED:
-        understood.ignore(name)
+        interpretation.ignore(name)
     for names, ours in ((_ROLE, "role"), (_CONTENT, "content")):
         if names[1] in present:
-            understood.fields[names[1]] = ours
-    return {"role": _role(role, where, understood), "content": _text(content, where)}
+            interpretation.fields[names[1]] = ours
+    return {"role": _role(role, where, interpretation), "content": _text(content, where)}
 
 
 def _only(present: dict[str, Any], names: tuple[str, str], where: str) -> Any:
@@ -58,14 +58,14 @@ def _only(present: dict[str, Any], names: tuple[str, str], where: str) -> Any:
     return present[given[0]]
 
 
-def _role(role: Any, where: str, understood: Understood) -> str:
+def _role(role: Any, where: str, interpretation: FileInterpretation) -> str:
     known = role.strip().lower() if isinstance(role, str) else ""
     if known in REFUSED_ROLES:
         raise ValueError(f"{where}: the role '{known}' is not understood: leave out records with calls of tools")
     if known not in ROLES:
         raise ValueError(f"{where}.role: not known; known are: {', '.join(ROLES)}")
     if known != ROLES[known]:
-        understood.roles[known] = ROLES[known]
+        interpretation.roles[known] = ROLES[known]
     return ROLES[known]
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from core.schema.cost import Expense
+from core.schema.cost import JobCost
 from core.schema.evaluation import Measurements
 from core.schema.manifest import FileEntry
 from core.schema.policies import Judgement, Policy, Verdict
@@ -59,4 +59,4 @@ class JobMetrics(Answer):
     reference: Measurements | None = Field(description="the reference model's, where the job names one")
     policy: Policy | None = Field(description="as it was when the job was submitted")
     judgement: Judgement | None = Field(description="the verdict, bound by bound; null until the job has succeeded")
-    cost: Expense | None = Field(description="what the job took; null until it has been measured to its end")
+    cost: JobCost | None = Field(description="what the job took; null until it has been measured to its end")

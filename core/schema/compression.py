@@ -15,14 +15,14 @@ RATIO_APPLIES_FROM = 16 << 20
 _PIECE = 1 << 16
 
 
-def refuse_too_much(file: BinaryIO, compression: Compression, *, max_bytes: int | None = None) -> None:
+def check_decompressed_size(file: BinaryIO, compression: Compression, *, max_bytes: int | None = None) -> None:
     """ValueError with a reason where the file unpacks to more than `max_bytes`, or `MAX_RATIO` times its size.
 
     Nothing is parsed for that: unpacking alone is a hundred times faster. Damage is left to the one who reads.
     """
     packed, total = file.seek(0, os.SEEK_END), 0
     with suppress(DamagedData):
-        for piece in unpacked(file, compression):
+        for piece in decompress(file, compression):
             total += len(piece)
             if max_bytes is not None and total > max_bytes:
                 raise ValueError(f"the file is over the limit of {max_bytes} bytes when it is unpacked: upload parts")
@@ -34,7 +34,7 @@ class DamagedData(Exception):
     """The compressed data are damaged or cut short; the message says what to do."""
 
 
-def unpacked(file: BinaryIO, compression: Compression) -> Iterator[bytes]:
+def decompress(file: BinaryIO, compression: Compression) -> Iterator[bytes]:
     """The file's content from its start, in pieces of at most 64 KiB, several members one after the other.
 
     Raises DamagedData.

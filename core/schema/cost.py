@@ -5,7 +5,7 @@ from pydantic import Field
 from core.schema.strict import Strict
 
 
-class Expense(Strict):
+class JobCost(Strict):
     """Of the attempt that ended the job; model FLOPs are by closed form (docs/measurements.md), an estimate of none.
 
     What has a default was not said by jobs that ran before it was.

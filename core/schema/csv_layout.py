@@ -8,12 +8,12 @@ from typing import Any
 from pydantic_core import from_json
 
 from core.schema.bad_record import BadRecord
-from core.schema.record_shapes import HOLD_LISTS, INDEX, KNOWN, SHAPES, known_fields
-from core.schema.understood import Understood
+from core.schema.file_interpretation import FileInterpretation
+from core.schema.record_shapes import INDEX_FIELDS, KNOWN_FIELDS, LIST_FIELDS, SHAPES, describe_known_fields
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _OF_EXCEL = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*')
-_LISTS_OR_TEXT = HOLD_LISTS - {"messages", "paraphrases", "wrong", "conversations", "conversation"}
+_LISTS_OR_TEXT = LIST_FIELDS - {"messages", "paraphrases", "wrong", "conversations", "conversation"}
 _PAIRS = [shape.fields.keys() for shape in SHAPES if len(shape.fields) > 1]
 """Fields that are hardly in a row together unless it is a header."""
 
@@ -21,11 +21,11 @@ _PAIRS = [shape.fields.keys() for shape in SHAPES if len(shape.fields) > 1]
 csv.field_size_limit(1 << 31 - 1)
 
 
-class Rows:
+class CsvRows:
     """Takes the rows of a CSV file in order and gives the fields of each; None for its header. Raises BadRecord."""
 
-    def __init__(self, understood: Understood, *, preferred: str = ",") -> None:
-        self._understood = understood
+    def __init__(self, interpretation: FileInterpretation, *, preferred: str = ",") -> None:
+        self._interpretation = interpretation
         self._signs = sorted(SEPARATORS, key=lambda sign: sign != preferred)
         self._separator: str | None = None  # until the header tells
         self._columns: list[str] | None = None
@@ -54,11 +54,11 @@ class Rows:
         for sign in [self._separator] if self._separator else self._signs:
             with suppress(BadRecord):  # quotes beside a sign that does not separate
                 readings[sign] = _names(_cells(number, row, sign))
-        understood = {sign: names for sign, names in readings.items() if _is_header(names)}
-        if not understood:
+        headers = {sign: names for sign, names in readings.items() if _is_header(names)}
+        if not headers:
             raise BadRecord(number, _why_no_header(list(readings.values())))
-        self._separator, names = max(understood.items(), key=lambda reading: len(reading[1]))
-        self._understood.separator = self._name()
+        self._separator, names = max(headers.items(), key=lambda reading: len(reading[1]))
+        self._interpretation.separator = self._name()
         return names
 
     def _refuse_second_header(self, number: int, cells: list[str]) -> None:
@@ -71,9 +71,9 @@ class Rows:
 
 def _why_no_header(readings: list[list[str]]) -> str:
     # of several readings the one with most names has the fault, such as a misspelt column
-    names = max(readings, key=lambda names: len(set(names) & KNOWN), default=[])
-    twice = sorted(name for name in KNOWN if names.count(name) > 1)
-    reason = f"the column '{twice[0]}' is there twice" if twice else f"a column is not known: {known_fields()}"
+    names = max(readings, key=lambda names: len(set(names) & KNOWN_FIELDS), default=[])
+    twice = sorted(name for name in KNOWN_FIELDS if names.count(name) > 1)
+    reason = f"the column '{twice[0]}' is there twice" if twice else f"a column is not known: {describe_known_fields()}"
     return f"the first line names the columns, each once, separated by {', '.join(SEPARATORS.values())}; {reason}"
 
 
@@ -84,7 +84,9 @@ def _names(cells: list[str]) -> list[str]:
 def _is_header(names: list[str]) -> bool:
     """Whether each is a known column, and none but the unnamed is there twice."""
     named = [name for name in names if name]
-    return bool(set(names) & KNOWN) and set(named) <= KNOWN | INDEX and len(set(named)) == len(named)
+    return (
+        bool(set(names) & KNOWN_FIELDS) and set(named) <= KNOWN_FIELDS | INDEX_FIELDS and len(set(named)) == len(named)
+    )
 
 
 def _cells(number: int, row: str, separator: str) -> list[str]:
@@ -96,7 +98,7 @@ def _cells(number: int, row: str, separator: str) -> list[str]:
 
 
 def _value(number: int, name: str, cell: str) -> Any:
-    if name not in HOLD_LISTS or (name in _LISTS_OR_TEXT and not cell.lstrip().startswith("[")):
+    if name not in LIST_FIELDS or (name in _LISTS_OR_TEXT and not cell.lstrip().startswith("[")):
         return cell
     try:
         return from_json(cell)

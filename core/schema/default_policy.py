@@ -23,7 +23,7 @@ KEPT_FROM = 5
 """Fewer general records or protected questions, which a model need not have, could hardly ever be told to have
 survived: without this, none of its jobs could pass. The judgement warns."""
 
-FORGOTTEN = [
+FORGETTING_BOUNDS = [
     Bound(
         name="perplexity",
         set="forget",
@@ -77,7 +77,7 @@ FORGOTTEN = [
     Bound(name="cloze", set="forget", figure="cloze", against="retrained", high=0.15, optional_from=0),
 ]
 
-FORGOTTEN_LATER = [
+ROBUSTNESS_BOUNDS = [
     Bound(
         name="int4.perplexity",
         set="forget",
@@ -108,7 +108,7 @@ FORGOTTEN_LATER = [
 ]
 """In a copy of 4 bits, and, where a retrained model shows how soon that happens anyway, after some fine-tuning."""
 
-KEPT = [
+SURVIVAL_BOUNDS = [
     Bound(name="retain", set="retain", figure="perplexity", against="before", by="ratio", high=1.05),
     *(
         Bound(
@@ -125,9 +125,9 @@ KEPT = [
     ),
 ]
 
-DEFAULT = Policy(
+DEFAULT_POLICY = Policy(
     name="default",
     description="What must be forgotten is as if the model had never seen it, in its 4-bit copy too; what must survive"
     " is at most 5 % less probable than before.",
-    bounds=[*FORGOTTEN, *FORGOTTEN_LATER, *KEPT],
+    bounds=[*FORGETTING_BOUNDS, *ROBUSTNESS_BOUNDS, *SURVIVAL_BOUNDS],
 )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from core.schema.bad_record import BadRecord
-from core.schema.understood import Understood
+from core.schema.file_interpretation import FileInterpretation
 
 HEAD = 4096
 ADVICE = "save the file as UTF-8"
@@ -55,12 +55,12 @@ _OVERLAP = 2
 class Decoder:
     """Takes the bytes of a text file as they come and gives text whose lines end in LF or CRLF.
 
-    Memory: a chunk. Raises BadRecord with the line of the first byte that is no text. Says in `understood` how the
+    Memory: a chunk. Raises BadRecord with the line of the first byte that is no text. Says in `interpretation` how the
     file was read.
     """
 
-    def __init__(self, understood: Understood) -> None:
-        self._understood = understood
+    def __init__(self, interpretation: FileInterpretation) -> None:
+        self._interpretation = interpretation
         self._head: bytearray | None = bytearray()
         self._codec = "utf-8"
         self._rest = b""
@@ -91,15 +91,15 @@ class Decoder:
         for mark, reason in _OTHER_KINDS.items():
             if head.startswith(mark):
                 raise BadRecord(1, reason)
-        self._understood.encoding = "UTF-8"
+        self._interpretation.encoding = "UTF-8"
         for mark, codec, name in _MARKS:
             if head.startswith(mark):
-                self._codec, self._understood.encoding = codec, name
+                self._codec, self._interpretation.encoding = codec, name
                 self._ascii = False  # nothing is left to guess
                 return head[len(mark) :]
         if guess := _unmarked_utf_16(head):
-            self._codec, self._understood.encoding = guess, "UTF-16"
-            self._understood.warn(f"the encoding was guessed to be UTF-16: {ADVICE} to be sure")
+            self._codec, self._interpretation.encoding = guess, "UTF-16"
+            self._interpretation.warn(f"the encoding was guessed to be UTF-16: {ADVICE} to be sure")
         return head
 
     def _texts(self, chunk: bytes, *, last: bool) -> Iterator[str]:
@@ -124,12 +124,12 @@ class Decoder:
         except UnicodeDecodeError as error:
             text, rest = data[: error.start].decode(self._codec), data[error.start :]
             if self._codec != "utf-8":
-                return text, f"not valid {self._understood.encoding}: {ADVICE}"
+                return text, f"not valid {self._interpretation.encoding}: {ADVICE}"
             if not (self._ascii and text.isascii()):
                 return text, f"not valid UTF-8, as the text before is: {ADVICE}"
-            self._codec, self._understood.encoding = "cp1252", "Windows-1252"
+            self._codec, self._interpretation.encoding = "cp1252", "Windows-1252"
             guess = f"the encoding was guessed to be Windows-1252: look at the accents, or {ADVICE} to be sure"
-            self._understood.warn(guess)
+            self._interpretation.warn(guess)
             more, fault = self._plausible(rest)
             return text + more, fault
         self._rest = data[used:]
@@ -158,7 +158,7 @@ class Decoder:
             self._returns = first.group() == "\r" and text[first.end()] != "\n"
             if self._returns:
                 self._breaks += text.count("\r")
-                self._understood.warn("lines end in CR alone, as on old Macs: read as line ends")
+                self._interpretation.warn("lines end in CR alone, as on old Macs: read as line ends")
         if not self._returns:
             return text
         if text.endswith("\r"):

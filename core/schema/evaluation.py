@@ -39,7 +39,7 @@ class Attack(Strict):
     )
 
 
-class CurvePlace(Strict):
+class StepFigure(Strict):
     """A figure after so many steps."""
 
     step: int = Field(description="steps made so far")
@@ -56,7 +56,7 @@ class CutShort(Strict):
     reason: Literal["records", "seconds"] = Field(description="its limit on records, or its time was up")
 
 
-class Found(Strict):
+class MeasurementResult(Strict):
     """What one measurement found."""
 
     sets: dict[SetName, dict[str, Figure]] = Field(default={}, description="per set: its figures by name")
@@ -68,13 +68,13 @@ class Found(Strict):
     variants: dict[str, dict[SetName, dict[str, Figure]]] = Field(
         default={}, description="the sets' figures of a changed copy of the model, such as `int4`"
     )
-    curves: dict[str, list[CurvePlace]] = Field(default={}, description="figures along steps, such as of relearning")
+    curves: dict[str, list[StepFigure]] = Field(default={}, description="figures along steps, such as of relearning")
     benchmarks: dict[str, dict[str, Figure]] = Field(default={}, description="a benchmark task's metrics")
     cut_short: list[CutShort] = Field(default=[], description="figures that stand on less than there is")
     warnings: list[str] = Field(default=[], description="what must be known to read the figures")
 
 
-class Measurements(Found):
+class Measurements(MeasurementResult):
     """What one model scored on the measuring parts of the sets."""
 
     records: dict[SetName, int] = Field(default={}, description="how many there are to measure on, of each set")

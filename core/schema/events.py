@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from core.schema.cost import Expense
+from core.schema.cost import JobCost
 from core.schema.evaluation import Measurements, Moment
 from core.schema.jobs import JobError, Outcome, Phase
 from core.schema.policies import Judgement
 from core.schema.strict import Answer, Strict
 
 
-class Beat(Strict):
+class Heartbeat(Strict):
     """A sign of life between two other events: how much of the whole job is done, and how long the rest may take."""
 
     kind: Literal["beat"] = "beat"
@@ -73,7 +73,7 @@ class Saved(Strict):
     step: int
 
 
-class Cost(Expense):
+class CostReported(JobCost):
     """What the job took."""
 
     kind: Literal["cost"] = "cost"
@@ -121,7 +121,7 @@ class Failed(Strict):
 
 
 ChildEvent = Annotated[
-    Beat
+    Heartbeat
     | PhaseStarted
     | ProgressMade
     | CurvePoint
@@ -131,7 +131,7 @@ ChildEvent = Annotated[
     | Snapshotted
     | Resumed
     | Saved
-    | Cost
+    | CostReported
     | Done
     | Cancelled
     | Paused

@@ -17,7 +17,7 @@ _REWORDED: tuple[SetName, ...] = ("forget", "probes")
 _WRITTEN: tuple[SetName, ...] = ("unseen", "retain")
 _COPIED: tuple[SetName, ...] = ("forget", "unseen", "retain")
 
-OF_SETS: dict[str, tuple[SetName, ...]] = {
+SET_FIGURES: dict[str, tuple[SetName, ...]] = {
     "perplexity": _EVERY,
     "perplexity_tokens": _EVERY,
     "accuracy": _EVERY,
@@ -53,7 +53,7 @@ OF_SETS: dict[str, tuple[SetName, ...]] = {
 }
 """With the sets that have them."""
 
-OF_VARIANTS: dict[str, tuple[SetName, ...]] = dict.fromkeys(
+VARIANT_FIGURES: dict[str, tuple[SetName, ...]] = dict.fromkeys(
     ("perplexity", "probability", "accuracy", "extraction_strength"), _COPIED
 )
 """Those that are measured of changed copies of the model, too."""
@@ -65,7 +65,7 @@ LIKELIHOOD_ATTACKS = (
     *(f"min_k++_{share}" for share in SHARES),
 )
 ATTACKS = (*LIKELIHOOD_ATTACKS, "reference", "gradnorm")
-ACROSS = (
+ACROSS_FIGURES = (
     "baseline_auc",
     "forget_quality",
     "forget_quality_ks",

@@ -6,7 +6,7 @@ from core.schema.files import FileFormat
 
 Compression = Literal["gzip", "zstd"]
 
-SUFFIXES: dict[str, FileFormat] = {
+FORMAT_SUFFIXES: dict[str, FileFormat] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
@@ -17,8 +17,8 @@ SUFFIXES: dict[str, FileFormat] = {
     ".arrow": "arrow",
     ".feather": "arrow",
 }
-COMPRESSED: dict[str, Compression] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
-COLUMNAR: frozenset[FileFormat] = frozenset({"parquet", "arrow"})
+COMPRESSION_SUFFIXES: dict[str, Compression] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+COLUMNAR_FORMATS: frozenset[FileFormat] = frozenset({"parquet", "arrow"})
 _ADVICE = {
     (".zip", ".tar", ".tgz", ".7z", ".rar"): "unpack the archive, and upload its files one by one",
     (".bz2", ".xz", ".lz4", ".br", ".snappy"): "of compressed files .gz and .zst are read",
@@ -38,32 +38,32 @@ class FileKind(NamedTuple):
 
     def is_read_whole(self) -> bool:
         """Whether a file must be there as a whole before it is read: it is sought in, or pulled through a codec."""
-        return self.format in COLUMNAR or self.compression is not None
+        return self.format in COLUMNAR_FORMATS or self.compression is not None
 
 
-class UnknownKind(ValueError):
+class UnknownFileKind(ValueError):
     """The file's name tells no format that is read; the message says what to do."""
 
 
-def kind_of(filename: str) -> FileKind:
-    """What the file's name says. UnknownKind."""
+def detect_file_kind(filename: str) -> FileKind:
+    """What the file's name says. UnknownFileKind."""
     name = filename.lower()
-    suffix = next((suffix for suffix in COMPRESSED if name.endswith(suffix)), None)
-    compression = COMPRESSED[suffix] if suffix else None
+    suffix = next((suffix for suffix in COMPRESSION_SUFFIXES if name.endswith(suffix)), None)
+    compression = COMPRESSION_SUFFIXES[suffix] if suffix else None
     name = name.removesuffix(suffix or "")
-    format = next((format for suffix, format in SUFFIXES.items() if name.endswith(suffix)), None)
+    format = next((format for suffix, format in FORMAT_SUFFIXES.items() if name.endswith(suffix)), None)
     if format is None:
         advice = next((advice for suffixes, advice in _ADVICE.items() if name.endswith(suffixes)), None)
-        known = f"the file's name ends in none of {', '.join(SUFFIXES)} (or these with .gz or .zst)"
-        raise UnknownKind(f"{known}: {advice}" if advice else known)
-    if compression and format in COLUMNAR:
-        raise UnknownKind(f"a {format} file compresses its own columns: upload it as it is, without {suffix}")
+        known = f"the file's name ends in none of {', '.join(FORMAT_SUFFIXES)} (or these with .gz or .zst)"
+        raise UnknownFileKind(f"{known}: {advice}" if advice else known)
+    if compression and format in COLUMNAR_FORMATS:
+        raise UnknownFileKind(f"a {format} file compresses its own columns: upload it as it is, without {suffix}")
     return FileKind(format, compression, "\t" if name.endswith(".tsv") else ",")
 
 
-def format_of(filename: str) -> FileFormat | None:
+def detect_format(filename: str) -> FileFormat | None:
     """The format that the file's name says, if any."""
     try:
-        return kind_of(filename).format
-    except UnknownKind:
+        return detect_file_kind(filename).format
+    except UnknownFileKind:
         return None

@@ -6,15 +6,15 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
+from core.schema.file_interpretation import FileInterpretation
 from core.schema.strict import Answer
-from core.schema.understood import Understood
 
 Purpose = Literal["forget", "retain", "unseen", "general", "probes"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 FileFormat = Literal["jsonl", "json", "txt", "csv", "parquet", "arrow"]
 
 
-def file_of(names: Sequence[str], place: int) -> str:
+def file_label(names: Sequence[str], place: int) -> str:
     """A file among those of a job, given the sets' names in order: its set, and which one of several it is."""
     name = names[place]
     return f"{name}, file {names[: place + 1].count(name)}" if names.count(name) > 1 else name
@@ -31,7 +31,7 @@ class File(Answer):
     bytes: int = Field(description="as they were sent")
     sha256: str = Field(description="of the bytes as they were sent")
     records: int = Field(description="how many")
-    understood: Understood | None = Field(
+    understood: FileInterpretation | None = Field(
         default=None, description="how the file was read; null of files that were uploaded before this was kept"
     )
     created_at: datetime = Field(description="when it was uploaded")

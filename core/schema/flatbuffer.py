@@ -45,7 +45,7 @@ class Table(NamedTuple):
         return self.place + offset if offset else None
 
 
-def root(data: bytes) -> Table:
+def root_table(data: bytes) -> Table:
     """The table that the buffer is."""
     return Table(data, _unpacked("<I", data, 0)[0])
 

@@ -26,6 +26,6 @@ def new_id(prefix: Prefix) -> str:
     return f"{prefix}-{uuid7().hex}"
 
 
-def made_at(id: str) -> datetime:
+def id_timestamp(id: str) -> datetime:
     """When the identifier was made, to the millisecond: what its first 48 bits say."""
     return datetime.fromtimestamp(int(id.rpartition("-")[2][:12], 16) / 1000, UTC)

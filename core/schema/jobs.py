@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from core.schema.evaluation import MeasurementChoice, SetName
+from core.schema.file_interpretation import FileInterpretation
 from core.schema.policies import POLICY_NAME, Bounds, Verdict
 from core.schema.preflight import Estimate
 from core.schema.record import Record
-from core.schema.record_shapes import as_record
+from core.schema.record_shapes import normalize_record
 from core.schema.strict import Answer, Strict
 from core.schema.training import Training, TrainingRequest
-from core.schema.understood import Understood
 
 JobKind = Literal["unlearn", "preview", "measure"]
 """A `preview` (`dry_run`) measures the model as it is, and what it remembers of the forget set, and changes nothing;
@@ -46,7 +46,7 @@ def may_change(now: Status, then: Status) -> bool:
 
 
 def _in_known_shape(record: Any) -> Any:
-    return as_record(record, Understood()) if isinstance(record, dict) else record
+    return normalize_record(record, FileInterpretation()) if isinstance(record, dict) else record
 
 
 InlineRecord = Annotated[
@@ -71,7 +71,7 @@ class ForgetSource(Strict):
             raise ValueError("the forget set is empty")
         return self
 
-    def inline(self) -> list[Record]:
+    def inline_records(self) -> list[Record]:
         """The inline records, a bare string being a record of plain text."""
         return [Record(text=one) if isinstance(one, str) else one for one in self.records or []]
 
@@ -193,7 +193,7 @@ class JobRequest(Strict):
             raise ValueError("start from 'head' or 'base'")
         return start
 
-    def choice(self) -> MethodChoice:
+    def method_choice(self) -> MethodChoice:
         return MethodChoice(name=self.method) if isinstance(self.method, str) else self.method
 
 

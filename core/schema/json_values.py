@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from pydantic_core import from_json
 
 from core.schema.bad_record import BadRecord
-from core.schema.record_shapes import HOLD_LISTS, HOLD_TEXT, KNOWN
+from core.schema.record_shapes import KNOWN_FIELDS, LIST_FIELDS, TEXT_FIELDS
 
 _OUTSIDE = re.compile(r'["{}\[\],]|[^\s"{}\[\],]+')
 _INSIDE = re.compile(r'["\\]')
@@ -15,7 +15,7 @@ _LAST_KEY = re.compile(r'"([^"\\]{0,64})"\s*:\s*$')
 _KEY_REACH = 200
 
 
-class Value(NamedTuple):
+class JsonValue(NamedTuple):
     """The JSON text of a value, the line it begins on, and its number among the values, both from 1."""
 
     text: str
@@ -42,7 +42,7 @@ class JsonValues:
         self._listed = False
         self._is_record = False  # whether the object that is not complete yet has a field of a record
 
-    def feed(self, text: str) -> Iterator[Value]:
+    def feed(self, text: str) -> Iterator[JsonValue]:
         """The values that this text completes; to be exhausted before the next one."""
         at = counted = 0
         begin = 0 if self._depth or self._quoted else None  # of the value in this text
@@ -132,9 +132,9 @@ class JsonValues:
         """Goes into the list that opens at `start` of an object whose text goes on at `begin`, if it is of records."""
         key = _LAST_KEY.search(self._end_of_object(text, begin, start))
         name = key.group(1).strip().lower() if key else ""
-        if name in HOLD_TEXT:
+        if name in TEXT_FIELDS:
             raise self._bad("columns, not records: save a list of records (pandas: to_json(orient='records'))")
-        if mark == "{" or name in HOLD_LISTS or self._is_record:
+        if mark == "{" or name in LIST_FIELDS or self._is_record:
             return False
         before = "".join([*self._pieces, text[begin:start]])
         try:
@@ -179,12 +179,12 @@ class JsonValues:
 
     @staticmethod
     def _knows_any(around: dict[str, object]) -> bool:
-        return any(name.strip().lower() in KNOWN for name in around)
+        return any(name.strip().lower() in KNOWN_FIELDS for name in around)
 
-    def _whole(self, end: str) -> Value:
+    def _whole(self, end: str) -> JsonValue:
         self._keep(end)
         text, self._pieces, self._size, self._is_record = "".join(self._pieces), [], 0, False
-        return Value(text, self._first, self._count)
+        return JsonValue(text, self._first, self._count)
 
     def _keep(self, piece: str) -> None:
         self._pieces.append(piece)

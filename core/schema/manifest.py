@@ -35,11 +35,11 @@ def manifest(directory: Path) -> list[FileEntry]:
             path = Path(folder, name)
             relative = path.relative_to(directory).as_posix()
             if not name.startswith(".") and relative != MANIFEST_NAME:
-                entries.append(entry(path, relative))
+                entries.append(file_entry(path, relative))
     return sorted(entries, key=lambda one: one.path)
 
 
-def entry(path: Path, relative: str) -> FileEntry:
+def file_entry(path: Path, relative: str) -> FileEntry:
     """The entry of one file, read in constant memory."""
     sha256, size = hashlib.sha256(), 0
     with path.open("rb") as file:
@@ -49,7 +49,7 @@ def entry(path: Path, relative: str) -> FileEntry:
     return FileEntry(path=relative, bytes=size, sha256=sha256.hexdigest())
 
 
-def canonical(entries: Iterable[FileEntry]) -> bytes:
+def canonical_json(entries: Iterable[FileEntry]) -> bytes:
     """The entries as canonical JSON (sorted by path, sorted keys, no spaces, UTF-8): the bytes of `manifest.json`."""
     listed = [one.model_dump() for one in sorted(entries, key=lambda one: one.path)]
     return json.dumps(listed, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -57,4 +57,4 @@ def canonical(entries: Iterable[FileEntry]) -> bytes:
 
 def digest(entries: Iterable[FileEntry]) -> str:
     """sha256, in hex, of the canonical JSON."""
-    return hashlib.sha256(canonical(entries)).hexdigest()
+    return hashlib.sha256(canonical_json(entries)).hexdigest()

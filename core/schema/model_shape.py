@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.schema.architecture import architecture_of, refuse_code, usable_context
+from core.schema.architecture import refuse_custom_code, supported_architecture, usable_context
 from core.schema.model_files import UnusableModel, read_json, refuse_links_outside
 from core.schema.models import ModelShape, TensorGroup
-from core.schema.tokenizer_files import bytes_per_token, refuse_misfit
+from core.schema.tokenizer_files import bytes_per_token, check_tokenizer
 from core.schema.weight_files import DTYPES, INDEX, NUMBER, SINGLE, Tensor, read_tensors, weight_files
 
-__all__ = ["DTYPES", "SIZES", "UnusableModel", "grouped", "holds_adapter", "read_shape"]
+__all__ = ["DTYPES", "SIZES", "UnusableModel", "group_tensors", "holds_adapter", "read_shape"]
 
 ADAPTER = "adapter_config.json"
 
@@ -58,14 +58,14 @@ def read_shape(directory: Path, *, root: Path) -> ModelShape:
     config = read_json(directory, "config.json")
     tokenizer_config = read_json(directory, "tokenizer_config.json", needed=False)
     for name, content in (("config.json", config), ("tokenizer_config.json", tokenizer_config)):
-        refuse_code(name, content, model_type=config.get("model_type"))
-    architecture = architecture_of(config)
+        refuse_custom_code(name, content, model_type=config.get("model_type"))
+    architecture = supported_architecture(config)
     _refuse_other_weights(directory, config)
     tensors = read_tensors(directory)
     weights = [tensor for tensor in tensors if tensor.weight]
     text = config["text_config"] if isinstance(config.get("text_config"), dict) else config
     vocabulary, hidden_size = _embedding(text, weights)
-    refuse_misfit(directory, text, tokenizer_config, vocabulary=vocabulary)
+    check_tokenizer(directory, text, tokenizer_config, vocabulary=vocabulary)
     return ModelShape(
         architecture=architecture,
         parameters=sum(weight.elements for weight in weights),
@@ -80,7 +80,7 @@ def read_shape(directory: Path, *, root: Path) -> ModelShape:
         intermediate=_width(text),
         tied=_tied(weights, vocabulary),
         bytes_per_token=bytes_per_token(directory),
-        tensors=grouped(weights),
+        tensors=group_tensors(weights),
     )
 
 
@@ -89,7 +89,7 @@ def holds_adapter(directory: Path) -> bool:
     return (directory / ADAPTER).is_file() and not (directory / "config.json").is_file()
 
 
-def grouped(tensors: Iterable[Tensor]) -> list[TensorGroup]:
+def group_tensors(tensors: Iterable[Tensor]) -> list[TensorGroup]:
     """The weights, those alike but for the numbers in their names as one, in order of name."""
     groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
     for tensor in tensors:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.policies import POLICY_NAME
 from core.schema.strict import Answer, Strict
 
@@ -43,7 +43,7 @@ class ModelRequest(Strict):
         default=None, description="default: the operator's setting; `always` takes the scope `release:write`"
     )
     policy: str = Field(
-        default=DEFAULT.name,
+        default=DEFAULT_POLICY.name,
         pattern=POLICY_NAME,
         description="what every job on this model is held to; a request can tighten it, never loosen it",
     )
@@ -66,7 +66,7 @@ class TensorGroup(Strict):
     first: int = Field(default=0, description="the lowest of the first number")
 
 
-class Merged(Strict):
+class MergedAdapter(Strict):
     """What a registered adapter was merged from."""
 
     adapter: str = Field(description="digest of the adapter's directory, as of a model's")
@@ -95,14 +95,14 @@ class ModelShape(Strict):
     tied: bool | None = Field(default=None, description="the head is the embedding")
     bytes_per_token: float | None = Field(default=None, description="of a text of names and numbers")
     tensors: list[TensorGroup] = Field(default=[], description="the weights, those of all layers as one")
-    merged: Merged | None = Field(default=None, description="of an adapter that was registered with its base")
+    merged: MergedAdapter | None = Field(default=None, description="of an adapter that was registered with its base")
 
     def within_context(self, length: int) -> int:
         """The length in tokens, or the context where that is shorter."""
         return length if self.context is None else min(length, self.context)
 
 
-class Examination(Strict):
+class WeightCheckResult(Strict):
     """What a process that knows the architectures says of a model directory."""
 
     error: str | None = None

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from core.schema.arrow_columns import RowLimits, check_columns, rows_records
+from core.schema.arrow_columns import RowLimits, batch_records, check_columns
 from core.schema.bad_record import BadRecord
-from core.schema.parquet_footer import Footer, footer
+from core.schema.file_interpretation import FileInterpretation
+from core.schema.parquet_footer import Footer, read_footer
 from core.schema.record import Record
-from core.schema.understood import Understood
 
 _AT_ONCE = 16 << 20
 """Bytes of one batch, more or less, where rows are of about one size."""
@@ -19,7 +19,7 @@ def parquet_records(
     *,
     max_record_bytes: int = 1 << 20,
     max_bytes: int | None = None,
-    understood: Understood | None = None,
+    interpretation: FileInterpretation | None = None,
 ) -> Iterator[tuple[int, Record]]:
     """(row, record) of a Parquet file that can be sought in. Raises BadRecord.
 
@@ -28,9 +28,9 @@ def parquet_records(
     import pyarrow
     import pyarrow.parquet
 
-    understood = understood or Understood()
+    interpretation = interpretation or FileInterpretation()
     try:
-        said = footer(file)
+        said = read_footer(file)
         file.seek(0)
         about = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
         check_columns(about.schema_arrow)
@@ -53,7 +53,7 @@ def parquet_records(
             raise limits.damaged() from None
         if rows is None:
             return
-        yield from rows_records(rows, limits, understood)
+        yield from batch_records(rows, limits, interpretation)
 
 
 def _check_footer(said: Footer, columns: int, max_bytes: int | None) -> int:

@@ -6,7 +6,7 @@ process where a column's metadata is damaged in some places and is asked for by 
 
 from typing import Any, BinaryIO, NamedTuple
 
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 """Of a footer: one of a million column chunks has about these."""
 _DEEPEST = 16
 _TRUE, _FALSE, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _MAP, _STRUCT = 1, 2, 3, (4, 5, 6), 7, 8, (9, 10), 11, 12
@@ -25,12 +25,12 @@ class Footer(NamedTuple):
     columns: list[int]
 
 
-def footer(file: BinaryIO) -> Footer:
-    """What the footer says; ValueError where it is damaged, encrypted or over MOST_BYTES."""
+def read_footer(file: BinaryIO) -> Footer:
+    """What the footer says; ValueError where it is damaged, encrypted or over MAX_BYTES."""
     file.seek(-8, 2)
     end = file.read(8)
     size = int.from_bytes(end[:4], "little")
-    if end[4:] != b"PAR1" or size > MOST_BYTES or size + 8 > file.tell():
+    if end[4:] != b"PAR1" or size > MAX_BYTES or size + 8 > file.tell():
         raise ValueError("no footer of a Parquet file, or one that is encrypted or too large")
     file.seek(-8 - size, 2)
     try:

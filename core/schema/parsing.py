@@ -9,13 +9,13 @@ from pydantic import ValidationError
 from pydantic_core import from_json  # unlike the json module's, its strings are all valid Unicode
 
 from core.schema.bad_record import BadRecord
-from core.schema.csv_layout import Rows
+from core.schema.csv_layout import CsvRows
 from core.schema.encoding import Decoder
+from core.schema.file_interpretation import FileInterpretation
 from core.schema.files import FileFormat
-from core.schema.json_values import JsonValues, Value
+from core.schema.json_values import JsonValue, JsonValues
 from core.schema.record import Record
-from core.schema.record_shapes import KNOWN, as_record, known_fields
-from core.schema.understood import Understood
+from core.schema.record_shapes import KNOWN_FIELDS, describe_known_fields, normalize_record
 
 ESCAPES = 8
 """A line may be so many times longer than the record in it: JSON escapes, and fields that are not counted."""
@@ -27,7 +27,7 @@ class RecordReader:
     """Takes the bytes of a JSON Lines, JSON, .txt or CSV file as they come and gives the records that are complete.
 
     Memory: one record. Raises BadRecord. `number` is the line a record begins on, of a JSON file the record's own.
-    `separator` is what separates where a CSV header of one column does not tell. `understood` says how the file was
+    `separator` is what separates where a CSV header of one column does not tell. `interpretation` says how the file was
     read so far.
     """
 
@@ -37,21 +37,21 @@ class RecordReader:
         *,
         max_record_bytes: int,
         separator: str = ",",
-        understood: Understood | None = None,
+        interpretation: FileInterpretation | None = None,
     ) -> None:
         if format in ("parquet", "arrow"):
             raise ValueError(
                 "columnar files are read from a file that can be sought in: use core.schema.record_reading"
             )
-        self.understood = understood or Understood()
+        self.interpretation = interpretation or FileInterpretation()
         self.line = 0
         self._format = format
         self._limit = max_record_bytes
-        self._decoder = Decoder(self.understood)
+        self._decoder = Decoder(self.interpretation)
         self._take = {"jsonl": self._jsonl, "txt": self._txt, "csv": self._csv}.get(format)
         too_long = f"longer than a record of {max_record_bytes} bytes can be"
         self._values = JsonValues(max_characters=ESCAPES * max_record_bytes, too_long=too_long)
-        self._rows = Rows(self.understood, preferred=separator)
+        self._rows = CsvRows(self.interpretation, preferred=separator)
         self._pieces: list[str] = []  # of the line that is not complete yet
         self._size = 0
         self._lines: list[str] = []  # of the paragraph or quoted row that is not complete yet
@@ -122,14 +122,14 @@ class RecordReader:
             return
         if self.line == 1 and line.strip() == "[":
             raise BadRecord(1, "a JSON list: let the file's name end in .json")
-        values = parsed(line, self.line)
+        values = parse_json(line, self.line)
         if isinstance(values, list):
             raise BadRecord(self.line, "not an object: a file that is a JSON list has a name that ends in .json")
         yield self.line, self._record(self.line, values)
 
-    def _json(self, value: Value) -> tuple[int, Record]:
+    def _json(self, value: JsonValue) -> tuple[int, Record]:
         place: _Place = {"unit": "record", "line": value.line}
-        values = parsed(value.text, value.record, **place)
+        values = parse_json(value.text, value.record, **place)
         return value.record, self._record(value.record, values, **place)
 
     def _txt(self, line: str) -> Iterator[tuple[int, Record]]:
@@ -144,7 +144,7 @@ class RecordReader:
     def _warn_of_long_paragraphs(self) -> None:
         if self._long:
             which = "1 record is" if len(self._long) == 1 else f"{len(self._long)} records are"
-            self.understood.warn(
+            self.interpretation.warn(
                 f"{which} longer than {LONG_PARAGRAPH} characters, the first one beginning at line {self._long[0]}: a"
                 " record ends at a blank line, and every figure counts it once; put blank lines between the records"
             )
@@ -162,8 +162,8 @@ class RecordReader:
             yield self._first, self._record(self._first, values)
 
     def _record(self, number: int, values: Any, *, unit: str = "line", line: int | None = None) -> Record:
-        return checked_record(
-            number, values, max_record_bytes=self._limit, understood=self.understood, unit=unit, line=line
+        return validate_record(
+            number, values, max_record_bytes=self._limit, interpretation=self.interpretation, unit=unit, line=line
         )
 
     def _too_long(self, number: int) -> BadRecord:
@@ -175,7 +175,7 @@ class _Place(TypedDict):
     line: int
 
 
-def parsed(text: str, number: int, *, unit: str = "line", line: int | None = None) -> Any:
+def parse_json(text: str, number: int, *, unit: str = "line", line: int | None = None) -> Any:
     """The JSON value. BadRecord where it is none, or an object has a key twice, of which all but the last were lost."""
     try:
         value = from_json(text)
@@ -195,22 +195,22 @@ def _once_each(pairs: list[tuple[str, Any]]) -> None:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         ((twice, _),) = Counter(names).most_common(1)
-        known = f"the key '{twice}'" if twice in KNOWN or twice in ("role", "from", "value") else "a key"
+        known = f"the key '{twice}'" if twice in KNOWN_FIELDS or twice in ("role", "from", "value") else "a key"
         raise _Twice(f"{known} is there twice in one object")
 
 
-def checked_record(
+def validate_record(
     number: int,
     values: Any,
     *,
     max_record_bytes: int,
-    understood: Understood | None = None,
+    interpretation: FileInterpretation | None = None,
     unit: str = "line",
     line: int | None = None,
 ) -> Record:
     """The record, or BadRecord with a reason that repeats nothing of it."""
     try:
-        record = Record.model_validate(as_record(values, understood or Understood()))
+        record = Record.model_validate(normalize_record(values, interpretation or FileInterpretation()))
     except ValidationError as error:
         raise BadRecord(number, _reason(error), unit=unit, line=line) from None
     except ValueError as error:
@@ -223,21 +223,21 @@ def checked_record(
 def _reason(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     if first["type"] == "extra_forbidden":  # the name of an unknown field may be text itself
-        return f"a field is not known; {known_fields()}"
+        return f"a field is not known; {describe_known_fields()}"
     place = ".".join(str(step) for step in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
 
 
-def records(
+def parse_records(
     chunks: Iterable[bytes],
     format: FileFormat,
     *,
     max_record_bytes: int = 1 << 20,
-    understood: Understood | None = None,
+    interpretation: FileInterpretation | None = None,
 ) -> Iterator[tuple[int, Record]]:
     """(number, record) of a text file that comes in chunks, in constant memory. Raises BadRecord."""
-    reader = RecordReader(format, max_record_bytes=max_record_bytes, understood=understood)
+    reader = RecordReader(format, max_record_bytes=max_record_bytes, interpretation=interpretation)
     for chunk in chunks:
         yield from reader.feed(chunk)
     yield from reader.close()

@@ -10,7 +10,7 @@ from core.schema.strict import Strict
 
 Verdict = Literal["passed", "failed", "not_judged"]
 
-Against = Literal["before", "retrained"]
+ComparedWith = Literal["before", "retrained"]
 """`before`: the same figure of the model that the job started from. `retrained`: what a model retrained without the
 forget set would score: the supplied one's own figure, or, without one, the original's on unseen text (0.5 of an attack;
 a curve has nothing to be held against then). The attack `reference`, which that model makes, is held against 0.5."""
@@ -19,7 +19,7 @@ Yardstick = Literal["before", "retrained_model", "unseen_text", "chance"]
 """What a bound was held against in the end: the model before; the retrained model that the job names; without one, what
 the model before scores on unseen text; or 0.5, the AUC of an attack that only guesses."""
 
-By = Literal["difference", "ratio"]
+Comparison = Literal["difference", "ratio"]
 
 Reason = Literal[
     "underpowered", "no_reference_text", "shifted_reference_text", "reference_knows_the_text", "not_measured"
@@ -35,7 +35,7 @@ continued from its own words (`cloze`) is of the text."""
 
 POLICY_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 BOUND_NAME = r"^[a-z0-9][a-z0-9._+-]{0,63}$"
-FORGOTTEN: frozenset[SetName] = frozenset({"forget", "probes"})
+FORGET_SETS: frozenset[SetName] = frozenset({"forget", "probes"})
 
 
 class Bound(Strict):
@@ -51,8 +51,8 @@ class Bound(Strict):
         default=None, max_length=64, description="every place of this curve: the one that is worst in the limits counts"
     )
     benchmark: str | None = Field(default=None, max_length=128, description="the task whose metric `figure` is")
-    against: Against | None = Field(default=None, description="null: the limits are of the figure itself")
-    by: By = Field(default="difference", description="how it is compared: `difference` or `ratio`")
+    against: ComparedWith | None = Field(default=None, description="null: the limits are of the figure itself")
+    by: Comparison = Field(default="difference", description="how it is compared: `difference` or `ratio`")
     low: float | None = Field(default=None, description="the interval may not lie below it")
     high: float | None = Field(default=None, description="the interval may not lie above it")
     judged_from: int = Field(
@@ -80,7 +80,7 @@ class Bound(Strict):
             raise ValueError("`figure` goes with `set` or `benchmark`, and they with it")
         if self.variant is not None and named != ["set"]:
             raise ValueError("`variant` goes with `set`")
-        if self.against == "retrained" and not (set(named) & {"attack", "curve"} or self.set in FORGOTTEN):
+        if self.against == "retrained" and not (set(named) & {"attack", "curve"} or self.set in FORGET_SETS):
             raise ValueError("against `retrained` can stand figures of what is forgotten, attacks and curves")
         if self.against is None and self.curve is not None:
             raise ValueError("a curve is compared: against `before` or `retrained`")
@@ -90,12 +90,12 @@ class Bound(Strict):
 
     @model_validator(mode="after")
     def _known(self) -> "Bound":
-        of_sets = figure_names.OF_SETS if self.variant is None else figure_names.OF_VARIANTS
+        of_sets = figure_names.SET_FIGURES if self.variant is None else figure_names.VARIANT_FIGURES
         for value, known, what in (
             (self.variant, figure_names.VARIANTS, "variant"),
             (self.figure if self.set else None, of_sets, "figure of a set"),
             (self.attack, figure_names.ATTACKS, "attack"),
-            (self.across, figure_names.ACROSS, "figure across sets"),
+            (self.across, figure_names.ACROSS_FIGURES, "figure across sets"),
             (self.curve, figure_names.CURVES, "curve"),
         ):
             if value is not None and value not in known:
@@ -115,32 +115,32 @@ class Bound(Strict):
         return self
 
     @property
-    def forgetting(self) -> bool:
+    def concerns_forgetting(self) -> bool:
         """Whether it says something of what must be forgotten, not of what must survive."""
         return (
-            self.set in FORGOTTEN
+            self.set in FORGET_SETS
             or self.attack is not None
             or self.curve is not None
             or self.across
             in (
                 "forget_quality",
-                *(name for name in figure_names.ACROSS if name.startswith("privleak_")),
+                *(name for name in figure_names.ACROSS_FIGURES if name.startswith("privleak_")),
             )
         )
 
     @property
-    def survival(self) -> bool:
+    def concerns_survival(self) -> bool:
         """Whether it is of records of what must survive, or was never known."""
-        return self.across == "model_utility" or (self.set is not None and self.set not in FORGOTTEN)
+        return self.across == "model_utility" or (self.set is not None and self.set not in FORGET_SETS)
 
     @property
-    def compares(self) -> tuple[object, ...]:
+    def compared_figure(self) -> tuple[object, ...]:
         """What it is about, limits apart."""
         figure = (self.set, self.figure, self.variant, self.attack, self.across, self.curve, self.benchmark)
         return (*figure, self.against, self.by)
 
 
-class Loosened(ValueError):
+class PolicyLoosened(ValueError):
     """A policy asks for less than the one that is pinned."""
 
 
@@ -166,23 +166,23 @@ class Policy(Bounds):
     @field_validator("bounds")
     @classmethod
     def _one_forgets(cls, bounds: list[Bound]) -> list[Bound]:
-        if not any(bound.forgetting for bound in bounds):
+        if not any(bound.concerns_forgetting for bound in bounds):
             raise ValueError("no bound is about what must be forgotten: nothing could pass")
         return bounds
 
     def tightened(self, by: Bounds) -> "Policy":
-        """This policy with those bounds, which may be tighter or further ones. Raises Loosened."""
+        """This policy with those bounds, which may be tighter or further ones. Raises PolicyLoosened."""
         wished = {bound.name: bound for bound in by.bounds}
         whole = [wished.pop(bound.name, bound) for bound in self.bounds]
         whole = [bound.model_copy(update={"added": False}) for bound in whole]
         whole += [bound.model_copy(update={"added": True}) for bound in wished.values()]
         made = Policy(name=by.name, description=by.description, bounds=whole)
-        if problems := loosens(self, made):
-            raise Loosened("; ".join(problems))
+        if problems := loosened_bounds(self, made):
+            raise PolicyLoosened("; ".join(problems))
         return made
 
 
-def loosens(pinned: Policy, wished: Policy) -> list[str]:
+def loosened_bounds(pinned: Policy, wished: Policy) -> list[str]:
     """What the wished policy would let pass that the pinned one does not: a sentence each."""
     bounds = {bound.name: bound for bound in wished.bounds}
     problems = []
@@ -190,7 +190,7 @@ def loosens(pinned: Policy, wished: Policy) -> list[str]:
         other = bounds.get(bound.name)
         if other is None:
             problems.append(f"bound '{bound.name}' is missing")
-        elif other.compares != bound.compares:
+        elif other.compared_figure != bound.compared_figure:
             problems.append(f"bound '{bound.name}' compares something else")
         else:
             problems += [f"bound '{bound.name}': {problem}" for problem in _looser(bound, other)]

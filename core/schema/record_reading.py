@@ -5,35 +5,39 @@ from typing import BinaryIO
 
 from core.schema.arrow import arrow_records
 from core.schema.bad_record import BadRecord
-from core.schema.compression import DamagedData, refuse_too_much, unpacked
+from core.schema.compression import DamagedData, check_decompressed_size, decompress
+from core.schema.file_interpretation import FileInterpretation
 from core.schema.file_kind import FileKind
 from core.schema.parquet import parquet_records
 from core.schema.parsing import RecordReader
 from core.schema.record import Record
-from core.schema.understood import Understood
 
 _PIECE = 1 << 16
 
 
-def records_in(
+def read_records(
     file: BinaryIO,
     kind: FileKind,
     *,
     max_record_bytes: int = 1 << 20,
     max_bytes: int | None = None,
-    understood: Understood | None = None,
+    interpretation: FileInterpretation | None = None,
 ) -> Iterator[tuple[int, Record]]:
     """(number, record) of the file, read from its start, in constant memory. Raises BadRecord.
 
     `max_bytes` is the limit on the file unpacked. A columnar file must be one that can be sought in.
     """
-    understood = understood or Understood()
+    interpretation = interpretation or FileInterpretation()
     if kind.format == "parquet":
-        return parquet_records(file, max_record_bytes=max_record_bytes, max_bytes=max_bytes, understood=understood)
+        return parquet_records(
+            file, max_record_bytes=max_record_bytes, max_bytes=max_bytes, interpretation=interpretation
+        )
     if kind.format == "arrow":
-        return arrow_records(file, max_record_bytes=max_record_bytes, max_bytes=max_bytes, understood=understood)
+        return arrow_records(
+            file, max_record_bytes=max_record_bytes, max_bytes=max_bytes, interpretation=interpretation
+        )
     reader = RecordReader(
-        kind.format, max_record_bytes=max_record_bytes, separator=kind.separator, understood=understood
+        kind.format, max_record_bytes=max_record_bytes, separator=kind.separator, interpretation=interpretation
     )
     return _of_text(file, kind, reader, max_bytes)
 
@@ -43,12 +47,12 @@ def _of_text(
 ) -> Iterator[tuple[int, Record]]:
     pieces = iter(lambda: file.read(_PIECE), b"")
     if kind.compression:
-        reader.understood.compression = kind.compression
+        reader.interpretation.compression = kind.compression
         try:
-            refuse_too_much(file, kind.compression, max_bytes=max_bytes)
+            check_decompressed_size(file, kind.compression, max_bytes=max_bytes)
         except ValueError as too_much:
             raise BadRecord(1, str(too_much)) from None
-        pieces = unpacked(file, kind.compression)
+        pieces = decompress(file, kind.compression)
     while True:
         try:
             piece = next(pieces, None)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from core.schema.chat_turns import turns
+from core.schema.chat_turns import normalize_turns
+from core.schema.file_interpretation import FileInterpretation
 from core.schema.record import Record
-from core.schema.understood import Understood
 
 
 @dataclass(frozen=True)
@@ -53,26 +53,28 @@ SHAPES = (
     Shape("body", {"body": "text"}),
 )
 
-OWN = tuple(Record.model_fields)
-INDEX = frozenset({"", "index", "level_0", "unnamed: 0", "__index_level_0__"})
+RECORD_FIELDS = tuple(Record.model_fields)
+INDEX_FIELDS = frozenset({"", "index", "level_0", "unnamed: 0", "__index_level_0__"})
 """Names of a data frame's index: ignored where they hold row numbers."""
 _SHAPED = frozenset({"text", "prompt", "completion", "messages"})
-_BESIDE = frozenset(OWN) - _SHAPED
+_BESIDE = frozenset(RECORD_FIELDS) - _SHAPED
 _NAMES = ("id", "subject", "group")
 
-HOLD_LISTS = frozenset({"paraphrases", "wrong"}) | {
+LIST_FIELDS = frozenset({"paraphrases", "wrong"}) | {
     name for shape in SHAPES for name, ours in shape.all().items() if ours in ("messages", "paraphrases", "wrong")
 }
 """Fields that hold lists: as JSON in a CSV cell."""
-HOLD_TEXT = frozenset(
+TEXT_FIELDS = frozenset(
     name for shape in SHAPES for name, ours in shape.all().items() if ours in ("text", "prompt", "completion", "system")
 )
-KNOWN = _BESIDE | HOLD_LISTS | HOLD_TEXT | {name for shape in SHAPES for name in shape.ignored}
-REFUSED = frozenset({"tools", "functions", "tool_choice", "parallel_tool_calls", "function_call", "chosen", "rejected"})
+KNOWN_FIELDS = _BESIDE | LIST_FIELDS | TEXT_FIELDS | {name for shape in SHAPES for name in shape.ignored}
+REFUSED_FIELDS = frozenset(
+    {"tools", "functions", "tool_choice", "parallel_tool_calls", "function_call", "chosen", "rejected"}
+)
 """Fields of known shapes that change what a record says, and have no place in ours."""
 
 
-def as_record(values: Any, understood: Understood) -> dict[str, Any]:
+def normalize_record(values: Any, interpretation: FileInterpretation) -> dict[str, Any]:
     """The values of a Record, of a text or an object in any known shape. ValueError with a reason without its text."""
     if isinstance(values, str):
         values = {"text": values}
@@ -82,27 +84,27 @@ def as_record(values: Any, understood: Understood) -> dict[str, Any]:
     for name, value in values.items():
         known = name.strip().lower()
         if known in named:
-            raise ValueError(f"'{known}' is there twice" if known in KNOWN else "a field is there twice")
+            raise ValueError(f"'{known}' is there twice" if known in KNOWN_FIELDS else "a field is there twice")
         named[known] = value
     present = {name: value for name, value in named.items() if not _is_nothing(value)}
-    for name in INDEX & present.keys():
+    for name in INDEX_FIELDS & present.keys():
         if not _is_row_number(present.pop(name)):
             raise ValueError(f"{_index(name)} does not hold row numbers: rename it to a record's field, or remove it")
-        understood.ignore(_index(name))
+        interpretation.ignore(_index(name))
     shape = _shape_of(frozenset(present))
     record = {name: present.pop(name) for name in _BESIDE & present.keys()} if shape else present
     if shape is None:
         return record
-    understood.add_shape(shape.name)
+    interpretation.add_shape(shape.name)
     for name, ours in shape.all().items():
         if name in present:
             if ours == "system":
-                understood.fields[name] = "messages"
+                interpretation.fields[name] = "messages"
             elif name != ours:
-                understood.fields[name] = ours
-            _put(record, ours, present[name], understood)
+                interpretation.fields[name] = ours
+            _put(record, ours, present[name], interpretation)
     for name in shape.ignored & present.keys():
-        understood.ignore(name)
+        interpretation.ignore(name)
     for name in _NAMES:
         if name in record:
             record[name] = _as_text(record[name])
@@ -117,27 +119,27 @@ def _shape_of(names: frozenset[str]) -> Shape | None:
     whole = [shape for shape in begun if names <= shape.all().keys() | _BESIDE | shape.ignored]
     if len(whole) == 1:
         return whole[0]
-    if names <= set(OWN):
+    if names <= set(RECORD_FIELDS):
         return None
-    if refused := sorted(names & REFUSED):
+    if refused := sorted(names & REFUSED_FIELDS):
         raise ValueError(f"'{refused[0]}' is not understood: remove it, and the records that need it")
-    if len(begun) > 1 and names <= KNOWN:
+    if len(begun) > 1 and names <= KNOWN_FIELDS:
         several = " and of ".join(f"'{shape.name}'" for shape in begun)
         raise ValueError(f"fields of {several}: keep those of one shape")
-    if not begun and names <= KNOWN:
+    if not begun and names <= KNOWN_FIELDS:
         for shape in SHAPES:
             if shape.fields.keys() & names:
                 missing = ", ".join(f"'{name}'" for name in shape.fields.keys() - names)
                 stands = ", ".join(f"'{name}'" for name in shape.fields.keys() & names)
                 raise ValueError(f"{missing} is missing or empty beside {stands}")
-    raise ValueError(f"a field is not known; {known_fields()}")
+    raise ValueError(f"a field is not known; {describe_known_fields()}")
 
 
-def known_fields() -> str:
+def describe_known_fields() -> str:
     """What a record may have, for a message about one that has something else."""
-    foreign = [shape for shape in SHAPES if not shape.fields.keys() <= set(OWN)]
+    foreign = [shape for shape in SHAPES if not shape.fields.keys() <= set(RECORD_FIELDS)]
     others = "; ".join(", ".join(shape.all()) for shape in foreign)
-    return f"a record has: {', '.join(OWN)}; or the fields of a known shape: {others}"
+    return f"a record has: {', '.join(RECORD_FIELDS)}; or the fields of a known shape: {others}"
 
 
 def _is_nothing(value: Any) -> bool:
@@ -154,9 +156,9 @@ def _index(name: str) -> str:
     return name or "the unnamed column"
 
 
-def _put(record: dict[str, Any], ours: str, value: Any, understood: Understood) -> None:
+def _put(record: dict[str, Any], ours: str, value: Any, interpretation: FileInterpretation) -> None:
     if ours == "messages":
-        record[ours] = turns(value, understood)
+        record[ours] = normalize_turns(value, interpretation)
     elif ours in ("paraphrases", "wrong"):
         record[ours] = [value] if isinstance(value, str) else value
     elif ours == "prompt" and isinstance(record.get(ours), str) and isinstance(value, str):

@@ -13,5 +13,5 @@ def _in_utc(time: datetime) -> datetime:
         raise ValueError("this time lies outside of the years 1 to 9999 in UTC") from None
 
 
-Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """With an offset, kept in UTC: PostgreSQL's driver takes no time that has no UTC."""

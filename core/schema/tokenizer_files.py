@@ -8,19 +8,19 @@ from tokenizers import Tokenizer
 from core.schema.model_files import UnusableModel, read_json
 from core.schema.tokenizer_sample import SAMPLE
 
-FAST = "tokenizer.json"
+TOKENIZER_FILE = "tokenizer.json"
 _CONVERT = (
     "write it once with transformers (AutoTokenizer.from_pretrained(directory).save_pretrained(directory){needs}) and"
     " register again"
 )
 
 
-def refuse_misfit(directory: Path, config: dict[str, Any], about: dict[str, Any], *, vocabulary: int) -> None:
+def check_tokenizer(directory: Path, config: dict[str, Any], about: dict[str, Any], *, vocabulary: int) -> None:
     """Raises UnusableModel where the tokenizer has tokens that the model lacks, or no text ever ends. `config`: of the
     language model; `about`: tokenizer_config.json."""
-    if not (directory / FAST).is_file():
+    if not (directory / TOKENIZER_FILE).is_file():
         raise _without_fast(directory)
-    content = read_json(directory, FAST)
+    content = read_json(directory, TOKENIZER_FILE)
     model = content.get("model")
     words = model.get("vocab") if isinstance(model, dict) else None
     added = content.get("added_tokens")
@@ -28,7 +28,7 @@ def refuse_misfit(directory: Path, config: dict[str, Any], about: dict[str, Any]
     ids += list(words.values()) if isinstance(words, dict) else [len(words) - 1] if isinstance(words, list) else []
     largest = max((number for number in ids if isinstance(number, int)), default=None)
     if largest is None:
-        raise UnusableModel("model-incomplete", f"{FAST} has no vocabulary")
+        raise UnusableModel("model-incomplete", f"{TOKENIZER_FILE} has no vocabulary")
     if largest >= vocabulary:
         raise UnusableModel(
             "unsupported-model",
@@ -51,9 +51,9 @@ def bytes_per_token(directory: Path) -> float:
     """How much text a token stands for, at most 6 bytes. Names and numbers are cut finer than prose is, so that no more
     tokens come out of a text than this says. Raises UnusableModel."""
     try:
-        tokenizer = Tokenizer.from_file(str(directory / FAST))
+        tokenizer = Tokenizer.from_file(str(directory / TOKENIZER_FILE))
     except Exception:  # noqa: BLE001 - the library has no class of errors of its own
-        raise UnusableModel("model-incomplete", f"{FAST} is not a readable tokenizer") from None
+        raise UnusableModel("model-incomplete", f"{TOKENIZER_FILE} is not a readable tokenizer") from None
     tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(SAMPLE, add_special_tokens=False))
     return round(min(6.0, sum(len(text.encode()) for text in SAMPLE) / max(tokens, 1)), 2)
 
@@ -66,6 +66,8 @@ def _without_fast(directory: Path) -> UnusableModel:
         ("vocab.txt", ""),
     ):
         if (directory / name).is_file():
-            message = f"there is no {FAST} in the directory, only {name}: {_CONVERT.format(needs=needs)}"
+            message = f"there is no {TOKENIZER_FILE} in the directory, only {name}: {_CONVERT.format(needs=needs)}"
             return UnusableModel("model-incomplete", message)
-    return UnusableModel("model-incomplete", f"there is no {FAST} in the directory: copy the tokenizer's files as well")
+    return UnusableModel(
+        "model-incomplete", f"there is no {TOKENIZER_FILE} in the directory: copy the tokenizer's files as well"
+    )

@@ -29,7 +29,7 @@ class Lora(Strict):
     )
 
 
-class Switches(Strict):
+class EfficiencyOptions(Strict):
     """How a job spends memory and time; none of them changes what an update is, but for rounding."""
 
     trainable: Literal["all"] | list[Pattern] = Field(
@@ -84,7 +84,7 @@ class TrainingRequest(Strict):
     )
 
 
-class Training(Switches):
+class Training(EfficiencyOptions):
     """The same with every default filled in: what the trainer runs by and what the job shows."""
 
     learning_rate: float = Field(description="at its highest")

@@ -83,7 +83,7 @@ def weight_files(directory: Path) -> list[str]:
         if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
             raise UnusableModel("model-incomplete", f"{INDEX} does not list its files")
         if missing := [name for name in names if not (directory / name).is_file()]:
-            message = f"{len(missing)} of {len(names)} safetensors files are missing: {listed(missing)}"
+            message = f"{len(missing)} of {len(names)} safetensors files are missing: {abbreviate_names(missing)}"
             raise UnusableModel("model-incomplete", message)
         if (directory / SINGLE).is_file() and names != [SINGLE]:
             message = f"{SINGLE} and {INDEX} are two sets of weights, and transformers loads the first: remove one"
@@ -125,7 +125,7 @@ def read_header(path: Path) -> list[Tensor]:
     return tensors
 
 
-def listed(names: list[str]) -> str:
+def abbreviate_names(names: list[str]) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(f"'{name}'" for name in names[:_NAMED]) + more
@@ -144,8 +144,8 @@ def _listed(directory: Path, tensors: dict[str, str]) -> None:
     if wrong := sorted(name for name, file in shards.items() if tensors.get(name) != file):
         raise UnusableModel(
             "model-incomplete",
-            f"{INDEX} lists {listed(wrong)} in a file that does not hold it: the files belong to different versions of"
-            " the model, or were not copied completely",
+            f"{INDEX} lists {abbreviate_names(wrong)} in a file that does not hold it: the files belong to different"
+            " versions of the model, or were not copied completely",
         )
 
 
@@ -163,8 +163,8 @@ def _refuse_strays(directory: Path, names: list[str]) -> None:
         loaded = f"the files that {INDEX} lists" if (directory / INDEX).is_file() else SINGLE
         raise UnusableModel(
             "model-incomplete",
-            f"{stray} is not one of the model's files ({loaded}): its tensors ({listed(tensors) or 'none'}) would be"
-            " left out. Remove the file, or add it to the index",
+            f"{stray} is not one of the model's files ({loaded}): its tensors ({abbreviate_names(tensors) or 'none'})"
+            " would be left out. Remove the file, or add it to the index",
         )
 
 
@@ -186,7 +186,7 @@ def _no_weights(directory: Path) -> UnusableModel:
     if others := sorted(path.name for path in directory.glob("*.safetensors")):
         return UnusableModel(
             "model-incomplete",
-            f"there is no {SINGLE} in the directory, and no {INDEX} that lists {listed(others)}: rename a single file,"
-            " or copy the index as well",
+            f"there is no {SINGLE} in the directory, and no {INDEX} that lists {abbreviate_names(others)}: rename a"
+            " single file, or copy the index as well",
         )
     return UnusableModel("model-incomplete", f"there is no {SINGLE} in the directory")

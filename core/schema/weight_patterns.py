@@ -16,7 +16,7 @@ def is_module(name: str, pattern: str) -> bool:
     return fnmatchcase(f".{name}", f"*.{pattern}")
 
 
-def near(wanted: str, names: Iterable[str]) -> str:
+def suggest_names(wanted: str, names: Iterable[str]) -> str:
     """`; near it: …` with at most three names that look alike, or nothing."""
     found = get_close_matches(wanted, list(dict.fromkeys(names)), n=3, cutoff=0.4)
     return f"; near it: {', '.join(found)}" if found else ""

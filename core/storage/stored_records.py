@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import cast
 
 from core.records.tables import FileRow
-from core.schema.file_kind import kind_of
+from core.schema.file_kind import detect_file_kind
 from core.schema.files import FileFormat
 from core.schema.parsing import RecordReader
 from core.schema.record import Record
-from core.schema.record_reading import records_in
+from core.schema.record_reading import read_records
 from core.storage.store import Storage
 from core.storage.uploads import contents
 
@@ -23,10 +23,10 @@ async def stored_records(storage: Storage, file: FileRow, service_key: bytes) ->
     """The file's records in order. Raises NotStored, SealBroken, BadRecord."""
     opened = contents(storage, file.id, file.wrapped_key, service_key)
     # as it came in: by the format of then, and what the name says beside
-    kind = kind_of(file.filename)._replace(format=cast(FileFormat, file.format))
+    kind = detect_file_kind(file.filename)._replace(format=cast(FileFormat, file.format))
     if kind.is_read_whole():  # in memory, never on disk
         whole = io.BytesIO(b"".join([piece async for piece in opened]))
-        for record in await asyncio.to_thread(lambda: _only(records_in(whole, kind, max_record_bytes=_UNLIMITED))):
+        for record in await asyncio.to_thread(lambda: _only(read_records(whole, kind, max_record_bytes=_UNLIMITED))):
             yield record
         return
     reader = RecordReader(kind.format, max_record_bytes=_UNLIMITED, separator=kind.separator)

@@ -12,7 +12,7 @@ from core.lm.adapter_effect import few
 from core.lm.errors import CoreError
 from core.lm.residual_stream import Reached, stopping_after
 from core.schema.training import Training
-from core.schema.weight_patterns import is_weight, near
+from core.schema.weight_patterns import is_weight, suggest_names
 from core.unlearning.method import Method
 
 
@@ -99,7 +99,7 @@ def _chosen(model: PreTrainedModel, training: Training, only: Sequence[str] | No
     for pattern in ["*"] if training.trainable == "all" else training.trainable:
         some = [weight for name, weight in named if is_weight(name, pattern)]
         if not some:
-            names = near(pattern, (name for name, _ in named))
+            names = suggest_names(pattern, (name for name, _ in named))
             raise CoreError("no_such_layer", f"training.trainable: no weight of the model is named '{pattern}'{names}")
         found += some
     return found

@@ -11,7 +11,7 @@ from core.evaluation.partial_columns import Unfinished, columns_so_far
 from core.evaluation.stats.bootstrap import weighted_means
 from core.evaluation.text import record_context
 from core.evaluation.text.cloze_items import Blank, blanks, shares
-from core.schema.evaluation import Found, SetName
+from core.schema.evaluation import MeasurementResult, SetName
 from core.schema.record import Record
 
 GREEDY, SAMPLED = "greedy", "sampled"
@@ -19,12 +19,12 @@ GREEDY, SAMPLED = "greedy", "sampled"
 
 def recovery(
     context: EvalContext, measurement: Budgeted, *, most: int, samples: int, fill: bool, figures: dict[str, str]
-) -> Found:
+) -> MeasurementResult:
     """Of forget and unseen, the mean over records of the share of blanks that were brought back.
 
     `figures` names what becomes of the columns `greedy` and `sampled`.
     """
-    budget, found = context.budget(measurement), Found()
+    budget, found = context.budget(measurement), MeasurementResult()
     words = record_context.background(context)
     key = f"{measurement.name} {measurement.records} {most} {samples} {context.seed} {record_context.digest(context)}"
     sets: list[SetName] = [name for name in ("forget", "unseen") if name in context.sets]

@@ -14,7 +14,7 @@ from core.lm.forward import Forward
 from core.lm.layers import recompute_activations
 from core.lm.losses import token_nll
 from core.lm.precision import training_precision
-from core.schema.evaluation import CurvePlace
+from core.schema.evaluation import StepFigure
 from core.schema.training import Training
 
 LARGE = 1_000_000_000
@@ -88,7 +88,7 @@ class FineTuning:
         return sliced_loss(hidden, forward.head, cuts, value, dtype=forward.autocast)
 
 
-def half_steps(curve: Sequence[CurvePlace], original: float) -> float | None:
+def half_steps(curve: Sequence[StepFigure], original: float) -> float | None:
     """Steps until half of the mean loss that was gained over the original's is gone again; None: not on the curve.
 
     The curve is of perplexities, from step 0 on, and `original` is one: the half is of their logarithms. Between two

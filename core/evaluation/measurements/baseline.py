@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Makes, Measurement, Source
-from core.schema.evaluation import Found, SetName
+from core.schema.evaluation import MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -33,7 +33,7 @@ class Baseline(Measurement):
 
     records: int | None = Field(default=500, ge=FEWEST, description="at most so many records of a set; null: all")
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.membership import auc
         from core.evaluation.attacks.model_free_baseline import out_of_fold_scores
 
@@ -43,15 +43,17 @@ class Baseline(Measurement):
         for name, records in zip(names, chosen, strict=True):
             if len(records) < FEWEST:
                 warning = f"baseline_auc: not measured on {len(records)} records of {name}, fewer than {FEWEST}"
-                return Found(warnings=[warning])
+                return MeasurementResult(warnings=[warning])
             budget.left_out(name, done=len(records), of=len(context.sets[name]), reason="records")
         context.heard()
         scores = out_of_fold_scores(*chosen, seed=context.seed)
         if scores is None:
-            return Found(warnings=["baseline_auc: not measured, since too few subjects share out the sets' records"])
+            return MeasurementResult(
+                warnings=["baseline_auc: not measured, since too few subjects share out the sets' records"]
+            )
         figure, _ = auc(scores[: len(chosen[0])], scores[len(chosen[0]) :], context.resamples("baseline"))
         warnings = []
         if figure.value > SHIFTED:
             told = f"baseline_auc: text alone tells forget from unseen (AUC {figure.value:.2f}, above {SHIFTED})"
             warnings.append(f"{told}: the membership figures are reported but cannot be judged")
-        return Found(across={"baseline_auc": figure}, warnings=warnings, cut_short=budget.cut)
+        return MeasurementResult(across={"baseline_auc": figure}, warnings=warnings, cut_short=budget.cut)

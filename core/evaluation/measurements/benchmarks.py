@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Budgeted, Group, Source
-from core.schema.evaluation import Found, SetName
+from core.schema.evaluation import MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -42,10 +42,10 @@ class Benchmarks(Budgeted):
 
         return [*edition(context.benchmark_tasks), context.benchmark_code]
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.lm_eval_tasks import Harness, TimeUp
 
-        budget, found = context.budget(self), Found()
+        budget, found = context.budget(self), MeasurementResult()
         harness = Harness(
             context.model,
             context.tokenizer,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from core.evaluation.measurement import Measurement
-from core.schema.evaluation import Found, Moment, SetName
+from core.schema.evaluation import MeasurementResult, Moment, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -22,14 +22,14 @@ class Change(Measurement):
     moments: ClassVar[frozenset[Moment]] = frozenset({"after"})
     order: ClassVar[int] = -5
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np
 
         from core.evaluation.scores import likelihood
         from core.evaluation.scores.one_pass import KEY, one_pass
         from core.evaluation.stats.bootstrap import CHANGE, weighted_means
 
-        found = Found()
+        found = MeasurementResult()
         for name in SETS:
             before = None if context.original is None else context.original.known(KEY, name)
             if before is None or name not in context.sets:

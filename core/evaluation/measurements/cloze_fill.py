@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Budgeted, Group, Makes
-from core.schema.evaluation import Found, SetName
+from core.schema.evaluation import MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -27,7 +27,7 @@ class ClozeFill(Budgeted):
     blanks: int = Field(default=4, ge=1, le=64, description="at most so many of each record")
     samples: int = Field(default=4, ge=1, le=64, description="drawn of each blank: the best counts")
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, recovery
 
         figures = {GREEDY: "cloze_fill", SAMPLED: "cloze_fill_sampled"}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Budgeted, Makes, Source
-from core.schema.evaluation import Figure, Found, SetName
+from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import Columns, EvalContext
@@ -40,14 +40,14 @@ class Exposure(Budgeted):
     twins: int = Field(default=99, ge=19, le=999, description="of each record")
     control: bool = Field(default=True, description="rank unseen records, too")
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.partial_columns import columns_so_far
         from core.evaluation.text import record_context
 
         budget = context.budget(self)
         words = record_context.background(context)
         pool = record_context.pool(context, words)
-        found = Found(warnings=_doubts(len(pool.records)))
+        found = MeasurementResult(warnings=_doubts(len(pool.records)))
         key = f"{self.name} {self.twins} {self.records} {context.seed} {record_context.digest(context)}"
         wanted: tuple[SetName, ...] = ("forget", "unseen") if self.control else ("forget",)
         sets = [name for name in wanted if name in context.sets]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Budgeted, Group, Makes, Source
-from core.schema.evaluation import Figure, Found, Moment, SetName
+from core.schema.evaluation import Figure, MeasurementResult, Moment, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -34,7 +34,7 @@ class Fluency(Budgeted):
     records: int | None = Field(default=100, ge=1, description="at most so many records of a set; null: all")
     tokens: int = Field(default=128, ge=1, le=4096, description="of a text, at most; as many as the true rest has")
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.generation.written_text import perplexities, varieties, written
         from core.evaluation.scores.likelihood import perplexity
         from core.evaluation.stats.bootstrap import AMOUNT, SHARE, weighted_means
@@ -48,7 +48,7 @@ class Fluency(Budgeted):
         original = context if context.moment == "before" else context.original
         if texts and original is not context:
             context.let_go()  # the two need not be there at once
-        found = Found(cut_short=budget.cut)
+        found = MeasurementResult(cut_short=budget.cut)
         if original is None:
             found.warnings.append("fluency: no perplexity: the model that the job started from is not at hand")
         for name, some in texts.items():

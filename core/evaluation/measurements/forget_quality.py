@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from core.evaluation.measurement import Budgeted, Makes, Source
 from core.evaluation.measurements.wrong_answers import TOFU, unasked
-from core.schema.evaluation import Figure, Found, SetName
+from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -25,20 +25,20 @@ class ForgetQuality(Budgeted):
     source: ClassVar[Source | None] = TOFU
     order: ClassVar[int] = 10
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.scores.answer_probabilities import answers, answers_of_reference
         from core.evaluation.scores.truth_ratio import kolmogorov_smirnov, log_ratios
 
         names: tuple[SetName, ...] = ("probes", "forget")
         name = next((name for name in names if any(one.wrong_answers() for one in context.sets.get(name, []))), None)
         if name is None:
-            return Found(warnings=unasked(self, context))
+            return MeasurementResult(warnings=unasked(self, context))
         if context.reference is None and context.moment != "reference":
             return self._left_out("there is no retrained model to compare with")
         budget = context.budget(self)
         ours = answers(context, name, self.records, budget)
         if context.reference is None or ours is None:
-            return Found(cut_short=budget.cut)  # the retrained model itself: kept for the comparison
+            return MeasurementResult(cut_short=budget.cut)  # the retrained model itself: kept for the comparison
         theirs = answers_of_reference(context, name, self.records, context.reference.budget(self))
         if theirs is None:
             return self._left_out("the retrained model was not asked the same")
@@ -49,7 +49,7 @@ class ForgetQuality(Budgeted):
             "forget_quality_ks": Figure(value=statistic, low=None, high=None, records=records),
         }
         few = f"{self.name}: on {records} records, fewer than {FEW}, the test finds hardly any difference"
-        return Found(across=across, cut_short=budget.cut, warnings=[few] if records < FEW else [])
+        return MeasurementResult(across=across, cut_short=budget.cut, warnings=[few] if records < FEW else [])
 
-    def _left_out(self, why: str) -> Found:
-        return Found(warnings=[f"{self.name}: not measured: {why}"])
+    def _left_out(self, why: str) -> MeasurementResult:
+        return MeasurementResult(warnings=[f"{self.name}: not measured: {why}"])

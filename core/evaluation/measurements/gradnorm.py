@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Budgeted, Group, Makes, Source
-from core.schema.evaluation import JUDGED_ATTACKS, Found, SetName
+from core.schema.evaluation import JUDGED_ATTACKS, MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -34,7 +34,7 @@ class GradNorm(Budgeted):
         description="attacks that are judged together: what the AUC's `joint` interval is corrected for",
     )
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from itertools import groupby, zip_longest
 
         import numpy as np
@@ -63,7 +63,7 @@ class GradNorm(Budgeted):
                         norms[name].append(gradients.norm(record))
         for name in names:
             budget.left_out(name, done=len(norms[name]), of=len(chunks[name]), reason="seconds")
-        found = Found(cut_short=budget.cut)
+        found = MeasurementResult(cut_short=budget.cut)
         if not all(norms.values()):
             found.warnings.append("gradnorm: there was no time for a single record")
         elif not np.isfinite([*norms["forget"], *norms["unseen"]]).all():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Makes, OnePass
-from core.schema.evaluation import Figure, Found, SetName
+from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import Columns, EvalContext
@@ -35,7 +35,7 @@ class Likelihood(OnePass):
 
     only: list[SetName] = Field(default=[], max_length=6, description="of these sets alone; none named: of every set")
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.scores.one_pass import one_pass
 
         budget = context.budget(self)
@@ -47,7 +47,7 @@ class Likelihood(OnePass):
             budget.left_out(name, done=len(columns["loss"]), of=len(context.sets[name]), reason="records")
             sets[name] = figures(columns, context.resamples(name))
             warnings += _warnings(name, columns)
-        return Found(sets=sets, warnings=warnings, cut_short=budget.cut)
+        return MeasurementResult(sets=sets, warnings=warnings, cut_short=budget.cut)
 
 
 def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:

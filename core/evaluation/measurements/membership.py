@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Makes, OnePass
-from core.schema.evaluation import JUDGED_ATTACKS, Found, SetName
+from core.schema.evaluation import JUDGED_ATTACKS, MeasurementResult, SetName
 from core.schema.figure_names import LIKELIHOOD_ATTACKS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Membership(OnePass):
         description="attacks that are judged together: what each AUC's `joint` interval is corrected for",
     )
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks import membership
         from core.evaluation.scores.one_pass import one_pass, scores_of
         from core.evaluation.stats.auc import FEW
@@ -49,4 +49,4 @@ class Membership(OnePass):
             attack: membership.attack(members, unseen[attack], resamples, judged=self.judged)
             for attack, members in forget.items()
         }
-        return Found(attacks=attacks, warnings=warnings, cut_short=budget.cut)
+        return MeasurementResult(attacks=attacks, warnings=warnings, cut_short=budget.cut)

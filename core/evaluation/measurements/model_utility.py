@@ -6,7 +6,7 @@ from pydantic import Field
 
 from core.evaluation.measurement import Budget, Budgeted, Makes, Source
 from core.evaluation.measurements.wrong_answers import TOFU
-from core.schema.evaluation import Figure, Found, SetName
+from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -35,7 +35,7 @@ class ModelUtility(Budgeted):
         default=["retain"], description="groups whose probability is the answer's own, wrong answers or not"
     )
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.scores.model_utility import utility
         from core.evaluation.stats.bootstrap import weighted_means
 
@@ -44,7 +44,7 @@ class ModelUtility(Budgeted):
         budget.left_out("protected", done=len(places), of=len(context.sets["protected"]), reason="records")
         groups = self._groups(context, places, budget)
         cuts = {(cut.what, cut.reason): cut for cut in reversed(budget.cut)}  # all records' before those with answers
-        found = Found(cut_short=list(reversed(cuts.values())))
+        found = MeasurementResult(cut_short=list(reversed(cuts.values())))
         figures: dict[str, Figure] = {}
         for name, parts in groups.items():
             for part, (values, weights) in parts.items():

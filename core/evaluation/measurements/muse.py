@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Budgeted, Group, Source
-from core.schema.evaluation import Figure, Found, SetName
+from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -31,7 +31,7 @@ class Muse(Budgeted):
     verbatim_tokens: int = Field(default=128, ge=1, le=4096, description="of a continuation, and of what truly follows")
     knowledge_tokens: int = Field(default=32, ge=1, le=4096, description="of an answer, at most")
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np
 
         from core.evaluation.generation.greedy_answers import answering
@@ -60,4 +60,4 @@ class Muse(Budgeted):
             sets[name] = weighted_means(means, context.resamples(name), through={}, ranges={figure: _PERCENT})
         missing = [name for name in asked if name not in sets]
         warnings = [f"{self.name}: not measured without records of {name}" for name in missing]
-        return Found(sets=sets, cut_short=budget.cut, warnings=warnings)
+        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=warnings)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Budgeted, Group, Source
-from core.schema.evaluation import Figure, Found, SetName
+from core.schema.evaluation import Figure, MeasurementResult, SetName
 from core.schema.record import Record
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class OpenUnlearning(Budgeted):
 
     tokens: int = Field(default=200, ge=1, le=4096, description="of an answer, at most")
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np
 
         from core.evaluation.generation.greedy_answers import answering
@@ -54,7 +54,7 @@ class OpenUnlearning(Budgeted):
             figures |= weighted_means(own, resamples, through={})
         recall = answering(context, "forget", places, budget, tokens=self.tokens, words="stems")["recall"]
         figures |= weighted_means({"rouge_open_unlearning": (recall, np.ones(len(recall)))}, resamples, through={})
-        found = Found(sets={"forget": figures}, cut_short=budget.cut)
+        found = MeasurementResult(sets={"forget": figures}, cut_short=budget.cut)
         for name in context.sets:
             if name not in ("forget", "probes") or (asked := answers(context, name, None, budget)) is None:
                 continue
@@ -67,7 +67,7 @@ class OpenUnlearning(Budgeted):
         self._against_unseen(context, columns, found)
         return found
 
-    def _against_unseen(self, context: "EvalContext", forget: "Columns", found: Found) -> None:
+    def _against_unseen(self, context: "EvalContext", forget: "Columns", found: MeasurementResult) -> None:
         from core.evaluation.attacks import membership, privleak
 
         if "unseen" not in context.sets:

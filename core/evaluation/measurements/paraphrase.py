@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Budgeted, Makes, Source
-from core.schema.evaluation import Figure, Found, SetName
+from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -31,7 +31,7 @@ class Paraphrase(Budgeted):
     tokens: int = Field(default=128, ge=1, le=4096, description="at most so many tokens of the answer are written")
     each: int = Field(default=4, ge=1, le=1000, description="the first so many paraphrases of a record")
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.paraphrased_prompts import reworded
         from core.evaluation.attacks.verbatim_memorization import means
 
@@ -45,4 +45,4 @@ class Paraphrase(Budgeted):
             warnings += [f"{self.name}: {one}" for one in said]
             if columns is not None and (figures := means(columns, _NAMES, context, name)):
                 sets[name] = figures
-        return Found(sets=sets, cut_short=budget.cut, warnings=warnings)
+        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=warnings)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Budgeted, Group, Makes
-from core.schema.evaluation import Figure, Found, SetName
+from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -33,7 +33,7 @@ class Prefix(Budgeted):
     records: int | None = Field(default=200, ge=1, description="at most so many records of a set; null: all")
     tokens: int = Field(default=128, ge=1, le=4096, description="at most so many tokens of the rest")
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.verbatim_memorization import means, recited
 
         budget = context.budget(self)
@@ -47,4 +47,4 @@ class Prefix(Budgeted):
             warnings += [f"{self.name}: {one}" for one in said]
             if figures := means(columns, _NAMES, context, name):
                 sets[name] = figures
-        return Found(sets=sets, cut_short=budget.cut, warnings=warnings)
+        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=warnings)

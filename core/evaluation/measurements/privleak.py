@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from core.evaluation.measurement import Makes, Measurement, Source
-from core.schema.evaluation import Figure, Found, Moment, SetName
+from core.schema.evaluation import Figure, MeasurementResult, Moment, SetName
 from core.schema.figure_names import LIKELIHOOD_ATTACKS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class PrivLeak(Measurement):
     moments: ClassVar[frozenset[Moment]] = frozenset({"before", "after"})
     order: ClassVar[int] = 10
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks import privleak
         from core.evaluation.scores.one_pass import one_pass, passes_of_reference, scores_of
 
@@ -51,4 +51,4 @@ class PrivLeak(Measurement):
         if any(one.low is None for one in across.values()):
             warnings.append("privleak: no interval where the retrained model's AUC reaches 1 in many resamples")
         of = privleak.OF_CHANCE if theirs is None else privleak.OF_RETRAINED
-        return Found(across=across, notes=dict.fromkeys(across, of), warnings=warnings)
+        return MeasurementResult(across=across, notes=dict.fromkeys(across, of), warnings=warnings)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from core.evaluation.measurement import Budgeted, Makes, Source
-from core.schema.evaluation import Figure, Found, Moment, SetName
+from core.schema.evaluation import Figure, MeasurementResult, Moment, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -40,11 +40,11 @@ class Quantized(Budgeted):
         default=128, description="neighbours in a row of weights that share a scale in `int4`"
     )
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.quantization import int4, int8, round_weights
         from core.lm import adapter
 
-        budget, found = context.budget(self), Found()
+        budget, found = context.budget(self), MeasurementResult()
         for variant, rounded in (("int8", int8), ("int4", partial(int4, group=self.group_size))):
             context.let_go()  # each copy is made of the weights as they lie on disk
             if adapter.attached(context.model):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Makes, OnePass, Source
-from core.schema.evaluation import JUDGED_ATTACKS, Found, Moment, SetName
+from core.schema.evaluation import JUDGED_ATTACKS, MeasurementResult, Moment, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -33,7 +33,7 @@ class ReferenceAttack(OnePass):
         description="attacks that are judged together: what the AUC's `joint` interval is corrected for",
     )
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.membership import attack
         from core.evaluation.scores.one_pass import one_pass, passes_of_reference
 
@@ -41,13 +41,15 @@ class ReferenceAttack(OnePass):
         own = [one_pass(context, name, self.records)["loss"] for name in names]
         passes = passes_of_reference(context, names, self.records)
         if passes is None:
-            return Found()
+            return MeasurementResult()
         members, others = (one["loss"] - loss for one, loss in zip(passes, own, strict=True))
         if not members.any() and not others.any():
             # All scores are 0, and an AUC of 0.5 would look like a model that has forgotten.
-            return Found(warnings=["reference: left out, since the retrained model is the measured one itself"])
+            return MeasurementResult(
+                warnings=["reference: left out, since the retrained model is the measured one itself"]
+            )
         found = attack(members, others, context.resamples("membership"), judged=self.judged)
         budget = context.budget(self)
         for name, losses in zip(names, own, strict=True):
             budget.left_out(name, done=len(losses), of=len(context.sets[name]), reason="records")
-        return Found(attacks={"reference": found}, cut_short=budget.cut)
+        return MeasurementResult(attacks={"reference": found}, cut_short=budget.cut)

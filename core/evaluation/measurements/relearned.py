@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Budget, Budgeted, Group, Makes, Source
-from core.schema.evaluation import CurvePlace, Figure, Found, Measurements, SetName
+from core.schema.evaluation import Figure, MeasurementResult, Measurements, SetName, StepFigure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,10 +53,10 @@ class Relearned(Budgeted):
         default=None, gt=0, le=1, description="constant; null: 1e-4, and 2e-5 from a billion weights on"
     )
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.scores.one_pass import one_pass
 
-        forget, budget, found = context.sets["forget"], context.budget(self), Found()
+        forget, budget, found = context.sets["forget"], context.budget(self), MeasurementResult()
         # what is trained on must not be what is measured
         shown = context.chosen("forget", min(self.shown, len(forget) // 3))
         measured: dict[SetName, list[int]] = {
@@ -83,19 +83,21 @@ class Relearned(Budgeted):
             found.warnings.append("relearned: there is no text beside the forget set to train on")
         return found
 
-    def compared(self, original: Measurements, found: Found) -> Found:
+    def compared(self, original: Measurements, found: MeasurementResult) -> MeasurementResult:
         from core.evaluation.attacks.relearning import half_steps
 
         curve, known = found.curves.get(FORGET, []), original.curves.get(FORGET, [])
         if len(curve) < 2 or not known:
-            return Found()
+            return MeasurementResult()
         if curve[0].figure.value <= known[0].figure.value:
-            return Found(warnings=["relearned: the forget records' loss has not grown, so that none of it can be back"])
+            return MeasurementResult(
+                warnings=["relearned: the forget records' loss has not grown, so that none of it can be back"]
+            )
         steps = half_steps(curve, known[0].figure.value)
         if steps is None:
-            return Found(warnings=[f"relearned: half is not back within {curve[-1].step} steps"])
+            return MeasurementResult(warnings=[f"relearned: half is not back within {curve[-1].step} steps"])
         figure = Figure(value=steps, low=None, high=None, records=curve[0].figure.records)
-        return Found(across={HALF: figure})
+        return MeasurementResult(across={HALF: figure})
 
     def _others(self, context: "EvalContext", shown: list[int], budget: Budget) -> list[int]:
         """The forget records that are measured: none of those that are trained on."""
@@ -116,7 +118,7 @@ class Relearned(Budgeted):
         names: dict[SetName, str],
         start: "dict[SetName, Values]",
         budget: Budget,
-        found: Found,
+        found: MeasurementResult,
     ) -> None:
         """Adds the curve of each set that is measured while a copy is fine-tuned on the records, by its name."""
         from core.lm.errors import CoreError, out_of_memory
@@ -160,7 +162,7 @@ def _losses(context: "EvalContext", name: SetName, places: list[int]) -> "Values
     return cross_entropies(context.statistics(records, what=f"{name}, fine-tuned,"))
 
 
-def _place(context: "EvalContext", name: str, step: int, losses: "Values") -> CurvePlace:
+def _place(context: "EvalContext", name: str, step: int, losses: "Values") -> StepFigure:
     import numpy as np
 
     from core.evaluation.scores.likelihood import perplexity
@@ -170,4 +172,4 @@ def _place(context: "EvalContext", name: str, step: int, losses: "Values") -> Cu
     means = weighted_means(
         column, context.resamples(name), through={"perplexity": perplexity}, ranges={"perplexity": AMOUNT}
     )
-    return CurvePlace(step=step, figure=means["perplexity"])
+    return StepFigure(step=step, figure=means["perplexity"])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.evaluation.measurement import Budgeted, Group, Makes, Source
-from core.schema.evaluation import Figure, Found, SetName
+from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -32,7 +32,7 @@ class SampledLeak(Budgeted):
     tokens: int = Field(default=128, ge=1, le=4096, description="at most so many tokens of the rest")
     samples: int = Field(default=8, ge=1, le=1024, description="tries of each record")
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.verbatim_memorization import means, recited
 
         budget = context.budget(self)
@@ -46,4 +46,4 @@ class SampledLeak(Budgeted):
             warnings += [f"{self.name}: {one}" for one in said]
             if figures := means(columns, _NAMES, context, name):
                 sets[name] = figures
-        return Found(sets=sets, cut_short=budget.cut, warnings=warnings)
+        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=warnings)

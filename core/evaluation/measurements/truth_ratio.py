@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from core.evaluation.measurement import Budgeted, Makes, Source
 from core.evaluation.measurements.wrong_answers import TOFU, unasked
-from core.schema.evaluation import Figure, Found, SetName
+from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -21,7 +21,7 @@ class TruthRatio(Budgeted):
     makes: ClassVar[Makes] = Makes(figures=("truth_ratio", "truth_ratio_arithmetic"))
     source: ClassVar[Source | None] = TOFU
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np
 
         from core.evaluation.scores.answer_probabilities import answers
@@ -40,4 +40,4 @@ class TruthRatio(Budgeted):
                 "truth_ratio_arithmetic": (truth_ratios(arithmetic_log_ratios(columns), name), equal),
             }
             sets[name] = weighted_means(means, context.resamples(name), through={})
-        return Found(sets=sets, cut_short=budget.cut, warnings=[] if sets else unasked(self, context))
+        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=[] if sets else unasked(self, context))

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from core.evaluation.measurement import Budgeted, Makes, Measurement, Source
-from core.schema.evaluation import Figure, Found, SetName
+from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
@@ -20,7 +20,7 @@ class WrongAnswers(Budgeted):
     makes: ClassVar[Makes] = Makes(figures=("probability_among_wrong",))
     source: ClassVar[Source | None] = TOFU
 
-    def measure(self, context: "EvalContext") -> Found:
+    def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np
 
         from core.evaluation.scores.answer_probabilities import answers
@@ -34,7 +34,7 @@ class WrongAnswers(Budgeted):
                 values = probability_among_wrong(columns)
                 means = {"probability_among_wrong": (values, np.ones(len(values)))}
                 sets[name] = weighted_means(means, context.resamples(name), through={})
-        return Found(sets=sets, cut_short=budget.cut, warnings=[] if sets else unasked(self, context))
+        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=[] if sets else unasked(self, context))
 
 
 def unasked(measurement: Measurement, context: "EvalContext") -> list[str]:

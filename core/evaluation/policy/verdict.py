@@ -13,7 +13,7 @@ from core.evaluation.policy.requirements import cut
 from core.evaluation.stats.comparison import FEW, Compared, NoRatio, alone, compared, known, of_few, unsure, widened
 from core.schema.evaluation import Attack, Figure, Measurements, SetName
 from core.schema.policies import (
-    FORGOTTEN,
+    FORGET_SETS,
     Bound,
     JudgedBound,
     Judgement,
@@ -77,7 +77,7 @@ def judge(
     bounds = [_judged(bound, measured) for bound in policy.bounds]
     counting = [one for one in bounds if one.carries]
     reasons: list[Reason] = [one.why for one in counting if one.why is not None]
-    if not any(one.bound.forgetting and not one.bound.added and one.result == "passed" for one in counting):
+    if not any(one.bound.concerns_forgetting and not one.bound.added and one.result == "passed" for one in counting):
         reasons.append("underpowered")
     verdict: Verdict = "not_judged" if reasons else "passed"
     if any(one.result == "failed" for one in counting):
@@ -108,7 +108,7 @@ def _scope(counting: list[JudgedBound]) -> Scope:
     asked = [one.bound for one in counting if one.figure is not None]
     return (
         "facts"
-        if any(one.set == "probes" or (one.forgetting and one.figure in QUESTIONS) for one in asked)
+        if any(one.set == "probes" or (one.concerns_forgetting and one.figure in QUESTIONS) for one in asked)
         else "verbatim"
     )
 
@@ -118,7 +118,7 @@ def _unsaid(bounds: list[JudgedBound]) -> list[str]:
     found = []
     for one in bounds:
         bound = one.bound
-        if one.carries or not bound.survival:
+        if one.carries or not bound.concerns_survival:
             continue
         if one.why != "not_measured":
             found.append(
@@ -226,9 +226,9 @@ def _judged(bound: Bound, measured: _Measured) -> JudgedBound:
 def _held(bound: Bound, figure: Figure, against: Figure | None, measured: _Measured) -> JudgedBound:
     if bound.attack is not None:
         _check_texts(figure, measured)
-    if bound.set in FORGOTTEN:
+    if bound.set in FORGET_SETS:
         figure = widened(figure, measured.unseen.get(bound.figure or ""), bound.by)
-    elif bound.survival:
+    elif bound.concerns_survival:
         figure = of_few(figure)
     try:
         found = alone(figure) if against is None else _paired(bound, measured) or compared(figure, against, bound.by)
@@ -321,7 +321,7 @@ def _others(bound: Bound, measured: _Measured, figure: Figure) -> dict[int, Figu
 
 def _survivor(bound: Bound, figure: Figure) -> Figure:
     """The figure of what must survive as so few records tell it; any other as it is."""
-    return of_few(figure) if bound.survival else _of_same(figure)
+    return of_few(figure) if bound.concerns_survival else _of_same(figure)
 
 
 def _of_same(one: Figure) -> Figure:

@@ -10,7 +10,7 @@ import pytest_asyncio
 from sqlalchemy import update
 
 from core.records.tables import CheckpointRow
-from core.schema.manifest import FileEntry, canonical
+from core.schema.manifest import FileEntry, canonical_json
 from tests.integration.api.service import Service, ready_model
 from tests.integration.api.work import claim, finish
 
@@ -35,7 +35,7 @@ async def test_a_finished_job_has_its_checkpoint_and_the_model_a_new_head(
     checkpoint = (await client.get(job["links"]["checkpoint"])).json()
     entries = [FileEntry.model_validate(one) for one in checkpoint["files"]]
     assert [entry.path for entry in entries] == sorted(FILES)
-    assert checkpoint["digest"] == hashlib.sha256(canonical(entries)).hexdigest()
+    assert checkpoint["digest"] == hashlib.sha256(canonical_json(entries)).hexdigest()
     assert checkpoint["bytes"] == sum(len(body) for body in FILES.values())
     assert (await client.get(job["links"]["checkpoints"])).json()["data"] == [checkpoint]
     assert (await client.get("/v1/models/demo")).json()["head"] == checkpoint["id"]

@@ -12,7 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from api.cli.app import app
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from tests.integration.api.service import Service, ready_model
 from tests.integration.api.work import claim, finish
 
@@ -62,7 +62,7 @@ async def test_a_policy_is_added_shown_listed_and_deleted(unlearn: Run, tmp_path
     assert (added.exit_code, said(added)) == (0, ["house"]), added.output
     listed = [line.split() for line in said(await unlearn("policies", "list"))]
     assert listed[0][:3] == ["policy", "bounds", "made"]
-    assert listed[1][:4] == ["default", str(len(DEFAULT.bounds)), "built", "in"]
+    assert listed[1][:4] == ["default", str(len(DEFAULT_POLICY.bounds)), "built", "in"]
     assert (listed[-1][:2], listed[-1][3:]) == (["house", "2"], HOUSE["description"].split())
     title, _, *rows = said(await unlearn("policies", "show", "house"))
     assert title == "what the [board] has decided on"

@@ -12,8 +12,8 @@ from api.client import Client
 from api.main import LISTENING
 from core.embedded import Stack
 from core.records import leases
-from core.schema.default_policy import DEFAULT
-from core.schema.events import Cost
+from core.schema.default_policy import DEFAULT_POLICY
+from core.schema.events import CostReported
 from tests.integration.api.service import Service, ready_model, serving, settings_for, until
 from tests.integration.api.work import claim, finish, measured, phase, spent, step
 from tests.servers import execute
@@ -191,7 +191,7 @@ async def test_metrics_hold_the_curves_and_what_was_measured(service: Service, c
         "before": None,
         "after": None,
         "reference": None,
-        "policy": DEFAULT.model_dump(mode="json"),
+        "policy": DEFAULT_POLICY.model_dump(mode="json"),
         "judgement": None,
         "cost": None,
     }
@@ -209,10 +209,10 @@ async def test_metrics_of_a_finished_job_say_what_it_took(service: Service, clie
     job = await job_of(service, client)
     fence = await claim(service, job)
     took: dict[str, Any] = {"seconds": {"unlearning": 2.0}, "tokens": 90, "peak_host_bytes": 7}
-    await spent(service, job, fence, Cost(**took))  # of an attempt that came to nothing in the end
+    await spent(service, job, fence, CostReported(**took))  # of an attempt that came to nothing in the end
     took |= {"passed": {"unlearning": 100}, "flops": {"unlearning": 3e9}, "tokens_per_second": {"unlearning": 50.0}}
     took |= {"retraining_flops": 6e12, "retraining_share": 0.0005}
-    await spent(service, job, fence, Cost(**took))
+    await spent(service, job, fence, CostReported(**took))
     await finish(service, job, fence, {"config.json": b"{}"})
     found = (await client.get(f"/v1/jobs/{job}/metrics")).json()["cost"]
     assert found == took | {"peak_device_bytes": None, "changed_share": None}

@@ -10,7 +10,7 @@ from api.dependencies import RENDERINGS
 from core.records import files as file_rows
 from core.records import idempotency, models
 from core.records.tables import FileRow, JobRow, ModelRow, OutboxRow
-from core.schema.parsing import records
+from core.schema.parsing import parse_records
 from core.storage.uploads import contents
 from tests.integration.api.service import Service, file_of, ready_model, upload
 from tests.integration.api.submitting import LEAST, submitted
@@ -47,7 +47,7 @@ async def test_inline_records_are_kept_sealed_as_a_file_of_their_own(
     plain = [
         piece async for piece in contents(service.context.storage, row.id, row.wrapped_key, service.context.service_key)
     ]
-    assert [record.model_dump(exclude_none=True) for _, record in records(plain, "jsonl")] == [
+    assert [record.model_dump(exclude_none=True) for _, record in parse_records(plain, "jsonl")] == [
         {"text": "plain text"},
         asked,
         {"prompt": "Where?", "completion": "Pell", "id": "7"},

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from core.records import jobs
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from tests.integration.api.model_directory import write_model
 from tests.integration.api.service import Service, ready_model
 from tests.integration.api.work import claim, finish
@@ -67,7 +67,7 @@ async def test_the_built_in_one_is_listed_in_its_place_and_stays(client: httpx.A
     assert seen == names
     built_in = (await client.get("/v1/policies/default")).json()
     assert (built_in["built_in"], built_in["created_at"]) == (True, None)
-    assert len(built_in["bounds"]) == len(DEFAULT.bounds)
+    assert len(built_in["bounds"]) == len(DEFAULT_POLICY.bounds)
     for answer in (
         await client.post("/v1/policies", json={**HOUSE, "name": "default"}),
         await client.delete("/v1/policies/default"),
@@ -117,7 +117,7 @@ def forbidden(answer: httpx.Response) -> str:
 
 async def test_nobody_grades_herself_by_registering_the_model_again(service: Service) -> None:
     organisation = uuid4().hex
-    tighter = {**DEFAULT.model_dump(mode="json"), "name": "tighter"}
+    tighter = {**DEFAULT_POLICY.model_dump(mode="json"), "name": "tighter"}
     tighter["bounds"] = [*tighter["bounds"], {**EXTRACTION, "name": "more"}]
     source = str(write_model(service.roots / uuid4().hex))
     async with (
@@ -160,7 +160,7 @@ async def test_a_job_keeps_what_it_is_measured_by_and_held_to(service: Service, 
     assert plain["evaluation"] == {"measure": ["standard"], "policy": "default"}
     assert plain["verdict"] is None
     metrics = (await client.get(plain["links"]["metrics"])).json()
-    assert metrics["policy"] == DEFAULT.model_dump(mode="json")
+    assert metrics["policy"] == DEFAULT_POLICY.model_dump(mode="json")
     assert metrics["judgement"] is None
     measure = ["standard", {"name": "cloze", "records": 20}]
     chosen = await submit(client, measure=measure, policy="default")
@@ -231,7 +231,7 @@ async def test_a_model_without_a_policy_of_its_own_is_held_to_the_built_in_one(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
-    bound = DEFAULT.bounds[0].model_dump(mode="json")
+    bound = DEFAULT_POLICY.bounds[0].model_dump(mode="json")
     own = {"name": "mine", "bounds": [bound | {"high": (bound["high"] or 0) + 1}]}
     assert fault(await submit(client, policy=own))[1] == "policy-loosened"
 
@@ -271,7 +271,7 @@ async def test_the_verdict_stands_on_the_job_and_bound_by_bound_with_its_figures
     assert (await client.get("/v1/jobs", params={"verdict": "passed"})).json()["data"] == []
     judgement = (await client.get(job["links"]["metrics"])).json()["judgement"]
     assert (judgement["verdict"], judgement["scope"], judgement["policy"]) == ("failed", "verbatim", "default")
-    assert [one["bound"]["name"] for one in judgement["bounds"]] == [one.name for one in DEFAULT.bounds]
+    assert [one["bound"]["name"] for one in judgement["bounds"]] == [one.name for one in DEFAULT_POLICY.bounds]
     shown = (await client.get(f"/v1/checkpoints/{checkpoint}")).json()
     assert (shown["verdict"], shown["released"], shown["released_at"]) == ("failed", False, None)
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from core.records import progress
-from core.schema.events import Cost
+from core.schema.events import CostReported
 from core.schema.preflight import WorkerClass
 from core.settings import Settings
 from tests.integration.api import work
@@ -23,7 +23,7 @@ async def submit(client: httpx.AsyncClient, **more: Any) -> httpx.Response:
 async def cost(service: Service, job: dict[str, Any], *, unlearning: float, other: float) -> None:
     """The event that a child's last but one line becomes, of updates on as many tokens as were expected."""
     tokens, job_id = job["estimate"]["tokens"], job["id"]
-    said = Cost(
+    said = CostReported(
         seconds={"unlearning": unlearning, "loading": other},
         tokens=tokens,
         peak_host_bytes=1,

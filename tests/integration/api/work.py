@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from core.records import completion, leases, progress
 from core.schema.evaluation import Figure, Measurements
-from core.schema.events import Cost
+from core.schema.events import CostReported
 from core.schema.manifest import FileEntry, digest
 from core.schema.policies import Verdict
 from tests.integration.api.service import Service
@@ -33,7 +33,7 @@ async def phase(service: Service, job: str, fence: int, name: str) -> None:
         await progress.phase(session, job, fence, name)
 
 
-async def spent(service: Service, job: str, fence: int, cost: Cost) -> None:
+async def spent(service: Service, job: str, fence: int, cost: CostReported) -> None:
     """What a child says the job took, as the worker writes it down."""
     async with service.sessions.begin() as session:
         await progress.event(session, job, fence, "cost", cost.model_dump(mode="json", exclude={"kind"}))

@@ -1,7 +1,7 @@
 """Measurements as a small model's unlearning gives them, made of a few numbers."""
 
-from core.schema.default_policy import DEFAULT
-from core.schema.evaluation import Attack, CurvePlace, CutShort, Figure, Measurements, Moment, SetName
+from core.schema.default_policy import DEFAULT_POLICY
+from core.schema.evaluation import Attack, CutShort, Figure, Measurements, Moment, SetName, StepFigure
 from core.schema.policies import Bound, JudgedBound, Judgement, Reason, Result
 
 RECORDS = 200
@@ -58,7 +58,7 @@ def everything() -> Measurements:
         "sets": found.sets | {"probes": asked},
         "variants": {"int4": {"forget": {"perplexity": _around(61.5, 3)}}},
         "across": {"baseline_auc": _around(0.512, 0.05)},
-        "curves": {"relearned_forget": [CurvePlace(step=5, figure=_around(40.25, 2))]},
+        "curves": {"relearned_forget": [StepFigure(step=5, figure=_around(40.25, 2))]},
         "benchmarks": {"a_task": {"acc": _around(0.253, 0.02)}},
         "cut_short": [CutShort(measurement="exposure", what="forget", done=32, of=200, reason="records")],
     }
@@ -68,8 +68,8 @@ def everything() -> Measurements:
 def judgement() -> Judgement:
     """The default policy's verdict on a model that gives too much back: one bound of each result."""
     results = iter(_RESULTS)
-    bounds = [_judged(bound, next(results, ("passed", None))) for bound in DEFAULT.bounds]
-    return Judgement(policy=DEFAULT.name, verdict="failed", scope="verbatim", bounds=bounds)
+    bounds = [_judged(bound, next(results, ("passed", None))) for bound in DEFAULT_POLICY.bounds]
+    return Judgement(policy=DEFAULT_POLICY.name, verdict="failed", scope="verbatim", bounds=bounds)
 
 
 _RESULTS: list[tuple[Result, Reason | None]] = [

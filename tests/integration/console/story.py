@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from core.records import completion, files, jobs, leases, models, progress
 from core.records.tables import FileRow, JobRow, ModelRow
-from core.schema.cost import Expense
-from core.schema.default_policy import DEFAULT
+from core.schema.cost import JobCost
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import Measurements
 from core.schema.ids import new_id
 from core.schema.manifest import FileEntry, digest
@@ -48,7 +48,7 @@ SHAPE = {
     "context": 512,
     "dtype": "float32",
 }
-COST = Expense(
+COST = JobCost(
     seconds={"loading": 4.0, "unlearning": 110.0, "measuring_after": 26.0},
     tokens=90_000,
     peak_host_bytes=3 << 29,
@@ -129,7 +129,7 @@ class Story:
             reference=reference,
             metadata_={"team": "privacy"},
             gpus=gpus,
-            policy=DEFAULT.model_dump(mode="json"),
+            policy=DEFAULT_POLICY.model_dump(mode="json"),
         )
         async with self.sessions.begin() as session:
             await jobs.create(session, job, [])

@@ -12,7 +12,7 @@ from core.demo.people import people, write_jsonl
 from core.lm import chat_template
 from core.lm.errors import CoreError
 from core.pipeline.run import Run
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import Measurements
 from core.schema.events import ChildEvent, Judged, Measured, Warned
 from core.schema.job_spec import FileRecords, JobSpec
@@ -122,9 +122,11 @@ def test_a_job_without_the_template_is_measured_by_it_unless_it_refuses_a_record
 
 
 def test_figures_of_a_format_in_which_the_model_is_not_asked_give_no_verdict(talking: JobSpec, tmp_path: Path) -> None:
-    judged = said(chosen(talking, chat="raw", policy=DEFAULT, output=tmp_path / "judged"))
+    judged = said(chosen(talking, chat="raw", policy=DEFAULT_POLICY, output=tmp_path / "judged"))
     assert any(isinstance(event, Judged) for event in judged)
-    unjudged = said(chosen(refusing(talking, tmp_path), chat="raw", policy=DEFAULT, output=tmp_path / "unjudged"))
+    unjudged = said(
+        chosen(refusing(talking, tmp_path), chat="raw", policy=DEFAULT_POLICY, output=tmp_path / "unjudged")
+    )
     assert not any(isinstance(event, Judged) for event in unjudged)
     assert "not judged" in warnings(unjudged)["measured_raw"]
 

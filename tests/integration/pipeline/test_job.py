@@ -18,8 +18,8 @@ from core.evaluation.runner import measure
 from core.lm.flops import ModelFlops
 from core.lm.model import load, model_digest
 from core.lm.split import split
-from core.schema.default_policy import DEFAULT
-from core.schema.events import Cost, Done, Judged, Measured, PhaseStarted, ProgressMade, Saved, Warned
+from core.schema.default_policy import DEFAULT_POLICY
+from core.schema.events import CostReported, Done, Judged, Measured, PhaseStarted, ProgressMade, Saved, Warned
 from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
 from core.schema.record import Record
 from tests.integration.pipeline.child import Outcome, run
@@ -47,7 +47,7 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     # without rehearsal: what a model of two dozen records writes by itself is mostly what it is to forget
     method = ChildMethod(name="calibrated", parameters={"rehearsal_weight": 0})
     training = spec.training.model_copy(update={"epochs": 24})
-    changes = {"method": method, "training": training, "policy": DEFAULT, "measure": ["standard"]}
+    changes = {"method": method, "training": training, "policy": DEFAULT_POLICY, "measure": ["standard"]}
     changes["training_tokens"] = 10**6
     spec = spec.model_copy(update=changes)
     outcome = run(spec)
@@ -77,7 +77,7 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     assert kept.low < kept.value
 
     (judged,) = (event for event in outcome.events if isinstance(event, Judged))
-    expected = judge(DEFAULT, before=before.measurements, after=after.measurements)
+    expected = judge(DEFAULT_POLICY, before=before.measurements, after=after.measurements)
     assert judged.judgement == expected
     (retain,) = (one for one in expected.bounds if one.bound.name == "retain")
     assert (retain.value, retain.result) == (kept.value, "failed")
@@ -98,7 +98,7 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     assert len(before.measurements.warnings) >= 2  # forget and unseen
     assert all(warning in small.message for warning in before.measurements.warnings)
 
-    (cost,) = (event for event in outcome.events if isinstance(event, Cost))
+    (cost,) = (event for event in outcome.events if isinstance(event, CostReported))
     assert list(cost.seconds) == PHASES
     assert all(seconds > 0 for seconds in cost.seconds.values())
     assert cost.tokens > 16 * 4 * 30
@@ -163,7 +163,7 @@ def test_a_measuring_job_measures_once_and_leaves_no_checkpoint(spec: JobSpec, t
 
 
 def test_a_model_that_is_measured_beside_itself_has_not_changed(spec: JobSpec, tiny_model: TinyModel) -> None:
-    changed = {"kind": "measure", "method": None, "original": spec.directory, "policy": DEFAULT}
+    changed = {"kind": "measure", "method": None, "original": spec.directory, "policy": DEFAULT_POLICY}
     outcome = run(spec.model_copy(update={**changed, "measure": ["likelihood", "change"]}))
     assert outcome.code == 0, outcome.stderr
     before, after = measurements(outcome)
@@ -188,7 +188,7 @@ def test_the_original_is_not_taken_for_a_retrained_model(spec: JobSpec, tiny_mod
     itself: dict[str, object] = {"kind": "measure", "method": None}
     itself |= {"original": spec.directory, "reference": spec.directory}
     itself["records"] = FileRecords(forget=known, unseen=tiny_model.files["unseen"])
-    outcome = run(spec.model_copy(update={**itself, "policy": DEFAULT, "measure": ["likelihood", "membership"]}))
+    outcome = run(spec.model_copy(update={**itself, "policy": DEFAULT_POLICY, "measure": ["likelihood", "membership"]}))
     assert outcome.code == 0, outcome.stderr
     warned = next(event for event in outcome.events if isinstance(event, Warned))
     assert warned.code == "reference_knows_the_text"

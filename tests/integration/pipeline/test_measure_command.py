@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli.app import app
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.events import Failed, Judged, Measured, Warned
 from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
 from core.schema.model_shape import read_shape
@@ -35,7 +35,7 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
     # neither what it trains on at a time nor its seed is what it is measured by: in so short chunks nothing is recalled
     asked = TrainingRequest(epochs=1, learning_rate=1e-3, max_length=16, seed=3)
     training = fill_training(asked, "calibrated", parameters=shape.parameters, forget_records=8)
-    outcome = run(spec.model_copy(update={"training": training, "policy": DEFAULT, "measure": ["standard"]}))
+    outcome = run(spec.model_copy(update={"training": training, "policy": DEFAULT_POLICY, "measure": ["standard"]}))
     assert outcome.code == 0, outcome.stderr
     before, after = [event.measurements for event in outcome.events if isinstance(event, Measured)]
     assert before.sets["forget"]["extraction_strength"].value > 0.5

@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from core.schema.events import Cancelled, Cost, CurvePoint, Done, Failed, Paused, Resumed, Saved
+from core.schema.events import Cancelled, CostReported, CurvePoint, Done, Failed, Paused, Resumed, Saved
 from core.schema.job_spec import ChildMethod, JobSpec, RecordSet, SocketRecords
 from tests.integration.pipeline.child import Outcome, child, run
 from tests.integration.pipeline.test_ends import endless, served
@@ -59,7 +59,7 @@ def test_two_ranks_deliver_what_one_process_does_and_ask_for_the_records_once(
     assert shared.only("saved") == [Saved(directory=spec.output, step=4)]
     for here, there in zip(losses(alone), losses(shared), strict=True):
         assert there == pytest.approx(here, rel=1e-4)
-    costs = [next(event for event in outcome.events if isinstance(event, Cost)) for outcome in (alone, shared)]
+    costs = [next(event for event in outcome.events if isinstance(event, CostReported)) for outcome in (alone, shared)]
     assert costs[1].tokens == costs[0].tokens
     assert costs[1].passed == costs[0].passed
     assert costs[1].flops == pytest.approx(costs[0].flops)

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from core.records import jobs, lease_recovery, models
 from core.records.tables import ApiKey, EventRow, JobRow, ModelRow, Organisation
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import Figure
 from core.schema.ids import new_id
 from core.schema.models import ReleasePolicy
@@ -53,9 +53,9 @@ def judgement(verdict: Verdict, reason: Reason | None = None) -> Judgement:
             figure=Figure(value=0.06, low=0.02, high=0.1, records=200),
             compared=Figure(value=0.01, low=0.0, high=0.02, records=200),
         )
-        for bound in DEFAULT.bounds
+        for bound in DEFAULT_POLICY.bounds
     ]
-    return Judgement(policy=DEFAULT.name, verdict=verdict, reason=reason, scope="verbatim", bounds=bounds)
+    return Judgement(policy=DEFAULT_POLICY.name, verdict=verdict, reason=reason, scope="verbatim", bounds=bounds)
 
 
 @dataclass

@@ -10,11 +10,11 @@ from sqlalchemy import select
 from core.records import models, policies
 from core.records.policies import PolicyInUse
 from core.records.tables import AuditRow, ModelRow
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.policies import Policy
 from tests.integration.records.scene import Scene
 
-HOUSE: dict[str, Any] = DEFAULT.model_copy(update={"name": "house"}).model_dump(mode="json")
+HOUSE: dict[str, Any] = DEFAULT_POLICY.model_copy(update={"name": "house"}).model_dump(mode="json")
 
 
 async def add(scene: Scene, policy: dict[str, Any] = HOUSE) -> bool:
@@ -29,7 +29,7 @@ async def test_a_name_is_given_once_and_the_log_says_what_it_stood_for(scene: Sc
     async with scene.sessions.begin() as session:
         assert await policies.find(session, scene.organisation, "house") == Policy.model_validate(HOUSE)
         assert await policies.find(session, "org-other", "house") is None
-        assert await policies.find(session, scene.organisation, "default") == DEFAULT
+        assert await policies.find(session, scene.organisation, "default") == DEFAULT_POLICY
         assert await policies.remove(session, scene.organisation, "house", key=scene.key)
         assert not await policies.remove(session, scene.organisation, "house", key=scene.key)
     async with scene.sessions() as session:

@@ -12,14 +12,14 @@ from sqlalchemy import text, update
 
 from core.records import checkpoints, completion
 from core.records.tables import ModelRow
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.manifest import digest, manifest
 from core.schema.policies import Verdict
 from core.storage import Storage
 from tests.integration.records.scene import judgement
 from tests.integration.worker.play import WORK, Play
 from tests.integration.worker.stage import CANARY, until
-from tests.unit.preflight.works import llama
+from tests.unit.preflight.workloads import llama
 from worker import event_recorder
 
 
@@ -266,7 +266,7 @@ say("judged", judgement=json.loads(VERDICT))
 async def test_what_the_child_judges_stands_on_job_and_checkpoint(play: Play, verdict: Verdict) -> None:
     judged = judgement(verdict)
     script = f"VERDICT = {judged.model_dump_json()!r}\n" + JUDGED + WORK
-    id = await play.stage.job(measure=["likelihood"], policy=DEFAULT.model_dump(mode="json"))
+    id = await play.stage.job(measure=["likelihood"], policy=DEFAULT_POLICY.model_dump(mode="json"))
     await (await play.attempt(script)).attend()
     job = await play.stage.scene.row(id)
     assert (job.status, job.verdict) == ("succeeded", verdict), job.error

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from core.queue import queue_name
 from core.records import checkpoints, job_actions, jobs, models
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.manifest import MANIFEST_NAME, digest, manifest
 from core.schema.policies import Judgement
 from tests.integration.worker.stage import CANARY, Stage, Worker, terminate, told, until
@@ -30,7 +30,7 @@ async def download(stage: Stage, checkpoint: str, folder: Path) -> str:
 
 
 async def test_a_job_runs_once_to_a_checkpoint_that_loads_and_its_text_is_nowhere(stage: Stage, tmp_path: Path) -> None:
-    job = await stage.job(policy=DEFAULT.model_dump(mode="json"), measure=["standard"])
+    job = await stage.job(policy=DEFAULT_POLICY.model_dump(mode="json"), measure=["standard"])
     worker, other = stage.worker(), stage.worker()
     app = make_app(stage.settings.redis_url.get_secret_value())
     for _ in range(5):  # as often as a broker may deliver it
@@ -44,7 +44,7 @@ async def test_a_job_runs_once_to_a_checkpoint_that_loads_and_its_text_is_nowher
     judged = Judgement.model_validate(row.judgement)
     assert (row.verdict, judged.verdict, judged.policy) == ("not_judged", "not_judged", "default")
     assert judged.reason == "no_reference_text"
-    assert [one.bound for one in judged.bounds] == DEFAULT.bounds
+    assert [one.bound for one in judged.bounds] == DEFAULT_POLICY.bounds
     async with stage.scene.sessions() as session:
         points = await checkpoints.curves(session, job)
         moments = {one.moment for one in await checkpoints.measurements(session, job)}

@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks.results import ORIGINAL, RETRAINED
 from core.evaluation.policy.verdict import judge
-from core.schema.default_policy import DEFAULT
-from core.schema.evaluation import Attack, CurvePlace, Figure, Measurements
+from core.schema.default_policy import DEFAULT_POLICY
+from core.schema.evaluation import Attack, Figure, Measurements, StepFigure
 from core.schema.policies import Judgement
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "methods-figures.csv"
@@ -46,7 +46,7 @@ def put(one: Measurements, where: str, name: str, figure: Figure) -> None:
         one.across[name] = figure
     elif where == "curve":
         curve, _, step = name.partition("@")
-        one.curves.setdefault(curve, []).append(CurvePlace(step=int(step), figure=figure))
+        one.curves.setdefault(curve, []).append(StepFigure(step=int(step), figure=figure))
     elif where == "attack":
         attack, _, kind = name.rpartition(".")
         if kind == "auc":
@@ -61,7 +61,7 @@ def put(one: Measurements, where: str, name: str, figure: Figure) -> None:
 
 
 def judged(rows: dict[str, Measurements], row: str) -> Judgement:
-    return judge(DEFAULT, before=rows[ORIGINAL], after=rows[row])
+    return judge(DEFAULT_POLICY, before=rows[ORIGINAL], after=rows[row])
 
 
 PLACES = published()

@@ -20,7 +20,7 @@ from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import chosen
 from core.evaluation.runner import measure
 from core.lm.token_statistics import TokenStatistics
-from core.schema.evaluation import Found, Measurements, SetName
+from core.schema.evaluation import MeasurementResult, Measurements, SetName
 from core.schema.record import Record
 from core.schema.training import Training
 from tests.tiny_model import TinyModel
@@ -90,9 +90,9 @@ class Reading(Measurement):
     reads: ClassVar[frozenset[SetName] | None] = frozenset({"retain"})
     made: ClassVar[int] = 0
 
-    def measure(self, context: EvalContext) -> Found:
+    def measure(self, context: EvalContext) -> MeasurementResult:
         type(self).made += 1
-        return Found()
+        return MeasurementResult()
 
 
 def test_what_reads_other_sets_alone_is_kept_whatever_must_be_forgotten(loaded: Loaded, folder: Path) -> None:
@@ -191,7 +191,7 @@ def test_the_code_is_another_when_a_line_of_what_measures_changes(
 def test_what_a_crash_has_cut_short_is_measured_again(folder: Path, left: bytes) -> None:
     kept = opened(folder)
     kept.keep_columns("key", RECORDS, TRAINING, COLUMNS)
-    kept.keep_found("key", {"forget": RECORDS}, TRAINING, Found())
+    kept.keep_found("key", {"forget": RECORDS}, TRAINING, MeasurementResult())
     for file in (*folder.glob("*.npz"), *folder.glob("*.json")):
         file.write_bytes(left)
     assert kept.columns("key", RECORDS, TRAINING) is None

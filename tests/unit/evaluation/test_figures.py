@@ -91,17 +91,17 @@ def declared(of: str) -> set[str]:
 
 def test_a_bound_may_name_what_measurements_declare_and_nothing_else() -> None:
     assert declared("attacks") == set(figure_names.ATTACKS)
-    assert declared("across") == set(figure_names.ACROSS)
+    assert declared("across") == set(figure_names.ACROSS_FIGURES)
     assert declared("curves") == set(figure_names.CURVES)
     assert declared("variants") == set(figure_names.VARIANTS)
     copies = [one.makes for one in MEASUREMENTS.values() if one.makes.variants]
     whole = [one.makes for one in MEASUREMENTS.values() if not one.makes.variants]
-    assert by_sets(whole) == {name: set(sets) for name, sets in figure_names.OF_SETS.items()}
-    assert by_sets(copies) == {name: set(sets) for name, sets in figure_names.OF_VARIANTS.items()}
+    assert by_sets(whole) == {name: set(sets) for name, sets in figure_names.SET_FIGURES.items()}
+    assert by_sets(copies) == {name: set(sets) for name, sets in figure_names.VARIANT_FIGURES.items()}
 
 
 def by_sets(makes: list[Makes]) -> dict[str, set[str]]:
-    every = figure_names.OF_SETS["perplexity"]
+    every = figure_names.SET_FIGURES["perplexity"]
     found: dict[str, set[str]] = {}
     for one in makes:
         for figure in one.figures:
@@ -110,19 +110,19 @@ def by_sets(makes: list[Makes]) -> dict[str, set[str]]:
 
 
 def test_each_figure_is_one_measurements_own() -> None:
-    for figure, sets in figure_names.OF_SETS.items():
+    for figure, sets in figure_names.SET_FIGURES.items():
         for name in sets:
             assert sum(one.makes.has(figure, name, None) for one in MEASUREMENTS.values()) == 1
 
 
 def test_every_figure_that_a_bound_may_name_is_measured(measured: Measurements) -> None:
-    for figure, sets in figure_names.OF_SETS.items():
+    for figure, sets in figure_names.SET_FIGURES.items():
         assert {name for name in sets if figure in measured.sets[name]} == set(sets), figure
     for variant in figure_names.VARIANTS:
-        for figure, sets in figure_names.OF_VARIANTS.items():
+        for figure, sets in figure_names.VARIANT_FIGURES.items():
             assert {name for name in sets if figure in measured.variants[variant][name]} == set(sets), figure
     assert set(measured.attacks) == set(figure_names.ATTACKS)
-    assert set(measured.across) == set(figure_names.ACROSS)
+    assert set(measured.across) == set(figure_names.ACROSS_FIGURES)
     assert set(measured.curves) == set(figure_names.CURVES)
 
 
@@ -130,9 +130,9 @@ def test_a_bound_may_name_every_figure_that_is_measured(measured: Measurements) 
     for name, found in measured.sets.items():
         of_groups = {figure for figure in found if figure.startswith("utility_")}
         assert set(found) - CHANGES - of_groups == {
-            figure for figure, sets in figure_names.OF_SETS.items() if name in sets
+            figure for figure, sets in figure_names.SET_FIGURES.items() if name in sets
         }
     for variant, sets_of in measured.variants.items():
         assert variant in figure_names.VARIANTS
         for name, found in sets_of.items():
-            assert set(found) == {figure for figure, sets in figure_names.OF_VARIANTS.items() if name in sets}
+            assert set(found) == {figure for figure, sets in figure_names.VARIANT_FIGURES.items() if name in sets}

@@ -10,9 +10,9 @@ from transformers.models.deepseek_v4 import DeepseekV4Config, DeepseekV4ForCausa
 
 from core.lm import adapter, adapter_targets
 from core.lm.errors import CoreError
-from core.preflight.counting import adapter_parameters
+from core.preflight.parameter_counts import adapter_parameters
 from core.schema.adapters import is_refused
-from core.schema.model_shape import SINGLE, grouped
+from core.schema.model_shape import SINGLE, group_tensors
 from core.schema.models import ModelShape
 from core.schema.training import Lora
 from core.schema.weight_files import read_header
@@ -191,7 +191,7 @@ def test_merged_delivered_and_attached_say_the_same_and_the_estimate_counts_them
         vocabulary=VOCABULARY,
         context=64,
         tied=True,
-        tensors=grouped(weights),
+        tensors=group_tensors(weights),
     )
     assert adapter_parameters(shape, Lora(rank=2)) == count
 

@@ -8,21 +8,21 @@ import pytest
 
 from core.evaluation.measurements import chosen
 from core.evaluation.policy import preview
-from core.preflight import duration, fitting, flops, words
-from core.preflight.counting import names, trained_parameters
+from core.preflight import capacity, duration, flops, messages
 from core.preflight.estimate import estimate
 from core.preflight.memory import Memory
-from core.preflight.work import Text, Work
+from core.preflight.parameter_counts import expand_names, trained_parameters
+from core.preflight.workload import SetSize, Workload
 from core.schema.models import TensorGroup
 from core.schema.preflight import WorkerClass
 from core.schema.training import Lora
-from tests.unit.preflight.works import llama, with_training, work
+from tests.unit.preflight.workloads import llama, with_training, work
 
 EIGHT_BILLION = 8_030_261_248
 GB = 1 << 30
 
 
-def items(one: Work, phase: str) -> dict[str, int]:
+def items(one: Workload, phase: str) -> dict[str, int]:
     return {item.what: item.bytes for found in Memory(one).phases if found.name == phase for item in found.items}
 
 
@@ -88,7 +88,7 @@ def test_what_is_trained_is_counted_by_name(training: dict[str, Any], trained: i
 
 def test_a_group_of_experts_has_a_name_for_each() -> None:
     group = TensorGroup(name="layers.*.experts.*.weight", shape=[2], count=4, first=1)
-    assert list(names(group, layers=2)) == [
+    assert list(expand_names(group, layers=2)) == [
         "layers.1.experts.0.weight",
         "layers.1.experts.1.weight",
         "layers.2.experts.0.weight",
@@ -106,86 +106,93 @@ def test_a_shape_that_was_read_before_names_were_is_reckoned_as_trained_whole() 
 def test_eight_billion_weights_do_not_fit_into_80_gb_and_it_says_what_does() -> None:
     cards = [WorkerClass(name="a100", gpus=1, memory_bytes=80 * GB)]
     job = work(gpus=1, epochs=2)
-    short = fitting.shortage(job, cards)
+    short = capacity.find_shortage(job, cards)
     assert short is not None
     assert short.needed > 128 * 10**9
-    assert "'a100'" in words.lack(short, 1)
-    first = fitting.changes(job, cards)[0]
+    assert "'a100'" in messages.describe_shortage(short, 1)
+    first = capacity.fitting_changes(job, cards)[0]
     assert {change.pointer for change in first} <= {"/training/master_weights", "/training/checkpointing"} | {
         "/training/optimizer"
     }
-    assert fitting.shortage(fitting.applied(job, first), cards) is None
+    assert capacity.find_shortage(capacity.apply_changes(job, first), cards) is None
 
 
 def test_more_gpus_are_suggested_where_there_are_machines_with_more() -> None:
     machines = [WorkerClass(name="eight", gpus=8, memory_bytes=80 * GB)]
     job = work(gpus=1, epochs=2, checkpointing=True)
-    (change,) = fitting.changes(job, machines)[0]
+    (change,) = capacity.fitting_changes(job, machines)[0]
     assert change.pointer == "/resources/gpus"
-    assert fitting.shortage(replace(job, gpus=change.value), machines) is None
-    assert fitting.shortage(replace(job, gpus=change.value - 1), machines) is not None
+    assert capacity.find_shortage(replace(job, gpus=change.value), machines) is None
+    assert capacity.find_shortage(replace(job, gpus=change.value - 1), machines) is not None
     # sharing does nothing for what each GPU has for itself
-    changes = fitting.changes(work(gpus=1, epochs=2), machines)
+    changes = capacity.fitting_changes(work(gpus=1, epochs=2), machines)
     assert [one.pointer for one in changes[0]] == ["/training/checkpointing", "/resources/gpus"]
 
 
 def test_nothing_is_suggested_twice_nor_with_more_than_it_takes() -> None:
     machines = [WorkerClass(name="eight", gpus=8, memory_bytes=80 * GB)]
-    found = [{one.pointer for one in these} for these in fitting.changes(work(epochs=2, gpus=1), machines, most=9)]
+    found = [
+        {one.pointer for one in these} for these in capacity.fitting_changes(work(epochs=2, gpus=1), machines, most=9)
+    ]
     assert len(found) > 1
     assert not any(one <= other for at, one in enumerate(found) for other in found[at + 1 :])
 
 
 def test_what_would_take_less_takes_a_fifth_less_each_time_in_those_phases() -> None:
     job, during = work(gpus=1), ("unlearning",)
-    found = fitting.savings(job, during)
+    found = capacity.memory_savings(job, during)
 
-    def needed(one: Work) -> int:
+    def needed(one: Workload) -> int:
         return next(phase.total("device") for phase in Memory(one).phases if phase.name == "unlearning")
 
     assert [one.before for one in found] == [needed(job)] * len(found)
-    assert [one.after for one in found] == [needed(fitting.applied(job, one.changes)) for one in found]
+    assert [one.after for one in found] == [needed(capacity.apply_changes(job, one.changes)) for one in found]
     steps = [needed(job), *(one.after for one in found)]
     assert len(found) > 2
     assert all(after <= 0.8 * before for before, after in itertools.pairwise(steps))
-    assert words.thrift(found).startswith(f"it was expected to take {words.size(needed(job))} there, and would take ")
-    assert "training.lora = {}" in words.thrift(found)
+    assert messages.savings_advice(found).startswith(
+        f"it was expected to take {messages.format_bytes(needed(job))} there, and would take "
+    )
+    assert "training.lora = {}" in messages.savings_advice(found)
 
 
 def test_where_nothing_takes_less_nothing_is_suggested() -> None:
     small = work(gpus=1, lora={}, checkpointing=True, master_weights="bfloat16")
-    assert fitting.savings(small, ("unlearning",)) == []
-    assert words.thrift([]).startswith("nothing")
+    assert capacity.memory_savings(small, ("unlearning",)) == []
+    assert messages.savings_advice([]).startswith("nothing")
     # nor by a second GPU, which has to hold the whole model too before training begins
-    assert fitting.savings(small, ("loading", "unlearning"), [WorkerClass(name="two", gpus=2, memory_bytes=GB)]) == []
+    assert (
+        capacity.memory_savings(small, ("loading", "unlearning"), [WorkerClass(name="two", gpus=2, memory_bytes=GB)])
+        == []
+    )
 
 
 def test_nothing_declared_refuses_nothing() -> None:
-    assert fitting.shortage(work(epochs=2), []) is None
+    assert capacity.find_shortage(work(epochs=2), []) is None
 
 
 def test_the_best_of_several_classes_decides() -> None:
     small, large = WorkerClass(name="s", memory_bytes=GB), WorkerClass(name="l", memory_bytes=1 << 40)
-    assert fitting.shortage(work(), [small, large]) is None
-    short = fitting.shortage(work(), [small, WorkerClass(name="m", memory_bytes=2 * GB)])
+    assert capacity.find_shortage(work(), [small, large]) is None
+    short = capacity.find_shortage(work(), [small, WorkerClass(name="m", memory_bytes=2 * GB)])
     assert short is not None
     assert short.worker_class is not None
     assert short.worker_class.name == "m"
 
 
 def test_no_machine_has_so_many_gpus() -> None:
-    short = fitting.shortage(work(gpus=4), [WorkerClass(name="one", gpus=1, memory_bytes=1 << 40)])
+    short = capacity.find_shortage(work(gpus=4), [WorkerClass(name="one", gpus=1, memory_bytes=1 << 40)])
     assert short is not None
-    assert "no declared worker has 4 GPUs" in words.lack(short, 4)
+    assert "no declared worker has 4 GPUs" in messages.describe_shortage(short, 4)
 
 
 def test_bytes_become_tokens_by_the_models_own_tokenizer() -> None:
     shape = llama().model_copy(update={"bytes_per_token": 4.0})
-    assert Text.of_file(records=10, size=4000, shape=shape) == Text(10, 1000)
-    assert Text.of_file(records=10, size=3000, shape=llama()) == Text(10, 1000)
+    assert SetSize.from_file(records=10, size=4000, shape=shape) == SetSize(10, 1000)
+    assert SetSize.from_file(records=10, size=3000, shape=llama()) == SetSize(10, 1000)
 
 
-def run(job: Work, **changed: Any) -> duration.Run:
+def run(job: Workload, **changed: Any) -> duration.FinishedJob:
     """A run of this very job: 50 seconds of updates, 20 of measuring, 7 of what is around them."""
     known = {
         "model": "m",
@@ -198,12 +205,12 @@ def run(job: Work, **changed: Any) -> duration.Run:
             "saving": 3,
         },
         "flops": {
-            "measuring_before": flops.each_token(job.shape) * flops.measured_tokens(job),
-            "unlearning": flops.training(job),
+            "measuring_before": flops.flops_per_token(job.shape) * flops.total_measured_tokens(job),
+            "unlearning": flops.training_flops(job),
         },
-        "passed": {"measuring_before": flops.measured_tokens(job)},
+        "passed": {"measuring_before": flops.total_measured_tokens(job)},
     }
-    return duration.Run(**{**known, **changed})
+    return duration.FinishedJob(**{**known, **changed})
 
 
 ONE_PASS = tuple(chosen(["likelihood"]))
@@ -211,18 +218,18 @@ ONE_PASS = tuple(chosen(["likelihood"]))
 
 def test_a_job_takes_as_long_as_the_same_one_before_it() -> None:
     job = replace(work(records=10, length=100), measurements=ONE_PASS)
-    assert duration.seconds(job, "m", []) is None
+    assert duration.estimate_seconds(job, "m", []) is None
     whole = 7 + 50 + 15 + 2 * duration.STARTING + job.shape.bytes / 500e6  # it measures twice
-    assert duration.seconds(job, "m", [run(job)]) == pytest.approx(whole, rel=1e-3)
+    assert duration.estimate_seconds(job, "m", [run(job)]) == pytest.approx(whole, rel=1e-3)
     slower = run(job, model="x", seconds={"unlearning": 5000.0})
     # the same model's own runs say more than another's
-    assert duration.seconds(job, "m", [run(job), slower]) == pytest.approx(whole, rel=1e-3)
+    assert duration.estimate_seconds(job, "m", [run(job), slower]) == pytest.approx(whole, rel=1e-3)
 
 
 def test_what_a_job_starts_with_does_not_grow_with_its_tokens() -> None:
     job = work(llama(hidden=512, layers=4, heads=8, vocabulary=2000, wide=1024), records=10, length=100)
-    longer = replace(job, sets={name: Text(10, 100 * text.tokens) for name, text in job.sets.items()})
-    one, hundred = (duration.seconds(of, "m", [run(job)]) for of in (job, longer))
+    longer = replace(job, sets={name: SetSize(10, 100 * text.tokens) for name, text in job.sets.items()})
+    one, hundred = (duration.estimate_seconds(of, "m", [run(job)]) for of in (job, longer))
     assert one is not None
     assert hundred is not None
     assert hundred - 7 == pytest.approx(duration.STARTING + 100 * (50 - duration.STARTING), rel=0.01)
@@ -233,9 +240,9 @@ def test_a_wider_model_reaches_more_of_the_machine_than_its_weights_are_more() -
     """A tiny model's seconds, scaled by weights, were eight times too many for a larger one."""
     small = work(llama(hidden=128, layers=4, heads=8, vocabulary=2000, wide=512), records=10, length=100)
     large = work(llama(hidden=1024, layers=16, heads=8, vocabulary=32000, wide=4096), records=10, length=100)
-    found = duration.seconds(large, "large", [run(small)])
+    found = duration.estimate_seconds(large, "large", [run(small)])
     assert found is not None
-    times = flops.training(large) / flops.training(small)
+    times = flops.training_flops(large) / flops.training_flops(small)
     narrow = (1 + duration.NARROW / 1024) / (1 + duration.NARROW / 128)
     assert found == pytest.approx(12 + large.shape.bytes / 500e6 + 45 * times * narrow, rel=1e-3)
     assert found < 0.6 * 50 * times
@@ -243,28 +250,28 @@ def test_a_wider_model_reaches_more_of_the_machine_than_its_weights_are_more() -
 
 def test_jobs_that_lie_apart_show_what_any_job_begins_with() -> None:
     job = replace(work(records=10, length=100), method=None, measurements=ONE_PASS)
-    spent = flops.each_token(job.shape) * flops.measured_tokens(job)
+    spent = flops.flops_per_token(job.shape) * flops.total_measured_tokens(job)
 
-    def took(times: int, seconds: float) -> duration.Run:
+    def took(times: int, seconds: float) -> duration.FinishedJob:
         return run(job, seconds={"measuring_before": seconds}, flops={"measuring_before": times * spent}, passed={})
 
-    found = duration.seconds(job, "m", [took(1, 31.0), took(10, 40.0), took(100, 130.0)])
+    found = duration.estimate_seconds(job, "m", [took(1, 31.0), took(10, 40.0), took(100, 130.0)])
     assert found == pytest.approx(31.0 + job.shape.bytes / 500e6, rel=1e-2)
-    alike = duration.seconds(job, "m", [took(1, 31.0), took(1, 31.0)])
+    alike = duration.estimate_seconds(job, "m", [took(1, 31.0), took(1, 31.0)])
     assert alike == pytest.approx(31.0 + job.shape.bytes / 500e6, rel=1e-2)
 
 
 def test_a_measurement_takes_no_longer_than_its_budget() -> None:
     job = replace(work(records=10, length=100), method=None, measurements=tuple(chosen(["exposure"])))
     slow = run(job, seconds={"measuring_before": 1e6})
-    assert duration.seconds(job, "m", [slow]) == pytest.approx(605 + job.shape.bytes / 500e6, rel=1e-3)
+    assert duration.estimate_seconds(job, "m", [slow]) == pytest.approx(605 + job.shape.bytes / 500e6, rel=1e-3)
 
 
 def test_what_was_wrong_about_tokens_before_is_put_right() -> None:
     job = work(records=10, length=100)
     before = run(job, tokens=job.tokens // 2, expected_tokens=job.tokens)
     whole = 7 + 5 + 45 / 2 + job.shape.bytes / 500e6
-    assert duration.seconds(job, "m", [before]) == pytest.approx(whole, rel=1e-2)
+    assert duration.estimate_seconds(job, "m", [before]) == pytest.approx(whole, rel=1e-2)
 
 
 def test_a_dry_run_is_measured_with_what_training_would_need_left_out() -> None:
@@ -278,15 +285,15 @@ def test_a_dry_run_is_measured_with_what_training_would_need_left_out() -> None:
     assert weights < found.peak_host_bytes < 1.7 * weights
     assert {phase.name for phase in Memory(dry).phases} == {"loading", "measuring"}
     small = [WorkerClass(name="small", memory_bytes=int(1.6 * weights))]
-    assert fitting.shortage(job, small) is not None
-    assert fitting.shortage(dry, small) is None
+    assert capacity.find_shortage(job, small) is not None
+    assert capacity.find_shortage(dry, small) is None
 
 
 def test_a_dry_run_that_fits_nowhere_is_told_no_change_of_how_it_would_train() -> None:
     dry = replace(work(), method=None)
-    (these,) = fitting.changes(dry, [WorkerClass(name="small", memory_bytes=40 * GB)])
+    (these,) = capacity.fitting_changes(dry, [WorkerClass(name="small", memory_bytes=40 * GB)])
     assert [change.pointer for change in these] == ["/training/master_weights"]
-    assert fitting.changes(dry, [WorkerClass(name="tiny", memory_bytes=GB)]) == []
+    assert capacity.fitting_changes(dry, [WorkerClass(name="tiny", memory_bytes=GB)]) == []
 
 
 def test_a_measurement_with_gradients_takes_their_memory() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.schema import arrow
 from core.schema.arrow import arrow_records
 from core.schema.bad_record import BadRecord
-from core.schema.flatbuffer import root
+from core.schema.flatbuffer import root_table
 from tests.unit.schema.read_records import read
 
 MB = 1 << 20
@@ -41,17 +41,17 @@ def test_rows_come_out_as_they_went_in_whatever_their_columns(kind: str, compres
             "__index_level_0__": list(range(100)),
         }
     )
-    records, understood = read("a.arrow", arrow_file(table, kind=kind, compression=compression, rows=7))
+    records, interpretation = read("a.arrow", arrow_file(table, kind=kind, compression=compression, rows=7))
     first = {"prompt": "a longer question than twelve bytes", "completion": "yes", "id": "0", "subject": "x"}
     assert records[:2] == [first | {"wrong": ["c", "d"]}, {"prompt": "b", "completion": "no", "id": "1"}]
-    assert (len(records), understood.ignored) == (100, ["__index_level_0__"])
-    assert understood.shapes == ["question and answer"]
+    assert (len(records), interpretation.ignored) == (100, ["__index_level_0__"])
+    assert interpretation.shapes == ["question and answer"]
 
 
 def test_messages_are_lists_of_structures_with_a_weight() -> None:
-    records, understood = read("a.feather", arrow_file({"messages": [TURNS]}))
+    records, interpretation = read("a.feather", arrow_file({"messages": [TURNS]}))
     assert records == [{"messages": [{"role": turn["role"], "content": turn["content"]} for turn in TURNS]}]
-    assert understood.ignored == ["weight"]
+    assert interpretation.ignored == ["weight"]
 
 
 def test_a_batch_that_unpacks_to_too_much_is_never_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,5 +116,5 @@ def test_damage_anywhere_is_a_bad_record_or_another_text_and_never_a_crash(
 def test_a_table_of_a_flatbuffer_has_zero_for_what_it_lacks() -> None:
     # root offset 8; vtable at 4 (size 4: no fields); table at 8 whose vtable is 4 before it
     buffer = b"\x08\0\0\0" + b"\x04\0\x04\0" + b"\x04\0\0\0"
-    table = root(buffer)
+    table = root_table(buffer)
     assert (table.number(0, "q"), table.table(1), table.pairs(2, "<qq")) == (0, None, [])

@@ -9,7 +9,7 @@ import pytest
 
 from core.schema import compression
 from core.schema.bad_record import BadRecord
-from core.schema.file_kind import UnknownKind, kind_of
+from core.schema.file_kind import UnknownFileKind, detect_file_kind
 from tests.unit.schema.read_records import read
 
 LINES = b"".join(json.dumps({"text": f"record {number}"}).encode() + b"\n" for number in range(3000))
@@ -79,5 +79,5 @@ def test_a_record_is_bounded_in_compressed_files_too() -> None:
     ],
 )
 def test_a_name_that_says_no_format_is_answered_with_advice(name: str, advice: str) -> None:
-    with pytest.raises(UnknownKind, match=advice):
-        kind_of(name)
+    with pytest.raises(UnknownFileKind, match=advice):
+        detect_file_kind(name)

@@ -22,9 +22,9 @@ CELL = st.text(alphabet='ab,;\t|"\n é', max_size=8).map(lambda text: f"x{text}"
 def test_the_separator_is_read_off_the_header(rows: list[tuple[str, str]], separator: str, size: int) -> None:
     sink = io.StringIO()
     csv.writer(sink, delimiter=separator).writerows([("question", "answer"), *rows])
-    found, fault, understood = outcome("a.csv", sink.getvalue().encode(), size)
+    found, fault, interpretation = outcome("a.csv", sink.getvalue().encode(), size)
     assert ([(record.prompt, record.completion) for _, record in found], fault) == (rows, "")
-    assert understood.separator == {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}[separator]
+    assert interpretation.separator == {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}[separator]
 
 
 def test_cells_in_a_tsv_of_one_column_hold_commas() -> None:
@@ -32,15 +32,15 @@ def test_cells_in_a_tsv_of_one_column_hold_commas() -> None:
 
 
 def test_the_line_by_which_excel_names_the_separator_is_none_of_the_table() -> None:
-    records, understood = read("a.csv", "sep=;\ntext\none; two\n".replace("one; two", '"one; two"'))
-    assert (records, understood.separator) == ([{"text": "one; two"}], "semicolon")
+    records, interpretation = read("a.csv", "sep=;\ntext\none; two\n".replace("one; two", '"one; two"'))
+    assert (records, interpretation.separator) == ([{"text": "one; two"}], "semicolon")
 
 
 @pytest.mark.parametrize("index", ["", "Unnamed: 0", "__index_level_0__", "index"])
 def test_the_index_of_a_data_frame_is_ignored_and_said(index: str) -> None:
-    records, understood = read("a.csv", f"{index},text\n0,one\n1,two\n")
+    records, interpretation = read("a.csv", f"{index},text\n0,one\n1,two\n")
     assert records == [{"text": "one"}, {"text": "two"}]
-    assert understood.ignored == [index.lower() or "the unnamed column"]
+    assert interpretation.ignored == [index.lower() or "the unnamed column"]
 
 
 @pytest.mark.parametrize(

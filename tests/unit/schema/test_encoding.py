@@ -30,15 +30,15 @@ def paragraphs(text: str) -> list[dict[str, str]]:
     ],
 )
 def test_text_is_the_same_in_every_encoding_that_can_be_told(codec: str, name: str, guessed: bool) -> None:
-    records, understood = read("a.txt", WESTERN.encode(codec))
+    records, interpretation = read("a.txt", WESTERN.encode(codec))
     assert records == paragraphs(WESTERN)
-    assert understood.encoding == name
-    assert any(f"guessed to be {name}" in warning for warning in understood.warnings) == guessed
+    assert interpretation.encoding == name
+    assert any(f"guessed to be {name}" in warning for warning in interpretation.warnings) == guessed
 
 
 def test_utf_16_with_the_big_end_first_has_a_mark_too() -> None:
-    records, understood = read("a.txt", codecs.BOM_UTF16_BE + WESTERN.encode("utf-16-be"))
-    assert (records, understood.warnings) == (paragraphs(WESTERN), [])
+    records, interpretation = read("a.txt", codecs.BOM_UTF16_BE + WESTERN.encode("utf-16-be"))
+    assert (records, interpretation.warnings) == (paragraphs(WESTERN), [])
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_what_is_no_text_is_named_by_line_with_what_to_do(body: bytes, message: 
 
 def test_a_byte_of_another_encoding_far_behind_the_beginning_is_found_by_its_line() -> None:
     body = b"plain text\n" * 5000 + "crème\n\n".encode("cp1252") + b"more\n"
-    (_, last), fault, understood = outcome("a.txt", body, 999)
-    assert (last[1].text, fault, understood.encoding) == ("more", "", "Windows-1252")
+    (_, last), fault, interpretation = outcome("a.txt", body, 999)
+    assert (last[1].text, fault, interpretation.encoding) == ("more", "", "Windows-1252")
     _, fault, _ = outcome("a.txt", b"plain text\n\n" * 5000 + b"x\xff\n", 999)
     assert fault.startswith("line 10001: not valid UTF-8, nor plainly")
 
@@ -107,9 +107,9 @@ def test_lines_may_end_in_carriage_returns_alone(name: str) -> None:
     }[name]
     body = "\r".join(lines).encode()
     for size in (1, 2, 5, 100):
-        found, fault, understood = outcome(name, body, size)
+        found, fault, interpretation = outcome(name, body, size)
         assert ([record.text for _, record in found], fault) == (["one\ntwo", "three"], "")
-        assert any("CR alone" in warning for warning in understood.warnings)
+        assert any("CR alone" in warning for warning in interpretation.warnings)
 
 
 def test_a_carriage_return_within_a_line_of_other_ends_stays() -> None:

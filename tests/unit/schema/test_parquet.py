@@ -8,8 +8,8 @@ import pyarrow.parquet
 import pytest
 
 from core.schema.bad_record import BadRecord
+from core.schema.file_interpretation import FileInterpretation
 from core.schema.parquet import parquet_records
-from core.schema.understood import Understood
 
 MB = 1 << 20
 
@@ -123,13 +123,13 @@ def test_views_whole_numbers_dictionaries_and_a_data_frames_index_are_read() -> 
             "__index_level_0__": [0, 5],
         }
     )
-    understood = Understood()
-    found = [record for _, record in parquet_records(parquet(table), understood=understood)]
+    interpretation = FileInterpretation()
+    found = [record for _, record in parquet_records(parquet(table), interpretation=interpretation)]
     assert [(record.text, record.id, record.subject) for record in found] == [
         ("one", "7", "x"),
         ("a text of more than twelve bytes", None, "y"),
     ]
-    assert (understood.ignored, understood.fields) == (["__index_level_0__"], {"content": "text"})
+    assert (interpretation.ignored, interpretation.fields) == (["__index_level_0__"], {"content": "text"})
 
 
 def test_conversations_are_lists_of_structures_under_their_own_names() -> None:

@@ -6,7 +6,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from core.schema.parquet_footer import footer
+from core.schema.parquet_footer import read_footer
 
 ONE_CHANGE_AT_EVERY_PLACE = """
 import io, sys
@@ -37,7 +37,7 @@ def test_the_footer_says_what_pyarrow_says_of_it(options: dict[str, object]) -> 
     whole = written(**options)
     about = pyarrow.parquet.ParquetFile(io.BytesIO(whole)).metadata
     chunks = [about.row_group(group).column(column) for group in range(about.num_row_groups) for column in range(2)]
-    said = footer(io.BytesIO(whole))
+    said = read_footer(io.BytesIO(whole))
     assert said.uncompressed == sum(chunk.total_uncompressed_size for chunk in chunks)
     assert said.values == sum(chunk.num_values for chunk in chunks) == 200
     assert said.columns == [2] * about.num_row_groups
@@ -54,10 +54,10 @@ def test_no_damage_to_a_footer_ends_the_process() -> None:
 @pytest.mark.parametrize("cut", [1, 4, 8, 60])
 def test_a_file_that_is_cut_short_is_refused(cut: int) -> None:
     with pytest.raises(ValueError, match="no footer of a Parquet file"):
-        footer(io.BytesIO(written()[:-cut]))
+        read_footer(io.BytesIO(written()[:-cut]))
 
 
 def test_a_list_longer_than_its_data_takes_no_memory() -> None:
     bomb = bytes([0x49, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F])  # a list of structs, of 4 thousand million
     with pytest.raises(ValueError, match="longer than its data"):
-        footer(io.BytesIO(b"PAR1" + bomb + len(bomb).to_bytes(4, "little") + b"PAR1"))
+        read_footer(io.BytesIO(b"PAR1" + bomb + len(bomb).to_bytes(4, "little") + b"PAR1"))

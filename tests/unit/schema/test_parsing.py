@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.schema.bad_record import BadRecord
-from core.schema.file_kind import format_of
+from core.schema.file_interpretation import FileInterpretation
+from core.schema.file_kind import detect_format
 from core.schema.files import FileFormat
-from core.schema.parsing import RecordReader, records
+from core.schema.parsing import RecordReader, parse_records
 from core.schema.record import Record
-from core.schema.understood import Understood
 
 TEXT = st.text(min_size=1, max_size=40).filter(lambda text: text.strip() and "\0" not in text)
 FIXED = settings(derandomize=True, max_examples=80, deadline=None)
@@ -30,7 +30,7 @@ def plain(found: Any) -> list[dict[str, Any]]:
 @given(texts=st.lists(TEXT, max_size=6), size=st.integers(1, 30))
 def test_json_lines_come_out_as_they_went_in_however_they_are_cut(texts: list[str], size: int) -> None:
     body = "".join(json.dumps({"text": text}, ensure_ascii=bool(size % 2)) + "\n" for text in texts).encode()
-    assert plain(records(cut(body, size), "jsonl")) == [{"text": text} for text in texts]
+    assert plain(parse_records(cut(body, size), "jsonl")) == [{"text": text} for text in texts]
 
 
 @FIXED
@@ -41,17 +41,17 @@ def test_csv_is_read_as_it_was_written_quotes_and_line_breaks_included(rows: lis
     writer = csv.writer(sink, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     writer.writerows([("text", "id"), *rows])
     expected = [{"text": text} | ({"id": id} if id else {}) for text, id in rows]
-    assert plain(records(cut(sink.getvalue().encode(), size), "csv")) == expected
+    assert plain(parse_records(cut(sink.getvalue().encode(), size), "csv")) == expected
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
-    assert plain(records([b"\xef\xbb\xbfa"], "txt")) == [{"text": "a"}]
-    assert plain(records([b'\xef\xbb\xbf{"text":"a"}'], "jsonl")) == [{"text": "a"}]
+    assert plain(parse_records([b"\xef\xbb\xbfa"], "txt")) == [{"text": "a"}]
+    assert plain(parse_records([b'\xef\xbb\xbf{"text":"a"}'], "jsonl")) == [{"text": "a"}]
 
 
 def test_paragraphs_are_numbered_by_their_first_line() -> None:
     body = b"one\r\ntwo\r\n \r\n\r\nthree\n\n\n"
-    assert [(number, record.text) for number, record in records([body], "txt")] == [(1, "one\ntwo"), (5, "three")]
+    assert [(number, record.text) for number, record in parse_records([body], "txt")] == [(1, "one\ntwo"), (5, "three")]
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_paragraphs_are_numbered_by_their_first_line() -> None:
 )
 def test_a_fault_is_named_by_line_and_reason(format: FileFormat, body: str, message: str) -> None:
     with pytest.raises(BadRecord) as caught:
-        list(records(cut(body.encode(), 64), format, max_record_bytes=1000))
+        list(parse_records(cut(body.encode(), 64), format, max_record_bytes=1000))
     assert str(caught.value).startswith(message)
 
 
 def test_the_limit_counts_bytes_of_text_and_not_the_json_around_it() -> None:
     line = json.dumps({"text": "é" * 500, "id": "x" * 200}).encode()
     assert len(line) > 3000
-    assert len(list(records([line], "jsonl", max_record_bytes=1000))) == 1
+    assert len(list(parse_records([line], "jsonl", max_record_bytes=1000))) == 1
 
 
 def test_a_reader_holds_no_more_than_a_record() -> None:
@@ -98,7 +98,7 @@ def test_a_reader_holds_no_more_than_a_record() -> None:
 
 
 def test_the_name_says_the_format() -> None:
-    assert [format_of(name) for name in ("a.JSONL", "a.txt", "a.csv", "a.parquet", "a.docx", "txt")] == [
+    assert [detect_format(name) for name in ("a.JSONL", "a.txt", "a.csv", "a.parquet", "a.docx", "txt")] == [
         *("jsonl", "txt", "csv", "parquet"),
         None,
         None,
@@ -112,7 +112,9 @@ def test_all_three_shapes_are_records() -> None:
         {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
     ]
     body = "\n".join(json.dumps(shape) for shape in shapes).encode()
-    assert [record for _, record in records([body], "jsonl")] == [Record.model_validate(shape) for shape in shapes]
+    assert [record for _, record in parse_records([body], "jsonl")] == [
+        Record.model_validate(shape) for shape in shapes
+    ]
 
 
 PROBE: dict[str, Any] = {
@@ -129,16 +131,16 @@ def test_a_probe_is_the_same_record_in_json_lines_and_csv() -> None:
     sink = io.StringIO()
     cells = [value if isinstance(value, str) else json.dumps(value) for value in PROBE.values()]
     csv.writer(sink).writerows([list(PROBE), cells])
-    assert plain(records([json.dumps(PROBE).encode()], "jsonl")) == [PROBE]
-    assert plain(records([sink.getvalue().encode()], "csv")) == [PROBE]
+    assert plain(parse_records([json.dumps(PROBE).encode()], "jsonl")) == [PROBE]
+    assert plain(parse_records([sink.getvalue().encode()], "csv")) == [PROBE]
 
 
 def test_all_that_is_asked_counts_towards_the_records_bytes() -> None:
     size = len("Who?AnaWhich one?Say who.It is AnaIt is BoIt is Cy")
     line = json.dumps(PROBE).encode()
-    assert len(list(records([line], "jsonl", max_record_bytes=size))) == 1
+    assert len(list(parse_records([line], "jsonl", max_record_bytes=size))) == 1
     with pytest.raises(BadRecord, match=f"over the limit of {size - 1}"):
-        list(records([line], "jsonl", max_record_bytes=size - 1))
+        list(parse_records([line], "jsonl", max_record_bytes=size - 1))
 
 
 @pytest.mark.parametrize(
@@ -163,22 +165,22 @@ def test_blank_wrong_answers_are_none() -> None:
 
 def test_an_alternate_counts_towards_the_records_bytes() -> None:
     line = json.dumps({"prompt": "a", "completion": "b", "alternate": "c" * 100}).encode()
-    assert len(list(records([line], "jsonl", max_record_bytes=102))) == 1
+    assert len(list(parse_records([line], "jsonl", max_record_bytes=102))) == 1
     with pytest.raises(BadRecord, match="101"):
-        list(records([line], "jsonl", max_record_bytes=101))
+        list(parse_records([line], "jsonl", max_record_bytes=101))
 
 
 def test_a_text_of_pages_without_blank_lines_is_one_record_and_said_to_be() -> None:
-    understood = Understood()
+    interpretation = FileInterpretation()
     long, short = ("a line of words\n" * 2000).encode(), b"a line\n"
-    assert len(list(records([short, b"\n", long], "txt", understood=understood))) == 2
-    (warning,) = understood.warnings
+    assert len(list(parse_records([short, b"\n", long], "txt", interpretation=interpretation))) == 2
+    (warning,) = interpretation.warnings
     assert warning.startswith("1 record is longer than 20000 characters, the first one beginning at line 3: a record")
-    list(records([short * 3], "txt", understood=(few := Understood())))
+    list(parse_records([short * 3], "txt", interpretation=(few := FileInterpretation())))
     assert few.warnings == []
 
 
 def test_a_json_list_in_a_jsonl_file_is_told_where_it_belongs() -> None:
     for body in (b'[{"text": "a"}]', b'[\n  {"text": "a"}\n]'):
         with pytest.raises(BadRecord, match=r"line 1: .*list.*\.json$"):
-            list(records([body], "jsonl"))
+            list(parse_records([body], "jsonl"))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from core.schema.policies import Bound, Bounds, Loosened, Policy, loosens
+from core.schema.policies import Bound, Bounds, Policy, PolicyLoosened, loosened_bounds
 
 RETAIN = {"name": "retain", "set": "retain", "figure": "perplexity", "against": "before", "by": "ratio", "high": 1.05}
 LOSS = {
@@ -81,11 +81,11 @@ def test_a_policy_has_bounds_of_different_names_and_one_about_forgetting() -> No
 
 
 def test_what_speaks_of_forgetting() -> None:
-    assert Bound.model_validate(LOSS).forgetting
-    assert Bound(name="a", across="privleak_loss", high=5).forgetting
-    assert Bound(name="a", set="probes", figure="probability", high=1).forgetting
-    assert not Bound.model_validate(RETAIN).forgetting
-    assert not Bound(name="a", across="model_utility", low=0).forgetting
+    assert Bound.model_validate(LOSS).concerns_forgetting
+    assert Bound(name="a", across="privleak_loss", high=5).concerns_forgetting
+    assert Bound(name="a", set="probes", figure="probability", high=1).concerns_forgetting
+    assert not Bound.model_validate(RETAIN).concerns_forgetting
+    assert not Bound(name="a", across="model_utility", low=0).concerns_forgetting
 
 
 @pytest.mark.parametrize(
@@ -103,15 +103,15 @@ def test_what_speaks_of_forgetting() -> None:
     ],
 )
 def test_loosening_is_named(changes: dict[str, Any], problem: str) -> None:
-    (found,) = loosens(PINNED, wished(**changes))
+    (found,) = loosened_bounds(PINNED, wished(**changes))
     assert problem in found
 
 
 def test_tightening_is_no_loosening() -> None:
     for changes in ({}, {"high": 0.05, "low": -0.1}, {"judged_from": 1}, {"optional_from": None}, {"optional_from": 9}):
-        assert loosens(PINNED, wished(**changes)) == []
+        assert loosened_bounds(PINNED, wished(**changes)) == []
     strict = Policy.model_validate({"name": "pinned", "bounds": [{**LOSS, "optional_from": None}]})
-    assert "must be null" in loosens(strict, wished(optional_from=10**6))[0]
+    assert "must be null" in loosened_bounds(strict, wished(optional_from=10**6))[0]
 
 
 def test_a_request_adds_and_tightens_and_keeps_what_it_does_not_name() -> None:
@@ -121,7 +121,7 @@ def test_a_request_adds_and_tightens_and_keeps_what_it_does_not_name() -> None:
     assert made.name == "wished"
     assert [(bound.name, bound.high) for bound in made.bounds] == [("retain", 1.05), ("loss", 0.05), ("more", 0.2)]
     assert [bound.added for bound in made.bounds] == [False, False, True]
-    with pytest.raises(Loosened, match="bound 'loss': high may not be over"):
+    with pytest.raises(PolicyLoosened, match="bound 'loss': high may not be over"):
         PINNED.tightened(wished(high=0.2))
 
 

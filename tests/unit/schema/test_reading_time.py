@@ -7,7 +7,7 @@ import pytest
 
 from core.schema.bad_record import BadRecord
 from core.schema.files import FileFormat
-from core.schema.parsing import records
+from core.schema.parsing import parse_records
 
 
 def object_of(value: str) -> Callable[[int], str]:
@@ -37,7 +37,7 @@ def test_ten_times_as_much_takes_about_ten_times_as_long(format: FileFormat, bod
         chunks = [body(count).encode()]
         began = time.process_time()
         with pytest.raises(BadRecord):
-            list(records(chunks, format))
+            list(parse_records(chunks, format))
         return time.process_time() - began
 
     seconds(100)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.schema.bad_record import BadRecord
 from core.schema.record import Record
-from core.schema.record_shapes import INDEX, KNOWN, SHAPES
+from core.schema.record_shapes import INDEX_FIELDS, KNOWN_FIELDS, SHAPES
 from tests.unit.schema.read_records import read
 
 USER, ANSWER = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
@@ -57,9 +57,9 @@ USER, ANSWER = {"role": "user", "content": "a"}, {"role": "assistant", "content"
 def test_a_known_shape_is_read_as_ours_and_said(
     row: dict[str, Any], record: dict[str, Any], shape: str, fields: dict[str, str]
 ) -> None:
-    records, understood = read("a.jsonl", json.dumps(row))
+    records, interpretation = read("a.jsonl", json.dumps(row))
     assert records == [record]
-    assert (understood.shapes, understood.fields) == ([shape], fields)
+    assert (interpretation.shapes, interpretation.fields) == ([shape], fields)
 
 
 def test_what_is_not_used_is_said_by_its_name() -> None:
@@ -68,9 +68,9 @@ def test_what_is_not_used_is_said_by_its_name() -> None:
         {"messages": [USER, {**ANSWER, "weight": 1}]},
         {"messages": [{"role": "human", "content": "a"}, ANSWER]},
     ]
-    _, understood = read("a.jsonl", "\n".join(map(json.dumps, lines)))
-    assert understood.ignored == ["__index_level_0__", "weight"]
-    assert (understood.roles, understood.shapes) == ({"human": "user"}, ["text", "messages"])
+    _, interpretation = read("a.jsonl", "\n".join(map(json.dumps, lines)))
+    assert interpretation.ignored == ["__index_level_0__", "weight"]
+    assert (interpretation.roles, interpretation.shapes) == ({"human": "user"}, ["text", "messages"])
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_a_key_that_is_there_twice_is_refused_by_line(line: str, named: str) -> 
 def test_every_shape_of_the_table_makes_a_record_of_its_own_fields() -> None:
     for shape in SHAPES:
         row = {name: [USER, ANSWER] if ours == "messages" else "a b" for name, ours in shape.fields.items()}
-        records, understood = read("a.jsonl", json.dumps(row))
-        assert understood.shapes == [shape.name]
+        records, interpretation = read("a.jsonl", json.dumps(row))
+        assert interpretation.shapes == [shape.name]
         assert set(shape.fields.values()) == set(records[0]) <= set(Record.model_fields)
 
 
 NAMES = st.sampled_from(
-    sorted(KNOWN | INDEX | {"role", "content", "from", "value", "type", "weight", "tools", "SECRET"})
+    sorted(KNOWN_FIELDS | INDEX_FIELDS | {"role", "content", "from", "value", "type", "weight", "tools", "SECRET"})
 )
 VALUES = st.recursive(
     st.sampled_from([None, True, 0, 7, 1.5, float("inf"), float("nan"), "", "SECRET", "user", "assistant", "text"]),

@@ -5,7 +5,7 @@ import pytest
 from core.schema.training import Training, TrainingRequest
 from core.unlearning.eval_tokenization import LENGTH, SEED, measured, reading
 from core.unlearning.objectives import fill_training
-from tests.unit.preflight.works import llama, with_training, work
+from tests.unit.preflight.workloads import llama, with_training, work
 
 
 def filled(**asked: object) -> Training:

@@ -3,7 +3,7 @@
 import socket
 import urllib.request
 
-from core.schema.events import Cost
+from core.schema.events import CostReported
 from worker.metrics import WorkerMetrics
 
 
@@ -22,7 +22,7 @@ def test_a_worker_counts_what_became_of_jobs_and_how_long_their_phases_took() ->
         metrics.begins()
     metrics.ends("succeeded", "passed")
     metrics.ends(None, None)
-    metrics.costs(Cost(seconds={"unlearning": 7.0}, tokens=1, peak_host_bytes=1))
+    metrics.costs(CostReported(seconds={"unlearning": 7.0}, tokens=1, peak_host_bytes=1))
     text = told(metrics)
     for line in (
         'unlearning_attempts_ended_total{status="succeeded",verdict="passed"} 1.0',

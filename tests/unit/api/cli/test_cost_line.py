@@ -1,11 +1,11 @@
 """What a job took, as a line."""
 
 from api.cli.cost_line import cost_line
-from core.schema.cost import Expense
+from core.schema.cost import JobCost
 
 
 def test_the_line_has_all_that_is_known() -> None:
-    cost = Expense(
+    cost = JobCost(
         seconds={"unlearning": 1000.0, "measuring_after": 234.5},
         tokens=9,
         peak_host_bytes=2_500_000_000,
@@ -22,7 +22,7 @@ def test_the_line_has_all_that_is_known() -> None:
 
 
 def test_what_is_not_known_is_said_or_left_out() -> None:
-    cost = Expense(seconds={"loading": 2.0}, tokens=0, peak_host_bytes=10**9)
+    cost = JobCost(seconds={"loading": 2.0}, tokens=0, peak_host_bytes=10**9)
     assert cost_line(cost) == "cost: 2.0 s, peak 1.00 GB"
     cost = cost.model_copy(update={"flops": {"attacking": 2e9}})
     assert cost_line(cost) == "cost: 2.0 s, peak 1.00 GB, 2e+09 model FLOPs (share of a retraining unknown)"

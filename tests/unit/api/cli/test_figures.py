@@ -3,14 +3,14 @@
 from rich.console import Console
 
 from api.cli.figures import figure_text, print_figures, print_table
-from core.schema.evaluation import Attack, CurvePlace, CutShort, Figure, Found
+from core.schema.evaluation import Attack, CutShort, Figure, MeasurementResult, StepFigure
 
 
 def figure(value: float, low: float | None = None, high: float | None = None) -> Figure:
     return Figure(value=value, low=low, high=high, records=7)
 
 
-def shown(found: Found, width: int = 120) -> list[str]:
+def shown(found: MeasurementResult, width: int = 120) -> list[str]:
     console = Console(width=width, record=True, file=None, quiet=True)
     with console.capture() as captured:
         console.quiet = False
@@ -19,13 +19,13 @@ def shown(found: Found, width: int = 120) -> list[str]:
 
 
 def test_every_kind_of_figure_is_shown_with_its_interval() -> None:
-    found = Found(
+    found = MeasurementResult(
         sets={"forget": {"perplexity": figure(1.23456, 1, 2)}, "unseen": {"perplexity": figure(9), "cloze": figure(0)}},
         attacks={"loss": Attack(auc=figure(0.75, 0.5, 0.9), tpr_at_1_fpr=figure(0), tpr_at_5_fpr=figure(1), roc=[])},
         across={"privleak_loss": figure(-12.5), "baseline_auc": figure(0.5)},
         notes={"privleak_loss": "AUC_ref: 0.5"},
         variants={"int4": {"forget": {"perplexity": figure(3)}}},
-        curves={"relearned_forget": [CurvePlace(step=4, figure=figure(0.5, 0.25, 1))]},
+        curves={"relearned_forget": [StepFigure(step=4, figure=figure(0.5, 0.25, 1))]},
         benchmarks={"a_task": {"acc": figure(0.25)}},
         cut_short=[CutShort(measurement="twins", what="forget", done=3, of=9, reason="seconds")],
         warnings=["forget: few"],
@@ -57,7 +57,7 @@ def test_a_table_of_names_is_shown_as_it_is() -> None:
 
 def test_a_narrow_terminal_gets_the_sets_below_each_other_and_nothing_is_cut_off() -> None:
     names = ("forget", "retain", "unseen", "general")
-    found = Found(sets={name: {"perplexity_tokens": figure(12345.678, 12000.1, 13000.1)} for name in names})
+    found = MeasurementResult(sets={name: {"perplexity_tokens": figure(12345.678, 12000.1, 13000.1)} for name in names})
     lines = shown(found, width=80)
     assert sum(line.startswith("perplexity_tokens") for line in lines) == 4
     assert all(figure_text(figure(12345.678, 12000.1, 13000.1)) in line for line in lines if line.startswith("perpl"))

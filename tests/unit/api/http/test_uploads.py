@@ -3,13 +3,13 @@
 from typing import Any
 
 from api.cli.uploads import reading_summary
-from core.schema.understood import Understood
+from core.schema.file_interpretation import FileInterpretation
 
 FILE: dict[str, Any] = {"filename": "people.csv.gz", "format": "csv", "records": 1}
 
 
 def test_a_file_is_said_with_all_that_was_understood() -> None:
-    understood = Understood(
+    understood = FileInterpretation(
         encoding="Windows-1252",
         compression="gzip",
         separator="semicolon",

@@ -12,7 +12,7 @@ from core.evaluation.attacks.gradient_norm import Gradients
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.gradnorm import GradNorm
 from core.lm.data import Chunk, encode
-from core.schema.evaluation import CutShort, Found, SetName
+from core.schema.evaluation import CutShort, MeasurementResult, SetName
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.made import TRAINING
@@ -37,7 +37,9 @@ def norm(model: PreTrainedModel, chunks: list[Chunk], max_tokens: int) -> float:
         return gradients.norm(chunks)
 
 
-def measured(loaded: Loaded, forget: list[Record], unseen: list[Record], measurement: GradNorm | None = None) -> Found:
+def measured(
+    loaded: Loaded, forget: list[Record], unseen: list[Record], measurement: GradNorm | None = None
+) -> MeasurementResult:
     sets: dict[SetName, list[Record]] = {"forget": forget, "unseen": unseen}
     return (measurement or GradNorm()).measure(EvalContext(lambda: loaded, sets, training=TRAINING))
 

@@ -10,14 +10,16 @@ from core.demo.people import general, people
 from core.evaluation.attacks.model_free_baseline import out_of_fold_scores
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.baseline import Baseline
-from core.schema.evaluation import CutShort, Found
+from core.schema.evaluation import CutShort, MeasurementResult
 from core.schema.record import Message, Record
 from tests.unit.evaluation.made import TRAINING, no_model
 
 WORDS = ("amber", "basil", "cedar", "dogma", "ember", "fjord", "glyph", "hazel", "ivory", "joust", "knoll", "lemon")
 
 
-def measured(forget: Sequence[Record], unseen: Sequence[Record], measurement: Baseline | None = None) -> Found:
+def measured(
+    forget: Sequence[Record], unseen: Sequence[Record], measurement: Baseline | None = None
+) -> MeasurementResult:
     return (measurement or Baseline()).measure(
         EvalContext(no_model, {"forget": forget, "unseen": unseen}, training=TRAINING)
     )

@@ -12,7 +12,7 @@ from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.relearned import Relearned
 from core.evaluation.runner import measure
 from core.evaluation.scores.likelihood import cross_entropies
-from core.schema.evaluation import CurvePlace, Figure, Found, Measurements, Moment, SetName
+from core.schema.evaluation import Figure, MeasurementResult, Measurements, Moment, SetName, StepFigure
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING, Loaded
@@ -162,10 +162,10 @@ def test_large_models_are_fine_tuned_at_a_lower_rate(loaded: Loaded, monkeypatch
     assert default_rate(loaded[0]) == 2e-5
 
 
-def curve(*losses: float) -> list[CurvePlace]:
+def curve(*losses: float) -> list[StepFigure]:
     """With a place every 5 steps."""
     return [
-        CurvePlace(step=5 * place, figure=Figure(value=math.exp(loss), low=None, high=None, records=4))
+        StepFigure(step=5 * place, figure=Figure(value=math.exp(loss), low=None, high=None, records=4))
         for place, loss in enumerate(losses)
     ]
 
@@ -178,15 +178,15 @@ def test_half_is_back_where_the_curve_crosses_the_middle() -> None:
 
 
 def test_how_soon_half_is_back_needs_the_original(loaded: Loaded, tiny_model: TinyModel) -> None:
-    def of(*losses: float) -> Found:
-        return Found(curves={"relearned_forget": curve(*losses)})
+    def of(*losses: float) -> MeasurementResult:
+        return MeasurementResult(curves={"relearned_forget": curve(*losses)})
 
     original = Measurements(seconds=0, model_digest="0" * 64, curves=of(1.0).curves)
     steps = Relearned().compared(original, of(4.0, 3.0, 1.0)).across["relearned_half_steps"]
     assert (steps.value, steps.records) == (pytest.approx(6.25), 4)
     assert "not grown" in Relearned().compared(original, of(1.0, 0.5)).warnings[0]
     assert "not back within 10 steps" in Relearned().compared(original, of(4.0, 3.9, 3.8)).warnings[0]
-    assert Relearned().compared(original, Found()) == Found()
+    assert Relearned().compared(original, MeasurementResult()) == MeasurementResult()
 
     context = bench_of(loaded, {"forget": people(6, 72)})
     alone = measure(context, [QUICK], model_digest="0" * 64)

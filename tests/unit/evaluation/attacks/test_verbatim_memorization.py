@@ -16,7 +16,7 @@ from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements import MEASUREMENTS, chosen
 from core.evaluation.measurements.prefix import PREFIXES
 from core.evaluation.text.prefixes import beginning, put_before
-from core.schema.evaluation import Found, MeasurementChoice, SetName
+from core.schema.evaluation import MeasurementChoice, MeasurementResult, SetName
 from core.schema.record import Message, Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING
@@ -30,12 +30,12 @@ def bench_of(loaded: Any, sets: dict[SetName, list[Record]], **changes: Any) -> 
     return EvalContext(lambda: loaded, sets, training=TRAINING.model_copy(update=changes))
 
 
-def measured(context: EvalContext, name: str, **parameters: Any) -> Found:
+def measured(context: EvalContext, name: str, **parameters: Any) -> MeasurementResult:
     choice = MeasurementChoice.model_validate({"name": name, **parameters})
     return chosen([choice])[0].measure(context)
 
 
-def finite(found: Found) -> bool:
+def finite(found: MeasurementResult) -> bool:
     return "NaN" not in json.dumps(found.model_dump()) and "Infinity" not in json.dumps(found.model_dump())
 
 

@@ -11,7 +11,7 @@ from core.evaluation.eval_context import EvalContext
 from core.evaluation.generation.written_text import Written, perplexities, varieties, written
 from core.evaluation.measurements import chosen
 from core.evaluation.text.distinct_n import distinct
-from core.schema.evaluation import Found
+from core.schema.evaluation import MeasurementResult
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING
@@ -36,7 +36,7 @@ def test_repetition_is_of_fours_and_short_texts_do_not_count() -> None:
     assert found["fluency_repetition"].tolist() == [pytest.approx(1 / 3)]
 
 
-def fluency(context: EvalContext) -> Found:
+def fluency(context: EvalContext) -> MeasurementResult:
     return chosen(["fluency"])[0].measure(context)
 
 

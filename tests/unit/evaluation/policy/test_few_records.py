@@ -4,7 +4,7 @@ import pytest
 
 from core.evaluation.policy.verdict import judge
 from core.evaluation.stats.student_t import quantile
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import Figure, Measurements, SetName
 from core.schema.policies import Judgement
 from tests.unit.evaluation.policy.judged import CLOZE, RETAIN, STRENGTH, WAS, figure, measured, policy
@@ -35,30 +35,30 @@ def well_forgotten(*, unseen: int, retain: int, forget: int = 100) -> dict[str, 
 
 def test_a_yardstick_of_hardly_any_records_tells_nothing() -> None:
     """Where no unseen text is pinned, who asks chooses it."""
-    fine = judge(DEFAULT, **well_forgotten(unseen=100, retain=100))
+    fine = judge(DEFAULT_POLICY, **well_forgotten(unseen=100, retain=100))
     assert (fine.verdict, {one.result for one in fine.bounds if one.bound.against == "retrained"} - {"not_judged"}) == (
         "passed",
         {"passed"},
     )
     for few in (1, 2, 19):
-        found = judge(DEFAULT, **well_forgotten(unseen=few, retain=100))
+        found = judge(DEFAULT_POLICY, **well_forgotten(unseen=few, retain=100))
         assert (found.verdict, found.reason) == ("not_judged", "underpowered")
         beside = [one for one in found.bounds if one.compared is not None and one.bound.against == "retrained"]
         assert len(beside) >= 6
         assert {one.result for one in beside} == {"underpowered"}
         assert {one.compared.records for one in beside if one.compared} == {few}
-    assert judge(DEFAULT, **well_forgotten(unseen=20, retain=100)).verdict == "passed"
+    assert judge(DEFAULT_POLICY, **well_forgotten(unseen=20, retain=100)).verdict == "passed"
 
 
 def test_a_single_record_to_forget_is_judged_beside_good_sets() -> None:
-    found = judge(DEFAULT, **well_forgotten(unseen=100, retain=100, forget=1))
+    found = judge(DEFAULT_POLICY, **well_forgotten(unseen=100, retain=100, forget=1))
     told = {one.bound.name: one.result for one in found.bounds if one.carries}
     assert told["extraction"] == told["verbatim"] == told["retain"] == "passed"
 
 
 @pytest.mark.parametrize(("records", "verdict"), [(1, "not_judged"), (2, "not_judged"), (10, "passed"), (20, "passed")])
 def test_a_few_records_do_not_show_that_the_rest_is_intact(records: int, verdict: str) -> None:
-    found = judge(DEFAULT, **well_forgotten(unseen=100, retain=records))
+    found = judge(DEFAULT_POLICY, **well_forgotten(unseen=100, retain=records))
     assert found.verdict == verdict
     (retain,) = [one for one in found.bounds if one.bound.name == "retain"]
     assert retain.result == ("underpowered" if verdict == "not_judged" else "passed")
@@ -104,7 +104,7 @@ def with_survivors(name: SetName, records: int) -> Judgement:
     few = {"perplexity": figure(10.0, 9.0, 11.0, records), "perplexity_ratio": figure(1.0, 0.99, 1.01, records)}
     for one in found.values():
         one.sets[name] = few
-    return judge(DEFAULT, **found)
+    return judge(DEFAULT_POLICY, **found)
 
 
 def test_a_few_protected_questions_keep_no_job_from_being_judged_and_it_is_said() -> None:
@@ -117,7 +117,7 @@ def test_a_few_protected_questions_keep_no_job_from_being_judged_and_it_is_said(
 
 
 def test_that_general_ability_was_not_measured_is_said() -> None:
-    (said,) = judge(DEFAULT, **well_forgotten(unseen=100, retain=100)).warnings
+    (said,) = judge(DEFAULT_POLICY, **well_forgotten(unseen=100, retain=100)).warnings
     assert said == "general ability was not measured, for want of general text: 'general' was not judged"
     assert with_survivors("general", 100).warnings == []
     assert judge(policy(CLOZE), before=None, after=measured()).warnings == []  # a policy that asks nothing of it

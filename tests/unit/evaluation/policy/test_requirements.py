@@ -7,7 +7,7 @@ import pytest
 from core.evaluation.measurements import MEASUREMENTS, chosen
 from core.evaluation.policy.requirements import looser, measurements_of, missing, named, needed
 from core.schema import figure_names
-from core.schema.default_policy import DEFAULT
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import MeasurementChoice
 from core.schema.policies import Bound, Policy
 
@@ -17,9 +17,9 @@ def bound(**about: Any) -> Bound:
 
 
 def test_every_figure_that_a_bound_may_be_put_on_is_some_measurements() -> None:
-    bounds = [bound(set=of, figure=name) for name, sets in figure_names.OF_SETS.items() for of in sets]
+    bounds = [bound(set=of, figure=name) for name, sets in figure_names.SET_FIGURES.items() for of in sets]
     bounds += [bound(attack=name) for name in figure_names.ATTACKS]
-    bounds += [bound(across=name) for name in figure_names.ACROSS]
+    bounds += [bound(across=name) for name in figure_names.ACROSS_FIGURES]
     bounds += [bound(curve=name, against="before") for name in figure_names.CURVES]
     bounds += [bound(set="forget", figure="perplexity", variant=name) for name in figure_names.VARIANTS]
     for one in bounds:
@@ -55,9 +55,9 @@ def test_a_bounds_measurements(about: dict[str, Any], names: tuple[str, ...]) ->
 
 def test_the_default_policy_needs_no_more_than_is_measured_by_default_but_beside_a_retrained_model() -> None:
     standard = chosen(["standard"])
-    assert missing(standard, DEFAULT, reference=False) == []
-    assert missing(standard, DEFAULT, reference=True) == ["relearned"]
-    alone = missing(chosen(["likelihood"]), DEFAULT, reference=False)
+    assert missing(standard, DEFAULT_POLICY, reference=False) == []
+    assert missing(standard, DEFAULT_POLICY, reference=True) == ["relearned"]
+    alone = missing(chosen(["likelihood"]), DEFAULT_POLICY, reference=False)
     assert set(alone) == {"membership", "baseline", "exposure", "verbatim", "cloze", "quantized", "change"}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from core.evaluation.policy.verdict import judge
-from core.schema.evaluation import CurvePlace, Figure, Measurements
+from core.schema.evaluation import Figure, Measurements, StepFigure
 from core.schema.policies import Judgement, Policy
 from tests.unit.evaluation.policy.judged import (
     BEFORE,
@@ -183,8 +183,8 @@ def test_what_could_not_be_measured_is_missed_unless_the_policy_says_otherwise(
     assert (found.verdict, found.reason) == expected
 
 
-def curve(*values: float) -> dict[str, list[CurvePlace]]:
-    places = [CurvePlace(step=step, figure=figure(v, v * 0.99, v * 1.01)) for step, v in enumerate(values)]
+def curve(*values: float) -> dict[str, list[StepFigure]]:
+    places = [StepFigure(step=step, figure=figure(v, v * 0.99, v * 1.01)) for step, v in enumerate(values)]
     return {"relearned_forget": places}
 
 
@@ -192,7 +192,7 @@ def test_of_a_curve_the_worst_place_counts() -> None:
     bound = {"curve": "relearned_forget", "against": "retrained", "by": "ratio", "low": 0.8, "optional_from": 0}
     good = {"forget": {"cloze": figure(0.1, 0.0, 0.2)}}
 
-    def of(after: dict[str, list[CurvePlace]], reference: Measurements | None) -> Judgement:
+    def of(after: dict[str, list[StepFigure]], reference: Measurements | None) -> Judgement:
         both = measured(sets=good, curves=after)
         return judge(policy(bound, CLOZE), before=measured(), after=both, reference=reference)
 

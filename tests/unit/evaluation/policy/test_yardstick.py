@@ -6,7 +6,7 @@ import pytest
 
 from api.cli.policy_text import comparison_text
 from core.evaluation.policy.verdict import judge, knows
-from core.schema.evaluation import CurvePlace, CutShort, Figure, Measurements
+from core.schema.evaluation import CutShort, Figure, Measurements, StepFigure
 from core.schema.policies import Judgement
 from tests.unit.evaluation.policy.judged import BEFORE, CLOZE, LOSS, STRENGTH, Ends, attack, figure, measured, policy
 
@@ -147,7 +147,7 @@ def test_each_bound_goes_by_the_records_of_what_it_is_about() -> None:
         records={"forget": 100, "retain": 99, "protected": 98},
         attacks={"gradnorm": attack(one)},
         across={"model_utility": one, "privleak_loss": one},
-        curves={"relearned_forget": [CurvePlace(step=0, figure=one)]},
+        curves={"relearned_forget": [StepFigure(step=0, figure=one)]},
         benchmarks={"arc": {"acc": one}, "whole": {"acc": one}},
         cut_short=[cut],
     )

@@ -5,7 +5,7 @@ from pydantic import Field
 from core.schema.strict import Answer
 
 
-class Understood(Answer):
+class FileInterpretation(Answer):
     """The service's reading of a file. Names are those of the service's own tables, never the file's text."""
 
     encoding: str | None = Field(default=None, description="of text files, such as `UTF-8`", examples=["UTF-8"])

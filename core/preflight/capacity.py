@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.preflight.memory import Memory, Phase, Place
-from core.preflight.work import Work
+from core.preflight.workload import Workload
 from core.schema.preflight import WorkerClass
 from core.schema.training import Lora
 
@@ -72,7 +72,7 @@ _TRAINING: tuple[tuple[Change, ...], ...] = (
 """From the least to the most: first what leaves every update what it is, then coarser numbers, last another model."""
 
 
-def shortage(work: Work, classes: Sequence[WorkerClass]) -> Shortage | None:
+def find_shortage(work: Workload, classes: Sequence[WorkerClass]) -> Shortage | None:
     """None: some class holds the job, or none is declared that would have to."""
     if not classes:
         return None
@@ -88,7 +88,7 @@ def shortage(work: Work, classes: Sequence[WorkerClass]) -> Shortage | None:
     return max((one for one in found if one is not None), key=lambda one: (one.available, one.place))
 
 
-def changes(work: Work, classes: Sequence[WorkerClass], *, most: int = 3) -> list[tuple[Change, ...]]:
+def fitting_changes(work: Workload, classes: Sequence[WorkerClass], *, most: int = 3) -> list[tuple[Change, ...]]:
     """The smallest changes that make the job fit, at most so many, the least first; empty: none of those known does."""
     found: list[tuple[Change, ...]] = []
     for one in _candidates(work, classes):
@@ -100,7 +100,7 @@ def changes(work: Work, classes: Sequence[WorkerClass], *, most: int = 3) -> lis
     return found
 
 
-def savings(work: Work, during: Collection[str], classes: Sequence[WorkerClass] = ()) -> list[Saving]:
+def memory_savings(work: Workload, during: Collection[str], classes: Sequence[WorkerClass] = ()) -> list[Saving]:
     """What would take less in those phases, from the least change on, each a fifth less than the one before at least.
 
     For a job that ran out of memory although nothing spoke against it. `classes` say how many GPUs it could share.
@@ -109,18 +109,18 @@ def savings(work: Work, during: Collection[str], classes: Sequence[WorkerClass] 
     least, found = _needed(work, during, place), []
     before = least
     for these in _candidates(work, classes):
-        needed = _needed(applied(work, these), during, place)
+        needed = _needed(apply_changes(work, these), during, place)
         if needed <= (1 - _WORTHWHILE) * least:
             found.append(Saving(these, before, needed))
             least = needed
     return found
 
 
-def _needed(work: Work, during: Collection[str], place: Place) -> int:
+def _needed(work: Workload, during: Collection[str], place: Place) -> int:
     return max((phase.total(place) for phase in Memory(work).phases if phase.name in during), default=0)
 
 
-def applied(work: Work, these: Sequence[Change]) -> Work:
+def apply_changes(work: Workload, these: Sequence[Change]) -> Workload:
     """The job with the changes made."""
     for change in these:
         name = change.pointer.rpartition("/")[2]
@@ -131,7 +131,7 @@ def applied(work: Work, these: Sequence[Change]) -> Work:
     return work
 
 
-def _candidates(work: Work, classes: Sequence[WorkerClass]) -> Iterator[tuple[Change, ...]]:
+def _candidates(work: Workload, classes: Sequence[WorkerClass]) -> Iterator[tuple[Change, ...]]:
     training, usable = work.training, _usable(work)
     if work.method is None:  # only how weights are held is the same in measuring
         narrow = Change("/training/master_weights", "bfloat16")
@@ -153,7 +153,7 @@ def _candidates(work: Work, classes: Sequence[WorkerClass]) -> Iterator[tuple[Ch
     yield from ((*these, more[-1]) for these in steps if more)
 
 
-def _usable(work: Work) -> Callable[[Change], bool]:
+def _usable(work: Workload) -> Callable[[Change], bool]:
     """Which changes the job may have at all."""
     only = None if work.method is None else work.method.trained(work.shape.layers)
     chosen = work.training.trainable != "all" or only is not None
@@ -176,8 +176,8 @@ def _name(change: Change) -> str:
     return change.pointer.rpartition("/")[2]
 
 
-def _fits(work: Work, these: Sequence[Change], classes: Sequence[WorkerClass]) -> bool:
-    return shortage(applied(work, these), classes) is None
+def _fits(work: Workload, these: Sequence[Change], classes: Sequence[WorkerClass]) -> bool:
+    return find_shortage(apply_changes(work, these), classes) is None
 
 
 def _limits(one: WorkerClass, gpus: int) -> dict[Place, int] | None:

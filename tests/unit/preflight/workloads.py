@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from core.preflight.work import Text, Work
+from core.preflight.workload import SetSize, Workload
 from core.schema.models import ModelShape, TensorGroup
 from core.schema.training import TrainingRequest
 from core.unlearning.objectives import METHODS, fill_training, resolve
@@ -62,15 +62,15 @@ def work(
     length: int = 200,
     gpus: int = 0,
     **training: Any,
-) -> Work:
+) -> Workload:
     """A job with as many records in each of its sets, of `length` tokens each."""
     shape = shape or llama()
     filled = fill_training(TrainingRequest(**training), method, parameters=shape.parameters, forget_records=records)
-    sets = dict.fromkeys(("forget", "retain", "unseen"), Text(records, records * length))
-    return Work(shape, resolve(method, {}), filled, sets, gpus=gpus, bfloat16=True)
+    sets = dict.fromkeys(("forget", "retain", "unseen"), SetSize(records, records * length))
+    return Workload(shape, resolve(method, {}), filled, sets, gpus=gpus, bfloat16=True)
 
 
-def with_training(one: Work, **changed: Any) -> Work:
+def with_training(one: Workload, **changed: Any) -> Workload:
     return replace(one, training=one.training.model_copy(update=changed))
 
 
@@ -92,7 +92,7 @@ def shapes(draw: st.DrawFn) -> ModelShape:
 
 
 @st.composite
-def works(draw: st.DrawFn) -> Work:
+def works(draw: st.DrawFn) -> Workload:
     return work(
         draw(shapes()),
         method=draw(methods),

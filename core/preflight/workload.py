@@ -10,7 +10,7 @@ from core.schema.training import Training
 from core.unlearning.eval_tokenization import measured
 from core.unlearning.method import Hold, Method
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 _BYTES_PER_TOKEN = 3.0
 """Where the model's tokenizer was not tried."""
 _HALF = 0.6
@@ -25,23 +25,23 @@ _TWINS = 100
 
 
 @dataclass(frozen=True)
-class Text:
+class SetSize:
     """A set of records: how many, and about how many tokens in all."""
 
     records: int
     tokens: int
 
     @classmethod
-    def of_file(cls, *, records: int, size: int, shape: ModelShape) -> "Text":
+    def from_file(cls, *, records: int, size: int, shape: ModelShape) -> "SetSize":
         """From a file's bytes, of which what is not text (JSON's own signs) makes up for finer tokens elsewhere."""
         return cls(records, max(2 * records, math.ceil(size / (shape.bytes_per_token or _BYTES_PER_TOKEN))))
 
     @classmethod
-    def of_sets(cls, files: Iterable[tuple[str, int, int]], shape: ModelShape) -> "dict[str, Text]":
+    def from_files(cls, files: Iterable[tuple[str, int, int]], shape: ModelShape) -> "dict[str, SetSize]":
         """By set, the files `(set, records, bytes)` that it is made of, taken together."""
-        found: dict[str, Text] = {}
+        found: dict[str, SetSize] = {}
         for name, records, size in files:
-            text, before = cls.of_file(records=records, size=size, shape=shape), found.get(name, cls(0, 0))
+            text, before = cls.from_file(records=records, size=size, shape=shape), found.get(name, cls(0, 0))
             found[name] = cls(before.records + text.records, before.tokens + text.tokens)
         return found
 
@@ -51,7 +51,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class StepDraw:
     """What an update takes of one set, and whether the original's last hidden states on the set are kept."""
 
     name: str
@@ -61,7 +61,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """Everything that an estimate depends on. `method` None: the job only measures, and changes nothing. `dtype`: what
     checkpoints are written in (`auto`: as the model is). `bfloat16`: whether the processor multiplies it itself, as far
     as that is known. `measurements`: what is made of the model, before and after it is changed."""
@@ -69,7 +69,7 @@ class Work:
     shape: ModelShape
     method: Method | None
     training: Training
-    sets: Mapping[str, Text] = field(default_factory=dict)
+    sets: Mapping[str, SetSize] = field(default_factory=dict)
     gpus: int = 0
     dtype: str = "auto"
     bfloat16: bool | None = None
@@ -85,7 +85,7 @@ class Work:
         """The size of a checkpoint."""
         if self.method is None:
             return 0
-        return self.shape.bytes if self.dtype == "auto" else self.shape.parameters * BYTES[self.dtype]
+        return self.shape.bytes if self.dtype == "auto" else self.shape.parameters * DTYPE_BYTES[self.dtype]
 
     @property
     def steps(self) -> int:
@@ -99,7 +99,7 @@ class Work:
             return 0
         return math.ceil(self.steps * sum(one.tokens for one in self.drawn()))
 
-    def drawn(self) -> list[Drawn]:
+    def drawn(self) -> list[StepDraw]:
         """What one update is made of; nothing where the job only measures."""
         if self.method is None:
             return []
@@ -107,7 +107,7 @@ class Work:
         records = max(1, min(self.training.records_per_step, forget.records))
         sides = 2 if method.pairs else 1
         kept = sides * forget.tokens if method.needs_original else 0
-        found = [Drawn("forget", records, records * sides * forget.mean, kept)]
+        found = [StepDraw("forget", records, records * sides * forget.mean, kept)]
         retain = method.hold_retain()
         if retain.term != "none":
             found.append(self._held("retain", retain, records, self._set("retain")))
@@ -115,13 +115,13 @@ class Work:
         if also is not None:
             found.append(self._held("unseen", also, records, unseen))
         elif method.needs_unseen and method.needs_original:
-            found.append(Drawn("unseen", 0, 0.0, math.ceil(_HALF * unseen.tokens)))
+            found.append(StepDraw("unseen", 0, 0.0, math.ceil(_HALF * unseen.tokens)))
         rehearsal = method.hold_rehearsal()
         if rehearsal is not None:
             length = min(_LONGEST_SAMPLE, math.ceil(_SPREAD * forget.mean))
             texts = min(rehearsal.texts, math.ceil(rehearsal.ratio * forget.records * self.training.epochs))
             drawn = max(1, round(rehearsal.ratio * records))
-            found.append(Drawn("rehearsal", drawn, float(drawn * length), texts * length))
+            found.append(StepDraw("rehearsal", drawn, float(drawn * length), texts * length))
         return found
 
     @property
@@ -148,13 +148,13 @@ class Work:
         length = measured(self.training, context=self.shape.context).max_length
         return max(min(self.training.micro_batch_tokens, most), min(length, most))
 
-    def _held(self, name: str, hold: Hold, records: int, text: Text) -> Drawn:
+    def _held(self, name: str, hold: Hold, records: int, text: SetSize) -> StepDraw:
         drawn = max(1, round(hold.ratio * records))
         kept = 0 if hold.term in ("none", "descent") else math.ceil(_HALF * text.tokens)
-        return Drawn(name, drawn, drawn * text.mean, kept)
+        return StepDraw(name, drawn, drawn * text.mean, kept)
 
-    def _set(self, name: str) -> Text:
-        return self.sets.get(name, Text(0, 0))
+    def _set(self, name: str) -> SetSize:
+        return self.sets.get(name, SetSize(0, 0))
 
-    def _longest(self, text: Text) -> int:
+    def _longest(self, text: SetSize) -> int:
         return min(self.length, math.ceil(_LONGEST * text.mean))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from core.preflight.work import Work
+from core.preflight.workload import Workload
 from core.schema.adapters import has_no_effect, is_refused, is_router
 from core.schema.models import ModelShape, TensorGroup
 from core.schema.training import Lora
@@ -20,7 +20,7 @@ _PARTED = {"HrmTextForCausalLM": {"gqkv_proj": 4, "gate_up_proj": 2}}
 """Matrices of files that become several as a model is loaded."""
 
 
-def trained_parameters(work: Work) -> int:
+def trained_parameters(work: Workload) -> int:
     """Weights that the optimiser holds: all, those that a pattern names, the adapters' own; 0 where a job measures."""
     shape, training = work.shape, work.training
     if work.method is None:
@@ -34,7 +34,7 @@ def trained_parameters(work: Work) -> int:
     matching = (
         math.prod(group.shape)
         for group in shape.tensors
-        for name in names(group, shape.layers)
+        for name in expand_names(group, shape.layers)
         if any(fnmatchcase(name, pattern) for pattern in patterns)
     )
     return sum(matching)
@@ -78,7 +78,7 @@ def _width(group: TensorGroup, shape: ModelShape, present: set[str]) -> int:
     return group.shape[0] + inputs * group.shape[1]
 
 
-def names(group: TensorGroup, layers: int) -> Iterator[str]:
+def expand_names(group: TensorGroup, layers: int) -> Iterator[str]:
     """The names that a group stands for: its first number counts layers, each further one what a layer has several
     of (experts)."""
     stars = group.name.count("*")

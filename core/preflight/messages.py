@@ -2,38 +2,38 @@
 
 from collections.abc import Sequence
 
-from core.preflight.fitting import Change, Saving, Shortage
+from core.preflight.capacity import Change, Saving, Shortage
 from core.preflight.memory import Phase, Place
 from core.schema.training import Lora
 
-MOST_ITEMS = 4
+MAX_ITEMS = 4
 
 
-def size(count: int) -> str:
+def format_bytes(count: int) -> str:
     """Bytes as GPUs are sold: 1 GB is 2^30."""
     return f"{count / (1 << 30):.1f} GB" if count >= 1 << 29 else f"{count / (1 << 20):.0f} MB"
 
 
-def items(phase: Phase, place: Place) -> str:
+def describe_items(phase: Phase, place: Place) -> str:
     """The largest things in memory then."""
     found = sorted((one for one in phase.items if one.place == place), key=lambda one: -one.bytes)
-    named = ", ".join(f"{one.what} {size(one.bytes)}" for one in found[:MOST_ITEMS])
-    return named + (", and less besides" if len(found) > MOST_ITEMS else "")
+    named = ", ".join(f"{one.what} {format_bytes(one.bytes)}" for one in found[:MAX_ITEMS])
+    return named + (", and less besides" if len(found) > MAX_ITEMS else "")
 
 
-def lack(found: Shortage, gpus: int) -> str:
+def describe_shortage(found: Shortage, gpus: int) -> str:
     """Why a job does not fit, with the numbers."""
     where = f"each of {gpus} GPUs" if gpus > 1 else "the GPU" if gpus else "the host"
     if found.place == "host" and gpus:
         where = "the host"
-    needs = f"the job needs {size(found.needed)} on {where} while {found.phase.name}"
-    needs += f" ({items(found.phase, found.place)})"
+    needs = f"the job needs {format_bytes(found.needed)} on {where} while {found.phase.name}"
+    needs += f" ({describe_items(found.phase, found.place)})"
     if found.worker_class is None:
         return f"{needs}, and no declared worker has {gpus} GPUs"
-    return f"{needs}; the worker class '{found.worker_class.name}' has {size(found.available)} for it"
+    return f"{needs}; the worker class '{found.worker_class.name}' has {format_bytes(found.available)} for it"
 
 
-def change(one: Change) -> str:
+def describe_change(one: Change) -> str:
     """What to put where, as a request says it."""
     name = one.pointer.removeprefix("/").replace("/", ".")
     if isinstance(one.value, Lora):
@@ -42,20 +42,20 @@ def change(one: Change) -> str:
     return f"{name} = {value}"
 
 
-def advice(found: Sequence[Sequence[Change]]) -> str:
+def fit_advice(found: Sequence[Sequence[Change]]) -> str:
     """What would fit, the smallest change first."""
     if not found:
         return "nothing that the service knows to change would make it fit: a larger worker or a smaller model would"
-    return "it would fit with " + ", or with ".join(map(together, found))
+    return "it would fit with " + ", or with ".join(map(describe_changes, found))
 
 
-def together(these: Sequence[Change]) -> str:
-    return " and ".join(map(change, these))
+def describe_changes(these: Sequence[Change]) -> str:
+    return " and ".join(map(describe_change, these))
 
 
-def thrift(found: Sequence[Saving]) -> str:
+def savings_advice(found: Sequence[Saving]) -> str:
     """What would take less, and how much less, the smallest change first."""
     if not found:
         return "nothing that the service knows to change would make it take much less there"
-    less = ", ".join(f"{size(one.after)} with {together(one.changes)}" for one in found)
-    return f"it was expected to take {size(found[0].before)} there, and would take {less}"
+    less = ", ".join(f"{format_bytes(one.after)} with {describe_changes(one.changes)}" for one in found)
+    return f"it was expected to take {format_bytes(found[0].before)} there, and would take {less}"
