@@ -19,7 +19,7 @@ from typing import Annotated, Literal, get_args
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.dependencies import Context, Here
+from api.dependencies import Context, ContextDep
 from api.http.problems import Problem
 from core.records import keys
 from core.settings import Settings
@@ -62,7 +62,7 @@ def new_api_key() -> str:
     return f"{body}_{_checksum(body)}"
 
 
-def well_formed(key: str) -> bool:
+def is_well_formed(key: str) -> bool:
     """Whether this can be a key at all: a slip of the pen costs no look into the database."""
     body, _, checksum = key.rpartition("_")
     shape = [len(part) for part in key.split("_")] == [3, 8, 43, 6] and key.startswith("ulk_")
@@ -88,12 +88,12 @@ class Caller:
     organisation: str
     scopes: frozenset[str]
 
-    def may(self, *scopes: Scope) -> bool:
+    def has_scope(self, *scopes: Scope) -> bool:
         """Whether the key has any of these scopes; `admin` has all."""
         return "admin" in self.scopes or not self.scopes.isdisjoint(scopes)
 
 
-class Callers:
+class CallerCache:
     """Keys that were looked up a few seconds ago, so that polling does not ask the database who is asking."""
 
     def __init__(self) -> None:
@@ -124,22 +124,22 @@ def _unauthorized(detail: str) -> Problem:
 
 async def lookup(context: Context, key: str) -> Caller | None:
     """The caller that a key stands for, if it is valid now."""
-    if not well_formed(key):
+    if not is_well_formed(key):
         return None
     digest = hash_key(key, context.service_key)
-    if caller := context.callers.find(digest):
+    if caller := context.caller_cache.find(digest):
         return caller
     async with context.sessions() as session:
         row = await keys.by_hash(session, digest)
     if row is None:
         return None
     caller = Caller(row.id, row.organisation, frozenset(row.scopes))
-    context.callers.remember(digest, caller)
+    context.caller_cache.remember(digest, caller)
     return caller
 
 
 async def authenticate(
-    request: Request, context: Here, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, context: ContextDep, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
     """The caller. Problem: 401 without a valid key, 429 where the key asks too often."""
     if given is None:
@@ -147,7 +147,7 @@ async def authenticate(
     caller = await lookup(context, given.credentials)
     if caller is None:
         raise _unauthorized("the API key is not valid")
-    verdict = context.limiter.take(caller.key)
+    verdict = context.rate_limiter.take(caller.key)
     request.scope["state"]["answer_headers"] = verdict.headers
     request.scope["state"]["key"] = caller.key
     if not verdict.allowed:
@@ -158,7 +158,7 @@ async def authenticate(
 
 def _with(*scopes: Scope) -> Callable[[Caller], Awaitable[Caller]]:
     async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
-        if not caller.may(*scopes):
+        if not caller.has_scope(*scopes):
             raise Problem(403, "forbidden", f"the API key lacks the scope {' or '.join(scopes)}")
         return caller
 
@@ -176,14 +176,14 @@ ReleaseWrite = Annotated[Caller, Depends(_with("release:write"))]
 Admin = Annotated[Caller, Depends(_with("admin"))]
 
 
-def check_loosening(caller: Caller, what: str) -> None:
+def require_release_scope(caller: Caller, what: str) -> None:
     """Problem (403) to whom may not release: `what` lets checkpoints out that the default policy would keep back."""
-    if not caller.may("release:write"):
+    if not caller.has_scope("release:write"):
         raise Problem(403, "forbidden", f"the API key lacks the scope release:write: {what}")
 
 
 @dataclass(frozen=True)
-class KeyFile:
+class OperatorKey:
     """A key that a file of the operator's holds, and what it may do."""
 
     key: str
@@ -195,7 +195,7 @@ RELEASER: tuple[Scope, ...] = ("release:write", "jobs:read", "evidence:read")
 """The scopes of a key for deciding on checkpoints, which cannot submit jobs."""
 
 
-def key_files(settings: Settings) -> list[KeyFile]:
+def operator_keys(settings: Settings) -> list[OperatorKey]:
     """Returns the keys in ADMIN_KEY_FILE and RELEASE_KEY_FILE, as far as these are set.
 
     Raises ValueError where a file does not hold a key.
@@ -205,18 +205,18 @@ def key_files(settings: Settings) -> list[KeyFile]:
         ("release", settings.release_key_file, RELEASER),
     ]
     return [
-        KeyFile(_key_in(file, name), f"{name} key file", scopes) for name, file, scopes in named if file is not None
+        OperatorKey(_key_in(file, name), f"{name} key file", scopes) for name, file, scopes in named if file is not None
     ]
 
 
 def _key_in(file: Path, name: str) -> str:
     key = file.read_text().strip()
-    if not well_formed(key):
+    if not is_well_formed(key):
         raise ValueError(f"{name.upper()}_KEY_FILE does not hold an API key: 'unlearn keys create' makes them")
     return key
 
 
-async def accept(context: Context, file: KeyFile) -> None:
+async def accept(context: Context, file: OperatorKey) -> None:
     """Makes the key valid in the organisation `default`; nothing happens where it is already."""
     async with context.sessions.begin() as session:
         await keys.add(

@@ -16,7 +16,7 @@ RECONNECT_SECONDS = 0.5
 TERMINAL = ("succeeded", "failed", "cancelled")
 
 
-class Refused(Exception):
+class ServiceError(Exception):
     """The service said no; the message is its problem document in words."""
 
     def __init__(self, answer: httpx.Response) -> None:
@@ -30,12 +30,12 @@ class Refused(Exception):
         super().__init__(f"{self.status}: " + "; ".join(word for word in words if word))
 
 
-class Damaged(Exception):
+class DigestMismatch(Exception):
     """What was downloaded is not what the manifest says."""
 
 
 @dataclass(frozen=True)
-class Message:
+class ServerSentEvent:
     """One server-sent event."""
 
     type: str
@@ -44,7 +44,7 @@ class Message:
 
 
 class Client:
-    """One service, one key. Every method raises Refused where the service answers 4xx or 5xx."""
+    """One service, one key. Every method raises ServiceError where the service answers 4xx or 5xx."""
 
     def __init__(self, url: str, key: str) -> None:
         timeout = httpx.Timeout(60.0, read=90.0)
@@ -71,7 +71,7 @@ class Client:
         """Like `get`, and None where there is no such thing."""
         try:
             return self.get(path)
-        except Refused as refused:
+        except ServiceError as refused:
             if refused.status == 404:
                 return None
             raise
@@ -81,7 +81,7 @@ class Client:
             answer = self._http.post("/v1/files", data={"purpose": purpose}, files={"file": (file.name, source)})
         return self._body(answer)
 
-    def follow(self, job: str) -> Iterator[Message]:
+    def follow(self, job: str) -> Iterator[ServerSentEvent]:
         """The job's events as they happen, until it is over; a broken connection is taken up where it broke.
 
         A terminal event that is not the last is that of an attempt before a retry.
@@ -95,7 +95,7 @@ class Client:
                 with self._http.stream("GET", path, headers=headers) as answer:
                     if answer.is_error:
                         answer.read()
-                        raise Refused(answer)
+                        raise ServiceError(answer)
                     for message in _messages(answer.iter_lines()):
                         last = message.id or last
                         over = message.type in TERMINAL
@@ -119,23 +119,25 @@ class Client:
             ):
                 if answer.is_error:
                     answer.read()
-                    raise Refused(answer)
+                    raise ServiceError(answer)
                 for piece in answer.iter_bytes():
                     hashed.update(piece)
                     sink.write(piece)
             if hashed.hexdigest() != file["sha256"]:
-                raise Damaged(f"{file['path']} does not have the sha256 that the checkpoint lists: download it again")
+                raise DigestMismatch(
+                    f"{file['path']} does not have the sha256 that the checkpoint lists: download it again"
+                )
         return about
 
     @staticmethod
     def _body(answer: httpx.Response) -> dict[str, Any]:
         if answer.is_error:
-            raise Refused(answer)
+            raise ServiceError(answer)
         body: dict[str, Any] = answer.json() if answer.content else {}
         return body
 
 
-def _messages(lines: Iterator[str]) -> Iterator[Message]:
+def _messages(lines: Iterator[str]) -> Iterator[ServerSentEvent]:
     """Server-sent events out of lines (WHATWG HTML, section 9.2.6); comments and empty messages are left out."""
     fields: dict[str, list[str]] = {}
     for line in lines:
@@ -145,5 +147,5 @@ def _messages(lines: Iterator[str]) -> Iterator[Message]:
             continue
         if "data" in fields:
             data = json.loads("\n".join(fields["data"]))
-            yield Message(fields.get("event", ["message"])[-1], data, fields.get("id", [None])[-1])
+            yield ServerSentEvent(fields.get("event", ["message"])[-1], data, fields.get("id", [None])[-1])
         fields = {}

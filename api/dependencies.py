@@ -8,15 +8,15 @@ from fastapi import Depends, Request
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from api.http.prometheus import Gauges
-from api.http.rate_limit import Limiter
+from api.http.prometheus import Metrics
+from api.http.rate_limit import RateLimiter
 from api.http.storage_probe import StorageProbe
 from core.records.notifications import Notifications
 from core.settings import Settings
 from core.storage import Storage
 
 if TYPE_CHECKING:
-    from api.auth import Callers
+    from api.auth import CallerCache
     from api.models.registration import Registrar
 
 RENDERINGS = 4
@@ -31,10 +31,10 @@ class Context:
     storage: Storage
     storage_probe: StorageProbe
     redis: Redis
-    changes: Notifications
-    callers: "Callers"
-    limiter: Limiter
-    gauges: Gauges
+    job_notifications: Notifications
+    caller_cache: "CallerCache"
+    rate_limiter: RateLimiter
+    metrics: Metrics
     registrar: "Registrar"
     prepared: bool = False
     rendering: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(RENDERINGS))
@@ -51,4 +51,4 @@ async def _context(request: Request) -> Context:
     return context
 
 
-Here = Annotated[Context, Depends(_context)]
+ContextDep = Annotated[Context, Depends(_context)]

@@ -8,16 +8,16 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from api.auth import Callers
+from api.auth import CallerCache
 from api.dependencies import Context
 from api.http import problems
-from api.http.body_limits import Bodies
+from api.http.body_limits import BodyLimitMiddleware
 from api.http.logs import configure
 from api.http.openapi import openapi, operation_id
-from api.http.prometheus import Gauges
-from api.http.rate_limit import Limiter
-from api.http.request_logging import Tracing
-from api.http.startup import Preparation
+from api.http.prometheus import Metrics
+from api.http.rate_limit import RateLimiter
+from api.http.request_logging import RequestLoggingMiddleware
+from api.http.startup import Startup
 from api.http.storage_probe import StorageProbe
 from api.models.registration import Registrar
 from api.routes import (
@@ -59,7 +59,7 @@ def _connection_lost(error: Exception) -> None:
     log.warning("notifications_lost", error=type(error).__name__)
 
 
-def _context(chosen: Settings, gauges: Gauges) -> Context:
+def _context(chosen: Settings, metrics: Metrics) -> Context:
     engine = make_engine(chosen.database_url.get_secret_value())
     # rows are read after their transaction has ended: what is shown is what was committed
     sessions = async_sessionmaker(engine, expire_on_commit=False)
@@ -73,30 +73,30 @@ def _context(chosen: Settings, gauges: Gauges) -> Context:
         storage=storage,
         storage_probe=StorageProbe(storage),
         redis=Redis.from_url(broker, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS),
-        changes=Notifications(engine, CHANNEL, application=LISTENING, lost=_connection_lost),
-        callers=Callers(),
-        limiter=Limiter(chosen.rate_limit_per_minute),
-        gauges=gauges,
+        job_notifications=Notifications(engine, CHANNEL, application=LISTENING, lost=_connection_lost),
+        caller_cache=CallerCache(),
+        rate_limiter=RateLimiter(chosen.rate_limit_per_minute),
+        metrics=metrics,
         registrar=Registrar(chosen, sessions),
     )
 
 
 def create_app(chosen: Settings) -> FastAPI:
     """The app with these settings. The database is first asked when it starts."""
-    gauges = Gauges()
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        context = app.state.context = _context(chosen, gauges)
-        preparation = Preparation(context)
+        context = app.state.context = _context(chosen, metrics)
+        preparation = Startup(context)
         try:
             await preparation.start()
-            context.changes.start()
+            context.job_notifications.start()
             yield
         finally:
             await preparation.stop()
             await context.registrar.stop()
-            await context.changes.stop()
+            await context.job_notifications.stop()
             await context.redis.aclose()
             await context.engine.dispose()
 
@@ -112,7 +112,7 @@ def create_app(chosen: Settings) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
     )
-    problems.install(app)
+    problems.add_exception_handlers(app)
     for routes in (
         files,
         models,
@@ -131,8 +131,8 @@ def create_app(chosen: Settings) -> FastAPI:
     if chosen.console:
         app.include_router(console.router)
     # the last one added is the outermost
-    app.add_middleware(Bodies, max_body_bytes=chosen.max_body_bytes, max_file_bytes=chosen.max_file_bytes)
-    app.add_middleware(Tracing, gauges=gauges)
+    app.add_middleware(BodyLimitMiddleware, max_body_bytes=chosen.max_body_bytes, max_file_bytes=chosen.max_file_bytes)
+    app.add_middleware(RequestLoggingMiddleware, metrics=metrics)
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
 

@@ -24,7 +24,7 @@ from api.cli.demo_model import DemoSetup, prepare_demo
 from api.cli.service import StartFailed
 from api.cli.stale_processes import StaleProcesses
 from api.cli.up import DEFAULT_DATA, DataOption
-from api.client import Client, Refused
+from api.client import Client, ServiceError
 from benchmarks.generated_page import aligned_table, replace_section
 from core.demo.people import read_jsonl, write_jsonl
 from core.embedded.errors import StackError
@@ -90,7 +90,15 @@ def interruptions(
         story = prepare_demo(place.models / "demo", **sizes, seed=seed, console=console)
         with running_service(place, story, port), connect(data) as client:
             trials = _trials(client, place, story, names)
-    except (Refused, ChildFailed, StartFailed, StackError, AlreadyRunning, NoChild, httpx.TransportError) as failure:
+    except (
+        ServiceError,
+        ChildFailed,
+        StartFailed,
+        StackError,
+        AlreadyRunning,
+        NoChild,
+        httpx.TransportError,
+    ) as failure:
         console.print(f"[red]broken off:[/red] {escape(str(failure))}")
         raise typer.Exit(1) from None
     text = markdown(trials)

@@ -28,7 +28,7 @@ from api.cli.demo import register_model
 from api.cli.demo_model import DemoSetup
 from api.cli.service import Service
 from api.cli.up import DEFAULT_DATA, DataOption
-from api.client import Client, Message
+from api.client import Client, ServerSentEvent
 from benchmarks.generated_page import aligned_table, replace_section
 from core.demo.people import demo_sets, read_jsonl, write_jsonl
 
@@ -50,7 +50,7 @@ class Moments:
     succeeded: float
 
 
-def moments(messages: Iterable[Message], elapsed: Callable[[], float]) -> Moments:
+def moments(messages: Iterable[ServerSentEvent], elapsed: Callable[[], float]) -> Moments:
     """When the job began to measure, had made its first update, and succeeded. ChildFailed where it did not."""
     seen: dict[str, float] = {}
     for message in messages:

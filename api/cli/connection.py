@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from api.cli.data_folder import DataFolder
-from api.client import Client, Refused
+from api.client import Client, ServiceError
 
 err = Console(stderr=True, highlight=False)
 
@@ -38,7 +38,7 @@ def open_client(data: Path, *, releases: bool = False) -> Iterator[Client]:
     try:
         with connect(data, releases=releases) as client:
             yield client
-    except Refused as refused:
+    except ServiceError as refused:
         err.print(f"[red]refused:[/red] {escape(str(refused))}")
         raise typer.Exit(1) from None
     except httpx.TransportError as failure:

@@ -22,7 +22,7 @@ from api.cli.demo_table import comparison_table, print_verdict
 from api.cli.progress import follow_job
 from api.cli.service import Service, StartFailed
 from api.cli.up import DEFAULT_DATA, DataOption
-from api.client import Client, Refused
+from api.client import Client, ServiceError
 from core.demo.people import read_jsonl, write_jsonl
 from core.embedded.errors import StackError
 from core.schema.cost import JobCost
@@ -61,7 +61,7 @@ def demo(
             story = prepare_demo(place.models / "demo", **sizes, seed=seed, console=console)
         with running_service(place, story, port), connect(data) as client:
             _tell(client, place, story, method)
-    except (Refused, ChildFailed, StartFailed, StackError, AlreadyRunning, httpx.TransportError) as failure:
+    except (ServiceError, ChildFailed, StartFailed, StackError, AlreadyRunning, httpx.TransportError) as failure:
         console.print(f"[red]the demo failed:[/red] {escape(str(failure))}")
         raise typer.Exit(1) from None
     console.print(f"[dim]{time.monotonic() - began:.0f} s in all[/dim]")

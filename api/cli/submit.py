@@ -17,7 +17,7 @@ from api.cli.cost_line import cost_line
 from api.cli.progress import follow_job
 from api.cli.up import DEFAULT_DATA, DataOption
 from api.cli.uploads import upload_file
-from api.client import Client, Damaged, Refused
+from api.client import Client, DigestMismatch, ServiceError
 from core.schema.cost import JobCost
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -69,7 +69,7 @@ def submit(
             out.print(job["id"])
             if wait or directory is not None:
                 _deliver(client, follow_job(client, job["id"], err), directory)
-    except (Refused, Damaged) as refused:
+    except (ServiceError, DigestMismatch) as refused:
         err.print(f"[red]refused:[/red] {refused}")
         raise typer.Exit(1) from None
     except httpx.TransportError as failure:
@@ -101,7 +101,7 @@ class Uploads:
             file = self._files.pop()
             try:
                 self._client.delete(f"/v1/files/{file}")
-            except (Refused, httpx.TransportError) as failure:
+            except (ServiceError, httpx.TransportError) as failure:
                 err.print(f"{file} could not be deleted again ({type(failure).__name__}): unlearn files delete {file}")
 
 

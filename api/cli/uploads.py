@@ -9,7 +9,7 @@ from api.client import Client
 
 
 def upload_file(client: Client, file: Path, purpose: str, console: Console) -> str:
-    """Uploads the file and says on the console how it was read; its id. Raises Refused."""
+    """Uploads the file and says on the console how it was read; its id. Raises ServiceError."""
     answer = client.upload(file, purpose)
     console.print(reading_summary(answer), markup=False, soft_wrap=True)
     return str(answer["id"])

@@ -3,14 +3,14 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.problems import BodyTooLarge, Problem, document, of_http
+from api.http.problems import BodyTooLarge, Problem, document, http_problem
 
 UPLOADS = "/v1/files"
 FRAMING = 64 << 10
 """What a multipart body holds beside the file."""
 
 
-class Bodies:
+class BodyLimitMiddleware:
     """Pure ASGI. Content-Length is believed when it is too large; what comes is counted all the same."""
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_file_bytes: int) -> None:
@@ -36,7 +36,7 @@ def _refusal(headers: Headers, *, upload: bool, limit: int) -> Problem | None:
     if not length.isascii() or not length.isdigit():
         return Problem(400, "bad-request", "Content-Length is not a number")
     if int(length) > limit:
-        return of_http(BodyTooLarge(limit))
+        return http_problem(BodyTooLarge(limit))
     wanted = "multipart/form-data" if upload else "application/json"
     given = headers.get("content-type", "").partition(";")[0].strip().lower()
     if (int(length) or "transfer-encoding" in headers) and given != wanted:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 BLOCK = 16
 
 
-class Spool(io.RawIOBase):
+class EncryptedTempfile(io.RawIOBase):
     """Written once from front to end, then read from anywhere: what a Parquet file needs, whose index is at its end.
 
     AES-256-CTR, whose key stream can be entered at any block. No authentication: the file has no name, and no other

@@ -17,7 +17,9 @@ After = Annotated[
 DEFAULT_LIMIT = 20
 
 
-def page_of(rows: Sequence[Row], limit: int, show: Callable[[Row], Item], *, name: Callable[[Item], str]) -> Page[Item]:
+def paginate(
+    rows: Sequence[Row], limit: int, show: Callable[[Row], Item], *, name: Callable[[Item], str]
+) -> Page[Item]:
     """The page out of `limit` rows and, where there are more, one beyond them."""
     data = [show(row) for row in rows[:limit]]
     return Page(

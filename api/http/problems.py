@@ -113,7 +113,7 @@ def field_errors(
     return found
 
 
-def of_parameters(error: ValidationError, given: Any, prefix: tuple[str | int, ...]) -> Problem:
+def invalid_parameters(error: ValidationError, given: Any, prefix: tuple[str | int, ...]) -> Problem:
     """422 for fields that were checked by themselves, such as a method's parameters, found below `prefix`."""
     errors = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_input=False, include_url=False)]
     return Problem(422, "invalid-request", None, field_errors(errors, given, prefix))
@@ -140,16 +140,16 @@ def _steps(kind: str, steps: Sequence[str | int], body: Any) -> list[str | int]:
     return kept
 
 
-def of_database(error: DBAPIError) -> Problem | None:
+def database_problem(error: DBAPIError) -> Problem | None:
     """What a client can do about an error of the database; None: nothing, it is the service's fault."""
     state = getattr(error.orig, "sqlstate", None) or ""
     if state == DISK_FULL:
-        return no_room()
+        return storage_full()
     if state in ("22021", "22P05"):  # PostgreSQL stores no NUL
         return Problem(422, "invalid-request", "a text holds a NUL character, which cannot be kept")
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError) or state[:2] in GONE:
-        return unavailable()
-    return unavailable() if state in UNMIGRATED else None
+        return database_unavailable()
+    return database_unavailable() if state in UNMIGRATED else None
 
 
 class BodyTooLarge(HTTPException):
@@ -159,11 +159,11 @@ class BodyTooLarge(HTTPException):
         super().__init__(413, f"the body is over the limit of {limit} bytes")
 
 
-def unavailable() -> Problem:
+def database_unavailable() -> Problem:
     return Problem(503, "unavailable", "the database cannot be reached; try again", headers={"Retry-After": "2"})
 
 
-def no_room() -> Problem:
+def storage_full() -> Problem:
     """507 (RFC 4918, section 11.5)."""
     detail = (
         "the service's disk or storage is full and nothing was kept: the operator must make room, then send it again"
@@ -203,16 +203,16 @@ def translate(error: Exception) -> Problem | None:
         case UnusableModel(code=code):
             return unprocessable("/source", str(error), name=code)
         case StorageFull():
-            return no_room()
+            return storage_full()
         case StorageUnavailable():
             detail = "the storage of files and checkpoints cannot be used; the service's log says why: try again later"
             return Problem(503, "storage-unavailable", detail, headers={"Retry-After": "10"})
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return no_room()
+            return storage_full()
         case DBAPIError():
-            return of_database(error)
+            return database_problem(error)
         case PoolTimeout() | ConnectionError():
-            return unavailable()
+            return database_unavailable()
     return None
 
 
@@ -228,7 +228,7 @@ def cause(error: BaseException) -> dict[str, str]:
     return said
 
 
-def of_http(error: HTTPException) -> Problem:
+def http_problem(error: HTTPException) -> Problem:
     """What the framework has to say: no such route, no such method, a body too large."""
     name = _title(error.status_code).lower().replace(" ", "-")
     detail = error.detail if isinstance(error, BodyTooLarge) else None
@@ -244,7 +244,7 @@ def request_id(request: Request) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def install(app: FastAPI) -> None:
+def add_exception_handlers(app: FastAPI) -> None:
     """Every error of a route leaves as a problem document; what is not known is left to the outermost layer."""
 
     async def invalid(request: Request, error: Exception) -> Response:
@@ -258,7 +258,7 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             raise error
-        return document(of_http(error), request_id(request))
+        return document(http_problem(error), request_id(request))
 
     async def domain(request: Request, error: Exception) -> Response:
         problem = translate(error)

@@ -9,7 +9,7 @@ from core.records.service_stats import Standing
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
-class Gauges:
+class Metrics:
     """A registry of its own, so that two apps in one process do not count together."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Gauges:
         if not held:
             self._seconds.labels(method, route).observe(seconds)
 
-    def expose(self, standing: Standing) -> bytes:
+    def render(self, standing: Standing) -> bytes:
         """The text format (version 0.0.4)."""
         self._jobs.labels("queued").set(standing.queued)
         self._jobs.labels("running").set(standing.running)

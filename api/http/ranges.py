@@ -43,7 +43,7 @@ def matches(header: str | None, etag: str) -> bool:
     return "*" in names or etag in names
 
 
-def asked_range(headers: Headers, content: Content) -> tuple[int, int] | None:
+def requested_range(headers: Headers, content: Content) -> tuple[int, int] | None:
     """[start, end) as asked for, or None: the whole, since several ranges, other units and nonsense may be ignored.
 
     Problem: 416 where the range begins behind the end. An If-Range that names another representation voids the range.
@@ -76,7 +76,7 @@ async def send(storage: Storage, content: Content, headers: Headers, *, head: bo
     answer = content.headers()
     if matches(headers.get("if-none-match"), content.etag):
         return Response(status_code=304, headers=answer)
-    wanted = asked_range(headers, content)
+    wanted = requested_range(headers, content)
     start, end = wanted or (0, content.size)
     answer["Content-Length"] = str(end - start)
     if wanted is not None:
@@ -85,11 +85,11 @@ async def send(storage: Storage, content: Content, headers: Headers, *, head: bo
     media_type = "application/octet-stream"
     if head:
         return Response(status_code=status, headers=answer, media_type=media_type)
-    pieces = await begun(storage.read(content.key, start, end))
+    pieces = await with_first_piece(storage.read(content.key, start, end))
     return StreamingResponse(pieces, status, answer, media_type)
 
 
-async def begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def with_first_piece(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same pieces, the first one read already, so that missing bytes are a 404 and not a broken answer."""
     try:
         first = await anext(pieces, b"")

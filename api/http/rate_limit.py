@@ -19,7 +19,7 @@ class Verdict:
     headers: dict[str, str]
 
 
-class Limiter:
+class RateLimiter:
     """`per_minute` requests at once, refilled evenly over a minute; 0: no limit."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:

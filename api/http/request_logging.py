@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.problems import Problem, document
-from api.http.prometheus import Gauges
+from api.http.prometheus import Metrics
 from core.schema.ids import uuid7
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -19,16 +19,16 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 log = structlog.get_logger()
 
 
-class BrokenOff(Exception):
+class ResponseAborted(Exception):
     """An answer that had begun cannot be completed: the server closes the connection, so the client sees it."""
 
 
-class Tracing:
+class RequestLoggingMiddleware:
     """Pure ASGI: bodies are neither read nor held. Neither bodies, queries nor keys are logged."""
 
-    def __init__(self, app: ASGIApp, gauges: Gauges) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
-        self._gauges = gauges
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,12 +61,12 @@ class Tracing:
         except Exception as error:  # noqa: BLE001 - the one place where the unforeseen ends
             _log_failure(error, request_id)
             if status:
-                raise BrokenOff(request_id) from None
+                raise ResponseAborted(request_id) from None
             await document(Problem(500, "internal", "the service failed"), request_id)(scope, receive, answer)
         finally:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._gauges.observe(scope["method"], route, status, seconds, held=state.get("held", False))
+            self._metrics.observe(scope["method"], route, status, seconds, held=state.get("held", False))
             log.info(
                 "request",
                 request_id=request_id,

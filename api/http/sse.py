@@ -34,7 +34,7 @@ async def live(context: Context, organisation: str, job: str, *, after: int) -> 
     the client goes on by `Last-Event-ID`: an error now would come after the answer's head.
     """
     told: tuple[int | None, float | None] = None, None
-    async with context.changes.watch(job) as watch:
+    async with context.job_notifications.watch(job) as watch:
         while True:
             try:
                 async with context.sessions() as session:

@@ -6,7 +6,7 @@ from contextlib import suppress
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.auth import accept, key_files
+from api.auth import accept, operator_keys
 from api.dependencies import Context
 
 RETRY_SECONDS = 1.0
@@ -14,7 +14,7 @@ RETRY_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-class Preparation:
+class Startup:
     """Accepts the operator's key files and takes on models that are still being fetched.
 
     A database that is down or not migrated does not stop the process: it answers, says that it is not ready, and
@@ -23,7 +23,7 @@ class Preparation:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._keys = key_files(context.settings)
+        self._keys = operator_keys(context.settings)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

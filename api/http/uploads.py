@@ -10,7 +10,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from api.http.encrypted_tempfile import Spool
+from api.http.encrypted_tempfile import EncryptedTempfile
 from api.http.problems import Problem, unprocessable
 from core.schema.bad_record import BadRecord
 from core.schema.file_interpretation import FileInterpretation
@@ -110,7 +110,7 @@ class _Content:
         self._hash = hashlib.sha256()
         self._size = self._records = 0
         self._understood = FileInterpretation()
-        self._spool = Spool() if self._kind.is_read_whole() else None
+        self._spool = EncryptedTempfile() if self._kind.is_read_whole() else None
         self._reader: RecordReader | None = None
         if self._spool is None:
             self._reader = RecordReader(

@@ -41,7 +41,7 @@ class Used:
     records: Sequence[Record] | None = None
 
 
-class Conversations:
+class ChatValidation:
     """The files of one request. `option` points to where it chooses `chat`."""
 
     def __init__(self, context: Context, files: Sequence[Used], *, option: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.http.problems import of_parameters, unprocessable
+from api.http.problems import invalid_parameters, unprocessable
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import MEASUREMENTS, UnknownMeasurement, chosen
 from core.evaluation.policy import preview
@@ -35,7 +35,7 @@ def measure(
             raise unprocessable(f"/{'/'.join(pointer)}/{number}", str(error), name="unknown-measurement") from None
         except ValidationError as error:
             parameters = {} if isinstance(choice, str) else choice.parameters
-            raise of_parameters(error, parameters, (*pointer, number)) from None
+            raise invalid_parameters(error, parameters, (*pointer, number)) from None
     return [one if isinstance(one, str) else one.model_dump(mode="json") for one in choices]
 
 

@@ -6,10 +6,10 @@ from api.auth import Caller
 from api.dependencies import Context
 from api.http.problems import Problem, unprocessable
 from api.jobs import evaluation_validation
-from api.jobs.chat_validation import Conversations
+from api.jobs.chat_validation import ChatValidation
 from api.jobs.inline_records import Inline
-from api.jobs.preflight import expected, refuse_what_cannot_fit, work_of
-from api.jobs.unlearn import Source, ready_model, rows_of, used
+from api.jobs.preflight import expected, refuse_oversized_job, work_of
+from api.jobs.unlearn import Source, check_files, ready_model, used
 from core.evaluation.presets import NAMES, PRESETS, Columns
 from core.records import checkpoints, files, jobs
 from core.records.jobs import FileUse
@@ -23,7 +23,7 @@ from core.unlearning.eval_tokenization import reading
 NO_METHOD = "none"
 
 
-class Measuring:
+class MeasurementSubmission:
     """One request on its way to becoming a job of kind `measure`."""
 
     def __init__(self, context: Context, caller: Caller, request: MeasurementRequest) -> None:
@@ -46,10 +46,10 @@ class Measuring:
         named = [source.use.file for source in found]
         await files.keep(session, organisation, named, lives=self._context.settings.retention)
         rows = await jobs.lock_files(session, organisation, named)
-        rows_of(found, rows)
+        check_files(found, rows)
         uses = [source.use for source in found]
         await self._inline.add(session, uses, rows)
-        conversations = Conversations(self._context, used(found, rows, self._inline), option="/reading/chat")
+        conversations = ChatValidation(self._context, used(found, rows, self._inline), option="/reading/chat")
         warnings = await conversations.hold(model, training.chat, measures=True)
         gpus = request.resources.gpus
         if gpus is None:
@@ -65,7 +65,7 @@ class Measuring:
             classes=classes,
             measurements=evaluation_validation.made(self._measure),
         )
-        refuse_what_cannot_fit(work, classes, trains=False)
+        refuse_oversized_job(work, classes, trains=False)
         estimate = await expected(session, organisation, model.id, work)
         job = JobRow(
             id=new_id("meas"),
@@ -106,7 +106,7 @@ class Measuring:
         found = await checkpoints.get(session, self._caller.organisation, named)
         if found is None or found.model != model.id:
             raise unprocessable("/from", "the model has no such checkpoint", name="unknown-checkpoint")
-        if not found.released and not self._caller.may("release:write"):
+        if not found.released and not self._caller.has_scope("release:write"):
             detail = "the checkpoint is not released: it waits for a person with the scope release:write"
             raise Problem(403, "not-released", detail)
         job = await jobs.get(session, self._caller.organisation, found.job)

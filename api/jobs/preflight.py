@@ -45,7 +45,7 @@ def work_of(
     )
 
 
-def refuse_what_cannot_fit(work: Workload, classes: Sequence[WorkerClass], *, trains: bool = True) -> None:
+def refuse_oversized_job(work: Workload, classes: Sequence[WorkerClass], *, trains: bool = True) -> None:
     """Problem (422, `does-not-fit`): no declared class holds it; says by how much, and the smallest changes that do.
 
     `trains`: the request has a `training` that could be changed."""

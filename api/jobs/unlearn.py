@@ -8,11 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Caller
 from api.dependencies import Context
-from api.http.problems import Problem, of_parameters, unprocessable
+from api.http.problems import Problem, invalid_parameters, unprocessable
 from api.jobs import evaluation_validation, record_length
-from api.jobs.chat_validation import Conversations, Used
+from api.jobs.chat_validation import ChatValidation, Used
 from api.jobs.inline_records import Inline
-from api.jobs.preflight import expected, refuse_what_cannot_fit, work_of
+from api.jobs.preflight import expected, refuse_oversized_job, work_of
 from api.jobs.training_validation import check
 from core.evaluation.policy.requirements import named
 from core.records import files, jobs, models
@@ -32,7 +32,7 @@ def chosen_method(request: JobRequest) -> Method:
     try:
         return resolve(choice.name, choice.parameters)
     except ValidationError as error:
-        raise of_parameters(error, choice.parameters, ("method",)) from None
+        raise invalid_parameters(error, choice.parameters, ("method",)) from None
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def needs_met(method: Method, found: list[Source], *, dry_run: bool) -> list[dic
     return [JobWarning(code="missing_data", message=message).model_dump()]
 
 
-def rows_of(found: list[Source], rows: dict[str, FileRow]) -> None:
+def check_files(found: list[Source], rows: dict[str, FileRow]) -> None:
     """Problem (422): a file is not there, was uploaded for another purpose, or is named twice for two ends."""
     for source in found:
         row = rows.get(source.use.file)
@@ -123,7 +123,7 @@ def used(found: list[Source], rows: dict[str, FileRow], inline: Inline) -> list[
     return files
 
 
-class Submission:
+class UnlearnSubmission:
     """One request on its way to becoming a job."""
 
     def __init__(self, context: Context, caller: Caller, request: JobRequest) -> None:
@@ -151,7 +151,7 @@ class Submission:
         named = [source.use.file for source in found]
         await files.keep(session, self._caller.organisation, named, lives=self._context.settings.retention)
         rows = await jobs.lock_files(session, self._caller.organisation, named)
-        rows_of(found, rows)
+        check_files(found, rows)
         uses = [source.use for source in found]
         await self._inline.add(session, uses, rows)
         forget_records = rows[uses[0].file].records
@@ -163,7 +163,7 @@ class Submission:
         named_files = used(found, rows, self._inline)
         if not request.dry_run:
             await record_length.refuse(self._context, named_files, model)
-        conversations = Conversations(self._context, named_files, option="/training/chat")
+        conversations = ChatValidation(self._context, named_files, option="/training/chat")
         said = [*said, *await conversations.hold(model, training.chat)]
         gpus = request.resources.gpus
         if gpus is None:
@@ -180,7 +180,7 @@ class Submission:
             classes=classes,
             measurements=evaluation_validation.made(measure),
         )
-        refuse_what_cannot_fit(work, classes)
+        refuse_oversized_job(work, classes)
         estimate = await expected(session, self._caller.organisation, model.id, work)
         job = JobRow(
             id=new_id("job"),

@@ -23,7 +23,7 @@ SECONDS = 3600.0
 """The time limit of one merge, which reads and writes every file of the base."""
 
 
-class Merging:
+class AdapterMerger:
     """Adapters of one organisation and their bases."""
 
     def __init__(self, settings: Settings, sessions: async_sessionmaker[AsyncSession], organisation: str) -> None:
@@ -32,7 +32,7 @@ class Merging:
         self._organisation = organisation
 
     async def merged(self, adapter: Path, root: Path) -> tuple[Path, MergedAdapter]:
-        """The directory of both together, made once for the same files. Raises UnusableModel, NotAnswered."""
+        """The directory of both together, made once for the same files. Raises UnusableModel, NoAnswer."""
         name, own = await asyncio.to_thread(_read, adapter, root)
         base, base_digest = await self._base(name)
         both = hashlib.sha256(f"{own} {base_digest}".encode()).hexdigest()

@@ -10,10 +10,10 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from api.models.adapter_merging import Merging
+from api.models.adapter_merging import AdapterMerger
 from api.models.hub import PREFIX, Repository, fetch
 from api.models.model_sources import directory_of
-from api.models.torch_process import NotAnswered
+from api.models.torch_process import NoAnswer
 from api.models.weight_check import examined
 from core.records import models
 from core.records.tables import ModelRow
@@ -121,12 +121,12 @@ class Registrar:
         try:
             merged = None
             if await asyncio.to_thread(holds_adapter, directory):
-                merging = Merging(self._settings, self._sessions, row.organisation)
+                merging = AdapterMerger(self._settings, self._sessions, row.organisation)
                 directory, merged = await merging.merged(directory, root)
                 root = directory
             shape, files = await asyncio.to_thread(_read, directory, root)
             examination = await examined(directory, files)
-        except NotAnswered as error:
+        except NoAnswer as error:
             message = f"the process that reads the weights {error}: register the model again"
             raise UnusableModel("not-examined", message) from None
         if examination.error is not None:

@@ -18,14 +18,14 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_
 """Of the API's environment: no address, no password, no token."""
 
 
-class NotAnswered(Exception):
+class NoAnswer(Exception):
     """The process ended without an answer; says how."""
 
 
 async def ask(module: str, *paths: Path, seconds: float | None = None) -> WeightCheckResult:
     """Runs `python -m MODULE PATHS` and returns the answer that it prints.
 
-    It is killed after `seconds` (SECONDS where not given), and when the caller is cancelled. Raises NotAnswered.
+    It is killed after `seconds` (SECONDS where not given), and when the caller is cancelled. Raises NoAnswer.
     """
     limit = SECONDS if seconds is None else seconds
     process = await asyncio.create_subprocess_exec(
@@ -40,7 +40,7 @@ async def ask(module: str, *paths: Path, seconds: float | None = None) -> Weight
         async with asyncio.timeout(limit):
             said, _ = await process.communicate()
     except TimeoutError:
-        raise NotAnswered(f"took longer than {limit:g} seconds") from None
+        raise NoAnswer(f"took longer than {limit:g} seconds") from None
     finally:
         if process.returncode is None:  # too slow, or the API stops
             with suppress(ProcessLookupError):
@@ -49,7 +49,7 @@ async def ask(module: str, *paths: Path, seconds: float | None = None) -> Weight
     try:
         return WeightCheckResult.model_validate_json(said)
     except ValidationError:
-        raise NotAnswered(f"ended with code {process.returncode}") from None
+        raise NoAnswer(f"ended with code {process.returncode}") from None
 
 
 def _environment() -> dict[str, str]:

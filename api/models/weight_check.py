@@ -12,7 +12,7 @@ _examined: dict[str, WeightCheckResult] = {}
 async def examined(directory: Path, digest: str) -> WeightCheckResult:
     """The result of examining a directory; `digest`, of all its files, is the key by which it is remembered.
 
-    Raises NotAnswered.
+    Raises NoAnswer.
     """
     if digest not in _examined:
         examination = await torch_process.ask("core.lm.weight_check", directory)

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from api.auth import Caller, JobsRead
-from api.dependencies import Context, Here
+from api.dependencies import Context, ContextDep
 from api.http.archives import MEDIA_TYPES, Archive, ArchiveFormat
 from api.http.openapi import BINARY
 from api.http.problems import Problem, not_found, responses
-from api.http.ranges import Content, begun, send
+from api.http.ranges import Content, send, with_first_piece
 from api.http.views import checkpoint as view
 from api.http.views import entry
 from core.records import checkpoints, jobs
@@ -36,7 +36,7 @@ ARCHIVE: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/v1/jobs/{job}/checkpoints", summary="A job's checkpoints", responses=responses(404))
-async def list_job_checkpoints(job: str, context: Here, caller: JobsRead) -> Page[Checkpoint]:
+async def list_job_checkpoints(job: str, context: ContextDep, caller: JobsRead) -> Page[Checkpoint]:
     """Newest first; there is always one page. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         if await jobs.get(session, caller.organisation, job) is None:
@@ -48,7 +48,7 @@ async def list_job_checkpoints(job: str, context: Here, caller: JobsRead) -> Pag
 
 
 @router.get("/v1/checkpoints/{checkpoint}", summary="One checkpoint", responses=responses(404))
-async def get_checkpoint(checkpoint: str, context: Here, caller: JobsRead) -> Checkpoint:
+async def get_checkpoint(checkpoint: str, context: ContextDep, caller: JobsRead) -> Checkpoint:
     """Its files with their digests, and the digest over all of them. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         row = await checkpoints.get(session, caller.organisation, checkpoint)
@@ -64,7 +64,7 @@ async def get_checkpoint(checkpoint: str, context: Here, caller: JobsRead) -> Ch
     responses={**responses(404, 416), **BYTES},
 )
 async def download_checkpoint_file(
-    checkpoint: str, path: str, request: Request, context: Here, caller: JobsRead
+    checkpoint: str, path: str, request: Request, context: ContextDep, caller: JobsRead
 ) -> Response:
     """With `Range`, `If-Range` and `If-None-Match`; `ETag` is the sha256. Scope: `jobs:read` or `jobs:write`."""
     return await _file(checkpoint, path, request, context, caller)
@@ -77,7 +77,7 @@ async def download_checkpoint_file(
     responses={**responses(404, 416), **BYTES},
 )
 async def head_checkpoint_file(
-    checkpoint: str, path: str, request: Request, context: Here, caller: JobsRead
+    checkpoint: str, path: str, request: Request, context: ContextDep, caller: JobsRead
 ) -> Response:
     """What GET would answer, without the bytes. Scope: `jobs:read` or `jobs:write`."""
     return await _file(checkpoint, path, request, context, caller)
@@ -102,7 +102,9 @@ async def _file(checkpoint: str, path: str, request: Request, context: Context, 
     response_class=Response,
     responses={**responses(404), **ARCHIVE},
 )
-async def download_checkpoint(checkpoint: str, context: Here, caller: JobsRead, format: Format = "tar") -> Response:
+async def download_checkpoint(
+    checkpoint: str, context: ContextDep, caller: JobsRead, format: Format = "tar"
+) -> Response:
     """All files and manifest.json, made while it is sent. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         row = await checkpoints.get(session, caller.organisation, checkpoint)
@@ -117,7 +119,7 @@ async def download_checkpoint(checkpoint: str, context: Here, caller: JobsRead, 
     response_class=Response,
     responses={**responses(404), **ARCHIVE},
 )
-async def download_job_checkpoint(job: str, context: Here, caller: JobsRead, format: Format = "tar") -> Response:
+async def download_job_checkpoint(job: str, context: ContextDep, caller: JobsRead, format: Format = "tar") -> Response:
     """The same by the job; 404 while it has no checkpoint. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         if await jobs.get(session, caller.organisation, job) is None:
@@ -129,7 +131,7 @@ async def download_job_checkpoint(job: str, context: Here, caller: JobsRead, for
 
 
 def _may_have(row: CheckpointRow, caller: Caller) -> None:
-    if not row.released and not caller.may("release:write"):
+    if not row.released and not caller.has_scope("release:write"):
         detail = (
             "the checkpoint is not released: it waits until a second person with the scope release:write accepts it:"
             f" POST /v1/checkpoints/{row.id}/release"
@@ -145,5 +147,5 @@ async def _archive(row: CheckpointRow, context: Context, caller: Caller, format:
     headers = {"Content-Disposition": f'attachment; filename="{row.id}.{format}"'}
     if format == "tar":
         headers["Content-Length"] = str(made.tar_size())
-    pieces = await begun(made.tar() if format == "tar" else made.zip())
+    pieces = await with_first_piece(made.tar() if format == "tar" else made.zip())
     return StreamingResponse(pieces, 200, headers, MEDIA_TYPES[format])

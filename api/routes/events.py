@@ -6,8 +6,8 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from api.auth import JobsRead
-from api.dependencies import Here
-from api.http.pagination import DEFAULT_LIMIT, Limit, page_of
+from api.dependencies import ContextDep
+from api.http.pagination import DEFAULT_LIMIT, Limit, paginate
 from api.http.problems import not_found, responses
 from api.http.sse import HEADERS, MEDIA_TYPE, live
 from api.http.views import answer
@@ -33,7 +33,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
 async def list_job_events(
     job: str,
     request: Request,
-    context: Here,
+    context: ContextDep,
     caller: JobsRead,
     limit: Limit = DEFAULT_LIMIT,
     after: Annotated[int | None, Query(ge=0, le=LARGEST, description="the `last_id` of the page before")] = None,
@@ -51,7 +51,7 @@ async def list_job_events(
             raise not_found("job")
         if MEDIA_TYPE not in request.headers.get("accept", ""):
             rows = await events.latest(session, job, after, limit + 1)
-            return answer(page_of(rows, limit, view, name=lambda event: str(event.seq)))
+            return answer(paginate(rows, limit, view, name=lambda event: str(event.seq)))
     given = (last_event_id or "").strip()
     last = int(given) if given.isascii() and given.isdigit() and int(given) <= LARGEST else 0
     if row.status in TERMINAL and last >= row.event_seq:
@@ -63,7 +63,7 @@ async def list_job_events(
 
 
 @router.get("/metrics", summary="The job's figures", responses=responses(404))
-async def get_job_metrics(job: str, context: Here, caller: JobsRead) -> JobMetrics:
+async def get_job_metrics(job: str, context: ContextDep, caller: JobsRead) -> JobMetrics:
     """Curves (per name: step and value), the measurements before and after (and of the retrained model, where the job
     names one) with their intervals, the verdict with every bound that led to it, and what the job took. A dry run has
     those before alone.

@@ -9,12 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response, StreamingResponse
 
 from api.auth import Caller, FilesRead, FilesWrite
-from api.dependencies import Context, Here
+from api.dependencies import Context, ContextDep
 from api.http.idempotency import IdempotencyKey, once
 from api.http.openapi import BINARY
-from api.http.pagination import DEFAULT_LIMIT, After, Limit, page_of
+from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import not_found, responses
-from api.http.ranges import begun
+from api.http.ranges import with_first_piece
 from api.http.uploads import Form, Upload
 from api.http.views import answer
 from api.http.views import file as view
@@ -54,7 +54,7 @@ FORM: dict[str, Any] = {
     openapi_extra={"requestBody": FORM},
 )
 async def upload_file(
-    request: Request, context: Here, caller: FilesWrite, idempotency_key: IdempotencyKey = None
+    request: Request, context: ContextDep, caller: FilesWrite, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Streamed and checked record by record; a bad line is a 422 that names it, and then nothing is kept.
 
@@ -105,7 +105,7 @@ async def _keep(
 
 @router.get("", summary="List files", responses=responses())
 async def list_files(
-    context: Here,
+    context: ContextDep,
     caller: FilesRead,
     limit: Limit = DEFAULT_LIMIT,
     after: After = None,
@@ -114,11 +114,11 @@ async def list_files(
     """Newest first. Scope: `files:write`, `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         rows = await files.page(session, caller.organisation, limit=limit + 1, after=after, purpose=purpose)
-    return page_of(rows, limit, view, name=lambda file: file.id)
+    return paginate(rows, limit, view, name=lambda file: file.id)
 
 
 @router.get("/{file}", summary="One file", responses=responses(404))
-async def get_file(file: str, context: Here, caller: FilesRead) -> File:
+async def get_file(file: str, context: ContextDep, caller: FilesRead) -> File:
     """Its text is at `/content`. Scope: `files:write`, `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         row = await files.get(session, caller.organisation, file)
@@ -133,19 +133,19 @@ async def get_file(file: str, context: Here, caller: FilesRead) -> File:
     response_class=Response,
     responses={**responses(404), 200: {"content": {"application/octet-stream": BINARY}, "description": "The bytes"}},
 )
-async def download_file(file: str, context: Here, caller: FilesWrite) -> Response:
+async def download_file(file: str, context: ContextDep, caller: FilesWrite) -> Response:
     """Streamed. This is the text itself, so who may upload may read it. Scope: `files:write`."""
     async with context.sessions() as session:
         row = await files.get(session, caller.organisation, file)
     if row is None:
         raise not_found("file")
-    pieces = await begun(contents(context.storage, row.id, row.wrapped_key, context.service_key))
+    pieces = await with_first_piece(contents(context.storage, row.id, row.wrapped_key, context.service_key))
     headers = {"Content-Length": str(row.size), "Content-Disposition": f'attachment; filename="{row.id}.{row.format}"'}
     return StreamingResponse(pieces, 200, headers, "application/octet-stream")
 
 
 @router.delete("/{file}", status_code=204, summary="Delete a file", responses=responses(404, 409))
-async def delete_file(file: str, context: Here, caller: FilesWrite) -> None:
+async def delete_file(file: str, context: ContextDep, caller: FilesWrite) -> None:
     """A real deletion: the key is destroyed, then the bytes. 409 while a job needs the file. Scope: `files:write`."""
     async with context.sessions.begin() as session:
         row = await files.remove(session, caller.organisation, file)

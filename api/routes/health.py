@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
-from api.dependencies import Context, Here
+from api.dependencies import Context, ContextDep
 from api.http.storage_probe import StorageState
 from core.records.migrate import is_current
 from core.records.service_stats import standing
@@ -47,7 +47,7 @@ async def get_health() -> Alive:
         503: {"description": "The database or the storage cannot be used: the answer says which", "model": Readiness}
     },
 )
-async def get_readiness(context: Here) -> Response:
+async def get_readiness(context: ContextDep) -> Response:
     """200 where the database is reachable and at this version's migration, and the storage takes bytes (tried every few
     seconds). The broker's state is shown beside it."""
     database, storage, broker = await asyncio.gather(
@@ -80,8 +80,8 @@ async def _broker(context: Context) -> State:
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"}},
 )
-async def get_prometheus_metrics(context: Here) -> Response:
+async def get_prometheus_metrics(context: ContextDep) -> Response:
     """Requests of this process; jobs waiting and running, hints not published and workers of the whole service."""
     async with context.sessions() as session:
         figures = await standing(session, stale_seconds=context.stale_seconds)
-    return Response(context.gauges.expose(figures), media_type=CONTENT_TYPE_LATEST)
+    return Response(context.metrics.render(figures), media_type=CONTENT_TYPE_LATEST)

@@ -8,15 +8,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from api.auth import Caller, JobsRead, JobsWrite
-from api.dependencies import Context, Here
+from api.dependencies import Context, ContextDep
 from api.http.idempotency import IdempotencyKey, body_digest, once
 from api.http.json_body import JsonRoute
-from api.http.pagination import DEFAULT_LIMIT, After, Limit, page_of
+from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import not_found, responses
 from api.http.ranges import matches
 from api.http.views import answer
 from api.http.views import job as view
-from api.jobs.unlearn import Submission
+from api.jobs.unlearn import UnlearnSubmission
 from core.records import job_actions, jobs
 from core.records.tables import JobRow
 from core.schema.jobs import TERMINAL, Job, JobKind, JobRequest, Status
@@ -53,7 +53,7 @@ EXAMPLES: dict[str, Any] = {
 async def submit_job(
     body: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
     request: Request,
-    context: Here,
+    context: ContextDep,
     caller: JobsWrite,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -63,7 +63,7 @@ async def submit_job(
     uploaded for another purpose, a policy that asks for less than the model's. The broker is not asked: a job is
     accepted while it is down. Scope: `jobs:write`.
     """
-    submission = Submission(context, caller, body)
+    submission = UnlearnSubmission(context, caller, body)
 
     async def make(session: AsyncSession) -> Response:
         row = await submission.write(session)
@@ -78,7 +78,7 @@ async def submit_job(
 
 @router.get("", summary="List jobs", responses=responses())
 async def list_jobs(
-    context: Here,
+    context: ContextDep,
     caller: JobsRead,
     limit: Limit = DEFAULT_LIMIT,
     after: After = None,
@@ -107,7 +107,7 @@ async def list_jobs(
             created_after=created_after,
             created_before=created_before,
         )
-    return page_of(rows, limit, view, name=lambda job: job.id)
+    return paginate(rows, limit, view, name=lambda job: job.id)
 
 
 @router.get(
@@ -119,7 +119,7 @@ async def list_jobs(
 async def get_job(
     job: str,
     request: Request,
-    context: Here,
+    context: ContextDep,
     caller: JobsRead,
     wait: Annotated[float, Query(ge=0, le=60, description="seconds to hold the answer until the job changes")] = 0,
     if_none_match: Annotated[str | None, Header(description="the ETag of the answer before")] = None,
@@ -145,7 +145,7 @@ async def _version(context: Context, caller: Caller, job: str, wait: float, know
     if not wait and known is None:
         return None
     deadline = asyncio.get_running_loop().time() + wait
-    async with context.changes.watch(job) as watch:
+    async with context.job_notifications.watch(job) as watch:
         first: int | None = None
         while True:
             async with context.sessions() as session:
@@ -166,7 +166,7 @@ def _etag(version: int) -> str:
 
 
 @router.post("/{job}/cancel", status_code=202, summary="Cancel a job", responses=responses(404, 409))
-async def cancel_job(job: str, context: Here, caller: JobsWrite) -> Job:
+async def cancel_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     """A waiting job is cancelled at once; a running one when its worker has let go (`requested` says so until then).
 
     409 where the job is over. Scope: `jobs:write`.
@@ -180,7 +180,7 @@ async def cancel_job(job: str, context: Here, caller: JobsWrite) -> Job:
 
 
 @router.post("/{job}/pause", status_code=202, summary="Pause a job", responses=responses(404, 409))
-async def pause_job(job: str, context: Here, caller: JobsWrite) -> Job:
+async def pause_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     """A waiting job pauses at once; a running one finishes its step, saves a snapshot and frees its device first
     (`requested` says so until then). 409 where the job is over, paused or being cancelled. Scope: `jobs:write`.
     """
@@ -189,7 +189,7 @@ async def pause_job(job: str, context: Here, caller: JobsWrite) -> Job:
 
 
 @router.post("/{job}/resume", status_code=202, summary="Let a paused job go on", responses=responses(404, 409))
-async def resume_job(job: str, context: Here, caller: JobsWrite) -> Job:
+async def resume_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     """Back into the queue, to go on from the job's snapshot where the worker that takes it up has it.
 
     A wish to pause that has not been granted yet is taken back. 409 where there is nothing to resume.
@@ -200,7 +200,7 @@ async def resume_job(job: str, context: Here, caller: JobsWrite) -> Job:
 
 
 @router.post("/{job}/retry", status_code=202, summary="Try a failed job again", responses=responses(404, 409))
-async def retry_job(job: str, context: Here, caller: JobsWrite) -> Job:
+async def retry_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     """A new attempt; the old ones stay in the job's events. 409 where the job has not failed, or where its model or a
     file that it needs has been deleted. Scope: `jobs:write`.
     """

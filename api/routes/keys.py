@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from api.auth import Admin, AnyKey, Scope, hash_key, key_prefix, new_api_key
-from api.dependencies import Here
+from api.dependencies import ContextDep
 from api.http.idempotency import IdempotencyKey, body_digest, once
 from api.http.json_body import JsonRoute
-from api.http.pagination import DEFAULT_LIMIT, After, Limit, page_of
+from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import not_found, responses
 from api.http.views import answer
 from core.records import keys
@@ -63,7 +63,7 @@ def _view(row: ApiKey) -> Key:
 
 @router.post("", status_code=201, response_model=NewKey, summary="Make a key", responses=responses(409))
 async def create_key(
-    body: KeyRequest, request: Request, context: Here, caller: Admin, idempotency_key: IdempotencyKey = None
+    body: KeyRequest, request: Request, context: ContextDep, caller: Admin, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Makes a key of the caller's organisation and shows it, this once. Scope: `admin`."""
 
@@ -84,15 +84,15 @@ async def create_key(
 
 
 @router.get("", summary="List keys", responses=responses())
-async def list_keys(context: Here, caller: Admin, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[Key]:
+async def list_keys(context: ContextDep, caller: Admin, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[Key]:
     """The organisation's keys, newest first, the revoked ones included. Scope: `admin`."""
     async with context.sessions() as session:
         rows = await keys.page(session, caller.organisation, limit=limit + 1, after=after)
-    return page_of(rows, limit, _view, name=lambda key: key.id)
+    return paginate(rows, limit, _view, name=lambda key: key.id)
 
 
 @router.get("/self", summary="Who am I?", responses=responses())
-async def get_own_key(context: Here, caller: AnyKey) -> Key:
+async def get_own_key(context: ContextDep, caller: AnyKey) -> Key:
     """The key that this request came with. Any key may ask."""
     async with context.sessions() as session:
         row = await keys.get(session, caller.organisation, caller.key)
@@ -102,7 +102,7 @@ async def get_own_key(context: Here, caller: AnyKey) -> Key:
 
 
 @router.get("/{key}", summary="One key", responses=responses(404))
-async def get_key(key: str, context: Here, caller: Admin) -> Key:
+async def get_key(key: str, context: ContextDep, caller: Admin) -> Key:
     """Scope: `admin`."""
     async with context.sessions() as session:
         row = await keys.get(session, caller.organisation, key)
@@ -112,11 +112,11 @@ async def get_key(key: str, context: Here, caller: Admin) -> Key:
 
 
 @router.delete("/{key}", summary="Revoke a key", responses=responses(404))
-async def revoke_key(key: str, context: Here, caller: Admin) -> Key:
+async def revoke_key(key: str, context: ContextDep, caller: Admin) -> Key:
     """From now on the key opens nothing (on other replicas within seconds); it stays listed. Scope: `admin`."""
     async with context.sessions.begin() as session:
         row = await keys.revoke(session, caller.organisation, key)
     if row is None:
         raise not_found("key")
-    context.callers.forget(row.id)
+    context.caller_cache.forget(row.id)
     return _view(row)

@@ -8,13 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from api.auth import ModelsProbe
-from api.dependencies import Here
+from api.dependencies import ContextDep
 from api.http.idempotency import IdempotencyKey, body_digest, once
 from api.http.json_body import JsonRoute
-from api.http.pagination import DEFAULT_LIMIT, After, Limit, page_of
+from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import not_found, responses
 from api.http.views import answer
-from api.jobs.measure import Measuring
+from api.jobs.measure import MeasurementSubmission
 from core.evaluation.presets import NAMES, table
 from core.records import checkpoints, jobs
 from core.records.tables import JobRow
@@ -45,7 +45,7 @@ EXAMPLES: dict[str, Any] = {
 async def submit_measurement(
     body: Annotated[MeasurementRequest, Body(openapi_examples=EXAMPLES)],
     request: Request,
-    context: Here,
+    context: ContextDep,
     caller: ModelsProbe,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -54,7 +54,7 @@ async def submit_measurement(
     It is done as a job is, by the same workers and code, but waits for no job on the model and holds none up. A
     checkpoint that is not released is measured for the scope `release:write` alone. Scope: `models:probe`.
     """
-    measuring = Measuring(context, caller, body)
+    measuring = MeasurementSubmission(context, caller, body)
 
     async def make(session: AsyncSession) -> Response:
         row = await measuring.write(session)
@@ -69,7 +69,7 @@ async def submit_measurement(
 
 @router.get("", summary="List measurements", responses=responses())
 async def list_measurements(
-    context: Here,
+    context: ContextDep,
     caller: ModelsProbe,
     limit: Limit = DEFAULT_LIMIT,
     after: After = None,
@@ -81,11 +81,11 @@ async def list_measurements(
         rows = await jobs.page(
             session, caller.organisation, limit=limit + 1, after=after, kind="measure", status=status, model=model
         )
-    return page_of(rows, limit, view, name=lambda one: one.id)
+    return paginate(rows, limit, view, name=lambda one: one.id)
 
 
 @router.get("/{measurement}", summary="One measurement", responses=responses(404))
-async def get_measurement(measurement: str, context: Here, caller: ModelsProbe) -> Measurement:
+async def get_measurement(measurement: str, context: ContextDep, caller: ModelsProbe) -> Measurement:
     """Its status and, once it has succeeded, its figures: aggregates over records. Scope: `models:probe`."""
     async with context.sessions() as session:
         row = _one(await jobs.get(session, caller.organisation, measurement))
@@ -95,7 +95,7 @@ async def get_measurement(measurement: str, context: Here, caller: ModelsProbe) 
 
 
 @router.post("/{measurement}/cancel", status_code=202, summary="Cancel a measurement", responses=responses(404, 409))
-async def cancel_measurement(measurement: str, context: Here, caller: ModelsProbe) -> Measurement:
+async def cancel_measurement(measurement: str, context: ContextDep, caller: ModelsProbe) -> Measurement:
     """At once while it waits, else when its worker has let go. 409 where it is over. Scope: `models:probe`."""
     async with context.sessions.begin() as session:
         _one(await jobs.get(session, caller.organisation, measurement))

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from api.auth import AnyKey, Caller, ModelsWrite, check_loosening
-from api.dependencies import Here
+from api.auth import AnyKey, Caller, ModelsWrite, require_release_scope
+from api.dependencies import ContextDep
 from api.http.idempotency import IdempotencyKey, body_digest, once
 from api.http.json_body import JsonRoute
-from api.http.pagination import DEFAULT_LIMIT, After, Limit, page_of
+from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import Problem, not_found, responses, unprocessable
 from api.http.views import answer
 from api.http.views import model as view
@@ -35,7 +35,11 @@ PURPOSES = {
 
 @router.post("", status_code=202, response_model=Model, summary="Register a model", responses=responses(409, 413, 415))
 async def register_model(
-    body: ModelRequest, request: Request, context: Here, caller: ModelsWrite, idempotency_key: IdempotencyKey = None
+    body: ModelRequest,
+    request: Request,
+    context: ContextDep,
+    caller: ModelsWrite,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """A directory below the allowed roots, or `hf:org/name@revision` where the operator's list has the repository.
 
@@ -45,7 +49,7 @@ async def register_model(
     default one, also `release:write`: who submits and registers must not set what her own jobs are held to.
     """
     if body.release == "always" and context.settings.release != "always":
-        check_loosening(
+        require_release_scope(
             caller, "with 'release': 'always' every checkpoint of the model is released, whatever its verdict"
         )
     found = await asyncio.to_thread(check, body.source, context.settings)
@@ -93,7 +97,7 @@ async def _pinned(session: AsyncSession, caller: Caller, name: str) -> str | Non
             "/policy", f"there is no policy '{name}': POST /v1/policies keeps one", name="unknown-policy"
         )
     if problems := loosened_bounds(DEFAULT_POLICY, found):
-        check_loosening(caller, f"the policy '{name}' is looser than the default one ({problems[0]})")
+        require_release_scope(caller, f"the policy '{name}' is looser than the default one ({problems[0]})")
     return None if name in policies.BUILT_IN else name
 
 
@@ -110,15 +114,17 @@ async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defau
 
 
 @router.get("", summary="List models", responses=responses())
-async def list_models(context: Here, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[Model]:
+async def list_models(
+    context: ContextDep, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None
+) -> Page[Model]:
     """By name: a model's id is a person's choice, not a time. Any key may ask."""
     async with context.sessions() as session:
         rows = await models.page(session, caller.organisation, limit=limit + 1, after=after)
-    return page_of(rows, limit, view, name=lambda model: model.id)
+    return paginate(rows, limit, view, name=lambda model: model.id)
 
 
 @router.get("/{model}", summary="One model", responses=responses(404))
-async def get_model(model: str, context: Here, caller: AnyKey) -> Model:
+async def get_model(model: str, context: ContextDep, caller: AnyKey) -> Model:
     """`status`, shape, digest and `head`, the newest released checkpoint. Any key may ask."""
     async with context.sessions() as session:
         row = await models.get(session, caller.organisation, model)
@@ -128,7 +134,7 @@ async def get_model(model: str, context: Here, caller: AnyKey) -> Model:
 
 
 @router.delete("/{model}", status_code=204, summary="Forget a model", responses=responses(404, 409))
-async def delete_model(model: str, context: Here, caller: ModelsWrite) -> None:
+async def delete_model(model: str, context: ContextDep, caller: ModelsWrite) -> None:
     """Deletes the registration, never the directory; its checkpoints stay. 409 while a job needs it.
 
     Scope: `models:write`.

@@ -8,11 +8,11 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from api.auth import AnyKey, ModelsWrite, check_loosening
-from api.dependencies import Here
+from api.auth import AnyKey, ModelsWrite, require_release_scope
+from api.dependencies import ContextDep
 from api.http.idempotency import IdempotencyKey, body_digest, once
 from api.http.json_body import JsonRoute
-from api.http.pagination import DEFAULT_LIMIT, After, Limit, page_of
+from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import Problem, not_found, responses
 from api.http.views import answer
 from core.records import policies
@@ -86,7 +86,7 @@ def _not_built_in(name: str) -> None:
 async def create_policy(
     body: Annotated[Policy, Body(openapi_examples=EXAMPLES)],
     request: Request,
-    context: Here,
+    context: ContextDep,
     caller: ModelsWrite,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -99,7 +99,7 @@ async def create_policy(
     """
     _not_built_in(body.name)
     if problems := loosened_bounds(DEFAULT_POLICY, body):
-        check_loosening(caller, f"the policy is looser than the default one ({problems[0]})")
+        require_release_scope(caller, f"the policy is looser than the default one ({problems[0]})")
 
     async def make(session: AsyncSession) -> Response:
         policy = Policy(
@@ -117,18 +117,18 @@ async def create_policy(
 
 @router.get("", summary="List policies", responses=responses())
 async def list_policies(
-    context: Here, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None
+    context: ContextDep, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None
 ) -> Page[KeptPolicy]:
     """By name, the built-in one among them. Any key may ask."""
     async with context.sessions() as session:
         rows = await policies.page(session, caller.organisation, limit=limit + 1, after=after)
     built_in = [_view(policy) for name, policy in BUILT_IN.items() if after is None or name > after]
     shown = sorted([*built_in, *map(_kept, rows)], key=lambda policy: policy.name)
-    return page_of(shown, limit, lambda policy: policy, name=lambda policy: policy.name)
+    return paginate(shown, limit, lambda policy: policy, name=lambda policy: policy.name)
 
 
 @router.get("/{name}", summary="One policy", responses=responses(404))
-async def get_policy(name: str, context: Here, caller: AnyKey) -> KeptPolicy:
+async def get_policy(name: str, context: ContextDep, caller: AnyKey) -> KeptPolicy:
     """All of its bounds. Any key may ask."""
     if name in BUILT_IN:
         return _view(BUILT_IN[name])
@@ -140,7 +140,7 @@ async def get_policy(name: str, context: Here, caller: AnyKey) -> KeptPolicy:
 
 
 @router.delete("/{name}", status_code=204, summary="Delete a policy", responses=responses(404, 409))
-async def delete_policy(name: str, context: Here, caller: ModelsWrite) -> None:
+async def delete_policy(name: str, context: ContextDep, caller: ModelsWrite) -> None:
     """Jobs keep what they were submitted with. 409 while a model has it pinned. Scope: `models:write`."""
     _not_built_in(name)
     async with context.sessions.begin() as session:

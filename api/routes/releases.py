@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from api.auth import ReleaseWrite
-from api.dependencies import Here
+from api.dependencies import ContextDep
 from api.http.json_body import JsonRoute
 from api.http.problems import not_found, responses
 from api.http.views import checkpoint as view
@@ -16,7 +16,9 @@ router = APIRouter(tags=["checkpoints"], route_class=JsonRoute)
 @router.post(
     "/v1/checkpoints/{checkpoint}/release", summary="Release a checkpoint", responses=responses(404, 409, 413, 415)
 )
-async def release_checkpoint(checkpoint: str, body: ReleaseRequest, context: Here, caller: ReleaseWrite) -> Checkpoint:
+async def release_checkpoint(
+    checkpoint: str, body: ReleaseRequest, context: ContextDep, caller: ReleaseWrite
+) -> Checkpoint:
     """Accepts a checkpoint that waits: one whose verdict is `failed` or `not_judged`.
 
     From now on its bytes may be had, and, where its job started from the model's head and no newer one has taken that

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.auth import AnyKey
-from api.dependencies import Here
+from api.dependencies import ContextDep
 from api.http.problems import responses
 from core.schema.models import ReleasePolicy
 from core.schema.strict import Answer
@@ -27,6 +27,6 @@ class About(Answer):
 
 
 @router.get("", summary="About this service", responses=responses())
-async def get_service(context: Here, caller: AnyKey) -> About:
+async def get_service(context: ContextDep, caller: AnyKey) -> About:
     """Its version, and whether checkpoints are guarded by their verdict. Any key may ask."""
     return About(version=version("unlearning-service"), release=context.settings.release)

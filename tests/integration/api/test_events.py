@@ -134,8 +134,8 @@ async def test_a_reader_that_leaves_is_forgotten(service: Service, client: httpx
     job = await job_of(service, client)
     async with client.stream("GET", f"/v1/jobs/{job}/events", headers=STREAM) as answer:
         await anext(answer.aiter_bytes())
-        assert job in service.context.changes._watches
-    await until(lambda: job not in service.context.changes._watches)
+        assert job in service.context.job_notifications._watches
+    await until(lambda: job not in service.context.job_notifications._watches)
 
 
 async def test_a_stream_whose_database_goes_away_ends_and_is_resumed(
@@ -174,9 +174,9 @@ async def test_a_lost_listening_connection_is_made_again(service: Service, clien
         query = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
         assert (await session.scalars(query, {"name": LISTENING})).all() == [True]
     async with asyncio.timeout(10):
-        await until(lambda: not service.context.changes.connected.is_set())
+        await until(lambda: not service.context.job_notifications.connected.is_set())
         waiting = asyncio.create_task(client.get(f"/v1/jobs/{job}", params={"wait": 9}))
-        await service.context.changes.connected.wait()
+        await service.context.job_notifications.connected.wait()
         await step(service, job, fence, 5)
         assert (await waiting).json()["progress"]["step"] == 5
 

@@ -1,18 +1,18 @@
 import pytest
 
 from api import auth
-from api.auth import CACHE_SECONDS, Caller, Callers, hash_key, key_prefix, new_api_key, well_formed
+from api.auth import CACHE_SECONDS, Caller, CallerCache, hash_key, is_well_formed, key_prefix, new_api_key
 
 
 def test_a_new_key_is_well_formed_and_a_slip_of_the_pen_is_not() -> None:
     key = new_api_key()
     assert [len(part) for part in key.split("_")] == [3, 8, 43, 6]
-    assert well_formed(key)
+    assert is_well_formed(key)
     for place in (4, 20, 57):
         other = "b" if key[place] == "a" else "a"
-        assert not well_formed(key[:place] + other + key[place + 1 :])
+        assert not is_well_formed(key[:place] + other + key[place + 1 :])
     for wrong in ("", "ulk_", key[:-1], key + "a", key.replace("ulk", "abc"), key.replace("_", "-")):
-        assert not well_formed(wrong)
+        assert not is_well_formed(wrong)
 
 
 def test_keys_do_not_repeat() -> None:
@@ -29,7 +29,7 @@ def test_the_hash_depends_on_key_and_service_key_and_the_prefix_says_little() ->
 def test_a_caller_is_remembered_for_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(auth.time, "monotonic", lambda: now)
-    callers, caller = Callers(), Caller("key-1", "org-1", frozenset({"jobs:read"}))
+    callers, caller = CallerCache(), Caller("key-1", "org-1", frozenset({"jobs:read"}))
     callers.remember(b"digest", caller)
     assert callers.find(b"digest") is caller
     assert callers.find(b"other") is None
@@ -39,7 +39,7 @@ def test_a_caller_is_remembered_for_seconds_only(monkeypatch: pytest.MonkeyPatch
 
 def test_not_more_callers_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "CACHED_KEYS", 2)
-    callers = Callers()
+    callers = CallerCache()
     for name in (b"a", b"b", b"c"):
         callers.remember(name, Caller("key-1", "org-1", frozenset()))
     assert [callers.find(name) is not None for name in (b"a", b"b", b"c")] == [False, True, True]

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from api.cli.app import app
 from api.cli.data_folder import DataFolder
 from api.cli.stale_processes import StaleProcesses
-from api.client import Client, Message
+from api.client import Client, ServerSentEvent
 from benchmarks.interruptions import NoChild, Trial, child_of, disturb, markdown
 
 SLEEPS = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
@@ -48,8 +48,8 @@ def tell(place: DataFolder, **starts: int) -> None:
 
 def following(*messages: tuple[str, dict[str, Any]]) -> Client:
     class Told:
-        def follow(self, job: str) -> Iterator[Message]:
-            return (Message(kind, data, None) for kind, data in messages)
+        def follow(self, job: str) -> Iterator[ServerSentEvent]:
+            return (ServerSentEvent(kind, data, None) for kind, data in messages)
 
     return cast(Client, Told())
 

@@ -6,13 +6,13 @@ import json
 import pytest
 
 from api.cli.child import ChildFailed
-from api.client import Message
+from api.client import ServerSentEvent
 from benchmarks.start_up import AT_ONCE, NONE, WAITING, Moments, moments, ready, served, table
 
 
-def said(*types: str) -> list[Message]:
+def said(*types: str) -> list[ServerSentEvent]:
     return [
-        Message(*(("phase", {"phase": one[1:]}) if one.startswith("/") else (one, {"step": 1})), id=None)
+        ServerSentEvent(*(("phase", {"phase": one[1:]}) if one.startswith("/") else (one, {"step": 1})), id=None)
         for one in types
     ]
 

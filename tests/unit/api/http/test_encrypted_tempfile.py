@@ -4,7 +4,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.http.encrypted_tempfile import Spool
+from api.http.encrypted_tempfile import EncryptedTempfile
 
 DATA = os.urandom(5000)
 
@@ -12,7 +12,7 @@ DATA = os.urandom(5000)
 @settings(derandomize=True, max_examples=60, deadline=None)
 @given(start=st.integers(0, 5100), size=st.integers(0, 3000), cut=st.integers(1, 700))
 def test_what_is_written_in_pieces_is_read_from_anywhere(start: int, size: int, cut: int) -> None:
-    with Spool() as spool:
+    with EncryptedTempfile() as spool:
         for at in range(0, len(DATA), cut):
             spool.write(DATA[at : at + cut])
         spool.seek(start)
@@ -22,7 +22,7 @@ def test_what_is_written_in_pieces_is_read_from_anywhere(start: int, size: int, 
 
 
 def test_on_the_disk_there_is_neither_a_name_nor_the_text() -> None:
-    with Spool() as spool:
+    with EncryptedTempfile() as spool:
         spool.write(b"plain text" * 100)
         descriptor = spool._file.fileno()
         assert Path(f"/proc/self/fd/{descriptor}").readlink().name.endswith("(deleted)")

@@ -1,9 +1,9 @@
-from api.http.rate_limit import Limiter
+from api.http.rate_limit import RateLimiter
 
 
 def test_a_bucket_empties_and_fills_again_evenly() -> None:
     now = 0.0
-    limiter = Limiter(60, clock=lambda: now)
+    limiter = RateLimiter(60, clock=lambda: now)
     assert [limiter.take("a").allowed for _ in range(61)] == [True] * 60 + [False]
     assert limiter.take("a").retry_after == 1
     assert limiter.take("b").allowed
@@ -15,12 +15,12 @@ def test_a_bucket_empties_and_fills_again_evenly() -> None:
 
 def test_a_refused_request_costs_nothing() -> None:
     now = 0.0
-    limiter = Limiter(1, clock=lambda: now)
+    limiter = RateLimiter(1, clock=lambda: now)
     limiter.take("a")
     waits = [limiter.take("a").retry_after for _ in range(5)]
     assert waits == [60] * 5
 
 
 def test_no_limit_says_nothing() -> None:
-    verdict = Limiter(0).take("a")
+    verdict = RateLimiter(0).take("a")
     assert (verdict.allowed, verdict.headers) == (True, {})
