@@ -130,7 +130,7 @@ async def lookup(context: Context, key: str) -> Caller | None:
     if caller := context.caller_cache.find(digest):
         return caller
     async with context.sessions() as session:
-        row = await keys.by_hash(session, digest)
+        row = await keys.find_by_hash(session, digest)
     if row is None:
         return None
     caller = Caller(row.id, row.organisation, frozenset(row.scopes))
@@ -221,7 +221,7 @@ async def accept(context: Context, file: OperatorKey) -> None:
     async with context.sessions.begin() as session:
         await keys.add(
             session,
-            organisation=await keys.organisation(session, "default"),
+            organisation=await keys.get_or_create_organisation(session, "default"),
             name=file.name,
             prefix=key_prefix(file.key),
             hash=hash_key(file.key, context.service_key),

@@ -35,7 +35,7 @@ from api.routes import (
     releases,
     service,
 )
-from core.queue import client_url
+from core.queue import redis_py_url
 from core.records.engine import make_engine
 from core.records.events import CHANNEL
 from core.records.notifications import Notifications
@@ -64,7 +64,7 @@ def _context(chosen: Settings, metrics: Metrics) -> Context:
     # rows are read after their transaction has ended: what is shown is what was committed
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     storage = open_storage(chosen.storage_url, engine)
-    broker = client_url(chosen.redis_url.get_secret_value())
+    broker = redis_py_url(chosen.redis_url.get_secret_value())
     return Context(
         settings=chosen,
         service_key=chosen.service_key(),
@@ -73,7 +73,7 @@ def _context(chosen: Settings, metrics: Metrics) -> Context:
         storage=storage,
         storage_probe=StorageProbe(storage),
         redis=Redis.from_url(broker, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS),
-        job_notifications=Notifications(engine, CHANNEL, application=LISTENING, lost=_connection_lost),
+        job_notifications=Notifications(engine, CHANNEL, application=LISTENING, on_disconnect=_connection_lost),
         caller_cache=CallerCache(),
         rate_limiter=RateLimiter(chosen.rate_limit_per_minute),
         metrics=metrics,

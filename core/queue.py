@@ -13,7 +13,7 @@ def queue_name(gpus: int) -> str:
     return f"unlearn.gpu{gpus}" if gpus else "unlearn.cpu"
 
 
-def client_url(redis_url: str) -> str:
+def redis_py_url(redis_url: str) -> str:
     """The URL for redis-py of a Redis that is written in Celery's way: `redis+socket://` becomes `unix://`."""
     url = urlsplit(redis_url)
     if url.scheme != "redis+socket":

@@ -113,7 +113,7 @@ async def read(session: AsyncSession, job: JobRow) -> Assignment:
         start = (checkpoint.prefix, await checkpoints.files(session, checkpoint.id))
         made = await jobs.get(session, job.organisation, checkpoint.job)
         adapter = made is not None and made.output == "adapter"
-    sets = await files.of_job(session, job.id)
-    if await files.missing(session, job.id):
+    sets = await files.list_for_job(session, job.id)
+    if await files.any_missing(session, job.id):
         raise service_failure("file_gone", "a file of this job is gone; upload it again", retryable=False)
     return Assignment(job, model, start, sets, reference, adapter)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from core.records.completion import Delivered
+from core.records.completion import UploadedCheckpoint
 from core.records.tables import CheckpointFile
 from core.schema.manifest import MANIFEST_NAME, canonical_json, digest, file_entry, manifest
 from core.storage import NotStored, Storage
@@ -29,7 +29,7 @@ async def fetch(storage: Storage, prefix: str, files: Sequence[CheckpointFile], 
             raise service_failure("checkpoint_damaged", "the checkpoint to start from is not what was stored")
 
 
-async def deliver(storage: Storage, folder: Path, *, prefix: str, step: int) -> Delivered:
+async def deliver(storage: Storage, folder: Path, *, prefix: str, step: int) -> UploadedCheckpoint:
     """Stores what the child saved, the manifest last; nobody sees it before the job's finish points to it."""
     entries = await asyncio.to_thread(manifest, folder)
     if not entries:
@@ -39,7 +39,7 @@ async def deliver(storage: Storage, folder: Path, *, prefix: str, step: int) -> 
         if written != one.bytes:
             raise service_failure("checkpoint_changed", "the checkpoint changed while it was stored")
     await storage.write(f"{prefix}/{MANIFEST_NAME}", _whole(canonical_json(entries)))
-    return Delivered(prefix=prefix, files=entries, digest=digest(entries), step=step)
+    return UploadedCheckpoint(prefix=prefix, files=entries, digest=digest(entries), step=step)
 
 
 def _below(folder: Path, path: str) -> Path:

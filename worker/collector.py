@@ -34,7 +34,7 @@ async def collect_scratch(sessions: Sessions, root: Path) -> int:
     listed = await asyncio.to_thread(lambda: list(scratch.attempt_folders(root)))
     found = {(job, fence): folder for job, fence, folder in listed}
     removed = 0
-    async for over in _attempts(sessions, found, completion.ended):
+    async for over in _attempts(sessions, found, completion.ended_attempts):
         await asyncio.to_thread(scratch.remove_folder, found[over])
         removed += 1
     return removed
@@ -46,7 +46,7 @@ async def collect_snapshots(sessions: Sessions, root: Path) -> int:
     removed = 0
     for some in _batches(found):
         async with sessions() as session:
-            over = await completion.over(session, some)
+            over = await completion.ended_jobs(session, some)
         for job in over:
             await asyncio.to_thread(scratch.remove_folder, found[job])
             removed += 1
@@ -59,9 +59,9 @@ async def collect_checkpoints(sessions: Sessions, storage: Storage) -> int:
     async for key, _ in storage.list("checkpoints"):
         if match := _CHECKPOINT.match(key):
             stored.add((match[1], int(match[2])))
-    removed = await storage.collect(_BROKEN_OFF)
-    async for job, fence in _attempts(sessions, sorted(stored), completion.dead):
-        await storage.delete(completion.prefix_of(job, fence))
+    removed = await storage.delete_unfinished(_BROKEN_OFF)
+    async for job, fence in _attempts(sessions, sorted(stored), completion.undelivered_attempts):
+        await storage.delete(completion.checkpoint_prefix(job, fence))
         removed += 1
     return removed
 
@@ -69,7 +69,7 @@ async def collect_checkpoints(sessions: Sessions, storage: Storage) -> int:
 async def collect_files(sessions: Sessions, storage: Storage) -> int:
     """Deletes files past their time that no unfinished job needs: first the rows with their keys, then the bytes."""
     async with sessions.begin() as session:
-        if not await lease_recovery.alone(session):
+        if not await lease_recovery.try_sweeper_lock(session):
             return 0
         keys = await files.purge_expired(session)
     for key in keys:
@@ -85,9 +85,9 @@ async def collect_uploads(sessions: Sessions, storage: Storage) -> int:
     removed = 0
     for some in _batches(old):
         async with sessions() as session:
-            known = await files.known(session, some)
+            known = await files.existing_ids(session, some)
         for file in set(some) - known:
-            await storage.delete(uploads.place(file))
+            await storage.delete(uploads.storage_key(file))
             removed += 1
     return removed
 

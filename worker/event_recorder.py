@@ -52,28 +52,28 @@ class EventRecorder:
             return
         await self.flush()
         if isinstance(event, PhaseStarted):
-            await self._lease.write(progress.phase, event.phase)
+            await self._lease.write(progress.set_phase, event.phase)
         elif isinstance(event, Warned):
-            await self._lease.write(progress.warning, event.code, event.message)
+            await self._lease.write(progress.add_warning, event.code, event.message)
         elif isinstance(event, Measured):
-            await self._lease.write(progress.measured, event.moment, event.measurements)
+            await self._lease.write(progress.add_measurements, event.moment, event.measurements)
         elif isinstance(event, Saved | Snapshotted | Resumed):
-            await self._lease.write(progress.event, event.kind, {"step": event.step})
+            await self._lease.write(progress.add_event, event.kind, {"step": event.step})
         elif isinstance(event, CostReported):
-            await self._lease.write(progress.event, "cost", event.model_dump(mode="json", exclude={"kind"}))
+            await self._lease.write(progress.add_event, "cost", event.model_dump(mode="json", exclude={"kind"}))
 
     async def flush(self) -> None:
         """Writes what has gathered."""
         async with self._turn:
             beat, self._beat = self._beat, None
             if beat is not None and beat.fraction is not None:
-                await self._lease.write(progress.overall, fraction=beat.fraction, eta_seconds=beat.eta_seconds)
+                await self._lease.write(progress.set_fraction, fraction=beat.fraction, eta_seconds=beat.eta_seconds)
             made, points = self._progress, self._points
             if made is None or not (self._moved or points):  # points before any progress wait for it
                 return
             self._moved, self._points = False, {}
             await self._lease.write(
-                progress.steps,
+                progress.set_steps,
                 step=made.step,
                 steps=made.steps,
                 eta_seconds=made.eta_seconds,

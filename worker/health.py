@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records.engine import make_engine
-from core.records.workers import seen_on
+from core.records.workers import is_host_up
 from core.settings import Settings, settings
 from worker.identity import host
 
@@ -26,7 +26,7 @@ async def alive(settings: Settings) -> bool:
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=1)
     try:
         async with AsyncSession(engine) as session:
-            return await seen_on(session, host(), within_seconds=SWEEPS_MISSED * settings.sweep_seconds)
+            return await is_host_up(session, host(), within_seconds=SWEEPS_MISSED * settings.sweep_seconds)
     finally:
         await engine.dispose()
 

@@ -67,7 +67,9 @@ async def take_jobs(station: WorkerContext) -> int:
         sessions = async_sessionmaker(engine, expire_on_commit=False)
         storage = open_storage(settings.storage_url, engine)
         done = 0
-        requests = Notifications(engine, REQUESTS, application=f"unlearning worker {station.worker}", lost=_lost)
+        requests = Notifications(
+            engine, REQUESTS, application=f"unlearning worker {station.worker}", on_disconnect=_lost
+        )
         while not station.stopping and await _take_one(station, sessions, storage, requests):
             done += 1
         return done

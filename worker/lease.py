@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from core.records import leases
 from core.records.leases import FenceLost
-from core.records.retry import PAUSES, transient
+from core.records.retry import PAUSES, is_transient
 from worker.log import LOGGER
 
 log = logging.getLogger(LOGGER)
@@ -52,7 +52,7 @@ class Lease:
                 async with asyncio.timeout(max(self.left() / 2, 0)), self._sessions.begin() as session:
                     return await change(session, self.job, self.fence, *args, **kwargs)
             except Exception as error:
-                if not transient(error):
+                if not is_transient(error):
                     raise
                 pause = PAUSES[min(tries, len(PAUSES) - 1)]
                 if self.left() <= pause:

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import Self
 
-from core.records.retry import transient
+from core.records.retry import is_transient
 from core.records.tables import FileRow, JobFile
 from core.schema.bad_record import BadRecord
 from core.storage import NotStored, Storage
@@ -129,6 +129,6 @@ def _unavailable(error: Exception) -> AttemptFailed:
         )
     if isinstance(error, BadRecord):
         return service_failure("file_damaged", "a file of this job can no longer be read", retryable=False)
-    if transient(error):
+    if is_transient(error):
         return service_failure("service_unreachable", "a server that the worker needs could not be reached")
     return service_failure("records_unavailable", "the job's records could not be read; the worker's log says where")

@@ -6,9 +6,9 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import completion, leases
-from core.records.completion import Delivered
+from core.records.completion import UploadedCheckpoint
 from core.records.leases import FenceLost
-from core.records.retry import again
+from core.records.retry import retry_transient
 from core.schema.jobs import JobError, Outcome
 from core.schema.policies import Judgement
 from worker.failure import service_failure
@@ -22,7 +22,7 @@ class Finished:
     """The child did its work, and what it saved, if that was its work, lies in the storage."""
 
     outcome: Outcome | None
-    delivered: Delivered | None
+    delivered: UploadedCheckpoint | None
     judgement: Judgement | None
 
 
@@ -50,7 +50,7 @@ class Settlement:
         if isinstance(result, Finished):
             return await self._finish(result)
         if interruption == "cancel":
-            await self._lease.write(leases.cancelled)
+            await self._lease.write(leases.confirm_cancel)
             return "cancelled"
         if interruption is not None:
             reason = "shutdown" if interruption == "shutdown" else "asked"
@@ -65,29 +65,29 @@ class Settlement:
     async def _finish(self, result: Finished) -> str:
         try:
             if result.delivered is None or result.outcome is None:
-                await self._lease.write(completion.conclude, outcome=result.outcome)
+                await self._lease.write(completion.finish_without_checkpoint, outcome=result.outcome)
             else:
                 await self._lease.write(
                     completion.finish,
                     outcome=result.outcome,
-                    delivered=result.delivered,
+                    checkpoint=result.delivered,
                     judgement=result.judgement,
                 )
         except LeaseExpired:
             raise
         except FenceLost:
             # an earlier try may have been committed without its answer reaching us: the row knows
-            if not await again(lambda: self._has_finished(result)):
+            if not await retry_transient(lambda: self._has_finished(result)):
                 raise
         return "succeeded"
 
     async def _has_finished(self, result: Finished) -> bool:
         async with self._sessions() as session:
             if result.delivered is None:
-                return await completion.was_concluded(session, self._lease.job, self._lease.fence)
-            return await completion.what_became(session, self._lease.job, prefix=self._prefix) is not None
+                return await completion.was_finished_without_checkpoint(session, self._lease.job, self._lease.fence)
+            return await completion.find_checkpoint(session, self._lease.job, prefix=self._prefix) is not None
 
 
 async def _fail_or_retry(session: AsyncSession, job: str, fence: int, error: JobError, *, max_failures: int) -> str:
-    row = await leases.fenced(session, job, fence)
+    row = await leases.lock_job(session, job, fence)
     return await leases.fail_or_retry(session, row, error.model_dump(), max_failures=max_failures)

@@ -13,7 +13,7 @@ from pathlib import Path
 from core.records import completion, leases
 from core.records.leases import FenceLost
 from core.records.notifications import Notifications
-from core.records.retry import again, transient
+from core.records.retry import is_transient, retry_transient
 from core.records.tables import JobRow
 from core.schema.events import (
     Cancelled,
@@ -103,7 +103,7 @@ class Attempt:
         self._warm = warm
         self._command = command
         self._lease = Lease(sessions, job.id, job.fence, seconds=settings.lease_seconds, since=since)
-        self._prefix = completion.prefix_of(job.id, job.fence)
+        self._prefix = completion.checkpoint_prefix(job.id, job.fence)
         self._ending = Settlement(self._lease, sessions, prefix=self._prefix, max_failures=settings.max_failures)
         self._child: Child | None = None
         self._uploading = False
@@ -224,7 +224,7 @@ class Attempt:
     async def _work(self, scratch: Scratch) -> Result:
         """From the claimed row to the stored checkpoint."""
         try:
-            assigned = await again(self._assigned)
+            assigned = await retry_transient(self._assigned)
             known = DigestCache(self._settings.scratch_dir / "digests.json")
             for model in filter(None, (assigned.model, assigned.reference)):
                 await model_integrity.check(model, known)
@@ -384,7 +384,7 @@ def _broken(error: Exception) -> AttemptFailed:
         return service_failure(
             "storage_failed", "the storage could not be read or written; the worker's log says where"
         )
-    if transient(error):
+    if is_transient(error):
         return service_failure("service_unreachable", "a server that the worker needs could not be reached")
     return service_failure("internal", f"the worker met an unexpected {type(error).__qualname__}; its log says where")
 

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from core.queue import queue_name
-from core.records import idempotency, lease_recovery, leases, outbox
+from core.records import idempotency, lease_recovery, outbox, workers
 from core.records.engine import make_engine
 from core.storage import open_storage
 from worker import app as broker
@@ -63,7 +63,7 @@ class Sweeper(threading.Thread):
                 self._repeat("snapshots", 10 * every, lambda: collector.collect_snapshots(sessions, scratch)),
             )
             async with sessions.begin() as session:
-                await leases.gone(session, worker=self._station.worker)
+                await workers.mark_stopped(session, worker=self._station.worker)
         finally:
             await engine.dispose()
 
@@ -81,7 +81,7 @@ class Sweeper(threading.Thread):
     async def _here_i_am(self, sessions: Sessions) -> None:
         machine = self._station.machine
         async with sessions.begin() as session:
-            await leases.here_i_am(session, worker=self._station.worker, slots=machine.slots, gpus=len(machine.gpus))
+            await workers.mark_up(session, worker=self._station.worker, slots=machine.slots, gpus=len(machine.gpus))
 
     async def _relay(self, sessions: Sessions) -> None:
         """Publishes what is in the outbox; while the broker is away, asks only once per sweep."""
@@ -102,8 +102,8 @@ class Sweeper(threading.Thread):
         stale = STALE_SWEEPS * self._settings.sweep_seconds
         async with sessions() as session:
             wanted = {
-                gpus: await leases.workers_up(session, gpus=gpus, stale_seconds=stale)
-                for gpus in await lease_recovery.waiting_classes(session)
+                gpus: await workers.count_up(session, gpus=gpus, stale_seconds=stale)
+                for gpus in await lease_recovery.claimable_gpu_counts(session)
             }
         try:
             for gpus, workers in wanted.items():
@@ -126,10 +126,10 @@ class Sweeper(threading.Thread):
 async def sweep(sessions: Sessions, *, max_failures: int) -> list[str]:
     """Takes back jobs whose lease ran out and forgets old idempotency keys, if no other worker is at it."""
     async with sessions.begin() as session:
-        if not await lease_recovery.alone(session):
+        if not await lease_recovery.try_sweeper_lock(session):
             return []
-        taken = await lease_recovery.take_back(session, max_failures=max_failures)
-        await idempotency.sweep(session)
+        taken = await lease_recovery.recover_expired(session, max_failures=max_failures)
+        await idempotency.delete_expired(session)
     for job in taken:
         log.warning("lease ran out, job taken back", extra={"job": job})
     return taken

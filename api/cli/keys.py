@@ -82,7 +82,7 @@ async def _made(where: Where, name: str, scopes: list[str], organisation: str) -
         async with async_sessionmaker(engine).begin() as session:
             await keys.add(
                 session,
-                organisation=await keys.organisation(session, organisation),
+                organisation=await keys.get_or_create_organisation(session, organisation),
                 name=name,
                 prefix=key_prefix(key),
                 hash=hash_key(key, where.service_key),

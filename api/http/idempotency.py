@@ -72,7 +72,9 @@ async def once(
             answer = await make(session)
             headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
             body = box.close(bytes(answer.body))
-            await idempotency.keep(session, **names, token=token, status=answer.status_code, headers=headers, body=body)
+            await idempotency.store_answer(
+                session, **names, token=token, status=answer.status_code, headers=headers, body=body
+            )
         return answer
     except BaseException:  # a client that leaves cancels the request
         await asyncio.shield(_free(context, names, token))
@@ -83,7 +85,7 @@ async def _free(context: Context, names: dict[str, str], token: str) -> None:
     """Frees the key of the request that failed. Where the database is away, the key's lease frees it later."""
     try:
         async with context.sessions.begin() as session:
-            await idempotency.forget(session, **names, token=token)
+            await idempotency.discard(session, **names, token=token)
     except (SQLAlchemyError, OSError) as error:
         log.warning("idempotency_key_not_freed", error=type(error).__name__)
 

@@ -19,8 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from core.records.files import FileInUse
 from core.records.idempotency import KeyBusy, KeyReused
-from core.records.job_actions import DataGone
-from core.records.jobs import NotAllowed
+from core.records.job_actions import DataGone, NotAllowed
 from core.records.models import ModelInUse
 from core.records.policies import PolicyInUse
 from core.records.release import AlreadyReleased, OwnJob

@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from core.records.service_stats import Standing
+from core.records.service_stats import ServiceStats
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -42,7 +42,7 @@ class Metrics:
         if not held:
             self._seconds.labels(method, route).observe(seconds)
 
-    def render(self, standing: Standing) -> bytes:
+    def render(self, standing: ServiceStats) -> bytes:
         """The text format (version 0.0.4)."""
         self._jobs.labels("queued").set(standing.queued)
         self._jobs.labels("running").set(standing.running)

@@ -8,7 +8,7 @@ from typing import Literal
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.storage import Storage, StorageError, StorageFull
-from core.storage.store import once
+from core.storage.store import single_chunk
 
 EVERY_SECONDS = 5.0
 LIMIT_SECONDS = 2.0
@@ -38,7 +38,7 @@ class StorageProbe:
     async def _try(self) -> StorageState:
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
-                await self._storage.write(self._key, once(b"writable"))
+                await self._storage.write(self._key, single_chunk(b"writable"))
                 await self._storage.delete(self._key)
         except StorageFull:
             return "full"

@@ -87,7 +87,7 @@ async def reference(
 
     Problem (422): it is not there, not ready, or cannot stand beside the model.
     """
-    found = await models.get(session, model.organisation, name, hold=True)
+    found = await models.get(session, model.organisation, name, lock=True)
     if found is None:
         raise unprocessable(pointer, "no model is registered under this id", name="unknown-model")
     if found.status != "ready" or found.shape is None or model.shape is None:
@@ -108,13 +108,13 @@ async def policy(session: AsyncSession, model: ModelRow, wished: str | Bounds | 
     Problem (422): there is no such policy, or it asks for less than the model's.
     """
     name = model.policy or DEFAULT_POLICY.name
-    pinned = await policies.find(session, model.organisation, name)
+    pinned = await policies.resolve(session, model.organisation, name)
     if pinned is None:  # the table's own reference keeps it as long as a model has it
         raise LookupError(name)
     if wished is None or wished == name:
         return pinned
     called = wished if isinstance(wished, str) else wished.name
-    kept = await policies.find(session, model.organisation, called)
+    kept = await policies.resolve(session, model.organisation, called)
     if isinstance(wished, str):
         if kept is None:
             raise unprocessable(POLICY, f"there is no policy '{called}'", name="unknown-policy")

@@ -14,7 +14,7 @@ from core.records.tables import FileRow
 from core.schema.ids import new_id
 from core.schema.jobs import ForgetSource, SetUsed
 from core.schema.record import Record
-from core.storage.uploads import place, store
+from core.storage.uploads import storage_key, store_upload
 
 MAX_INLINE_BYTES = 1_000_000
 
@@ -54,7 +54,7 @@ class Inline:
             return
         async with self._context.sessions() as session:
             if await files.get(session, self._caller.organisation, self.file) is None:
-                await self._context.storage.delete(place(self.file))
+                await self._context.storage.delete(storage_key(self.file))
 
     def used(self, use: FileUse, row: FileRow) -> SetUsed:
         """A file of the job as it is shown: of inline records neither name nor digest."""
@@ -86,8 +86,8 @@ class Inline:
             size=len(lines),
             sha256=hashlib.sha256(lines).hexdigest(),
             records=len(self.records),
-            storage_key=place(file),
-            wrapped_key=await store(self._context.storage, file, chunks(), self._context.service_key),
+            storage_key=storage_key(file),
+            wrapped_key=await store_upload(self._context.storage, file, chunks(), self._context.service_key),
         )
-        await files.add(session, row, lives=self._context.settings.retention)
+        await files.add(session, row, lifetime=self._context.settings.retention)
         return row

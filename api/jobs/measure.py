@@ -44,7 +44,7 @@ class MeasurementSubmission:
         training = self._training(ModelShape.model_validate(model.shape))
         found = sources(request)
         named = [source.use.file for source in found]
-        await files.keep(session, organisation, named, lives=self._context.settings.retention)
+        await files.extend_lifetime(session, organisation, named, lifetime=self._context.settings.retention)
         rows = await jobs.lock_files(session, organisation, named)
         check_files(found, rows)
         uses = [source.use for source in found]

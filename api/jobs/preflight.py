@@ -73,7 +73,7 @@ async def expected(session: AsyncSession, organisation: str, model: str, work: W
             expected_tokens=before["tokens"] if before else None,
             expected_measured=before.get("measured_tokens") if before else None,
         )
-        for of, shape, before, cost in await throughput.costs(session, organisation, gpus=work.gpus)
+        for of, shape, before, cost in await throughput.recent_costs(session, organisation, gpus=work.gpus)
         if shape
     ]
     untried = GPU_FLOPS_PER_SECOND * work.gpus if work.gpus else flops_per_second()

@@ -149,7 +149,9 @@ class UnlearnSubmission:
         found = sources(request, model)
         said += needs_met(method, found, dry_run=request.dry_run)
         named = [source.use.file for source in found]
-        await files.keep(session, self._caller.organisation, named, lives=self._context.settings.retention)
+        await files.extend_lifetime(
+            session, self._caller.organisation, named, lifetime=self._context.settings.retention
+        )
         rows = await jobs.lock_files(session, self._caller.organisation, named)
         check_files(found, rows)
         uses = [source.use for source in found]
@@ -234,7 +236,7 @@ def _unguarded(model: ModelRow) -> list[dict[str, Any]]:
 
 async def ready_model(session: AsyncSession, organisation: str, name: str) -> ModelRow:
     """The registered model, held. Problem: 422 where there is none, 409 where it is not ready."""
-    model = await models.get(session, organisation, name, hold=True)
+    model = await models.get(session, organisation, name, lock=True)
     if model is None:
         raise unprocessable(
             "/model", "no model is registered under this id: POST /v1/models does that", name="unknown-model"

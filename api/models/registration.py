@@ -67,7 +67,7 @@ class Registrar:
     async def resume(self) -> None:
         """Takes on again what a process that is gone left at `fetching`."""
         async with self._sessions() as session:
-            left = await models.fetching(session)
+            left = await models.list_fetching(session)
         for row in left:
             self.take_on(row)
 
@@ -110,7 +110,7 @@ class Registrar:
         """Writes down what fetching came to; False where the database could not be reached."""
         try:
             async with self._sessions.begin() as session:
-                await models.settle(session, row.organisation, row.id, values, created_at=row.created_at)
+                await models.update_registration(session, row.organisation, row.id, values, created_at=row.created_at)
         except (SQLAlchemyError, OSError) as error:
             log.warning("model_not_settled", model=row.id, error=type(error).__name__)
             return False

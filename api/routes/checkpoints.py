@@ -41,7 +41,7 @@ async def list_job_checkpoints(job: str, context: ContextDep, caller: JobsRead) 
     async with context.sessions() as session:
         if await jobs.get(session, caller.organisation, job) is None:
             raise not_found("job")
-        rows = await checkpoints.of_job(session, caller.organisation, job)
+        rows = await checkpoints.list_for_job(session, caller.organisation, job)
         data = [view(row, await checkpoints.files(session, row.id)) for row in rows]
     first, last = (data[0].id, data[-1].id) if data else (None, None)
     return Page(data=data, first_id=first, last_id=last, has_more=False)
@@ -124,7 +124,7 @@ async def download_job_checkpoint(job: str, context: ContextDep, caller: JobsRea
     async with context.sessions() as session:
         if await jobs.get(session, caller.organisation, job) is None:
             raise not_found("job")
-        rows = await checkpoints.of_job(session, caller.organisation, job)
+        rows = await checkpoints.list_for_job(session, caller.organisation, job)
     if not rows:
         raise not_found("checkpoint of this job yet")
     return await _archive(rows[0], context, caller, format)

@@ -23,7 +23,7 @@ from core.records.tables import FileRow
 from core.schema.files import PURPOSES, File, Purpose
 from core.schema.ids import new_id
 from core.schema.pages import Page
-from core.storage.uploads import contents, place, store
+from core.storage.uploads import read_upload, storage_key, store_upload
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
@@ -67,7 +67,7 @@ async def upload_file(
     """
     settings, file = context.settings, new_id("file")
     form = Form(request, max_file_bytes=settings.max_file_bytes, max_record_bytes=settings.max_record_bytes)
-    wrapped = await store(context.storage, file, form.chunks(), context.service_key)
+    wrapped = await store_upload(context.storage, file, form.chunks(), context.service_key)
     if form.upload is None:
         raise RuntimeError("an upload that was stored is complete")
     try:
@@ -75,7 +75,7 @@ async def upload_file(
     finally:
         async with context.sessions() as session:  # refused, a replay of an earlier upload, or a failed commit
             if await files.get(session, caller.organisation, file) is None:
-                await context.storage.delete(place(file))
+                await context.storage.delete(storage_key(file))
 
 
 async def _keep(
@@ -92,10 +92,10 @@ async def _keep(
             sha256=upload.sha256,
             records=upload.records,
             understood=upload.understood.model_dump(exclude_none=True),
-            storage_key=place(file),
+            storage_key=storage_key(file),
             wrapped_key=wrapped,
         )
-        await files.add(session, row, lives=timedelta(hours=context.settings.unused_file_hours))
+        await files.add(session, row, lifetime=timedelta(hours=context.settings.unused_file_hours))
         return answer(view(row), 201, {"Location": f"/v1/files/{file}"})
 
     # multipart boundaries differ from one attempt to the next: what was sent is what was in the form
@@ -139,7 +139,7 @@ async def download_file(file: str, context: ContextDep, caller: FilesWrite) -> R
         row = await files.get(session, caller.organisation, file)
     if row is None:
         raise not_found("file")
-    pieces = await with_first_piece(contents(context.storage, row.id, row.wrapped_key, context.service_key))
+    pieces = await with_first_piece(read_upload(context.storage, row.id, row.wrapped_key, context.service_key))
     headers = {"Content-Length": str(row.size), "Content-Disposition": f'attachment; filename="{row.id}.{row.format}"'}
     return StreamingResponse(pieces, 200, headers, "application/octet-stream")
 
@@ -151,4 +151,4 @@ async def delete_file(file: str, context: ContextDep, caller: FilesWrite) -> Non
         row = await files.remove(session, caller.organisation, file)
     if row is None:
         raise not_found("file")
-    await context.storage.delete(place(row.id))
+    await context.storage.delete(storage_key(row.id))

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from api.dependencies import Context, ContextDep
 from api.http.storage_probe import StorageState
 from core.records.migrate import is_current
-from core.records.service_stats import standing
+from core.records.service_stats import read_service_stats
 
 router = APIRouter(tags=["health"])
 
@@ -83,5 +83,5 @@ async def _broker(context: Context) -> State:
 async def get_prometheus_metrics(context: ContextDep) -> Response:
     """Requests of this process; jobs waiting and running, hints not published and workers of the whole service."""
     async with context.sessions() as session:
-        figures = await standing(session, stale_seconds=context.stale_seconds)
+        figures = await read_service_stats(session, stale_seconds=context.stale_seconds)
     return Response(context.metrics.render(figures), media_type=CONTENT_TYPE_LATEST)

@@ -149,7 +149,7 @@ async def _version(context: Context, caller: Caller, job: str, wait: float, know
         first: int | None = None
         while True:
             async with context.sessions() as session:
-                found = await jobs.pulse(session, caller.organisation, job)
+                found = await jobs.version_and_status(session, caller.organisation, job)
             if found is None:
                 raise not_found("job")
             version, status = found
@@ -172,7 +172,7 @@ async def cancel_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     409 where the job is over. Scope: `jobs:write`.
     """
     async with context.sessions.begin() as session:
-        row = await jobs.cancel(session, caller.organisation, job)
+        row = await job_actions.cancel(session, caller.organisation, job)
         if row is not None:
             await session.flush()
             await session.refresh(row)

@@ -16,7 +16,7 @@ from api.http.problems import not_found, responses
 from api.http.views import answer
 from api.jobs.measure import MeasurementSubmission
 from core.evaluation.presets import NAMES, table
-from core.records import checkpoints, jobs
+from core.records import checkpoints, job_actions, jobs
 from core.records.tables import JobRow
 from core.schema.evaluation import MeasurementResult
 from core.schema.jobs import Status
@@ -99,7 +99,7 @@ async def cancel_measurement(measurement: str, context: ContextDep, caller: Mode
     """At once while it waits, else when its worker has let go. 409 where it is over. Scope: `models:probe`."""
     async with context.sessions.begin() as session:
         _one(await jobs.get(session, caller.organisation, measurement))
-        row = _one(await jobs.cancel(session, caller.organisation, measurement))
+        row = _one(await job_actions.cancel(session, caller.organisation, measurement))
         await session.flush()
         await session.refresh(row)
     return view(row)

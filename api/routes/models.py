@@ -57,7 +57,7 @@ async def register_model(
 
     async def make(session: AsyncSession) -> Response:
         named = [file for file in body.defaults.model_dump().values() if file is not None]
-        await files.keep(session, caller.organisation, named, lives=context.settings.retention)
+        await files.extend_lifetime(session, caller.organisation, named, lifetime=context.settings.retention)
         await _check_defaults(session, caller, body.defaults)
         row = await models.add(
             session,
@@ -91,7 +91,7 @@ async def register_model(
 async def _pinned(session: AsyncSession, caller: Caller, name: str) -> str | None:
     """The policy as the row names it. Problem: 422, there is none of this name; 403, it asks for less than the default
     one, and the caller may not release."""
-    found = await policies.find(session, caller.organisation, name, hold=True)
+    found = await policies.resolve(session, caller.organisation, name, lock=True)
     if found is None:
         raise unprocessable(
             "/policy", f"there is no policy '{name}': POST /v1/policies keeps one", name="unknown-policy"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.embedded.errors import StackError
 
-NOBODYS = 60706
+UNASSIGNED_ID = 60706
 """A user and group id that Linux distributions leave unassigned (systemd's UIDS-GIDS: 60706 to 61183 are unused). With
 an id that no other process has, neither files, signals nor shared memory are within anybody's reach, and nothing has
 to be written to /etc/passwd. It fits into containers whose user namespace maps 65536 ids."""
@@ -27,7 +27,7 @@ class Account:
 
 def server_account() -> Account | None:
     """The account PostgreSQL runs under; None where it is simply the user who starts it."""
-    return Account(NOBODYS, NOBODYS) if os.geteuid() == 0 else None
+    return Account(UNASSIGNED_ID, UNASSIGNED_ID) if os.geteuid() == 0 else None
 
 
 def initdb_account(account: Account) -> Account:
@@ -45,10 +45,10 @@ def initdb_account(account: Account) -> Account:
 
 def can_enter(account: Account, folder: Path) -> bool:
     """Whether the account can pass through to the folder; asked of the kernel, which knows ACLs and mounts."""
-    return may(account, [SHELL, "-c", 'cd -- "$1"', "sh", str(folder)])
+    return can_run(account, [SHELL, "-c", 'cd -- "$1"', "sh", str(folder)])
 
 
-def may(account: Account, argv: list[str]) -> bool:
+def can_run(account: Account, argv: list[str]) -> bool:
     """Whether the command succeeds when the account runs it.
 
     Raises StackError where root may not become another user (a container without that capability)."""

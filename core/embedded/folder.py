@@ -62,7 +62,7 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def secret(path: Path) -> str:
+def read_or_create_password(path: Path) -> str:
     """The password in a file of mode 0600; drawn (256 bits, hexadecimal) if the file is not there."""
     try:
         return path.read_text().strip()

@@ -13,8 +13,8 @@ import psutil
 
 from core.embedded.account import Account, can_enter, initdb_account, server_account
 from core.embedded.errors import StackError
-from core.embedded.folder import make_passage, make_private, secret, socket_folder, write_private
-from core.embedded.process import end, find, gone, launch, tail, wait_until
+from core.embedded.folder import make_passage, make_private, read_or_create_password, socket_folder, write_private
+from core.embedded.process import find_process, launch_server, stop_process, tail, wait_for_exit, wait_until
 from core.embedded.software import POSTGRES_MAJOR, postgres_software, within_reach
 
 SOCKET = ".s.PGSQL.5432"
@@ -63,7 +63,7 @@ class Postgres:
     def process(self) -> psutil.Process | None:
         """The server's process, if it runs."""
         try:
-            return find(self.cluster / "postmaster.pid", names=["postgres"])
+            return find_process(self.cluster / "postmaster.pid", names=["postgres"])
         except PermissionError as error:
             raise StackError(f"The database in {self.folder} belongs to another user. Start as that user.") from error
 
@@ -95,7 +95,7 @@ class Postgres:
         try:
             self._make_database()
         except StackError:
-            if not gone(process, seconds=LAST_BREATH_SECONDS):
+            if not wait_for_exit(process, seconds=LAST_BREATH_SECONDS):
                 raise
             return False
         return True
@@ -104,7 +104,7 @@ class Postgres:
         """Ends the server: sessions are cut, data is safe. Does nothing where none runs."""
         process = self.process()
         if process is not None:
-            end(process, [(signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)])
+            stop_process(process, [(signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)])
         if self._started is not None:
             self._started.poll()  # collects it
 
@@ -112,7 +112,7 @@ class Postgres:
         path = self.folder / f"{role}.password"
         if not path.exists() and self.cluster.exists():
             raise StackError(f"{path} is gone: without it, nobody can enter the database. Restore it from a backup.")
-        return secret(path)
+        return read_or_create_password(path)
 
     def _status(self) -> list[str]:
         """The lines of postmaster.pid: pid, data folder, start time, port, socket folder, address, memory, state."""
@@ -162,8 +162,8 @@ class Postgres:
         maker = initdb_account(account) if account else None
         make_private(draft, maker)
         password = self.place / f"initdb.{secrets.token_hex(4)}"
-        write_private(password, secret(self.folder / f"{SUPERUSER}.password") + "\n")
-        secret(self.folder / f"{NAME}.password")
+        write_private(password, read_or_create_password(self.folder / f"{SUPERUSER}.password") + "\n")
+        read_or_create_password(self.folder / f"{NAME}.password")
         if maker is not None:
             os.chown(password, maker.uid, maker.gid)
         log = self.folder / "initdb.log"
@@ -171,7 +171,7 @@ class Postgres:
             argv = [str(software / "bin" / "initdb"), "-D", str(draft), "-U", SUPERUSER, f"--pwfile={password}"]
             argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
             argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-            made = launch(argv, log=log, cwd=self.place, account=maker)
+            made = launch_server(argv, log=log, cwd=self.place, account=maker)
             if made.wait(300) != 0:
                 raise StackError(f"PostgreSQL could not set up its files:\n{tail(log)}")
         finally:
@@ -209,7 +209,7 @@ class Postgres:
         while True:
             self._disown_pid_files(sockets)
             written = log.stat().st_size if log.exists() else 0
-            started = self._started = launch(argv, log=log, cwd=self.place, account=account)
+            started = self._started = launch_server(argv, log=log, cwd=self.place, account=account)
             if wait_until(partial(self._is_ready, started.pid), started, seconds=READY_SECONDS):
                 return
             said = tail(log, start=written)

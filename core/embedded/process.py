@@ -15,7 +15,7 @@ from core.embedded.errors import StackError
 POLL_SECONDS = 0.02
 
 
-def find(pid_file: Path, *, names: Sequence[str]) -> psutil.Process | None:
+def find_process(pid_file: Path, *, names: Sequence[str]) -> psutil.Process | None:
     """The running process that a pid file names, if it goes by one of the names and works in the file's folder.
 
     After a power loss the number may belong to somebody else's process: name and folder tell them apart."""
@@ -34,7 +34,7 @@ def find(pid_file: Path, *, names: Sequence[str]) -> psutil.Process | None:
     return None
 
 
-def alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     """Whether it still runs; a zombie does not (in a container, nobody may be there to collect it)."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -42,7 +42,9 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-def launch(argv: Sequence[str], *, log: Path, cwd: Path, account: Account | None = None) -> subprocess.Popen[bytes]:
+def launch_server(
+    argv: Sequence[str], *, log: Path, cwd: Path, account: Account | None = None
+) -> subprocess.Popen[bytes]:
     """Starts a server that outlives Ctrl-C: a session of its own, output to the log (mode 0600), few variables.
 
     The environment is not inherited: PGPORT, PGOPTIONS or LD_PRELOAD would reach the server, and secrets with them."""
@@ -72,7 +74,7 @@ def wait_until(ready: Callable[[], bool], started: subprocess.Popen[bytes] | psu
         if isinstance(started, subprocess.Popen):
             if started.poll() is not None:
                 return False
-        elif not alive(started):
+        elif not is_alive(started):
             return False
         if time.monotonic() > deadline:
             raise StackError(f"A server (process {started.pid}) runs but was not ready within {seconds:.0f} seconds.")
@@ -80,28 +82,28 @@ def wait_until(ready: Callable[[], bool], started: subprocess.Popen[bytes] | psu
     return True
 
 
-def gone(process: psutil.Process, *, seconds: float) -> bool:
+def wait_for_exit(process: psutil.Process, *, seconds: float) -> bool:
     """Waits so long for a process to end; whether it did."""
     deadline = time.monotonic() + seconds
-    while alive(process):
+    while is_alive(process):
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_SECONDS)
     return True
 
 
-def end(process: psutil.Process, steps: Sequence[tuple[signal.Signals, float]]) -> None:
+def stop_process(process: psutil.Process, steps: Sequence[tuple[signal.Signals, float]]) -> None:
     """Sends each signal and gives it its seconds, until the process is gone. Raises StackError if it never goes."""
     for number, seconds in steps:
-        if not alive(process):
+        if not is_alive(process):
             return
         try:
             process.send_signal(number)  # psutil sees to it that the pid is still this process's
         except psutil.NoSuchProcess:
             return
-        if gone(process, seconds=seconds):
+        if wait_for_exit(process, seconds=seconds):
             return
-    if alive(process):
+    if is_alive(process):
         raise StackError(f"Process {process.pid} does not stop.")
 
 

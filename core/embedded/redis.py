@@ -14,8 +14,14 @@ from redis.exceptions import TimeoutError as Silent
 from redis.retry import Retry
 
 from core.embedded.errors import StackError
-from core.embedded.folder import make_private, recorded_socket_folder, secret, socket_folder, write_private
-from core.embedded.process import end, find, launch, tail, wait_until
+from core.embedded.folder import (
+    make_private,
+    read_or_create_password,
+    recorded_socket_folder,
+    socket_folder,
+    write_private,
+)
+from core.embedded.process import find_process, launch_server, stop_process, tail, wait_until
 from core.embedded.software import redis_server
 
 SOCKET = "redis.sock"
@@ -35,7 +41,7 @@ class Redis:
     def process(self) -> psutil.Process | None:
         """The server's process, if it runs."""
         try:
-            return find(self.folder / "redis.pid", names=["redis", "valkey"])
+            return find_process(self.folder / "redis.pid", names=["redis", "valkey"])
         except PermissionError as error:
             raise StackError(f"The Redis in {self.folder} belongs to another user. Start as that user.") from error
 
@@ -70,7 +76,7 @@ class Redis:
         write_private(conf, "".join(f"{name} {_quoted(value)}\n" for name, value in configuration.items()))
         log = self.folder / "redis.log"
         written = log.stat().st_size if log.exists() else 0
-        self._started = launch([str(program), str(conf)], log=log, cwd=self.folder)
+        self._started = launch_server([str(program), str(conf)], log=log, cwd=self.folder)
         if not wait_until(self._answers, self._started, seconds=READY_SECONDS):
             raise StackError(f"Redis did not start; the end of {log}:\n{tail(log, start=written)}")
 
@@ -78,7 +84,7 @@ class Redis:
         """Ends the server; what it has accepted is on disk. Does nothing where none runs."""
         process = self.process()
         if process is not None:
-            end(process, [(signal.SIGTERM, PATIENCE), (signal.SIGKILL, 10.0)])
+            stop_process(process, [(signal.SIGTERM, PATIENCE), (signal.SIGKILL, 10.0)])
         if self._started is not None:
             self._started.wait(10)  # collects it; its first thread is gone before the others are
 
@@ -87,7 +93,7 @@ class Redis:
         return folder / SOCKET if folder is not None and self.folder.exists() else None
 
     def _password(self) -> str:
-        return secret(self.folder / "redis.password")
+        return read_or_create_password(self.folder / "redis.password")
 
     def _answers(self) -> bool:
         once = Retry(NoBackoff(), 0)  # the waiting is the caller's

@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from core.embedded.account import SHELL, Account, may
+from core.embedded.account import SHELL, Account, can_run
 from core.embedded.errors import StackError
 
 POSTGRES_MAJOR = 18
@@ -76,6 +76,6 @@ def redis_server() -> Path:
 
 
 def _runs(software: Path, account: Account) -> bool:
-    return may(account, [str(software / "bin" / "postgres"), "--version"]) and may(
+    return can_run(account, [str(software / "bin" / "postgres"), "--version"]) and can_run(
         account, [SHELL, "-c", 'test -r "$1"', "sh", str(software / "share" / "postgresql" / "postgres.bki")]
     )

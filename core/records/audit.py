@@ -13,14 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records.tables import AuditRow, Organisation
 
-FIRST = "0" * 64
+FIRST_PREVIOUS = "0" * 64
 """What stands for the hash of the entry before the first."""
 
 Details = Mapping[str, str | int | bool | None]
 """No fractions: what is hashed must come out of the database as it went in."""
 
 
-def hash_of(row: AuditRow) -> str:
+def entry_hash(row: AuditRow) -> str:
     """sha256, in hex, of the entry's canonical JSON (sorted keys, no spaces, UTF-8), its `previous` included."""
     names = ("organisation", "seq", "key", "action", "object", "details", "previous")
     entry = {name: getattr(row, name) for name in names} | {"at": _written(row.at)}
@@ -57,9 +57,9 @@ async def append(
         action=action,
         object=object,
         details=dict(details),
-        previous=last.hash if last else FIRST,
+        previous=last.hash if last else FIRST_PREVIOUS,
     )
-    row.hash = hash_of(row)
+    row.hash = entry_hash(row)
     session.add(row)
     await session.flush()
     return row

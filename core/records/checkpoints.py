@@ -13,7 +13,7 @@ async def get(session: AsyncSession, organisation: str, checkpoint: str) -> Chec
     return await session.scalar(query)
 
 
-async def of_job(session: AsyncSession, organisation: str, job: str) -> Sequence[CheckpointRow]:
+async def list_for_job(session: AsyncSession, organisation: str, job: str) -> Sequence[CheckpointRow]:
     """The job's checkpoints, newest first."""
     query = select(CheckpointRow).where(CheckpointRow.organisation == organisation, CheckpointRow.job == job)
     return (await session.scalars(query.order_by(CheckpointRow.id.desc()))).all()

@@ -7,8 +7,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import audit, events
-from core.records.leases import fenced
-from core.records.release import become_head, model_of
+from core.records.leases import lock_job
+from core.records.release import lock_model, make_head
 from core.records.tables import CheckpointFile, CheckpointRow, CurveRow, JobRow
 from core.schema.ids import new_id
 from core.schema.jobs import TERMINAL, Outcome
@@ -16,13 +16,13 @@ from core.schema.manifest import FileEntry
 from core.schema.policies import Judgement, Verdict
 
 
-def prefix_of(job: str, fence: int) -> str:
+def checkpoint_prefix(job: str, fence: int) -> str:
     """Where in the storage the checkpoint of one attempt lies: no two attempts ever write to one place."""
     return f"checkpoints/{job}/{fence}"
 
 
 @dataclass(frozen=True)
-class Delivered:
+class UploadedCheckpoint:
     """A checkpoint whose bytes lie complete under `prefix`."""
 
     prefix: str
@@ -37,7 +37,7 @@ async def finish(
     fence: int,
     *,
     outcome: Outcome,
-    delivered: Delivered,
+    checkpoint: UploadedCheckpoint,
     judgement: Judgement | None = None,
 ) -> str:
     """Succeeds the job and makes its checkpoint visible, released or not. Returns the checkpoint's id.
@@ -47,8 +47,8 @@ async def finish(
     policy has succeeded all the same. Without a judgement nobody has judged.
     A wish to cancel that has not been heard by now comes too late: the work is done.
     """
-    row = await fenced(session, job, fence)
-    model = await model_of(session, row)
+    row = await lock_job(session, job, fence)
+    model = await lock_model(session, row)
     verdict: Verdict = judgement.verdict if judgement else "not_judged"
     released = verdict == "passed" or (model is not None and model.release == "always")
     made = CheckpointRow(
@@ -57,10 +57,10 @@ async def finish(
         job=job,
         model=row.model,
         method=row.method,
-        step=delivered.step,
-        size=sum(file.bytes for file in delivered.files),
-        digest=delivered.digest,
-        prefix=delivered.prefix,
+        step=checkpoint.step,
+        size=sum(file.bytes for file in checkpoint.files),
+        digest=checkpoint.digest,
+        prefix=checkpoint.prefix,
         verdict=verdict,
         released=released,
         released_at=func.clock_timestamp() if released else None,
@@ -70,11 +70,11 @@ async def finish(
     await session.refresh(made)
     rows = [
         CheckpointFile(checkpoint=made.id, path=file.path, size=file.bytes, sha256=file.sha256)
-        for file in delivered.files
+        for file in checkpoint.files
     ]
     session.add_all(rows)
     # an earlier attempt may have been longer: its points beyond this one's last step are nobody's
-    await session.execute(delete(CurveRow).where(CurveRow.job == job, CurveRow.step > delivered.step))
+    await session.execute(delete(CurveRow).where(CurveRow.job == job, CurveRow.step > checkpoint.step))
     row.verdict = verdict
     if judgement is not None:
         row.judgement = judgement.model_dump(mode="json")
@@ -82,7 +82,7 @@ async def finish(
         await events.append(session, row, "judged", judged)
     if released:
         # without a person's word no later job starts from what failed, even where its bytes need no release
-        head = verdict != "failed" and await become_head(session, row, model, made)
+        head = verdict != "failed" and await make_head(session, row, model, made)
         await events.append(session, row, "released", {"checkpoint": made.id, "head": head})
     row.status, row.outcome, row.checkpoint, row.requested = "succeeded", outcome, made.id, None
     row.phase = row.lease_expires_at = row.worker = row.eta_seconds = None
@@ -96,9 +96,9 @@ async def finish(
     return made.id
 
 
-async def conclude(session: AsyncSession, job: str, fence: int, *, outcome: Outcome | None) -> None:
+async def finish_without_checkpoint(session: AsyncSession, job: str, fence: int, *, outcome: Outcome | None) -> None:
     """Succeeds a job that makes no checkpoint: what it measured is written down already."""
-    row = await fenced(session, job, fence)
+    row = await lock_job(session, job, fence)
     row.status, row.outcome, row.requested = "succeeded", outcome, None
     row.phase = row.lease_expires_at = row.worker = row.eta_seconds = None
     row.fence += 1
@@ -106,25 +106,25 @@ async def conclude(session: AsyncSession, job: str, fence: int, *, outcome: Outc
     await events.append(session, row, "succeeded", {"outcome": outcome})
 
 
-async def was_concluded(session: AsyncSession, job: str, fence: int) -> bool:
+async def was_finished_without_checkpoint(session: AsyncSession, job: str, fence: int) -> bool:
     """After a lost answer to COMMIT: whether it was the holder of this fence who concluded the job."""
     query = select(JobRow.id).where(JobRow.id == job, JobRow.status == "succeeded", JobRow.fence == fence + 1)
     return await session.scalar(query) is not None
 
 
-async def what_became(session: AsyncSession, job: str, *, prefix: str) -> str | None:
+async def find_checkpoint(session: AsyncSession, job: str, *, prefix: str) -> str | None:
     """After a lost answer to COMMIT: the checkpoint that this worker's finish made, or None where it did not happen."""
     query = select(CheckpointRow.id).where(CheckpointRow.job == job, CheckpointRow.prefix == prefix)
     return await session.scalar(query)
 
 
-async def over(session: AsyncSession, jobs: Collection[str]) -> set[str]:
+async def ended_jobs(session: AsyncSession, jobs: Collection[str]) -> set[str]:
     """Those of the jobs that have ended; one that is not known here is left alone, as in `dead`."""
     query = select(JobRow.id).where(JobRow.id.in_(jobs), JobRow.status.in_(TERMINAL))
     return set((await session.scalars(query)).all())
 
 
-async def ended(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
+async def ended_attempts(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
     """Returns those of the attempts `(job, fence)` that are over, whether they delivered a checkpoint or not.
 
     An attempt at an unknown job is left out: storage and scratch may be shared with another database.
@@ -132,7 +132,7 @@ async def ended(session: AsyncSession, attempts: Collection[tuple[str, int]]) ->
     return {attempt for attempt, _ in await _ended(session, attempts)}
 
 
-async def dead(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
+async def undelivered_attempts(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
     """Returns those of the attempts `(job, fence)` that are over and delivered no checkpoint, as `ended` knows them."""
     return {attempt for attempt, delivered in await _ended(session, attempts) if not delivered}
 
@@ -153,5 +153,5 @@ async def _ended(session: AsyncSession, attempts: Collection[tuple[str, int]]) -
             continue
         status, current, delivered = known[job]
         if not (status == "running" and fence == current):
-            ended.append(((job, fence), prefix_of(job, fence) in delivered))
+            ended.append(((job, fence), checkpoint_prefix(job, fence) in delivered))
     return ended

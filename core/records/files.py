@@ -19,20 +19,22 @@ class FileInUse(Exception):
         self.job = job
 
 
-async def add(session: AsyncSession, file: FileRow, *, lives: timedelta) -> None:
+async def add(session: AsyncSession, file: FileRow, *, lifetime: timedelta) -> None:
     """Writes the row; `expires_at` is so long from now, by the database's clock."""
-    file.expires_at = func.clock_timestamp() + lives
+    file.expires_at = func.clock_timestamp() + lifetime
     session.add(file)
     await session.flush()
     await session.refresh(file)
 
 
-async def keep(session: AsyncSession, organisation: str, ids: Collection[str], *, lives: timedelta) -> None:
+async def extend_lifetime(
+    session: AsyncSession, organisation: str, ids: Collection[str], *, lifetime: timedelta
+) -> None:
     """Lets files that a request uses live for so long from their upload, where that is longer than they have.
 
     Before they are held for reading: of two requests that both hold a file, neither could change it.
     """
-    until = FileRow.created_at + lives
+    until = FileRow.created_at + lifetime
     short = select(FileRow.id).where(
         FileRow.organisation == organisation, FileRow.id.in_(ids), FileRow.expires_at < until
     )
@@ -74,18 +76,18 @@ async def remove(session: AsyncSession, organisation: str, file: str) -> FileRow
     return row
 
 
-async def of_job(session: AsyncSession, job: str) -> Sequence[tuple[JobFile, FileRow]]:
+async def list_for_job(session: AsyncSession, job: str) -> Sequence[tuple[JobFile, FileRow]]:
     """The files of a job in the order of its request."""
     query = select(JobFile, FileRow).join(FileRow, FileRow.id == JobFile.file).where(JobFile.job == job)
     return [(use, row) for use, row in (await session.execute(query.order_by(JobFile.position))).all()]
 
 
-async def known(session: AsyncSession, ids: Sequence[str]) -> set[str]:
+async def existing_ids(session: AsyncSession, ids: Sequence[str]) -> set[str]:
     """Those of the ids that have a row, of whatever organisation."""
     return set((await session.scalars(select(FileRow.id).where(FileRow.id.in_(ids)))).all())
 
 
-async def missing(session: AsyncSession, job: str) -> bool:
+async def any_missing(session: AsyncSession, job: str) -> bool:
     """Whether a file that the job names is gone."""
     query = select(JobFile.file).outerjoin(FileRow, FileRow.id == JobFile.file).where(JobFile.job == job)
     return await session.scalar(query.where(FileRow.id.is_(None)).limit(1)) is not None

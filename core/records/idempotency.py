@@ -25,7 +25,7 @@ class KeyBusy(Exception):
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredAnswer:
     """An answer that was given already."""
 
     status: int
@@ -35,7 +35,7 @@ class Kept:
 
 async def begin(
     session: AsyncSession, *, organisation: str, key: str, route: str, body_digest: bytes, token: str
-) -> Kept | None:
+) -> StoredAnswer | None:
     """Takes the key for this request (None), or returns the answer it stands for. KeyReused: 422; KeyBusy: 409."""
     until = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, LEASE_SECONDS)
     values = {"organisation": organisation, "key": key, "route": route, "body_digest": body_digest, "token": token}
@@ -52,7 +52,7 @@ async def begin(
     if row.route != route or row.body_digest != body_digest:
         raise KeyReused
     if row.status is not None:
-        return Kept(row.status, row.headers or {}, row.body or b"")
+        return StoredAnswer(row.status, row.headers or {}, row.body or b"")
     taken = (
         update(IdempotencyKey)
         .where(IdempotencyKey.organisation == organisation, IdempotencyKey.key == key)
@@ -66,7 +66,7 @@ async def begin(
     return None
 
 
-async def keep(
+async def store_answer(
     session: AsyncSession, *, organisation: str, key: str, token: str, status: int, headers: dict[str, str], body: bytes
 ) -> None:
     """Keeps the answer. KeyBusy: the lease ran out and another request took the key: nothing may be made twice."""
@@ -79,7 +79,7 @@ async def keep(
         raise KeyBusy
 
 
-async def forget(session: AsyncSession, *, organisation: str, key: str, token: str) -> None:
+async def discard(session: AsyncSession, *, organisation: str, key: str, token: str) -> None:
     """Frees the key of a request that ended without an answer that was kept, so that it may be sent again.
 
     Safe after a commit whose own answer was lost: `keep` locked the row in that transaction, so this waits for its end
@@ -95,7 +95,7 @@ async def forget(session: AsyncSession, *, organisation: str, key: str, token: s
     )
 
 
-async def sweep(session: AsyncSession) -> None:
+async def delete_expired(session: AsyncSession) -> None:
     """Forgets what is older than a day."""
     old = func.clock_timestamp() - func.make_interval(0, 0, 0, KEPT_DAYS)
     await session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < old))

@@ -1,12 +1,22 @@
-"""What people wish of a job after it was made, but for cancelling: that it pauses, goes on, is tried again."""
+"""Requests that people make of a job after it was submitted: pause, resume, cancel, retry."""
+
+from typing import cast
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.queue import queue_name
 from core.records import events, files, models, outbox
-from core.records.jobs import NotAllowed
 from core.records.tables import FileRow, JobFile, JobRow
+from core.schema.jobs import TERMINAL, Status, may_change
+
+
+class NotAllowed(Exception):
+    """The job's state does not allow what was asked; `status` says what it is."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"the job is {status}")
+        self.status = status
 
 
 class DataGone(Exception):
@@ -52,6 +62,24 @@ async def resume(session: AsyncSession, organisation: str, job: str) -> JobRow |
     return await _fresh(session, row)
 
 
+async def cancel(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
+    """Cancels a waiting job at once and asks a running one to stop. None: no such job. NotAllowed: it is over."""
+    row = await _held(session, organisation, job)
+    if row is None:
+        return None
+    if row.status == "running":
+        if row.requested != "cancel":
+            row.requested = "cancel"
+            await events.request(session, row, "cancel_requested")
+        return row
+    if row.status in TERMINAL or not may_change(cast(Status, row.status), "cancelled"):
+        raise NotAllowed(row.status)
+    row.status, row.requested = "cancelled", None
+    row.finished_at = func.clock_timestamp()
+    await events.append(session, row, "cancelled")
+    return await _fresh(session, row)
+
+
 async def retry(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
     """Gives a failed job a new attempt, and as many more as any job has; the old ones stay in its events.
 
@@ -62,14 +90,14 @@ async def retry(session: AsyncSession, organisation: str, job: str) -> JobRow | 
         return None
     if row.status != "failed":
         raise NotAllowed(row.status)
-    if await models.get(session, organisation, row.model, hold=True) is None:
+    if await models.get(session, organisation, row.model, lock=True) is None:
         raise DataGone("its model")
-    if row.reference_model and await models.get(session, organisation, row.reference_model, hold=True) is None:
+    if row.reference_model and await models.get(session, organisation, row.reference_model, lock=True) is None:
         raise DataGone("its reference model")
     # held, so that none of them is deleted before the job is seen to need them again
     of_job = select(JobFile.file).where(JobFile.job == job)
     await session.execute(select(FileRow.id).where(FileRow.id.in_(of_job)).with_for_update(read=True))
-    if await files.missing(session, job):
+    if await files.any_missing(session, job):
         raise DataGone("a file of it")
     row.failures = 0
     row.error = row.finished_at = row.phase = row.step = row.steps = row.fraction = None

@@ -1,9 +1,8 @@
-"""Jobs as the API sees them: made, read, listed, asked to stop."""
+"""Jobs as the API sees them: made, read and listed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,15 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.queue import queue_name
 from core.records import events, outbox
 from core.records.tables import FileRow, JobFile, JobRow, WorkerRow
-from core.schema.jobs import TERMINAL, Part, Status, may_change
-
-
-class NotAllowed(Exception):
-    """The job's state does not allow what was asked; `status` says what it is."""
-
-    def __init__(self, status: str) -> None:
-        super().__init__(f"the job is {status}")
-        self.status = status
+from core.schema.jobs import Part
 
 
 @dataclass(frozen=True)
@@ -58,7 +49,7 @@ async def get(session: AsyncSession, organisation: str, job: str) -> JobRow | No
     return await session.scalar(select(JobRow).where(JobRow.organisation == organisation, JobRow.id == job))
 
 
-async def pulse(session: AsyncSession, organisation: str, job: str) -> tuple[int, str] | None:
+async def version_and_status(session: AsyncSession, organisation: str, job: str) -> tuple[int, str] | None:
     """The job's version and status alone: what `ETag` and `?wait` look at."""
     query = select(JobRow.version, JobRow.status).where(JobRow.organisation == organisation, JobRow.id == job)
     found = (await session.execute(query)).one_or_none()
@@ -97,28 +88,6 @@ async def page(
     if created_before is not None:
         query = query.where(JobRow.created_at < created_before)
     return (await session.scalars(query.order_by(JobRow.id.desc()).limit(limit))).all()
-
-
-async def cancel(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
-    """Cancels a waiting job at once and asks a running one to stop. None: no such job. NotAllowed: it is over."""
-    row = await session.scalar(
-        select(JobRow).where(JobRow.organisation == organisation, JobRow.id == job).with_for_update()
-    )
-    if row is None:
-        return None
-    if row.status == "running":
-        if row.requested != "cancel":
-            row.requested = "cancel"
-            await events.request(session, row, "cancel_requested")
-        return row
-    if row.status in TERMINAL or not may_change(cast(Status, row.status), "cancelled"):
-        raise NotAllowed(row.status)
-    row.status, row.requested = "cancelled", None
-    row.finished_at = func.clock_timestamp()
-    await events.append(session, row, "cancelled")
-    await session.flush()
-    await session.refresh(row)
-    return row
 
 
 async def waiting_for(session: AsyncSession, job: JobRow, *, stale_seconds: float) -> str | None:

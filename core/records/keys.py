@@ -11,7 +11,7 @@ from core.records.tables import ApiKey, Organisation
 from core.schema.ids import new_id
 
 
-async def organisation(session: AsyncSession, name: str) -> str:
+async def get_or_create_organisation(session: AsyncSession, name: str) -> str:
     """The id of the organisation of this name, made where there is none yet."""
     query = insert(Organisation).values(id=new_id("org"), name=name).on_conflict_do_nothing()
     await session.execute(query)
@@ -48,7 +48,7 @@ async def add(
     return row
 
 
-async def by_hash(session: AsyncSession, hash: bytes) -> ApiKey | None:
+async def find_by_hash(session: AsyncSession, hash: bytes) -> ApiKey | None:
     """The key that is valid now."""
     valid = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.clock_timestamp())
     return await session.scalar(select(ApiKey).where(ApiKey.hash == hash, ApiKey.revoked_at.is_(None), valid))

@@ -11,12 +11,12 @@ from core.records.tables import JobRow
 LOCK = 0x73776570  # any number that only this uses: "swep"
 
 
-async def alone(session: AsyncSession) -> bool:
+async def try_sweeper_lock(session: AsyncSession) -> bool:
     """Whether this transaction is the only sweeper; held until it ends."""
     return bool(await session.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": LOCK}))
 
 
-async def take_back(session: AsyncSession, *, max_failures: int, limit: int = 100) -> list[str]:
+async def recover_expired(session: AsyncSession, *, max_failures: int, limit: int = 100) -> list[str]:
     """Takes back jobs whose lease ran out: queued again, or cancelled, paused (as wished) or failed (too often)."""
     expired = select(JobRow).where(JobRow.status == "running", JobRow.lease_expires_at < func.clock_timestamp())
     rows = (await session.scalars(expired.limit(limit).with_for_update(skip_locked=True))).all()
@@ -34,6 +34,6 @@ async def take_back(session: AsyncSession, *, max_failures: int, limit: int = 10
     return [row.id for row in rows]
 
 
-async def waiting_classes(session: AsyncSession) -> Sequence[int]:
+async def claimable_gpu_counts(session: AsyncSession) -> Sequence[int]:
     """The GPU counts of jobs that wait though they could be claimed: their hints, which may be lost, go out again."""
     return (await session.scalars(select(JobRow.gpus).where(claimable()).distinct())).all()

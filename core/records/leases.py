@@ -6,8 +6,7 @@ finish change nothing.
 
 from datetime import datetime
 
-from sqlalchemy import and_, exists, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -15,7 +14,7 @@ from sqlalchemy.sql import ColumnElement
 
 from core.queue import queue_name
 from core.records import events, outbox
-from core.records.tables import JobRow, ModelRow, WorkerRow
+from core.records.tables import JobRow, ModelRow
 
 
 class FenceLost(Exception):
@@ -79,7 +78,7 @@ async def claim(session: AsyncSession, *, worker: str, gpus: int, lease_seconds:
     return job
 
 
-async def fenced(session: AsyncSession, job: str, fence: int) -> JobRow:
+async def lock_job(session: AsyncSession, job: str, fence: int) -> JobRow:
     """The job's row, locked, if `fence` still holds it. Every transaction of a worker begins with this."""
     row = await session.scalar(select(JobRow).where(JobRow.id == job).with_for_update())
     if row is None or row.fence != fence or row.status != "running":
@@ -89,7 +88,7 @@ async def fenced(session: AsyncSession, job: str, fence: int) -> JobRow:
 
 async def renew(session: AsyncSession, job: str, fence: int, *, lease_seconds: float) -> str | None:
     """Prolongs the lease and returns what is wished of the job (`cancel`, `pause` or None)."""
-    row = await fenced(session, job, fence)
+    row = await lock_job(session, job, fence)
     row.lease_expires_at = _in(lease_seconds)
     return row.requested
 
@@ -99,7 +98,7 @@ async def give_back(session: AsyncSession, job: str, fence: int, *, reason: str)
 
     A shutdown costs no attempt that counts as a failure.
     """
-    row = await fenced(session, job, fence)
+    row = await lock_job(session, job, fence)
     await requeue(session, row, reason=reason)
     return row.status
 
@@ -141,29 +140,8 @@ async def fail_or_retry(session: AsyncSession, row: JobRow, error: dict[str, obj
     return "failed"
 
 
-async def cancelled(session: AsyncSession, job: str, fence: int) -> None:
+async def confirm_cancel(session: AsyncSession, job: str, fence: int) -> None:
     """The worker has let go of a job that was to be cancelled."""
-    row = await fenced(session, job, fence)
+    row = await lock_job(session, job, fence)
     row.requested = "cancel"
     await requeue(session, row, reason="asked")
-
-
-async def here_i_am(session: AsyncSession, *, worker: str, slots: int, gpus: int) -> None:
-    """A worker's sign of life: what `waiting_for` and operators see."""
-    row = insert(WorkerRow).values(id=worker, slots=slots, gpus=gpus)
-    now = func.clock_timestamp()
-    await session.execute(
-        row.on_conflict_do_update(index_elements=["id"], set_={"slots": slots, "gpus": gpus, "seen_at": now})
-    )
-
-
-async def gone(session: AsyncSession, *, worker: str) -> None:
-    """The worker has stopped in good order."""
-    await session.execute(update(WorkerRow).where(WorkerRow.id == worker).values(seen_at=func.to_timestamp(0)))
-
-
-async def workers_up(session: AsyncSession, *, gpus: int, stale_seconds: float) -> int:
-    """How many workers that can hold a job of so many GPUs have given a sign of life of late."""
-    fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
-    query = select(func.count()).select_from(WorkerRow).where(WorkerRow.gpus >= gpus, fresh)
-    return await session.scalar(query) or 0

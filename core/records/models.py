@@ -31,10 +31,10 @@ async def add(session: AsyncSession, model: ModelRow) -> ModelRow | None:
     return await session.scalar(query)
 
 
-async def get(session: AsyncSession, organisation: str, model: str, *, hold: bool = False) -> ModelRow | None:
-    """The model; with `hold`, kept from being deleted until the transaction ends."""
+async def get(session: AsyncSession, organisation: str, model: str, *, lock: bool = False) -> ModelRow | None:
+    """The model; with `lock`, kept from being deleted until the transaction ends."""
     query = select(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model)
-    return await session.scalar(query.with_for_update(read=True) if hold else query)
+    return await session.scalar(query.with_for_update(read=True) if lock else query)
 
 
 async def page(session: AsyncSession, organisation: str, *, limit: int, after: str | None = None) -> Sequence[ModelRow]:
@@ -45,7 +45,7 @@ async def page(session: AsyncSession, organisation: str, *, limit: int, after: s
     return (await session.scalars(query.order_by(ModelRow.id).limit(limit))).all()
 
 
-async def settle(
+async def update_registration(
     session: AsyncSession, organisation: str, model: str, values: dict[str, Any], *, created_at: datetime | None = None
 ) -> bool:
     """What fetching came to (`status`, `error`, `directory`, …); False where the model was deleted meanwhile.
@@ -58,7 +58,7 @@ async def settle(
     return (await session.scalar(query.returning(ModelRow.id))) is not None
 
 
-async def fetching(session: AsyncSession) -> Sequence[ModelRow]:
+async def list_fetching(session: AsyncSession) -> Sequence[ModelRow]:
     """Models still being fetched: what a process that starts up takes on again."""
     return (await session.scalars(select(ModelRow).where(ModelRow.status == "fetching"))).all()
 

@@ -19,13 +19,13 @@ class Notifications:
     announced meanwhile is not announced again."""
 
     def __init__(
-        self, engine: AsyncEngine, channel: str, *, application: str, lost: Callable[[Exception], None]
+        self, engine: AsyncEngine, channel: str, *, application: str, on_disconnect: Callable[[Exception], None]
     ) -> None:
-        """`application` is what an operator sees in pg_stat_activity; `lost` is told why a connection ended."""
+        """`application` names it in pg_stat_activity; `on_disconnect` gets the error of a lost connection."""
         self._engine = engine
         self._channel = channel
         self._application = application
-        self._lost = lost
+        self._on_disconnect = on_disconnect
         self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
         self.connected = asyncio.Event()
@@ -49,7 +49,7 @@ class Notifications:
             try:
                 await self._follow()
             except Exception as error:  # noqa: BLE001 - whatever the driver raises, the answer is to connect again
-                self._lost(error)
+                self._on_disconnect(error)
             self.connected.clear()
             self._wake_all()
             await asyncio.sleep(RETRY_SECONDS)

@@ -38,10 +38,10 @@ async def add(
     return row
 
 
-async def get(session: AsyncSession, organisation: str, name: str, *, hold: bool = False) -> PolicyRow | None:
-    """The policy; with `hold`, kept from being deleted until the transaction ends."""
+async def get(session: AsyncSession, organisation: str, name: str, *, lock: bool = False) -> PolicyRow | None:
+    """The policy; with `lock`, kept from being deleted until the transaction ends."""
     query = select(PolicyRow).where(PolicyRow.organisation == organisation, PolicyRow.name == name)
-    return await session.scalar(query.with_for_update(read=True) if hold else query)
+    return await session.scalar(query.with_for_update(read=True) if lock else query)
 
 
 async def page(
@@ -68,9 +68,9 @@ async def remove(session: AsyncSession, organisation: str, name: str, *, key: st
     return True
 
 
-async def find(session: AsyncSession, organisation: str, name: str, *, hold: bool = False) -> Policy | None:
-    """The policy of this name, the built-in one included; `hold` as in `get`."""
+async def resolve(session: AsyncSession, organisation: str, name: str, *, lock: bool = False) -> Policy | None:
+    """The policy of this name, the built-in one included; `lock` as in `get`."""
     if name in BUILT_IN:
         return BUILT_IN[name]
-    row = await get(session, organisation, name, hold=hold)
+    row = await get(session, organisation, name, lock=lock)
     return None if row is None else Policy.model_validate(row.policy)

@@ -7,25 +7,25 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import events
-from core.records.leases import fenced
+from core.records.leases import lock_job
 from core.records.tables import CurveRow, MeasurementRow
 from core.schema.evaluation import Measurements, Moment
 
 
-async def phase(session: AsyncSession, job: str, fence: int, name: str) -> None:
-    row = await fenced(session, job, fence)
+async def set_phase(session: AsyncSession, job: str, fence: int, name: str) -> None:
+    row = await lock_job(session, job, fence)
     row.phase = name
     await events.append(session, row, "phase", {"phase": name})
 
 
-async def event(session: AsyncSession, job: str, fence: int, type: str, data: dict[str, Any]) -> None:
+async def add_event(session: AsyncSession, job: str, fence: int, type: str, data: dict[str, Any]) -> None:
     """Any other event of the child that only people read; `data` never holds a record's text."""
-    await events.append(session, await fenced(session, job, fence), type, data)
+    await events.append(session, await lock_job(session, job, fence), type, data)
 
 
-async def warning(session: AsyncSession, job: str, fence: int, code: str, message: str) -> None:
+async def add_warning(session: AsyncSession, job: str, fence: int, code: str, message: str) -> None:
     """Adds a warning to the job, once per code, and to its events."""
-    row = await fenced(session, job, fence)
+    row = await lock_job(session, job, fence)
     if any(one["code"] == code for one in row.warnings):
         return
     entry = {"code": code, "message": message}
@@ -33,7 +33,7 @@ async def warning(session: AsyncSession, job: str, fence: int, code: str, messag
     await events.append(session, row, "warning", entry)
 
 
-async def steps(
+async def set_steps(
     session: AsyncSession,
     job: str,
     fence: int,
@@ -44,7 +44,7 @@ async def steps(
     points: Sequence[tuple[int, str, float]],
 ) -> None:
     """Progress and a batch of curve points `(step, name, value)`; a later attempt overwrites an earlier one's."""
-    row = await fenced(session, job, fence)
+    row = await lock_job(session, job, fence)
     row.step, row.steps = step, steps
     if row.fraction is None:  # else the time left is that of the whole job
         row.eta_seconds = eta_seconds
@@ -57,15 +57,19 @@ async def steps(
     await events.announce(session, row)
 
 
-async def overall(session: AsyncSession, job: str, fence: int, *, fraction: float, eta_seconds: float | None) -> None:
+async def set_fraction(
+    session: AsyncSession, job: str, fence: int, *, fraction: float, eta_seconds: float | None
+) -> None:
     """How much of the whole job is done, 0 to 1, and the seconds that the rest may take."""
-    row = await fenced(session, job, fence)
+    row = await lock_job(session, job, fence)
     row.fraction, row.eta_seconds = fraction, eta_seconds
     await events.announce(session, row)
 
 
-async def measured(session: AsyncSession, job: str, fence: int, moment: Moment, measurements: Measurements) -> None:
-    row = await fenced(session, job, fence)
+async def add_measurements(
+    session: AsyncSession, job: str, fence: int, moment: Moment, measurements: Measurements
+) -> None:
+    row = await lock_job(session, job, fence)
     query = insert(MeasurementRow).values(
         job=job, moment=moment, fence=fence, measurements=measurements.model_dump(mode="json")
     )

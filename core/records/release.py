@@ -15,7 +15,7 @@ class OwnJob(Exception):
     """Whoever asked for the job does not release what came of it: that takes a second person."""
 
 
-async def model_of(session: AsyncSession, job: JobRow) -> ModelRow | None:
+async def lock_model(session: AsyncSession, job: JobRow) -> ModelRow | None:
     """The registration that the job was made for, locked; None where it was deleted, even if its name was taken since.
 
     The caller holds the job's row.
@@ -24,7 +24,7 @@ async def model_of(session: AsyncSession, job: JobRow) -> ModelRow | None:
     return await session.scalar(query.where(ModelRow.created_at <= job.created_at).with_for_update())
 
 
-async def become_head(session: AsyncSession, job: JobRow, model: ModelRow | None, checkpoint: CheckpointRow) -> bool:
+async def make_head(session: AsyncSession, job: JobRow, model: ModelRow | None, checkpoint: CheckpointRow) -> bool:
     """Makes a released checkpoint its model's head, where that is its place; returns whether it did.
 
     It is where its job started from the head and made a whole model, unless a newer one is the head already. The caller
@@ -72,12 +72,12 @@ async def release(
     # one that failed may be had already, where the model's checkpoints need no release, but is no head without this
     if row.released and (row.released_by is not None or row.verdict != "failed"):
         raise AlreadyReleased(checkpoint)
-    model = await model_of(session, job)
+    model = await lock_model(session, job)
     if job.submitter == key and not (model is not None and model.release == "always"):
         raise OwnJob(job.id)
     row.released, row.released_by, row.release_reason = True, key, reason
     row.released_at = func.clock_timestamp()
-    head = await become_head(session, job, model, row)
+    head = await make_head(session, job, model, row)
     await events.append(session, job, "released", {"checkpoint": row.id, "head": head})
     told = {"job": job.id, "digest": row.digest, "verdict": row.verdict, "head": head, "reason": reason}
     await audit.append(session, organisation, key, "checkpoint.released", row.id, told)

@@ -13,7 +13,7 @@ PAUSES = (0.1, 0.2, 0.5, 1.0)
 """Seconds before each further try: long enough for a pooler that restarts, short enough for a caller who waits."""
 
 
-def transient(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same statement may well succeed in a moment: the connection failed, not what was asked of it."""
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None) or ""
@@ -22,7 +22,7 @@ def transient(error: BaseException) -> bool:
     return isinstance(error, (OSError, TimeoutError, PoolTimeout))
 
 
-async def again(step: Callable[[], Awaitable[T]]) -> T:
+async def retry_transient(step: Callable[[], Awaitable[T]]) -> T:
     """What `step` returns, tried once more after each of `PAUSES` while what it raises is transient.
 
     A step whose commit was not answered has perhaps happened: it must come to the same when it happens twice.
@@ -31,7 +31,7 @@ async def again(step: Callable[[], Awaitable[T]]) -> T:
         try:
             return await step()
         except Exception as error:
-            if not transient(error):
+            if not is_transient(error):
                 raise
         await asyncio.sleep(pause)
     return await step()

@@ -9,7 +9,7 @@ from core.records.tables import CheckpointRow, JobRow, OutboxRow, WorkerRow
 
 
 @dataclass(frozen=True)
-class Standing:
+class ServiceStats:
     queued: int
     running: int
     paused: int
@@ -18,7 +18,7 @@ class Standing:
     workers: int
 
 
-async def standing(session: AsyncSession, *, stale_seconds: float) -> Standing:
+async def read_service_stats(session: AsyncSession, *, stale_seconds: float) -> ServiceStats:
     """Jobs that are not over by status, checkpoints that wait for a release, hints not yet with the broker, workers
     whose last sign of life is fresh."""
     fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
@@ -26,7 +26,7 @@ async def standing(session: AsyncSession, *, stale_seconds: float) -> Standing:
     async def count(query: Select[int]) -> int:
         return await session.scalar(query) or 0
 
-    return Standing(
+    return ServiceStats(
         queued=await count(select(func.count()).where(JobRow.status == "queued")),
         running=await count(select(func.count()).where(JobRow.status == "running")),
         paused=await count(select(func.count()).where(JobRow.status == "paused")),

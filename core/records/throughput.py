@@ -11,7 +11,7 @@ from core.records.tables import EventRow, JobRow, ModelRow
 LATEST = 20
 
 
-async def costs(
+async def recent_costs(
     session: AsyncSession, organisation: str, *, gpus: int
 ) -> Sequence[tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any]]]:
     """(model, its shape, the job's estimate, its cost) of the organisation's latest finished jobs on so many GPUs, also

@@ -1,12 +1,34 @@
-"""Which workers are up, as their signs of life tell (core.records.leases.here_i_am)."""
+"""Workers that are up: each writes a sign of life again and again; one whose last is too old counts as down."""
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records.tables import WorkerRow
 
 
-async def seen_on(session: AsyncSession, host: str, *, within_seconds: float) -> bool:
+async def mark_up(session: AsyncSession, *, worker: str, slots: int, gpus: int) -> None:
+    """A worker's sign of life: what `waiting_for` and operators see."""
+    row = insert(WorkerRow).values(id=worker, slots=slots, gpus=gpus)
+    now = func.clock_timestamp()
+    await session.execute(
+        row.on_conflict_do_update(index_elements=["id"], set_={"slots": slots, "gpus": gpus, "seen_at": now})
+    )
+
+
+async def mark_stopped(session: AsyncSession, *, worker: str) -> None:
+    """The worker has stopped in good order."""
+    await session.execute(update(WorkerRow).where(WorkerRow.id == worker).values(seen_at=func.to_timestamp(0)))
+
+
+async def count_up(session: AsyncSession, *, gpus: int, stale_seconds: float) -> int:
+    """How many workers that can hold a job of so many GPUs have given a sign of life of late."""
+    fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
+    query = select(func.count()).select_from(WorkerRow).where(WorkerRow.gpus >= gpus, fresh)
+    return await session.scalar(query) or 0
+
+
+async def is_host_up(session: AsyncSession, host: str, *, within_seconds: float) -> bool:
     """Whether a worker of this host has given a sign of life within so many seconds, by the database's clock."""
     fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, within_seconds)
     return bool(

@@ -1,6 +1,6 @@
 """Where the bytes of checkpoints and uploaded files are: one small interface, two kinds of places behind it."""
 
-from core.storage.opening import open_storage
+from core.storage.storage_url import open_storage
 from core.storage.store import (
     BadKey,
     NotStored,

@@ -21,8 +21,8 @@ from core.storage.store import (
     StorageFull,
     StorageUnavailable,
     StorageUrlError,
-    checked,
-    checked_range,
+    clamped_range,
+    validated_key,
 )
 
 SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl")
@@ -83,7 +83,7 @@ class ObjectStorage:
 
         try:
             with _translated(key):
-                await obstore.put_async(self._store, checked(key), counted(), chunk_size=PART, max_concurrency=2)
+                await obstore.put_async(self._store, validated_key(key), counted(), chunk_size=PART, max_concurrency=2)
             if self._folder is not None:
                 with _translated(key, (OSError,)):
                     await asyncio.to_thread(_to_disk, self._folder, self._folder / key)
@@ -98,7 +98,7 @@ class ObjectStorage:
         size = await self.size(key)
         if size is None:
             raise NotStored(key)
-        start, end = checked_range(start, end, size)
+        start, end = clamped_range(start, end, size)
         if start == end:
             return
         with _translated(key):
@@ -118,13 +118,13 @@ class ObjectStorage:
         """See `Storage.size`."""
         with _translated(key):
             try:
-                return int((await obstore.head_async(self._store, checked(key)))["size"])
+                return int((await obstore.head_async(self._store, validated_key(key)))["size"])
             except FileNotFoundError:
                 return None
 
     async def delete(self, key: str) -> None:
         """See `Storage.delete`."""
-        paths = [path async for path, _ in self.list(checked(key))]
+        paths = [path async for path, _ in self.list(validated_key(key))]
         if await self.size(key) is not None:
             paths.append(key)
         for path in paths:
@@ -134,7 +134,7 @@ class ObjectStorage:
     async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
         """See `Storage.list`."""
         # obstore takes a prefix for whole segments, as is wanted here
-        pages = aiter(obstore.list(self._store, prefix=checked(prefix) if prefix else None))
+        pages = aiter(obstore.list(self._store, prefix=validated_key(prefix) if prefix else None))
         while True:
             with _translated(prefix):
                 page = await anext(pages, None)
@@ -143,8 +143,8 @@ class ObjectStorage:
             for entry in page:
                 yield entry["path"], int(entry["size"])
 
-    async def collect(self, older_than: timedelta) -> int:
-        """See `Storage.collect`. In an object store there is nothing that this could see."""
+    async def delete_unfinished(self, older_than: timedelta) -> int:
+        """See `Storage.delete_unfinished`. In an object store there is nothing that this could see."""
         if self._folder is None:
             return 0
         return await asyncio.to_thread(_collect, self._folder, time.time() - older_than.total_seconds())

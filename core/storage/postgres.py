@@ -17,10 +17,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core.records.objects import ObjectChunk, StoredObject
-from core.records.retry import again
-from core.storage.store import PIECE, NotStored, StorageError, StorageFull, checked, checked_range, pieces
+from core.records.retry import retry_transient
+from core.storage.store import CHUNK_BYTES, NotStored, StorageError, StorageFull, clamped_range, rechunk, validated_key
 
-CHUNK = PIECE
+CHUNK = CHUNK_BYTES
 """Bytes of every chunk but an object's last. Part of the format: ranges are found by dividing by it."""
 
 PAGE = 1000
@@ -41,12 +41,14 @@ class PostgresStorage:
     async def write(self, key: str, chunks: AsyncIterable[bytes]) -> int:
         """See `Storage.write`."""
         upload = uuid4()
-        row = insert(StoredObject).values(upload=upload, key=checked(key)).on_conflict_do_nothing()
+        row = insert(StoredObject).values(upload=upload, key=validated_key(key)).on_conflict_do_nothing()
         await self._step(lambda connection: connection.execute(row))
         try:
             return await self._fill(upload, key, chunks)
         except BaseException:
-            with suppress(SQLAlchemyError, OSError):  # the first error is the one to tell; `collect` finds the rest
+            with suppress(
+                SQLAlchemyError, OSError
+            ):  # the first error is the one to tell; `delete_unfinished` finds the rest
                 await asyncio.shield(self._discard(upload))
             raise
 
@@ -58,7 +60,7 @@ class PostgresStorage:
                 return await do(connection)
 
         try:
-            return await again(once)
+            return await retry_transient(once)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) == DISK_FULL:
                 raise StorageFull("the database's disk is full") from error
@@ -66,7 +68,7 @@ class PostgresStorage:
 
     async def _fill(self, upload: UUID, key: str, chunks: AsyncIterable[bytes]) -> int:
         number = written = 0
-        async for piece in pieces(chunks, CHUNK):
+        async for piece in rechunk(chunks, CHUNK):
             await self._add(upload, number, piece)
             number += 1
             written += len(piece)
@@ -104,7 +106,7 @@ class PostgresStorage:
         if found is None:
             raise NotStored(key)
         upload, size = found
-        start, end = checked_range(start, end, size)
+        start, end = clamped_range(start, end, size)
         while start < end:
             number, offset = divmod(start, CHUNK)
             length = min(CHUNK - offset, end - start)
@@ -124,12 +126,12 @@ class PostgresStorage:
 
     async def delete(self, key: str) -> None:
         """See `Storage.delete`."""
-        gone = and_(StoredObject.complete, or_(StoredObject.key == checked(key), _below(key)))
+        gone = and_(StoredObject.complete, or_(StoredObject.key == validated_key(key), _below(key)))
         await self._step(lambda connection: connection.execute(delete(StoredObject).where(gone)))
 
     async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
         """See `Storage.list`."""
-        below = _below(checked(prefix)) if prefix else true()
+        below = _below(validated_key(prefix)) if prefix else true()
         last = ""
         while True:
             after = select(StoredObject.key, StoredObject.bytes).where(StoredObject.complete, below)
@@ -141,8 +143,8 @@ class PostgresStorage:
                 return
             last = rows[-1].key
 
-    async def collect(self, older_than: timedelta) -> int:
-        """See `Storage.collect`."""
+    async def delete_unfinished(self, older_than: timedelta) -> int:
+        """See `Storage.delete_unfinished`."""
         dead = and_(~StoredObject.complete, StoredObject.touched_at < func.clock_timestamp() - older_than)
         return (await self._step(lambda connection: connection.execute(delete(StoredObject).where(dead)))).rowcount
 
@@ -151,16 +153,16 @@ class PostgresStorage:
             async with self._engine.connect() as connection:
                 return (await connection.execute(query)).all()
 
-        return await again(once)
+        return await retry_transient(once)
 
     async def _find(self, key: str) -> tuple[UUID, int] | None:
-        wanted = and_(StoredObject.key == checked(key), StoredObject.complete)
+        wanted = and_(StoredObject.key == validated_key(key), StoredObject.complete)
         rows = await self._rows(select(StoredObject.upload, StoredObject.bytes).where(wanted))
         return (rows[0].upload, rows[0].bytes) if rows else None
 
 
 async def _mark(connection: AsyncConnection, upload: UUID, **values: object) -> None:
-    """Changes an upload's row and notes that it goes on, so that `collect` can tell it from one that died."""
+    """Changes an upload's row and notes that it goes on, so that `delete_unfinished` can tell it from one that died."""
     touched = update(StoredObject).where(StoredObject.upload == upload)
     changed = await connection.execute(touched.values(touched_at=func.clock_timestamp(), **values))
     if changed.rowcount != 1:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from core.storage.store import StorageError, pieces
+from core.storage.store import StorageError, rechunk
 
 MAGIC = b"ULS1"
 PREFIX = 7
@@ -44,7 +44,7 @@ async def seal(chunks: AsyncIterable[bytes], key: bytes) -> AsyncIterator[bytes]
     yield MAGIC + prefix
     number = 0
     held: bytes | None = None  # a segment is known to be the last only when no other follows
-    async for piece in pieces(chunks, SEGMENT):
+    async for piece in rechunk(chunks, SEGMENT):
         if held is not None:
             yield cipher.encrypt(_nonce(prefix, number, last=False), held, MAGIC)
             number += 1
@@ -131,5 +131,5 @@ async def _header_then_segments(chunks: AsyncIterable[bytes]) -> AsyncIterator[b
         async for chunk in source:
             yield chunk
 
-    async for piece in pieces(rest(), SEGMENT + TAG):
+    async for piece in rechunk(rest(), SEGMENT + TAG):
         yield piece

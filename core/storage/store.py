@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from datetime import timedelta
 from typing import Protocol
 
-PIECE = 1 << 20
+CHUNK_BYTES = 1 << 20
 """Bytes that are in memory at a time, more or less."""
 
 SEGMENT = re.compile(r"[A-Za-z0-9._+=@-]+")
@@ -68,12 +68,12 @@ class Storage(Protocol):
         """Key and bytes of all objects below a prefix (`a` lists `a/b`, neither `a` nor `ab`); no order is promised."""
         ...
 
-    async def collect(self, older_than: timedelta) -> int:
+    async def delete_unfinished(self, older_than: timedelta) -> int:
         """Deletes what uploads left that crashed so long ago, and returns how many there were."""
         ...
 
 
-def checked(key: str) -> str:
+def validated_key(key: str) -> str:
     """The key, or BadKey."""
     segments = key.split("/")
     if len(key) > LONGEST_KEY or any(SEGMENT.fullmatch(one) is None or one in (".", "..") for one in segments):
@@ -81,7 +81,7 @@ def checked(key: str) -> str:
     return key
 
 
-def checked_range(start: int, end: int | None, size: int) -> tuple[int, int]:
+def clamped_range(start: int, end: int | None, size: int) -> tuple[int, int]:
     """[start, end) within an object of `size` bytes; empty where they cross."""
     if start < 0 or (end is not None and end < 0):
         raise ValueError("a range's bounds count from the start of the object")
@@ -89,12 +89,12 @@ def checked_range(start: int, end: int | None, size: int) -> tuple[int, int]:
     return min(start, end), end
 
 
-async def once(data: bytes) -> AsyncIterator[bytes]:
+async def single_chunk(data: bytes) -> AsyncIterator[bytes]:
     """Yields the bytes in one piece."""
     yield data
 
 
-async def pieces(chunks: AsyncIterable[bytes], size: int) -> AsyncIterator[bytes]:
+async def rechunk(chunks: AsyncIterable[bytes], size: int) -> AsyncIterator[bytes]:
     """The same bytes in pieces of exactly `size`, the last one shorter (and none at all for no bytes)."""
     pending = bytearray()
     async for chunk in chunks:

@@ -13,7 +13,7 @@ from core.schema.parsing import RecordReader
 from core.schema.record import Record
 from core.schema.record_reading import read_records
 from core.storage.store import Storage
-from core.storage.uploads import contents
+from core.storage.uploads import read_upload
 
 _UNLIMITED = sys.maxsize
 """The limit on a record's bytes was kept when the file came in, and may have been lowered since."""
@@ -21,7 +21,7 @@ _UNLIMITED = sys.maxsize
 
 async def stored_records(storage: Storage, file: FileRow, service_key: bytes) -> AsyncIterator[Record]:
     """The file's records in order. Raises NotStored, SealBroken, BadRecord."""
-    opened = contents(storage, file.id, file.wrapped_key, service_key)
+    opened = read_upload(storage, file.id, file.wrapped_key, service_key)
     # as it came in: by the format of then, and what the name says beside
     kind = detect_file_kind(file.filename)._replace(format=cast(FileFormat, file.format))
     if kind.is_read_whole():  # in memory, never on disk

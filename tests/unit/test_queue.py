@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.queue import client_url, queue_name
+from core.queue import queue_name, redis_py_url
 
 
 def test_every_worker_class_has_a_queue_of_its_own() -> None:
@@ -12,5 +12,5 @@ def test_every_worker_class_has_a_queue_of_its_own() -> None:
 
 
 def test_a_socket_is_spelt_in_redis_pys_way_and_other_urls_are_left_alone() -> None:
-    assert client_url("redis+socket://:pw@/run/redis.sock?virtual_host=2") == "unix://:pw@/run/redis.sock?db=2"
-    assert client_url("rediss://user:pw@redis.internal:6380/1") == "rediss://user:pw@redis.internal:6380/1"
+    assert redis_py_url("redis+socket://:pw@/run/redis.sock?virtual_host=2") == "unix://:pw@/run/redis.sock?db=2"
+    assert redis_py_url("rediss://user:pw@redis.internal:6380/1") == "rediss://user:pw@redis.internal:6380/1"

@@ -47,7 +47,7 @@ class Service:
         async with self.sessions.begin() as session:
             await keys.add(
                 session,
-                organisation=await keys.organisation(session, organisation),
+                organisation=await keys.get_or_create_organisation(session, organisation),
                 name="test",
                 prefix=key_prefix(key),
                 hash=hash_key(key, self.context.service_key),

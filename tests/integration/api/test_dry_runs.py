@@ -124,13 +124,13 @@ async def test_a_dry_run_measures_alone_waits_for_no_other_job_and_ends_without_
     await measured(service, dry["id"], fence, 7.0)
     with pytest.raises(FenceLost):
         async with service.sessions.begin() as session:
-            await completion.conclude(session, dry["id"], fence - 1, outcome="preview")
+            await completion.finish_without_checkpoint(session, dry["id"], fence - 1, outcome="preview")
     async with service.sessions.begin() as session:
-        await completion.conclude(session, dry["id"], fence, outcome="nothing_to_forget")
+        await completion.finish_without_checkpoint(session, dry["id"], fence, outcome="nothing_to_forget")
     async with service.sessions() as session:
-        assert await completion.was_concluded(session, dry["id"], fence)
-        assert not await completion.was_concluded(session, dry["id"], fence + 1)
-        assert not await completion.was_concluded(session, real["id"], fence)
+        assert await completion.was_finished_without_checkpoint(session, dry["id"], fence)
+        assert not await completion.was_finished_without_checkpoint(session, dry["id"], fence + 1)
+        assert not await completion.was_finished_without_checkpoint(session, real["id"], fence)
     with pytest.raises(FenceLost):
         async with service.sessions.begin() as session:
             await leases.renew(session, dry["id"], fence, lease_seconds=9)

@@ -114,7 +114,7 @@ async def test_a_job_that_is_tried_again_is_followed_past_its_failure(
     job = await job_of(service, client)
     fence = await claim(service, job)
     async with service.sessions.begin() as session:
-        row = await leases.fenced(session, job, fence)
+        row = await leases.lock_job(session, job, fence)
         error: dict[str, object] = {"code": "x", "message": "x", "blame": "service", "retryable": True}
         await leases.fail_or_retry(session, row, error, max_failures=1)
     await client.post(f"/v1/jobs/{job}/retry")

@@ -43,7 +43,7 @@ async def test_a_job_is_paused_resumed_and_tried_again(service: Service, client:
     assert await wished("retry") == (409, "the job is running", None)
     error: dict[str, object] = {"code": "x", "message": "x", "blame": "service", "retryable": True}
     async with service.sessions.begin() as session:
-        row = await leases.fenced(session, job["id"], fence)
+        row = await leases.lock_job(session, job["id"], fence)
         await leases.fail_or_retry(session, row, error, max_failures=1)
     assert await wished("retry") == (202, "queued", None)
     assert (await client.get(path)).json()["error"] is None
@@ -57,7 +57,7 @@ async def test_a_job_whose_file_was_deleted_is_not_tried_again(service: Service,
     job = await submitted(client, **{"from": "base"})
     fence = await claim(service, job["id"])
     async with service.sessions.begin() as session:
-        row = await leases.fenced(session, job["id"], fence)
+        row = await leases.lock_job(session, job["id"], fence)
         error: dict[str, object] = {"code": "x", "message": "x", "blame": "service", "retryable": True}
         await leases.fail_or_retry(session, row, error, max_failures=1)
     assert (await client.delete(f"/v1/files/{model['defaults']['retain']}")).status_code == 204

@@ -11,7 +11,7 @@ from core.records import files as file_rows
 from core.records import idempotency, models
 from core.records.tables import FileRow, JobRow, ModelRow, OutboxRow
 from core.schema.parsing import parse_records
-from core.storage.uploads import contents
+from core.storage.uploads import read_upload
 from tests.integration.api.service import Service, file_of, ready_model, upload
 from tests.integration.api.submitting import LEAST, submitted
 
@@ -42,10 +42,11 @@ async def test_inline_records_are_kept_sealed_as_a_file_of_their_own(
     mixed = ["plain text", asked, {"question": "Where?", "answer": "Pell", "id": 7}]
     job = await submitted(client, forget={"records": mixed})
     async with service.sessions() as session:
-        (use, row), *_ = await file_rows.of_job(session, job["id"])
+        (use, row), *_ = await file_rows.list_for_job(session, job["id"])
     assert (use.name, row.purpose, row.records) == ("forget", "forget", 3)
     plain = [
-        piece async for piece in contents(service.context.storage, row.id, row.wrapped_key, service.context.service_key)
+        piece
+        async for piece in read_upload(service.context.storage, row.id, row.wrapped_key, service.context.service_key)
     ]
     assert [record.model_dump(exclude_none=True) for _, record in parse_records(plain, "jsonl")] == [
         {"text": "plain text"},
@@ -220,7 +221,7 @@ async def test_a_model_that_is_not_ready_is_409(service: Service, client: httpx.
     organisation = (await client.get("/v1/keys/self")).json()["organisation"]
     for status in ("fetching", "failed"):
         async with service.sessions.begin() as session:
-            await models.settle(session, organisation, "demo", {"status": status, "error": "why"})
+            await models.update_registration(session, organisation, "demo", {"status": status, "error": "why"})
         answer = await client.post("/v1/jobs", json=LEAST)
         assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "model-not-ready")
 
@@ -352,7 +353,7 @@ async def test_what_is_pinned_to_the_model_measures_whatever_the_request_brings(
         ("general", pinned["general"], None),
     ]
     async with service.sessions() as session:
-        kept = await file_rows.of_job(session, job["id"])
+        kept = await file_rows.list_for_job(session, job["id"])
     assert [(use.file, use.part) for use, _ in kept[1:]] == [(file, part) for _, file, part in shown]
     brought["unseen"] = {"file": pinned["unseen"]}
     same = (await client.post("/v1/jobs", json={**LEAST, **brought})).json()

@@ -48,8 +48,8 @@ async def test_only_a_keyed_hash_is_stored(service: Service, client: httpx.Async
             rows = str((await session.scalars(text(f"SELECT CAST({table} AS text) FROM {table}"))).all())
             assert secret not in rows
             assert secret.encode().hex() not in rows
-        assert await keys.by_hash(session, hash_key(secret, service.context.service_key)) is not None
-        assert await keys.by_hash(session, hash_key(secret, b"x" * 32)) is None
+        assert await keys.find_by_hash(session, hash_key(secret, service.context.service_key)) is not None
+        assert await keys.find_by_hash(session, hash_key(secret, b"x" * 32)) is None
 
 
 async def test_an_expired_key_opens_nothing(client: httpx.AsyncClient) -> None:

@@ -57,10 +57,10 @@ async def test_a_measurement_is_queued_claimed_beside_a_job_on_the_model_and_sho
     figure = Figure(value=2.0, low=1.0, high=3.0, records=1)
     found = Measurements(sets={"forget": {"perplexity": figure}}, seconds=1.0, model_digest="0" * 64)
     async with service.sessions.begin() as session:
-        await progress.measured(session, made["id"], fence, "after", found)
+        await progress.add_measurements(session, made["id"], fence, "after", found)
     assert (await client.get(f"/v1/measurements/{made['id']}")).json()["measurements"] is None
     async with service.sessions.begin() as session:
-        await completion.conclude(session, made["id"], fence, outcome=None)
+        await completion.finish_without_checkpoint(session, made["id"], fence, outcome=None)
     over = (await client.get(f"/v1/measurements/{made['id']}")).json()
     assert over["status"] == "succeeded"
     assert over["measurements"] == found.model_dump(mode="json")
@@ -85,8 +85,8 @@ async def test_a_preset_measures_what_its_table_holds_and_shows_the_table(
     figure = Figure(value=0.25, low=None, high=None, records=1)
     found = Measurements(sets={"forget": {"probability": figure}}, seconds=1.0, model_digest="0" * 64)
     async with service.sessions.begin() as session:
-        await progress.measured(session, made["id"], fence, "after", found)
-        await completion.conclude(session, made["id"], fence, outcome=None)
+        await progress.add_measurements(session, made["id"], fence, "after", found)
+        await completion.finish_without_checkpoint(session, made["id"], fence, outcome=None)
     over = (await client.get(f"/v1/measurements/{made['id']}")).json()
     assert (over["preset"], over["table"]) == ("tofu", {"forget_Q_A_Prob": 0.25})
 

@@ -245,7 +245,7 @@ async def test_a_model_left_at_fetching_is_taken_on_again(service: Service, clie
     shutil.rmtree(directory)
     async with service.sessions.begin() as session:
         organisation = (await client.get("/v1/keys/self")).json()["organisation"]
-        await models.settle(session, organisation, "m", {"status": "fetching"})
+        await models.update_registration(session, organisation, "m", {"status": "fetching"})
     await service.context.registrar.resume()
     found = await settled(client, "m")
     assert found["status"] == "failed"
@@ -281,7 +281,7 @@ async def test_a_model_is_settled_once_the_database_is_back(
         await settled(client, "m")
         async with service.sessions.begin() as session:
             organisation = (await client.get("/v1/keys/self")).json()["organisation"]
-            await models.settle(session, organisation, "m", {"status": "fetching"})
+            await models.update_registration(session, organisation, "m", {"status": "fetching"})
             row = await models.get(session, organisation, "m")
         assert row is not None
         await execute(stack.superuser_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")

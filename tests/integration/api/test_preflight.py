@@ -31,7 +31,7 @@ async def cost(service: Service, job: dict[str, Any], *, unlearning: float, othe
     )
     fence = await work.claim(service, job_id)
     async with service.sessions.begin() as session:
-        await progress.event(session, job_id, fence, "cost", said.model_dump(mode="json", exclude={"kind"}))
+        await progress.add_event(session, job_id, fence, "cost", said.model_dump(mode="json", exclude={"kind"}))
     await work.finish(service, job_id, fence, {"config.json": b"{}"})
 
 

@@ -25,18 +25,18 @@ async def claim(service: Service, job: str) -> int:
 async def step(service: Service, job: str, fence: int, at: int, *, of: int = 10) -> None:
     async with service.sessions.begin() as session:
         points = [(at, "loss", 1.0 / at), (at, "learning_rate", 0.1)]
-        await progress.steps(session, job, fence, step=at, steps=of, eta_seconds=2.0, points=points)
+        await progress.set_steps(session, job, fence, step=at, steps=of, eta_seconds=2.0, points=points)
 
 
 async def phase(service: Service, job: str, fence: int, name: str) -> None:
     async with service.sessions.begin() as session:
-        await progress.phase(session, job, fence, name)
+        await progress.set_phase(session, job, fence, name)
 
 
 async def spent(service: Service, job: str, fence: int, cost: CostReported) -> None:
     """What a child says the job took, as the worker writes it down."""
     async with service.sessions.begin() as session:
-        await progress.event(session, job, fence, "cost", cost.model_dump(mode="json", exclude={"kind"}))
+        await progress.add_event(session, job, fence, "cost", cost.model_dump(mode="json", exclude={"kind"}))
 
 
 async def measured(service: Service, job: str, fence: int, perplexity: float) -> Measurements:
@@ -44,7 +44,7 @@ async def measured(service: Service, job: str, fence: int, perplexity: float) ->
     figure = Figure(value=perplexity, low=1.0, high=99.0, records=3)
     measurements = Measurements(sets={"forget": {"perplexity": figure}}, seconds=1.0, model_digest="0" * 64)
     async with service.sessions.begin() as session:
-        await progress.measured(session, job, fence, "before", measurements)
+        await progress.add_measurements(session, job, fence, "before", measurements)
     return measurements
 
 
@@ -61,8 +61,8 @@ async def finish(
     for path, body in sorted(files.items()):
         await service.context.storage.write(f"{prefix}/{path}", whole(body))
         entries.append(FileEntry(path=path, bytes=len(body), sha256=hashlib.sha256(body).hexdigest()))
-    delivered = completion.Delivered(prefix=prefix, files=entries, digest=digest(entries), step=10)
+    delivered = completion.UploadedCheckpoint(prefix=prefix, files=entries, digest=digest(entries), step=10)
     async with service.sessions.begin() as session:
         return await completion.finish(
-            session, job, fence, outcome="unlearned", delivered=delivered, judgement=judgement(verdict)
+            session, job, fence, outcome="unlearned", checkpoint=delivered, judgement=judgement(verdict)
         )

@@ -103,7 +103,7 @@ async def story(served: Served) -> AsyncIterator[Story]:
     engine = make_engine(served.database_url)
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     async with sessions() as session:
-        known = await keys.by_hash(session, hash_key(served.key, served.service_key))
+        known = await keys.find_by_hash(session, hash_key(served.key, served.service_key))
         assert known is not None
     yield Story(sessions, open_storage("postgres://", engine), known.organisation, known.id)
     await engine.dispose()

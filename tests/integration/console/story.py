@@ -100,7 +100,7 @@ class Story:
             wrapped_key=b"",
         )
         async with self.sessions.begin() as session:
-            await files.add(session, row, lives=timedelta(days=90))
+            await files.add(session, row, lifetime=timedelta(days=90))
         return id
 
     async def queued(self, model: str, *, reference: str | None = None, gpus: int = 0, kind: str = "unlearn") -> str:
@@ -145,10 +145,10 @@ class Story:
             fence = row.fence
         for phase in ("loading", "measuring_before"):
             async with self.sessions.begin() as session:
-                await progress.phase(session, job, fence, phase)
+                await progress.set_phase(session, job, fence, phase)
         async with self.sessions.begin() as session:
-            await progress.measured(session, job, fence, "before", measurements("before"))
-            await progress.phase(session, job, fence, "unlearning")
+            await progress.add_measurements(session, job, fence, "before", measurements("before"))
+            await progress.set_phase(session, job, fence, "unlearning")
         if step:
             await self.train(job, fence, 1, step)
         return job, fence
@@ -157,7 +157,7 @@ class Story:
         """The curves of these steps."""
         points = [(step, name, value) for step in range(first, last + 1) for name, value in _curves(step).items()]
         async with self.sessions.begin() as session:
-            await progress.steps(
+            await progress.set_steps(
                 session, job, fence, step=last, steps=STEPS, eta_seconds=(STEPS - last) * 0.3, points=points
             )
 
@@ -179,16 +179,16 @@ class Story:
         for path, body in stored.items():
             await self.storage.write(f"{prefix}/{path}", once(body))
             entries.append(FileEntry(path=path, bytes=len(body), sha256=hashlib.sha256(body).hexdigest()))
-        delivered = completion.Delivered(prefix=prefix, files=entries, digest=digest(entries), step=STEPS)
+        delivered = completion.UploadedCheckpoint(prefix=prefix, files=entries, digest=digest(entries), step=STEPS)
         async with self.sessions.begin() as session:
             message = "100 retain records train against 200 to forget: they are used again, reshuffled"
-            await progress.warning(session, job, fence, "retain_smaller_than_forget", message)
-            await progress.phase(session, job, fence, "measuring_after")
+            await progress.add_warning(session, job, fence, "retain_smaller_than_forget", message)
+            await progress.set_phase(session, job, fence, "measuring_after")
             if retrained is not None:
-                await progress.measured(session, job, fence, "reference", retrained)
-            await progress.measured(session, job, fence, "after", after or measurements("after"))
-            await progress.event(session, job, fence, "cost", COST.model_dump(mode="json"))
-            await completion.finish(session, job, fence, outcome="unlearned", delivered=delivered, judgement=judgement)
+                await progress.add_measurements(session, job, fence, "reference", retrained)
+            await progress.add_measurements(session, job, fence, "after", after or measurements("after"))
+            await progress.add_event(session, job, fence, "cost", COST.model_dump(mode="json"))
+            await completion.finish(session, job, fence, outcome="unlearned", checkpoint=delivered, judgement=judgement)
         return job
 
     async def dry_run(self, model: str) -> str:
@@ -197,16 +197,16 @@ class Story:
         async with self.sessions.begin() as session:
             row = await leases.claim(session, worker="console-tests", gpus=0, lease_seconds=600)
             assert row is not None
-            await progress.measured(session, job, row.fence, "before", measurements("before"))
-            await progress.warning(session, job, row.fence, "preview", "membership AUC 1 (1 to 1)")
-            await completion.conclude(session, job, row.fence, outcome="preview")
+            await progress.add_measurements(session, job, row.fence, "before", measurements("before"))
+            await progress.add_warning(session, job, row.fence, "preview", "membership AUC 1 (1 to 1)")
+            await completion.finish_without_checkpoint(session, job, row.fence, outcome="preview")
         return job
 
     async def failed(self, model: str) -> str:
         job, fence = await self.running(model, step=3)
         error = {"code": "loss_is_nan", "message": "The loss became NaN at step 4: lower the learning rate"}
         async with self.sessions.begin() as session:
-            row = await leases.fenced(session, job, fence)
+            row = await leases.lock_job(session, job, fence)
             blamed = error | {"blame": "user", "retryable": False}
             await leases.fail_or_retry(session, row, blamed, max_failures=1)
         return job

@@ -9,8 +9,8 @@ from selenium.webdriver.common.by import By
 
 from api.auth import new_api_key
 from core.records import jobs
-from core.records.completion import Delivered, finish
-from core.records.progress import measured, phase
+from core.records.completion import UploadedCheckpoint, finish
+from core.records.progress import add_measurements, set_phase
 from core.schema.manifest import FileEntry, digest
 from tests.integration.console.conftest import Console, Served
 from tests.integration.console.figures import everything, judgement, measurements
@@ -164,13 +164,13 @@ async def test_a_running_job_is_followed_to_its_end_without_reloading(console: C
     console.shows(f"step 60 of {STEPS}", "#live")
     assert console.page.find_element(By.CSS_SELECTOR, "#live progress").get_attribute("value") == "30"
     async with story.sessions.begin() as session:
-        await phase(session, job, fence, "measuring_after")
+        await set_phase(session, job, fence, "measuring_after")
     console.shows("measuring after", "#live .now")
     entries = [FileEntry(path="config.json", bytes=len(CONFIG), sha256=hashlib.sha256(CONFIG).hexdigest())]
-    delivered = Delivered(prefix=f"checkpoints/{job}/{fence}", files=entries, digest=digest(entries), step=60)
+    delivered = UploadedCheckpoint(prefix=f"checkpoints/{job}/{fence}", files=entries, digest=digest(entries), step=60)
     async with story.sessions.begin() as session:
-        await measured(session, job, fence, "after", measurements("after"))
-        await finish(session, job, fence, outcome="unlearned", delivered=delivered)
+        await add_measurements(session, job, fence, "after", measurements("after"))
+        await finish(session, job, fence, outcome="unlearned", checkpoint=delivered)
     console.shows("succeeded", "h1")
     console.shows("73.70", '[data-figure="perplexity"][data-set="forget"] [data-moment="after"]')
     console.shows(delivered.digest, "#made .digest")

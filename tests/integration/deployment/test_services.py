@@ -20,7 +20,7 @@ from redis.exceptions import AuthenticationError
 from core.embedded import Stack
 from core.embedded.account import server_account
 from core.embedded.postgres import SETTINGS, Postgres
-from core.embedded.process import launch
+from core.embedded.process import launch_server
 from core.embedded.software import postgres_software, redis_server
 from core.records.engine import make_engine
 from core.records.migrate import is_current
@@ -177,7 +177,7 @@ async def test_postgres_takes_its_arguments_and_its_health_check_tells_when_it_i
         health = Service(definition, {"--host=127.0.0.1": f"--host=127.0.0.1 --port={port}"}, data, (software / "bin",))
         check = [word for part in definition["healthcheck"]["test"][1:] for word in health.here(part).split()]
         assert (await health.run(check))[0] != 0
-        process = launch(
+        process = launch_server(
             [str(software / "bin" / program), *own, *arguments], log=data / "log", cwd=place, account=server_account()
         )
         try:

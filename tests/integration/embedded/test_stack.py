@@ -20,9 +20,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from core.embedded import Stack, StackError, make_data_folder, running
-from core.embedded.account import NOBODYS
+from core.embedded.account import UNASSIGNED_ID
 from core.embedded.software import postgres_software
-from core.queue import client_url
+from core.queue import redis_py_url
 from tests.servers import execute, short_folder
 
 AS_ROOT = os.geteuid() == 0
@@ -60,7 +60,7 @@ async def value(url: str, statement: str) -> object:
 
 
 def client(stack: Stack) -> redis.Redis:
-    return redis.Redis.from_url(client_url(stack.redis_url))
+    return redis.Redis.from_url(redis_py_url(stack.redis_url))
 
 
 def pid(process: psutil.Process | None) -> int:
@@ -102,7 +102,7 @@ async def test_without_the_password_nobody_gets_in(stack: Stack) -> None:
         for password in ("", ":", ":postgres", ":" + "x" * 64):
             with pytest.raises(Exception, match="password"):
                 await value(f"postgresql+asyncpg://{role}{password}@/unlearn?host={socket}", "SELECT 1")
-    bare = client_url(stack.redis_url).replace(make_url(stack.redis_url).password or "", "")
+    bare = redis_py_url(stack.redis_url).replace(make_url(stack.redis_url).password or "", "")
     with redis.Redis.from_url(bare) as connection, pytest.raises(redis.AuthenticationError):
         connection.ping()
 
@@ -273,7 +273,7 @@ async def test_after_a_kill_of_both_servers_the_next_start_recovers(data: Path) 
 
 
 def test_a_pid_file_whose_number_is_now_somebody_elses_does_no_harm_to_either(data: Path) -> None:
-    same_user = NOBODYS if AS_ROOT else None  # PostgreSQL minds only processes of its own user
+    same_user = UNASSIGNED_ID if AS_ROOT else None  # PostgreSQL minds only processes of its own user
     stranger = subprocess.Popen(["/bin/sleep", "600"], user=same_user, cwd=data / "postgres" / "cluster")
     try:
         lines = [str(stranger.pid), str(data / "postgres" / "cluster"), "1700000000", "5432", "/nowhere", "", "1 2"]

@@ -144,7 +144,7 @@ class Scene:
         """The sweeper takes the job back from a worker that still works: no heartbeat comes between."""
         async with self.sessions.begin() as session:
             await session.execute(text(_EXPIRE), {"job": job})
-            assert job in await lease_recovery.take_back(session, max_failures=5)
+            assert job in await lease_recovery.recover_expired(session, max_failures=5)
 
     async def due_now(self, job: str) -> None:
         """As if the pause before the next attempt were over."""

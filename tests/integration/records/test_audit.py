@@ -45,9 +45,9 @@ async def test_each_entry_holds_the_hash_of_the_one_before(scene: Scene) -> None
     }
     written = json.dumps(by_hand, separators=(",", ":"), ensure_ascii=False).encode()
     assert second.hash == hashlib.sha256(written).hexdigest()
-    assert [audit.hash_of(one) for one in (first, second)] == [first.hash, second.hash]
+    assert [audit.entry_hash(one) for one in (first, second)] == [first.hash, second.hash]
     first.details = {"reason": "another"}
-    assert audit.hash_of(first) != first.hash
+    assert audit.entry_hash(first) != first.hash
 
 
 async def test_entries_that_are_written_at_once_stand_one_behind_the_other(scene: Scene) -> None:
@@ -74,4 +74,4 @@ async def test_an_organisation_has_a_chain_of_its_own_and_other_rows_of_it_do_no
         async with asyncio.timeout(5):
             await append(other, "elsewhere")
             await scene.job()
-    assert [one.previous for one in await log(other)] == [audit.FIRST]
+    assert [one.previous for one in await log(other)] == [audit.FIRST_PREVIOUS]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.records import checkpoints, completion, jobs, lease_recovery, leases, models, progress
-from core.records.completion import Delivered, prefix_of
+from core.records import checkpoints, completion, job_actions, lease_recovery, leases, models, progress
+from core.records.completion import UploadedCheckpoint, checkpoint_prefix
 from core.records.leases import FenceLost
 from core.schema.manifest import FileEntry
 from tests.integration.records.scene import Scene
@@ -12,13 +12,13 @@ from tests.integration.records.test_leases import claim
 FILES = [FileEntry(path="config.json", bytes=2, sha256="a" * 64), FileEntry(path="x/y", bytes=5, sha256="b" * 64)]
 
 
-def delivered(job: str, fence: int) -> Delivered:
-    return Delivered(prefix=prefix_of(job, fence), files=FILES, digest="c" * 64, step=7)
+def uploaded(job: str, fence: int) -> UploadedCheckpoint:
+    return UploadedCheckpoint(prefix=checkpoint_prefix(job, fence), files=FILES, digest="c" * 64, step=7)
 
 
 async def finish(scene: Scene, job: str, fence: int) -> str:
     async with scene.sessions.begin() as session:
-        return await completion.finish(session, job, fence, outcome="unlearned", delivered=delivered(job, fence))
+        return await completion.finish(session, job, fence, outcome="unlearned", checkpoint=uploaded(job, fence))
 
 
 async def test_a_finish_makes_the_checkpoint_visible_and_the_models_head(scene: Scene) -> None:
@@ -72,7 +72,7 @@ async def test_a_late_worker_cannot_finish_a_reclaimed_job(scene: Scene) -> None
     await claim(scene, worker="late")
     await scene.expire_lease(job)
     async with scene.sessions.begin() as session:
-        assert await lease_recovery.take_back(session, max_failures=3) == [job]
+        assert await lease_recovery.recover_expired(session, max_failures=3) == [job]
     await scene.due_now(job)
     second = await claim(scene, worker="second")
     assert second is not None
@@ -84,7 +84,7 @@ async def test_a_late_worker_cannot_finish_a_reclaimed_job(scene: Scene) -> None
     with pytest.raises(FenceLost):
         await finish(scene, job, 3)
     async with scene.sessions() as session:
-        assert [one.id for one in await checkpoints.of_job(session, scene.organisation, job)] == [checkpoint]
+        assert [one.id for one in await checkpoints.list_for_job(session, scene.organisation, job)] == [checkpoint]
 
 
 async def test_whoever_lost_the_answer_to_its_commit_learns_what_became(scene: Scene) -> None:
@@ -92,8 +92,8 @@ async def test_whoever_lost_the_answer_to_its_commit_learns_what_became(scene: S
     await claim(scene)
     checkpoint = await finish(scene, job, 1)
     async with scene.sessions() as session:
-        assert await completion.what_became(session, job, prefix=prefix_of(job, 1)) == checkpoint
-        assert await completion.what_became(session, job, prefix=prefix_of(job, 3)) is None
+        assert await completion.find_checkpoint(session, job, prefix=checkpoint_prefix(job, 1)) == checkpoint
+        assert await completion.find_checkpoint(session, job, prefix=checkpoint_prefix(job, 3)) is None
 
 
 async def test_points_of_a_longer_attempt_before_are_dropped(scene: Scene) -> None:
@@ -101,7 +101,7 @@ async def test_points_of_a_longer_attempt_before_are_dropped(scene: Scene) -> No
     await claim(scene)
     points = [(step, "loss", float(step)) for step in range(10)]
     async with scene.sessions.begin() as session:
-        await progress.steps(session, job, 1, step=9, steps=9, eta_seconds=0.0, points=points)
+        await progress.set_steps(session, job, 1, step=9, steps=9, eta_seconds=0.0, points=points)
     await finish(scene, job, 1)
     async with scene.sessions() as session:
         assert [point.step for point in await checkpoints.curves(session, job)] == list(range(8))
@@ -116,13 +116,18 @@ async def test_bytes_are_dead_when_their_attempt_is_over_and_delivered_nothing(s
         await leases.give_back(session, waiting, 1, reason="shutdown")
     asked = {(job, fence) for job in (done, running, waiting) for fence in (0, 1)} | {("job-unknown", 1)}
     async with scene.sessions() as session:
-        assert await completion.dead(session, asked) == {(done, 0), (running, 0), (waiting, 0), (waiting, 1)}
+        assert await completion.undelivered_attempts(session, asked) == {
+            (done, 0),
+            (running, 0),
+            (waiting, 0),
+            (waiting, 1),
+        }
 
 
 async def test_a_wish_to_cancel_that_comes_after_the_finish_is_refused(scene: Scene) -> None:
     job = await scene.job()
     await claim(scene)
     await finish(scene, job, 1)
-    with pytest.raises(jobs.NotAllowed):
+    with pytest.raises(job_actions.NotAllowed):
         async with scene.sessions.begin() as session:
-            await jobs.cancel(session, scene.organisation, job)
+            await job_actions.cancel(session, scene.organisation, job)

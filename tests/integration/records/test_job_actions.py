@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core.records import files, job_actions, jobs, leases, models, outbox, progress
+from core.records import files, job_actions, leases, models, outbox, progress
 from core.records.files import FileInUse
-from core.records.job_actions import DataGone
-from core.records.jobs import FileUse, NotAllowed
+from core.records.job_actions import DataGone, NotAllowed
+from core.records.jobs import FileUse
 from core.records.tables import FileRow, JobRow
 from core.schema.ids import new_id
 from tests.integration.records.scene import Scene
@@ -29,7 +29,7 @@ async def fail(scene: Scene, job: str) -> None:
     row = await claim(scene)
     assert row is not None
     async with scene.sessions.begin() as session:
-        await leases.fail_or_retry(session, await leases.fenced(session, job, row.fence), ERROR, max_failures=1)
+        await leases.fail_or_retry(session, await leases.lock_job(session, job, row.fence), ERROR, max_failures=1)
 
 
 async def hints(scene: Scene) -> int:
@@ -75,7 +75,7 @@ async def test_a_running_job_is_asked_and_pauses_when_its_worker_lets_go(scene: 
     job = await scene.job()
     await claim(scene)
     async with scene.sessions.begin() as session:
-        await progress.steps(session, job, 1, step=3, steps=9, eta_seconds=1.0, points=[])
+        await progress.set_steps(session, job, 1, step=3, steps=9, eta_seconds=1.0, points=[])
     for _ in range(2):  # asking twice is asking once
         row = await wish(scene, "pause", job)
         assert (row.status, row.requested) == ("running", "pause")
@@ -104,7 +104,7 @@ async def test_cancelling_goes_before_pausing(scene: Scene) -> None:
     await claim(scene)
     await wish(scene, "pause", job)
     async with scene.sessions.begin() as session:
-        await jobs.cancel(session, scene.organisation, job)
+        await job_actions.cancel(session, scene.organisation, job)
     for name in ("pause", "resume"):
         with pytest.raises(NotAllowed, match="being cancelled"):
             await wish(scene, name, job)
@@ -114,7 +114,7 @@ async def test_cancelling_goes_before_pausing(scene: Scene) -> None:
     paused = await scene.job()
     await wish(scene, "pause", paused)
     async with scene.sessions.begin() as session:
-        await jobs.cancel(session, scene.organisation, paused)
+        await job_actions.cancel(session, scene.organisation, paused)
     assert (await scene.row(paused)).status == "cancelled"
 
 
@@ -126,7 +126,7 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(scene: Scene) -> No
     row = await claim(scene, gpus=2)
     assert row is not None
     async with scene.sessions.begin() as session:
-        await leases.fail_or_retry(session, await leases.fenced(session, failed, 1), ERROR, max_failures=1)
+        await leases.fail_or_retry(session, await leases.lock_job(session, failed, 1), ERROR, max_failures=1)
     refused = {queued: ("resume", "retry"), paused: ("pause", "retry"), failed: ("pause", "resume")}
     for job, names in {**refused, running: ("resume", "retry")}.items():
         before = await scene.row(job)

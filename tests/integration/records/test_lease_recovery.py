@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core.records import files, job_actions, jobs, lease_recovery, leases, outbox
+from core.records import files, job_actions, lease_recovery, leases, outbox
 from core.records.jobs import FileUse
 from core.records.tables import FileRow
 from core.schema.ids import new_id
@@ -15,7 +15,7 @@ from tests.integration.records.test_leases import claim
 
 async def take_back(scene: Scene, max_failures: int = 2) -> list[str]:
     async with scene.sessions.begin() as session:
-        return await lease_recovery.take_back(session, max_failures=max_failures)
+        return await lease_recovery.recover_expired(session, max_failures=max_failures)
 
 
 async def test_a_lease_that_ran_out_is_taken_back_until_it_failed_too_often(scene: Scene) -> None:
@@ -40,7 +40,7 @@ async def test_a_lost_job_that_was_to_be_cancelled_is_cancelled(scene: Scene) ->
     job = await scene.job()
     await claim(scene)
     async with scene.sessions.begin() as session:
-        await jobs.cancel(session, scene.organisation, job)
+        await job_actions.cancel(session, scene.organisation, job)
     await scene.expire_lease(job)
     await take_back(scene)
     row = await scene.row(job)
@@ -60,10 +60,10 @@ async def test_a_lost_job_that_was_to_pause_is_paused(scene: Scene) -> None:
 
 async def test_one_sweeper_at_a_time(scene: Scene) -> None:
     async with scene.sessions.begin() as first, scene.sessions.begin() as second:
-        assert await lease_recovery.alone(first)
-        assert not await lease_recovery.alone(second)
+        assert await lease_recovery.try_sweeper_lock(first)
+        assert not await lease_recovery.try_sweeper_lock(second)
     async with scene.sessions.begin() as third:
-        assert await lease_recovery.alone(third)
+        assert await lease_recovery.try_sweeper_lock(third)
 
 
 async def test_only_jobs_that_could_be_claimed_are_hinted_at_again(scene: Scene) -> None:
@@ -73,11 +73,11 @@ async def test_only_jobs_that_could_be_claimed_are_hinted_at_again(scene: Scene)
     held = await scene.job(gpus=3)
     await claim(scene, gpus=3)
     async with scene.sessions.begin() as session:
-        row = await leases.fenced(session, held, 1)
+        row = await leases.lock_job(session, held, 1)
         await leases.requeue(session, row, reason="x", delay_seconds=60)
     await scene.job()
     async with scene.sessions() as session:
-        assert list(await lease_recovery.waiting_classes(session)) == [0]
+        assert list(await lease_recovery.claimable_gpu_counts(session)) == [0]
 
 
 async def test_hints_are_published_at_least_once_and_in_order(scene: Scene) -> None:
@@ -139,11 +139,11 @@ async def test_files_past_their_time_go_unless_a_job_needs_them(scene: Scene) ->
     job = await scene.job(files=[FileUse(needed, "forget")])
     async with scene.sessions.begin() as session:
         assert await files.purge_expired(session) == [f"files/{old}"]
-        assert not await files.missing(session, job)
+        assert not await files.any_missing(session, job)
     async with scene.sessions() as session:
         kept = set(await session.scalars(text("SELECT id FROM files")))
     assert kept == {fresh, eternal, needed}
     async with scene.sessions.begin() as session:
-        await jobs.cancel(session, scene.organisation, job)
+        await job_actions.cancel(session, scene.organisation, job)
         assert await files.purge_expired(session) == [f"files/{needed}"]
-        assert await files.missing(session, job)
+        assert await files.any_missing(session, job)

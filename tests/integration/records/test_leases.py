@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from core.records import jobs, leases
+from core.records import job_actions, leases, workers
 from core.records.leases import FenceLost
 from core.records.tables import JobRow
 from tests.integration.records.scene import Scene
@@ -40,7 +40,7 @@ async def test_jobs_from_one_head_run_one_after_the_other_in_order(scene: Scene)
     claimed = [await claim(scene) for _ in range(4)]
     assert [job.id if job else None for job in claimed] == [first, elsewhere, from_base, None]
     async with scene.sessions.begin() as session:
-        await leases.cancelled(session, first, 1)
+        await leases.confirm_cancel(session, first, 1)
     job = await claim(scene)
     assert job is not None
     assert job.id == second
@@ -65,7 +65,7 @@ async def test_a_pause_before_the_next_attempt_is_kept(scene: Scene) -> None:
     assert claimed is not None
     error: dict[str, object] = {"code": "x", "message": "x", "blame": "service", "retryable": True}
     async with scene.sessions.begin() as session:
-        row = await leases.fenced(session, job, claimed.fence)
+        row = await leases.lock_job(session, job, claimed.fence)
         assert await leases.fail_or_retry(session, row, error, max_failures=3) == "queued"
     assert await claim(scene) is None
     await scene.due_now(job)
@@ -79,7 +79,7 @@ async def test_what_no_retry_can_help_fails_at_once(scene: Scene) -> None:
     await claim(scene)
     error: dict[str, object] = {"code": "bad_model", "message": "x", "blame": "user", "retryable": False}
     async with scene.sessions.begin() as session:
-        row = await leases.fenced(session, job, 1)
+        row = await leases.lock_job(session, job, 1)
         assert await leases.fail_or_retry(session, row, error, max_failures=3) == "failed"
     row = await scene.row(job)
     assert (row.status, row.error, row.fence, row.lease_expires_at) == ("failed", error, 2, None)
@@ -95,7 +95,7 @@ async def test_a_worker_that_lost_its_fence_can_change_nothing(scene: Scene) -> 
     for change in (
         lambda session: leases.renew(session, job, 1, lease_seconds=30),
         lambda session: leases.give_back(session, job, 1, reason="x"),
-        lambda session: leases.cancelled(session, job, 1),
+        lambda session: leases.confirm_cancel(session, job, 1),
         lambda session: leases.renew(session, job, before.fence, lease_seconds=30),  # the fence, but nobody's lease
     ):
         with pytest.raises(FenceLost):
@@ -122,7 +122,7 @@ async def test_the_heartbeat_hears_that_a_running_job_should_be_cancelled(scene:
     async with scene.sessions.begin() as session:
         assert await leases.renew(session, job, 1, lease_seconds=30) is None
     async with scene.sessions.begin() as session:
-        await jobs.cancel(session, scene.organisation, job)
+        await job_actions.cancel(session, scene.organisation, job)
     assert (await scene.row(job)).status == "running"
     async with scene.sessions.begin() as session:
         assert await leases.renew(session, job, 1, lease_seconds=30) == "cancel"
@@ -133,9 +133,9 @@ async def test_the_heartbeat_hears_that_a_running_job_should_be_cancelled(scene:
 
 async def test_workers_that_are_up_are_counted_by_what_they_hold(scene: Scene) -> None:
     async with scene.sessions.begin() as session:
-        await leases.here_i_am(session, worker="small", slots=1, gpus=0)
-        await leases.here_i_am(session, worker="large", slots=3, gpus=2)
-        assert await leases.workers_up(session, gpus=0, stale_seconds=30) == 2
-        assert await leases.workers_up(session, gpus=2, stale_seconds=30) == 1
-        await leases.gone(session, worker="large")
-        assert await leases.workers_up(session, gpus=0, stale_seconds=30) == 1
+        await workers.mark_up(session, worker="small", slots=1, gpus=0)
+        await workers.mark_up(session, worker="large", slots=3, gpus=2)
+        assert await workers.count_up(session, gpus=0, stale_seconds=30) == 2
+        assert await workers.count_up(session, gpus=2, stale_seconds=30) == 1
+        await workers.mark_stopped(session, worker="large")
+        assert await workers.count_up(session, gpus=0, stale_seconds=30) == 1

@@ -27,9 +27,9 @@ async def test_a_name_is_given_once_and_the_log_says_what_it_stood_for(scene: Sc
     assert await add(scene)
     assert not await add(scene, HOUSE | {"description": "another"})
     async with scene.sessions.begin() as session:
-        assert await policies.find(session, scene.organisation, "house") == Policy.model_validate(HOUSE)
-        assert await policies.find(session, "org-other", "house") is None
-        assert await policies.find(session, scene.organisation, "default") == DEFAULT_POLICY
+        assert await policies.resolve(session, scene.organisation, "house") == Policy.model_validate(HOUSE)
+        assert await policies.resolve(session, "org-other", "house") is None
+        assert await policies.resolve(session, scene.organisation, "default") == DEFAULT_POLICY
         assert await policies.remove(session, scene.organisation, "house", key=scene.key)
         assert not await policies.remove(session, scene.organisation, "house", key=scene.key)
     async with scene.sessions() as session:
@@ -50,7 +50,7 @@ async def test_a_policy_that_is_being_pinned_is_not_deleted_meanwhile(scene: Sce
             return await policies.remove(session, scene.organisation, "house", key=scene.key)
 
     async with scene.sessions.begin() as session:
-        assert await policies.find(session, scene.organisation, "house", hold=True) is not None
+        assert await policies.resolve(session, scene.organisation, "house", lock=True) is not None
         removing = asyncio.create_task(remove())
         done, _ = await asyncio.wait({removing}, timeout=0.3)
         assert not done

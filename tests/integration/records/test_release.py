@@ -14,7 +14,7 @@ from core.records.tables import ApiKey, AuditRow, CheckpointRow, ModelRow
 from core.schema.ids import new_id
 from core.schema.policies import Verdict
 from tests.integration.records.scene import Scene, judgement
-from tests.integration.records.test_completion import delivered
+from tests.integration.records.test_completion import uploaded
 from tests.integration.records.test_leases import claim
 
 
@@ -46,8 +46,10 @@ async def finished(scene: Scene, verdict: Verdict | None, **values: str) -> tupl
 async def finish(scene: Scene, job: str, fence: int, verdict: Verdict | None) -> str:
     async with scene.sessions.begin() as session:
         judged = None if verdict is None else judgement(verdict)
-        done = delivered(job, fence)
-        return await completion.finish(session, job, fence, outcome="unlearned", delivered=done, judgement=judged)
+        checkpoint = uploaded(job, fence)
+        return await completion.finish(
+            session, job, fence, outcome="unlearned", checkpoint=checkpoint, judgement=judged
+        )
 
 
 async def release_by(scene: Scene, checkpoint: str, key: str) -> CheckpointRow | None:
@@ -246,7 +248,7 @@ async def test_a_model_that_has_taken_the_name_since_does_not_get_the_others_hea
 async def test_a_job_of_an_own_key_is_released_by_it_where_a_model_needs_no_second_person(gate: Scene) -> None:
     _, checkpoint = await finished(gate, "failed")
     async with gate.sessions.begin() as session:
-        await models.settle(session, gate.organisation, "demo", {"release": "always"})
+        await models.update_registration(session, gate.organisation, "demo", {"release": "always"})
     assert await release_by(gate, checkpoint, gate.key) is not None
 
 

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from core.records import completion, job_actions, jobs, lease_recovery, leases, progress
-from core.records.jobs import NotAllowed
+from core.records import completion, job_actions, lease_recovery, leases, progress
+from core.records.job_actions import NotAllowed
 from core.records.leases import FenceLost
 from core.schema.jobs import TERMINAL, TRANSITIONS, Status
 from tests.integration.records.scene import Scene
-from tests.integration.records.test_completion import delivered
+from tests.integration.records.test_completion import uploaded
 
 ERROR = {"code": "x", "message": "x", "blame": "service"}
 STALE = 1
@@ -24,14 +24,14 @@ async def _claim(session: AsyncSession, scene: Scene, job: str, fence: int) -> N
 
 
 async def _fail(session: AsyncSession, scene: Scene, job: str, fence: int, *, retryable: bool) -> None:
-    row = await leases.fenced(session, job, fence)
+    row = await leases.lock_job(session, job, fence)
     await leases.fail_or_retry(session, row, {**ERROR, "retryable": retryable}, max_failures=3)
 
 
 async def _lose(session: AsyncSession, scene: Scene, job: str, fence: int) -> None:
     past = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1s' WHERE lease_expires_at IS NOT NULL"
     await session.execute(text(past))
-    await lease_recovery.take_back(session, max_failures=3)
+    await lease_recovery.recover_expired(session, max_failures=3)
 
 
 async def _ripen(session: AsyncSession, scene: Scene, job: str, fence: int) -> None:
@@ -42,7 +42,7 @@ Action = Callable[[AsyncSession, Scene, str, int], Awaitable[object]]
 ACTIONS: dict[str, Action] = {
     "claim": _claim,
     "renew": lambda s, _, job, fence: leases.renew(s, job, fence, lease_seconds=30),
-    "phase": lambda s, _, job, fence: progress.phase(s, job, fence, "unlearning"),
+    "phase": lambda s, _, job, fence: progress.set_phase(s, job, fence, "unlearning"),
     "give back": lambda s, _, job, fence: leases.give_back(s, job, fence, reason="x"),
     "fail, may retry": lambda s, scene, job, fence: _fail(s, scene, job, fence, retryable=True),
     "fail for good": lambda s, scene, job, fence: _fail(s, scene, job, fence, retryable=False),
@@ -51,10 +51,10 @@ ACTIONS: dict[str, Action] = {
     "ask to pause": lambda s, scene, job, _: job_actions.pause(s, scene.organisation, job),
     "resume": lambda s, scene, job, _: job_actions.resume(s, scene.organisation, job),
     "retry": lambda s, scene, job, _: job_actions.retry(s, scene.organisation, job),
-    "ask to cancel": lambda s, scene, job, _: jobs.cancel(s, scene.organisation, job),
-    "cancelled": lambda s, _, job, fence: leases.cancelled(s, job, fence),
+    "ask to cancel": lambda s, scene, job, _: job_actions.cancel(s, scene.organisation, job),
+    "cancelled": lambda s, _, job, fence: leases.confirm_cancel(s, job, fence),
     "finish": lambda s, _, job, fence: completion.finish(
-        s, job, fence, outcome="unlearned", delivered=delivered(job, fence)
+        s, job, fence, outcome="unlearned", checkpoint=uploaded(job, fence)
     ),
 }
 FENCED = {"renew", "phase", "give back", "fail, may retry", "fail for good", "cancelled", "finish"}

@@ -44,9 +44,9 @@ async def test_empty_folders_are_collected_once_they_are_old(engine: AsyncEngine
     storage = open_storage(f"file://{tmp_path}/objects", engine)
     await storage.write("a/kept", chunks(b"x"))
     (tmp_path / "objects" / "checkpoints" / "job-1" / "1").mkdir(parents=True)
-    await storage.collect(timedelta(hours=1))
+    await storage.delete_unfinished(timedelta(hours=1))
     assert (tmp_path / "objects" / "checkpoints" / "job-1" / "1").is_dir()
-    await storage.collect(timedelta(0))
+    await storage.delete_unfinished(timedelta(0))
     assert [path.name for path in (tmp_path / "objects").iterdir()] == ["a"]
 
 
@@ -56,5 +56,5 @@ async def test_several_collectors_at_once_do_not_stand_in_each_others_way(engine
         folder = tmp_path / "objects" / "checkpoints" / f"job-{number}"
         folder.mkdir(parents=True)
         (folder / f"model.safetensors#{number}").write_bytes(b"x")
-    assert sum(await asyncio.gather(*(storage.collect(timedelta(0)) for _ in range(4)))) >= 400
+    assert sum(await asyncio.gather(*(storage.delete_unfinished(timedelta(0)) for _ in range(4)))) >= 400
     assert list((tmp_path / "objects").iterdir()) == []

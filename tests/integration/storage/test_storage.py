@@ -38,7 +38,7 @@ async def storage(storage_url: str, engine: AsyncEngine) -> AsyncIterator[Storag
     yield opened
     for key, _ in await listed(opened):
         await opened.delete(key)
-    await opened.collect(timedelta(0))
+    await opened.delete_unfinished(timedelta(0))
 
 
 async def read(storage: Storage, key: str, start: int = 0, end: int | None = None) -> bytes:
@@ -143,7 +143,7 @@ async def test_an_upload_that_fails_changes_nothing_and_leaves_nothing(storage: 
             await storage.write(key, failing())
     assert await listed(storage) == [("object", 6)]
     assert await read(storage, "object") == b"before"
-    assert await storage.collect(timedelta(0)) == 0
+    assert await storage.delete_unfinished(timedelta(0)) == 0
 
 
 async def test_an_upload_that_is_cancelled_leaves_nothing(storage: Storage) -> None:
@@ -162,7 +162,7 @@ async def test_an_upload_that_is_cancelled_leaves_nothing(storage: Storage) -> N
         await task
     assert await storage.size("object") is None
     await asyncio.sleep(0.2)
-    assert await storage.collect(timedelta(0)) == 0
+    assert await storage.delete_unfinished(timedelta(0)) == 0
 
 
 CRASHING = """
@@ -190,8 +190,8 @@ async def test_a_killed_writer_leaves_nothing_visible_and_what_it_left_is_collec
     assert await child.wait() == -9, said
     assert await listed(storage) == [("object", 6)]
     assert await read(storage, "object") == b"before"
-    assert await storage.collect(timedelta(hours=1)) == 0
-    assert await storage.collect(timedelta(0)) == 1
+    assert await storage.delete_unfinished(timedelta(hours=1)) == 0
+    assert await storage.delete_unfinished(timedelta(0)) == 1
     assert await read(storage, "object") == b"before"
     if storage_url == "postgres://":
         async with engine.connect() as connection:
@@ -244,7 +244,7 @@ async def test_in_postgres_an_upload_under_way_is_not_collected(engine: AsyncEng
             columns = ", ".join(f"{name} = {name} - interval '2 hours'" for name in ("created_at", "touched_at"))
             await connection.execute(text(f"UPDATE objects SET {columns}"))
         yield DATA[: 2 * CHUNK]
-        assert await storage.collect(timedelta(hours=1)) == 0
+        assert await storage.delete_unfinished(timedelta(hours=1)) == 0
 
     assert await storage.write("object", long()) == 4 * CHUNK
     await storage.delete("object")
@@ -255,7 +255,7 @@ async def test_in_postgres_an_upload_that_was_collected_says_so(engine: AsyncEng
 
     async def resting() -> AsyncIterator[bytes]:
         yield DATA[: 2 * CHUNK]
-        assert await storage.collect(timedelta(0)) == 1
+        assert await storage.delete_unfinished(timedelta(0)) == 1
 
     with pytest.raises(StorageError, match="collected"):
         await storage.write("object", resting())

@@ -11,7 +11,7 @@ from redis import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.demo.pretraining import SIZES, pretrain
-from core.queue import client_url
+from core.queue import redis_py_url
 from core.schema.record import Record
 from core.settings import Settings
 from tests.integration.records.scene import Scene
@@ -35,7 +35,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_redis_url(redis_url: str) -> str:
     """A Redis database that no earlier test has left hints in."""
     url = redis_url.replace("virtual_host=0", f"virtual_host={next(_NUMBERS)}")
-    with Redis.from_url(client_url(url)) as client:
+    with Redis.from_url(redis_py_url(url)) as client:
         client.flushdb()
     return url
 

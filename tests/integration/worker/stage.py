@@ -22,7 +22,7 @@ from core.schema.ids import new_id
 from core.schema.record import Record
 from core.settings import Settings
 from core.storage import Storage, open_storage
-from core.storage.uploads import place, store
+from core.storage.uploads import storage_key, store_upload
 from tests.integration.records.scene import TRAINING, Scene
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ class Stage:
         async def chunks() -> AsyncIterator[bytes]:
             yield data
 
-        wrapped = await store(self.storage, id, chunks(), self.settings.service_key())
+        wrapped = await store_upload(self.storage, id, chunks(), self.settings.service_key())
         row = FileRow(
             id=id,
             organisation=self.scene.organisation,
@@ -148,7 +148,7 @@ class Stage:
             size=len(data),
             sha256="0" * 64,
             records=len(records),
-            storage_key=place(id),
+            storage_key=storage_key(id),
             wrapped_key=wrapped,
         )
         async with self.scene.sessions.begin() as session:

@@ -71,7 +71,9 @@ async def test_how_far_the_whole_job_is_is_written_down_while_it_measures(play: 
 async def test_a_child_that_does_its_work_succeeds(play: Play) -> None:
     row = await play.run(WORK)
     assert (row.status, row.outcome) == ("succeeded", "unlearned"), row.error
-    pieces = [piece async for piece in play.stage.storage.read(completion.prefix_of(row.id, 1) + "/model.safetensors")]
+    pieces = [
+        piece async for piece in play.stage.storage.read(completion.checkpoint_prefix(row.id, 1) + "/model.safetensors")
+    ]
     assert b"".join(pieces) == b"weights"
 
 
@@ -222,7 +224,7 @@ async def test_a_checkpoint_to_start_from_is_checked_before_anybody_starts_from_
         yield b"wrong!!"
 
     third = await play.stage.job(start="head")
-    await play.stage.storage.write(completion.prefix_of(second, 1) + "/model.safetensors", other())
+    await play.stage.storage.write(completion.checkpoint_prefix(second, 1) + "/model.safetensors", other())
     await (await play.attempt(WORK)).attend()
     assert (await play.stage.scene.events(third))[-1].data == {"reason": "checkpoint_damaged"}
     assert (await play.stage.scene.row(first)).status == "succeeded"
@@ -272,7 +274,7 @@ async def test_what_the_child_judges_stands_on_job_and_checkpoint(play: Play, ve
     assert (job.status, job.verdict) == ("succeeded", verdict), job.error
     assert job.judgement == judged.model_dump(mode="json")
     async with play.stage.scene.sessions() as session:
-        (made,) = await checkpoints.of_job(session, play.stage.scene.organisation, job.id)
+        (made,) = await checkpoints.list_for_job(session, play.stage.scene.organisation, job.id)
     assert (made.verdict, made.released) == (verdict, True)  # this scene's model needs no release
 
 

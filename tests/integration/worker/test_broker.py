@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from core.embedded.folder import make_data_folder
 from core.embedded.redis import Redis
-from core.queue import client_url, queue_name
+from core.queue import queue_name, redis_py_url
 from core.records.jobs import FileUse
 from tests.integration.worker.stage import Stage, Worker, terminate, told, until
 from tests.servers import short_folder
@@ -65,7 +65,7 @@ async def test_a_redis_that_lost_everything_is_hinted_again(stage: Stage, broker
     job = await hopeless(stage)
     async with stage.scene.sessions.begin() as session:  # published, and then lost with the broker's memory
         await session.execute(text("DELETE FROM outbox"))
-    with Client.from_url(client_url(broker.url())) as client:
+    with Client.from_url(redis_py_url(broker.url())) as client:
         client.flushall()
     stage.worker()
     await ran(stage, job)
@@ -88,7 +88,7 @@ async def test_a_job_does_not_wait_behind_a_busy_worker_while_another_is_free(st
     stage.worker(SWEEP_SECONDS="60")
     await stage.until_phase(busy, "loading")
     url = stage.settings.redis_url.get_secret_value()
-    with Client.from_url(client_url(url)) as client:
+    with Client.from_url(redis_py_url(url)) as client:
         for _ in range(2):
             await asyncio.to_thread(publish_hint, make_app(url), queue_name(0), {})
         await asyncio.sleep(1.5)  # time enough for the busy worker to fetch what it has no thread for
@@ -106,5 +106,5 @@ async def test_hints_do_not_pile_up_while_every_worker_is_busy(stage: Stage, bro
     for _ in range(3):
         await stage.job()
     await asyncio.sleep(8 * stage.settings.sweep_seconds)  # nothing to wait for: what must not happen is seen in time
-    with Client.from_url(client_url(broker.url())) as client:
+    with Client.from_url(redis_py_url(broker.url())) as client:
         assert client.llen(queue_name(0)) <= 4

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy import text, update
 
-from core.records import completion, job_actions, jobs, leases
+from core.records import completion, job_actions, leases
 from core.records.jobs import FileUse
 from core.records.tables import ModelRow
 from core.schema.ids import new_id
@@ -27,8 +27,12 @@ async def test_checkpoints_under_dead_fences_go_and_delivered_ones_stay(stage: S
         await leases.give_back(session, done, 1, reason="shutdown")
     await claim(stage.scene)
     await finish(stage.scene, done, 3)
-    keep = {completion.prefix_of(done, 3), completion.prefix_of(running, 1), completion.prefix_of("job-0123", 1)}
-    drop = {completion.prefix_of(done, 1), completion.prefix_of(running, 0)}
+    keep = {
+        completion.checkpoint_prefix(done, 3),
+        completion.checkpoint_prefix(running, 1),
+        completion.checkpoint_prefix("job-0123", 1),
+    }
+    drop = {completion.checkpoint_prefix(done, 1), completion.checkpoint_prefix(running, 0)}
     for prefix in keep | drop:
         await stage.storage.write(f"{prefix}/model.safetensors", some())
         await stage.storage.write(f"{prefix}/manifest.json", some())
@@ -71,7 +75,7 @@ async def test_snapshots_stay_while_their_job_is_not_over_and_no_longer(stage: S
     await finish(stage.scene, done, 1)
     async with stage.scene.sessions.begin() as session:
         await job_actions.pause(session, stage.scene.organisation, paused)
-        await jobs.cancel(session, stage.scene.organisation, cancelled)
+        await job_actions.cancel(session, stage.scene.organisation, cancelled)
     unknown = new_id("job")
     for job in (running, done, paused, cancelled, unknown):
         (stage.scratch / job / "snapshots" / "1" / "9").mkdir(parents=True)

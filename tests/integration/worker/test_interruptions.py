@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from core.records import jobs
+from core.records import job_actions
 from core.records.events import REQUESTS
 from core.records.notifications import Notifications
 from core.storage import Storage
@@ -22,7 +22,7 @@ async def test_a_child_that_will_not_stop_is_killed(play: Play, monkeypatch: pyt
     attending = asyncio.create_task(attempt.attend())
     await play.stage.until_phase(job, "unlearning")
     async with play.stage.scene.sessions.begin() as session:
-        await jobs.cancel(session, play.stage.scene.organisation, job)
+        await job_actions.cancel(session, play.stage.scene.organisation, job)
     await asyncio.wait_for(attending, 30)
     row = await play.stage.scene.row(job)
     assert (row.status, row.failures) == ("cancelled", 0)
@@ -31,7 +31,7 @@ async def test_a_child_that_will_not_stop_is_killed(play: Play, monkeypatch: pyt
 @pytest.mark.parametrize("request_name", ["cancel", "pause"])
 async def test_a_request_reaches_a_running_job_without_waiting_for_a_heartbeat(play: Play, request_name: str) -> None:
     play.stage.settings = play.stage.settings.model_copy(update={"lease_seconds": 200.0, "heartbeat_seconds": 100.0})
-    play.requests = Notifications(play.stage.scene.engine, REQUESTS, application="test", lost=lambda _: None)
+    play.requests = Notifications(play.stage.scene.engine, REQUESTS, application="test", on_disconnect=lambda _: None)
     play.requests.start()
     try:
         ends = {"cancel": "say('cancelled')", "pause": "say('paused', step=0)"}[request_name]

@@ -94,7 +94,7 @@ async def test_a_job_whose_worker_is_killed_is_taken_up_by_another_and_finishes_
     types = await stage.types(job)
     assert (types.count("started"), types.count("succeeded")) == (2, 1)
     async with stage.scene.sessions() as session:
-        assert len(await checkpoints.of_job(session, stage.scene.organisation, job)) == 1
+        assert len(await checkpoints.list_for_job(session, stage.scene.organisation, job)) == 1
 
     async def cleared() -> bool:
         return stage.left_in_scratch() == []
@@ -172,6 +172,6 @@ async def test_a_dry_run_and_a_measurement_end_with_figures_and_no_checkpoint(st
         async with stage.scene.sessions() as session:
             (found,) = await checkpoints.measurements(session, job)
             assert (found.moment, list(found.measurements["sets"])) == (moment, ["forget"])
-            assert await checkpoints.of_job(session, stage.scene.organisation, job) == []
+            assert await checkpoints.list_for_job(session, stage.scene.organisation, job) == []
     await ended_well(worker)
     assert stage.left_in_scratch() == []

@@ -65,8 +65,8 @@ async def test_a_late_worker_cannot_finish_a_job_that_another_has(play: Play) ->
     row = await play.stage.scene.row(job)
     assert (row.status, row.attempts) == ("succeeded", 2)
     async with play.stage.scene.sessions() as session:
-        (only,) = await checkpoints.of_job(session, play.stage.scene.organisation, job)
-    assert only.prefix == completion.prefix_of(job, 3)
+        (only,) = await checkpoints.list_for_job(session, play.stage.scene.organisation, job)
+    assert only.prefix == completion.checkpoint_prefix(job, 3)
 
 
 async def test_connections_that_break_while_it_works_do_no_harm(play: Play) -> None:

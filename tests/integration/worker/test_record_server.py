@@ -16,7 +16,7 @@ import pytest
 from core.records.tables import FileRow, JobFile
 from core.schema.job_spec import RecordSet
 from core.storage import Storage, open_storage
-from core.storage.uploads import store
+from core.storage.uploads import store_upload
 from worker.failure import AttemptFailed
 from worker.record_server import RecordServer
 
@@ -34,7 +34,7 @@ async def sealed(
     async def chunks() -> AsyncIterator[bytes]:
         yield data
 
-    wrapped = await store(storage, id, chunks(), KEY)
+    wrapped = await store_upload(storage, id, chunks(), KEY)
     use = JobFile(job="job-1", position=0, file=id, name=name, kind=None, weight=2.0)
     return use, FileRow(id=id, format=format, filename=f"a.{format}", wrapped_key=wrapped)
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.storage.store import BadKey, checked, checked_range, pieces
+from core.storage.store import BadKey, clamped_range, rechunk, validated_key
 
 
 @pytest.mark.parametrize("key", ["a", "files/file-018f", "checkpoints/job-1/2/model-00001-of-2.safetensors", "a/...b"])
 def test_ordinary_keys_pass(key: str) -> None:
-    assert checked(key) == key
+    assert validated_key(key) == key
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,13 @@ def test_ordinary_keys_pass(key: str) -> None:
 )
 def test_keys_that_climb_or_mean_different_things_in_different_places_are_refused(key: str) -> None:
     with pytest.raises(BadKey):
-        checked(key)
+        validated_key(key)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(data=st.binary(max_size=40), start=st.integers(0, 50), end=st.none() | st.integers(0, 50))
 def test_a_range_is_what_a_slice_would_cut(data: bytes, start: int, end: int | None) -> None:
-    low, high = checked_range(start, end, len(data))
+    low, high = clamped_range(start, end, len(data))
     assert 0 <= low <= high <= len(data)
     assert data[low:high] == data[start:end]
 
@@ -37,7 +37,7 @@ def test_a_range_is_what_a_slice_would_cut(data: bytes, start: int, end: int | N
 def test_bounds_from_the_end_are_refused() -> None:
     for start, end in ((-1, None), (0, -1)):
         with pytest.raises(ValueError, match="bounds"):
-            checked_range(start, end, 10)
+            clamped_range(start, end, 10)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -47,7 +47,7 @@ async def test_pieces_are_the_same_bytes_in_equal_sizes(chunks: list[bytes], siz
         for chunk in chunks:
             yield chunk
 
-    cut = [piece async for piece in pieces(source(), size)]
+    cut = [piece async for piece in rechunk(source(), size)]
     assert b"".join(cut) == b"".join(chunks)
     assert all(len(piece) == size for piece in cut[:-1])
     assert all(0 < len(piece) <= size for piece in cut)
