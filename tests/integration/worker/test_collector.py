@@ -61,7 +61,7 @@ async def test_scratch_of_an_attempt_that_delivered_and_died_before_its_clean_up
     await claim(stage.scene)
     (stage.scratch / job / "1" / "checkpoint").mkdir(parents=True)
     (stage.scratch / job / "1" / "checkpoint" / "model.safetensors").write_bytes(b"weights")
-    await stage.storage.write(f"{completion.prefix_of(job, 1)}/model.safetensors", some())
+    await stage.storage.write(f"{completion.checkpoint_prefix(job, 1)}/model.safetensors", some())
     await finish(stage.scene, job, 1)
     assert await collector.collect_scratch(stage.scene.sessions, stage.scratch) == 1
     assert not (stage.scratch / job).exists()
