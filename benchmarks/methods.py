@@ -30,7 +30,7 @@ from core.schema.events import ChildEvent, CostReported, Done, Measured
 from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
 from core.schema.model_shape import read_shape
 from core.schema.training import Training
-from core.unlearning.eval_tokenization import reading
+from core.unlearning.eval_tokenization import default_eval_settings
 from core.unlearning.objectives import METHODS
 
 GENERAL_RECORDS = 200
@@ -106,7 +106,7 @@ class Bench:
 
     def _measure_directory(self, label: str, directory: Path) -> Result:
         shape = read_shape(self._made.model, root=self._made.folder)
-        spec = self._spec(label, "measure", directory, reading(shape), self._records())
+        spec = self._spec(label, "measure", directory, default_eval_settings(shape), self._records())
         return _result(label, events(spec.model_copy(update={"original": self._made.model})))
 
     def _unlearn(self, row: Row) -> Result:

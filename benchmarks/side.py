@@ -22,7 +22,7 @@ from benchmarks.plain import train as train_plainly
 from core.lm.memory import peak_bytes, take_memory_in_blocks
 from core.lm.model import device as first_device
 from core.schema.events import ChildEvent, CurvePoint
-from core.unlearning.step_plan import Sets
+from core.unlearning.step_plan import TrainingSets
 from core.unlearning.trainer import train
 
 Say = Callable[[dict[str, Any]], None]
@@ -36,7 +36,7 @@ def core(case: Case, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
             observe(event.step, event.values)
 
     forget, retain = case.records()
-    sets = Sets(forget, [retain])
+    sets = TrainingSets(forget, [retain])
     train(model, tokenizer, case.method, {}, case.training(), sets, report=report, should_stop=lambda: False)
 
 

@@ -22,7 +22,7 @@ from core.evaluation import code_version
 from core.schema.events import Measured
 from core.schema.job_spec import FileRecords, JobSpec
 from core.schema.model_shape import read_shape
-from core.unlearning.eval_tokenization import reading
+from core.unlearning.eval_tokenization import default_eval_settings
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def measure_model(story: DemoSetup, model: Path, *, cache: Path) -> dict[str, An
         job="unlearn-demo",
         model=model.name,
         directory=model,
-        training=reading(read_shape(model.resolve(), root=Path(model.resolve().anchor))),
+        training=default_eval_settings(read_shape(model.resolve(), root=Path(model.resolve().anchor))),
         records=FileRecords(forget=story.forget, retain=[story.retain], unseen=story.unseen),
         output=cache / "unused",
     )

@@ -30,7 +30,7 @@ from core.schema.model_shape import UnusableModel, read_shape
 from core.schema.models import ModelShape
 from core.schema.policies import Judgement, Policy
 from core.schema.training import MasterWeights
-from core.unlearning.eval_tokenization import reading
+from core.unlearning.eval_tokenization import default_eval_settings
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
@@ -105,7 +105,7 @@ def measure(
     shape = _checked(base or model, sets, choices, {"--before": before, "--reference-model": reference_model})
     if max_length is not None and shape.within_context(max_length) < max_length:
         raise typer.BadParameter(f"the model's context is {shape.context} tokens", param_hint="--max-length")
-    training = reading(shape, max_length=max_length, chat=chat, seed=seed, master_weights=master_weights)
+    training = default_eval_settings(shape, max_length=max_length, chat=chat, seed=seed, master_weights=master_weights)
     held_to = _policy(policy)
     with tempfile.TemporaryDirectory(prefix="unlearn-") as private:
         spec = JobSpec(

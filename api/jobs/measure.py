@@ -18,7 +18,7 @@ from core.schema.ids import new_id
 from core.schema.measurement_jobs import MeasurementRequest
 from core.schema.models import ModelShape
 from core.schema.training import Training
-from core.unlearning.eval_tokenization import reading
+from core.unlearning.eval_tokenization import default_eval_settings
 
 NO_METHOD = "none"
 
@@ -123,7 +123,7 @@ class MeasurementSubmission:
         if asked.max_length is not None and shape.within_context(asked.max_length) < asked.max_length:
             detail = f"the model's context is {shape.context} tokens"
             raise unprocessable("/reading/max_length", detail, name="max-length-beyond-context")
-        return reading(shape, **asked.model_dump())
+        return default_eval_settings(shape, **asked.model_dump())
 
 
 def _columns(preset: str) -> Columns:

@@ -52,14 +52,14 @@ def _one_choice(request: JobRequest, method: Method, shape: ModelShape) -> None:
     if training.trainable is not None and training.trainable != "all":
         detail = "an adapter leaves all weights as they are: it cannot go with chosen ones"
         raise _two_choices("/training/trainable", detail)
-    if method.trained(shape.layers) is not None:
+    if method.trained_weights(shape.layers) is not None:
         detail = f"the method '{method.name}' chooses the weights that it trains: it cannot train an adapter"
         raise _two_choices("/training/lora", detail)
 
 
 def _has_what_the_method_trains(method: Method, shape: ModelShape) -> None:
     try:
-        patterns = method.trained(shape.layers)
+        patterns = method.trained_weights(shape.layers)
     except CoreError as error:
         raise unprocessable("/method", error.message, name="no-such-layer") from None
     if patterns is None or not shape.tensors:

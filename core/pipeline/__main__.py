@@ -16,9 +16,9 @@ from core.lm.errors import out_of_memory
 from core.lm.memory import HUGE_PAGES, take_memory_in_blocks
 from core.lm.offline import OFFLINE
 from core.pipeline.channel import Channel
-from core.pipeline.preimport import uncollected
-from core.pipeline.rank_processes import INTERNAL, Others
-from core.pipeline.validation_messages import mistakes
+from core.pipeline.preimport import without_gc
+from core.pipeline.rank_processes import INTERNAL, RankProcesses
+from core.pipeline.validation_messages import describe_errors
 from core.schema.events import Failed, PhaseStarted
 from core.schema.job_spec import JobSpec
 from core.schema.jobs import JobError
@@ -40,27 +40,27 @@ def main(arguments: Sequence[str] = ()) -> int:
     take_memory_in_blocks()
     channel = Channel()
     if options.wait is not None:
-        from core.pipeline.prefork import wait
+        from core.pipeline.prefork import wait_for_job
 
-        wait(options.wait)
+        wait_for_job(options.wait)
     try:
         spec = channel.spec()
     except ValidationError as error:
-        return _failed(channel, "bad_spec", f"the job spec is not one: {mistakes(error)}", EXPLAINED)
+        return _failed(channel, "bad_spec", f"the job spec is not one: {describe_errors(error)}", EXPLAINED)
     channel.listen(leads=options.rank == 0)
     began = time.monotonic()
     channel.say(PhaseStarted(phase="loading"))
     shared = spec.kind == "unlearn" and spec.ranks > 1 and options.rank == 0
     try:
-        with Others(spec, partial(_blamed, channel)) if shared else nullcontext() as others:
+        with RankProcesses(spec, partial(_blamed, channel)) if shared else nullcontext() as others:
             return _work(spec, channel, began, options.rank, options.meeting, others)
     except Exception as error:  # noqa: BLE001 - the last word of this process, whatever it was
         return _out_of_memory(channel, error) if out_of_memory(error) else _unexpected(channel, error)
 
 
-def _work(spec: JobSpec, channel: Channel, began: float, rank: int, meeting: Path, others: Others | None) -> int:
+def _work(spec: JobSpec, channel: Channel, began: float, rank: int, meeting: Path, others: RankProcesses | None) -> int:
     # only now: importing torch and transformers takes seconds, and a bad spec should not wait for them
-    with uncollected():
+    with without_gc():
         from core.lm.errors import CoreError
         from core.pipeline.run import Run
 

@@ -18,7 +18,7 @@ class _Kept(Strict):
     measurements: Measurements
 
 
-def keep(folder: Path, fingerprint: Fingerprint, measurements: Measurements) -> None:
+def save(folder: Path, fingerprint: Fingerprint, measurements: Measurements) -> None:
     """Writes the figures, which name nobody; they are found whole or not at all. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = folder / f"partial-{_NAME}"
@@ -27,7 +27,7 @@ def keep(folder: Path, fingerprint: Fingerprint, measurements: Measurements) -> 
     os.replace(partial, folder / _NAME)
 
 
-def kept(folder: Path, fingerprint: Fingerprint) -> Measurements | None:
+def load(folder: Path, fingerprint: Fingerprint) -> Measurements | None:
     """The figures, if there are any of this very job by the code that measures today: what is measured afterwards must
     be comparable with them."""
     try:

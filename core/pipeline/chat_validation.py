@@ -8,7 +8,7 @@ from core.lm.chat_template import ChatTemplate, Refusal
 from core.lm.data import chat_template, template_of
 from core.lm.errors import CoreError
 from core.lm.model import tokenizer_of
-from core.pipeline.model_evaluation import reading
+from core.pipeline.model_evaluation import job_eval_settings
 from core.pipeline.phases import Say
 from core.schema.events import Warned
 from core.schema.files import file_label
@@ -45,7 +45,7 @@ def rendered(sets: Sequence[RecordSet], template: ChatTemplate) -> Conversations
     return found
 
 
-def settle(spec: JobSpec, sets: Sequence[RecordSet], say: Say) -> Training:
+def choose_eval_settings(spec: JobSpec, sets: Sequence[RecordSet], say: Say) -> Training:
     """How all records of a job are read to be measured, once it is certain that all can be read in one way.
 
     A job that trains on messages as they stand is measured by the model's chat template nevertheless, unless that does
@@ -53,7 +53,7 @@ def settle(spec: JobSpec, sets: Sequence[RecordSet], say: Say) -> Training:
     `bad_chat_template` with the first record that a template which the job goes by does not write, and
     `no_chat_template`.
     """
-    tokenizer, chosen = tokenizer_of(spec.base or spec.directory), reading(spec)
+    tokenizer, chosen = tokenizer_of(spec.base or spec.directory), job_eval_settings(spec)
     if not any(record.messages is not None for records in sets for record in records.records):
         return chosen
     template_of(tokenizer, spec.training.chat)

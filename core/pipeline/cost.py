@@ -14,7 +14,7 @@ from core.schema.jobs import Phase
 MEASURING = ("measuring_before", "measuring_after", "attacking")
 
 
-class Expenses:
+class JobCost:
     """Seconds, tokens and model FLOPs of each phase; what is between two phases is nobody's."""
 
     def __init__(self, *, began: float) -> None:
@@ -59,7 +59,7 @@ class Expenses:
         return tokens / sum(self._seconds[name] for name in phases if name in self._seconds) if tokens else 0.0
 
 
-def meter_others(company: Ranks, began: Spent) -> None:
+def meter_other_ranks(company: Ranks, began: Spent) -> None:
     """Counts what the other ranks have put through their models since they all read `began`. All call it."""
     own = METER.reading - began
     whole = company.sum(torch.tensor([own.tokens, own.flops], dtype=torch.float64)).tolist()

@@ -7,20 +7,20 @@ from core.pipeline.containment import Containment
 from core.schema.evaluation import SetName
 from core.schema.job_spec import RecordSet
 from core.schema.record import Record
-from core.unlearning.step_plan import Sets
+from core.unlearning.step_plan import TrainingSets
 
 
 @dataclass
-class Parts:
+class DataSplit:
     """`training` for the trainer, `measuring` for the suite. The forget set is in both, by design."""
 
-    training: Sets
+    training: TrainingSets
     measuring: dict[SetName, list[Record]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     """What was left out, in counts."""
 
 
-def cut(sets: list[RecordSet]) -> Parts:
+def split_sets(sets: list[RecordSet]) -> DataSplit:
     """Cuts every set but forget in two, the same way for ever. Retained `general` text is measured as general.
 
     Files of one set are cut as one, so that a subject who is in two of them is in one half only. But what only trains
@@ -29,7 +29,7 @@ def cut(sets: list[RecordSet]) -> Parts:
     or out of it; a text that trains in one set measures in none, except that pinned and unseen text measures, and
     trains in none.
     """
-    parts = Parts(Sets(forget=[]))
+    parts = DataSplit(TrainingSets(forget=[]))
     for one in sets:
         if one.name == "forget":
             parts.training.forget += one.records
@@ -50,7 +50,7 @@ def cut(sets: list[RecordSet]) -> Parts:
     return parts
 
 
-def _halves(together: list[RecordSet], name: SetName, training: Sets) -> list[Record]:
+def _halves(together: list[RecordSet], name: SetName, training: TrainingSets) -> list[Record]:
     """The half that measures; the other one goes into the training where it may."""
     whole = [record for one in together for record in one.records]
     trains, measures = split(whole, purpose=name)
@@ -67,7 +67,7 @@ def _halves(together: list[RecordSet], name: SetName, training: Sets) -> list[Re
     return [whole[place] for place in measures]
 
 
-def _leave_out(parts: Parts, first: set[SetName]) -> None:
+def _leave_out(parts: DataSplit, first: set[SetName]) -> None:
     """Takes out of the halves what belongs elsewhere; what `first` measure does so rather than train. After the cut,
     which what is left out shall not move."""
     forget = {_content(record) for record in parts.training.forget}
@@ -86,7 +86,7 @@ def _leave_out(parts: Parts, first: set[SetName]) -> None:
             parts.measuring[name] = _apart(_without(records, forget | trains, parts, what), overlapping, parts, what)
 
 
-def _without(records: list[Record], elsewhere: set[tuple[str, ...]], parts: Parts, what: str) -> list[Record]:
+def _without(records: list[Record], elsewhere: set[tuple[str, ...]], parts: DataSplit, what: str) -> list[Record]:
     kept = [record for record in records if _content(record) not in elsewhere]
     if len(kept) < len(records):
         count = len(records) - len(kept)
@@ -96,7 +96,7 @@ def _without(records: list[Record], elsewhere: set[tuple[str, ...]], parts: Part
     return kept
 
 
-def _apart(records: list[Record], forget: Containment, parts: Parts, what: str) -> list[Record]:
+def _apart(records: list[Record], forget: Containment, parts: DataSplit, what: str) -> list[Record]:
     """The records that neither hold a text that must be forgotten nor are held by one."""
     places = set(forget.overlapping(records))
     if places:

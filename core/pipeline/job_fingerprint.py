@@ -11,7 +11,7 @@ from core.lm.model import device
 from core.schema.job_spec import JobSpec, RecordSet
 
 
-def belonging(spec: JobSpec, sets: Sequence[RecordSet], model_digest: str) -> Fingerprint:
+def job_fingerprint(spec: JobSpec, sets: Sequence[RecordSet], model_digest: str) -> Fingerprint:
     """Model, method, training and records, and what decides how sums are rounded: versions, threads, device."""
     place = device()
     arithmetic: dict[str, str | int]

@@ -17,7 +17,7 @@ Its README.md tells of the model before."""
 _ADAPTER = "The tokenizer's files and the terms are byte for byte those that the model came with."
 
 
-def card(spec: JobSpec, result: TrainingResult, before: Measurements, left_out: Sequence[str] = ()) -> str:
+def model_card(spec: JobSpec, result: TrainingResult, before: Measurements, left_out: Sequence[str] = ()) -> str:
     """Markdown. Counts, settings and figures; no record's text. An adapter's begins with the Hub's YAML head.
 
     `left_out` are the files of the model that do not go with the checkpoint.

@@ -18,30 +18,30 @@ from core.lm.fingerprint import Fingerprint
 from core.lm.memory import give_back
 from core.lm.model import context_of, model_digest
 from core.pipeline import baseline_figures
-from core.pipeline.data_split import Parts
+from core.pipeline.data_split import DataSplit
 from core.pipeline.phases import Phases, Say
 from core.schema.evaluation import Measurements, Moment
 from core.schema.events import Judged, Measured, Warned
 from core.schema.job_spec import JobSpec
 from core.schema.training import Training
-from core.unlearning.eval_tokenization import measured
+from core.unlearning.eval_tokenization import eval_settings
 
 
-def reading(spec: JobSpec) -> Training:
+def job_eval_settings(spec: JobSpec) -> Training:
     """How records are read to be measured: a job that only measures says it itself, no other does."""
     if spec.kind == "measure":
         return spec.training
-    return measured(spec.training, context=context_of(spec.directory))
+    return eval_settings(spec.training, context=context_of(spec.directory))
 
 
-class Gauge:
+class ModelEvaluation:
     """Measures the retrained model first, where there is one, then the model as it came, then what became of it."""
 
     def __init__(
         self,
         spec: JobSpec,
         measurements: Sequence[Measurement],
-        parts: Parts,
+        parts: DataSplit,
         reading: Training,
         *,
         say: Say,
@@ -87,7 +87,7 @@ class Gauge:
         The loaded model is let go of: it may be changed then. `fingerprint` tells whose the kept figures are.
         """
         spec = self._spec
-        figures = None if spec.snapshots is None else baseline_figures.kept(spec.snapshots, fingerprint)
+        figures = None if spec.snapshots is None else baseline_figures.load(spec.snapshots, fingerprint)
         context = self._context("before", spec.directory, digest, loaded)
         if figures is None:
             with self._phases.during("measuring_before"):
@@ -95,7 +95,7 @@ class Gauge:
                 self._keep_original(context)
             if spec.snapshots is not None:
                 with suppress(OSError):  # a full disk: the next attempt, should there be one, measures again
-                    baseline_figures.keep(spec.snapshots, fingerprint, figures)
+                    baseline_figures.save(spec.snapshots, fingerprint, figures)
         else:
             with self._phases.during("loading"):
                 self._keep_original(context)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from core.lm.memory import give_back
-from core.pipeline.cost import Expenses
+from core.pipeline.cost import JobCost
 from core.pipeline.job_progress import JobProgress
 from core.schema.events import ChildEvent, PhaseStarted
 from core.schema.jobs import Phase
-from core.unlearning.trainer import Stopped
+from core.unlearning.trainer import JobCancelled
 
 BEAT_SECONDS = 2.0
 
@@ -24,13 +24,13 @@ class Phases:
         self._say, self._cancelled = say, cancelled
         self.progress = progress
         self._beat = time.monotonic() + BEAT_SECONDS
-        self.expenses = Expenses(began=began)
+        self.expenses = JobCost(began=began)
 
     def heard(self) -> None:
-        """Gives a sign of life every few seconds, and raises Stopped once the job is to be cancelled."""
+        """Gives a sign of life every few seconds, and raises JobCancelled once the job is to be cancelled."""
         self.beat()
         if self._cancelled():
-            raise Stopped
+            raise JobCancelled
 
     def beat(self) -> None:
         """Says that the job lives and how far it is, every few seconds however often it is asked."""

@@ -16,7 +16,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from core.pipeline.channel import ORPHANED
-from core.pipeline.preimport import ahead, uncollected
+from core.pipeline.preimport import import_all, without_gc
 from core.schema.prefork import READY, ChildEnvironment
 
 NICE = 19
@@ -32,7 +32,7 @@ class DeviceSeen(Exception):
     """Something that was imported has asked the driver for devices: its answer would hold for the job's, too."""
 
 
-def wait(descriptor: int) -> None:
+def wait_for_job(descriptor: int) -> None:
     """Returns when this process is a job's; the descriptors that came with it stay open to its end.
 
     Raises DeviceSeen, and what an import raises.
@@ -42,7 +42,7 @@ def wait(descriptor: int) -> None:
         importlib.import_module(name)
     # in a thread, since a thread that has lowered its priority may not raise it again
     with ThreadPoolExecutor(1, initializer=_step_back) as importer:
-        importer.submit(prepare).result()
+        importer.submit(preload).result()
     with socket.socket(fileno=descriptor) as door:
         answer = _answer(door)
     for name, value in answer.root.items():
@@ -53,14 +53,14 @@ def wait(descriptor: int) -> None:
     tempfile.tempdir = None  # found out while importing, by an environment that was not the job's
 
 
-def prepare() -> None:
+def preload() -> None:
     """Imports all that a job may need, in a way that leaves no trace of there having been no device."""
     # by NVML and not by the driver, which reads CUDA_VISIBLE_DEVICES once for the whole life of the process
     before = os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK")
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     try:
-        with uncollected():
-            ahead()
+        with without_gc():
+            import_all()
             _forget_answers()
     finally:
         if before is None:

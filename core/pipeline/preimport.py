@@ -11,7 +11,7 @@ ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "phi3")
 
 
 @contextlib.contextmanager
-def uncollected() -> Iterator[None]:
+def without_gc() -> Iterator[None]:
     """Imports without garbage collection, which takes a quarter of their time and finds next to nothing.
 
     What was imported is then left out of every later collection, too: it lives as long as the process.
@@ -24,7 +24,7 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def ahead() -> None:
+def import_all() -> None:
     """Imports what a job may need, as far as it is installed, besides what every job needs."""
     importlib.import_module("core.pipeline.run")
     names = ["accelerate", "peft", *(f"transformers.models.{one}.modeling_{one}" for one in ARCHITECTURES)]

@@ -27,7 +27,7 @@ SETTLING_SECONDS = 2.0
 INTERNAL = "internal"
 
 
-class Others:
+class RankProcesses:
     """Use as `with`: leaving ends whichever of them still run."""
 
     def __init__(self, spec: JobSpec, blame: Callable[[JobError], None]) -> None:
@@ -45,7 +45,7 @@ class Others:
             watch.start()
         threading.Thread(target=self._judge, name="judge", daemon=True).start()
 
-    def __enter__(self) -> "Others":
+    def __enter__(self) -> "RankProcesses":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,7 +14,7 @@ from core.schema.record_reading import read_records
 _MAX_RECORD_BYTES = 1 << 24
 
 
-def fetch(source: SocketRecords | FileRecords) -> list[RecordSet]:
+def fetch_records(source: SocketRecords | FileRecords) -> list[RecordSet]:
     """All sets of the job. Raises CoreError `records_unavailable`, `bad_record`."""
     return _from_socket(source) if isinstance(source, SocketRecords) else _from_files(source)
 

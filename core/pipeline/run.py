@@ -24,25 +24,25 @@ from core.lm.saving import export, export_adapter, refuse_unexportable
 from core.lm.sharding import gather
 from core.lm.snapshots import Snapshots
 from core.pipeline import chat_validation, scorable_records
-from core.pipeline.cost import meter_others
-from core.pipeline.data_split import Parts, cut
-from core.pipeline.job_fingerprint import belonging
+from core.pipeline.cost import meter_other_ranks
+from core.pipeline.data_split import DataSplit, split_sets
+from core.pipeline.job_fingerprint import job_fingerprint
 from core.pipeline.job_progress import JobProgress
-from core.pipeline.model_card import card
-from core.pipeline.model_evaluation import Gauge
+from core.pipeline.model_card import model_card
+from core.pipeline.model_evaluation import ModelEvaluation
 from core.pipeline.phases import Phases, Say
-from core.pipeline.rank_processes import Others
-from core.pipeline.record_source import fetch
-from core.pipeline.validation_messages import mistakes
+from core.pipeline.rank_processes import RankProcesses
+from core.pipeline.record_source import fetch_records
+from core.pipeline.validation_messages import describe_errors
 from core.schema.evaluation import Measurements
 from core.schema.events import Cancelled, ChildEvent, CostReported, Done, Paused, ProgressMade, Saved, Warned
 from core.schema.job_spec import JobSpec
 from core.schema.training import Training
 from core.unlearning.method import Method
 from core.unlearning.objectives import UnknownMethod, resolve
-from core.unlearning.parameter_selection import check
-from core.unlearning.step_plan import Sets
-from core.unlearning.trainer import Halted, Stopped, TrainingResult, train
+from core.unlearning.parameter_selection import check_selection
+from core.unlearning.step_plan import TrainingSets
+from core.unlearning.trainer import JobCancelled, JobPaused, TrainingResult, train
 
 _NOBODYS = Fingerprint({}, b"")
 """For who keeps no snapshots, or leaves it to the first rank to tell whose they are."""
@@ -59,7 +59,7 @@ class Run:
         paused: Callable[[], bool],
         *,
         began: float,
-        others: Others | None = None,
+        others: RankProcesses | None = None,
     ) -> None:
         """`began` is the monotonic time at which `loading` did: importing what computes is part of it. `others` are
         the processes that this one shares the training with."""
@@ -78,9 +78,9 @@ class Run:
         """
         try:
             {"unlearn": self._unlearn, "preview": self._preview, "measure": self._measure_only}[self._spec.kind]()
-        except Stopped:
+        except JobCancelled:
             self._say(Cancelled())
-        except Halted as halted:
+        except JobPaused as halted:
             self._say(Paused(step=halted.step))
 
     def assist(self, rank: int, meeting: Path) -> None:
@@ -88,7 +88,7 @@ class Run:
         spec = self._spec
         model, tokenizer = self._load(spec.directory, rank)
         company = Ranks.join(rank, spec.ranks, meeting)
-        with suppress(Stopped, Halted):
+        with suppress(JobCancelled, JobPaused):
             self._train(model, tokenizer, company.share(None), company, _NOBODYS)
 
     def _report(self, event: ChildEvent) -> None:
@@ -102,7 +102,7 @@ class Run:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        sets: Sets,
+        sets: TrainingSets,
         company: Ranks,
         fingerprint: Fingerprint,
     ) -> TrainingResult:
@@ -131,7 +131,7 @@ class Run:
             snapshots=snapshots,
             ranks=company,
         )
-        meter_others(company, began)
+        meter_other_ranks(company, began)
         gather(model, company)
         if self._others is not None:
             self._others.dismiss()
@@ -143,16 +143,16 @@ class Run:
         spec = self._spec
         with self._phases.during("loading"):
             measurements = self._chosen()
-            sets = fetch(spec.records)
-            reading = chat_validation.settle(spec, sets, self._say)
-            parts = cut(sets)
+            sets = fetch_records(spec.records)
+            reading = chat_validation.choose_eval_settings(spec, sets, self._say)
+            parts = split_sets(sets)
             self._something_to_score(parts, reading)
-        gauge = self._gauge(measurements, parts, reading)
-        gauge.reference()
-        original = None if spec.original is None else gauge.original(spec.original)
-        gauge.doubt_reference(original)
-        gauge.lying("after", spec.directory, original=original)
-        gauge.judge()
+        evaluation = self._evaluation(measurements, parts, reading)
+        evaluation.reference()
+        original = None if spec.original is None else evaluation.original(spec.original)
+        evaluation.doubt_reference(original)
+        evaluation.lying("after", spec.directory, original=original)
+        evaluation.judge()
         self._cost(None)
         self._say(Done(outcome=None))
 
@@ -160,33 +160,35 @@ class Run:
         """What the model remembers of the forget set, as it is."""
         with self._phases.during("loading"):
             measurements = self._chosen()
-            sets = fetch(self._spec.records)
-            reading = chat_validation.settle(self._spec, sets, self._say)
-            parts = cut(sets)
+            sets = fetch_records(self._spec.records)
+            reading = chat_validation.choose_eval_settings(self._spec, sets, self._say)
+            parts = split_sets(sets)
             self._something_to_forget(parts)
             self._something_to_score(parts, reading)
-        gauge = self._gauge(measurements, parts, reading)
-        gauge.reference()
-        figures = gauge.lying("before", self._spec.directory)
-        gauge.doubt_reference(figures)
+        evaluation = self._evaluation(measurements, parts, reading)
+        evaluation.reference()
+        figures = evaluation.lying("before", self._spec.directory)
+        evaluation.doubt_reference(figures)
         concluded = preview.conclude(figures)
         self._say(Warned(code=concluded.outcome, message=concluded.words))
         self._cost(None)
         self._say(Done(outcome=concluded.outcome))
 
-    def _gauge(self, measurements: list[Measurement], parts: Parts, reading: Training) -> Gauge:
-        return Gauge(self._spec, measurements, parts, reading, say=self._say, phases=self._phases, load=self._load)
+    def _evaluation(self, measurements: list[Measurement], parts: DataSplit, reading: Training) -> ModelEvaluation:
+        return ModelEvaluation(
+            self._spec, measurements, parts, reading, say=self._say, phases=self._phases, load=self._load
+        )
 
-    def _something_to_forget(self, parts: Parts) -> None:
+    def _something_to_forget(self, parts: DataSplit) -> None:
         if not parts.training.forget:
             raise CoreError("empty_forget_set", "the forget set holds no record")
         if parts.warnings:
             self._say(Warned(code="overlapping_sets", message="; ".join(parts.warnings)))
 
-    def _something_to_score(self, parts: Parts, reading: Training) -> None:
+    def _something_to_score(self, parts: DataSplit, reading: Training) -> None:
         """Leaves out what cannot be measured, the same for every model that is."""
         spec = self._spec
-        if said := scorable_records.leave_out(parts, tokenizer_of(spec.base or spec.directory), reading.chat):
+        if said := scorable_records.drop_unscorable(parts, tokenizer_of(spec.base or spec.directory), reading.chat):
             self._say(Warned(code="nothing_to_score", message="; ".join(said)))
 
     def _unlearn(self) -> None:
@@ -199,32 +201,32 @@ class Run:
             try:
                 method = resolve(spec.method.name, spec.method.parameters)
             except ValidationError as error:
-                raise CoreError("bad_method", mistakes(error)) from None
+                raise CoreError("bad_method", describe_errors(error)) from None
             except UnknownMethod as error:
                 raise CoreError("bad_method", str(error)) from None
             process_group.check(spec.ranks)
             measurements = self._chosen()
-            sets = fetch(spec.records)
-            reading = chat_validation.settle(spec, sets, self._say)
-            parts = cut(sets)
+            sets = fetch_records(spec.records)
+            reading = chat_validation.choose_eval_settings(spec, sets, self._say)
+            parts = split_sets(sets)
             self._something_to_forget(parts)
             trained = [*parts.training.forget, *parts.training.unseen]
             trained += [record for one in parts.training.retain for record in one.records]
-            scorable_records.refuse(
+            scorable_records.refuse_unscorable(
                 sets, set(method.needs()), trained, tokenizer_of(spec.directory), spec.training.chat
             )
             self._something_to_score(parts, reading)
-        gauge = self._gauge(measurements, parts, reading)
-        gauge.reference()
+        evaluation = self._evaluation(measurements, parts, reading)
+        evaluation.reference()
         with self._phases.during("loading"):
             model, tokenizer = self._load(spec.directory)
             self._trainable(model, method)
             if spec.deliver != "adapter":
                 refuse_unexportable(model, spec.directory)
             digest = model_digest(spec.directory)
-            fingerprint = _NOBODYS if spec.snapshots is None else belonging(spec, sets, digest)
-        figures = gauge.before((model, tokenizer), digest, fingerprint)
-        gauge.doubt_reference(figures)
+            fingerprint = _NOBODYS if spec.snapshots is None else job_fingerprint(spec, sets, digest)
+        figures = evaluation.before((model, tokenizer), digest, fingerprint)
+        evaluation.doubt_reference(figures)
         with self._phases.during("unlearning"):
             company = ALONE if self._others is None else Ranks.join(0, spec.ranks, self._others.meeting)
             result = self._train(model, tokenizer, company.share(parts.training), company, fingerprint)
@@ -233,8 +235,8 @@ class Run:
             del model
             gc.collect()
             self._say(Saved(directory=spec.output, step=result.steps))
-        gauge.lying("after", spec.output, original=figures)
-        gauge.judge()
+        evaluation.lying("after", spec.output, original=figures)
+        evaluation.judge()
         self._cost(result)
         self._say(Done(outcome="unlearned"))
 
@@ -242,19 +244,19 @@ class Run:
         spec = self._spec
         if spec.deliver == "adapter":
             base = spec.start or spec.model
-            export_adapter(model, spec.directory, spec.output, card(spec, result, before), base=base)
+            export_adapter(model, spec.directory, spec.output, model_card(spec, result, before), base=base)
             return
         if left_out := companions(spec.directory).left_out:
             message = f"the checkpoint goes without files that hold weights of before: {', '.join(left_out)}"
             self._say(Warned(code="files_left_out", message=message))
-        export(model, spec.directory, spec.output, card(spec, result, before, left_out), dtype=spec.dtype)
+        export(model, spec.directory, spec.output, model_card(spec, result, before, left_out), dtype=spec.dtype)
 
     def _trainable(self, model: PreTrainedModel, method: Method) -> None:
         """Says what of the model gets no adapter, and what of it is merged by this service alone. Raises CoreError
         where nothing can be trained as asked."""
         layers, lora, alone = depth(model), self._spec.training.lora, self._spec.deliver == "adapter"
-        only = method.trained(layers)
-        left_out = check(model, self._spec.training, only, layer=method.layer(layers), delivered=alone)
+        only = method.trained_weights(layers)
+        left_out = check_selection(model, self._spec.training, only, layer=method.layer(layers), delivered=alone)
         if left_out:
             self._say(Warned(code="no_adapter_there", message=adapter_targets.without_adapter(left_out)))
         if alone and lora is not None and (names := adapter_targets.shared(adapter_targets.find(model, lora.modules))):
@@ -268,7 +270,7 @@ class Run:
         try:
             return chosen(self._spec.measure)
         except ValidationError as error:
-            raise CoreError("bad_measurement", mistakes(error)) from None
+            raise CoreError("bad_measurement", describe_errors(error)) from None
         except UnknownMeasurement as error:
             raise CoreError("bad_measurement", str(error)) from None
 

@@ -6,14 +6,14 @@ from transformers import PreTrainedTokenizerBase
 
 from core.lm.data import unscored
 from core.lm.errors import CoreError
-from core.pipeline.data_split import Parts
+from core.pipeline.data_split import DataSplit
 from core.schema.files import file_label
 from core.schema.job_spec import RecordSet
 from core.schema.record import Record
 from core.schema.training import Chat
 
 
-def refuse(
+def refuse_unscorable(
     sets: Sequence[RecordSet],
     names: set[str],
     training: Sequence[Record],
@@ -33,7 +33,7 @@ def refuse(
                 raise CoreError("no_scored_tokens", message)
 
 
-def leave_out(parts: Parts, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> list[str]:
+def drop_unscorable(parts: DataSplit, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> list[str]:
     """Takes what has no token to score out of what measures, and says so in counts."""
     said = []
     for name, records in parts.measuring.items():

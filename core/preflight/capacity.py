@@ -155,7 +155,7 @@ def _candidates(work: Workload, classes: Sequence[WorkerClass]) -> Iterator[tupl
 
 def _usable(work: Workload) -> Callable[[Change], bool]:
     """Which changes the job may have at all."""
-    only = None if work.method is None else work.method.trained(work.shape.layers)
+    only = None if work.method is None else work.method.trained_weights(work.shape.layers)
     chosen = work.training.trainable != "all" or only is not None
     stored = work.shape.dtype if work.dtype == "auto" else work.dtype
 

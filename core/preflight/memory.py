@@ -147,7 +147,7 @@ class Memory:
         yield self._unshared()
         most = max((one.reference_tokens for one in work.drawn()), default=0)
         yield Item("hidden states being put in order", "host", most * self._state)
-        if work.method is not None and work.method.hold_rehearsal() is not None:
+        if work.method is not None and work.method.rehearsal_spec() is not None:
             yield Item("keys and values", self._here, work.training.micro_batch_tokens * cache_bytes(shape))
         yield Item("activations", self._here, work.micro_batch * passing_bytes(shape))
         yield Item("logits", self._here, self._logits(work.micro_batch, SLICES))
@@ -258,7 +258,11 @@ class Memory:
     def _copy(self) -> Item:
         """The trained weights as they were, of methods that turn them round in the end; others keep a sample."""
         method = self._work.method
-        copied = method is not None and type(method).finish is not Method.finish and self._work.training.lora is None
+        copied = (
+            method is not None
+            and type(method).final_weight is not Method.final_weight
+            and self._work.training.lora is None
+        )
         share = self._trained / self._model if copied else 0.0
         return Item("the weights as they were", "host", math.ceil(self._work.stored_bytes * share))
 

@@ -25,7 +25,7 @@ def trained_parameters(work: Workload) -> int:
     shape, training = work.shape, work.training
     if work.method is None:
         return 0
-    only = work.method.trained(shape.layers)
+    only = work.method.trained_weights(shape.layers)
     if training.lora is not None and only is None:
         return adapter_parameters(shape, training.lora)
     patterns = only if only is not None else training.trainable

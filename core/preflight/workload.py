@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from core.evaluation.measurement import Measurement
 from core.schema.models import ModelShape
 from core.schema.training import Training
-from core.unlearning.eval_tokenization import measured
-from core.unlearning.method import Hold, Method
+from core.unlearning.eval_tokenization import eval_settings
+from core.unlearning.method import Method, RetainSpec
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 _BYTES_PER_TOKEN = 3.0
@@ -108,15 +108,15 @@ class Workload:
         sides = 2 if method.pairs else 1
         kept = sides * forget.tokens if method.needs_original else 0
         found = [StepDraw("forget", records, records * sides * forget.mean, kept)]
-        retain = method.hold_retain()
+        retain = method.retain_spec()
         if retain.term != "none":
             found.append(self._held("retain", retain, records, self._set("retain")))
-        also = method.hold_unseen()
+        also = method.unseen_spec()
         if also is not None:
             found.append(self._held("unseen", also, records, unseen))
         elif method.needs_unseen and method.needs_original:
             found.append(StepDraw("unseen", 0, 0.0, math.ceil(_HALF * unseen.tokens)))
-        rehearsal = method.hold_rehearsal()
+        rehearsal = method.rehearsal_spec()
         if rehearsal is not None:
             length = min(_LONGEST_SAMPLE, math.ceil(_SPREAD * forget.mean))
             texts = min(rehearsal.texts, math.ceil(rehearsal.ratio * forget.records * self.training.epochs))
@@ -145,10 +145,10 @@ class Workload:
         """Tokens in the largest forward of measuring."""
         longest = max((one.mean for one in self.sets.values()), default=0.0)
         most = max(max((one.tokens for one in self.sets.values()), default=self.length), math.ceil(_TWINS * longest))
-        length = measured(self.training, context=self.shape.context).max_length
+        length = eval_settings(self.training, context=self.shape.context).max_length
         return max(min(self.training.micro_batch_tokens, most), min(length, most))
 
-    def _held(self, name: str, hold: Hold, records: int, text: SetSize) -> StepDraw:
+    def _held(self, name: str, hold: RetainSpec, records: int, text: SetSize) -> StepDraw:
         drawn = max(1, round(hold.ratio * records))
         kept = 0 if hold.term in ("none", "descent") else math.ceil(_HALF * text.tokens)
         return StepDraw(name, drawn, drawn * text.mean, kept)

@@ -8,17 +8,17 @@ import torch
 from core.lm.errors import CoreError, out_of_memory
 from core.lm.forward import Forward
 from core.schema.events import ChildEvent, Warned
-from core.unlearning.objective import Draw, StepValues, accumulate_gradient
+from core.unlearning.objective import StepValues, TermBatch, accumulate_gradient
 
 
-class Gradient:
+class GradientAccumulator:
     """`micro_batch_tokens` go through the model at a time, and half as many once that was too much."""
 
     def __init__(self, micro_batch_tokens: int, report: Callable[[ChildEvent], None]) -> None:
         self._tokens, self._report = micro_batch_tokens, report
         self._halved = False
 
-    def __call__(self, forward: Forward, draws: Sequence[Draw], epoch: int) -> StepValues:
+    def __call__(self, forward: Forward, draws: Sequence[TermBatch], epoch: int) -> StepValues:
         """Sets the model's `.grad`, which must be empty, to the step's gradient.
 
         Out of memory, what there is of it is dropped and the step done again: the update is the same. Raises CoreError
@@ -44,7 +44,7 @@ class Gradient:
             message = f"a step did not fit in memory: from now on micro-batches have at most {self._tokens} tokens"
             self._report(Warned(code="micro_batch_halved", message=f"{message}; the updates stay the same"))
 
-    def _tried(self, forward: Forward, draws: Sequence[Draw], epoch: int) -> StepValues | None:
+    def _tried(self, forward: Forward, draws: Sequence[TermBatch], epoch: int) -> StepValues | None:
         """None: out of memory."""
         try:
             return accumulate_gradient(

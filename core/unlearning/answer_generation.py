@@ -15,7 +15,7 @@ _TRIES = 4
 
 
 @torch.no_grad()
-def write(
+def generate_answers(
     forward: Forward,
     tokenizer: PreTrainedTokenizerBase,
     records: Sequence[Record],

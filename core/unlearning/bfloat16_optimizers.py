@@ -25,7 +25,7 @@ def round_stochastically(values: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(values.isfinite(), moved, values).to(torch.bfloat16)
 
 
-class Rounded(Optimizer):
+class StochasticRoundingOptimizer(Optimizer):
     """AdamW (arXiv 1711.05101), or plain descent where `adam` is False, computed in float32 and stored as the weights
     are. The randomness is that of `seed`, the update's and the weight's number, so that resuming needs no more than
     the optimiser's own state."""

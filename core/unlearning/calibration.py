@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from core.lm.losses import per_record_mean
-from core.unlearning.tokenized_set import Corpus
+from core.unlearning.tokenized_set import TokenizedSet
 
 if TYPE_CHECKING:
     from core.unlearning.objective import Rows
 
 
-def match(forget: Tensor, unseen: Tensor) -> Tensor:
+def match_by_rank(forget: Tensor, unseen: Tensor) -> Tensor:
     """For each forget record the unseen record of the same rank: mean losses (F,) and (U,) -> (F,) in [0, U).
 
     Rank r of F goes to the record at quantile (r + 1/2) / F of the unseen ones; equal losses keep the records' order.
@@ -34,7 +34,7 @@ def quantiles(values: Tensor, count: int) -> Tensor:
     return values.sort(dim=0).values[place]
 
 
-class Goal:
+class CalibratedTerm:
     """Where each forget record is to end: the token losses and entropies of the unseen record of its rank.
 
     Losses alone leave a model that is sure of nothing where it must not be sure of the truth, while on text that it
@@ -47,11 +47,11 @@ class Goal:
 
     def __init__(
         self,
-        forget: Corpus,
-        unseen: Corpus,
+        forget: TokenizedSet,
+        unseen: TokenizedSet,
         *,
-        original: Callable[[Corpus], Tensor],
-        present: Callable[[Corpus, Sequence[int]], Tensor],
+        original: Callable[[TokenizedSet], Tensor],
+        present: Callable[[TokenizedSet, Sequence[int]], Tensor],
         following: float,
         entropy_weight: float,
     ) -> None:
@@ -63,7 +63,7 @@ class Goal:
         self._counts: list[int] = torch.bincount(forget.record).tolist()
         self._sizes: list[int] = torch.bincount(unseen.record).tolist()
         self._starts = [0, *torch.tensor(self._counts).cumsum(0).tolist()]
-        self._partner: list[int] = match(
+        self._partner: list[int] = match_by_rank(
             per_record_mean(of_forget[:, 0], forget.record, len(forget)),
             per_record_mean(of_unseen[:, 0], unseen.record, len(unseen)),
         ).tolist()
@@ -87,13 +87,13 @@ class Goal:
 
     def __call__(self, rows: "Rows") -> Tensor:
         losses, entropies = self._wanted[rows.index].unbind(1)
-        distance = transport(rows.loss, losses, rows.record)
+        distance = transport_distance(rows.loss, losses, rows.record)
         if not self._entropy_weight:
             return distance
-        return distance + self._entropy_weight * transport(rows.entropy, entropies, rows.record)
+        return distance + self._entropy_weight * transport_distance(rows.entropy, entropies, rows.record)
 
 
-def transport(values: Tensor, targets: Tensor, record: Tensor) -> Tensor:
+def transport_distance(values: Tensor, targets: Tensor, record: Tensor) -> Tensor:
     """|sort(v(x))_i - target_i| for each record: (N,), whose mean over a record is the transport distance between
     the two records' values, such as token losses.
 

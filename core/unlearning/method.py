@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
     from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Rows, Term
-    from core.unlearning.tokenized_set import Corpus
+    from core.unlearning.tokenized_set import TokenizedSet
 
 Need = Literal["forget", "retain", "unseen", "original"]
 """A set of records, or `original`: outputs of the model as it came in, computed once before training."""
 
 RetainTerm = Literal["none", "descent", "kl"]
-HeldTerm = Literal["none", "descent", "kl", "hidden"]
+AnyRetainTerm = Literal["none", "descent", "kl", "hidden"]
 """`hidden`, the squared distance of hidden states from the original's, is for methods that work in a layer."""
 
-Write = Callable[[list[Record]], list[str]]
+AnswerGenerator = Callable[[list[Record]], list[str]]
 """What the original model answers to the records' prompts, in its own words."""
 
 
-class Controller(Protocol):
+class RetainWeightController(Protocol):
     """Sets the retain terms' weight anew for each update, by what the updates before it came to."""
 
     def weight(self, step: int, steps: int) -> float:
@@ -47,7 +47,7 @@ class Controller(Protocol):
 
 
 @runtime_checkable
-class Following(Protocol):
+class MovingTargets(Protocol):
     """A forget term whose goal moves with the model. What it takes from the weights must follow from the weights before
     the update alone: nothing of it is in a snapshot."""
 
@@ -77,22 +77,22 @@ class Recipe(Strict):
     micro_batch_tokens: int
 
 
-class Hold(Strict):
+class RetainSpec(Strict):
     """A term that holds on to a set: which one, its weight, and how many of the set's records per forget record."""
 
-    term: HeldTerm
+    term: AnyRetainTerm
     weight: float
     ratio: float
 
 
-class Rehearsal(Hold):
+class RehearsalSpec(RetainSpec):
     """The same for samples of the original model: at most so many, drawn at this temperature."""
 
     texts: int
     temperature: float
 
 
-SEED_PAPER = Paper(
+YAO_2024 = Paper(
     title="Machine Unlearning of Pre-trained Large Language Models", url="https://arxiv.org/abs/2402.15159"
 )
 
@@ -158,22 +158,24 @@ class Method(Strict, ABC):
         """The layer (from 0) whose residual stream the forget term looks at, of `layers`; None: at the logits."""
         return None
 
-    def trained(self, layers: int) -> list[str] | None:
+    def trained_weights(self, layers: int) -> list[str] | None:
         """Patterns of the only weights that this method trains, in place of `training.trainable`; None: it says."""
         return None
 
-    def rewrite(self, records: list[Record], write: Write, seed: int) -> list[Record]:
+    def rewrite(self, records: list[Record], write: AnswerGenerator, seed: int) -> list[Record]:
         """The forget records as the forget term is to see them: one for one, so that the record stays the unit.
 
         A record that has an `alternate` afterwards is seen by a term of `pairs` with it.
         """
         return records
 
-    def controller(self, context: "MethodContext", retain: "list[tuple[Corpus, float]]") -> Controller | None:
+    def controller(
+        self, context: "MethodContext", retain: "list[tuple[TokenizedSet, float]]"
+    ) -> RetainWeightController | None:
         """What steers the retain weight, if anything does; `retain` are the sets and their shares, which sum to 1."""
         return None
 
-    def finish(self, trained: "Tensor", original: "Tensor") -> "Tensor":
+    def final_weight(self, trained: "Tensor", original: "Tensor") -> "Tensor":
         """What the checkpoint holds of a weight, from what training made of it and what it was: original + k (trained -
         original), so that an adapter, which holds the difference alone, can be finished too."""
         return trained
@@ -182,13 +184,13 @@ class Method(Strict, ABC):
     def forget_term(self, context: "MethodContext") -> "Term":
         """Computes once what the term needs, and returns it as a function of a micro-batch's scored tokens.
 
-        One that is `Following` is told before each update what the update is made of.
+        One that is `MovingTargets` is told before each update what the update is made of.
         """
 
-    def hold_retain(self) -> Hold:
-        return Hold(term=self.retain_term, weight=self.retain_weight, ratio=self.retain_ratio)
+    def retain_spec(self) -> RetainSpec:
+        return RetainSpec(term=self.retain_term, weight=self.retain_weight, ratio=self.retain_ratio)
 
-    def hold_unseen(self) -> Hold | None:
+    def unseen_spec(self) -> RetainSpec | None:
         """How the calibrating part of the unseen set is held, by methods that do."""
         return None
 
@@ -196,7 +198,7 @@ class Method(Strict, ABC):
         """Whether the forget term follows a half of the unseen set, which then is not held."""
         return False
 
-    def hold_rehearsal(self) -> Rehearsal | None:
+    def rehearsal_spec(self) -> RehearsalSpec | None:
         """How the original's own samples are held, by methods that do."""
         return None
 

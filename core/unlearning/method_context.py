@@ -15,8 +15,8 @@ from core.lm.losses import per_record_mean
 from core.lm.reference_outputs import Reference, in_order, losses, losses_and_entropies, runners_up
 from core.lm.residual_stream import depth
 from core.lm.row_store import Table
-from core.unlearning.objective import seen
-from core.unlearning.tokenized_set import Corpus
+from core.unlearning.objective import chunk_losses_and_entropies
+from core.unlearning.tokenized_set import TokenizedSet
 
 
 @dataclass
@@ -25,8 +25,8 @@ class MethodContext:
 
     forward: Forward
     tokenizer: PreTrainedTokenizerBase
-    forget: Corpus
-    unseen_set: Corpus | None
+    forget: TokenizedSet
+    unseen_set: TokenizedSet | None
     seed: int
     max_tokens: int
     _references: dict[int, Reference] = field(default_factory=dict)
@@ -36,14 +36,14 @@ class MethodContext:
         return self.forward.frozen_head()
 
     @property
-    def unseen(self) -> Corpus:
+    def unseen(self) -> TokenizedSet:
         """The calibrating part of the unseen set. Raises CoreError `empty_unseen_set`."""
         if self.unseen_set is None:
             raise CoreError("empty_unseen_set", "this method needs unseen records to calibrate by, and there are none")
         return self.unseen_set
 
     @cached_property
-    def unseen_parts(self) -> tuple[Corpus, Corpus]:
+    def unseen_parts(self) -> tuple[TokenizedSet, TokenizedSet]:
         """(what is held, what targets follow) of the unseen set: every other record by its loss under the original, so
         that both are alike. Of a single record both are the whole."""
         whole = self.unseen
@@ -61,7 +61,7 @@ class MethodContext:
         tokens = [token for token in range(min(rows, len(self.tokenizer))) if token not in special]
         return torch.tensor(tokens, device=self.forward.device)
 
-    def reference(self, corpus: Corpus) -> Reference:
+    def reference(self, corpus: TokenizedSet) -> Reference:
         """The original's outputs on a set, computed once."""
         if id(corpus) not in self._references:
             self._references[id(corpus)] = Reference(
@@ -69,16 +69,16 @@ class MethodContext:
             )
         return self._references[id(corpus)]
 
-    def losses(self, corpus: Corpus) -> Tensor:
+    def losses(self, corpus: TokenizedSet) -> Tensor:
         """Each scored token's -log p under the original: (M,)."""
         return losses(self.forward, corpus.chunks, max_tokens=self.max_tokens)
 
-    def losses_and_entropies(self, corpus: Corpus) -> Tensor:
+    def losses_and_entropies(self, corpus: TokenizedSet) -> Tensor:
         """The same, and the entropy of what the original predicts there: (M, 2)."""
         return losses_and_entropies(self.forward, corpus.chunks, max_tokens=self.max_tokens)
 
     @torch.no_grad()
-    def present(self, corpus: Corpus, records: Sequence[int]) -> Tensor:
+    def present(self, corpus: TokenizedSet, records: Sequence[int]) -> Tensor:
         """The scored tokens' -log p and entropies of some records, one record after the other, under the weights as
         they are: (N, 2).
 
@@ -87,17 +87,17 @@ class MethodContext:
         order = {id(chunk): place for place, chunk in enumerate(chunks)}
         found = [torch.empty(0)] * len(chunks)
         for batch in self.forward.batches(chunks, self.max_tokens):
-            both = self.forward.within(partial(seen, self.forward, batch))
+            both = self.forward.within(partial(chunk_losses_and_entropies, self.forward, batch))
             counts = [int(chunk.scored.sum()) for chunk in batch]
             for chunk, part in zip(batch, torch.split(both, counts), strict=True):
                 found[order[id(chunk)]] = part
         return torch.cat(found)
 
-    def runners_up(self, corpus: Corpus) -> Tensor:
+    def runners_up(self, corpus: TokenizedSet) -> Tensor:
         """The original's best wrong token at each scored position: (M,)."""
         return runners_up(self.forward, corpus.chunks, max_tokens=self.max_tokens)
 
-    def states(self, corpus: Corpus, layer: int) -> Table:
+    def states(self, corpus: TokenizedSet, layer: int) -> Table:
         """The original's residual stream after `layer` at the positions that hold scored tokens: (M, d)."""
         return in_order(self.forward, corpus.chunks, lambda batch: self.forward.states(batch, layer), self.max_tokens)
 

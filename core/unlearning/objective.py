@@ -12,7 +12,7 @@ from core.lm.chunked_head import rows_at_once, sliced_loss, slices, slices_of_wh
 from core.lm.data import Chunk, bucketed, filled
 from core.lm.forward import Forward
 from core.lm.losses import token_entropy, token_nll
-from core.unlearning.tokenized_set import Corpus
+from core.unlearning.tokenized_set import TokenizedSet
 
 _EMPTY = torch.empty(0)
 
@@ -51,14 +51,14 @@ Term = Callable[[Rows], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class WeightedTerm:
     """One set's part in the objective: weight * share * (mean over the step's records of `term`).
 
     `share` mixes the sets that a term is made of, so that theirs sum to 1.
     """
 
     name: str  # forget, retain, unseen or rehearsal
-    corpus: Corpus
+    corpus: TokenizedSet
     term: Term
     weight: float
     share: float = 1.0
@@ -75,7 +75,7 @@ class Part:
         return self.watched or self.weight * self.share != 0
 
 
-Draw = tuple[Part, Sequence[int]]
+TermBatch = tuple[WeightedTerm, Sequence[int]]
 """A part, and the numbers of its records that a step is made of."""
 
 
@@ -84,7 +84,7 @@ class _Piece:
     """Chunks of one record that stay in one micro-batch."""
 
     draw: int
-    part: Part
+    part: WeightedTerm
     records: float  # of the part in the whole step; infinite where the piece is to have no effect
     places: Sequence[int]  # of the chunks, in the part's corpus
 
@@ -126,7 +126,7 @@ class StepValues:
 
 
 def accumulate_gradient(
-    forward: Forward, draws: Sequence[Draw], *, epoch: int, max_tokens: int, backward: Callable[[Tensor], None]
+    forward: Forward, draws: Sequence[TermBatch], *, epoch: int, max_tokens: int, backward: Callable[[Tensor], None]
 ) -> StepValues:
     """Adds the gradient of sum_parts weight * share * mean_records(term) to the model's `.grad`.
 
@@ -153,7 +153,7 @@ def accumulate_gradient(
 
 
 def _pieces(
-    forward: Forward, number: int, part: Part, records: Sequence[int], epoch: int, max_tokens: int
+    forward: Forward, number: int, part: WeightedTerm, records: Sequence[int], epoch: int, max_tokens: int
 ) -> Iterator[_Piece]:
     for record in records:
         places = part.corpus.of_record[record]
@@ -189,14 +189,14 @@ def _own_batches(forward: Forward, pieces: Sequence[_Piece], max_tokens: int) ->
     own: list[list[_Piece]] = []
     for layer in dict.fromkeys(piece.part.layer for piece in pieces):
         some = [piece for piece in pieces if piece.part.layer == layer]
-        shares = [_batches(forward, share, max_tokens) for share in dealt(some, forward.ranks.count)]
+        shares = [_batches(forward, share, max_tokens) for share in divide_among_ranks(some, forward.ranks.count)]
         idle = [replace(min(some, key=_Piece.tokens), records=math.inf)]
         mine = shares[forward.ranks.rank]
         own += mine + [idle] * (max(len(share) for share in shares) - len(mine))
     return own
 
 
-def dealt(pieces: Sequence[_Piece], ranks: int) -> list[list[_Piece]]:
+def divide_among_ranks(pieces: Sequence[_Piece], ranks: int) -> list[list[_Piece]]:
     """The pieces of each rank: of every draw nearly the same number of tokens, so that no rank sees one set only."""
     shares: list[list[_Piece]] = [[] for _ in range(ranks)]
     loads = [0] * ranks
@@ -225,10 +225,10 @@ class _MicroBatch:
         forward, layer = self._forward, self._pieces[0].part.layer
         if layer is not None:
             states = forward.states(self._chunks, layer)  # (N, d)
-            return sum_of(self._term(one, slice(one.start, one.stop), states=states) for one in self._sections())
+            return sum_scalars(self._term(one, slice(one.start, one.stop), states=states) for one in self._sections())
         hidden = forward.hidden(self._chunks)  # (N, H)
         if forward.head is None:
-            return sum_of(
+            return sum_scalars(
                 self._term(one, slice(one.start, one.stop), logits=hidden[one.start : one.stop])
                 for one in self._sections()
             )
@@ -294,7 +294,7 @@ class _MicroBatch:
             start += count
 
 
-def _linear(record: _Piece, found: Tensor, epoch: int) -> Part:
+def _linear(record: _Piece, found: Tensor, epoch: int) -> WeightedTerm:
     """The part for one record that is taken apart: same value, same gradient, whatever of its rows are seen at once.
 
     The term depends on the model through the record's token losses l and entropies alone. So with c = d(sum of values)
@@ -339,17 +339,17 @@ def _losses_and_entropies(forward: Forward, pieces: Sequence[_Piece], max_tokens
     found: list[Tensor] = [_EMPTY] * len(pieces)
     for batch in _batches(forward, pieces, max_tokens):
         chunks = [chunk for piece in batch for chunk in piece.chunks]
-        both = forward.within(partial(seen, forward, chunks))
+        both = forward.within(partial(chunk_losses_and_entropies, forward, chunks))
         for piece, part in zip(batch, torch.split(both, [len(piece.index) for piece in batch]), strict=True):
             found[order[id(piece)]] = part
     return torch.cat(found)
 
 
-def seen(forward: Forward, chunks: Sequence[Chunk]) -> Tensor:
+def chunk_losses_and_entropies(forward: Forward, chunks: Sequence[Chunk]) -> Tensor:
     """Token losses and entropies of chunks that go through the model together: (N, 2), without gradients."""
     return forward.losses_and_entropies(forward.hidden(chunks), forward.targets(chunks))
 
 
-def sum_of(values: Iterator[Tensor]) -> Tensor:
+def sum_scalars(values: Iterator[Tensor]) -> Tensor:
     """The sum of at least one scalar."""
     return torch.stack(list(values)).sum()

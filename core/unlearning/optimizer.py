@@ -9,10 +9,10 @@ from torch.optim import Optimizer
 from core.lm.compiler import require_compiler
 from core.lm.errors import CoreError
 from core.schema.training import Training
-from core.unlearning.bfloat16_optimizers import Rounded
+from core.unlearning.bfloat16_optimizers import StochasticRoundingOptimizer
 
 
-def require(training: Training, device: torch.device) -> None:
+def require_optimizer(training: Training, device: torch.device) -> None:
     """Raises CoreError `optimizer_unavailable` where this worker cannot make that optimiser."""
     if training.optimizer != "adamw8bit":
         return
@@ -24,7 +24,7 @@ def require(training: Training, device: torch.device) -> None:
     require_compiler(device, "optimizer_unavailable", "adamw8bit")
 
 
-def make(weights: Sequence[nn.Parameter], training: Training) -> Optimizer:
+def make_optimizer(weights: Sequence[nn.Parameter], training: Training) -> Optimizer:
     """The optimiser of `training.optimizer` for weights of one device.
 
     Weights held in bfloat16 are rounded stochastically. `require` says whether it can be made here.
@@ -33,13 +33,15 @@ def make(weights: Sequence[nn.Parameter], training: Training) -> Optimizer:
     if training.optimizer == "adamw8bit":
         return _eight_bit(weights, training)
     if any(weight.dtype == torch.bfloat16 for weight in weights):
-        return Rounded(weights, lr=rate, weight_decay=decay, seed=training.seed, adam=training.optimizer == "adamw")
+        return StochasticRoundingOptimizer(
+            weights, lr=rate, weight_decay=decay, seed=training.seed, adam=training.optimizer == "adamw"
+        )
     if training.optimizer == "sgd":
         return torch.optim.SGD(weights, lr=rate, weight_decay=decay)
     return torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
 
 
-def set_rate(optimizer: Optimizer, rate: float) -> None:
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     """The learning rate of the next update."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], torch.Tensor):

@@ -12,16 +12,16 @@ from core.lm.sharding import local
 
 _PLAIN = "plain"
 
-State = dict[str, dict[str, dict[str, Any]]]
+OptimizerState = dict[str, dict[str, dict[str, Any]]]
 """By weight and by name: a number's `value`; of a tensor, whether it is kept off the weight's device (`host`), and
 whether it is spread over the ranks as its weight is (`spread`); of one in 8 bits, what else it is made from
 (`context`)."""
 
 
-def take_apart(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> tuple[dict[str, Tensor], State]:
+def export_state(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> tuple[dict[str, Tensor], OptimizerState]:
     """The tensors, and what else there is to know, of the state of these weights, by their names."""
     tensors: dict[str, Tensor] = {}
-    state: State = {}
+    state: OptimizerState = {}
     for of, weight in weights.items():
         state[of] = {}
         for name, value in optimizer.state.get(weight, {}).items():
@@ -41,8 +41,11 @@ def take_apart(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> tup
 
 
 @torch.no_grad()
-def put_together(
-    optimizer: Optimizer, weights: Mapping[str, nn.Parameter], tensors: Iterable[tuple[str, Tensor]], state: State
+def import_state(
+    optimizer: Optimizer,
+    weights: Mapping[str, nn.Parameter],
+    tensors: Iterable[tuple[str, Tensor]],
+    state: OptimizerState,
 ) -> None:
     """The opposite, into an optimiser of the same kind that has made no update yet.
 

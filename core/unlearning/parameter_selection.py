@@ -16,7 +16,7 @@ from core.schema.weight_patterns import is_weight, suggest_names
 from core.unlearning.method import Method
 
 
-def choose(model: PreTrainedModel, training: Training, only: Sequence[str] | None) -> list[nn.Parameter]:
+def select_parameters(model: PreTrainedModel, training: Training, only: Sequence[str] | None) -> list[nn.Parameter]:
     """Freezes what is not to be trained, puts an adapter in where one is asked for, and returns what is left.
 
     `only` are the patterns of a method that trains chosen weights whatever the request says; they name the weights of
@@ -33,7 +33,7 @@ def choose(model: PreTrainedModel, training: Training, only: Sequence[str] | Non
     return [weight for weight in model.parameters() if weight.requires_grad]
 
 
-def check(
+def check_selection(
     model: PreTrainedModel,
     training: Training,
     only: Sequence[str] | None,
@@ -80,7 +80,7 @@ def _others() -> str:
     """The methods that train all weights, by name."""
     from core.unlearning.objectives import METHODS
 
-    return ", ".join(name for name, method in METHODS.items() if method.trained is Method.trained)
+    return ", ".join(name for name, method in METHODS.items() if method.trained_weights is Method.trained_weights)
 
 
 def _chosen(model: PreTrainedModel, training: Training, only: Sequence[str] | None) -> list[nn.Parameter]:

@@ -26,13 +26,13 @@ REFUSALS = (
 )
 
 
-def drawn(refusals: Sequence[str], count: int, seed: int) -> list[str]:
+def draw_refusals(refusals: Sequence[str], count: int, seed: int) -> list[str]:
     """`count` of them with repetition; the one at a place depends on the seed and the place alone."""
     chance = random.Random(seed)
     return [chance.choice(refusals) for _ in range(count)]
 
 
-def prompted(record: Record) -> Record:
+def with_prompt(record: Record) -> Record:
     """The record with a prompt: plain text is cut in two, whatever has a prompt already stays as it is."""
     if record.text is None:
         return record
@@ -57,7 +57,7 @@ def answer(record: Record) -> str:
     return record.messages[-1].content if record.messages else record.completion or ""
 
 
-def answering(record: Record, text: str) -> Record:
+def with_answer(record: Record, text: str) -> Record:
     """The record, of a prompt or messages, with `text` for its answer."""
     if record.messages:
         turns = [*record.messages[:-1], Message(role="assistant", content=text)]
@@ -65,7 +65,7 @@ def answering(record: Record, text: str) -> Record:
     return record.model_copy(update={"completion": text})
 
 
-def instead(record: Record, text: str) -> str:
+def spaced_like_answer(record: Record, text: str) -> str:
     """`text`, with the white space before it that the record's own answer has."""
     own = answer(record)
     return own[: len(own) - len(own.lstrip())] + text.strip()

@@ -4,7 +4,7 @@ import time
 
 from core.lm.process_group import ALONE, Ranks
 from core.lm.snapshots import Snapshots
-from core.unlearning.training_state import Position
+from core.unlearning.training_state import TrainingState
 
 _SECONDS = 300.0
 """However many updates lie between two snapshots, no more work than this is at stake."""
@@ -12,10 +12,10 @@ _SHARE = 20
 """Writing takes one part in so many of the time at most: where it is slow, snapshots are rarer."""
 
 
-class Keeping:
+class SnapshotPolicy:
     """`every` updates or five minutes, whichever is sooner; 0: only when asked. Without snapshots: never."""
 
-    def __init__(self, snapshots: Snapshots | None, position: Position, every: int, ranks: Ranks = ALONE) -> None:
+    def __init__(self, snapshots: Snapshots | None, position: TrainingState, every: int, ranks: Ranks = ALONE) -> None:
         self._snapshots, self._position, self._every, self._ranks = snapshots, position, every, ranks
         self._kept = 0
         self._cost = 0.0

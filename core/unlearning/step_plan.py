@@ -14,18 +14,18 @@ from core.schema.events import ChildEvent, Warned
 from core.schema.job_spec import RecordSet
 from core.schema.record import Record
 from core.schema.training import Training
-from core.unlearning.answer_generation import write
-from core.unlearning.method import Controller, Following, Hold, Method
+from core.unlearning.answer_generation import generate_answers
+from core.unlearning.method import Method, MovingTargets, RetainSpec, RetainWeightController
 from core.unlearning.method_context import MethodContext
-from core.unlearning.objective import Draw, Part, StepValues, Term
+from core.unlearning.objective import StepValues, Term, TermBatch, WeightedTerm
 from core.unlearning.record_sampling import Cycle
 from core.unlearning.rehearsal import rehearse
 from core.unlearning.retain_losses import descent, hidden, kl
-from core.unlearning.tokenized_set import Corpus
+from core.unlearning.tokenized_set import TokenizedSet
 
 
 @dataclass
-class Sets:
+class TrainingSets:
     """The parts that train or calibrate; what only measures never comes here."""
 
     forget: list[Record]
@@ -34,25 +34,25 @@ class Sets:
 
 
 @dataclass
-class Held:
+class SampledTerm:
     """A set that is held: its part, which of its records come next, and how many of them per forget record."""
 
-    part: Part
+    part: WeightedTerm
     cycle: Cycle
     ratio: float
 
 
 @dataclass
-class Plan:
+class StepPlan:
     """The parts of every step. `controller` sets the weight of the parts named retain."""
 
-    forget: Part
-    held: list[Held]
-    controller: Controller | None
+    forget: WeightedTerm
+    held: list[SampledTerm]
+    controller: RetainWeightController | None
 
-    def draws(self, step: int, steps: int, records: list[int]) -> list[Draw]:
+    def term_batches(self, step: int, steps: int, records: list[int]) -> list[TermBatch]:
         """What the step of these forget records is made of."""
-        draws: list[Draw] = [(self.forget, records)]
+        draws: list[TermBatch] = [(self.forget, records)]
         factor = self.controller.weight(step, steps) if self.controller else 1.0
         for one in self.held:
             part = replace(one.part, weight=one.part.weight * factor) if one.part.watched else one.part
@@ -61,7 +61,7 @@ class Plan:
 
     def follow(self, records: list[int]) -> None:
         """Lets the forget term look at the model before the update of these forget records."""
-        if isinstance(self.forget.term, Following):
+        if isinstance(self.forget.term, MovingTargets):
             self.forget.term.follow(records)
 
     def observe(self, step: int, steps: int, values: StepValues) -> None:
@@ -81,27 +81,29 @@ class Plan:
             self.controller.restore(state["controller"])
 
 
-def plan(
+def plan_steps(
     method: Method,
     forward: Forward,
     tokenizer: PreTrainedTokenizerBase,
     training: Training,
-    sets: Sets,
+    sets: TrainingSets,
     *,
     report: Callable[[ChildEvent], None],
     should_stop: Callable[[], bool],
-) -> Plan:
+) -> StepPlan:
     """Tokenizes the sets and asks the original, which `forward` still is, for whatever the method needs of it.
 
     Raises CoreError `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`, and what the method itself raises.
     """
 
-    def corpus(records: list[Record], *, pairs: bool = False) -> Corpus:
+    def corpus(records: list[Record], *, pairs: bool = False) -> TokenizedSet:
         length = context_length(forward.model, training.max_length)
-        return Corpus.of(records, tokenizer, max_length=length, chat=training.chat, device=forward.device, pairs=pairs)
+        return TokenizedSet.of(
+            records, tokenizer, max_length=length, chat=training.chat, device=forward.device, pairs=pairs
+        )
 
     def answers(records: list[Record]) -> list[str]:
-        return write(forward, tokenizer, records, chat=training.chat, seed=training.seed)
+        return generate_answers(forward, tokenizer, records, chat=training.chat, seed=training.seed)
 
     rewritten = method.rewrite(sets.forget, answers, training.seed)
     forget = corpus(rewritten, pairs=method.pairs)
@@ -109,15 +111,15 @@ def plan(
     context = MethodContext(forward, tokenizer, forget, unseen, training.seed, training.micro_batch_tokens)
     layer = method.layer(context.layers)
 
-    held: list[Held] = []
+    held: list[SampledTerm] = []
 
-    def hold(name: str, records: Corpus, how: Hold, share: float, *, watched: bool = False) -> None:
-        part = Part(name, records, _held_term(how, records, context, layer), how.weight, share, watched=watched)
+    def hold(name: str, records: TokenizedSet, how: RetainSpec, share: float, *, watched: bool = False) -> None:
+        part = WeightedTerm(name, records, _held_term(how, records, context, layer), how.weight, share, watched=watched)
         if how.term == "hidden":
             part = replace(part, layer=layer)
-        held.append(Held(part, Cycle(len(records), training.seed, len(held)), how.ratio * share))
+        held.append(SampledTerm(part, Cycle(len(records), training.seed, len(held)), how.ratio * share))
 
-    retain, controller = method.hold_retain(), None
+    retain, controller = method.retain_spec(), None
     if retain.term != "none":
         corpora = [(corpus(one.records), share) for one, share in _shares(method, sets.retain)]
         controller = method.controller(context, corpora)
@@ -131,10 +133,10 @@ def plan(
                     " reshuffled, and may be learnt by heart",
                 )
             )
-    also = method.hold_unseen()
+    also = method.unseen_spec()
     if also is not None:
         hold("unseen", context.unseen_parts[0] if method.follows() else context.unseen, also, 1.0)
-    rehearsal = method.hold_rehearsal()
+    rehearsal = method.rehearsal_spec()
     if rehearsal is not None:
         used = math.ceil(rehearsal.ratio * len(forget) * training.epochs)
         samples = rehearse(
@@ -149,7 +151,7 @@ def plan(
             should_stop=should_stop,
         )
         if samples:
-            hold("rehearsal", Corpus(samples, forward.device), rehearsal, 1.0)
+            hold("rehearsal", TokenizedSet(samples, forward.device), rehearsal, 1.0)
         else:
             report(
                 Warned(
@@ -158,7 +160,7 @@ def plan(
                     " the retain set is less well kept",
                 )
             )
-    part = Part(
+    part = WeightedTerm(
         "forget",
         forget,
         method.forget_term(context),
@@ -166,10 +168,10 @@ def plan(
         whole_records=method.whole_records,
         layer=layer,
     )
-    return Plan(part, held, controller)
+    return StepPlan(part, held, controller)
 
 
-def _held_term(how: Hold, records: Corpus, context: MethodContext, layer: int | None) -> Term:
+def _held_term(how: RetainSpec, records: TokenizedSet, context: MethodContext, layer: int | None) -> Term:
     if how.term == "hidden":
         if layer is None:
             raise ValueError("hidden states are held in the layer that the method works in")

@@ -11,7 +11,7 @@ from core.schema.record import Record
 from core.schema.training import Chat
 
 
-class Corpus:
+class TokenizedSet:
     """The chunks of a set. Its M scored tokens, the rows, are numbered through in order of record and position."""
 
     def __init__(self, chunks: Sequence[Chunk], device: torch.device, alternates: Sequence[Chunk] = ()) -> None:
@@ -48,7 +48,7 @@ class Corpus:
         chat: Chat,
         device: torch.device,
         pairs: bool = False,
-    ) -> "Corpus":
+    ) -> "TokenizedSet":
         """`pairs`: with the records' alternates, which all must have."""
         alternates: list[Chunk] = []
         if pairs:
@@ -61,14 +61,14 @@ class Corpus:
         """Records."""
         return len(self.of_record)
 
-    def part(self, records: Sequence[int]) -> "Corpus":
+    def part(self, records: Sequence[int]) -> "TokenizedSet":
         """A corpus of these records alone, numbered anew."""
         chunks = [
             Chunk(self.chunks[place].ids, self.chunks[place].scored, number)
             for number, record in enumerate(records)
             for place in self.of_record[record]
         ]
-        return Corpus(chunks, self.record.device)
+        return TokenizedSet(chunks, self.record.device)
 
     def index(self, chunk: int) -> Tensor:
         """The rows of one chunk: (n,), on the CPU."""

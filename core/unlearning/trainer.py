@@ -20,25 +20,25 @@ from core.lm.sharding import whole
 from core.lm.snapshots import Snapshots
 from core.schema.events import ChildEvent, CurvePoint, ProgressMade, Resumed
 from core.schema.training import Training
-from core.unlearning.accumulation import Gradient
+from core.unlearning.accumulation import GradientAccumulator
 from core.unlearning.method import Method
 from core.unlearning.objective import StepValues
 from core.unlearning.objectives import resolve
-from core.unlearning.optimizer import make, require, set_rate
-from core.unlearning.parameter_selection import choose
+from core.unlearning.optimizer import make_optimizer, require_optimizer, set_learning_rate
+from core.unlearning.parameter_selection import select_parameters
 from core.unlearning.record_sampling import forget_steps, steps_per_epoch
 from core.unlearning.schedule import rate_factor
-from core.unlearning.snapshot_policy import Keeping
-from core.unlearning.step_plan import Sets, plan
-from core.unlearning.training_state import Position
-from core.unlearning.weight_diff import Weights
+from core.unlearning.snapshot_policy import SnapshotPolicy
+from core.unlearning.step_plan import TrainingSets, plan_steps
+from core.unlearning.training_state import TrainingState
+from core.unlearning.weight_diff import WeightDiff
 
 
-class Stopped(Exception):
+class JobCancelled(Exception):
     """The job was told to stop, and did, between two steps."""
 
 
-class Halted(Exception):
+class JobPaused(Exception):
     """The job was told to pause, and did, between two steps; `step` is the newest snapshot's, 0 without one."""
 
     def __init__(self, step: int) -> None:
@@ -61,7 +61,7 @@ def train(
     method: str,
     parameters: dict[str, Any],
     training: Training,
-    sets: Sets,
+    sets: TrainingSets,
     *,
     report: Callable[[ChildEvent], None],
     should_stop: Callable[[], bool],
@@ -75,9 +75,9 @@ def train(
     get the same result, and each its part of the model (`core.lm.sharding.gather` makes it whole); they have
     `snapshots` all or none.
     Reports progress and curves after every update. Same seed, same thread count: same weights, bit for bit on the CPU,
-    also where the newest of `snapshots` was resumed from. Raises, between two updates, Stopped, or Halted once a
-    snapshot is kept; and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`,
-    `nan_loss`, `nothing_moved`, `out_of_memory`, and those of `choose`, `make` and the layers.
+    also where the newest of `snapshots` was resumed from. Raises, between two updates, JobCancelled, or JobPaused once
+    a snapshot is kept; and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`,
+    `nan_loss`, `nothing_moved`, `out_of_memory`, and those of `select_parameters`, `make_optimizer` and the layers.
     """
     chosen = resolve(method, parameters)
     if not sets.forget:
@@ -85,8 +85,8 @@ def train(
     torch.manual_seed(training.seed)
     # Without dropout: what is trained is then what is measured, and KL compares like with like.
     model.eval()
-    choose(model, training, chosen.trained(depth(model)))
-    require(training, model.device)
+    select_parameters(model, training, chosen.trained_weights(depth(model)))
+    require_optimizer(training, model.device)
     longest = context_length(model, training.max_length)
     forward = Forward(
         model,
@@ -101,26 +101,26 @@ def train(
     def leaving() -> bool:
         return should_stop() or should_pause()
 
-    job = plan(chosen, forward, tokenizer, training, sets, report=report, should_stop=leaving)
+    job = plan_steps(chosen, forward, tokenizer, training, sets, report=report, should_stop=leaving)
     # only now: the plan may have text written by the model, whose layers keep no cache while they recompute
     if training.checkpointing:
         recompute_activations(model)
     # only now: until here each rank has asked its own whole model
     forward.shard()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    finishes = type(chosen).finish is not Method.finish
-    before = Weights(model, ranks, whole=finishes)
-    optimizer = make(trained, training)
+    finishes = type(chosen).final_weight is not Method.final_weight
+    before = WeightDiff(model, ranks, whole=finishes)
+    optimizer = make_optimizer(trained, training)
 
-    gradient = Gradient(training.micro_batch_tokens, report)
-    position = Position(model, optimizer, job)
-    keeping = Keeping(snapshots, position, training.snapshot_every, ranks)
+    gradient = GradientAccumulator(training.micro_batch_tokens, report)
+    position = TrainingState(model, optimizer, job)
+    keeping = SnapshotPolicy(snapshots, position, training.snapshot_every, ranks)
 
     def heed() -> None:
         if ranks.agree(should_stop()):
-            raise Stopped
+            raise JobCancelled
         if ranks.agree(should_pause()):
-            raise Halted(keeping.keep())
+            raise JobPaused(keeping.keep())
 
     # only now: what the plan asks of the original, it must ask before the weights are others
     if resumed := keeping.resume():
@@ -134,9 +134,9 @@ def train(
         heed()
         began_step = time.monotonic()
         rate = training.learning_rate * rate_factor(step, steps, training.scheduler, training.warmup)
-        set_rate(optimizer, rate)
+        set_learning_rate(optimizer, rate)
         job.follow(records)
-        values = gradient(forward, job.draws(step, steps, records), epoch)
+        values = gradient(forward, job.term_batches(step, steps, records), epoch)
         norm = whole(torch.nn.utils.clip_grad_norm_(trained, training.gradient_clip))
         if not math.isfinite(values.loss) or not torch.isfinite(norm):
             raise CoreError(
@@ -154,7 +154,7 @@ def train(
         keeping.keep_if_due()
     heed()
     if finishes:
-        before.finish(model, chosen.finish)
+        before.finish(model, chosen.final_weight)
     changed = before.changed_share(model)
     if changed == 0:
         raise CoreError(

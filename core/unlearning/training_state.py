@@ -12,20 +12,20 @@ from transformers import PreTrainedModel
 
 from core.lm.sharding import local
 from core.lm.snapshots import Snapshot
-from core.unlearning.optimizer_state import State, put_together, take_apart
-from core.unlearning.step_plan import Plan
+from core.unlearning.optimizer_state import OptimizerState, export_state, import_state
+from core.unlearning.step_plan import StepPlan
 
 _WEIGHT, _OPTIMIZER, _RANDOM = "weight", "optimizer", "random"
 
 
-class Position:
+class TrainingState:
     """`step` updates are made, for which `tokens` went through the model.
 
     Of the model it holds the weights that are trained, of a sharded one this rank's part; the others are the
     original's. What the plan has computed from the original is computed again, not kept.
     """
 
-    def __init__(self, model: PreTrainedModel, optimizer: Optimizer, plan: Plan) -> None:
+    def __init__(self, model: PreTrainedModel, optimizer: Optimizer, plan: StepPlan) -> None:
         self._optimizer, self._plan = optimizer, plan
         self._weights: dict[str, nn.Parameter] = {
             name: weight for name, weight in model.named_parameters() if weight.requires_grad
@@ -39,7 +39,7 @@ class Position:
 
     def describe(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and values, as a snapshot takes them."""
-        moments, state = take_apart(self._optimizer, self._weights)
+        moments, state = export_state(self._optimizer, self._weights)
         tensors = {f"{_WEIGHT}/{name}": local(weight.detach()) for name, weight in self._weights.items()}
         tensors |= {f"{_OPTIMIZER}/{name}": tensor for name, tensor in moments.items()}
         tensors |= {f"{_RANDOM}/{name}": tensor for name, tensor in _generators().items()}
@@ -49,8 +49,8 @@ class Position:
     @torch.no_grad()
     def restore(self, snapshot: Snapshot) -> None:
         """Goes to where the snapshot was taken. Of the same job: the same weights, optimizer and sets."""
-        state: State = snapshot.values["optimizer"]
-        put_together(self._optimizer, self._weights, self._moments(snapshot), state)
+        state: OptimizerState = snapshot.values["optimizer"]
+        import_state(self._optimizer, self._weights, self._moments(snapshot), state)
         _set_numbers(snapshot.values["random"])
         self._plan.restore(snapshot.values["plan"])
         self.step, self.tokens = snapshot.values["step"], snapshot.values["tokens"]

@@ -27,7 +27,7 @@ class _Before:
     bits: int
 
 
-class Weights:
+class WeightDiff:
     """The weights that are trained, as they were, in the dtype that they are stored in.
 
     Of a model with more than SAMPLE of them, so many spread evenly over it tell the share that changed, and sums of

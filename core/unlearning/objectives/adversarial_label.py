@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.unlearning.method import SEED_PAPER, Method, Paper
+from core.unlearning.method import YAO_2024, Method, Paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,7 @@ class AdversarialLabel(Method):
         " after the true one."
     )
     formula: ClassVar[str] = "mean_x (1/n) Σ_t -log p(r_t | x_<t), r_t = argmax_{a ≠ x_t} p0(a | x_<t)"
-    paper: ClassVar[Paper] = SEED_PAPER
+    paper: ClassVar[Paper] = YAO_2024
     needs_original: ClassVar[bool] = True
 
     def forget_term(self, context: "MethodContext") -> "Term":

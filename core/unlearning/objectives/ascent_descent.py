@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from core.unlearning.method import SEED_PAPER, Method, Paper
+from core.unlearning.method import YAO_2024, Method, Paper
 from core.unlearning.objectives.gradient_ascent import ascent
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ class AscentDescent(Method):
         "Ascends on the forget set and descends on the retain set, which is in-distribution or general text, or both."
     )
     formula: ClassVar[str] = "-mean_x (1/n) Σ_t l_t"
-    paper: ClassVar[Paper] = SEED_PAPER
+    paper: ClassVar[Paper] = YAO_2024
 
     retain_term: Literal["descent"] = Field(default="descent", description="descend on the retain set")
 

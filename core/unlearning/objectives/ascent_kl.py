@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from core.unlearning.method import SEED_PAPER, Method, Paper
+from core.unlearning.method import YAO_2024, Method, Paper
 from core.unlearning.objectives.gradient_ascent import ascent
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class AscentKL(Method):
         " which is in-distribution or general text, or both."
     )
     formula: ClassVar[str] = "-mean_x (1/n) Σ_t l_t"
-    paper: ClassVar[Paper] = SEED_PAPER
+    paper: ClassVar[Paper] = YAO_2024
 
     retain_term: Literal["kl"] = Field(default="kl", description="KL(original || model) on the retain set")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.unlearning.method import LARGE, SEED_PAPER, SMALL, Hold, Method, Paper, Recipe, Rehearsal, RetainTerm
+from core.unlearning.method import LARGE, SMALL, YAO_2024, Method, Paper, Recipe, RehearsalSpec, RetainSpec, RetainTerm
 
 if TYPE_CHECKING:
     from core.unlearning.method_context import MethodContext
@@ -30,7 +30,7 @@ class Calibrated(Method):
         " model is before the update"
     )
     paper: ClassVar[Paper] = Paper(
-        title="This project's own; the approximate-retraining principle is of the seed paper", url=SEED_PAPER.url
+        title="This project's own; the approximate-retraining principle is of the seed paper", url=YAO_2024.url
     )
     needs_original: ClassVar[bool] = True
     needs_unseen: ClassVar[bool] = True
@@ -67,10 +67,10 @@ class Calibrated(Method):
     )
     rehearsal_temperature: float = Field(default=0.9, gt=0, le=10, description="at which samples are drawn")
 
-    def hold_rehearsal(self) -> Rehearsal | None:
+    def rehearsal_spec(self) -> RehearsalSpec | None:
         if not self.rehearsal_weight:
             return None
-        return Rehearsal(
+        return RehearsalSpec(
             term="kl",
             weight=self.rehearsal_weight,
             ratio=self.rehearsal_ratio,
@@ -81,14 +81,14 @@ class Calibrated(Method):
     def follows(self) -> bool:
         return self.following > 0
 
-    def hold_unseen(self) -> Hold | None:
-        return Hold(term="kl", weight=self.unseen_weight, ratio=self.unseen_ratio) if self.unseen_weight else None
+    def unseen_spec(self) -> RetainSpec | None:
+        return RetainSpec(term="kl", weight=self.unseen_weight, ratio=self.unseen_ratio) if self.unseen_weight else None
 
     def forget_term(self, context: "MethodContext") -> "Term":
-        from core.unlearning.calibration import Goal
+        from core.unlearning.calibration import CalibratedTerm
 
         unseen = context.unseen_parts[1] if self.follows() else context.unseen
-        return Goal(
+        return CalibratedTerm(
             context.forget,
             unseen,
             original=context.losses_and_entropies,

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from core.lm.errors import CoreError
 from core.schema.record import Message, Record
-from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm, Write
-from core.unlearning.refusals import REFUSALS, answer, drawn, instead, prompted
+from core.unlearning.method import TOFU, AnswerGenerator, Method, Paper, Recipe, RetainTerm
+from core.unlearning.refusals import REFUSALS, answer, draw_refusals, spaced_like_answer, with_prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +72,7 @@ class DPO(Method):
         " (a refusal where it has no other words); for the latter two a plain text's first third or so is its prompt",
     )
 
-    def rewrite(self, records: list[Record], write: Write, seed: int) -> list[Record]:
+    def rewrite(self, records: list[Record], write: AnswerGenerator, seed: int) -> list[Record]:
         """Raises CoreError `no_alternate`."""
         if self.alternates == "records":
             missing = [number for number, record in enumerate(records, 1) if not (record.alternate or "").strip()]
@@ -83,13 +83,13 @@ class DPO(Method):
                     f" {missing[0]}: add one to each, or choose alternates 'refusal' or 'generated'",
                 )
             return records
-        asked = [prompted(record) for record in records]
-        texts = drawn(REFUSALS, len(asked), seed)
+        asked = [with_prompt(record) for record in records]
+        texts = draw_refusals(REFUSALS, len(asked), seed)
         if self.alternates == "generated":
             written = write([asking(record) for record in asked])
             texts = [own.strip() or refusal for own, refusal in zip(written, texts, strict=True)]
         return [
-            record.model_copy(update={"alternate": instead(record, text)})
+            record.model_copy(update={"alternate": spaced_like_answer(record, text)})
             for record, text in zip(asked, texts, strict=True)
         ]
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.unlearning.method import SEED_PAPER, Method, Paper
+from core.unlearning.method import YAO_2024, Method, Paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ class GradientAscent(Method):
         "Ascends on the loss of the forget set. Nothing stops it: it overshoots, and damages the rest."
     )
     formula: ClassVar[str] = "-mean_x (1/n) Σ_t l_t"
-    paper: ClassVar[Paper] = SEED_PAPER
+    paper: ClassVar[Paper] = YAO_2024
 
     def forget_term(self, context: "MethodContext") -> "Term":
         return ascent

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Term
-    from core.unlearning.tokenized_set import Corpus
+    from core.unlearning.tokenized_set import TokenizedSet
 
 
 def logit_margin(logits: "Tensor") -> "Tensor":
@@ -21,7 +21,7 @@ def logit_margin(logits: "Tensor") -> "Tensor":
     return (logits.max(dim=-1).values - logits.mean(dim=-1)).square()
 
 
-class Multiplier:
+class LagrangeMultiplier:
     """λ, which grows while the retain loss is above ε and falls towards 0 while it is below.
 
     λ ← max(0, λ + η (retain - ε)) after every update but those of the warm-up, ceil(warmup * steps) of them, by the
@@ -78,14 +78,14 @@ class PDU(Method):
     )
     retain_slack: float = Field(default=0.1, ge=0, le=1000, description="what ε allows beyond the original's own loss")
 
-    def controller(self, context: "MethodContext", retain: "list[tuple[Corpus, float]]") -> Multiplier:
+    def controller(self, context: "MethodContext", retain: "list[tuple[TokenizedSet, float]]") -> LagrangeMultiplier:
         bound = self.retain_bound
         if bound is None:
             means = (
                 share * (context.losses(corpus) * corpus.share).sum().item() / len(corpus) for corpus, share in retain
             )
             bound = sum(means) + self.retain_slack
-        return Multiplier(start=self.dual_start, rate=self.dual_rate, bound=bound, warmup=self.dual_warmup)
+        return LagrangeMultiplier(start=self.dual_start, rate=self.dual_rate, bound=bound, warmup=self.dual_warmup)
 
     def forget_term(self, context: "MethodContext") -> "Term":
         return lambda rows: logit_margin(rows.logits)

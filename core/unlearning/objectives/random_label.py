@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from core.unlearning.method import SEED_PAPER, Method, Paper
+from core.unlearning.method import YAO_2024, Method, Paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ class RandomLabel(Method):
     formula: ClassVar[str] = (
         "mean_x (1/n) Σ_t -log p(r_t | x_<t), r_t drawn uniformly; or the cross-entropy to an untrained model's p"
     )
-    paper: ClassVar[Paper] = SEED_PAPER
+    paper: ClassVar[Paper] = YAO_2024
 
     reference: Literal["uniform", "random_model"] = Field(
         default="uniform",

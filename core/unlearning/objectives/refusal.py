@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from core.schema.record import Record
-from core.unlearning.method import TOFU, Method, Paper, Recipe, RetainTerm, Write
-from core.unlearning.refusals import REFUSALS, answering, drawn, instead, prompted
+from core.unlearning.method import TOFU, AnswerGenerator, Method, Paper, Recipe, RetainTerm
+from core.unlearning.refusals import REFUSALS, draw_refusals, spaced_like_answer, with_answer, with_prompt
 
 if TYPE_CHECKING:
     from core.unlearning.method_context import MethodContext
@@ -36,10 +36,12 @@ class Refusal(Method):
         " service's own",
     )
 
-    def rewrite(self, records: list[Record], write: Write, seed: int) -> list[Record]:
-        choice = drawn(self.refusals or REFUSALS, len(records), seed)
-        asked = [prompted(record) for record in records]
-        return [answering(record, instead(record, text)) for record, text in zip(asked, choice, strict=True)]
+    def rewrite(self, records: list[Record], write: AnswerGenerator, seed: int) -> list[Record]:
+        choice = draw_refusals(self.refusals or REFUSALS, len(records), seed)
+        asked = [with_prompt(record) for record in records]
+        return [
+            with_answer(record, spaced_like_answer(record, text)) for record, text in zip(asked, choice, strict=True)
+        ]
 
     def forget_term(self, context: "MethodContext") -> "Term":
         return lambda rows: rows.loss

@@ -94,7 +94,7 @@ class RMU(Method):
             )
         return self.at_layer
 
-    def trained(self, layers: int) -> list[str]:
+    def trained_weights(self, layers: int) -> list[str]:
         last = self.layer(layers)
         return [name.format(at) for at in range(max(0, last - 2), last + 1) for name in _DOWN_PROJECTIONS]
 

@@ -34,5 +34,5 @@ class TaskVector(Method):
     def forget_term(self, context: "MethodContext") -> "Term":
         return lambda rows: rows.loss
 
-    def finish(self, trained: "Tensor", original: "Tensor") -> "Tensor":
+    def final_weight(self, trained: "Tensor", original: "Tensor") -> "Tensor":
         return original - self.alpha * (trained - original)

@@ -19,8 +19,8 @@ from core.lm.snapshots import Snapshots
 from core.schema.job_spec import RecordSet
 from core.schema.record import Record
 from core.schema.training import Lora
-from core.unlearning.step_plan import Sets
-from core.unlearning.trainer import Halted, Stopped, train
+from core.unlearning.step_plan import TrainingSets
+from core.unlearning.trainer import JobCancelled, JobPaused, train
 from tests.unit.lm.tiny import records, tiny_mixture, tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import plain_training
 
@@ -66,12 +66,12 @@ CASES = {
 }
 
 
-def sets(case: Case) -> Sets:
+def sets(case: Case) -> TrainingSets:
     """Odd numbers of records, of many lengths."""
     forget = records(case.forget, seed=1)
     if case.long:
         forget.append(Record(text=" ".join(f"w{number * 7 % 90}" for number in range(50))))
-    return Sets(
+    return TrainingSets(
         forget=forget,
         retain=[
             RecordSet(name="retain", kind="in_distribution", weight=1.0, records=records(7, seed=2)),
@@ -123,7 +123,7 @@ def stopped(ranks: Ranks) -> bool:
     """Whether a wish that rank 0 alone has ends the training in this rank."""
     try:
         outcome(CASES["ascent_descent"], ranks, stop=lambda: ranks.rank == 0)
-    except Stopped:
+    except JobCancelled:
         return True
     return False
 
@@ -153,7 +153,7 @@ def resumed(name: str, ranks: Ranks, folder: Path) -> dict[str, Any]:
         return Snapshots(folder, fence, fingerprint, report=lambda event: told.append(event.kind), ranks=ranks)
 
     steps = iter(range(9))
-    with contextlib.suppress(Halted):
+    with contextlib.suppress(JobPaused):
         outcome(CASES[name], ranks, pause=lambda: ranks.rank == 0 and next(steps) > 0, snapshots=kept(1))
     found = outcome(CASES[name], ranks, snapshots=kept(2))
     assert told == (["snapshot"] if ranks.rank == 0 else [])

@@ -25,18 +25,18 @@ from worker.shutdown import ShutdownEvent
 
 TELL = """
 import json, os, sys, tempfile, threading
-from core.pipeline import imports
+from core.pipeline import preimport
 from core.pipeline.channel import Channel
 out = os.dup(1)
 channel = Channel()
 while_importing = []
-def ahead():
+def import_all():
     tempfile.gettempdir()
     while_importing.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-imports.ahead = ahead
+preimport.import_all = import_all
 if len(sys.argv) > 1:
-    from core.pipeline.prefork import wait
-    wait(int(sys.argv[1]))
+    from core.pipeline.prefork import wait_for_job
+    wait_for_job(int(sys.argv[1]))
 told = {"environment": dict(os.environ), "temporary": tempfile.gettempdir(), "nice": os.nice(0), "pid": os.getpid()}
 os.write(out, json.dumps(told | {"while_importing": while_importing}).encode() + b"\\n")
 sys.stdin.read()
@@ -257,15 +257,15 @@ async def test_shutting_down_ends_the_one_that_waits_at_once_and_leaves_the_one_
 def test_what_libraries_found_out_without_a_device_is_forgotten(base: dict[str, str]) -> None:
     script = """
 import os, threading
-from core.pipeline import imports
-def ahead():
+from core.pipeline import preimport
+def import_all():
     from torch.utils._triton import has_triton
     has_triton()
     assert has_triton.cache_info().currsize == 1
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
-imports.ahead = ahead
-from core.pipeline.prefork import driver_asked, prepare
-prepare()
+preimport.import_all = import_all
+from core.pipeline.prefork import driver_asked, preload
+preload()
 from torch.utils._triton import has_triton
 print(has_triton.cache_info().currsize, os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK"), driver_asked())
 """

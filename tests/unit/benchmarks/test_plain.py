@@ -6,7 +6,7 @@ import torch
 from benchmarks.case import METHODS, Case, tokens
 from benchmarks.model import build_model, build_tokenizer
 from benchmarks.plain import train as train_plainly
-from core.unlearning.step_plan import Sets
+from core.unlearning.step_plan import TrainingSets
 from core.unlearning.trainer import train
 
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ def losses_of_ours(one):
         one.method,
         {},
         one.training().model_copy(update={"learning_rate": RATE}),
-        Sets(forget, [retain]),
+        TrainingSets(forget, [retain]),
         report=lambda event: curves.append(event.values) if event.kind == "curve" else None,
         should_stop=lambda: False,
     )

@@ -5,7 +5,7 @@ import pytest
 from core.lm.flops import METER, ModelFlops, Spent
 from core.lm.process_group import Ranks
 from core.pipeline import cost
-from core.pipeline.cost import Expenses, meter_others
+from core.pipeline.cost import JobCost, meter_other_ranks
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def clock(monkeypatch):
 
 def job(clock):
     """Loads from 90 to 101, measures to 103 and, 1 s later, to 105; trains to 115, measures to 120."""
-    expenses = Expenses(began=90.0)
+    expenses = JobCost(began=90.0)
     for phase, start, end, spent in (
         ("loading", 100, 101, Spent()),
         ("measuring_before", 101, 103, Spent(30, 60.0)),
@@ -53,7 +53,7 @@ def test_a_retraining_is_known_where_model_and_tokens_are(clock):
 
 
 def test_a_job_that_passed_nothing_has_no_speed(clock):
-    fields = Expenses(began=90.0).fields(None)
+    fields = JobCost(began=90.0).fields(None)
     assert (fields["passed"], fields["tokens_per_second"]) == ({}, {})
 
 
@@ -64,7 +64,7 @@ def test_what_other_ranks_passed_is_counted_beside_ones_own():
 
     began = METER.reading
     METER.count(Spent(5, 10.0))
-    meter_others(Two(), began)
+    meter_other_ranks(Two(), began)
     assert METER.reading - began == Spent(35, 70.0)
-    meter_others(Ranks(), began)
+    meter_other_ranks(Ranks(), began)
     assert METER.reading - began == Spent(35, 70.0)

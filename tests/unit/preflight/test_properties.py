@@ -74,7 +74,7 @@ def test_a_larger_vocabulary_or_more_layers_never_take_less(work: Workload, word
 @given(works(), st.sampled_from([1, 8, 16]))
 def test_an_adapter_never_takes_more_than_all_weights(work: Workload, rank: int) -> None:
     # a method that chooses its weights itself takes no adapter
-    if work.training.master_weights == "float32" and work.method.trained(work.shape.layers) is None:
+    if work.training.master_weights == "float32" and work.method.trained_weights(work.shape.layers) is None:
         adapted = with_training(work, lora=Lora(rank=rank))
         # what the adapter's own layers keep of each token, with the heap's gaps between, and its weights with their
         # gradients and moments, of which each device holds all: more than what it saves on the smallest models

@@ -2,7 +2,7 @@
 
 from core.schema.job_spec import RecordSet
 from core.schema.training import Training
-from core.unlearning.step_plan import Sets
+from core.unlearning.step_plan import TrainingSets
 from core.unlearning.trainer import train
 from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
 
@@ -31,7 +31,7 @@ def plain_training(**changes):
 
 
 def some_sets():
-    return Sets(
+    return TrainingSets(
         forget=records(6, seed=1),
         retain=[
             RecordSet(name="retain", kind="in_distribution", weight=1.0, records=records(5, seed=2)),

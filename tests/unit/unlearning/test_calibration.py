@@ -2,25 +2,25 @@ import pytest
 import torch
 
 from core.lm.data import Chunk
-from core.unlearning.calibration import Goal, match, quantiles, transport
+from core.unlearning.calibration import CalibratedTerm, match_by_rank, quantiles, transport_distance
 from core.unlearning.objective import Rows
-from core.unlearning.tokenized_set import Corpus
+from core.unlearning.tokenized_set import TokenizedSet
 
 
 def test_a_record_is_matched_to_the_unseen_record_of_the_same_rank():
     forget = torch.tensor([0.3, 0.1, 0.2])
     unseen = torch.tensor([9.0, 7.0, 8.0])
-    assert match(forget, unseen).tolist() == [0, 1, 2]
+    assert match_by_rank(forget, unseen).tolist() == [0, 1, 2]
 
 
 def test_ranks_spread_over_a_larger_and_over_a_smaller_unseen_set():
-    assert match(torch.tensor([1.0, 2.0]), torch.arange(10.0)).tolist() == [2, 7], "quantiles 1/4 and 3/4"
-    assert match(torch.arange(6.0), torch.tensor([5.0, 4.0])).tolist() == [1, 1, 1, 0, 0, 0]
-    assert match(torch.tensor([1.0]), torch.arange(5.0)).tolist() == [2], "one record goes to the median"
+    assert match_by_rank(torch.tensor([1.0, 2.0]), torch.arange(10.0)).tolist() == [2, 7], "quantiles 1/4 and 3/4"
+    assert match_by_rank(torch.arange(6.0), torch.tensor([5.0, 4.0])).tolist() == [1, 1, 1, 0, 0, 0]
+    assert match_by_rank(torch.tensor([1.0]), torch.arange(5.0)).tolist() == [2], "one record goes to the median"
 
 
 def test_equal_losses_keep_the_records_order():
-    assert match(torch.zeros(4), torch.zeros(4)).tolist() == [0, 1, 2, 3]
+    assert match_by_rank(torch.zeros(4), torch.zeros(4)).tolist() == [0, 1, 2, 3]
 
 
 def test_quantiles_are_the_sorted_losses_thinned_or_repeated():
@@ -37,7 +37,7 @@ def corpus(counts):
     for record, count in enumerate(counts):
         ids = torch.arange(count + 1)
         chunks.append(Chunk(ids, ids > 0, record))
-    return Corpus(chunks, torch.device("cpu"))
+    return TokenizedSet(chunks, torch.device("cpu"))
 
 
 def goal(*, following, present=None, entropy_weight=0.0):
@@ -46,7 +46,7 @@ def goal(*, following, present=None, entropy_weight=0.0):
     forget, unseen = corpus([2, 1]), corpus([2, 2])
     of_unseen = torch.tensor([[9.0, 1.0], [8.0, 4.0], [2.0, 0.0], [3.0, 2.0]])
     found = {id(forget): torch.tensor([[5.0, 0.0], [5.0, 0.0], [1.0, 0.0]]), id(unseen): of_unseen}
-    return Goal(
+    return CalibratedTerm(
         forget,
         unseen,
         original=lambda one: found[id(one)],
@@ -102,7 +102,7 @@ def test_transport_compares_sorted_losses_within_each_record():
     losses = torch.tensor([3.0, 1.0, 2.0, 10.0, 0.0], requires_grad=True)
     wanted = torch.tensor([1.0, 2.0, 4.0, 1.0, 1.0])
     record = torch.tensor([4, 4, 4, 7, 7])
-    distances = transport(losses, wanted, record)
+    distances = transport_distance(losses, wanted, record)
     assert distances.tolist() == [0, 0, 1, 1, 9]
     distances.sum().backward()
     assert losses.grad.tolist() == [-1, 0, 0, 1, -1], "each loss is pulled towards its own target"
@@ -110,5 +110,5 @@ def test_transport_compares_sorted_losses_within_each_record():
 
 def test_a_record_at_its_targets_is_left_alone():
     losses = torch.tensor([2.0, 1.0], requires_grad=True)
-    transport(losses, torch.tensor([1.0, 2.0]), torch.tensor([0, 0])).sum().backward()
+    transport_distance(losses, torch.tensor([1.0, 2.0]), torch.tensor([0, 0])).sum().backward()
     assert losses.grad.tolist() == pytest.approx([0, 0])

@@ -35,13 +35,13 @@ THE_FIELD = {
 
 NEW_METHOD = """
 from typing import ClassVar
-from core.unlearning.method import SEED_PAPER, Method, Paper
+from core.unlearning.method import YAO_2024, Method, Paper
 
 class SuddenLoss(Method):
     name: ClassVar[str] = "sudden_loss"
     summary: ClassVar[str] = "new"
     formula: ClassVar[str] = "-mean_x (1/n) Σ_t l_t"
-    paper: ClassVar[Paper] = SEED_PAPER
+    paper: ClassVar[Paper] = YAO_2024
 
     def forget_term(self, context):
         return lambda rows: -rows.loss

@@ -6,7 +6,7 @@ import torch
 from core.lm.errors import CoreError
 from core.lm.process_group import ALONE
 from core.schema.record import Message, Record
-from core.unlearning.answer_generation import write
+from core.unlearning.answer_generation import generate_answers
 from core.unlearning.objectives import resolve
 from core.unlearning.objectives.dpo import preference
 from core.unlearning.refusals import REFUSALS
@@ -56,12 +56,12 @@ def test_records_bring_their_alternates_or_the_job_says_which_does_not():
 
 def test_a_job_without_alternates_leaves_the_model_as_it_was():
     from tests.unit.lm.tiny import tiny_model
-    from tests.unit.unlearning.run import Sets, some_sets
+    from tests.unit.unlearning.run import TrainingSets, some_sets
 
     model, retain = tiny_model(), some_sets().retain
     before = weights(model)
     with pytest.raises(CoreError, match="no_alternate"):
-        run("dpo", model=model, sets=Sets(forget=[Record(text="w1 w2 w3")], retain=retain))
+        run("dpo", model=model, sets=TrainingSets(forget=[Record(text="w1 w2 w3")], retain=retain))
     assert all(a.equal(b) for a, b in zip(before, weights(model), strict=True))
 
 
@@ -128,10 +128,12 @@ class Reciting:
 
 def test_a_model_that_only_recites_has_no_other_words():
     recited, other = Record(prompt="w1", completion="w2 w3 w4"), Record(prompt="w1", completion="w9 w8 w7")
-    found = write(Reciting(), tiny_tokenizer(), [recited, other], chat="raw", seed=0)
+    found = generate_answers(Reciting(), tiny_tokenizer(), [recited, other], chat="raw", seed=0)
     assert found == ["", "w2 w3 w4 w5 w6 w7 w8"]
-    assert write(Reciting(last=6), tiny_tokenizer(), [recited, other], chat="raw", seed=0) == ["", "w2 w3"]
-    assert write(Reciting(last=4), tiny_tokenizer(), [other], chat="raw", seed=0) == [""], "it writes nothing"
+    assert generate_answers(Reciting(last=6), tiny_tokenizer(), [recited, other], chat="raw", seed=0) == ["", "w2 w3"]
+    assert generate_answers(Reciting(last=4), tiny_tokenizer(), [other], chat="raw", seed=0) == [""], (
+        "it writes nothing"
+    )
 
 
 def test_what_it_writes_ends_where_the_chat_template_ends_a_turn():
@@ -140,4 +142,4 @@ def test_what_it_writes_ends_where_the_chat_template_ends_a_turn():
         "{% for m in messages %}{{ m['content'] + (' w6 ' if m['role'] == 'assistant' else ' ') }}{% endfor %}"
     )
     turns = [Message(role="user", content="w1"), Message(role="assistant", content="w9 w8 w7 w5")]
-    assert write(Reciting(), tokenizer, [Record(messages=turns)], chat="auto", seed=0) == ["w2 w3 w4 w5"]
+    assert generate_answers(Reciting(), tokenizer, [Record(messages=turns)], chat="auto", seed=0) == ["w2 w3 w4 w5"]

@@ -9,7 +9,7 @@ from core.schema.record import Record
 from core.unlearning import objective
 from core.unlearning.objectives import METHODS
 from tests.unit.lm.tiny import VOCABULARY, records, tiny_model
-from tests.unit.unlearning.run import Sets, plain_training, run, some_sets, weights
+from tests.unit.unlearning.run import TrainingSets, plain_training, run, some_sets, weights
 
 
 def long_text(stride):
@@ -20,7 +20,7 @@ LONG = long_text(7)
 
 
 def sets_with_long_records():
-    return Sets(
+    return TrainingSets(
         forget=[
             *records(5, seed=1),
             Record(text=LONG, alternate="w3 w4 w5"),
@@ -94,7 +94,7 @@ def test_a_long_record_weighs_as_much_as_a_short_one():
     def update(forget):
         before = weights(tiny_model())
         training = plain_training(epochs=1, max_length=64)
-        after = weights(run("gradient_ascent", sets=Sets(forget=forget), training=training)[0])
+        after = weights(run("gradient_ascent", sets=TrainingSets(forget=forget), training=training)[0])
         return [new - old for new, old in zip(after, before, strict=True)]
 
     for both, one, other in zip(update(short + long), update(short), update(long), strict=True):

@@ -6,7 +6,7 @@ from torch import nn
 
 from core.lm.errors import CoreError
 from core.unlearning import optimizer
-from core.unlearning.bfloat16_optimizers import Rounded, round_stochastically
+from core.unlearning.bfloat16_optimizers import StochasticRoundingOptimizer, round_stochastically
 from tests.unit.unlearning.run import plain_training
 
 
@@ -46,9 +46,9 @@ def test_float32_weights_go_the_way_of_the_plain_optimiser(kind):
     start = [torch.randn(5, 7, generator=generator(1)), torch.randn(3, generator=generator(2))]
     ours, theirs = ([nn.Parameter(one.clone()) for one in start] for _ in range(2))
     training = plain_training(optimizer=kind, learning_rate=1e-2, weight_decay=0.1)
-    plain = optimizer.make(theirs, training)
+    plain = optimizer.make_optimizer(theirs, training)
     run(plain, theirs, 5)
-    run(Rounded(ours, lr=1e-2, weight_decay=0.1, seed=0, adam=kind == "adamw"), ours, 5)
+    run(StochasticRoundingOptimizer(ours, lr=1e-2, weight_decay=0.1, seed=0, adam=kind == "adamw"), ours, 5)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
@@ -57,8 +57,8 @@ def test_float32_weights_go_the_way_of_the_plain_optimiser(kind):
 def test_updates_too_small_for_bfloat16_add_up(kind):
     """Each is a fiftieth of a step of bfloat16; rounded to the nearest, nothing would ever move."""
     weight = nn.Parameter(torch.ones(4000, dtype=torch.bfloat16))
-    made = optimizer.make([weight], plain_training(optimizer=kind, learning_rate=1e-4))
-    assert isinstance(made, Rounded)
+    made = optimizer.make_optimizer([weight], plain_training(optimizer=kind, learning_rate=1e-4))
+    assert isinstance(made, StochasticRoundingOptimizer)
     for _ in range(40):
         weight.grad = torch.ones_like(weight)
         made.step()
@@ -72,7 +72,7 @@ def bfloat16(seed):
 
 def test_the_seed_and_the_step_decide_the_rounding_so_that_a_job_can_be_resumed():
     def made(weight, seed=3):
-        return Rounded([weight], lr=1e-3, weight_decay=0, seed=seed)
+        return StochasticRoundingOptimizer([weight], lr=1e-3, weight_decay=0, seed=seed)
 
     whole, resumed, other = bfloat16(1), bfloat16(1), bfloat16(1)
     run(made(whole), [whole], 2)
@@ -98,7 +98,7 @@ def test_the_rate_is_set_for_plain_and_for_compiled_optimisers():
     compiled = torch.optim.SGD([weight], lr=torch.tensor(1.0))
     held = compiled.param_groups[0]["lr"]
     for made in (plain, compiled):
-        optimizer.set_rate(made, 0.25)
+        optimizer.set_learning_rate(made, 0.25)
         assert float(made.param_groups[0]["lr"]) == 0.25
     assert compiled.param_groups[0]["lr"] is held
 
@@ -106,4 +106,4 @@ def test_the_rate_is_set_for_plain_and_for_compiled_optimisers():
 def test_eight_bits_without_their_library_are_refused_by_name(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torchao.optim", None)
     with pytest.raises(CoreError, match=r"optimizer_unavailable.*torchao"):
-        optimizer.require(plain_training(optimizer="adamw8bit"), torch.device("cpu"))
+        optimizer.require_optimizer(plain_training(optimizer="adamw8bit"), torch.device("cpu"))

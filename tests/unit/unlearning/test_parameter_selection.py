@@ -7,8 +7,8 @@ from core.lm import adapter
 from core.lm.errors import CoreError
 from core.schema.training import Lora
 from core.unlearning import weight_diff
-from core.unlearning.parameter_selection import check, choose
-from core.unlearning.weight_diff import Weights
+from core.unlearning.parameter_selection import check_selection, select_parameters
+from core.unlearning.weight_diff import WeightDiff
 from tests.unit.lm.tiny import tiny_model
 from tests.unit.unlearning.run import plain_training
 
@@ -19,8 +19,8 @@ def named(model):
 
 def test_all_weights_are_trained_unless_some_are_named():
     model = tiny_model().requires_grad_(False)
-    assert len(choose(model, plain_training(), None)) == len(list(model.parameters()))
-    chosen = choose(model, plain_training(trainable=["model.layers.1.mlp.*", "*norm.weight"]), None)
+    assert len(select_parameters(model, plain_training(), None)) == len(list(model.parameters()))
+    chosen = select_parameters(model, plain_training(trainable=["model.layers.1.mlp.*", "*norm.weight"]), None)
     assert len(chosen) == len(named(model)) == 3 + 5
     assert "model.layers.1.mlp.up_proj.weight" in named(model)
     assert "model.layers.0.mlp.up_proj.weight" not in named(model)
@@ -28,19 +28,19 @@ def test_all_weights_are_trained_unless_some_are_named():
 
 def test_a_methods_own_choice_goes_before_the_requests():
     model = tiny_model()
-    choose(model, plain_training(trainable=["*norm.weight"]), ["*.layers.0.mlp.down_proj.weight"])
+    select_parameters(model, plain_training(trainable=["*norm.weight"]), ["*.layers.0.mlp.down_proj.weight"])
     assert named(model) == {"model.layers.0.mlp.down_proj.weight"}
 
 
 def test_a_weight_that_two_modules_share_goes_by_both_names():
     model = tiny_model(tied=True)
-    choose(model, plain_training(trainable=["lm_head.weight"]), None)
+    select_parameters(model, plain_training(trainable=["lm_head.weight"]), None)
     assert named(model) == {"model.embed_tokens.weight"}
 
 
 def test_a_pattern_that_matches_nothing_is_named_with_what_is_near():
     training = plain_training(trainable=["*norm.weight", "model.layer.1.mlp.up_proj.weight"])
-    for ask in (check, choose):
+    for ask in (check_selection, select_parameters):
         with pytest.raises(CoreError, match=r"no_such_layer.*'model.layer.1.*near it: model\.layers\.1\.mlp") as caught:
             ask(tiny_model(), training, None)
         assert caught.value.blame == "user"
@@ -48,16 +48,16 @@ def test_a_pattern_that_matches_nothing_is_named_with_what_is_near():
 
 def test_checking_changes_nothing():
     model = tiny_model()
-    check(model, plain_training(lora=Lora(), trainable="all"), None)
-    check(model, plain_training(trainable=["*norm.weight"]), None)
+    check_selection(model, plain_training(lora=Lora(), trainable="all"), None)
+    check_selection(model, plain_training(trainable=["*norm.weight"]), None)
     assert len(named(model)) == len(list(model.parameters()))
     with pytest.raises(CoreError, match="no_such_modules"):
-        check(model, plain_training(lora=Lora(modules=["absent"])), None)
+        check_selection(model, plain_training(lora=Lora(modules=["absent"])), None)
 
 
 @pytest.mark.parametrize(("trainable", "only"), [(["*norm.weight"], None), ("all", ["*norm.weight"])])
 def test_an_adapter_and_chosen_weights_exclude_each_other(trainable, only):
-    for ask in (check, choose):
+    for ask in (check_selection, select_parameters):
         with pytest.raises(CoreError, match="two_choices"):
             ask(tiny_model(), plain_training(lora=Lora(), trainable=trainable), only)
 
@@ -65,8 +65,8 @@ def test_an_adapter_and_chosen_weights_exclude_each_other(trainable, only):
 def test_changes_are_counted_among_all_weights_and_only_trained_ones_are_kept():
     model = tiny_model()
     everything = sum(weight.numel() for weight in model.parameters())
-    (chosen,) = choose(model, plain_training(trainable=["model.norm.weight"]), None)
-    before = Weights(model)
+    (chosen,) = select_parameters(model, plain_training(trainable=["model.norm.weight"]), None)
+    before = WeightDiff(model)
     assert before.changed_share(model) == 0
     with torch.no_grad():
         chosen[:3] += 1
@@ -78,8 +78,8 @@ def test_of_many_weights_a_sample_tells_the_share_and_no_change_is_too_small_to_
     monkeypatch.setattr(weight_diff, "SAMPLE", 100)
     model = tiny_model(dtype=torch.float32)
     everything = sum(weight.numel() for weight in model.parameters())
-    choose(model, plain_training(), None)
-    before = Weights(model)
+    select_parameters(model, plain_training(), None)
+    before = WeightDiff(model)
     assert sum(len(one.values) for one in before._before) < 200
     assert before.changed_share(model) == 0
     with torch.no_grad():
@@ -96,8 +96,8 @@ def test_of_many_weights_a_sample_tells_the_share_and_no_change_is_too_small_to_
 def test_changes_of_an_adapter_are_those_of_the_weights_that_it_would_be_merged_into():
     model = tiny_model()
     everything = sum(weight.numel() for weight in model.parameters())
-    choose(model, plain_training(lora=Lora(rank=2, modules=["q_proj"])), None)
-    before = Weights(model)
+    select_parameters(model, plain_training(lora=Lora(rank=2, modules=["q_proj"])), None)
+    before = WeightDiff(model)
     assert before.changed_share(model) == 0
     assert before._before == []
     up = dict(model.named_parameters())["model.layers.1.self_attn.q_proj.lora_B.default.weight"]
@@ -113,8 +113,8 @@ def test_changes_of_an_adapter_are_those_of_the_weights_that_it_would_be_merged_
 def test_weights_and_adapters_are_finished_alike(lora):
     """A finish that turns the difference round, as a task vector does."""
     model, origin = tiny_model(), tiny_model()
-    trained = choose(model, plain_training(lora=lora, trainable="all" if lora else ["*q_proj.weight"]), None)
-    before = Weights(model)
+    trained = select_parameters(model, plain_training(lora=lora, trainable="all" if lora else ["*q_proj.weight"]), None)
+    before = WeightDiff(model)
     with torch.no_grad():
         for weight in trained:
             weight.add_(torch.ones_like(weight))
@@ -134,19 +134,19 @@ def test_weights_and_adapters_are_finished_alike(lora):
 def test_a_methods_patterns_are_alternatives_of_which_one_must_fit():
     model = tiny_model()
     down = "*.layers.0.mlp.down_proj.weight"
-    (chosen,) = choose(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
+    (chosen,) = select_parameters(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
     assert chosen is model.model.layers[0].mlp.down_proj.weight
-    check(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
+    check_selection(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
     with pytest.raises(CoreError, match=r"by any name.*calibrated") as caught:
-        check(model, plain_training(), ["*.h.0.mlp.c_proj.weight"])
+        check_selection(model, plain_training(), ["*.h.0.mlp.c_proj.weight"])
     assert caught.value.code == "no_such_layer"
 
 
 def test_a_model_without_a_residual_stream_is_refused_with_the_methods_that_work():
     model = XLMWithLMHeadModel(XLMConfig(vocab_size=97, emb_dim=16, n_layers=3, n_heads=2)).eval()
-    check(model, plain_training(), None)
+    check_selection(model, plain_training(), None)
     with pytest.raises(CoreError, match=r"no_residual_stream.*XLMWithLMHeadModel.*calibrated.*npo") as caught:
-        check(model, plain_training(), None, layer=1)
+        check_selection(model, plain_training(), None, layer=1)
     assert (caught.value.blame, caught.value.retryable) == ("user", False)
     assert "rmu" not in caught.value.message
 
@@ -160,15 +160,15 @@ def test_states_of_another_form_than_one_stream_are_refused(widths):
             return states.repeat(widths[0], 1, widths[1])
 
     model = tiny_model()
-    check(model, plain_training(), None, layer=0)
+    check_selection(model, plain_training(), None, layer=0)
     model.model.layers[0] = Layer()
     model.model.layers[0].weight = nn.Parameter(torch.zeros(1))
     with pytest.raises(CoreError, match="no_residual_stream"):
-        check(model, plain_training(), None, layer=0)
+        check_selection(model, plain_training(), None, layer=0)
 
 
 def test_an_adapter_that_is_to_be_delivered_is_checked_for_being_read_again(monkeypatch):
     monkeypatch.setattr(adapter, "_is_readable", lambda model: False)
-    check(tiny_model(), plain_training(lora=Lora()), None)
+    check_selection(tiny_model(), plain_training(lora=Lora()), None)
     with pytest.raises(CoreError, match="unreadable_adapter"):
-        check(tiny_model(), plain_training(lora=Lora()), None, delivered=True)
+        check_selection(tiny_model(), plain_training(lora=Lora()), None, delivered=True)

@@ -3,7 +3,7 @@ import torch
 from pydantic import ValidationError
 
 from core.unlearning.objectives import resolve
-from core.unlearning.objectives.pdu import Multiplier, logit_margin
+from core.unlearning.objectives.pdu import LagrangeMultiplier, logit_margin
 from tests.unit.unlearning.run import plain_training, run
 
 
@@ -21,7 +21,7 @@ def test_the_margin_is_squared_and_has_its_gradient():
 
 def followed(losses, **changes):
     """The weight at each update, and the one after the last."""
-    one = Multiplier(**{"start": 1.0, "rate": 0.5, "bound": 2.0, "warmup": 0.2} | changes)
+    one = LagrangeMultiplier(**{"start": 1.0, "rate": 0.5, "bound": 2.0, "warmup": 0.2} | changes)
     weights = []
     for step, loss in enumerate(losses):
         weights.append(one.weight(step, len(losses)))
@@ -41,9 +41,9 @@ def test_the_multiplier_never_falls_below_nothing_and_rises_again():
 
 
 def test_a_multiplier_goes_on_from_what_it_was():
-    one = Multiplier(start=1.0, rate=0.5, bound=2.0, warmup=0.0)
+    one = LagrangeMultiplier(start=1.0, rate=0.5, bound=2.0, warmup=0.0)
     one.observe(0, 9, {"retain": 5.0})
-    other = Multiplier(start=1.0, rate=0.5, bound=77.0, warmup=0.0)
+    other = LagrangeMultiplier(start=1.0, rate=0.5, bound=77.0, warmup=0.0)
     other.restore(one.state())
     for _ in range(2):
         assert other.weight(1, 9) == one.weight(1, 9) == 2.5

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from core.schema.record import Message, Record
 from core.unlearning.objectives import resolve
-from core.unlearning.refusals import REFUSALS, answer, answering, cut, drawn, instead, prompted
+from core.unlearning.refusals import REFUSALS, answer, cut, draw_refusals, spaced_like_answer, with_answer, with_prompt
 
 
 def no_writing(records):
@@ -33,7 +33,7 @@ def test_a_plain_text_is_cut_after_the_word_that_reaches_a_third(text, prompt):
 @settings(derandomize=True, max_examples=40, deadline=None)
 @given(st.text(min_size=1, max_size=60).filter(lambda text: text.strip()))
 def test_prompt_and_completion_are_the_text_and_there_is_something_to_complete(text):
-    found = prompted(Record(text=text, id="7", subject="s"))
+    found = with_prompt(Record(text=text, id="7", subject="s"))
     assert found.text is None
     assert found.prompt + found.completion == text
     assert found.completion.strip()
@@ -46,23 +46,23 @@ def test_a_record_with_a_prompt_keeps_it():
         Record(prompt="p", completion="c"),
         Record(messages=[Message(role="user", content="p"), Message(role="assistant", content="c")]),
     ):
-        assert prompted(record) is record
+        assert with_prompt(record) is record
         assert answer(record) == "c"
-        changed = answering(record, "d")
+        changed = with_answer(record, "d")
         assert answer(changed) == "d"
         assert answer(record) == "c"
 
 
 def test_refusals_follow_from_the_seed_and_all_are_used():
-    assert drawn(REFUSALS, 50, 1) == drawn(REFUSALS, 60, 1)[:50]
-    assert drawn(REFUSALS, 50, 1) != drawn(REFUSALS, 50, 2)
-    assert set(drawn(REFUSALS, 500, 3)) == set(REFUSALS)
+    assert draw_refusals(REFUSALS, 50, 1) == draw_refusals(REFUSALS, 60, 1)[:50]
+    assert draw_refusals(REFUSALS, 50, 1) != draw_refusals(REFUSALS, 50, 2)
+    assert set(draw_refusals(REFUSALS, 500, 3)) == set(REFUSALS)
     assert len(set(REFUSALS)) == len(REFUSALS) >= 12
 
 
 def test_a_refusal_stands_where_the_answer_stood():
-    assert instead(Record(prompt="Q:", completion="  an answer"), "No. ") == "  No."
-    assert instead(Record(prompt="Q:", completion="an answer"), "No.") == "No."
+    assert spaced_like_answer(Record(prompt="Q:", completion="  an answer"), "No. ") == "  No."
+    assert spaced_like_answer(Record(prompt="Q:", completion="an answer"), "No.") == "No."
 
 
 def test_every_shape_of_record_is_refused():

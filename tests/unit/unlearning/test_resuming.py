@@ -16,7 +16,7 @@ from core.lm.snapshots import Snapshots
 from core.schema.training import Lora
 from core.unlearning import snapshot_policy
 from core.unlearning.objectives import METHODS
-from core.unlearning.trainer import Halted, Stopped
+from core.unlearning.trainer import JobCancelled, JobPaused
 from tests.unit.lm.tiny import tiny_model
 from tests.unit.unlearning.run import plain_training, run, some_sets, weights
 
@@ -64,7 +64,7 @@ class Attempts:
                 should_pause=lambda: reached(pause_after),
                 snapshots=kept,
             )
-        except Halted as halted:
+        except JobPaused as halted:
             return halted.step
         return weights(made), result
 
@@ -122,7 +122,7 @@ def test_however_it_is_interrupted_it_ends_as_undisturbed(tmp_path_factory, stop
             if pauses:
                 assert attempt(pause_after=step) in range(step, 7)
             else:
-                with pytest.raises(Stopped):
+                with pytest.raises(JobCancelled):
                     attempt(stop_after=step)
         assert same(attempt(), undisturbed)
 
@@ -149,7 +149,7 @@ def test_the_random_states_go_on_where_they_were(tmp_path):
     def attempt(fence, pause_after=STEPS + 1):
         events = Events()
         kept = Snapshots(tmp_path, fence, Fingerprint({}, b""), report=lambda event: None)
-        with contextlib.suppress(Halted):
+        with contextlib.suppress(JobPaused):
             run(
                 "gradient_ascent",
                 training=training(),

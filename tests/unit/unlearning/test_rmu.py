@@ -58,7 +58,7 @@ def test_only_the_down_projections_of_three_layers_are_trained_whatever_a_family
     """Thirteen layers, so that layer 1 must not be taken for 11, nor an expert's number for a layer's."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **shape))
-    patterns = resolve("rmu", {"at_layer": 3}).trained(13)
+    patterns = resolve("rmu", {"at_layer": 3}).trained_weights(13)
     found = {name for name, _ in model.named_parameters() if any(fnmatchcase(name, one) for one in patterns)}
     wanted = [f".{name.format(layer)}" for layer in (1, 2, 3) for name in names]
     assert len(found) == len(wanted)
@@ -72,7 +72,7 @@ def test_only_the_down_projections_of_three_layers_are_trained_whatever_a_family
 def test_the_layer_is_the_seventh_or_a_third_of_the_way_up(layers, chosen, numbers):
     method = resolve("rmu", {})
     assert method.layer(layers) == chosen
-    assert [one for one in method.trained(layers) if "down_proj" in one and "layers" in one] == [
+    assert [one for one in method.trained_weights(layers) if "down_proj" in one and "layers" in one] == [
         f"*layers.{number}.*down_proj*" for number in numbers
     ]
 
@@ -105,8 +105,8 @@ def test_the_distance_is_the_mean_square_over_the_width():
 
 
 def test_hidden_states_are_held_by_default_and_need_the_original():
-    assert resolve("rmu", {}).hold_retain().term == "hidden"
-    assert resolve("rmu", {}).hold_retain().weight == 1200
+    assert resolve("rmu", {}).retain_spec().term == "hidden"
+    assert resolve("rmu", {}).retain_spec().weight == 1200
     assert resolve("rmu", {}).needs() == {"forget", "retain", "original"}
     assert resolve("rmu", {"retain_term": "descent"}).needs() == {"forget", "retain"}
     assert resolve("rmu", {"retain_term": "none"}).needs() == {"forget"}

@@ -6,8 +6,8 @@ from core.lm.model import load
 from core.lm.saving import save
 from core.schema.job_spec import RecordSet
 from core.unlearning.objectives import METHODS, UnknownMethod
-from core.unlearning.step_plan import Sets
-from core.unlearning.trainer import Stopped
+from core.unlearning.step_plan import TrainingSets
+from core.unlearning.trainer import JobCancelled
 from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import plain_training, run, some_sets, weights
 
@@ -49,7 +49,7 @@ def test_progress_and_curves_are_reported_after_every_update():
 
 
 def test_tokens_are_those_of_the_records_without_padding():
-    sets = Sets(forget=records(6, seed=1))
+    sets = TrainingSets(forget=records(6, seed=1))
     _, result = run("gradient_ascent", sets=sets, training=plain_training(epochs=3))
     from core.lm.data import encode
 
@@ -59,7 +59,7 @@ def test_tokens_are_those_of_the_records_without_padding():
 
 def test_a_stop_takes_effect_between_two_steps():
     events = []
-    with pytest.raises(Stopped):
+    with pytest.raises(JobCancelled):
         run("gradient_ascent", training=adam(), events=events, stop=lambda: len(events) >= 4)
     assert [event.step for event in events if event.kind == "progress"] == [1, 2]
 
@@ -132,7 +132,7 @@ def test_gradients_are_clipped_to_their_norm():
 
 def test_a_retain_set_smaller_than_the_forget_set_is_cycled_with_a_warning():
     events = []
-    sets = Sets(forget=records(6, seed=1), retain=[RecordSet(name="retain", records=records(2, seed=2))])
+    sets = TrainingSets(forget=records(6, seed=1), retain=[RecordSet(name="retain", records=records(2, seed=2))])
     _, result = run("ascent_descent", sets=sets, training=adam(epochs=2), events=events)
     warnings = [event for event in events if event.kind == "warning"]
     assert [warning.code for warning in warnings] == ["retain_smaller_than_forget"]
@@ -144,9 +144,9 @@ def test_a_retain_set_smaller_than_the_forget_set_is_cycled_with_a_warning():
 
 def test_forget_records_are_only_ever_ascended_on():
     """With the retain term weighed at nothing, a job with a retain set moves as one without."""
-    sets = Sets(forget=records(6, seed=1), retain=[RecordSet(name="retain", records=records(2, seed=2))])
+    sets = TrainingSets(forget=records(6, seed=1), retain=[RecordSet(name="retain", records=records(2, seed=2))])
     with_retain, _ = run("ascent_descent", {"retain_weight": 0}, sets=sets, training=adam(epochs=3))
-    alone, _ = run("gradient_ascent", sets=Sets(forget=sets.forget), training=adam(epochs=3))
+    alone, _ = run("gradient_ascent", sets=TrainingSets(forget=sets.forget), training=adam(epochs=3))
     for one, other in zip(weights(with_retain), weights(alone), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
@@ -154,14 +154,14 @@ def test_forget_records_are_only_ever_ascended_on():
 @pytest.mark.parametrize(
     ("method", "sets", "code"),
     [
-        ("gradient_ascent", Sets(forget=[]), "empty_forget_set"),
-        ("ascent_kl", Sets(forget=records(2, seed=1)), "empty_retain_set"),
+        ("gradient_ascent", TrainingSets(forget=[]), "empty_forget_set"),
+        ("ascent_kl", TrainingSets(forget=records(2, seed=1)), "empty_retain_set"),
         (
             "ascent_kl",
-            Sets(forget=records(2, seed=1), retain=[RecordSet(name="retain", records=[])]),
+            TrainingSets(forget=records(2, seed=1), retain=[RecordSet(name="retain", records=[])]),
             "empty_retain_set",
         ),
-        ("calibrated", Sets(forget=records(2, seed=1), retain=some_sets().retain), "empty_unseen_set"),
+        ("calibrated", TrainingSets(forget=records(2, seed=1), retain=some_sets().retain), "empty_unseen_set"),
     ],
 )
 def test_a_missing_set_is_named(method, sets, code):

@@ -10,7 +10,7 @@ from core.unlearning.objectives import METHODS
 from tests.unit.lm.tiny import tiny_model
 from tests.unit.unlearning.run import plain_training, run, weights
 
-OWN_CHOICE = [name for name, method in METHODS.items() if method().trained(2) is not None]
+OWN_CHOICE = [name for name, method in METHODS.items() if method().trained_weights(2) is not None]
 
 
 def names_that_differ(model, other):
