@@ -24,7 +24,7 @@ from benchmarks.generated_page import replace_section
 from benchmarks.memorised import Memorised, memorised
 from benchmarks.methods_page import page, write_figures
 from benchmarks.results import ORIGINAL, RETRAINED, Result
-from core.demo.people import general, write_jsonl
+from core.demo.people import general_sentences, write_jsonl
 from core.schema.evaluation import MeasurementChoice
 from core.schema.events import ChildEvent, CostReported, Done, Measured
 from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
@@ -75,7 +75,7 @@ class Bench:
         self._measure, self._brief = list(measure), list(brief)
         text = made.file("general")
         if not text.exists():
-            write_jsonl(general(GENERAL_RECORDS, seed), text)
+            write_jsonl(general_sentences(GENERAL_RECORDS, seed), text)
 
     def measured(self, label: str, directory: Path) -> Result:
         """A model as it lies there."""

@@ -19,7 +19,7 @@ from benchmarks.case import Case
 from benchmarks.model import build_model, build_tokenizer, flops_per_token, peak_flops
 from benchmarks.plain import Observe
 from benchmarks.plain import train as train_plainly
-from core.lm.memory import peak_bytes, take_memory_in_blocks
+from core.lm.memory import configure_allocator, peak_bytes
 from core.lm.model import device as first_device
 from core.schema.events import ChildEvent, CurvePoint
 from core.unlearning.step_plan import TrainingSets
@@ -90,7 +90,7 @@ def _told(losses: dict[str, float]) -> dict[str, float]:
 def measure(side: str, say: Say) -> None:
     case = Case(**json.loads(sys.stdin.readline()))
     if side == "core":
-        take_memory_in_blocks()  # as a job's process does
+        configure_allocator()  # as a job's process does
     device = first_device()
     resident = psutil.Process().memory_info().rss
     model = build_model(case, device)

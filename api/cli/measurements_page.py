@@ -3,7 +3,7 @@
 import re
 
 from api.cli.parameters import REQUIRED, parameter_rows
-from core.demo.people import general
+from core.demo.people import general_sentences
 from core.evaluation.measurement import ALWAYS, Measurement
 from core.evaluation.measurements import MEASUREMENTS
 from core.evaluation.policy import preview
@@ -15,7 +15,9 @@ _MADE = 400
 
 def _different_words() -> int:
     """In general text as the demo makes it."""
-    return len({word for record in general(_MADE, 0) for word in re.findall(r"[a-z]+", (record.text or "").lower())})
+    return len(
+        {word for record in general_sentences(_MADE, 0) for word in re.findall(r"[a-z]+", (record.text or "").lower())}
+    )
 
 
 _HEAD = f"""# Measurements

@@ -10,7 +10,7 @@ from typing import Any
 
 from api.dependencies import Context
 from api.http.problems import unprocessable
-from core.lm.answer_span import check
+from core.lm.answer_span import check_record
 from core.lm.chat_template import ChatTemplate, Refusal, template_in
 from core.records.tables import FileRow, ModelRow
 from core.schema.bad_record import BadRecord
@@ -154,7 +154,7 @@ def _refusal(records: Sequence[Record], template: ChatTemplate | None) -> tuple[
         if template is None:
             return number, _NO_TEMPLATE
         try:
-            check(record, template)
+            check_record(record, template)
         except Refusal as refusal:
             return number, f"the chat template {refusal.reason}"
     return None

@@ -92,7 +92,7 @@ def demo_sets(
     }
 
 
-def general(count: int, seed: int) -> list[Record]:
+def general_sentences(count: int, seed: int) -> list[Record]:
     """`count` sentences about no person at all, to measure and to hold general ability by."""
     generator = random.Random(f"general/{seed}")
     return [

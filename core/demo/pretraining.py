@@ -32,7 +32,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase,
 from transformers.utils import logging as transformers_logging
 
 from core.lm.data import Chunk, encode, pad
-from core.lm.memory import take_memory_in_blocks
+from core.lm.memory import configure_allocator
 from core.lm.model import device, pad_id
 from core.lm.precision import quick_bfloat16
 from core.lm.saving import save
@@ -206,7 +206,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--threads", type=int, default=None)
     given = arguments.parse_args()
-    take_memory_in_blocks()
+    configure_allocator()
     if given.threads:
         torch.set_num_threads(given.threads)
     transformers_logging.disable_progress_bar()

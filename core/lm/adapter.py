@@ -35,7 +35,7 @@ def attach(model: PreTrainedModel, lora: Lora) -> dict[str, str]:
     weights are held in. Its first half is drawn from torch's own generator. Raises CoreError `no_such_modules` and
     `unsupported_modules`, and leaves the model as it was then.
     """
-    chosen = adapter_targets.find(model, lora.modules)
+    chosen = adapter_targets.find_targets(model, lora.modules)
     chosen = _try(model, lora, chosen)
     _inject(model, lora, chosen)
     return chosen.left_out
@@ -73,7 +73,7 @@ def _is_readable(model: PreTrainedModel) -> bool:
         return False
 
 
-def attached(model: PreTrainedModel) -> bool:
+def has_adapter(model: PreTrainedModel) -> bool:
     """Whether the model has an adapter."""
     return hasattr(model, "peft_config")
 
@@ -83,7 +83,7 @@ def _try(model: PreTrainedModel, lora: Lora, chosen: Targets) -> Targets:
     while True:
         _inject(model, lora, chosen)
         try:
-            unused = adapter_effect.unused(model, dict(_layers_by_target(model)), _half)
+            unused = adapter_effect.unused_adapters(model, dict(_layers_by_target(model)), _half)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
             if out_of_memory(error):
                 raise
@@ -142,7 +142,7 @@ def _is_renamed(model: PreTrainedModel, name: str) -> bool:
 
 
 def _listed(names: list[str]) -> str:
-    kinds = adapter_targets.kinds(names)
+    kinds = adapter_targets.name_patterns(names)
     return ", ".join(kinds[:5]) + (f" and {len(kinds) - 5} more" if len(kinds) > 5 else "")
 
 
@@ -169,12 +169,12 @@ def merge(model: PreTrainedModel) -> None:
     """
     model.eval()  # layers that recompute their activations are not
     runs = not any(isinstance(module, FSDPModule) for module in model.modules())
-    ids = adapter_effect.few(model)
+    ids = adapter_effect.trial_tokens(model)
     wanted = adapter_effect.logits(model, ids) if runs else None
     for layer in _distinct(model):
         layer.merge()
     detach(model)
-    if wanted is not None and not adapter_effect.near(adapter_effect.logits(model, ids), wanted, model.dtype):
+    if wanted is not None and not adapter_effect.nearly_equal(adapter_effect.logits(model, ids), wanted, model.dtype):
         message = (
             "the model with the adapter merged into its weights predicts something else than with it beside them:"
             " nothing is delivered; ask for output 'adapter'"
@@ -187,7 +187,7 @@ def detach(model: PreTrainedModel) -> None:
     for name, layer in _layers(model):
         if not name.endswith(".base_layer"):  # those lie within another layer's
             model.set_submodule(name, layer.get_base_layer())
-    if attached(model):
+    if has_adapter(model):
         del model.peft_config
 
 

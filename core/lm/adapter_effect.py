@@ -11,13 +11,13 @@ from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from core.lm.layers import recomputing
-from core.lm.losses import widen
+from core.lm.losses import at_least_float32
 from core.lm.model import context_length
 
 ROWS, SHORT, LONG = 8, 6, 512
 
 
-def few(model: PreTrainedModel, rows: int = ROWS, length: int = SHORT) -> Tensor:
+def trial_tokens(model: PreTrainedModel, rows: int = ROWS, length: int = SHORT) -> Tensor:
     """Some tokens, (rows, length): each row is a record of its own, so that a tie which an expert's router breaks
     otherwise stays in its row."""
     vocabulary = model.get_input_embeddings().num_embeddings
@@ -28,10 +28,10 @@ def few(model: PreTrainedModel, rows: int = ROWS, length: int = SHORT) -> Tensor
 def logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
     """The model's own, whole: (B, T, V), in at least float32."""
     found: Tensor = model(input_ids=ids, use_cache=False).logits
-    return widen(found)
+    return at_least_float32(found)
 
 
-def near(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
+def nearly_equal(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
     """Whether most rows are equal but for the rounding of weights in `dtype`. Values that are not finite count for
     nothing."""
     tolerance = {torch.float64: 1e-8, torch.float32: 1e-3}.get(dtype, 0.1)
@@ -40,7 +40,7 @@ def near(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
     return bool(distance.median() <= tolerance)
 
 
-def unused(
+def unused_adapters(
     model: PreTrainedModel, layers: Mapping[str, Any], half: Callable[[Any], Tensor], *, ids: Tensor | None = None
 ) -> dict[str, str]:
     """The names among adapted `layers` whose adapter has no part in the logits, with the reason.
@@ -54,7 +54,7 @@ def unused(
         # recomputing: experts that get an adapter are a second copy, of one layer at a time then
         with recomputing(model), torch.enable_grad():
             with watch:
-                total = logits(model, few(model, rows=2) if ids is None else ids).sum()
+                total = logits(model, trial_tokens(model, rows=2) if ids is None else ids).sum()
             halves = {name: half(layer) for name, layer in layers.items()}
             gradients = torch.autograd.grad(total, list(halves.values()), allow_unused=True)
     finally:
@@ -67,8 +67,8 @@ def unused(
     }
     context = context_length(model, sys.maxsize)
     if missed and ids is None and context < sys.maxsize:  # one that names none may bear no more than the short one
-        longer = few(model, rows=1, length=min(3 * context // 4, LONG))
-        missed = unused(model, {name: layers[name] for name in missed}, half, ids=longer)
+        longer = trial_tokens(model, rows=1, length=min(3 * context // 4, LONG))
+        missed = unused_adapters(model, {name: layers[name] for name in missed}, half, ids=longer)
     return past | missed
 
 

@@ -37,7 +37,7 @@ class Targets:
         )
 
 
-def find(model: PreTrainedModel, wanted: str | Sequence[str]) -> Targets:
+def find_targets(model: PreTrainedModel, wanted: str | Sequence[str]) -> Targets:
     """What `all-linear` or patterns stand for; never the head, whose product the losses compute themselves.
 
     `all-linear` is every linear layer and every fused expert but the routers. A pattern is a whole name, the end of one
@@ -143,24 +143,24 @@ def _alone(model: PreTrainedModel, targets: Targets, *, explicit: bool) -> Targe
     return targets.without(reasons)
 
 
-def shared(targets: Targets) -> list[str]:
+def shared_weight_names(targets: Targets) -> list[str]:
     """The names, without numbers, of those that have a weight in common with another."""
     names: defaultdict[int, list[str]] = defaultdict(list)
     for name, module in targets.modules.items():
         names[id(module.weight)].append(name)
     for name, weight in targets.weights.items():
         names[id(weight)].append(name)
-    return kinds(name for holders in names.values() if len(holders) > 1 for name in holders)
+    return name_patterns(name for holders in names.values() if len(holders) > 1 for name in holders)
 
 
-def kinds(names: Iterable[str]) -> list[str]:
+def name_patterns(names: Iterable[str]) -> list[str]:
     """The names without the numbers of their layers, each once: `layers.*.mlp.down_proj`."""
     return list(dict.fromkeys(".".join("*" if part.isdigit() else part for part in name.split(".")) for name in names))
 
 
-def without_adapter(left_out: Mapping[str, str]) -> str:
+def describe_left_out(left_out: Mapping[str, str]) -> str:
     """Says which parts of the model get no adapter, and why."""
     reasons: defaultdict[str, list[str]] = defaultdict(list)
     for name, reason in left_out.items():
         reasons[reason].append(name)
-    return "; ".join(f"no adapter for {', '.join(kinds(names))}: {reason}" for reason, names in reasons.items())
+    return "; ".join(f"no adapter for {', '.join(name_patterns(names))}: {reason}" for reason, names in reasons.items())

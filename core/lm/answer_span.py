@@ -12,7 +12,7 @@ _MARK = "THEASSISTANTSANSWERSTANDSHERE"
 
 
 @dataclass(frozen=True)
-class Written:
+class RenderedRecord:
     """A conversation as text: up to the answer, the answer, and what follows it; together they are the whole.
 
     `rewritten`: an earlier turn is left out, or its content stands there in another form.
@@ -24,7 +24,7 @@ class Written:
     rewritten: bool
 
 
-def write(record: Record, template: ChatTemplate) -> Written:
+def render_record(record: Record, template: ChatTemplate) -> RenderedRecord:
     """The record's messages by the template; the last turn's content is the answer.
 
     The answer is found where the template puts a mark that takes its place; space at its ends and between its words may
@@ -43,7 +43,7 @@ def write(record: Record, template: ChatTemplate) -> Written:
     if earlier:
         _asked_alike(context, template.render(earlier, generation_prompt=True), earlier[-1]["content"].strip())
     rewritten = any(turn["content"].strip() not in context for turn in earlier)
-    return Written(context, whole[place[0] : place[1]], whole[place[1] :], rewritten)
+    return RenderedRecord(context, whole[place[0] : place[1]], whole[place[1] :], rewritten)
 
 
 def _place(whole: str, before: str, after: str, answer: str) -> tuple[int, int] | None:
@@ -65,11 +65,11 @@ def _asked_alike(context: str, prompt: str, last: str) -> None:
     what follows it may be an opened `<think>`, which the answer's own rendering does not have."""
     if context.startswith(prompt):
         return
-    if last and last in context and agreed(context, prompt) < context.rfind(last) + len(last):
+    if last and last in context and common_prefix_length(context, prompt) < context.rfind(last) + len(last):
         raise Refusal("writes earlier turns differently once the answer follows")
 
 
-def agreed(first: Sequence[object], second: Sequence[object]) -> int:
+def common_prefix_length(first: Sequence[object], second: Sequence[object]) -> int:
     """How many signs of two texts, or tokens of two lists, are the same from the beginning on."""
     pairs = zip(first, second, strict=False)
     return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
@@ -89,7 +89,7 @@ def end_of_turn(after: str, tokens: Collection[str]) -> str:
     return text or after[: first.end()]
 
 
-def check(record: Record, template: ChatTemplate) -> bool:
+def check_record(record: Record, template: ChatTemplate) -> bool:
     """Whether the template rewrites or leaves out an earlier turn of a record with messages.
 
     Tries the record with each other answer that it names too. Raises Refusal as `write` does.
@@ -97,5 +97,5 @@ def check(record: Record, template: ChatTemplate) -> bool:
     others = (*record.wrong_answers(), record.paraphrased_answer, record.alternate)
     for answer in others:
         if answer is not None and answer.strip():
-            write(record.answered(answer), template)
-    return write(record, template).rewritten
+            render_record(record.answered(answer), template)
+    return render_record(record, template).rewritten

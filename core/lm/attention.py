@@ -132,19 +132,19 @@ def mask_within_records(*args: Any, **options: Any) -> Tensor | None:
     return standin
 
 
-def switched(model: PreTrainedModel) -> bool:
+def switch_attention(model: PreTrainedModel) -> bool:
     """Sets the model's attention to the one of this module, all or nothing. False where it cannot be."""
-    kept = implementations(model)
+    kept = attention_implementations(model)
     if any(name not in ("sdpa", "eager", NAME, None) for _, name in kept):
         return False  # a kernel of somebody's choice
     if model.config._attn_implementation != NAME:
         try:
             model.set_attn_implementation(NAME)
         except (ImportError, ValueError):
-            put_back(kept)
+            restore_attention(kept)
             return False
     if model.config.get_text_config()._attn_implementation != NAME:
-        put_back(kept)
+        restore_attention(kept)
         return False
     return True
 
@@ -157,7 +157,7 @@ def is_switched(model: PreTrainedModel) -> bool:
 Implementations = list[tuple[PreTrainedConfig, str | None]]
 
 
-def implementations(model: PreTrainedModel) -> Implementations:
+def attention_implementations(model: PreTrainedModel) -> Implementations:
     """Every config of the model and of its parts, with the name of its attention."""
     waiting = [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
     configs: dict[int, PreTrainedConfig] = {}
@@ -170,7 +170,7 @@ def implementations(model: PreTrainedModel) -> Implementations:
     return [(config, config._attn_implementation_internal) for config in configs.values()]
 
 
-def put_back(kept: Implementations) -> None:
+def restore_attention(kept: Implementations) -> None:
     """Names every config's attention as it was."""
     for config, name in kept:
         config._attn_implementation_internal = name

@@ -15,7 +15,7 @@ _OTHER_SIZES = re.compile(
 _SELECTIONS = re.compile(r"(?<!moe_)top_?k(?!_group)|keep_window|budget")
 
 
-def bounds(config: PreTrainedConfig) -> list[int]:
+def length_bounds(config: PreTrainedConfig) -> list[int]:
     """Every integer of the text config that may be such a length, whatever its name; a selection of blocks counts with
     the block's size. Larger ones than any are of no harm: they only make a trial longer."""
     text = config.get_text_config()
@@ -27,7 +27,7 @@ def bounds(config: PreTrainedConfig) -> list[int]:
     return sorted(lengths)
 
 
-def selects(config: PreTrainedConfig, length: int) -> bool:
+def selects_tokens(config: PreTrainedConfig, length: int) -> bool:
     """Whether a token of a row of `length` tokens sees a selection of them, which is made anew for each row: between
     tokens that score the same, the row's length and the order of sums decide, so that no trial can tell of others."""
     named = _integers(config.get_text_config().to_dict())

@@ -12,12 +12,12 @@ from torch import BoolTensor, LongTensor, Tensor
 from transformers import PreTrainedModel
 
 from core.lm import attention
-from core.lm.attention_bounds import bounds, selects
+from core.lm.attention_bounds import length_bounds, selects_tokens
 from core.lm.data import Chunk
-from core.lm.embedding_gradients import SLOPES, input_slopes
-from core.lm.equivalence import close, distance, plain_logits, trial_records
+from core.lm.embedding_gradients import TOLERANCE, input_gradients
+from core.lm.equivalence import is_close, plain_logits, relative_difference, trial_records
 from core.lm.errors import CoreError, out_of_memory
-from core.lm.float32_compute import widened
+from core.lm.float32_compute import computing_in_float32
 from core.lm.model import context_length
 from core.lm.rotary import unscaled_length
 
@@ -31,12 +31,12 @@ _SHORTEST = 24
 _BEYOND = 9
 """Tokens by which it goes beyond the largest window."""
 
-Run = Callable[["Arrangement", Sequence[Chunk]], Tensor]
+RunChunks = Callable[["BatchLayout", Sequence[Chunk]], Tensor]
 """The logits (N, V) that predict the chunks' scored tokens, the chunks arranged so."""
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class BatchLayout:
     """`tried` is the length of the longest record that the trial held, `tried_row` that of all its records together. A
     record longer than `alone_above` goes by itself, since its length chooses the rotary factors of whatever is beside
     it."""
@@ -63,13 +63,13 @@ class Arrangement:
             yield together
 
 
-_KNOWN: WeakKeyDictionary[PreTrainedModel, Arrangement] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[PreTrainedModel, BatchLayout] = WeakKeyDictionary()
 """A trial holds for a model however its weights change; several parts of a job ask for the same one's."""
 _OWN: WeakKeyDictionary[PreTrainedModel, attention.Implementations] = WeakKeyDictionary()
 """The attention that each model was loaded with."""
 
 
-def known(model: PreTrainedModel) -> Arrangement | None:
+def known_layout(model: PreTrainedModel) -> BatchLayout | None:
     """What an earlier trial found of this model, if its attention is still what it was then."""
     arrangement = _KNOWN.get(model)
     if arrangement is None or not arrangement.packs:
@@ -83,7 +83,7 @@ def trial_length(model: PreTrainedModel, longest: int) -> int:
     return max(shortest, min(longest, _largest(model, longest) + _BEYOND))
 
 
-def trial_row(model: PreTrainedModel, row: int) -> int:
+def trial_row_length(model: PreTrainedModel, row: int) -> int:
     """How many tokens must lie in one row to tell what happens in rows of up to `row`: an architecture may count a
     token's place from the beginning of the row, whatever positions it is given."""
     return min(row, _largest(model, row) + _BEYOND)
@@ -91,12 +91,12 @@ def trial_row(model: PreTrainedModel, row: int) -> int:
 
 def _largest(model: PreTrainedModel, length: int) -> int:
     """The largest length, of those at which the model may change, that is smaller."""
-    lengths = [*bounds(model.config), unscaled_length(model.config) or 0]
+    lengths = [*length_bounds(model.config), unscaled_length(model.config) or 0]
     return max((bound for bound in lengths if bound < length), default=0)
 
 
 @torch.no_grad()
-def arrange(model: PreTrainedModel, run: Run, length: int, row: int) -> Arrangement:
+def find_layout(model: PreTrainedModel, run: RunChunks, length: int, row: int) -> BatchLayout:
     """The quickest arrangement that gives what plain transformers gives, tried with a record of `length` tokens
     that ends beyond `row` tokens where records lie behind each other.
 
@@ -104,9 +104,9 @@ def arrange(model: PreTrainedModel, run: Run, length: int, row: int) -> Arrangem
     attention. Raises CoreError `inconsistent_model` where nothing gives it.
     """
     before = _KNOWN.get(model)
-    own = _OWN.setdefault(model, attention.implementations(model))
-    attention.put_back(own)
-    plain = Arrangement("single", length, row, unscaled_length(model.config))
+    own = _OWN.setdefault(model, attention.attention_implementations(model))
+    attention.restore_attention(own)
+    plain = BatchLayout("single", length, row, unscaled_length(model.config))
     records = trial_records(model, _lengths(length, plain.alone_above))
     wanted = [plain_logits(model, ids)[:-1] for ids in records]
     chunks = [_chunk(ids, place) for place, ids in enumerate(records)]
@@ -115,7 +115,7 @@ def arrange(model: PreTrainedModel, run: Run, length: int, row: int) -> Arrangem
     def holds(kind: Kind) -> bool:
         tried = replace(plain, kind=kind)
         try:
-            with widened(model):
+            with computing_in_float32(model):
                 found = run(tried, [*before_them, *chunks] if tried.packs else chunks)
         except Exception as error:  # whatever an architecture raises that does not bear it
             if out_of_memory(error):
@@ -126,26 +126,28 @@ def arrange(model: PreTrainedModel, run: Run, length: int, row: int) -> Arrangem
             return False
         found = found[-sum(counts) :]
         pieces = torch.split(found, counts)
-        return all(close(piece, logits, model, ids) for piece, logits, ids in zip(pieces, wanted, records, strict=True))
+        return all(
+            is_close(piece, logits, model, ids) for piece, logits, ids in zip(pieces, wanted, records, strict=True)
+        )
 
     def slopes_hold() -> bool:
         """Whether padding leaves the gradients of a model with a state alone, which may run in pieces of one length."""
-        alone = [input_slopes(model, partial(run, plain, [chunk]), [chunk]) for chunk in chunks]
-        together = input_slopes(model, partial(run, replace(plain, kind="padded"), chunks), chunks)
+        alone = [input_gradients(model, partial(run, plain, [chunk]), [chunk]) for chunk in chunks]
+        together = input_gradients(model, partial(run, replace(plain, kind="padded"), chunks), chunks)
         if together is None or any(slopes is None for slopes in alone):
             return together is None and all(slopes is None for slopes in alone)
         return all(
-            slopes is not None and distance(row[: len(chunk.ids)], slopes[0][0]) <= SLOPES
+            slopes is not None and relative_difference(row[: len(chunk.ids)], slopes[0][0]) <= TOLERANCE
             for row, slopes, chunk in zip(together[0], alone, chunks, strict=True)
         )
 
     chosen: Kind | None = None
-    may_pack = (before is None or before.packs) and not selects(model.config, row)
-    if may_pack and attention.switched(model):
+    may_pack = (before is None or before.packs) and not selects_tokens(model.config, row)
+    if may_pack and attention.switch_attention(model):
         chosen = next((kind for kind in _PACKED if holds(kind)), None)
     if chosen is None:
-        attention.put_back(own)
-        apart: tuple[Kind, ...] = ("single",) if selects(model.config, length) else ("padded", "single")
+        attention.restore_attention(own)
+        apart: tuple[Kind, ...] = ("single",) if selects_tokens(model.config, length) else ("padded", "single")
         chosen = next((kind for kind in apart if holds(kind)), None)
         if chosen == "padded" and getattr(model, "_is_stateful", False) and not slopes_hold():
             chosen = "single"

@@ -8,17 +8,17 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
-Value = Callable[[Tensor, slice], Tensor]
+SliceLoss = Callable[[Tensor, slice], Tensor]
 """From a slice's logits (n, V), at least float32, and its place among the rows, to its part of the loss, a scalar."""
 
-LOGITS_AT_ONCE = 7 << 20
+LOGITS_PER_SLICE = 7 << 20
 """Elements of one slice of logits: 28 MB, which stay near the processor while the loss goes over them, and are small
 enough to be kept for the next slice (core.lm.memory): with 32 MB a step took 8 % longer at 32,000 words."""
 
 
-def rows_at_once(vocabulary: int) -> int:
+def rows_per_slice(vocabulary: int) -> int:
     """How many rows of logits a slice has at most."""
-    return max(1, LOGITS_AT_ONCE // vocabulary)
+    return max(1, LOGITS_PER_SLICE // vocabulary)
 
 
 def slices(start: int, stop: int, rows: int) -> Iterator[slice]:
@@ -27,7 +27,7 @@ def slices(start: int, stop: int, rows: int) -> Iterator[slice]:
         yield slice(first, min(first + rows, stop))
 
 
-def slices_of_whole(start: int, counts: Sequence[int], rows: int) -> Iterator[slice]:
+def slices_of_groups(start: int, counts: Sequence[int], rows: int) -> Iterator[slice]:
     """The rows from `start` on, which come in groups of `counts`, in slices of whole groups, at most `rows` where one
     group has no more."""
     stop = start
@@ -40,7 +40,7 @@ def slices_of_whole(start: int, counts: Sequence[int], rows: int) -> Iterator[sl
         yield slice(start, stop)
 
 
-def logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype | None) -> Tensor:
+def head_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype | None) -> Tensor:
     """(n, H) -> (n, V), multiplied in `dtype` (None: as they are), returned in at least float32."""
     if dtype is not None:
         hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
@@ -49,7 +49,7 @@ def logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dty
 
 
 def sliced_loss(
-    hidden: Tensor, head: nn.Linear, cuts: Sequence[slice], value: Value, *, dtype: torch.dtype | None
+    hidden: Tensor, head: nn.Linear, cuts: Sequence[slice], value: SliceLoss, *, dtype: torch.dtype | None
 ) -> Tensor:
     """The sum of value(logits of a slice, slice) over `cuts`, which cover hidden (N, H): a scalar with gradients.
 
@@ -68,7 +68,7 @@ class _Sliced(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         cuts: Sequence[slice],
-        value: Value,
+        value: SliceLoss,
         dtype: torch.dtype | None,
     ) -> Tensor:
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
@@ -80,7 +80,9 @@ class _Sliced(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
         for cut in cuts:
             part = hidden[cut] if dtype is None else hidden[cut].to(dtype)
-            leaf = logits(part, used, None if bias is None else bias.to(used.dtype), None).detach().requires_grad_()
+            leaf = (
+                head_logits(part, used, None if bias is None else bias.to(used.dtype), None).detach().requires_grad_()
+            )
             with torch.enable_grad():
                 loss = value(leaf, cut)
             total += loss.detach()

@@ -34,7 +34,7 @@ class Companions(NamedTuple):
     left_out: list[str]
 
 
-def companions(directory: Path) -> Companions:
+def companion_files(directory: Path) -> Companions:
     """The files beside the weights that are loaded: kept, byte for byte, or left out because they hold other weights.
 
     Links to files are followed. Passed over, like in a manifest: hidden files and folders, links to folders, and a
@@ -50,9 +50,9 @@ def companions(directory: Path) -> Companions:
     return Companions(kept, left_out)
 
 
-def beside_adapter(directory: Path) -> list[str]:
+def adapter_companions(directory: Path) -> list[str]:
     """The files that an adapter of the model needs: the tokenizer's, and the terms."""
-    kept = companions(directory).kept
+    kept = companion_files(directory).kept
     return [path for path in kept if _matches(path, TOKENIZER) or _matches(path, TERMS)]
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import BoolTensor, LongTensor, Tensor
 from transformers import PreTrainedTokenizerBase
 
-from core.lm.answer_span import agreed, end_of_turn, write
+from core.lm.answer_span import common_prefix_length, end_of_turn, render_record
 from core.lm.chat_template import ChatTemplate, Refusal
 from core.lm.errors import CoreError
 from core.schema.record import Message, Record
@@ -67,7 +67,7 @@ def encode(
     return chunks
 
 
-def unscored(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, *, chat: Chat) -> list[int]:
+def unscored_records(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, *, chat: Chat) -> list[int]:
     """The places of the records that have no token to score. Raises CoreError as `encode` does, but for these."""
     return [place for place, (ids, first) in enumerate(_whole(records, tokenizer, chat)) if len(ids) <= first]
 
@@ -82,7 +82,7 @@ def _whole(
         if record.text is not None:
             yield next(encoded), 1
         else:
-            parts = reader.halves(record)
+            parts = reader.tokenize(record)
             yield parts.prompt + parts.scored, max(1, len(parts.prompt))
 
 
@@ -105,7 +105,7 @@ def _end_added(ids: list[int], bare: list[int], end: int | None) -> bool:
 
 
 @dataclass(frozen=True)
-class Halves:
+class TokenizedRecord:
     """A record's token ids: what a continuation starts from, what follows it, and what only ends that."""
 
     prompt: list[int]
@@ -117,16 +117,16 @@ class Halves:
         return self.answer + self.end
 
 
-def halves(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> Halves:
+def tokenize_record(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> TokenizedRecord:
     """A record in two; of a plain text its first third, and its rest.
 
     Raises CoreError `no_chat_template`, `bad_chat_template`, `no_end_token`.
     """
     if record.text is None:
-        return _Reader(tokenizer, chat).halves(record)
+        return _Reader(tokenizer, chat).tokenize(record)
     ids = _ids(tokenizer, [record.text])[0]
     first = max(1, len(ids) // 3)
-    return Halves(ids[:first], ids[first:], [])
+    return TokenizedRecord(ids[:first], ids[first:], [])
 
 
 def chat_template(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate | None:
@@ -136,7 +136,7 @@ def chat_template(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate | None:
     return ChatTemplate(source, tokenizer.special_tokens_map) if source else None
 
 
-def template_of(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> ChatTemplate | None:
+def message_template(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> ChatTemplate | None:
     """What `messages` are written by; None: as they stand. Raises CoreError `no_chat_template`."""
     template = None if chat == "raw" else chat_template(tokenizer)
     if template is None and chat == "template":
@@ -144,11 +144,11 @@ def template_of(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> ChatTemplate 
     return template
 
 
-def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
+def turn_end_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The one token by which the tokenizer's chat template ends an assistant's turn; None where there is none."""
     asked = Record(messages=[Message(role="user", content="a"), Message(role="assistant", content="b")])
     try:
-        end = [] if chat_template(tokenizer) is None else halves(asked, tokenizer, "template").end
+        end = [] if chat_template(tokenizer) is None else tokenize_record(asked, tokenizer, "template").end
     except CoreError:  # a template that does not write these two turns
         return None
     return end[0] if len(end) == 1 else None
@@ -163,9 +163,9 @@ class _Reader:
 
     @cached_property
     def _template(self) -> ChatTemplate | None:
-        return template_of(self._tokenizer, self._chat)
+        return message_template(self._tokenizer, self._chat)
 
-    def halves(self, record: Record) -> Halves:
+    def tokenize(self, record: Record) -> TokenizedRecord:
         if record.messages is None:
             return self._joined(record.prompt or "", record.completion or "")
         if self._template is None:
@@ -173,13 +173,13 @@ class _Reader:
             return self._joined("".join(f"{message.content}\n" for message in earlier), last.content)
         return self._written(record, self._template)
 
-    def _joined(self, prompt: str, completion: str) -> Halves:
+    def _joined(self, prompt: str, completion: str) -> TokenizedRecord:
         answer: list[int] = self._tokenizer(completion, add_special_tokens=False)["input_ids"]
-        return Halves(_ids(self._tokenizer, [prompt])[0], answer, [_end(self._tokenizer)])
+        return TokenizedRecord(_ids(self._tokenizer, [prompt])[0], answer, [_end(self._tokenizer)])
 
-    def _written(self, record: Record, template: ChatTemplate) -> Halves:
+    def _written(self, record: Record, template: ChatTemplate) -> TokenizedRecord:
         try:
-            written = write(record, template)
+            written = render_record(record, template)
         except Refusal as refused:
             message = f"the chat template {refused.reason}: mend the record, or use chat 'raw'"
             raise CoreError("bad_chat_template", message) from None
@@ -191,11 +191,11 @@ class _Reader:
         spoken = written.context + written.answer
         texts = [written.context, spoken, spoken + end]
         context, answered, whole = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
-        first = agreed(context, whole)
+        first = common_prefix_length(context, whole)
         if not end:
-            return Halves(answered[:first], answered[first:], [_end(self._tokenizer)])
-        last = max(first, agreed(answered, whole))
-        return Halves(whole[:first], whole[first:last], whole[last:])
+            return TokenizedRecord(answered[:first], answered[first:], [_end(self._tokenizer)])
+        last = max(first, common_prefix_length(answered, whole))
+        return TokenizedRecord(whole[:first], whole[first:last], whole[last:])
 
 
 def _end(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -238,12 +238,12 @@ def pack(chunks: Sequence[Chunk]) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     return ids, scored, tuple(len(chunk.ids) for chunk in chunks)
 
 
-def packs(chunks: Sequence[Chunk], max_tokens: int) -> list[list[Chunk]]:
+def packed_micro_batches(chunks: Sequence[Chunk], max_tokens: int) -> list[list[Chunk]]:
     """The chunks, each once, in lists of at most `max_tokens` tokens, the longest first; a longer one by itself."""
-    return filled(chunks, lambda chunk: len(chunk.ids), max_tokens)
+    return bin_pack(chunks, lambda chunk: len(chunk.ids), max_tokens)
 
 
-def filled(items: Sequence[Item], size: Callable[[Item], int], limit: int) -> list[list[Item]]:
+def bin_pack(items: Sequence[Item], size: Callable[[Item], int], limit: int) -> list[list[Item]]:
     """Items, largest first, in lists of at most `limit`; a larger one by itself; deterministic."""
     lists: list[list[Item]] = []
     room = 0
@@ -261,10 +261,12 @@ def micro_batches(chunks: Sequence[Chunk], max_tokens: int) -> list[list[Chunk]]
 
     A chunk longer than `max_tokens` is a batch of its own.
     """
-    return bucketed(chunks, lambda chunk: (1, len(chunk.ids)), max_tokens)
+    return bucket_by_length(chunks, lambda chunk: (1, len(chunk.ids)), max_tokens)
 
 
-def bucketed(items: Sequence[Item], shape: Callable[[Item], tuple[int, int]], max_tokens: int) -> list[list[Item]]:
+def bucket_by_length(
+    items: Sequence[Item], shape: Callable[[Item], tuple[int, int]], max_tokens: int
+) -> list[list[Item]]:
     """Items of `shape` (rows, longest row) in batches of rows x longest <= max_tokens, longest first; deterministic."""
     batches: list[list[Item]] = []
     rows = longest = 0

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from transformers import Cache, GenerationConfig, PreTrainedModel
 
-from core.lm.attention_bounds import bounds
+from core.lm.attention_bounds import length_bounds
 from core.lm.batch_layout import trial_length
-from core.lm.equivalence import close, plain_logits, trial_records
+from core.lm.equivalence import is_close, plain_logits, trial_records
 from core.lm.errors import out_of_memory
-from core.lm.float32_compute import widened
-from core.lm.rotary import forget_lengths, unscaled_length
+from core.lm.float32_compute import computing_in_float32
+from core.lm.rotary import reset_dynamic_factors, unscaled_length
 
 _STEPS = 3
 _SHORT = 5
@@ -37,21 +37,21 @@ class Decoding:
     unscaled: int | None = None
     tried: int = 0
 
-    def rereads(self, length: int) -> bool:
+    def rereads_at(self, length: int) -> bool:
         """Whether a text of `length` tokens is read from its beginning, whatever a cache holds."""
         if self.unscaled is None or self.again in (None, "never") or length <= self.unscaled:
             return False
         return self.again == "always" or length == self.unscaled + 1
 
 
-Read = Callable[[Decoding, Tensor, Cache | None, Tensor | None], tuple[Tensor, Cache | None]]
+ReadTokens = Callable[[Decoding, Tensor, Cache | None, Tensor | None], tuple[Tensor, Cache | None]]
 """From ids (B, T), which follow what the cache holds, and what is there of all so far (B, so far; None: all of it), to
 the logits after the last (B, V), and the cache then; in the precision of the weights."""
 
 _KNOWN: WeakKeyDictionary[PreTrainedModel, Decoding] = WeakKeyDictionary()
 
 
-def filled(rows: Sequence[Sequence[int]], more: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def left_padded(rows: Sequence[Sequence[int]], more: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Ids (B, T), filled up on the left, and what of them and of `more` places behind them is there (B, T + more)."""
     longest = max(len(row) for row in rows)
     ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows], device=device)
@@ -61,7 +61,7 @@ def filled(rows: Sequence[Sequence[int]], more: int, device: torch.device) -> tu
     return ids, present.to(device)
 
 
-def decoding(model: PreTrainedModel, read: Read, longest: int, *, apart: bool) -> Decoding:
+def find_decoding(model: PreTrainedModel, read: ReadTokens, longest: int, *, apart: bool) -> Decoding:
     """The quickest way that gives, token by token, the logits of transformers' own generation of one text, for texts of
     up to `longest` tokens. `apart`: texts do not go through the model together. Raises CoreError `no_continuation`."""
     length, unscaled = trial_length(model, longest), unscaled_length(model.config)
@@ -77,7 +77,7 @@ def decoding(model: PreTrainedModel, read: Read, longest: int, *, apart: bool) -
 
 
 @torch.no_grad()
-def _crossing(model: PreTrainedModel, read: Read, way: Decoding, unscaled: int) -> Decoding:
+def _crossing(model: PreTrainedModel, read: ReadTokens, way: Decoding, unscaled: int) -> Decoding:
     """How transformers' generation goes on where a text comes to choose its rotary factors; a plain forward for each
     token, where that is not known."""
     (ids,) = trial_records(model, [unscaled])
@@ -89,8 +89,8 @@ def _crossing(model: PreTrainedModel, read: Read, way: Decoding, unscaled: int) 
 
 
 @torch.no_grad()
-def _tried(model: PreTrainedModel, read: Read, length: int, apart: bool) -> Decoding:
-    bound = max((bound for bound in bounds(model.config) if bound < length), default=0)
+def _tried(model: PreTrainedModel, read: ReadTokens, length: int, apart: bool) -> Decoding:
+    bound = max((bound for bound in length_bounds(model.config) if bound < length), default=0)
     starts = sorted({length, min(_SHORT, length), max(1, length - _SHORT), max(1, bound - 1)})
     for write in (_generated, _read_again):
         written = [write(model, ids) for ids in trial_records(model, starts)]
@@ -110,30 +110,30 @@ def _tried(model: PreTrainedModel, read: Read, length: int, apart: bool) -> Deco
 
 
 def _gives(
-    model: PreTrainedModel, read: Read, way: Decoding, texts: Sequence[Tensor], wanted: Sequence[Tensor]
+    model: PreTrainedModel, read: ReadTokens, way: Decoding, texts: Sequence[Tensor], wanted: Sequence[Tensor]
 ) -> bool:
     """Whether the texts, together, are predicted as each is wanted to be: (steps, V)."""
     try:
-        with widened(model):
+        with computing_in_float32(model):
             found = _steps(way, read, texts)
     except Exception as error:  # whatever an architecture raises that does not bear it
         if out_of_memory(error):
             raise
         return False
     rows = zip(found.unbind(1), wanted, texts, strict=True)
-    return all(close(logits, right, model, text) for logits, right, text in rows)
+    return all(is_close(logits, right, model, text) for logits, right, text in rows)
 
 
 def _generated(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
     """The text (T + steps,) that transformers itself writes after ids (T,), greedily, and what it predicted each of its
     tokens from: (steps, V), at least float32. Where it cannot, so does a plain forward for each token."""
-    forget_lengths(model)
+    reset_dynamic_factors(model)
     own = model.generation_config
     greedy = GenerationConfig(max_new_tokens=_STEPS, do_sample=False, pad_token_id=0, use_cache=True)
     greedy.output_logits = greedy.return_dict_in_generate = True
     try:
         model.generation_config = GenerationConfig()  # whose defaults would be taken for what is not said
-        with widened(model):
+        with computing_in_float32(model):
             written = model.generate(ids[None], attention_mask=torch.ones_like(ids[None]), generation_config=greedy)
         text, logits = written.sequences[0], torch.cat(written.logits)
         if len(text) == len(ids) + _STEPS and text[: len(ids)].equal(ids):
@@ -164,16 +164,16 @@ def _ways(model: PreTrainedModel) -> list[Decoding]:
     return [Decoding(name, passed) for name in [*names[:1], None] for passed in positions]
 
 
-def _steps(way: Decoding, read: Read, texts: Sequence[Tensor]) -> Tensor:
+def _steps(way: Decoding, read: ReadTokens, texts: Sequence[Tensor]) -> Tensor:
     """The logits after the beginning of each of B texts, and after each of the tokens behind it: (steps, B, V)."""
     device = texts[0].device
-    ids, present = filled([text[:-_STEPS].tolist() for text in texts], _STEPS, device)
+    ids, present = left_padded([text[:-_STEPS].tolist() for text in texts], _STEPS, device)
     fresh = torch.stack([text[-_STEPS:] for text in texts])  # (B, steps)
     whole = bool(present.all())
     width, cache, step = ids.shape[1], None, ids
     found = []
     for place in range(_STEPS):
-        if way.rereads(width + place):
+        if way.rereads_at(width + place):
             step, cache = ids, None
         logits, cache = read(way, step, cache, None if whole else present[:, : width + place])
         found.append(logits)

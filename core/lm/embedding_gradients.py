@@ -9,13 +9,15 @@ from transformers import PreTrainedModel
 
 from core.lm.data import Chunk
 from core.lm.errors import out_of_memory
-from core.lm.float32_compute import widened
+from core.lm.float32_compute import computing_in_float32
 
-SLOPES = 1e-4
+TOLERANCE = 1e-4
 """How far two orders of the same sums may lie apart, as a share of the largest gradient."""
 
 
-def input_slopes(model: PreTrainedModel, logits: Callable[[], Tensor], chunks: Sequence[Chunk]) -> list[Tensor] | None:
+def input_gradients(
+    model: PreTrainedModel, logits: Callable[[], Tensor], chunks: Sequence[Chunk]
+) -> list[Tensor] | None:
     """Returns the gradients of the summed loss of the chunks' scored tokens, (B, T, H) for each forward of `logits`.
 
     `logits` gives the scored tokens' logits (N, V), in order of chunk. A forward whose embeddings no gradient reaches
@@ -29,7 +31,7 @@ def input_slopes(model: PreTrainedModel, logits: Callable[[], Tensor], chunks: S
 
     handle = model.get_input_embeddings().register_forward_hook(leaf)
     try:
-        with torch.enable_grad(), widened(model):
+        with torch.enable_grad(), computing_in_float32(model):
             found = logits()
             targets = torch.cat([chunk.ids[chunk.scored] for chunk in chunks]).to(found.device)
             loss = functional.cross_entropy(found.float(), targets, reduction="sum")

@@ -9,8 +9,8 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from core.lm.errors import CoreError, out_of_memory
-from core.lm.float32_compute import widened
-from core.lm.rotary import forget_lengths
+from core.lm.float32_compute import computing_in_float32
+from core.lm.rotary import reset_dynamic_factors
 
 _RELATIVE = {torch.float64: 1e-6, torch.float32: 1e-5}
 """How far two orders of the same sums may lie apart, as a share of the largest: more is looked into."""
@@ -20,7 +20,7 @@ _LARGEST_LOGIT = 150.0
 """Far above every soft cap in use."""
 
 
-def some_ids(model: PreTrainedModel, count: int, seed: int = 0) -> Tensor:
+def random_token_ids(model: PreTrainedModel, count: int, seed: int = 0) -> Tensor:
     """(count,) token ids on the model's device, the same for the same seed, none of them a special token."""
     embeddings = model.get_input_embeddings()
     rows = getattr(embeddings, "num_embeddings", None) or model.config.get_text_config().vocab_size
@@ -45,9 +45,9 @@ def plain_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
 
     Raises CoreError `unusable_model` where the model cannot be asked.
     """
-    forget_lengths(model)
+    reset_dynamic_factors(model)
     try:
-        with widened(model):
+        with computing_in_float32(model):
             found: Tensor = model(input_ids=ids[None], use_cache=False).logits[0]
     except Exception as error:  # whatever an architecture raises that wants more than tokens
         if out_of_memory(error):
@@ -60,18 +60,18 @@ def plain_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
     return found.to(torch.promote_types(found.dtype, torch.float32))
 
 
-def close(found: Tensor, wanted: Tensor, model: PreTrainedModel, ids: Tensor) -> bool:
+def is_close(found: Tensor, wanted: Tensor, model: PreTrainedModel, ids: Tensor) -> bool:
     """Whether two results of one computation are equal but for rounding: the same shape, the same infinite places, and
     differences of the last digits. Where they are larger, they may be as large as the model's own rounding on `ids`."""
     if found.shape != wanted.shape:
         return False
-    apart = distance(found, wanted)
+    apart = relative_difference(found, wanted)
     if apart <= _RELATIVE[wanted.dtype]:
         return True
     return apart < _NOISY and apart <= 4 * _rounding(model, ids)
 
 
-def distance(found: Tensor, wanted: Tensor) -> float:
+def relative_difference(found: Tensor, wanted: Tensor) -> float:
     """The largest difference as a share of the largest number; infinite where numbers are missing in one of them."""
     differences = (found - wanted).abs()[(found != wanted) & ~(found.isnan() & wanted.isnan())]
     if differences.numel() == 0:
@@ -85,28 +85,28 @@ def _rounding(model: PreTrainedModel, ids: Tensor) -> float:
     """How far the same record lies from itself when its products are summed in another order: as one of three."""
     alone = plain_logits(model, ids)
     try:
-        with widened(model):
+        with computing_in_float32(model):
             together = model(input_ids=ids.expand(3, -1), use_cache=False).logits.to(alone.dtype)
     except Exception as error:  # a model that takes one row only
         if out_of_memory(error):
             raise
         return 0.0
-    return max(distance(row, alone) for row in together)
+    return max(relative_difference(row, alone) for row in together)
 
 
 @torch.no_grad()
 def refuse_unless_causal(model: PreTrainedModel, length: int) -> None:
     """Raises CoreError `not_causal` where a later token changes what the model predicts at an earlier one, and
     `not_repeatable` where the same tokens are predicted differently each time. `length` >= 3 tokens are tried."""
-    ids = some_ids(model, length)
-    others = some_ids(model, length, seed=1)
+    ids = random_token_ids(model, length)
+    others = random_token_ids(model, length, seed=1)
     wanted = plain_logits(model, ids)
     for cut in (length - 1, length // 2):
         changed = torch.cat([ids[:cut], torch.where(ids[cut:] == others[cut:], ids[:1], others[cut:])])
         found = plain_logits(model, changed)
-        if found.shape == wanted.shape and close(found[:cut], wanted[:cut], model, ids):
+        if found.shape == wanted.shape and is_close(found[:cut], wanted[:cut], model, ids):
             continue
-        if not close(plain_logits(model, ids), wanted, model, ids):
+        if not is_close(plain_logits(model, ids), wanted, model, ids):
             raise CoreError(
                 "not_repeatable",
                 "the model answers the same tokens differently each time, so that no figure of it can be compared:"
@@ -131,7 +131,7 @@ def plain_head(model: PreTrainedModel) -> nn.Linear | None:
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear) or model.base_model is model:
         return None
-    ids = some_ids(model, 4)[None]
+    ids = random_token_ids(model, 4)[None]
     asked: list[tuple[Tensor, Tensor]] = []
     drawn: list[Tensor] = []
 
@@ -144,7 +144,7 @@ def plain_head(model: PreTrainedModel) -> nn.Linear | None:
 
     handle: RemovableHandle = head.register_forward_hook(replace)
     try:
-        with widened(model):
+        with computing_in_float32(model):
             whole = model(input_ids=ids, use_cache=False).logits
             states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
             product = functional.linear(states, head.weight, head.bias)
@@ -159,10 +159,12 @@ def plain_head(model: PreTrainedModel) -> nn.Linear | None:
     read, answered = asked[0]
     if read.shape != states.shape or answered.shape != product.shape:
         return None
-    exact = max(distance(read, states), distance(answered, product)) <= _RELATIVE[states.dtype] / 10
+    exact = (
+        max(relative_difference(read, states), relative_difference(answered, product)) <= _RELATIVE[states.dtype] / 10
+    )
     return head if exact else None
 
 
 def trial_records(model: PreTrainedModel, lengths: Sequence[int]) -> list[Tensor]:
     """Token ids of records of these lengths, one unlike the other."""
-    return [some_ids(model, length, seed=place) for place, length in enumerate(lengths)]
+    return [random_token_ids(model, length, seed=place) for place, length in enumerate(lengths)]

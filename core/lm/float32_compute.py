@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def widened(model: PreTrainedModel) -> AbstractContextManager[object]:
+def computing_in_float32(model: PreTrainedModel) -> AbstractContextManager[object]:
     """Within it, the model computes in float32 whatever its weights are held in. Nothing is changed in the model."""
     half = any(weight.dtype in _HALF for weight in model.parameters())
     return _Widened() if half else nullcontext()

@@ -14,26 +14,26 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)
-class Spent:
+class ComputeUsage:
     """Tokens that went through a model, and model FLOPs."""
 
     tokens: int = 0
     flops: float = 0.0
 
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(self.tokens + other.tokens, self.flops + other.flops)
+    def __add__(self, other: "ComputeUsage") -> "ComputeUsage":
+        return ComputeUsage(self.tokens + other.tokens, self.flops + other.flops)
 
-    def __sub__(self, other: "Spent") -> "Spent":
-        return Spent(self.tokens - other.tokens, self.flops - other.flops)
+    def __sub__(self, other: "ComputeUsage") -> "ComputeUsage":
+        return ComputeUsage(self.tokens - other.tokens, self.flops - other.flops)
 
 
 class Meter:
     """What has gone through models so far; it only rises, so that a difference of two readings is what was between."""
 
     def __init__(self) -> None:
-        self.reading = Spent()
+        self.reading = ComputeUsage()
 
-    def count(self, spent: Spent) -> None:
+    def count(self, spent: ComputeUsage) -> None:
         self.reading += spent
 
 
@@ -53,7 +53,7 @@ class ModelFlops:
     def of(cls, model: PreTrainedModel) -> "ModelFlops":
         config, head = model.config.get_text_config(), model.get_output_embeddings()
         weight = None if head is None else head.weight
-        weights = sum(one.numel() for one in multiplying(model) if one is not weight)
+        weights = sum(one.numel() for one in multiplying_weights(model) if one is not weight)
         head_weights = 0 if weight is None else weight.numel()
         return cls(weights=weights, head=head_weights, width=sum(_width(layer) for layer in _layers(config)))
 
@@ -85,7 +85,7 @@ def _width(config: PreTrainedConfig) -> int:
     return int(heads * (getattr(config, "head_dim", None) or config.hidden_size // heads))
 
 
-def multiplying(model: PreTrainedModel) -> Iterable[nn.Parameter]:
+def multiplying_weights(model: PreTrainedModel) -> Iterable[nn.Parameter]:
     """Weights that a token is multiplied with, each once: matrices, but no table that is only looked up in."""
     head = model.get_output_embeddings()
     kept = None if head is None else head.weight
@@ -95,10 +95,10 @@ def multiplying(model: PreTrainedModel) -> Iterable[nn.Parameter]:
 
 def trained_share(model: PreTrainedModel) -> float:
     """How much of the weights that multiply gets gradients, 0 to 1."""
-    counts = [(one.numel(), one.requires_grad) for one in multiplying(model)]
+    counts = [(one.numel(), one.requires_grad) for one in multiplying_weights(model)]
     return sum(count for count, trained in counts if trained) / max(1, sum(count for count, _ in counts))
 
 
-def pairs(lengths: Iterable[int]) -> int:
+def squared_lengths(lengths: Iterable[int]) -> int:
     """The sum of T^2 over sequences of these lengths."""
     return sum(length * length for length in lengths)

@@ -10,18 +10,18 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from core.lm.attention import PackedRecords, is_switched, masking
-from core.lm.batch_layout import Arrangement, arrange, known, trial_length, trial_row
-from core.lm.chunked_head import logits, rows_at_once, slices
-from core.lm.data import Chunk, micro_batches, pack, packs, pad
-from core.lm.decoding import Decoding, decoding
+from core.lm.batch_layout import BatchLayout, find_layout, known_layout, trial_length, trial_row_length
+from core.lm.chunked_head import head_logits, rows_per_slice, slices
+from core.lm.data import Chunk, micro_batches, pack, packed_micro_batches, pad
+from core.lm.decoding import Decoding, find_decoding
 from core.lm.equivalence import plain_head, refuse_unless_causal
 from core.lm.errors import CoreError
-from core.lm.flops import METER, ModelFlops, Spent, pairs, trained_share
-from core.lm.losses import token_entropy, token_nll, widen
+from core.lm.flops import METER, ComputeUsage, ModelFlops, squared_lengths, trained_share
+from core.lm.losses import at_least_float32, token_entropy, token_nll
 from core.lm.model import context_length
-from core.lm.process_group import ALONE, Ranks
-from core.lm.residual_stream import Reached, depth, layers_of, stopping_after
-from core.lm.rotary import forget_lengths, unscaled_length
+from core.lm.process_group import SINGLE_RANK, Ranks
+from core.lm.residual_stream import LayerReached, find_layers, layer_count, stopping_after
+from core.lm.rotary import reset_dynamic_factors, unscaled_length
 from core.lm.sharding import Sharded
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Forward:
         model: PreTrainedModel,
         *,
         autocast: torch.dtype | None = None,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_RANK,
         longest: int | None = None,
         row: int | None = None,
     ) -> None:
@@ -64,12 +64,12 @@ class Forward:
         self._longest = context_length(model, sys.maxsize) if longest is None else longest
         self._sharded: Sharded | None = None
         self._unscaled = unscaled_length(model.config)
-        tried = known(model)
+        tried = known_layout(model)
         if tried is None:
             refuse_unless_causal(model, trial_length(model, _FIRST))
         self.head: nn.Linear | None = plain_head(model)
         first = trial_length(model, _FIRST)
-        self._arrangement = tried or arrange(model, self._tried, first, trial_row(model, _FIRST))
+        self._arrangement = tried or find_layout(model, self._tried, first, trial_row_length(model, _FIRST))
         self._prepared = 0, 0
         """Tokens of a record and of a row up to which no trial is wanted any more."""
         self._prepare(longest or 0, row or 0)
@@ -99,26 +99,26 @@ class Forward:
         as many forwards each.
         """
         if self.ranks.count > 1:
-            if self._arrangement.kind == "single" or self.changes_within(self._longest):
+            if self._arrangement.kind == "single" or self.factors_change_within(self._longest):
                 raise CoreError(
                     "one_record_a_forward",
                     "records of this model cannot share a forward pass, which several devices need: use one device",
                 )
             try:
-                layers = list(layers_of(self.model)[2])
+                layers = list(find_layers(self.model)[2])
             except AttributeError:
                 layers = []
             self._sharded = Sharded(self.model, layers, self.ranks)
 
-    def within(self, work: Callable[[], T]) -> T:
+    def run(self, work: Callable[[], T]) -> T:
         """Does what needs the model: one forward, by every rank, and what follows from it."""
-        return work() if self._sharded is None else self._sharded.within(work)
+        return work() if self._sharded is None else self._sharded.run(work)
 
     def _prepare(self, longest: int, row: int) -> None:
         """Tries again with longer records or rows, where the model may treat them in another way than those so far."""
         if self.packed and not is_switched(self.model):  # another part of the job has met records that do not pack
-            found = known(self.model)
-            self._arrangement = found or arrange(
+            found = known_layout(self.model)
+            self._arrangement = found or find_layout(
                 self.model, self._tried, self._arrangement.tried, self._arrangement.tried_row
             )
             self._prepared = 0, 0
@@ -129,16 +129,16 @@ class Forward:
 
     def _try_again(self, longest: int, row: int) -> None:
         length = trial_length(self.model, longest) if longest > self._arrangement.tried else 0
-        together = trial_row(self.model, row) if self.packed and row > self._arrangement.tried_row else 0
+        together = trial_row_length(self.model, row) if self.packed and row > self._arrangement.tried_row else 0
         if self._enough(length, together):
             return
-        self._arrangement = known(self.model) or self._arrangement  # another part of the job may have tried them
+        self._arrangement = known_layout(self.model) or self._arrangement  # another part of the job may have tried them
         if self._enough(length, together):
             return
         if self._sharded is not None:
             raise ValueError("records or rows are longer than was said before the model was sharded")
         length, together = max(length, self._arrangement.tried), max(together, self._arrangement.tried_row)
-        self._arrangement = arrange(self.model, self._tried, length, together)
+        self._arrangement = find_layout(self.model, self._tried, length, together)
 
     def _prepare_for(self, chunks: Sequence[Chunk]) -> None:
         lengths = [len(chunk.ids) for chunk in chunks]
@@ -147,10 +147,10 @@ class Forward:
     def _enough(self, length: int, row: int) -> bool:
         return length <= self._arrangement.tried and (row <= self._arrangement.tried_row or not self.packed)
 
-    def _tried(self, arrangement: Arrangement, chunks: Sequence[Chunk]) -> Tensor:
+    def _tried(self, arrangement: BatchLayout, chunks: Sequence[Chunk]) -> Tensor:
         """The chunks' logits, so arranged, in the precision of the weights."""
-        rows = widen(self._at_scored(chunks, self._backbone, before=1, arrangement=arrangement))
-        return rows if self.head is None else logits(rows, self.head.weight, self.head.bias, None)
+        rows = at_least_float32(self._at_scored(chunks, self._backbone, before=1, arrangement=arrangement))
+        return rows if self.head is None else head_logits(rows, self.head.weight, self.head.bias, None)
 
     def precision(self) -> AbstractContextManager[object]:
         """The arithmetic of the backbone."""
@@ -164,13 +164,13 @@ class Forward:
         self._prepare(longest, min(sum(lengths), max(longest, max_tokens)))
         if self._arrangement.kind == "single":
             return [[chunk] for chunk in sorted(chunks, key=lambda chunk: -len(chunk.ids))]
-        return (packs if self.packed else micro_batches)(chunks, max_tokens)
+        return (packed_micro_batches if self.packed else micro_batches)(chunks, max_tokens)
 
     def hidden(self, chunks: Sequence[Chunk]) -> Tensor:
         """What the head predicts the chunks' scored tokens from: (N, H), in order of chunk and position."""
         self._prepare_for(chunks)
         with self.precision():
-            rows = widen(self._at_scored(chunks, self._backbone, before=1, arrangement=self._arrangement))
+            rows = at_least_float32(self._at_scored(chunks, self._backbone, before=1, arrangement=self._arrangement))
         self._count(chunks)
         return rows
 
@@ -181,13 +181,13 @@ class Forward:
         self._prepare_for(chunks)
 
         def run(ids: Tensor, records: PackedRecords | None) -> Tensor:
-            with suppress(Reached):
+            with suppress(LayerReached):
                 self._backbone(ids, records)
             return caught.pop()
 
         with stopping_after(self.model, layer, caught), self.precision():
-            rows = widen(self._at_scored(chunks, run, before=0, arrangement=self._arrangement))
-        self._count(chunks, depth=(layer + 1) / depth(self.model), head=False)
+            rows = at_least_float32(self._at_scored(chunks, run, before=0, arrangement=self._arrangement))
+        self._count(chunks, depth=(layer + 1) / layer_count(self.model), head=False)
         return rows
 
     def _count(self, chunks: Sequence[Chunk], *, depth: float = 1.0, head: bool = True) -> None:
@@ -195,11 +195,11 @@ class Forward:
         lengths = [len(chunk.ids) for chunk in chunks]
         if torch.is_grad_enabled() and self._trained is None:
             self._trained = trained_share(self.model)
-        of = (sum(lengths), pairs(lengths))
+        of = (sum(lengths), squared_lengths(lengths))
         if torch.is_grad_enabled() and self._trained:
-            METER.count(Spent(of[0], self._flops.update(*of, trained=self._trained, depth=depth, head=head)))
+            METER.count(ComputeUsage(of[0], self._flops.update(*of, trained=self._trained, depth=depth, head=head)))
         else:
-            METER.count(Spent(of[0], self._flops.forward(*of, depth=depth, head=head)))
+            METER.count(ComputeUsage(of[0], self._flops.forward(*of, depth=depth, head=head)))
 
     def _at_scored(
         self,
@@ -207,7 +207,7 @@ class Forward:
         run: Callable[[Tensor, PackedRecords | None], Tensor],
         *,
         before: int,
-        arrangement: Arrangement,
+        arrangement: BatchLayout,
     ) -> Tensor:
         """Rows of what `run` gives, (B, T, .), at (or one `before`) the scored positions."""
         groups = list(arrangement.groups(chunks))
@@ -226,7 +226,7 @@ class Forward:
         chunks: Sequence[Chunk],
         run: Callable[[Tensor, PackedRecords | None], Tensor],
         before: int,
-        arrangement: Arrangement,
+        arrangement: BatchLayout,
     ) -> Tensor:
         """The same, by one forward."""
         records = None
@@ -246,7 +246,7 @@ class Forward:
         """Last hidden states, or logits where there is no head: ids (B, T) -> (B, T, H or V)."""
         model = self.model.base_model if self.head is not None else self.model
         if self._unscaled is not None:
-            forget_lengths(self.model)
+            reset_dynamic_factors(self.model)
         if records is None:
             found = model(input_ids=ids, use_cache=False)
         else:
@@ -260,39 +260,41 @@ class Forward:
         states: Tensor = found.last_hidden_state if self.head is not None else found.logits
         return states
 
-    def decoding(self, longest: int) -> Decoding:
+    def prepare_decoding(self, longest: int) -> Decoding:
         """How texts of up to `longest` tokens are continued, token by token."""
-        self._decoding = decoding(self.model, self._steps, longest, apart=self._arrangement.kind == "single")
+        self._decoding = find_decoding(self.model, self._steps, longest, apart=self._arrangement.kind == "single")
         return self._decoding
 
-    def changes_within(self, length: int) -> bool:
+    def factors_change_within(self, length: int) -> bool:
         """Whether a text comes to choose rotary factors of its own before it is `length` tokens long."""
         return self._unscaled is not None and length > self._unscaled
 
-    def rereads(self, length: int) -> bool:
+    def rereads_at(self, length: int) -> bool:
         """Whether a text of `length` tokens is read from its beginning, whatever a cache holds."""
-        return self._decoding is not None and self._decoding.rereads(length)
+        return self._decoding is not None and self._decoding.rereads_at(length)
 
-    def following(self, ids: Tensor, cache: Cache | None, present: Tensor | None = None) -> tuple[Tensor, Cache | None]:
+    def next_logits(
+        self, ids: Tensor, cache: Cache | None, present: Tensor | None = None
+    ) -> tuple[Tensor, Cache | None]:
         """The logits after ids (B, T), which follow what `cache` holds (None: nothing): (B, V), and the cache then,
         None where the model keeps none.
 
         `present` (B, all so far) bool is False where a row is filled up on its left; None: nowhere.
         """
         before = _held(cache)  # now: it grows
-        way = self._decoding or self.decoding(ids.shape[1])
+        way = self._decoding or self.prepare_decoding(ids.shape[1])
         with self.precision():
             states, kept = self._read(way, ids, cache, present)
         self._count_following(ids, before, present)
-        return self.logits(widen(states)), kept
+        return self.logits(at_least_float32(states)), kept
 
     def _steps(
         self, way: Decoding, ids: Tensor, cache: Cache | None, present: Tensor | None
     ) -> tuple[Tensor, Cache | None]:
         """The same in a way that is tried, in the precision of the weights."""
         states, kept = self._read(way, ids, cache, present)
-        states = widen(states)
-        return states if self.head is None else logits(states, self.head.weight, self.head.bias, None), kept
+        states = at_least_float32(states)
+        return states if self.head is None else head_logits(states, self.head.weight, self.head.bias, None), kept
 
     def _read(
         self, way: Decoding, ids: Tensor, cache: Cache | None, present: Tensor | None
@@ -300,7 +302,7 @@ class Forward:
         """The last hidden states, or logits, after the last of the ids: (B, H or V), and the cache."""
         part = self.model.base_model if self.head is not None else self.model
         if self._unscaled is not None and cache is None:
-            forget_lengths(self.model)
+            reset_dynamic_factors(self.model)
         options: dict[str, object] = {"use_cache": way.cache is not None}
         if way.cache is not None:
             options[way.cache] = cache
@@ -326,7 +328,7 @@ class Forward:
             last = present.sum(1).tolist()
             first = [whole - fresh for whole, fresh in zip(last, present[:, -new:].sum(1).tolist(), strict=True)]
         tokens = sum(last) - sum(first)
-        METER.count(Spent(tokens, self._flops.forward(tokens, pairs(last) - pairs(first))))
+        METER.count(ComputeUsage(tokens, self._flops.forward(tokens, squared_lengths(last) - squared_lengths(first))))
 
     def targets(self, chunks: Sequence[Chunk]) -> Tensor:
         """The scored tokens: (N,), in the same order."""
@@ -334,12 +336,12 @@ class Forward:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(N, H) -> (N, V), at least float32, with gradients for whatever requires them."""
-        return hidden if self.head is None else logits(hidden, self.head.weight, self.head.bias, self.autocast)
+        return hidden if self.head is None else head_logits(hidden, self.head.weight, self.head.bias, self.autocast)
 
     @torch.no_grad()
     def losses(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """-log p of each target: (N, H), (N,) -> (N,), without gradients."""
-        cuts = slices(0, len(hidden), rows_at_once(self.vocabulary))
+        cuts = slices(0, len(hidden), rows_per_slice(self.vocabulary))
         return torch.cat([token_nll(self.logits(hidden[cut]), targets[cut]) for cut in cuts])
 
     @torch.no_grad()
@@ -347,7 +349,7 @@ class Forward:
         """-log p of each target, and the entropy of what was predicted there: (N, H), (N,) -> (N, 2), without
         gradients."""
         found = []
-        for cut in slices(0, len(hidden), rows_at_once(self.vocabulary)):
+        for cut in slices(0, len(hidden), rows_per_slice(self.vocabulary)):
             logits = self.logits(hidden[cut])
             found.append(torch.stack([token_nll(logits, targets[cut]), token_entropy(logits)], dim=1))
         return torch.cat(found)
@@ -357,7 +359,7 @@ class Forward:
         if self.head is None:
             return lambda hidden: hidden
         weight, bias = (None if one is None else self._frozen(one) for one in (self.head.weight, self.head.bias))
-        return lambda hidden: logits(hidden, weight, bias, self.autocast)
+        return lambda hidden: head_logits(hidden, weight, bias, self.autocast)
 
     def _frozen(self, weight: Tensor) -> Tensor:
         """The weight as it is now, in the dtype of the products; the weight itself where nothing will change it."""

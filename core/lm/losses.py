@@ -5,32 +5,32 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def widen(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
     """At least float32: half precision becomes float32, float64 stays."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def token_nll(logits: Tensor, targets: Tensor) -> Tensor:
     """-log p(target): logits (N, V), targets (N,) -> (N,), in nats."""
-    return functional.cross_entropy(widen(logits), targets, reduction="none")
+    return functional.cross_entropy(at_least_float32(logits), targets, reduction="none")
 
 
 def token_entropy(logits: Tensor) -> Tensor:
     """-sum_v p(v) log p(v): logits (N, V) -> (N,), in nats."""
-    log_p = torch.log_softmax(widen(logits), dim=-1)
+    log_p = torch.log_softmax(at_least_float32(logits), dim=-1)
     return -(log_p.exp() * log_p).sum(-1)
 
 
 def token_soft_nll(target_log_probabilities: Tensor, logits: Tensor) -> Tensor:
     """-sum_v q(v) log p(v), the cross-entropy to a soft target q: both (N, V) -> (N,), in nats."""
-    q = widen(target_log_probabilities).exp()
-    return -(q * torch.log_softmax(widen(logits), dim=-1)).sum(-1)
+    q = at_least_float32(target_log_probabilities).exp()
+    return -(q * torch.log_softmax(at_least_float32(logits), dim=-1)).sum(-1)
 
 
 def token_kl(reference_log_probabilities: Tensor, logits: Tensor) -> Tensor:
     """KL(p_reference || p) = sum_v p_ref (log p_ref - log p): both (N, V) -> (N,), in nats; 0 for p_ref = p."""
-    reference = widen(reference_log_probabilities)
-    return (reference.exp() * (reference - torch.log_softmax(widen(logits), dim=-1))).sum(-1)
+    reference = at_least_float32(reference_log_probabilities)
+    return (reference.exp() * (reference - torch.log_softmax(at_least_float32(logits), dim=-1))).sum(-1)
 
 
 def per_record_mean(values: Tensor, record: Tensor, records: int) -> Tensor:

@@ -15,7 +15,7 @@ HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
 """For the environment of a process that computes, before torch makes its first tensor: large ones on huge pages."""
 
 
-def take_memory_in_blocks() -> None:
+def configure_allocator() -> None:
     """From now on a tensor of 32 MB or more (a large matrix's gradient, its moments) is a block of its own, taken from
     the system and given back when it is freed. Once, at the start of a process that computes.
 
@@ -26,20 +26,20 @@ def take_memory_in_blocks() -> None:
     """
     if platform.libc_ver()[0] != "glibc":
         return
-    options = {_TRIM_THRESHOLD: 2**31 - 1} | ({_MMAP_THRESHOLD: _LARGE} if huge_pages() else {_MMAP_MAX: 0})
+    options = {_TRIM_THRESHOLD: 2**31 - 1} | ({_MMAP_THRESHOLD: _LARGE} if has_huge_pages() else {_MMAP_MAX: 0})
     library = ctypes.CDLL(None)
     for option, value in options.items():
         if library.mallopt(option, value) != 1:
             raise OSError(f"mallopt({option}, {value}) was refused")
 
 
-def huge_pages() -> bool:
+def has_huge_pages() -> bool:
     """Whether this process's tensors get them."""
     offered = _PAGES.is_file() and "[never]" not in _PAGES.read_text()
     return offered and all(os.environ.get(name) == value for name, value in HUGE_PAGES.items())
 
 
-def give_back() -> None:
+def release_free_memory() -> None:
     """Gives freed memory that is kept back to the system: between work of one kind and of another, which would ask
     for other lengths. Less than a millisecond where there is none, 0.1 ms a MB."""
     if platform.libc_ver()[0] == "glibc":

@@ -14,9 +14,9 @@ from transformers import (
 )
 
 from core.lm.errors import CoreError
-from core.lm.tensor_files import KINDS, opened, prevailing
-from core.lm.tokenizer import tokenizer_from
-from core.lm.weight_names import refuse_misfit, unloadable
+from core.lm.tensor_files import KINDS, open_files, prevailing_kind
+from core.lm.tokenizer import read_tokenizer
+from core.lm.weight_names import loading_error, refuse_misfit
 from core.schema.architecture import usable_context
 from core.schema.manifest import digest, manifest
 from core.schema.model_files import UnusableModel, read_json
@@ -68,7 +68,7 @@ def load(
     except (MemoryError, CoreError):
         raise
     except Exception as error:  # a malformed file may make any library below raise anything
-        raise unloadable(directory, error) from error
+        raise loading_error(directory, error) from error
     model.config.dtype = stored
     _known_tokens(model, tokenizer)
     return model.eval(), tokenizer
@@ -79,7 +79,7 @@ def read_config(directory: Path) -> PreTrainedConfig:
     return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
 
 
-def tokenizer_of(directory: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     """The tokenizer alone. Raises CoreError `model_unreadable`."""
     try:
         return _tokenizer(directory, read_config(directory))
@@ -88,7 +88,7 @@ def tokenizer_of(directory: Path) -> PreTrainedTokenizerBase:
 
 
 def _tokenizer(directory: Path, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
-    tokenizer = tokenizer_from(directory)
+    tokenizer = read_tokenizer(directory)
     if tokenizer.eos_token_id is None:
         generation = read_json(directory, "generation_config.json", needed=False)
         for named in (generation.get("eos_token_id"), getattr(config.get_text_config(), "eos_token_id", None)):
@@ -146,7 +146,7 @@ def stored_dtype(model: PreTrainedModel) -> torch.dtype:
 def _prevailing(directory: Path) -> torch.dtype:
     """The files' own: a config may name another, or none."""
     with ExitStack() as stack:
-        return KINDS[prevailing(opened(directory, stack))]
+        return KINDS[prevailing_kind(open_files(directory, stack))]
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -162,7 +162,7 @@ def context_length(model: PreTrainedModel, max_length: int) -> int:
     return min(max_length, _context(model.config) or max_length)
 
 
-def context_of(directory: Path) -> int | None:
+def read_context_length(directory: Path) -> int | None:
     """The context of the model in the directory, which is not loaded; None where its config names none."""
     try:
         return _context(read_config(directory))

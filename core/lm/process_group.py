@@ -43,46 +43,46 @@ class Ranks:
         )
         return cls(rank, count)
 
-    def part(self) -> None:
+    def leave(self) -> None:
         """The last thing that they do together."""
         if self.count > 1:
             dist.destroy_process_group()
 
-    def own(self, items: Sequence[T]) -> Sequence[T]:
+    def local_items(self, items: Sequence[T]) -> Sequence[T]:
         """Every count-th of the items, which are the same in every rank."""
         return items[self.rank :: self.count]
 
-    def joined(self, own: list[T]) -> list[T]:
+    def gather_items(self, own: list[T]) -> list[T]:
         """What all ranks have made of their `own` items, in the items' order, in every rank."""
-        lists = self.gathered(own)
+        lists = self.all_gather(own)
         longest = max(len(one) for one in lists)
         return [one[place] for place in range(longest) for one in lists if place < len(one)]
 
-    def share(self, thing: T | None) -> T:
+    def broadcast(self, thing: T | None) -> T:
         """Rank 0's thing, in every rank; it must be picklable."""
         things = [thing]
         if self.count > 1:
             dist.broadcast_object_list(things, src=0, device=torch.device("cpu"))
         return cast(T, things[0])
 
-    def agree(self, wish: bool) -> bool:
+    def broadcast_flag(self, wish: bool) -> bool:
         """What rank 0 wishes."""
         flag = torch.tensor([wish])
         if self.count > 1:
             dist.broadcast(flag, src=0)
         return bool(flag)
 
-    def sum(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """The sum over the ranks, in place of each one's values."""
         if self.count > 1:
             dist.all_reduce(values)
         return values
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Waits until all have come so far."""
-        self.sum(torch.zeros(1))
+        self.all_reduce(torch.zeros(1))
 
-    def gathered(self, thing: T) -> list[T]:
+    def all_gather(self, thing: T) -> list[T]:
         """What each rank has of a thing, which must be picklable, in every rank."""
         things = [thing] * self.count
         if self.count > 1:
@@ -90,10 +90,10 @@ class Ranks:
         return things
 
 
-ALONE = Ranks()
+SINGLE_RANK = Ranks()
 
 
-def check(count: int) -> None:
+def require_ranks(count: int) -> None:
     """Raises CoreError `ranks_unavailable` or `too_few_gpus` where so many processes cannot share a job here."""
     if count > 1 and (not sys.platform.startswith("linux") or not dist.is_available()):
         raise CoreError("ranks_unavailable", "several processes can share a job on Linux only", blame="service")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
-def layers_of(model: PreTrainedModel) -> tuple[nn.Module, str, nn.ModuleList]:
+def find_layers(model: PreTrainedModel) -> tuple[nn.Module, str, nn.ModuleList]:
     """The backbone's list of layers, with the module and the name that it is held by.
 
     That is the largest list, where it holds more than half of the backbone's weights, embeddings apart, or has the
@@ -33,15 +33,15 @@ def layers_of(model: PreTrainedModel) -> tuple[nn.Module, str, nn.ModuleList]:
     return largest
 
 
-def depth(model: PreTrainedModel) -> int:
+def layer_count(model: PreTrainedModel) -> int:
     """How many layers the model has: those of its list, else what its config says, else 0."""
     try:
-        return len(layers_of(model)[2])
+        return len(find_layers(model)[2])
     except AttributeError:
         return int(getattr(model.config.get_text_config(), "num_hidden_layers", 0) or 0)
 
 
-class Reached(Exception):
+class LayerReached(Exception):
     """The layer whose states were wanted is done."""
 
 
@@ -51,7 +51,7 @@ def stopping_after(model: PreTrainedModel, layer: int, caught: list[Tensor]) -> 
 
     The list of layers keeps its length, since models look layers up by their numbers. Raises AttributeError.
     """
-    layers = layers_of(model)[2]
+    layers = find_layers(model)[2]
 
     def catch(_: nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
         caught.append(output if isinstance(output, Tensor) else output[0])
@@ -79,7 +79,7 @@ class _End(nn.Module):
         return getattr(self.__dict__["layer"], name)
 
     def forward(self, *_: object, **__: object) -> None:
-        raise Reached
+        raise LayerReached
 
 
 def _size(module: nn.Module, without: set[int]) -> int:

@@ -24,7 +24,7 @@ def unscaled_length(config: PreTrainedConfig) -> int | None:
     return min(lengths, default=None)
 
 
-def stretch(config: PreTrainedConfig) -> float:
+def context_scaling(config: PreTrainedConfig) -> float:
     """How many times longer than its config's context a text may be: dynamic scaling names the context before it."""
     return max([1.0, *(float(part.get("factor") or 1.0) for part in _rotary(config.get_text_config(), ("dynamic",)))])
 
@@ -40,7 +40,7 @@ def _rotary(config: PreTrainedConfig, kinds: tuple[str, ...] = _BY_LENGTH) -> It
                 yield part
 
 
-def forget_lengths(model: PreTrainedModel) -> None:
+def reset_dynamic_factors(model: PreTrainedModel) -> None:
     """Puts dynamic factors back to those of a model that has read nothing: they keep those of the longest text so far,
     and would make a text's figures depend on the texts before it."""
     for module in model.modules():

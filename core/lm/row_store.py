@@ -19,7 +19,7 @@ IN_MEMORY = 1 << 30
 _BLOCK = 16  # bytes of AES
 
 
-class Table:
+class RowStore:
     """(rows, ...) on the CPU, each row put once and read any number of times.
 
     A table over IN_MEMORY lies in a file without a name under the process' temporary directory. What is in it comes
@@ -33,7 +33,7 @@ class Table:
         self._bytes = prod(shape) * dtype.itemsize  # of a row
         on_disk = rows * self._bytes > IN_MEMORY
         self._stride = -(-self._bytes // _BLOCK) * _BLOCK if on_disk else self._bytes
-        self._key = ranks.share(secrets.token_bytes(32)) if on_disk else None
+        self._key = ranks.broadcast(secrets.token_bytes(32)) if on_disk else None
         self._memory = _shared(rows * self._stride, ranks, on_disk=on_disk)
 
     def put(self, start: int, values: Tensor) -> None:
@@ -60,7 +60,7 @@ class Table:
                 first = last
         return found
 
-    def whole(self) -> Tensor:
+    def all_rows(self) -> Tensor:
         """All rows."""
         return self._run(0, len(self._memory) // self._stride) if self._stride else torch.empty(0)
 
@@ -90,10 +90,10 @@ def _shared(size: int, ranks: Ranks, *, on_disk: bool) -> mmap.mmap:
         else:
             descriptor = os.memfd_create("table")
             os.ftruncate(descriptor, max(1, size))
-    path = ranks.share(f"/proc/{os.getpid()}/fd/{descriptor}")
+    path = ranks.broadcast(f"/proc/{os.getpid()}/fd/{descriptor}")
     if ranks.rank != 0:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     memory = mmap.mmap(descriptor, max(1, size))
-    ranks.meet()
+    ranks.barrier()
     os.close(descriptor)
     return memory

@@ -17,11 +17,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.lm import adapter
-from core.lm.companion_files import CARD, beside_adapter, companions
+from core.lm.companion_files import CARD, adapter_companions, companion_files
 from core.lm.errors import CoreError
 from core.lm.model import stored_dtype
-from core.lm.tensor_files import INDEX, KINDS, TensorFile, index_files, opened, prevailing
-from core.lm.weight_conversion import Origins, same
+from core.lm.tensor_files import INDEX, KINDS, TensorFile, index_files, open_files, prevailing_kind
+from core.lm.weight_conversion import Origins, same_bits
 
 _PIECE = 1 << 22
 """Elements."""
@@ -58,14 +58,14 @@ def export(model: PreTrainedModel, source: Path, directory: Path, card: str, *, 
     CoreError `output_not_empty`, `weights_not_in_files` and `weights_not_convertible`, and OSError of a full disk.
     """
     with _complete(directory) as partial:
-        if adapter.attached(model):
+        if adapter.has_adapter(model):
             adapter.merge(model)
         for path in index_files(source):
             _copy(path, partial / path.name)
-        for name in companions(source).kept:
+        for name in companion_files(source).kept:
             _copy(source / name, partial / name)
         with ExitStack() as stack:
-            files = opened(source, stack)
+            files = open_files(source, stack)
             cast = _wanted(files, dtype)
             _write_weights(model, files, partial, cast)
         if cast:
@@ -82,8 +82,8 @@ def refuse_unexportable(model: PreTrainedModel, source: Path) -> None:
     Raises CoreError `weights_not_in_files` and `weights_not_convertible`.
     """
     with ExitStack() as stack:
-        _, shapes = _places(opened(source, stack))
-        for _ in Origins(model, shapes).back(shapes):
+        _, shapes = _places(open_files(source, stack))
+        for _ in Origins(model, shapes).convert_back(shapes):
             pass
 
 
@@ -92,7 +92,7 @@ def export_adapter(model: PreTrainedModel, source: Path, directory: Path, card: 
     byte, and with `card` as README.md. `base` names the model that it belongs to. Raises as `export` does."""
     with _complete(directory) as partial:
         adapter.write(model, partial, base=base)
-        for name in beside_adapter(source):
+        for name in adapter_companions(source):
             _copy(source / name, partial / name)
         (partial / "README.md").write_text(card, encoding="utf-8")
 
@@ -122,12 +122,12 @@ def _write_weights(model: PreTrainedModel, files: list[TensorFile], folder: Path
     held, shapes = _places(files)
     with ExitStack() as stack:
         copies = {file: stack.enter_context(file.copy(folder / file.path.name, cast)) for file in files}
-        for tensors in Origins(model, shapes).back(shapes):
+        for tensors in Origins(model, shapes).convert_back(shapes):
             for name, weight in tensors.items():
                 after = weight.cpu().flatten()
                 for file in held[name]:
                     before = file.read(name).flatten()
-                    if not all(same(old.to(new.dtype), new).all() for old, new in _pieces(before, after)):
+                    if not all(same_bits(old.to(new.dtype), new).all() for old, new in _pieces(before, after)):
                         dtype = KINDS.get(copies[file].kind(name), before.dtype)
                         copies[file].put(name, (_moved(old, new, dtype) for old, new in _pieces(before, after)))
 
@@ -145,13 +145,13 @@ def _pieces(before: Tensor, after: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 def _moved(old: Tensor, new: Tensor, dtype: torch.dtype) -> Tensor:
     """What the file held, where the model still holds it, and what the model holds elsewhere."""
-    return torch.where(same(old.to(new.dtype), new), old.to(dtype), new.to(dtype))
+    return torch.where(same_bits(old.to(new.dtype), new), old.to(dtype), new.to(dtype))
 
 
 def _wanted(files: list[TensorFile], dtype: str) -> dict[str, str]:
     """The kind that is replaced, and by which."""
     kinds = {str(kind).removeprefix("torch."): name for name, kind in KINDS.items()}
-    wanted, given = kinds.get(dtype), prevailing(files)
+    wanted, given = kinds.get(dtype), prevailing_kind(files)
     return {} if wanted is None or wanted == given else {given: wanted}
 
 

@@ -36,7 +36,7 @@ class Sharded(nn.Module):
     def forward(self, work: Callable[[], T]) -> T:
         return work()
 
-    def within(self, work: Callable[[], T]) -> T:
+    def run(self, work: Callable[[], T]) -> T:
         """Does the work, which may be all of a micro-batch: what comes out of it may be sent backward."""
         if self._inside:
             return work()
@@ -51,18 +51,18 @@ class Sharded(nn.Module):
         return found
 
 
-def local(tensor: Tensor) -> Tensor:
+def local_part(tensor: Tensor) -> Tensor:
     """What this rank holds of a tensor: all of one that is not spread."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """All of a tensor, in every rank."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 @torch.no_grad()
-def gather(model: PreTrainedModel, ranks: Ranks) -> None:
+def gather_model(model: PreTrainedModel, ranks: Ranks) -> None:
     """Makes a sharded model whole in rank 0, on the CPU, weight by weight; in the others nothing of it is left.
 
     It can then be written, and no longer be run. Nothing is done to a model of a rank that is alone.
@@ -73,7 +73,7 @@ def gather(model: PreTrainedModel, ranks: Ranks) -> None:
     for module in model.modules():
         for name, weight in list(module.named_parameters(recurse=False)):
             if weight not in made:
-                together = whole(weight.detach())
+                together = full_tensor(weight.detach())
                 kept = together.cpu() if ranks.rank == 0 else torch.empty(0)
                 made[weight] = nn.Parameter(kept, requires_grad=weight.requires_grad)
             setattr(module, name, made[weight])

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core.lm.fingerprint import Fingerprint, StoredFingerprint
-from core.lm.process_group import ALONE, Ranks
+from core.lm.process_group import SINGLE_RANK, Ranks
 from core.schema.events import ChildEvent, Snapshotted, Warned
 from core.schema.manifest import FileEntry, file_entry
 from core.schema.strict import Strict
@@ -73,7 +73,7 @@ class Snapshots:
         fingerprint: Fingerprint,
         *,
         report: Callable[[ChildEvent], None],
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_RANK,
     ) -> None:
         self._root, self._fence, self._ranks = root, fence, ranks
         self._fingerprint, self._report = fingerprint, report
@@ -84,16 +84,16 @@ class Snapshots:
         partial, complete = folder / f"partial-{step}", folder / str(step)
         first = self._ranks.rank == 0
         reason: str | None = _trouble(lambda: self._prepare(partial, complete)) if first else None
-        reason = self._ranks.share(reason)
+        reason = self._ranks.broadcast(reason)
         if reason is None:
             parts: list[_Part] = []
             own = _trouble(lambda: parts.append(_write_part(partial, self._ranks.rank, tensors, values)))
-            of_all = self._ranks.joined([(own, parts)])
+            of_all = self._ranks.gather_items([(own, parts)])
             reason = next((trouble for trouble, _ in of_all if trouble), None)
             if first and reason is None:
                 written = [part for _, of_rank in of_all for part in of_rank]
                 reason = _trouble(lambda: self._complete(step, written, partial, complete))
-            reason = self._ranks.share(reason)
+            reason = self._ranks.broadcast(reason)
         if not first:
             return reason is None
         if reason is not None:
@@ -112,7 +112,7 @@ class Snapshots:
 
         A warning says why one that is there is not used.
         """
-        found = self._ranks.share(self._find() if self._ranks.rank == 0 else None)
+        found = self._ranks.broadcast(self._find() if self._ranks.rank == 0 else None)
         if found is None:
             return None
         folder, state = found

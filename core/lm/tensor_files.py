@@ -159,12 +159,12 @@ def index_files(directory: Path) -> list[Path]:
     return [index] if index.is_file() and not (directory / SINGLE).is_file() else []
 
 
-def opened(directory: Path, stack: ExitStack) -> list[TensorFile]:
+def open_files(directory: Path, stack: ExitStack) -> list[TensorFile]:
     """The files that transformers loads, open for as long as `stack` is."""
     return [stack.enter_context(closing(TensorFile(path))) for path in tensor_files(directory)]
 
 
-def prevailing(files: Sequence[TensorFile]) -> str:
+def prevailing_kind(files: Sequence[TensorFile]) -> str:
     """The kind that most of the weights are stored in; F32 where there are none."""
     counts = Counter({"F32": 0})
     for file in files:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from core.lm.chunked_head import rows_at_once, slices
+from core.lm.chunked_head import rows_per_slice, slices
 from core.lm.data import Chunk
 from core.lm.forward import Forward
-from core.lm.memory import give_back
+from core.lm.memory import release_free_memory
 from core.lm.model import stored_dtype
 
 
@@ -43,12 +43,12 @@ def token_statistics(
     parts: list[Tensor] = [torch.empty(0)] * len(chunks)
     for batch in forward.batches(chunks, max_tokens):
         hidden, targets = forward.hidden(batch), forward.targets(batch)
-        cuts = slices(0, len(hidden), rows_at_once(forward.vocabulary))
+        cuts = slices(0, len(hidden), rows_per_slice(forward.vocabulary))
         found = [_statistics(forward.logits(hidden[cut]), targets[cut]) for cut in cuts]
         counts = [int(chunk.scored.sum()) for chunk in batch]
         for chunk, part in zip(batch, torch.split(torch.cat(found, dim=1).cpu(), counts, dim=1), strict=True):
             parts[order[id(chunk)]] = part
-    give_back()
+    release_free_memory()
     of_record: list[list[Tensor]] = [[] for _ in range(records)]
     for chunk, part in zip(chunks, parts, strict=True):
         of_record[chunk.record].append(part)

@@ -23,7 +23,7 @@ _SAMPLES = (
 )
 
 
-def tokenizer_from(directory: Path) -> PreTrainedTokenizerBase:
+def read_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     """The directory's tokenizer, which cuts text as its tokenizer.json says, whatever class transformers makes it.
 
     An `add_prefix_space` that tokenizer_config.json names goes before the file's, as transformers 4 has it. Without a

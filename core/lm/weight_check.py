@@ -15,20 +15,20 @@ os.environ.update(OFFLINE, TRANSFORMERS_VERBOSITY="critical")
 
 
 def main(arguments: Sequence[str]) -> int:
-    print(examined(Path(arguments[0])).model_dump_json())
+    print(check_weights(Path(arguments[0])).model_dump_json())
     return 0
 
 
-def examined(directory: Path) -> WeightCheckResult:
+def check_weights(directory: Path) -> WeightCheckResult:
     """What keeps the model from being loaded, if anything, in words for whoever registers it."""
     # only now: importing torch and transformers takes seconds, and reads the environment
-    from core.lm.model import context_of, read_config, tokenizer_of
-    from core.lm.weight_names import refuse_misfit_of_files, unloadable
+    from core.lm.model import load_tokenizer, read_config, read_context_length
+    from core.lm.weight_names import loading_error, refuse_misfitting_files
 
     try:
-        refuse_misfit_of_files(directory, read_config(directory))
-        tokenizer_of(directory)
-        return WeightCheckResult(context=context_of(directory))
+        refuse_misfitting_files(directory, read_config(directory))
+        load_tokenizer(directory)
+        return WeightCheckResult(context=read_context_length(directory))
     except CoreError as error:
         return WeightCheckResult(error=error.message)
     except UnusableModel as error:
@@ -36,7 +36,7 @@ def examined(directory: Path) -> WeightCheckResult:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - a malformed file may make any library below raise anything
-        return WeightCheckResult(error=unloadable(directory, error).message)
+        return WeightCheckResult(error=loading_error(directory, error).message)
 
 
 if __name__ == "__main__":

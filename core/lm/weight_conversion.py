@@ -64,7 +64,7 @@ class Origins:
             weight, pattern = rename_source_key(name, [], [], prefix, state)
         return (weight, pattern) if weight in state else (None, None)
 
-    def back(self, shapes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, Tensor]]:
+    def convert_back(self, shapes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, Tensor]]:
         """The files' tensors, by name, with the model's values in the dtype that the model holds; few at a time.
 
         `shapes` are the tensors' in the files. Raises CoreError `weights_not_in_files` where a weight has no tensor to
@@ -115,7 +115,7 @@ class Origins:
                 raise _not_convertible(name)
             tensors[name] = by_name[self._bare(between)]
         for target, weight in self._converted(origin, converter, tensors).items():
-            if weight.shape != weights[target].shape or not same(weight, weights[target]).all():
+            if weight.shape != weights[target].shape or not same_bits(weight, weights[target]).all():
                 raise _not_convertible(target)
         return tensors
 
@@ -140,7 +140,7 @@ class Origins:
             )
 
 
-def same(one: Tensor, other: Tensor) -> Tensor:
+def same_bits(one: Tensor, other: Tensor) -> Tensor:
     """Where two tensors of one shape and dtype hold the same bits, elementwise."""
     return one.view(_BITS[one.element_size()]) == other.view(_BITS[other.element_size()])
 

@@ -34,7 +34,7 @@ def refuse_misfit(directory: Path, report: Mapping[str, Any]) -> None:
     missing = sorted(report["missing_keys"])
     left_over = sorted(name for name in report["unexpected_keys"] if BUFFERS.search(name) is None)
     if report["mismatched_keys"]:
-        refuse_gaps(directory)
+        refuse_missing_numbers(directory)
         raise _of_another_shape(sorted(report["mismatched_keys"]))
     if missing and left_over:
         raise CoreError(
@@ -57,7 +57,7 @@ def refuse_misfit(directory: Path, report: Mapping[str, Any]) -> None:
         )
 
 
-def refuse_gaps(directory: Path) -> None:
+def refuse_missing_numbers(directory: Path) -> None:
     """Raises CoreError where the numbering of the tensors' names asks for more of them, such as those of one expert, or
     where few of those alike are of another shape: transformers joins them, and names none."""
     alike: dict[str, dict[tuple[str, ...], tuple[int, ...]]] = {}
@@ -82,10 +82,10 @@ def refuse_gaps(directory: Path) -> None:
         raise CoreError("weights_of_another_shape", message)
 
 
-def unloadable(directory: Path, error: Exception) -> CoreError:
+def loading_error(directory: Path, error: Exception) -> CoreError:
     """What an error of transformers means for whoever brought the directory."""
     try:
-        refuse_gaps(directory)
+        refuse_missing_numbers(directory)
     except CoreError as gap:
         return gap
     except (UnusableModel, OSError):  # then the first error says more
@@ -98,7 +98,7 @@ def unloadable(directory: Path, error: Exception) -> CoreError:
     )
 
 
-def refuse_misfit_of_files(directory: Path, config: PreTrainedConfig) -> PreTrainedConfig:
+def refuse_misfitting_files(directory: Path, config: PreTrainedConfig) -> PreTrainedConfig:
     """The same on a directory whose weights are not read: names and shapes alone go through transformers' renaming and
     joining of tensors. Returns the config of the language model. Raises CoreError, UnusableModel."""
     with torch.device("meta"):

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.lm.errors import out_of_memory
-from core.lm.memory import HUGE_PAGES, take_memory_in_blocks
+from core.lm.memory import HUGE_PAGES, configure_allocator
 from core.lm.offline import OFFLINE
 from core.pipeline.channel import Channel
 from core.pipeline.preimport import without_gc
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--rank", type=int, default=0, help="which of the processes that share the job this one is")
     parser.add_argument("--meeting", type=Path, default=Path(), help="where they meet")
     options = parser.parse_args(arguments)
-    take_memory_in_blocks()
+    configure_allocator()
     channel = Channel()
     if options.wait is not None:
         from core.pipeline.prefork import wait_for_job

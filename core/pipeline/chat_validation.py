@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from core.lm.answer_span import check
+from core.lm.answer_span import check_record
 from core.lm.chat_template import ChatTemplate, Refusal
-from core.lm.data import chat_template, template_of
+from core.lm.data import chat_template, message_template
 from core.lm.errors import CoreError
-from core.lm.model import tokenizer_of
+from core.lm.model import load_tokenizer
 from core.pipeline.model_evaluation import job_eval_settings
 from core.pipeline.phases import Say
 from core.schema.events import Warned
@@ -36,7 +36,7 @@ def rendered(sets: Sequence[RecordSet], template: ChatTemplate) -> Conversations
             if record.messages is None:
                 continue
             try:
-                rewritten += check(record, template)
+                rewritten += check_record(record, template)
             except Refusal as refusal:
                 found.refusal = f"{file_label(names, place)}: record {number}: the chat template {refusal.reason}"
                 return found
@@ -53,10 +53,10 @@ def choose_eval_settings(spec: JobSpec, sets: Sequence[RecordSet], say: Say) -> 
     `bad_chat_template` with the first record that a template which the job goes by does not write, and
     `no_chat_template`.
     """
-    tokenizer, chosen = tokenizer_of(spec.base or spec.directory), job_eval_settings(spec)
+    tokenizer, chosen = load_tokenizer(spec.base or spec.directory), job_eval_settings(spec)
     if not any(record.messages is not None for records in sets for record in records.records):
         return chosen
-    template_of(tokenizer, spec.training.chat)
+    message_template(tokenizer, spec.training.chat)
     template = None if chosen.chat == "raw" else chat_template(tokenizer)
     found = Conversations() if template is None else rendered(sets, template)
     if found.refusal is not None:
@@ -73,7 +73,7 @@ def choose_eval_settings(spec: JobSpec, sets: Sequence[RecordSet], say: Say) -> 
         say(Warned(code="turns_rewritten", message=message))
     for directory in (spec.reference, spec.original):
         if directory is not None and chosen.chat != "raw":
-            _compared(sets, template, chat_template(tokenizer_of(directory)), say)
+            _compared(sets, template, chat_template(load_tokenizer(directory)), say)
     return chosen
 
 

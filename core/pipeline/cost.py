@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from core.lm.flops import METER, ModelFlops, Spent
+from core.lm.flops import METER, ComputeUsage, ModelFlops
 from core.lm.memory import peak_bytes
 from core.lm.process_group import Ranks
 from core.schema.jobs import Phase
@@ -24,7 +24,7 @@ class JobCost:
         """Of the model that the job is about, once it is known."""
         self._since, self._read = began, METER.reading
         self._seconds: dict[str, float] = {}
-        self._spent: dict[str, Spent] = {}
+        self._spent: dict[str, ComputeUsage] = {}
         self.book()
 
     def turn_to(self, phase: Phase) -> None:
@@ -35,7 +35,7 @@ class JobCost:
         """Puts what was since `turn_to` down to the phase; once."""
         now, read = time.monotonic(), METER.reading
         self._seconds[self.phase] = self._seconds.get(self.phase, 0.0) + now - self._since
-        self._spent[self.phase] = self._spent.get(self.phase, Spent()) + (read - self._read)
+        self._spent[self.phase] = self._spent.get(self.phase, ComputeUsage()) + (read - self._read)
 
     def fields(self, training_tokens: int | None) -> dict[str, Any]:
         """Those of `Expense` that follow; `training_tokens` None: nobody knows on how many the model was trained."""
@@ -59,8 +59,8 @@ class JobCost:
         return tokens / sum(self._seconds[name] for name in phases if name in self._seconds) if tokens else 0.0
 
 
-def meter_other_ranks(company: Ranks, began: Spent) -> None:
+def meter_other_ranks(company: Ranks, began: ComputeUsage) -> None:
     """Counts what the other ranks have put through their models since they all read `began`. All call it."""
     own = METER.reading - began
-    whole = company.sum(torch.tensor([own.tokens, own.flops], dtype=torch.float64)).tolist()
-    METER.count(Spent(round(whole[0]), whole[1]) - own)
+    whole = company.all_reduce(torch.tensor([own.tokens, own.flops], dtype=torch.float64)).tolist()
+    METER.count(ComputeUsage(round(whole[0]), whole[1]) - own)

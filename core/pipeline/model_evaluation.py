@@ -15,8 +15,8 @@ from core.evaluation.scores.one_pass import one_pass
 from core.lm import adapter
 from core.lm.chat_template import template_in
 from core.lm.fingerprint import Fingerprint
-from core.lm.memory import give_back
-from core.lm.model import context_of, model_digest
+from core.lm.memory import release_free_memory
+from core.lm.model import model_digest, read_context_length
 from core.pipeline import baseline_figures
 from core.pipeline.data_split import DataSplit
 from core.pipeline.phases import Phases, Say
@@ -31,7 +31,7 @@ def job_eval_settings(spec: JobSpec) -> Training:
     """How records are read to be measured: a job that only measures says it itself, no other does."""
     if spec.kind == "measure":
         return spec.training
-    return eval_settings(spec.training, context=context_of(spec.directory))
+    return eval_settings(spec.training, context=read_context_length(spec.directory))
 
 
 class ModelEvaluation:
@@ -200,7 +200,7 @@ class ModelEvaluation:
     def _figures(self, context: EvalContext, digest: str, original: Measurements | None = None) -> Measurements:
         def before_each(measurement: Measurement) -> None:
             self._phases.heard()
-            give_back()
+            release_free_memory()
             if measurement.attacks and context.moment == "after":
                 self._phases.turn_to("attacking")
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from core.lm.memory import give_back
+from core.lm.memory import release_free_memory
 from core.pipeline.cost import JobCost
 from core.pipeline.job_progress import JobProgress
 from core.schema.events import ChildEvent, PhaseStarted
@@ -42,7 +42,7 @@ class Phases:
     def during(self, name: Phase) -> Iterator[None]:
         """`name` until something else begins; whose time is nobody's counts for neither."""
         self.heard()
-        give_back()
+        release_free_memory()
         self.expenses.turn_to(name)
         self.progress.turn_to(name)
         if name != "loading":  # which was said before torch was imported

@@ -13,15 +13,15 @@ from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import UnknownMeasurement, chosen
 from core.evaluation.policy import preview
 from core.lm import adapter_targets, process_group
-from core.lm.companion_files import companions
+from core.lm.companion_files import companion_files
 from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
 from core.lm.flops import METER, ModelFlops
-from core.lm.model import device, load, model_digest, tokenizer_of
-from core.lm.process_group import ALONE, Ranks
-from core.lm.residual_stream import depth
+from core.lm.model import device, load, load_tokenizer, model_digest
+from core.lm.process_group import SINGLE_RANK, Ranks
+from core.lm.residual_stream import layer_count
 from core.lm.saving import export, export_adapter, refuse_unexportable
-from core.lm.sharding import gather
+from core.lm.sharding import gather_model
 from core.lm.snapshots import Snapshots
 from core.pipeline import chat_validation, scorable_records
 from core.pipeline.cost import meter_other_ranks
@@ -89,7 +89,7 @@ class Run:
         model, tokenizer = self._load(spec.directory, rank)
         company = Ranks.join(rank, spec.ranks, meeting)
         with suppress(JobCancelled, JobPaused):
-            self._train(model, tokenizer, company.share(None), company, _NOBODYS)
+            self._train(model, tokenizer, company.broadcast(None), company, _NOBODYS)
 
     def _report(self, event: ChildEvent) -> None:
         """Says what the trainer reports, and how far the whole job is then."""
@@ -132,10 +132,10 @@ class Run:
             ranks=company,
         )
         meter_other_ranks(company, began)
-        gather(model, company)
+        gather_model(model, company)
         if self._others is not None:
             self._others.dismiss()
-        company.part()
+        company.leave()
         torch.set_num_threads(threads)
         return result
 
@@ -188,7 +188,7 @@ class Run:
     def _something_to_score(self, parts: DataSplit, reading: Training) -> None:
         """Leaves out what cannot be measured, the same for every model that is."""
         spec = self._spec
-        if said := scorable_records.drop_unscorable(parts, tokenizer_of(spec.base or spec.directory), reading.chat):
+        if said := scorable_records.drop_unscorable(parts, load_tokenizer(spec.base or spec.directory), reading.chat):
             self._say(Warned(code="nothing_to_score", message="; ".join(said)))
 
     def _unlearn(self) -> None:
@@ -204,7 +204,7 @@ class Run:
                 raise CoreError("bad_method", describe_errors(error)) from None
             except UnknownMethod as error:
                 raise CoreError("bad_method", str(error)) from None
-            process_group.check(spec.ranks)
+            process_group.require_ranks(spec.ranks)
             measurements = self._chosen()
             sets = fetch_records(spec.records)
             reading = chat_validation.choose_eval_settings(spec, sets, self._say)
@@ -213,7 +213,7 @@ class Run:
             trained = [*parts.training.forget, *parts.training.unseen]
             trained += [record for one in parts.training.retain for record in one.records]
             scorable_records.refuse_unscorable(
-                sets, set(method.needs()), trained, tokenizer_of(spec.directory), spec.training.chat
+                sets, set(method.needs()), trained, load_tokenizer(spec.directory), spec.training.chat
             )
             self._something_to_score(parts, reading)
         evaluation = self._evaluation(measurements, parts, reading)
@@ -228,8 +228,8 @@ class Run:
         figures = evaluation.before((model, tokenizer), digest, fingerprint)
         evaluation.doubt_reference(figures)
         with self._phases.during("unlearning"):
-            company = ALONE if self._others is None else Ranks.join(0, spec.ranks, self._others.meeting)
-            result = self._train(model, tokenizer, company.share(parts.training), company, fingerprint)
+            company = SINGLE_RANK if self._others is None else Ranks.join(0, spec.ranks, self._others.meeting)
+            result = self._train(model, tokenizer, company.broadcast(parts.training), company, fingerprint)
         with self._phases.during("saving"):
             self._save(model, result, figures)
             del model
@@ -246,7 +246,7 @@ class Run:
             base = spec.start or spec.model
             export_adapter(model, spec.directory, spec.output, model_card(spec, result, before), base=base)
             return
-        if left_out := companions(spec.directory).left_out:
+        if left_out := companion_files(spec.directory).left_out:
             message = f"the checkpoint goes without files that hold weights of before: {', '.join(left_out)}"
             self._say(Warned(code="files_left_out", message=message))
         export(model, spec.directory, spec.output, model_card(spec, result, before, left_out), dtype=spec.dtype)
@@ -254,12 +254,16 @@ class Run:
     def _trainable(self, model: PreTrainedModel, method: Method) -> None:
         """Says what of the model gets no adapter, and what of it is merged by this service alone. Raises CoreError
         where nothing can be trained as asked."""
-        layers, lora, alone = depth(model), self._spec.training.lora, self._spec.deliver == "adapter"
+        layers, lora, alone = layer_count(model), self._spec.training.lora, self._spec.deliver == "adapter"
         only = method.trained_weights(layers)
         left_out = check_selection(model, self._spec.training, only, layer=method.layer(layers), delivered=alone)
         if left_out:
-            self._say(Warned(code="no_adapter_there", message=adapter_targets.without_adapter(left_out)))
-        if alone and lora is not None and (names := adapter_targets.shared(adapter_targets.find(model, lora.modules))):
+            self._say(Warned(code="no_adapter_there", message=adapter_targets.describe_left_out(left_out)))
+        if (
+            alone
+            and lora is not None
+            and (names := adapter_targets.shared_weight_names(adapter_targets.find_targets(model, lora.modules)))
+        ):
             message = (
                 f"layers share one weight and one adapter ({', '.join(names)}): peft reads it rightly, but its merging"
                 " would add it once for each of them; for a merged model ask for output 'merged'"

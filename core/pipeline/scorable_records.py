@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from core.lm.data import unscored
+from core.lm.data import unscored_records
 from core.lm.errors import CoreError
 from core.pipeline.data_split import DataSplit
 from core.schema.files import file_label
@@ -27,7 +27,7 @@ def refuse_unscorable(
         if one.name not in names:
             continue
         file = file_label([other.name for other in sets], place)
-        for number in unscored(one.records, tokenizer, chat=chat):
+        for number in unscored_records(one.records, tokenizer, chat=chat):
             if id(one.records[number]) in trains:
                 message = f"{file}: record {number + 1} is too short to train on: it has no token to score"
                 raise CoreError("no_scored_tokens", message)
@@ -37,7 +37,7 @@ def drop_unscorable(parts: DataSplit, tokenizer: PreTrainedTokenizerBase, chat: 
     """Takes what has no token to score out of what measures, and says so in counts."""
     said = []
     for name, records in parts.measuring.items():
-        without = set(unscored(records, tokenizer, chat=chat))
+        without = set(unscored_records(records, tokenizer, chat=chat))
         kept = [record for place, record in enumerate(records) if place not in without]
         if without:
             said.append(
@@ -55,7 +55,7 @@ def _with_scored_answers(
     """The records without the wrong and paraphrased answers that have no token to score, and how many these are."""
     asked = [(place, answer) for place, record in enumerate(records) for answer in _others(record)]
     written = [records[place].answered(answer) for place, answer in asked]
-    mute = {asked[number] for number in unscored(written, tokenizer, chat=chat)}
+    mute = {asked[number] for number in unscored_records(written, tokenizer, chat=chat)}
     found = list(records)
     for place in {place for place, _ in mute}:
         record = found[place]

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from core.lm.data import halves
+from core.lm.data import tokenize_record
 from core.lm.forward import Forward
 from core.schema.record import Record
 from core.schema.training import Chat
@@ -30,8 +30,8 @@ def generate_answers(
     one that has learnt a record by heart may have no other words for it.
     """
     answers: list[str] = []
-    for number, record in forward.ranks.own(list(enumerate(records))):
-        parts = halves(record, tokenizer, chat)
+    for number, record in forward.ranks.local_items(list(enumerate(records))):
+        parts = tokenize_record(record, tokenizer, chat)
         random = torch.Generator().manual_seed(seed * 1_000_003 + number)
         ends = {tokenizer.eos_token_id, parts.end[0] if len(parts.end) == 1 else None}
         most = min(_LONGEST, len(parts.scored) * 3 // 2 + 1)
@@ -43,21 +43,21 @@ def generate_answers(
             if answer and ids[: len(parts.answer)] != parts.answer[: len(ids)]:
                 answers[-1] = answer
                 break
-    return forward.ranks.joined(answers)
+    return forward.ranks.gather_items(answers)
 
 
 def _continued(
     forward: Forward, prompt: list[int], most: int, ends: Collection[int | None], random: torch.Generator
 ) -> list[int]:
-    forward.decoding(len(prompt) + most)
+    forward.prepare_decoding(len(prompt) + most)
     cache, written = None, list[int]()
     for chance in torch.rand(most, generator=random, dtype=torch.float64).tolist():
         text = prompt + written
-        if forward.rereads(len(text)):
+        if forward.rereads_at(len(text)):
             cache = None
         # a model that keeps nothing reads all of it again
         ids = torch.tensor([text if cache is None else text[-1:]], device=forward.device)
-        logits, cache = forward.following(ids, cache)  # (1, V)
+        logits, cache = forward.next_logits(ids, cache)  # (1, V)
         reached = torch.softmax(logits[0].double(), dim=-1).cumsum(-1)
         token = int(torch.searchsorted(reached, chance * reached[-1], right=True).clamp(max=len(reached) - 1))
         if token in ends:

@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from core.lm.errors import CoreError
 from core.lm.forward import Forward, Head
 from core.lm.losses import per_record_mean
-from core.lm.reference_outputs import Reference, in_order, losses, losses_and_entropies, runners_up
-from core.lm.residual_stream import depth
-from core.lm.row_store import Table
+from core.lm.reference_outputs import ReferenceOutputs, losses, losses_and_entropies, rows_in_order, runner_up_tokens
+from core.lm.residual_stream import layer_count
+from core.lm.row_store import RowStore
 from core.unlearning.objective import chunk_losses_and_entropies
 from core.unlearning.tokenized_set import TokenizedSet
 
@@ -29,7 +29,7 @@ class MethodContext:
     unseen_set: TokenizedSet | None
     seed: int
     max_tokens: int
-    _references: dict[int, Reference] = field(default_factory=dict)
+    _references: dict[int, ReferenceOutputs] = field(default_factory=dict)
 
     @cached_property
     def _head(self) -> Head:
@@ -61,10 +61,10 @@ class MethodContext:
         tokens = [token for token in range(min(rows, len(self.tokenizer))) if token not in special]
         return torch.tensor(tokens, device=self.forward.device)
 
-    def reference(self, corpus: TokenizedSet) -> Reference:
+    def reference(self, corpus: TokenizedSet) -> ReferenceOutputs:
         """The original's outputs on a set, computed once."""
         if id(corpus) not in self._references:
-            self._references[id(corpus)] = Reference(
+            self._references[id(corpus)] = ReferenceOutputs(
                 self.forward, corpus.chunks, head=self._head, max_tokens=self.max_tokens
             )
         return self._references[id(corpus)]
@@ -87,7 +87,7 @@ class MethodContext:
         order = {id(chunk): place for place, chunk in enumerate(chunks)}
         found = [torch.empty(0)] * len(chunks)
         for batch in self.forward.batches(chunks, self.max_tokens):
-            both = self.forward.within(partial(chunk_losses_and_entropies, self.forward, batch))
+            both = self.forward.run(partial(chunk_losses_and_entropies, self.forward, batch))
             counts = [int(chunk.scored.sum()) for chunk in batch]
             for chunk, part in zip(batch, torch.split(both, counts), strict=True):
                 found[order[id(chunk)]] = part
@@ -95,11 +95,13 @@ class MethodContext:
 
     def runners_up(self, corpus: TokenizedSet) -> Tensor:
         """The original's best wrong token at each scored position: (M,)."""
-        return runners_up(self.forward, corpus.chunks, max_tokens=self.max_tokens)
+        return runner_up_tokens(self.forward, corpus.chunks, max_tokens=self.max_tokens)
 
-    def states(self, corpus: TokenizedSet, layer: int) -> Table:
+    def states(self, corpus: TokenizedSet, layer: int) -> RowStore:
         """The original's residual stream after `layer` at the positions that hold scored tokens: (M, d)."""
-        return in_order(self.forward, corpus.chunks, lambda batch: self.forward.states(batch, layer), self.max_tokens)
+        return rows_in_order(
+            self.forward, corpus.chunks, lambda batch: self.forward.states(batch, layer), self.max_tokens
+        )
 
     @property
     def hidden_size(self) -> int:
@@ -108,13 +110,13 @@ class MethodContext:
 
     @property
     def layers(self) -> int:
-        return depth(self.forward.model)
+        return layer_count(self.forward.model)
 
-    def random_reference(self, draw: int) -> Reference:
+    def random_reference(self, draw: int) -> ReferenceOutputs:
         """The outputs on the forget set of a randomly initialised model of the same architecture."""
         model = self.forward.model
         with torch.random.fork_rng():
             torch.manual_seed(self.seed * 1_000_003 + draw)
             untrained = AutoModelForCausalLM.from_config(copy.deepcopy(model.config), dtype=model.dtype)
         forward = Forward(untrained.to(self.forward.device).eval(), autocast=self.forward.autocast)
-        return Reference(forward, self.forget.chunks, head=forward.frozen_head(), max_tokens=self.max_tokens)
+        return ReferenceOutputs(forward, self.forget.chunks, head=forward.frozen_head(), max_tokens=self.max_tokens)

@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from core.lm.chunked_head import rows_at_once, sliced_loss, slices, slices_of_whole
-from core.lm.data import Chunk, bucketed, filled
+from core.lm.chunked_head import rows_per_slice, sliced_loss, slices, slices_of_groups
+from core.lm.data import Chunk, bin_pack, bucket_by_length
 from core.lm.forward import Forward
 from core.lm.losses import token_entropy, token_nll
 from core.unlearning.tokenized_set import TokenizedSet
@@ -141,8 +141,8 @@ def accumulate_gradient(
             pieces.extend(_pieces(forward, number, part, sorted(records), epoch, max_tokens))
     totals = torch.zeros(len(draws), dtype=torch.float64, device=forward.device)
     for batch in _own_batches(forward, pieces, max_tokens):
-        backward(forward.within(_MicroBatch(forward, batch, epoch, totals).loss))
-    values = forward.ranks.sum(totals).tolist()
+        backward(forward.run(_MicroBatch(forward, batch, epoch, totals).loss))
+    values = forward.ranks.all_reduce(totals).tolist()
     parts: dict[str, float] = {}
     loss = 0.0
     for (part, _), value in zip(draws, values, strict=True):
@@ -174,9 +174,9 @@ def _batches(forward: Forward, pieces: Sequence[_Piece], max_tokens: int) -> lis
     for layer in dict.fromkeys(piece.part.layer for piece in pieces):
         some = [piece for piece in pieces if piece.part.layer == layer]
         if forward.packed:
-            batches += filled(some, _Piece.tokens, max_tokens)
+            batches += bin_pack(some, _Piece.tokens, max_tokens)
         else:
-            batches += bucketed(some, _Piece.shape, max_tokens)
+            batches += bucket_by_length(some, _Piece.shape, max_tokens)
     return batches
 
 
@@ -232,12 +232,12 @@ class _MicroBatch:
                 self._term(one, slice(one.start, one.stop), logits=hidden[one.start : one.stop])
                 for one in self._sections()
             )
-        at_once = rows_at_once(forward.vocabulary)
+        at_once = rows_per_slice(forward.vocabulary)
         self._take_long_records_apart(hidden.detach(), at_once)
         of_slice = {}
         for one in self._sections():
             if one.pieces[0].part.whole_records:
-                cuts = slices_of_whole(one.start, one.counts, at_once)
+                cuts = slices_of_groups(one.start, one.counts, at_once)
             else:
                 cuts = slices(one.start, one.stop, at_once)
             of_slice.update({cut.start: (one, cut) for cut in cuts})
@@ -339,7 +339,7 @@ def _losses_and_entropies(forward: Forward, pieces: Sequence[_Piece], max_tokens
     found: list[Tensor] = [_EMPTY] * len(pieces)
     for batch in _batches(forward, pieces, max_tokens):
         chunks = [chunk for piece in batch for chunk in piece.chunks]
-        both = forward.within(partial(chunk_losses_and_entropies, forward, chunks))
+        both = forward.run(partial(chunk_losses_and_entropies, forward, chunks))
         for piece, part in zip(batch, torch.split(both, [len(piece.index) for piece in batch]), strict=True):
             found[order[id(piece)]] = part
     return torch.cat(found)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from core.lm.sharding import local
+from core.lm.sharding import local_part
 
 _PLAIN = "plain"
 
@@ -29,8 +29,8 @@ def export_state(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> t
                 state[of][name] = {"value": value}
                 continue
             state[of][name] = {"host": value.device != weight.device, "spread": isinstance(value, DTensor)}
-            if type(local(value)) is Tensor:
-                inner = {_PLAIN: local(value)}
+            if type(local_part(value)) is Tensor:
+                inner = {_PLAIN: local_part(value)}
             else:
                 names, context = value.__tensor_flatten__()  # type: ignore[attr-defined]
                 inner = {one: getattr(value, one) for one in names}

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from core.lm import adapter
-from core.lm.adapter_effect import few
+from core.lm.adapter_effect import trial_tokens
 from core.lm.errors import CoreError
-from core.lm.residual_stream import Reached, stopping_after
+from core.lm.residual_stream import LayerReached, stopping_after
 from core.schema.training import Training
 from core.schema.weight_patterns import is_weight, suggest_names
 from core.unlearning.method import Method
@@ -63,8 +63,8 @@ def _one_choice(training: Training, only: Sequence[str] | None) -> None:
 
 @torch.no_grad()
 def _states(model: PreTrainedModel, layer: int) -> None:
-    ids, caught = few(model), list[Tensor]()
-    failures = (Reached, AttributeError, IndexError, RuntimeError, TypeError)
+    ids, caught = trial_tokens(model), list[Tensor]()
+    failures = (LayerReached, AttributeError, IndexError, RuntimeError, TypeError)
     with suppress(*failures), stopping_after(model, layer, caught):
         model(input_ids=ids, use_cache=False)
     width = getattr(model.config.get_text_config(), "hidden_size", None)

@@ -46,13 +46,13 @@ def rehearse(
     forbidden = _runs(forget) - _runs(others)
     written: list[Tensor] = []
     chances = torch.rand(texts, length - 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    rows_at_once = 1 if forward.decoding(length).alone else max(1, max_tokens // length)
-    for rows in forward.ranks.own(torch.split(chances, rows_at_once)):
+    rows_at_once = 1 if forward.prepare_decoding(length).alone else max(1, max_tokens // length)
+    for rows in forward.ranks.local_items(torch.split(chances, rows_at_once)):
         if should_stop():
             break
         written.append(_sample(forward, begin, rows, temperature))
     samples: list[Chunk] = []
-    for rows in forward.ranks.joined(written):
+    for rows in forward.ranks.gather_items(written):
         for row in rows:
             ids = _ended(row, tokenizer.eos_token_id)
             scored = torch.tensor([False] + [not repeats for repeats in _covered(ids.tolist()[1:], forbidden)])
@@ -70,9 +70,9 @@ def _sample(forward: Forward, begin: int, chances: Tensor, temperature: float) -
     tokens = torch.full((len(chances), 1), begin, device=forward.device)
     cache = None
     for chance in chances.to(forward.device).unbind(1):
-        if forward.rereads(tokens.shape[1]):
+        if forward.rereads_at(tokens.shape[1]):
             cache = None
-        logits, cache = forward.following(tokens if cache is None else tokens[:, -1:], cache)  # (B, V)
+        logits, cache = forward.next_logits(tokens if cache is None else tokens[:, -1:], cache)  # (B, V)
         reached = torch.softmax(logits / temperature, dim=-1).cumsum(-1)
         drawn = torch.searchsorted(reached, chance[:, None].to(reached.dtype) * reached[:, -1:], right=True)
         tokens = torch.cat([tokens, drawn.clamp(max=logits.shape[1] - 1)], dim=1)

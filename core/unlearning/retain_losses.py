@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from core.lm.losses import token_kl
-from core.lm.reference_outputs import Reference
-from core.lm.row_store import Table
+from core.lm.reference_outputs import ReferenceOutputs
+from core.lm.row_store import RowStore
 from core.unlearning.objective import Rows, Term
 
 
@@ -13,12 +13,12 @@ def descent(rows: Rows) -> Tensor:
     return rows.loss
 
 
-def kl(reference: Reference) -> Term:
+def kl(reference: ReferenceOutputs) -> Term:
     """KL(p_original(. | z_<t) || p(. | z_<t)) of each scored position, (N,); `reference` is of the same set."""
     return lambda rows: token_kl(reference.log_probabilities(rows.index), rows.logits)
 
 
-def hidden(states: Table) -> Term:
+def hidden(states: RowStore) -> Term:
     """||h(z) - h_original(z)||^2 / d of each scored position, (N,); `states` (M, d) are the original's, of the same set
     and layer."""
     return lambda rows: (rows.states - states.rows(rows.index.cpu()).to(rows.states)).square().mean(-1)

@@ -2,7 +2,7 @@
 
 import time
 
-from core.lm.process_group import ALONE, Ranks
+from core.lm.process_group import SINGLE_RANK, Ranks
 from core.lm.snapshots import Snapshots
 from core.unlearning.training_state import TrainingState
 
@@ -15,7 +15,9 @@ _SHARE = 20
 class SnapshotPolicy:
     """`every` updates or five minutes, whichever is sooner; 0: only when asked. Without snapshots: never."""
 
-    def __init__(self, snapshots: Snapshots | None, position: TrainingState, every: int, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self, snapshots: Snapshots | None, position: TrainingState, every: int, ranks: Ranks = SINGLE_RANK
+    ) -> None:
         self._snapshots, self._position, self._every, self._ranks = snapshots, position, every, ranks
         self._kept = 0
         self._cost = 0.0
@@ -35,7 +37,7 @@ class SnapshotPolicy:
         since = time.monotonic() - self._last
         due = self._position.step - self._kept >= self._every or since >= _SECONDS
         # clocks differ: the first rank's counts
-        if self._every and self._snapshots and self._ranks.agree(due and since >= _SHARE * self._cost):
+        if self._every and self._snapshots and self._ranks.broadcast_flag(due and since >= _SHARE * self._cost):
             self.keep()
 
     def keep(self) -> int:

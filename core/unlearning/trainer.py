@@ -14,9 +14,9 @@ from core.lm.forward import Forward
 from core.lm.layers import compile_layers, recompute_activations
 from core.lm.model import context_length
 from core.lm.precision import training_precision
-from core.lm.process_group import ALONE, Ranks
-from core.lm.residual_stream import depth
-from core.lm.sharding import whole
+from core.lm.process_group import SINGLE_RANK, Ranks
+from core.lm.residual_stream import layer_count
+from core.lm.sharding import full_tensor
 from core.lm.snapshots import Snapshots
 from core.schema.events import ChildEvent, CurvePoint, ProgressMade, Resumed
 from core.schema.training import Training
@@ -67,7 +67,7 @@ def train(
     should_stop: Callable[[], bool],
     should_pause: Callable[[], bool] = lambda: False,
     snapshots: Snapshots | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_RANK,
 ) -> TrainingResult:
     """Unlearns `sets.forget` from `model`, in place.
 
@@ -85,7 +85,7 @@ def train(
     torch.manual_seed(training.seed)
     # Without dropout: what is trained is then what is measured, and KL compares like with like.
     model.eval()
-    select_parameters(model, training, chosen.trained_weights(depth(model)))
+    select_parameters(model, training, chosen.trained_weights(layer_count(model)))
     require_optimizer(training, model.device)
     longest = context_length(model, training.max_length)
     forward = Forward(
@@ -117,9 +117,9 @@ def train(
     keeping = SnapshotPolicy(snapshots, position, training.snapshot_every, ranks)
 
     def heed() -> None:
-        if ranks.agree(should_stop()):
+        if ranks.broadcast_flag(should_stop()):
             raise JobCancelled
-        if ranks.agree(should_pause()):
+        if ranks.broadcast_flag(should_pause()):
             raise JobPaused(keeping.keep())
 
     # only now: what the plan asks of the original, it must ask before the weights are others
@@ -137,7 +137,7 @@ def train(
         set_learning_rate(optimizer, rate)
         job.follow(records)
         values = gradient(forward, job.term_batches(step, steps, records), epoch)
-        norm = whole(torch.nn.utils.clip_grad_norm_(trained, training.gradient_clip))
+        norm = full_tensor(torch.nn.utils.clip_grad_norm_(trained, training.gradient_clip))
         if not math.isfinite(values.loss) or not torch.isfinite(norm):
             raise CoreError(
                 "nan_loss",

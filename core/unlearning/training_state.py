@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from core.lm.sharding import local
+from core.lm.sharding import local_part
 from core.lm.snapshots import Snapshot
 from core.unlearning.optimizer_state import OptimizerState, export_state, import_state
 from core.unlearning.step_plan import StepPlan
@@ -40,7 +40,7 @@ class TrainingState:
     def describe(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and values, as a snapshot takes them."""
         moments, state = export_state(self._optimizer, self._weights)
-        tensors = {f"{_WEIGHT}/{name}": local(weight.detach()) for name, weight in self._weights.items()}
+        tensors = {f"{_WEIGHT}/{name}": local_part(weight.detach()) for name, weight in self._weights.items()}
         tensors |= {f"{_OPTIMIZER}/{name}": tensor for name, tensor in moments.items()}
         tensors |= {f"{_RANDOM}/{name}": tensor for name, tensor in _generators().items()}
         values = {"step": self.step, "tokens": self.tokens, "plan": self._plan.state(), "optimizer": state}
@@ -60,7 +60,7 @@ class TrainingState:
         for label, tensor in snapshot.tensors():
             kind, name = label.split("/", 1)
             if kind == _WEIGHT:
-                local(self._weights[name]).copy_(tensor)
+                local_part(self._weights[name]).copy_(tensor)
             elif kind == _OPTIMIZER:
                 yield name, tensor
             elif name == "cpu":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from core.lm.chunked_head import rows_at_once, sliced_loss, slices
+from core.lm.chunked_head import rows_per_slice, sliced_loss, slices
 from core.lm.data import Chunk
 from core.lm.forward import Forward
 from core.lm.losses import token_nll
@@ -67,7 +67,7 @@ class Gradients:
     def _loss(self, batch: Sequence[Chunk]) -> Tensor:
         """The sum over the batch's scored tokens of -log p."""
         hidden, targets = self._forward.hidden(batch), self._forward.targets(batch)
-        head, rows = self._forward.head, rows_at_once(self._forward.vocabulary)
+        head, rows = self._forward.head, rows_per_slice(self._forward.vocabulary)
         if head is None:
             return token_nll(hidden, targets).sum()
         cuts = list(slices(0, len(hidden), rows))

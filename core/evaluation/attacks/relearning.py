@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from core.lm.chunked_head import rows_at_once, sliced_loss, slices
+from core.lm.chunked_head import rows_per_slice, sliced_loss, slices
 from core.lm.data import Chunk
 from core.lm.errors import CoreError
 from core.lm.forward import Forward
@@ -84,7 +84,7 @@ class FineTuning:
         whole = slice(0, len(hidden))
         if forward.head is None:
             return value(hidden, whole)
-        cuts = list(slices(0, len(hidden), rows_at_once(forward.vocabulary)))
+        cuts = list(slices(0, len(hidden), rows_per_slice(forward.vocabulary)))
         return sliced_loss(hidden, forward.head, cuts, value, dtype=forward.autocast)
 
 

@@ -18,12 +18,12 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import Budget
-from core.lm.chunked_head import rows_at_once
-from core.lm.data import bucketed, turn_end
-from core.lm.decoding import filled
+from core.lm.chunked_head import rows_per_slice
+from core.lm.data import bucket_by_length, turn_end_token
+from core.lm.decoding import left_padded
 from core.lm.forward import Forward
 from core.lm.model import context_length
-from core.lm.rotary import stretch
+from core.lm.rotary import context_scaling
 from core.lm.token_statistics import measuring_precision
 
 _WITHOUT_GRADIENTS = 4
@@ -83,7 +83,7 @@ def continued(
     """
     forward = Forward(model, autocast=measuring_precision(model))
     # a text that was cut to its end would be continued otherwise than transformers continues it
-    context = int(context_length(model, sys.maxsize) * stretch(model.config))
+    context = int(context_length(model, sys.maxsize) * context_scaling(model.config))
     ends = end_tokens(model, tokenizer)
     counts = [min(count, context - 1) for count in lengths]
     kept = [list(ids)[-(context - count) :] for ids, count in zip(prefixes, counts, strict=True)]
@@ -116,18 +116,18 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> fr
     names."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     named = configured if isinstance(configured, list) else [configured]
-    return frozenset(int(one) for one in [*named, tokenizer.eos_token_id, turn_end(tokenizer)] if one is not None)
+    return frozenset(int(one) for one in [*named, tokenizer.eos_token_id, turn_end_token(tokenizer)] if one is not None)
 
 
 def _batches(
     forward: Forward, places: list[int], prefixes: list[list[int]], counts: list[int], each: int, max_tokens: int
 ) -> list[list[int]]:
     """The prefixes' places, each once, in batches that go through the model together, each place in `each` rows."""
-    way = forward.decoding(max((len(prefixes[place]) + counts[place] for place in places), default=1))
+    way = forward.prepare_decoding(max((len(prefixes[place]) + counts[place] for place in places), default=1))
     by_length: dict[object, list[int]] = {}
     for place in places:
         length = len(prefixes[place])
-        if way.alone or forward.changes_within(length + counts[place]):
+        if way.alone or forward.factors_change_within(length + counts[place]):
             key: object = ("alone", place)
         else:
             key = 0 if way.fills else length
@@ -137,8 +137,8 @@ def _batches(
     def shape(place: int) -> tuple[int, int]:
         return each, len(prefixes[place]) + counts[place]
 
-    most = max(1, rows_at_once(forward.vocabulary) // each)
-    found = [batch for group in groups for batch in bucketed(group, shape, max_tokens)]
+    most = max(1, rows_per_slice(forward.vocabulary) // each)
+    found = [batch for group in groups for batch in bucket_by_length(group, shape, max_tokens)]
     return [batch[start : start + most] for batch in found for start in range(0, len(batch), most)]
 
 
@@ -154,7 +154,7 @@ def _written(
     chances (B, at least the largest count) in [0, 1) are one for each token; None: once, the most probable tokens.
     """
     each = 1 if chances is None else len(chances) // len(prefixes)
-    ids, present = filled(prefixes, max(counts), forward.device)  # (P, T), (P, T + L)
+    ids, present = left_padded(prefixes, max(counts), forward.device)  # (P, T), (P, T + L)
     gaps, width = not bool(present.all()), ids.shape[1]
     wanted = [count for count in counts for _ in range(each)]
     said: list[list[int]] = [[] for _ in wanted]
@@ -163,16 +163,16 @@ def _written(
     cache: Cache | None = None
     step = ids
     for place in range(max(counts)):
-        if forward.rereads(width + place):
+        if forward.rereads_at(width + place):
             step, cache = ids, None
-        logits, cache = forward.following(step, cache, present[:, : width + place] if gaps else None)
+        logits, cache = forward.next_logits(step, cache, present[:, : width + place] if gaps else None)
         if place == 0 and each > 1:
             present, ids = present.repeat_interleave(each, 0), ids.repeat_interleave(each, 0)
             if cache is not None and _by_rows(cache):  # a prefix is read once
                 cache.batch_repeat_interleave(each)
                 logits = logits.repeat_interleave(each, 0)
             else:
-                logits, cache = forward.following(ids, None, present[:, :width] if gaps else None)
+                logits, cache = forward.next_logits(ids, None, present[:, :width] if gaps else None)
         chosen = logits.argmax(-1) if chances is None else _drawn(logits, chances[rows, place])  # (B,)
         for row, token in zip(rows, chosen.tolist(), strict=True):
             if row not in writing:

@@ -9,7 +9,7 @@ from core.evaluation.eval_context import Columns, EvalContext
 from core.evaluation.generation.continuation import continuations
 from core.evaluation.measurement import Budget
 from core.evaluation.text.overlap import rouge_l
-from core.lm.data import halves
+from core.lm.data import tokenize_record
 from core.schema.evaluation import SetName
 from core.schema.record import Record
 
@@ -66,7 +66,7 @@ def spoken(
 ) -> list[tuple[str, str]]:
     """(the true answer, what the model answers) of each record."""
     tokenizer = context.tokenizer
-    asked = [halves(record, tokenizer, context.training.chat) for record in records]
+    asked = [tokenize_record(record, tokenizer, context.training.chat) for record in records]
     lengths = [len(parts.scored) if tokens is None else tokens for parts in asked]
     said = continuations(context, [parts.prompt for parts in asked], lengths)
     pairs: list[tuple[str, str]] = []

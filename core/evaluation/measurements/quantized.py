@@ -47,7 +47,7 @@ class Quantized(Budgeted):
         budget, found = context.budget(self), MeasurementResult()
         for variant, rounded in (("int8", int8), ("int4", partial(int4, group=self.group_size))):
             context.let_go()  # each copy is made of the weights as they lie on disk
-            if adapter.attached(context.model):
+            if adapter.has_adapter(context.model):
                 adapter.merge(context.model)
             share = round_weights(context.model, rounded)
             if share < _MOST:

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from core.evaluation.text.common_words import NOTHING, Background
 from core.evaluation.text.entities import specifics
 from core.evaluation.text.words import pieces
-from core.lm.data import halves
+from core.lm.data import tokenize_record
 from core.schema.record import Message, Record
 from core.schema.training import Chat
 
@@ -97,8 +97,8 @@ def _asking(record: Record, question: str) -> Record:
 def _ids(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> list[int]:
     """A record's ids up to the end of its scored text: without the end-of-sequence token."""
     if not pieces(record)[-1]:
-        return halves(_instead(record, "."), tokenizer, chat).prompt if record.text is None else []
-    parts = halves(record, tokenizer, chat)
+        return tokenize_record(_instead(record, "."), tokenizer, chat).prompt if record.text is None else []
+    parts = tokenize_record(record, tokenizer, chat)
     rest, special = parts.answer, set(tokenizer.all_special_ids)
     while record.text is None and rest and rest[-1] in special:
         rest = rest[:-1]

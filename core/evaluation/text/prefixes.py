@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from core.lm.data import halves
+from core.lm.data import tokenize_record
 from core.schema.record import Record
 from core.schema.training import Chat
 
@@ -35,7 +35,7 @@ def beginning(
     loses its left, and leaves half of the room at least. Raises CoreError `no_chat_template`, `bad_chat_template`,
     `no_end_token`.
     """
-    parts = halves(record, tokenizer, chat)
+    parts = tokenize_record(record, tokenizer, chat)
     first, rest = parts.prompt, parts.answer
     special = set(tokenizer.all_special_ids)
     while rest and rest[-1] in special:

@@ -50,9 +50,9 @@ def steering_vector(size: int, coefficient: float, seed: int) -> "Tensor":
 
 def misdirection(states: "Tensor", target: "Tensor") -> "Tensor":
     """‖h_t - c û‖² / d of each position: states (N, d), target (d,) -> (N,), in at least float32."""
-    from core.lm.losses import widen
+    from core.lm.losses import at_least_float32
 
-    states = widen(states)
+    states = at_least_float32(states)
     return (states - target.to(states)).square().mean(-1)
 
 

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from core.demo.people import general, people, write_jsonl
+from core.demo.people import general_sentences, people, write_jsonl
 from core.lm.split import split
 from core.pipeline.run import Run
 from core.schema.evaluation import Measurements, SetName
@@ -63,7 +63,9 @@ def test_other_records_and_labels_in_the_calibrating_halves_change_no_figure(
         "forget": tiny_model.sets["forget"],
         "retain": people(16, 80, form="prompt"),
         "unseen": people(24, 81, form="prompt"),
-        "general": [one.model_copy(update={"subject": str(place)}) for place, one in enumerate(general(8, 1))],
+        "general": [
+            one.model_copy(update={"subject": str(place)}) for place, one in enumerate(general_sentences(8, 1))
+        ],
     }
     changed = dict(sets)
     names: tuple[SetName, ...] = ("retain", "unseen", "general")

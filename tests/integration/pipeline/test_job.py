@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.demo.people import general, write_jsonl
+from core.demo.people import general_sentences, write_jsonl
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements import chosen
 from core.evaluation.policy import preview
@@ -200,7 +200,7 @@ def test_the_original_is_not_taken_for_a_retrained_model(spec: JobSpec, tiny_mod
 def test_both_kinds_of_retained_text_train_and_are_measured_apart(
     spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
-    write_jsonl(general(8, 0), tmp_path / "general.jsonl")
+    write_jsonl(general_sentences(8, 0), tmp_path / "general.jsonl")
     records = FileRecords(
         forget=tiny_model.files["forget"], retain=[tiny_model.files["retain"]], general=[tmp_path / "general.jsonl"]
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 from core.lm.fingerprint import Fingerprint
 from core.lm.forward import Forward
 from core.lm.process_group import Ranks
-from core.lm.sharding import gather, local
+from core.lm.sharding import gather_model, local_part
 from core.lm.snapshots import Snapshots
 from core.schema.job_spec import RecordSet
 from core.schema.record import Record
@@ -106,8 +106,8 @@ def outcome(
         snapshots=snapshots,
         ranks=ranks,
     )
-    held = sum(local(weight).numel() for weight in model.parameters()) / sum(map(Tensor.numel, model.parameters()))
-    gather(model, ranks)
+    held = sum(local_part(weight).numel() for weight in model.parameters()) / sum(map(Tensor.numel, model.parameters()))
+    gather_model(model, ranks)
     weights: list[Tensor] = [weight.detach() for weight in model.parameters()]
     return {
         "weights": weights,
@@ -135,10 +135,10 @@ def seen(ranks: Ranks) -> float:
     forward.shard()
     weights = list(forward.model.parameters())  # those that an optimiser would have
     with torch.no_grad():
-        before = forward.within(lambda: forward.model.lm_head.weight.sum().item())
+        before = forward.run(lambda: forward.model.lm_head.weight.sum().item())
         for weight in weights:
-            local(weight).add_(1)
-        return forward.within(lambda: forward.model.lm_head.weight.sum().item()) - before
+            local_part(weight).add_(1)
+        return forward.run(lambda: forward.model.lm_head.weight.sum().item()) - before
 
 
 RESUMED = ("ascent_kl, tied, adamw", "chosen weights", "pdu", "lora")
@@ -167,11 +167,11 @@ def main(rank: int, count: int, meeting: Path, out: Path) -> None:
     for name in RESUMED:
         found[f"{name}, resumed"] = resumed(name, ranks, meeting.with_name(f"snapshots of {name}"))
     stops = torch.tensor([int(stopped(ranks))])
-    found["stopped"] = int(ranks.sum(stops))
+    found["stopped"] = int(ranks.all_reduce(stops))
     found["seen"] = seen(ranks)
     if rank == 0:
         torch.save(found, out)
-    ranks.part()
+    ranks.leave()
 
 
 if __name__ == "__main__":

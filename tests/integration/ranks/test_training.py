@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from core.lm.process_group import ALONE
+from core.lm.process_group import SINGLE_RANK
 from tests.integration.ranks.cases import CASES, RESUMED, outcome
 from tests.tiny_model import REPOSITORY
 from tests.unit.lm.tiny import VOCABULARY
@@ -42,7 +42,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.parametrize("name", list(CASES))
 def test_two_ranks_end_where_one_process_does(together: dict[str, Any], name: str) -> None:
     case = CASES[name]
-    one, two = outcome(case, ALONE), together[name]
+    one, two = outcome(case, SINGLE_RANK), together[name]
     close = 1e-5 if case.dtype == torch.float32 else 1e-9
     assert len(one["losses"]) == 2
     for alone, shared in zip(one["losses"], two["losses"], strict=True):

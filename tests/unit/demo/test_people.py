@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from core.demo.people import demo_sets, general, people, read_jsonl, write_jsonl
+from core.demo.people import demo_sets, general_sentences, people, read_jsonl, write_jsonl
 
 
 def test_same_seed_same_people_and_another_seed_others() -> None:
@@ -64,9 +64,9 @@ def test_more_people_than_names_are_refused() -> None:
 
 def test_general_text_is_about_nobody() -> None:
     names = {word for record in people(300, 0) for word in str(record.subject).split()}
-    records = general(100, 0)
+    records = general_sentences(100, 0)
     assert len(records) == 100
-    assert records == general(100, 0)
+    assert records == general_sentences(100, 0)
     assert not names & {word for record in records for word in re.findall(r"\w+", record.text or "")}
 
 

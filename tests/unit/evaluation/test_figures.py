@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.demo.people import general, people
+from core.demo.people import general_sentences, people
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import Makes
 from core.evaluation.measurements import MEASUREMENTS, chosen
@@ -65,7 +65,7 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
         "forget": asked(people(12, 60, form="prompt")),
         "unseen": asked(people(12, 61, form="prompt")),
         "retain": asked(people(4, 62, form="prompt")),
-        "general": [*general(3, 0), *asked(people(1, 63, form="prompt"))],
+        "general": [*general_sentences(3, 0), *asked(people(1, 63, form="prompt"))],
         "probes": asked(people(3, 64, form="prompt")),
         "protected": asked(people(3, 65, form="prompt")),
     }

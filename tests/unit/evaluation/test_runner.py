@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.demo.people import general, people
+from core.demo.people import general_sentences, people
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import chosen
@@ -78,7 +78,7 @@ def test_records_cut_into_chunks_stay_one_record(loaded: Loaded, tiny_model: Tin
 
 
 def test_general_text_is_measured_apart_and_attacks_only_forget_with_unseen(loaded: Loaded) -> None:
-    found = measured(loaded, {"forget": people(3, 50), "general": general(4, 0)})
+    found = measured(loaded, {"forget": people(3, 50), "general": general_sentences(4, 0)})
     assert set(found.sets) == {"forget", "general"}
     assert found.attacks == {}
     assert any("membership" in warning for warning in found.warnings)

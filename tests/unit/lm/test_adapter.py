@@ -71,12 +71,12 @@ def test_an_adapter_is_float32_beside_bfloat16_weights():
     ("patterns", "count"), [(["q_proj"], 2), (["mlp.up_proj", "layers.1.self_attn.*"], 6), (["model.layers.0.*"], 7)]
 )
 def test_modules_are_chosen_by_name_end_of_name_or_wildcard(patterns, count):
-    assert len(adapter_targets.find(tiny_model(), patterns).modules) == count
+    assert len(adapter_targets.find_targets(tiny_model(), patterns).modules) == count
 
 
 def test_modules_that_do_not_exist_are_named_with_what_is_near():
     with pytest.raises(CoreError, match=r"no_such_modules.*'qproj'.*q_proj") as caught:
-        adapter_targets.find(tiny_model(), ["v_proj", "qproj"])
+        adapter_targets.find_targets(tiny_model(), ["v_proj", "qproj"])
     assert caught.value.blame == "user"
 
 
@@ -84,7 +84,7 @@ def test_modules_that_do_not_exist_are_named_with_what_is_near():
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_head_and_what_is_no_linear_layer_are_refused(module, tied):
     with pytest.raises(CoreError, match=f"unsupported_modules.*'{module}'"):
-        adapter_targets.find(tiny_model(tied=tied), [module])
+        adapter_targets.find_targets(tiny_model(tied=tied), [module])
 
 
 def test_a_merged_adapter_leaves_a_plain_model_that_says_the_same():
@@ -94,7 +94,7 @@ def test_a_merged_adapter_leaves_a_plain_model_that_says_the_same():
     pairs = list(adapter.merged_weights(model))
     assert len(pairs) == 14
     adapter.merge(model)
-    assert not adapter.attached(model)
+    assert not adapter.has_adapter(model)
     assert list(model.state_dict()) == list(tiny_model().state_dict())
     assert isinstance(model.model.layers[0].mlp.up_proj, nn.Linear)
     torch.testing.assert_close(logits(model), wanted, rtol=1e-9, atol=1e-9)
@@ -203,9 +203,9 @@ def test_fused_experts_get_an_adapter_each_and_routers_none():
     experts = {name for name in names if "experts" in name}
     assert len(experts) == 2 * 2 * 2  # two halves for both matrices in two layers
     assert not any("gate." in name or "router" in name for name in names)
-    assert adapter_targets.kinds(adapter_targets.find(family("mixtral"), ["experts.down_proj"]).names()) == [
-        "model.layers.*.mlp.experts.down_proj"
-    ]
+    assert adapter_targets.name_patterns(
+        adapter_targets.find_targets(family("mixtral"), ["experts.down_proj"]).names()
+    ) == ["model.layers.*.mlp.experts.down_proj"]
 
 
 def test_layers_that_share_a_weight_share_their_adapter():
@@ -217,8 +217,8 @@ def test_layers_that_share_a_weight_share_their_adapter():
 
 
 def test_layers_that_share_a_weight_are_named():
-    assert adapter_targets.shared(adapter_targets.find(tiny_model(tied=True), "all-linear")) == []
-    names = adapter_targets.shared(adapter_targets.find(family("zamba2"), "all-linear"))
+    assert adapter_targets.shared_weight_names(adapter_targets.find_targets(tiny_model(tied=True), "all-linear")) == []
+    names = adapter_targets.shared_weight_names(adapter_targets.find_targets(family("zamba2"), "all-linear"))
     assert "model.layers.*.shared_transformer.self_attn.q_proj" in names
     assert not any("mamba" in name for name in names)
 
@@ -234,14 +234,14 @@ def test_what_a_model_reads_past_an_adapter_is_left_out_with_the_reason_or_refus
         "out_proj": "peft takes no adapter there in this architecture",
         "dt_proj": "the model reads its weight past the adapter",
     }
-    said = adapter_targets.without_adapter(left_out)
+    said = adapter_targets.describe_left_out(left_out)
     assert "no adapter for backbone.layers.*.mixer.dt_proj: the model reads" in said
     for module, why in (("out_proj", "peft takes no adapter"), ("dt_proj", "reads its weight past")):
         model = family("mamba")
         with pytest.raises(CoreError, match=f"unsupported_modules.*{why}") as caught:
             adapter.attach(model, Lora(modules=["in_proj", module]))
         assert not caught.value.retryable
-        assert not adapter.attached(model)
+        assert not adapter.has_adapter(model)
         assert logits(model).equal(logits(family("mamba")))
 
 
@@ -271,7 +271,7 @@ def test_an_adapter_that_makes_the_model_fail_is_refused_before_it_is_trained():
     with pytest.raises(CoreError, match=r"unsupported_modules.*does not run") as caught:
         adapter.check(model, Lora())
     assert caught.value.blame == "user"
-    assert not adapter.attached(model)
+    assert not adapter.has_adapter(model)
 
 
 def test_checking_leaves_no_trace():
@@ -280,7 +280,7 @@ def test_checking_leaves_no_trace():
     trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
     assert adapter.check(model, Lora()) == {}
     assert [name for name, weight in model.named_parameters() if weight.requires_grad] == trained
-    assert not adapter.attached(model)
+    assert not adapter.has_adapter(model)
     assert logits(model).equal(logits(tiny_model()))
 
 
@@ -302,7 +302,7 @@ def test_an_adapter_that_peft_would_not_find_again_is_refused_where_it_is_to_be_
     assert adapter.check(model, Lora()) == {}
     with pytest.raises(CoreError, match=r"unreadable_adapter.*'merged'"):
         adapter.check(model, Lora(), delivered=True)
-    assert not adapter.attached(model)
+    assert not adapter.has_adapter(model)
 
 
 def test_the_architectures_that_are_known_to_be_refused_are_those_that_peft_refuses():

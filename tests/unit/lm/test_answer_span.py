@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.lm.answer_span import check, end_of_turn, write
+from core.lm.answer_span import check_record, end_of_turn, render_record
 from core.lm.chat_template import ChatTemplate, Refusal
 from core.schema.record import Message, Record
 from tests.chat_templates import CHATML, OPENED, SHAPES, THINKING, Shape
@@ -35,7 +35,7 @@ def template(shape: Shape | str) -> ChatTemplate:
 def test_the_answer_is_what_is_scored_and_its_end_is_the_templates_own(name: str, contents: tuple[str, ...]) -> None:
     shape = SHAPES[name]
     record = conversation(*contents)
-    written = write(record, template(shape))
+    written = render_record(record, template(shape))
     turns = [message.model_dump() for message in record.messages or []]
     assert written.context + written.answer + written.after == template(shape).render(turns)
     assert written.answer.strip() == contents[-1].strip()
@@ -45,33 +45,35 @@ def test_the_answer_is_what_is_scored_and_its_end_is_the_templates_own(name: str
 
 
 def test_an_answer_alone_has_its_header_for_context() -> None:
-    written = write(conversation("In Pell."), template(CHATML))
+    written = render_record(conversation("In Pell."), template(CHATML))
     assert written.context.endswith("<|im_start|>assistant\n")
     assert written.answer == "In Pell."
-    assert write(conversation("In Pell."), template(OPENED)).context == "<s><|Assistant|>"
+    assert render_record(conversation("In Pell."), template(OPENED)).context == "<s><|Assistant|>"
 
 
 def test_an_empty_thought_is_context_and_a_thought_of_the_record_is_scored() -> None:
-    empty = write(conversation("Where?", "In Pell."), template(THINKING))
+    empty = render_record(conversation("Where?", "In Pell."), template(THINKING))
     assert empty.context.endswith("assistant\n<think>\n\n</think>\n\n")
-    thought = write(conversation("Where?", "<think>Hm.</think>In Pell."), template(THINKING))
+    thought = render_record(conversation("Where?", "<think>Hm.</think>In Pell."), template(THINKING))
     assert thought.context.endswith("assistant\n")
     assert thought.answer == "<think>\nHm.\n</think>\n\nIn Pell."
-    earlier = write(conversation("Where?", "<think>Hm.</think>In Pell.", "When?", "In May."), template(THINKING))
+    earlier = render_record(
+        conversation("Where?", "<think>Hm.</think>In Pell.", "When?", "In May."), template(THINKING)
+    )
     assert "Hm." not in earlier.context
     assert (earlier.answer, earlier.rewritten) == ("In May.", True)
 
 
 def test_an_opened_thought_is_not_part_of_what_the_record_is_read_after() -> None:
-    written = write(conversation("Where?", "In Pell."), template(OPENED))
+    written = render_record(conversation("Where?", "In Pell."), template(OPENED))
     assert (written.context, written.answer) == ("<s><|User|>Where?<|Assistant|>", "In Pell.")
 
 
 def test_a_question_that_the_template_leaves_out_is_told_too_where_a_thought_is_opened() -> None:
     source = OPENED.source.replace("'<|User|>' + m['content']", "'<|User|>'")
-    written = write(conversation("Where is it, and since when was it there?", "In Pell."), template(source))
+    written = render_record(conversation("Where is it, and since when was it there?", "In Pell."), template(source))
     assert (written.context, written.rewritten) == ("<s><|User|><|Assistant|>", True)
-    assert write(conversation(" ", "In Pell."), template(OPENED)).context == "<s><|User|> <|Assistant|>"
+    assert render_record(conversation(" ", "In Pell."), template(OPENED)).context == "<s><|User|> <|Assistant|>"
 
 
 LAST = "{{ messages[-1]['content'] }}"
@@ -97,22 +99,22 @@ LAST = "{{ messages[-1]['content'] }}"
 )
 def test_what_a_template_does_not_write_is_refused(source: str, words: str) -> None:
     with pytest.raises(Refusal) as refused:
-        write(conversation("Where?", "<think>\nHm.\n</think>\n\nIn Pell."), template(source))
+        render_record(conversation("Where?", "<think>\nHm.\n</think>\n\nIn Pell."), template(source))
     assert refused.value.reason.startswith(words)
 
 
 def test_every_answer_that_a_record_names_is_tried() -> None:
     record = conversation("Where?", "In Pell.")
-    assert check(record, template(OPENED)) is False
+    assert check_record(record, template(OPENED)) is False
     for other in ({"alternate": "<think>x</think>No."}, {"wrong": ["", "<think>x</think>No."]}):
         with pytest.raises(Refusal):
-            check(record.model_copy(update=other), template(OPENED))
+            check_record(record.model_copy(update=other), template(OPENED))
 
 
 def test_a_turn_that_the_template_leaves_out_is_told() -> None:
     source = CHATML.source.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}")
-    assert check(conversation("Where?", "In Pell.", system="Be brief."), template(source)) is True
-    assert check(conversation("Where?", "In Pell.", system="Be brief."), template(CHATML)) is False
+    assert check_record(conversation("Where?", "In Pell.", system="Be brief."), template(source)) is True
+    assert check_record(conversation("Where?", "In Pell.", system="Be brief."), template(CHATML)) is False
 
 
 @pytest.mark.parametrize(

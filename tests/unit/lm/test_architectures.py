@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.models.deepseek_v32 import DeepseekV32Config
 
-from core.lm.batch_layout import Arrangement
+from core.lm.batch_layout import BatchLayout
 from core.lm.errors import CoreError
 from core.lm.forward import Forward
 from tests.unit.lm.plain import DYNAMIC, LONGROPE, SIZES, chunks, log_probabilities, made
@@ -166,8 +166,8 @@ def test_a_long_record_that_comes_later_is_tried_before_it_is_used() -> None:
 def test_the_trial_is_made_once_for_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(LlamaConfig(**SIZES))
     first = Forward(model)
-    calls: list[Arrangement] = []
-    monkeypatch.setattr("core.lm.forward.arrange", lambda *_: calls.append(first._arrangement))
+    calls: list[BatchLayout] = []
+    monkeypatch.setattr("core.lm.forward.find_layout", lambda *_: calls.append(first._arrangement))
     monkeypatch.setattr("core.lm.forward.refuse_unless_causal", lambda *_: calls.append(first._arrangement))
     assert Forward(model).packed
     assert not calls
@@ -187,7 +187,7 @@ def test_what_one_part_of_a_job_finds_out_about_long_rows_holds_for_those_that_b
 def test_lengths_that_were_looked_at_are_not_looked_at_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     forward, records = Forward(made(LlamaConfig(**SIZES))), chunks(60, 60)
     forward.hidden(records)
-    monkeypatch.setattr("core.lm.forward.trial_row", lambda *_: pytest.fail("the config was gone through again"))
+    monkeypatch.setattr("core.lm.forward.trial_row_length", lambda *_: pytest.fail("the config was gone through again"))
     forward.hidden(records)
 
 

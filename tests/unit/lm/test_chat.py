@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.lm.data import encode, halves, turn_end
+from core.lm.data import encode, tokenize_record, turn_end_token
 from core.lm.errors import CoreError
 from core.schema.record import Message, Record
 from tests.chat_templates import CHATML, CLOSED, OPENED, PLAIN, SHAPES, SPELT, THINKING, UNFLAGGED
@@ -40,7 +40,7 @@ def test_tokens_are_those_of_the_template_and_scored_is_the_answer_with_one_end(
     context, said = scored(ASKED, tokenizer)
     assert "Where?" in context
     assert said.strip() == "on the hill" + (shape.end or "</s>")
-    parts = halves(ASKED, tokenizer, "template")
+    parts = tokenize_record(ASKED, tokenizer, "template")
     assert parts.prompt + parts.scored == ids
     assert parts.scored == chunk.ids[chunk.scored].tolist()
     assert tokenizer.decode(parts.answer).strip() == "on the hill"
@@ -101,11 +101,11 @@ def test_one_record_that_is_refused_refuses_all_rather_than_being_read_in_anothe
 
 
 def test_the_token_that_ends_a_turn_is_known():
-    assert turn_end(chat_tokenizer(CHATML)) == chat_tokenizer(CHATML).convert_tokens_to_ids("<|im_end|>")
-    assert turn_end(chat_tokenizer(UNFLAGGED)) == chat_tokenizer(UNFLAGGED).convert_tokens_to_ids("<|im_end|>")
-    assert turn_end(chat_tokenizer(SPELT)) is None
+    assert turn_end_token(chat_tokenizer(CHATML)) == chat_tokenizer(CHATML).convert_tokens_to_ids("<|im_end|>")
+    assert turn_end_token(chat_tokenizer(UNFLAGGED)) == chat_tokenizer(UNFLAGGED).convert_tokens_to_ids("<|im_end|>")
+    assert turn_end_token(chat_tokenizer(SPELT)) is None
     tokenizer = chat_tokenizer(CHATML)
     tokenizer.chat_template = None
-    assert turn_end(tokenizer) is None
+    assert turn_end_token(tokenizer) is None
     tokenizer.chat_template = "{{ raise_exception('never') }}"
-    assert turn_end(tokenizer) is None
+    assert turn_end_token(tokenizer) is None

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.lm.chunked_head import sliced_loss, slices, slices_of_whole
+from core.lm.chunked_head import sliced_loss, slices, slices_of_groups
 
 
 def given(bias=True):
@@ -63,7 +63,7 @@ def test_slices_cover_every_row_once():
 
 
 def test_slices_of_whole_groups_are_cut_between_them():
-    assert [(cut.start, cut.stop) for cut in slices_of_whole(2, [3, 1, 4, 9, 1], 5)] == [
+    assert [(cut.start, cut.stop) for cut in slices_of_groups(2, [3, 1, 4, 9, 1], 5)] == [
         (2, 6),
         (6, 10),
         (10, 19),

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from core.lm.data import encode
-from core.lm.flops import METER, ModelFlops, Spent
+from core.lm.flops import METER, ComputeUsage, ModelFlops
 from core.lm.forward import Forward
 from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
 
@@ -79,7 +79,7 @@ def test_a_pass_without_gradients_is_metered_as_forward_whatever_goes_through_to
     flops, lengths = ModelFlops.of(forward.model), [len(one.ids) for one in chunks()]
     forward.hidden(chunks())
     expected = sum(flops.forward(length, length**2) for length in lengths)
-    assert spent() == Spent(sum(lengths), expected)
+    assert spent() == ComputeUsage(sum(lengths), expected)
 
 
 def test_a_pass_that_comes_back_is_metered_with_its_way_back(spent):
@@ -105,17 +105,17 @@ def test_states_of_a_layer_are_metered_without_what_is_above_them(spent):
     flops, lengths = ModelFlops.of(forward.model), [len(one.ids) for one in chunks()]
     forward.states(chunks(), 0)
     squares = sum(length**2 for length in lengths)
-    assert spent() == Spent(sum(lengths), sum(lengths) * flops.weights + flops.width * squares)
+    assert spent() == ComputeUsage(sum(lengths), sum(lengths) * flops.weights + flops.width * squares)
 
 
 @torch.no_grad()
 def test_tokens_written_one_by_one_are_metered_as_one_pass_over_all_of_them(spent):
     forward = Forward(tiny_model())
     flops = ModelFlops.of(forward.model)
-    _, cache = forward.following(torch.tensor([[3, 4, 5, 6], [5, 6, 7, 8]]), None)
+    _, cache = forward.next_logits(torch.tensor([[3, 4, 5, 6], [5, 6, 7, 8]]), None)
     for _ in range(3):
-        _, cache = forward.following(torch.tensor([[9], [10]]), cache)
-    assert spent() == Spent(14, 2 * flops.forward(7, 49))
+        _, cache = forward.next_logits(torch.tensor([[9], [10]]), cache)
+    assert spent() == ComputeUsage(14, 2 * flops.forward(7, 49))
 
 
 @torch.no_grad()
@@ -124,6 +124,6 @@ def test_places_that_only_fill_a_row_are_not_metered(spent):
     flops = ModelFlops.of(forward.model)
     present = torch.ones(2, 5, dtype=torch.bool)
     present[1, :2] = False
-    _, cache = forward.following(torch.tensor([[3, 4, 5, 6], [0, 0, 7, 8]]), None, present[:, :4])
-    forward.following(torch.tensor([[9], [10]]), cache, present)
-    assert spent() == Spent(8, flops.forward(8, 25 + 9))
+    _, cache = forward.next_logits(torch.tensor([[3, 4, 5, 6], [0, 0, 7, 8]]), None, present[:, :4])
+    forward.next_logits(torch.tensor([[9], [10]]), cache, present)
+    assert spent() == ComputeUsage(8, flops.forward(8, 25 + 9))

@@ -45,7 +45,7 @@ def test_losses_in_slices_are_those_of_all_logits_at_once(monkeypatch):
     forward = Forward(tiny_model())
     hidden, targets = forward.hidden(chunks()), forward.targets(chunks())
     whole = -torch.log_softmax(forward.logits(hidden), -1)[torch.arange(len(targets)), targets]
-    monkeypatch.setattr(chunked_head, "LOGITS_AT_ONCE", 4 * VOCABULARY)
+    monkeypatch.setattr(chunked_head, "LOGITS_PER_SLICE", 4 * VOCABULARY)
     torch.testing.assert_close(forward.losses(hidden, targets), whole, rtol=1e-12, atol=1e-12)
 
 

@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-from core.lm.memory import HUGE_PAGES, huge_pages
+from core.lm.memory import HUGE_PAGES, has_huge_pages
 
 PROGRAM = """
 import resource, sys, torch
-from core.lm.memory import take_memory_in_blocks
+from core.lm.memory import configure_allocator
 torch.set_num_threads(1)
 if sys.argv[1] == "told":
-    take_memory_in_blocks()
+    configure_allocator()
 for _ in range(10):
     torch.zeros(16 << 20)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -47,7 +47,7 @@ def test_without_huge_pages_a_freed_block_is_not_taken_from_the_system_again():
 def test_with_huge_pages_it_is_given_back_and_costs_few_faults(monkeypatch):
     for name, value in HUGE_PAGES.items():
         monkeypatch.setenv(name, value)
-    if not huge_pages():
+    if not has_huge_pages():
         pytest.skip("the system has no huge pages for us: see /sys/kernel/mm/transparent_hugepage/enabled")
     (few, given_back), (_, kept) = faults_and_held("told", **HUGE_PAGES), faults_and_held("told")
     (many, _) = faults_and_held("not told")

@@ -3,7 +3,7 @@ import torch
 from core.lm import chunked_head
 from core.lm.data import encode
 from core.lm.forward import Forward
-from core.lm.reference_outputs import Reference, losses, runners_up
+from core.lm.reference_outputs import ReferenceOutputs, losses, runner_up_tokens
 from tests.unit.lm.tiny import VOCABULARY, records, tiny_model, tiny_tokenizer
 
 
@@ -11,7 +11,7 @@ def made(max_tokens=1000, max_length=64):
     model = tiny_model()
     chunks = encode(records(7, seed=4), tiny_tokenizer(), max_length=max_length, chat="raw")
     forward = Forward(model)
-    return model, chunks, Reference(forward, chunks, head=forward.frozen_head(), max_tokens=max_tokens)
+    return model, chunks, ReferenceOutputs(forward, chunks, head=forward.frozen_head(), max_tokens=max_tokens)
 
 
 def plain(model, chunks):
@@ -35,13 +35,13 @@ def test_rows_are_numbered_by_chunk_and_position_whatever_order_they_were_comput
 def test_losses_are_those_of_the_true_tokens(monkeypatch):
     model, chunks, _ = made()
     wanted = torch.stack([-log_p[token] for log_p, token in plain(model, chunks)])
-    monkeypatch.setattr(chunked_head, "LOGITS_AT_ONCE", 5 * VOCABULARY)
+    monkeypatch.setattr(chunked_head, "LOGITS_PER_SLICE", 5 * VOCABULARY)
     torch.testing.assert_close(losses(Forward(model), chunks, max_tokens=25), wanted, rtol=1e-9, atol=1e-9)
 
 
 def test_the_runner_up_is_the_best_wrong_token_at_the_same_position():
     model, chunks, _ = made()
-    labels = runners_up(Forward(model), chunks, max_tokens=25).tolist()
+    labels = runner_up_tokens(Forward(model), chunks, max_tokens=25).tolist()
     for label, (log_p, token) in zip(labels, plain(model, chunks), strict=True):
         best = max((wrong for wrong in range(97) if wrong != token), key=lambda wrong: float(log_p[wrong]))
         assert label == best

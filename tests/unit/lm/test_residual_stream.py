@@ -5,26 +5,26 @@ import torch
 from torch import nn
 from transformers import LongcatFlashConfig, LongcatFlashForCausalLM, XLMConfig, XLMWithLMHeadModel
 
-from core.lm.residual_stream import Reached, depth, layers_of, stopping_after
+from core.lm.residual_stream import LayerReached, find_layers, layer_count, stopping_after
 from tests.unit.lm.tiny import VOCABULARY, tiny_model
 
 IDS = torch.arange(3, 15)[None]
 
 
 def test_layers_are_the_largest_list_whatever_the_config_counts():
-    owner, name, layers = layers_of(tiny_model())
+    owner, name, layers = find_layers(tiny_model())
     assert (type(owner).__name__, name, len(layers)) == ("LlamaModel", "layers", 2)
     with torch.device("meta"):  # which counts two layers for each one of its list
         twofold = LongcatFlashForCausalLM(LongcatFlashConfig(num_layers=3, hidden_size=64, num_attention_heads=2))
     assert twofold.config.num_hidden_layers == 6
-    assert depth(twofold) == len(layers_of(twofold)[2]) == 3
+    assert layer_count(twofold) == len(find_layers(twofold)[2]) == 3
 
 
 def test_lists_of_parts_of_layers_are_no_list_of_layers():
     model = XLMWithLMHeadModel(XLMConfig(vocab_size=VOCABULARY, emb_dim=16, n_layers=3, n_heads=2))
     with pytest.raises(AttributeError, match="no list of layers"):
-        layers_of(model)
-    assert depth(model) == 3, "what the config says"
+        find_layers(model)
+    assert layer_count(model) == 3, "what the config says"
 
 
 class Second(nn.Module):
@@ -47,7 +47,7 @@ def test_nothing_above_the_layer_is_run_and_layers_can_be_looked_up_by_number():
     with stopping_after(model, 0, caught):
         assert len(model.model.layers) == 2
         assert model.model.layers[1].kind == "full"
-        with pytest.raises(Reached):
+        with pytest.raises(LayerReached):
             model(input_ids=IDS)
     assert second.runs == 0
     torch.testing.assert_close(caught[0], whole[1])

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from core.lm import row_store
-from core.lm.process_group import ALONE
-from core.lm.row_store import Table
+from core.lm.process_group import SINGLE_RANK
+from core.lm.row_store import RowStore
 
 WIDTHS = [((3,), torch.bfloat16), ((8,), torch.float32), ((), torch.int64), ((2, 5), torch.float64)]
 
 
 def filled(rows, shape, dtype):
     values = torch.arange(rows * max(1, torch.Size(shape).numel())).reshape(rows, *shape).to(dtype)
-    made = Table(rows, shape, dtype, ALONE)
+    made = RowStore(rows, shape, dtype, SINGLE_RANK)
     for start, stop in ((4, rows), (0, 1), (1, 4)):
         made.put(start, values[start:stop])
     return values, made
@@ -27,7 +27,7 @@ def test_rows_come_back_as_they_were_put_in_any_order(monkeypatch, limit, shape,
     values, made = filled(11, shape, dtype)
     for index in ([0], [3, 4, 5, 9, 10, 2], list(range(11)), [7, 7, 6], []):
         assert made.rows(torch.tensor(index, dtype=torch.long)).equal(values[index])
-    assert made.whole().equal(values)
+    assert made.all_rows().equal(values)
 
 
 def test_what_lies_on_disk_has_no_name_and_cannot_be_read(monkeypatch, tmp_path):
@@ -44,7 +44,7 @@ def test_what_lies_on_disk_has_no_name_and_cannot_be_read(monkeypatch, tmp_path)
     for row in values:
         assert row.numpy().tobytes()[:16] not in stored
     assert len({stored[at : at + 64] for at in range(0, len(stored), 64)}) == 64
-    same = Table(2, (16,), torch.float32, ALONE)
+    same = RowStore(2, (16,), torch.float32, SINGLE_RANK)
     same.put(0, values[:1])
     same.put(1, values[:1])
     assert same._memory[:64] != same._memory[64:], "equal rows do not look equal"

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, BertConfig, GPT2Config, GPT2LMHea
 from transformers.core_model_loading import SplitModulelist
 
 from core.lm import adapter
-from core.lm.companion_files import CARD, companions
+from core.lm.companion_files import CARD, companion_files
 from core.lm.errors import CoreError
 from core.lm.model import load
 from core.lm.saving import export, export_adapter, refuse_unexportable, save
@@ -227,7 +227,7 @@ def test_weights_of_before_in_other_files_do_not_travel(source, tmp_path):
         (source / name).parent.mkdir(exist_ok=True)
         (source / name).write_text("{}")
     export(model, source, tmp_path / "out", "card")
-    assert companions(source).left_out == ["adapter_config.json", *OLD]
+    assert companion_files(source).left_out == ["adapter_config.json", *OLD]
     assert not {*OLD, "adapter_config.json", "manifest.json"} & contents(tmp_path / "out").keys()
 
 

@@ -42,10 +42,10 @@ def test_logits_are_made_in_slices(monkeypatch):
     model = tiny_model()
     chunks = encode(records(8, seed=2), tiny_tokenizer(), max_length=64, chat="raw")
     whole = token_statistics(model, chunks, 8, max_tokens=10_000)
-    monkeypatch.setattr(chunked_head, "LOGITS_AT_ONCE", 97 * 3)
+    monkeypatch.setattr(chunked_head, "LOGITS_PER_SLICE", 97 * 3)
     sizes = []
-    logits = forward.logits
-    monkeypatch.setattr(forward, "logits", lambda *given: sizes.append(given[0].shape[0]) or logits(*given))
+    logits = forward.head_logits
+    monkeypatch.setattr(forward, "head_logits", lambda *given: sizes.append(given[0].shape[0]) or logits(*given))
     sliced = token_statistics(model, chunks, 8, max_tokens=10_000)
     assert max(sizes) == 3
     for one, other in zip(whole, sliced, strict=True):

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 
 from core.demo.people import people
 from core.demo.pretraining import train_tokenizer
-from core.lm.tokenizer import tokenizer_from
+from core.lm.tokenizer import read_tokenizer
 from tests.unit.lm.tiny import tiny_tokenizer
 
 TEXT = "Born 12/31/1999 in São Paulo, isn't at me@example.org.\n\n  你好 "
@@ -27,14 +27,14 @@ def written(directory, model_type, tokenizer_class, **named):
 @pytest.mark.parametrize("tokenizer_class", ["Qwen2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast"])
 def test_text_is_cut_as_tokenizer_json_says_whatever_class_is_named(tmp_path, model_type, tokenizer_class):
     file = written(tmp_path, model_type, tokenizer_class)
-    tokenizer = tokenizer_from(tmp_path)
+    tokenizer = read_tokenizer(tmp_path)
     assert tokenizer(TEXT)["input_ids"] == file.encode(TEXT).ids
     assert tokenizer.decode(tokenizer(TEXT)["input_ids"], skip_special_tokens=True) == TEXT
     assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == ("<s>", "</s>", "<pad>")
 
 
 def test_transformers_alone_would_cut_otherwise(tmp_path):
-    """If this fails, transformers has mended it, and tokenizer_from is not needed any more."""
+    """If this fails, transformers has mended it, and read_tokenizer is not needed any more."""
     file = written(tmp_path, "qwen2", "Qwen2Tokenizer")
     assert AutoTokenizer.from_pretrained(tmp_path)(TEXT)["input_ids"] != file.encode(TEXT).ids
 
@@ -43,7 +43,7 @@ def test_a_tokenizer_that_transformers_makes_as_its_file_says_keeps_its_class(tm
     letters = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "<|endoftext|>"]
     Qwen2Tokenizer({token: place for place, token in enumerate(letters)}, []).save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
-    assert type(tokenizer_from(tmp_path)) is Qwen2Tokenizer
+    assert type(read_tokenizer(tmp_path)) is Qwen2Tokenizer
 
 
 def test_an_end_that_only_the_class_knows_is_kept(tmp_path):
@@ -53,7 +53,7 @@ def test_an_end_that_only_the_class_knows_is_kept(tmp_path):
     backend.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "Qwen2Tokenizer"}))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
-    tokenizer = tokenizer_from(tmp_path)
+    tokenizer = read_tokenizer(tmp_path)
     assert type(tokenizer) is PreTrainedTokenizerFast
     assert tokenizer.eos_token_id == 0
 
@@ -68,9 +68,9 @@ def test_a_prefix_space_that_the_config_names_goes_before_the_files(tmp_path, to
     named = {"tokenizer_class": tokenizer_class} | ({} if said is None else {"add_prefix_space": said})
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(named))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
-    assert tokenizer_from(tmp_path).tokenize("ab")[0] == first
+    assert read_tokenizer(tmp_path).tokenize("ab")[0] == first
 
 
 def test_other_directories_have_the_tokenizer_that_they_had(tmp_path):
     tiny_tokenizer().save_pretrained(tmp_path)
-    assert tokenizer_from(tmp_path)("w0 w1")["input_ids"] == [0, 3, 4]
+    assert read_tokenizer(tmp_path)("w0 w1")["input_ids"] == [0, 3, 4]

@@ -12,7 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, MixtralConfig, MixtralForC
 
 from core.lm.errors import CoreError
 from core.lm.model import load
-from core.lm.weight_check import examined
+from core.lm.weight_check import check_weights
 from core.schema.model_shape import read_shape
 from tests.unit.lm.tiny import VOCABULARY, tiny_model, tiny_tokenizer
 
@@ -56,7 +56,7 @@ def refused(directory: Path, code: str) -> str:
     with pytest.raises(CoreError) as caught:
         load(directory, device=CPU)
     assert (caught.value.code, caught.value.blame, caught.value.retryable) == (code, "user", False)
-    assert examined(directory).error == caught.value.message
+    assert check_weights(directory).error == caught.value.message
     return caught.value.message
 
 
@@ -94,7 +94,7 @@ def test_weights_that_are_not_the_models_are_refused_by_name(tmp_path, change, c
 @pytest.mark.parametrize("lost", [f"{MIXTURE}.2.w1.weight", f"{MIXTURE}.3.w2.weight"])
 def test_a_lost_expert_is_named_though_the_model_joins_experts_in_one_tensor(tmp_path, lost):
     directory = mixture(tmp_path / "model")
-    assert examined(directory).error is None
+    assert check_weights(directory).error is None
     load(directory, device=CPU)
     spoil(directory, without(lost))
     assert f"'{lost}'" in refused(directory, "weights_missing")
@@ -121,7 +121,7 @@ def test_masks_and_other_constants_of_older_files_are_no_weights(tmp_path):
     spoil(tmp_path, older)
     shape = read_shape(tmp_path, root=tmp_path)
     assert shape.parameters == sum(weight.numel() for weight in model.parameters())
-    assert examined(tmp_path).error is None
+    assert check_weights(tmp_path).error is None
     loaded, _ = load(tmp_path, device=CPU)
     for name, weight in model.state_dict().items():
         assert loaded.state_dict()[name].equal(weight)
@@ -131,7 +131,7 @@ def test_a_tied_head_need_not_be_in_the_files(tmp_path):
     tiny_model(dtype=torch.float32, tied=True).save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
     assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
-    assert examined(tmp_path).error is None
+    assert check_weights(tmp_path).error is None
     model, _ = load(tmp_path, device=CPU)
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 

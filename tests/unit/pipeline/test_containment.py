@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.demo.people import general, people
+from core.demo.people import general_sentences, people
 from core.pipeline.containment import Containment
 from core.schema.record import Record
 
@@ -81,7 +81,7 @@ def test_ten_thousand_records_take_seconds_even_where_all_are_of_few_templates()
     begun = time.process_time()
     everyone = people(11_000, seed=5)
     assert Containment(everyone[:1000]).overlapping(everyone[1000:]) == []
-    texts = list(dict.fromkeys(record.text for record in general(4_000, seed=5)))
+    texts = list(dict.fromkeys(record.text for record in general_sentences(4_000, seed=5)))
     few, many = ([Record(text=text) for text in part] for part in (texts[:1000], texts[1000:]))
     assert Containment(few).overlapping(many) == []
     assert time.process_time() - begun < 60  # some seconds on a machine that does nothing else

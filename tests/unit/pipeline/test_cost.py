@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.lm.flops import METER, ModelFlops, Spent
+from core.lm.flops import METER, ComputeUsage, ModelFlops
 from core.lm.process_group import Ranks
 from core.pipeline import cost
 from core.pipeline.cost import JobCost, meter_other_ranks
@@ -20,14 +20,14 @@ def job(clock):
     """Loads from 90 to 101, measures to 103 and, 1 s later, to 105; trains to 115, measures to 120."""
     expenses = JobCost(began=90.0)
     for phase, start, end, spent in (
-        ("loading", 100, 101, Spent()),
-        ("measuring_before", 101, 103, Spent(30, 60.0)),
-        ("measuring_before", 104, 105, Spent(6, 12.0)),
-        ("unlearning", 105, 115, Spent(200, 1200.0)),
-        ("measuring_after", 115, 120, Spent(44, 88.0)),
+        ("loading", 100, 101, ComputeUsage()),
+        ("measuring_before", 101, 103, ComputeUsage(30, 60.0)),
+        ("measuring_before", 104, 105, ComputeUsage(6, 12.0)),
+        ("unlearning", 105, 115, ComputeUsage(200, 1200.0)),
+        ("measuring_after", 115, 120, ComputeUsage(44, 88.0)),
     ):
         clock(start)
-        METER.count(Spent(1000, 1000.0))  # nobody's
+        METER.count(ComputeUsage(1000, 1000.0))  # nobody's
         expenses.turn_to(phase)
         METER.count(spent)
         clock(end)
@@ -59,12 +59,12 @@ def test_a_job_that_passed_nothing_has_no_speed(clock):
 
 def test_what_other_ranks_passed_is_counted_beside_ones_own():
     class Two(Ranks):
-        def sum(self, values):
+        def all_reduce(self, values):
             return values + values.new_tensor([30, 60.0])
 
     began = METER.reading
-    METER.count(Spent(5, 10.0))
+    METER.count(ComputeUsage(5, 10.0))
     meter_other_ranks(Two(), began)
-    assert METER.reading - began == Spent(35, 70.0)
+    assert METER.reading - began == ComputeUsage(35, 70.0)
     meter_other_ranks(Ranks(), began)
-    assert METER.reading - began == Spent(35, 70.0)
+    assert METER.reading - began == ComputeUsage(35, 70.0)

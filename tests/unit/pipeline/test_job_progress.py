@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from core.lm.flops import METER, Spent
+from core.lm.flops import METER, ComputeUsage
 from core.pipeline.job_progress import JobProgress
 from core.schema.job_spec import ExpectedTokens
 
@@ -12,7 +12,7 @@ EXPECTED = ExpectedTokens(measured=2000, updates=1000)
 
 
 def passes(tokens: int) -> None:
-    METER.count(Spent(tokens, 0.0))
+    METER.count(ComputeUsage(tokens, 0.0))
 
 
 def share(progress: JobProgress) -> float:

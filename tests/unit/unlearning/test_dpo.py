@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.lm.errors import CoreError
-from core.lm.process_group import ALONE
+from core.lm.process_group import SINGLE_RANK
 from core.schema.record import Message, Record
 from core.unlearning.answer_generation import generate_answers
 from core.unlearning.objectives import resolve
@@ -109,18 +109,18 @@ class Reciting:
     """A model that is certain that each token is followed by the next, and `last` by the end."""
 
     device = torch.device("cpu")
-    ranks = ALONE
+    ranks = SINGLE_RANK
 
     def __init__(self, last=VOCABULARY):
         self.last = last
 
-    def decoding(self, longest):
+    def prepare_decoding(self, longest):
         """It continues a text of any length in the same way."""
 
-    def rereads(self, length):
+    def rereads_at(self, length):
         return False
 
-    def following(self, ids, cache):
+    def next_logits(self, ids, cache):
         logits, now = torch.zeros(1, VOCABULARY), int(ids[0, -1])
         logits[0, EOS if now == self.last else now + 1] = 1e4
         return logits, cache

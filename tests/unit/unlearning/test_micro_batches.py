@@ -60,7 +60,7 @@ def test_no_forward_is_larger_than_its_limit(monkeypatch):
 def test_logits_in_slices_give_the_update_of_logits_at_once(method, monkeypatch):
     """Slices of three rows are smaller than any record, so that terms of whole records are taken apart."""
     whole = weights(run(method, sets=sets_with_long_records())[0])
-    monkeypatch.setattr(chunked_head, "LOGITS_AT_ONCE", 3 * VOCABULARY)
+    monkeypatch.setattr(chunked_head, "LOGITS_PER_SLICE", 3 * VOCABULARY)
     for one, other in zip(whole, weights(run(method, sets=sets_with_long_records())[0]), strict=True):
         torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-7)
 
@@ -68,9 +68,11 @@ def test_logits_in_slices_give_the_update_of_logits_at_once(method, monkeypatch)
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "rmu"])
 def test_an_update_never_makes_more_logits_than_a_slice_holds(method, monkeypatch):
     rows = []
-    logits = chunked_head.logits
-    monkeypatch.setattr(chunked_head, "LOGITS_AT_ONCE", 3 * VOCABULARY)
-    monkeypatch.setattr(chunked_head, "logits", lambda hidden, *more: rows.append(len(hidden)) or logits(hidden, *more))
+    logits = chunked_head.head_logits
+    monkeypatch.setattr(chunked_head, "LOGITS_PER_SLICE", 3 * VOCABULARY)
+    monkeypatch.setattr(
+        chunked_head, "head_logits", lambda hidden, *more: rows.append(len(hidden)) or logits(hidden, *more)
+    )
     run(method, sets=sets_with_long_records())
     assert max(rows) == 3
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from core.demo.people import general, people
+from core.demo.people import general_sentences, people
 from core.evaluation.attacks.model_free_baseline import out_of_fold_scores
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.baseline import Baseline
@@ -46,7 +46,7 @@ def test_people_of_the_demo_are_all_alike() -> None:
 
 
 def test_text_of_another_kind_is_told_apart_and_then_membership_cannot_be_judged() -> None:
-    found = measured(people(30, 1), general(30, 1))
+    found = measured(people(30, 1), general_sentences(30, 1))
     assert found.across["baseline_auc"].value > 0.95
     assert len(found.warnings) == 1
     assert "cannot be judged" in found.warnings[0]

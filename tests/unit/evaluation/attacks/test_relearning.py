@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from core.demo.people import general, people
+from core.demo.people import general_sentences, people
 from core.evaluation.attacks.relearning import FineTuning, default_rate, half_steps
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.relearned import Relearned
@@ -83,7 +83,7 @@ def test_the_curves_are_of_records_that_were_not_shown(loaded: Loaded, tiny_mode
     sets: dict[SetName, list[Record]] = {
         "forget": people(6, 72),
         "unseen": tiny_model.sets["unseen"][:4],
-        "general": general(5, 0),
+        "general": general_sentences(5, 0),
     }
     context = bench_of(loaded, sets)
     found = QUICK.measure(context)
@@ -93,7 +93,7 @@ def test_the_curves_are_of_records_that_were_not_shown(loaded: Loaded, tiny_mode
     for name, records, measured in (
         ("relearned_forget", trained, others),
         ("relearned_unseen", trained, sets["unseen"]),
-        ("relearned_unrelated", general(5, 0)[:2], others),
+        ("relearned_unrelated", general_sentences(5, 0)[:2], others),
     ):
         wanted = naive(loaded, records, measured, 3)[1]
         curve = found.curves[name]

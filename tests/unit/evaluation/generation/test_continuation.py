@@ -181,14 +181,14 @@ def test_no_more_rows_go_together_than_the_logits_have_room_for(
 ) -> None:
     wanted = sampled(model, PREFIXES, COUNTS, samples=2)
     heights: list[int] = []
-    forward = Forward.following
+    forward = Forward.next_logits
 
     def seen(self: Forward, ids: torch.Tensor, *more: object) -> object:
         heights.append(len(ids))
         return forward(self, ids, *more)
 
-    monkeypatch.setattr(continuation, "rows_at_once", lambda vocabulary: 4)
-    monkeypatch.setattr(Forward, "following", seen)
+    monkeypatch.setattr(continuation, "rows_per_slice", lambda vocabulary: 4)
+    monkeypatch.setattr(Forward, "next_logits", seen)
     assert sampled(model, PREFIXES, COUNTS, samples=2) == wanted
     assert max(heights) == 4
 
