@@ -17,17 +17,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from core.records.files import FileInUse
-from core.records.idempotency import KeyBusy, KeyReused
-from core.records.job_actions import DataGone, NotAllowed
-from core.records.models import ModelInUse
-from core.records.policies import PolicyInUse
-from core.records.release import AlreadyReleased, OwnJob
-from core.schema.bad_record import BadRecord
-from core.schema.model_shape import UnusableModel
-from core.storage import StorageFull, StorageUnavailable
+from core.schema.errors import DomainError
+from core.storage import StorageFull
 from core.storage.postgres import DISK_FULL
-from core.unlearning.objectives import UnknownMethod
 
 MEDIA_TYPE = "application/problem+json"
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
@@ -143,7 +135,7 @@ def database_problem(error: DBAPIError) -> Problem | None:
     """What a client can do about an error of the database; None: nothing, it is the service's fault."""
     state = getattr(error.orig, "sqlstate", None) or ""
     if state == DISK_FULL:
-        return storage_full()
+        return domain_problem(StorageFull())
     if state in ("22021", "22P05"):  # PostgreSQL stores no NUL
         return Problem(422, "invalid-request", "a text holds a NUL character, which cannot be kept")
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError) or state[:2] in GONE:
@@ -162,52 +154,22 @@ def database_unavailable() -> Problem:
     return Problem(503, "unavailable", "the database cannot be reached; try again", headers={"Retry-After": "2"})
 
 
-def storage_full() -> Problem:
-    """507 (RFC 4918, section 11.5)."""
-    detail = (
-        "the service's disk or storage is full and nothing was kept: the operator must make room, then send it again"
-    )
-    return Problem(507, "storage-full", detail)
+def domain_problem(error: DomainError) -> Problem:
+    """The problem that an error of the domain carries."""
+    errors = [FieldError(pointer=error.pointer, detail=error.detail)] if error.pointer else []
+    headers = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
+    return Problem(error.status, error.problem, error.detail, errors, headers)
 
 
-def translate(error: Exception) -> Problem | None:
-    """The problem that an exception of the domain stands for; None: it is not known, and the service's fault."""
+def to_problem(error: Exception) -> Problem | None:
+    """The problem that an exception stands for; None: an unknown exception, which is the service's fault."""
     match error:
         case Problem():
             return error
-        case FileInUse(job=job):
-            return Problem(409, "in-use", f"{job} needs the file: wait until it is over, or cancel it")
-        case ModelInUse(job=job):
-            return Problem(409, "in-use", f"{job} needs the model: wait until it is over, or cancel it")
-        case PolicyInUse(model=model):
-            return Problem(409, "in-use", f"the policy is pinned to the model {model}: delete that registration first")
-        case AlreadyReleased():
-            return Problem(409, "already-released", "the checkpoint is released already")
-        case OwnJob():
-            detail = "the job was submitted with this very key: a second person, with another key, must accept it"
-            return Problem(403, "own-job", detail)
-        case NotAllowed(status=status):
-            return Problem(409, "wrong-state", f"the job is {status}")
-        case DataGone(what=what):
-            return Problem(409, "data-gone", f"{what} has been deleted: submit a new job with what it needs")
-        case KeyReused():
-            return Problem(422, "idempotency-key-reused", "this Idempotency-Key stands for another request")
-        case KeyBusy(seconds=seconds):
-            detail = "the first request with this Idempotency-Key is still under way, or its server died a moment ago"
-            return Problem(409, "idempotency-key-busy", detail, headers={"Retry-After": str(math.ceil(seconds))})
-        case UnknownMethod():
-            return unprocessable("/method", str(error), name="unknown-method")
-        case BadRecord():
-            return unprocessable("/file", str(error), name="bad-record")
-        case UnusableModel(code=code):
-            return unprocessable("/source", str(error), name=code)
-        case StorageFull():
-            return storage_full()
-        case StorageUnavailable():
-            detail = "the storage of files and checkpoints cannot be used; the service's log says why: try again later"
-            return Problem(503, "storage-unavailable", detail, headers={"Retry-After": "10"})
+        case DomainError():
+            return domain_problem(error)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return storage_full()
+            return domain_problem(StorageFull())
         case DBAPIError():
             return database_problem(error)
         case PoolTimeout() | ConnectionError():
@@ -218,7 +180,7 @@ def translate(error: Exception) -> Problem | None:
 def cause(error: BaseException) -> dict[str, str]:
     """Fields of an error for the log: its class, and a reason only where no user's data can be in it."""
     said = {"error": type(error).__name__}
-    if isinstance(error, StorageFull | StorageUnavailable):
+    if isinstance(error, DomainError):
         said["reason"] = str(error)
     elif isinstance(error, OSError) and error.errno is not None:
         said["reason"] = os.strerror(error.errno)
@@ -260,7 +222,7 @@ def add_exception_handlers(app: FastAPI) -> None:
         return document(http_problem(error), request_id(request))
 
     async def domain(request: Request, error: Exception) -> Response:
-        problem = translate(error)
+        problem = to_problem(error)
         if problem is None:
             raise error
         if problem.status >= 500:
@@ -269,11 +231,7 @@ def add_exception_handlers(app: FastAPI) -> None:
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    for kind in (
-        *(Problem, FileInUse, ModelInUse, NotAllowed, KeyReused, KeyBusy, UnknownMethod, BadRecord, UnusableModel),
-        *(DataGone, PolicyInUse, AlreadyReleased, OwnJob, DBAPIError, PoolTimeout, OSError),
-        *(StorageFull, StorageUnavailable),
-    ):
+    for kind in (Problem, DomainError, DBAPIError, PoolTimeout, OSError):
         app.add_exception_handler(kind, domain)
 
 

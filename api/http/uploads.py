@@ -14,7 +14,7 @@ from api.http.encrypted_tempfile import EncryptedTempfile
 from api.http.problems import Problem, unprocessable
 from core.schema.bad_record import BadRecord
 from core.schema.file_interpretation import FileInterpretation
-from core.schema.file_kind import UnknownFileKind, detect_file_kind
+from core.schema.file_kind import detect_file_kind
 from core.schema.files import PURPOSES, FileFormat, Purpose
 from core.schema.parsing import RecordReader
 from core.schema.record import Record
@@ -101,10 +101,7 @@ class _Content:
     """The file itself."""
 
     def __init__(self, filename: str, *, max_bytes: int, max_record_bytes: int) -> None:
-        try:
-            self._kind = detect_file_kind(filename)
-        except UnknownFileKind as error:
-            raise unprocessable("/file", str(error)) from None
+        self._kind = detect_file_kind(filename)
         self._filename = filename
         self._max_bytes, self._max_record_bytes = max_bytes, max_record_bytes
         self._hash = hashlib.sha256()

@@ -32,7 +32,7 @@ def measure(
         try:
             chosen([choice])
         except UnknownMeasurement as error:
-            raise unprocessable(f"/{'/'.join(pointer)}/{number}", str(error), name="unknown-measurement") from None
+            raise unprocessable(f"/{'/'.join(pointer)}/{number}", error.detail, name=error.problem) from None
         except ValidationError as error:
             parameters = {} if isinstance(choice, str) else choice.parameters
             raise invalid_parameters(error, parameters, (*pointer, number)) from None

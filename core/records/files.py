@@ -7,16 +7,19 @@ from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records.tables import FileRow, JobFile, JobRow, ModelRow
+from core.schema.errors import DomainError, Identifier
 from core.schema.jobs import TERMINAL
 from core.schema.models import Defaults
 
 
-class FileInUse(Exception):
-    """A job that is not over needs the file; `job` is its id."""
+class FileInUse(DomainError):
+    """A job that is not over needs the file."""
 
-    def __init__(self, job: str) -> None:
-        super().__init__(f"{job} needs the file")
-        self.job = job
+    status, problem = 409, "in-use"
+
+    def __init__(self, job: Identifier) -> None:
+        self.detail = f"{job} needs the file: wait until it is over, or cancel it"
+        super().__init__()
 
 
 async def add(session: AsyncSession, file: FileRow, *, lifetime: timedelta) -> None:

@@ -7,21 +7,28 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records.tables import IdempotencyKey
+from core.schema.errors import DomainError
 
 LEASE_SECONDS = 60.0
 KEPT_DAYS = 1
 
 
-class KeyReused(Exception):
+class KeyReused(DomainError):
     """The key stands for another request."""
 
+    status, problem = 422, "idempotency-key-reused"
+    detail = "this Idempotency-Key stands for another request"
 
-class KeyBusy(Exception):
+
+class KeyBusy(DomainError):
     """The first request with this key is still under way; its hold ends in `seconds`, unless it is answered before."""
 
+    status, problem = 409, "idempotency-key-busy"
+    detail = "the first request with this Idempotency-Key is still under way, or its server died a moment ago"
+
     def __init__(self, seconds: float = 1.0) -> None:
-        super().__init__(seconds)
-        self.seconds = seconds
+        self.retry_after = seconds
+        super().__init__()
 
 
 @dataclass(frozen=True)

@@ -8,23 +8,28 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.queue import queue_name
 from core.records import events, files, models, outbox
 from core.records.tables import FileRow, JobFile, JobRow
+from core.schema.errors import DomainError, Identifier, OwnWords
 from core.schema.jobs import TERMINAL, Status, may_change
 
 
-class NotAllowed(Exception):
-    """The job's state does not allow what was asked; `status` says what it is."""
+class NotAllowed(DomainError):
+    """The job's state does not allow the requested action."""
 
-    def __init__(self, status: str) -> None:
-        super().__init__(f"the job is {status}")
-        self.status = status
+    status, problem = 409, "wrong-state"
+
+    def __init__(self, state: Identifier) -> None:
+        self.detail = f"the job is {state}"
+        super().__init__()
 
 
-class DataGone(Exception):
-    """The job cannot be tried again: what it needs was deleted; `what` says what."""
+class DataGone(DomainError):
+    """The job cannot be tried again: a model or a file that it needs was deleted."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is gone")
-        self.what = what
+    status, problem = 409, "data-gone"
+
+    def __init__(self, missing: OwnWords) -> None:
+        self.detail = f"{missing} has been deleted: submit a new job with what it needs"
+        super().__init__()
 
 
 async def pause(session: AsyncSession, organisation: str, job: str) -> JobRow | None:

@@ -9,15 +9,18 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records.tables import JobRow, ModelRow
+from core.schema.errors import DomainError, Identifier
 from core.schema.jobs import TERMINAL
 
 
-class ModelInUse(Exception):
-    """A job that is not over needs the model; `job` is its id."""
+class ModelInUse(DomainError):
+    """A job that is not over needs the model."""
 
-    def __init__(self, job: str) -> None:
-        super().__init__(f"{job} needs the model")
-        self.job = job
+    status, problem = 409, "in-use"
+
+    def __init__(self, job: Identifier) -> None:
+        self.detail = f"{job} needs the model: wait until it is over, or cancel it"
+        super().__init__()
 
 
 async def add(session: AsyncSession, model: ModelRow) -> ModelRow | None:

@@ -11,18 +11,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.records import audit
 from core.records.tables import ModelRow, PolicyRow
 from core.schema.default_policy import DEFAULT_POLICY
+from core.schema.errors import DomainError, Identifier
 from core.schema.policies import Policy
 
 BUILT_IN: dict[str, Policy] = {DEFAULT_POLICY.name: DEFAULT_POLICY}
 """What comes with the service, for every organisation."""
 
 
-class PolicyInUse(Exception):
-    """A model has the policy pinned; `model` is its id."""
+class PolicyInUse(DomainError):
+    """A model has the policy pinned."""
 
-    def __init__(self, model: str) -> None:
-        super().__init__(f"{model} has the policy pinned")
-        self.model = model
+    status, problem = 409, "in-use"
+
+    def __init__(self, model: Identifier) -> None:
+        self.detail = f"the policy is pinned to the model {model}: delete that registration first"
+        super().__init__()
 
 
 async def add(

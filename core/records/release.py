@@ -5,14 +5,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import audit, events
 from core.records.tables import CheckpointRow, JobRow, ModelRow
+from core.schema.errors import DomainError
 
 
-class AlreadyReleased(Exception):
-    """The checkpoint may be had already."""
+class AlreadyReleased(DomainError):
+    """The checkpoint is released already."""
+
+    status, problem = 409, "already-released"
+    detail = "the checkpoint is released already"
 
 
-class OwnJob(Exception):
-    """Whoever asked for the job does not release what came of it: that takes a second person."""
+class OwnJob(DomainError):
+    """The key that submitted the job may not release its checkpoint: a release takes a second person."""
+
+    status, problem = 403, "own-job"
+    detail = "the job was submitted with this very key: a second person, with another key, must accept it"
 
 
 async def lock_model(session: AsyncSession, job: JobRow) -> ModelRow | None:

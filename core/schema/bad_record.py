@@ -1,14 +1,19 @@
 """The error of a file of records: the place and the reason, never the text."""
 
+from core.schema.errors import DomainError, Identifier, OwnWords
 
-class BadRecord(ValueError):
+
+class BadRecord(DomainError, ValueError):
     """A line that is no record. Counted from 1; `unit` is `row` in columnar files and `record` in JSON arrays.
 
     `line` is where the record begins, where that is not the number itself.
     """
 
-    def __init__(self, number: int, reason: str, *, unit: str = "line", line: int | None = None) -> None:
+    status, problem, pointer = 422, "bad-record", "/file"
+
+    def __init__(self, number: int, reason: OwnWords, *, unit: Identifier = "line", line: int | None = None) -> None:
         where = f" (line {line})" if line is not None else ""
-        super().__init__(f"{unit} {number}{where}: {reason}")
+        self.detail = f"{unit} {number}{where}: {reason}"
+        super().__init__()
         self.number = number
         self.reason = reason

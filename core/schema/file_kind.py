@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from core.schema.errors import DomainError, OwnWords
 from core.schema.files import FileFormat
 
 Compression = Literal["gzip", "zstd"]
@@ -41,8 +42,14 @@ class FileKind(NamedTuple):
         return self.format in COLUMNAR_FORMATS or self.compression is not None
 
 
-class UnknownFileKind(ValueError):
-    """The file's name tells no format that is read; the message says what to do."""
+class UnknownFileKind(DomainError, ValueError):
+    """The file's name tells no format that the service reads; the detail says what to do."""
+
+    status, problem, pointer = 422, "invalid-request", "/file"
+
+    def __init__(self, advice: OwnWords) -> None:
+        self.detail = advice
+        super().__init__()
 
 
 def detect_file_kind(filename: str) -> FileKind:

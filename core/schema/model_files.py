@@ -4,13 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+from core.schema.errors import DomainError, Identifier, OwnWords
 
-class UnusableModel(ValueError):
-    """Why a directory cannot be registered, in words for the person who tried; it names files, never the place."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+class UnusableModel(DomainError, ValueError):
+    """The reason why a directory cannot be registered, for the person who tried; names files, never their folder."""
+
+    status, pointer = 422, "/source"
+
+    def __init__(self, code: Identifier, message: OwnWords) -> None:
+        self.problem = self.code = code
+        self.detail = message
+        super().__init__()
 
 
 def read_json(directory: Path, name: str, *, needed: bool = True) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterable, AsyncIterator
 from datetime import timedelta
 from typing import Protocol
 
+from core.schema.errors import DomainError
+
 CHUNK_BYTES = 1 << 20
 """Bytes that are in memory at a time, more or less."""
 
@@ -24,12 +26,20 @@ class NotStored(StorageError):
     """There is no complete object under this key, or it was replaced or deleted while it was read."""
 
 
-class StorageFull(StorageError):
+class StorageFull(StorageError, DomainError):
     """There is no room for what is to be written, or the quota is used up. Nothing of it is visible."""
 
+    status, problem = 507, "storage-full"
+    detail = (
+        "the service's disk or storage is full and nothing was kept: the operator must make room, then send it again"
+    )
 
-class StorageUnavailable(StorageError):
+
+class StorageUnavailable(StorageError, DomainError):
     """The storage cannot be reached, or refuses to be read or written."""
+
+    status, problem, retry_after = 503, "storage-unavailable", 10.0
+    detail = "the storage of files and checkpoints cannot be used; the service's log says why: try again later"
 
 
 class StorageUrlError(StorageError):

@@ -5,6 +5,7 @@ import pkgutil
 from collections.abc import Sequence
 
 from core.evaluation.measurement import Measurement
+from core.schema.errors import DomainError, Identifier
 from core.schema.evaluation import MeasurementChoice
 
 
@@ -22,11 +23,14 @@ MEASUREMENTS: dict[str, type[Measurement]] = _found()
 GROUPS = ("standard", "thorough")
 
 
-class UnknownMeasurement(ValueError):
+class UnknownMeasurement(DomainError, ValueError):
     """There is no measurement, nor a group of them, of that name."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no measurement '{name}': choose of {', '.join((*GROUPS, *MEASUREMENTS))}")
+    status, problem, pointer = 422, "unknown-measurement", "/evaluation/measure"
+
+    def __init__(self, name: Identifier) -> None:
+        self.detail = f"there is no measurement '{name}': choose of {', '.join((*GROUPS, *MEASUREMENTS))}"
+        super().__init__()
 
 
 def chosen(choices: Sequence[str | MeasurementChoice]) -> list[Measurement]:

@@ -5,6 +5,7 @@ import math
 import pkgutil
 from typing import Any, get_args
 
+from core.schema.errors import DomainError, Identifier
 from core.schema.training import Training, TrainingRequest
 from core.unlearning.method import Method, Recipe
 
@@ -24,11 +25,14 @@ def _found() -> dict[str, type[Method]]:
 METHODS: dict[str, type[Method]] = _found()
 
 
-class UnknownMethod(ValueError):
+class UnknownMethod(DomainError, ValueError):
     """There is no method of that name."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no method '{name}': choose one of {', '.join(METHODS)}")
+    status, problem, pointer = 422, "unknown-method", "/method"
+
+    def __init__(self, name: Identifier) -> None:
+        self.detail = f"there is no method '{name}': choose one of {', '.join(METHODS)}"
+        super().__init__()
 
 
 def resolve(name: str, parameters: dict[str, Any]) -> Method:
