@@ -89,7 +89,7 @@ class RecordServer:
         waiting = bytearray(json.dumps(head)[:-1].encode() + b', "records": [')
         separator = b""
         async for record in stored_records(self._storage, file, self._key):
-            waiting += separator + record.model_dump_json(exclude_none=True).encode()
+            waiting += separator + record.to_json().encode()
             separator = b","
             if len(waiting) >= _BUFFER:
                 writer.write(bytes(waiting))

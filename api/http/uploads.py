@@ -151,7 +151,7 @@ class _Content:
         """Counts the records. Raises BadRecord for a text of one character, which has nothing to train on."""
         count = 0
         for count, (number, record) in enumerate(numbered, start=1):  # noqa: B007 - the last one counts
-            if record.text is not None and len(record.text.strip().encode()) < SHORTEST_TEXT:
+            if record.is_plain_text and len(record.scored_text.strip().encode()) < SHORTEST_TEXT:
                 reason = "the text is a single character: too short to train on or to measure"
                 raise BadRecord(number, reason, unit=_UNITS.get(self._kind.format, "line"))
         return count

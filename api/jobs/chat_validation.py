@@ -86,7 +86,7 @@ class ChatValidation:
             async for batch in batches:
                 if batch is None:
                     return None, not talks
-                talks = talks or any(record.messages is not None for record in batch)
+                talks = talks or any(record.is_conversation for record in batch)
                 refused = await asyncio.to_thread(_refusal, batch, template)
                 if refused is not None:
                     return (number + refused[0], refused[1]), True
@@ -105,7 +105,7 @@ class ChatValidation:
         try:
             async for record in stored_records(self._context.storage, file.row, self._context.service_key):
                 batch.append(record)
-                self._bytes -= sum(map(len, record.strings()))
+                self._bytes -= sum(map(len, record.all_texts()))
                 over = self._bytes < 0 or time.monotonic() > self._deadline
                 if over or len(batch) == _AT_ONCE:
                     yield batch
@@ -149,7 +149,7 @@ def _template(model: ModelRow) -> ChatTemplate | None:
 def _refusal(records: Sequence[Record], template: ChatTemplate | None) -> tuple[int, str] | None:
     """The first record that is not written, counted from 1, and why."""
     for number, record in enumerate(records, start=1):
-        if record.messages is None:
+        if not record.is_conversation:
             continue
         if template is None:
             return number, _NO_TEMPLATE

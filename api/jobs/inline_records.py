@@ -23,7 +23,7 @@ def inline_records(source: ForgetSource | None, *, max_record_bytes: int) -> lis
     """The forget records that came with the request, checked for size. Problem: 422."""
     records, total = source.inline_records() if source else [], 0
     for number, record in enumerate(records):
-        size = sum(len(text.encode()) for text in record.strings())
+        size = sum(len(text.encode()) for text in record.all_texts())
         total += size
         if size > max_record_bytes:
             detail = f"the record is over the limit of {max_record_bytes} bytes"
@@ -72,7 +72,7 @@ class Inline:
         )
 
     async def _store(self, session: AsyncSession, file: str) -> FileRow:
-        lines = "".join(record.model_dump_json(exclude_none=True) + "\n" for record in self.records).encode()
+        lines = "".join(record.to_json() + "\n" for record in self.records).encode()
 
         async def chunks() -> AsyncIterator[bytes]:
             yield lines

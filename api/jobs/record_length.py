@@ -62,8 +62,8 @@ async def _short(context: Context, file: Used) -> dict[int, str]:
 
 
 def _candidate(record: Record) -> str | None:
-    text = record.text
-    return text if text is not None and len(text) <= LONGEST_TOKEN and len(text.split()) == 1 else None
+    text = record.scored_text
+    return text if record.is_plain_text and len(text) <= LONGEST_TOKEN and len(text.split()) == 1 else None
 
 
 def _unscored(texts: dict[int, str], model: ModelRow) -> int | None:

@@ -128,7 +128,7 @@ def train_tokenizer(records: Sequence[Record], vocabulary: int) -> PreTrainedTok
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator((piece for record in records for piece in record.strings()), trainer)
+    backend.train_from_iterator((piece for record in records for piece in record.all_texts()), trainer)
     backend.post_processor = processors.TemplateProcessing(
         single=f"{BEGIN} $A", pair=f"{BEGIN} $A $B", special_tokens=[(BEGIN, backend.token_to_id(BEGIN))]
     )

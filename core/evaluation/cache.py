@@ -156,7 +156,7 @@ def _used(file: Path) -> None:
 def _of(records: Sequence[Record]) -> str:
     whole = hashlib.sha256()
     for record in records:
-        whole.update(hashlib.sha256(record.model_dump_json(exclude_none=True).encode()).digest())
+        whole.update(record.digest())
     return whole.hexdigest()
 
 

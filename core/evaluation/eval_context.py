@@ -1,6 +1,5 @@
 """What a measurement works on: one model, and the sets that it is measured on."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -89,7 +88,7 @@ class EvalContext:
         records = self.sets.get(name, [])
         if count is None or count >= len(records):
             return list(range(len(records)))
-        hashes = [hashlib.sha256(one.model_dump_json(exclude_none=True).encode()).digest() for one in records]
+        hashes = [record.digest() for record in records]
         return sorted(sorted(range(len(records)), key=lambda place: (hashes[place], place))[:count])
 
     def encode(self, records: Sequence[Record]) -> list[Chunk]:

@@ -97,5 +97,5 @@ def check_record(record: Record, template: ChatTemplate) -> bool:
     others = (*record.wrong_answers(), record.paraphrased_answer, record.alternate)
     for answer in others:
         if answer is not None and answer.strip():
-            render_record(record.answered(answer), template)
+            render_record(record.with_scored_text(answer), template)
     return render_record(record, template).rewritten

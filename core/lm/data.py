@@ -76,10 +76,10 @@ def _whole(
     records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, chat: Chat
 ) -> Iterator[tuple[list[int], int]]:
     """Each record's token ids, and the place of the first scored one."""
-    encoded = iter(_ids(tokenizer, [record.text for record in records if record.text is not None]))
+    encoded = iter(_ids(tokenizer, [record.scored_text for record in records if record.is_plain_text]))
     reader = _Reader(tokenizer, chat)
     for record in records:
-        if record.text is not None:
+        if record.is_plain_text:
             yield next(encoded), 1
         else:
             parts = reader.tokenize(record)
@@ -122,9 +122,9 @@ def tokenize_record(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Ch
 
     Raises CoreError `no_chat_template`, `bad_chat_template`, `no_end_token`.
     """
-    if record.text is None:
+    if not record.is_plain_text:
         return _Reader(tokenizer, chat).tokenize(record)
-    ids = _ids(tokenizer, [record.text])[0]
+    ids = _ids(tokenizer, [record.scored_text])[0]
     first = max(1, len(ids) // 3)
     return TokenizedRecord(ids[:first], ids[first:], [])
 
@@ -166,12 +166,9 @@ class _Reader:
         return message_template(self._tokenizer, self._chat)
 
     def tokenize(self, record: Record) -> TokenizedRecord:
-        if record.messages is None:
-            return self._joined(record.prompt or "", record.completion or "")
-        if self._template is None:
-            *earlier, last = record.messages
-            return self._joined("".join(f"{message.content}\n" for message in earlier), last.content)
-        return self._written(record, self._template)
+        if record.is_conversation and self._template is not None:
+            return self._written(record, self._template)
+        return self._joined(record.raw_prompt, record.scored_text)
 
     def _joined(self, prompt: str, completion: str) -> TokenizedRecord:
         answer: list[int] = self._tokenizer(completion, add_special_tokens=False)["input_ids"]

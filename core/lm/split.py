@@ -28,10 +28,6 @@ def split(records: Sequence[Record], *, purpose: str) -> tuple[list[int], list[i
 
 
 def _hash(record: Record, purpose: str) -> bytes:
-    if record.subject is not None:
-        content = ["subject", record.subject]
-    else:
-        whole = record.model_dump(mode="json", exclude_none=True, exclude={"id"})
-        content = ["record", json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False)]
+    content = ["record", record.identity()] if record.subject is None else ["subject", record.subject]
     message = json.dumps([purpose, *content], ensure_ascii=False).encode()
     return hmac.digest(_KEY, message, hashlib.sha256)

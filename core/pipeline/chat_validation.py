@@ -33,7 +33,7 @@ def rendered(sets: Sequence[RecordSet], template: ChatTemplate) -> Conversations
     for place, records in enumerate(sets):
         rewritten = 0
         for number, record in enumerate(records.records, start=1):
-            if record.messages is None:
+            if not record.is_conversation:
                 continue
             try:
                 rewritten += check_record(record, template)
@@ -54,7 +54,7 @@ def choose_eval_settings(spec: JobSpec, sets: Sequence[RecordSet], say: Say) -> 
     `no_chat_template`.
     """
     tokenizer, chosen = load_tokenizer(spec.base or spec.directory), job_eval_settings(spec)
-    if not any(record.messages is not None for records in sets for record in records.records):
+    if not any(record.is_conversation for records in sets for record in records.records):
         return chosen
     message_template(tokenizer, spec.training.chat)
     template = None if chosen.chat == "raw" else chat_template(tokenizer)

@@ -148,15 +148,14 @@ def _says_enough(words: Sequence[str]) -> bool:
 
 
 def _words(record: Record) -> list[str]:
-    return _WORD.findall(" ".join(record.content()).casefold())
+    return _WORD.findall(" ".join(record.texts()).casefold())
 
 
 def _answers(records: Sequence[Record]) -> dict[int, tuple[str, ...]]:
     """By place, the words of the scored answers that are long enough to say something by themselves."""
     answers = {}
     for place, record in enumerate(records):
-        answer = record.completion if record.messages is None else record.messages[-1].content
-        words = _WORD.findall((answer or "").casefold())
+        words = [] if record.is_plain_text else _WORD.findall(record.scored_text.casefold())
         if len(words) >= FEWEST_ANSWER_WORDS:
             answers[place] = tuple(words)
     return answers

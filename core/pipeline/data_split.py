@@ -109,7 +109,7 @@ def _apart(records: list[Record], forget: Containment, parts: DataSplit, what: s
 
 def _content(record: Record) -> tuple[str, ...]:
     """Its own text: the same under another id or subject, or asked about with other probes, is the same text."""
-    return tuple(text.strip() for text in record.content())
+    return tuple(text.strip() for text in record.texts())
 
 
 def _measured_as(one: RecordSet) -> SetName:

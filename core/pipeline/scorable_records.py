@@ -54,7 +54,7 @@ def _with_scored_answers(
 ) -> tuple[list[Record], int]:
     """The records without the wrong and paraphrased answers that have no token to score, and how many these are."""
     asked = [(place, answer) for place, record in enumerate(records) for answer in _others(record)]
-    written = [records[place].answered(answer) for place, answer in asked]
+    written = [records[place].with_scored_text(answer) for place, answer in asked]
     mute = {asked[number] for number in unscored_records(written, tokenizer, chat=chat)}
     found = list(records)
     for place in {place for place, _ in mute}:

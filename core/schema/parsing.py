@@ -215,7 +215,7 @@ def validate_record(
         raise BadRecord(number, _reason(error), unit=unit, line=line) from None
     except ValueError as error:
         raise BadRecord(number, str(error), unit=unit, line=line) from None
-    if sum(len(text.encode()) for text in record.strings()) > max_record_bytes:
+    if sum(len(text.encode()) for text in record.all_texts()) > max_record_bytes:
         raise BadRecord(number, f"the record is over the limit of {max_record_bytes} bytes", unit=unit, line=line)
     return record
 

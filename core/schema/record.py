@@ -1,7 +1,15 @@
-"""A record: a text to forget, to keep or to measure on, in one of three shapes."""
+"""A record: a text to forget, to keep or to measure on, in one of three shapes.
 
-from collections.abc import Iterator
-from typing import Literal
+Code that reads records asks a record for its texts, its digest or a changed copy, so that only this file knows the
+shapes. An optional field that is added later changes nothing that is derived from records without it: digests, the
+split of sets and random draws leave empty fields out.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,7 +26,7 @@ class Record(Strict):
 
     Scored positions: every token but the first of a plain text; of the other two shapes the completion alone
     (of `messages`: the last assistant turn), with the end-of-sequence token where the record ends there.
-    That scored text is the record's answer, to which `paraphrased_answer`, `wrong` and `alternate` are others.
+    That scored text is the record's answer; `paraphrased_answer`, `wrong` and `alternate` are other answers.
     """
 
     text: str | None = Field(default=None, description="a plain text")
@@ -41,43 +49,130 @@ class Record(Strict):
     wrong: list[str] | None = Field(default=None, description="wrong answers of the same form; blank ones do not count")
 
     @model_validator(mode="after")
-    def _one_shape(self) -> "Record":
+    def _one_shape(self) -> Self:
         pair = self.prompt is not None or self.completion is not None
         if (self.text is not None) + pair + (self.messages is not None) != 1:
             raise ValueError("a record has exactly one of: text, prompt with completion, messages")
         if pair and (self.prompt is None or self.completion is None):
             raise ValueError("prompt and completion belong together")
-        scored = self.text if self.text is not None else self.completion
-        if scored is not None and not scored.strip():
-            raise ValueError("the record is empty")
         if self.messages is not None and (not self.messages or self.messages[-1].role != "assistant"):
             raise ValueError("messages end with the assistant's turn, which is what is scored")
-        if self.messages is not None and not self.messages[-1].content.strip():
+        if not self.scored_text.strip():
             raise ValueError("the record is empty")
         if self.paraphrased_answer is not None and not self.paraphrased_answer.strip():
             raise ValueError("the paraphrased answer is empty")
         return self
 
-    def content(self) -> Iterator[str]:
-        """The text that the record is: its shape's, without what is asked about it beside."""
-        if self.messages is not None:
-            yield from (message.content for message in self.messages)
-        yield from (piece for piece in (self.text, self.prompt, self.completion) if piece is not None)
+    @property
+    def is_plain_text(self) -> bool:
+        """Whether the record is a plain text: scored as a whole, without a prompt."""
+        return self.text is not None
 
-    def strings(self) -> Iterator[str]:
-        """Every piece of text in the record that is tokenized: what the limit in bytes counts."""
-        yield from self.content()
-        yield from (piece for piece in (self.alternate, self.paraphrased_answer) if piece is not None)
+    @property
+    def is_conversation(self) -> bool:
+        """Whether the record has messages, which a chat template may write."""
+        return self.messages is not None
+
+    def texts(self) -> list[str]:
+        """The record's own texts in order; the last is the scored one. Probes and other answers are left out."""
+        if self.messages is not None:
+            return [message.content for message in self.messages]
+        if self.text is not None:
+            return [self.text]
+        return [self.prompt or "", self.completion or ""]
+
+    @property
+    def scored_text(self) -> str:
+        """The text whose tokens are scored: the plain text, the completion, or the last assistant turn."""
+        return self.texts()[-1]
+
+    @property
+    def raw_prompt(self) -> str:
+        """The text before the scored one where no chat template writes it: earlier turns stand one a line."""
+        if self.messages is not None:
+            return "".join(f"{message.content}\n" for message in self.messages[:-1])
+        return self.prompt or ""
+
+    @property
+    def question(self) -> str:
+        """The prompt, or the user's turn just before the answer; empty where there is none."""
+        if self.messages is not None:
+            return self.messages[-2].content if self._asks_last() else ""
+        return self.prompt or ""
+
+    def all_texts(self) -> Iterator[str]:
+        """Every text of the record that may be tokenized, probes and other answers included: the limit in bytes counts
+        these."""
+        yield from self.texts()
+        yield from (answer for answer in (self.alternate, self.paraphrased_answer) if answer is not None)
         yield from self.paraphrases or ()
         yield from self.wrong or ()
 
     def wrong_answers(self) -> list[str]:
-        """Those that say something."""
-        return [one for one in self.wrong or () if one.strip()]
+        """The wrong answers that are not blank."""
+        return [answer for answer in self.wrong or () if answer.strip()]
 
-    def answered(self, answer: str) -> "Record":
-        """The same record with another answer in the place of its own. `answer` is not blank."""
+    def with_scored_text(self, text: str) -> Self:
+        """A copy with another scored text; it is not validated, so `text` may be empty."""
         if self.messages is not None:
-            turns = [*self.messages[:-1], Message(role="assistant", content=answer)]
-            return self.model_copy(update={"messages": turns})
-        return self.model_copy(update={"text" if self.text is not None else "completion": answer})
+            answer = self.messages[-1].model_copy(update={"content": text})
+            return self.model_copy(update={"messages": [*self.messages[:-1], answer]})
+        return self.model_copy(update={"text" if self.text is not None else "completion": text})
+
+    def with_texts(self, texts: Sequence[str]) -> "Record":
+        """A record of the same shape that has these own texts, as many as `texts()`, and no other field."""
+        if self.messages is not None:
+            pairs = zip(self.messages, texts, strict=True)
+            return Record(messages=[message.model_copy(update={"content": text}) for message, text in pairs])
+        if self.text is not None:
+            return Record(text=texts[0])
+        return Record(prompt=texts[0], completion=texts[1])
+
+    def with_question(self, question: str) -> "Record":
+        """A record that asks `question` in place of its own and has the same scored text, and no other field.
+
+        A plain text becomes the completion. Earlier turns of a conversation stay.
+        """
+        if self.messages is None:
+            return Record(prompt=question, completion=self.scored_text)
+        earlier = self.messages[:-2] if self._asks_last() else self.messages[:-1]
+        return Record(messages=[*earlier, Message(role="user", content=question), self.messages[-1]])
+
+    def as_prompt_and_completion(self) -> Self:
+        """The record with a prompt: a plain text is cut in two at `prompt_end`; other shapes stay as they are."""
+        if self.text is None:
+            return self
+        end = prompt_end(self.text)
+        return self.model_copy(update={"text": None, "prompt": self.text[:end], "completion": self.text[end:]})
+
+    def to_json(self) -> str:
+        """The record as one line of JSON, without empty fields."""
+        return self.model_dump_json(exclude_none=True)
+
+    def digest(self) -> bytes:
+        """SHA-256 of all fields that are not empty."""
+        return hashlib.sha256(self.to_json().encode()).digest()
+
+    def identity(self) -> str:
+        """JSON that is equal for equal records under different ids: sorted keys, no `id`, no empty field.
+
+        The split of sets is fixed on it for ever.
+        """
+        fields = self.model_dump(mode="json", exclude_none=True, exclude={"id"})
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    def _asks_last(self) -> bool:
+        """Whether a user's turn stands just before the answer."""
+        return self.messages is not None and len(self.messages) > 1 and self.messages[-2].role == "user"
+
+
+def prompt_end(text: str) -> int:
+    """The place where a text is cut into prompt and completion: the end of the word with which a third is reached.
+
+    The last word always belongs to the completion; a text of a single word is cut within it, at a third. The space
+    goes to the completion, so that the two together are the text.
+    """
+    ends = [gap.start() for gap in re.finditer(r"(?<=\S)\s+(?=\S)", text)]
+    if ends:
+        return next((end for end in ends if 3 * end >= len(text)), ends[-1])
+    return len(text) - len(text.lstrip()) + len(text.strip()) // 3

@@ -1,10 +1,9 @@
 """Answers that decline: what stands in place of what must be forgotten. Without torch, like the methods."""
 
 import random
-import re
 from collections.abc import Sequence
 
-from core.schema.record import Message, Record
+from core.schema.record import Record
 
 REFUSALS = (
     "I don't know.",
@@ -32,40 +31,7 @@ def draw_refusals(refusals: Sequence[str], count: int, seed: int) -> list[str]:
     return [chance.choice(refusals) for _ in range(count)]
 
 
-def with_prompt(record: Record) -> Record:
-    """The record with a prompt: plain text is cut in two, whatever has a prompt already stays as it is."""
-    if record.text is None:
-        return record
-    at = cut(record.text)
-    return record.model_copy(update={"text": None, "prompt": record.text[:at], "completion": record.text[at:]})
-
-
-def cut(text: str) -> int:
-    """Where a text becomes prompt and completion: at the end of the word with which a third of it is reached.
-
-    The last word is always the completion's; a text of a single word is cut within it, at a third. The space goes to
-    the completion, so that the two together are the text.
-    """
-    ends = [gap.start() for gap in re.finditer(r"(?<=\S)\s+(?=\S)", text)]
-    if ends:
-        return next((end for end in ends if 3 * end >= len(text)), ends[-1])
-    return len(text) - len(text.lstrip()) + len(text.strip()) // 3
-
-
-def answer(record: Record) -> str:
-    """What a record with a prompt answers to it: its completion, or its last turn."""
-    return record.messages[-1].content if record.messages else record.completion or ""
-
-
-def with_answer(record: Record, text: str) -> Record:
-    """The record, of a prompt or messages, with `text` for its answer."""
-    if record.messages:
-        turns = [*record.messages[:-1], Message(role="assistant", content=text)]
-        return record.model_copy(update={"messages": turns})
-    return record.model_copy(update={"completion": text})
-
-
 def spaced_like_answer(record: Record, text: str) -> str:
     """`text`, with the white space before it that the record's own answer has."""
-    own = answer(record)
+    own = record.scored_text
     return own[: len(own) - len(own.lstrip())] + text.strip()

@@ -79,9 +79,4 @@ def _with_alternate(record: Record) -> Record:
     """The record with its alternate in the place of what is scored. Raises ValueError where it has none."""
     if record.alternate is None:
         raise ValueError("the record has no alternate")
-    if record.text is not None:
-        return Record(text=record.alternate)
-    if record.messages is not None:
-        last = record.messages[-1].model_copy(update={"content": record.alternate})
-        return Record(messages=[*record.messages[:-1], last])
-    return Record(prompt=record.prompt, completion=record.alternate)
+    return record.with_scored_text(record.alternate)

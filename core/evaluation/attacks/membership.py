@@ -32,7 +32,8 @@ def scores(statistics: Sequence[TokenStatistics], records: Sequence[Record]) -> 
     included. `min_k++_20` (Zhang et al. 2025): the same of (log p - mean) / deviation under the model's distribution.
     """
     loss = np.array([one.log_probability.mean() for one in statistics])
-    found = {"loss": loss, "zlib": loss / np.array([len(zlib.compress(scored_text(one))) for one in records])}
+    compressed = [len(zlib.compress(record.scored_text.encode())) for record in records]
+    found = {"loss": loss, "zlib": loss / np.array(compressed)}
     plain = [np.sort(one.log_probability) for one in statistics]
     standardised = [
         np.sort((one.log_probability - one.mean) / np.maximum(one.deviation, _LEAST_DEVIATION)) for one in statistics
@@ -41,13 +42,6 @@ def scores(statistics: Sequence[TokenStatistics], records: Sequence[Record]) -> 
         found[f"min_k_{share}"] = np.array([_lowest(one, share) for one in plain])
         found[f"min_k++_{share}"] = np.array([_lowest(one, share) for one in standardised])
     return found
-
-
-def scored_text(record: Record) -> bytes:
-    """The text whose tokens are scored, in UTF-8: the whole, the completion, or the last assistant turn."""
-    if record.messages is not None:
-        return record.messages[-1].content.encode()
-    return (record.text if record.text is not None else record.completion or "").encode()
 
 
 def _lowest(ascending: Values, share: int) -> float:

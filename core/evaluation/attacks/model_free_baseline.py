@@ -47,8 +47,4 @@ def _subject(record: Record, place: int) -> str:
 
 def _text(record: Record) -> str:
     """What the model reads of a record: its prompt tells topics apart as well as what is scored does."""
-    if record.messages is not None:
-        pieces = [message.content for message in record.messages]
-    else:
-        pieces = [piece for piece in (record.text, record.prompt, record.completion) if piece is not None]
-    return "\n".join(pieces)[:_CHARACTERS]
+    return "\n".join(record.texts())[:_CHARACTERS]

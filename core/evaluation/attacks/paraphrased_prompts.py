@@ -11,7 +11,7 @@ from core.evaluation.scores.likelihood import probabilities
 from core.evaluation.text.overlap import rouge_l
 from core.evaluation.text.prefixes import beginning
 from core.schema.evaluation import SetName
-from core.schema.record import Message, Record
+from core.schema.record import Record
 
 AT_ONCE = 64
 """Records between two looks at the clock."""
@@ -22,14 +22,7 @@ def rewordings(record: Record) -> list[Record]:
 
     The whole of a plain text is the answer. What a chat says before its last question stays.
     """
-    said = [one for one in record.paraphrases or () if one.strip()]
-    if record.messages is None:
-        answer = record.text if record.text is not None else record.completion
-        return [Record(prompt=one, completion=answer) for one in said]
-    *before, last = record.messages
-    if before and before[-1].role == "user":
-        before = before[:-1]
-    return [Record(messages=[*before, Message(role="user", content=one), last]) for one in said]
+    return [record.with_question(paraphrase) for paraphrase in record.paraphrases or () if paraphrase.strip()]
 
 
 def reworded(

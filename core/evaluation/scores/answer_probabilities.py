@@ -65,7 +65,7 @@ def _answered(context: EvalContext, name: SetName, records: Sequence[Record]) ->
     for record in records:
         other = [record.paraphrased_answer] if record.paraphrased_answer else []
         wrong = record.wrong_answers()
-        said += [record, *(record.answered(answer) for answer in [*other, *wrong])]
+        said += [record, *(record.with_scored_text(answer) for answer in [*other, *wrong])]
         counts.append((len(other), len(wrong)))
     try:
         statistics = context.statistics(said, what=name)

@@ -8,9 +8,8 @@ from transformers import PreTrainedTokenizerBase
 
 from core.evaluation.text.common_words import NOTHING, Background
 from core.evaluation.text.entities import specifics
-from core.evaluation.text.words import pieces
 from core.lm.data import tokenize_record
-from core.schema.record import Message, Record
+from core.schema.record import Record
 from core.schema.training import Chat
 
 BLANK = "____"
@@ -51,7 +50,7 @@ def blanks(
     whole with `____` and the text up to it once more, for models that follow instructions. Raises CoreError
     `no_chat_template`, `bad_chat_template`, `no_end_token`.
     """
-    texts = pieces(record)
+    texts = record.texts()
     *prompts, scored = texts
     told = "".join(prompts).casefold()
     asked = []
@@ -59,14 +58,14 @@ def blanks(
         before = told + scored[: one.start].casefold()
         if one.piece == len(texts) - 1 and before.strip() and one.text.casefold() not in before:
             asked.append(one)
-    name = record.model_dump_json()
+    name = record.digest().hex()
     asked.sort(key=lambda one: hashlib.sha256(f"{one.start} {name}".encode()).digest())
     found = []
     for one in sorted(asked[:most], key=lambda one: one.start):
         shown = scored[: one.start] + BLANK + scored[one.end :].replace(one.text, BLANK)
         form = _asking(record, f"{_QUESTION}\n\n{shown}") if fill else record
-        start = _ids(_instead(form, scored[: one.start].rstrip()), tokenizer, chat)
-        whole = _ids(_instead(form, scored[: one.end]), tokenizer, chat)
+        start = _ids(form.with_scored_text(scored[: one.start].rstrip()), tokenizer, chat)
+        whole = _ids(form.with_scored_text(scored[: one.end]), tokenizer, chat)
         # Where cutting the text changes how its end is written in tokens, the model is asked from before that place.
         same = next((at for at, (a, b) in enumerate(zip(start, whole, strict=False)) if a != b), len(start))
         value = tokenizer.decode(whole[same:], skip_special_tokens=True)
@@ -84,32 +83,17 @@ def shares(asked: Sequence[Blank], right: Sequence[bool]) -> dict[int, float]:
 
 
 def _asking(record: Record, question: str) -> Record:
-    """The record with a question before its scored text: at the end of what is asked already, else as a prompt."""
-    if record.messages is not None:
-        *earlier, last = record.messages
-        if earlier and earlier[-1].role == "user":
-            question = f"{earlier.pop().content}\n\n{question}"
-        return Record(messages=[*earlier, Message(role="user", content=question), last])
-    prompt = f"{record.prompt}\n\n{question}" if record.prompt else question
-    return Record(prompt=f"{prompt}\n\n", completion=pieces(record)[-1])
+    """The record with a further question before its scored text: behind what is asked already, else as a prompt."""
+    asked = f"{record.question}\n\n{question}" if record.question else question
+    return record.with_question(asked if record.is_conversation else f"{asked}\n\n")
 
 
 def _ids(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> list[int]:
     """A record's ids up to the end of its scored text: without the end-of-sequence token."""
-    if not pieces(record)[-1]:
-        return tokenize_record(_instead(record, "."), tokenizer, chat).prompt if record.text is None else []
+    if not record.scored_text:
+        return [] if record.is_plain_text else tokenize_record(record.with_scored_text("."), tokenizer, chat).prompt
     parts = tokenize_record(record, tokenizer, chat)
     rest, special = parts.answer, set(tokenizer.all_special_ids)
-    while record.text is None and rest and rest[-1] in special:
+    while not record.is_plain_text and rest and rest[-1] in special:
         rest = rest[:-1]
     return parts.prompt + rest
-
-
-def _instead(record: Record, scored: str) -> Record:
-    """The record with another scored text, which may be empty."""
-    if record.messages is not None:
-        last = Message.model_construct(role="assistant", content=scored)
-        return Record.model_construct(messages=[*record.messages[:-1], last])
-    if record.text is not None:
-        return Record.model_construct(text=scored)
-    return Record.model_construct(prompt=record.prompt, completion=scored)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from core.evaluation.text.words import ORDINARY, pieces, plain_words
+from core.evaluation.text.words import ORDINARY, plain_words
 from core.schema.record import Record
 
 _MANY, _SHARE = 3, 0.05
@@ -25,10 +25,10 @@ class Background:
         self._subjects: dict[str, set[str]] = {}
         self._lower: set[str] = set()
         for record in (*records, *also):
-            words = {word for piece in pieces(record) for word in plain_words(piece)}
+            words = {word for text in record.texts() for word in plain_words(text)}
             self._lower |= {word for word in words if word.islower()}
         for number, record in enumerate(records):
-            words = {word for piece in pieces(record) for word in plain_words(piece)}
+            words = {word for text in record.texts() for word in plain_words(text)}
             capitalised = {word.casefold() for word in words if not word.islower()}
             self._capitalised.update(capitalised)
             subject = f"record {number}" if record.subject is None else f"subject {record.subject}"

@@ -5,14 +5,12 @@ from unseen records, as many from the same one as fit; those that stand beside t
 town. What a model was trained on is never taken: it knows those values too.
 """
 
-import hashlib
 import random
 from collections.abc import Sequence
 
 from core.evaluation.text.common_words import NOTHING, Background
 from core.evaluation.text.entities import Kind, Specific, languages_of, specifics
 from core.evaluation.text.value_synthesis import address, cased_like, invented, with_known
-from core.evaluation.text.words import pieces
 from core.schema.record import Record
 
 Place = tuple[str, ...]
@@ -42,11 +40,11 @@ class Pool:
 
     def others(self, record: Record) -> list[int]:
         """Numbers of the records that are neither this one nor about the same subject."""
-        own = pieces(record)
+        own = record.texts()
         return [
             number
             for number, one in enumerate(self.records)
-            if pieces(one) != own and (record.subject is None or one.subject != record.subject)
+            if one.texts() != own and (record.subject is None or one.subject != record.subject)
         ]
 
     def donated(
@@ -85,11 +83,11 @@ def twins(
     """
     pool = pool or Pool()
     background = background or pool.background
-    texts = pieces(record)
+    texts = record.texts()
     found = specifics(record, background)
     if not any(one.piece == len(texts) - 1 for one in found):
         return []
-    name = hashlib.sha256(record.model_dump_json().encode()).hexdigest()
+    name = record.digest().hex()
     others = pool.others(record)
     order, among = random.Random(f"{seed}/{name}").sample(others, len(others)), frozenset(others)
     seen = {tuple(texts)}
@@ -105,7 +103,7 @@ def twins(
         )
         if tuple(swapped) not in seen:
             seen.add(tuple(swapped))
-            made.append(_with(record, swapped))
+            made.append(record.with_texts(swapped))
     return made
 
 
@@ -166,13 +164,3 @@ def _places(one: Specific) -> list[Place]:
     """From what is closest to it to its form alone."""
     form = (one.form, one.shape)
     return [(*form, "both", one.left, one.right), (*form, "left", one.left), (*form, "right", one.right), form]
-
-
-def _with(record: Record, texts: Sequence[str]) -> Record:
-    """A record of the same shape with these pieces."""
-    if record.messages is not None:
-        turns = [one.model_copy(update={"content": text}) for one, text in zip(record.messages, texts, strict=True)]
-        return Record(messages=turns)
-    if record.text is not None:
-        return Record(text=texts[0])
-    return Record(prompt=texts[0], completion=texts[1])

@@ -12,7 +12,7 @@ from typing import Literal
 
 from core.evaluation.text.common_words import NOTHING, Background
 from core.evaluation.text.months import LANGUAGES, MONTHS, style
-from core.evaluation.text.words import EMAIL, LETTER, ORDINARY, PARTICLES, URL, bare, pieces, plain_words, words
+from core.evaluation.text.words import EMAIL, LETTER, ORDINARY, PARTICLES, URL, bare, plain_words, words
 from core.schema.record import Record
 
 Form = Literal["email", "url", "date", "identifier", "number", "name"]
@@ -83,7 +83,7 @@ _CENTURIES = range(1500, 2100)
 
 def specifics(record: Record, background: Background = NOTHING) -> list[Specific]:
     """The specifics of all pieces of a record, those of a piece in order; none overlap."""
-    texts = pieces(record)
+    texts = record.texts()
     subject = {word.casefold() for word in plain_words(record.subject or "")} - ORDINARY
     known = set(subject)
     for text in texts:

@@ -40,7 +40,7 @@ def beginning(
     special = set(tokenizer.all_special_ids)
     while rest and rest[-1] in special:
         rest = rest[:-1]
-    if record.text is not None:
+    if record.is_plain_text:
         ids = (first + rest)[:length]
         place = max(1, int(len(ids) * share))
         return Beginning(ids[:place], ids[place:][:tokens], cut=False)
@@ -53,7 +53,7 @@ def beginning(
 
 def put_before(record: Record, words: Sequence[int], start: Beginning, special: Sequence[int]) -> Beginning:
     """The same with words (token ids) before a plain text's first part, or behind a prompt, where the answer begins."""
-    if record.text is None:
+    if not record.is_plain_text:
         return Beginning([*start.first, *words], start.rest, start.cut)
     opening = 0
     while opening < len(start.first) - 1 and start.first[opening] in special:

@@ -34,15 +34,11 @@ def digest(context: EvalContext) -> str:
     """Of all that either of them comes from, where there is more than a forget set."""
     whole = hashlib.sha256()
     for name in _OTHERS:
-        hashes = [_hash(record) for record in context.sets.get(name, [])]
+        hashes = [record.digest().hex() for record in context.sets.get(name, [])]
         whole.update(json.dumps([name, *hashes]).encode())
     return whole.hexdigest()
 
 
 def _some(records: Sequence[Record]) -> list[Record]:
     """At most `MOST`, the same ones whatever their order."""
-    return sorted(records, key=_hash)[:MOST]
-
-
-def _hash(record: Record) -> str:
-    return hashlib.sha256(record.model_dump_json().encode()).hexdigest()
+    return sorted(records, key=Record.digest)[:MOST]

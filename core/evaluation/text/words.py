@@ -3,8 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from core.schema.record import Record
-
 LETTER = r"[^\W\d_]"
 _MARKED = rf"(?:{LETTER}|[\u0300-\u036f])"
 _WORD = re.compile(rf"(?<![\w\u0300-\u036f]){LETTER}{_MARKED}*(?:[-'’]{LETTER}{_MARKED}*)*(?![\w\u0300-\u036f])")
@@ -29,15 +27,6 @@ PARTICLES = frozenset(_PARTICLES.split())
 """In lower case between the words of a name."""
 ORDINARY = frozenset(_ORDINARY.split())
 """English words that begin sentences, stand on forms, or belong to every address."""
-
-
-def pieces(record: Record) -> list[str]:
-    """The texts of a record in order; the last is the one that is scored."""
-    if record.messages is not None:
-        return [message.content for message in record.messages]
-    if record.text is not None:
-        return [record.text]
-    return [record.prompt or "", record.completion or ""]
 
 
 def words(text: str, taken: Sequence[tuple[int, int]]) -> Iterator[re.Match[str]]:

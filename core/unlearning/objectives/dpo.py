@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from core.lm.errors import CoreError
-from core.schema.record import Message, Record
+from core.schema.record import Record
 from core.unlearning.method import TOFU, AnswerGenerator, Method, Paper, Recipe, RetainTerm
-from core.unlearning.refusals import REFUSALS, answer, draw_refusals, spaced_like_answer, with_prompt
+from core.unlearning.refusals import REFUSALS, draw_refusals, spaced_like_answer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,14 +35,11 @@ def preference(losses: "Tensor", original: "Tensor", alternate: "Tensor", record
 def asking(record: Record) -> Record:
     """What the original is given to write another answer: a conversation in which that is asked for (the idea is of
     arXiv 2409.13474), or a prompt as it stands, which a model without instruction tuning simply continues."""
-    if not record.messages:
+    if not record.is_conversation:
         return record
-    earlier, asked = record.messages[:-1], ""
-    if earlier and earlier[-1].role == "user":
-        asked = f"{earlier.pop().content}\n\n"
-    asked += f"The answer so far: {answer(record)}\n\nGive another one, as plausible, but with other facts."
-    turns = [*earlier, Message(role="user", content=asked), record.messages[-1]]
-    return record.model_copy(update={"messages": turns})
+    asked = f"{record.question}\n\n" if record.question else ""
+    asked += f"The answer so far: {record.scored_text}\n\nGive another one, as plausible, but with other facts."
+    return record.with_question(asked)
 
 
 class DPO(Method):
@@ -83,7 +80,7 @@ class DPO(Method):
                     f" {missing[0]}: add one to each, or choose alternates 'refusal' or 'generated'",
                 )
             return records
-        asked = [with_prompt(record) for record in records]
+        asked = [record.as_prompt_and_completion() for record in records]
         texts = draw_refusals(REFUSALS, len(asked), seed)
         if self.alternates == "generated":
             written = write([asking(record) for record in asked])

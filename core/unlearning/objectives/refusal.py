@@ -6,7 +6,7 @@ from pydantic import Field
 
 from core.schema.record import Record
 from core.unlearning.method import TOFU, AnswerGenerator, Method, Paper, Recipe, RetainTerm
-from core.unlearning.refusals import REFUSALS, draw_refusals, spaced_like_answer, with_answer, with_prompt
+from core.unlearning.refusals import REFUSALS, draw_refusals, spaced_like_answer
 
 if TYPE_CHECKING:
     from core.unlearning.method_context import MethodContext
@@ -38,9 +38,10 @@ class Refusal(Method):
 
     def rewrite(self, records: list[Record], write: AnswerGenerator, seed: int) -> list[Record]:
         choice = draw_refusals(self.refusals or REFUSALS, len(records), seed)
-        asked = [with_prompt(record) for record in records]
+        asked = [record.as_prompt_and_completion() for record in records]
         return [
-            with_answer(record, spaced_like_answer(record, text)) for record, text in zip(asked, choice, strict=True)
+            record.with_scored_text(spaced_like_answer(record, text))
+            for record, text in zip(asked, choice, strict=True)
         ]
 
     def forget_term(self, context: "MethodContext") -> "Term":

@@ -18,8 +18,8 @@ def test_nobody_is_in_two_of_the_sets(data):
     assert None not in subjects["forget"] | subjects["retain"] | subjects["unseen"]
     assert not subjects["forget"] & (subjects["retain"] | subjects["unseen"])
     assert not subjects["retain"] & subjects["unseen"]
-    texts = [set(record.strings()) for record in made["unseen"]]
-    known = {text for name in ("forget", "retain") for record in made[name] for text in record.strings()}
+    texts = [set(record.all_texts()) for record in made["unseen"]]
+    known = {text for name in ("forget", "retain") for record in made[name] for text in record.all_texts()}
     assert not [one for one in texts if one <= known]
     assert made == sets(data, 0, PUBLIC)
     assert made["forget"] != sets(data, 1, PUBLIC)["forget"]

@@ -72,7 +72,7 @@ def test_people_of_one_template_are_not_contained_in_each_other_and_every_hidden
     forget, others = everyone[:300], everyone[300:]
     containment = Containment(forget)
     assert containment.overlapping(others) == []
-    hidden = [Record(text=AROUND.format(" ".join(record.content()))) for record in forget]
+    hidden = [Record(text=AROUND.format(" ".join(record.texts()))) for record in forget]
     assert containment.overlapping(hidden) == list(range(300))
     assert Containment(hidden).overlapping(forget) == list(range(300))
 

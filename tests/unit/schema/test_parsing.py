@@ -143,26 +143,6 @@ def test_all_that_is_asked_counts_towards_the_records_bytes() -> None:
         list(parse_records([line], "jsonl", max_record_bytes=size - 1))
 
 
-@pytest.mark.parametrize(
-    ("shape", "answered"),
-    [
-        ({"text": "a"}, {"text": "new"}),
-        ({"prompt": "p", "completion": "a"}, {"prompt": "p", "completion": "new"}),
-        (
-            {"messages": [{"role": "user", "content": "p"}, {"role": "assistant", "content": "a"}]},
-            {"messages": [{"role": "user", "content": "p"}, {"role": "assistant", "content": "new"}]},
-        ),
-    ],
-)
-def test_another_answer_takes_the_place_of_what_is_scored(shape: dict[str, Any], answered: dict[str, Any]) -> None:
-    assert Record.model_validate(shape).answered("new") == Record.model_validate(answered)
-
-
-def test_blank_wrong_answers_are_none() -> None:
-    assert Record(text="a", wrong=["b", " ", ""]).wrong_answers() == ["b"]
-    assert Record(text="a").wrong_answers() == []
-
-
 def test_an_alternate_counts_towards_the_records_bytes() -> None:
     line = json.dumps({"prompt": "a", "completion": "b", "alternate": "c" * 100}).encode()
     assert len(list(parse_records([line], "jsonl", max_record_bytes=102))) == 1

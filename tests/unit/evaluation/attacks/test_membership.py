@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from core.evaluation.attacks.membership import SHARES, _Ranking, attack, scored_text, scores
+from core.evaluation.attacks.membership import SHARES, _Ranking, attack, scores
 from core.evaluation.measurements.membership import Membership
 from core.evaluation.stats.auc import joint_interval
 from core.evaluation.stats.bootstrap import Resamples
@@ -201,7 +201,12 @@ def test_a_more_familiar_record_scores_higher_on_every_attack() -> None:
 
 
 def test_zlib_compresses_the_bytes_of_what_is_scored() -> None:
-    assert scored_text(TEXT) == "Zorvek lives at 12 Ulkwen Lane. Ωmega!".encode()
-    assert scored_text(Record(prompt="Who?", completion="Zorvek.")) == b"Zorvek."
     turns = [Message(role="user", content="Who?"), Message(role="assistant", content="Yav.")]
-    assert scored_text(Record(messages=turns)) == b"Yav."
+    records = {
+        "Zorvek lives at 12 Ulkwen Lane. Ωmega!": TEXT,
+        "Zorvek.": Record(prompt="Who?", completion="Zorvek."),
+        "Yav.": Record(messages=turns),
+    }
+    for text, record in records.items():
+        found = scores([statistics([0.5])], [record])
+        assert found["zlib"][0] == pytest.approx(found["loss"][0] / len(zlib.compress(text.encode())))

@@ -65,8 +65,8 @@ def naive_ratio(loaded: Loaded, record: Record) -> tuple[float, float]:
     """(r, p_right among wrong) of a record."""
     right = math.exp(-naive_loss(loaded, record))
     other = record.paraphrased_answer
-    true = right if other is None else math.exp(-naive_loss(loaded, record.answered(other)))
-    wrong = [math.exp(-naive_loss(loaded, record.answered(one))) for one in record.wrong or [] if one.strip()]
+    true = right if other is None else math.exp(-naive_loss(loaded, record.with_scored_text(other)))
+    wrong = [math.exp(-naive_loss(loaded, record.with_scored_text(one))) for one in record.wrong or [] if one.strip()]
     return math.prod(wrong) ** (1 / len(wrong)) / true, right / (right + sum(wrong))
 
 

@@ -12,7 +12,6 @@ from core.evaluation.text.counterfactuals import Pool, twins
 from core.evaluation.text.entities import digit_shape, letter_shape, specifics
 from core.evaluation.text.months import LANGUAGES, months_like
 from core.evaluation.text.value_synthesis import invented
-from core.evaluation.text.words import pieces
 from core.schema.record import Record
 
 still = settings(derandomize=True, deadline=None, max_examples=60)
@@ -24,7 +23,7 @@ DEMO = re.compile(r"555-01\d\d|[a-z]+\d\d@example\.org|[BCDFGHKM][PQRSTVWZ]-\d{6
 
 def skeleton(record: Record) -> list[str]:
     """What is between the specifics of a record."""
-    texts, places = pieces(record), [0] * len(pieces(record))
+    texts, places = record.texts(), [0] * len(record.texts())
     between = []
     for one in specifics(record, BACKGROUND):
         between.append(texts[one.piece][places[one.piece] : one.start])
@@ -38,7 +37,7 @@ def test_only_specifics_are_swapped_each_for_one_of_its_form(number: int, form: 
     record = people(40, 11, form=form)[number]  # type: ignore[arg-type]
     made = twins(record, 5, seed=seed, pool=POOL)
     assert made == twins(record, 5, seed=seed, pool=POOL)
-    assert len({tuple(pieces(one)) for one in [record, *made]}) == 6
+    assert len({tuple(one.texts()) for one in [record, *made]}) == 6
     of_record = specifics(record, BACKGROUND)
     for twin in made:
         assert skeleton(twin) == skeleton(record)
