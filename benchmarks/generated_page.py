@@ -1,4 +1,4 @@
-"""Pages of figures: what stands between two marks belongs to a command, the rest to people."""
+"""Generated sections of Markdown pages: a program writes the text between two marks, people write the rest."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,27 +7,27 @@ import typer
 
 
 def replace_section(file: Path, name: str, text: str) -> None:
-    """Replaces what stands between `<!-- name -->` and `<!-- /name -->` in a Markdown file."""
+    """Replaces the text between `<!-- name -->` and `<!-- /name -->` in a Markdown file. BadParameter without them."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    whole = file.read_text()
-    if begin not in whole or end not in whole:
+    page = file.read_text()
+    if begin not in page or end not in page:
         raise typer.BadParameter(f"{file} has no {begin} … {end}")
-    before, rest = whole.split(begin, 1)
+    before, rest = page.split(begin, 1)
     file.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
 
 
 def aligned_table(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table of these rows, the head first, whose columns also line up as plain text.
+    """Returns a Markdown table of these rows, the head first, whose columns also line up as plain text.
 
-    Two columns of words, then figures.
+    The first two columns hold words and are aligned left, the others hold figures and are aligned right.
     """
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     head, *rows = (
         [
-            cell.ljust(width) if at < 2 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         for line in lines
     )
-    rule = ["-" * width if at < 2 else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
+    rule = ["-" * width if column < 2 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *rows))

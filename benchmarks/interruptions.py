@@ -1,4 +1,9 @@
-"""`unlearn bench interruptions`: a job whose process is killed must end with the weights of an undisturbed one."""
+"""A job whose process is killed must end with the weights of an undisturbed one: `unlearn bench interruptions`.
+
+    python -m benchmarks.interruptions --data .unlearn --method calibrated --out docs/benchmarks.md
+
+Each method works by HTTP on the demo's model twice: undisturbed, and killed once in the middle.
+"""
 
 import json
 import os
@@ -18,13 +23,12 @@ from rich.markup import escape
 
 from api.cli.child import ChildFailed
 from api.cli.connection import connect
-from api.cli.data_folder import AlreadyRunning, DataFolder
-from api.cli.demo import register_model, running_service
-from api.cli.demo_model import DemoSetup, prepare_demo
-from api.cli.service import StartFailed
+from api.cli.data_folder import DEFAULT_DATA, AlreadyRunning, DataFolder, DataOption
+from api.cli.demo_model import DemoSetup, prepare_demo, register_model
+from api.cli.service import StartFailed, running_service
 from api.cli.stale_processes import StaleProcesses
-from api.cli.up import DEFAULT_DATA, DataOption
 from api.client import Client, ServiceError
+from benchmarks.command_line import run
 from benchmarks.generated_page import aligned_table, replace_section
 from core.demo.people import read_jsonl, write_jsonl
 from core.embedded.errors import StackError
@@ -33,20 +37,23 @@ from core.unlearning.objectives import METHODS, UnknownMethod
 
 console = Console(highlight=False)
 RECORDS = 24
-"""Of each set at most: measuring a large one would take longer than what is looked at."""
+"""Records of each set at most: measuring a large set would take longer than the unlearning that this looks at."""
 TRAINING = {"epochs": 20, "records_per_step": 4, "snapshot_every": 1}
 """Many small updates, so that there is a middle to be killed in."""
 PARAMETERS: dict[str, dict[str, Any]] = {"dpo": {"alternates": "refusal"}}
-"""Of methods that cannot do with the demo's records as they are."""
+"""Parameters of methods that cannot work on the demo's records by default."""
 
 
 class NoChild(Exception):
-    """The process that works on a job is not to be found."""
+    """The process that works on a job is not found."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One method's two jobs as the service shows them, the weights' sha256 of each, and what happened to the second."""
+    """One method's two jobs as the service shows them, the sha256 of each job's weights, and the killing of the second.
+
+    `killed_after` and `resumed_at` count updates; None where the job was not killed, or did not resume.
+    """
 
     undisturbed: dict[str, Any]
     killed: dict[str, Any]
@@ -55,41 +62,51 @@ class Trial:
     resumed_at: int | None
 
     @property
-    def held(self) -> bool:
-        """Killed, resumed from a snapshot, and the same in the end."""
-        return bool(self.killed_after and self.resumed_at) and self.in_words == "yes"
+    def passed(self) -> bool:
+        """Whether the job was killed, resumed from a snapshot, and ended with the same weights."""
+        return bool(self.killed_after and self.resumed_at) and self.same_weights == "yes"
 
     @property
-    def in_words(self) -> str:
-        """Whether the weights are the same; of a job that has none, what became of it."""
+    def same_weights(self) -> str:
+        """`yes` or `no`; where a job delivered no weights, its status and error code."""
         for job in (self.undisturbed, self.killed):
             if job["status"] != "succeeded":
                 return ": ".join([job["status"], *([job["error"]["code"]] if job["error"] else [])])
-        one, other = self.weights
-        return "yes" if one is not None and one == other else "no"
+        undisturbed, killed = self.weights
+        return "yes" if undisturbed is not None and undisturbed == killed else "no"
 
 
 def interruptions(
     data: DataOption = DEFAULT_DATA,
-    out: Annotated[Path | None, typer.Option("--out", help="the Markdown file whose table is replaced")] = None,
-    method: Annotated[list[str] | None, typer.Option("--method", help="only this one; may be repeated")] = None,
-    forget_records: Annotated[int, typer.Option(min=1, help="of the demo, whose model is taken")] = 200,
-    retain_records: Annotated[int, typer.Option(min=4, help="of the demo")] = 400,
-    unseen_records: Annotated[int, typer.Option(min=4, help="of the demo")] = 400,
-    seed: int = 0,
-    port: int = 8000,
+    out: Annotated[Path | None, typer.Option("--out", help="The Markdown file whose table is replaced.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="Only this method. May be repeated; default: every method.")
+    ] = None,
+    forget_records: Annotated[int, typer.Option(min=1, help="The number of people that the demo forgets.")] = 200,
+    retain_records: Annotated[int, typer.Option(min=4, help="The number of people that the demo keeps.")] = 400,
+    unseen_records: Annotated[int, typer.Option(min=4, help="The number of people that no model sees.")] = 400,
+    seed: Annotated[int, typer.Option(help="The seed of the demo.")] = 0,
+    port: Annotated[int, typer.Option(help="The port of the service, if none runs in the folder yet.")] = 8000,
 ) -> None:
-    """Every method by HTTP on the demo's model, undisturbed and killed in the middle: the same weights?"""
+    """Run every method on the demo's model, undisturbed and killed in the middle, and compare the weights.
+
+    The options about records and seed choose the demo whose model is used. The exit code is 1 unless every method's
+    killed job resumed and ended with the same weights.
+    """
     names = method or list(METHODS)
     if unknown := [name for name in names if name not in METHODS]:
         raise typer.BadParameter(str(UnknownMethod(unknown[0])))
-    place = DataFolder(data)
-    place.prepare()
+    data_folder = DataFolder(data)
+    data_folder.prepare()
     try:
         sizes = {"forget": forget_records, "retain": retain_records, "unseen": unseen_records}
-        story = prepare_demo(place.models / "demo", **sizes, seed=seed, console=console)
-        with running_service(place, story, port), connect(data) as client:
-            trials = _trials(client, place, story, names)
+        setup = prepare_demo(data_folder.models / "demo", **sizes, seed=seed, console=console)
+        roots = [setup.model.parent]
+        with (
+            running_service(data_folder, port=port, model_roots=roots, report=lambda line: console.print(f"  {line}")),
+            connect(data) as client,
+        ):
+            trials = _run_trials(client, data_folder, setup, names)
     except (
         ServiceError,
         ChildFailed,
@@ -105,95 +122,95 @@ def interruptions(
     console.print(text, markup=False, soft_wrap=True)
     if out is not None:
         replace_section(out, "interruptions", text)
-    if not all(one.held for one in trials):
+    if not all(trial.passed for trial in trials):
         raise typer.Exit(1)
 
 
-def _trials(client: Client, place: DataFolder, story: DemoSetup, names: list[str]) -> list[Trial]:
-    model = register_model(client, story)
-    held = {name: _upload(client, name, file) for name, file in (("retain", story.retain), ("unseen", story.unseen))}
+def _run_trials(client: Client, data_folder: DataFolder, setup: DemoSetup, names: list[str]) -> list[Trial]:
+    model = register_model(client, setup)
+    retain, unseen = _upload(client, "retain", setup.retain), _upload(client, "unseen", setup.unseen)
     body: dict[str, Any] = {"model": model, "from": "base", "training": TRAINING}
-    # inline, since a file is gone with the first job that has forgotten it
-    body["forget"] = {"records": [one.model_dump(exclude_none=True) for one in _some(story.forget)]}
-    body |= {"retain": [{"file": held["retain"]}], "unseen": {"file": held["unseen"]}}
+    # inline, since the service deletes a forget file with the first job that has forgotten it
+    body["forget"] = {"records": [record.model_dump(exclude_none=True) for record in _first_records(setup.forget)]}
+    body |= {"retain": [{"file": retain}], "unseen": {"file": unseen}}
     trials = []
     for name in names:
-        trial = _trial(client, place, body | {"method": {"name": name, **PARAMETERS.get(name, {})}})
-        console.print(f"  {name}: {trial.in_words} (resumed at {trial.resumed_at})")
+        trial = _run_trial(client, data_folder, body | {"method": {"name": name, **PARAMETERS.get(name, {})}})
+        console.print(f"  {name}: {trial.same_weights} (resumed at {trial.resumed_at})")
         trials.append(trial)
     return trials
 
 
-def _some(file: Path) -> list[Record]:
+def _first_records(file: Path) -> list[Record]:
     return read_jsonl(file)[:RECORDS]
 
 
-def _upload(client: Client, name: str, file: Path) -> str:
+def _upload(client: Client, purpose: str, file: Path) -> str:
     with TemporaryDirectory() as folder:
-        part = Path(folder) / f"{name}.jsonl"
-        write_jsonl(_some(file), part)
-        return str(client.upload(part, name)["id"])
+        shortened = Path(folder) / f"{purpose}.jsonl"
+        write_jsonl(_first_records(file), shortened)
+        return str(client.upload(shortened, purpose)["id"])
 
 
-def _trial(client: Client, place: DataFolder, body: dict[str, Any]) -> Trial:
+def _run_trial(client: Client, data_folder: DataFolder, body: dict[str, Any]) -> Trial:
     first = client.post("/v1/jobs", body)["id"]
     for _ in client.follow(first):
         pass
     second = client.post("/v1/jobs", body)["id"]
-    killed, resumed = disturb(client, place, second)
-    undisturbed, disturbed = (client.get(f"/v1/jobs/{job}") for job in (first, second))
-    weights = _weights(client, undisturbed), _weights(client, disturbed)
-    return Trial(undisturbed, disturbed, weights, killed, resumed)
+    killed_after, resumed_at = disturb(client, data_folder, second)
+    undisturbed, killed = (client.get(f"/v1/jobs/{job_id}") for job_id in (first, second))
+    weights = _weights_digest(client, undisturbed), _weights_digest(client, killed)
+    return Trial(undisturbed, killed, weights, killed_after, resumed_at)
 
 
-def disturb(client: Client, place: DataFolder, job: str) -> tuple[int | None, int | None]:
+def disturb(client: Client, data_folder: DataFolder, job_id: str) -> tuple[int | None, int | None]:
     """Kills the job's process once, in the middle, and follows the job to its end.
 
-    Returns the updates that it was known to have made when it was killed, and those that the next one had not to make
-    again; None: it was too quick to be killed, or began anew.
+    Returns the updates that the job had made when its process was killed, and the updates that the next process did not
+    repeat. None: the job ended before it could be killed, or began anew.
     """
-    snapshot = killed = resumed = None
-    for message in client.follow(job):
+    snapshot = killed_after = resumed_at = None
+    for message in client.follow(job_id):
         if message.type == "snapshot":
             snapshot = message.data["step"]
         elif message.type == "resumed":
-            resumed = message.data["step"]
-        elif message.type == "progress" and killed is None and snapshot is not None:
+            resumed_at = message.data["step"]
+        elif message.type == "progress" and killed_after is None and snapshot is not None:
             step, steps = message.data["step"], message.data["steps"]
-            # better after a snapshot of the middle; but where the disk is slow, the first one has to do
+            # better after a snapshot of the middle; where the disk is slow, the first snapshot has to do
             if 3 * snapshot >= steps or 2 * step >= steps:
-                child_of(place, job).kill()
-                killed = step
-    return killed, resumed
+                find_child(data_folder, job_id).kill()
+                killed_after = step
+    return killed_after, resumed_at
 
 
-def child_of(place: DataFolder, job: str) -> psutil.Process:
-    """The process that works on the job: the worker's log tells which of the worker's children. NoChild: none does."""
-    worker = StaleProcesses(place).process("worker")
-    children = {one.pid: one for one in worker.children()} if worker is not None else {}
-    with (place.logs / "worker.log").open(errors="replace") as log:
-        lines = [json.loads(line) for line in log if job in line and line.startswith("{") and line.endswith("\n")]
+def find_child(data_folder: DataFolder, job_id: str) -> psutil.Process:
+    """Returns the worker's child process that works on the job, by the worker's log. NoChild: no child does."""
+    worker = StaleProcesses(data_folder).process("worker")
+    children = {child.pid: child for child in worker.children()} if worker is not None else {}
+    with (data_folder.logs / "worker.log").open(errors="replace") as log:
+        lines = [json.loads(line) for line in log if job_id in line and line.startswith("{") and line.endswith("\n")]
     started = [line["pid"] for line in lines if line["event"] == "child starts"]
     if not started or started[-1] not in children:
-        raise NoChild(f"no process of {place.folder} works on {job}: is it another service that answers?")
+        raise NoChild(f"no process of {data_folder.path} works on {job_id}: is it another service that answers?")
     return children[started[-1]]
 
 
-def _weights(client: Client, job: dict[str, Any]) -> str | None:
-    """The sha256 of the weights that the job has delivered; its card, which names the job, is another for each."""
+def _weights_digest(client: Client, job: dict[str, Any]) -> str | None:
+    """The sha256 of the job's weights. The checkpoint's digest would differ, since its card names the job."""
     if job["checkpoint"] is None:
         return None
     files = client.get(f"/v1/checkpoints/{job['checkpoint']}")["files"]
-    return next((str(one["sha256"]) for one in files if one["path"] == "model.safetensors"), None)
+    return next((str(file["sha256"]) for file in files if file["path"] == "model.safetensors"), None)
 
 
 def markdown(trials: list[Trial]) -> str:
-    """The table, and under what it was made."""
+    """Returns the table, after a line about the machine and the result."""
     head = ["method", "same weights", "updates", "killed after", "resumed at", "attempts", "seconds", "seconds, killed"]
     made = (
         f"Made {datetime.now(UTC):%Y-%m-%d} by `unlearn bench interruptions`: at most {RECORDS} records of each set;"
         f" {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {version('torch')}."
-        f" {sum(one.held for one in trials)} of {len(trials)} ended with the weights of the undisturbed job."
+        f" {sum(trial.passed for trial in trials)} of {len(trials)} ended with the weights of the undisturbed job."
     )
     return "\n".join([made, "", aligned_table([head, *map(_cells, trials)])])
 
@@ -201,9 +218,13 @@ def markdown(trials: list[Trial]) -> str:
 def _cells(trial: Trial) -> list[str]:
     job, progress = trial.killed, trial.killed["progress"] or {}
     counts = [progress.get("steps"), trial.killed_after, trial.resumed_at, job["attempts"]]
-    seconds = [f"{_seconds(one):.1f}" for one in (trial.undisturbed, job)]
-    return [job["method"]["name"], trial.in_words, *("–" if one is None else str(one) for one in counts), *seconds]
+    seconds = [f"{_seconds(timed):.1f}" for timed in (trial.undisturbed, job)]
+    return [job["method"]["name"], trial.same_weights, *("–" if n is None else str(n) for n in counts), *seconds]
 
 
 def _seconds(job: dict[str, Any]) -> float:
     return (datetime.fromisoformat(job["finished_at"]) - datetime.fromisoformat(job["created_at"])).total_seconds()
+
+
+if __name__ == "__main__":
+    run(interruptions, name="interruptions")

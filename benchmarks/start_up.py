@@ -1,6 +1,9 @@
-"""`unlearn bench start-up`: what a child that waits for its job with everything imported saves, seen by a client.
+"""The time that a waiting child process saves, as a client sees it: `unlearn bench start-up`.
 
-Two services beside each other on one machine, with WORKER_WARM_CHILDREN=1 and 0, take turns at the same short jobs.
+    python -m benchmarks.start_up --jobs 5 --out docs/benchmarks.md
+
+Two services run beside each other on one machine, one with WORKER_WARM_CHILDREN=1 and one with 0. They take turns at
+the same short jobs.
 """
 
 import json
@@ -23,12 +26,11 @@ import typer
 from rich.console import Console
 
 from api.cli.child import ChildFailed
-from api.cli.data_folder import DataFolder
-from api.cli.demo import register_model
-from api.cli.demo_model import DemoSetup
+from api.cli.data_folder import DEFAULT_DATA, DataFolder, DataOption
+from api.cli.demo_model import DemoSetup, register_model
 from api.cli.service import Service
-from api.cli.up import DEFAULT_DATA, DataOption
 from api.client import Client, ServerSentEvent
+from benchmarks.command_line import run
 from benchmarks.generated_page import aligned_table, replace_section
 from core.demo.people import demo_sets, read_jsonl, write_jsonl
 
@@ -42,97 +44,97 @@ READY_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Seconds from POST as its sender sees them."""
+class JobTimes:
+    """Seconds from a job's POST, as its sender sees them, to three events of the job."""
 
     measuring: float
     update: float
     succeeded: float
 
 
-def moments(messages: Iterable[ServerSentEvent], elapsed: Callable[[], float]) -> Moments:
-    """When the job began to measure, had made its first update, and succeeded. ChildFailed where it did not."""
-    seen: dict[str, float] = {}
+def job_times(messages: Iterable[ServerSentEvent], elapsed: Callable[[], float]) -> JobTimes:
+    """Returns when a job began to measure, had made its first update, and succeeded. ChildFailed: it did not."""
+    first_seen: dict[str, float] = {}
     for message in messages:
-        kind = message.data["phase"] if message.type == "phase" else message.type
-        seen.setdefault(kind, elapsed())
+        event = message.data["phase"] if message.type == "phase" else message.type
+        first_seen.setdefault(event, elapsed())
     try:
-        return Moments(seen["measuring_before"], seen["progress"], seen["succeeded"])
+        return JobTimes(first_seen["measuring_before"], first_seen["progress"], first_seen["succeeded"])
     except KeyError as missing:
-        raise ChildFailed(f"a job of the bench never came to {missing}") from None
+        raise ChildFailed(f"a job of the benchmark never came to {missing}") from None
 
 
-def ready(log: Iterable[str]) -> bool:
-    """Whether, by the worker's log, a child waits that no job has been given yet."""
+def child_is_waiting(log: Iterable[str]) -> bool:
+    """Returns whether, by the worker's log, a child waits that has not been given a job yet."""
     lines = [json.loads(line) for line in log if line.startswith("{")]
-    waits = [line["pid"] for line in lines if line["event"] == "child waits"]
-    return bool(waits) and waits[-1] not in {line["pid"] for line in lines if line["event"] == "child starts"}
+    waiting = [line["pid"] for line in lines if line["event"] == "child waits"]
+    return bool(waiting) and waiting[-1] not in {line["pid"] for line in lines if line["event"] == "child starts"}
 
 
-def served(log: Iterable[str]) -> list[bool]:
-    """By the worker's log, of each job whether a child that waited did it."""
+def used_waiting_child(log: Iterable[str]) -> list[bool]:
+    """Returns for each job, by the worker's log, whether a child that had waited did it."""
     lines = [json.loads(line) for line in log if line.startswith("{")]
     return [line["warm"] for line in lines if line["event"] == "child starts"]
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two services."""
+class TimedService:
+    """One of the two services: its client, and its worker's log."""
 
     client: Client
     log: Path
 
-    def time(self, model: str, forget: str) -> Moments:
-        """A job from POST to its end."""
+    def time_job(self, model: str, forget: str) -> JobTimes:
+        """Posts a job, follows it to its end and returns its times."""
         body = {"model": model, "from": "base", "method": METHOD, "forget": {"file": forget}, "training": TRAINING}
         began = time.monotonic()
         job = self.client.post("/v1/jobs", body)["id"]
-        return moments(self.client.follow(job), lambda: time.monotonic() - began)
+        return job_times(self.client.follow(job), lambda: time.monotonic() - began)
 
-    def lines(self) -> list[str]:
-        """The worker's log so far."""
+    def log_lines(self) -> list[str]:
+        """Returns the worker's log so far."""
         return self.log.read_text().splitlines()
 
     def await_child(self) -> None:
         """Returns when a child waits. ChildFailed when none comes."""
-        end = time.monotonic() + READY_SECONDS
-        while not ready(self.lines()):
-            if time.monotonic() > end:
+        deadline = time.monotonic() + READY_SECONDS
+        while not child_is_waiting(self.log_lines()):
+            if time.monotonic() > deadline:
                 raise ChildFailed(f"no child waits: see {self.log}")
             time.sleep(0.1)
 
 
 def start_up(
     data: DataOption = DEFAULT_DATA,
-    out: Annotated[Path | None, typer.Option("--out", help="the Markdown file whose table is replaced")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="jobs of each kind and model")] = 5,
-    port: Annotated[int, typer.Option(help="this one and the next must be free")] = 8000,
+    out: Annotated[Path | None, typer.Option("--out", help="The Markdown file whose table is replaced.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="The number of timed jobs of each kind and model.")] = 5,
+    port: Annotated[int, typer.Option(help="The port of the first service; the second takes the next port.")] = 8000,
 ) -> None:
-    """Seconds from POST to measuring, to the first update and to the end, with a child that waits and without."""
+    """Time a job from POST to measuring, to its first update and to its end, with and without a waiting child."""
     if any(name in os.environ for name in ("DATABASE_URL", "REDIS_URL")):
         raise typer.BadParameter("the two services need servers of their own: unset DATABASE_URL and REDIS_URL")
-    place = DataFolder(data)
-    place.prepare()
-    folder = place.folder / "bench"
+    data_folder = DataFolder(data)
+    data_folder.prepare()
+    folder = data_folder.path / "bench"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     try:
-        stories = {"tiny": _tiny(folder / "tiny")} | _demo(place, folder / "demo")
-        roots = [story.model.parent for story in stories.values()]
-        with _serving(folder / "1", port, roots, 1) as warm, _serving(folder / "0", port + 1, roots, 0) as cold:
-            figures = {label: _race(label, story, warm, cold, jobs) for label, story in stories.items()}
-            at_once = served(warm.lines())[1::2]
+        setups = {"tiny": _tiny_model(folder / "tiny")} | _demo_model(data_folder, folder / "demo")
+        roots = [setup.model.parent for setup in setups.values()]
+        with _serve(folder / "1", port, roots, 1) as warm, _serve(folder / "0", port + 1, roots, 0) as cold:
+            times = {label: _time_jobs(label, setup, warm, cold, jobs) for label, setup in setups.items()}
+            at_once = used_waiting_child(warm.log_lines())[1::2]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    text = _markdown(figures, jobs)
+    text = _markdown(times, jobs)
     text += f"\n\nOf {len(at_once)} jobs that were posted at once, {sum(at_once)} were done by a child that had waited."
     console.print(text, markup=False, soft_wrap=True)
     if out is not None:
         replace_section(out, "start-up", text)
 
 
-def _tiny(folder: Path) -> DemoSetup:
-    """A model of the tests' size, trained on a few people."""
+def _tiny_model(folder: Path) -> DemoSetup:
+    """Trains a model of the tests' size on a few people."""
     folder.mkdir()
     files = {name: folder / f"{name}.jsonl" for name in SIZES}
     for name, records in demo_sets(
@@ -149,68 +151,81 @@ def _tiny(folder: Path) -> DemoSetup:
     return DemoSetup(folder / "tiny", None, files["forget"], files["retain"], files["unseen"])
 
 
-def _demo(place: DataFolder, folder: Path) -> dict[str, DemoSetup]:
-    """The demo's model, where this data folder has one, with as few of its records."""
-    found = sorted((place.models / "demo").glob("*/model/config.json"), key=lambda file: file.stat().st_mtime)
-    if not found:
+def _demo_model(data_folder: DataFolder, folder: Path) -> dict[str, DemoSetup]:
+    """Returns the demo's newest model, with as few of its records, where this data folder has a demo."""
+    configs = sorted(
+        (data_folder.models / "demo").glob("*/model/config.json"), key=lambda config: config.stat().st_mtime
+    )
+    if not configs:
         return {}
+    model = configs[-1].parent
     folder.mkdir()
     files = {name: folder / f"{name}.jsonl" for name in SIZES}
     for name, count in SIZES.items():
-        write_jsonl(read_jsonl(found[-1].parents[1] / f"{name}.jsonl")[:count], files[name])
-    return {"demo": DemoSetup(found[-1].parent, None, files["forget"], files["retain"], files["unseen"])}
+        write_jsonl(read_jsonl(model.parent / f"{name}.jsonl")[:count], files[name])
+    return {"demo": DemoSetup(model, None, files["forget"], files["retain"], files["unseen"])}
 
 
 @contextmanager
-def _serving(folder: Path, port: int, roots: list[Path], children: int) -> Iterator[Side]:
-    place = DataFolder(folder)
-    place.prepare()
+def _serve(folder: Path, port: int, roots: list[Path], children: int) -> Iterator[TimedService]:
+    data_folder = DataFolder(folder)
+    data_folder.prepare()
     with ExitStack() as stack:
-        stack.callback(os.close, place.hold())
-        settings = {"WORKER_WARM_CHILDREN": str(children)}
-        service = Service(place, host="127.0.0.1", port=port, model_roots=roots, say=lambda _: None, settings=settings)
+        stack.callback(os.close, data_folder.lock())
+        service = Service(
+            data_folder,
+            host="127.0.0.1",
+            port=port,
+            model_roots=roots,
+            report=lambda _: None,
+            settings={"WORKER_WARM_CHILDREN": str(children)},
+        )
         stack.enter_context(service)
         console.print(f"a service with WORKER_WARM_CHILDREN={children} is ready")
-        yield Side(
-            stack.enter_context(Client(service.url, place.admin_key.read_text().strip())), place.logs / "worker.log"
-        )
+        client = stack.enter_context(Client(service.url, data_folder.admin_key.read_text().strip()))
+        yield TimedService(client, data_folder.logs / "worker.log")
 
 
-def _race(label: str, story: DemoSetup, warm: Side, cold: Side, jobs: int) -> dict[str, list[Moments]]:
-    """The same job again and again: the two services take turns, and neither works while the other is timed."""
-    names = {
-        side: (register_model(side.client, story), side.client.upload(story.forget, "forget")["id"])
-        for side in (warm, cold)
+def _time_jobs(
+    label: str, setup: DemoSetup, warm: TimedService, cold: TimedService, jobs: int
+) -> dict[str, list[JobTimes]]:
+    """Runs the same job again and again: the services take turns, and neither works while the other is timed."""
+    registered = {
+        service: (register_model(service.client, setup), service.client.upload(setup.forget, "forget")["id"])
+        for service in (warm, cold)
     }
-    found: dict[str, list[Moments]] = {WAITING: [], NONE: [], AT_ONCE: []}
+    times: dict[str, list[JobTimes]] = {WAITING: [], NONE: [], AT_ONCE: []}
 
-    def warmly() -> None:
+    def time_warm() -> None:
         warm.await_child()
-        found[WAITING].append(warm.time(*names[warm]))
-        found[AT_ONCE].append(warm.time(*names[warm]))
+        times[WAITING].append(warm.time_job(*registered[warm]))
+        times[AT_ONCE].append(warm.time_job(*registered[warm]))
         warm.await_child()
 
-    def coldly() -> None:
-        found[NONE].append(cold.time(*names[cold]))
+    def time_cold() -> None:
+        times[NONE].append(cold.time_job(*registered[cold]))
 
-    warmly()
-    coldly()
-    for one in found.values():
-        one.clear()  # the first read their files from disk
+    time_warm()
+    time_cold()
+    for kind in times.values():
+        kind.clear()  # the first jobs read their files from disk
     for number in range(jobs):
         console.print(f"{label}: {number + 1} of {jobs}")
-        for turn in (warmly, coldly) if number % 2 else (coldly, warmly):
-            turn()
-    return found
+        for time_one in (time_warm, time_cold) if number % 2 else (time_cold, time_warm):
+            time_one()
+    return times
 
 
-def table(figures: dict[str, dict[str, list[Moments]]]) -> str:
-    """Medians, in brackets the range; for each model, last, how many times as long it takes without a child."""
+def table(times: dict[str, dict[str, list[JobTimes]]]) -> str:
+    """Returns medians, with the range in brackets; each model's last row is the ratio of its medians without a child.
+
+    `times` holds the jobs' times by the model and the kind of start.
+    """
     lines = [["model", "", "measuring begins", "first update", "succeeded"]]
-    for label, kinds in figures.items():
+    for label, kinds in times.items():
         columns = {
-            kind: [[getattr(one, name) for one in made] for name in Moments.__dataclass_fields__]
-            for kind, made in kinds.items()
+            kind: [[getattr(job, name) for job in jobs] for name in JobTimes.__dataclass_fields__]
+            for kind, jobs in kinds.items()
         }
         lines += [[label, kind, *map(_cell, values)] for kind, values in columns.items()]
         pairs = zip(columns[NONE], columns[WAITING], strict=True)
@@ -222,7 +237,7 @@ def _cell(values: list[float]) -> str:
     return f"{median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
 
 
-def _markdown(figures: dict[str, dict[str, list[Moments]]], jobs: int) -> str:
+def _markdown(times: dict[str, dict[str, list[JobTimes]]], jobs: int) -> str:
     made = (
         f"Made {datetime.now(UTC):%Y-%m-%d} by `unlearn bench start-up --jobs {jobs}`: {_device()}, Python "
         f"{platform.python_version()}, torch {version('torch')}. Seconds from POST; the median of {jobs} jobs and, in "
@@ -230,13 +245,17 @@ def _markdown(figures: dict[str, dict[str, list[Moments]]], jobs: int) -> str:
         f"{SIZES['retain']} to keep and {SIZES['unseen']} unseen, {TRAINING['epochs']} epochs of "
         f"{TRAINING['records_per_step']} records an update."
     )
-    return "\n".join([made, "", table(figures)])
+    return "\n".join([made, "", table(times)])
 
 
 def _device() -> str:
     cores = f"{platform.machine()}, {os.cpu_count()} cores"
-    if (smi := shutil.which("nvidia-smi")) is None:
+    if (nvidia_smi := shutil.which("nvidia-smi")) is None:
         return cores
-    asked = [smi, "--query-gpu=name", "--format=csv,noheader"]
-    names = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split("\n")  # noqa: S603
+    command = [nvidia_smi, "--query-gpu=name", "--format=csv,noheader"]
+    names = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")  # noqa: S603
     return ", ".join([cores, *filter(None, names)])
+
+
+if __name__ == "__main__":
+    run(start_up, name="start-up")

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.case import METHODS, Case, Lengths
+from benchmarks.command_line import run
 from benchmarks.generated_page import replace_section
 from benchmarks.machine import Machine, machine
 from benchmarks.race import Result, SideFailed, race
@@ -41,21 +42,23 @@ class Shape(StrEnum):
 
 
 def throughput(
-    precision: Annotated[Precision, typer.Option(help="arithmetic of the small model; Llamas have bfloat16")] = (
-        Precision.float32
-    ),
-    steps: Annotated[int, typer.Option(min=2, help="updates of each side; the first is not timed")] = 6,
-    only: Annotated[Only | None, typer.Option(help="only records of this kind")] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="The arithmetic of the small model; the Llamas use bfloat16.")
+    ] = (Precision.float32),
+    steps: Annotated[int, typer.Option(min=2, help="Updates of each side; the first one is not timed.")] = 6,
+    only: Annotated[Only | None, typer.Option(help="Only records of this kind.")] = None,
     vocabulary: Annotated[
-        int | None, typer.Option(min=64, help=f"of the small model; default: {VOCABULARIES[0]} and {VOCABULARIES[1]}")
+        int | None, typer.Option(min=64, help=f"Of the small model; default: {VOCABULARIES[0]} and {VOCABULARIES[1]}.")
     ] = None,
     shape: Annotated[
-        list[Shape] | None, typer.Option(help="models; default: small, and where there is CUDA the Llamas")
+        list[Shape] | None, typer.Option(help="A model. May be repeated; default: small, and on CUDA the Llamas.")
     ] = None,
-    method: Annotated[list[str] | None, typer.Option(help=f"default: {', '.join(METHODS)}")] = None,
-    out: Annotated[Path | None, typer.Option(help="the Markdown file whose table is replaced, or added")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help=f"A method. May be repeated; default: {', '.join(METHODS)}.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The Markdown file whose table is replaced, or added.")] = None,
 ) -> None:
-    """Tokens per second, peak memory and losses of this service's trainer and a plain one, update by update."""
+    """Compare tokens per second, peak memory and losses of this service's trainer and a plain one, update by update."""
     if unknown := [one for one in method or [] if one not in METHODS]:
         raise typer.BadParameter(f"the plain trainer has no {unknown[0]}: choose of {', '.join(METHODS)}")
     found = machine()
@@ -132,4 +135,4 @@ def write(page: Path, results: list[Result], found: Machine, precision: str) -> 
 
 
 if __name__ == "__main__":
-    typer.run(throughput)
+    run(throughput, name="throughput")

@@ -1,4 +1,4 @@
-"""`unlearn bench`: figures for docs/benchmarks.md, made by running what they are of, never typed."""
+"""`unlearn bench`: starts a benchmark. Each one is a program of the folder `benchmarks`, with options of its own."""
 
 import subprocess
 import sys
@@ -8,45 +8,50 @@ from importlib.util import find_spec
 import typer
 from rich.console import Console
 
-from benchmarks.interruptions import interruptions
-from benchmarks.start_up import start_up
+BENCHMARKS = {
+    "methods": "Every method by every measurement, beside a retrained model, on the demo's data, TOFU and LUME.",
+    "measuring": "The time that measuring takes beside unlearning, by the number of records to forget.",
+    "throughput": "This service's trainer beside a plain one: tokens per second, memory, losses.",
+    "start-up": "The time from request to first update, with a child process that waits and without one.",
+    "interruptions": "Every method on the demo's model, undisturbed and killed in the middle: do the weights agree?",
+}
+"""Each benchmark's name on the command line, and its line of help."""
 
-app = typer.Typer(help="measure, side by side", no_args_is_help=True)
-console = Console(highlight=False)
+app = typer.Typer(help="Make the figures of docs/benchmarks.md.", no_args_is_help=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-_ITS_OWN = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+_PASS_ON_ALL_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 @app.callback()
-def benches() -> None:
-    """Each bench prints its table and, with --out, puts it into a Markdown file."""
+def benchmarks() -> None:
+    """Make the figures of docs/benchmarks.md.
 
-
-_OF_A_CHECKOUT = {
-    "methods": "Every method by every measurement, beside a model retrained for real: the demo's data, TOFU, LUME.",
-    "measuring": "What measuring costs beside unlearning, by the number of records to forget.",
-    "throughput": "This service's trainer beside a plain one: tokens per second, memory, losses.",
-}
-"""Programs of `benchmarks`, with options of their own."""
+    Each benchmark prints its table and, with --out, writes it into a Markdown file. 'unlearn bench NAME --help' shows
+    its options.
+    """
 
 
 def _command(name: str) -> Callable[[typer.Context], None]:
     def command(context: typer.Context) -> None:
-        raise typer.Exit(_benchmark(name, context.args))
+        raise typer.Exit(run_benchmark(name, context.args))
 
     return command
 
 
-for _name, _help in _OF_A_CHECKOUT.items():
-    app.command(_name, context_settings=_ITS_OWN, help=_help)(_command(_name))
-app.command("start-up")(start_up)
-app.command("interruptions")(interruptions)
+for _name, _help in BENCHMARKS.items():
+    app.command(_name, context_settings=_PASS_ON_ALL_OPTIONS, help=_help)(_command(_name))
 
 
-def _benchmark(name: str, arguments: list[str]) -> int:
-    """Hands the arguments to `benchmarks`, which a service that is only run does not have; returns its exit code."""
+def run_benchmark(name: str, arguments: list[str]) -> int:
+    """Runs a benchmark to its end and returns its exit code; 1 where `benchmarks` is not installed, as in the image."""
     if find_spec("benchmarks") is None:
-        console.print("the benchmarks are not installed here: run this in a checkout of the repository")
+        err.print("the benchmarks are not installed here: run this command in a checkout of the repository")
         return 1
-    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
-    return subprocess.run(command, check=False).returncode  # noqa: S603 - our own program
+    command = [sys.executable, "-m", f"benchmarks.{name.replace('-', '_')}", *arguments]
+    with subprocess.Popen(command) as program:  # noqa: S603 - our own program
+        while True:
+            try:
+                return program.wait()
+            except KeyboardInterrupt:
+                continue  # Ctrl-C has reached the program as well, which first stops the services it has started

@@ -1,4 +1,4 @@
-"""The core's child process, run by a command of this machine: its events as they come."""
+"""The child process `core.pipeline`, run by a command on this machine: its events as they come."""
 
 import subprocess
 import sys
@@ -12,18 +12,18 @@ from core.schema.job_spec import JobSpec
 
 
 class ChildFailed(Exception):
-    """The child could not do its work; says why, in its own words where it had any."""
+    """The child process failed; the message is the child's own where it sent one."""
 
 
 def child_events(spec: JobSpec) -> Iterator[ChildEvent]:
-    """Runs `core.pipeline` on a spec and yields what it says, up to `done`. ChildFailed where that does not come."""
+    """Runs `core.pipeline` on a spec and yields its events, up to `done`. ChildFailed where `done` does not come."""
     with (
-        tempfile.TemporaryFile("w+") as errors,
+        tempfile.TemporaryFile("w+") as stderr,
         subprocess.Popen(
             [sys.executable, "-m", "core.pipeline"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=stderr,
             text=True,
         ) as child,
     ):
@@ -31,9 +31,9 @@ def child_events(spec: JobSpec) -> Iterator[ChildEvent]:
             raise ChildFailed("the child process has no pipes")
         try:
             child.stdin.write(spec.model_dump_json() + "\n")
-            child.stdin.flush()  # and kept open: its end would end the child
+            child.stdin.flush()  # left open: the child ends itself at the end of its input
             for line in child.stdout:
-                event = _event(line)
+                event = _parse(line)
                 if isinstance(event, Failed):
                     raise ChildFailed(event.error.message)
                 yield event
@@ -41,20 +41,20 @@ def child_events(spec: JobSpec) -> Iterator[ChildEvent]:
                     return
             status = child.wait()
         finally:
-            child.kill()  # whoever listens no more wants it to work no more
-        errors.seek(0)
+            child.kill()  # a caller that stops reading wants no more work done
+        stderr.seek(0)
         raise ChildFailed(
-            f"the process that measures ended with code {status}; its last words: {last_lines(errors.read())}"
+            f"the process that measures ended with code {status}; its last lines: {last_lines(stderr.read())}"
         )
 
 
-def _event(line: str) -> ChildEvent:
+def _parse(line: str) -> ChildEvent:
     try:
         return CHILD_EVENT.validate_json(line)
     except ValidationError:
-        raise ChildFailed("the process that measures said something that is no event") from None
+        raise ChildFailed("the process that measures wrote a line that is not an event") from None
 
 
-def last_lines(words: str) -> str:
-    """The end of what a process said, where its error stands."""
-    return "\n".join(words.strip().splitlines()[-10:]) or "none"
+def last_lines(text: str) -> str:
+    """Returns the last ten lines of a process's output, where its error stands; `none` of an empty output."""
+    return "\n".join(text.strip().splitlines()[-10:]) or "none"

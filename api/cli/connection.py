@@ -1,4 +1,4 @@
-"""Where a command finds the service: UNLEARN_URL and UNLEARN_KEY, else the `unlearn up` of this folder."""
+"""The connection of a command to the service: UNLEARN_URL and UNLEARN_KEY, else the `unlearn up` of the data folder."""
 
 import os
 from collections.abc import Iterator
@@ -19,22 +19,22 @@ err = Console(stderr=True, highlight=False)
 def connect(data: Path, *, releases: bool = False) -> Client:
     """Returns a client of the service, with the folder's release key where the command `releases`, else its admin key.
 
-    Ends the command with advice where no service is to be found.
+    Ends the command with advice and exit code 2 where no service is found.
     """
-    place = DataFolder(data)
-    file = place.release_key if releases else place.admin_key
-    running = place.running()
-    url = os.environ.get("UNLEARN_URL") or (running.url if running else None)
+    data_folder = DataFolder(data)
+    file = data_folder.release_key if releases else data_folder.admin_key
+    service = data_folder.running()
+    url = os.environ.get("UNLEARN_URL") or (service.url if service else None)
     key = os.environ.get("UNLEARN_KEY") or (file.read_text().strip() if file.exists() else None)
     if url is None or key is None:
-        err.print(f"no service in {place.folder}: run 'unlearn up', or set UNLEARN_URL and UNLEARN_KEY")
+        err.print(f"no service in {data_folder.path}: run 'unlearn up', or set UNLEARN_URL and UNLEARN_KEY")
         raise typer.Exit(2)
     return Client(url, key)
 
 
 @contextmanager
 def open_client(data: Path, *, releases: bool = False) -> Iterator[Client]:
-    """Yields the client of `connect`; what the service refuses, or no answer, ends the command with its words."""
+    """Yields the client of `connect`. Ends the command with exit code 1 where the service refuses, or is silent."""
     try:
         with connect(data, releases=releases) as client:
             yield client

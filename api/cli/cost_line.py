@@ -1,10 +1,10 @@
-"""What a job took, in one line."""
+"""A job's cost in one line."""
 
 from core.schema.cost import JobCost
 
 
 def cost_line(cost: JobCost) -> str:
-    """Seconds, tokens per second, peak memory and model FLOPs, as far as they are known."""
+    """Returns seconds, tokens per second, peak memory and model FLOPs, as far as they are known."""
     speeds = cost.tokens_per_second
     parts = [f"{sum(cost.seconds.values()):,.1f} s"]
     parts += [f"{name} {speeds[name]:,.0f} tokens/s" for name in ("unlearning", "measuring") if name in speeds]

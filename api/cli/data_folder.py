@@ -1,4 +1,4 @@
-"""The data folder of `unlearn up`: where everything of one installation lies, and who runs it."""
+"""The data folder of `unlearn up`: everything that one installation keeps, and which process runs it."""
 
 import base64
 import fcntl
@@ -7,12 +7,24 @@ import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from core.embedded.folder import make_data_folder
 
+DEFAULT_DATA = Path(".unlearn")
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        "--data", help="The folder that holds everything of one installation.", envvar="UNLEARN_DATA", file_okay=False
+    ),
+]
+"""The option of every command that works on a data folder."""
+
 
 class AlreadyRunning(Exception):
-    """Another `unlearn up` has the folder."""
+    """Another `unlearn up` holds the folder's lock."""
 
     def __init__(self) -> None:
         super().__init__("another 'unlearn up' is starting or stopping in this folder: try again in a moment")
@@ -20,48 +32,52 @@ class AlreadyRunning(Exception):
 
 @dataclass(frozen=True)
 class RunningService:
-    """What a running `up` tells others: its process and where the API answers."""
+    """The service that runs in a data folder: the process id of its `unlearn up`, and the address of its API."""
 
     pid: int
     url: str
 
 
 class DataFolder:
-    """One data folder. Only the process that holds `lock` starts or stops anything in it."""
+    """One data folder. Only the process that holds its `lock` file starts or stops anything in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
-        self.admin_key = self.folder / "admin.key"
-        self.release_key = self.folder / "release.key"
-        self.service_key = self.folder / "service.key"
-        self.logs = self.folder / "logs"
-        self.models = self.folder / "models"
-        self._note = self.folder / "running.json"
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.admin_key = self.path / "admin.key"
+        self.release_key = self.path / "release.key"
+        self.service_key = self.path / "service.key"
+        self.logs = self.path / "logs"
+        self.models = self.path / "models"
+        self._lock_file = self.path / "lock"
+        self._running_file = self.path / "running.json"
 
     def prepare(self) -> None:
         """Makes the folder and its service key where they are missing; only the owner may look in."""
-        make_data_folder(self.folder)
+        make_data_folder(self.path)
         for folder in (self.logs, self.models):
             folder.mkdir(exist_ok=True, mode=0o700)
         if not self.service_key.exists():
             write_secret(self.service_key, base64.b64encode(secrets.token_bytes(32)).decode())
 
-    def hold(self) -> int:
-        """Takes the lock and returns its descriptor: closing it, or the end of the process, frees it."""
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def lock(self) -> int:
+        """Takes the lock and returns its descriptor. Closing the descriptor, or the end of the process, frees the lock.
+
+        Raises AlreadyRunning where another process holds it.
+        """
+        descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
             raise AlreadyRunning from None
-        self._note.unlink(missing_ok=True)
+        self._running_file.unlink(missing_ok=True)
         return descriptor
 
-    def held(self) -> bool:
-        """Whether an `up` has the folder."""
-        if not (self.folder / "lock").exists():
+    def is_locked(self) -> bool:
+        """Returns whether an `unlearn up` holds the lock."""
+        if not self._lock_file.exists():
             return False
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -70,15 +86,15 @@ class DataFolder:
             os.close(descriptor)
         return False
 
-    def announce(self, running: RunningService) -> None:
-        """Says that the service is ready: `running` reads it."""
-        write_secret(self._note, json.dumps(asdict(running)))
+    def announce(self, service: RunningService) -> None:
+        """Writes down that the service is ready, for `running` to read."""
+        write_secret(self._running_file, json.dumps(asdict(service)))
 
     def running(self) -> RunningService | None:
-        """The `up` that is ready in this folder, or None."""
-        if not self.held() or not self._note.exists():
+        """Returns the service that is ready in this folder, or None."""
+        if not self.is_locked() or not self._running_file.exists():
             return None
-        return RunningService(**json.loads(self._note.read_text()))
+        return RunningService(**json.loads(self._running_file.read_text()))
 
 
 def write_secret(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""`unlearn files`: what was uploaded, and its deletion."""
+"""`unlearn files`: lists and deletes uploaded files."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from api.cli.connection import open_client
-from api.cli.up import DEFAULT_DATA, DataOption
+from api.cli.data_folder import DEFAULT_DATA, DataOption
 
-app = typer.Typer(help="Uploaded files", no_args_is_help=True)
+app = typer.Typer(help="List and delete uploaded files.", no_args_is_help=True)
 out = Console(highlight=False)
 
 COLUMNS = ("id", "purpose", "records", "bytes", "created_at", "expires_at", "filename")
@@ -20,10 +20,12 @@ COLUMNS = ("id", "purpose", "records", "bytes", "created_at", "expires_at", "fil
 @app.command("list")
 def list_files(
     data: DataOption = DEFAULT_DATA,
-    purpose: Annotated[str | None, typer.Option(help="forget, retain, unseen, general or probes")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="the newest so many")] = 20,
+    purpose: Annotated[
+        str | None, typer.Option(help="Only files for this purpose: forget, retain, unseen, general or probes.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="The number of files to list.")] = 20,
 ) -> None:
-    """Show uploaded files, newest first, never their text."""
+    """List uploaded files, newest first, without their text."""
     query: dict[str, Any] = {"limit": limit} | ({"purpose": purpose} if purpose else {})
     with open_client(data) as client:
         page = client.get("/v1/files", **query)
@@ -37,16 +39,17 @@ def list_files(
 
 @app.command("delete")
 def delete(
-    file: Annotated[list[str], typer.Argument(metavar="FILE...", help="the files' ids")],
+    file: Annotated[list[str], typer.Argument(metavar="FILE...", help="The ids of the files.")],
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Delete files for good: their keys are destroyed, then their bytes."""
+    """Delete files for good: first the keys that decrypt them, then their bytes."""
     with open_client(data) as client:
-        for id in file:
-            client.delete(f"/v1/files/{quote(id, safe='')}")
-            out.print(f"{id} is deleted")
+        for file_id in file:
+            client.delete(f"/v1/files/{quote(file_id, safe='')}")
+            out.print(f"{file_id} is deleted")
 
 
 def _cell(value: object) -> str:
+    """The value as text; of a time the date, hour and minute."""
     text = "" if value is None else str(value)
     return text[:16].replace("T", " ") if text[4:5] == "-" and text[10:11] == "T" else text

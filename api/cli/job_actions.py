@@ -1,4 +1,4 @@
-"""`unlearn pause`, `resume`, `retry`, `cancel`: what is wished of a job that was submitted."""
+"""`unlearn pause`, `resume`, `retry`, `cancel`: requested actions on a submitted job."""
 
 from typing import Annotated
 from urllib.parse import quote
@@ -7,33 +7,33 @@ import typer
 from rich.console import Console
 
 from api.cli.connection import open_client
-from api.cli.up import DEFAULT_DATA, DataOption
+from api.cli.data_folder import DEFAULT_DATA, DataOption
 
 out = Console(highlight=False)
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="the job's id")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id of the job.")]
 
 
 def pause(job: JobId, data: DataOption = DEFAULT_DATA) -> None:
-    """Let a job finish its step, keep a snapshot and free its device."""
-    _wish(job, "pause", data)
+    """Pause a job: it finishes its step, keeps a snapshot and frees its device."""
+    _request(job, "pause", data)
 
 
 def resume(job: JobId, data: DataOption = DEFAULT_DATA) -> None:
-    """Let a paused job go on from its snapshot."""
-    _wish(job, "resume", data)
+    """Resume a paused job from its snapshot."""
+    _request(job, "resume", data)
 
 
 def retry(job: JobId, data: DataOption = DEFAULT_DATA) -> None:
     """Give a failed job a new attempt."""
-    _wish(job, "retry", data)
+    _request(job, "retry", data)
 
 
 def cancel(job: JobId, data: DataOption = DEFAULT_DATA) -> None:
-    """End a job for good."""
-    _wish(job, "cancel", data)
+    """Cancel a job for good."""
+    _request(job, "cancel", data)
 
 
-def _wish(job: str, wish: str, data: DataOption) -> None:
+def _request(job_id: str, action: str, data: DataOption) -> None:
     with open_client(data) as client:
-        became = client.post(f"/v1/jobs/{quote(job, safe='')}/{wish}")
-    out.print(became["status"] + (f", {became['requested']} requested" if became["requested"] else ""))
+        job = client.post(f"/v1/jobs/{quote(job_id, safe='')}/{action}")
+    out.print(job["status"] + (f", {job['requested']} requested" if job["requested"] else ""))

@@ -1,4 +1,4 @@
-"""`unlearn keys`: API keys, made where the database is: the first one, or one for a second person."""
+"""`unlearn keys`: makes API keys on the database's machine, such as the first one or one for a second person."""
 
 import asyncio
 import base64
@@ -14,15 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from api.auth import SCOPES, hash_key, key_prefix, new_api_key
-from api.cli.data_folder import DataFolder
-from api.cli.up import DEFAULT_DATA, DataOption
+from api.cli.data_folder import DEFAULT_DATA, DataFolder, DataOption
 from core.embedded.errors import StackError
 from core.embedded.postgres import Postgres
 from core.records import keys
 from core.records.engine import make_engine
 from core.settings import settings
 
-app = typer.Typer(help="API keys", no_args_is_help=True)
+app = typer.Typer(help="Make API keys.", no_args_is_help=True)
 out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
 
 ADVICE = (
@@ -32,17 +31,24 @@ ADVICE = (
 
 @app.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="what the key is for")],
-    scope: Annotated[list[str] | None, typer.Option(help="repeatable; default: admin")] = None,
-    organisation: Annotated[str, typer.Option(help="made where there is none of this name")] = "default",
+    name: Annotated[str, typer.Argument(help="A name that says who uses the key.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A right of the key. May be repeated; without any, 'admin'.")
+    ] = None,
+    organisation: Annotated[
+        str, typer.Option(help="The organisation of the key; it is made where none has this name.")
+    ] = "default",
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Make a key and show it, once: for the `unlearn up` of this folder, or the service whose settings are set."""
+    """Make a key and show it once.
+
+    The key is for the service that runs in the data folder, or for the service whose settings (DATABASE_URL) are set.
+    """
     if unknown := set(scope or []) - set(SCOPES):
         raise typer.BadParameter(f"no such scope: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
     try:
-        where = _where(data)
-        key = asyncio.run(_made(where, name, scope or ["admin"], organisation))
+        database = _database(data)
+        key = asyncio.run(_add_key(database, name, scope or ["admin"], organisation))
     except (ValidationError, ValueError, StackError) as error:
         reason = "DATABASE_URL or another setting is missing" if isinstance(error, ValidationError) else str(error)
         err.print(f"no key was made: {reason}; {ADVICE}", markup=False)
@@ -54,30 +60,30 @@ def create(
 
 
 @dataclass(frozen=True)
-class Where:
+class KeyDatabase:
     """The database that a key is written to, and the service key that its hash is made with."""
 
-    database_url: str
+    url: str
     service_key: bytes
 
 
-def _where(data: Path) -> Where:
-    """The running service of the folder, each part of which the environment's settings override as for `unlearn up`.
+def _database(data: Path) -> KeyDatabase:
+    """Returns the running service's database, overridden by the environment's settings as for `unlearn up`.
 
-    Raises ValidationError where neither is to be found.
+    Without a running service the environment's settings alone count. ValidationError: they are missing.
     """
-    place = DataFolder(data)
-    if place.running() is None:
-        chosen = settings()
-        return Where(chosen.database_url.get_secret_value(), chosen.service_key())
-    service_key = Path(os.environ.get("SERVICE_KEY_FILE") or place.service_key)
-    url = os.environ.get("DATABASE_URL") or Postgres(place.folder).url()
-    return Where(url, base64.b64decode(service_key.read_text()))
+    data_folder = DataFolder(data)
+    if data_folder.running() is None:
+        configured = settings()
+        return KeyDatabase(configured.database_url.get_secret_value(), configured.service_key())
+    service_key = Path(os.environ.get("SERVICE_KEY_FILE") or data_folder.service_key)
+    url = os.environ.get("DATABASE_URL") or Postgres(data_folder.path).url()
+    return KeyDatabase(url, base64.b64decode(service_key.read_text()))
 
 
-async def _made(where: Where, name: str, scopes: list[str], organisation: str) -> str:
+async def _add_key(database: KeyDatabase, name: str, scopes: list[str], organisation: str) -> str:
     key = new_api_key()
-    engine = make_engine(where.database_url)
+    engine = make_engine(database.url)
     try:
         async with async_sessionmaker(engine).begin() as session:
             await keys.add(
@@ -85,7 +91,7 @@ async def _made(where: Where, name: str, scopes: list[str], organisation: str) -
                 organisation=await keys.get_or_create_organisation(session, organisation),
                 name=name,
                 prefix=key_prefix(key),
-                hash=hash_key(key, where.service_key),
+                hash=hash_key(key, database.service_key),
                 scopes=scopes,
             )
     finally:

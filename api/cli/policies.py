@@ -1,4 +1,4 @@
-"""`unlearn policies`: what models are held to, listed, shown, kept and deleted."""
+"""`unlearn policies`: lists, shows, adds and deletes the policies that models are held to."""
 
 import json
 from collections.abc import Iterator
@@ -12,43 +12,43 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.connection import open_client
+from api.cli.data_folder import DEFAULT_DATA, DataOption
 from api.cli.policy_text import bounds_table
-from api.cli.up import DEFAULT_DATA, DataOption
 from api.client import Client
 
-app = typer.Typer(help="Policies: what models are held to", no_args_is_help=True)
+app = typer.Typer(help="List, show, add and delete policies: the bounds that a model is held to.", no_args_is_help=True)
 out = Console(highlight=False)
-Name = Annotated[str, typer.Argument(help="the policy's name")]
-ABOUT = ("name", "description", "bounds")
-"""What a policy is, without who keeps it."""
+Name = Annotated[str, typer.Argument(help="The name of the policy.")]
+FIELDS = ("name", "description", "bounds")
+"""The fields that make a policy, without those that the service adds."""
 
 
 @app.command("list")
-def every(data: DataOption = DEFAULT_DATA) -> None:
+def list_policies(data: DataOption = DEFAULT_DATA) -> None:
     """List the policies, the built-in one among them."""
-    shown = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("policy", "bounds", "made", "what for"):
-        shown.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold")
     with open_client(data) as client:
-        for policy in _all(client):
+        for policy in _all_policies(client):
             made = "built in" if policy["built_in"] else policy["created_at"][:10]
-            shown.add_row(policy["name"], str(len(policy["bounds"])), made, Text(policy["description"] or ""))
-    out.print(shown)
+            table.add_row(policy["name"], str(len(policy["bounds"])), made, Text(policy["description"] or ""))
+    out.print(table)
 
 
 @app.command()
 def show(
     name: Name,
     as_json: Annotated[
-        bool, typer.Option("--json", help="as 'add' takes it, to change and keep under a new name")
+        bool, typer.Option("--json", help="Print JSON that 'add' takes, to change it and add it under a new name.")
     ] = False,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Show a policy's bounds."""
+    """Show the bounds of a policy."""
     with open_client(data) as client:
         policy = client.get(f"/v1/policies/{quote(name, safe='')}")
     if as_json:
-        typer.echo(json.dumps({part: policy[part] for part in ABOUT}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({field: policy[field] for field in FIELDS}, indent=2, ensure_ascii=False))
         return
     if policy["description"]:
         out.print(policy["description"], markup=False)
@@ -57,10 +57,12 @@ def show(
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSON: name, description, bounds")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A JSON file with name, description and bounds.")
+    ],
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Keep a policy under its name; it never changes after that."""
+    """Add a policy under its name. It never changes after that."""
     try:
         policy = json.loads(file.read_text())
     except ValueError:
@@ -71,12 +73,12 @@ def add(
 
 @app.command()
 def delete(name: Name, data: DataOption = DEFAULT_DATA) -> None:
-    """Delete a policy that no model has pinned; jobs keep what they were submitted with."""
+    """Delete a policy that no model has pinned. Jobs keep the policy that they were submitted with."""
     with open_client(data) as client:
         client.delete(f"/v1/policies/{quote(name, safe='')}")
 
 
-def _all(client: Client) -> Iterator[dict[str, Any]]:
+def _all_policies(client: Client) -> Iterator[dict[str, Any]]:
     page = client.get("/v1/policies", limit=100)
     yield from page["data"]
     while page["has_more"]:

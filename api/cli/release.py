@@ -1,4 +1,4 @@
-"""`unlearn release`: a second person's word for a checkpoint that missed its policy."""
+"""`unlearn release`: a second person's decision to hand out a checkpoint that did not pass its policy."""
 
 from typing import Annotated
 from urllib.parse import quote
@@ -7,19 +7,24 @@ import typer
 from rich.console import Console
 
 from api.cli.connection import open_client
-from api.cli.up import DEFAULT_DATA, DataOption
+from api.cli.data_folder import DEFAULT_DATA, DataOption
 
 out = Console(highlight=False)
 
 
 def release(
-    checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="the checkpoint's id")],
-    reason: Annotated[str, typer.Option(help="why it may be used all the same; kept on the audit log")],
+    checkpoint_id: Annotated[str, typer.Argument(metavar="CKPT", help="The id of the checkpoint.")],
+    reason: Annotated[
+        str, typer.Option(help="Why the checkpoint may be used all the same. The audit log keeps the reason.")
+    ],
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Accept a checkpoint that waits; under `unlearn up` with the folder's release.key, as no job's own key may."""
+    """Release a checkpoint that waits for a second person.
+
+    The command uses the folder's release.key, since the key that submitted a job may not release its checkpoint.
+    """
     with open_client(data, releases=True) as client:
-        made = client.post(f"/v1/checkpoints/{quote(checkpoint, safe='')}/release", {"reason": reason})
-        head = client.find(f"/v1/models/{quote(made['base_model'], safe='')}")
-    at_head = head is not None and head["head"] == made["id"]
-    out.print(f"{made['id']} is released" + (f" and the head of {made['base_model']}" if at_head else ""))
+        checkpoint = client.post(f"/v1/checkpoints/{quote(checkpoint_id, safe='')}/release", {"reason": reason})
+        model = client.find(f"/v1/models/{quote(checkpoint['base_model'], safe='')}")
+    is_head = model is not None and model["head"] == checkpoint["id"]
+    out.print(f"{checkpoint['id']} is released" + (f" and the head of {checkpoint['base_model']}" if is_head else ""))

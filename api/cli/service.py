@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -28,7 +29,7 @@ RESTART_SECONDS = 1.0
 
 
 class StartFailed(Exception):
-    """Something did not come up; the message says what and where its log is."""
+    """A part of the service did not start; the message names the part and its log."""
 
 
 class Service:
@@ -36,25 +37,25 @@ class Service:
 
     def __init__(
         self,
-        place: DataFolder,
+        data_folder: DataFolder,
         *,
         host: str,
         port: int,
         model_roots: list[Path],
-        say: Callable[[str], None],
+        report: Callable[[str], None],
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """`settings` outweigh the environment's."""
-        self._place, self._say = place, say
+        """`settings` outweigh the environment's; `report` takes a line about each step."""
+        self._data_folder, self._report = data_folder, report
         self._host, self._port = host, port
-        self._roots = [place.models, *(root.absolute() for root in model_roots)]
-        self._set = dict(settings or {})
-        self._embedded: list[Postgres | Redis] = []
+        self._roots = [data_folder.models, *(root.absolute() for root in model_roots)]
+        self._overrides = dict(settings or {})
+        self._servers: list[Postgres | Redis] = []
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment: dict[str, str] = {}
-        self._left = StaleProcesses(place)
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
-        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+        self._stale = StaleProcesses(data_folder)
+        client_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+        self.url = f"http://{f'[{client_host}]' if ':' in client_host else client_host}:{port}"
 
     def __enter__(self) -> Self:
         try:
@@ -68,44 +69,44 @@ class Service:
         self.stop()
 
     def _start(self) -> None:
-        place = self._place
-        place.prepare()
-        self._left.end()
+        data_folder = self._data_folder
+        data_folder.prepare()
+        self._stale.terminate()
         _check_port(self._host, self._port)
-        for file in (place.admin_key, place.release_key):
+        for file in (data_folder.admin_key, data_folder.release_key):
             if not file.exists():
                 write_secret(file, new_api_key())
-        self._environment = {**os.environ, **self._settings(), **self._set}
+        self._environment = {**os.environ, **self._settings(), **self._overrides}
         asyncio.run(upgrade(self._environment["DATABASE_URL"]))
         self._launch("api")
         self._launch("worker")
         self._wait_until_ready()
-        place.announce(RunningService(pid=os.getpid(), url=self.url))
+        data_folder.announce(RunningService(pid=os.getpid(), url=self.url))
 
     def _settings(self) -> dict[str, str]:
-        """The settings of this folder, each of which the operator's own environment overrides."""
-        folder = self._place.folder
+        """Returns the settings of this folder. The operator's own environment overrides each of them."""
+        folder = self._data_folder.path
         defaults = {
             "STORAGE_URL": f"file://{folder / 'objects'}",
-            "SERVICE_KEY_FILE": str(self._place.service_key),
-            "ADMIN_KEY_FILE": str(self._place.admin_key),
-            "RELEASE_KEY_FILE": str(self._place.release_key),
-            "MODEL_CACHE": str(self._place.models / "hub"),
+            "SERVICE_KEY_FILE": str(self._data_folder.service_key),
+            "ADMIN_KEY_FILE": str(self._data_folder.admin_key),
+            "RELEASE_KEY_FILE": str(self._data_folder.release_key),
+            "MODEL_CACHE": str(self._data_folder.models / "hub"),
             "SCRATCH_DIR": str(folder / "scratch"),
         }
-        settings = {name: os.environ.get(name, value) for name, value in defaults.items()}
+        settings = {name: os.environ.get(name, default) for name, default in defaults.items()}
         if settings["STORAGE_URL"].startswith("file://"):
             Path(settings["STORAGE_URL"].removeprefix("file://")).mkdir(parents=True, exist_ok=True, mode=0o700)
         roots = [os.environ["MODEL_ROOTS"]] if os.environ.get("MODEL_ROOTS") else []
         settings["MODEL_ROOTS"] = ":".join([*roots, *map(str, self._roots)])
-        settings["DATABASE_URL"] = os.environ.get("DATABASE_URL") or self._embed(Postgres(folder))
-        settings["REDIS_URL"] = os.environ.get("REDIS_URL") or self._embed(Redis(folder))
+        settings["DATABASE_URL"] = os.environ.get("DATABASE_URL") or self._start_server(Postgres(folder))
+        settings["REDIS_URL"] = os.environ.get("REDIS_URL") or self._start_server(Redis(folder))
         return settings
 
-    def _embed(self, server: Postgres | Redis) -> str:
-        self._say(f"starting {type(server).__name__}")
+    def _start_server(self, server: Postgres | Redis) -> str:
+        self._report(f"starting {type(server).__name__}")
         server.start()
-        self._embedded.append(server)
+        self._servers.append(server)
         return server.url()
 
     def _launch(self, name: str) -> None:
@@ -123,51 +124,54 @@ class Service:
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C reaches the whole group: the order of stopping is ours
             )
-        self._left.note(name, self._processes[name].pid)
+        self._stale.add(name, self._processes[name].pid)
 
     def _log(self, name: str) -> Path:
-        return self._place.logs / f"{name}.log"
+        return self._data_folder.logs / f"{name}.log"
 
     def _wait_until_ready(self) -> None:
-        """Until the API answers on this port as *our* process, and the worker has said that it is there."""
-        self._say("starting API and worker")
+        """Waits until the API answers on this port as *our* process, and the worker has given a sign of life.
+
+        Raises StartFailed where a process ends before, or the time is up.
+        """
+        self._report("starting API and worker")
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             for name, process in self._processes.items():
                 if (code := process.poll()) is not None:
-                    raise StartFailed(f"the {name} ended with code {code}:\n{_tail(self._log(name))}")
+                    raise StartFailed(f"the {name} ended with code {code}:\n{_last_lines(self._log(name))}")
             try:
-                answer = httpx.get(f"{self.url}/readyz", timeout=5.0)
+                response = httpx.get(f"{self.url}/readyz", timeout=5.0)
             except httpx.TransportError:
-                answer = None
-            if answer is not None and answer.status_code == 200:
+                response = None
+            if response is not None and response.status_code == 200:
                 return
             time.sleep(0.1)
-        raise StartFailed(f"the service was not ready within {READY_SECONDS:.0f} s: see {self._place.logs}")
+        raise StartFailed(f"the service was not ready within {READY_SECONDS:.0f} s: see {self._data_folder.logs}")
 
     def watch(self, stopped: Callable[[], bool]) -> None:
-        """Keeps all of it up until `stopped`: whatever dies by itself is started again."""
+        """Runs until `stopped` returns True, and restarts every process and server that ends before."""
         while not stopped():
-            for server in self._embedded:
+            for server in self._servers:
                 if server.process() is None:
-                    self._revive(server)
+                    self._restart_server(server)
             for name, process in list(self._processes.items()):
                 if (code := process.poll()) is not None:
-                    self._say(f"the {name} ended with code {code}: starting it again (log: {self._log(name)})")
+                    self._report(f"the {name} ended with code {code}: starting it again (log: {self._log(name)})")
                     time.sleep(RESTART_SECONDS)
                     self._launch(name)
             time.sleep(0.2)
 
-    def _revive(self, server: Postgres | Redis) -> None:
-        self._say(f"{type(server).__name__} has ended: starting it again")
+    def _restart_server(self, server: Postgres | Redis) -> None:
+        self._report(f"{type(server).__name__} has ended: starting it again")
         try:
             server.start()
         except StackError as error:
-            self._say(str(error))
+            self._report(str(error))
             time.sleep(RESTART_SECONDS)
 
     def stop(self) -> None:
-        """API, worker (which gives its jobs back), Redis, Postgres: what was started here, and nothing else."""
+        """Stops API, worker (which gives its jobs back), Redis and Postgres: only those that this object started."""
         for name in ("api", "worker"):
             process = self._processes.pop(name, None)
             if process is None or process.poll() is not None:
@@ -176,21 +180,39 @@ class Service:
             try:
                 process.wait(timeout=STOP_SECONDS[name])
             except subprocess.TimeoutExpired:
-                self._say(f"the {name} did not leave within {STOP_SECONDS[name]:.0f} s: killing it")
+                self._report(f"the {name} did not stop within {STOP_SECONDS[name]:.0f} s: killing it")
                 process.kill()
                 process.wait()
-        self._left.forget()
-        while self._embedded:
-            self._embedded.pop().stop()
+        self._stale.clear()
+        while self._servers:
+            self._servers.pop().stop()
+
+
+@contextmanager
+def running_service(
+    data_folder: DataFolder, *, port: int, model_roots: list[Path], report: Callable[[str], None]
+) -> Iterator[None]:
+    """Provides the folder's service: the one that already runs, or one that starts now and stops with the block."""
+    if data_folder.running() is not None:
+        yield
+        return
+    lock = data_folder.lock()
+    try:
+        with Service(data_folder, host="127.0.0.1", port=port, model_roots=model_roots, report=report):
+            yield
+    finally:
+        os.close(lock)
 
 
 def _check_port(host: str, port: int) -> None:
-    """StartFailed where another process listens there: it might answer for ours, and be given our keys."""
+    """Raises StartFailed where another process listens there: it might answer for ours, and be given our keys."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise StartFailed(f"{host} is no address to listen on: {error.strerror}") from None
-    for family, kind, protocol, _, address in found:
+        raise StartFailed(
+            f"{host} is not an address to listen on: {error.strerror}; choose another with --host"
+        ) from None
+    for family, kind, protocol, _, address in addresses:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -202,5 +224,5 @@ def _check_port(host: str, port: int) -> None:
                     ) from None
 
 
-def _tail(log: Path, lines: int = 15) -> str:
+def _last_lines(log: Path, lines: int = 15) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,4 +1,4 @@
-"""API and worker of an `up` that was killed: noted while they run, ended by the next `up` or `down`."""
+"""API and worker of an `unlearn up` that was killed: recorded while they run, ended by the next `up` or `down`."""
 
 import json
 
@@ -7,51 +7,55 @@ import psutil
 from api.cli.data_folder import DataFolder
 
 _SECONDS = 10.0
+"""How long a process may take to end on SIGTERM."""
 
 
 class StaleProcesses:
-    """The note of a data folder: each process by its id and the moment it began, so that no stranger is ended."""
+    """The data folder's record of processes.
 
-    def __init__(self, place: DataFolder) -> None:
-        self._note = place.folder / "processes.json"
+    A process is recorded by its id and its start time, so that no unrelated process with a reused id is ended.
+    """
 
-    def note(self, name: str, pid: int) -> None:
-        """Writes down a process that was just started."""
-        noted = self._read() | {name: [pid, psutil.Process(pid).create_time()]}
-        self._note.write_text(json.dumps(noted))
+    def __init__(self, data_folder: DataFolder) -> None:
+        self._file = data_folder.path / "processes.json"
 
-    def forget(self) -> None:
-        """They were ended in good order."""
-        self._note.unlink(missing_ok=True)
+    def add(self, name: str, pid: int) -> None:
+        """Records a process that was just started."""
+        recorded = self._read() | {name: [pid, psutil.Process(pid).create_time()]}
+        self._file.write_text(json.dumps(recorded))
+
+    def clear(self) -> None:
+        """Deletes the record, after the processes were ended in good order."""
+        self._file.unlink(missing_ok=True)
 
     def process(self, name: str) -> psutil.Process | None:
-        """The noted process, if it is still there."""
-        pid, began = self._read().get(name, (0.0, 0.0))
+        """Returns the recorded process, or None where it no longer runs."""
+        pid, start_time = self._read().get(name, (0.0, 0.0))
         try:
             process = psutil.Process(int(pid)) if pid else None
-            return process if process is not None and process.create_time() == began else None
+            return process if process is not None and process.create_time() == start_time else None
         except psutil.NoSuchProcess:
             return None
 
-    def end(self) -> list[str]:
-        """Ends those that still run, politely first; returns their names. The caller holds the folder's lock."""
-        found = {}
+    def terminate(self) -> list[str]:
+        """Ends the processes that still run, SIGTERM first; returns their names. The caller holds the folder's lock."""
+        processes = {}
         for name in self._read():
             try:
                 if (process := self.process(name)) is not None:
                     process.terminate()
-                    found[name] = process
+                    processes[name] = process
             except psutil.NoSuchProcess:
                 continue
-        _, stubborn = psutil.wait_procs(list(found.values()), timeout=_SECONDS)
-        for process in stubborn:
+        _, alive = psutil.wait_procs(list(processes.values()), timeout=_SECONDS)
+        for process in alive:
             process.kill()
-        psutil.wait_procs(stubborn)
-        self.forget()
-        return list(found)
+        psutil.wait_procs(alive)
+        self.clear()
+        return list(processes)
 
     def _read(self) -> dict[str, list[float]]:
-        if not self._note.exists():
+        if not self._file.exists():
             return {}
-        noted: dict[str, list[float]] = json.loads(self._note.read_text())
-        return noted
+        recorded: dict[str, list[float]] = json.loads(self._file.read_text())
+        return recorded

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from api.cli.connection import connect
 from api.cli.cost_line import cost_line
+from api.cli.data_folder import DEFAULT_DATA, DataOption
 from api.cli.progress import follow_job
-from api.cli.up import DEFAULT_DATA, DataOption
 from api.cli.uploads import upload_file
 from api.client import Client, DigestMismatch, ServiceError
 from core.schema.cost import JobCost

@@ -12,55 +12,53 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from api.cli.data_folder import AlreadyRunning, DataFolder, RunningService
+from api.cli.data_folder import DEFAULT_DATA, AlreadyRunning, DataFolder, DataOption, RunningService
 from api.cli.service import READY_SECONDS, Service, StartFailed
 from api.cli.stale_processes import StaleProcesses
-from core.embedded import Stack, running
+from core.embedded import Stack
+from core.embedded import running as running_servers
 from core.embedded.errors import StackError
 from core.records.migrate import upgrade
 from core.settings import settings
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
-DataOption = Annotated[
-    Path, typer.Option("--data", help="the folder that holds everything", envvar="UNLEARN_DATA", file_okay=False)
+Host = Annotated[str, typer.Option(help="The address that the API listens on.")]
+Port = Annotated[int, typer.Option(help="The port that the API listens on.")]
+ModelRoots = Annotated[
+    list[Path] | None,
+    typer.Option("--model-root", help="A directory that models may be registered from. May be repeated."),
 ]
-Host = Annotated[str, typer.Option(help="address the API listens on")]
-Port = Annotated[int, typer.Option(help="port the API listens on")]
-Roots = Annotated[
-    list[Path] | None, typer.Option("--model-root", help="a directory that models may be registered from")
-]
-DEFAULT_DATA = Path(".unlearn")
 
 
 def up(
     data: DataOption = DEFAULT_DATA,
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    model_root: Roots = None,
-    detach: Annotated[bool, typer.Option("--detach", help="leave it running and return")] = False,
+    model_root: ModelRoots = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when the service is ready; it runs on.")] = False,
 ) -> None:
     """Start the service: PostgreSQL, Redis, API and worker, with all state in one folder."""
-    place = DataFolder(data)
-    if found := place.running():
-        _tell(place, found, "is running already")
+    data_folder = DataFolder(data)
+    if service := data_folder.running():
+        _print_addresses(data_folder, service, "is running already")
         return
     if detach:
-        _detach(place, host, port, model_root or [])
+        _detach(data_folder, host, port, model_root or [])
         return
-    place.prepare()
-    stopping: list[int] = []
+    data_folder.prepare()
+    signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: stopping.append(number))
+        signal.signal(number, lambda number, _: signals.append(number))
     try:
-        lock = place.hold()
+        lock = data_folder.lock()
     except AlreadyRunning:
-        err.print(f"another 'unlearn up' is starting or stopping in {place.folder}")
+        err.print(f"another 'unlearn up' is starting or stopping in {data_folder.path}: try again in a moment")
         raise typer.Exit(1) from None
     try:
-        with Service(place, host=host, port=port, model_roots=model_root or [], say=err.print) as service:
-            _tell(place, RunningService(os.getpid(), service.url), "is ready")
-            service.watch(lambda: bool(stopping))
+        with Service(data_folder, host=host, port=port, model_roots=model_root or [], report=err.print) as started:
+            _print_addresses(data_folder, RunningService(os.getpid(), started.url), "is ready")
+            started.watch(lambda: bool(signals))
             err.print("stopping")
     except (StartFailed, StackError) as failure:
         err.print(f"[red]could not start:[/red] {failure}", markup=True)
@@ -71,67 +69,69 @@ def up(
 
 def down(data: DataOption = DEFAULT_DATA) -> None:
     """Stop the service of this folder: API, worker (which gives its jobs back), Redis, PostgreSQL."""
-    place = DataFolder(data)
-    found = place.running()
-    if found is None:
-        out.print(
-            "stopped what an earlier 'up' left behind" if _clear(place) else f"nothing is running in {place.folder}"
-        )
+    data_folder = DataFolder(data)
+    service = data_folder.running()
+    if service is None:
+        if _end_stale_processes(data_folder):
+            out.print("stopped what an earlier 'up' left behind")
+        else:
+            out.print(f"nothing is running in {data_folder.path}")
         return
-    os.kill(found.pid, signal.SIGTERM)
-    while place.held():
+    os.kill(service.pid, signal.SIGTERM)
+    while data_folder.is_locked():
         time.sleep(0.1)
     out.print("stopped")
 
 
-def _clear(place: DataFolder) -> bool:
-    """Ends what an `up` that was killed left running; False where there is nothing."""
-    if not place.folder.exists():
+def _end_stale_processes(data_folder: DataFolder) -> bool:
+    """Ends the processes that a killed `up` left running; returns False where there are none."""
+    if not data_folder.path.exists():
         return False
     try:
-        lock = place.hold()
+        lock = data_folder.lock()
     except AlreadyRunning:
         err.print("'unlearn up' is still starting or stopping: try again in a moment")
         raise typer.Exit(1) from None
     try:
-        ended = StaleProcesses(place).end()
-        servers = running(place.folder)
+        ended = StaleProcesses(data_folder).terminate()
+        servers = running_servers(data_folder.path)
         if servers:
-            Stack(place.folder).stop()
+            Stack(data_folder.path).stop()
         return bool(ended or servers)
     finally:
         os.close(lock)
 
 
 def migrate() -> None:
-    """Bring the database of DATABASE_URL to this version."""
+    """Bring the database of DATABASE_URL up to the schema of this version."""
     asyncio.run(upgrade(settings().database_url.get_secret_value()))
     out.print("the database is up to date")
 
 
-def _detach(place: DataFolder, host: str, port: int, roots: list[Path]) -> None:
+def _detach(data_folder: DataFolder, host: str, port: int, roots: list[Path]) -> None:
     """Starts `unlearn up` in a session of its own and waits until it is ready."""
-    place.prepare()
-    options = [part for root in roots for part in ("--model-root", str(root))]
-    command = [sys.executable, "-m", "api.cli", "up", "--data", str(place.folder), "--host", host, "--port", str(port)]
-    log = place.logs / "up.log"
+    data_folder.prepare()
+    options = [argument for root in roots for argument in ("--model-root", str(root))]
+    command = [sys.executable, "-m", "api.cli", "up", "--data", str(data_folder.path), "--host", host]
+    command += ["--port", str(port), *options]
+    log = data_folder.logs / "up.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            [*command, *options], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
         )
     deadline = time.monotonic() + 2 * READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        if found := place.running():
-            _tell(place, found, "is ready")
+        if service := data_folder.running():
+            _print_addresses(data_folder, service, "is ready")
             return
         time.sleep(0.1)
     err.print(log.read_text(errors="replace").rstrip() or "could not start: it was not ready in time", markup=False)
     raise typer.Exit(1)
 
 
-def _tell(place: DataFolder, running: RunningService, what: str) -> None:
-    out.print(f"the service {what}: {running.url}  (process {running.pid})")
-    out.print(f"admin key, to submit with:                 {place.admin_key}")
-    out.print(f"release key, for a second person to accept: {place.release_key}")
+def _print_addresses(data_folder: DataFolder, service: RunningService, state: str) -> None:
+    out.print(f"the service {state}: {service.url}  (process {service.pid})")
+    out.print(f"admin key, to submit with:                 {data_folder.admin_key}")
+    out.print(f"release key, for a second person to accept: {data_folder.release_key}")
     if os.environ.get("RELEASE") == "always":
         err.print("[yellow]RELEASE=always: every checkpoint is handed out, whatever its verdict[/yellow]", markup=True)

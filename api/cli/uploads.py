@@ -1,4 +1,4 @@
-"""Uploads of a command, with how the service read each file: a guess that is wrong shows before the job runs."""
+"""Uploads files and shows how the service read each one, so that a wrong guess shows before the job runs."""
 
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,14 @@ from api.client import Client
 
 
 def upload_file(client: Client, file: Path, purpose: str, console: Console) -> str:
-    """Uploads the file and says on the console how it was read; its id. Raises ServiceError."""
-    answer = client.upload(file, purpose)
-    console.print(reading_summary(answer), markup=False, soft_wrap=True)
-    return str(answer["id"])
+    """Uploads the file, prints how it was read, and returns its id. Raises ServiceError."""
+    upload = client.upload(file, purpose)
+    console.print(reading_summary(upload), markup=False, soft_wrap=True)
+    return str(upload["id"])
 
 
 def reading_summary(file: dict[str, Any]) -> str:
-    """A line about how an uploaded file was read, and one for each guess or other warning."""
+    """Returns a line about how an uploaded file was read, and a line for each guess or other warning."""
     understood = file.get("understood") or {}
     parts = [file["format"], *(understood.get(name) for name in ("compression", "encoding", "separator"))]
     parts += understood.get("shapes", [])

@@ -7,7 +7,7 @@ import pytest
 
 from api.cli.child import ChildFailed
 from api.client import ServerSentEvent
-from benchmarks.start_up import AT_ONCE, NONE, WAITING, Moments, moments, ready, served, table
+from benchmarks.start_up import AT_ONCE, NONE, WAITING, JobTimes, child_is_waiting, job_times, table, used_waiting_child
 
 
 def said(*types: str) -> list[ServerSentEvent]:
@@ -24,12 +24,12 @@ def elapsed() -> "itertools.count[float]":
 def test_of_each_moment_the_first_sign_counts() -> None:
     clock = elapsed()
     messages = said("queued", "started", "/loading", "/measuring_before", "/unlearning", "progress", "progress")
-    assert moments([*messages, *said("/saving", "succeeded")], clock.__next__) == Moments(4.0, 6.0, 9.0)
+    assert job_times([*messages, *said("/saving", "succeeded")], clock.__next__) == JobTimes(4.0, 6.0, 9.0)
 
 
 def test_a_job_that_did_not_succeed_is_no_figure() -> None:
     with pytest.raises(ChildFailed, match="succeeded"):
-        moments(said("/measuring_before", "progress", "failed"), elapsed().__next__)
+        job_times(said("/measuring_before", "progress", "failed"), elapsed().__next__)
 
 
 def lines(*events: tuple[str, int]) -> list[str]:
@@ -37,20 +37,23 @@ def lines(*events: tuple[str, int]) -> list[str]:
 
 
 def test_a_child_is_ready_when_it_says_so_and_until_it_is_given_a_job() -> None:
-    assert not ready(lines(("child starts", 1)))
-    assert ready(lines(("child starts", 1), ("child waits", 2)))
-    assert not ready(lines(("child waits", 2), ("child starts", 2)))
-    assert not ready(lines(("child waits", 2), ("child starts", 2), ("child starts", 3)))
-    assert ready(lines(("child waits", 2), ("child starts", 2), ("child waits", 4)))
+    assert not child_is_waiting(lines(("child starts", 1)))
+    assert child_is_waiting(lines(("child starts", 1), ("child waits", 2)))
+    assert not child_is_waiting(lines(("child waits", 2), ("child starts", 2)))
+    assert not child_is_waiting(lines(("child waits", 2), ("child starts", 2), ("child starts", 3)))
+    assert child_is_waiting(lines(("child waits", 2), ("child starts", 2), ("child waits", 4)))
 
 
 def test_the_log_tells_which_jobs_had_a_child_that_waited() -> None:
     starts = [json.dumps({"event": "child starts", "pid": pid, "warm": warm}) for pid, warm in ((1, True), (2, False))]
-    assert served([*lines(("child waits", 1)), *starts]) == [True, False]
+    assert used_waiting_child([*lines(("child waits", 1)), *starts]) == [True, False]
 
 
 def test_the_table_lines_up_and_its_ratios_are_of_medians() -> None:
-    quick, slow = [Moments(1.0, 2.0, 4.0), Moments(1.0, 2.0, 5.0), Moments(9.0, 9.0, 9.0)], [Moments(3.0, 4.0, 10.0)]
+    quick, slow = (
+        [JobTimes(1.0, 2.0, 4.0), JobTimes(1.0, 2.0, 5.0), JobTimes(9.0, 9.0, 9.0)],
+        [JobTimes(3.0, 4.0, 10.0)],
+    )
     rows = table({"tiny": {WAITING: quick, NONE: slow, AT_ONCE: slow}}).splitlines()
     assert len({len(row) for row in rows}) == 1
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
