@@ -72,7 +72,6 @@ class MeasurementSubmission:
             organisation=organisation,
             submitter=self._caller.key,
             kind="measure",
-            status="queued",
             model=model.id,
             # never "head": it is pinned now, so that this waits for no job and no job waits for this
             start=start or "base",

@@ -189,7 +189,6 @@ class UnlearnSubmission:
             organisation=self._caller.organisation,
             submitter=self._caller.key,
             kind="preview" if request.dry_run else "unlearn",
-            status="queued",
             model=model.id,
             **_start(request, model),
             method=method.name,

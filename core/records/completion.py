@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import audit, events
+from core.records import audit, events, job_status
 from core.records.leases import lock_job
 from core.records.release import lock_model, make_head
 from core.records.tables import CheckpointFile, CheckpointRow, CurveRow, JobRow
@@ -84,13 +84,9 @@ async def finish(
         # without a person's word no later job starts from what failed, even where its bytes need no release
         head = verdict != "failed" and await make_head(session, row, model, made)
         await events.append(session, row, "released", {"checkpoint": made.id, "head": head})
-    row.status, row.outcome, row.checkpoint, row.requested = "succeeded", outcome, made.id, None
-    row.phase = row.lease_expires_at = row.worker = row.eta_seconds = None
-    row.fence += 1
-    row.finished_at = func.clock_timestamp()
     # nothing follows it but a release: whoever listens goes when it comes
     ended = {"checkpoint": made.id, "digest": made.digest, "verdict": verdict, "released": released}
-    await events.append(session, row, "succeeded", ended)
+    await job_status.succeed(session, row, outcome=outcome, checkpoint=made.id, data=ended)
     entry: audit.Details = {"job": job, "digest": made.digest, "verdict": verdict, "released": released}
     await audit.append(session, row.organisation, None, "checkpoint.made", made.id, entry)
     return made.id
@@ -99,11 +95,7 @@ async def finish(
 async def finish_without_checkpoint(session: AsyncSession, job: str, fence: int, *, outcome: Outcome | None) -> None:
     """Succeeds a job that makes no checkpoint: what it measured is written down already."""
     row = await lock_job(session, job, fence)
-    row.status, row.outcome, row.requested = "succeeded", outcome, None
-    row.phase = row.lease_expires_at = row.worker = row.eta_seconds = None
-    row.fence += 1
-    row.finished_at = func.clock_timestamp()
-    await events.append(session, row, "succeeded", {"outcome": outcome})
+    await job_status.succeed(session, row, outcome=outcome, checkpoint=None, data={"outcome": outcome})
 
 
 async def was_finished_without_checkpoint(session: AsyncSession, job: str, fence: int) -> bool:

@@ -6,6 +6,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.records.clock import seconds_from_now
 from core.records.tables import IdempotencyKey
 from core.schema.errors import DomainError
 
@@ -44,7 +45,7 @@ async def begin(
     session: AsyncSession, *, organisation: str, key: str, route: str, body_digest: bytes, token: str
 ) -> StoredAnswer | None:
     """Takes the key for this request (None), or returns the answer it stands for. KeyReused: 422; KeyBusy: 409."""
-    until = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, LEASE_SECONDS)
+    until = seconds_from_now(LEASE_SECONDS)
     values = {"organisation": organisation, "key": key, "route": route, "body_digest": body_digest, "token": token}
     query = insert(IdempotencyKey).values(**values, leased_until=until).on_conflict_do_nothing()
     if await session.scalar(query.returning(IdempotencyKey.token)):

@@ -1,15 +1,11 @@
 """Requests that people make of a job after it was submitted: pause, resume, cancel, retry."""
 
-from typing import cast
-
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.queue import queue_name
-from core.records import events, files, models, outbox
+from core.records import events, files, job_status, models
 from core.records.tables import FileRow, JobFile, JobRow
 from core.schema.errors import DomainError, Identifier, OwnWords
-from core.schema.jobs import TERMINAL, Status, may_change
 
 
 class NotAllowed(DomainError):
@@ -40,9 +36,8 @@ async def pause(session: AsyncSession, organisation: str, job: str) -> JobRow | 
     if row.status == "running" and row.requested is None:
         row.requested = "pause"
         await events.request(session, row, "pause_requested")
-    elif row.status == "queued":
-        row.status = "paused"
-        await events.append(session, row, "paused", {"reason": "asked"})
+    elif job_status.PAUSE.is_allowed(row):
+        await job_status.pause(session, row)
     elif not (row.status == "running" and row.requested == "pause"):
         raise NotAllowed("being cancelled" if row.requested == "cancel" else row.status)
     return await _fresh(session, row)
@@ -60,8 +55,8 @@ async def resume(session: AsyncSession, organisation: str, job: str) -> JobRow |
         # its worker may have heard already: then it lets go, and the job is queued instead of paused
         row.requested = None
         await events.request(session, row, "pause_withdrawn")
-    elif row.status == "paused":
-        await _queue(session, row, reason="resumed")
+    elif job_status.RESUME.is_allowed(row):
+        await job_status.resume(session, row)
     else:
         raise NotAllowed("being cancelled" if row.requested == "cancel" else row.status)
     return await _fresh(session, row)
@@ -77,11 +72,9 @@ async def cancel(session: AsyncSession, organisation: str, job: str) -> JobRow |
             row.requested = "cancel"
             await events.request(session, row, "cancel_requested")
         return row
-    if row.status in TERMINAL or not may_change(cast(Status, row.status), "cancelled"):
+    if not job_status.CANCEL.is_allowed(row):
         raise NotAllowed(row.status)
-    row.status, row.requested = "cancelled", None
-    row.finished_at = func.clock_timestamp()
-    await events.append(session, row, "cancelled")
+    await job_status.cancel(session, row)
     return await _fresh(session, row)
 
 
@@ -93,7 +86,7 @@ async def retry(session: AsyncSession, organisation: str, job: str) -> JobRow | 
     row = await _held(session, organisation, job)
     if row is None:
         return None
-    if row.status != "failed":
+    if not job_status.RETRY.is_allowed(row):
         raise NotAllowed(row.status)
     if await models.get(session, organisation, row.model, lock=True) is None:
         raise DataGone("its model")
@@ -104,21 +97,13 @@ async def retry(session: AsyncSession, organisation: str, job: str) -> JobRow | 
     await session.execute(select(FileRow.id).where(FileRow.id.in_(of_job)).with_for_update(read=True))
     if await files.any_missing(session, job):
         raise DataGone("a file of it")
-    row.failures = 0
-    row.error = row.finished_at = row.phase = row.step = row.steps = row.fraction = None
-    await _queue(session, row, reason="retried")
+    await job_status.retry(session, row)
     return await _fresh(session, row)
 
 
 async def _held(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
     query = select(JobRow).where(JobRow.organisation == organisation, JobRow.id == job)
     return await session.scalar(query.with_for_update())
-
-
-async def _queue(session: AsyncSession, row: JobRow, *, reason: str) -> None:
-    row.status, row.run_after = "queued", func.clock_timestamp()
-    await events.append(session, row, "requeued", {"reason": reason})
-    await outbox.add(session, queue_name(row.gpus), {})
 
 
 async def _fresh(session: AsyncSession, row: JobRow) -> JobRow:

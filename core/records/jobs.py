@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.queue import queue_name
-from core.records import events, outbox
+from core.records import events, job_status
+from core.records.clock import seconds_ago
 from core.records.tables import FileRow, JobFile, JobRow, WorkerRow
 from core.schema.jobs import Part
 
@@ -33,16 +33,12 @@ async def lock_files(session: AsyncSession, organisation: str, ids: Sequence[str
 
 async def create(session: AsyncSession, job: JobRow, files: Sequence[FileUse]) -> None:
     """Writes the job, its files, its first event and its outbox row; all or nothing, with the caller's transaction."""
-    job.fence = job.attempts = job.failures = job.event_seq = job.version = 0
-    session.add(job)
-    await session.flush()
+    await job_status.submit(session, job, {"model": job.model, "method": job.method})
     for position, use in enumerate(files):
         row = {"job": job.id, "position": position, "file": use.file, "name": use.name}
         await session.execute(insert(JobFile).values(**row, kind=use.kind, weight=use.weight, part=use.part))
-    await events.append(session, job, "created", {"model": job.model, "method": job.method})
     for warning in job.warnings or []:
         await events.append(session, job, "warning", warning)
-    await outbox.add(session, queue_name(job.gpus), {})
 
 
 async def get(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
@@ -95,7 +91,7 @@ async def waiting_for(session: AsyncSession, job: JobRow, *, stale_seconds: floa
     if job.status != "queued":
         return None
     fits = WorkerRow.gpus >= job.gpus
-    fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
+    fresh = WorkerRow.seen_at > seconds_ago(stale_seconds)
     if not await session.scalar(select(WorkerRow.id).where(fits, fresh).limit(1)):
         return "a worker" if job.gpus == 0 else f"a worker with {job.gpus} GPUs"
     ahead = select(JobRow.id).where(
@@ -112,5 +108,5 @@ async def waiting_for(session: AsyncSession, job: JobRow, *, stale_seconds: floa
 
 async def default_gpus(session: AsyncSession, *, stale_seconds: float) -> int:
     """One where a worker that is up has one, else none: what a request that does not say gets."""
-    fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
+    fresh = WorkerRow.seen_at > seconds_ago(stale_seconds)
     return min(await session.scalar(select(func.max(WorkerRow.gpus)).where(fresh)) or 0, 1)

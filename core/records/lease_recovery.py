@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records.leases import claimable, fail_or_retry, requeue
+from core.records.job_status import end_attempt
+from core.records.leases import claimable, fail_or_retry
 from core.records.tables import JobRow
 
 LOCK = 0x73776570  # any number that only this uses: "swep"
@@ -22,7 +23,7 @@ async def recover_expired(session: AsyncSession, *, max_failures: int, limit: in
     rows = (await session.scalars(expired.limit(limit).with_for_update(skip_locked=True))).all()
     for row in rows:
         if row.requested is not None:
-            await requeue(session, row, reason="lease_expired")
+            await end_attempt(session, row, reason="lease_expired")
             continue
         error: dict[str, object] = {
             "code": "worker_lost",

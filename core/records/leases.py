@@ -4,25 +4,19 @@ Fences only ever rise. A worker whose fence is no longer the job's has lost it: 
 finish change nothing.
 """
 
-from datetime import datetime
-
 from sqlalchemy import and_, exists, func, or_, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql import ColumnElement
 
-from core.queue import queue_name
-from core.records import events, outbox
+from core.records import job_status
+from core.records.clock import seconds_from_now
+from core.records.job_status import HeadBusy
 from core.records.tables import JobRow, ModelRow
 
 
 class FenceLost(Exception):
     """The job is somebody else's by now, or over: stop, and write nothing more."""
-
-
-def _in(seconds: float) -> ColumnElement[datetime]:
-    return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
 def claimable() -> ColumnElement[bool]:
@@ -61,18 +55,11 @@ async def claim(session: AsyncSession, *, worker: str, gpus: int, lease_seconds:
     if job.start == "head":
         model = select(ModelRow.head).where(ModelRow.organisation == job.organisation, ModelRow.id == job.model)
         job.start_checkpoint = await session.scalar(model)
-    job.status, job.phase, job.worker = "running", "loading", worker
-    job.fence += 1
-    job.attempts += 1
-    job.step = job.steps = job.eta_seconds = job.fraction = None
-    job.lease_expires_at = _in(lease_seconds)
-    job.started_at = func.coalesce(JobRow.started_at, func.clock_timestamp())
     try:
-        await session.flush()
-    except IntegrityError:  # two claims met on one model's head: the index lets one through, the other finds nothing
+        await job_status.start(session, job, worker=worker, lease_seconds=lease_seconds)
+    except HeadBusy:  # two claims met on one model's head: the index lets one through, the other finds nothing
         await session.rollback()
         return None
-    await events.append(session, job, "started", {"attempt": job.attempts})
     await session.flush()
     await session.refresh(job)
     return job
@@ -89,7 +76,7 @@ async def lock_job(session: AsyncSession, job: str, fence: int) -> JobRow:
 async def renew(session: AsyncSession, job: str, fence: int, *, lease_seconds: float) -> str | None:
     """Prolongs the lease and returns what is wished of the job (`cancel`, `pause` or None)."""
     row = await lock_job(session, job, fence)
-    row.lease_expires_at = _in(lease_seconds)
+    row.lease_expires_at = seconds_from_now(lease_seconds)
     return row.requested
 
 
@@ -99,49 +86,23 @@ async def give_back(session: AsyncSession, job: str, fence: int, *, reason: str)
     A shutdown costs no attempt that counts as a failure.
     """
     row = await lock_job(session, job, fence)
-    await requeue(session, row, reason=reason)
+    await job_status.end_attempt(session, row, reason=reason)
     return row.status
-
-
-async def requeue(session: AsyncSession, row: JobRow, *, reason: str, delay_seconds: float = 0.0) -> None:
-    """Takes the running job from whoever had it: the fence rises, and a wish to cancel or pause is granted instead.
-
-    A paused job keeps its step: so far it has come, though what it resumes from may be a little earlier.
-    """
-    row.fence += 1
-    row.lease_expires_at = row.phase = row.worker = row.eta_seconds = None
-    if row.requested == "pause":
-        row.status, row.requested = "paused", None
-        await events.append(session, row, "paused", {"reason": reason})
-        return
-    row.step = row.steps = row.fraction = None
-    if row.requested == "cancel":
-        row.status, row.requested = "cancelled", None
-        row.finished_at = func.clock_timestamp()
-        await events.append(session, row, "cancelled", {"reason": reason})
-        return
-    row.status = "queued"
-    row.run_after = _in(delay_seconds)
-    await events.append(session, row, "requeued", {"reason": reason})
-    await outbox.add(session, queue_name(row.gpus), {})
 
 
 async def fail_or_retry(session: AsyncSession, row: JobRow, error: dict[str, object], *, max_failures: int) -> str:
     """A failed attempt: queued again while that may help and attempts are left, else `failed`. Returns the status."""
     row.failures += 1
     if error["retryable"] and row.failures < max_failures:
-        await requeue(session, row, reason=str(error["code"]), delay_seconds=min(2.0**row.failures, 60.0))
+        delay_seconds = min(2.0**row.failures, 60.0)
+        await job_status.end_attempt(session, row, reason=str(error["code"]), delay_seconds=delay_seconds)
         return row.status
-    row.status, row.error, row.requested = "failed", error, None
-    row.fence += 1
-    row.lease_expires_at = row.worker = row.eta_seconds = None
-    row.finished_at = func.clock_timestamp()
-    await events.append(session, row, "failed", {"error": error})
-    return "failed"
+    await job_status.fail(session, row, error)
+    return row.status
 
 
 async def confirm_cancel(session: AsyncSession, job: str, fence: int) -> None:
     """The worker has let go of a job that was to be cancelled."""
     row = await lock_job(session, job, fence)
     row.requested = "cancel"
-    await requeue(session, row, reason="asked")
+    await job_status.end_attempt(session, row, reason="asked")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.records.clock import seconds_ago
 from core.records.tables import CheckpointRow, JobRow, OutboxRow, WorkerRow
 
 
@@ -21,7 +22,7 @@ class ServiceStats:
 async def read_service_stats(session: AsyncSession, *, stale_seconds: float) -> ServiceStats:
     """Jobs that are not over by status, checkpoints that wait for a release, hints not yet with the broker, workers
     whose last sign of life is fresh."""
-    fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
+    fresh = WorkerRow.seen_at > seconds_ago(stale_seconds)
 
     async def count(query: Select[int]) -> int:
         return await session.scalar(query) or 0

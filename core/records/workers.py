@@ -4,6 +4,7 @@ from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.records.clock import seconds_ago
 from core.records.tables import WorkerRow
 
 
@@ -23,14 +24,14 @@ async def mark_stopped(session: AsyncSession, *, worker: str) -> None:
 
 async def count_up(session: AsyncSession, *, gpus: int, stale_seconds: float) -> int:
     """How many workers that can hold a job of so many GPUs have given a sign of life of late."""
-    fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, stale_seconds)
+    fresh = WorkerRow.seen_at > seconds_ago(stale_seconds)
     query = select(func.count()).select_from(WorkerRow).where(WorkerRow.gpus >= gpus, fresh)
     return await session.scalar(query) or 0
 
 
 async def is_host_up(session: AsyncSession, host: str, *, within_seconds: float) -> bool:
     """Whether a worker of this host has given a sign of life within so many seconds, by the database's clock."""
-    fresh = WorkerRow.seen_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, within_seconds)
+    fresh = WorkerRow.seen_at > seconds_ago(within_seconds)
     return bool(
         await session.scalar(select(exists().where(WorkerRow.id.startswith(f"{host}:", autoescape=True), fresh)))
     )

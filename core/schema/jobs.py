@@ -1,4 +1,4 @@
-"""Jobs: the request, the job as the API shows it, and the one table of allowed state changes."""
+"""Jobs: the request, the job as the API shows it,"""
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, get_args
@@ -29,20 +29,6 @@ RetainKind = Literal["in_distribution", "general"]
 
 TERMINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
 """What ends a job. Only a person's retry leads on from there, and only from `failed`."""
-
-TRANSITIONS: dict[Status, frozenset[Status]] = {
-    "queued": frozenset({"running", "paused", "cancelled", "failed"}),
-    "running": frozenset({"succeeded", "failed", "cancelled", "paused", "queued"}),  # queued: given or taken back
-    "paused": frozenset({"queued", "cancelled"}),
-    "succeeded": frozenset(),
-    "failed": frozenset({"queued"}),
-    "cancelled": frozenset(),
-}
-"""Every change of `status` that may happen; whoever changes one asks `may_change`."""
-
-
-def may_change(now: Status, then: Status) -> bool:
-    return then in TRANSITIONS[now]
 
 
 def _in_known_shape(record: Any) -> Any:

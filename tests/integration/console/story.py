@@ -118,7 +118,6 @@ class Story:
             organisation=self.organisation,
             submitter=self.key,
             kind=kind,
-            status="queued",
             model=model,
             start="head",
             method="calibrated",

@@ -110,7 +110,6 @@ class Scene:
             "organisation": self.organisation,
             "submitter": self.key,
             "kind": "unlearn",
-            "status": "queued",
             "model": model,
             "start": "base",
             "method": "gradient_ascent",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core.records import files, job_actions, lease_recovery, leases, outbox
+from core.records import files, job_actions, job_status, lease_recovery, leases, outbox
 from core.records.jobs import FileUse
 from core.records.tables import FileRow
 from core.schema.ids import new_id
@@ -74,7 +74,7 @@ async def test_only_jobs_that_could_be_claimed_are_hinted_at_again(scene: Scene)
     await claim(scene, gpus=3)
     async with scene.sessions.begin() as session:
         row = await leases.lock_job(session, held, 1)
-        await leases.requeue(session, row, reason="x", delay_seconds=60)
+        await job_status.end_attempt(session, row, reason="x", delay_seconds=60)
     await scene.job()
     async with scene.sessions() as session:
         assert list(await lease_recovery.claimable_gpu_counts(session)) == [0]

@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from core.records import completion, job_actions, lease_recovery, leases, progress
 from core.records.job_actions import NotAllowed
+from core.records.job_status import TRANSITIONS
 from core.records.leases import FenceLost
-from core.schema.jobs import TERMINAL, TRANSITIONS, Status
+from core.schema.jobs import TERMINAL, Status
 from tests.integration.records.scene import Scene
 from tests.integration.records.test_completion import uploaded
 

@@ -5,7 +5,7 @@ import sys
 import textwrap
 from dataclasses import dataclass
 
-from core.records import job_actions, jobs
+from core.records import job_actions
 from core.records.notifications import Notifications
 from core.records.tables import JobRow
 from core.storage import Storage
@@ -72,7 +72,7 @@ class Play:
     async def wish(self, name: str, job: str) -> None:
         """Cancels, pauses or resumes a job."""
         async with self.stage.scene.sessions.begin() as session:
-            await getattr(jobs if name == "cancel" else job_actions, name)(session, self.stage.scene.organisation, job)
+            await getattr(job_actions, name)(session, self.stage.scene.organisation, job)
 
     async def run(self, script: str, *, storage: Storage | None = None) -> JobRow:
         """A job, an attempt at it to its end, and what became of the job."""

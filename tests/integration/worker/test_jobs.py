@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM
 
 from core.queue import queue_name
-from core.records import checkpoints, job_actions, jobs, models
+from core.records import checkpoints, job_actions, models
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.manifest import MANIFEST_NAME, digest, manifest
 from core.schema.policies import Judgement
@@ -133,7 +133,7 @@ async def test_cancelling_ends_a_running_job_and_a_waiting_one(stage: Stage) -> 
     await stage.until_phase(running, "unlearning")
     for job in (waiting, running):
         async with stage.scene.sessions.begin() as session:
-            await jobs.cancel(session, stage.scene.organisation, job)
+            await job_actions.cancel(session, stage.scene.organisation, job)
     assert (await stage.scene.row(waiting)).status == "cancelled"
     row = await stage.until_status(running, "cancelled", "failed", seconds=5)
     assert (row.status, row.requested, row.failures, row.checkpoint) == ("cancelled", None, 0, None)

@@ -1,6 +1,10 @@
-"""The table of allowed state changes."""
+"""The table of a job's allowed status changes."""
 
-from core.schema.jobs import STATUSES, TERMINAL, TRANSITIONS, may_change
+import pytest
+
+from core.records.job_status import CHANGES, TRANSITIONS
+from core.records.tables import JobRow
+from core.schema.jobs import STATUSES, TERMINAL
 
 
 def test_every_status_has_its_row_and_leads_only_to_others() -> None:
@@ -14,8 +18,30 @@ def test_nothing_but_a_retry_follows_an_end_and_everything_else_can_end() -> Non
         "failed": {"queued"},
         "cancelled": frozenset(),
     }
-    assert all(may_change(now, "cancelled") for now in set(STATUSES) - TERMINAL)
+    assert all("cancelled" in TRANSITIONS[now] for now in set(STATUSES) - TERMINAL)
 
 
-def test_only_what_runs_can_succeed() -> None:
-    assert [now for now in STATUSES if may_change(now, "succeeded")] == ["running"]
+def test_only_a_running_job_can_succeed_or_fail() -> None:
+    for target in ("succeeded", "failed"):
+        assert [now for now in STATUSES if target in TRANSITIONS[now]] == ["running"]
+
+
+def test_every_change_from_or_to_running_raises_the_fence_and_no_other_does() -> None:
+    for change in CHANGES:
+        assert change.raises_fence == ("running" in (*change.sources, change.target)), change
+
+
+def test_every_change_that_leaves_running_ends_the_lease_and_grants_the_request() -> None:
+    for change in CHANGES:
+        if "running" in change.sources:
+            assert {"lease_expires_at", "worker", "eta_seconds", "requested"} <= set(change.clears), change
+
+
+def test_every_change_into_the_queue_gives_workers_a_hint_and_no_other_does() -> None:
+    for change in CHANGES:
+        assert change.hints == (change.target == "queued"), change
+
+
+@pytest.mark.parametrize("column", sorted({column for change in CHANGES for column in change.clears}))
+def test_a_column_that_a_change_clears_may_be_null(column: str) -> None:
+    assert JobRow.__table__.columns[column].nullable

@@ -1,0 +1,199 @@
+"""The state machine of a job: the table of allowed changes of `status`, and the only code that makes them.
+
+    queued     start → running, pause → paused, cancel → cancelled
+    running    succeed → succeeded, fail → failed, and where its attempt ends before the work is done:
+               requeue → queued, pause → paused, cancel → cancelled
+    paused     resume → queued, cancel → cancelled
+    failed     retry → queued
+
+Each function expects a job whose row the caller has locked (`leases.lock_job`, or SELECT … FOR UPDATE). It changes the
+row, appends the change's event and, where the change makes work, adds a hint to the outbox: all of it commits with the
+caller's transaction or not at all. InvalidChange: the table does not allow the change from the job's present status.
+The database refuses the same changes by a trigger on `jobs` (migration 0012), also from code that is not this module.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.queue import queue_name
+from core.records import events, outbox
+from core.records.clock import seconds_from_now
+from core.records.tables import JobRow
+from core.schema.jobs import STATUSES, TERMINAL, Outcome, Status
+
+UNIQUE_VIOLATION = "23505"
+"""SQLSTATE (PostgreSQL, appendix A: unique_violation)."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a job's status. A change into a terminal status also sets `finished_at`."""
+
+    sources: frozenset[Status | None]
+    """Statuses that the change may start from; None: the job does not exist yet."""
+    target: Status
+    event: str
+    """Type of the event that the change appends."""
+    clears: tuple[str, ...] = ()
+    """Columns that become null."""
+    raises_fence: bool = False
+    """Whether the fence rises: a worker that held the job until now can write nothing more."""
+    hints: bool = False
+    """Whether the change adds an outbox row, the hint that the queue of the job's class has work."""
+
+    def is_allowed(self, job: JobRow) -> bool:
+        """Whether the job's present status is one that the change may start from."""
+        return job.status in self.sources
+
+
+def _sources(*statuses: Status | None) -> frozenset[Status | None]:
+    return frozenset(statuses)
+
+
+LEASE = ("lease_expires_at", "worker", "eta_seconds", "requested")
+"""Columns that an attempt leaves behind, however it ends."""
+PROGRESS = ("step", "steps", "fraction")
+
+SUBMIT = Change(_sources(None), "queued", "created", hints=True)
+START = Change(_sources("queued"), "running", "started", clears=(*PROGRESS, "eta_seconds"), raises_fence=True)
+SUCCEED = Change(_sources("running"), "succeeded", "succeeded", clears=(*LEASE, "phase"), raises_fence=True)
+FAIL = Change(_sources("running"), "failed", "failed", clears=LEASE, raises_fence=True)
+"""Keeps phase and progress: they tell where the job failed."""
+REQUEUE = Change(
+    _sources("running"), "queued", "requeued", clears=(*LEASE, "phase", *PROGRESS), raises_fence=True, hints=True
+)
+PAUSE_RUNNING = Change(_sources("running"), "paused", "paused", clears=(*LEASE, "phase"), raises_fence=True)
+"""Keeps the progress, though the snapshot that the job resumes from may be a little older."""
+CANCEL_RUNNING = Change(
+    _sources("running"), "cancelled", "cancelled", clears=(*LEASE, "phase", *PROGRESS), raises_fence=True
+)
+PAUSE = Change(_sources("queued"), "paused", "paused")
+RESUME = Change(_sources("paused"), "queued", "requeued", hints=True)
+CANCEL = Change(_sources("queued", "paused"), "cancelled", "cancelled", clears=("requested",))
+RETRY = Change(
+    _sources("failed"), "queued", "requeued", clears=("error", "finished_at", "phase", *PROGRESS), hints=True
+)
+
+CHANGES = (
+    *(SUBMIT, START, SUCCEED, FAIL, REQUEUE, PAUSE_RUNNING, CANCEL_RUNNING),
+    *(PAUSE, RESUME, CANCEL, RETRY),
+)
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    status: frozenset(change.target for change in CHANGES if status in change.sources) for status in STATUSES
+}
+"""The statuses that may follow each status."""
+
+
+class InvalidChange(Exception):
+    """The table does not allow this change of a job's status: a fault in the code that asked for it."""
+
+    def __init__(self, job: str, now: str | None, target: Status) -> None:
+        super().__init__(f"{job} cannot go from {now} to {target}")
+
+
+class HeadBusy(Exception):
+    """Another job that starts from the same model's head is running. The transaction can only be rolled back."""
+
+
+async def submit(session: AsyncSession, job: JobRow, data: Mapping[str, Any]) -> None:
+    """Adds a new job to the queue, every counter at 0."""
+    _set_status(job, SUBMIT)
+    job.fence = job.attempts = job.failures = job.event_seq = job.version = 0
+    session.add(job)
+    await session.flush()
+    await _publish(session, job, SUBMIT, data)
+
+
+async def start(session: AsyncSession, job: JobRow, *, worker: str, lease_seconds: float) -> None:
+    """Gives a queued job to a worker for an attempt. HeadBusy: another job of the model's head came first."""
+    _set_status(job, START)
+    job.phase, job.worker = "loading", worker
+    job.attempts += 1
+    job.lease_expires_at = seconds_from_now(lease_seconds)
+    job.started_at = func.coalesce(JobRow.started_at, func.clock_timestamp())
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) != UNIQUE_VIOLATION:
+            raise
+        raise HeadBusy(job.model) from error
+    await _publish(session, job, START, {"attempt": job.attempts})
+
+
+async def succeed(
+    session: AsyncSession, job: JobRow, *, outcome: Outcome | None, checkpoint: str | None, data: Mapping[str, Any]
+) -> None:
+    """Ends a running job with its outcome and, where it made one, its checkpoint's id."""
+    _set_status(job, SUCCEED)
+    job.outcome, job.checkpoint = outcome, checkpoint
+    await _publish(session, job, SUCCEED, data)
+
+
+async def fail(session: AsyncSession, job: JobRow, error: dict[str, object]) -> None:
+    """Ends a running job with an error."""
+    _set_status(job, FAIL)
+    job.error = error
+    await _publish(session, job, FAIL, {"error": error})
+
+
+async def end_attempt(session: AsyncSession, job: JobRow, *, reason: str, delay_seconds: float = 0.0) -> None:
+    """Takes a running job from its worker: pauses or cancels it where that was requested, else queues it again.
+
+    A job that is queued again may be claimed after `delay_seconds`.
+    """
+    change = {"pause": PAUSE_RUNNING, "cancel": CANCEL_RUNNING}.get(job.requested or "", REQUEUE)
+    _set_status(job, change)
+    if change is REQUEUE:
+        job.run_after = seconds_from_now(delay_seconds)
+    await _publish(session, job, change, {"reason": reason})
+
+
+async def pause(session: AsyncSession, job: JobRow) -> None:
+    """Takes a queued job out of the queue until it is resumed."""
+    _set_status(job, PAUSE)
+    await _publish(session, job, PAUSE, {"reason": "asked"})
+
+
+async def resume(session: AsyncSession, job: JobRow) -> None:
+    """Puts a paused job back into the queue."""
+    _set_status(job, RESUME)
+    job.run_after = func.clock_timestamp()
+    await _publish(session, job, RESUME, {"reason": "resumed"})
+
+
+async def cancel(session: AsyncSession, job: JobRow) -> None:
+    """Cancels a queued or paused job."""
+    _set_status(job, CANCEL)
+    await _publish(session, job, CANCEL, {})
+
+
+async def retry(session: AsyncSession, job: JobRow) -> None:
+    """Queues a failed job again, with as many attempts as a new one has."""
+    _set_status(job, RETRY)
+    job.failures = 0
+    job.run_after = func.clock_timestamp()
+    await _publish(session, job, RETRY, {"reason": "retried"})
+
+
+def _set_status(job: JobRow, change: Change) -> None:
+    if not change.is_allowed(job):
+        raise InvalidChange(job.id, job.status, change.target)
+    job.status = change.target
+    for column in change.clears:
+        setattr(job, column, None)
+    if change.raises_fence:
+        job.fence += 1
+    if change.target in TERMINAL:
+        job.finished_at = func.clock_timestamp()
+
+
+async def _publish(session: AsyncSession, job: JobRow, change: Change, data: Mapping[str, Any]) -> None:
+    await events.append(session, job, change.event, dict(data))
+    if change.hints:
+        await outbox.add(session, queue_name(job.gpus), {})
