@@ -101,15 +101,15 @@ class Sweeper(threading.Thread):
         """
         stale = STALE_SWEEPS * self._settings.sweep_seconds
         async with sessions() as session:
-            wanted = {
+            workers_up = {
                 gpus: await workers.count_up(session, gpus=gpus, stale_seconds=stale)
                 for gpus in await lease_recovery.claimable_gpu_counts(session)
             }
         try:
-            for gpus, workers in wanted.items():
+            for gpus, count in workers_up.items():
                 topic = queue_name(gpus)
                 if await asyncio.to_thread(broker.pending_hints, self._app, topic) == 0:
-                    for _ in range(max(workers, 1)):
+                    for _ in range(max(count, 1)):
                         await self._publish(topic, {})
         except BROKER_DOWN as error:
             self._broker_lost(error)
