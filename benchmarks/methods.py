@@ -154,7 +154,7 @@ class Bench:
             records=records,
             output=self._made.folder / "unused",
             measure=self._brief if self._brief and label not in IN_FULL else self._measure,
-            reference=None if directory == self._made.retrained else self._made.retrained,
+            retrained=None if directory == self._made.retrained else self._made.retrained,
             cache=self._made.folder / "cache",
             cache_forgotten=True,  # invented or published, and the same in every row
             threads=self._threads,

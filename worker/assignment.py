@@ -22,14 +22,14 @@ JobFiles = Sequence[tuple[JobFile, FileRow]]
 class Assignment:
     """`start` is the checkpoint to start from, prefix and files; None: the registered model itself.
 
-    `reference` is the model that was retrained without the forget set, where there is one.
+    `retrained` is the model that was retrained without the forget set, where there is one.
     """
 
     job: JobRow
     model: ModelRow
     start: tuple[str, Sequence[CheckpointFile]] | None
     sets: JobFiles
-    reference: ModelRow | None = None
+    retrained: ModelRow | None = None
     adapter: bool = False
     """The checkpoint holds an adapter alone, for the registered model."""
 
@@ -67,7 +67,7 @@ class Assignment:
             benchmark_tasks=benchmark_tasks,
             benchmark_code=benchmark_code,
             measure=self.job.measure,
-            reference=None if self.reference is None else _directory(self.reference),
+            retrained=None if self.retrained is None else _directory(self.retrained),
             policy=None if self.job.policy is None else Policy.model_validate(self.job.policy),
             base=_directory(self.model) if self.adapter else None,
             training_tokens=self.model.training_tokens,
@@ -96,12 +96,12 @@ async def read(session: AsyncSession, job: JobRow) -> Assignment:
     model = await models.get(session, job.organisation, job.model)
     if model is None:
         raise service_failure("model_gone", "the model of this job is registered no more", retryable=False)
-    reference = None
-    if job.reference_model is not None:
-        reference = await models.get(session, job.organisation, job.reference_model)
-        if reference is None:
+    retrained = None
+    if job.retrained_model is not None:
+        retrained = await models.get(session, job.organisation, job.retrained_model)
+        if retrained is None:
             raise service_failure(
-                "model_gone", "the reference model of this job is registered no more", retryable=False
+                "model_gone", "the retrained model of this job is registered no more", retryable=False
             )
     start, adapter = None, False
     if job.start_checkpoint is not None:
@@ -116,4 +116,4 @@ async def read(session: AsyncSession, job: JobRow) -> Assignment:
     sets = await files.list_for_job(session, job.id)
     if await files.any_missing(session, job.id):
         raise service_failure("file_gone", "a file of this job is gone; upload it again", retryable=False)
-    return Assignment(job, model, start, sets, reference, adapter)
+    return Assignment(job, model, start, sets, retrained, adapter)

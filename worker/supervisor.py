@@ -226,7 +226,7 @@ class Attempt:
         try:
             assigned = await retry_transient(self._assigned)
             known = DigestCache(self._settings.scratch_dir / "digests.json")
-            for model in filter(None, (assigned.model, assigned.reference)):
+            for model in filter(None, (assigned.model, assigned.retrained)):
                 await model_integrity.check(model, known)
             if assigned.start is not None:
                 prefix, files = assigned.start

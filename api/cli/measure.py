@@ -54,8 +54,15 @@ def measure(
     protected: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="ask about what must stay")
     ] = None,
-    reference_model: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="one retrained without the forget set")
+    retrained_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--retrained-model",
+            "--reference-model",
+            exists=True,
+            file_okay=False,
+            help="a model retrained without the forget set",
+        ),
     ] = None,
     before: Annotated[
         Path | None,
@@ -102,7 +109,7 @@ def measure(
     choices = [_choice(one) for one in measures or ([] if preset else ["standard"])]
     choices += PRESETS[preset].measure if preset else ()
     base = _base(model, before)
-    shape = _checked(base or model, sets, choices, {"--before": before, "--reference-model": reference_model})
+    shape = _checked(base or model, sets, choices, {"--before": before, "--retrained-model": retrained_model})
     if max_length is not None and shape.within_context(max_length) < max_length:
         raise typer.BadParameter(f"the model's context is {shape.context} tokens", param_hint="--max-length")
     training = default_eval_settings(shape, max_length=max_length, chat=chat, seed=seed, master_weights=master_weights)
@@ -119,7 +126,7 @@ def measure(
             output=Path(private) / "unused",
             scratch=Path(private),
             measure=choices,
-            reference=reference_model,
+            retrained=retrained_model,
             original=before,
             base=base,
             policy=held_to,
@@ -129,7 +136,7 @@ def measure(
             threads=threads,
         )
         heard = _measured(spec)
-    for moment, title in (("before", "before"), ("reference", "the reference"), ("after", "the model")):
+    for moment, title in (("before", "before"), ("retrained", "the retrained model"), ("after", "the model")):
         if figures := heard.found.get(moment):
             if len(heard.found) > 1:
                 out.print(f"[bold]{title}[/bold]")
@@ -272,7 +279,7 @@ def _report(spec: JobSpec, heard: MeasureResult, named: dict[str, float] | None)
         "data": [{"name": option.removeprefix("--"), "sha256": _digest(file)} for option, file in files],
         "measurements": _json(heard.found["after"]),
         "before": _json(heard.found.get("before")),
-        "reference": _json(heard.found.get("reference")),
+        "retrained": _json(heard.found.get("retrained")),
         "judgement": _json(heard.judgement),
         "table": named,
         "cost": _json(heard.cost),

@@ -107,7 +107,7 @@ The yardstick for forgetting is a model that was trained without the forget set.
 before, the AUC of membership attacks is about 0.5, `retain` and `general` are as before. An AUC well *under* 0.5 is
 no better than one over it: text that the model finds less familiar than what it never saw stands out, too. This holds
 as far as `unseen` text is like the forget text: a classifier that never sees the model says how far topic, date or
-style alone tell them apart. Where there is a model that was retrained (`reference_model`), its own figures take the
+style alone tell them apart. Where there is a model that was retrained (`retrained_model`), its own figures take the
 approximation's place, unless it is seen to know the forget text: extraction strength, perplexity, exposure or
 membership so far from what unseen text lets one expect that its whole interval is beyond a wide limit. Then what would
 be held against it is not judged (`reference_knows_the_text`).
@@ -134,7 +134,7 @@ known of text that was never seen: each is as probable as any other); and what g
 (a retain set) is not asked for; a warning (`missing_data`) says that the job would need it.
 
 Extraction strength must have been measured, and exposure or membership. What `evaluation.measure` asks for is measured
-besides, and a `reference_model` too; neither has a part in this answer. Intervals on few records are widened as those
+besides, and a `retrained_model` too; neither has a part in this answer. Intervals on few records are widened as those
 of a verdict are (below), and an unknown one leaves it open. So **a request of one record, or of a few, ends as
 `preview`** nearly always, whether the model knows the text or not: what one record shows is too little to answer "we
 hold nothing". The job's warnings say so, and what would have to be known: {FEW} or more records of the same origin to

@@ -30,7 +30,10 @@ def submit(
     retain: Input = None,
     unseen: Input = None,
     probes: Input = None,
-    reference_model: Annotated[str | None, typer.Option(help="a registered model retrained without the text")] = None,
+    retrained_model: Annotated[
+        str | None,
+        typer.Option("--retrained-model", "--reference-model", help="a registered model retrained without the text"),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what the model remembers, change nothing")] = False,
     method: Annotated[str, typer.Option(help="see 'unlearn methods'")] = "calibrated",
     start: Annotated[str, typer.Option("--from", help="head or base")] = "head",
@@ -55,8 +58,8 @@ def submit(
             body["evaluation"] = {name: value for name, value in wished.items() if value}
             if dry_run:
                 body["dry_run"] = True
-            if reference_model is not None:
-                body["reference_model"] = reference_model
+            if retrained_model is not None:
+                body["retrained_model"] = retrained_model
             if probes is not None:
                 body["probes"] = {"file": uploads.add(probes, "probes")}
             body["forget"] = {"file": uploads.add(forget, "forget")}

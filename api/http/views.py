@@ -52,11 +52,23 @@ def job(row: JobRow, waiting_for: str | None = None) -> Job:
     if row.checkpoint is not None:
         links |= {"checkpoint": f"/v1/checkpoints/{row.checkpoint}", "archive": f"{here}/archive"}
     same = ["id", "kind", "status", "requested", "phase", "outcome", "model", "start", "training", "output", "data"]
-    same += ["verdict", "checkpoint", "released", "error", "warnings", "estimate", "attempts", "reference", "due"]
-    same += ["reference_model", "submitter", "created_at", "started_at", "finished_at"]
+    same += [
+        "verdict",
+        "checkpoint",
+        "released",
+        "error",
+        "warnings",
+        "estimate",
+        "attempts",
+        "external_reference",
+        "due",
+    ]
+    same += ["retrained_model", "submitter", "created_at", "started_at", "finished_at"]
     return Job.model_validate(
         {
             **{name: getattr(row, name) for name in same},
+            "reference": row.external_reference,
+            "reference_model": row.retrained_model,
             "progress": progress(row),
             "waiting_for": waiting_for,
             "method": MethodUsed(name=row.method, parameters=row.parameters),

@@ -65,24 +65,22 @@ def of_dry_run(request: EvaluationRequest) -> list[Any]:
     return measure([*own, *asked])
 
 
-def completed(request: EvaluationRequest, policy: Policy, *, reference: bool) -> list[str | MeasurementChoice]:
+def completed(request: EvaluationRequest, policy: Policy, *, retrained: bool) -> list[str | MeasurementChoice]:
     """The measurements that the policy needs beside those that are asked for.
 
     Problem (422): one that the policy goes by is asked for with parameters by which it would show less.
     """
-    needed_names = {named(one) for one in needed(policy, reference=reference)}
+    needed_names = {named(one) for one in needed(policy, retrained=retrained)}
     for number, choice in enumerate(request.measure):
         if isinstance(choice, MeasurementChoice) and choice.name in needed_names:
             for parameter in looser(chosen([choice])[0]):
                 detail = f"the policy '{policy.name}' goes by '{choice.name}', which would show less than by default"
                 pointer = f"/evaluation/measure/{number}/{parameter}"
                 raise unprocessable(pointer, detail, name="measurement-loosened")
-    return missing(chosen(request.measure), policy, reference=reference)
+    return missing(chosen(request.measure), policy, retrained=retrained)
 
 
-async def reference(
-    session: AsyncSession, model: ModelRow, name: str, *, pointer: str = "/reference_model"
-) -> ModelRow:
+async def check_retrained_model(session: AsyncSession, model: ModelRow, name: str, *, pointer: str) -> ModelRow:
     """The model that was retrained, held.
 
     Problem (422): it is not there, not ready, or cannot stand beside the model.
@@ -93,7 +91,7 @@ async def reference(
     if found.status != "ready" or found.shape is None or model.shape is None:
         raise unprocessable(pointer, f"the model is {found.status}, not ready", name="model-not-ready")
     if found.id == model.id or found.digest == model.digest:
-        detail = "it is the model itself: a reference is one that was retrained without the forget set"
+        detail = "it is the model itself: name a model that was retrained without the forget set"
         raise unprocessable(pointer, detail, name="no-reference")
     one, other = found.shape["vocabulary"], model.shape["vocabulary"]
     if one != other:

@@ -39,8 +39,9 @@ class MeasurementSubmission:
         request, organisation = self._request, self._caller.organisation
         model = await ready_model(session, organisation, request.model)
         start = await self._start(session, model)
-        if request.reference_model is not None:
-            await evaluation_validation.reference(session, model, request.reference_model)
+        if request.retrained_model is not None:
+            pointer = "/retrained_model" if request.reference_model is None else "/reference_model"
+            await evaluation_validation.check_retrained_model(session, model, request.retrained_model, pointer=pointer)
         training = self._training(ModelShape.model_validate(model.shape))
         found = sources(request)
         named = [source.use.file for source in found]
@@ -84,7 +85,7 @@ class MeasurementSubmission:
             estimate=estimate.model_dump(mode="json"),
             measure=self._measure,
             preset=request.preset,
-            reference_model=request.reference_model,
+            retrained_model=request.retrained_model,
             metadata_=request.metadata,
             gpus=gpus,
         )

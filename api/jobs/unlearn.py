@@ -138,13 +138,14 @@ class UnlearnSubmission:
         request, method = self._request, self._method
         model = await ready_model(session, self._caller.organisation, request.model)
         shape = ModelShape.model_validate(model.shape)
-        if request.reference_model is not None:
-            await evaluation_validation.reference(session, model, request.reference_model)
+        if request.retrained_model is not None:
+            pointer = "/retrained_model" if request.reference_model is None else "/reference_model"
+            await evaluation_validation.check_retrained_model(session, model, request.retrained_model, pointer=pointer)
         policy = await evaluation_validation.policy(session, model, request.evaluation.policy)
         measure, said = self._measure, []
         if not request.dry_run:
-            with_reference = request.reference_model is not None
-            added = evaluation_validation.completed(request.evaluation, policy, reference=with_reference)
+            with_retrained = request.retrained_model is not None
+            added = evaluation_validation.completed(request.evaluation, policy, retrained=with_retrained)
             measure, said = [*measure, *evaluation_validation.measure(added)], _added(added, policy)
         found = sources(request, model)
         said += needs_met(method, found, dry_run=request.dry_run)
@@ -200,8 +201,8 @@ class UnlearnSubmission:
             estimate=estimate.model_dump(mode="json"),
             measure=measure,
             policy=policy.model_dump(mode="json"),
-            reference_model=request.reference_model,
-            reference=request.reference,
+            retrained_model=request.retrained_model,
+            external_reference=request.external_reference,
             due=request.due,
             metadata_=request.metadata,
             gpus=gpus,

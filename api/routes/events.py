@@ -80,6 +80,8 @@ async def get_job_metrics(job: str, context: ContextDep, caller: JobsRead) -> Jo
     curves: dict[str, list[tuple[int, float]]] = {}
     for point in points:
         curves.setdefault(point.name, []).append((point.step, point.value))
-    moments = {moment: measured.get(moment) for moment in ("before", "after", "reference")}
+    moments = {moment: measured.get(moment) for moment in ("before", "after", "retrained")}
     told = {"policy": row.policy, "judgement": row.judgement, "cost": None if cost is None else cost.data}
-    return JobMetrics.model_validate({"job": job, "curves": curves, **moments, **told})
+    return JobMetrics.model_validate(
+        {"job": job, "curves": curves, **moments, "reference": moments["retrained"], **told}
+    )

@@ -42,7 +42,7 @@ EXAMPLES: dict[str, Any] = {
             "method": {"name": "ascent_kl", "retain_weight": 1.0},
             "training": {"learning_rate": 2e-5, "epochs": 1, "seed": 0},
             "evaluation": {"measure": ["standard"], "policy": "default"},
-            "reference": "DSR-2026-0142",
+            "external_reference": "DSR-2026-0142",
             "metadata": {"team": "privacy"},
         },
     },
@@ -86,7 +86,12 @@ async def list_jobs(
     status: Annotated[Status | None, Query(description="only those of this status")] = None,
     model: Annotated[str | None, Query(max_length=96, description="only those on this model")] = None,
     method: Annotated[str | None, Query(max_length=64, description="only those by this method")] = None,
-    reference: Annotated[str | None, Query(max_length=256, description="only those with exactly this one")] = None,
+    external_reference: Annotated[
+        str | None, Query(max_length=256, description="only those with exactly this one")
+    ] = None,
+    reference: Annotated[
+        str | None, Query(max_length=256, deprecated=True, description="the older name of `external_reference`")
+    ] = None,
     verdict: Annotated[Verdict | None, Query(description="only those with this verdict")] = None,
     created_after: Annotated[UtcDatetime | None, Query(description="made at this time or later")] = None,
     created_before: Annotated[UtcDatetime | None, Query(description="made before this time")] = None,
@@ -102,7 +107,7 @@ async def list_jobs(
             status=status,
             model=model,
             method=method,
-            reference=reference,
+            external_reference=reference if external_reference is None else external_reference,
             verdict=verdict,
             created_after=created_after,
             created_before=created_before,

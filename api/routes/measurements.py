@@ -121,15 +121,17 @@ def _table(preset: str | None, after: Any) -> dict[str, float] | None:
 def view(row: JobRow, waiting_for: str | None = None, measured: Mapping[str, Any] | None = None) -> Measurement:
     """The row as it is shown, with its figures where they are at hand."""
     here, found = f"/v1/measurements/{row.id}", measured or {}
-    same = ["id", "status", "requested", "phase", "model", "start", "data", "measure", "reference_model", "error"]
+    same = ["id", "status", "requested", "phase", "model", "start", "data", "measure", "retrained_model", "error"]
     same += ["preset", "warnings", "estimate", "created_at", "started_at", "finished_at"]
     return Measurement.model_validate(
         {
             **{name: getattr(row, name) for name in same},
+            "reference_model": row.retrained_model,
             "waiting_for": waiting_for,
             "reading": {name: row.training[name] for name in ("max_length", "chat", "seed")},
             "measurements": found.get("after"),
-            "reference": found.get("reference"),
+            "retrained": found.get("retrained"),
+            "reference": found.get("retrained"),
             "table": _table(row.preset, found.get("after")),
             "metadata": row.metadata_,
             "links": {"self": here, "cancel": f"{here}/cancel", "model": f"/v1/models/{row.model}"},

@@ -27,7 +27,7 @@ class EvalContext:
     """What measurements read: the model, the measuring parts of the sets, and what was already found of each record.
 
     The halves that train or calibrate are not among it, so that no figure can stand on them.
-    `load` loads the same model again. `reference` is the context of a retrained model, `original` that of the model
+    `load` loads the same model again. `retrained` is the context of a retrained model, `original` that of the model
     the job started from: they keep what was measured there but no model. `heard` raises where somebody wishes the job
     to stop.
     """
@@ -40,7 +40,7 @@ class EvalContext:
         training: Training,
         moment: Moment = "after",
         loaded: Loaded | None = None,
-        reference: "EvalContext | None" = None,
+        retrained: "EvalContext | None" = None,
         original: "EvalContext | None" = None,
         cache: Cache | None = None,
         heard: Callable[[], None] = lambda: None,
@@ -50,7 +50,7 @@ class EvalContext:
         self._load, self._loaded = load, loaded
         self.sets = {name: list(records) for name, records in sets.items() if records}
         self.empty = [name for name, records in sets.items() if not records]
-        self.training, self.moment, self.reference, self.heard = training, moment, reference, heard
+        self.training, self.moment, self.retrained, self.heard = training, moment, retrained, heard
         self.original = original
         self.seed = training.seed
         self.cache = cache

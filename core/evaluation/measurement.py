@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Group = Literal["standard", "thorough"]
 """`standard` is measured of every job; `thorough` is `standard` and all else but what must be asked for by name."""
 
-ALWAYS: frozenset[Moment] = frozenset({"before", "after", "reference"})
+ALWAYS: frozenset[Moment] = frozenset({"before", "after", "retrained"})
 
 
 class Source(Strict):

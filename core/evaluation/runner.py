@@ -17,7 +17,7 @@ def measure(
     measurements: Sequence[Measurement],
     *,
     model_digest: str,
-    reference_digest: str | None = None,
+    retrained_digest: str | None = None,
     original: Measurements | None = None,
     before_each: Callable[[Measurement], None] = lambda measurement: None,
 ) -> Measurements:
@@ -43,7 +43,7 @@ def measure(
             continue
         before_each(one)
         started = time.monotonic()
-        compared = [reference_digest, None if original is None else original.model_digest]
+        compared = [retrained_digest, None if original is None else original.model_digest]
         key = [one.name, one.model_dump(mode="json"), *compared, context.moment, one.depends(context)]
         sets = _read(one, context)
         cache = context.cache if not FORGET_SETS & set(sets) else None

@@ -71,7 +71,7 @@ def choose_eval_settings(spec: JobSpec, sets: Sequence[RecordSet], say: Say) -> 
     if found.rewritten:
         message = f"the chat template leaves out or rewrites earlier turns of records: {', '.join(found.rewritten)}"
         say(Warned(code="turns_rewritten", message=message))
-    for directory in (spec.reference, spec.original):
+    for directory in (spec.retrained, spec.original):
         if directory is not None and chosen.chat != "raw":
             _compared(sets, template, chat_template(load_tokenizer(directory)), say)
     return chosen

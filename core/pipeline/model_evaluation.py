@@ -51,24 +51,24 @@ class ModelEvaluation:
         self._spec, self._measurements, self._parts = spec, measurements, parts
         self._say, self._phases, self._load = say, phases, load
         self._reading = reading
-        self._reference: EvalContext | None = None
-        self._reference_digest: str | None = None
+        self._retrained: EvalContext | None = None
+        self._retrained_digest: str | None = None
         self._original: EvalContext | None = None
         self._figures_of: dict[Moment, Measurements] = {}
 
-    def reference(self) -> None:
+    def retrained(self) -> None:
         """Measures the retrained model, where there is one; what it says of each record is kept for comparisons."""
-        directory = self._spec.reference
+        directory = self._spec.retrained
         if directory is None:
             return
         with self._phases.during("measuring_before"):
-            self._reference_digest = model_digest(directory)
-            context = self._context("reference", directory, self._reference_digest)
-            self._reference = context
-            figures = self._figures(context, self._reference_digest)
+            self._retrained_digest = model_digest(directory)
+            context = self._context("retrained", directory, self._retrained_digest)
+            self._retrained = context
+            figures = self._figures(context, self._retrained_digest)
             context.let_go()
             gc.collect()
-        self._say_measured("reference", figures)
+        self._say_measured("retrained", figures)
 
     def original(self, directory: Path) -> Measurements:
         """The figures of the model that the one to measure was made from."""
@@ -112,12 +112,12 @@ class ModelEvaluation:
         self._say_measured(moment, figures)
         return figures
 
-    def doubt_reference(self, before: Measurements | None) -> None:
+    def doubt_retrained(self, before: Measurements | None) -> None:
         """Warns where the supplied retrained model has seen the forget set: before anything is held against it."""
-        reference = self._figures_of.get("reference")
-        if reference is not None and (shown := knows(reference, before)):
+        retrained = self._figures_of.get("retrained")
+        if retrained is not None and (shown := knows(retrained, before)):
             message = (
-                f"the reference model knows the text to forget (by its {', '.join(shown)}): it was not retrained"
+                f"the retrained model knows the text to forget (by its {', '.join(shown)}): it was not retrained"
                 " without it, and what is held against a retrained model is not judged"
             )
             self._say(Warned(code="reference_knows_the_text", message=message))
@@ -132,7 +132,7 @@ class ModelEvaluation:
             return
         known = self._figures_of
         judgement = judge(
-            self._spec.policy, before=known.get("before"), after=known["after"], reference=known.get("reference")
+            self._spec.policy, before=known.get("before"), after=known["after"], retrained=known.get("retrained")
         )
         self._say(Judged(judgement=judgement))
         if judgement.warnings:
@@ -168,7 +168,7 @@ class ModelEvaluation:
             training=self._reading,
             moment=moment,
             loaded=loaded,
-            reference=self._reference,
+            retrained=self._retrained,
             original=self._original,
             cache=self._cache_of(directory, digest),
             heard=self._phases.heard,
@@ -208,7 +208,7 @@ class ModelEvaluation:
             context,
             self._measurements,
             model_digest=digest,
-            reference_digest=self._reference_digest,
+            retrained_digest=self._retrained_digest,
             original=original,
             before_each=before_each,
         )

@@ -65,7 +65,7 @@ class Run:
         the processes that this one shares the training with."""
         self._others = others
         self._spec, self._say, self._cancelled, self._paused = spec, say, cancelled, paused
-        compared = sum(directory is not None for directory in (spec.reference, spec.original))
+        compared = sum(directory is not None for directory in (spec.retrained, spec.original))
         progress = JobProgress(spec.kind, spec.expected, began=began, compared=compared)
         self._phases = Phases(say, cancelled, began=began, progress=progress)
         if spec.threads is not None:
@@ -148,9 +148,9 @@ class Run:
             parts = split_sets(sets)
             self._something_to_score(parts, reading)
         evaluation = self._evaluation(measurements, parts, reading)
-        evaluation.reference()
+        evaluation.retrained()
         original = None if spec.original is None else evaluation.original(spec.original)
-        evaluation.doubt_reference(original)
+        evaluation.doubt_retrained(original)
         evaluation.lying("after", spec.directory, original=original)
         evaluation.judge()
         self._cost(None)
@@ -166,9 +166,9 @@ class Run:
             self._something_to_forget(parts)
             self._something_to_score(parts, reading)
         evaluation = self._evaluation(measurements, parts, reading)
-        evaluation.reference()
+        evaluation.retrained()
         figures = evaluation.lying("before", self._spec.directory)
-        evaluation.doubt_reference(figures)
+        evaluation.doubt_retrained(figures)
         concluded = preview.conclude(figures)
         self._say(Warned(code=concluded.outcome, message=concluded.words))
         self._cost(None)
@@ -217,7 +217,7 @@ class Run:
             )
             self._something_to_score(parts, reading)
         evaluation = self._evaluation(measurements, parts, reading)
-        evaluation.reference()
+        evaluation.retrained()
         with self._phases.during("loading"):
             model, tokenizer = self._load(spec.directory)
             self._trainable(model, method)
@@ -226,7 +226,7 @@ class Run:
             digest = model_digest(spec.directory)
             fingerprint = _NOBODYS if spec.snapshots is None else job_fingerprint(spec, sets, digest)
         figures = evaluation.before((model, tokenizer), digest, fingerprint)
-        evaluation.doubt_reference(figures)
+        evaluation.doubt_retrained(figures)
         with self._phases.during("unlearning"):
             company = SINGLE_RANK if self._others is None else Ranks.join(0, spec.ranks, self._others.meeting)
             result = self._train(model, tokenizer, company.broadcast(parts.training), company, fingerprint)

@@ -90,8 +90,8 @@ async def retry(session: AsyncSession, organisation: str, job: str) -> JobRow | 
         raise NotAllowed(row.status)
     if await models.get(session, organisation, row.model, lock=True) is None:
         raise DataGone("its model")
-    if row.reference_model and await models.get(session, organisation, row.reference_model, lock=True) is None:
-        raise DataGone("its reference model")
+    if row.retrained_model and await models.get(session, organisation, row.retrained_model, lock=True) is None:
+        raise DataGone("its retrained model")
     # held, so that none of them is deleted before the job is seen to need them again
     of_job = select(JobFile.file).where(JobFile.job == job)
     await session.execute(select(FileRow.id).where(FileRow.id.in_(of_job)).with_for_update(read=True))

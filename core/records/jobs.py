@@ -62,7 +62,7 @@ async def page(
     status: str | None = None,
     model: str | None = None,
     method: str | None = None,
-    reference: str | None = None,
+    external_reference: str | None = None,
     verdict: str | None = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
@@ -75,7 +75,13 @@ async def page(
     query = select(JobRow).where(JobRow.organisation == organisation, of_kind)
     if after is not None:
         query = query.where(JobRow.id < after)
-    equal = {"status": status, "model": model, "method": method, "reference": reference, "verdict": verdict}
+    equal = {
+        "status": status,
+        "model": model,
+        "method": method,
+        "external_reference": external_reference,
+        "verdict": verdict,
+    }
     for column, value in equal.items():
         if value is not None:
             query = query.where(getattr(JobRow, column) == value)

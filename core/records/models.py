@@ -71,7 +71,7 @@ async def remove(session: AsyncSession, organisation: str, model: str) -> bool:
     query = select(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model)
     if await session.scalar(query.with_for_update()) is None:
         return False
-    needs = or_(JobRow.model == model, JobRow.reference_model == model)
+    needs = or_(JobRow.model == model, JobRow.retrained_model == model)
     needed = select(JobRow.id).where(JobRow.organisation == organisation, needs, JobRow.status.not_in(TERMINAL))
     if job := await session.scalar(needed.limit(1)):
         raise ModelInUse(job)

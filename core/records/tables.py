@@ -162,9 +162,9 @@ class JobRow(Base):
     measure: Mapped[list[Any]] = mapped_column(JSONB, server_default=text("'[\"standard\"]'::jsonb"))
     policy: Mapped[dict[str, Any] | None]
     judgement: Mapped[dict[str, Any] | None]
-    reference_model: Mapped[str | None] = mapped_column(String(96))
+    retrained_model: Mapped[str | None] = mapped_column(String(96))
     preset: Mapped[str | None] = mapped_column(String(16))
-    reference: Mapped[str | None] = mapped_column(String(256))
+    external_reference: Mapped[str | None] = mapped_column(String(256))
     due: Mapped[date | None]
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'::jsonb"))
 
@@ -196,10 +196,10 @@ class JobRow(Base):
         Index("ix_jobs_organisation_status_id", "organisation", "status", "id"),
         Index("ix_jobs_measurements", "organisation", "id", postgresql_where=text("kind = 'measure'")),
         Index(
-            "ix_jobs_reference_model",
+            "ix_jobs_retrained_model",
             "organisation",
-            "reference_model",
-            postgresql_where=text("reference_model IS NOT NULL"),
+            "retrained_model",
+            postgresql_where=text("retrained_model IS NOT NULL"),
         ),
         Index("ix_jobs_queue", "gpus", "id", postgresql_where=text("status = 'queued'")),
         Index("ix_jobs_paused", "id", postgresql_where=text("status = 'paused'")),

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from core.schema.cost import JobCost
+from core.schema.deprecation import DEPRECATED
 from core.schema.evaluation import Measurements
 from core.schema.manifest import FileEntry
 from core.schema.policies import Judgement, Policy, Verdict
@@ -56,7 +57,10 @@ class JobMetrics(Answer):
     curves: dict[str, list[tuple[int, float]]] = Field(description="per name: (step, value), by step")
     before: Measurements | None = Field(description="of the model that the job started from")
     after: Measurements | None = Field(description="of the checkpoint as it was saved and loaded again")
-    reference: Measurements | None = Field(description="the reference model's, where the job names one")
+    retrained: Measurements | None = Field(description="of the retrained model, where the job names one")
+    reference: Measurements | None = Field(
+        json_schema_extra=DEPRECATED, description="the older name of `retrained`, with the same value"
+    )
     policy: Policy | None = Field(description="as it was when the job was submitted")
     judgement: Judgement | None = Field(description="the verdict, bound by bound; null until the job has succeeded")
     cost: JobCost | None = Field(description="what the job took; null until it has been measured to its end")

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from core.schema.strict import Strict
 
-Moment = Literal["before", "after", "reference"]
+Moment = Literal["before", "after", "retrained"]
 """Which model: the one that the job starts from, the one that it saved, or a retrained one that it was given."""
 
 SetName = Literal["forget", "retain", "unseen", "general", "probes", "protected"]

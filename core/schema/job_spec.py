@@ -82,7 +82,7 @@ class JobSpec(Strict):
     snapshots: Path | None = Field(default=None, description="where this job's snapshots are kept; none without it")
     scratch: Path | None = Field(default=None, description="a private directory for what does not fit in memory")
     measure: list[str | MeasurementChoice] = Field(default=["standard"], description="measurements, or groups of them")
-    reference: Path | None = Field(default=None, description="a model retrained without the forget set")
+    retrained: Path | None = Field(default=None, description="a model retrained without the forget set")
     original: Path | None = Field(
         default=None, description="of a job of kind measure: the model that this one was made from, to compare with"
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from core.schema.deprecation import DEPRECATED, one_name
 from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.file_interpretation import FileInterpretation
 from core.schema.policies import POLICY_NAME, Bounds, Verdict
@@ -149,23 +150,29 @@ class JobRequest(Strict):
     evaluation: EvaluationRequest = Field(
         default=EvaluationRequest(), description="what is measured, and what the result is held to"
     )
-    reference_model: str | None = Field(
+    retrained_model: str | None = Field(
         default=None,
         max_length=96,
         description="a registered model that was retrained without the forget set: its figures take the place of the"
         " approximation by unseen text",
     )
+    reference_model: str | None = Field(
+        default=None, max_length=96, json_schema_extra=DEPRECATED, description="the older name of `retrained_model`"
+    )
     dry_run: bool = Field(
         default=False,
         description="change nothing: check, estimate memory and time, and measure what the model remembers of the"
-        " forget set, and whatever else `evaluation.measure` asks for, beside the `reference_model` where one is named."
+        " forget set, and whatever else `evaluation.measure` asks for, beside the `retrained_model` where one is named."
         " The job's `outcome` is `nothing_to_forget` where that is shown, else `preview`",
     )
-    reference: str | None = Field(
+    external_reference: str | None = Field(
         default=None,
         max_length=256,
         examples=["DSR-2026-0142"],
-        description="the submitter's own, such as a ticket's number",
+        description="the submitter's own name for the request, such as a ticket's number",
+    )
+    reference: str | None = Field(
+        default=None, max_length=256, json_schema_extra=DEPRECATED, description="the older name of `external_reference`"
     )
     due: date | None = Field(default=None, description="the day by which it must be done")
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
@@ -178,6 +185,14 @@ class JobRequest(Strict):
         if start not in ("head", "base"):
             raise ValueError("start from 'head' or 'base'")
         return start
+
+    @model_validator(mode="after")
+    def _older_names(self) -> "JobRequest":
+        self.retrained_model = one_name(
+            self.retrained_model, self.reference_model, "retrained_model", "reference_model"
+        )
+        self.external_reference = one_name(self.external_reference, self.reference, "external_reference", "reference")
+        return self
 
     def method_choice(self) -> MethodChoice:
         return MethodChoice(name=self.method) if isinstance(self.method, str) else self.method
@@ -243,7 +258,10 @@ class Job(Answer):
     output: Output = Field(description="what the checkpoint holds")
     data: list[SetUsed] = Field(description="its sets: digests and counts")
     evaluation: EvaluationUsed = Field(description="what is measured, and by which policy")
-    reference_model: str | None = Field(description="the registered model that was retrained without the forget set")
+    retrained_model: str | None = Field(description="the registered model that was retrained without the forget set")
+    reference_model: str | None = Field(
+        json_schema_extra=DEPRECATED, description="the older name of `retrained_model`, with the same value"
+    )
     verdict: Verdict | None = Field(description="null until the job has succeeded")
     checkpoint: str | None = Field(description="id of what it delivered")
     released: bool | None = Field(
@@ -254,7 +272,10 @@ class Job(Answer):
     estimate: Estimate | None = Field(default=None, description="what was expected of it when it was submitted")
     attempts: int = Field(description="how often a worker has taken it up")
     submitter: str = Field(description="the key that it was submitted with")
-    reference: str | None = Field(description="the submitter's own, such as a ticket's number")
+    external_reference: str | None = Field(description="the submitter's own, such as a ticket's number")
+    reference: str | None = Field(
+        json_schema_extra=DEPRECATED, description="the older name of `external_reference`, with the same value"
+    )
     due: date | None = Field(description="the day by which it must be done")
     metadata: dict[str, str] = Field(description="the submitter's own")
     created_at: datetime = Field(description="when it was submitted")

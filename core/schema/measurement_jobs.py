@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from core.schema.deprecation import DEPRECATED, one_name
 from core.schema.evaluation import MeasurementChoice, Measurements
 from core.schema.jobs import (
     FileSource,
@@ -68,8 +69,11 @@ class MeasurementRequest(Strict):
         " the table under their own names and definitions",
     )
     reading: Reading = Field(default=Reading(), description="how records are read")
-    reference_model: str | None = Field(
+    retrained_model: str | None = Field(
         default=None, max_length=96, description="a registered model that was retrained without the forget set"
+    )
+    reference_model: str | None = Field(
+        default=None, max_length=96, json_schema_extra=DEPRECATED, description="the older name of `retrained_model`"
     )
     resources: Resources = Field(default=Resources(), description="what it runs on")
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
@@ -80,6 +84,13 @@ class MeasurementRequest(Strict):
     def _something_to_measure_on(self) -> "MeasurementRequest":
         if not any((self.forget, self.retain, self.unseen, self.general, self.probes, self.protected)):
             raise ValueError("name at least one set of records")
+        return self
+
+    @model_validator(mode="after")
+    def _older_name(self) -> "MeasurementRequest":
+        self.retrained_model = one_name(
+            self.retrained_model, self.reference_model, "retrained_model", "reference_model"
+        )
         return self
 
     @field_validator("retain")
@@ -109,9 +120,15 @@ class Measurement(Answer):
     measure: list[str | MeasurementChoice] = Field(description="what is measured")
     preset: str | None = Field(description="whose table is given")
     reading: ReadingUsed = Field(description="how records are read")
-    reference_model: str | None = Field(description="the registered model that stands beside it")
+    retrained_model: str | None = Field(description="the registered model that was retrained without the forget set")
+    reference_model: str | None = Field(
+        json_schema_extra=DEPRECATED, description="the older name of `retrained_model`, with the same value"
+    )
     measurements: Measurements | None = Field(description="null until it has succeeded, and in lists")
-    reference: Measurements | None = Field(description="the reference model's, beside it")
+    retrained: Measurements | None = Field(description="the retrained model's figures, beside it")
+    reference: Measurements | None = Field(
+        json_schema_extra=DEPRECATED, description="the older name of `retrained`, with the same value"
+    )
     table: dict[str, float] | None = Field(description="the preset's table, once it has succeeded")
     error: JobError | None = Field(description="why it failed")
     warnings: list[JobWarning] = Field(description="what a person should know")

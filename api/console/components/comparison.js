@@ -6,7 +6,7 @@ import { table } from "./table.js";
 
 const SETS = ["forget", "retain", "unseen", "general", "probes", "protected"];
 const MAIN = ["perplexity", "accuracy", "extraction_strength", "verbatim_recall", "cloze", "exposure_rank"];
-export const MOMENTS = { before: "Before", after: "After", reference: "Retrained" };
+export const MOMENTS = { before: "Before", after: "After", retrained: "Retrained" };
 
 /** The moments at which something was measured, in order. */
 export function moments(measured) {

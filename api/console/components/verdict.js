@@ -14,7 +14,7 @@ const REASONS = {
   underpowered: "the interval is too wide to tell",
   no_reference_text: "there is no unseen text to compare with",
   shifted_reference_text: "forget and unseen text can be told apart without the model",
-  reference_knows_the_text: "the reference model has seen the text to forget: it is no retrained model",
+  reference_knows_the_text: "the model given as retrained has seen the text to forget",
   not_measured: "the figure was not measured",
 };
 const SCOPES = {

@@ -74,9 +74,9 @@ export async function job({ service, main, signal, id, connection }) {
   }
 
   async function readFigures() {
-    const { curves: named, before, after, reference, judgement, cost } = await service.get(`${path}/metrics`, signal);
+    const { curves: named, before, after, retrained, judgement, cost } = await service.get(`${path}/metrics`, signal);
     redraw(judged, judgement, () => verdict(judgement));
-    redraw(measured, [before, after, reference], () => figures({ before, after, reference }));
+    redraw(measured, [before, after, retrained], () => figures({ before, after, retrained }));
     const any = Object.values(named).some((points) => points.length > 0);
     redraw(taken, cost, () => spent(cost));
     redraw(charts, named, () => (any ? [element("h2", {}, "Training"), curves(named)] : []));
@@ -148,12 +148,12 @@ function summary(job) {
   return facts([
     ["Kind", KINDS[job.kind]],
     ["Model", `${job.model} (${job.from.startsWith("ckpt-") ? shortId(job.from) : `from its ${job.from}`})`],
-    ["Retrained model", job.reference_model],
+    ["Retrained model", job.retrained_model],
     ["Method", job.kind === "unlearn" ? job.method.name : null],
     ["Outcome", job.outcome && (OUTCOMES[job.outcome] ?? words(job.outcome))],
     ["Measured", job.evaluation.measure.map((one) => one.name ?? one).join(", ")],
     ["Policy", job.kind === "unlearn" ? job.evaluation.policy : null],
-    ["Reference", job.reference],
+    ["Reference", job.external_reference],
     ["Due", job.due && due(job.due, OVER.has(job.status))],
     ["Created", time(job.created_at)],
     ["Started", job.started_at && time(job.started_at)],

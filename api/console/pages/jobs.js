@@ -18,7 +18,7 @@ const BUSY_SECONDS = 3;
 const QUIET_SECONDS = 10;
 const KINDS = { unlearn: "unlearning", preview: "dry runs", measure: "measurements" };
 const STATUSES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"];
-const FILTERS = ["kind", "status", "reference"];
+const FILTERS = ["kind", "status", "external_reference"];
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
 const COLUMNS = [
   ["Status"], ["Job"], ["Model"], ["Method"], ["Outcome"], ["Progress", "stretch"], ["Reference, due"], ["Created"],
@@ -150,7 +150,7 @@ export async function jobs({ service, main, signal, connection, query }) {
       Object.entries(KINDS).map(([value, title]) => element("option", { value }, `${title} only`))),
     status: element("select", { id: "status", change: choose }, element("option", { value: "" }, "any"),
       STATUSES.map((name) => element("option", { value: name }, name))),
-    reference: element("input", { id: "reference", type: "search", change: choose, placeholder: "exactly as given" }),
+    external_reference: element("input", { id: "external_reference", type: "search", change: choose, placeholder: "exactly as given" }),
   };
   for (const name of FILTERS) inputs[name].value = view.filter[name] ?? "";
 
@@ -161,21 +161,22 @@ export async function jobs({ service, main, signal, connection, query }) {
       element("div", { class: "filters" },
         element("label", { for: "kind" }, "Show"), inputs.kind,
         element("label", { for: "status" }, "Status"), inputs.status,
-        element("label", { for: "reference" }, "Reference"), inputs.reference)),
+        element("label", { for: "external_reference" }, "Reference"), inputs.external_reference)),
     trouble, listed, empty, element("p", { class: "more" }, older));
   repeat(look, signal);
 }
 
 /** The filter that an address names; what the service does not know is left out. */
 function chosenFrom(query) {
-  const known = { kind: (value) => value in KINDS, status: (value) => STATUSES.includes(value), reference: Boolean };
+  const known = { kind: (value) => value in KINDS, status: (value) => STATUSES.includes(value),
+    external_reference: Boolean };
   return Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]).filter(([name, value]) => known[name](value)));
 }
 
 function row(job) {
   const link = element("a", { href: `#/jobs/${job.id}`, title: job.id }, shortId(job.id));
-  const reference = job.reference || job.due
-    ? element("span", { class: "stack" }, job.reference ?? "", job.due && due(job.due, OVER.has(job.status)))
+  const reference = job.external_reference || job.due
+    ? element("span", { class: "stack" }, job.external_reference ?? "", job.due && due(job.due, OVER.has(job.status)))
     : "";
   const outcome = element("span", { class: "stack" }, job.outcome ? words(job.outcome) : "",
     job.verdict && element("span", {}, badge(job.verdict)));

@@ -16,21 +16,22 @@ Scores = tuple[Values, Values]
 """Of members (m,) and of others (n,)."""
 
 
-def privleak(scores: Scores, reference: Scores | None, resamples: Resamples) -> Figure | None:
+def privleak(scores: Scores, retrained: Scores | None, resamples: Resamples) -> Figure | None:
     """100·((1 - AUC) - (1 - AUC_ref)) / (1 - AUC_ref) (Shi et al. 2024, MUSE), signed; None where AUC_ref is 1.
 
-    `reference` is what the retrained model scores the same records; without it, AUC_ref is 0.5, a yardstick that does
-    not vary, and the interval is the AUC's own, sent through the formula.
-    With it, the interval takes both AUCs from the same resamples: what makes the attack easy or hard on these very
-    records moves both, and the reference's own noise is in it. It holds no other retraining, from another seed: that
-    would need several retrained models. Under `FEW` records it also holds the AUC's interval at AUC_ref as found.
+    `retrained` holds the retrained model's scores of the same records. Without it, AUC_ref is 0.5, a yardstick that
+    does not vary, and the interval is the AUC's own, sent through the formula.
+    With it, the interval takes both AUCs from the same resamples: records that make the attack easy or hard move both,
+    and the interval holds the noise of the retrained model's figures too. It does not hold the noise between
+    retrainings from different seeds: that would need several retrained models. Under `FEW` records it also holds the
+    AUC's interval at AUC_ref as found.
     There is no interval where so many resamples have an AUC_ref of 1 that it would have no end.
     """
     figure, resampled = auc(*scores, resamples)
     against, resampled_against = CHANCE, None
-    if reference is not None:
-        of_reference, resampled_against = auc(*reference, resamples)
-        against = of_reference.value
+    if retrained is not None:
+        of_retrained, resampled_against = auc(*retrained, resamples)
+        against = of_retrained.value
     if against == 1:
         return None
     ends = np.array([figure.value, figure.high, figure.low], np.float64)

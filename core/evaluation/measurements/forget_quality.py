@@ -26,20 +26,20 @@ class ForgetQuality(Budgeted):
     order: ClassVar[int] = 10
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.scores.answer_probabilities import answers, answers_of_reference
+        from core.evaluation.scores.answer_probabilities import answers, answers_of_retrained
         from core.evaluation.scores.truth_ratio import kolmogorov_smirnov, log_ratios
 
         names: tuple[SetName, ...] = ("probes", "forget")
         name = next((name for name in names if any(one.wrong_answers() for one in context.sets.get(name, []))), None)
         if name is None:
             return MeasurementResult(warnings=unasked(self, context))
-        if context.reference is None and context.moment != "reference":
+        if context.retrained is None and context.moment != "retrained":
             return self._left_out("there is no retrained model to compare with")
         budget = context.budget(self)
         ours = answers(context, name, self.records, budget)
-        if context.reference is None or ours is None:
+        if context.retrained is None or ours is None:
             return MeasurementResult(cut_short=budget.cut)  # the retrained model itself: kept for the comparison
-        theirs = answers_of_reference(context, name, self.records, context.reference.budget(self))
+        theirs = answers_of_retrained(context, name, self.records, context.retrained.budget(self))
         if theirs is None:
             return self._left_out("the retrained model was not asked the same")
         records = min(len(ours["true"]), len(theirs["true"]))  # time may have cut either

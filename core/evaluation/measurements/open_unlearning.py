@@ -77,20 +77,20 @@ class OpenUnlearning(Budgeted):
         for attack in ("min_k", "min_k++"):
             figure, _ = membership.auc(forget[attack], unseen[attack], resamples)
             found.across[f"mia_{attack}_open_unlearning"] = figure
-        reference = None
-        if context.reference is not None:
-            kept = all(context.reference.known(KEY, name) for name in ("forget", "unseen"))
+        retrained = None
+        if context.retrained is not None:
+            kept = all(context.retrained.known(KEY, name) for name in ("forget", "unseen"))
             if not kept:
                 context.let_go()  # two models may not fit
-            theirs = [_columns(context.reference, name)["min_k"] for name in ("forget", "unseen")]
-            context.reference.let_go()
-            reference = (theirs[0], theirs[1])
-        leak: Figure | None = privleak.privleak((forget["min_k"], unseen["min_k"]), reference, resamples)
+            theirs = [_columns(context.retrained, name)["min_k"] for name in ("forget", "unseen")]
+            context.retrained.let_go()
+            retrained = (theirs[0], theirs[1])
+        leak: Figure | None = privleak.privleak((forget["min_k"], unseen["min_k"]), retrained, resamples)
         if leak is None:
             found.warnings.append(f"{self.name}: privleak is undefined where the retrained model's own AUC is 1")
         else:
             found.across["privleak_open_unlearning"] = leak
-            of = privleak.OF_CHANCE if reference is None else privleak.OF_RETRAINED
+            of = privleak.OF_CHANCE if retrained is None else privleak.OF_RETRAINED
             found.notes["privleak_open_unlearning"] = of
 
 

@@ -29,18 +29,18 @@ class PrivLeak(Measurement):
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks import privleak
-        from core.evaluation.scores.one_pass import one_pass, passes_of_reference, scores_of
+        from core.evaluation.scores.one_pass import one_pass, passes_of_retrained, scores_of
 
         names: tuple[SetName, ...] = ("forget", "unseen")
         members, others = (scores_of(one_pass(context, name)) for name in names)
-        passes = passes_of_reference(context, names)
+        passes = passes_of_retrained(context, names)
         theirs = None if passes is None else [scores_of(one) for one in passes]
         resamples = context.resamples("membership")
         across: dict[str, Figure] = {}
         undefined: list[str] = []
         for name in members:
-            reference = None if theirs is None else (theirs[0][name], theirs[1][name])
-            figure = privleak.privleak((members[name], others[name]), reference, resamples)
+            retrained = None if theirs is None else (theirs[0][name], theirs[1][name])
+            figure = privleak.privleak((members[name], others[name]), retrained, resamples)
             if figure is None:
                 undefined.append(name)
             else:

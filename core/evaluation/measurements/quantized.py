@@ -30,7 +30,7 @@ class Quantized(Budgeted):
         title="Zhang et al. 2024, Catastrophic Failure of LLM Unlearning via Quantization",
         url="https://arxiv.org/abs/2410.16454",
     )
-    moments: ClassVar[frozenset[Moment]] = frozenset({"after", "reference"})
+    moments: ClassVar[frozenset[Moment]] = frozenset({"after", "retrained"})
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
     attacks: ClassVar[bool] = True
     spoils: ClassVar[bool] = True

@@ -35,11 +35,11 @@ class ReferenceAttack(OnePass):
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.membership import attack
-        from core.evaluation.scores.one_pass import one_pass, passes_of_reference
+        from core.evaluation.scores.one_pass import one_pass, passes_of_retrained
 
         names: tuple[SetName, ...] = ("forget", "unseen")
         own = [one_pass(context, name, self.records)["loss"] for name in names]
-        passes = passes_of_reference(context, names, self.records)
+        passes = passes_of_retrained(context, names, self.records)
         if passes is None:
             return MeasurementResult()
         members, others = (one["loss"] - loss for one, loss in zip(passes, own, strict=True))

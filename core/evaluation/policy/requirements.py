@@ -32,12 +32,12 @@ def _maker(makes: Callable[[Makes], bool]) -> str:
     return next(name for name, one in MEASUREMENTS.items() if makes(one.makes))
 
 
-def needed(policy: Policy, *, reference: bool) -> list[str | MeasurementChoice]:
-    """What has to be measured for a verdict, each once; `reference`: whether there is a retrained model."""
+def needed(policy: Policy, *, retrained: bool) -> list[str | MeasurementChoice]:
+    """What has to be measured for a verdict, each once; `retrained`: whether there is a retrained model."""
     found: dict[str, str | MeasurementChoice] = {}
     tasks = [bound.benchmark for bound in policy.bounds if bound.benchmark is not None]
     for bound in policy.bounds:
-        if bound.curve is not None and bound.against == "retrained" and not reference:
+        if bound.curve is not None and bound.against == "retrained" and not retrained:
             continue  # there is nothing to hold it against
         for name in measurements_of(bound):
             found[name] = name
@@ -46,10 +46,10 @@ def needed(policy: Policy, *, reference: bool) -> list[str | MeasurementChoice]:
     return list(found.values())
 
 
-def missing(measurements: Sequence[Measurement], policy: Policy, *, reference: bool) -> list[str | MeasurementChoice]:
+def missing(measurements: Sequence[Measurement], policy: Policy, *, retrained: bool) -> list[str | MeasurementChoice]:
     """What the policy needs beside the measurements that were chosen."""
     names = {one.name for one in measurements}
-    return [one for one in needed(policy, reference=reference) if named(one) not in names]
+    return [one for one in needed(policy, retrained=retrained) if named(one) not in names]
 
 
 def named(choice: str | MeasurementChoice) -> str:

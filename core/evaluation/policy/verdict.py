@@ -64,16 +64,16 @@ _TELLING_FIRST: tuple[Reason, ...] = (
 
 
 def judge(
-    policy: Policy, *, before: Measurements | None, after: Measurements, reference: Measurements | None = None
+    policy: Policy, *, before: Measurements | None, after: Measurements, retrained: Measurements | None = None
 ) -> Judgement:
     """The policy's verdict on the model of `after`.
 
     `before` is of the model that the job started from (where there is none, what is held against it is not judged),
-    `reference` of a retrained one; where that knows the text, what is held against it is not judged. `failed` where any
+    `retrained` of a retrained one; where that knows the text, what is held against it is not judged. `failed` where any
     bound is that counts; else `not_judged` where any that counts could not be told, or none about forgetting counts;
     else `passed`.
     """
-    measured = _Measured(before, after, reference, untrue=bool(reference and knows(reference, before)))
+    measured = _Measured(before, after, retrained, untrue=bool(retrained and knows(retrained, before)))
     bounds = [_judged(bound, measured) for bound in policy.bounds]
     counting = [one for one in bounds if one.carries]
     reasons: list[Reason] = [one.why for one in counting if one.why is not None]
@@ -93,13 +93,13 @@ def judge(
     )
 
 
-def knows(reference: Measurements, before: Measurements | None) -> list[str]:
-    """By what a supplied reference shows that it was not retrained without the forget set; nothing where it does not.
+def knows(retrained: Measurements, before: Measurements | None) -> list[str]:
+    """The figures by which a supplied retrained model shows that it has seen the forget set; empty where none does.
 
     `before` is of the model that the job started from, whose unseen text stands for what is expected. The whole
     interval has to be beyond a limit.
     """
-    measured = _Measured(before, reference, None, doubted=True)
+    measured = _Measured(before, retrained, None, doubted=True)
     return [bound.name for bound in KNOWING if _judged(bound, measured).result == "failed"]
 
 
@@ -134,11 +134,11 @@ def _unsaid(bounds: list[JudgedBound]) -> list[str]:
 class _Measured:
     before: Measurements | None
     after: Measurements
-    reference: Measurements | None
+    retrained: Measurements | None
     untrue: bool = False
-    """The reference knows the text."""
+    """The retrained model knows the text."""
     doubted: bool = False
-    """It is a reference that is judged, by any yardstick: a few unseen records must be no way to have it believed."""
+    """The retrained model itself is judged, by any yardstick: few unseen records must not make it believed."""
 
     def size(self, name: SetName) -> int:
         """Records of the set, as far as that is known; whatever a limit has left of them is as good as all."""
@@ -168,9 +168,9 @@ class _Measured:
         Never where less was looked at than is by default: more might have found it."""
         if bound.optional_from is None or self.forgotten < bound.optional_from:
             return False
-        if bound.curve is not None and bound.against == "retrained" and self.reference is None:
+        if bound.curve is not None and bound.against == "retrained" and self.retrained is None:
             return True
-        models = [one for one in (self.before, self.after, self.reference) if one is not None]
+        models = [one for one in (self.before, self.after, self.retrained) if one is not None]
         return not any(_figures(bound, one) or cut(bound, one.cut_short) for one in models)
 
     def yardstick(self, bound: Bound) -> Yardstick | None:
@@ -179,7 +179,7 @@ class _Measured:
             return None
         if bound.against == "before":
             return "before"
-        if self.reference is not None and bound.attack != "reference":  # with which it does not attack itself
+        if self.retrained is not None and bound.attack != "reference":  # with which it does not attack itself
             return "retrained_model"
         if bound.attack is not None:
             return "chance"
@@ -277,7 +277,7 @@ def _pairs(bound: Bound, measured: _Measured) -> list[tuple[Figure, Figure | Non
     if not figures:
         telling_apart = bound.attack is not None or (bound.across or "").startswith("privleak")
         raise _NotJudged("no_reference_text" if telling_apart and not measured.has_unseen else "not_measured")
-    if measured.untrue and _goes_by_reference(bound):
+    if measured.untrue and _goes_by_retrained(bound):
         raise _NotJudged("reference_knows_the_text", next(iter(figures.values())))
     if bound.against is None:
         return [(figure, None) for figure in figures.values()]
@@ -288,8 +288,8 @@ def _pairs(bound: Bound, measured: _Measured) -> list[tuple[Figure, Figure | Non
     return pairs
 
 
-def _goes_by_reference(bound: Bound) -> bool:
-    """Whether a supplied reference decides how the bound comes out."""
+def _goes_by_retrained(bound: Bound) -> bool:
+    """Whether a supplied retrained model decides how the bound comes out."""
     across = bound.across or ""
     found = bound.against == "retrained" or bound.attack == "reference"
     return found or across == "forget_quality" or across.startswith("privleak_")
@@ -300,9 +300,9 @@ def _others(bound: Bound, measured: _Measured, figure: Figure) -> dict[int, Figu
     if bound.against == "before":
         found = {} if measured.before is None else _figures(bound, measured.before)
         return {step: _survivor(bound, one) for step, one in found.items()}
-    if measured.reference is not None and bound.attack != "reference":  # with which it does not attack itself
+    if measured.retrained is not None and bound.attack != "reference":  # with which it does not attack itself
         # Attacked on the same records, the retrained model is a yardstick as 0.5 is: its AUC counts as known.
-        found = _figures(bound, measured.reference)
+        found = _figures(bound, measured.retrained)
         return {step: known(one) if bound.attack is not None else _of_same(one) for step, one in found.items()}
     if bound.attack is not None:
         return {_ONLY: Figure(value=CHANCE, low=CHANCE, high=CHANCE, records=0)}

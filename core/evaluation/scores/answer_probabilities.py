@@ -40,18 +40,18 @@ def answers(context: EvalContext, name: SetName, limit: int | None, budget: Budg
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else None
 
 
-def answers_of_reference(context: EvalContext, name: SetName, limit: int | None, budget: Budget) -> Columns | None:
+def answers_of_retrained(context: EvalContext, name: SetName, limit: int | None, budget: Budget) -> Columns | None:
     """The same of the retrained model, which there must be. Where its own measuring has not left them behind, the
     measured model is let go before: two may not fit."""
-    if context.reference is None:
+    if context.retrained is None:
         raise ValueError("there is no retrained model")
-    if context.reference.known(_key(limit, 0), name):
-        return answers(context.reference, name, limit, budget)
+    if context.retrained.known(_key(limit, 0), name):
+        return answers(context.retrained, name, limit, budget)
     context.let_go()
     try:
-        return answers(context.reference, name, limit, budget)
+        return answers(context.retrained, name, limit, budget)
     finally:
-        context.reference.let_go()
+        context.retrained.let_go()
 
 
 def _key(limit: int | None, start: int) -> str:

@@ -33,7 +33,7 @@ def _key(context: EvalContext, name: SetName, limit: int | None) -> str:
     return KEY if limit is None or limit >= len(context.sets[name]) else f"{KEY} {limit}"
 
 
-def passes_of_reference(
+def passes_of_retrained(
     context: EvalContext, names: Sequence[SetName], limit: int | None = None
 ) -> list[Columns] | None:
     """What a pass over each of these sets yields of the retrained model; none where there is no such model.
@@ -41,15 +41,15 @@ def passes_of_reference(
     Its own measuring has mostly left them behind. Where its figures came from the cache they are made now: the measured
     model is let go before, since two may not fit.
     """
-    if context.reference is None:
+    if context.retrained is None:
         return None
-    if all(context.reference.known(_key(context, name, limit), name) for name in names):
-        return [one_pass(context.reference, name, limit) for name in names]
+    if all(context.retrained.known(_key(context, name, limit), name) for name in names):
+        return [one_pass(context.retrained, name, limit) for name in names]
     context.let_go()
     try:
-        return [one_pass(context.reference, name, limit) for name in names]
+        return [one_pass(context.retrained, name, limit) for name in names]
     finally:
-        context.reference.let_go()
+        context.retrained.let_go()
 
 
 def columns_of(statistics: Sequence[TokenStatistics], records: Sequence[Record]) -> Columns:

@@ -43,8 +43,8 @@ async def test_a_retrained_model_stands_beside_the_job_and_stays_as_long(
 ) -> None:
     await ready_model(service, client)
     await other_model(service, client, "retrained", eos_token_id=2)
-    job = (await client.post("/v1/jobs", json={**LEAST, "reference_model": "retrained"})).json()
-    assert job["reference_model"] == "retrained"
+    job = (await client.post("/v1/jobs", json={**LEAST, "retrained_model": "retrained"})).json()
+    assert job["retrained_model"] == "retrained"
     refused = await client.delete("/v1/models/retrained")
     assert refused.status_code == 409
     assert job["id"] in refused.json()["detail"]
@@ -55,16 +55,17 @@ async def test_a_retrained_model_stands_beside_the_job_and_stays_as_long(
 @pytest.mark.parametrize(
     ("name", "kind"), [("nobody", "unknown-model"), ("demo", "no-reference"), ("larger", "other-vocabulary")]
 )
-async def test_a_model_that_cannot_be_the_reference_is_refused(
-    service: Service, client: httpx.AsyncClient, name: str, kind: str
+@pytest.mark.parametrize("field", ["retrained_model", "reference_model"])
+async def test_a_model_that_cannot_be_the_retrained_model_is_refused(
+    service: Service, client: httpx.AsyncClient, field: str, name: str, kind: str
 ) -> None:
     await ready_model(service, client)
     if name == "larger":
         await other_model(service, client, name, vocab_size=17)
-    refused = await client.post("/v1/jobs", json={**LEAST, "reference_model": name})
+    refused = await client.post("/v1/jobs", json={**LEAST, field: name})
     assert refused.status_code == 422
     assert refused.json()["type"].endswith(kind)
-    assert refused.json()["errors"][0]["pointer"] == "/reference_model"
+    assert refused.json()["errors"][0]["pointer"] == f"/{field}"
 
 
 async def test_a_dry_run_measures_what_is_asked_for_besides(service: Service, client: httpx.AsyncClient) -> None:
@@ -72,7 +73,7 @@ async def test_a_dry_run_measures_what_is_asked_for_besides(service: Service, cl
     await other_model(service, client, "retrained", eos_token_id=2)
 
     async def submit(*measure: Any) -> httpx.Response:
-        body = {**LEAST, "dry_run": True, "reference_model": "retrained", "evaluation": {"measure": measure}}
+        body = {**LEAST, "dry_run": True, "retrained_model": "retrained", "evaluation": {"measure": measure}}
         return await client.post("/v1/jobs", json=body)
 
     few = {"name": "verbatim", "records": 9}
@@ -80,7 +81,7 @@ async def test_a_dry_run_measures_what_is_asked_for_besides(service: Service, cl
     others = [one for one in OWN if one != {"name": "verbatim", "seconds": preview.SECONDS}]
     assert len(others) == len(OWN) - 1
     assert job["evaluation"]["measure"] == [*others, "privleak", few]
-    assert job["reference_model"] == "retrained"
+    assert job["retrained_model"] == "retrained"
     assert (await submit("thorough")).json()["evaluation"]["measure"] == [*OWN, "thorough"]
     assert (await submit({"name": "exposure", "twins": preview.TWINS, "control": False})).status_code == 202
     for measure, pointer, kind in (

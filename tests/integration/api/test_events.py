@@ -190,6 +190,7 @@ async def test_metrics_hold_the_curves_and_what_was_measured(service: Service, c
         "curves": {},
         "before": None,
         "after": None,
+        "retrained": None,
         "reference": None,
         "policy": DEFAULT_POLICY.model_dump(mode="json"),
         "judgement": None,

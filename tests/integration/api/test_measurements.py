@@ -170,7 +170,7 @@ async def _key(service: Service, organisation: str, *scopes: str) -> dict[str, s
         ({**LEAST, "measure": ["standard", {"name": "likelihood", "records": 0}]}, "/measure/1/records"),
         ({**LEAST, "reading": {"max_length": 65}}, "/reading/max_length"),
         ({**LEAST, "unseen": {"file": "file-" + "0" * 32}}, "/unseen/file"),
-        ({**LEAST, "reference_model": "nobody"}, "/reference_model"),
+        ({**LEAST, "retrained_model": "nobody"}, "/retrained_model"),
         ({**LEAST, "forget": {"records": ["x" * 3000]}}, "/forget/records/0"),
         ({**LEAST, "method": "npo"}, "/method"),
         ({**LEAST, "preset": "vibes"}, "/preset"),

@@ -125,7 +125,7 @@ class Story:
             training=TRAINING.model_dump(mode="json"),
             data=sets,
             warnings=[],
-            reference=reference,
+            external_reference=reference,
             metadata_={"team": "privacy"},
             gpus=gpus,
             policy=DEFAULT_POLICY.model_dump(mode="json"),
@@ -184,7 +184,7 @@ class Story:
             await progress.add_warning(session, job, fence, "retain_smaller_than_forget", message)
             await progress.set_phase(session, job, fence, "measuring_after")
             if retrained is not None:
-                await progress.add_measurements(session, job, fence, "reference", retrained)
+                await progress.add_measurements(session, job, fence, "retrained", retrained)
             await progress.add_measurements(session, job, fence, "after", after or measurements("after"))
             await progress.add_event(session, job, fence, "cost", COST.model_dump(mode="json"))
             await completion.finish(session, job, fence, outcome="unlearned", checkpoint=delivered, judgement=judgement)

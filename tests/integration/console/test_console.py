@@ -108,8 +108,8 @@ async def test_every_figure_of_a_job_is_shown_beside_the_retrained_model_s(conso
     ):
         row = f'[data-figure="{figure}"][data-set="{of}"]'
         assert console.texts(f'{row} [data-moment="after"]') == [value]
-    assert console.texts('[data-figure="perplexity"][data-set="forget"] [data-moment="reference"]') == ["1.19"]
-    assert console.texts('[data-attack="loss"] [data-moment="reference"]') == ["1.000"]
+    assert console.texts('[data-figure="perplexity"][data-set="forget"] [data-moment="retrained"]') == ["1.19"]
+    assert console.texts('[data-attack="loss"] [data-moment="retrained"]') == ["1.000"]
     console.shows("exposure, forget: 32 of 200 were looked at (its limit on records)", "#figures .notice")
 
 
@@ -309,7 +309,7 @@ async def test_the_filter_shows_what_fits_alone_lives_in_the_address_and_survive
     # the answer for older jobs is on its way when the filter changes
     script = """
     document.getElementById("older").click();
-    const reference = document.getElementById("reference");
+    const reference = document.getElementById("external_reference");
     reference.value = "F-3";
     reference.dispatchEvent(new Event("change"));
     """
@@ -317,12 +317,12 @@ async def test_the_filter_shows_what_fits_alone_lives_in_the_address_and_survive
     console.until(lambda: [text[-8:] for text in console.texts("tbody tr a")] == [made[3][-8:]])
     await asyncio.sleep(1.0)
     assert [text[-8:] for text in console.texts("tbody tr a")] == [made[3][-8:]]
-    assert console.page.current_url.endswith("#/jobs?reference=F-3")
+    assert console.page.current_url.endswith("#/jobs?external_reference=F-3")
     console.click("tbody tr a")
     console.shows("queued", "h1")
     console.page.back()
     console.until(lambda: [text[-8:] for text in console.texts("tbody tr a")] == [made[3][-8:]])
-    assert console.page.execute_script("return document.getElementById('reference').value") == "F-3"
+    assert console.page.execute_script("return document.getElementById('external_reference').value") == "F-3"
 
 
 async def test_a_list_of_open_jobs_is_kept_up_to_date_by_one_request_at_a_time(console: Console, story: Story) -> None:

@@ -153,9 +153,9 @@ def test_a_model_to_compare_with_that_is_asked_in_another_way_is_a_warning(
     talking: JobSpec, tiny_model: TinyModel, tmp_path: Path, shape: Shape | None
 ) -> None:
     other = templated(tiny_model.directory, tmp_path / "other", shape)
-    assert "other_chat_template" in warnings(said(chosen(talking, kind="measure", reference=other)))
+    assert "other_chat_template" in warnings(said(chosen(talking, kind="measure", retrained=other)))
     same = templated(tiny_model.directory, tmp_path / "same", MODEL_ROLE)
-    assert "other_chat_template" not in warnings(said(chosen(talking, kind="measure", reference=same)))
+    assert "other_chat_template" not in warnings(said(chosen(talking, kind="measure", retrained=same)))
 
 
 def test_what_was_measured_on_another_day_is_measured_again_where_the_template_writes_the_day(

@@ -186,7 +186,7 @@ def test_the_original_is_not_taken_for_a_retrained_model(spec: JobSpec, tiny_mod
     known = tmp_path / "known.jsonl"  # by heart, and as many as can tell
     write_jsonl([*tiny_model.sets["forget"], *tiny_model.sets["retain"]], known)
     itself: dict[str, object] = {"kind": "measure", "method": None}
-    itself |= {"original": spec.directory, "reference": spec.directory}
+    itself |= {"original": spec.directory, "retrained": spec.directory}
     itself["records"] = FileRecords(forget=known, unseen=tiny_model.files["unseen"])
     outcome = run(spec.model_copy(update={**itself, "policy": DEFAULT_POLICY, "measure": ["likelihood", "membership"]}))
     assert outcome.code == 0, outcome.stderr
@@ -253,10 +253,10 @@ def test_a_second_job_on_the_same_model_does_not_measure_again_what_the_first_ha
 
 
 def test_a_preview_measures_a_retrained_model_beside_it(spec: JobSpec) -> None:
-    seen = {"kind": "preview", "method": None, "measure": ["likelihood"], "reference": spec.directory}
+    seen = {"kind": "preview", "method": None, "measure": ["likelihood"], "retrained": spec.directory}
     outcome = run(spec.model_copy(update=seen))
     assert outcome.code == 0, outcome.stderr
-    assert [event.moment for event in measurements(outcome)] == ["reference", "before"]
+    assert [event.moment for event in measurements(outcome)] == ["retrained", "before"]
 
 
 def test_a_preview_measures_the_model_as_it_is_and_makes_nothing(spec: JobSpec) -> None:

@@ -139,7 +139,7 @@ def test_a_model_is_not_measured_on_nothing_nor_beside_one_of_another_vocabulary
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"vocab_size": config["vocab_size"] + 1}))
     forget = ["--forget", str(tiny_model.files["forget"])]
-    arguments = ["measure", str(tiny_model.directory), *forget, "--reference-model", str(other)]
+    arguments = ["measure", str(tiny_model.directory), *forget, "--retrained-model", str(other)]
     answer = CliRunner().invoke(app, arguments, env=WIDE)
     assert answer.exit_code == 2
     assert "another vocabulary" in answer.output

@@ -58,13 +58,13 @@ def by_chance(generator: np.random.Generator, records: int) -> list[TokenStatist
     return made
 
 
-def bench_of(scores: Mapping[str, Scores], *, reference: Mapping[str, Scores] | None = None) -> EvalContext:
+def bench_of(scores: Mapping[str, Scores], *, retrained: Mapping[str, Scores] | None = None) -> EvalContext:
     """A context without a model, whose pass over forget and unseen has found these scores, and `loss` of the attack."""
-    retrained = None if reference is None else bench_of(reference)
+    retrained = None if retrained is None else bench_of(retrained)
     names: tuple[SetName, ...] = ("forget", "unseen")
     counts = [len(one) for one in next(iter(scores.values()))]
     sets = {name: [Record(text="text")] * count for name, count in zip(names, counts, strict=True)}
-    context = EvalContext(no_model, sets, training=TRAINING, reference=retrained)
+    context = EvalContext(no_model, sets, training=TRAINING, retrained=retrained)
     for place, name in enumerate(names):
         columns: Columns = {f"{SCORE}{attack}": values[place] for attack, values in scores.items()}
         columns["loss"] = -scores["loss"][place]

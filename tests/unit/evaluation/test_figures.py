@@ -70,9 +70,9 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
         "protected": asked(people(3, 65, form="prompt")),
     }
     thorough = chosen(["thorough", *FEW])
-    reference, original = (
+    retrained, original = (
         EvalContext(lambda seed=seed: noisy(loaded, seed), sets, training=TRAINING, moment=moment)  # type: ignore[misc]
-        for seed, moment in ((1, "reference"), (2, "before"))
+        for seed, moment in ((1, "retrained"), (2, "before"))
     )
     before = measure(original, chosen(["likelihood", *FEW[8:9]]), model_digest="0" * 64)
     (place,) = before.curves["relearned_forget"]
@@ -80,7 +80,7 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
     less = place.figure.model_copy(update={"value": 0.99 * place.figure.value})
     before = before.model_copy(update={"curves": {"relearned_forget": [place.model_copy(update={"figure": less})]}})
     context = EvalContext(
-        lambda: copy.deepcopy(loaded), sets, training=TRAINING, reference=reference, original=original
+        lambda: copy.deepcopy(loaded), sets, training=TRAINING, retrained=retrained, original=original
     )
     return measure(context, thorough, model_digest="1" * 64, original=before)
 

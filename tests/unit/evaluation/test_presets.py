@@ -43,9 +43,9 @@ SETS: dict[SetName, list[Record]] = {
 
 @pytest.fixture(scope="module")
 def measured(loaded: Loaded) -> Measurements:
-    reference = context(loaded, SETS, moment="reference")
+    retrained = context(loaded, SETS, moment="retrained")
     choices = [*PRESETS["tofu"].measure, *PRESETS["muse"].measure]
-    return measure(context(loaded, SETS, reference=reference), chosen(choices), model_digest="0" * 64)
+    return measure(context(loaded, SETS, retrained=retrained), chosen(choices), model_digest="0" * 64)
 
 
 def test_every_key_of_tofu_is_there_but_what_needs_attacks_that_were_not_made(measured: Measurements) -> None:
@@ -53,7 +53,7 @@ def test_every_key_of_tofu_is_there_but_what_needs_attacks_that_were_not_made(me
     assert set(PRESETS["tofu"].keys) - set(found) == {"mia_reference", "mia_gradnorm"}
     assert all(math.isfinite(value) for value in found.values())
     assert list(found) == [name for name in PRESETS["tofu"].keys if name in found]
-    assert found["forget_quality"] == 1.0  # the reference is the model itself
+    assert found["forget_quality"] == 1.0  # the retrained model is the model itself
     assert found["privleak"] == 0.0
     assert found["forget_truth_ratio"] == found["forget_Truth_Ratio"] == measured.sets["probes"]["truth_ratio"].value
     assert found["forget_Q_A_Prob"] == measured.sets["forget"]["probability"].value

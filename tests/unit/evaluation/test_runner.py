@@ -178,8 +178,8 @@ def test_a_limit_on_records_is_kept_and_said_and_leaves_the_whole_pass_to_others
     other = copy.deepcopy(loaded[0])
     with torch.no_grad():
         other.get_output_embeddings().weight.mul_(0.5)
-    retrained = EvalContext(lambda: (other, loaded[1]), tiny_model.sets, training=TRAINING, moment="reference")
-    context = EvalContext(lambda: loaded, tiny_model.sets, training=TRAINING, reference=retrained)
+    retrained = EvalContext(lambda: (other, loaded[1]), tiny_model.sets, training=TRAINING, moment="retrained")
+    context = EvalContext(lambda: loaded, tiny_model.sets, training=TRAINING, retrained=retrained)
     (limited,) = chosen([MeasurementChoice.model_validate({"name": name, "records": 5})])
     found = limited.measure(context)
     counts = {figure.records for figures in found.sets.values() for figure in figures.values()}
@@ -191,7 +191,7 @@ def test_a_limit_on_records_is_kept_and_said_and_leaves_the_whole_pass_to_others
     assert {len(one_pass(context, key)["loss"]) for key in ("forget", "unseen")} == {8, 16}
     few = {key: [records[place] for place in context.chosen(key, 5)] for key, records in tiny_model.sets.items()}
     theirs = EvalContext(lambda: (other, loaded[1]), few, training=TRAINING)
-    same = EvalContext(lambda: loaded, few, training=TRAINING, reference=theirs)
+    same = EvalContext(lambda: loaded, few, training=TRAINING, retrained=theirs)
     whole = chosen([name])[0].measure(same)
     assert (whole.sets, whole.attacks) == (found.sets, found.attacks)
     assert whole.cut_short == []

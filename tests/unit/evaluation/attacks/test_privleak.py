@@ -74,11 +74,11 @@ def test_without_a_retrained_model_the_interval_is_the_aucs_own(count: int) -> N
 
 
 def test_with_a_retrained_model_both_aucs_come_from_the_same_resamples() -> None:
-    own, reference = by_chance(1, 24, 0.5), by_chance(2, 24, 0.2)
-    found = privleak(own, reference, FEW)
+    own, retrained = by_chance(1, 24, 0.5), by_chance(2, 24, 0.2)
+    found = privleak(own, retrained, FEW)
     leaks = []
     for members, others in zip(drawn(FEW, "members", 24), drawn(FEW, "others", 24), strict=True):
-        a, b = (naive_auc(one[0][members], one[1][others]) for one in (own, reference))
+        a, b = (naive_auc(one[0][members], one[1][others]) for one in (own, retrained))
         leaks.append(100 * ((1 - a) - (1 - b)) / (1 - b))
     assert found is not None
     assert found.low == pytest.approx(np.quantile(leaks, 0.025))
@@ -103,19 +103,19 @@ def test_few_records_against_themselves_are_still_not_called_certain() -> None:
 
 
 def test_there_is_no_interval_without_an_end() -> None:
-    reference = scores([5, 6, 7], [1, 2, 5.5])  # AUC 8/9, and 1 in many resamples
-    found = privleak(scores([0, 3, 1.5], [1, 2, 5.5]), reference, FEW)
+    retrained = scores([5, 6, 7], [1, 2, 5.5])  # AUC 8/9, and 1 in many resamples
+    found = privleak(scores([0, 3, 1.5], [1, 2, 5.5]), retrained, FEW)
     assert found is not None
     assert np.isfinite(found.value)
     assert (found.low, found.high) == (None, None)
 
 
 def test_every_attack_of_the_membership_measurement_has_one() -> None:
-    own, reference = by_chance(1, 30, 0.5), by_chance(2, 30, 0.2)
-    context = bench_of({"loss": own, "zlib": own}, reference={"loss": reference, "zlib": reference})
+    own, retrained = by_chance(1, 30, 0.5), by_chance(2, 30, 0.2)
+    context = bench_of({"loss": own, "zlib": own}, retrained={"loss": retrained, "zlib": retrained})
     found = PrivLeak().measure(context)
     assert set(found.across) == {"privleak_loss", "privleak_zlib"}
-    assert found.across["privleak_loss"] == privleak(own, reference, context.resamples("membership"))
+    assert found.across["privleak_loss"] == privleak(own, retrained, context.resamples("membership"))
     assert found.notes == dict.fromkeys(found.across, "AUC_ref: the retrained model's own")
     assert found.warnings == []
 
@@ -131,7 +131,7 @@ def test_without_a_retrained_model_every_attack_still_has_one() -> None:
 def test_what_is_undefined_or_has_no_interval_is_said() -> None:
     own, apart = scores([0, 3, 1.5], [1, 2, 5.5]), scores([5, 6, 7], [1, 2, 3])
     near = scores([5, 6, 7], [1, 2, 5.5])
-    found = PrivLeak().measure(bench_of({"loss": own, "zlib": own}, reference={"loss": apart, "zlib": near}))
+    found = PrivLeak().measure(bench_of({"loss": own, "zlib": own}, retrained={"loss": apart, "zlib": near}))
     assert set(found.across) == {"privleak_zlib"}
     assert found.warnings == [
         "privleak: undefined where the retrained model's own AUC is 1: loss",

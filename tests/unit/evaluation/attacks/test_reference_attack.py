@@ -21,12 +21,12 @@ def by_chance(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_record_scores_what_the_retrained_model_loses_more() -> None:
     own, retrained = by_chance(1), by_chance(2)
-    context = bench_of({"loss": own}, reference={"loss": retrained})
+    context = bench_of({"loss": own}, retrained={"loss": retrained})
     found = ReferenceAttack(judged=6).measure(context)
     # CE_ref - CE_theta, of cross-entropies that are the scores with the sign turned
     members, others = (
-        [-theirs - -ours for theirs, ours in zip(of_reference, of_model, strict=True)]
-        for of_reference, of_model in zip(retrained, own, strict=True)
+        [-theirs - -ours for theirs, ours in zip(of_retrained, of_model, strict=True)]
+        for of_retrained, of_model in zip(retrained, own, strict=True)
     )
     assert list(found.attacks) == ["reference"]
     labels = [1] * 30 + [0] * 40
@@ -38,7 +38,7 @@ def test_a_record_scores_what_the_retrained_model_loses_more() -> None:
 
 def test_what_only_the_measured_model_knows_stands_out() -> None:
     hard, easy = np.linspace(-4, -3, 30), np.linspace(-2, -1, 40)
-    context = bench_of({"loss": (hard + 0.5, easy)}, reference={"loss": (hard, easy)})
+    context = bench_of({"loss": (hard + 0.5, easy)}, retrained={"loss": (hard, easy)})
     assert ReferenceAttack().measure(context).attacks["reference"].auc.value == 1.0
 
 
@@ -48,8 +48,8 @@ def test_without_a_retrained_model_there_is_no_such_attack() -> None:
     assert found.warnings == []
 
 
-def test_a_model_is_no_reference_for_itself() -> None:
-    found = ReferenceAttack().measure(bench_of({"loss": by_chance(1)}, reference={"loss": by_chance(1)}))
+def test_a_model_is_no_retrained_model_of_itself() -> None:
+    found = ReferenceAttack().measure(bench_of({"loss": by_chance(1)}, retrained={"loss": by_chance(1)}))
     assert found.attacks == {}
     assert found.warnings == ["reference: left out, since the retrained model is the measured one itself"]
     assert "reference" not in ReferenceAttack.moments
@@ -58,7 +58,7 @@ def test_a_model_is_no_reference_for_itself() -> None:
 def test_two_models_are_not_held_at_a_time(loaded: Loaded, tiny_model: TinyModel) -> None:
     held: set[str] = set()
 
-    def context(name: str, reference: EvalContext | None) -> EvalContext:
+    def context(name: str, retrained: EvalContext | None) -> EvalContext:
         def load() -> Loaded:
             assert not held
             held.add(name)
@@ -70,7 +70,7 @@ def test_two_models_are_not_held_at_a_time(loaded: Loaded, tiny_model: TinyModel
                 super().let_go()
 
         sets = {"forget": tiny_model.sets["forget"], "unseen": tiny_model.sets["unseen"]}
-        return Watched(load, sets, training=TRAINING, reference=reference)
+        return Watched(load, sets, training=TRAINING, retrained=retrained)
 
     retrained = context("retrained", None)
     ReferenceAttack().measure(context("measured", retrained))

@@ -91,8 +91,8 @@ def test_a_few_records_without_a_change_of_each_do_not_either() -> None:
 
 def test_what_counts_as_known_is_measured_on_the_same_records() -> None:
     after = measured(sets={"forget": {"extraction_strength": figure(0.1, 0.08, 0.12)}})
-    reference = measured(sets={"forget": {"extraction_strength": figure(0.1)}})
-    found = judge(policy(STRENGTH), before=None, after=after, reference=reference).bounds[0]
+    retrained = measured(sets={"forget": {"extraction_strength": figure(0.1)}})
+    found = judge(policy(STRENGTH), before=None, after=after, retrained=retrained).bounds[0]
     assert (found.result, found.low) == ("passed", pytest.approx(-0.02))
     before = measured(sets={"forget": {"extraction_strength": figure(0.5)}})
     less = policy({"set": "forget", "figure": "extraction_strength", "against": "before", "high": -0.3})

@@ -55,16 +55,16 @@ def test_a_bounds_measurements(about: dict[str, Any], names: tuple[str, ...]) ->
 
 def test_the_default_policy_needs_no_more_than_is_measured_by_default_but_beside_a_retrained_model() -> None:
     standard = chosen(["standard"])
-    assert missing(standard, DEFAULT_POLICY, reference=False) == []
-    assert missing(standard, DEFAULT_POLICY, reference=True) == ["relearned"]
-    alone = missing(chosen(["likelihood"]), DEFAULT_POLICY, reference=False)
+    assert missing(standard, DEFAULT_POLICY, retrained=False) == []
+    assert missing(standard, DEFAULT_POLICY, retrained=True) == ["relearned"]
+    alone = missing(chosen(["likelihood"]), DEFAULT_POLICY, retrained=False)
     assert set(alone) == {"membership", "baseline", "exposure", "verbatim", "cloze", "quantized", "change"}
 
 
 def test_a_benchmark_is_measured_by_its_tasks() -> None:
     bounds = [bound(name=name, benchmark=name, figure="acc") for name in ("b", "a")]
     policy = Policy(name="a", bounds=[*bounds, bound(name="c", set="forget", figure="cloze")])
-    (tasks,) = [one for one in needed(policy, reference=False) if named(one) == "benchmarks"]
+    (tasks,) = [one for one in needed(policy, retrained=False) if named(one) == "benchmarks"]
     assert chosen([tasks])[0].model_dump()["tasks"] == ["a", "b"]
 
 

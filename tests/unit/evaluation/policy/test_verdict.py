@@ -130,8 +130,8 @@ def test_over_unlearning_is_a_leak_too() -> None:
 
 def test_a_retrained_models_auc_moves_the_limits() -> None:
     auc, joint = figure(0.7, 0.65, 0.75), (0.62, 0.78)
-    reference = measured(attacks={"loss": attack(figure(0.7, 0.6, 0.8))})
-    assert of_loss(auc, joint, 0.5, reference=reference).verdict == "passed"
+    retrained = measured(attacks={"loss": attack(figure(0.7, 0.6, 0.8))})
+    assert of_loss(auc, joint, 0.5, retrained=retrained).verdict == "passed"
     assert of_loss(auc, joint, 0.5).verdict == "failed"
 
 
@@ -192,9 +192,9 @@ def test_of_a_curve_the_worst_place_counts() -> None:
     bound = {"curve": "relearned_forget", "against": "retrained", "by": "ratio", "low": 0.8, "optional_from": 0}
     good = {"forget": {"cloze": figure(0.1, 0.0, 0.2)}}
 
-    def of(after: dict[str, list[StepFigure]], reference: Measurements | None) -> Judgement:
+    def of(after: dict[str, list[StepFigure]], retrained: Measurements | None) -> Judgement:
         both = measured(sets=good, curves=after)
-        return judge(policy(bound, CLOZE), before=measured(), after=both, reference=reference)
+        return judge(policy(bound, CLOZE), before=measured(), after=both, retrained=retrained)
 
     retrained = measured(curves=curve(30, 20, 10, 5), sets=good)
     assert of(curve(30, 20, 10), retrained).verdict == "passed"

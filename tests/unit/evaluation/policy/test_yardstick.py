@@ -23,8 +23,8 @@ def test_unseen_text_of_the_original_stands_for_a_retrained_model() -> None:
 
 def test_a_retrained_models_own_figure_takes_its_place() -> None:
     after = measured(sets={"forget": {"extraction_strength": figure(0.27, 0.26, 0.28)}})
-    reference = measured(sets={"forget": {"extraction_strength": figure(0.2, 0.19, 0.21)}})
-    found = judge(policy(STRENGTH), before=BEFORE, after=after, reference=reference)
+    retrained = measured(sets={"forget": {"extraction_strength": figure(0.2, 0.19, 0.21)}})
+    found = judge(policy(STRENGTH), before=BEFORE, after=after, retrained=retrained)
     assert found.bounds[0].value == pytest.approx(0.07)
     assert found.bounds[0].yardstick == "retrained_model"
     assert found.verdict == "passed"
@@ -41,7 +41,7 @@ def test_a_bound_names_what_it_was_held_against_in_truth() -> None:
     for judged in bounds:
         written = comparison_text(judged.bound.model_dump(mode="json"), judged.yardstick)
         assert "retrained" not in written
-    both = judge(policy(STRENGTH, LOSS, alone), before=BEFORE, after=after, reference=after).bounds
+    both = judge(policy(STRENGTH, LOSS, alone), before=BEFORE, after=after, retrained=after).bounds
     assert [judged.yardstick for judged in both] == ["retrained_model", "retrained_model", None]
 
 
@@ -72,14 +72,14 @@ def supplied(figures: dict[str, Figure], auc: tuple[float, float, float] = (0.49
 
 
 @pytest.mark.parametrize(("auc", "verdict"), [((0.52, 0.45, 0.6), "passed"), ((0.8, 0.7, 0.9), "failed")])
-def test_the_attack_by_a_reference_is_held_against_chance_since_it_cannot_attack_itself(
+def test_the_reference_attack_is_held_against_chance_since_the_retrained_model_cannot_attack_itself(
     auc: Ends, verdict: str
 ) -> None:
     after = measured(attacks={"reference": attack(figure(*auc))}, across={"baseline_auc": figure(0.5, 0.4, 0.6)})
     bound = {"attack": "reference", "against": "retrained", "low": -0.15, "high": 0.15}
-    found = judge(policy(bound), before=BEFORE, after=after, reference=measured())
+    found = judge(policy(bound), before=BEFORE, after=after, retrained=measured())
     assert (found.verdict, found.reason) == (verdict, None)
-    assert judge(policy(bound), before=BEFORE, after=measured(), reference=measured()).verdict == "not_judged"
+    assert judge(policy(bound), before=BEFORE, after=measured(), retrained=measured()).verdict == "not_judged"
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_the_attack_by_a_reference_is_held_against_chance_since_it_cannot_attack
         (ORIGINAL, ["extraction", "extraction-highest", "extraction-alone", "perplexity", "exposure"]),
     ],
 )
-def test_a_reference_that_has_seen_the_forget_set_is_told_from_a_retrained_one(
+def test_a_supplied_model_that_has_seen_the_forget_set_is_told_from_a_retrained_one(
     changed: dict[str, Figure], shown: list[str]
 ) -> None:
     assert knows(supplied(HONEST | changed), measured(sets={"unseen": UNSEEN})) == shown
 
 
-def test_few_unseen_records_do_not_keep_a_reference_from_being_doubted() -> None:
+def test_few_unseen_records_do_not_keep_a_supplied_model_from_being_doubted() -> None:
     few = {name: one.model_copy(update={"low": None, "high": None, "records": 1}) for name, one in UNSEEN.items()}
     knowing = HONEST | {"perplexity": figure(6.0, 5.0, 7.0)}
     assert knows(supplied(knowing), measured(sets={"unseen": few})) == ["perplexity"]
@@ -115,15 +115,15 @@ def test_of_the_attack_and_without_unseen_text_it_is_told_too() -> None:
     assert knows(supplied({"extraction_strength": HONEST["extraction_strength"]}), None) == []
 
 
-def test_what_stands_against_a_reference_that_knows_the_text_is_not_judged() -> None:
+def test_a_bound_against_a_supplied_model_that_knows_the_text_is_not_judged() -> None:
     after = measured(sets={"forget": ORIGINAL}, across={"privleak_loss": figure(0, 0, 0)})
     bounds = [STRENGTH, {"across": "privleak_loss", "low": -10}, {"set": "forget", "figure": "perplexity", "high": 2.0}]
     before = measured(sets={"unseen": UNSEEN})
-    found = judge(policy(*bounds), before=before, after=after, reference=supplied(ORIGINAL))
+    found = judge(policy(*bounds), before=before, after=after, retrained=supplied(ORIGINAL))
     assert (found.verdict, found.reason) == ("not_judged", "reference_knows_the_text")
     assert [one.result for one in found.bounds] == ["not_judged", "not_judged", "passed"]
     assert all(one.carries for one in found.bounds)
-    honest = judge(policy(*bounds), before=before, after=after, reference=supplied(HONEST))
+    honest = judge(policy(*bounds), before=before, after=after, retrained=supplied(HONEST))
     assert [one.result for one in honest.bounds] == ["failed", "passed", "passed"]
 
 

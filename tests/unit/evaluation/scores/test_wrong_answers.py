@@ -154,8 +154,8 @@ def scaled(loaded: Loaded, factor: float) -> Loaded:
 
 def quality(loaded: Loaded, other: Loaded | None, moment: Moment = "after", name: SetName = "probes") -> Any:
     records = [Record(prompt=f"Who is {n}? ", completion=f"A{n}", wrong=[f"B{n}", f"C{n}"]) for n in range(24)]
-    reference = None if other is None else context(other, {name: records}, moment="reference")
-    return ForgetQuality().measure(context(loaded, {name: records}, moment=moment, reference=reference))
+    retrained = None if other is None else context(other, {name: records}, moment="retrained")
+    return ForgetQuality().measure(context(loaded, {name: records}, moment=moment, retrained=retrained))
 
 
 @pytest.mark.parametrize("name", ["probes", "forget"])
@@ -185,16 +185,16 @@ def test_two_models_are_never_held_at_once(loaded: Loaded) -> None:
     def loads(name: str) -> Any:
         def load() -> Loaded:
             held.append(name)
-            assert (made if name == "reference" else reference)._loaded is None
+            assert (made if name == "retrained" else retrained)._loaded is None
             return loaded
 
         return load
 
-    reference = EvalContext(loads("reference"), {"probes": PROBES}, training=TRAINING, moment="reference")
-    made = EvalContext(loads("model"), {"probes": PROBES}, training=TRAINING, reference=reference)
+    retrained = EvalContext(loads("retrained"), {"probes": PROBES}, training=TRAINING, moment="retrained")
+    made = EvalContext(loads("model"), {"probes": PROBES}, training=TRAINING, retrained=retrained)
     ForgetQuality().measure(made)
-    assert held == ["model", "reference"]
-    assert reference._loaded is None
+    assert held == ["model", "retrained"]
+    assert retrained._loaded is None
 
 
 def test_without_a_retrained_model_forget_quality_is_left_out_aloud(loaded: Loaded) -> None:
@@ -204,11 +204,11 @@ def test_without_a_retrained_model_forget_quality_is_left_out_aloud(loaded: Load
 
 
 def test_the_retrained_model_itself_is_only_asked(loaded: Loaded) -> None:
-    found = quality(loaded, None, moment="reference")
+    found = quality(loaded, None, moment="retrained")
     assert (found.across, found.warnings) == ({}, [])
 
 
 def test_few_records_are_said_to_find_little(loaded: Loaded) -> None:
-    reference = context(loaded, {"probes": PROBES}, moment="reference")
-    found = ForgetQuality().measure(context(loaded, {"probes": PROBES}, reference=reference))
+    retrained = context(loaded, {"probes": PROBES}, moment="retrained")
+    found = ForgetQuality().measure(context(loaded, {"probes": PROBES}, retrained=retrained))
     assert any("fewer than 20" in warning for warning in found.warnings)
