@@ -1,4 +1,4 @@
-"""A step's gradient, in micro-batches that are made smaller once where memory does not hold them."""
+"""A step's gradient, accumulated over micro-batches that are halved once where they do not fit in memory."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -12,24 +12,24 @@ from core.unlearning.objective import StepValues, TermBatch, accumulate_gradient
 
 
 class GradientAccumulator:
-    """`micro_batch_tokens` go through the model at a time, and half as many once that was too much."""
+    """Computes gradients in micro-batches of `micro_batch_tokens`, and of half as many after one was too large."""
 
     def __init__(self, micro_batch_tokens: int, report: Callable[[ChildEvent], None]) -> None:
         self._tokens, self._report = micro_batch_tokens, report
         self._halved = False
 
-    def __call__(self, forward: Forward, draws: Sequence[TermBatch], epoch: int) -> StepValues:
+    def __call__(self, forward: Forward, batches: Sequence[TermBatch], epoch: int) -> StepValues:
         """Sets the model's `.grad`, which must be empty, to the step's gradient.
 
-        Out of memory, what there is of it is dropped and the step done again: the update is the same. Raises CoreError
-        `out_of_memory` where half the micro-batch does not fit either. Where ranks share the step it is not done again,
-        since the others do not know that one of them broke it off: the error stays what it is.
+        Out of memory, drops the partial gradient and computes the step again: the update is the same. Raises CoreError
+        `out_of_memory` where half the micro-batch does not fit either. Where ranks share the step, it is not computed
+        again, since the other ranks do not know of the error: it is raised as it is.
         """
         while True:
-            values = self._tried(forward, draws, epoch)
+            values = self._accumulate(forward, batches, epoch)
             if values is not None:
                 return values
-            # out of the handler: the error held the frames of the step, and they its activations
+            # outside the except block: the error held the step's frames, and they its activations
             forward.model.zero_grad()
             gc.collect()
             if torch.cuda.is_available():
@@ -44,11 +44,11 @@ class GradientAccumulator:
             message = f"a step did not fit in memory: from now on micro-batches have at most {self._tokens} tokens"
             self._report(Warned(code="micro_batch_halved", message=f"{message}; the updates stay the same"))
 
-    def _tried(self, forward: Forward, draws: Sequence[TermBatch], epoch: int) -> StepValues | None:
-        """None: out of memory."""
+    def _accumulate(self, forward: Forward, batches: Sequence[TermBatch], epoch: int) -> StepValues | None:
+        """The step's values; None where memory ran out."""
         try:
             return accumulate_gradient(
-                forward, draws, epoch=epoch, max_tokens=self._tokens, backward=torch.Tensor.backward
+                forward, batches, epoch=epoch, max_tokens=self._tokens, backward=torch.Tensor.backward
             )
         except Exception as error:
             if not out_of_memory(error) or forward.ranks.count > 1:

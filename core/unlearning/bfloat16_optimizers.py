@@ -1,8 +1,8 @@
-"""AdamW and gradient descent on weights that are held in bfloat16 alone.
+"""AdamW and gradient descent for weights that are held in bfloat16 alone, by stochastic rounding (arXiv 2010.06192).
 
-Updates are smaller than what bfloat16 can resolve, so that rounding to the nearest would lose them. Rounded up or down
-at random, in proportion to how near each neighbour is, they add up: the expected weight is the exact one
-(stochastic rounding; arXiv 2010.06192). Weights, gradients and AdamW's two moments are then 8 bytes a weight, not 16.
+Updates are smaller than bfloat16 can resolve, so rounding to the nearest would lose them. Stochastic rounding goes up
+or down at random, with probabilities by the distance to each neighbour: the expected weight is the exact one, and
+updates add up. A weight, its gradient and AdamW's two moments then take 8 bytes, not 16.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,22 +13,24 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-_AT_ONCE = 1 << 24
-"""Weights that are widened to float32 at a time."""
+_SLICE = 1 << 24
+"""Weights that are computed in float32 at a time."""
 
 
 def round_stochastically(values: Tensor, generator: torch.Generator) -> Tensor:
-    """float32 (N,) -> bfloat16 (N,), whose expectation is `values`; what is not finite stays what it is."""
-    # the lower half of a float32 is what bfloat16 lacks: a uniform number added to it carries with its share of chance
+    """float32 (N,) -> bfloat16 (N,) with the expectation `values`; values that are not finite stay as they are."""
+    # bfloat16 lacks the lower half of a float32: a uniform number added to that half carries with the right probability
     noise = torch.randint(0, 1 << 16, values.shape, generator=generator, device=values.device, dtype=torch.int32)
     moved = (values.view(torch.int32) + noise).bitwise_and_(-(1 << 16)).view(torch.float32)
     return torch.where(values.isfinite(), moved, values).to(torch.bfloat16)
 
 
 class StochasticRoundingOptimizer(Optimizer):
-    """AdamW (arXiv 1711.05101), or plain descent where `adam` is False, computed in float32 and stored as the weights
-    are. The randomness is that of `seed`, the update's and the weight's number, so that resuming needs no more than
-    the optimiser's own state."""
+    """AdamW (arXiv 1711.05101), or plain descent without `adam`, computed in float32 and stored in the weights' dtype.
+
+    The rounding depends on `seed`, the update's number and the weight's number alone, so that resuming needs nothing
+    beyond the optimiser's state.
+    """
 
     def __init__(
         self,
@@ -64,25 +66,25 @@ class StochasticRoundingOptimizer(Optimizer):
             (self._seed * 1_000_003 + state["step"]) * 1_000_003 + number
         )
         moments = [_flat(state[name]) for name in ("exp_avg", "exp_avg_sq") if name in state]
-        held, slope = _flat(weight), _flat(cast(Tensor, weight.grad))
-        for cut in (slice(start, start + _AT_ONCE) for start in range(0, len(held), _AT_ONCE)):
-            step = slope[cut].float()
+        values, gradient = _flat(weight), _flat(cast(Tensor, weight.grad))
+        for cut in (slice(start, start + _SLICE) for start in range(0, len(values), _SLICE)):
+            direction = gradient[cut].float()
             if self._adam:
-                step = _adam(step, moments[0][cut], moments[1][cut], group, state["step"], generator)
-            value = held[cut].float() * (1 - group["lr"] * group["weight_decay"])
-            _store(held[cut], value - group["lr"] * step, generator)
+                direction = _adam(direction, moments[0][cut], moments[1][cut], group, state["step"], generator)
+            decayed = values[cut].float() * (1 - group["lr"] * group["weight_decay"])
+            _store(values[cut], decayed - group["lr"] * direction, generator)
 
 
 def _adam(
-    slope: Tensor, mean: Tensor, square: Tensor, group: dict[str, Any], step: int, generator: torch.Generator
+    gradient: Tensor, mean: Tensor, square: Tensor, group: dict[str, Any], step: int, generator: torch.Generator
 ) -> Tensor:
     """Updates both moments, (N,) each, and returns the direction, float32 (N,)."""
-    first, second = group["betas"]
-    new_mean = mean.float().lerp_(slope, 1 - first)
-    new_square = square.float().lerp_(slope.square(), 1 - second)
+    beta1, beta2 = group["betas"]
+    new_mean = mean.float().lerp_(gradient, 1 - beta1)
+    new_square = square.float().lerp_(gradient.square(), 1 - beta2)
     _store(mean, new_mean, generator)
     _store(square, new_square, generator)
-    direction: Tensor = new_mean / (1 - first**step) / ((new_square / (1 - second**step)).sqrt_() + group["eps"])
+    direction: Tensor = new_mean / (1 - beta1**step) / ((new_square / (1 - beta2**step)).sqrt_() + group["eps"])
     return direction
 
 
@@ -91,6 +93,6 @@ def _store(place: Tensor, values: Tensor, generator: torch.Generator) -> None:
 
 
 def _flat(tensor: Tensor) -> Tensor:
-    """A view (N,) of what this process holds of it."""
+    """A view (N,) of this rank's part of the tensor."""
     local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
     return local.detach().view(-1)

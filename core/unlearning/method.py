@@ -1,4 +1,4 @@
-"""What a method is: parameters, a forget term, and where it comes from. Without torch, since the API reads it too."""
+"""An unlearning method: its parameters, forget term, recipe and paper. Imports no torch, since the API reads it too."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from core.unlearning.tokenized_set import TokenizedSet
 
 Need = Literal["forget", "retain", "unseen", "original"]
-"""A set of records, or `original`: outputs of the model as it came in, computed once before training."""
+"""A set of records, or `original`: outputs of the reference model θ0, the model as it came, from before training."""
 
 RetainTerm = Literal["none", "descent", "kl"]
 AnyRetainTerm = Literal["none", "descent", "kl", "hidden"]
-"""`hidden`, the squared distance of hidden states from the original's, is for methods that work in a layer."""
+"""`hidden`, the squared distance from the reference model's hidden states, is for methods that work in one layer."""
 
 AnswerGenerator = Callable[[list[Record]], list[str]]
-"""What the original model answers to the records' prompts, in its own words."""
+"""Returns the reference model's own answers to the records' prompts, one for each record."""
 
 
 class RetainWeightController(Protocol):
-    """Sets the retain terms' weight anew for each update, by what the updates before it came to."""
+    """Sets the retain term's weight for each update, from the term values of the updates before."""
 
     def weight(self, step: int, steps: int) -> float:
-        """What the retain terms' own weight is multiplied by at `step` of `steps` (from 0)."""
+        """The factor on `retain_weight` at `step` of `steps`, counted from 0."""
         ...
 
-    def observe(self, step: int, steps: int, parts: Mapping[str, float]) -> None:
-        """Told each term's value, by name, after the update of `step`."""
+    def observe(self, step: int, steps: int, terms: Mapping[str, float]) -> None:
+        """Takes each term's unweighted value, by name, after the update of `step`."""
         ...
 
     def state(self) -> dict[str, float]:
-        """What `restore` needs to go on from here."""
+        """The state that `restore` continues from; JSON."""
         ...
 
     def restore(self, state: Mapping[str, float]) -> None: ...
@@ -48,11 +48,13 @@ class RetainWeightController(Protocol):
 
 @runtime_checkable
 class MovingTargets(Protocol):
-    """A forget term whose goal moves with the model. What it takes from the weights must follow from the weights before
-    the update alone: nothing of it is in a snapshot."""
+    """A forget term whose targets move with the model.
 
-    def follow(self, records: Sequence[int]) -> None:
-        """Told the forget records of the update that comes; by every rank, at the same time."""
+    Snapshots hold no targets: they must follow from the weights before the update alone.
+    """
+
+    def update_targets(self, records: Sequence[int]) -> None:
+        """Computes the targets of the forget records of the next update. All ranks call it, at the same time."""
         ...
 
     def __call__(self, rows: "Rows") -> "Tensor": ...
@@ -64,7 +66,7 @@ class Paper(Strict):
 
 
 class Recipe(Strict):
-    """How a method trains a model of some size, where the request does not say."""
+    """A method's training defaults for models of one size, where the request leaves them out."""
 
     learning_rate: float
     scheduler: Scheduler
@@ -78,7 +80,7 @@ class Recipe(Strict):
 
 
 class RetainSpec(Strict):
-    """A term that holds on to a set: which one, its weight, and how many of the set's records per forget record."""
+    """A retain term on one set: its kind, its weight, and the set's records per forget record in a step."""
 
     term: AnyRetainTerm
     weight: float
@@ -86,7 +88,7 @@ class RetainSpec(Strict):
 
 
 class RehearsalSpec(RetainSpec):
-    """The same for samples of the original model: at most so many, drawn at this temperature."""
+    """A retain term on samples of the reference model: at most `texts` of them, drawn at `temperature`."""
 
     texts: int
     temperature: float
@@ -105,7 +107,7 @@ SMALL = Recipe(
     max_length=1024,
     micro_batch_tokens=4096,
 )
-"""For models of some millions of parameters, which are taught by few, large steps."""
+"""For models of some millions of parameters, which learn in few, large steps."""
 
 LARGE = Recipe(
     learning_rate=2e-5,
@@ -116,36 +118,40 @@ LARGE = Recipe(
     max_length=4096,
     micro_batch_tokens=8192,
 )
-"""For billions of parameters: the seed paper's own."""
+"""For models of billions of parameters: the recipe of YAO_2024."""
 
 
 TOFU = LARGE.model_copy(
     update={"learning_rate": 1e-5, "scheduler": "linear", "warmup": 0.1, "epochs": 10, "records_per_step": 32}
 )
-"""What most papers train by on the few hundred records of TOFU (arXiv 2401.06121): ten epochs, the first a warm-up."""
+"""The recipe of most papers for the few hundred records of TOFU (arXiv 2401.06121): ten epochs, the first a warm-up."""
 
 
 class Method(Strict, ABC):
-    """One way to unlearn: an instance holds its parameters.
+    """One way to unlearn; an instance holds its parameters.
 
-    The objective is always forget_weight * (forget term) + retain_weight * (retain term), minimised. A method is one
-    file in `objectives` with one subclass of this; everything else finds it there.
+    Training minimises forget_weight * (forget term) + retain_weight * (retain term). A method is one subclass in a file
+    of `objectives`, where the catalogue finds it.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     formula: ClassVar[str]
-    """The forget term in plain notation: l_t = -log p(x_t | x_<t), n scored tokens, p0 and l0 the original's."""
+    """The forget term in plain notation: l_t = -log p(x_t | x_<t), n scored tokens, p0 and l0 the reference model's."""
     paper: ClassVar[Paper]
     small: ClassVar[Recipe] = SMALL
     large: ClassVar[Recipe] = LARGE
     needs_original: ClassVar[bool] = False
+    """The forget term is computed from outputs of the reference model."""
+
     needs_unseen: ClassVar[bool] = False
+    """The forget term is calibrated by the unseen set."""
+
     whole_records: ClassVar[bool] = False
-    """The forget term is not a mean over tokens, so it must see all of a record's token losses at once."""
+    """The forget term is no mean over tokens: it needs all of a record's token losses at once."""
 
     pairs: ClassVar[bool] = False
-    """The forget term sees each record's alternate too: `Rows.alternate` tells whose token a row is."""
+    """The forget term is computed from each record and its alternate; `Rows.alternate` tells their rows apart."""
 
     forget_weight: float = Field(default=1.0, ge=0, le=1e6, description="what the forget term is multiplied by")
     retain_term: RetainTerm = Field(
@@ -155,55 +161,64 @@ class Method(Strict, ABC):
     retain_ratio: float = Field(default=1.0, gt=0, le=1000, description="retain records per forget record in a step")
 
     def layer(self, layers: int) -> int | None:
-        """The layer (from 0) whose residual stream the forget term looks at, of `layers`; None: at the logits."""
+        """The layer (from 0, of `layers`) whose residual stream the forget term is computed from; None: the logits."""
         return None
 
     def trained_weights(self, layers: int) -> list[str] | None:
-        """Patterns of the only weights that this method trains, in place of `training.trainable`; None: it says."""
+        """Name patterns of the weights that this method trains; None: `training.trainable` says."""
         return None
 
-    def rewrite(self, records: list[Record], write: AnswerGenerator, seed: int) -> list[Record]:
-        """The forget records as the forget term is to see them: one for one, so that the record stays the unit.
+    def rewrite(self, records: list[Record], generate: AnswerGenerator, seed: int) -> list[Record]:
+        """The records that the forget term trains on, one for each forget record, in the same order.
 
-        A record that has an `alternate` afterwards is seen by a term of `pairs` with it.
+        A method with `pairs` gives each record an `alternate` here, unless the records bring their own.
         """
         return records
 
-    def controller(
+    def weight_controller(
         self, context: "MethodContext", retain: "list[tuple[TokenizedSet, float]]"
     ) -> RetainWeightController | None:
-        """What steers the retain weight, if anything does; `retain` are the sets and their shares, which sum to 1."""
+        """Returns a controller of the retain weight, or None where the weight is constant.
+
+        `retain` are the retain sets and their shares, which sum to 1.
+        """
         return None
 
     def final_weight(self, trained: "Tensor", original: "Tensor") -> "Tensor":
-        """What the checkpoint holds of a weight, from what training made of it and what it was: original + k (trained -
-        original), so that an adapter, which holds the difference alone, can be finished too."""
+        """The weight that the checkpoint gets, from the weight after and before training.
+
+        Must have the form original + k (trained - original), so that it applies to an adapter, which is the difference.
+        """
         return trained
 
     @abstractmethod
     def forget_term(self, context: "MethodContext") -> "Term":
-        """Computes once what the term needs, and returns it as a function of a micro-batch's scored tokens.
+        """Returns the forget term, a function of a micro-batch's scored tokens, after computing once what it needs.
 
-        One that is `MovingTargets` is told before each update what the update is made of.
+        A term that has `MovingTargets` is called with the forget records before each update.
         """
 
     def retain_spec(self) -> RetainSpec:
+        """The retain term on the retain set; of the kind `none` for methods without."""
         return RetainSpec(term=self.retain_term, weight=self.retain_weight, ratio=self.retain_ratio)
 
     def unseen_spec(self) -> RetainSpec | None:
-        """How the calibrating part of the unseen set is held, by methods that do."""
+        """The retain term on the calibrating half of the unseen set; None: no such term."""
         return None
 
-    def follows(self) -> bool:
-        """Whether the forget term follows a half of the unseen set, which then is not held."""
+    def moves_targets(self) -> bool:
+        """Whether the forget term's targets move with the model's losses on unseen records.
+
+        The calibrating records are then halved: one half for the targets, the other for the unseen retain term.
+        """
         return False
 
     def rehearsal_spec(self) -> RehearsalSpec | None:
-        """How the original's own samples are held, by methods that do."""
+        """The retain term on samples of the reference model; None: no such term."""
         return None
 
     def needs(self) -> set[Need]:
-        """What a job with these parameters cannot do without."""
+        """The sets that a job with these parameters must have, and `original` where it uses the reference model."""
         needed: set[Need] = {"forget"}
         if self.retain_term != "none":
             needed.add("retain")

@@ -1,4 +1,4 @@
-"""What a method may look at before training begins: the sets, and the original model."""
+"""The inputs of a method before training: the tokenized sets, and outputs of the reference model θ0 on them."""
 
 import copy
 from collections.abc import Sequence
@@ -21,7 +21,10 @@ from core.unlearning.tokenized_set import TokenizedSet
 
 @dataclass
 class MethodContext:
-    """The original model (`forward`, not trained yet) and the tokenized sets."""
+    """The tokenized sets and the model in `forward`, which is the reference model until training begins.
+
+    M is the number of a set's rows, its scored tokens.
+    """
 
     forward: Forward
     tokenizer: PreTrainedTokenizerBase
@@ -37,70 +40,69 @@ class MethodContext:
 
     @property
     def unseen(self) -> TokenizedSet:
-        """The calibrating part of the unseen set. Raises CoreError `empty_unseen_set`."""
+        """The calibrating half of the unseen set. Raises CoreError `empty_unseen_set`."""
         if self.unseen_set is None:
             raise CoreError("empty_unseen_set", "this method needs unseen records to calibrate by, and there are none")
         return self.unseen_set
 
     @cached_property
-    def unseen_parts(self) -> tuple[TokenizedSet, TokenizedSet]:
-        """(what is held, what targets follow) of the unseen set: every other record by its loss under the original, so
-        that both are alike. Of a single record both are the whole."""
-        whole = self.unseen
-        if len(whole) < 2:
-            return whole, whole
-        means = per_record_mean(self.losses(whole), whole.record, len(whole))
+    def unseen_halves(self) -> tuple[TokenizedSet, TokenizedSet]:
+        """(records for the unseen term, records for moving targets): alternate records in the order of their loss under
+        the reference model, so that both halves are alike. A single record is in both."""
+        unseen = self.unseen
+        if len(unseen) < 2:
+            return unseen, unseen
+        means = per_record_mean(self.losses(unseen), unseen.record, len(unseen))
         order = means.argsort(stable=True).tolist()
-        return whole.part(sorted(order[1::2])), whole.part(sorted(order[::2]))
+        return unseen.subset(sorted(order[1::2])), unseen.subset(sorted(order[::2]))
 
     @property
     def vocabulary(self) -> Tensor:
-        """The tokens a label may be drawn from: (V',), those of the tokenizer without the special ones."""
-        rows = self.forward.model.get_input_embeddings().num_embeddings
+        """The tokens that labels are drawn from: (V',), the tokenizer's without the special ones."""
+        embeddings = self.forward.model.get_input_embeddings().num_embeddings
         special = set(self.tokenizer.all_special_ids)
-        tokens = [token for token in range(min(rows, len(self.tokenizer))) if token not in special]
+        tokens = [token for token in range(min(embeddings, len(self.tokenizer))) if token not in special]
         return torch.tensor(tokens, device=self.forward.device)
 
-    def reference(self, corpus: TokenizedSet) -> ReferenceOutputs:
-        """The original's outputs on a set, computed once."""
-        if id(corpus) not in self._references:
-            self._references[id(corpus)] = ReferenceOutputs(
-                self.forward, corpus.chunks, head=self._head, max_tokens=self.max_tokens
+    def reference(self, tokenized: TokenizedSet) -> ReferenceOutputs:
+        """The reference model's distributions on a set, computed once."""
+        if id(tokenized) not in self._references:
+            self._references[id(tokenized)] = ReferenceOutputs(
+                self.forward, tokenized.chunks, head=self._head, max_tokens=self.max_tokens
             )
-        return self._references[id(corpus)]
+        return self._references[id(tokenized)]
 
-    def losses(self, corpus: TokenizedSet) -> Tensor:
-        """Each scored token's -log p under the original: (M,)."""
-        return losses(self.forward, corpus.chunks, max_tokens=self.max_tokens)
+    def losses(self, tokenized: TokenizedSet) -> Tensor:
+        """-log p of each scored token under the reference model: (M,)."""
+        return losses(self.forward, tokenized.chunks, max_tokens=self.max_tokens)
 
-    def losses_and_entropies(self, corpus: TokenizedSet) -> Tensor:
-        """The same, and the entropy of what the original predicts there: (M, 2)."""
-        return losses_and_entropies(self.forward, corpus.chunks, max_tokens=self.max_tokens)
+    def losses_and_entropies(self, tokenized: TokenizedSet) -> Tensor:
+        """-log p of each scored token, and the entropy of the prediction there, under the reference model: (M, 2)."""
+        return losses_and_entropies(self.forward, tokenized.chunks, max_tokens=self.max_tokens)
 
     @torch.no_grad()
-    def present(self, corpus: TokenizedSet, records: Sequence[int]) -> Tensor:
-        """The scored tokens' -log p and entropies of some records, one record after the other, under the weights as
-        they are: (N, 2).
+    def current_losses_and_entropies(self, tokenized: TokenizedSet, records: Sequence[int]) -> Tensor:
+        """The same under the present weights, for these records in their order: (N, 2).
 
-        Also of a sharded model: every rank goes through all of it, at the same time."""
-        chunks = [corpus.chunks[place] for record in records for place in corpus.of_record[record]]
-        order = {id(chunk): place for place, chunk in enumerate(chunks)}
-        found = [torch.empty(0)] * len(chunks)
+        Works for a sharded model: every rank runs all records, at the same time."""
+        chunks = [tokenized.chunks[index] for record in records for index in tokenized.record_chunks[record]]
+        order = {id(chunk): number for number, chunk in enumerate(chunks)}
+        outputs = [torch.empty(0)] * len(chunks)
         for batch in self.forward.batches(chunks, self.max_tokens):
-            both = self.forward.run(partial(chunk_losses_and_entropies, self.forward, batch))
+            batch_outputs = self.forward.run(partial(chunk_losses_and_entropies, self.forward, batch))
             counts = [int(chunk.scored.sum()) for chunk in batch]
-            for chunk, part in zip(batch, torch.split(both, counts), strict=True):
-                found[order[id(chunk)]] = part
-        return torch.cat(found)
+            for chunk, chunk_outputs in zip(batch, torch.split(batch_outputs, counts), strict=True):
+                outputs[order[id(chunk)]] = chunk_outputs
+        return torch.cat(outputs)
 
-    def runners_up(self, corpus: TokenizedSet) -> Tensor:
-        """The original's best wrong token at each scored position: (M,)."""
-        return runner_up_tokens(self.forward, corpus.chunks, max_tokens=self.max_tokens)
+    def runners_up(self, tokenized: TokenizedSet) -> Tensor:
+        """The reference model's most probable wrong token at each scored position: (M,)."""
+        return runner_up_tokens(self.forward, tokenized.chunks, max_tokens=self.max_tokens)
 
-    def states(self, corpus: TokenizedSet, layer: int) -> RowStore:
-        """The original's residual stream after `layer` at the positions that hold scored tokens: (M, d)."""
+    def states(self, tokenized: TokenizedSet, layer: int) -> RowStore:
+        """The reference model's residual stream after `layer` at the positions that hold scored tokens: (M, d)."""
         return rows_in_order(
-            self.forward, corpus.chunks, lambda batch: self.forward.states(batch, layer), self.max_tokens
+            self.forward, tokenized.chunks, lambda batch: self.forward.states(batch, layer), self.max_tokens
         )
 
     @property
@@ -110,10 +112,11 @@ class MethodContext:
 
     @property
     def layers(self) -> int:
+        """The number of layers."""
         return layer_count(self.forward.model)
 
     def random_reference(self, draw: int) -> ReferenceOutputs:
-        """The outputs on the forget set of a randomly initialised model of the same architecture."""
+        """The distributions on the forget set of a randomly initialised model of the same architecture."""
         model = self.forward.model
         with torch.random.fork_rng():
             torch.manual_seed(self.seed * 1_000_003 + draw)

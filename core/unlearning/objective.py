@@ -1,4 +1,4 @@
-"""The objective of an optimiser step, and its gradient in micro-batches that do not change it."""
+"""The objective of an optimiser step, and its gradient, which does not depend on the size of the micro-batches."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,17 +19,17 @@ _EMPTY = torch.empty(0)
 
 @dataclass(eq=False)
 class Rows:
-    """The N scored tokens that a term sees, all of one set, in ascending order of `index`."""
+    """The N scored tokens that a term is computed from: rows of one set, in ascending order of `index`."""
 
-    index: Tensor  # (N,) the row's number in its corpus
-    record: Tensor  # (N,) its record's number in its corpus
-    alternate: Tensor  # (N,) bool: of the record's alternate; of terms of pairs only
+    index: Tensor  # (N,) row numbers in the set
+    record: Tensor  # (N,) record numbers in the set
+    alternate: Tensor  # (N,) bool: the row is of the record's alternate; only for methods with `pairs`
     targets: Tensor  # (N,) the true tokens
     epoch: int  # from 0
-    logits: Tensor = _EMPTY  # (N, V) at least float32; not for terms in a layer, nor where a record is taken apart
+    logits: Tensor = _EMPTY  # (N, V) at least float32; empty for terms in a layer and for linearized records
     states: Tensor = _EMPTY  # (N, d) the residual stream at the positions that hold the tokens, for terms in a layer
-    given_loss: Tensor | None = None
-    given_entropy: Tensor | None = None
+    given_loss: Tensor | None = None  # (N,) computed from the logits where it is None
+    given_entropy: Tensor | None = None  # (N,) likewise
 
     @property
     def loss(self) -> Tensor:
@@ -47,309 +47,325 @@ class Rows:
 
 
 Term = Callable[[Rows], Tensor]
-"""A value for each row, (N,): a record's term is the mean over its rows, the set's is the mean over its records."""
+"""A value for each row, (N,). A record's value is the mean over its rows, a set's value the mean over its records."""
 
 
 @dataclass(frozen=True, eq=False)
 class WeightedTerm:
-    """One set's part in the objective: weight * share * (mean over the step's records of `term`).
-
-    `share` mixes the sets that a term is made of, so that theirs sum to 1.
-    """
+    """One set's addend of the objective: weight * share * (mean of `term` over the step's records of the set)."""
 
     name: str  # forget, retain, unseen or rehearsal
-    corpus: TokenizedSet
+    tokenized: TokenizedSet
     term: Term
     weight: float
     share: float = 1.0
+    """The set's share of its term where several sets mix, as retain sets do; their shares sum to 1."""
     whole_records: bool = False
-    """The term needs all of a record's rows at once, and depends on the model through their `loss` and `entropy`
-    alone."""
+    """The term needs all rows of a record at once, and depends on the model through their `loss` and `entropy` only."""
     layer: int | None = None
-    """The layer whose states the term looks at; None: the logits."""
-    watched: bool = False
-    """Its value is wanted even when its weight is 0."""
+    """The layer whose hidden states the term is computed from; None: the logits."""
+    always_computed: bool = False
+    """The term's value is needed even while its weight is 0."""
 
     @property
     def computed(self) -> bool:
-        return self.watched or self.weight * self.share != 0
+        return self.always_computed or self.weight * self.share != 0
 
 
 TermBatch = tuple[WeightedTerm, Sequence[int]]
-"""A part, and the numbers of its records that a step is made of."""
+"""A weighted term, and the numbers of its set's records in one step."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Piece:
+class _ChunkGroup:
     """Chunks of one record that stay in one micro-batch."""
 
-    draw: int
-    part: WeightedTerm
-    records: float  # of the part in the whole step; infinite where the piece is to have no effect
-    places: Sequence[int]  # of the chunks, in the part's corpus
+    batch_number: int  # of the TermBatch in the step
+    weighted: WeightedTerm
+    divisor: float  # the TermBatch's records in the whole step; infinite for a group without effect
+    indices: Sequence[int]  # of the chunks, in their set
 
     @property
     def chunks(self) -> list[Chunk]:
-        return [self.part.corpus.chunks[place] for place in self.places]
+        return [self.weighted.tokenized.chunks[index] for index in self.indices]
 
     @property
-    def index(self) -> Tensor:
-        return torch.cat([self.part.corpus.index(place) for place in self.places])
+    def rows(self) -> Tensor:
+        """Row numbers in the set: (n,), on the CPU."""
+        return torch.cat([self.weighted.tokenized.chunk_rows(index) for index in self.indices])
 
     def tokens(self) -> int:
         return sum(len(chunk.ids) for chunk in self.chunks)
 
     def shape(self) -> tuple[int, int]:
-        return len(self.places), max(len(chunk.ids) for chunk in self.chunks)
+        """(chunks, tokens of the longest), as padding sees the group."""
+        return len(self.indices), max(len(chunk.ids) for chunk in self.chunks)
 
 
 @dataclass(frozen=True, eq=False)
-class _Section:
-    """Neighbouring rows of a micro-batch that one term looks at."""
+class _TermSpan:
+    """Consecutive rows of a micro-batch that belong to one weighted term."""
 
-    pieces: list[_Piece]
+    groups: list[_ChunkGroup]
     start: int
-    counts: list[int]  # rows of each piece
+    row_counts: list[int]  # of each group
 
     @property
     def stop(self) -> int:
-        return self.start + sum(self.counts)
+        return self.start + sum(self.row_counts)
 
 
 @dataclass(frozen=True)
 class StepValues:
-    """A step's loss, each term's value before its weight, by name, and how many tokens went through the model."""
+    """A step's loss, each term's unweighted value by name, and the tokens that went through the model."""
 
     loss: float
-    parts: dict[str, float]
+    terms: dict[str, float]
     tokens: int
 
 
 def accumulate_gradient(
-    forward: Forward, draws: Sequence[TermBatch], *, epoch: int, max_tokens: int, backward: Callable[[Tensor], None]
+    forward: Forward, batches: Sequence[TermBatch], *, epoch: int, max_tokens: int, backward: Callable[[Tensor], None]
 ) -> StepValues:
-    """Adds the gradient of sum_parts weight * share * mean_records(term) to the model's `.grad`.
+    """Adds the gradient of sum_terms weight * share * mean_records(term) to the model's `.grad`.
 
-    The counts that the means divide by are those of the whole step, known before the first forward; so the result
-    does not depend on `max_tokens`, the tokens of one forward. Records of all parts share the forwards, but for those
-    that end in another layer; parts of weight 0 are not computed. The ranks share the step: the gradient of each is
-    that of its own micro-batches, which `backward` has to add up, and the values are the step's in all of them.
+    The means divide by the record counts of the whole step, which are known before the first forward: so the result
+    does not depend on `max_tokens`, the tokens of one forward. Records of all terms share the forwards, except that
+    each layer whose states are needed has its own; terms of weight 0 are not computed. Ranks share the step: each
+    computes the gradient of its own micro-batches, which `backward` has to add up, and all get the step's values.
     """
-    pieces: list[_Piece] = []
-    for number, (part, records) in enumerate(draws):
-        if part.computed:
-            pieces.extend(_pieces(forward, number, part, sorted(records), epoch, max_tokens))
-    totals = torch.zeros(len(draws), dtype=torch.float64, device=forward.device)
-    for batch in _own_batches(forward, pieces, max_tokens):
-        backward(forward.run(_MicroBatch(forward, batch, epoch, totals).loss))
+    groups: list[_ChunkGroup] = []
+    for number, (weighted, records) in enumerate(batches):
+        if weighted.computed:
+            groups.extend(_chunk_groups(forward, number, weighted, sorted(records), epoch, max_tokens))
+    totals = torch.zeros(len(batches), dtype=torch.float64, device=forward.device)
+    for micro_batch in _micro_batches_of_rank(forward, groups, max_tokens):
+        backward(forward.run(_MicroBatch(forward, micro_batch, epoch, totals).loss))
     values = forward.ranks.all_reduce(totals).tolist()
-    parts: dict[str, float] = {}
+    terms: dict[str, float] = {}
     loss = 0.0
-    for (part, _), value in zip(draws, values, strict=True):
-        if part.computed:
-            parts[part.name] = parts.get(part.name, 0.0) + part.share * value
-            loss += part.weight * part.share * value
-    return StepValues(loss=loss, parts=parts, tokens=sum(piece.tokens() for piece in pieces))
+    for (weighted, _), value in zip(batches, values, strict=True):
+        if weighted.computed:
+            terms[weighted.name] = terms.get(weighted.name, 0.0) + weighted.share * value
+            loss += weighted.weight * weighted.share * value
+    return StepValues(loss=loss, terms=terms, tokens=sum(group.tokens() for group in groups))
 
 
-def _pieces(
-    forward: Forward, number: int, part: WeightedTerm, records: Sequence[int], epoch: int, max_tokens: int
-) -> Iterator[_Piece]:
-    for record in records:
-        places = part.corpus.of_record[record]
-        apart = [_Piece(number, part, len(records), [place]) for place in places]
-        whole = _Piece(number, part, len(records), places)
-        if not part.whole_records:
-            yield from apart
-        elif len(_batches(forward, apart, max_tokens)) == 1:
-            yield whole
-        else:
-            linear = _linear(whole, _losses_and_entropies(forward, apart, max_tokens), epoch)
-            yield from (replace(piece, part=linear) for piece in apart)
+def _chunk_groups(
+    forward: Forward, number: int, weighted: WeightedTerm, records: Sequence[int], epoch: int, max_tokens: int
+) -> Iterator[_ChunkGroup]:
+    """The records' chunks, one by one; a record's chunks stay together where its term needs them all.
 
-
-def _batches(forward: Forward, pieces: Sequence[_Piece], max_tokens: int) -> list[list[_Piece]]:
-    """The pieces in micro-batches of `max_tokens`, those of each layer by themselves."""
-    batches: list[list[_Piece]] = []
-    for layer in dict.fromkeys(piece.part.layer for piece in pieces):
-        some = [piece for piece in pieces if piece.part.layer == layer]
-        if forward.packed:
-            batches += bin_pack(some, _Piece.tokens, max_tokens)
-        else:
-            batches += bucket_by_length(some, _Piece.shape, max_tokens)
-    return batches
-
-
-def _own_batches(forward: Forward, pieces: Sequence[_Piece], max_tokens: int) -> list[list[_Piece]]:
-    """This rank's micro-batches: as many as any other's, and of the same layers in the same order.
-
-    A forward or backward pass of a sharded model is everybody's; who has nothing more to do goes through one of the
-    step's pieces without effect.
+    Such a record that does not fit into one micro-batch gets a linear term instead, chunk by chunk.
     """
-    own: list[list[_Piece]] = []
-    for layer in dict.fromkeys(piece.part.layer for piece in pieces):
-        some = [piece for piece in pieces if piece.part.layer == layer]
-        shares = [_batches(forward, share, max_tokens) for share in divide_among_ranks(some, forward.ranks.count)]
-        idle = [replace(min(some, key=_Piece.tokens), records=math.inf)]
-        mine = shares[forward.ranks.rank]
-        own += mine + [idle] * (max(len(share) for share in shares) - len(mine))
+    for record in records:
+        indices = weighted.tokenized.record_chunks[record]
+        single_chunks = [_ChunkGroup(number, weighted, len(records), [index]) for index in indices]
+        whole_record = _ChunkGroup(number, weighted, len(records), indices)
+        if not weighted.whole_records:
+            yield from single_chunks
+        elif len(_micro_batches(forward, single_chunks, max_tokens)) == 1:
+            yield whole_record
+        else:
+            linear = _linearized(whole_record, _losses_and_entropies(forward, single_chunks, max_tokens), epoch)
+            yield from (replace(group, weighted=linear) for group in single_chunks)
+
+
+def _micro_batches(forward: Forward, groups: Sequence[_ChunkGroup], max_tokens: int) -> list[list[_ChunkGroup]]:
+    """The groups in micro-batches of at most `max_tokens`; terms of different layers share none."""
+    micro_batches: list[list[_ChunkGroup]] = []
+    for layer_groups in _by_layer(groups):
+        if forward.packed:
+            micro_batches += bin_pack(layer_groups, _ChunkGroup.tokens, max_tokens)
+        else:
+            micro_batches += bucket_by_length(layer_groups, _ChunkGroup.shape, max_tokens)
+    return micro_batches
+
+
+def _micro_batches_of_rank(forward: Forward, groups: Sequence[_ChunkGroup], max_tokens: int) -> list[list[_ChunkGroup]]:
+    """This rank's micro-batches: every rank has as many, of the same layers in the same order.
+
+    All ranks take part in each forward and backward pass of a sharded model. A rank that has no micro-batch left runs
+    the layer's smallest group again, without effect.
+    """
+    own: list[list[_ChunkGroup]] = []
+    for layer_groups in _by_layer(groups):
+        shares = divide_among_ranks(layer_groups, forward.ranks.count)
+        micro_batches = [_micro_batches(forward, share, max_tokens) for share in shares]
+        mine = micro_batches[forward.ranks.rank]
+        idle = [replace(min(layer_groups, key=_ChunkGroup.tokens), divisor=math.inf)]
+        own += mine + [idle] * (max(map(len, micro_batches)) - len(mine))
     return own
 
 
-def divide_among_ranks(pieces: Sequence[_Piece], ranks: int) -> list[list[_Piece]]:
-    """The pieces of each rank: of every draw nearly the same number of tokens, so that no rank sees one set only."""
-    shares: list[list[_Piece]] = [[] for _ in range(ranks)]
-    loads = [0] * ranks
-    for draw in dict.fromkeys(piece.draw for piece in pieces):
-        of_draw = [0] * ranks
-        for piece in sorted((one for one in pieces if one.draw == draw), key=lambda one: -one.tokens()):
-            rank = min(range(ranks), key=lambda one: (of_draw[one], loads[one]))
-            shares[rank].append(piece)
-            of_draw[rank] += piece.tokens()
-            loads[rank] += piece.tokens()
+def _by_layer(groups: Sequence[_ChunkGroup]) -> Iterator[list[_ChunkGroup]]:
+    """The groups of each layer, in the order in which the layers first occur."""
+    for layer in dict.fromkeys(group.weighted.layer for group in groups):
+        yield [group for group in groups if group.weighted.layer == layer]
+
+
+def divide_among_ranks(groups: Sequence[_ChunkGroup], ranks: int) -> list[list[_ChunkGroup]]:
+    """The groups of each rank: nearly as many tokens of each term batch, so that no rank gets one set only."""
+    shares: list[list[_ChunkGroup]] = [[] for _ in range(ranks)]
+    loads = [0] * ranks  # tokens
+    for number in dict.fromkeys(group.batch_number for group in groups):
+        batch_loads = [0] * ranks
+        largest_first = sorted(
+            (group for group in groups if group.batch_number == number), key=lambda group: -group.tokens()
+        )
+        for group in largest_first:
+            rank = min(range(ranks), key=lambda rank: (batch_loads[rank], loads[rank]))
+            shares[rank].append(group)
+            batch_loads[rank] += group.tokens()
+            loads[rank] += group.tokens()
     return shares
 
 
 class _MicroBatch:
-    """What goes through the model at once."""
+    """The chunk groups of one forward pass, and their part of the loss."""
 
-    def __init__(self, forward: Forward, pieces: Sequence[_Piece], epoch: int, totals: Tensor) -> None:
-        """`totals`, the step's mean of each draw's term, (draws,), is added to."""
+    def __init__(self, forward: Forward, groups: Sequence[_ChunkGroup], epoch: int, totals: Tensor) -> None:
+        """`totals`, (term batches,), collects each term batch's mean over the step."""
         self._forward, self._epoch, self._totals = forward, epoch, totals
-        self._pieces = sorted(pieces, key=lambda piece: (piece.draw, piece.places[0]))
-        self._chunks = [chunk for piece in self._pieces for chunk in piece.chunks]
+        self._groups = sorted(groups, key=lambda group: (group.batch_number, group.indices[0]))
+        self._chunks = [chunk for group in self._groups for chunk in group.chunks]
         self._targets = forward.targets(self._chunks)  # (N,)
 
     def loss(self) -> Tensor:
         """The micro-batch's part of the step's loss, with gradients."""
-        forward, layer = self._forward, self._pieces[0].part.layer
+        forward, layer = self._forward, self._groups[0].weighted.layer
         if layer is not None:
             states = forward.states(self._chunks, layer)  # (N, d)
-            return sum_scalars(self._term(one, slice(one.start, one.stop), states=states) for one in self._sections())
-        hidden = forward.hidden(self._chunks)  # (N, H)
-        if forward.head is None:
-            return sum_scalars(
-                self._term(one, slice(one.start, one.stop), logits=hidden[one.start : one.stop])
-                for one in self._sections()
+            return _sum_scalars(
+                self._span_loss(span, slice(span.start, span.stop), states=states) for span in self._spans()
             )
-        at_once = rows_per_slice(forward.vocabulary)
-        self._take_long_records_apart(hidden.detach(), at_once)
-        of_slice = {}
-        for one in self._sections():
-            if one.pieces[0].part.whole_records:
-                cuts = slices_of_groups(one.start, one.counts, at_once)
+        hidden = forward.hidden(self._chunks)  # (N, H)
+        if forward.head is None:  # `hidden` are the logits
+            return _sum_scalars(
+                self._span_loss(span, slice(span.start, span.stop), logits=hidden[span.start : span.stop])
+                for span in self._spans()
+            )
+        max_rows = rows_per_slice(forward.vocabulary)
+        self._linearize_long_records(hidden.detach(), max_rows)
+        span_cuts: dict[int, tuple[_TermSpan, slice]] = {}  # by the cut's first row
+        for span in self._spans():
+            if span.groups[0].weighted.whole_records:
+                cuts = slices_of_groups(span.start, span.row_counts, max_rows)
             else:
-                cuts = slices(one.start, one.stop, at_once)
-            of_slice.update({cut.start: (one, cut) for cut in cuts})
+                cuts = slices(span.start, span.stop, max_rows)
+            span_cuts.update({cut.start: (span, cut) for cut in cuts})
         return sliced_loss(
             hidden,
             forward.head,
-            [cut for _, cut in of_slice.values()],
-            lambda logits, cut: self._term(of_slice[cut.start][0], cut, logits=logits),
+            [cut for _, cut in span_cuts.values()],
+            lambda logits, cut: self._span_loss(span_cuts[cut.start][0], cut, logits=logits),
             dtype=forward.autocast,
         )
 
-    def _sections(self) -> list[_Section]:
-        sections: list[_Section] = []
+    def _spans(self) -> list[_TermSpan]:
+        spans: list[_TermSpan] = []
         start = 0
-        for piece in self._pieces:
-            count = len(piece.index)
-            last = sections[-1].pieces[-1] if sections else None
-            if last is None or last.part is not piece.part or last.draw != piece.draw:
-                sections.append(_Section([], start, []))
-            sections[-1].pieces.append(piece)
-            sections[-1].counts.append(count)
+        for group in self._groups:
+            count = len(group.rows)
+            last = spans[-1].groups[-1] if spans else None
+            if last is None or last.weighted is not group.weighted or last.batch_number != group.batch_number:
+                spans.append(_TermSpan([], start, []))
+            spans[-1].groups.append(group)
+            spans[-1].row_counts.append(count)
             start += count
-        return sections
+        return spans
 
-    def _term(self, section: _Section, cut: slice, *, logits: Tensor = _EMPTY, states: Tensor | None = None) -> Tensor:
-        """The weighted part of the loss that the rows of `cut`, all of one section, are."""
-        part = section.pieces[0].part
-        corpus = part.corpus
-        index = torch.cat([piece.index for piece in section.pieces])
-        index = index[cut.start - section.start : cut.stop - section.start].to(self._forward.device)
+    def _span_loss(
+        self, span: _TermSpan, cut: slice, *, logits: Tensor = _EMPTY, states: Tensor | None = None
+    ) -> Tensor:
+        """The weighted loss of the rows of `cut`, a part of the span. Adds their part of the mean to `totals`."""
+        first = span.groups[0]
+        weighted, tokenized = first.weighted, first.weighted.tokenized
+        index = torch.cat([group.rows for group in span.groups])
+        index = index[cut.start - span.start : cut.stop - span.start].to(self._forward.device)
         rows = Rows(
             index=index,
-            record=corpus.record[index],
-            alternate=corpus.alternate[index],
+            record=tokenized.record[index],
+            alternate=tokenized.alternate[index],
             targets=self._targets[cut],
             epoch=self._epoch,
             logits=logits,
             states=_EMPTY if states is None else states[cut],
         )
-        values = part.term(rows)
-        mean = (values * corpus.share[index].to(values.dtype)).sum() / section.pieces[0].records
-        self._totals[section.pieces[0].draw] += mean.detach()
-        return part.weight * part.share * mean
+        values = weighted.term(rows)
+        mean = (values * tokenized.row_weight[index].to(values.dtype)).sum() / first.divisor
+        self._totals[first.batch_number] += mean.detach()
+        return weighted.weight * weighted.share * mean
 
-    def _take_long_records_apart(self, hidden: Tensor, at_once: int) -> None:
-        """Gives records whose logits would not fit into a slice, of terms that need them whole, a linear term."""
+    def _linearize_long_records(self, hidden: Tensor, max_rows: int) -> None:
+        """Gives whole-record terms a linear term for records whose logits do not fit into one slice."""
         start = 0
-        for number, piece in enumerate(self._pieces):
-            count = len(piece.index)
-            if piece.part.whole_records and count > at_once:
+        for number, group in enumerate(self._groups):
+            count = len(group.rows)
+            if group.weighted.whole_records and count > max_rows:
                 rows = slice(start, start + count)
-                found = self._forward.losses_and_entropies(hidden[rows], self._targets[rows])
-                self._pieces[number] = replace(piece, part=_linear(piece, found, self._epoch))
+                outputs = self._forward.losses_and_entropies(hidden[rows], self._targets[rows])
+                self._groups[number] = replace(group, weighted=_linearized(group, outputs, self._epoch))
             start += count
 
 
-def _linear(record: _Piece, found: Tensor, epoch: int) -> WeightedTerm:
-    """The part for one record that is taken apart: same value, same gradient, whatever of its rows are seen at once.
+def _linearized(record: _ChunkGroup, outputs: Tensor, epoch: int) -> WeightedTerm:
+    """A linear term for one whole record: same value and gradient, for any selection of the record's rows at once.
 
-    The term depends on the model through the record's token losses l and entropies alone. So with c = d(sum of values)
-    / dl, found here from `found` (n, 2), values + c * (l - l as a constant), and the same of the entropies, has the
-    value and the gradient of the term.
+    `outputs` (n, 2) are the record's present token losses l and entropies H, through which alone the term depends on
+    the model. So with c = d(sum of values)/dl at the present l, values + c * (l - l as a constant), and the same for
+    H, has the term's value and gradient.
     """
-    part, corpus = record.part, record.part.corpus
-    leaf, spread = (column.detach().clone().requires_grad_(True) for column in found.unbind(1))
-    index = record.index.to(found.device)
-    targets = torch.cat([chunk.ids[chunk.scored] for chunk in record.chunks]).to(found.device)
+    weighted, tokenized = record.weighted, record.weighted.tokenized
+    losses, entropies = (column.detach().clone().requires_grad_(True) for column in outputs.unbind(1))
+    index = record.rows.to(outputs.device)
+    targets = torch.cat([chunk.ids[chunk.scored] for chunk in record.chunks]).to(outputs.device)
     with torch.enable_grad():
-        values = part.term(
+        values = weighted.term(
             Rows(
                 index=index,
-                record=corpus.record[index],
-                alternate=corpus.alternate[index],
+                record=tokenized.record[index],
+                alternate=tokenized.alternate[index],
                 targets=targets,
                 epoch=epoch,
-                given_loss=leaf,
-                given_entropy=spread,
+                given_loss=losses,
+                given_entropy=entropies,
             )
         )
-        of_loss, of_entropy = torch.autograd.grad(values.sum(), (leaf, spread), allow_unused=True)
-    start, constant = int(index[0]), values.detach()
+        loss_slope, entropy_slope = torch.autograd.grad(values.sum(), (losses, entropies), allow_unused=True)
+    first_row, constant = int(index[0]), values.detach()
 
     def term(rows: Rows) -> Tensor:
-        place = rows.index - start
-        whole = constant[place]
-        if of_loss is not None:
-            whole = whole + of_loss[place] * (rows.loss - leaf.detach()[place])
-        if of_entropy is not None:
-            whole = whole + of_entropy[place] * (rows.entropy - spread.detach()[place])
-        return whole
+        place = rows.index - first_row
+        value = constant[place]
+        if loss_slope is not None:
+            value = value + loss_slope[place] * (rows.loss - losses.detach()[place])
+        if entropy_slope is not None:
+            value = value + entropy_slope[place] * (rows.entropy - entropies.detach()[place])
+        return value
 
-    return replace(part, term=term, whole_records=False)
+    return replace(weighted, term=term, whole_records=False)
 
 
 @torch.no_grad()
-def _losses_and_entropies(forward: Forward, pieces: Sequence[_Piece], max_tokens: int) -> Tensor:
-    """Token losses and entropies of the pieces' rows, in their order: (N, 2)."""
-    order = {id(piece): number for number, piece in enumerate(pieces)}
-    found: list[Tensor] = [_EMPTY] * len(pieces)
-    for batch in _batches(forward, pieces, max_tokens):
-        chunks = [chunk for piece in batch for chunk in piece.chunks]
-        both = forward.run(partial(chunk_losses_and_entropies, forward, chunks))
-        for piece, part in zip(batch, torch.split(both, [len(piece.index) for piece in batch]), strict=True):
-            found[order[id(piece)]] = part
-    return torch.cat(found)
+def _losses_and_entropies(forward: Forward, groups: Sequence[_ChunkGroup], max_tokens: int) -> Tensor:
+    """Token losses and entropies of the groups' rows, in the groups' order: (N, 2)."""
+    order = {id(group): number for number, group in enumerate(groups)}
+    outputs: list[Tensor] = [_EMPTY] * len(groups)
+    for micro_batch in _micro_batches(forward, groups, max_tokens):
+        chunks = [chunk for group in micro_batch for chunk in group.chunks]
+        batch_outputs = forward.run(partial(chunk_losses_and_entropies, forward, chunks))
+        counts = [len(group.rows) for group in micro_batch]
+        for group, group_outputs in zip(micro_batch, torch.split(batch_outputs, counts), strict=True):
+            outputs[order[id(group)]] = group_outputs
+    return torch.cat(outputs)
 
 
 def chunk_losses_and_entropies(forward: Forward, chunks: Sequence[Chunk]) -> Tensor:
-    """Token losses and entropies of chunks that go through the model together: (N, 2), without gradients."""
+    """Token losses and entropies of chunks that share one forward pass: (N, 2), without gradients."""
     return forward.losses_and_entropies(forward.hidden(chunks), forward.targets(chunks))
 
 
-def sum_scalars(values: Iterator[Tensor]) -> Tensor:
-    """The sum of at least one scalar."""
+def _sum_scalars(values: Iterator[Tensor]) -> Tensor:
+    """The sum of at least one scalar tensor."""
     return torch.stack(list(values)).sum()

@@ -1,4 +1,4 @@
-"""Which optimiser makes the updates."""
+"""The optimiser of `training.optimizer`, and its learning rate."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from core.unlearning.bfloat16_optimizers import StochasticRoundingOptimizer
 
 
 def require_optimizer(training: Training, device: torch.device) -> None:
-    """Raises CoreError `optimizer_unavailable` where this worker cannot make that optimiser."""
+    """Raises CoreError `optimizer_unavailable` where this worker lacks what the optimiser needs."""
     if training.optimizer != "adamw8bit":
         return
     try:
@@ -25,9 +25,9 @@ def require_optimizer(training: Training, device: torch.device) -> None:
 
 
 def make_optimizer(weights: Sequence[nn.Parameter], training: Training) -> Optimizer:
-    """The optimiser of `training.optimizer` for weights of one device.
+    """Makes the optimiser for weights of one device, which `require_optimizer` has checked.
 
-    Weights held in bfloat16 are rounded stochastically. `require` says whether it can be made here.
+    Weights held in bfloat16 are rounded stochastically.
     """
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimizer == "adamw8bit":
@@ -42,19 +42,19 @@ def make_optimizer(weights: Sequence[nn.Parameter], training: Training) -> Optim
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """The learning rate of the next update."""
+    """Sets the learning rate of the next update."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(rate)  # in place, or a compiled step would be compiled anew
+            group["lr"].fill_(rate)  # in place, or a compiled step would be compiled again
         else:
             group["lr"] = rate
 
 
 def _eight_bit(weights: Sequence[nn.Parameter], training: Training) -> Optimizer:
-    """AdamW with its moments in 8 bits, by blocks of 256 (arXiv 2110.02861); its step is compiled."""
+    """AdamW with its moments in 8 bits, in blocks of 256 (arXiv 2110.02861); its step is compiled."""
     from torchao.optim import AdamW8bit
 
-    made: Optimizer = AdamW8bit(
+    optimizer: Optimizer = AdamW8bit(
         weights, lr=training.learning_rate, weight_decay=training.weight_decay, bf16_stochastic_round=True
     )
-    return made
+    return optimizer

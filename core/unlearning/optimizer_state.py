@@ -1,4 +1,4 @@
-"""An optimiser's state, taken apart into plain tensors and JSON, and put together again."""
+"""An optimiser's state as plain tensors and JSON, for snapshots."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,70 +13,78 @@ from core.lm.sharding import local_part
 _PLAIN = "plain"
 
 OptimizerState = dict[str, dict[str, dict[str, Any]]]
-"""By weight and by name: a number's `value`; of a tensor, whether it is kept off the weight's device (`host`), and
-whether it is spread over the ranks as its weight is (`spread`); of one in 8 bits, what else it is made from
-(`context`)."""
+"""By weight and state name. For a number: its `value`. For a tensor: `host`, whether it lies off the weight's device;
+`spread`, whether it is sharded over the ranks as the weight is; and for an 8-bit tensor `context`, the arguments it is
+rebuilt from besides its inner tensors."""
 
 
 def export_state(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> tuple[dict[str, Tensor], OptimizerState]:
-    """The tensors, and what else there is to know, of the state of these weights, by their names."""
+    """The state of these weights: the tensors by label (inner name/state name/weight), and everything else as JSON."""
     tensors: dict[str, Tensor] = {}
     state: OptimizerState = {}
-    for of, weight in weights.items():
-        state[of] = {}
+    for weight_name, weight in weights.items():
+        state[weight_name] = {}
         for name, value in optimizer.state.get(weight, {}).items():
             if not isinstance(value, Tensor):
-                state[of][name] = {"value": value}
+                state[weight_name][name] = {"value": value}
                 continue
-            state[of][name] = {"host": value.device != weight.device, "spread": isinstance(value, DTensor)}
+            state[weight_name][name] = {"host": value.device != weight.device, "spread": isinstance(value, DTensor)}
             if type(local_part(value)) is Tensor:
                 inner = {_PLAIN: local_part(value)}
             else:
-                names, context = value.__tensor_flatten__()  # type: ignore[attr-defined]
-                inner = {one: getattr(value, one) for one in names}
+                inner_names, context = value.__tensor_flatten__()  # type: ignore[attr-defined]
+                inner = {inner_name: getattr(value, inner_name) for inner_name in inner_names}
                 # a dtype is written as torch does: torch.float32
-                state[of][name]["context"] = [str(one) if isinstance(one, torch.dtype) else one for one in context]
-            tensors |= {f"{part}/{name}/{of}": tensor.detach() for part, tensor in inner.items()}
+                state[weight_name][name]["context"] = [
+                    str(argument) if isinstance(argument, torch.dtype) else argument for argument in context
+                ]
+            tensors |= {f"{inner_name}/{name}/{weight_name}": tensor.detach() for inner_name, tensor in inner.items()}
     return tensors, state
 
 
 @torch.no_grad()
-def import_state(
+def restore_state(
     optimizer: Optimizer,
     weights: Mapping[str, nn.Parameter],
     tensors: Iterable[tuple[str, Tensor]],
     state: OptimizerState,
 ) -> None:
-    """The opposite, into an optimiser of the same kind that has made no update yet.
+    """Restores an exported state into an optimiser of the same kind that has made no update yet.
 
-    Not by load_state_dict, which would cast what is kept of a weight to the weight's own dtype.
+    Not by load_state_dict, which would cast a weight's state to the weight's dtype.
     """
-    for of, known in state.items():
-        optimizer.state[weights[of]] = {name: how["value"] for name, how in known.items() if "value" in how}
-    compressed: dict[tuple[str, str], dict[str, Tensor]] = {}
+    for weight_name, entries in state.items():
+        optimizer.state[weights[weight_name]] = {
+            name: entry["value"] for name, entry in entries.items() if "value" in entry
+        }
+    eight_bit: dict[tuple[str, str], dict[str, Tensor]] = {}
     for label, tensor in tensors:
-        part, name, of = label.split("/", 2)
-        placed = tensor if state[of][name]["host"] else tensor.to(weights[of].device)
-        if part == _PLAIN:
-            optimizer.state[weights[of]][name] = _spread(placed, weights[of]) if state[of][name]["spread"] else placed
+        inner_name, name, weight_name = label.split("/", 2)
+        weight, entry = weights[weight_name], state[weight_name][name]
+        placed = tensor if entry["host"] else tensor.to(weight.device)
+        if inner_name == _PLAIN:
+            optimizer.state[weight][name] = _sharded_like(weight, placed) if entry["spread"] else placed
         else:
-            compressed.setdefault((of, name), {})[part] = placed
-    for (of, name), inner in compressed.items():
-        optimizer.state[weights[of]][name] = _eight_bit(inner, state[of][name]["context"])
+            eight_bit.setdefault((weight_name, name), {})[inner_name] = placed
+    for (weight_name, name), inner in eight_bit.items():
+        optimizer.state[weights[weight_name]][name] = _eight_bit_tensor(inner, state[weight_name][name]["context"])
 
 
-def _spread(part: Tensor, like: Tensor) -> Tensor:
-    """This rank's part of a tensor that is spread as `like` is."""
-    if not isinstance(like, DTensor):
-        raise TypeError("of a weight that is not spread, no state is")
+def _sharded_like(weight: Tensor, shard: Tensor) -> Tensor:
+    """The tensor, sharded as the weight is, of which `shard` is this rank's part."""
+    if not isinstance(weight, DTensor):
+        raise TypeError("the state of a weight that is not sharded is not sharded either")
     return DTensor.from_local(
-        part, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
+        shard, weight.device_mesh, weight.placements, run_check=False, shape=weight.shape, stride=weight.stride()
     )
 
 
-def _eight_bit(inner: dict[str, Tensor], context: list[Any]) -> Tensor:
+def _eight_bit_tensor(inner: dict[str, Tensor], context: list[Any]) -> Tensor:
     from torchao.optim.subclass_8bit import OptimState8bit
 
-    known = [getattr(torch, one.removeprefix("torch.")) if isinstance(one, str) else one for one in context]
-    made: Tensor = OptimState8bit.__tensor_unflatten__(inner, known)
-    return made
+    arguments = [
+        getattr(torch, argument.removeprefix("torch.")) if isinstance(argument, str) else argument
+        for argument in context
+    ]
+    tensor: Tensor = OptimState8bit.__tensor_unflatten__(inner, arguments)
+    return tensor

@@ -1,4 +1,4 @@
-"""Which records each step is made of. Everything follows from the seed."""
+"""The records of each step, drawn by the seed alone."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def forget_steps(records: int, per_step: int, epochs: int, seed: int) -> Iterator[tuple[int, list[int]]]:
-    """(epoch, records) of each step: every epoch shuffled anew, in steps as equal as can be of at most `per_step`."""
+    """(epoch, forget records) of each step: every epoch shuffled anew, in nearly equal steps of at most `per_step`."""
     for epoch in range(epochs):
         order = np.random.default_rng([seed, epoch]).permutation(records)
         for step in np.array_split(order, steps_per_epoch(records, per_step)):
@@ -19,7 +19,10 @@ def steps_per_epoch(records: int, per_step: int) -> int:
 
 
 class Cycle:
-    """A set drawn from without end: shuffled, gone through, shuffled again. `number` tells the sets of a job apart."""
+    """Draws records of one set without end: shuffles them, goes through them, shuffles again.
+
+    `number` gives each set of a job its own random stream.
+    """
 
     def __init__(self, records: int, seed: int, number: int) -> None:
         self._records = records
@@ -34,13 +37,13 @@ class Cycle:
             if not self._waiting:
                 taken = set(drawn)
                 order = self._random.permutation(self._records).tolist()
-                # A new round begins with records that this draw does not hold yet.
+                # a new round begins with records that this draw does not hold yet
                 self._waiting = sorted(order, key=lambda record: record in taken)
             drawn.append(self._waiting.pop(0))
         return drawn
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs for the same draws to follow; JSON."""
+        """The state from which `restore` continues with the same draws; JSON."""
         return {"random": self._random.bit_generator.state, "waiting": list(self._waiting)}
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Retain terms: what is done on text that must survive."""
+"""Retain terms: losses that keep the model's behaviour on text that must survive."""
 
 from torch import Tensor
 
@@ -14,11 +14,12 @@ def descent(rows: Rows) -> Tensor:
 
 
 def kl(reference: ReferenceOutputs) -> Term:
-    """KL(p_original(. | z_<t) || p(. | z_<t)) of each scored position, (N,); `reference` is of the same set."""
+    """KL(p_θ0(. | z_<t) || p(. | z_<t)) at each scored position, (N,); `reference` is of the same set."""
     return lambda rows: token_kl(reference.log_probabilities(rows.index), rows.logits)
 
 
 def hidden(states: RowStore) -> Term:
-    """||h(z) - h_original(z)||^2 / d of each scored position, (N,); `states` (M, d) are the original's, of the same set
-    and layer."""
+    """||h(z) - h_θ0(z)||^2 / d at each scored position, (N,).
+
+    `states` (M, d) are the reference model's, of the same set and layer."""
     return lambda rows: (rows.states - states.rows(rows.index.cpu()).to(rows.states)).square().mean(-1)

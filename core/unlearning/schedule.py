@@ -1,4 +1,4 @@
-"""The learning rate along a job."""
+"""The learning rate schedules."""
 
 import math
 
@@ -6,10 +6,10 @@ from core.schema.training import Scheduler
 
 
 def rate_factor(step: int, steps: int, scheduler: Scheduler, warmup: float) -> float:
-    """What the learning rate is multiplied by at `step` of `steps` (from 0); in (0, 1], so that no update is lost.
+    """The factor on the learning rate at `step` of `steps` (from 0); in (0, 1], so that no update is lost.
 
-    Rises in equal parts over the first ceil(warmup * steps) updates, the last of which has the full rate; then falls
-    towards the 0 that an update after the last would have.
+    It rises linearly over the first ceil(warmup * steps) updates, the last of which has the full rate. Then it falls
+    towards 0, which one more update after the last would have.
     """
     rising = math.ceil(warmup * steps)
     if step < rising:

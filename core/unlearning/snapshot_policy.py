@@ -1,4 +1,4 @@
-"""When a training's position is written down."""
+"""When a training takes a snapshot."""
 
 import time
 
@@ -7,47 +7,55 @@ from core.lm.snapshots import Snapshots
 from core.unlearning.training_state import TrainingState
 
 _SECONDS = 300.0
-"""However many updates lie between two snapshots, no more work than this is at stake."""
+"""A snapshot is due after this time however few the updates, which bounds the work that an interruption can lose."""
 _SHARE = 20
-"""Writing takes one part in so many of the time at most: where it is slow, snapshots are rarer."""
+"""Writing takes at most one part in this many of the time: where writing is slow, snapshots are rarer."""
 
 
 class SnapshotPolicy:
-    """`every` updates or five minutes, whichever is sooner; 0: only when asked. Without snapshots: never."""
+    """Takes a snapshot after `every` updates or five minutes, whichever is sooner; 0: only when asked.
+
+    Without `snapshots` it takes none.
+    """
 
     def __init__(
-        self, snapshots: Snapshots | None, position: TrainingState, every: int, ranks: Ranks = SINGLE_RANK
+        self, snapshots: Snapshots | None, state: TrainingState, every: int, ranks: Ranks = SINGLE_RANK
     ) -> None:
-        self._snapshots, self._position, self._every, self._ranks = snapshots, position, every, ranks
-        self._kept = 0
-        self._cost = 0.0
+        self._snapshots, self._state, self._every, self._ranks = snapshots, state, every, ranks
+        self._step = 0
+        """The newest snapshot's."""
+        self._write_seconds = 0.0
         self._last = time.monotonic()
 
     def resume(self) -> int:
-        """Goes to the newest snapshot and returns its step; 0 where there is none."""
+        """Restores the newest snapshot and returns its step; 0 where there is none."""
         newest = self._snapshots.newest() if self._snapshots else None
         if newest is not None:
-            self._position.restore(newest)
-            self._kept = self._position.step
+            self._state.restore(newest)
+            self._step = self._state.step
         self._last = time.monotonic()
-        return self._kept
+        return self._step
 
-    def keep_if_due(self) -> None:
-        """After an update: takes a snapshot if it is time for one."""
+    def snapshot_if_due(self) -> None:
+        """Takes a snapshot if one is due. Called after every update."""
         since = time.monotonic() - self._last
-        due = self._position.step - self._kept >= self._every or since >= _SECONDS
-        # clocks differ: the first rank's counts
-        if self._every and self._snapshots and self._ranks.broadcast_flag(due and since >= _SHARE * self._cost):
-            self.keep()
+        due = self._state.step - self._step >= self._every or since >= _SECONDS
+        # clocks differ between ranks: the first rank's decides
+        if (
+            self._every
+            and self._snapshots
+            and self._ranks.broadcast_flag(due and since >= _SHARE * self._write_seconds)
+        ):
+            self.snapshot()
 
-    def keep(self) -> int:
-        """Takes a snapshot where something has been done since the last; returns the step of the newest there is."""
-        if self._snapshots is not None and self._position.step > self._kept:
+    def snapshot(self) -> int:
+        """Takes a snapshot if there are updates since the last one; returns the step of the newest, 0 without one."""
+        if self._snapshots is not None and self._state.step > self._step:
             began = time.monotonic()
-            written = self._snapshots.write(self._position.step, *self._position.describe())
+            written = self._snapshots.write(self._state.step, *self._state.describe())
             self._last = time.monotonic()
-            # a disk that is full now is tried again in five minutes, not after every update
-            self._cost = self._last - began if written else _SECONDS / _SHARE
+            # where the disk is full, the next attempt is in five minutes, not after every update
+            self._write_seconds = self._last - began if written else _SECONDS / _SHARE
             if written:
-                self._kept = self._position.step
-        return self._kept
+                self._step = self._state.step
+        return self._step

@@ -1,4 +1,4 @@
-"""What a job trains on: the forget part, the sets that are held, and what the original says of each."""
+"""The terms of every step of a job, and the records that each step takes from each set."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from core.schema.job_spec import RecordSet
 from core.schema.record import Record
 from core.schema.training import Training
 from core.unlearning.answer_generation import generate_answers
-from core.unlearning.method import Method, MovingTargets, RetainSpec, RetainWeightController
+from core.unlearning.method import Method, MovingTargets, RehearsalSpec, RetainSpec, RetainWeightController
 from core.unlearning.method_context import MethodContext
 from core.unlearning.objective import StepValues, Term, TermBatch, WeightedTerm
 from core.unlearning.record_sampling import Cycle
@@ -26,7 +26,7 @@ from core.unlearning.tokenized_set import TokenizedSet
 
 @dataclass
 class TrainingSets:
-    """The parts that train or calibrate; what only measures never comes here."""
+    """The records that train or calibrate. Records that only measure are never among them."""
 
     forget: list[Record]
     retain: list[RecordSet] = field(default_factory=list)
@@ -35,48 +35,53 @@ class TrainingSets:
 
 @dataclass
 class SampledTerm:
-    """A set that is held: its part, which of its records come next, and how many of them per forget record."""
+    """A retain term, whose set is sampled without end: `ratio` records per forget record in a step."""
 
-    part: WeightedTerm
+    weighted: WeightedTerm
     cycle: Cycle
     ratio: float
 
 
 @dataclass
 class StepPlan:
-    """The parts of every step. `controller` sets the weight of the parts named retain."""
+    """The forget term and the retain terms (on retain, unseen and rehearsal sets) of every step.
+
+    `controller` sets the weight of the terms on retain sets.
+    """
 
     forget: WeightedTerm
-    held: list[SampledTerm]
+    retain_terms: list[SampledTerm]
     controller: RetainWeightController | None
 
     def term_batches(self, step: int, steps: int, records: list[int]) -> list[TermBatch]:
-        """What the step of these forget records is made of."""
-        draws: list[TermBatch] = [(self.forget, records)]
+        """The terms of `step` (from 0, of `steps`), each with its records; `records` are the step's forget records."""
+        batches: list[TermBatch] = [(self.forget, records)]
         factor = self.controller.weight(step, steps) if self.controller else 1.0
-        for one in self.held:
-            part = replace(one.part, weight=one.part.weight * factor) if one.part.watched else one.part
-            draws.append((part, one.cycle.draw(max(1, round(one.ratio * len(records))))))
-        return draws
+        for sampled in self.retain_terms:
+            weighted = sampled.weighted
+            if weighted.always_computed:  # the controller's
+                weighted = replace(weighted, weight=weighted.weight * factor)
+            batches.append((weighted, sampled.cycle.draw(max(1, round(sampled.ratio * len(records))))))
+        return batches
 
-    def follow(self, records: list[int]) -> None:
-        """Lets the forget term look at the model before the update of these forget records."""
+    def update_targets(self, records: list[int]) -> None:
+        """Lets a forget term with moving targets compute those of the next update's forget records."""
         if isinstance(self.forget.term, MovingTargets):
-            self.forget.term.follow(records)
+            self.forget.term.update_targets(records)
 
     def observe(self, step: int, steps: int, values: StepValues) -> None:
-        """Takes note of what a step came to."""
+        """Passes the term values of a step to the controller."""
         if self.controller:
-            self.controller.observe(step, steps, values.parts)
+            self.controller.observe(step, steps, values.terms)
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs for the same draws and weights to follow; JSON."""
+        """The state from which `restore` continues with the same records and weights; JSON."""
         controller = self.controller.state() if self.controller else None
-        return {"cycles": [one.cycle.state() for one in self.held], "controller": controller}
+        return {"cycles": [sampled.cycle.state() for sampled in self.retain_terms], "controller": controller}
 
     def restore(self, state: dict[str, Any]) -> None:
-        for one, cycle in zip(self.held, state["cycles"], strict=True):
-            one.cycle.restore(cycle)
+        for sampled, cycle_state in zip(self.retain_terms, state["cycles"], strict=True):
+            sampled.cycle.restore(cycle_state)
         if self.controller:
             self.controller.restore(state["controller"])
 
@@ -91,76 +96,66 @@ def plan_steps(
     report: Callable[[ChildEvent], None],
     should_stop: Callable[[], bool],
 ) -> StepPlan:
-    """Tokenizes the sets and asks the original, which `forward` still is, for whatever the method needs of it.
+    """Tokenizes the sets and computes what the method needs from the reference model, which `forward` still is.
 
-    Raises CoreError `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`, and what the method itself raises.
+    Raises CoreError `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`, and the method's own errors.
     """
 
-    def corpus(records: list[Record], *, pairs: bool = False) -> TokenizedSet:
+    def tokenize(records: list[Record], *, pairs: bool = False) -> TokenizedSet:
         length = context_length(forward.model, training.max_length)
-        return TokenizedSet.of(
+        return TokenizedSet.tokenize(
             records, tokenizer, max_length=length, chat=training.chat, device=forward.device, pairs=pairs
         )
 
-    def answers(records: list[Record]) -> list[str]:
+    def generate(records: list[Record]) -> list[str]:
         return generate_answers(forward, tokenizer, records, chat=training.chat, seed=training.seed)
 
-    rewritten = method.rewrite(sets.forget, answers, training.seed)
-    forget = corpus(rewritten, pairs=method.pairs)
-    unseen = corpus(sets.unseen) if sets.unseen and "unseen" in method.needs() else None
+    forget = tokenize(method.rewrite(sets.forget, generate, training.seed), pairs=method.pairs)
+    unseen = tokenize(sets.unseen) if sets.unseen and "unseen" in method.needs() else None
     context = MethodContext(forward, tokenizer, forget, unseen, training.seed, training.micro_batch_tokens)
     layer = method.layer(context.layers)
 
-    held: list[SampledTerm] = []
+    retain_terms: list[SampledTerm] = []
 
-    def hold(name: str, records: TokenizedSet, how: RetainSpec, share: float, *, watched: bool = False) -> None:
-        part = WeightedTerm(name, records, _held_term(how, records, context, layer), how.weight, share, watched=watched)
-        if how.term == "hidden":
-            part = replace(part, layer=layer)
-        held.append(SampledTerm(part, Cycle(len(records), training.seed, len(held)), how.ratio * share))
-
-    retain, controller = method.retain_spec(), None
-    if retain.term != "none":
-        corpora = [(corpus(one.records), share) for one, share in _shares(method, sets.retain)]
-        controller = method.controller(context, corpora)
-        for records, share in corpora:
-            hold("retain", records, retain, share, watched=controller is not None)
-        if (have := sum(len(records) for records, _ in corpora)) < len(forget):
-            report(
-                Warned(
-                    code="retain_smaller_than_forget",
-                    message=f"{have} retain records train against {len(forget)} to forget: they are used again,"
-                    " reshuffled, and may be learnt by heart",
-                )
-            )
-    also = method.unseen_spec()
-    if also is not None:
-        hold("unseen", context.unseen_parts[0] if method.follows() else context.unseen, also, 1.0)
-    rehearsal = method.rehearsal_spec()
-    if rehearsal is not None:
-        used = math.ceil(rehearsal.ratio * len(forget) * training.epochs)
-        samples = rehearse(
-            forward,
-            tokenizer,
-            texts=min(rehearsal.texts, used),
-            temperature=rehearsal.temperature,
-            seed=training.seed,
-            forget=forget.chunks,
-            others=[chunk for one in held for chunk in one.part.corpus.chunks],
-            max_tokens=training.micro_batch_tokens,
-            should_stop=should_stop,
+    def add_retain_term(name: str, tokenized: TokenizedSet, spec: RetainSpec, share: float, controlled: bool) -> None:
+        weighted = WeightedTerm(
+            name,
+            tokenized,
+            _retain_term(spec, tokenized, context, layer),
+            spec.weight,
+            share,
+            layer=layer if spec.term == "hidden" else None,
+            always_computed=controlled,
         )
-        if samples:
-            hold("rehearsal", TokenizedSet(samples, forward.device), rehearsal, 1.0)
+        cycle = Cycle(len(tokenized), training.seed, len(retain_terms))
+        retain_terms.append(SampledTerm(weighted, cycle, spec.ratio * share))
+
+    retain_spec, controller = method.retain_spec(), None
+    if retain_spec.term != "none":
+        retain_sets = [(tokenize(records.records), share) for records, share in _shares(method, sets.retain)]
+        controller = method.weight_controller(context, retain_sets)
+        for tokenized, share in retain_sets:
+            add_retain_term("retain", tokenized, retain_spec, share, controlled=controller is not None)
+        _warn_of_small_retain_set(sum(len(tokenized) for tokenized, _ in retain_sets), len(forget), report)
+    unseen_spec = method.unseen_spec()
+    if unseen_spec is not None:
+        kept_unseen = context.unseen_halves[0] if method.moves_targets() else context.unseen
+        add_retain_term("unseen", kept_unseen, unseen_spec, 1.0, controlled=False)
+    rehearsal_spec = method.rehearsal_spec()
+    if rehearsal_spec is not None:
+        retained = [term.weighted.tokenized for term in retain_terms]
+        rehearsed = _rehearsed(rehearsal_spec, context, training, retained, should_stop)
+        if rehearsed is not None:
+            add_retain_term("rehearsal", rehearsed, rehearsal_spec, 1.0, controlled=False)
         else:
             report(
                 Warned(
                     code="no_rehearsal",
-                    message="the model writes no text of its own that is not to be forgotten: what it knows beyond"
-                    " the retain set is less well kept",
+                    message="the model wrote no text of its own other than text to forget: its knowledge beyond the"
+                    " retain set is less well protected",
                 )
             )
-    part = WeightedTerm(
+    forget_term = WeightedTerm(
         "forget",
         forget,
         method.forget_term(context),
@@ -168,21 +163,55 @@ def plan_steps(
         whole_records=method.whole_records,
         layer=layer,
     )
-    return StepPlan(part, held, controller)
+    return StepPlan(forget_term, retain_terms, controller)
 
 
-def _held_term(how: RetainSpec, records: TokenizedSet, context: MethodContext, layer: int | None) -> Term:
-    if how.term == "hidden":
+def _retain_term(spec: RetainSpec, tokenized: TokenizedSet, context: MethodContext, layer: int | None) -> Term:
+    if spec.term == "hidden":
         if layer is None:
-            raise ValueError("hidden states are held in the layer that the method works in")
-        return hidden(context.states(records, layer))
-    return kl(context.reference(records)) if how.term == "kl" else descent
+            raise ValueError("the retain term `hidden` needs the layer that the method works in")
+        return hidden(context.states(tokenized, layer))
+    return kl(context.reference(tokenized)) if spec.term == "kl" else descent
 
 
-def _shares(method: Method, sets: list[RecordSet]) -> list[tuple[RecordSet, float]]:
-    """The retain sets that hold records, and each one's share of the retain term."""
-    retained = [one for one in sets if one.records]
-    if not retained:
+def _shares(method: Method, retain: list[RecordSet]) -> list[tuple[RecordSet, float]]:
+    """The retain sets that have records, and their shares of the retain term, which sum to 1."""
+    nonempty = [records for records in retain if records.records]
+    if not nonempty:
         raise CoreError("empty_retain_set", f"the method {method.name} needs retain records, and there are none")
-    weights = sum(one.weight for one in retained)
-    return [(one, one.weight / weights) for one in retained]
+    total = sum(records.weight for records in nonempty)
+    return [(records, records.weight / total) for records in nonempty]
+
+
+def _warn_of_small_retain_set(retain: int, forget: int, report: Callable[[ChildEvent], None]) -> None:
+    if retain < forget:
+        report(
+            Warned(
+                code="retain_smaller_than_forget",
+                message=f"{retain} retain records train against {forget} to forget: they are used again,"
+                " reshuffled, and may be learnt by heart",
+            )
+        )
+
+
+def _rehearsed(
+    spec: RehearsalSpec,
+    context: MethodContext,
+    training: Training,
+    retained: list[TokenizedSet],
+    should_stop: Callable[[], bool],
+) -> TokenizedSet | None:
+    """Samples of the reference model, as many as the job uses; None where there are none."""
+    needed = math.ceil(spec.ratio * len(context.forget) * training.epochs)
+    samples = rehearse(
+        context.forward,
+        context.tokenizer,
+        texts=min(spec.texts, needed),
+        temperature=spec.temperature,
+        seed=training.seed,
+        forget=context.forget.chunks,
+        others=[chunk for tokenized in retained for chunk in tokenized.chunks],
+        max_tokens=training.micro_batch_tokens,
+        should_stop=should_stop,
+    )
+    return TokenizedSet(samples, context.forward.device) if samples else None

@@ -1,4 +1,4 @@
-"""A set's tokens, with the numbering that precomputed tables are read by."""
+"""Tokens of one set, with stable row numbers: tensors computed once before training are indexed by them."""
 
 from collections.abc import Sequence
 
@@ -12,34 +12,36 @@ from core.schema.training import Chat
 
 
 class TokenizedSet:
-    """The chunks of a set. Its M scored tokens, the rows, are numbered through in order of record and position."""
+    """The chunks of one set. Its M scored tokens are its rows, numbered by record, then by position."""
 
     def __init__(self, chunks: Sequence[Chunk], device: torch.device, alternates: Sequence[Chunk] = ()) -> None:
-        """`alternates` are further chunks of the same records: each record's come after its own."""
-        both = [(chunk.record, False, chunk) for chunk in chunks] + [(one.record, True, one) for one in alternates]
-        both.sort(key=lambda one: one[:2])
-        self.chunks = [chunk for _, _, chunk in both]
-        self.of_record: list[list[int]] = []
-        """The places in `chunks` of each record's chunks."""
-        self._first: list[int] = []
+        """`alternates` are chunks of the same records' alternate answers: they come after the record's own chunks."""
+        labelled = [(chunk.record, False, chunk) for chunk in chunks]
+        labelled += [(chunk.record, True, chunk) for chunk in alternates]
+        labelled.sort(key=lambda label: label[:2])
+        self.chunks = [chunk for _, _, chunk in labelled]
+        self.record_chunks: list[list[int]] = []
+        """For each record, the indices of its chunks in `chunks`."""
+        self._first_row: list[int] = []
         row = 0
-        for place, chunk in enumerate(self.chunks):
-            if chunk.record == len(self.of_record):
-                self.of_record.append([])
-            self.of_record[chunk.record].append(place)
-            self._first.append(row)
+        for index, chunk in enumerate(self.chunks):
+            if chunk.record == len(self.record_chunks):
+                self.record_chunks.append([])
+            self.record_chunks[chunk.record].append(index)
+            self._first_row.append(row)
             row += int(chunk.scored.sum())
-        self.rows = row
-        self._first.append(row)
-        numbers = torch.tensor([chunk.record for chunk in self.chunks])
-        sizes = torch.tensor(self._first).diff()
-        self.record = numbers.repeat_interleave(sizes).to(device)  # (M,)
-        second = torch.tensor([of_alternate for _, of_alternate, _ in both])
-        self.alternate = second.repeat_interleave(sizes).to(device)  # (M,) bool
-        self.share = 1 / torch.bincount(self.record)[self.record].double()  # (M,) a token's part in its record's mean
+        self.row_count = row
+        self._first_row.append(row)
+        counts = torch.tensor(self._first_row).diff()  # rows of each chunk
+        records = torch.tensor([chunk.record for chunk in self.chunks])
+        self.record = records.repeat_interleave(counts).to(device)  # (M,) each row's record number
+        alternate = torch.tensor([is_alternate for _, is_alternate, _ in labelled])
+        self.alternate = alternate.repeat_interleave(counts).to(device)  # (M,) bool: the row is of an alternate
+        # (M,) 1 / rows of the record: what a row counts in its record's mean
+        self.row_weight = 1 / torch.bincount(self.record)[self.record].double()
 
     @classmethod
-    def of(
+    def tokenize(
         cls,
         records: Sequence[Record],
         tokenizer: PreTrainedTokenizerBase,
@@ -49,7 +51,10 @@ class TokenizedSet:
         device: torch.device,
         pairs: bool = False,
     ) -> "TokenizedSet":
-        """`pairs`: with the records' alternates, which all must have."""
+        """Cuts the records into chunks of at most `max_length` tokens; `pairs` adds each record's alternate.
+
+        Raises ValueError where `pairs` is set and a record has no alternate.
+        """
         alternates: list[Chunk] = []
         if pairs:
             alternates = encode(
@@ -58,25 +63,25 @@ class TokenizedSet:
         return cls(encode(records, tokenizer, max_length=max_length, chat=chat), device, alternates)
 
     def __len__(self) -> int:
-        """Records."""
-        return len(self.of_record)
+        """The number of records."""
+        return len(self.record_chunks)
 
-    def part(self, records: Sequence[int]) -> "TokenizedSet":
-        """A corpus of these records alone, numbered anew."""
+    def subset(self, records: Sequence[int]) -> "TokenizedSet":
+        """A set of these records alone, with records and rows numbered anew."""
         chunks = [
-            Chunk(self.chunks[place].ids, self.chunks[place].scored, number)
+            Chunk(self.chunks[index].ids, self.chunks[index].scored, number)
             for number, record in enumerate(records)
-            for place in self.of_record[record]
+            for index in self.record_chunks[record]
         ]
         return TokenizedSet(chunks, self.record.device)
 
-    def index(self, chunk: int) -> Tensor:
-        """The rows of one chunk: (n,), on the CPU."""
-        return torch.arange(self._first[chunk], self._first[chunk + 1])
+    def chunk_rows(self, chunk: int) -> Tensor:
+        """The row numbers of one chunk: (n,), on the CPU."""
+        return torch.arange(self._first_row[chunk], self._first_row[chunk + 1])
 
 
 def _with_alternate(record: Record) -> Record:
-    """The record with its alternate in the place of what is scored. Raises ValueError where it has none."""
+    """The record with its alternate in place of its scored text. Raises ValueError where it has none."""
     if record.alternate is None:
         raise ValueError("the record has no alternate")
     return record.with_scored_text(record.alternate)

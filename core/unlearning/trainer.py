@@ -1,4 +1,4 @@
-"""The training loop: one for all methods, to be read from top to bottom."""
+"""The training loop of all methods."""
 
 import math
 import time
@@ -35,11 +35,11 @@ from core.unlearning.weight_diff import WeightDiff
 
 
 class JobCancelled(Exception):
-    """The job was told to stop, and did, between two steps."""
+    """The job was told to cancel, and stopped between two updates."""
 
 
 class JobPaused(Exception):
-    """The job was told to pause, and did, between two steps; `step` is the newest snapshot's, 0 without one."""
+    """The job was told to pause, and stopped between two updates; `step` is the newest snapshot's, 0 without one."""
 
     def __init__(self, step: int) -> None:
         super().__init__(step)
@@ -48,7 +48,7 @@ class JobPaused(Exception):
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Updates made, tokens put through the model for them, and the share of weights that now differ."""
+    """Updates made, tokens that went through the model for them, and the share of weights that changed."""
 
     steps: int
     tokens: int
@@ -71,21 +71,24 @@ def train(
 ) -> TrainingResult:
     """Unlearns `sets.forget` from `model`, in place.
 
-    Where several `ranks` share it, all call this with the same, but for what the first alone is told and says; they
-    get the same result, and each its part of the model (`core.lm.sharding.gather` makes it whole); they have
-    `snapshots` all or none.
-    Reports progress and curves after every update. Same seed, same thread count: same weights, bit for bit on the CPU,
-    also where the newest of `snapshots` was resumed from. Raises, between two updates, JobCancelled, or JobPaused once
-    a snapshot is kept; and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`,
-    `nan_loss`, `nothing_moved`, `out_of_memory`, and those of `select_parameters`, `make_optimizer` and the layers.
+    Reports progress and a curve point after every update. The same seed and thread count give the same weights, on the
+    CPU bit for bit, also after resuming from the newest of `snapshots`.
+
+    Where several `ranks` share the model, all call this with the same arguments; only the first rank's `should_stop`,
+    `should_pause` and `report` count. Either all have `snapshots` or none has. All get the same result, and each keeps
+    its part of the model, which `core.lm.sharding.gather` makes whole.
+
+    Raises, between two updates, JobCancelled (`should_stop`), or JobPaused (`should_pause`) once a snapshot is taken;
+    and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`, `nan_loss`,
+    `nothing_moved`, `out_of_memory`, and those of `select_parameters`, `require_optimizer` and the layers.
     """
-    chosen = resolve(method, parameters)
+    unlearning = resolve(method, parameters)
     if not sets.forget:
         raise CoreError("empty_forget_set", "the forget set holds no record")
     torch.manual_seed(training.seed)
-    # Without dropout: what is trained is then what is measured, and KL compares like with like.
+    # no dropout: the trained model is then the measured one, and KL compares like with like
     model.eval()
-    select_parameters(model, training, chosen.trained_weights(layer_count(model)))
+    select_parameters(model, training, unlearning.trained_weights(layer_count(model)))
     require_optimizer(training, model.device)
     longest = context_length(model, training.max_length)
     forward = Forward(
@@ -98,32 +101,32 @@ def train(
     if training.compile:
         compile_layers(model)
 
-    def leaving() -> bool:
+    def interrupted() -> bool:
         return should_stop() or should_pause()
 
-    job = plan_steps(chosen, forward, tokenizer, training, sets, report=report, should_stop=leaving)
-    # only now: the plan may have text written by the model, whose layers keep no cache while they recompute
+    plan = plan_steps(unlearning, forward, tokenizer, training, sets, report=report, should_stop=interrupted)
+    # after planning, which may generate text: layers that recompute their activations keep no cache
     if training.checkpointing:
         recompute_activations(model)
-    # only now: until here each rank has asked its own whole model
+    # after planning, for which each rank runs a whole model of its own
     forward.shard()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    finishes = type(chosen).final_weight is not Method.final_weight
-    before = WeightDiff(model, ranks, whole=finishes)
+    rewrites_weights = type(unlearning).final_weight is not Method.final_weight
+    diff = WeightDiff(model, ranks, keep_all=rewrites_weights)
     optimizer = make_optimizer(trained, training)
 
     gradient = GradientAccumulator(training.micro_batch_tokens, report)
-    position = TrainingState(model, optimizer, job)
-    keeping = SnapshotPolicy(snapshots, position, training.snapshot_every, ranks)
+    state = TrainingState(model, optimizer, plan)
+    snapshot_policy = SnapshotPolicy(snapshots, state, training.snapshot_every, ranks)
 
-    def heed() -> None:
+    def stop_if_told() -> None:
         if ranks.broadcast_flag(should_stop()):
             raise JobCancelled
         if ranks.broadcast_flag(should_pause()):
-            raise JobPaused(keeping.keep())
+            raise JobPaused(snapshot_policy.snapshot())
 
-    # only now: what the plan asks of the original, it must ask before the weights are others
-    if resumed := keeping.resume():
+    # after planning, which reads the reference model: a snapshot replaces its weights
+    if resumed := snapshot_policy.resume():
         report(Resumed(step=resumed))
     steps = training.epochs * steps_per_epoch(len(sets.forget), training.records_per_step)
     began = time.monotonic()
@@ -131,12 +134,12 @@ def train(
     for step, (epoch, records) in enumerate(order):
         if step < resumed:
             continue
-        heed()
-        began_step = time.monotonic()
+        stop_if_told()
+        step_began = time.monotonic()
         rate = training.learning_rate * rate_factor(step, steps, training.scheduler, training.warmup)
         set_learning_rate(optimizer, rate)
-        job.follow(records)
-        values = gradient(forward, job.term_batches(step, steps, records), epoch)
+        plan.update_targets(records)
+        values = gradient(forward, plan.term_batches(step, steps, records), epoch)
         norm = full_tensor(torch.nn.utils.clip_grad_norm_(trained, training.gradient_clip))
         if not math.isfinite(values.loss) or not torch.isfinite(norm):
             raise CoreError(
@@ -146,28 +149,29 @@ def train(
             )
         optimizer.step()
         optimizer.zero_grad()
-        job.observe(step, steps, values)
-        position.advance(values.tokens)
-        seconds = (time.monotonic() - began) / (position.step - resumed)
-        report(ProgressMade(step=position.step, steps=steps, eta_seconds=seconds * (steps - position.step)))
-        report(_curve(position.step, values, rate, time.monotonic() - began_step))
-        keeping.keep_if_due()
-    heed()
-    if finishes:
-        before.finish(model, chosen.final_weight)
-    changed = before.changed_share(model)
+        plan.observe(step, steps, values)
+        state.advance(values.tokens)
+        seconds = (time.monotonic() - began) / (state.step - resumed)
+        report(ProgressMade(step=state.step, steps=steps, eta_seconds=seconds * (steps - state.step)))
+        report(_curve_point(state.step, values, rate, time.monotonic() - step_began))
+        snapshot_policy.snapshot_if_due()
+    stop_if_told()
+    if rewrites_weights:
+        diff.rewrite(model, unlearning.final_weight)
+    changed = diff.changed_share(model)
     if changed == 0:
         raise CoreError(
             "nothing_moved",
             "no weight of the checkpoint would differ from the original's: raise the learning rate or the weights of"
             " the terms, or keep the model in float32",
         )
-    return TrainingResult(steps=steps, tokens=position.tokens, changed_share=changed)
+    return TrainingResult(steps=steps, tokens=state.tokens, changed_share=changed)
 
 
-def _curve(step: int, values: StepValues, rate: float, seconds: float) -> CurvePoint:
-    parts = {f"{name}_loss": value for name, value in values.parts.items()}
-    speed = values.tokens / max(seconds, 1e-9)
+def _curve_point(step: int, values: StepValues, rate: float, seconds: float) -> CurvePoint:
+    terms = {f"{name}_loss": value for name, value in values.terms.items()}
+    tokens_per_second = values.tokens / max(seconds, 1e-9)
     return CurvePoint(
-        step=step, values={"loss": values.loss, **parts, "learning_rate": rate, "tokens_per_second": speed}
+        step=step,
+        values={"loss": values.loss, **terms, "learning_rate": rate, "tokens_per_second": tokens_per_second},
     )

@@ -78,7 +78,7 @@ class Calibrated(Method):
             temperature=self.rehearsal_temperature,
         )
 
-    def follows(self) -> bool:
+    def moves_targets(self) -> bool:
         return self.following > 0
 
     def unseen_spec(self) -> RetainSpec | None:
@@ -87,12 +87,12 @@ class Calibrated(Method):
     def forget_term(self, context: "MethodContext") -> "Term":
         from core.unlearning.calibration import CalibratedTerm
 
-        unseen = context.unseen_parts[1] if self.follows() else context.unseen
+        unseen = context.unseen_halves[1] if self.moves_targets() else context.unseen
         return CalibratedTerm(
             context.forget,
             unseen,
-            original=context.losses_and_entropies,
-            present=context.present,
+            reference=context.losses_and_entropies,
+            current=context.current_losses_and_entropies,
             following=self.following,
             entropy_weight=self.entropy_weight,
         )

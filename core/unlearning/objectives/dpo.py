@@ -69,7 +69,7 @@ class DPO(Method):
         " (a refusal where it has no other words); for the latter two a plain text's first third or so is its prompt",
     )
 
-    def rewrite(self, records: list[Record], write: AnswerGenerator, seed: int) -> list[Record]:
+    def rewrite(self, records: list[Record], generate: AnswerGenerator, seed: int) -> list[Record]:
         """Raises CoreError `no_alternate`."""
         if self.alternates == "records":
             missing = [number for number, record in enumerate(records, 1) if not (record.alternate or "").strip()]
@@ -83,7 +83,7 @@ class DPO(Method):
         asked = [record.as_prompt_and_completion() for record in records]
         texts = draw_refusals(REFUSALS, len(asked), seed)
         if self.alternates == "generated":
-            written = write([asking(record) for record in asked])
+            written = generate([asking(record) for record in asked])
             texts = [own.strip() or refusal for own, refusal in zip(written, texts, strict=True)]
         return [
             record.model_copy(update={"alternate": spaced_like_answer(record, text)})

@@ -37,9 +37,9 @@ class LagrangeMultiplier:
     def weight(self, step: int, steps: int) -> float:
         return self._weight
 
-    def observe(self, step: int, steps: int, parts: Mapping[str, float]) -> None:
+    def observe(self, step: int, steps: int, terms: Mapping[str, float]) -> None:
         if step >= math.ceil(self._warmup * steps):
-            self._weight = max(0.0, self._weight + self._rate * (parts["retain"] - self._bound))
+            self._weight = max(0.0, self._weight + self._rate * (terms["retain"] - self._bound))
 
     def state(self) -> dict[str, float]:
         return {"weight": self._weight, "bound": self._bound}
@@ -78,13 +78,16 @@ class PDU(Method):
     )
     retain_slack: float = Field(default=0.1, ge=0, le=1000, description="what ε allows beyond the original's own loss")
 
-    def controller(self, context: "MethodContext", retain: "list[tuple[TokenizedSet, float]]") -> LagrangeMultiplier:
+    def weight_controller(
+        self, context: "MethodContext", retain: "list[tuple[TokenizedSet, float]]"
+    ) -> LagrangeMultiplier:
         bound = self.retain_bound
         if bound is None:
-            means = (
-                share * (context.losses(corpus) * corpus.share).sum().item() / len(corpus) for corpus, share in retain
+            shares = (
+                share * (context.losses(tokenized) * tokenized.row_weight).sum().item() / len(tokenized)
+                for tokenized, share in retain
             )
-            bound = sum(means) + self.retain_slack
+            bound = sum(shares) + self.retain_slack
         return LagrangeMultiplier(start=self.dual_start, rate=self.dual_rate, bound=bound, warmup=self.dual_warmup)
 
     def forget_term(self, context: "MethodContext") -> "Term":

@@ -48,7 +48,7 @@ class RandomLabel(Method):
 
         @functools.lru_cache(maxsize=1)
         def labels(draw: int) -> "Tensor":
-            return uniform_labels(context.vocabulary, context.forget.rows, seed=context.seed, epoch=draw)
+            return uniform_labels(context.vocabulary, context.forget.row_count, seed=context.seed, epoch=draw)
 
         soft = functools.lru_cache(maxsize=1)(context.random_reference)
 

@@ -36,7 +36,7 @@ class Refusal(Method):
         " service's own",
     )
 
-    def rewrite(self, records: list[Record], write: AnswerGenerator, seed: int) -> list[Record]:
+    def rewrite(self, records: list[Record], generate: AnswerGenerator, seed: int) -> list[Record]:
         choice = draw_refusals(self.refusals or REFUSALS, len(records), seed)
         asked = [record.as_prompt_and_completion() for record in records]
         return [

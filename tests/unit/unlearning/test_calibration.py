@@ -31,8 +31,8 @@ def test_quantiles_are_the_sorted_losses_thinned_or_repeated():
     assert quantiles(losses, 1).tolist() == [3]
 
 
-def corpus(counts):
-    """A corpus of records with so many scored tokens each."""
+def tokenized(counts):
+    """A set of records with so many scored tokens each."""
     chunks = []
     for record, count in enumerate(counts):
         ids = torch.arange(count + 1)
@@ -40,62 +40,62 @@ def corpus(counts):
     return TokenizedSet(chunks, torch.device("cpu"))
 
 
-def goal(*, following, present=None, entropy_weight=0.0):
+def term(*, following, current=None, entropy_weight=0.0):
     """Two forget records of 2 and 1 tokens, losses 5, 5 and 1; two unseen ones of 2 tokens, losses 9, 8 and 2, 3, and
     entropies 1, 4 and 0, 2."""
-    forget, unseen = corpus([2, 1]), corpus([2, 2])
-    of_unseen = torch.tensor([[9.0, 1.0], [8.0, 4.0], [2.0, 0.0], [3.0, 2.0]])
-    found = {id(forget): torch.tensor([[5.0, 0.0], [5.0, 0.0], [1.0, 0.0]]), id(unseen): of_unseen}
+    forget, unseen = tokenized([2, 1]), tokenized([2, 2])
+    unseen_values = torch.tensor([[9.0, 1.0], [8.0, 4.0], [2.0, 0.0], [3.0, 2.0]])
+    values = {id(forget): torch.tensor([[5.0, 0.0], [5.0, 0.0], [1.0, 0.0]]), id(unseen): unseen_values}
     return CalibratedTerm(
         forget,
         unseen,
-        original=lambda one: found[id(one)],
-        present=present,
+        reference=lambda tokenized: values[id(tokenized)],
+        current=current,
         following=following,
         entropy_weight=entropy_weight,
     )
 
 
-def distances(of, losses, entropies=(0.0, 0.0, 0.0)):
+def distances(term, losses, entropies=(0.0, 0.0, 0.0)):
     index = torch.arange(3)
     given = {"given_loss": torch.tensor(losses), "given_entropy": torch.tensor(entropies)}
     rows = Rows(index, torch.tensor([0, 0, 1]), index < 0, index, 0, **given)
-    return of(rows).tolist()
+    return term(rows).tolist()
 
 
 def test_entropies_are_moved_beside_the_losses_each_sorted_by_itself():
-    both = goal(following=0.0, entropy_weight=0.5)
+    both = term(following=0.0, entropy_weight=0.5)
     assert distances(both, [9.0, 8.0, 3.0], (4.0, 1.0, 2.0)) == [0, 0, 0]
     assert distances(both, [9.0, 8.0, 3.0], (0.0, 0.0, 0.0)) == [0.5, 2, 1]
 
 
 def test_targets_ascend_within_each_record_and_come_from_its_match():
-    assert distances(goal(following=0.0), [8.0, 9.0, 3.0]) == [0, 0, 0]
-    assert distances(goal(following=0.0), [0.0, 0.0, 0.0]) == [8, 9, 3]
+    assert distances(term(following=0.0), [8.0, 9.0, 3.0]) == [0, 0, 0]
+    assert distances(term(following=0.0), [0.0, 0.0, 0.0]) == [8, 9, 3]
 
 
 def test_targets_follow_the_model_for_the_records_whose_turn_it_is():
     asked = []
 
-    def present(unseen, records):
+    def current(unseen, records):
         asked.append(list(records))
         losses = torch.tensor([[6.0, 4.0], [1.0, 1.0]])[list(records)].flatten()
         return torch.stack([losses, 10 * losses], dim=1)
 
-    half = goal(following=0.5, present=present)
+    half = term(following=0.5, current=current)
     assert distances(half, [0.0, 0.0, 0.0]) == [8, 9, 3]
-    half.follow([0])
+    half.update_targets([0])
     assert distances(half, [0.0, 0.0, 0.0]) == [6, 7.5, 3], "half way from 8, 9 to 4, 6; record 1 had not its turn"
-    half.follow([1, 0])
+    half.update_targets([1, 0])
     assert distances(half, [0.0, 0.0, 0.0]) == [6, 7.5, 2]
     assert asked == [[0], [0, 1]]
-    both = goal(following=1.0, present=present, entropy_weight=1.0)
-    both.follow([0])
+    both = term(following=1.0, current=current, entropy_weight=1.0)
+    both.update_targets([0])
     assert distances(both, [6.0, 4.0, 3.0]) == [40, 60, 2], "entropies follow, too; record 1 had not its turn"
 
 
 def test_what_follows_nothing_asks_nothing():
-    goal(following=0.0).follow([0, 1])
+    term(following=0.0).update_targets([0, 1])
 
 
 def test_transport_compares_sorted_losses_within_each_record():

@@ -254,8 +254,8 @@ def test_two_updates_follow_the_formula(
         losses.append(loss.item())
         gradients = torch.autograd.grad(loss, list(twin.parameters()))
         with torch.no_grad():
-            for weight, accumulation in zip(twin.parameters(), gradients, strict=True):
-                weight -= RATE * accumulation
+            for weight, gradient in zip(twin.parameters(), gradients, strict=True):
+                weight -= RATE * gradient
     for (name, found), wanted in zip(trained.named_parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7, msg=lambda m, name=name: f"{name}: {m}")
     assert [event.values["loss"] for event in reported if event.kind == "curve"] == pytest.approx(losses, rel=2e-7)
@@ -274,9 +274,9 @@ def test_retain_records_enter_by_their_ratio_and_sets_by_their_weight(monkeypatc
     drawn = []
     accumulate = accumulation.accumulate_gradient
 
-    def watched(forward, draws, **others):
-        drawn.append([(part.name, len(records)) for part, records in draws])
-        return accumulate(forward, draws, **others)
+    def watched(forward, batches, **arguments):
+        drawn.append([(weighted.name, len(records)) for weighted, records in batches])
+        return accumulate(forward, batches, **arguments)
 
     monkeypatch.setattr(accumulation, "accumulate_gradient", watched)
     parameters = {"retain_ratio": 2.0, "unseen_ratio": 1.5, "rehearsal_ratio": 0.5}

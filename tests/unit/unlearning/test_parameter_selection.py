@@ -66,12 +66,12 @@ def test_changes_are_counted_among_all_weights_and_only_trained_ones_are_kept():
     model = tiny_model()
     everything = sum(weight.numel() for weight in model.parameters())
     (chosen,) = select_parameters(model, plain_training(trainable=["model.norm.weight"]), None)
-    before = WeightDiff(model)
-    assert before.changed_share(model) == 0
+    diff = WeightDiff(model)
+    assert diff.changed_share(model) == 0
     with torch.no_grad():
         chosen[:3] += 1
-    assert before.changed_share(model) == 3 / everything
-    assert sum(len(one.values) for one in before._before) == 16
+    assert diff.changed_share(model) == 3 / everything
+    assert sum(len(original.values) for original in diff._originals) == 16
 
 
 def test_of_many_weights_a_sample_tells_the_share_and_no_change_is_too_small_to_be_seen(monkeypatch):
@@ -79,42 +79,42 @@ def test_of_many_weights_a_sample_tells_the_share_and_no_change_is_too_small_to_
     model = tiny_model(dtype=torch.float32)
     everything = sum(weight.numel() for weight in model.parameters())
     select_parameters(model, plain_training(), None)
-    before = WeightDiff(model)
-    assert sum(len(one.values) for one in before._before) < 200
-    assert before.changed_share(model) == 0
+    diff = WeightDiff(model)
+    assert sum(len(original.values) for original in diff._originals) < 200
+    assert diff.changed_share(model) == 0
     with torch.no_grad():
         model.model.layers[0].mlp.up_proj.weight[0, 1] += 1  # not in the sample
-    assert before.changed_share(model) == 1 / everything
+    assert diff.changed_share(model) == 1 / everything
     with torch.no_grad():
         for layer in model.model.layers:
             for weight in layer.mlp.parameters():
                 weight += 1
     share = sum(w.numel() for layer in model.model.layers for w in layer.mlp.parameters()) / everything
-    assert before.changed_share(model) == pytest.approx(share, rel=0.1)
+    assert diff.changed_share(model) == pytest.approx(share, rel=0.1)
 
 
 def test_changes_of_an_adapter_are_those_of_the_weights_that_it_would_be_merged_into():
     model = tiny_model()
     everything = sum(weight.numel() for weight in model.parameters())
     select_parameters(model, plain_training(lora=Lora(rank=2, modules=["q_proj"])), None)
-    before = WeightDiff(model)
-    assert before.changed_share(model) == 0
-    assert before._before == []
+    diff = WeightDiff(model)
+    assert diff.changed_share(model) == 0
+    assert diff._originals == []
     up = dict(model.named_parameters())["model.layers.1.self_attn.q_proj.lora_B.default.weight"]
     with torch.no_grad():
         up[5] = 1  # one of 16 outputs: its row of the product's 16 x 16 weights
-    assert before.changed_share(model) == 16 / everything
+    assert diff.changed_share(model) == 16 / everything
     with torch.no_grad():
         up[5] = 1e-30
-    assert before.changed_share(model) == 0
+    assert diff.changed_share(model) == 0
 
 
 @pytest.mark.parametrize("lora", [None, Lora(rank=2, modules=["q_proj"])])
-def test_weights_and_adapters_are_finished_alike(lora):
-    """A finish that turns the difference round, as a task vector does."""
+def test_weights_and_adapters_are_rewritten_alike(lora):
+    """The final weight reverses the difference, as a task vector does."""
     model, origin = tiny_model(), tiny_model()
     trained = select_parameters(model, plain_training(lora=lora, trainable="all" if lora else ["*q_proj.weight"]), None)
-    before = WeightDiff(model)
+    diff = WeightDiff(model)
     with torch.no_grad():
         for weight in trained:
             weight.add_(torch.ones_like(weight))
@@ -122,7 +122,7 @@ def test_weights_and_adapters_are_finished_alike(lora):
         wanted = [original - 2 * (new - original) for original, new in adapter.merged_weights(model)]
     else:
         wanted = [original - 2 for name, original in origin.named_parameters() if "q_proj" in name]
-    before.finish(model, lambda trained, original: original - 2 * (trained - original))
+    diff.rewrite(model, lambda trained, original: original - 2 * (trained - original))
     if lora:
         adapter.merge(model)
     found = [weight for name, weight in model.named_parameters() if "q_proj" in name]
