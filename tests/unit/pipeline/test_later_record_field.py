@@ -131,7 +131,7 @@ def test_tokens_that_train_and_that_filter_rehearsals_stay(earlier: list[Record]
     assert [chunk.scored.tolist() for chunk in after] == [chunk.scored.tolist() for chunk in before]
     device = torch.device("cpu")
     pairs = [
-        TokenizedSet.of(asked[1::2], tokenizer, max_length=64, chat="raw", device=device, pairs=True)
+        TokenizedSet.tokenize(asked[1::2], tokenizer, max_length=64, chat="raw", device=device, pairs=True)
         for asked in (earlier, later)
     ]
     assert [chunk.ids.tolist() for chunk in pairs[1].chunks] == [chunk.ids.tolist() for chunk in pairs[0].chunks]
