@@ -2,16 +2,18 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 from fastapi import FastAPI
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from api.auth import CallerCache
+from api.auth import CallerCache, add_operator_keys, operator_keys
 from api.dependencies import Context
 from api.http import problems
 from api.http.body_limits import BodyLimitMiddleware
+from api.http.idempotency import Idempotency
 from api.http.logs import configure
 from api.http.openapi import openapi, operation_id
 from api.http.prometheus import Metrics
@@ -39,7 +41,8 @@ from core.queue import redis_py_url
 from core.records.engine import make_engine
 from core.records.events import CHANNEL
 from core.records.notifications import Notifications
-from core.settings import Settings, settings
+from core.settings import Settings
+from core.settings import settings as environment_settings
 from core.storage import open_storage
 
 DESCRIPTION = """\
@@ -55,46 +58,50 @@ LISTENING = "unlearning api, listening"
 log = structlog.get_logger()
 
 
-def _connection_lost(error: Exception) -> None:
+def _log_disconnect(error: Exception) -> None:
     log.warning("notifications_lost", error=type(error).__name__)
 
 
-def _context(chosen: Settings, metrics: Metrics) -> Context:
-    engine = make_engine(chosen.database_url.get_secret_value())
-    # rows are read after their transaction has ended: what is shown is what was committed
+def _create_context(settings: Settings, metrics: Metrics) -> Context:
+    service_key = settings.service_key()
+    engine = make_engine(settings.database_url.get_secret_value())
+    # rows are read after their transaction has ended, so that answers show committed values
     sessions = async_sessionmaker(engine, expire_on_commit=False)
-    storage = open_storage(chosen.storage_url, engine)
-    broker = redis_py_url(chosen.redis_url.get_secret_value())
+    storage = open_storage(settings.storage_url, engine)
+    broker = redis_py_url(settings.redis_url.get_secret_value())
+    registrar = Registrar(settings, sessions)
+    accept_keys = partial(add_operator_keys, operator_keys(settings), sessions=sessions, service_key=service_key)
     return Context(
-        settings=chosen,
-        service_key=chosen.service_key(),
+        settings=settings,
+        service_key=service_key,
         engine=engine,
         sessions=sessions,
         storage=storage,
         storage_probe=StorageProbe(storage),
         redis=Redis.from_url(broker, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS),
-        job_notifications=Notifications(engine, CHANNEL, application=LISTENING, on_disconnect=_connection_lost),
+        job_notifications=Notifications(engine, CHANNEL, application=LISTENING, on_disconnect=_log_disconnect),
         caller_cache=CallerCache(),
-        rate_limiter=RateLimiter(chosen.rate_limit_per_minute),
+        rate_limiter=RateLimiter(settings.rate_limit_per_minute),
+        idempotency=Idempotency(sessions, service_key),
         metrics=metrics,
-        registrar=Registrar(chosen, sessions),
+        registrar=registrar,
+        startup=Startup([accept_keys, registrar.resume]),
     )
 
 
-def create_app(chosen: Settings) -> FastAPI:
-    """The app with these settings. The database is first asked when it starts."""
+def create_app(settings: Settings) -> FastAPI:
+    """Returns the app with these settings. It connects to the database when it starts, not here."""
     metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        context = app.state.context = _context(chosen, metrics)
-        preparation = Startup(context)
+        context = app.state.context = _create_context(settings, metrics)
         try:
-            await preparation.start()
+            await context.startup.start()
             context.job_notifications.start()
             yield
         finally:
-            await preparation.stop()
+            await context.startup.stop()
             await context.registrar.stop()
             await context.job_notifications.stop()
             await context.redis.aclose()
@@ -105,10 +112,10 @@ def create_app(chosen: Settings) -> FastAPI:
         version="1",
         description=DESCRIPTION,
         lifespan=lifespan,
-        # their pages load scripts from another host, onto the origin where people give the console their key
+        # FastAPI's pages load scripts from another host, on the origin where people give the console their key
         docs_url=None,
         redoc_url=None,
-        # a redirect names the scheme that we hear, which behind a proxy is plain HTTP: a key would follow it
+        # behind a proxy the service sees plain HTTP, and a redirect would send the key there
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
     )
@@ -128,16 +135,19 @@ def create_app(chosen: Settings) -> FastAPI:
         health,
     ):
         app.include_router(routes.router)
-    if chosen.console:
+    if settings.console:
         app.include_router(console.router)
-    # the last one added is the outermost
-    app.add_middleware(BodyLimitMiddleware, max_body_bytes=chosen.max_body_bytes, max_file_bytes=chosen.max_file_bytes)
+    # the last middleware that is added is the outermost
+    app.add_middleware(
+        BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes, max_file_bytes=settings.max_file_bytes
+    )
     app.add_middleware(RequestLoggingMiddleware, metrics=metrics)
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
 
 
 def app_from_environment() -> FastAPI:
-    """The factory for uvicorn: settings from the environment, logs as JSON lines on standard error."""
-    configure(settings().log_level)
-    return create_app(settings())
+    """Factory for uvicorn: settings from the environment, logs as JSON lines on standard error."""
+    settings = environment_settings()
+    configure(settings.log_level)
+    return create_app(settings)

@@ -11,7 +11,7 @@ BUCKETS = 10_000
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RateLimit:
     """Whether the request may go on, and what the answer says about it (draft-ietf-httpapi-ratelimit-headers)."""
 
     allowed: bool
@@ -27,9 +27,9 @@ class RateLimiter:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key: (tokens, when)
 
-    def take(self, key: str) -> Verdict:
+    def take(self, key: str) -> RateLimit:
         if self._limit == 0:
-            return Verdict(True, 0, {})
+            return RateLimit(True, 0, {})
         now, rate = self._clock(), self._limit / WINDOW_SECONDS
         tokens, then = self._buckets.pop(key, (float(self._limit), now))
         tokens = min(float(self._limit), tokens + (now - then) * rate)
@@ -43,4 +43,4 @@ class RateLimiter:
             "RateLimit-Policy": f'"key";q={self._limit};w={WINDOW_SECONDS}',
             "RateLimit": f'"key";r={int(tokens)};t={wait}',
         }
-        return Verdict(allowed, max(1, wait), headers)
+        return RateLimit(allowed, max(1, wait), headers)

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 import structlog
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from api.dependencies import Context
-from api.http import views
+from api.http.serializers import serialize_progress
 from core.records import events, jobs
+from core.records.notifications import Notifications
 from core.records.tables import EventRow
 from core.schema.jobs import TERMINAL
 
@@ -21,38 +22,41 @@ MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-def shown(row: EventRow) -> bytes:
-    """A stored event: `event` is its type, `id` its seq, `data` its data and when it was."""
+def format_event(row: EventRow) -> bytes:
+    """Returns a stored event as a message: `event` is its type, `id` its seq, `data` its data and its time."""
     data = {**row.data, "created_at": row.created_at.isoformat()}
     return format_sse_event(event=row.type, id=str(row.seq), data_str=json.dumps(data, ensure_ascii=False))
 
 
-async def live(context: Context, organisation: str, job: str, *, after: int) -> AsyncIterator[bytes]:
-    """Events after `after`, then those that come, until the terminal one; between them `progress`, which has no id.
+async def stream_events(
+    sessions: async_sessionmaker[AsyncSession], notifications: Notifications, organisation: str, job: str, *, after: int
+) -> AsyncIterator[bytes]:
+    """Yields the events after number `after`, then new ones, up to the terminal event; between them `progress`, which
+    has no id.
 
-    A database connection is held while reading, never while waiting. Where the database is lost the stream ends, and
-    the client goes on by `Last-Event-ID`: an error now would come after the answer's head.
+    Holds a database connection while it reads, never while it waits. The stream ends where the database is lost: an
+    error would come too late, after the answer's head. The client resumes by `Last-Event-ID`.
     """
-    told: tuple[int | None, float | None] = None, None
-    async with context.job_notifications.watch(job) as watch:
+    sent_progress: tuple[int | None, float | None] = None, None
+    async with notifications.watch(job) as watch:
         while True:
             try:
-                async with context.sessions() as session:
+                async with sessions() as session:
                     row = await jobs.get(session, organisation, job)
-                    stored = await events.after(session, job, after, BATCH)
+                    new_events = await events.after(session, job, after, BATCH)
             except (SQLAlchemyError, OSError) as error:
                 log.warning("stream_ended", job=job, error=type(error).__name__)
                 return
             if row is None:
                 return
-            for event in stored:
+            for event in new_events:
                 after = event.seq
-                yield shown(event)
-            if row.status not in TERMINAL and (row.step, row.fraction) != told:
-                told = row.step, row.fraction
-                progress = views.progress(row)
+                yield format_event(event)
+            if row.status not in TERMINAL and (row.step, row.fraction) != sent_progress:
+                sent_progress = row.step, row.fraction
+                progress = serialize_progress(row)
                 yield format_sse_event(event="progress", data_str=progress.model_dump_json() if progress else "{}")
-            if len(stored) == BATCH:
+            if len(new_events) == BATCH:
                 continue
             if row.status in TERMINAL and after >= row.event_seq:
                 return

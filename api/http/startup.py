@@ -1,13 +1,11 @@
-"""What a process does once before it is ready: at its start, or as soon as the database is there."""
+"""Steps that need the database, taken once before the process is ready: at its start, or once the database is up."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-
-from api.auth import accept, operator_keys
-from api.dependencies import Context
 
 RETRY_SECONDS = 1.0
 
@@ -15,21 +13,21 @@ log = structlog.get_logger()
 
 
 class Startup:
-    """Accepts the operator's key files and takes on models that are still being fetched.
+    """Takes the steps in order, and takes all of them again where the database fails one.
 
-    A database that is down or not migrated does not stop the process: it answers, says that it is not ready, and
-    tries again.
+    A database that is down or not migrated does not stop the process: it answers requests and reports that it is not
+    ready until `complete` is true.
     """
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._keys = operator_keys(context.settings)
+    def __init__(self, steps: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        self._steps = steps
         self._task: asyncio.Task[None] | None = None
+        self.complete = False
 
     async def start(self) -> None:
-        """Returns after the first attempt, whatever came of it."""
+        """Returns after the first attempt; a failed attempt is repeated in the background."""
         if not await self._attempt():
-            self._task = asyncio.create_task(self._go_on(), name="preparation")
+            self._task = asyncio.create_task(self._retry(), name="startup")
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -37,7 +35,7 @@ class Startup:
             with suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _go_on(self) -> None:
+    async def _retry(self) -> None:
         while True:
             await asyncio.sleep(RETRY_SECONDS)
             if await self._attempt():
@@ -45,11 +43,10 @@ class Startup:
 
     async def _attempt(self) -> bool:
         try:
-            for file in self._keys:
-                await accept(self._context, file)
-            await self._context.registrar.resume()
+            for step in self._steps:
+                await step()
         except (SQLAlchemyError, OSError) as error:
             log.warning("not_prepared", error=type(error).__name__)
             return False
-        self._context.prepared = True
+        self.complete = True
         return True

@@ -62,10 +62,10 @@ class ChatValidation:
             return []
         left: list[str] = []
         for place, file in enumerate(self._files):
-            if self._context.rendering.locked() and file.records is None:
+            if self._context.file_readers.locked() and file.records is None:
                 left.append(file_label(self._names, place))
                 continue
-            async with self._context.rendering:
+            async with self._context.file_readers:
                 refused, whole = await self._refused(file, template)
             if refused is not None:
                 number, reason = refused

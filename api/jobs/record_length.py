@@ -46,11 +46,11 @@ async def _short(context: Context, file: Used) -> dict[int, str]:
     """Texts that may be a single token, by the number of their record, from 1."""
     if file.records is not None:
         return {number: text for number, record in enumerate(file.records, 1) if (text := _candidate(record))}
-    if file.row.size > MOST_BYTES or context.rendering.locked():
+    if file.row.size > MOST_BYTES or context.file_readers.locked():
         return {}
     candidates, number = dict[int, str](), 0
     try:
-        async with context.rendering:
+        async with context.file_readers:
             async for record in stored_records(context.storage, file.row, context.service_key):
                 number += 1
                 if text := _candidate(record):

@@ -5,14 +5,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from api.auth import Caller, JobsRead
-from api.dependencies import Context, ContextDep
+from api.auth import Caller
+from api.dependencies import Context, ContextDep, JobsRead
 from api.http.archives import MEDIA_TYPES, Archive, ArchiveFormat
 from api.http.openapi import BINARY
 from api.http.problems import Problem, not_found, responses
 from api.http.ranges import Content, send, with_first_piece
-from api.http.views import checkpoint as view
-from api.http.views import entry
+from api.http.serializers import serialize_checkpoint, serialize_file_entry
 from core.records import checkpoints, jobs
 from core.records.tables import CheckpointRow
 from core.schema.checkpoints import Checkpoint
@@ -42,7 +41,7 @@ async def list_job_checkpoints(job: str, context: ContextDep, caller: JobsRead) 
         if await jobs.get(session, caller.organisation, job) is None:
             raise not_found("job")
         rows = await checkpoints.list_for_job(session, caller.organisation, job)
-        data = [view(row, await checkpoints.files(session, row.id)) for row in rows]
+        data = [serialize_checkpoint(row, await checkpoints.files(session, row.id)) for row in rows]
     first, last = (data[0].id, data[-1].id) if data else (None, None)
     return Page(data=data, first_id=first, last_id=last, has_more=False)
 
@@ -54,7 +53,7 @@ async def get_checkpoint(checkpoint: str, context: ContextDep, caller: JobsRead)
         row = await checkpoints.get(session, caller.organisation, checkpoint)
         if row is None:
             raise not_found("checkpoint")
-        return view(row, await checkpoints.files(session, row.id))
+        return serialize_checkpoint(row, await checkpoints.files(session, row.id))
 
 
 @router.get(
@@ -142,7 +141,7 @@ def _may_have(row: CheckpointRow, caller: Caller) -> None:
 async def _archive(row: CheckpointRow, context: Context, caller: Caller, format: ArchiveFormat) -> Response:
     _may_have(row, caller)
     async with context.sessions() as session:
-        files = [entry(one) for one in await checkpoints.files(session, row.id)]
+        files = [serialize_file_entry(file) for file in await checkpoints.files(session, row.id)]
     made = Archive(context.storage, row.prefix, files, folder=row.id, created_at=row.created_at)
     headers = {"Content-Disposition": f'attachment; filename="{row.id}.{format}"'}
     if format == "tar":

@@ -5,13 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from api.auth import JobsRead
-from api.dependencies import ContextDep
+from api.dependencies import ContextDep, JobsRead
 from api.http.pagination import DEFAULT_LIMIT, Limit, paginate
 from api.http.problems import not_found, responses
-from api.http.sse import HEADERS, MEDIA_TYPE, live
-from api.http.views import answer
-from api.http.views import event as view
+from api.http.serializers import json_response, serialize_event
+from api.http.sse import HEADERS, MEDIA_TYPE, stream_events
 from core.records import checkpoints, events, jobs
 from core.schema.checkpoints import JobMetrics
 from core.schema.events import Event
@@ -51,14 +49,16 @@ async def list_job_events(
             raise not_found("job")
         if MEDIA_TYPE not in request.headers.get("accept", ""):
             rows = await events.latest(session, job, after, limit + 1)
-            return answer(paginate(rows, limit, view, name=lambda event: str(event.seq)))
+            return json_response(paginate(rows, limit, serialize_event, name=lambda event: str(event.seq)))
     given = (last_event_id or "").strip()
     last = int(given) if given.isascii() and given.isdigit() and int(given) <= LARGEST else 0
     if row.status in TERMINAL and last >= row.event_seq:
         return Response(status_code=204)  # tells a browser's EventSource not to come back
     request.state.held = True
     return StreamingResponse(
-        live(context, caller.organisation, job, after=last), headers=HEADERS, media_type=MEDIA_TYPE
+        stream_events(context.sessions, context.job_notifications, caller.organisation, job, after=last),
+        headers=HEADERS,
+        media_type=MEDIA_TYPE,
     )
 
 

@@ -8,16 +8,15 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response, StreamingResponse
 
-from api.auth import Caller, FilesRead, FilesWrite
-from api.dependencies import Context, ContextDep
-from api.http.idempotency import IdempotencyKey, once
+from api.auth import Caller
+from api.dependencies import Context, ContextDep, FilesRead, FilesWrite
+from api.http.idempotency import IdempotencyKey
 from api.http.openapi import BINARY
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import not_found, responses
 from api.http.ranges import with_first_piece
+from api.http.serializers import json_response, serialize_file
 from api.http.uploads import Form, Upload
-from api.http.views import answer
-from api.http.views import file as view
 from core.records import files
 from core.records.tables import FileRow
 from core.schema.files import PURPOSES, File, Purpose
@@ -81,7 +80,7 @@ async def upload_file(
 async def _keep(
     request: Request, context: Context, caller: Caller, file: str, upload: Upload, wrapped: bytes
 ) -> Response:
-    async def make(session: AsyncSession) -> Response:
+    async def create(session: AsyncSession) -> Response:
         row = FileRow(
             id=file,
             organisation=caller.organisation,
@@ -96,11 +95,11 @@ async def _keep(
             wrapped_key=wrapped,
         )
         await files.add(session, row, lifetime=timedelta(hours=context.settings.unused_file_hours))
-        return answer(view(row), 201, {"Location": f"/v1/files/{file}"})
+        return json_response(serialize_file(row), 201, {"Location": f"/v1/files/{file}"})
 
     # multipart boundaries differ from one attempt to the next: what was sent is what was in the form
     sent = f"{upload.purpose}\n{upload.filename}\n{upload.sha256}".encode()
-    return await once(context, caller, request, hashlib.sha256(sent).digest(), make)
+    return await context.idempotency.run_once(request, caller, hashlib.sha256(sent).digest(), create)
 
 
 @router.get("", summary="List files", responses=responses())
@@ -114,7 +113,7 @@ async def list_files(
     """Newest first. Scope: `files:write`, `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         rows = await files.page(session, caller.organisation, limit=limit + 1, after=after, purpose=purpose)
-    return paginate(rows, limit, view, name=lambda file: file.id)
+    return paginate(rows, limit, serialize_file, name=lambda file: file.id)
 
 
 @router.get("/{file}", summary="One file", responses=responses(404))
@@ -124,7 +123,7 @@ async def get_file(file: str, context: ContextDep, caller: FilesRead) -> File:
         row = await files.get(session, caller.organisation, file)
     if row is None:
         raise not_found("file")
-    return view(row)
+    return serialize_file(row)
 
 
 @router.get(

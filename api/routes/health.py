@@ -53,7 +53,7 @@ async def get_readiness(context: ContextDep) -> Response:
     database, storage, broker = await asyncio.gather(
         _database(context), context.storage_probe.state(), _broker(context)
     )
-    ready = database == "ok" and storage == "ok" and context.prepared
+    ready = database == "ok" and storage == "ok" and context.startup.complete
     readiness = Readiness(ready=ready, database=database, storage=storage, broker=broker)
     return JSONResponse(readiness.model_dump(), 200 if readiness.ready else 503)
 

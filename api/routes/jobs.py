@@ -7,15 +7,14 @@ from fastapi import APIRouter, Body, Header, Query, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from api.auth import Caller, JobsRead, JobsWrite
-from api.dependencies import Context, ContextDep
-from api.http.idempotency import IdempotencyKey, body_digest, once
+from api.auth import Caller
+from api.dependencies import Context, ContextDep, JobsRead, JobsWrite
+from api.http.idempotency import IdempotencyKey, body_digest
 from api.http.json_body import JsonRoute
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import not_found, responses
 from api.http.ranges import matches
-from api.http.views import answer
-from api.http.views import job as view
+from api.http.serializers import json_response, serialize_job
 from api.jobs.unlearn import UnlearnSubmission
 from core.records import job_actions, jobs
 from core.records.tables import JobRow
@@ -65,12 +64,12 @@ async def submit_job(
     """
     submission = UnlearnSubmission(context, caller, body)
 
-    async def make(session: AsyncSession) -> Response:
+    async def create(session: AsyncSession) -> Response:
         row = await submission.write(session)
-        return answer(view(row), 202, {"Location": f"/v1/jobs/{row.id}", "ETag": _etag(row.version)})
+        return json_response(serialize_job(row), 202, {"Location": f"/v1/jobs/{row.id}", "ETag": _etag(row.version)})
 
     try:
-        return await once(context, caller, request, await body_digest(request), make)
+        return await context.idempotency.run_once(request, caller, await body_digest(request), create)
     except Exception:
         await submission.abandon()
         raise
@@ -112,7 +111,7 @@ async def list_jobs(
             created_after=created_after,
             created_before=created_before,
         )
-    return paginate(rows, limit, view, name=lambda job: job.id)
+    return paginate(rows, limit, serialize_job, name=lambda job: job.id)
 
 
 @router.get(
@@ -142,7 +141,7 @@ async def get_job(
         if row is None:
             raise not_found("job")
         reason = await jobs.waiting_for(session, row, stale_seconds=context.stale_seconds)
-    return answer(view(row, reason), headers={"ETag": _etag(row.version)})
+    return json_response(serialize_job(row, reason), headers={"ETag": _etag(row.version)})
 
 
 async def _version(context: Context, caller: Caller, job: str, wait: float, known: str | None) -> int | None:
@@ -216,4 +215,4 @@ async def retry_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
 def _wished(row: JobRow | None) -> Job:
     if row is None:
         raise not_found("job")
-    return view(row)
+    return serialize_job(row)

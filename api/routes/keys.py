@@ -8,13 +8,13 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from api.auth import Admin, AnyKey, Scope, hash_key, key_prefix, new_api_key
-from api.dependencies import ContextDep
-from api.http.idempotency import IdempotencyKey, body_digest, once
+from api.auth import Scope, hash_key, key_prefix, new_api_key
+from api.dependencies import Admin, AnyKey, ContextDep
+from api.http.idempotency import IdempotencyKey, body_digest
 from api.http.json_body import JsonRoute
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import not_found, responses
-from api.http.views import answer
+from api.http.serializers import json_response
 from core.records import keys
 from core.records.tables import ApiKey
 from core.schema.pages import Page
@@ -67,7 +67,7 @@ async def create_key(
 ) -> Response:
     """Makes a key of the caller's organisation and shows it, this once. Scope: `admin`."""
 
-    async def make(session: AsyncSession) -> Response:
+    async def create(session: AsyncSession) -> Response:
         key = new_api_key()
         row = await keys.add(
             session,
@@ -78,9 +78,11 @@ async def create_key(
             scopes=body.scopes,
             expires_at=body.expires_at,
         )
-        return answer(NewKey.model_validate({**_fields(row), "key": key}), 201, {"Location": f"/v1/keys/{row.id}"})
+        return json_response(
+            NewKey.model_validate({**_fields(row), "key": key}), 201, {"Location": f"/v1/keys/{row.id}"}
+        )
 
-    return await once(context, caller, request, await body_digest(request), make)
+    return await context.idempotency.run_once(request, caller, await body_digest(request), create)
 
 
 @router.get("", summary="List keys", responses=responses())

@@ -7,13 +7,12 @@ from fastapi import APIRouter, Body, Query, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from api.auth import ModelsProbe
-from api.dependencies import ContextDep
-from api.http.idempotency import IdempotencyKey, body_digest, once
+from api.dependencies import ContextDep, ModelsProbe
+from api.http.idempotency import IdempotencyKey, body_digest
 from api.http.json_body import JsonRoute
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import not_found, responses
-from api.http.views import answer
+from api.http.serializers import json_response
 from api.jobs.measure import MeasurementSubmission
 from core.evaluation.presets import NAMES, table
 from core.records import checkpoints, job_actions, jobs
@@ -56,12 +55,12 @@ async def submit_measurement(
     """
     measuring = MeasurementSubmission(context, caller, body)
 
-    async def make(session: AsyncSession) -> Response:
+    async def create(session: AsyncSession) -> Response:
         row = await measuring.write(session)
-        return answer(view(row), 202, {"Location": f"/v1/measurements/{row.id}"})
+        return json_response(view(row), 202, {"Location": f"/v1/measurements/{row.id}"})
 
     try:
-        return await once(context, caller, request, await body_digest(request), make)
+        return await context.idempotency.run_once(request, caller, await body_digest(request), create)
     except Exception:
         await measuring.abandon()
         raise

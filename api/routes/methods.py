@@ -6,7 +6,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from pydantic import Field
 
-from api.auth import AnyKey
+from api.dependencies import AnyKey
 from api.http.problems import not_found, responses
 from core.schema.pages import Page
 from core.schema.strict import Answer

@@ -6,14 +6,13 @@ from fastapi import APIRouter, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from api.auth import AnyKey, Caller, ModelsWrite, require_release_scope
-from api.dependencies import ContextDep
-from api.http.idempotency import IdempotencyKey, body_digest, once
+from api.auth import Caller
+from api.dependencies import AnyKey, ContextDep, ModelsWrite, require_release_scope
+from api.http.idempotency import IdempotencyKey, body_digest
 from api.http.json_body import JsonRoute
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import Problem, not_found, responses, unprocessable
-from api.http.views import answer
-from api.http.views import model as view
+from api.http.serializers import json_response, serialize_model
 from api.models.registration import check
 from core.records import audit, files, jobs, models, policies
 from core.records.tables import ModelRow
@@ -55,7 +54,7 @@ async def register_model(
     found = await asyncio.to_thread(check, body.source, context.settings)
     made: list[ModelRow] = []
 
-    async def make(session: AsyncSession) -> Response:
+    async def create(session: AsyncSession) -> Response:
         named = [file for file in body.defaults.model_dump().values() if file is not None]
         await files.extend_lifetime(session, caller.organisation, named, lifetime=context.settings.retention)
         await _check_defaults(session, caller, body.defaults)
@@ -80,9 +79,9 @@ async def register_model(
         told = {"source": row.source, "release": row.release, "policy": body.policy}
         await audit.append(session, caller.organisation, caller.key, "model.registered", row.id, told)
         made.append(row)
-        return answer(view(row), 202, {"Location": f"/v1/models/{row.id}"})
+        return json_response(serialize_model(row), 202, {"Location": f"/v1/models/{row.id}"})
 
-    answered = await once(context, caller, request, await body_digest(request), make)
+    answered = await context.idempotency.run_once(request, caller, await body_digest(request), create)
     for row in made:
         context.registrar.take_on(row)
     return answered
@@ -120,7 +119,7 @@ async def list_models(
     """By name: a model's id is a person's choice, not a time. Any key may ask."""
     async with context.sessions() as session:
         rows = await models.page(session, caller.organisation, limit=limit + 1, after=after)
-    return paginate(rows, limit, view, name=lambda model: model.id)
+    return paginate(rows, limit, serialize_model, name=lambda model: model.id)
 
 
 @router.get("/{model}", summary="One model", responses=responses(404))
@@ -130,7 +129,7 @@ async def get_model(model: str, context: ContextDep, caller: AnyKey) -> Model:
         row = await models.get(session, caller.organisation, model)
     if row is None:
         raise not_found("model")
-    return view(row)
+    return serialize_model(row)
 
 
 @router.delete("/{model}", status_code=204, summary="Forget a model", responses=responses(404, 409))

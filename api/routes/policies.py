@@ -8,13 +8,12 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from api.auth import AnyKey, ModelsWrite, require_release_scope
-from api.dependencies import ContextDep
-from api.http.idempotency import IdempotencyKey, body_digest, once
+from api.dependencies import AnyKey, ContextDep, ModelsWrite, require_release_scope
+from api.http.idempotency import IdempotencyKey, body_digest
 from api.http.json_body import JsonRoute
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import Problem, not_found, responses
-from api.http.views import answer
+from api.http.serializers import json_response
 from core.records import policies
 from core.records.policies import BUILT_IN
 from core.records.tables import PolicyRow
@@ -101,7 +100,7 @@ async def create_policy(
     if problems := loosened_bounds(DEFAULT_POLICY, body):
         require_release_scope(caller, f"the policy is looser than the default one ({problems[0]})")
 
-    async def make(session: AsyncSession) -> Response:
+    async def create(session: AsyncSession) -> Response:
         policy = Policy(
             name=body.name,
             description=body.description,
@@ -110,9 +109,9 @@ async def create_policy(
         row = await policies.add(session, caller.organisation, body.name, policy, key=caller.key)
         if row is None:
             raise Problem(409, "already-exists", "there is a policy of this name: choose another name")
-        return answer(_kept(row), 201, {"Location": f"/v1/policies/{row.name}"})
+        return json_response(_kept(row), 201, {"Location": f"/v1/policies/{row.name}"})
 
-    return await once(context, caller, request, await body_digest(request), make)
+    return await context.idempotency.run_once(request, caller, await body_digest(request), create)
 
 
 @router.get("", summary="List policies", responses=responses())

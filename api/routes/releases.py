@@ -2,11 +2,10 @@
 
 from fastapi import APIRouter
 
-from api.auth import ReleaseWrite
-from api.dependencies import ContextDep
+from api.dependencies import ContextDep, ReleaseWrite
 from api.http.json_body import JsonRoute
 from api.http.problems import not_found, responses
-from api.http.views import checkpoint as view
+from api.http.serializers import serialize_checkpoint
 from core.records import checkpoints, release
 from core.schema.checkpoints import Checkpoint, ReleaseRequest
 
@@ -31,4 +30,4 @@ async def release_checkpoint(
         row = await release.release(session, caller.organisation, checkpoint, key=caller.key, reason=body.reason)
         if row is None:
             raise not_found("checkpoint")
-        return view(row, await checkpoints.files(session, row.id))
+        return serialize_checkpoint(row, await checkpoints.files(session, row.id))

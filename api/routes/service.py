@@ -6,8 +6,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import Field
 
-from api.auth import AnyKey
-from api.dependencies import ContextDep
+from api.dependencies import AnyKey, ContextDep
 from api.http.problems import responses
 from core.schema.models import ReleasePolicy
 from core.schema.strict import Answer

@@ -143,7 +143,7 @@ async def test_requests_beyond_those_that_read_files_already_leave_it_to_the_job
 ) -> None:
     await model(service, client, CHATML.source)
     forget = await stored(client, "forget", [FINE])
-    held = service.context.rendering
+    held = service.context.file_readers
     for _ in range(4):
         await held.acquire()
     try:

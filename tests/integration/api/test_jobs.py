@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from api.dependencies import RENDERINGS
+from api.dependencies import FILE_READERS
 from core.records import files as file_rows
 from core.records import idempotency, models
 from core.records.tables import FileRow, JobRow, ModelRow, OutboxRow
@@ -374,13 +374,13 @@ async def test_no_more_requests_read_files_at_once_than_leave_connections_for_th
 ) -> None:
     await ready_model(service, client)
     named = (await upload(client, json.dumps({"text": "is"}), "forget")).json()["id"]
-    held = service.context.rendering
-    for _ in range(RENDERINGS):
+    held = service.context.file_readers
+    for _ in range(FILE_READERS):
         await held.acquire()
     try:
         taken = await client.post("/v1/jobs", json={**LEAST, "forget": {"file": named}})
     finally:
-        for _ in range(RENDERINGS):
+        for _ in range(FILE_READERS):
             held.release()
     assert taken.status_code == 202
     assert (await client.post("/v1/jobs", json={**LEAST, "forget": {"file": named}})).status_code == 422

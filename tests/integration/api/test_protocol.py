@@ -188,7 +188,7 @@ async def test_a_service_that_starts_before_the_migration_is_ready_after_it(
             mine = {"Authorization": f"Bearer {key}"}
             assert problem(await client.get("/v1/jobs", headers=mine)) == (503, "unavailable")
             await upgrade(url)
-            await until(lambda: service.context.prepared)
+            await until(lambda: service.context.startup.complete)
             assert (await client.get("/readyz")).json()["ready"] is True
             assert (await client.get("/v1/jobs", headers=mine)).status_code == 200
 

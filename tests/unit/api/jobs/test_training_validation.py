@@ -94,7 +94,7 @@ def test_bfloat16_weights_cannot_be_multiplied_in_float32() -> None:
 class Chooser(METHODS["gradient_ascent"]):  # type: ignore[misc]
     """A method with weights of its own."""
 
-    def trained(self, layers: int) -> list[str] | None:
+    def trained_weights(self, layers: int) -> list[str] | None:
         return ["*"]
 
 

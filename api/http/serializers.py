@@ -1,4 +1,4 @@
-"""From rows to what the API shows."""
+"""The API's schemas out of database rows, and JSON responses out of schemas."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -17,12 +17,12 @@ from core.schema.manifest import FileEntry
 from core.schema.models import Model
 
 
-def answer(content: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """The model as JSON, by pydantic's own serializer."""
+def json_response(content: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Returns the content as JSON, written by pydantic's own serializer."""
     return Response(content.model_dump_json(by_alias=True), status, headers, media_type="application/json")
 
 
-def file(row: FileRow) -> File:
+def serialize_file(row: FileRow) -> File:
     return File(
         id=row.id,
         purpose=cast(Purpose, row.purpose),
@@ -37,39 +37,29 @@ def file(row: FileRow) -> File:
     )
 
 
-def model(row: ModelRow) -> Model:
+def serialize_model(row: ModelRow) -> Model:
     fields = ("id", "source", "revision", "digest", "dtype", "status", "error", "shape", "defaults", "release", "head")
-    same = {name: getattr(row, name) for name in (*fields, "training_tokens", "created_at")}
-    return Model.model_validate({**same, "policy": row.policy or DEFAULT_POLICY.name})
+    columns = {name: getattr(row, name) for name in (*fields, "training_tokens", "created_at")}
+    return Model.model_validate({**columns, "policy": row.policy or DEFAULT_POLICY.name})
 
 
-def job(row: JobRow, waiting_for: str | None = None) -> Job:
-    here = f"/v1/jobs/{row.id}"
+def serialize_job(row: JobRow, waiting_for: str | None = None) -> Job:
+    url = f"/v1/jobs/{row.id}"
     links = {
-        name: f"{here}/{name}" for name in ("events", "metrics", "checkpoints", "cancel", "pause", "resume", "retry")
+        name: f"{url}/{name}" for name in ("events", "metrics", "checkpoints", "cancel", "pause", "resume", "retry")
     }
-    links |= {"self": here, "model": f"/v1/models/{row.model}"}
+    links |= {"self": url, "model": f"/v1/models/{row.model}"}
     if row.checkpoint is not None:
-        links |= {"checkpoint": f"/v1/checkpoints/{row.checkpoint}", "archive": f"{here}/archive"}
-    same = ["id", "kind", "status", "requested", "phase", "outcome", "model", "start", "training", "output", "data"]
-    same += [
-        "verdict",
-        "checkpoint",
-        "released",
-        "error",
-        "warnings",
-        "estimate",
-        "attempts",
-        "external_reference",
-        "due",
-    ]
-    same += ["retrained_model", "submitter", "created_at", "started_at", "finished_at"]
+        links |= {"checkpoint": f"/v1/checkpoints/{row.checkpoint}", "archive": f"{url}/archive"}
+    columns = ["id", "kind", "status", "requested", "phase", "outcome", "model", "start", "training", "output", "data"]
+    columns += ["verdict", "checkpoint", "released", "error", "warnings", "estimate", "attempts", "external_reference"]
+    columns += ["retrained_model", "submitter", "due", "created_at", "started_at", "finished_at"]
     return Job.model_validate(
         {
-            **{name: getattr(row, name) for name in same},
+            **{name: getattr(row, name) for name in columns},
             "reference": row.external_reference,
             "reference_model": row.retrained_model,
-            "progress": progress(row),
+            "progress": serialize_progress(row),
             "waiting_for": waiting_for,
             "method": MethodUsed(name=row.method, parameters=row.parameters),
             "evaluation": {"measure": row.measure, "policy": (row.policy or {}).get("name")},
@@ -79,8 +69,8 @@ def job(row: JobRow, waiting_for: str | None = None) -> Job:
     )
 
 
-def progress(row: JobRow) -> Progress | None:
-    """How far the job is; None where nothing is known of that."""
+def serialize_progress(row: JobRow) -> Progress | None:
+    """Returns how far the job is; None: the job has not reported any progress."""
     if row.step is None and row.fraction is None:
         return None
     trained = min(1.0, (row.step or 0) / row.steps) if row.steps else 0.0
@@ -90,21 +80,32 @@ def progress(row: JobRow) -> Progress | None:
     return Progress(step=row.step or 0, steps=row.steps, fraction=fraction, eta=row.eta_seconds)
 
 
-def event(row: EventRow) -> Event:
+def serialize_event(row: EventRow) -> Event:
     return Event(seq=row.seq, type=row.type, data=row.data, created_at=row.created_at)
 
 
-def entry(row: CheckpointFile) -> FileEntry:
+def serialize_file_entry(row: CheckpointFile) -> FileEntry:
     return FileEntry(path=row.path, bytes=row.size, sha256=row.sha256)
 
 
-def checkpoint(row: CheckpointRow, files: Sequence[CheckpointFile]) -> Checkpoint:
-    same = ("id", "job", "step", "method", "digest", "verdict", "released", "released_by", "released_at", "created_at")
+def serialize_checkpoint(row: CheckpointRow, files: Sequence[CheckpointFile]) -> Checkpoint:
+    columns = (
+        "id",
+        "job",
+        "step",
+        "method",
+        "digest",
+        "verdict",
+        "released",
+        "released_by",
+        "released_at",
+        "created_at",
+    )
     return Checkpoint.model_validate(
         {
-            **{name: getattr(row, name) for name in same},
+            **{name: getattr(row, name) for name in columns},
             "base_model": row.model,
             "bytes": row.size,
-            "files": [entry(one) for one in files],
+            "files": [serialize_file_entry(file) for file in files],
         }
     )
