@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from core.lm.data import tokenize_record
 from core.lm.forward import Forward
+from core.lm.generation import PromptBatch, generate
 from core.schema.record import Record
 from core.schema.training import Chat
 
@@ -14,7 +15,6 @@ _LONGEST = 256
 _TRIES = 4
 
 
-@torch.no_grad()
 def generate_answers(
     forward: Forward,
     tokenizer: PreTrainedTokenizerBase,
@@ -50,17 +50,6 @@ def _continued(
     forward: Forward, prompt: list[int], most: int, ends: Collection[int | None], random: torch.Generator
 ) -> list[int]:
     forward.prepare_decoding(len(prompt) + most)
-    cache, written = None, list[int]()
-    for chance in torch.rand(most, generator=random, dtype=torch.float64).tolist():
-        text = prompt + written
-        if forward.rereads_at(len(text)):
-            cache = None
-        # a model that keeps nothing reads all of it again
-        ids = torch.tensor([text if cache is None else text[-1:]], device=forward.device)
-        logits, cache = forward.next_logits(ids, cache)  # (1, V)
-        reached = torch.softmax(logits[0].double(), dim=-1).cumsum(-1)
-        token = int(torch.searchsorted(reached, chance * reached[-1], right=True).clamp(max=len(reached) - 1))
-        if token in ends:
-            break
-        written.append(token)
-    return written
+    chances = torch.rand(1, most, generator=random, dtype=torch.float64)
+    tokens = frozenset(end for end in ends if end is not None)
+    return generate(forward, PromptBatch([prompt], [most], chances), ends=tokens)[0]

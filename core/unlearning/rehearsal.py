@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from core.lm.data import Chunk
 from core.lm.forward import Forward
+from core.lm.generation import PromptBatch, generate_batches
 
 _RUN = 5
 """Tokens in a row that, where only the forget set has them, tell that a sample repeats what must be forgotten."""
@@ -44,39 +45,21 @@ def rehearse(
     lengths = sorted(len(chunk.ids) for chunk in forget)
     length = min(_LONGEST, lengths[len(lengths) // 2])
     forbidden = _runs(forget) - _runs(others)
-    written: list[Tensor] = []
     chances = torch.rand(texts, length - 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     rows_at_once = 1 if forward.prepare_decoding(length).alone else max(1, max_tokens // length)
-    for rows in forward.ranks.local_items(torch.split(chances, rows_at_once)):
-        if should_stop():
-            break
-        written.append(_sample(forward, begin, rows, temperature))
+    batches = [
+        PromptBatch([[begin]] * len(drawn), [length - 1] * len(drawn), drawn)
+        for drawn in torch.split(chances, rows_at_once)
+    ]
+    written = generate_batches(forward, batches, temperature=temperature, precision=None, should_stop=should_stop)
     samples: list[Chunk] = []
-    for rows in forward.ranks.gather_items(written):
+    for rows in written.values():
         for row in rows:
-            ids = _ended(row, tokenizer.eos_token_id)
+            ids = _ended(torch.tensor([begin, *row]), tokenizer.eos_token_id)
             scored = torch.tensor([False] + [not repeats for repeats in _covered(ids.tolist()[1:], forbidden)])
             if len(ids) > _RUN and 2 * int(scored.sum()) >= len(ids) - 1:
                 samples.append(Chunk(LongTensor(ids), BoolTensor(scored), len(samples)))
     return samples
-
-
-@torch.no_grad()
-def _sample(forward: Forward, begin: int, chances: Tensor, temperature: float) -> Tensor:
-    """(B, T) tokens on the CPU, the first of each row being `begin`, from chances (B, T - 1) uniform in [0, 1).
-
-    One number decides each token, so that a row does not depend on which rows it is written together with.
-    """
-    tokens = torch.full((len(chances), 1), begin, device=forward.device)
-    cache = None
-    for chance in chances.to(forward.device).unbind(1):
-        if forward.rereads_at(tokens.shape[1]):
-            cache = None
-        logits, cache = forward.next_logits(tokens if cache is None else tokens[:, -1:], cache)  # (B, V)
-        reached = torch.softmax(logits / temperature, dim=-1).cumsum(-1)
-        drawn = torch.searchsorted(reached, chance[:, None].to(reached.dtype) * reached[:, -1:], right=True)
-        tokens = torch.cat([tokens, drawn.clamp(max=logits.shape[1] - 1)], dim=1)
-    return tokens.cpu()
 
 
 def _ended(ids: Tensor, end: int | None) -> Tensor:

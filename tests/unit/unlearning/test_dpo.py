@@ -120,7 +120,7 @@ class Reciting:
     def rereads_at(self, length):
         return False
 
-    def next_logits(self, ids, cache):
+    def next_logits(self, ids, cache, present=None):
         logits, now = torch.zeros(1, VOCABULARY), int(ids[0, -1])
         logits[0, EOS if now == self.last else now + 1] = 1e4
         return logits, cache

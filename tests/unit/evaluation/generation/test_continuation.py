@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from core.evaluation.eval_context import EvalContext
-from core.evaluation.generation import continuation
 from core.evaluation.generation.continuation import continuations, continued, end_tokens
 from core.evaluation.measurements import chosen
+from core.lm import generation
 from core.lm.forward import Forward
 from tests.unit.evaluation.test_runner import TRAINING
 from tests.unit.lm.tiny import EOS, VOCABULARY, tiny_model, tiny_tokenizer
@@ -187,7 +187,7 @@ def test_no_more_rows_go_together_than_the_logits_have_room_for(
         heights.append(len(ids))
         return forward(self, ids, *more)
 
-    monkeypatch.setattr(continuation, "rows_per_slice", lambda vocabulary: 4)
+    monkeypatch.setattr(generation, "rows_per_slice", lambda vocabulary: 4)
     monkeypatch.setattr(Forward, "next_logits", seen)
     assert sampled(model, PREFIXES, COUNTS, samples=2) == wanted
     assert max(heights) == 4
