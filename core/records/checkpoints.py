@@ -1,4 +1,4 @@
-"""Checkpoints and their files, and the figures that belong to them."""
+"""Checkpoints and their files; curves and measurements of their jobs."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ async def list_for_job(session: AsyncSession, organisation: str, job: str) -> Se
 
 
 async def files(session: AsyncSession, checkpoint: str) -> Sequence[CheckpointFile]:
-    """The files of its manifest, sorted by path."""
+    """The files of the checkpoint's manifest, sorted by path."""
     query = select(CheckpointFile).where(CheckpointFile.checkpoint == checkpoint)
     return (await session.scalars(query.order_by(CheckpointFile.path.collate("C")))).all()
 

@@ -1,4 +1,4 @@
-"""The end of a job: one transaction; through `finish` alone a checkpoint becomes visible."""
+"""The successful end of a job, in one transaction. A checkpoint becomes visible through `finish` alone."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from core.schema.policies import Judgement, Verdict
 
 
 def checkpoint_prefix(job: str, fence: int) -> str:
-    """Where in the storage the checkpoint of one attempt lies: no two attempts ever write to one place."""
+    """The storage prefix of one attempt's checkpoint: no two attempts ever write under the same one."""
     return f"checkpoints/{job}/{fence}"
 
 
 @dataclass(frozen=True)
 class UploadedCheckpoint:
-    """A checkpoint whose bytes lie complete under `prefix`."""
+    """A checkpoint whose bytes are complete in the storage under `prefix`, and that no row names yet."""
 
     prefix: str
     files: Sequence[FileEntry]
@@ -40,18 +40,18 @@ async def finish(
     checkpoint: UploadedCheckpoint,
     judgement: Judgement | None = None,
 ) -> str:
-    """Succeeds the job and makes its checkpoint visible, released or not. Returns the checkpoint's id.
+    """Ends the job as succeeded and makes its checkpoint visible, released or not. Returns the checkpoint's id.
 
-    Released, and so perhaps the model's head, is what passed its policy, and what comes of a model whose checkpoints
-    need no release, of which a failed one does not become the head; all else waits for a person. A job that misses its
-    policy has succeeded all the same. Without a judgement nobody has judged.
-    A wish to cancel that has not been heard by now comes too late: the work is done.
+    Released at once are a checkpoint that passed its policy, and every checkpoint of a model that needs no release.
+    Any other waits for a person. A released checkpoint may become the model's head, unless its verdict is `failed`.
+    A job that misses its policy has succeeded all the same. Without a judgement the verdict is `not_judged`.
+    A request to cancel that the worker has not seen by now comes too late: the work is done.
     """
     row = await lock_job(session, job, fence)
     model = await lock_model(session, row)
     verdict: Verdict = judgement.verdict if judgement else "not_judged"
     released = verdict == "passed" or (model is not None and model.release == "always")
-    made = CheckpointRow(
+    checkpoint_row = CheckpointRow(
         id=new_id("ckpt"),
         organisation=row.organisation,
         job=job,
@@ -65,15 +65,15 @@ async def finish(
         released=released,
         released_at=func.clock_timestamp() if released else None,
     )
-    session.add(made)
+    session.add(checkpoint_row)
     await session.flush()
-    await session.refresh(made)
-    rows = [
-        CheckpointFile(checkpoint=made.id, path=file.path, size=file.bytes, sha256=file.sha256)
+    await session.refresh(checkpoint_row)
+    file_rows = [
+        CheckpointFile(checkpoint=checkpoint_row.id, path=file.path, size=file.bytes, sha256=file.sha256)
         for file in checkpoint.files
     ]
-    session.add_all(rows)
-    # an earlier attempt may have been longer: its points beyond this one's last step are nobody's
+    session.add_all(file_rows)
+    # an earlier attempt may have taken more steps: curve points beyond this attempt's last step go
     await session.execute(delete(CurveRow).where(CurveRow.job == job, CurveRow.step > checkpoint.step))
     row.verdict = verdict
     if judgement is not None:
@@ -81,37 +81,45 @@ async def finish(
         judged = {"verdict": verdict, "scope": judgement.scope, "reason": judgement.reason, "policy": judgement.policy}
         await events.append(session, row, "judged", judged)
     if released:
-        # without a person's word no later job starts from what failed, even where its bytes need no release
-        head = verdict != "failed" and await make_head(session, row, model, made)
-        await events.append(session, row, "released", {"checkpoint": made.id, "head": head})
-    # nothing follows it but a release: whoever listens goes when it comes
-    ended = {"checkpoint": made.id, "digest": made.digest, "verdict": verdict, "released": released}
-    await job_status.succeed(session, row, outcome=outcome, checkpoint=made.id, data=ended)
-    entry: audit.Details = {"job": job, "digest": made.digest, "verdict": verdict, "released": released}
-    await audit.append(session, row.organisation, None, "checkpoint.made", made.id, entry)
-    return made.id
+        # a failed checkpoint becomes a head only by a person's release, even where its bytes need none
+        head = verdict != "failed" and await make_head(session, row, model, checkpoint_row)
+        await events.append(session, row, "released", {"checkpoint": checkpoint_row.id, "head": head})
+    # the last event but for a later release: listeners stop when it comes
+    succeeded = {
+        "checkpoint": checkpoint_row.id,
+        "digest": checkpoint.digest,
+        "verdict": verdict,
+        "released": released,
+    }
+    await job_status.succeed(session, row, outcome=outcome, checkpoint=checkpoint_row.id, data=succeeded)
+    entry: audit.Details = {"job": job, "digest": checkpoint.digest, "verdict": verdict, "released": released}
+    await audit.append(session, row.organisation, None, "checkpoint.made", checkpoint_row.id, entry)
+    return checkpoint_row.id
 
 
 async def finish_without_checkpoint(session: AsyncSession, job: str, fence: int, *, outcome: Outcome | None) -> None:
-    """Succeeds a job that makes no checkpoint: what it measured is written down already."""
+    """Ends a job that makes no checkpoint as succeeded: its measurements are written already."""
     row = await lock_job(session, job, fence)
     await job_status.succeed(session, row, outcome=outcome, checkpoint=None, data={"outcome": outcome})
 
 
 async def was_finished_without_checkpoint(session: AsyncSession, job: str, fence: int) -> bool:
-    """After a lost answer to COMMIT: whether it was the holder of this fence who concluded the job."""
+    """Whether the holder of this fence ended the job; asked when the answer to its COMMIT was lost."""
     query = select(JobRow.id).where(JobRow.id == job, JobRow.status == "succeeded", JobRow.fence == fence + 1)
     return await session.scalar(query) is not None
 
 
 async def find_checkpoint(session: AsyncSession, job: str, *, prefix: str) -> str | None:
-    """After a lost answer to COMMIT: the checkpoint that this worker's finish made, or None where it did not happen."""
+    """The checkpoint that the finish of this attempt made; None where it made none.
+
+    Asked when the answer to the finish's COMMIT was lost.
+    """
     query = select(CheckpointRow.id).where(CheckpointRow.job == job, CheckpointRow.prefix == prefix)
     return await session.scalar(query)
 
 
 async def ended_jobs(session: AsyncSession, jobs: Collection[str]) -> set[str]:
-    """Those of the jobs that have ended; one that is not known here is left alone, as in `dead`."""
+    """Returns those of the jobs that have ended; an unknown job is left out, as in `ended_attempts`."""
     query = select(JobRow.id).where(JobRow.id.in_(jobs), JobRow.status.in_(TERMINAL))
     return set((await session.scalars(query)).all())
 
@@ -125,25 +133,25 @@ async def ended_attempts(session: AsyncSession, attempts: Collection[tuple[str, 
 
 
 async def undelivered_attempts(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Returns those of the attempts `(job, fence)` that are over and delivered no checkpoint, as `ended` knows them."""
+    """Returns those of `ended_attempts` that delivered no checkpoint."""
     return {attempt for attempt, delivered in await _ended(session, attempts) if not delivered}
 
 
 async def _ended(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> list[tuple[tuple[str, int], bool]]:
     """The attempts that are over, each with whether it delivered a checkpoint."""
-    # one statement, one snapshot: a finish between two of them would look like a job that is over without a checkpoint
+    # one statement, one snapshot: a finish between two statements would look like a job over without a checkpoint
     query = (
         select(JobRow.id, JobRow.status, JobRow.fence, func.array_remove(func.array_agg(CheckpointRow.prefix), None))
         .outerjoin(CheckpointRow, CheckpointRow.job == JobRow.id)
         .where(JobRow.id.in_({job for job, _ in attempts}))
         .group_by(JobRow.id)
     )
-    known = {id: (status, fence, prefixes) for id, status, fence, prefixes in (await session.execute(query)).all()}
+    jobs = {id: (status, fence, prefixes) for id, status, fence, prefixes in (await session.execute(query)).all()}
     ended = []
     for job, fence in attempts:
-        if job not in known:
+        if job not in jobs:
             continue
-        status, current, delivered = known[job]
-        if not (status == "running" and fence == current):
-            ended.append(((job, fence), checkpoint_prefix(job, fence) in delivered))
+        status, current_fence, prefixes = jobs[job]
+        if not (status == "running" and fence == current_fence):
+            ended.append(((job, fence), checkpoint_prefix(job, fence) in prefixes))
     return ended

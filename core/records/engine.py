@@ -1,4 +1,4 @@
-"""One engine per process and event loop."""
+"""The database engine, one per process and event loop."""
 
 import logging
 from typing import Any
@@ -12,7 +12,7 @@ logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
 def make_engine(database_url: str, *, pool_size: int = 10) -> AsyncEngine:
     """An async engine whose errors never show parameters (they may be forget data).
 
-    A server that cannot be connected to is a ConnectionError, whatever the system calls it.
+    A server that cannot be reached raises ConnectionError, whichever error the operating system reports.
     """
     engine = create_async_engine(
         database_url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, hide_parameters=True

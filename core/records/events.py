@@ -1,4 +1,4 @@
-"""A job's events: numbered under the job's row lock, so that a reader who follows `seq` never misses one."""
+"""A job's events, numbered under the job's row lock: a reader who follows `seq` never misses an event."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,20 +9,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.records.tables import EventRow, JobRow
 
 CHANNEL = "unlearn_jobs"
-"""NOTIFY channel: the payload is the id of a job that changed."""
+"""NOTIFY channel for the API; the payload is the id of a job that changed."""
 
 REQUESTS = "unlearn_requests"
-"""NOTIFY channel for workers: the payload is the id of a running job that is to pause or to stop."""
+"""NOTIFY channel for workers; the payload is the id of a running job that is asked to pause or to stop."""
 
 
 async def announce(session: AsyncSession, job: JobRow) -> None:
-    """Raises the job's version and wakes whoever waits for it, once this transaction commits. Lock the row first."""
+    """Raises the job's version and, on commit, wakes its listeners. The caller holds the row's lock."""
     job.version += 1
     await session.execute(text("SELECT pg_notify(:channel, :job)"), {"channel": CHANNEL, "job": job.id})
 
 
 async def append(session: AsyncSession, job: JobRow, type: str, data: dict[str, Any] | None = None) -> int:
-    """Appends an event, returns its `seq`. The caller holds the job's row lock; `data` never holds a record's text."""
+    """Appends an event and returns its `seq`. The caller holds the row's lock; `data` never holds a record's text."""
     job.event_seq += 1
     await session.execute(insert(EventRow).values(job=job.id, seq=job.event_seq, type=type, data=data or {}))
     await announce(session, job)

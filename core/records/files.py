@@ -1,4 +1,4 @@
-"""Uploaded files' rows. Their bytes are the storage's; a file that a job still needs cannot go."""
+"""Rows of uploaded files. The storage holds their bytes. A file that an unfinished job needs cannot be deleted."""
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -23,7 +23,7 @@ class FileInUse(DomainError):
 
 
 async def add(session: AsyncSession, file: FileRow, *, lifetime: timedelta) -> None:
-    """Writes the row; `expires_at` is so long from now, by the database's clock."""
+    """Writes the row; it expires `lifetime` from now, by the database's clock."""
     file.expires_at = func.clock_timestamp() + lifetime
     session.add(file)
     await session.flush()
@@ -33,17 +33,17 @@ async def add(session: AsyncSession, file: FileRow, *, lifetime: timedelta) -> N
 async def extend_lifetime(
     session: AsyncSession, organisation: str, ids: Collection[str], *, lifetime: timedelta
 ) -> None:
-    """Lets files that a request uses live for so long from their upload, where that is longer than they have.
+    """Moves the files' expiry to `lifetime` after their upload, where that is later than it is now.
 
-    Before they are held for reading: of two requests that both hold a file, neither could change it.
+    Call this before `jobs.lock_files`: of two requests that hold a file's share lock, neither could change the row.
     """
-    until = FileRow.created_at + lifetime
-    short = select(FileRow.id).where(
-        FileRow.organisation == organisation, FileRow.id.in_(ids), FileRow.expires_at < until
+    expiry = FileRow.created_at + lifetime
+    query = select(FileRow.id).where(
+        FileRow.organisation == organisation, FileRow.id.in_(ids), FileRow.expires_at < expiry
     )
-    held = (await session.scalars(short.order_by(FileRow.id).with_for_update())).all()
-    if held:
-        await session.execute(update(FileRow).where(FileRow.id.in_(held)).values(expires_at=until))
+    locked = (await session.scalars(query.order_by(FileRow.id).with_for_update())).all()
+    if locked:
+        await session.execute(update(FileRow).where(FileRow.id.in_(locked)).values(expires_at=expiry))
 
 
 async def get(session: AsyncSession, organisation: str, file: str) -> FileRow | None:
@@ -62,18 +62,21 @@ async def page(
 
 
 async def remove(session: AsyncSession, organisation: str, file: str) -> FileRow | None:
-    """Deletes the row, and with it the wrapped key; the caller deletes the bytes after the commit. FileInUse: 409."""
+    """Deletes the row, and with it the wrapped key. The caller deletes the bytes after the commit.
+
+    None: no such file. FileInUse: an unfinished job needs it.
+    """
     row = await session.scalar(
         select(FileRow).where(FileRow.organisation == organisation, FileRow.id == file).with_for_update()
     )
     if row is None:
         return None
-    needed = (
+    unfinished = (
         select(JobFile.job)
         .join(JobRow, JobRow.id == JobFile.job)
         .where(JobFile.file == file, JobRow.status.not_in(TERMINAL))
     )
-    if job := await session.scalar(needed.limit(1)):
+    if job := await session.scalar(unfinished.limit(1)):
         raise FileInUse(job)
     await session.execute(delete(FileRow).where(FileRow.id == file))
     return row
@@ -86,29 +89,29 @@ async def list_for_job(session: AsyncSession, job: str) -> Sequence[tuple[JobFil
 
 
 async def existing_ids(session: AsyncSession, ids: Sequence[str]) -> set[str]:
-    """Those of the ids that have a row, of whatever organisation."""
+    """Returns those of the ids that have a row, in any organisation."""
     return set((await session.scalars(select(FileRow.id).where(FileRow.id.in_(ids)))).all())
 
 
 async def any_missing(session: AsyncSession, job: str) -> bool:
-    """Whether a file that the job names is gone."""
+    """Whether a file that the job names has been deleted."""
     query = select(JobFile.file).outerjoin(FileRow, FileRow.id == JobFile.file).where(JobFile.job == job)
     return await session.scalar(query.where(FileRow.id.is_(None)).limit(1)) is not None
 
 
 async def purge_expired(session: AsyncSession, *, limit: int = 100) -> list[str]:
-    """Deletes rows past their time that no unfinished job and no model (as a default) needs, and with them their keys.
+    """Deletes expired rows that no unfinished job and no model (as a default) needs, and with them their wrapped keys.
 
-    Returns their storage keys: the bytes are the caller's to delete, after the commit.
+    Returns their storage keys: the caller deletes the bytes after the commit.
     """
     needed = select(JobFile.file).join(JobRow, JobRow.id == JobFile.job).where(JobRow.status.not_in(TERMINAL))
     default = exists().where(
         ModelRow.organisation == FileRow.organisation,
         or_(*(ModelRow.defaults[name].astext == FileRow.id for name in Defaults.model_fields)),
     )
-    free = and_(FileRow.id.not_in(needed), ~default)
-    expired = select(FileRow.id).where(FileRow.expires_at < func.clock_timestamp(), free)
-    held = (await session.scalars(expired.limit(limit).with_for_update(skip_locked=True))).all()
-    # asked again now that the rows are held: a job or a model may have been made since the first statement looked
-    gone = delete(FileRow).where(FileRow.id.in_(held), free).returning(FileRow.storage_key)
-    return list(await session.scalars(gone))
+    unused = and_(FileRow.id.not_in(needed), ~default)
+    expired = select(FileRow.id).where(FileRow.expires_at < func.clock_timestamp(), unused)
+    locked = (await session.scalars(expired.limit(limit).with_for_update(skip_locked=True))).all()
+    # `unused` is asked again under the lock: a job or a model may have been made since the first statement
+    query = delete(FileRow).where(FileRow.id.in_(locked), unused).returning(FileRow.storage_key)
+    return list(await session.scalars(query))

@@ -1,4 +1,5 @@
-"""Idempotency keys: the first answer is kept for a day; under way, the key is leased, so a crash frees it."""
+"""Idempotency keys: a key's first answer is stored for a day. Until there is one, a lease holds the key, which a crash
+lets run out."""
 
 from dataclasses import dataclass
 
@@ -44,7 +45,10 @@ class StoredAnswer:
 async def begin(
     session: AsyncSession, *, organisation: str, key: str, route: str, body_digest: bytes, token: str
 ) -> StoredAnswer | None:
-    """Takes the key for this request (None), or returns the answer it stands for. KeyReused: 422; KeyBusy: 409."""
+    """Takes the key for this request (None), or returns the answer that is stored under it.
+
+    KeyReused: the key was used for a different request. KeyBusy: the first request with it is under way.
+    """
     until = seconds_from_now(LEASE_SECONDS)
     values = {"organisation": organisation, "key": key, "route": route, "body_digest": body_digest, "token": token}
     query = insert(IdempotencyKey).values(**values, leased_until=until).on_conflict_do_nothing()
@@ -55,7 +59,7 @@ async def begin(
         .where(IdempotencyKey.organisation == organisation, IdempotencyKey.key == key)
         .with_for_update()
     )
-    if row is None:  # forgotten between the two statements: the client may simply try again
+    if row is None:  # deleted between the two statements: the client may simply try again
         raise KeyBusy
     if row.route != route or row.body_digest != body_digest:
         raise KeyReused
@@ -68,30 +72,30 @@ async def begin(
         .values(token=token, leased_until=until)
     )
     if await session.scalar(taken.returning(IdempotencyKey.token)) is None:
-        left = func.extract("epoch", IdempotencyKey.leased_until - func.clock_timestamp())
-        held = select(left).where(IdempotencyKey.organisation == organisation, IdempotencyKey.key == key)
-        raise KeyBusy(max(1.0, float(await session.scalar(held) or 0.0)))
+        remaining = func.extract("epoch", IdempotencyKey.leased_until - func.clock_timestamp())
+        lease = select(remaining).where(IdempotencyKey.organisation == organisation, IdempotencyKey.key == key)
+        raise KeyBusy(max(1.0, float(await session.scalar(lease) or 0.0)))
     return None
 
 
 async def store_answer(
     session: AsyncSession, *, organisation: str, key: str, token: str, status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    """Keeps the answer. KeyBusy: the lease ran out and another request took the key: nothing may be made twice."""
-    kept = (
+    """Stores the answer. KeyBusy: the lease ran out and another request took the key: nothing may be made twice."""
+    query = (
         update(IdempotencyKey)
         .where(IdempotencyKey.organisation == organisation, IdempotencyKey.key == key, IdempotencyKey.token == token)
         .values(status=status, headers=headers, body=body)
     )
-    if await session.scalar(kept.returning(IdempotencyKey.token)) is None:
+    if await session.scalar(query.returning(IdempotencyKey.token)) is None:
         raise KeyBusy
 
 
 async def discard(session: AsyncSession, *, organisation: str, key: str, token: str) -> None:
-    """Frees the key of a request that ended without an answer that was kept, so that it may be sent again.
+    """Frees the key of a request that ended without a stored answer, so that the request may be sent again.
 
-    Safe after a commit whose own answer was lost: `keep` locked the row in that transaction, so this waits for its end
-    and then finds the kept answer, which stays.
+    Safe after a commit whose own answer was lost: `store_answer` locked the row in that transaction, so this waits for
+    its end and then finds the stored answer, which stays.
     """
     await session.execute(
         delete(IdempotencyKey).where(
@@ -104,6 +108,6 @@ async def discard(session: AsyncSession, *, organisation: str, key: str, token: 
 
 
 async def delete_expired(session: AsyncSession) -> None:
-    """Forgets what is older than a day."""
-    old = func.clock_timestamp() - func.make_interval(0, 0, 0, KEPT_DAYS)
-    await session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < old))
+    """Deletes the keys that are older than a day."""
+    oldest = func.clock_timestamp() - func.make_interval(0, 0, 0, KEPT_DAYS)
+    await session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < oldest))

@@ -30,7 +30,7 @@ class DataGone(DomainError):
 
 async def pause(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
     """Pauses a waiting job at once and asks a running one to. None: no such job. NotAllowed: it cannot pause."""
-    row = await _held(session, organisation, job)
+    row = await _locked(session, organisation, job)
     if row is None:
         return None
     if row.status == "running" and row.requested is None:
@@ -40,31 +40,31 @@ async def pause(session: AsyncSession, organisation: str, job: str) -> JobRow | 
         await job_status.pause(session, row)
     elif not (row.status == "running" and row.requested == "pause"):
         raise NotAllowed("being cancelled" if row.requested == "cancel" else row.status)
-    return await _fresh(session, row)
+    return await _refreshed(session, row)
 
 
 async def resume(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
-    """Puts a paused job back into the queue, or takes back the wish to pause a running one.
+    """Puts a paused job back into the queue, or withdraws the request to pause a running one.
 
     None: no such job. NotAllowed: it is not paused.
     """
-    row = await _held(session, organisation, job)
+    row = await _locked(session, organisation, job)
     if row is None:
         return None
     if row.status == "running" and row.requested == "pause":
-        # its worker may have heard already: then it lets go, and the job is queued instead of paused
+        # its worker may have stopped already: then the job is queued instead of paused
         row.requested = None
         await events.request(session, row, "pause_withdrawn")
     elif job_status.RESUME.is_allowed(row):
         await job_status.resume(session, row)
     else:
         raise NotAllowed("being cancelled" if row.requested == "cancel" else row.status)
-    return await _fresh(session, row)
+    return await _refreshed(session, row)
 
 
 async def cancel(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
     """Cancels a waiting job at once and asks a running one to stop. None: no such job. NotAllowed: it is over."""
-    row = await _held(session, organisation, job)
+    row = await _locked(session, organisation, job)
     if row is None:
         return None
     if row.status == "running":
@@ -75,15 +75,15 @@ async def cancel(session: AsyncSession, organisation: str, job: str) -> JobRow |
     if not job_status.CANCEL.is_allowed(row):
         raise NotAllowed(row.status)
     await job_status.cancel(session, row)
-    return await _fresh(session, row)
+    return await _refreshed(session, row)
 
 
 async def retry(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
-    """Gives a failed job a new attempt, and as many more as any job has; the old ones stay in its events.
+    """Queues a failed job again, with as many attempts as a new job has; its earlier attempts stay in its events.
 
     None: no such job. NotAllowed: it has not failed. DataGone: a model or a file of it has been deleted.
     """
-    row = await _held(session, organisation, job)
+    row = await _locked(session, organisation, job)
     if row is None:
         return None
     if not job_status.RETRY.is_allowed(row):
@@ -98,15 +98,15 @@ async def retry(session: AsyncSession, organisation: str, job: str) -> JobRow | 
     if await files.any_missing(session, job):
         raise DataGone("a file of it")
     await job_status.retry(session, row)
-    return await _fresh(session, row)
+    return await _refreshed(session, row)
 
 
-async def _held(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
+async def _locked(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
     query = select(JobRow).where(JobRow.organisation == organisation, JobRow.id == job)
     return await session.scalar(query.with_for_update())
 
 
-async def _fresh(session: AsyncSession, row: JobRow) -> JobRow:
+async def _refreshed(session: AsyncSession, row: JobRow) -> JobRow:
     await session.flush()
     await session.refresh(row)
     return row

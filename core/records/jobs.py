@@ -1,4 +1,4 @@
-"""Jobs as the API sees them: made, read and listed."""
+"""Jobs as the API sees them: created, read and listed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class FileUse:
 
 
 async def lock_files(session: AsyncSession, organisation: str, ids: Sequence[str]) -> dict[str, FileRow]:
-    """The organisation's files of these ids, held so that none is deleted before this transaction ends."""
+    """The organisation's files of these ids, locked so that none is deleted before this transaction ends."""
     query = select(FileRow).where(FileRow.organisation == organisation, FileRow.id.in_(ids))
     rows = await session.scalars(query.with_for_update(read=True))
     return {row.id: row for row in rows}
@@ -46,10 +46,10 @@ async def get(session: AsyncSession, organisation: str, job: str) -> JobRow | No
 
 
 async def version_and_status(session: AsyncSession, organisation: str, job: str) -> tuple[int, str] | None:
-    """The job's version and status alone: what `ETag` and `?wait` look at."""
+    """The job's version and status alone, for `ETag` and `?wait`."""
     query = select(JobRow.version, JobRow.status).where(JobRow.organisation == organisation, JobRow.id == job)
-    found = (await session.execute(query)).one_or_none()
-    return None if found is None else (found.version, found.status)
+    row = (await session.execute(query)).one_or_none()
+    return None if row is None else (row.version, row.status)
 
 
 async def page(
@@ -69,7 +69,7 @@ async def page(
 ) -> Sequence[JobRow]:
     """Jobs newest first; ids are time-ordered, so the key of the page is the id.
 
-    Without a kind all that have something to forget: jobs that measure alone have a list of their own.
+    Without a kind, all jobs but those that only measure: these have a list of their own.
     """
     of_kind = JobRow.kind != "measure" if kind is None else JobRow.kind == kind
     query = select(JobRow).where(JobRow.organisation == organisation, of_kind)
@@ -113,6 +113,6 @@ async def waiting_for(session: AsyncSession, job: JobRow, *, stale_seconds: floa
 
 
 async def default_gpus(session: AsyncSession, *, stale_seconds: float) -> int:
-    """One where a worker that is up has one, else none: what a request that does not say gets."""
+    """The GPUs of a job whose request does not say: 1 where a worker that is up has a GPU, else 0."""
     fresh = WorkerRow.seen_at > seconds_ago(stale_seconds)
     return min(await session.scalar(select(func.max(WorkerRow.gpus)).where(fresh)) or 0, 1)

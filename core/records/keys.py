@@ -12,13 +12,13 @@ from core.schema.ids import new_id
 
 
 async def get_or_create_organisation(session: AsyncSession, name: str) -> str:
-    """The id of the organisation of this name, made where there is none yet."""
+    """The id of the organisation of this name, which is created where there is none yet."""
     query = insert(Organisation).values(id=new_id("org"), name=name).on_conflict_do_nothing()
     await session.execute(query)
-    found = await session.scalar(select(Organisation.id).where(Organisation.name == name))
-    if found is None:  # pragma: no cover - rows of this table are never deleted
+    organisation = await session.scalar(select(Organisation.id).where(Organisation.name == name))
+    if organisation is None:  # pragma: no cover - rows of this table are never deleted
         raise LookupError(name)
-    return found
+    return organisation
 
 
 async def add(
@@ -31,7 +31,7 @@ async def add(
     scopes: Sequence[str],
     expires_at: datetime | None = None,
 ) -> ApiKey:
-    """Stores a key; one that is stored already is returned as it is (two starts with one ADMIN_KEY_FILE)."""
+    """Stores a key; a key that is stored already is returned unchanged (two starts with one ADMIN_KEY_FILE)."""
     values = {
         "id": new_id("key"),
         "organisation": organisation,
@@ -49,7 +49,7 @@ async def add(
 
 
 async def find_by_hash(session: AsyncSession, hash: bytes) -> ApiKey | None:
-    """The key that is valid now."""
+    """The key with this HMAC; None where there is none, or it has expired or was revoked."""
     valid = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.clock_timestamp())
     return await session.scalar(select(ApiKey).where(ApiKey.hash == hash, ApiKey.revoked_at.is_(None), valid))
 
@@ -66,7 +66,7 @@ async def get(session: AsyncSession, organisation: str, key: str) -> ApiKey | No
 
 
 async def revoke(session: AsyncSession, organisation: str, key: str) -> ApiKey | None:
-    """From now on the key opens nothing; it stays listed. Idempotent."""
+    """Makes the key invalid from now on; it stays listed. Idempotent."""
     row = await session.scalar(
         select(ApiKey).where(ApiKey.organisation == organisation, ApiKey.id == key).with_for_update()
     )

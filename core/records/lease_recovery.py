@@ -1,4 +1,4 @@
-"""What the sweeper asks of the database: leases that ran out, hints that were lost, one sweeper at a time."""
+"""The sweeper's queries: one sweeper at a time, jobs whose lease ran out, hints that may have been lost."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,13 @@ LOCK = 0x73776570  # any number that only this uses: "swep"
 
 
 async def try_sweeper_lock(session: AsyncSession) -> bool:
-    """Whether this transaction is the only sweeper; held until it ends."""
+    """Takes the sweeper's lock until the transaction ends; False where another sweeper holds it."""
     return bool(await session.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": LOCK}))
 
 
 async def recover_expired(session: AsyncSession, *, max_failures: int, limit: int = 100) -> list[str]:
-    """Takes back jobs whose lease ran out: queued again, or cancelled, paused (as wished) or failed (too often)."""
+    """Takes jobs whose lease ran out from their workers: each is queued again, paused or cancelled where that was
+    requested, or failed where it has failed too often. Returns their ids."""
     expired = select(JobRow).where(JobRow.status == "running", JobRow.lease_expires_at < func.clock_timestamp())
     rows = (await session.scalars(expired.limit(limit).with_for_update(skip_locked=True))).all()
     for row in rows:
@@ -36,5 +37,5 @@ async def recover_expired(session: AsyncSession, *, max_failures: int, limit: in
 
 
 async def claimable_gpu_counts(session: AsyncSession) -> Sequence[int]:
-    """The GPU counts of jobs that wait though they could be claimed: their hints, which may be lost, go out again."""
+    """The GPU counts of queued jobs that could be claimed now: their hints may be lost, and are published again."""
     return (await session.scalars(select(JobRow.gpus).where(claimable()).distinct())).all()

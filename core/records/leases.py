@@ -1,7 +1,8 @@
-"""Who may work on a job: claimed by raising its fence, held by a lease, checked in every transaction of a worker.
+"""Leases: a worker claims a job by raising its fence, renews a lease while it works, and checks the fence in every
+transaction.
 
-Fences only ever rise. A worker whose fence is no longer the job's has lost it: a duplicate, a late worker or a second
-finish change nothing.
+Fences only ever rise. A worker whose fence is no longer the job's has lost the job: a duplicate, a late worker or a
+second finish changes nothing.
 """
 
 from sqlalchemy import and_, exists, func, or_, select
@@ -16,31 +17,31 @@ from core.records.tables import JobRow, ModelRow
 
 
 class FenceLost(Exception):
-    """The job is somebody else's by now, or over: stop, and write nothing more."""
+    """The worker no longer holds the job: another worker does, or the job is over. Stop, and write nothing more."""
 
 
 def claimable() -> ColumnElement[bool]:
-    """Of a row of jobs: whether it may be claimed now.
+    """The condition on a row of jobs under which it may be claimed now.
 
-    A job that starts from its model's head waits for the earlier ones that do, and for whichever runs: ids are made
-    before they are committed, so a later one may have started already.
+    A job that starts from its model's head waits for earlier jobs that do, and for any such job that runs: ids are made
+    before rows are committed, so a later job may have started already.
     """
     other = aliased(JobRow)
-    ahead = exists().where(
+    blocked = exists().where(
         other.organisation == JobRow.organisation,
         other.model == JobRow.model,
         other.start == "head",
         ((other.id < JobRow.id) & other.status.in_(("queued", "paused"))) | (other.status == "running"),
     )
     due = and_(JobRow.status == "queued", JobRow.run_after <= func.clock_timestamp())
-    return and_(due, or_(JobRow.start != "head", ~ahead))
+    return and_(due, or_(JobRow.start != "head", ~blocked))
 
 
 async def claim(session: AsyncSession, *, worker: str, gpus: int, lease_seconds: float) -> JobRow | None:
-    """Claims the oldest queued job that needs exactly `gpus` GPUs, or None where there is none to claim.
+    """Claims the oldest queued job that needs exactly `gpus` GPUs; None where there is none to claim.
 
-    Jobs that start from one model's head are claimed in the order of their ids and never two at a time; the head is
-    pinned here.
+    Jobs that start from one model's head are claimed in the order of their ids and never two at a time. The claim pins
+    the head that the job starts from.
     """
     query = (
         select(JobRow)
@@ -53,11 +54,11 @@ async def claim(session: AsyncSession, *, worker: str, gpus: int, lease_seconds:
     if job is None:
         return None
     if job.start == "head":
-        model = select(ModelRow.head).where(ModelRow.organisation == job.organisation, ModelRow.id == job.model)
-        job.start_checkpoint = await session.scalar(model)
+        head = select(ModelRow.head).where(ModelRow.organisation == job.organisation, ModelRow.id == job.model)
+        job.start_checkpoint = await session.scalar(head)
     try:
         await job_status.start(session, job, worker=worker, lease_seconds=lease_seconds)
-    except HeadBusy:  # two claims met on one model's head: the index lets one through, the other finds nothing
+    except HeadBusy:  # of two claims at once on one model's head, the unique index lets one through
         await session.rollback()
         return None
     await session.flush()
@@ -74,16 +75,16 @@ async def lock_job(session: AsyncSession, job: str, fence: int) -> JobRow:
 
 
 async def renew(session: AsyncSession, job: str, fence: int, *, lease_seconds: float) -> str | None:
-    """Prolongs the lease and returns what is wished of the job (`cancel`, `pause` or None)."""
+    """Prolongs the lease and returns the job's pending request (`cancel`, `pause` or None)."""
     row = await lock_job(session, job, fence)
     row.lease_expires_at = seconds_from_now(lease_seconds)
     return row.requested
 
 
 async def give_back(session: AsyncSession, job: str, fence: int, *, reason: str) -> str:
-    """Back to the queue without blame, or paused or cancelled where that is wished; returns the status.
+    """Gives the job back to the queue, or pauses or cancels it where that was requested. Returns the new status.
 
-    A shutdown costs no attempt that counts as a failure.
+    It counts as no failure: a worker's shutdown costs the job no attempt.
     """
     row = await lock_job(session, job, fence)
     await job_status.end_attempt(session, row, reason=reason)
@@ -91,7 +92,10 @@ async def give_back(session: AsyncSession, job: str, fence: int, *, reason: str)
 
 
 async def fail_or_retry(session: AsyncSession, row: JobRow, error: dict[str, object], *, max_failures: int) -> str:
-    """A failed attempt: queued again while that may help and attempts are left, else `failed`. Returns the status."""
+    """Ends a failed attempt: queues the job again where a retry can help and attempts are left, else fails it.
+
+    Returns the new status.
+    """
     row.failures += 1
     if error["retryable"] and row.failures < max_failures:
         delay_seconds = min(2.0**row.failures, 60.0)
@@ -102,7 +106,7 @@ async def fail_or_retry(session: AsyncSession, row: JobRow, error: dict[str, obj
 
 
 async def confirm_cancel(session: AsyncSession, job: str, fence: int) -> None:
-    """The worker has let go of a job that was to be cancelled."""
+    """Cancels the job whose worker has stopped because of a request to cancel."""
     row = await lock_job(session, job, fence)
     row.requested = "cancel"
     await job_status.end_attempt(session, row, reason="asked")

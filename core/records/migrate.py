@@ -1,4 +1,4 @@
-"""Brings a database's tables to this version, once, however many processes start together."""
+"""Migrates a database to this version, once, however many processes start together."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ async def _run(database_url: str, step: str, revision: str) -> None:
     engine = make_engine(database_url)
     try:
         async with engine.connect() as connection:
-            # a session's lock, so that of two starting processes the second waits and finds nothing to do
+            # a session's lock: of two processes that start together, the second waits and finds nothing to do
             await connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
             await connection.commit()
             try:
@@ -43,12 +43,12 @@ async def _run(database_url: str, step: str, revision: str) -> None:
 
 
 async def upgrade(database_url: str, revision: str = "head") -> None:
-    """Applies the migrations up to `revision`; nothing happens where they are applied already."""
+    """Applies the migrations up to `revision`; does nothing where they are applied already."""
     await _run(database_url, "upgrade", revision)
 
 
 async def downgrade(database_url: str, revision: str = "base") -> None:
-    """Takes the migrations back down to `revision`, and the data of their tables with them."""
+    """Reverts the migrations down to `revision`, and deletes the data of their tables."""
     await _run(database_url, "downgrade", revision)
 
 
@@ -64,7 +64,7 @@ async def is_current(engine: AsyncEngine) -> bool:
 
 
 async def drift(connection: AsyncConnection) -> list[object]:
-    """What the tables in the code have that the migrations do not make, and the other way round; empty: no drift."""
+    """Differences between the tables in the code and those that the migrations make; empty: none."""
 
     def compare(sync: Connection) -> list[object]:
         context = MigrationContext.configure(sync, opts={"compare_type": True, "compare_server_default": True})

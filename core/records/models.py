@@ -1,4 +1,4 @@
-"""Base models' rows."""
+"""Rows of registered models."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -35,13 +35,13 @@ async def add(session: AsyncSession, model: ModelRow) -> ModelRow | None:
 
 
 async def get(session: AsyncSession, organisation: str, model: str, *, lock: bool = False) -> ModelRow | None:
-    """The model; with `lock`, kept from being deleted until the transaction ends."""
+    """The model; with `lock`, it cannot be deleted until the transaction ends."""
     query = select(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model)
     return await session.scalar(query.with_for_update(read=True) if lock else query)
 
 
 async def page(session: AsyncSession, organisation: str, *, limit: int, after: str | None = None) -> Sequence[ModelRow]:
-    """Models by name, in alphabetical order: their ids are people's, not time-ordered."""
+    """Models in alphabetical order of their ids, which people choose."""
     query = select(ModelRow).where(ModelRow.organisation == organisation)
     if after is not None:
         query = query.where(ModelRow.id > after)
@@ -51,9 +51,9 @@ async def page(session: AsyncSession, organisation: str, *, limit: int, after: s
 async def update_registration(
     session: AsyncSession, organisation: str, model: str, values: dict[str, Any], *, created_at: datetime | None = None
 ) -> bool:
-    """What fetching came to (`status`, `error`, `directory`, …); False where the model was deleted meanwhile.
+    """Writes the result of a fetch (`status`, `error`, `directory`, …); False where the model was deleted meanwhile.
 
-    `created_at` tells the registration that was fetched from another one that has taken its name since.
+    With `created_at`, only the registration of that time is written, and not a later one that has taken its id.
     """
     query = update(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model).values(values)
     if created_at is not None:
@@ -62,7 +62,7 @@ async def update_registration(
 
 
 async def list_fetching(session: AsyncSession) -> Sequence[ModelRow]:
-    """Models still being fetched: what a process that starts up takes on again."""
+    """Models whose fetch has not ended; a process that starts up resumes them."""
     return (await session.scalars(select(ModelRow).where(ModelRow.status == "fetching"))).all()
 
 

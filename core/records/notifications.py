@@ -1,4 +1,4 @@
-"""Notifications of changed jobs: one LISTEN connection, fanned out to whoever waits for a job."""
+"""Notifications of changed jobs: one LISTEN connection, fanned out to the waiters of each job."""
 
 import asyncio
 from collections import defaultdict
@@ -11,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 RETRY_SECONDS = 1.0
 PROBE_SECONDS = 15.0
-"""A connection that died without a word is noticed after this long."""
+"""Seconds after which a connection that died silently is noticed."""
 
 
 class Notifications:
-    """Listens from `start` to `stop`. While the connection is down every waiter is woken at each attempt: what was
-    announced meanwhile is not announced again."""
+    """Listens from `start` to `stop`. While the connection is down, each attempt to connect wakes every waiter:
+    notifications sent meanwhile are lost, so each waiter must look for itself."""
 
     def __init__(
         self, engine: AsyncEngine, channel: str, *, application: str, on_disconnect: Callable[[Exception], None]
@@ -41,37 +41,37 @@ class Notifications:
             self.connected.clear()
 
     def watch(self, job: str) -> "Watch":
-        """`async with notifications.watch(job) as watch`: from here on no change of the job is missed."""
+        """A watch on the job: inside `async with notifications.watch(job) as watch`, no change of it is missed."""
         return Watch(self, job)
 
     async def _listen(self) -> None:
         while True:
             try:
                 await self._follow()
-            except Exception as error:  # noqa: BLE001 - whatever the driver raises, the answer is to connect again
+            except Exception as error:  # noqa: BLE001 - after any error of the driver, connect again
                 self._on_disconnect(error)
             self.connected.clear()
             self._wake_all()
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self) -> None:
-        """One connection, from its LISTEN to its end."""
+        """Listens on one connection until it ends."""
         async with self._engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
-            lost = asyncio.Event()
-            driver.add_termination_listener(lambda _: lost.set())
+            terminated = asyncio.Event()
+            driver.add_termination_listener(lambda _: terminated.set())
             await driver.execute("SELECT set_config('application_name', $1, false)", self._application)
             await driver.add_listener(self._channel, lambda *arguments: self._wake(arguments[-1]))
             self.connected.set()
             self._wake_all()
             try:
-                while not lost.is_set():
+                while not terminated.is_set():
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(lost.wait(), PROBE_SECONDS)
-                    if not lost.is_set():
+                        await asyncio.wait_for(terminated.wait(), PROBE_SECONDS)
+                    if not terminated.is_set():
                         await asyncio.wait_for(driver.execute("SELECT 1"), PROBE_SECONDS)
             finally:
-                await connection.invalidate()  # it listens: nobody else shall get it out of the pool
+                await connection.invalidate()  # a listening connection must not go back to the pool
 
     def _wake(self, job: str) -> None:
         for watch in self._watches.get(job, ()):
@@ -93,7 +93,7 @@ class Notifications:
 
 
 class Watch:
-    """One waiter's eye on one job."""
+    """One waiter for changes of one job."""
 
     def __init__(self, notifications: Notifications, job: str) -> None:
         self._notifications = notifications
@@ -110,7 +110,7 @@ class Watch:
         self._notifications._remove(self)
 
     async def changed(self, seconds: float) -> bool:
-        """Waits until the job may have changed since the last call (or the watch began); False: time is up."""
+        """Waits until the job may have changed since the last call (or since the watch began); False: time is up."""
         try:
             await asyncio.wait_for(self.event.wait(), seconds)
         except TimeoutError:

@@ -1,7 +1,7 @@
-"""The tables behind `postgres://` storage: bytes in chunks, visible only when the last one is in.
+"""The tables behind `postgres://` storage: objects in chunks, visible only when the last chunk is in.
 
-One object is one upload: a key names at most one complete upload, and any number of unfinished ones beside it. So
-nothing is ever half replaced, and what a crashed upload leaves is found by `complete = false`.
+One object is one upload: a key names at most one complete upload, and any number of unfinished ones beside it. So no
+object is ever half replaced, and the rest of a crashed upload is found by `complete = false`.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from core.records.tables import Base, Now
 
 
 class StoredObject(Base):
-    """One upload of an object. `bytes` and `touched_at` grow with it."""
+    """One upload of an object."""
 
     __tablename__ = "objects"
     __table_args__ = (
@@ -23,19 +23,23 @@ class StoredObject(Base):
     )
 
     upload: Mapped[UUID] = mapped_column(primary_key=True)
-    # "C", whatever the database's own collation is: what lies under a prefix must be one range of the index
     key: Mapped[str] = mapped_column(Text(collation="C"))
+    """The object's storage key. Collation "C", whatever the database's own: keys under a prefix must be one range of
+    the index."""
     bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """Bytes written so far."""
     complete: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether every chunk is in, so that the object is visible."""
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
     touched_at: Mapped[datetime] = mapped_column(server_default=Now)
+    """When the upload last wrote."""
 
 
 class ObjectChunk(Base):
-    """A piece of an upload; all but the last are of one size (`core.storage.postgres.CHUNK`).
+    """One chunk of an upload; all but the last have one size (`core.storage.postgres.CHUNK`).
 
-    The migration turns compression off (STORAGE EXTERNAL): weights and ciphertext do not compress, and of a value that
-    is not compressed PostgreSQL reads a part without the rest."""
+    The migration turns compression off (STORAGE EXTERNAL): weights and ciphertext do not compress, and PostgreSQL can
+    read a part of an uncompressed value without the rest."""
 
     __tablename__ = "object_chunks"
 

@@ -1,4 +1,4 @@
-"""Hints on their way to the broker: at least once, in the order they were written."""
+"""The transactional outbox: hints for workers, published to the broker at least once, in the order of their writing."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,19 +16,17 @@ async def add(session: AsyncSession, topic: str, payload: dict[str, Any]) -> Non
 
 
 async def relay(session: AsyncSession, publish: Publish, *, limit: int = 100) -> int:
-    """Publishes up to `limit` rows and deletes them; returns how many. Two relays share the work and never a row.
+    """Publishes up to `limit` rows and deletes them; returns how many. Two relays at once never take the same row.
 
-    A publication that fails leaves its row: the caller's transaction is rolled back by the exception.
+    A publication that fails leaves its row: the exception rolls the caller's transaction back.
     """
     rows = await session.scalars(
         select(OutboxRow).order_by(OutboxRow.id).limit(limit).with_for_update(skip_locked=True)
     )
-    published = [row.id for row in rows.all() if await _sent(publish, row)]
+    published = []
+    for row in rows.all():
+        await publish(row.topic, row.payload)
+        published.append(row.id)
     if published:
         await session.execute(delete(OutboxRow).where(OutboxRow.id.in_(published)))
     return len(published)
-
-
-async def _sent(publish: Publish, row: OutboxRow) -> bool:
-    await publish(row.topic, row.payload)
-    return True

@@ -1,4 +1,4 @@
-"""An operator's policies: kept by name, pinned to models, and never changed, so that a name means one thing."""
+"""An operator's policies: stored by name, pinned to models, and never changed, so that a name has one meaning."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from core.schema.errors import DomainError, Identifier
 from core.schema.policies import Policy
 
 BUILT_IN: dict[str, Policy] = {DEFAULT_POLICY.name: DEFAULT_POLICY}
-"""What comes with the service, for every organisation."""
+"""Policies that come with the service, for every organisation."""
 
 
 class PolicyInUse(DomainError):
@@ -31,18 +31,18 @@ class PolicyInUse(DomainError):
 async def add(
     session: AsyncSession, organisation: str, name: str, policy: dict[str, Any], *, key: str
 ) -> PolicyRow | None:
-    """Keeps the policy; None where the name is taken. Goes on the audit log, whole."""
+    """Stores the policy; None where the name is taken. Writes the whole policy to the audit log."""
     values = {"organisation": organisation, "name": name, "policy": policy, "key": key}
     query = insert(PolicyRow).values(values).on_conflict_do_nothing().returning(PolicyRow)
     row = await session.scalar(query)
     if row is not None:
-        told = {"policy": json.dumps(policy, sort_keys=True, ensure_ascii=False)}
-        await audit.append(session, organisation, key, "policy.added", name, told)
+        details = {"policy": json.dumps(policy, sort_keys=True, ensure_ascii=False)}
+        await audit.append(session, organisation, key, "policy.added", name, details)
     return row
 
 
 async def get(session: AsyncSession, organisation: str, name: str, *, lock: bool = False) -> PolicyRow | None:
-    """The policy; with `lock`, kept from being deleted until the transaction ends."""
+    """The policy; with `lock`, it cannot be deleted until the transaction ends."""
     query = select(PolicyRow).where(PolicyRow.organisation == organisation, PolicyRow.name == name)
     return await session.scalar(query.with_for_update(read=True) if lock else query)
 
@@ -50,7 +50,7 @@ async def get(session: AsyncSession, organisation: str, name: str, *, lock: bool
 async def page(
     session: AsyncSession, organisation: str, *, limit: int, after: str | None = None
 ) -> Sequence[PolicyRow]:
-    """Policies by name, in the order of their characters' codes."""
+    """Policies by name, in the order of code points."""
     name = PolicyRow.name.collate("C")
     query = select(PolicyRow).where(PolicyRow.organisation == organisation)
     if after is not None:
@@ -59,7 +59,7 @@ async def page(
 
 
 async def remove(session: AsyncSession, organisation: str, name: str, *, key: str) -> bool:
-    """Deletes the policy; jobs keep what they were submitted with. PolicyInUse: a model has it pinned."""
+    """Deletes the policy; jobs keep the copy that they were submitted with. PolicyInUse: a model has it pinned."""
     query = select(PolicyRow).where(PolicyRow.organisation == organisation, PolicyRow.name == name)
     if await session.scalar(query.with_for_update()) is None:
         return False

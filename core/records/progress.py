@@ -1,4 +1,4 @@
-"""What a worker writes while its child works: phase, progress, curves, measurements, warnings. All of it fenced."""
+"""A worker's writes while its child works: phase, progress, curves, measurements, warnings. Each checks the fence."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,18 +19,18 @@ async def set_phase(session: AsyncSession, job: str, fence: int, name: str) -> N
 
 
 async def add_event(session: AsyncSession, job: str, fence: int, type: str, data: dict[str, Any]) -> None:
-    """Any other event of the child that only people read; `data` never holds a record's text."""
+    """Adds an event that changes nothing of the job; `data` never holds a record's text."""
     await events.append(session, await lock_job(session, job, fence), type, data)
 
 
 async def add_warning(session: AsyncSession, job: str, fence: int, code: str, message: str) -> None:
     """Adds a warning to the job, once per code, and to its events."""
     row = await lock_job(session, job, fence)
-    if any(one["code"] == code for one in row.warnings):
+    if any(warning["code"] == code for warning in row.warnings):
         return
-    entry = {"code": code, "message": message}
-    row.warnings = [*row.warnings, entry]
-    await events.append(session, row, "warning", entry)
+    warning = {"code": code, "message": message}
+    row.warnings = [*row.warnings, warning]
+    await events.append(session, row, "warning", warning)
 
 
 async def set_steps(
@@ -43,10 +43,13 @@ async def set_steps(
     eta_seconds: float | None,
     points: Sequence[tuple[int, str, float]],
 ) -> None:
-    """Progress and a batch of curve points `(step, name, value)`; a later attempt overwrites an earlier one's."""
+    """Sets the progress and writes a batch of curve points `(step, name, value)`.
+
+    A later attempt overwrites an earlier attempt's points. The rest of training takes `eta_seconds`.
+    """
     row = await lock_job(session, job, fence)
     row.step, row.steps = step, steps
-    if row.fraction is None:  # else the time left is that of the whole job
+    if row.fraction is None:  # else `set_fraction` has set the time left of the whole job
         row.eta_seconds = eta_seconds
     if points:
         rows = [{"job": job, "step": at, "name": name, "value": value} for at, name, value in points]
@@ -60,7 +63,7 @@ async def set_steps(
 async def set_fraction(
     session: AsyncSession, job: str, fence: int, *, fraction: float, eta_seconds: float | None
 ) -> None:
-    """How much of the whole job is done, 0 to 1, and the seconds that the rest may take."""
+    """Sets the share of the whole job that is done, 0 to 1, and the seconds that the rest may take."""
     row = await lock_job(session, job, fence)
     row.fraction, row.eta_seconds = fraction, eta_seconds
     await events.announce(session, row)
@@ -73,8 +76,8 @@ async def add_measurements(
     query = insert(MeasurementRow).values(
         job=job, moment=moment, fence=fence, measurements=measurements.model_dump(mode="json")
     )
-    keep = {"fence": fence, "measurements": query.excluded.measurements}
-    await session.execute(query.on_conflict_do_update(index_elements=["job", "moment"], set_=keep))
+    values = {"fence": fence, "measurements": query.excluded.measurements}
+    await session.execute(query.on_conflict_do_update(index_elements=["job", "moment"], set_=values))
     perplexities = {
         name: figures["perplexity"].value for name, figures in measurements.sets.items() if "perplexity" in figures
     }

@@ -1,4 +1,4 @@
-"""Which checkpoints may be had, and which one later jobs on a model start from."""
+"""Releases: a person lets a checkpoint be downloaded, and it may become the head that later jobs start from."""
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,7 +23,7 @@ class OwnJob(DomainError):
 
 
 async def lock_model(session: AsyncSession, job: JobRow) -> ModelRow | None:
-    """The registration that the job was made for, locked; None where it was deleted, even if its name was taken since.
+    """The registration that the job was made for, locked; None where it was deleted, even if its id was taken since.
 
     The caller holds the job's row.
     """
@@ -32,26 +32,26 @@ async def lock_model(session: AsyncSession, job: JobRow) -> ModelRow | None:
 
 
 async def make_head(session: AsyncSession, job: JobRow, model: ModelRow | None, checkpoint: CheckpointRow) -> bool:
-    """Makes a released checkpoint its model's head, where that is its place; returns whether it did.
+    """Makes a released checkpoint its model's head where it is eligible; returns whether it did.
 
-    It is where its job started from the head and made a whole model, unless a newer one is the head already. The caller
-    holds the rows of job and model.
+    A checkpoint is eligible if its job started from the head and made a whole model, and the present head is not newer.
+    The caller holds the rows of job and model.
     """
-    # an adapter alone is nothing that a job could start from: the head stays what it was
+    # no job can start from an adapter alone
     if model is None or job.start != "head" or job.output == "adapter":
         return False
     if model.head is not None:
-        made = await session.scalar(select(CheckpointRow.created_at).where(CheckpointRow.id == model.head))
-        if made is not None and made > checkpoint.created_at:
+        head_created_at = await session.scalar(select(CheckpointRow.created_at).where(CheckpointRow.id == model.head))
+        if head_created_at is not None and head_created_at > checkpoint.created_at:
             return False
         if model.head != job.start_checkpoint:
-            await _warn_of(session, job, model.head)
+            await _warn_head_left_behind(session, job, model.head)
     model.head = checkpoint.id
     return True
 
 
-async def _warn_of(session: AsyncSession, job: JobRow, head: str) -> None:
-    """Says that the head so far is no ancestor of the new one: it was released when this job had started already."""
+async def _warn_head_left_behind(session: AsyncSession, job: JobRow, head: str) -> None:
+    """Warns that the present head is no ancestor of the new one: it was released after this job had started."""
     message = (
         f"{head}, the model's head until now, was released after this job had started: what it forgot may be in this"
         " checkpoint; submit that request again"
@@ -64,19 +64,19 @@ async def _warn_of(session: AsyncSession, job: JobRow, head: str) -> None:
 async def release(
     session: AsyncSession, organisation: str, checkpoint: str, *, key: str, reason: str
 ) -> CheckpointRow | None:
-    """Accepts a checkpoint that missed its policy: from now on it may be had. None: no such checkpoint.
+    """Accepts a checkpoint that missed its policy: from now on it may be downloaded. None: no such checkpoint.
 
-    Who did it and why goes on the audit log, the reason nowhere else that is read by many. AlreadyReleased; OwnJob,
-    unless the model's checkpoints need nobody's release.
+    Key and reason go on the audit log; the reason goes nowhere else that many people read. AlreadyReleased; OwnJob,
+    unless the model's checkpoints need no release.
     """
     query = select(CheckpointRow).where(CheckpointRow.organisation == organisation, CheckpointRow.id == checkpoint)
-    found = await session.scalar(query)
-    if found is None:
+    unlocked = await session.scalar(query)
+    if unlocked is None:
         return None
-    # the job's row before all others, as everywhere
-    job = (await session.scalars(select(JobRow).where(JobRow.id == found.job).with_for_update())).one()
+    # every transaction locks the job's row first
+    job = (await session.scalars(select(JobRow).where(JobRow.id == unlocked.job).with_for_update())).one()
     row = (await session.scalars(query.with_for_update().execution_options(populate_existing=True))).one()
-    # one that failed may be had already, where the model's checkpoints need no release, but is no head without this
+    # a failed checkpoint of a model that needs no release is released already, but becomes a head only by this release
     if row.released and (row.released_by is not None or row.verdict != "failed"):
         raise AlreadyReleased(checkpoint)
     model = await lock_model(session, job)
@@ -86,8 +86,8 @@ async def release(
     row.released_at = func.clock_timestamp()
     head = await make_head(session, job, model, row)
     await events.append(session, job, "released", {"checkpoint": row.id, "head": head})
-    told = {"job": job.id, "digest": row.digest, "verdict": row.verdict, "head": head, "reason": reason}
-    await audit.append(session, organisation, key, "checkpoint.released", row.id, told)
+    details = {"job": job.id, "digest": row.digest, "verdict": row.verdict, "head": head, "reason": reason}
+    await audit.append(session, organisation, key, "checkpoint.released", row.id, details)
     await session.flush()
     await session.refresh(row)
     return row

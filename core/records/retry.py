@@ -1,4 +1,4 @@
-"""What to do about a connection that broke: the same short step once more, if it may happen twice."""
+"""Retries of a short step whose connection to the database broke."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,11 +10,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 T = TypeVar("T")
 
 PAUSES = (0.1, 0.2, 0.5, 1.0)
-"""Seconds before each further try: long enough for a pooler that restarts, short enough for a caller who waits."""
+"""Seconds before each retry: long enough for a pooler that restarts, short enough for a caller who waits."""
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same statement may well succeed in a moment: the connection failed, not what was asked of it."""
+    """Whether the same statement may succeed in a moment: the connection or the server failed, not the statement."""
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None) or ""
         # 08 connection, 57P shutdown of the server, 40 rollback by conflict, 53 out of resources
@@ -23,9 +23,9 @@ def is_transient(error: BaseException) -> bool:
 
 
 async def retry_transient(step: Callable[[], Awaitable[T]]) -> T:
-    """What `step` returns, tried once more after each of `PAUSES` while what it raises is transient.
+    """Returns the step's result; after a transient error, tries again after each of `PAUSES`.
 
-    A step whose commit was not answered has perhaps happened: it must come to the same when it happens twice.
+    The step must be idempotent: where the answer to its commit was lost, it may have happened already.
     """
     for pause in PAUSES:
         try:

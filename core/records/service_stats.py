@@ -1,4 +1,4 @@
-"""How the service stands, in a few counts that partial indexes answer, however many jobs are over."""
+"""Counts of the service's unfinished work. Partial indexes answer them, however many jobs are over."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,21 @@ from core.records.tables import CheckpointRow, JobRow, OutboxRow, WorkerRow
 
 @dataclass(frozen=True)
 class ServiceStats:
+    """`queued`, `running` and `paused` count jobs by status."""
+
     queued: int
     running: int
     paused: int
     waiting: int
+    """Checkpoints that wait for a release."""
     outbox: int
+    """Hints that the broker does not have yet."""
     workers: int
+    """Workers whose last sign of life is fresh."""
 
 
 async def read_service_stats(session: AsyncSession, *, stale_seconds: float) -> ServiceStats:
-    """Jobs that are not over by status, checkpoints that wait for a release, hints not yet with the broker, workers
-    whose last sign of life is fresh."""
+    """Counts now. A worker's sign of life is fresh for `stale_seconds`."""
     fresh = WorkerRow.seen_at > seconds_ago(stale_seconds)
 
     async def count(query: Select[int]) -> int:

@@ -1,4 +1,4 @@
-"""What earlier jobs took: for estimates of the next."""
+"""Costs of earlier jobs, for estimates of the next."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +14,8 @@ LATEST = 20
 async def recent_costs(
     session: AsyncSession, organisation: str, *, gpus: int
 ) -> Sequence[tuple[str, dict[str, Any] | None, dict[str, Any] | None, dict[str, Any]]]:
-    """(model, its shape, the job's estimate, its cost) of the organisation's latest finished jobs on so many GPUs, also
-    of those that only measured."""
+    """(model, its shape, the job's estimate, its cost) of the organisation's latest succeeded jobs on so many GPUs,
+    including jobs that only measured."""
     latest = (
         select(JobRow.id, JobRow.model, JobRow.estimate)
         .where(

@@ -1,4 +1,4 @@
-"""Workers that are up: each writes a sign of life again and again; one whose last is too old counts as down."""
+"""Workers that are up. Each writes a sign of life regularly; a worker whose last one is too old counts as down."""
 
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -9,7 +9,7 @@ from core.records.tables import WorkerRow
 
 
 async def mark_up(session: AsyncSession, *, worker: str, slots: int, gpus: int) -> None:
-    """A worker's sign of life: what `waiting_for` and operators see."""
+    """Writes a worker's sign of life, with the jobs and GPUs that it can take."""
     row = insert(WorkerRow).values(id=worker, slots=slots, gpus=gpus)
     now = func.clock_timestamp()
     await session.execute(
@@ -18,19 +18,19 @@ async def mark_up(session: AsyncSession, *, worker: str, slots: int, gpus: int) 
 
 
 async def mark_stopped(session: AsyncSession, *, worker: str) -> None:
-    """The worker has stopped in good order."""
+    """Counts the worker as down at once: it has stopped in good order."""
     await session.execute(update(WorkerRow).where(WorkerRow.id == worker).values(seen_at=func.to_timestamp(0)))
 
 
 async def count_up(session: AsyncSession, *, gpus: int, stale_seconds: float) -> int:
-    """How many workers that can hold a job of so many GPUs have given a sign of life of late."""
+    """Counts the workers that are up and can run a job of so many GPUs."""
     fresh = WorkerRow.seen_at > seconds_ago(stale_seconds)
     query = select(func.count()).select_from(WorkerRow).where(WorkerRow.gpus >= gpus, fresh)
     return await session.scalar(query) or 0
 
 
 async def is_host_up(session: AsyncSession, host: str, *, within_seconds: float) -> bool:
-    """Whether a worker of this host has given a sign of life within so many seconds, by the database's clock."""
+    """Whether a worker of this host has given a sign of life in the last `within_seconds`, by the database's clock."""
     fresh = WorkerRow.seen_at > seconds_ago(within_seconds)
     return bool(
         await session.scalar(select(exists().where(WorkerRow.id.startswith(f"{host}:", autoescape=True), fresh)))
