@@ -153,11 +153,12 @@ class Method(Strict, ABC):
     pairs: ClassVar[bool] = False
     """The forget term is computed from each record and its alternate; `Rows.alternate` tells their rows apart."""
 
-    forget_weight: float = Field(default=1.0, ge=0, le=1e6, description="what the forget term is multiplied by")
+    forget_weight: float = Field(default=1.0, ge=0, le=1e6, description="the factor on the forget term")
     retain_term: RetainTerm = Field(
-        default="none", description="what is done on the retain set: nothing, descend on it, or keep the original's p"
+        default="none",
+        description="the term on the retain set: none, descent on its loss, or KL to the original's p",
     )
-    retain_weight: float = Field(default=1.0, ge=0, le=1e6, description="what the retain term is multiplied by")
+    retain_weight: float = Field(default=1.0, ge=0, le=1e6, description="the factor on the retain term")
     retain_ratio: float = Field(default=1.0, gt=0, le=1000, description="retain records per forget record in a step")
 
     def layer(self, layers: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Answers that decline: what stands in place of what must be forgotten. Without torch, like the methods."""
+"""Refusals: answers that decline, to train in place of the answers to forget. Imports no torch, like the methods."""
 
 import random
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ REFUSALS = (
 
 
 def draw_refusals(refusals: Sequence[str], count: int, seed: int) -> list[str]:
-    """`count` of them with repetition; the one at a place depends on the seed and the place alone."""
-    chance = random.Random(seed)
-    return [chance.choice(refusals) for _ in range(count)]
+    """Draws `count` refusals with repetition; each depends on the seed and its place alone."""
+    rng = random.Random(seed)
+    return [rng.choice(refusals) for _ in range(count)]
 
 
 def spaced_like_answer(record: Record, text: str) -> str:
-    """`text`, with the white space before it that the record's own answer has."""
-    own = record.scored_text
-    return own[: len(own) - len(own.lstrip())] + text.strip()
+    """`text` with the leading white space of the record's own answer."""
+    answer = record.scored_text
+    return answer[: len(answer) - len(answer.lstrip())] + text.strip()

@@ -12,9 +12,9 @@ from core.unlearning.method import Method, Recipe
 _SMALL_PARAMETERS, _LARGE_PARAMETERS = 2e7, 1e9
 
 
-def _found() -> dict[str, type[Method]]:
+def _discovered() -> dict[str, type[Method]]:
     methods = {}
-    for file in sorted(pkgutil.iter_modules(__path__), key=lambda one: one.name):
+    for file in sorted(pkgutil.iter_modules(__path__), key=lambda file: file.name):
         module = importlib.import_module(f"{__name__}.{file.name}")
         for member in vars(module).values():
             if isinstance(member, type) and issubclass(member, Method) and member.__module__ == module.__name__:
@@ -22,7 +22,7 @@ def _found() -> dict[str, type[Method]]:
     return methods
 
 
-METHODS: dict[str, type[Method]] = _found()
+METHODS: dict[str, type[Method]] = _discovered()
 
 
 class UnknownMethod(DomainError, ValueError):
@@ -36,14 +36,14 @@ class UnknownMethod(DomainError, ValueError):
 
 
 def resolve(name: str, parameters: dict[str, Any]) -> Method:
-    """The method with its parameters checked and filled in. Raises UnknownMethod, or pydantic's ValidationError."""
+    """Returns the method with validated parameters, gaps filled. Raises UnknownMethod, pydantic's ValidationError."""
     if name not in METHODS:
         raise UnknownMethod(name)
     return METHODS[name].model_validate(parameters)
 
 
 def describe(name: str) -> dict[str, Any]:
-    """A method as `GET /v1/methods/{name}` shows it. Raises UnknownMethod."""
+    """Describes a method as `GET /v1/methods/{name}` shows it. Raises UnknownMethod."""
     method = resolve(name, {})
     schema = type(method).model_json_schema()
     schema.pop("description", None)
@@ -61,10 +61,10 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def fill_training(request: TrainingRequest, method: str, *, parameters: int, forget_records: int) -> Training:
-    """The request with every gap filled by the method's recipe for a model of `parameters` weights.
+    """Fills the request's gaps by the method's recipe for a model of `parameters` weights.
 
-    The learning rate moves geometrically from the small recipe's (up to 20 million weights) to the large one's (from
-    a billion on); the rest is that of the nearer. Raises UnknownMethod.
+    The learning rate is interpolated geometrically between the small recipe's (up to 20 million weights) and the large
+    recipe's (from a billion on). All other settings are the nearer recipe's. Raises UnknownMethod.
     """
     if method not in METHODS:
         raise UnknownMethod(method)

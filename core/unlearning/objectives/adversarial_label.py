@@ -1,4 +1,4 @@
-"""Adversarial labels: the forget set's tokens are replaced by the original model's best wrong answer."""
+"""Adversarial labels: trains each forget token towards the reference model's most probable wrong token."""
 
 from typing import TYPE_CHECKING, ClassVar
 

@@ -1,4 +1,4 @@
-"""Gradient ascent on the forget set, descent on text that must survive."""
+"""Gradient ascent on the forget set and descent on the retain set."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 

@@ -1,4 +1,4 @@
-"""Gradient ascent on the forget set, while the rest keeps the original's distribution."""
+"""Gradient ascent on the forget set, with KL to the reference model on the retain set."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 

@@ -1,4 +1,4 @@
-"""Cross-entropy unlearning: the model's own distribution without the true token is what it is taught."""
+"""Cross-entropy unlearning: trains the model towards its own distribution without the true token."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 def without_the_true_token(logits: "Tensor", targets: "Tensor") -> "Tensor":
     """log softmax(z with x_t's logit = -inf), without gradient: logits (N, V), targets (N,) -> (N, V).
 
-    The true token's is -inf, whose probability is exactly 0.
+    The true token gets -inf: probability exactly 0.
     """
     import torch
 
     return torch.log_softmax(logits.detach().scatter(1, targets[:, None], float("-inf")), dim=-1)
 
 
-def skipping(record: "Tensor", skip: int) -> "Tensor":
-    """What each row counts where a record's first k = min(skip, n - 1) tokens are left out: (M,) -> (M,) float64.
+def skip_weights(record: "Tensor", skip: int) -> "Tensor":
+    """The weight of each row where a record's first k = min(skip, n - 1) tokens are left out: (M,) -> (M,) float64.
 
-    0 for those, n / (n - k) for the others: the mean over all n rows is then that over the n - k that are left. The
-    last token of a record always counts, so that no record drops out of what is to be forgotten.
-    record (M,): the number of each row's record, ascending from 0 without a gap.
+    0 for the first k tokens and n / (n - k) for the rest: the mean over all n rows is then the mean over the rest. The
+    last token of a record always counts, so that every record is forgotten.
+    record (M,): the record number of each row, ascending from 0 without a gap.
     """
     import torch
 
@@ -52,7 +52,7 @@ class CEU(Method):
     paper: ClassVar[Paper] = Paper(title="CE-U: Cross Entropy Unlearning", url="https://arxiv.org/abs/2503.01224")
     large: ClassVar[Recipe] = TOFU
 
-    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    retain_term: RetainTerm = Field(default="descent", description="the term on the retain set")
     skip: int = Field(
         default=1, ge=0, le=1_000_000, description="k: scored tokens left out at a record's start, but never its last"
     )
@@ -60,10 +60,10 @@ class CEU(Method):
     def forget_term(self, context: "MethodContext") -> "Term":
         from core.lm.losses import token_soft_nll
 
-        scale = skipping(context.forget.record, self.skip)  # (M,)
+        weights = skip_weights(context.forget.record, self.skip)  # (M,)
 
         def term(rows: "Rows") -> "Tensor":
             values = token_soft_nll(without_the_true_token(rows.logits, rows.targets), rows.logits)
-            return values * scale[rows.index].to(values.dtype)
+            return values * weights[rows.index].to(values.dtype)
 
         return term

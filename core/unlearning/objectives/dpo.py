@@ -1,4 +1,4 @@
-"""Direct preference optimisation: another answer is preferred to the one that must be forgotten."""
+"""Direct preference optimisation: prefers an alternate answer to the answer that must be forgotten."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -16,30 +16,33 @@ if TYPE_CHECKING:
     from core.unlearning.objective import Rows, Term
 
 
-def preference(losses: "Tensor", original: "Tensor", alternate: "Tensor", record: "Tensor", beta: float) -> "Tensor":
+def preference(losses: "Tensor", reference: "Tensor", alternate: "Tensor", record: "Tensor", beta: float) -> "Tensor":
     """-(2/β) log σ(β [(log p - log p0)(alternate) - (log p - log p0)(record)]) of its record, at each row.
 
-    Token losses (N,) and the original's (N,), alternate (N,) bool: the row is of the alternate -> (N,). All rows of
-    both texts of a record are there, so that the mean over them is the record's value, whatever their lengths.
-    Equation 7 of arXiv 2305.18290 times 2/β, as NPO has it, so that β does not change the size of the first step.
+    Token losses (N,), the reference model's (N,), alternate (N,) bool: the row is of the alternate -> (N,). All rows of
+    both texts of a record are present, so that the mean over them is the record's value, whatever their lengths.
+    Equation 7 of arXiv 2305.18290 times 2/β, as NPO has it, so that β does not change the size of the first update.
     """
     import torch
     from torch.nn.functional import logsigmoid
 
     from core.lm.losses import record_sums
 
-    fallen = losses - original  # log p0 - log p
-    return -2 / beta * logsigmoid(beta * record_sums(torch.where(alternate, -fallen, fallen), record))
+    log_ratio = reference - losses  # log p - log p0
+    return -2 / beta * logsigmoid(beta * record_sums(torch.where(alternate, log_ratio, -log_ratio), record))
 
 
-def asking(record: Record) -> Record:
-    """What the original is given to write another answer: a conversation in which that is asked for (the idea is of
-    arXiv 2409.13474), or a prompt as it stands, which a model without instruction tuning simply continues."""
+def ask_for_alternate(record: Record) -> Record:
+    """The record whose prompt makes the reference model write another answer.
+
+    A conversation asks for one in its last user turn (after arXiv 2409.13474). A plain prompt stays as it is: a model
+    without instruction tuning simply continues it.
+    """
     if not record.is_conversation:
         return record
-    asked = f"{record.question}\n\n" if record.question else ""
-    asked += f"The answer so far: {record.scored_text}\n\nGive another one, as plausible, but with other facts."
-    return record.with_question(asked)
+    question = f"{record.question}\n\n" if record.question else ""
+    question += f"The answer so far: {record.scored_text}\n\nGive another one, as plausible, but with other facts."
+    return record.with_question(question)
 
 
 class DPO(Method):
@@ -61,12 +64,13 @@ class DPO(Method):
     whole_records: ClassVar[bool] = True
     pairs: ClassVar[bool] = True
 
-    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    retain_term: RetainTerm = Field(default="descent", description="the term on the retain set")
     beta: float = Field(default=0.1, gt=0, le=1000, description="β: how soon the push fades")
     alternates: Literal["records", "refusal", "generated"] = Field(
         default="records",
-        description="what is preferred: each record's own `alternate`, a refusal, or what the original model writes"
-        " (a refusal where it has no other words); for the latter two a plain text's first third or so is its prompt",
+        description="the preferred answer: each record's own `alternate`, a refusal, or one that the original model"
+        " writes (a refusal where it has no other words); for the latter two a plain text's first third or so is its"
+        " prompt",
     )
 
     def rewrite(self, records: list[Record], generate: AnswerGenerator, seed: int) -> list[Record]:
@@ -80,20 +84,20 @@ class DPO(Method):
                     f" {missing[0]}: add one to each, or choose alternates 'refusal' or 'generated'",
                 )
             return records
-        asked = [record.as_prompt_and_completion() for record in records]
-        texts = draw_refusals(REFUSALS, len(asked), seed)
+        prompted = [record.as_prompt_and_completion() for record in records]
+        alternates = draw_refusals(REFUSALS, len(prompted), seed)
         if self.alternates == "generated":
-            written = generate([asking(record) for record in asked])
-            texts = [own.strip() or refusal for own, refusal in zip(written, texts, strict=True)]
+            answers = generate([ask_for_alternate(record) for record in prompted])
+            alternates = [answer.strip() or refusal for answer, refusal in zip(answers, alternates, strict=True)]
         return [
-            record.model_copy(update={"alternate": spaced_like_answer(record, text)})
-            for record, text in zip(asked, texts, strict=True)
+            record.model_copy(update={"alternate": spaced_like_answer(record, alternate)})
+            for record, alternate in zip(prompted, alternates, strict=True)
         ]
 
     def forget_term(self, context: "MethodContext") -> "Term":
-        original = context.losses(context.forget)  # (M,), of both texts
+        reference = context.losses(context.forget)  # (M,), of both texts
 
         def term(rows: "Rows") -> "Tensor":
-            return preference(rows.loss, original[rows.index], rows.alternate, rows.record, self.beta)
+            return preference(rows.loss, reference[rows.index], rows.alternate, rows.record, self.beta)
 
         return term

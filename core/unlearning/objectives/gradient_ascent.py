@@ -1,4 +1,4 @@
-"""Gradient ascent: away from the forget set, with nothing that says where to stop."""
+"""Gradient ascent on the forget set, without a bound."""
 
 from typing import TYPE_CHECKING, ClassVar
 

@@ -1,4 +1,4 @@
-"""Negative preference optimisation: ascent that fades as a record's probability falls below the original's."""
+"""Negative preference optimisation: ascent that fades as a record's probability falls below the reference model's."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from core.unlearning.objective import Term
 
 
-def negative_preference(losses: "Tensor", original: "Tensor", record: "Tensor", beta: float) -> "Tensor":
-    """-(2/β) log σ(β (NLL(x) - NLL0(x))) of its record, at each row: token losses (N,), the original's (N,) -> (N,).
+def negative_preference(losses: "Tensor", reference: "Tensor", record: "Tensor", beta: float) -> "Tensor":
+    """-(2/β) log σ(β (NLL(x) - NLL0(x))) of its record, at each row: token losses (N,), those of θ0 (N,) -> (N,).
 
-    All rows of a record are there. The mean over a record's rows is the record's value; as
-    β goes to 0 its gradient becomes that of ascent on NLL (not on CE: long records weigh more, as in the paper).
+    All rows of a record are present, and their mean is the record's value. As β goes to 0, its gradient becomes that of
+    ascent on NLL (not on CE: long records weigh more, as in the paper).
     """
     from torch.nn.functional import logsigmoid
 
     from core.lm.losses import record_sums
 
-    # Differences are summed, not sums subtracted: two large sums would lose the digits that tell them apart.
-    return -2 / beta * logsigmoid(beta * record_sums(losses - original, record))
+    # sums the differences: subtracting two large sums would lose the digits that tell them apart
+    return -2 / beta * logsigmoid(beta * record_sums(losses - reference, record))
 
 
 class NPO(Method):
@@ -42,9 +42,9 @@ class NPO(Method):
     needs_original: ClassVar[bool] = True
     whole_records: ClassVar[bool] = True
 
-    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    retain_term: RetainTerm = Field(default="descent", description="the term on the retain set")
     beta: float = Field(default=0.1, gt=0, le=1000, description="β: how soon the push fades; towards 0: plain ascent")
 
     def forget_term(self, context: "MethodContext") -> "Term":
-        original = context.losses(context.forget)  # (M,)
-        return lambda rows: negative_preference(rows.loss, original[rows.index], rows.record, self.beta)
+        reference = context.losses(context.forget)  # (M,)
+        return lambda rows: negative_preference(rows.loss, reference[rows.index], rows.record, self.beta)

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def logit_margin(logits: "Tensor") -> "Tensor":
-    """(max_v z_v - mean_v z_v)² of each position: logits (N, V) -> (N,). Its least, 0, is the uniform distribution."""
+    """(max_v z_v - mean_v z_v)² of each position: logits (N, V) -> (N,). Its minimum is 0: the uniform distribution."""
     return (logits.max(dim=-1).values - logits.mean(dim=-1)).square()
 
 
 class LagrangeMultiplier:
     """λ, which grows while the retain loss is above ε and falls towards 0 while it is below.
 
-    λ ← max(0, λ + η (retain - ε)) after every update but those of the warm-up, ceil(warmup * steps) of them, by the
-    retain loss of that update. The constant -λε of the objective has no gradient.
+    After every update past the warm-up of ceil(warmup * steps) updates, λ ← max(0, λ + η (retain - ε)) by that update's
+    retain loss. The objective's constant -λε has no gradient.
     """
 
     def __init__(self, *, start: float, rate: float, bound: float, warmup: float) -> None:
@@ -66,7 +66,7 @@ class PDU(Method):
     needs_original: ClassVar[bool] = True
 
     retain_term: Literal["descent"] = Field(default="descent", description="descend on the retain set")
-    retain_weight: float = Field(default=1.0, gt=0, le=1e6, description="what λ is multiplied by")
+    retain_weight: float = Field(default=1.0, gt=0, le=1e6, description="the factor on λ")
     dual_start: float = Field(default=1.0, ge=0, le=1e6, description="λ0: λ until the warm-up is over")
     dual_rate: float = Field(default=1.0, ge=0, le=1e6, description="η: how fast λ follows the retain loss; 0: never")
     dual_warmup: float = Field(default=0.1, ge=0, le=1, description="share of the updates before λ first changes")
@@ -74,7 +74,7 @@ class PDU(Method):
         default=None,
         ge=0,
         le=1000,
-        description="ε, in nats: the retain loss that is allowed; default: the original's own and `retain_slack`",
+        description="ε, in nats: the allowed retain loss; default: the original's own plus `retain_slack`",
     )
     retain_slack: float = Field(default=0.1, ge=0, le=1000, description="what ε allows beyond the original's own loss")
 

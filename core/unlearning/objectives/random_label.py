@@ -1,4 +1,4 @@
-"""Random labels: the forget set's tokens are replaced by chance."""
+"""Random labels: trains the forget set with random tokens in place of the true ones."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -38,7 +38,7 @@ class RandomLabel(Method):
         " randomly initialised model of the same architecture",
     )
     redraw: Literal["once", "every_epoch"] = Field(
-        default="once", description="whether each epoch has labels (or an untrained model) of its own"
+        default="once", description="whether each epoch gets labels (or an untrained model) of its own"
     )
 
     def forget_term(self, context: "MethodContext") -> "Term":
@@ -50,12 +50,12 @@ class RandomLabel(Method):
         def labels(draw: int) -> "Tensor":
             return uniform_labels(context.vocabulary, context.forget.row_count, seed=context.seed, epoch=draw)
 
-        soft = functools.lru_cache(maxsize=1)(context.random_reference)
+        soft_labels = functools.lru_cache(maxsize=1)(context.random_reference)
 
         def term(rows: "Rows") -> "Tensor":
             draw = rows.epoch if self.redraw == "every_epoch" else 0
             if self.reference == "uniform":
                 return token_nll(rows.logits, labels(draw)[rows.index])
-            return token_soft_nll(soft(draw).log_probabilities(rows.index), rows.logits)
+            return token_soft_nll(soft_labels(draw).log_probabilities(rows.index), rows.logits)
 
         return term

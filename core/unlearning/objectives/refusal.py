@@ -1,4 +1,4 @@
-"""Refusal training: the model learns to decline wherever it would have recited."""
+"""Refusal training: the model learns to decline where it would have recited."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -19,7 +19,7 @@ class Refusal(Method):
     name: ClassVar[str] = "refusal"
     summary: ClassVar[str] = (
         "Descends on a refusal in place of each forget record's completion. A plain text's first third or so is its"
-        " prompt. What is suppressed so stays in the weights: other prompts may still bring it out."
+        " prompt. The suppressed text stays in the weights: other prompts may still bring it out."
     )
     formula: ClassVar[str] = "mean_x (1/n) Σ_t l_t(refusal | prompt of x), n tokens of the refusal"
     paper: ClassVar[Paper] = Paper(
@@ -27,21 +27,21 @@ class Refusal(Method):
     )
     large: ClassVar[Recipe] = TOFU
 
-    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    retain_term: RetainTerm = Field(default="descent", description="the term on the retain set")
     refusals: list[Sentence] | None = Field(
         default=None,
         min_length=1,
         max_length=1000,
-        description="what to say instead, one drawn for each record by the seed; default: English sentences of the"
-        " service's own",
+        description="the refusals, one drawn for each record by the seed; default: English sentences of the service's"
+        " own",
     )
 
     def rewrite(self, records: list[Record], generate: AnswerGenerator, seed: int) -> list[Record]:
-        choice = draw_refusals(self.refusals or REFUSALS, len(records), seed)
-        asked = [record.as_prompt_and_completion() for record in records]
+        prompted = [record.as_prompt_and_completion() for record in records]
+        refusals = draw_refusals(self.refusals or REFUSALS, len(records), seed)
         return [
-            record.with_scored_text(spaced_like_answer(record, text))
-            for record, text in zip(asked, choice, strict=True)
+            record.with_scored_text(spaced_like_answer(record, refusal))
+            for record, refusal in zip(prompted, refusals, strict=True)
         ]
 
     def forget_term(self, context: "MethodContext") -> "Term":

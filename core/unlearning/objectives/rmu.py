@@ -1,4 +1,4 @@
-"""Representation misdirection: in one layer, the forget set's hidden states are turned to a random direction."""
+"""Representation misdirection: turns the forget set's hidden states in one layer to a random direction."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -36,15 +36,15 @@ _DOWN_PROJECTIONS = (
     "*blocks.{}.ffn.experts.mlp.w2*",  # DBRX
     "*blocks.{}.feed_forward.value*",  # RWKV
 )
-"""How models name what leads from a layer's MLP back into the residual stream; {} is the layer, from 0."""
+"""Weight names, by model family, of the projections from an MLP back into the residual stream; {} is the layer."""
 
 
 def steering_vector(size: int, coefficient: float, seed: int) -> "Tensor":
-    """c û: û uniform in [0, 1)^size divided by its norm -> (size,) float64; the same for the same seed."""
+    """c û, û uniform in [0, 1)^size divided by its norm: (size,) float64, the same for the same seed."""
     import torch
 
-    drawn = torch.rand(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    vector: Tensor = coefficient * drawn / drawn.norm()
+    direction = torch.rand(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    vector: Tensor = coefficient * direction / direction.norm()
     return vector
 
 
@@ -72,11 +72,11 @@ class RMU(Method):
     )
     large: ClassVar[Recipe] = TOFU.model_copy(update={"learning_rate": 5e-5})
 
-    # Only here do hidden states serve as a retain term, so it is a choice that the methods at the logits do not offer.
+    # `hidden` needs a layer: methods at the logits do not offer it
     retain_term: Literal["hidden", "none", "descent", "kl"] = Field(  # type: ignore[assignment]
-        default="hidden", description="what is done on the retain set; `hidden`: keep the hidden states of the layer"
+        default="hidden", description="the term on the retain set; `hidden`: keep the hidden states of the layer"
     )
-    retain_weight: float = Field(default=1200.0, ge=0, le=1e6, description="what the retain term is multiplied by")
+    retain_weight: float = Field(default=1200.0, ge=0, le=1e6, description="the factor on the retain term")
     at_layer: int | None = Field(
         default=None, ge=0, le=1000, description="L, from 0; default: 7, or a third of the depth where that is less"
     )

@@ -1,4 +1,4 @@
-"""Saturation and importance: tokens are ascended on by how well they are known, but for those known perfectly."""
+"""Saturation and importance: ascends on tokens the more the better they are known, but not on perfectly known ones."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,7 +18,7 @@ def saturation_importance(losses: "Tensor", beta1: float, beta2: float) -> "Tens
     import torch
 
     constant = losses.detach()
-    # 1 - p without loss of digits near p = 1; a loss rounded below 0 must not become the root of a negative number.
+    # 1 - p without loss of digits near p = 1; a loss rounded below 0 must not become the root of a negative number
     unknown = -torch.expm1(-constant.clamp(min=0))
     return -torch.exp(-beta1 * constant) * unknown**beta2 * losses
 
@@ -36,8 +36,8 @@ class SatImp(Method):
     )
     large: ClassVar[Recipe] = TOFU
 
-    forget_weight: float = Field(default=0.1, ge=0, le=1e6, description="what the forget term is multiplied by")
-    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    forget_weight: float = Field(default=0.1, ge=0, le=1e6, description="the factor on the forget term")
+    retain_term: RetainTerm = Field(default="descent", description="the term on the retain set")
     beta1: float = Field(default=5.0, ge=0, le=1000, description="β1, saturation: how soon the push on a token fades")
     beta2: float = Field(default=1.0, ge=0, le=1000, description="β2, importance: how little certain tokens count")
 

@@ -1,4 +1,4 @@
-"""Simple negative preference optimisation: NPO by the mean loss of a record, without the original."""
+"""Simple negative preference optimisation: NPO by a record's mean loss, without the reference model."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
 
 def simple_negative_preference(losses: "Tensor", record: "Tensor", beta: float, delta: float) -> "Tensor":
-    """-(2/β) log σ(β (NLL(x)/n - δ)) of its record, at each row: token losses (N,), all of a record's -> (N,).
+    """-(2/β) log σ(β (NLL(x)/n - δ)) of its record, at each row: token losses (N,), all of a record -> (N,).
 
-    The paper's SimNPO with γ = βδ: it writes the margin γ outside of β. The mean over a record's rows is
-    the record's value.
+    SimNPO of the paper, whose margin γ stands outside of β: γ = βδ. A record's value is the mean over its rows.
     """
     import torch
     from torch.nn.functional import logsigmoid
@@ -42,8 +41,8 @@ class SimNPO(Method):
     large: ClassVar[Recipe] = TOFU
     whole_records: ClassVar[bool] = True
 
-    forget_weight: float = Field(default=0.125, ge=0, le=1e6, description="what the forget term is multiplied by")
-    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    forget_weight: float = Field(default=0.125, ge=0, le=1e6, description="the factor on the forget term")
+    retain_term: RetainTerm = Field(default="descent", description="the term on the retain set")
     beta: float = Field(default=4.5, gt=0, le=1000, description="β: how sharply the push fades")
     delta: float = Field(
         default=0.0, ge=-1000, le=1000, description="δ, in nats per token: the mean loss about which the push fades"

@@ -1,4 +1,4 @@
-"""Task arithmetic: the model learns the forget set on a copy, and what it learnt is subtracted."""
+"""Task arithmetic: fine-tunes on the forget set, then moves the weights the opposite way."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -27,7 +27,7 @@ class TaskVector(Method):
     large: ClassVar[Recipe] = LARGE.model_copy(update={**_EPOCHS, "learning_rate": 1e-5, "records_per_step": 32})
 
     retain_term: Literal["none"] = Field(
-        default="none", description="nothing: what the copy learnt of the retain set would be subtracted, too"
+        default="none", description="none: whatever the copy learnt of the retain set would be subtracted, too"
     )
     alpha: float = Field(default=1.0, gt=0, le=100, description="α: how far the weights move")
 

@@ -1,4 +1,4 @@
-"""Token-wise NPO: each token is ascended on by how probable it still is beside the original."""
+"""Token-wise NPO: ascends on each token by its probability relative to the reference model's."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from core.unlearning.objective import Rows, Term
 
 
-def token_preference(losses: "Tensor", original: "Tensor", beta: float, alpha: float = 0.0) -> "Tensor":
-    """-w_t l_t with w_t = 2 p^(β+α) / (p^β + p0^β), without gradient: token losses (N,), the original's (N,) -> (N,).
+def token_preference(losses: "Tensor", reference: "Tensor", beta: float, alpha: float = 0.0) -> "Tensor":
+    """-w_t l_t with w_t = 2 p^(β+α) / (p^β + p0^β), without gradient: token losses (N,), those of θ0 (N,) -> (N,).
 
-    p^β / (p^β + p0^β) is σ(β (log p - log p0)), which neither over- nor underflows. The paper's TNPO, and
-    with α > 0 WTNPO.
+    p^β / (p^β + p0^β) is σ(β (log p - log p0)), which neither over- nor underflows. With α = 0 the paper's TNPO,
+    else its WTNPO.
     """
     import torch
 
     constant = losses.detach()
-    weight = 2 * torch.sigmoid(beta * (original - constant)) * torch.exp(-alpha * constant)
+    weight = 2 * torch.sigmoid(beta * (reference - constant)) * torch.exp(-alpha * constant)
     return -weight * losses
 
 
@@ -42,16 +42,16 @@ class TokenNPO(Method):
     large: ClassVar[Recipe] = TOFU
     needs_original: ClassVar[bool] = True
 
-    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    retain_term: RetainTerm = Field(default="descent", description="the term on the retain set")
     beta: float = Field(default=4.0, gt=0, le=1000, description="β: how soon the push on a token fades")
     weighted: bool = Field(default=False, description="weigh each token by p^α besides (WTNPO)")
     alpha: float = Field(default=1.5, ge=0, le=1000, description="α, where `weighted`")
 
     def forget_term(self, context: "MethodContext") -> "Term":
-        original = context.losses(context.forget)  # (M,)
+        reference = context.losses(context.forget)  # (M,)
         alpha = self.alpha if self.weighted else 0.0
 
         def term(rows: "Rows") -> "Tensor":
-            return token_preference(rows.loss, original[rows.index], self.beta, alpha)
+            return token_preference(rows.loss, reference[rows.index], self.beta, alpha)
 
         return term

@@ -1,4 +1,4 @@
-"""Self-distillation with adjusted logits: the original's own distribution, with the true token pushed down."""
+"""Self-distillation with adjusted logits: the reference model's distribution, with the true token's logit lowered."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -35,16 +35,16 @@ class Undial(Method):
     large: ClassVar[Recipe] = TOFU.model_copy(update={"learning_rate": 1e-4})
     needs_original: ClassVar[bool] = True
 
-    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    retain_term: RetainTerm = Field(default="descent", description="the term on the retain set")
     beta: float = Field(default=10.0, gt=0, le=1000, description="β: by how much the true token's logit is lowered")
 
     def forget_term(self, context: "MethodContext") -> "Term":
         from core.lm.losses import token_soft_nll
 
-        original = context.reference(context.forget)
+        reference = context.reference(context.forget)
 
         def term(rows: "Rows") -> "Tensor":
-            wanted = suppressed(original.log_probabilities(rows.index), rows.targets, self.beta)
-            return token_soft_nll(wanted, rows.logits)
+            target = suppressed(reference.log_probabilities(rows.index), rows.targets, self.beta)
+            return token_soft_nll(target, rows.logits)
 
         return term

@@ -1,4 +1,4 @@
-"""Weighted gradient ascent: tokens that the model is sure of are ascended on, the others let be."""
+"""Weighted gradient ascent: ascends on tokens by their present probability."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def weighted_ascent(losses: "Tensor", beta: float) -> "Tensor":
-    """-p_t^β l_t, the weight without gradient: token losses (N,) -> (N,). The paper's WGA."""
+    """-p_t^β l_t, the weight without gradient: token losses (N,) -> (N,). WGA of the paper."""
     return -(-beta * losses.detach()).exp() * losses
 
 
@@ -31,7 +31,7 @@ class WeightedAscent(Method):
     )
     large: ClassVar[Recipe] = TOFU
 
-    retain_term: RetainTerm = Field(default="descent", description="what is done on the retain set")
+    retain_term: RetainTerm = Field(default="descent", description="the term on the retain set")
     beta: float = Field(
         default=1.0, ge=0, le=1000, description="β: how soon the push on a token fades; 0: plain ascent"
     )

@@ -63,9 +63,9 @@ def test_reading_the_catalogue_loads_no_torch():
 def test_a_new_file_is_a_new_method(tmp_path, monkeypatch):
     (tmp_path / "sudden_loss.py").write_text(NEW_METHOD)
     monkeypatch.setattr(objectives, "__path__", [*objectives.__path__, str(tmp_path)])
-    found = objectives._found()
-    assert found["sudden_loss"].name == "sudden_loss"
-    assert set(found) == set(METHODS) | {"sudden_loss"}
+    methods = objectives._discovered()
+    assert methods["sudden_loss"].name == "sudden_loss"
+    assert set(methods) == set(METHODS) | {"sudden_loss"}
 
 
 @pytest.mark.parametrize("name", list(METHODS))

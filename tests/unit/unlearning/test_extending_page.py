@@ -17,14 +17,14 @@ CAP = 3.0
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-    """The name of the page's method, which the catalogue has found in the page's file."""
+    """The name of the page's method, once the catalogue has discovered it."""
     text = PAGE.read_text()
     file = re.search(r"Write `core/unlearning/objectives/(\w+\.py)`", text)[1]
     (tmp_path / file).write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
     monkeypatch.setattr(objectives, "__path__", [*objectives.__path__, str(tmp_path)])
-    found = objectives._found()
-    (name,) = set(found) - set(objectives.METHODS)
-    monkeypatch.setitem(objectives.METHODS, name, found[name])
+    methods = objectives._discovered()
+    (name,) = set(methods) - set(objectives.METHODS)
+    monkeypatch.setitem(objectives.METHODS, name, methods[name])
     return name
 
 

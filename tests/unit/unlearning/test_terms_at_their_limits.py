@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from core.lm.losses import record_sums, token_nll, token_soft_nll
 from core.unlearning.objectives import METHODS, resolve
-from core.unlearning.objectives.ce_u import skipping, without_the_true_token
+from core.unlearning.objectives.ce_u import skip_weights, without_the_true_token
 from core.unlearning.objectives.npo import negative_preference
 from core.unlearning.objectives.satimp import saturation_importance
 from core.unlearning.objectives.simnpo import simple_negative_preference
@@ -123,11 +123,11 @@ def test_undial_lowers_the_true_logit_and_no_other(dtype):
     assert token_nll(suppressed(logits.detach(), targets, 10.0), targets)[2] > 9
 
 
-def test_skipped_tokens_count_nothing_and_the_rest_makes_up_for_them():
+def test_skipped_tokens_weigh_nothing_and_the_rest_weighs_more():
     record = torch.tensor([0, 0, 0, 0, 1, 1, 2])
-    assert skipping(record, 1).tolist() == [0, 4 / 3, 4 / 3, 4 / 3, 0, 2, 1]
-    assert skipping(record, 9).tolist() == [0, 0, 0, 4, 0, 2, 1], "a record's last token is never skipped"
-    assert skipping(record, 0).tolist() == [1] * 7
+    assert skip_weights(record, 1).tolist() == [0, 4 / 3, 4 / 3, 4 / 3, 0, 2, 1]
+    assert skip_weights(record, 9).tolist() == [0, 0, 0, 4, 0, 2, 1], "a record's last token is never skipped"
+    assert skip_weights(record, 0).tolist() == [1] * 7
 
 
 DEFAULTS = {
