@@ -20,6 +20,7 @@ from core.evaluation.measurements import chosen
 from core.evaluation.policy import preview
 from core.preflight import duration, flops
 from core.preflight.workload import Workload
+from core.schema.job_spec import CommonSpec, PreviewSpec
 
 MARK = "duration"
 MODELS = ("4M, 2k", "30M, 2k", "53M, 32k")
@@ -44,9 +45,10 @@ def take(model: str, kind: str) -> Taken:
     """Runs one job: of 16 records to forget, or a dry run of 5."""
     case = Case(SHAPES[model], "ascent_descent", records=16 if kind == "unlearning" else 5, others=40, words=60)
     with TemporaryDirectory() as folder:
+        spec: CommonSpec
         spec, work = job(case, Path(folder))
         if kind == "dry run":
-            spec = spec.model_copy(update={"kind": "preview", "method": None, "measure": preview.choices()})
+            spec = PreviewSpec.from_spec(spec, measure=preview.choices())
             work = replace(work, method=None)
         work = replace(work, measurements=tuple(chosen(spec.measure)))
         cost = cost_of(spec)

@@ -19,7 +19,7 @@ from benchmarks.generated_page import aligned_table, replace_section
 from benchmarks.machine import machine
 from benchmarks.memorised import Memorised, memorised
 from core.schema.events import CostReported, Done, Measured
-from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, UnlearnSpec
 from core.unlearning.objectives import METHODS
 
 DATA = "demo-500"
@@ -27,9 +27,9 @@ PHASES = ("measuring_before", "measuring_after", "attacking")
 DEAREST = 4
 
 
-def job(made: Memorised, method: str, forget: Path, records: int, *, threads: int | None, seed: int) -> JobSpec:
+def job(made: Memorised, method: str, forget: Path, records: int, *, threads: int | None, seed: int) -> UnlearnSpec:
     """As the service would fill it in. The output is a directory beside the forget set's file."""
-    return JobSpec(
+    return UnlearnSpec(
         method=ChildMethod(name=method, parameters={}),
         job="job-" + "0" * 32,
         model=DATA,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from benchmarks.child import events
 from benchmarks.datasets import FILES
@@ -27,7 +27,7 @@ from benchmarks.results import ORIGINAL, RETRAINED, Result
 from core.demo.people import general_sentences, write_jsonl
 from core.schema.evaluation import MeasurementChoice
 from core.schema.events import ChildEvent, CostReported, Done, Measured
-from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, MeasureSpec, UnlearnSpec
 from core.schema.model_shape import read_shape
 from core.schema.training import Training
 from core.unlearning.eval_tokenization import default_eval_settings
@@ -106,8 +106,8 @@ class Bench:
 
     def _measure_directory(self, label: str, directory: Path) -> Result:
         shape = read_shape(self._made.model, root=self._made.folder)
-        spec = self._spec(label, "measure", directory, default_eval_settings(shape), self._records())
-        return _result(label, events(spec.model_copy(update={"original": self._made.model})))
+        common = self._common_fields(label, directory, default_eval_settings(shape), self._records())
+        return _result(label, events(MeasureSpec(**common, original=self._made.model)))
 
     def _unlearn(self, row: Row) -> Result:
         output = self._made.folder / "output" / row.label.replace(" ", "_").replace(",", "")
@@ -118,8 +118,8 @@ class Bench:
         records = self._records()
         if row.kind == "general":
             records = records.model_copy(update={"retain": [], "general": [self._made.file("general")]})
-        spec = self._spec(row.label, "unlearn", self._made.model, training, records, method)
-        spec = spec.model_copy(update={"output": output})
+        common = self._common_fields(row.label, self._made.model, training, records)
+        spec = UnlearnSpec(**common, method=method, output=output)
         if row.kind == "general":  # the child measures what it is given: the retain set is measured afterwards
             spec = spec.model_copy(update={"measure": ["likelihood"]})
         result = _result(row.label, events(spec))
@@ -135,30 +135,20 @@ class Bench:
         sets = {"forget": self._made.file("forget"), "unseen": self._made.file("unseen")}
         return FileRecords(retain=[self._made.file("retain")], **sets, **asked)
 
-    def _spec(
-        self,
-        label: str,
-        kind: Literal["unlearn", "measure"],
-        directory: Path,
-        training: Training,
-        records: FileRecords,
-        method: ChildMethod | None = None,
-    ) -> JobSpec:
-        return JobSpec(
-            kind=kind,
-            method=method,
-            job="job-" + "0" * 32,
-            model=self._made.folder.parent.name,
-            directory=directory,
-            training=training,
-            records=records,
-            output=self._made.folder / "unused",
-            measure=self._brief if self._brief and label not in IN_FULL else self._measure,
-            retrained=None if directory == self._made.retrained else self._made.retrained,
-            cache=self._made.folder / "cache",
-            cache_forgotten=True,  # invented or published, and the same in every row
-            threads=self._threads,
-        )
+    def _common_fields(self, label: str, directory: Path, training: Training, records: FileRecords) -> dict[str, Any]:
+        """The fields of a row's job, whichever kind it is of."""
+        return {
+            "job": "job-" + "0" * 32,
+            "model": self._made.folder.parent.name,
+            "directory": directory,
+            "training": training,
+            "records": records,
+            "measure": self._brief if self._brief and label not in IN_FULL else self._measure,
+            "retrained": None if directory == self._made.retrained else self._made.retrained,
+            "cache": self._made.folder / "cache",
+            "cache_forgotten": True,  # invented or published, and the same in every row
+            "threads": self._threads,
+        }
 
 
 def _after(seconds: dict[str, float]) -> dict[str, float]:

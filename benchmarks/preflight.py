@@ -28,7 +28,7 @@ from core.preflight.processor import has_fast_bfloat16
 from core.preflight.workload import SetSize, Workload
 from core.schema.evaluation import MeasurementChoice
 from core.schema.events import CHILD_EVENT, CostReported, Failed
-from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, CommonSpec, FileRecords, UnlearnSpec
 from core.schema.model_shape import read_shape
 from core.schema.training import TrainingRequest
 from core.unlearning.objectives import fill_training, resolve
@@ -89,7 +89,7 @@ class Found:
         return self.expected / self.measured
 
 
-def job(case: Case, folder: Path) -> tuple[JobSpec, Workload]:
+def job(case: Case, folder: Path) -> tuple[UnlearnSpec, Workload]:
     """The case's model and records, written into `folder`; the job for the child, and as preflight sees it."""
     directory = write_model(case.shape, folder / "model")
     shape = read_shape(directory.resolve(), root=directory.resolve())
@@ -105,7 +105,7 @@ def job(case: Case, folder: Path) -> tuple[JobSpec, Workload]:
     sets = {
         name: SetSize.from_file(records=counts[name], size=files[name].stat().st_size, shape=shape) for name in given
     }
-    spec = JobSpec(
+    spec = UnlearnSpec(
         job="preflight",
         model="random",
         directory=directory,
@@ -123,7 +123,7 @@ def job(case: Case, folder: Path) -> tuple[JobSpec, Workload]:
     return spec, Workload(shape, method, training, sets, bfloat16=has_fast_bfloat16())
 
 
-def cost_of(spec: JobSpec) -> CostReported:
+def cost_of(spec: CommonSpec) -> CostReported:
     """What a child process says that the job took. RuntimeError where it fails."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     child = subprocess.Popen(

@@ -9,7 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import checkpoints, files, jobs, models
 from core.records.tables import CheckpointFile, FileRow, JobFile, JobRow, ModelRow
-from core.schema.job_spec import ChildMethod, ExpectedTokens, JobSpec, SocketRecords
+from core.schema.job_spec import (
+    ChildMethod,
+    ExpectedTokens,
+    JobSpec,
+    MeasureSpec,
+    PreviewSpec,
+    SocketRecords,
+    UnlearnSpec,
+)
 from core.schema.policies import Policy
 from core.schema.training import Training
 from worker.failure import service_failure
@@ -47,32 +55,38 @@ class Assignment:
 
         AttemptFailed where a model has no directory.
         """
-        unlearns = self.job.kind == "unlearn"
-        return JobSpec(
-            kind=self.job.kind,
-            job=self.job.id,
-            fence=self.job.fence,
-            model=self.model.id,
-            directory=scratch.start if self.start is not None else _directory(self.model),
+        common: dict[str, Any] = {
+            "job": self.job.id,
+            "fence": self.job.fence,
+            "model": self.model.id,
+            "directory": scratch.start if self.start is not None else _directory(self.model),
+            "dtype": self.model.dtype,
+            "training": Training.model_validate(self.job.training),
+            "records": SocketRecords(path=scratch.socket(), token=token),
+            "cache": cache,
+            "benchmark_tasks": benchmark_tasks,
+            "benchmark_code": benchmark_code,
+            "measure": self.job.measure,
+            "retrained": None if self.retrained is None else _directory(self.retrained),
+            "training_tokens": self.model.training_tokens,
+            "expected": _expected(self.job.estimate),
+            "threads": threads,
+        }
+        policy = None if self.job.policy is None else Policy.model_validate(self.job.policy)
+        match self.job.kind:
+            case "preview":
+                return PreviewSpec(**common)
+            case "measure":
+                return MeasureSpec(**common, base=_directory(self.model) if self.adapter else None, policy=policy)
+        return UnlearnSpec(
+            **common,
             start=self.job.start_checkpoint,
-            dtype=self.model.dtype,
-            method=ChildMethod(name=self.job.method, parameters=self.job.parameters) if unlearns else None,
-            training=Training.model_validate(self.job.training),
-            records=SocketRecords(path=scratch.socket(), token=token),
+            method=ChildMethod(name=self.job.method, parameters=self.job.parameters),
             output=scratch.output,
-            ranks=max(1, self.job.gpus) if unlearns else 1,
-            snapshots=scratch.snapshots if unlearns else None,
             deliver=self.job.output,
-            cache=cache,
-            benchmark_tasks=benchmark_tasks,
-            benchmark_code=benchmark_code,
-            measure=self.job.measure,
-            retrained=None if self.retrained is None else _directory(self.retrained),
-            policy=None if self.job.policy is None else Policy.model_validate(self.job.policy),
-            base=_directory(self.model) if self.adapter else None,
-            training_tokens=self.model.training_tokens,
-            expected=_expected(self.job.estimate),
-            threads=threads,
+            ranks=max(1, self.job.gpus),
+            snapshots=scratch.snapshots,
+            policy=policy,
         )
 
 

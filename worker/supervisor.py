@@ -268,7 +268,7 @@ class Attempt:
         service_key = self._settings.service_key()
         recorder = EventRecorder(self._lease)
         env = child_environment(gpus=self._devices.gpus, threads=self._threads, folder=scratch.temporary)
-        if self._warm is not None and spec.ranks == 1:
+        if self._warm is not None and spec.processes == 1:
             await self._warm.coming()
         async with (
             RecordServer(scratch.socket(), token, assigned.sets, storage=self._storage, key=service_key) as handover,
@@ -300,7 +300,7 @@ class Attempt:
     def _child_for(self, spec: JobSpec, env: Mapping[str, str]) -> Child:
         """The child that waits, where there is one, else one that starts now. It has the devices' descriptors."""
         descriptors = self._devices.descriptors
-        waiting = self._warm.take(env, descriptors) if self._warm is not None and spec.ranks == 1 else None
+        waiting = self._warm.take(env, descriptors) if self._warm is not None and spec.processes == 1 else None
         child = Child(waiting) if waiting else Child.start(self._command, env=env, descriptors=descriptors)
         log.info("child starts", extra=self._named(pid=child.pid, warm=waiting is not None))
         return child

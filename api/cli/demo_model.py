@@ -25,7 +25,7 @@ from api.client import Client
 from core.demo.people import demo_sets, write_jsonl
 from core.evaluation import code_version
 from core.schema.events import Measured
-from core.schema.job_spec import FileRecords, JobSpec
+from core.schema.job_spec import FileRecords, MeasureSpec
 from core.schema.model_shape import read_shape
 from core.unlearning.eval_tokenization import default_eval_settings
 
@@ -127,14 +127,12 @@ def register_model(client: Client, setup: DemoSetup) -> str:
 
 def measure_model(setup: DemoSetup, model: Path, *, cache: Path) -> dict[str, Any]:
     """Returns a job's standard measurements of a model on the demo's files, kept in `cache`. Raises ChildFailed."""
-    spec = JobSpec(
-        kind="measure",
+    spec = MeasureSpec(
         job="unlearn-demo",
         model=model.name,
         directory=model,
         training=default_eval_settings(read_shape(model.resolve(), root=Path(model.resolve().anchor))),
         records=FileRecords(forget=setup.forget, retain=[setup.retain], unseen=setup.unseen),
-        output=cache / "unused",
     )
     weights = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
     inputs = json.dumps([spec.model_dump_json(), code_version.digest(), code_version.libraries(), weights]).encode()

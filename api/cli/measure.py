@@ -25,7 +25,7 @@ from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import MeasurementChoice, Measurements
 from core.schema.events import CostReported, Judged, Measured, PhaseStarted, Warned
 from core.schema.file_kind import UnknownFileKind, detect_file_kind
-from core.schema.job_spec import FileRecords, JobSpec
+from core.schema.job_spec import FileRecords, MeasureSpec
 from core.schema.model_shape import UnusableModel, read_shape
 from core.schema.models import ModelShape
 from core.schema.policies import Judgement, Policy
@@ -115,15 +115,13 @@ def measure(
     training = default_eval_settings(shape, max_length=max_length, chat=chat, seed=seed, master_weights=master_weights)
     held_to = _policy(policy)
     with tempfile.TemporaryDirectory(prefix="unlearn-") as private:
-        spec = JobSpec(
-            kind="measure",
+        spec = MeasureSpec(
             job="unlearn-measure",
             model=model.resolve().name,
             directory=model.resolve(),
             dtype=dtype,
             training=training,
             records=sets,
-            output=Path(private) / "unused",
             scratch=Path(private),
             measure=choices,
             retrained=retrained_model,
@@ -236,7 +234,7 @@ def _files(sets: FileRecords) -> list[tuple[str, Path]]:
     return [(option, file) for option, file in named if file is not None]
 
 
-def _measured(spec: JobSpec) -> MeasureResult:
+def _measured(spec: MeasureSpec) -> MeasureResult:
     """What the child found, with its phases shown as they go by. Ends the command with code 1 where it fails."""
     heard = MeasureResult()
     try:
@@ -266,7 +264,7 @@ def _measured(spec: JobSpec) -> MeasureResult:
     return heard
 
 
-def _report(spec: JobSpec, heard: MeasureResult, named: dict[str, float] | None) -> dict[str, Any]:
+def _report(spec: MeasureSpec, heard: MeasureResult, named: dict[str, float] | None) -> dict[str, Any]:
     """What was measured, of what and how: figures and digests, no record's text."""
     files = _files(spec.records) if isinstance(spec.records, FileRecords) else []
     return {

@@ -6,7 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from core.pipeline.preimport import without_gc
 from core.pipeline.rank_processes import INTERNAL, RankProcesses
 from core.pipeline.validation_messages import describe_errors
 from core.schema.events import Failed, PhaseStarted
-from core.schema.job_spec import JobSpec
+from core.schema.job_spec import JobSpec, UnlearnSpec
 from core.schema.jobs import JobError
 
 os.environ.update(OFFLINE, TRANSFORMERS_VERBOSITY="error")
@@ -50,12 +50,18 @@ def main(arguments: Sequence[str] = ()) -> int:
     channel.listen(leads=options.rank == 0)
     began = time.monotonic()
     channel.say(PhaseStarted(phase="loading"))
-    shared = spec.kind == "unlearn" and spec.ranks > 1 and options.rank == 0
     try:
-        with RankProcesses(spec, partial(_blamed, channel)) if shared else nullcontext() as others:
+        with _other_ranks(spec, channel, options.rank) as others:
             return _work(spec, channel, began, options.rank, options.meeting, others)
     except Exception as error:  # noqa: BLE001 - the last word of this process, whatever it was
         return _out_of_memory(channel, error) if out_of_memory(error) else _unexpected(channel, error)
+
+
+def _other_ranks(spec: JobSpec, channel: Channel, rank: int) -> AbstractContextManager[RankProcesses | None]:
+    """Starts the other processes of a job that several share; None where this process starts none."""
+    if isinstance(spec, UnlearnSpec) and spec.ranks > 1 and rank == 0:
+        return RankProcesses(spec, partial(_blamed, channel))
+    return nullcontext()
 
 
 def _work(spec: JobSpec, channel: Channel, began: float, rank: int, meeting: Path, others: RankProcesses | None) -> int:
@@ -66,7 +72,7 @@ def _work(spec: JobSpec, channel: Channel, began: float, rank: int, meeting: Pat
 
     run = Run(spec, channel.say, channel.cancelled, channel.paused, began=began, others=others)
     try:
-        run() if rank == 0 else run.assist(rank, meeting)
+        run.assist(spec, rank, meeting) if isinstance(spec, UnlearnSpec) and rank > 0 else run()
     except CoreError as error:
         channel.say(Failed(error=error.as_error()))
         return EXPLAINED

@@ -24,7 +24,7 @@ from core.schema.events import (
     Resumed,
     Snapshotted,
 )
-from core.schema.job_spec import JobSpec
+from core.schema.job_spec import JOB_SPEC, JobSpec
 
 _PR_SET_PDEATHSIG = 1
 ORPHANED = 4
@@ -50,7 +50,7 @@ class Channel:
 
     def spec(self) -> JobSpec:
         """The first line. Raises pydantic's ValidationError."""
-        return JobSpec.model_validate_json(self._commands.readline())
+        return JOB_SPEC.validate_json(self._commands.readline())
 
     def listen(self, *, leads: bool = True) -> None:
         """Hears commands and SIGTERM from now on, in threads. End of file before the last word: the parent is gone.

@@ -53,7 +53,7 @@ def choose_eval_settings(spec: JobSpec, sets: Sequence[RecordSet], say: Say) -> 
     `bad_chat_template` with the first record that a template which the job goes by does not write, and
     `no_chat_template`.
     """
-    tokenizer, chosen = load_tokenizer(spec.base or spec.directory), job_eval_settings(spec)
+    tokenizer, chosen = load_tokenizer(spec.model_directory), job_eval_settings(spec)
     if not any(record.is_conversation for records in sets for record in records.records):
         return chosen
     message_template(tokenizer, spec.training.chat)
@@ -71,8 +71,8 @@ def choose_eval_settings(spec: JobSpec, sets: Sequence[RecordSet], say: Say) -> 
     if found.rewritten:
         message = f"the chat template leaves out or rewrites earlier turns of records: {', '.join(found.rewritten)}"
         say(Warned(code="turns_rewritten", message=message))
-    for directory in (spec.retrained, spec.original):
-        if directory is not None and chosen.chat != "raw":
+    for directory in spec.compared_models:
+        if chosen.chat != "raw":
             _compared(sets, template, chat_template(load_tokenizer(directory)), say)
     return chosen
 

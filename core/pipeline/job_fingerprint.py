@@ -8,10 +8,10 @@ import transformers
 
 from core.lm.fingerprint import Fingerprint
 from core.lm.model import device
-from core.schema.job_spec import JobSpec, RecordSet
+from core.schema.job_spec import RecordSet, UnlearnSpec
 
 
-def job_fingerprint(spec: JobSpec, sets: Sequence[RecordSet], model_digest: str) -> Fingerprint:
+def job_fingerprint(spec: UnlearnSpec, sets: Sequence[RecordSet], model_digest: str) -> Fingerprint:
     """Model, method, training and records, and what decides how sums are rounded: versions, threads, device."""
     place = device()
     arithmetic: dict[str, str | int]
@@ -23,7 +23,7 @@ def job_fingerprint(spec: JobSpec, sets: Sequence[RecordSet], model_digest: str)
         {
             "model": model_digest,
             "dtype": spec.dtype,
-            "method": spec.method.model_dump(mode="json") if spec.method else None,
+            "method": spec.method.model_dump(mode="json"),
             "training": spec.training.model_dump(mode="json", exclude={"snapshot_every"}),
             "ranks": spec.ranks,
             "torch": torch.__version__,

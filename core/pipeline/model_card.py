@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from core.schema.evaluation import Measurements
-from core.schema.job_spec import JobSpec
+from core.schema.job_spec import UnlearnSpec
 from core.unlearning.trainer import TrainingResult
 
 _HEAD = """---
@@ -17,13 +17,11 @@ Its README.md tells of the model before."""
 _ADAPTER = "The tokenizer's files and the terms are byte for byte those that the model came with."
 
 
-def model_card(spec: JobSpec, result: TrainingResult, before: Measurements, left_out: Sequence[str] = ()) -> str:
+def model_card(spec: UnlearnSpec, result: TrainingResult, before: Measurements, left_out: Sequence[str] = ()) -> str:
     """Markdown. Counts, settings and figures; no record's text. An adapter's begins with the Hub's YAML head.
 
     `left_out` are the files of the model that do not go with the checkpoint.
     """
-    if spec.method is None:
-        raise ValueError("a checkpoint comes from a method")
     counts = "\n".join(
         f"- {name}: {max(figure.records for figure in figures.values())} records measured"
         for name, figures in before.sets.items()

@@ -22,14 +22,15 @@ from core.pipeline.data_split import DataSplit
 from core.pipeline.phases import Phases, Say
 from core.schema.evaluation import Measurements, Moment
 from core.schema.events import Judged, Measured, Warned
-from core.schema.job_spec import JobSpec
+from core.schema.job_spec import JobSpec, MeasureSpec
+from core.schema.policies import Policy
 from core.schema.training import Training
 from core.unlearning.eval_tokenization import eval_settings
 
 
 def job_eval_settings(spec: JobSpec) -> Training:
     """How records are read to be measured: a job that only measures says it itself, no other does."""
-    if spec.kind == "measure":
+    if isinstance(spec, MeasureSpec):
         return spec.training
     return eval_settings(spec.training, context=read_context_length(spec.directory))
 
@@ -81,21 +82,21 @@ class ModelEvaluation:
         self._say_measured("before", figures)
         return figures
 
-    def before(self, loaded: Loaded, digest: str, fingerprint: Fingerprint) -> Measurements:
+    def before(self, loaded: Loaded, digest: str, snapshots: Path | None, fingerprint: Fingerprint) -> Measurements:
         """The figures of the model to unlearn, as it is: measured unless an earlier attempt has.
 
-        The loaded model is let go of: it may be changed then. `fingerprint` tells whose the kept figures are.
+        The loaded model is let go of: it may be changed then. `fingerprint` tells whose the figures are that are kept
+        beside the `snapshots`.
         """
-        spec = self._spec
-        figures = None if spec.snapshots is None else baseline_figures.load(spec.snapshots, fingerprint)
-        context = self._context("before", spec.directory, digest, loaded)
+        figures = None if snapshots is None else baseline_figures.load(snapshots, fingerprint)
+        context = self._context("before", self._spec.directory, digest, loaded)
         if figures is None:
             with self._phases.during("measuring_before"):
                 figures = self._figures(context, digest)
                 self._keep_original(context)
-            if spec.snapshots is not None:
+            if snapshots is not None:
                 with suppress(OSError):  # a full disk: the next attempt, should there be one, measures again
-                    baseline_figures.save(spec.snapshots, fingerprint, figures)
+                    baseline_figures.save(snapshots, fingerprint, figures)
         else:
             with self._phases.during("loading"):
                 self._keep_original(context)
@@ -122,18 +123,12 @@ class ModelEvaluation:
             )
             self._say(Warned(code="reference_knows_the_text", message=message))
 
-    def judge(self) -> None:
-        """Says how the measured model kept the policy, where there is one.
-
-        Nothing is judged by figures of a format in which the model is not asked: a submitter could bring that about
-        with one record that the chat template refuses.
-        """
-        if self._spec.policy is None or (self._spec.kind == "unlearn" and self._reading.chat == "raw"):
+    def judge(self, policy: Policy | None) -> None:
+        """Says how the measured model kept the policy, where there is one."""
+        if policy is None:
             return
         known = self._figures_of
-        judgement = judge(
-            self._spec.policy, before=known.get("before"), after=known["after"], retrained=known.get("retrained")
-        )
+        judgement = judge(policy, before=known.get("before"), after=known["after"], retrained=known.get("retrained"))
         self._say(Judged(judgement=judgement))
         if judgement.warnings:
             self._say(Warned(code="not_all_judged", message="; ".join(judgement.warnings)))
@@ -156,7 +151,7 @@ class ModelEvaluation:
         spec = self._spec
 
         def load_again() -> Loaded:
-            base = self._base_of(directory)
+            base = spec.adapter_base(directory)
             model, tokenizer = self._load(base or directory)
             if base is not None:
                 adapter.read(model, directory)
@@ -176,17 +171,10 @@ class ModelEvaluation:
             benchmark_code=spec.benchmark_code,
         )
 
-    def _base_of(self, directory: Path) -> Path | None:
-        """The model that belongs to the adapter which the directory holds; None: it holds a model of its own."""
-        spec = self._spec
-        if directory == spec.output and spec.deliver == "adapter":
-            return spec.directory
-        return spec.base if directory == spec.directory else None
-
     def _cache_of(self, directory: Path, digest: str) -> Cache | None:
         """Where what was measured of the model is kept. An adapter alone says too little of what was measured."""
         spec = self._spec
-        if spec.cache is None or self._base_of(directory) is not None:
+        if spec.cache is None or spec.adapter_base(directory) is not None:
             return None
         template = None if self._reading.chat == "raw" else template_in(directory)
         if template is not None and template.day is not None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.schema.events import CHILD_EVENT, Failed
-from core.schema.job_spec import JobSpec
+from core.schema.job_spec import UnlearnSpec
 from core.schema.jobs import JobError
 
 SETTLING_SECONDS = 2.0
@@ -30,7 +30,7 @@ INTERNAL = "internal"
 class RankProcesses:
     """Use as `with`: leaving ends whichever of them still run."""
 
-    def __init__(self, spec: JobSpec, blame: Callable[[JobError], None]) -> None:
+    def __init__(self, spec: UnlearnSpec, blame: Callable[[JobError], None]) -> None:
         """Starts them; to be called in the main thread, with whose end they end. `blame` is told, in a thread of its
         own and once, why one of them has failed; it is to end this process."""
         self._blame = blame
@@ -64,7 +64,7 @@ class RankProcesses:
         """Waits for the reason why they failed, where they did; then this does not return, since `blame` ends it."""
         time.sleep(2 * SETTLING_SECONDS)
 
-    def _start(self, spec: JobSpec, rank: int) -> "subprocess.Popen[bytes]":
+    def _start(self, spec: UnlearnSpec, rank: int) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "core.pipeline", "--rank", str(rank), "--meeting", str(self.meeting)],
             stdin=subprocess.PIPE,

@@ -36,7 +36,7 @@ from core.pipeline.record_source import fetch_records
 from core.pipeline.validation_messages import describe_errors
 from core.schema.evaluation import Measurements
 from core.schema.events import Cancelled, ChildEvent, CostReported, Done, Paused, ProgressMade, Saved, Warned
-from core.schema.job_spec import JobSpec
+from core.schema.job_spec import JobSpec, MeasureSpec, PreviewSpec, UnlearnSpec
 from core.schema.training import Training
 from core.unlearning.method import Method
 from core.unlearning.objectives import UnknownMethod, resolve
@@ -65,8 +65,7 @@ class Run:
         the processes that this one shares the training with."""
         self._others = others
         self._spec, self._say, self._cancelled, self._paused = spec, say, cancelled, paused
-        compared = sum(directory is not None for directory in (spec.retrained, spec.original))
-        progress = JobProgress(spec.kind, spec.expected, began=began, compared=compared)
+        progress = JobProgress(spec.kind, spec.expected, began=began, compared=len(spec.compared_models))
         self._phases = Phases(say, cancelled, began=began, progress=progress)
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
@@ -77,19 +76,24 @@ class Run:
         A wish to pause is heard here between steps only: at any other time, whoever is told to pause simply ends.
         """
         try:
-            {"unlearn": self._unlearn, "preview": self._preview, "measure": self._measure_only}[self._spec.kind]()
+            match self._spec:
+                case UnlearnSpec() as spec:
+                    self._unlearn(spec)
+                case PreviewSpec() as spec:
+                    self._preview(spec)
+                case MeasureSpec() as spec:
+                    self._measure_only(spec)
         except JobCancelled:
             self._say(Cancelled())
         except JobPaused as halted:
             self._say(Paused(step=halted.step))
 
-    def assist(self, rank: int, meeting: Path) -> None:
+    def assist(self, spec: UnlearnSpec, rank: int, meeting: Path) -> None:
         """Does another rank's part of a job: the training. All else is the first one's. Raises CoreError."""
-        spec = self._spec
         model, tokenizer = self._load(spec.directory, rank)
         company = Ranks.join(rank, spec.ranks, meeting)
         with suppress(JobCancelled, JobPaused):
-            self._train(model, tokenizer, company.broadcast(None), company, _NOBODYS)
+            self._train(spec, model, tokenizer, company.broadcast(None), company, _NOBODYS)
 
     def _report(self, event: ChildEvent) -> None:
         """Says what the trainer reports, and how far the whole job is then."""
@@ -100,6 +104,7 @@ class Run:
 
     def _train(
         self,
+        spec: UnlearnSpec,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         sets: TrainingSets,
@@ -108,9 +113,6 @@ class Run:
     ) -> TrainingResult:
         """Trains, and makes the model whole again in the first rank, with whom the others part. `fingerprint` tells the
         first what snapshots belong to."""
-        spec = self._spec
-        if spec.method is None:
-            raise ValueError("a job that unlearns names its method")
         threads = torch.get_num_threads()
         torch.set_num_threads(max(1, threads // company.count))
         say = self._report if company.rank == 0 else lambda _: None
@@ -139,8 +141,7 @@ class Run:
         torch.set_num_threads(threads)
         return result
 
-    def _measure_only(self) -> None:
-        spec = self._spec
+    def _measure_only(self, spec: MeasureSpec) -> None:
         with self._phases.during("loading"):
             measurements = self._chosen()
             sets = fetch_records(spec.records)
@@ -152,22 +153,22 @@ class Run:
         original = None if spec.original is None else evaluation.original(spec.original)
         evaluation.doubt_retrained(original)
         evaluation.lying("after", spec.directory, original=original)
-        evaluation.judge()
+        evaluation.judge(spec.policy)
         self._cost(None)
         self._say(Done(outcome=None))
 
-    def _preview(self) -> None:
+    def _preview(self, spec: PreviewSpec) -> None:
         """What the model remembers of the forget set, as it is."""
         with self._phases.during("loading"):
             measurements = self._chosen()
-            sets = fetch_records(self._spec.records)
-            reading = chat_validation.choose_eval_settings(self._spec, sets, self._say)
+            sets = fetch_records(spec.records)
+            reading = chat_validation.choose_eval_settings(spec, sets, self._say)
             parts = split_sets(sets)
             self._something_to_forget(parts)
             self._something_to_score(parts, reading)
         evaluation = self._evaluation(measurements, parts, reading)
         evaluation.retrained()
-        figures = evaluation.lying("before", self._spec.directory)
+        figures = evaluation.lying("before", spec.directory)
         evaluation.doubt_retrained(figures)
         concluded = preview.conclude(figures)
         self._say(Warned(code=concluded.outcome, message=concluded.words))
@@ -187,14 +188,11 @@ class Run:
 
     def _something_to_score(self, parts: DataSplit, reading: Training) -> None:
         """Leaves out what cannot be measured, the same for every model that is."""
-        spec = self._spec
-        if said := scorable_records.drop_unscorable(parts, load_tokenizer(spec.base or spec.directory), reading.chat):
+        tokenizer = load_tokenizer(self._spec.model_directory)
+        if said := scorable_records.drop_unscorable(parts, tokenizer, reading.chat):
             self._say(Warned(code="nothing_to_score", message="; ".join(said)))
 
-    def _unlearn(self) -> None:
-        spec = self._spec
-        if spec.method is None:
-            raise ValueError("a job that unlearns names its method")
+    def _unlearn(self, spec: UnlearnSpec) -> None:
         with self._phases.during("loading"):
             if spec.deliver != "full" and spec.training.lora is None:
                 raise CoreError("no_adapter", f"deliver '{spec.deliver}' needs an adapter (training.lora)")
@@ -220,28 +218,30 @@ class Run:
         evaluation.retrained()
         with self._phases.during("loading"):
             model, tokenizer = self._load(spec.directory)
-            self._trainable(model, method)
+            self._trainable(spec, model, method)
             if spec.deliver != "adapter":
                 refuse_unexportable(model, spec.directory)
             digest = model_digest(spec.directory)
             fingerprint = _NOBODYS if spec.snapshots is None else job_fingerprint(spec, sets, digest)
-        figures = evaluation.before((model, tokenizer), digest, fingerprint)
+        figures = evaluation.before((model, tokenizer), digest, spec.snapshots, fingerprint)
         evaluation.doubt_retrained(figures)
         with self._phases.during("unlearning"):
             company = SINGLE_RANK if self._others is None else Ranks.join(0, spec.ranks, self._others.meeting)
-            result = self._train(model, tokenizer, company.broadcast(parts.training), company, fingerprint)
+            result = self._train(spec, model, tokenizer, company.broadcast(parts.training), company, fingerprint)
         with self._phases.during("saving"):
-            self._save(model, result, figures)
+            self._save(spec, model, result, figures)
             del model
             gc.collect()
             self._say(Saved(directory=spec.output, step=result.steps))
         evaluation.lying("after", spec.output, original=figures)
-        evaluation.judge()
+        if reading.chat != "raw":
+            # not by figures of a format in which the model is not asked: one record that the chat template refuses
+            # would bring that about
+            evaluation.judge(spec.policy)
         self._cost(result)
         self._say(Done(outcome="unlearned"))
 
-    def _save(self, model: PreTrainedModel, result: TrainingResult, before: Measurements) -> None:
-        spec = self._spec
+    def _save(self, spec: UnlearnSpec, model: PreTrainedModel, result: TrainingResult, before: Measurements) -> None:
         if spec.deliver == "adapter":
             base = spec.start or spec.model
             export_adapter(model, spec.directory, spec.output, model_card(spec, result, before), base=base)
@@ -251,12 +251,12 @@ class Run:
             self._say(Warned(code="files_left_out", message=message))
         export(model, spec.directory, spec.output, model_card(spec, result, before, left_out), dtype=spec.dtype)
 
-    def _trainable(self, model: PreTrainedModel, method: Method) -> None:
+    def _trainable(self, spec: UnlearnSpec, model: PreTrainedModel, method: Method) -> None:
         """Says what of the model gets no adapter, and what of it is merged by this service alone. Raises CoreError
         where nothing can be trained as asked."""
-        layers, lora, alone = layer_count(model), self._spec.training.lora, self._spec.deliver == "adapter"
+        layers, lora, alone = layer_count(model), spec.training.lora, spec.deliver == "adapter"
         only = method.trained_weights(layers)
-        left_out = check_selection(model, self._spec.training, only, layer=method.layer(layers), delivered=alone)
+        left_out = check_selection(model, spec.training, only, layer=method.layer(layers), delivered=alone)
         if left_out:
             self._say(Warned(code="no_adapter_there", message=adapter_targets.describe_left_out(left_out)))
         if (
@@ -282,7 +282,7 @@ class Run:
         """Always in the same precision, so that the figures before and after can be compared."""
         weights = self._spec.training.master_weights
         model, tokenizer = load(directory, self._spec.dtype, device=device(rank), weights=weights)
-        if directory == (self._spec.base or self._spec.directory):
+        if directory == self._spec.model_directory:
             self._phases.expenses.model = ModelFlops.of(model)
         return model, tokenizer
 

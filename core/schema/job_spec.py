@@ -5,12 +5,12 @@ person runs it by hand (`unlearn run`), reads the files that the spec names.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter
 
 from core.schema.evaluation import MeasurementChoice, SetName
-from core.schema.jobs import JobKind, Output, Part, RetainKind
+from core.schema.jobs import Output, Part, RetainKind
 from core.schema.policies import Policy
 from core.schema.record import Record
 from core.schema.strict import Strict
@@ -60,36 +60,24 @@ class ChildMethod(Strict):
     parameters: dict[str, Any]
 
 
-class JobSpec(Strict):
-    """Everything the child needs but the records."""
+class CommonSpec(Strict):
+    """What the child needs for a job of any kind, but for the records."""
 
     version: Literal[1] = 1
-    kind: JobKind = "unlearn"
-    job: str
-    fence: int = 0
+    job: str = Field(description="the job's id")
+    fence: int = Field(default=0, description="the attempt's number: it stands in the path of each snapshot")
     model: str = Field(description="the registered model's id, for the model card")
     directory: Path = Field(description="θ0: the model the job starts from")
-    start: str | None = Field(default=None, description="the checkpoint that `directory` is; null: the model itself")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    method: ChildMethod | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="what checkpoints store weights in; `auto`: each tensor's own dtype"
+    )
     training: Training = Field(
         description="how the job trains; of a job of kind measure how records are read, which no other job chooses"
     )
     records: SocketRecords | FileRecords = Field(discriminator="source")
-    output: Path = Field(description="an empty or absent directory that the checkpoint is written to")
-    deliver: Output = Field(default="full", description="what the checkpoint holds of a model with an adapter")
-    ranks: int = Field(default=1, ge=1, le=64, description="processes that share the job, one per GPU")
-    snapshots: Path | None = Field(default=None, description="where this job's snapshots are kept; none without it")
     scratch: Path | None = Field(default=None, description="a private directory for what does not fit in memory")
     measure: list[str | MeasurementChoice] = Field(default=["standard"], description="measurements, or groups of them")
     retrained: Path | None = Field(default=None, description="a model retrained without the forget set")
-    original: Path | None = Field(
-        default=None, description="of a job of kind measure: the model that this one was made from, to compare with"
-    )
-    base: Path | None = Field(
-        default=None, description="of a job of kind measure whose `directory` holds an adapter alone: its model"
-    )
-    policy: Policy | None = Field(default=None, description="what the saved model is held to; none: no verdict")
     cache: Path | None = Field(default=None, description="a directory where what was measured is kept for later jobs")
     cache_forgotten: bool = Field(
         default=False, description="values of the forget set's records too: for benchmarks, whose records are nobody's"
@@ -100,8 +88,93 @@ class JobSpec(Strict):
     expected: ExpectedTokens | None = Field(default=None, description="by which the job says how far it is")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; default: as many as this process may use")
 
-    @model_validator(mode="after")
-    def _method_where_needed(self) -> "JobSpec":
-        if self.kind == "unlearn" and self.method is None:
-            raise ValueError("a job of kind unlearn names its method")
-        return self
+    @classmethod
+    def from_spec(cls, spec: "CommonSpec", **fields: Any) -> Self:
+        """Returns a job of this kind with the common fields of a spec of any kind, and further fields."""
+        common = {name: getattr(spec, name) for name in CommonSpec.model_fields}
+        return cls.model_validate(common | fields)
+
+    @property
+    def model_directory(self) -> Path:
+        """A directory that holds a whole model, config and tokenizer included."""
+        return self.directory
+
+    @property
+    def compared_models(self) -> list[Path]:
+        """The models that are measured beside the job's own."""
+        return [] if self.retrained is None else [self.retrained]
+
+    @property
+    def processes(self) -> int:
+        """Processes that share the job, one per GPU."""
+        return 1
+
+    def adapter_base(self, directory: Path) -> Path | None:
+        """The model that the adapter in a directory belongs to; None: the directory holds a whole model."""
+        return None
+
+
+class UnlearnSpec(CommonSpec):
+    """A job that unlearns: it measures, trains, saves a checkpoint, and measures what it saved."""
+
+    kind: Literal["unlearn"] = "unlearn"
+    start: str | None = Field(default=None, description="the checkpoint that `directory` is; null: the model itself")
+    method: ChildMethod
+    output: Path = Field(description="an empty or absent directory that the checkpoint is written to")
+    deliver: Output = Field(default="full", description="what the checkpoint holds of a model with an adapter")
+    ranks: int = Field(default=1, ge=1, le=64, description="processes that share the job, one per GPU")
+    snapshots: Path | None = Field(default=None, description="where this job's snapshots are kept; none without it")
+    policy: Policy | None = Field(default=None, description="what the saved model is held to; none: no verdict")
+
+    @property
+    def processes(self) -> int:
+        return self.ranks
+
+    def adapter_base(self, directory: Path) -> Path | None:
+        return self.directory if directory == self.output and self.deliver == "adapter" else None
+
+
+class PreviewSpec(CommonSpec):
+    """A dry run: measures what the model remembers of the forget set, and changes nothing."""
+
+    kind: Literal["preview"] = "preview"
+
+
+class MeasureSpec(CommonSpec):
+    """Measures a model, or an adapter on its base, and changes nothing."""
+
+    kind: Literal["measure"] = "measure"
+    original: Path | None = Field(
+        default=None, description="the model that the measured one was made from, to compare with"
+    )
+    base: Path | None = Field(default=None, description="where `directory` holds an adapter alone: its model")
+    policy: Policy | None = Field(default=None, description="what the measured model is held to; none: no verdict")
+
+    @property
+    def model_directory(self) -> Path:
+        return self.base or self.directory
+
+    @property
+    def compared_models(self) -> list[Path]:
+        return [*super().compared_models, *([] if self.original is None else [self.original])]
+
+    def adapter_base(self, directory: Path) -> Path | None:
+        return self.base if directory == self.directory else None
+
+
+def _kind(spec: Any) -> Any:
+    """Reads the kind of a spec or of its JSON object, which is `unlearn` where the object names none."""
+    return spec.get("kind", "unlearn") if isinstance(spec, dict) else getattr(spec, "kind", None)
+
+
+JobSpec = Annotated[
+    Annotated[UnlearnSpec, Tag("unlearn")]
+    | Annotated[PreviewSpec, Tag("preview")]
+    | Annotated[MeasureSpec, Tag("measure")],
+    Discriminator(
+        _kind,
+        custom_error_type="job_kind",
+        custom_error_message="kind is one of: unlearn (the default), preview, measure",
+    ),
+]
+JOB_SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec, config=ConfigDict(hide_input_in_errors=True))

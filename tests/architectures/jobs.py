@@ -15,7 +15,7 @@ from core.lm.forward import Forward
 from core.lm.model import load
 from core.pipeline.run import Run
 from core.schema.events import ChildEvent
-from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, UnlearnSpec
 from core.schema.jobs import Output
 from core.schema.training import Lora, Training
 from tests.architectures import texts
@@ -29,7 +29,7 @@ def run(directory: Path, output: Path, *, lora: bool = False, deliver: Output = 
     folder = output.parent
     for name, seed in (("forget", 1), ("retain", 2)):
         write_jsonl(texts.records(6, seed), folder / f"{name}.jsonl")
-    spec = JobSpec(
+    spec = UnlearnSpec(
         job="job-of-a-sweep",
         model="tiny",
         directory=directory,

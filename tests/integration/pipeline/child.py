@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from core.schema.events import CHILD_EVENT, ChildEvent
-from core.schema.job_spec import JobSpec
+from core.schema.job_spec import CommonSpec
 from tests.tiny_model import REPOSITORY
 
 COMMAND = [sys.executable, "-m", "core.pipeline"]
@@ -68,7 +68,7 @@ class Child:
 
 
 @contextmanager
-def child(spec: JobSpec | str, command: Sequence[str] = COMMAND) -> Iterator[Child]:
+def child(spec: CommonSpec | str, command: Sequence[str] = COMMAND) -> Iterator[Child]:
     """Started and told what to do; killed at the end if it still runs. Standard error is a file, so it never blocks."""
     with tempfile.TemporaryFile("w+") as stderr:
         process = subprocess.Popen(
@@ -92,6 +92,6 @@ def child(spec: JobSpec | str, command: Sequence[str] = COMMAND) -> Iterator[Chi
                     pipe.close()
 
 
-def run(spec: JobSpec | str) -> Outcome:
+def run(spec: CommonSpec | str) -> Outcome:
     with child(spec) as one:
         return one.ended()

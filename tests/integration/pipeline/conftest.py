@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, UnlearnSpec
 from core.schema.training import Training
 from tests.tiny_model import TinyModel, tiny_model
 
@@ -12,9 +12,9 @@ __all__ = ["tiny_model"]
 
 
 @pytest.fixture
-def spec(tiny_model: TinyModel, tmp_path: Path) -> JobSpec:
+def spec(tiny_model: TinyModel, tmp_path: Path) -> UnlearnSpec:
     """A calibrated job on the tiny model: eight epochs, one thread; measured as little as most tests care."""
-    return JobSpec(
+    return UnlearnSpec(
         job="job-of-a-test",
         model="tiny",
         directory=tiny_model.directory,

@@ -12,13 +12,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from core.lm.errors import CoreError
 from core.pipeline.run import Run
 from core.schema.events import ChildEvent, Measured, Warned
-from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, UnlearnSpec
 from core.schema.training import Lora
 from tests.integration.pipeline.child import Outcome, run
 from tests.tiny_model import TinyModel
 
 
-def adapter_job(spec: JobSpec, tiny_model: TinyModel, **changes: object) -> JobSpec:
+def adapter_job(spec: UnlearnSpec, tiny_model: TinyModel, **changes: object) -> UnlearnSpec:
     training = spec.training.model_copy(update={"lora": Lora(rank=8), "learning_rate": 3e-3, "checkpointing": True})
     update = {
         "method": ChildMethod(name="gradient_ascent", parameters={}),
@@ -42,7 +42,7 @@ def loss(model: torch.nn.Module, directory: Path, text: str | None) -> float:
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks
 def test_an_adapter_that_is_delivered_alone_is_measured_on_its_base_and_says_what_the_merged_model_says(
-    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     alone = run(adapter_job(spec, tiny_model, deliver="adapter", start="ckpt-1"))
     merged = run(adapter_job(spec, tiny_model, output=tmp_path / "merged"))
@@ -75,7 +75,7 @@ def test_an_adapter_that_is_delivered_alone_is_measured_on_its_base_and_says_wha
     [({}, Lora(modules=["c_attn"]), "no_such_modules"), ({"deliver": "adapter"}, None, "no_adapter")],
 )
 def test_what_cannot_be_trained_or_delivered_fails_before_anything_is_measured(
-    spec: JobSpec, tiny_model: TinyModel, changes: dict[str, object], lora: Lora | None, code: str
+    spec: UnlearnSpec, tiny_model: TinyModel, changes: dict[str, object], lora: Lora | None, code: str
 ) -> None:
     training = spec.training.model_copy(update={"lora": lora})
     events: list[ChildEvent] = []
@@ -87,7 +87,7 @@ def test_what_cannot_be_trained_or_delivered_fails_before_anything_is_measured(
 
 
 @pytest.fixture
-def mamba(spec: JobSpec, tmp_path: Path) -> JobSpec:
+def mamba(spec: UnlearnSpec, tmp_path: Path) -> UnlearnSpec:
     """A job on a model that has no MLP, and layers that take no adapter."""
     from transformers import MambaConfig, MambaForCausalLM
 
@@ -101,14 +101,14 @@ def mamba(spec: JobSpec, tmp_path: Path) -> JobSpec:
     return spec.model_copy(update={"directory": directory})
 
 
-def events_of(job: JobSpec) -> list[ChildEvent]:
+def events_of(job: UnlearnSpec) -> list[ChildEvent]:
     events: list[ChildEvent] = []
     Run(job, events.append, lambda: False, lambda: False, began=time.monotonic())()
     return events
 
 
 def test_a_job_says_which_layers_get_no_adapter_before_it_trains_the_others(
-    mamba: JobSpec, tiny_model: TinyModel
+    mamba: UnlearnSpec, tiny_model: TinyModel
 ) -> None:
     events = events_of(adapter_job(mamba, tiny_model, training=mamba.training.model_copy(update={"lora": Lora()})))
     (at,) = [place for place, event in enumerate(events) if isinstance(event, Warned)]
@@ -121,7 +121,7 @@ def test_a_job_says_which_layers_get_no_adapter_before_it_trains_the_others(
     assert sum(isinstance(event, Measured) for event in events) == 2
 
 
-def test_a_method_whose_matrices_the_model_lacks_is_refused_before_anything_is_measured(mamba: JobSpec) -> None:
+def test_a_method_whose_matrices_the_model_lacks_is_refused_before_anything_is_measured(mamba: UnlearnSpec) -> None:
     job = mamba.model_copy(update={"method": ChildMethod(name="rmu", parameters={})})
     with pytest.raises(CoreError, match=r"no_such_layer.*MambaForCausalLM.*calibrated") as caught:
         events_of(job)

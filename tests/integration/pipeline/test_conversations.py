@@ -15,7 +15,7 @@ from core.pipeline.run import Run
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import Measurements
 from core.schema.events import ChildEvent, Judged, Measured, Warned
-from core.schema.job_spec import FileRecords, JobSpec
+from core.schema.job_spec import FileRecords, JobSpec, MeasureSpec, PreviewSpec
 from core.schema.record import Message, Record
 from tests.chat_templates import CHATML, HEADERS, MODEL_ROLE, Shape
 from tests.tiny_model import TinyModel
@@ -62,9 +62,14 @@ def templated(model: Path, directory: Path, shape: Shape | None) -> Path:
     return directory
 
 
-def chosen(spec: JobSpec, *, chat: str | None = None, epochs: int | None = None, **fields: Any) -> JobSpec:
+def chosen(
+    spec: JobSpec, *, kind: str | None = None, chat: str | None = None, epochs: int | None = None, **fields: Any
+) -> JobSpec:
     values = {name: value for name, value in {"chat": chat, "epochs": epochs}.items() if value is not None}
-    return spec.model_copy(update={"training": spec.training.model_copy(update=values), **fields})
+    fields["training"] = spec.training.model_copy(update=values)
+    if kind == "preview":
+        return PreviewSpec.from_spec(spec, **fields)
+    return MeasureSpec.from_spec(spec, **fields) if kind == "measure" else spec.model_copy(update=fields)
 
 
 def refusing(spec: JobSpec, folder: Path) -> JobSpec:

@@ -15,7 +15,7 @@ import torch
 
 from core.lm.errors import out_of_memory
 from core.schema.events import Cancelled, Done, Failed, Measured
-from core.schema.job_spec import ChildMethod, FileRecords, JobSpec, RecordSet, SocketRecords
+from core.schema.job_spec import ChildMethod, FileRecords, MeasureSpec, RecordSet, SocketRecords, UnlearnSpec
 from core.schema.jobs import JobError
 from tests.integration.pipeline.child import COMMAND, Outcome, child, run
 from tests.tiny_model import TinyModel
@@ -23,7 +23,7 @@ from tests.tiny_model import TinyModel
 ENDLESS = 1000
 
 
-def endless(spec: JobSpec) -> JobSpec:
+def endless(spec: UnlearnSpec) -> UnlearnSpec:
     return spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": ENDLESS})})
 
 
@@ -58,7 +58,7 @@ def served(path: Path, token: str, lines: list[bytes]) -> Iterator[list[bytes]]:
         server.close()
 
 
-def test_told_to_cancel_it_finishes_its_step_and_says_so(spec: JobSpec) -> None:
+def test_told_to_cancel_it_finishes_its_step_and_says_so(spec: UnlearnSpec) -> None:
     with child(endless(spec)) as one:
         one.until(lambda event: event.kind == "progress")
         one.tell('{"command":"cancel"}')
@@ -69,7 +69,7 @@ def test_told_to_cancel_it_finishes_its_step_and_says_so(spec: JobSpec) -> None:
     assert not spec.output.exists()
 
 
-def test_a_wish_that_comes_before_training_is_heard_too(spec: JobSpec) -> None:
+def test_a_wish_that_comes_before_training_is_heard_too(spec: UnlearnSpec) -> None:
     with child(spec) as one:
         one.tell("this is no command")
         one.tell('{"command":"cancel"}')
@@ -79,7 +79,7 @@ def test_a_wish_that_comes_before_training_is_heard_too(spec: JobSpec) -> None:
     assert "progress" not in outcome.kinds()
 
 
-def test_it_ends_itself_when_its_parent_closes_the_pipe(spec: JobSpec) -> None:
+def test_it_ends_itself_when_its_parent_closes_the_pipe(spec: UnlearnSpec) -> None:
     with child(endless(spec)) as one:
         one.until(lambda event: event.kind == "progress")
         one.close_stdin()
@@ -90,7 +90,7 @@ def test_it_ends_itself_when_its_parent_closes_the_pipe(spec: JobSpec) -> None:
     assert outcome.kinds()[-1] in ("progress", "curve")
 
 
-def test_closing_the_pipe_after_the_last_word_changes_nothing(spec: JobSpec) -> None:
+def test_closing_the_pipe_after_the_last_word_changes_nothing(spec: UnlearnSpec) -> None:
     lingers = (
         "import os, time\n"
         "from core.pipeline.channel import Channel\n"
@@ -109,7 +109,7 @@ def test_closing_the_pipe_after_the_last_word_changes_nothing(spec: JobSpec) -> 
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the parent-death signal is Linux's")
-def test_it_dies_with_its_parent_even_where_the_pipe_stays_open(spec: JobSpec) -> None:
+def test_it_dies_with_its_parent_even_where_the_pipe_stays_open(spec: UnlearnSpec) -> None:
     parent = f"import subprocess; subprocess.Popen({COMMAND!r}).wait()"
     with child(endless(spec), [sys.executable, "-c", parent]) as one:
         one.until(lambda event: event.kind == "progress")
@@ -120,7 +120,9 @@ def test_it_dies_with_its_parent_even_where_the_pipe_stays_open(spec: JobSpec) -
         assert time.monotonic() - killed < 60
 
 
-def test_a_directory_that_holds_no_model_is_an_error_that_a_person_can_act_on(spec: JobSpec, tmp_path: Path) -> None:
+def test_a_directory_that_holds_no_model_is_an_error_that_a_person_can_act_on(
+    spec: UnlearnSpec, tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     outcome = run(spec.model_copy(update={"directory": tmp_path / "empty"}))
     assert outcome.code == 3
@@ -129,7 +131,7 @@ def test_a_directory_that_holds_no_model_is_an_error_that_a_person_can_act_on(sp
     assert str(tmp_path) not in error(outcome).message
 
 
-def test_a_spec_that_is_none_is_refused_before_anything_is_loaded(spec: JobSpec) -> None:
+def test_a_spec_that_is_none_is_refused_before_anything_is_loaded(spec: UnlearnSpec) -> None:
     line = spec.model_dump_json().replace('"version":1', '"version":9')
     outcome = run(line)
     assert outcome.code == 3
@@ -145,14 +147,14 @@ def test_a_spec_that_is_none_is_refused_before_anything_is_loaded(spec: JobSpec)
         (ChildMethod(name="forget_it_all", parameters={}), "forget_it_all"),
     ],
 )
-def test_a_mistake_in_the_method_is_named(spec: JobSpec, method: ChildMethod, named: str) -> None:
+def test_a_mistake_in_the_method_is_named(spec: UnlearnSpec, method: ChildMethod, named: str) -> None:
     outcome = run(spec.model_copy(update={"method": method}))
     assert outcome.code == 3
     assert error(outcome).code == "bad_method"
     assert named in error(outcome).message
 
 
-def test_a_bad_line_is_named_by_number_and_never_quoted(spec: JobSpec, tmp_path: Path) -> None:
+def test_a_bad_line_is_named_by_number_and_never_quoted(spec: UnlearnSpec, tmp_path: Path) -> None:
     (tmp_path / "forget.jsonl").write_text('{"text": "fine"}\n{"text": "Zubrimoth", "colour": "Qwyxcanary"}\n')
     outcome = run(spec.model_copy(update={"records": FileRecords(forget=tmp_path / "forget.jsonl")}))
     assert outcome.code == 3
@@ -163,14 +165,14 @@ def test_a_bad_line_is_named_by_number_and_never_quoted(spec: JobSpec, tmp_path:
 
 
 def test_records_come_over_the_socket_to_whoever_has_the_token(
-    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     lines = [
         RecordSet(name=name, records=records).model_dump_json().encode() + b"\n"
         for name, records in tiny_model.sets.items()
     ]
     source = SocketRecords(path=tmp_path / "s", token="once-only")
-    measuring = spec.model_copy(update={"kind": "measure", "method": None, "records": source})
+    measuring = MeasureSpec.from_spec(spec, records=source)
     with served(tmp_path / "s", "once-only", lines) as said:
         outcome = run(measuring)
     assert outcome.code == 0, outcome.stderr
@@ -180,7 +182,7 @@ def test_records_come_over_the_socket_to_whoever_has_the_token(
 
 
 def test_an_unforeseen_error_is_named_by_its_class_and_no_word_of_its_text_gets_out(
-    spec: JobSpec, tmp_path: Path
+    spec: UnlearnSpec, tmp_path: Path
 ) -> None:
     source = SocketRecords(path=tmp_path / "s", token="once-only")
     with served(tmp_path / "s", "once-only", [b'{"name": "forget", "records": "Zubrimoth"}\n']):
@@ -193,19 +195,19 @@ def test_an_unforeseen_error_is_named_by_its_class_and_no_word_of_its_text_gets_
     assert "Zubrimoth" not in outcome.stdout + outcome.stderr
 
 
-def test_a_socket_that_nobody_listens_on_can_be_tried_again(spec: JobSpec, tmp_path: Path) -> None:
+def test_a_socket_that_nobody_listens_on_can_be_tried_again(spec: UnlearnSpec, tmp_path: Path) -> None:
     outcome = run(spec.model_copy(update={"records": SocketRecords(path=tmp_path / "none", token="t")}))
     assert outcome.code == 3
     assert error(outcome).code == "records_unavailable"
     assert error(outcome).retryable
 
 
-def test_an_empty_forget_set_is_refused(spec: JobSpec, tiny_model: TinyModel) -> None:
+def test_an_empty_forget_set_is_refused(spec: UnlearnSpec, tiny_model: TinyModel) -> None:
     outcome = run(spec.model_copy(update={"records": FileRecords(retain=[tiny_model.files["retain"]])}))
     assert error(outcome).code == "empty_forget_set"
 
 
-def test_what_a_library_prints_does_not_get_between_the_events(spec: JobSpec) -> None:
+def test_what_a_library_prints_does_not_get_between_the_events(spec: UnlearnSpec) -> None:
     prints = (
         "import os, core.pipeline.__main__ as pipeline\n"
         "from core.pipeline.channel import Channel\n"
@@ -217,7 +219,7 @@ def test_what_a_library_prints_does_not_get_between_the_events(spec: JobSpec) ->
         "Channel.listen = loud\n"
         "os._exit(pipeline.main())\n"
     )
-    measuring = spec.model_copy(update={"kind": "measure", "method": None})
+    measuring = MeasureSpec.from_spec(spec)
     with child(measuring, [sys.executable, "-c", prints]) as one:
         outcome = one.ended()
     assert outcome.events[-1] == Done(outcome=None)

@@ -22,7 +22,7 @@ from core.lm.saving import export
 from core.lm.weight_conversion import Origins
 from core.pipeline.run import Run
 from core.schema.events import ChildEvent, Measured, Warned
-from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, UnlearnSpec
 from tests.integration.pipeline.child import run as run_job
 from tests.plain_transformers import Major, run
 from tests.tiny_model import TinyModel
@@ -169,7 +169,7 @@ def test_all_but_the_weights_is_what_came_in(exported: dict[str, Exported], name
 
 
 def test_a_job_on_chosen_weights_changes_those_and_leaves_out_what_holds_the_old_ones(
-    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     given, chosen = tmp_path / "given", "model.layers.1.mlp.down_proj.weight"
     given.mkdir()
@@ -205,7 +205,7 @@ def test_a_job_on_chosen_weights_changes_those_and_leaves_out_what_holds_the_old
 
 
 def test_a_model_that_could_not_be_written_is_refused_before_anything_is_measured(
-    spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+    spec: UnlearnSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def covered(*_: object) -> None:
         raise CoreError("weights_not_in_files", "the model's files hold no tensor for model.norm.weight")

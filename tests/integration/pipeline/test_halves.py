@@ -8,7 +8,7 @@ from core.lm.split import split
 from core.pipeline.run import Run
 from core.schema.evaluation import Measurements, SetName
 from core.schema.events import ChildEvent, Measured
-from core.schema.job_spec import FileRecords, JobSpec
+from core.schema.job_spec import FileRecords, MeasureSpec, UnlearnSpec
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
 
@@ -38,7 +38,7 @@ def others_in_the_calibrating_half(records: list[Record], purpose: SetName, othe
     return changed
 
 
-def figures(spec: JobSpec, sets: dict[SetName, list[Record]], folder: Path) -> Measurements:
+def figures(spec: UnlearnSpec, sets: dict[SetName, list[Record]], folder: Path) -> Measurements:
     folder.mkdir()
     files = {name: folder / f"{name}.jsonl" for name in sets}
     for name, records in sets.items():
@@ -46,10 +46,7 @@ def figures(spec: JobSpec, sets: dict[SetName, list[Record]], folder: Path) -> M
     source = FileRecords(
         forget=files["forget"], retain=[files["retain"]], unseen=files["unseen"], only_general=files["general"]
     )
-    asked = spec.model_validate(
-        spec.model_dump()
-        | {"kind": "measure", "method": None, "records": source.model_dump(), "measure": ["thorough", *SLOW]}
-    )
+    asked = MeasureSpec.from_spec(spec, records=source, measure=["thorough", *SLOW])
     events: list[ChildEvent] = []
     Run(asked, events.append, lambda: False, lambda: False, began=time.monotonic())()
     (measured,) = (event.measurements for event in events if isinstance(event, Measured))
@@ -57,7 +54,7 @@ def figures(spec: JobSpec, sets: dict[SetName, list[Record]], folder: Path) -> M
 
 
 def test_other_records_and_labels_in_the_calibrating_halves_change_no_figure(
-    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     sets: dict[SetName, list[Record]] = {
         "forget": tiny_model.sets["forget"],

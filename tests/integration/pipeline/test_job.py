@@ -20,7 +20,7 @@ from core.lm.model import load, model_digest
 from core.lm.split import split
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.events import CostReported, Done, Judged, Measured, PhaseStarted, ProgressMade, Saved, Warned
-from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, MeasureSpec, PreviewSpec, UnlearnSpec
 from core.schema.record import Record
 from tests.integration.pipeline.child import Outcome, run
 from tests.tiny_model import TinyModel
@@ -42,7 +42,7 @@ def measuring_part(tiny_model: TinyModel, name: str) -> list[Record]:
 
 
 def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
-    spec: JobSpec, tiny_model: TinyModel
+    spec: UnlearnSpec, tiny_model: TinyModel
 ) -> None:
     # without rehearsal: what a model of two dozen records writes by itself is mostly what it is to forget
     method = ChildMethod(name="calibrated", parameters={"rehearsal_weight": 0})
@@ -122,7 +122,7 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
 
 
 def test_gradient_ascent_needs_no_other_set_and_its_checkpoint_loads_like_any_model(
-    spec: JobSpec, tiny_model: TinyModel
+    spec: UnlearnSpec, tiny_model: TinyModel
 ) -> None:
     spec = spec.model_copy(
         update={
@@ -151,8 +151,8 @@ def test_gradient_ascent_needs_no_other_set_and_its_checkpoint_loads_like_any_mo
     assert str(tiny_model.sets["forget"][0].subject) not in card
 
 
-def test_a_measuring_job_measures_once_and_leaves_no_checkpoint(spec: JobSpec, tiny_model: TinyModel) -> None:
-    outcome = run(spec.model_copy(update={"kind": "measure", "method": None}))
+def test_a_measuring_job_measures_once_and_leaves_no_checkpoint(spec: UnlearnSpec, tiny_model: TinyModel) -> None:
+    outcome = run(MeasureSpec.from_spec(spec))
     assert outcome.code == 0, outcome.stderr
     (measured,) = measurements(outcome)
     assert measured.moment == "after"
@@ -162,9 +162,9 @@ def test_a_measuring_job_measures_once_and_leaves_no_checkpoint(spec: JobSpec, t
     assert not spec.output.exists()
 
 
-def test_a_model_that_is_measured_beside_itself_has_not_changed(spec: JobSpec, tiny_model: TinyModel) -> None:
-    changed = {"kind": "measure", "method": None, "original": spec.directory, "policy": DEFAULT_POLICY}
-    outcome = run(spec.model_copy(update={**changed, "measure": ["likelihood", "change"]}))
+def test_a_model_that_is_measured_beside_itself_has_not_changed(spec: UnlearnSpec, tiny_model: TinyModel) -> None:
+    changed = {"original": spec.directory, "policy": DEFAULT_POLICY}
+    outcome = run(MeasureSpec.from_spec(spec, **changed, measure=["likelihood", "change"]))
     assert outcome.code == 0, outcome.stderr
     before, after = measurements(outcome)
     assert (before.moment, after.moment) == ("before", "after")
@@ -182,13 +182,15 @@ def test_a_model_that_is_measured_beside_itself_has_not_changed(spec: JobSpec, t
     assert "general ability was not measured" in warned.message
 
 
-def test_the_original_is_not_taken_for_a_retrained_model(spec: JobSpec, tiny_model: TinyModel, tmp_path: Path) -> None:
+def test_the_original_is_not_taken_for_a_retrained_model(
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
+) -> None:
     known = tmp_path / "known.jsonl"  # by heart, and as many as can tell
     write_jsonl([*tiny_model.sets["forget"], *tiny_model.sets["retain"]], known)
-    itself: dict[str, object] = {"kind": "measure", "method": None}
-    itself |= {"original": spec.directory, "retrained": spec.directory}
-    itself["records"] = FileRecords(forget=known, unseen=tiny_model.files["unseen"])
-    outcome = run(spec.model_copy(update={**itself, "policy": DEFAULT_POLICY, "measure": ["likelihood", "membership"]}))
+    itself = {"original": spec.directory, "retrained": spec.directory}
+    records = FileRecords(forget=known, unseen=tiny_model.files["unseen"])
+    changed = {"records": records, "policy": DEFAULT_POLICY, "measure": ["likelihood", "membership"]}
+    outcome = run(MeasureSpec.from_spec(spec, **itself, **changed))
     assert outcome.code == 0, outcome.stderr
     warned = next(event for event in outcome.events if isinstance(event, Warned))
     assert warned.code == "reference_knows_the_text"
@@ -198,7 +200,7 @@ def test_the_original_is_not_taken_for_a_retrained_model(spec: JobSpec, tiny_mod
 
 
 def test_both_kinds_of_retained_text_train_and_are_measured_apart(
-    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     write_jsonl(general_sentences(8, 0), tmp_path / "general.jsonl")
     records = FileRecords(
@@ -213,7 +215,7 @@ def test_both_kinds_of_retained_text_train_and_are_measured_apart(
 
 
 def test_nothing_but_events_is_on_standard_output_and_no_text_on_either_stream(
-    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     canary = "Qwyxcanary Zubrimoth keeps the number 7719-KRALL"
     marked = [record.model_copy(update={"text": f"{record.text} {canary}"}) for record in tiny_model.sets["forget"]]
@@ -231,7 +233,7 @@ def test_nothing_but_events_is_on_standard_output_and_no_text_on_either_stream(
 
 
 def test_a_second_job_on_the_same_model_does_not_measure_again_what_the_first_has(
-    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     folder = tmp_path / "measured"
     few = tmp_path / "few.jsonl"
@@ -252,15 +254,14 @@ def test_a_second_job_on_the_same_model_does_not_measure_again_what_the_first_ha
     assert two[0].measurements.sets["forget"] != one[0].measurements.sets["forget"]
 
 
-def test_a_preview_measures_a_retrained_model_beside_it(spec: JobSpec) -> None:
-    seen = {"kind": "preview", "method": None, "measure": ["likelihood"], "retrained": spec.directory}
-    outcome = run(spec.model_copy(update=seen))
+def test_a_preview_measures_a_retrained_model_beside_it(spec: UnlearnSpec) -> None:
+    outcome = run(PreviewSpec.from_spec(spec, measure=["likelihood"], retrained=spec.directory))
     assert outcome.code == 0, outcome.stderr
     assert [event.moment for event in measurements(outcome)] == ["retrained", "before"]
 
 
-def test_a_preview_measures_the_model_as_it_is_and_makes_nothing(spec: JobSpec) -> None:
-    outcome = run(spec.model_copy(update={"kind": "preview", "method": None, "measure": preview.measured()}))
+def test_a_preview_measures_the_model_as_it_is_and_makes_nothing(spec: UnlearnSpec) -> None:
+    outcome = run(PreviewSpec.from_spec(spec, measure=preview.measured()))
     assert outcome.code == 0, outcome.stderr
     assert [event.phase for event in outcome.events if isinstance(event, PhaseStarted)] == PHASES[:2]
     assert [event.moment for event in measurements(outcome)] == ["before"]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from api.cli.app import app
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.events import Failed, Judged, Measured, Warned
-from core.schema.job_spec import ChildMethod, FileRecords, JobSpec
+from core.schema.job_spec import ChildMethod, FileRecords, MeasureSpec, UnlearnSpec
 from core.schema.model_shape import read_shape
 from core.schema.training import Lora, TrainingRequest
 from core.unlearning.objectives import fill_training
@@ -29,7 +29,7 @@ def options(tiny_model: TinyModel) -> list[str]:
 
 
 def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoint_that_it_saved(
-    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     shape = read_shape(tiny_model.directory, root=tiny_model.directory)
     # neither what it trains on at a time nor its seed is what it is measured by: in so short chunks nothing is recalled
@@ -82,7 +82,7 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks
 def test_the_figures_of_an_adapter_that_was_delivered_alone_are_made_again_on_its_base(
-    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     training = spec.training.model_copy(update={"lora": Lora(rank=4), "learning_rate": 3e-3, "max_length": 512})
     changes = {"training": training, "deliver": "adapter", "measure": ["likelihood", "change"]}
@@ -155,7 +155,7 @@ def test_a_bad_line_ends_it_with_the_line_and_no_word_of_it(tiny_model: TinyMode
 
 
 def test_records_without_a_token_to_score_are_counted_left_out_and_never_trained_on(
-    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     bare = tmp_path / "bare"  # a tokenizer that puts nothing before a text leaves that of one token nothing to score
     shutil.copytree(tiny_model.directory, bare)
@@ -167,7 +167,7 @@ def test_records_without_a_token_to_score_are_counted_left_out_and_never_trained
     records = FileRecords(forget=forget, retain=[tiny_model.files["retain"]], unseen=unseen)
     changes = {"directory": bare, "records": records, "measure": ["likelihood", "membership"]}
     spec = spec.model_copy(update=changes)
-    measured = run(spec.model_copy(update={"kind": "measure"}))
+    measured = run(MeasureSpec.from_spec(spec))
     assert measured.code == 0, measured.stderr
     (said,) = [event.message for event in measured.events if isinstance(event, Warned)]
     assert said == "; ".join(

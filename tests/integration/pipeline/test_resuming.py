@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from core.schema.events import ChildEvent, Measured, Paused, Resumed
-from core.schema.job_spec import ChildMethod, JobSpec
+from core.schema.job_spec import ChildMethod, UnlearnSpec
 from core.schema.manifest import digest, manifest
 from tests.integration.pipeline.child import Outcome, child, run
 
 
 @pytest.fixture
-def long(spec: JobSpec, tmp_path: Path) -> JobSpec:
+def long(spec: UnlearnSpec, tmp_path: Path) -> UnlearnSpec:
     """A job of forty updates that keeps snapshots."""
     training = spec.training.model_copy(update={"epochs": 20, "snapshot_every": 5})
     method = ChildMethod(name="ascent_descent", parameters={})
     return spec.model_copy(update={"training": training, "method": method, "snapshots": tmp_path / "snapshots"})
 
 
-def attempt(spec: JobSpec, fence: int) -> JobSpec:
+def attempt(spec: UnlearnSpec, fence: int) -> UnlearnSpec:
     """The next attempt: what it may find are the snapshots alone."""
     return spec.model_copy(update={"fence": fence, "output": spec.output.with_name(f"checkpoint-{fence}")})
 
@@ -33,12 +33,12 @@ def reached(step: int, kind: str = "progress"):  # type: ignore[no-untyped-def]
     return wanted
 
 
-def delivered(outcome: Outcome, spec: JobSpec) -> str:
+def delivered(outcome: Outcome, spec: UnlearnSpec) -> str:
     assert outcome.kinds()[-1] == "done", outcome.stderr
     return digest(manifest(spec.output))
 
 
-def test_terminated_then_killed_it_ends_as_if_nothing_had_been(long: JobSpec) -> None:
+def test_terminated_then_killed_it_ends_as_if_nothing_had_been(long: UnlearnSpec) -> None:
     undisturbed = run(long.model_copy(update={"snapshots": None}))
     expected = delivered(undisturbed, long)
 
@@ -82,7 +82,7 @@ runpy.run_module("core.pipeline", run_name="__main__", alter_sys=True)
 """
 
 
-def test_a_pause_before_training_ends_it_at_once(long: JobSpec) -> None:
+def test_a_pause_before_training_ends_it_at_once(long: UnlearnSpec) -> None:
     with child(long, [sys.executable, "-c", TORCH_TAKES_MINUTES]) as one:
         one.until(lambda event: event.kind == "phase")
         one.tell('{"command":"pause"}')
@@ -92,7 +92,7 @@ def test_a_pause_before_training_ends_it_at_once(long: JobSpec) -> None:
     assert (outcome.code, outcome.events[-1]) == (0, Paused(step=0))
 
 
-def test_a_pause_while_it_measures_afterwards_ends_it_at_the_newest_snapshot(long: JobSpec) -> None:
+def test_a_pause_while_it_measures_afterwards_ends_it_at_the_newest_snapshot(long: UnlearnSpec) -> None:
     with child(long) as one:
         one.until(lambda event: event.kind == "saved")
         one.tell('{"command":"pause"}')

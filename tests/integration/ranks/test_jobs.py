@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from core.schema.events import Cancelled, CostReported, CurvePoint, Done, Failed, Paused, Resumed, Saved
-from core.schema.job_spec import ChildMethod, JobSpec, RecordSet, SocketRecords
+from core.schema.job_spec import ChildMethod, RecordSet, SocketRecords, UnlearnSpec
 from tests.integration.pipeline.child import Outcome, child, run
 from tests.integration.pipeline.test_ends import endless, served
 from tests.tiny_model import REPOSITORY, TinyModel
@@ -35,7 +35,7 @@ def losses(outcome: Outcome) -> list[dict[str, float]]:
 
 
 def test_two_ranks_deliver_what_one_process_does_and_ask_for_the_records_once(
-    spec: JobSpec, tiny_model: TinyModel, tmp_path: Path
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     training = spec.training.model_copy(
         update={"optimizer": "sgd", "learning_rate": 0.05, "gradient_clip": 1e9, "epochs": 2, "micro_batch_tokens": 200}
@@ -70,7 +70,7 @@ def test_two_ranks_deliver_what_one_process_does_and_ask_for_the_records_once(
     assert (spec.output / "config.json").read_text() == (tmp_path / "alone" / "config.json").read_text()
 
 
-def test_when_one_rank_is_killed_the_job_fails_once_and_says_why(spec: JobSpec) -> None:
+def test_when_one_rank_is_killed_the_job_fails_once_and_says_why(spec: UnlearnSpec) -> None:
     with child(endless(spec).model_copy(update={"ranks": 2})) as one:
         one.until(lambda event: event.kind == "progress")
         (other,) = others(one.process.pid)
@@ -85,7 +85,7 @@ def test_when_one_rank_is_killed_the_job_fails_once_and_says_why(spec: JobSpec) 
     assert gone([other])
 
 
-def test_wishes_reach_all_ranks_and_a_paused_job_goes_on_where_it_was(spec: JobSpec, tmp_path: Path) -> None:
+def test_wishes_reach_all_ranks_and_a_paused_job_goes_on_where_it_was(spec: UnlearnSpec, tmp_path: Path) -> None:
     spec = endless(spec).model_copy(update={"ranks": 2, "snapshots": tmp_path / "snapshots"})
     with child(spec) as one:
         one.until(lambda event: event.kind == "progress")
@@ -110,7 +110,7 @@ def test_wishes_reach_all_ranks_and_a_paused_job_goes_on_where_it_was(spec: JobS
     assert gone(company)
 
 
-def test_no_rank_outlives_the_one_that_started_the_job(spec: JobSpec, tmp_path: Path) -> None:
+def test_no_rank_outlives_the_one_that_started_the_job(spec: UnlearnSpec, tmp_path: Path) -> None:
     """`unlearn run --ranks 2`, killed as nobody can prepare for."""
     (tmp_path / "spec.json").write_text(endless(spec).model_dump_json(indent=1))
     command = [sys.executable, "-m", "api.cli", "run", str(tmp_path / "spec.json"), "--ranks", "2"]

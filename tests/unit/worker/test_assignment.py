@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.records.tables import JobRow, ModelRow
+from core.schema.job_spec import MeasureSpec, PreviewSpec, UnlearnSpec
 from tests.integration.records.scene import TRAINING
 from worker.assignment import Assignment
 from worker.scratch import Scratch, attempt_folders, measurement_cache, snapshot_folders
@@ -57,3 +58,15 @@ def test_a_worker_keeps_what_it_measures_by_organisation_where_no_cleaning_comes
     assert one != other
     one.mkdir(parents=True)
     assert list(attempt_folders(tmp_path)) == list(snapshot_folders(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"), [("unlearn", UnlearnSpec), ("preview", PreviewSpec), ("measure", MeasureSpec)]
+)
+def test_a_child_is_told_the_kind_of_job_with_the_fields_of_that_kind(tmp_path: Path, kind: str, spec: type) -> None:
+    job = job_row(gpus=4)
+    job.kind = kind
+    model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto")
+    told = Assignment(job, model, None, []).spec(Scratch(tmp_path, "job_1", 1), token="t", threads=2)
+    assert type(told) is spec
+    assert told.processes == (4 if kind == "unlearn" else 1)
