@@ -1,11 +1,15 @@
-"""Each change of a job's status does what the table says of it, and none is made that the table does not allow."""
+"""Each change of a job's status does what the table says of it, and none is made that the table does not allow: the
+module refuses it, and so does the database where other code writes the status."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import inspect, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import set_committed_value
 
 from core.records import job_status
 from core.records.job_status import Change, InvalidChange
@@ -43,7 +47,9 @@ async def job_in(scene: Scene, status: Status, requested: Requested | None) -> s
     )
     values = {"running": status == "running", "over": status in TERMINAL, "job": job}
     async with scene.sessions.begin() as session:
+        await session.execute(text("ALTER TABLE jobs DISABLE TRIGGER tr_jobs_status_change"))
         await session.execute(query, {"status": status, "requested": requested, **values})
+        await session.execute(text("ALTER TABLE jobs ENABLE TRIGGER tr_jobs_status_change"))
         await session.execute(text("DELETE FROM outbox"))
     return job
 
@@ -88,3 +94,32 @@ async def test_a_change_that_the_table_does_not_allow_is_refused_and_leaves_no_t
             await make(scene, job, change)
         assert columns(await scene.row(job)) == columns(before)
         assert await hints(scene) == []
+
+
+async def test_the_database_refuses_what_the_table_does_not_allow_and_nothing_else(scene: Scene) -> None:
+    allowed: dict[str, set[str]] = {}
+    refused: dict[tuple[str, str], str] = {}
+    change = text("UPDATE jobs SET status = :target, lease_expires_at = :lease WHERE id = :job")
+    for source in STATUSES:
+        job = await job_in(scene, source, None)
+        for target in STATUSES:
+            lease = datetime.now(UTC) if target == "running" else None
+            async with scene.sessions() as session:
+                try:
+                    await session.execute(change, {"target": target, "lease": lease, "job": job})
+                except IntegrityError as error:
+                    refused[source, target] = str(error)
+                else:
+                    allowed.setdefault(source, set()).add(target)
+                await session.rollback()
+    assert allowed == {source: {source, *targets} for source, targets in job_status.TRANSITIONS.items()}
+    assert all(f"from {source} to {target}" in message for (source, target), message in refused.items())
+
+
+async def test_a_refusal_of_the_database_is_not_taken_for_a_busy_head(scene: Scene) -> None:
+    job = await job_in(scene, "succeeded", None)
+    async with scene.sessions() as session:
+        row = await session.get_one(JobRow, job)
+        set_committed_value(row, "status", "queued")
+        with pytest.raises(IntegrityError, match="from succeeded to running"):
+            await job_status.start(session, row, worker="w", lease_seconds=30)
