@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.generated_page import replace_section
 from benchmarks.preflight import Case, cost_of, job
 from benchmarks.random_models import SHAPES
-from core.evaluation.measurements import chosen
+from core.evaluation.measurements import resolve_measurements
 from core.evaluation.policy import preview
 from core.preflight import duration, flops
 from core.preflight.workload import Workload
@@ -50,7 +50,7 @@ def take(model: str, kind: str) -> Taken:
         if kind == "dry run":
             spec = PreviewSpec.from_spec(spec, measure=preview.choices())
             work = replace(work, method=None)
-        work = replace(work, measurements=tuple(chosen(spec.measure)))
+        work = replace(work, measurements=tuple(resolve_measurements(spec.measure)))
         cost = cost_of(spec)
     run = duration.FinishedJob(
         model=model,

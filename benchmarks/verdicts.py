@@ -18,7 +18,7 @@ from statistics import NormalDist
 import numpy as np
 
 from benchmarks.generated_page import replace_section
-from core.evaluation.attacks.exposure import chance
+from core.evaluation.attacks.exposure import mean_rank_p_value
 from core.evaluation.measurements.exposure import Exposure
 from core.evaluation.policy import preview
 from core.evaluation.policy.verdict import judge
@@ -168,7 +168,7 @@ def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int, t
         found["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=records)
     if "exposure_rank" in columns:
         ranks = columns["exposure_rank"] * (twins + 1)
-        found["exposure_p"] = Figure(value=chance(ranks, twins), low=None, high=None, records=len(ranks))
+        found["exposure_p"] = Figure(value=mean_rank_p_value(ranks, twins), low=None, high=None, records=len(ranks))
     return found
 
 

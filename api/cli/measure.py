@@ -18,8 +18,8 @@ from api.cli.cost_line import cost_line
 from api.cli.figures import print_figures, print_table
 from api.cli.policy_text import judgement_table
 from api.cli.progress import progress_bar
-from core.evaluation.measurements import UnknownMeasurement, chosen
-from core.evaluation.presets import PRESETS, Preset, table
+from core.evaluation.measurements import UnknownMeasurement, resolve_measurements
+from core.evaluation.presets import PRESETS, Preset, preset_table
 from core.schema.adapters import ADAPTER_CONFIG
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import MeasurementChoice, Measurements
@@ -139,7 +139,7 @@ def measure(
             if len(heard.found) > 1:
                 out.print(f"[bold]{title}[/bold]")
             print_figures(figures, out)
-    named = table(preset, heard.found["after"]) if preset else None
+    named = preset_table(preset, heard.found["after"]) if preset else None
     if named is not None:
         print_table(f"as {preset} has it", named, out)
     if heard.judgement is not None:
@@ -178,7 +178,7 @@ def _checked(
         except UnknownFileKind as error:
             raise typer.BadParameter(f"{file.name}: {error}", param_hint=option) from None
     try:
-        chosen(choices)
+        resolve_measurements(choices)
         shape = _shape(model)
         for option, other in others.items():
             if other is not None and _shape(other).vocabulary != shape.vocabulary:

@@ -4,7 +4,7 @@ import re
 
 from api.cli.parameters import REQUIRED, parameter_rows
 from core.demo.people import general_sentences
-from core.evaluation.measurement import ALWAYS, Measurement
+from core.evaluation.measurement import ALL_MOMENTS, Measurement
 from core.evaluation.measurements import MEASUREMENTS
 from core.evaluation.policy import preview
 from core.evaluation.stats.comparison import FEW
@@ -219,7 +219,7 @@ def _about(measurement: type[Measurement]) -> str:
     said = [group]
     if measurement.needs:
         said.append(f"Needs: {', '.join(f'`{name}`' for name in sorted(measurement.needs))}.")
-    if measurement.moments != ALWAYS:
+    if measurement.moments != ALL_MOMENTS:
         said.append(f"Made only {', '.join(sorted(measurement.moments))}.")
     if measurement.source is not None:
         said.append(f"Source: [{measurement.source.title}]({measurement.source.url}).")

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.http.problems import invalid_parameters, unprocessable
 from core.evaluation.measurement import Measurement
-from core.evaluation.measurements import MEASUREMENTS, UnknownMeasurement, chosen
+from core.evaluation.measurements import MEASUREMENTS, UnknownMeasurement, resolve_measurements
 from core.evaluation.policy import preview
 from core.evaluation.policy.requirements import looser, missing, named, needed
 from core.records import models, policies
@@ -30,7 +30,7 @@ def measure(
     """
     for number, choice in enumerate(choices):
         try:
-            chosen([choice])
+            resolve_measurements([choice])
         except UnknownMeasurement as error:
             raise unprocessable(f"/{'/'.join(pointer)}/{number}", error.detail, name=error.problem) from None
         except ValidationError as error:
@@ -41,7 +41,9 @@ def measure(
 
 def made(kept: Sequence[Any]) -> list[Measurement]:
     """The measurements that a job's row stores as choices."""
-    return chosen([one if isinstance(one, str) else MeasurementChoice.model_validate(one) for one in kept])
+    return resolve_measurements(
+        [one if isinstance(one, str) else MeasurementChoice.model_validate(one) for one in kept]
+    )
 
 
 def of_dry_run(request: EvaluationRequest) -> list[Any]:
@@ -51,14 +53,14 @@ def of_dry_run(request: EvaluationRequest) -> list[Any]:
     request names a measurement of changed models alone, or weakens one that the conclusion rests on.
     """
     asked = request.measure if "measure" in request.model_fields_set else []
-    budgets = {one.name: one for one in chosen(preview.choices())}
+    budgets = {one.name: one for one in resolve_measurements(preview.choices())}
     for number, choice in enumerate(asked):
         pointer = f"/evaluation/measure/{number}"
         name = named(choice)
         if name in MEASUREMENTS and "before" not in MEASUREMENTS[name].moments:
             detail = f"'{name}' is measured of a changed model, and a dry run changes nothing"
             raise unprocessable(pointer, detail, name="not-in-a-dry-run")
-        if name in budgets and (less := looser(chosen([choice])[0], budgets[name])):
+        if name in budgets and (less := looser(resolve_measurements([choice])[0], budgets[name])):
             detail = f"a dry run goes by '{name}', which would show less than by its own choice"
             raise unprocessable(f"{pointer}/{less[0]}", detail, name="measurement-loosened")
     own = [one for one in preview.choices() if named(one) not in map(named, asked)]
@@ -73,11 +75,11 @@ def completed(request: EvaluationRequest, policy: Policy, *, retrained: bool) ->
     needed_names = {named(one) for one in needed(policy, retrained=retrained)}
     for number, choice in enumerate(request.measure):
         if isinstance(choice, MeasurementChoice) and choice.name in needed_names:
-            for parameter in looser(chosen([choice])[0]):
+            for parameter in looser(resolve_measurements([choice])[0]):
                 detail = f"the policy '{policy.name}' goes by '{choice.name}', which would show less than by default"
                 pointer = f"/evaluation/measure/{number}/{parameter}"
                 raise unprocessable(pointer, detail, name="measurement-loosened")
-    return missing(chosen(request.measure), policy, retrained=retrained)
+    return missing(resolve_measurements(request.measure), policy, retrained=retrained)
 
 
 async def check_retrained_model(session: AsyncSession, model: ModelRow, name: str, *, pointer: str) -> ModelRow:

@@ -10,7 +10,7 @@ from api.jobs.chat_validation import ChatValidation
 from api.jobs.inline_records import Inline
 from api.jobs.preflight import expected, refuse_oversized_job, work_of
 from api.jobs.unlearn import Source, check_files, ready_model, used
-from core.evaluation.presets import NAMES, PRESETS, Columns
+from core.evaluation.presets import PRESET_NAMES, PRESETS, PresetDefinition
 from core.records import checkpoints, files, jobs
 from core.records.jobs import FileUse
 from core.records.tables import JobRow, ModelRow
@@ -126,12 +126,12 @@ class MeasurementSubmission:
         return default_eval_settings(shape, **asked.model_dump())
 
 
-def _columns(preset: str) -> Columns:
+def _columns(preset: str) -> PresetDefinition:
     for name, columns in PRESETS.items():
         if name == preset:
             return columns
     raise unprocessable(
-        "/preset", f"there is no preset '{preset}': choose of {', '.join(NAMES)}", name="unknown-preset"
+        "/preset", f"there is no preset '{preset}': choose of {', '.join(PRESET_NAMES)}", name="unknown-preset"
     )
 
 

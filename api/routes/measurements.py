@@ -14,7 +14,7 @@ from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import not_found, responses
 from api.http.serializers import json_response
 from api.jobs.measure import MeasurementSubmission
-from core.evaluation.presets import NAMES, table
+from core.evaluation.presets import PRESET_NAMES, preset_table
 from core.records import checkpoints, job_actions, jobs
 from core.records.tables import JobRow
 from core.schema.evaluation import MeasurementResult
@@ -111,10 +111,10 @@ def _one(row: JobRow | None) -> JobRow:
 
 
 def _table(preset: str | None, after: Any) -> dict[str, float] | None:
-    name = next((name for name in NAMES if name == preset), None)
-    return (
-        None if name is None or after is None else table(name, MeasurementResult.model_validate(after, extra="ignore"))
-    )
+    name = next((name for name in PRESET_NAMES if name == preset), None)
+    if name is None or after is None:
+        return None
+    return preset_table(name, MeasurementResult.model_validate(after, extra="ignore"))
 
 
 def view(row: JobRow, waiting_for: str | None = None, measured: Mapping[str, Any] | None = None) -> Measurement:

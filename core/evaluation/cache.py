@@ -3,7 +3,7 @@
 A folder of this machine, of one organisation (how quickly something was measured says whether it had been before).
 File names are keyed digests (HMAC under a key that lies in the folder): they say nothing of the records. Of the forget
 set and its probes nothing is kept, neither values of single records nor figures (who deletes a job's files would not
-look here): whoever asks sees to that. Of a benchmark's, which are nobody's, the values may be (`keeps_forgotten`), as
+look here): whoever asks sees to that. Of a benchmark's, which are nobody's, the values may be (`keeps_forget_set`), as
 all its jobs measure the same ones.
 """
 
@@ -41,7 +41,7 @@ _KEY, _KEY_BYTES = "key", 32
 _BROKEN_OFF_SECONDS = 3600.0
 
 
-class Unusable(Exception):
+class CacheUnusable(Exception):
     """Nothing can be kept in the folder: it cannot be written, or others could write what is found there."""
 
 
@@ -57,21 +57,21 @@ def code_digest() -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-class Cache:
+class MeasurementCache:
     """The kept measurements of one model. Many processes may share the folder."""
 
-    def __init__(self, folder: Path, *, model_digest: str, dtype: str, keeps_forgotten: bool = False) -> None:
-        """Makes the folder, private to this user, where there is none. Raises Unusable."""
+    def __init__(self, folder: Path, *, model_digest: str, dtype: str, keeps_forget_set: bool = False) -> None:
+        """Makes the folder, private to this user, where there is none. Raises CacheUnusable."""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             about = folder.stat()
             if about.st_uid != os.geteuid() or stat.S_IMODE(about.st_mode) & 0o077:
-                raise Unusable("the folder for kept measurements is not private to the user who measures")
+                raise CacheUnusable("the folder for kept measurements is not private to the user who measures")
             self._key = _key_of(folder)
         except OSError as error:
-            raise Unusable(f"the folder for kept measurements cannot be used ({type(error).__name__})") from None
+            raise CacheUnusable(f"the folder for kept measurements cannot be used ({type(error).__name__})") from None
         self._folder = folder
-        self.keeps_forgotten = keeps_forgotten
+        self.keeps_forget_set = keeps_forget_set
         self._model = [model_digest, dtype, torch.get_num_threads()]
 
     def columns(self, key: str, records: Sequence[Record], training: Training) -> dict[str, Values] | None:
@@ -92,7 +92,7 @@ class Cache:
         np.savez(kept, allow_pickle=False, **columns)
         self._write(self._file("npz", key, _of(records), _reading(training)), kept.getvalue())
 
-    def found(self, key: Any, sets: Mapping[str, Sequence[Record]], training: Training) -> MeasurementResult | None:
+    def result(self, key: Any, sets: Mapping[str, Sequence[Record]], training: Training) -> MeasurementResult | None:
         """What a measurement found of these very sets, if it was kept."""
         file = self._file("json", key, {name: _of(records) for name, records in sets.items()}, _reading(training))
         try:
@@ -102,7 +102,7 @@ class Cache:
         _used(file)
         return found
 
-    def keep_found(
+    def keep_result(
         self, key: Any, sets: Mapping[str, Sequence[Record]], training: Training, found: MeasurementResult
     ) -> None:
         file = self._file("json", key, {name: _of(records) for name, records in sets.items()}, _reading(training))

@@ -7,7 +7,7 @@ from core.schema.evaluation import SetName
 from core.schema.record import Record
 
 
-class Unfinished(Exception):
+class TimeLimitReached(Exception):
     """The columns of the `done` records that were reached."""
 
     def __init__(self, columns: Columns, done: int) -> None:
@@ -15,11 +15,11 @@ class Unfinished(Exception):
         self.columns, self.done = columns, done
 
 
-def columns_so_far(
+def columns_or_partial(
     context: EvalContext, key: str, name: SetName, compute: Callable[[Sequence[Record]], Columns]
 ) -> tuple[Columns, int | None]:
-    """`context.columns`, and None; or what `compute` raised Unfinished with, and how many records that is."""
+    """`context.columns`, and None; or what `compute` raised TimeLimitReached with, and how many records that is."""
     try:
         return context.columns(key, name, compute), None
-    except Unfinished as short:
+    except TimeLimitReached as short:
         return short.columns, short.done

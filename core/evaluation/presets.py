@@ -1,8 +1,8 @@
 """Our figures under the key names of other benchmarks, so that tables can be laid side by side.
 
-`PRESETS[name].measure` is what to measure; `table(name, measurements)` the other's table. docs/presets.md says of each
-key whose definition it is. A key that needs what was not there (a set, a group of probes, a retrained model) is left
-out of the table; the measurements' warnings say why.
+`PRESETS[name].measure` lists what to measure; `preset_table(name, measurements)` makes the table. docs/presets.md
+names the source of each key's definition. A key is left out of the table where its figure could not be measured (a set,
+a group of probes or a retrained model is missing); the measurements' warnings say why.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from core.schema.evaluation import Figure, MeasurementChoice, MeasurementResult, SetName
 
 Preset = Literal["tofu", "muse"]
-NAMES: tuple[Preset, ...] = get_args(Preset)
+PRESET_NAMES: tuple[Preset, ...] = get_args(Preset)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Columns:
+class PresetDefinition:
     """What is measured for a table, and its keys."""
 
     measure: tuple[str | MeasurementChoice, ...]
@@ -73,8 +73,8 @@ def _tofu() -> dict[str, Key]:
     return keys
 
 
-PRESETS: dict[Preset, Columns] = {
-    "tofu": Columns(
+PRESETS: dict[Preset, PresetDefinition] = {
+    "tofu": PresetDefinition(
         measure=(
             "likelihood",
             "membership",
@@ -87,7 +87,7 @@ PRESETS: dict[Preset, Columns] = {
         ),
         keys=_tofu(),
     ),
-    "muse": Columns(
+    "muse": PresetDefinition(
         measure=("membership", "privleak", "muse"),
         keys={
             "verbmem_f": Key("verbmem_muse", ("forget",)),
@@ -99,7 +99,7 @@ PRESETS: dict[Preset, Columns] = {
 }
 
 
-def table(preset: Preset, measurements: MeasurementResult) -> dict[str, float]:
+def preset_table(preset: Preset, measurements: MeasurementResult) -> dict[str, float]:
     """The other benchmark's keys, in its order, with what was measured of them. Raises KeyError for no preset."""
     figures = {name: key.of(measurements) for name, key in PRESETS[preset].keys.items()}
     return {name: figure.value for name, figure in figures.items() if figure is not None}

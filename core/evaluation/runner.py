@@ -32,31 +32,31 @@ def measure(
     began = time.monotonic()
     sizes = {name: len(records) for name, records in context.sets.items()}
     whole = Measurements(records=sizes, seconds=0.0, model_digest=model_digest)
-    whole.warnings += [f"{name}: there is no record to measure on" for name in context.empty]
+    whole.warnings += [f"{name}: there is no record to measure on" for name in context.empty_sets]
     left_out: dict[str, list[str]] = {}
     for one in measurements:
         if context.moment not in one.moments:
             continue
         if missing := one.needs - set(context.sets):
-            if one.by_name or not missing <= _QUESTIONS:
+            if one.chosen_by_name or not missing <= _QUESTIONS:
                 left_out.setdefault(" and ".join(sorted(missing)), []).append(one.name)
             continue
         before_each(one)
         started = time.monotonic()
         compared = [retrained_digest, None if original is None else original.model_digest]
-        key = [one.name, one.model_dump(mode="json"), *compared, context.moment, one.depends(context)]
+        key = [one.name, one.model_dump(mode="json"), *compared, context.moment, one.cache_key_parts(context)]
         sets = _read(one, context)
         cache = context.cache if not FORGET_SETS & set(sets) else None
-        found = cache.found(key, sets, context.training) if cache else None
+        found = cache.result(key, sets, context.training) if cache else None
         if found is None:
             found = one.measure(context)
-            if one.spoils:
-                context.let_go()
+            if one.changes_weights:
+                context.unload_model()
             if cache and not any(cut.reason == "seconds" for cut in found.cut_short):
-                cache.keep_found(key, sets, context.training, found)
+                cache.keep_result(key, sets, context.training, found)
         _add(whole, found)
         if original is not None:
-            _add(whole, one.compared(original, found))
+            _add(whole, one.compare_with_original(original, found))
         whole.seconds_of[one.name] = round(time.monotonic() - started, 3)
     whole.warnings += [
         f"{', '.join(names)}: not measured without records of {sets}" for sets, names in left_out.items()

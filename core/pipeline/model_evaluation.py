@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from core.evaluation.cache import Cache, Unusable
-from core.evaluation.eval_context import EvalContext, Loaded
+from core.evaluation.cache import CacheUnusable, MeasurementCache
+from core.evaluation.eval_context import EvalContext, LoadedModel
 from core.evaluation.measurement import Measurement
-from core.evaluation.measurements.change import SETS, Change
+from core.evaluation.measurements.change import COMPARED_SETS, Change
 from core.evaluation.policy.verdict import judge, knows
 from core.evaluation.runner import measure
-from core.evaluation.scores.one_pass import one_pass
+from core.evaluation.scores.record_scores import record_scores
 from core.lm import adapter
 from core.lm.chat_template import template_in
 from core.lm.fingerprint import Fingerprint
@@ -47,7 +47,7 @@ class ModelEvaluation:
         *,
         say: Say,
         phases: Phases,
-        load: Callable[[Path], Loaded],
+        load: Callable[[Path], LoadedModel],
     ) -> None:
         self._spec, self._measurements, self._parts = spec, measurements, parts
         self._say, self._phases, self._load = say, phases, load
@@ -67,7 +67,7 @@ class ModelEvaluation:
             context = self._context("retrained", directory, self._retrained_digest)
             self._retrained = context
             figures = self._figures(context, self._retrained_digest)
-            context.let_go()
+            context.unload_model()
             gc.collect()
         self._say_measured("retrained", figures)
 
@@ -82,7 +82,9 @@ class ModelEvaluation:
         self._say_measured("before", figures)
         return figures
 
-    def before(self, loaded: Loaded, digest: str, snapshots: Path | None, fingerprint: Fingerprint) -> Measurements:
+    def before(
+        self, loaded: LoadedModel, digest: str, snapshots: Path | None, fingerprint: Fingerprint
+    ) -> Measurements:
         """The figures of the model to unlearn, as it is: measured unless an earlier attempt has.
 
         The loaded model is let go of: it may be changed then. `fingerprint` tells whose the figures are that are kept
@@ -141,16 +143,16 @@ class ModelEvaluation:
         """Keeps what the model as it came says of each record that must survive, for the change of each, and lets the
         model go, which others may change."""
         if any(one.name == Change.name for one in self._measurements):
-            for name in SETS:
+            for name in COMPARED_SETS:
                 if name in context.sets:
-                    one_pass(context, name)
-        context.let_go()
+                    record_scores(context, name)
+        context.unload_model()
         self._original = context
 
-    def _context(self, moment: Moment, directory: Path, digest: str, loaded: Loaded | None = None) -> EvalContext:
+    def _context(self, moment: Moment, directory: Path, digest: str, loaded: LoadedModel | None = None) -> EvalContext:
         spec = self._spec
 
-        def load_again() -> Loaded:
+        def load_again() -> LoadedModel:
             base = spec.adapter_base(directory)
             model, tokenizer = self._load(base or directory)
             if base is not None:
@@ -166,12 +168,12 @@ class ModelEvaluation:
             retrained=self._retrained,
             original=self._original,
             cache=self._cache_of(directory, digest),
-            heard=self._phases.heard,
+            check_stop=self._phases.heard,
             benchmark_tasks=spec.benchmark_tasks,
             benchmark_code=spec.benchmark_code,
         )
 
-    def _cache_of(self, directory: Path, digest: str) -> Cache | None:
+    def _cache_of(self, directory: Path, digest: str) -> MeasurementCache | None:
         """Where what was measured of the model is kept. An adapter alone says too little of what was measured."""
         spec = self._spec
         if spec.cache is None or spec.adapter_base(directory) is not None:
@@ -180,8 +182,10 @@ class ModelEvaluation:
         if template is not None and template.day is not None:
             digest = f"{digest} {template.day}"  # what is measured is another text tomorrow
         try:
-            return Cache(spec.cache, model_digest=digest, dtype=spec.dtype, keeps_forgotten=spec.cache_forgotten)
-        except Unusable as error:
+            return MeasurementCache(
+                spec.cache, model_digest=digest, dtype=spec.dtype, keeps_forget_set=spec.cache_forgotten
+            )
+        except CacheUnusable as error:
             self._say(Warned(code="not_kept", message=str(error)))
             return None
 
@@ -189,7 +193,7 @@ class ModelEvaluation:
         def before_each(measurement: Measurement) -> None:
             self._phases.heard()
             release_free_memory()
-            if measurement.attacks and context.moment == "after":
+            if measurement.is_attack and context.moment == "after":
                 self._phases.turn_to("attacking")
 
         return measure(

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.measurement import Measurement
-from core.evaluation.measurements import UnknownMeasurement, chosen
+from core.evaluation.measurements import UnknownMeasurement, resolve_measurements
 from core.evaluation.policy import preview
 from core.lm import adapter_targets, process_group
 from core.lm.companion_files import companion_files
@@ -272,7 +272,7 @@ class Run:
 
     def _chosen(self) -> list[Measurement]:
         try:
-            return chosen(self._spec.measure)
+            return resolve_measurements(self._spec.measure)
         except ValidationError as error:
             raise CoreError("bad_measurement", describe_errors(error)) from None
         except UnknownMeasurement as error:

@@ -41,7 +41,7 @@ def _sets(work: Workload) -> Iterator[tuple[str, SetSize]]:
 
 
 def _tokens(measurement: Measurement, name: str, text: SetSize) -> float:
-    only = getattr(measurement, "only", None) or measurement.makes.sets or measurement.reads
+    only = getattr(measurement, "only", None) or measurement.produces.sets or measurement.reads
     if measurement.name == "exposure":
         only = ("forget", "unseen") if getattr(measurement, "control", True) else ("forget",)
     if (only and name not in only) or not _passes(measurement):

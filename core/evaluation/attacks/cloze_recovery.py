@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.evaluation.budget import Budget
 from core.evaluation.eval_context import Columns, EvalContext
 from core.evaluation.generation.continuation import continuations
-from core.evaluation.measurement import Budget, Budgeted
-from core.evaluation.partial_columns import Unfinished, columns_so_far
+from core.evaluation.measurement import Budgeted
+from core.evaluation.partial_columns import TimeLimitReached, columns_or_partial
 from core.evaluation.stats.bootstrap import weighted_means
 from core.evaluation.text import record_context
 from core.evaluation.text.cloze_items import Blank, blanks, shares
@@ -24,13 +25,13 @@ def recovery(
 
     `figures` names what becomes of the columns `greedy` and `sampled`.
     """
-    budget, found = context.budget(measurement), MeasurementResult()
+    budget, found = measurement.budget(context), MeasurementResult()
     words = record_context.background(context)
     key = f"{measurement.name} {measurement.records} {most} {samples} {context.seed} {record_context.digest(context)}"
     sets: list[SetName] = [name for name in ("forget", "unseen") if name in context.sets]
     for name in sets:
-        places = context.chosen(name, measurement.records)
-        budget.left_out(name, done=len(places), of=len(context.sets[name]), reason="records")
+        places = context.subset_indices(name, measurement.records)
+        budget.note_left_out(name, done=len(places), of=len(context.sets[name]), reason="records")
 
         def compute(records: Sequence[Record], places: list[int] = places) -> Columns:
             asked = [
@@ -48,10 +49,10 @@ def recovery(
             ]
             return _answered(context, asked, samples, budget)
 
-        columns, reached = columns_so_far(context, key, name, compute)
+        columns, reached = columns_or_partial(context, key, name, compute)
         counted = int(columns["asked"][0])
         if reached is not None:
-            budget.left_out(name, done=reached, of=counted, reason="seconds")
+            budget.note_left_out(name, done=reached, of=counted, reason="seconds")
         if counted < len(places):
             found.warnings.append(
                 f"{measurement.name}: {len(places) - counted} of {len(places)} {name} records hold no name, number or"
@@ -64,14 +65,14 @@ def recovery(
             found.sets[name] = weighted_means(
                 {shown: (values, equal) for shown, values in means.items()}, resamples, through={}
             )
-    found.cut_short = budget.cut
+    found.cut_short = budget.cut_short
     return found
 
 
 def _answered(context: EvalContext, asked: Sequence[Blank], samples: int, budget: Budget) -> Columns:
     """`greedy` and `sampled`, each the share of every record that has blanks, and `asked`, how many records these are.
 
-    Raises Unfinished with the records whose blanks were all answered."""
+    Raises TimeLimitReached with the records whose blanks were all answered."""
     prefixes, lengths = [one.ids for one in asked], [one.length for one in asked]
     greedy = continuations(context, prefixes, lengths, budget=budget)
     sampled = continuations(context, prefixes, lengths, samples=samples, seed=context.seed, budget=budget)
@@ -91,5 +92,5 @@ def _answered(context: EvalContext, asked: Sequence[Blank], samples: int, budget
         "asked": np.array([float(len({blank.record for blank in asked}))]),
     }
     if cut:
-        raise Unfinished(columns, len(columns[GREEDY]))
+        raise TimeLimitReached(columns, len(columns[GREEDY]))
     return columns

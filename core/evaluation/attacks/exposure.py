@@ -21,7 +21,7 @@ def exposures(ranks: Values, twins: int) -> Values:
     return math.log2(twins + 1) - np.log2(ranks)
 
 
-def chance(ranks: Sequence[float] | Values, twins: int) -> float:
+def mean_rank_p_value(ranks: Sequence[float] | Values, twins: int) -> float:
     """How probable a mean rank as low as these records' is, for a model that never saw them.
 
     Then every rank is uniform on 1 to twins + 1. The sum's distribution, by convolution; a normal one for sums of

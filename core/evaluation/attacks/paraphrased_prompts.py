@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.evaluation.budget import Budget
 from core.evaluation.eval_context import Columns, EvalContext
 from core.evaluation.generation.continuation import continuations
-from core.evaluation.measurement import Budget
 from core.evaluation.scores.likelihood import probabilities
 from core.evaluation.text.overlap import rouge_l
 from core.evaluation.text.prefixes import beginning
@@ -36,14 +36,14 @@ def reworded(
     records = context.sets[name]
     able = sum(1 for record in records if rewordings(record))
     # as many more as have none are chosen, so that `limit` of those that have some are among them
-    chosen = context.chosen(name, None if limit is None else limit + len(records) - able)
+    chosen = context.subset_indices(name, None if limit is None else limit + len(records) - able)
     places = [place for place in chosen if rewordings(records[place])][:limit]
     if not places:
         # a forget set need not have any; probes are made to be asked
         return None, [f"{name}: no record has paraphrases"] if name == "probes" else []
     parts: list[Columns] = []
     for start in range(0, len(places), AT_ONCE):
-        if parts and budget.over():
+        if parts and budget.expired():
             break
         asked = [records[place] for place in places[start : start + AT_ONCE]]
 
@@ -52,8 +52,8 @@ def reworded(
 
         parts.append(context.columns(f"reworded {limit} {tokens} {each} {start}", name, compute))
     whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    budget.left_out(name, done=len(places), of=able, reason="records")
-    budget.left_out(name, done=len(whole["recall"]), of=len(places), reason="seconds")
+    budget.note_left_out(name, done=len(places), of=able, reason="records")
+    budget.note_left_out(name, done=len(whole["recall"]), of=len(places), reason="seconds")
     warnings = []
     if without := len(records) - able:
         warnings.append(f"{name}: {without} of {len(records)} records have no paraphrases, and are left out")
@@ -65,7 +65,7 @@ def reworded(
 def _reworded(context: EvalContext, name: SetName, records: Sequence[Record], *, tokens: int, each: int) -> Columns:
     asked = [rewordings(record)[:each] for record in records]
     flat = [one for some in asked for one in some]
-    probable = probabilities(context.statistics(flat, what=name))
+    probable = probabilities(context.statistics(flat, label=name))
     tokenizer, chat = context.tokenizer, context.training.chat
     starts = [beginning(one, tokenizer, length=context.length, chat=chat, tokens=tokens) for one in flat]
     said = continuations(context, [start.first for start in starts], [len(start.rest) for start in starts])

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.evaluation.budget import Budget
 from core.evaluation.eval_context import Columns, EvalContext
 from core.evaluation.generation.continuation import continuations
 from core.evaluation.generation.written_text import Written, chunks_of
-from core.evaluation.measurement import Budget
 from core.evaluation.scores.likelihood import probabilities
 from core.evaluation.stats.bootstrap import AMOUNT, Values, weighted_means
 from core.evaluation.text.overlap import longest_run, rouge_l
@@ -37,10 +37,10 @@ def recited(
     exp(-CE) of that rest behind an opening. Records of which nothing is left to say are not among the n. What limit or
     time leave out is noted in the budget. Raises CoreError as encoding does.
     """
-    records, places = context.sets[name], context.chosen(name, limit)
+    records, places = context.sets[name], context.subset_indices(name, limit)
     parts: list[Columns] = []
     for start in range(0, len(places), AT_ONCE):
-        if parts and budget.over():
+        if parts and budget.expired():
             break
         asked = [records[place] for place in places[start : start + AT_ONCE]]
 
@@ -51,8 +51,8 @@ def recited(
         parts.append(context.columns(key, name, compute))
     whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     done, asked_for = len(whole["asked"]), whole.pop("asked") > 0
-    budget.left_out(name, done=len(places), of=len(records), reason="records")
-    budget.left_out(name, done=done, of=len(places), reason="seconds")
+    budget.note_left_out(name, done=len(places), of=len(records), reason="records")
+    budget.note_left_out(name, done=done, of=len(places), reason="seconds")
     warnings = []
     if silent := done - int(asked_for.sum()):
         warnings.append(f"{name}: {silent} of {done} records are too short to be continued, and are left out")
@@ -115,5 +115,5 @@ def _probabilities(context: EvalContext, starts: Sequence[Beginning]) -> Values:
     found = np.zeros(len(starts))
     chunks = chunks_of([Written(start.first, start.rest) for start in starts])
     if chunks:
-        found[able] = probabilities(context.statistics_of(chunks, len(chunks), what="prefixed"))
+        found[able] = probabilities(context.chunk_statistics(chunks, len(chunks), label="prefixed"))
     return found

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from core.evaluation.budget import Budget
 from core.evaluation.eval_context import EvalContext
-from core.evaluation.measurement import Budget
 from core.lm.data import turn_end_token
 from core.lm.forward import Forward
 from core.lm.generation import PromptBatch, generate_batches, plan_batches
@@ -43,7 +43,7 @@ def continuations(
     """
 
     def never() -> bool:
-        context.heard()
+        context.check_stop()
         return False
 
     return continued(
@@ -54,7 +54,7 @@ def continuations(
         samples=samples,
         seed=seed,
         max_tokens=context.training.micro_batch_tokens * _WITHOUT_GRADIENTS,
-        over=never if budget is None else budget.over,
+        over=never if budget is None else budget.expired,
     )
 
 

@@ -5,9 +5,9 @@ from typing import Literal
 
 import numpy as np
 
+from core.evaluation.budget import Budget
 from core.evaluation.eval_context import Columns, EvalContext
 from core.evaluation.generation.continuation import continuations
-from core.evaluation.measurement import Budget
 from core.evaluation.text.overlap import rouge_l
 from core.lm.data import tokenize_record
 from core.schema.evaluation import SetName
@@ -42,7 +42,7 @@ def answering(
     records = context.sets[name]
     parts: list[Columns] = []
     for start in range(0, len(places), AT_ONCE):
-        if parts and budget.over():
+        if parts and budget.expired():
             break
         asked = [records[place] for place in places[start : start + AT_ONCE]]
 
@@ -52,7 +52,7 @@ def answering(
 
         key = f"answering {tokens} {words} {stops} {of_truth} {list(places[start : start + AT_ONCE])}"
         parts.append(context.columns(key, name, compute))
-    budget.left_out(name, done=sum(len(one["recall"]) for one in parts), of=len(places), reason="seconds")
+    budget.note_left_out(name, done=sum(len(one["recall"]) for one in parts), of=len(places), reason="seconds")
     return {key: np.concatenate([part[key] for part in parts]) for key in ("recall", "f1")}
 
 

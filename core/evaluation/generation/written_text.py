@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import BoolTensor, LongTensor
 
+from core.evaluation.budget import Budget
 from core.evaluation.eval_context import Columns, EvalContext
 from core.evaluation.generation.continuation import continuations
-from core.evaluation.measurement import Budget
 from core.evaluation.scores.likelihood import cross_entropies
 from core.evaluation.text.distinct_n import distinct
 from core.evaluation.text.prefixes import beginning
@@ -31,15 +31,15 @@ def written(context: EvalContext, name: SetName, *, limit: int | None, tokens: i
 
     What limit or time leave out is noted in the budget. Raises CoreError as encoding does.
     """
-    records, places = context.sets[name], context.chosen(name, limit)
+    records, places = context.sets[name], context.subset_indices(name, limit)
     starts = [
         beginning(records[place], context.tokenizer, length=context.length, chat=context.training.chat, tokens=tokens)
         for place in places
     ]
     lengths = [len(start.rest) for start in starts]
     said = continuations(context, [one.first for one in starts], lengths, samples=1, seed=context.seed, budget=budget)
-    budget.left_out(name, done=len(places), of=len(records), reason="records")
-    budget.left_out(name, done=sum(1 for tries in said if tries), of=len(places), reason="seconds")
+    budget.note_left_out(name, done=len(places), of=len(records), reason="records")
+    budget.note_left_out(name, done=sum(1 for tries in said if tries), of=len(places), reason="seconds")
     return [Written(start.first, tries[0]) for start, tries in zip(starts, said, strict=True) if tries]
 
 

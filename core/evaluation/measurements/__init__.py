@@ -1,4 +1,4 @@
-"""The catalogue: each subclass of `Measurement` in a file of this folder. Importing it loads no torch."""
+"""The catalogue of measurements: every subclass of `Measurement` in this folder. Importing it loads no torch."""
 
 import importlib
 import pkgutil
@@ -9,9 +9,9 @@ from core.schema.errors import DomainError, Identifier
 from core.schema.evaluation import MeasurementChoice
 
 
-def _found() -> dict[str, type[Measurement]]:
+def _discover() -> dict[str, type[Measurement]]:
     measurements = {}
-    for file in sorted(pkgutil.iter_modules(__path__), key=lambda one: one.name):
+    for file in sorted(pkgutil.iter_modules(__path__), key=lambda file: file.name):
         module = importlib.import_module(f"{__name__}.{file.name}")
         for member in vars(module).values():
             if isinstance(member, type) and issubclass(member, Measurement) and member.__module__ == module.__name__:
@@ -19,7 +19,7 @@ def _found() -> dict[str, type[Measurement]]:
     return measurements
 
 
-MEASUREMENTS: dict[str, type[Measurement]] = _found()
+MEASUREMENTS: dict[str, type[Measurement]] = _discover()
 GROUPS = ("standard", "thorough")
 
 
@@ -33,23 +33,27 @@ class UnknownMeasurement(DomainError, ValueError):
         super().__init__()
 
 
-def chosen(choices: Sequence[str | MeasurementChoice]) -> list[Measurement]:
-    """The measurements that are meant, each once, in the order in which they are made.
+def resolve_measurements(choices: Sequence[str | MeasurementChoice]) -> list[Measurement]:
+    """The chosen measurements, each once, in the order in which they run.
 
-    A group's name stands for its measurements at their defaults; one that is named with parameters has these.
+    A group's name stands for its measurements with default parameters; parameters given by name take precedence.
     Raises UnknownMeasurement, or pydantic's ValidationError.
     """
-    found: dict[str, Measurement] = {}
+    chosen: dict[str, Measurement] = {}
     for choice in choices:
         name = choice if isinstance(choice, str) else choice.name
         if name in GROUPS:
-            for one in MEASUREMENTS.values():
-                if one.group == "standard" or (one.group is not None and name == "thorough"):
-                    found.setdefault(one.name, one())
+            for kind in MEASUREMENTS.values():
+                if kind.group == "standard" or (kind.group is not None and name == "thorough"):
+                    chosen.setdefault(kind.name, kind())
         elif name not in MEASUREMENTS:
             raise UnknownMeasurement(name)
         else:
             parameters = {} if isinstance(choice, str) else choice.parameters
-            found[name] = MEASUREMENTS[name].model_validate(parameters).named()
+            chosen[name] = MEASUREMENTS[name].model_validate(parameters).mark_chosen_by_name()
     names = list(MEASUREMENTS)
-    return sorted(found.values(), key=lambda one: (one.attacks, one.spoils, one.order, names.index(one.name)))
+
+    def position(measurement: Measurement) -> tuple[bool, bool, int, int]:
+        return measurement.is_attack, measurement.changes_weights, measurement.order, names.index(measurement.name)
+
+    return sorted(chosen.values(), key=position)

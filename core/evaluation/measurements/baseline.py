@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Makes, Measurement, Source
+from core.evaluation.measurement import Measurement, ProducedFigures, Source
 from core.schema.evaluation import MeasurementResult, SetName
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Baseline(Measurement):
         " no subject in two folds) tells forget from unseen text. Above 0.6 the membership figures are reported, but"
         " topic, date or style could explain them."
     )
-    makes: ClassVar[Makes] = Makes(across=("baseline_auc",))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(across=("baseline_auc",))
     source: ClassVar[Source | None] = Source(
         title="Meeus et al. 2025, SoK: Membership Inference Attacks on LLMs are Rushing Nowhere (and How to Fix It)",
         url="https://arxiv.org/abs/2406.17975",
@@ -37,15 +37,15 @@ class Baseline(Measurement):
         from core.evaluation.attacks.membership import auc
         from core.evaluation.attacks.model_free_baseline import out_of_fold_scores
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         names: tuple[SetName, ...] = ("forget", "unseen")
-        chosen = [[context.sets[name][place] for place in context.chosen(name, self.records)] for name in names]
+        chosen = [[context.sets[name][place] for place in context.subset_indices(name, self.records)] for name in names]
         for name, records in zip(names, chosen, strict=True):
             if len(records) < FEWEST:
                 warning = f"baseline_auc: not measured on {len(records)} records of {name}, fewer than {FEWEST}"
                 return MeasurementResult(warnings=[warning])
-            budget.left_out(name, done=len(records), of=len(context.sets[name]), reason="records")
-        context.heard()
+            budget.note_left_out(name, done=len(records), of=len(context.sets[name]), reason="records")
+        context.check_stop()
         scores = out_of_fold_scores(*chosen, seed=context.seed)
         if scores is None:
             return MeasurementResult(
@@ -56,4 +56,4 @@ class Baseline(Measurement):
         if figure.value > SHIFTED:
             told = f"baseline_auc: text alone tells forget from unseen (AUC {figure.value:.2f}, above {SHIFTED})"
             warnings.append(f"{told}: the membership figures are reported but cannot be judged")
-        return MeasurementResult(across={"baseline_auc": figure}, warnings=warnings, cut_short=budget.cut)
+        return MeasurementResult(across={"baseline_auc": figure}, warnings=warnings, cut_short=budget.cut_short)

@@ -37,7 +37,7 @@ class Benchmarks(Budgeted):
     )
     batch_size: int = Field(default=8, ge=1, le=1024, description="requests in one forward")
 
-    def depends(self, context: "EvalContext") -> list[Any]:
+    def cache_key_parts(self, context: "EvalContext") -> list[Any]:
         from core.evaluation.lm_eval_tasks import edition
 
         return [*edition(context.benchmark_tasks), context.benchmark_code]
@@ -45,7 +45,7 @@ class Benchmarks(Budgeted):
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.lm_eval_tasks import Harness, TimeUp
 
-        budget, found = context.budget(self), MeasurementResult()
+        budget, found = self.budget(context), MeasurementResult()
         harness = Harness(
             context.model,
             context.tokenizer,
@@ -55,18 +55,18 @@ class Benchmarks(Budgeted):
             batch_size=self.batch_size,
             chat=context.training.chat == "template",
             seed=context.seed,
-            over=budget.over,
+            over=budget.expired,
         )
         for name in dict.fromkeys(self.tasks):
             try:
                 results = harness.run(name, examples=self.records, fewshot=self.num_fewshot)
             except TimeUp:
-                budget.left_out(name, done=0, of=1, reason="seconds")
+                budget.note_left_out(name, done=0, of=1, reason="seconds")
                 continue
             figures, broken = results.figures()
             found.benchmarks |= figures
             found.warnings += [f"benchmarks: {one} is no finite number" for one in broken]
             for task, done, of in results.counts():
-                budget.left_out(task, done=done, of=of, reason="records")
-        found.cut_short = budget.cut
+                budget.note_left_out(task, done=done, of=of, reason="records")
+        found.cut_short = budget.cut_short
         return found

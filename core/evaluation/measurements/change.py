@@ -8,7 +8,7 @@ from core.schema.evaluation import MeasurementResult, Moment, SetName
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
 
-SETS: tuple[SetName, ...] = ("retain", "unseen", "general", "protected")
+COMPARED_SETS: tuple[SetName, ...] = ("retain", "unseen", "general", "protected")
 """What must survive, and what was never known."""
 
 
@@ -26,15 +26,15 @@ class Change(Measurement):
         import numpy as np
 
         from core.evaluation.scores import likelihood
-        from core.evaluation.scores.one_pass import KEY, one_pass
+        from core.evaluation.scores.record_scores import COLUMNS_KEY, record_scores
         from core.evaluation.stats.bootstrap import CHANGE, weighted_means
 
         found = MeasurementResult()
-        for name in SETS:
-            before = None if context.original is None else context.original.known(KEY, name)
+        for name in COMPARED_SETS:
+            before = None if context.original is None else context.original.computed_columns(COLUMNS_KEY, name)
             if before is None or name not in context.sets:
                 continue
-            after = one_pass(context, name)
+            after = record_scores(context, name)
             equal = np.ones(len(after["loss"]))
             changes = {"perplexity_ratio": (after["loss"] - before["loss"], equal)}
             for figure in ("accuracy", "probability", "extraction_strength"):

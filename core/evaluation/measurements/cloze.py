@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budgeted, Makes
+from core.evaluation.measurement import Budgeted, ProducedFigures
 from core.schema.evaluation import MeasurementResult, SetName
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ class Cloze(Budgeted):
         " records of the share that the greedy continuation begins with; `cloze_sampled`, that any of the samples at"
         " temperature 1 begins with. The unseen set's are what a guesser reaches."
     )
-    makes: ClassVar[Makes] = Makes(figures=("cloze", "cloze_sampled"), sets=("forget", "unseen"))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=("cloze", "cloze_sampled"), sets=("forget", "unseen"))
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
 
     records: int | None = Field(default=64, ge=1, description="at most so many records of a set; null: all")

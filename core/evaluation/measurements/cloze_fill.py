@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budgeted, Group, Makes
+from core.evaluation.measurement import Budgeted, Group, ProducedFigures
 from core.schema.evaluation import MeasurementResult, SetName
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ class ClozeFill(Budgeted):
         " `cloze_fill_sampled`, that any of the samples at temperature 1 begins with. The unseen set's are what a"
         " guesser reaches, who sees the rest of the record."
     )
-    makes: ClassVar[Makes] = Makes(figures=("cloze_fill", "cloze_fill_sampled"), sets=("forget", "unseen"))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(
+        figures=("cloze_fill", "cloze_fill_sampled"), sets=("forget", "unseen")
+    )
     group: ClassVar[Group | None] = "thorough"
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budgeted, Makes, Source
+from core.evaluation.measurement import Budgeted, ProducedFigures, Source
 from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
+    from core.evaluation.budget import Budget
     from core.evaluation.eval_context import Columns, EvalContext
-    from core.evaluation.measurement import Budget
     from core.evaluation.stats.bootstrap import Resamples, Values
     from core.evaluation.text.counterfactuals import Pool
     from core.schema.record import Record
@@ -29,7 +29,9 @@ class Exposure(Budgeted):
         " `exposure_p`, how probable so low a mean rank is for a model that never saw the records. The unseen set's are"
         " a control."
     )
-    makes: ClassVar[Makes] = Makes(figures=("exposure", "exposure_rank", "exposure_p"), sets=("forget", "unseen"))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(
+        figures=("exposure", "exposure_rank", "exposure_p"), sets=("forget", "unseen")
+    )
     source: ClassVar[Source | None] = Source(
         title="The Secret Sharer: Evaluating and Testing Unintended Memorization in Neural Networks",
         url="https://arxiv.org/abs/1802.08232",
@@ -41,10 +43,10 @@ class Exposure(Budgeted):
     control: bool = Field(default=True, description="rank unseen records, too")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.partial_columns import columns_so_far
+        from core.evaluation.partial_columns import columns_or_partial
         from core.evaluation.text import record_context
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         words = record_context.background(context)
         pool = record_context.pool(context, words)
         found = MeasurementResult(warnings=_doubts(len(pool.records)))
@@ -52,15 +54,15 @@ class Exposure(Budgeted):
         wanted: tuple[SetName, ...] = ("forget", "unseen") if self.control else ("forget",)
         sets = [name for name in wanted if name in context.sets]
         for name in sets:
-            places = context.chosen(name, self.records)
-            budget.left_out(name, done=len(places), of=len(context.sets[name]), reason="records")
+            places = context.subset_indices(name, self.records)
+            budget.note_left_out(name, done=len(places), of=len(context.sets[name]), reason="records")
 
             def compute(records: "Sequence[Record]", places: list[int] = places) -> "Columns":
                 return self._ranked(context, [records[place] for place in places], pool, budget)
 
-            columns, reached = columns_so_far(context, key, name, compute)
+            columns, reached = columns_or_partial(context, key, name, compute)
             if reached is not None:
-                budget.left_out(name, done=reached, of=len(places), reason="seconds")
+                budget.note_left_out(name, done=reached, of=len(places), reason="seconds")
             ranks = columns["rank"]
             if alike := int(columns["alike"].sum()):
                 found.warnings.append(
@@ -75,16 +77,16 @@ class Exposure(Budgeted):
                 )
             if len(ranks):
                 found.sets[name] = figures(ranks, self.twins, context.resamples(f"{self.name} {name}"))
-        found.cut_short = budget.cut
+        found.cut_short = budget.cut_short
         return found
 
     def _ranked(self, context: "EvalContext", records: "Sequence[Record]", pool: "Pool", budget: "Budget") -> "Columns":
         """`rank` of each record that has twins enough, and `alike`, whether each has not, and `invented`, whether the
-        unseen records, fewer than twins are asked for, had too few values for them. Raises Unfinished."""
+        unseen records, fewer than twins are asked for, had too few values for them. Raises TimeLimitReached."""
         import numpy as np
 
         from core.evaluation.attacks.exposure import rank
-        from core.evaluation.partial_columns import Unfinished
+        from core.evaluation.partial_columns import TimeLimitReached
         from core.evaluation.scores.likelihood import cross_entropies
         from core.evaluation.text.counterfactuals import twins
         from core.lm.errors import CoreError
@@ -97,8 +99,8 @@ class Exposure(Budgeted):
             return {"rank": np.array(ranks), "alike": np.array(alike), "invented": np.array(made_up)}
 
         for done, record in enumerate(records):
-            if budget.over():
-                raise Unfinished(columns(), done)
+            if budget.expired():
+                raise TimeLimitReached(columns(), done)
             made = twins(record, self.twins, seed=context.seed, pool=pool)
             # Of many unseen records, that a value is rare is no reason to hold it against invented ones.
             short = 0 < len(made) < self.twins and 0 < len(pool.records) < self.twins
@@ -107,7 +109,7 @@ class Exposure(Budgeted):
             losses = None
             if len(made) == self.twins:
                 try:
-                    losses = cross_entropies(context.statistics([record, *made], what="twins'"))
+                    losses = cross_entropies(context.statistics([record, *made], label="twins'"))
                     ranks.append(rank(losses[0], losses[1:]))
                 except CoreError as error:
                     if error.code != "no_scored_tokens":  # a twin may be shorter than the record
@@ -121,13 +123,13 @@ def figures(ranks: "Values", twins: int, resamples: "Resamples") -> dict[str, Fi
     """A set's figures of its records' ranks, each 1 to twins + 1."""
     import numpy as np
 
-    from core.evaluation.attacks.exposure import chance, exposures
+    from core.evaluation.attacks.exposure import exposures, mean_rank_p_value
     from core.evaluation.stats.bootstrap import AMOUNT, weighted_means
 
     equal = np.ones(len(ranks))
     means = {"exposure_rank": (ranks / (twins + 1), equal), "exposure": (exposures(ranks, twins), equal)}
     found = weighted_means(means, resamples, through={}, ranges={"exposure": AMOUNT})
-    found["exposure_p"] = Figure(value=chance(ranks, twins), low=None, high=None, records=len(ranks))
+    found["exposure_p"] = Figure(value=mean_rank_p_value(ranks, twins), low=None, high=None, records=len(ranks))
     return found
 
 

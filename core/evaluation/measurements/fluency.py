@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budgeted, Group, Makes, Source
+from core.evaluation.measurement import Budgeted, Group, ProducedFigures, Source
 from core.schema.evaluation import Figure, MeasurementResult, Moment, SetName
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class Fluency(Budgeted):
         " `fluency_repetition`, the share of runs of four that stood in the text before; `fluency_perplexity`,"
         " exp(mean CE) of the text under the model that the job started from."
     )
-    makes: ClassVar[Makes] = Makes(
+    produces: ClassVar[ProducedFigures] = ProducedFigures(
         figures=("fluency_distinct_1", "fluency_distinct_2", "fluency_repetition", "fluency_perplexity"),
         sets=("unseen", "retain"),
     )
@@ -39,7 +39,7 @@ class Fluency(Budgeted):
         from core.evaluation.scores.likelihood import perplexity
         from core.evaluation.stats.bootstrap import AMOUNT, SHARE, weighted_means
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         through = {"fluency_perplexity": perplexity}
         texts = {}
         asked: tuple[SetName, ...] = ("unseen", "retain")
@@ -47,8 +47,8 @@ class Fluency(Budgeted):
             texts[name] = written(context, name, limit=self.records, tokens=self.tokens, budget=budget)
         original = context if context.moment == "before" else context.original
         if texts and original is not context:
-            context.let_go()  # the two need not be there at once
-        found = MeasurementResult(cut_short=budget.cut)
+            context.unload_model()  # the two need not be there at once
+        found = MeasurementResult(cut_short=budget.cut_short)
         if original is None:
             found.warnings.append("fluency: no perplexity: the model that the job started from is not at hand")
         for name, some in texts.items():
@@ -69,5 +69,5 @@ class Fluency(Budgeted):
             if figures:
                 found.sets[name] = figures
         if original is not None and original is not context:
-            original.let_go()
+            original.unload_model()
         return found

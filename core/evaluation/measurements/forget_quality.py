@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Budgeted, Makes, Source
+from core.evaluation.measurement import Budgeted, ProducedFigures, Source
 from core.evaluation.measurements.wrong_answers import TOFU, unasked
 from core.schema.evaluation import Figure, MeasurementResult, SetName
 
@@ -21,7 +21,7 @@ class ForgetQuality(Budgeted):
         " statistic, the largest distance between both distributions. Not measured without a retrained model. A test's"
         " figures have no interval."
     )
-    makes: ClassVar[Makes] = Makes(across=("forget_quality", "forget_quality_ks"))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(across=("forget_quality", "forget_quality_ks"))
     source: ClassVar[Source | None] = TOFU
     order: ClassVar[int] = 10
 
@@ -35,11 +35,11 @@ class ForgetQuality(Budgeted):
             return MeasurementResult(warnings=unasked(self, context))
         if context.retrained is None and context.moment != "retrained":
             return self._left_out("there is no retrained model to compare with")
-        budget = context.budget(self)
+        budget = self.budget(context)
         ours = answers(context, name, self.records, budget)
         if context.retrained is None or ours is None:
-            return MeasurementResult(cut_short=budget.cut)  # the retrained model itself: kept for the comparison
-        theirs = answers_of_retrained(context, name, self.records, context.retrained.budget(self))
+            return MeasurementResult(cut_short=budget.cut_short)  # the retrained model itself: kept for the comparison
+        theirs = answers_of_retrained(context, name, self.records, self.budget(context.retrained))
         if theirs is None:
             return self._left_out("the retrained model was not asked the same")
         records = min(len(ours["true"]), len(theirs["true"]))  # time may have cut either
@@ -49,7 +49,7 @@ class ForgetQuality(Budgeted):
             "forget_quality_ks": Figure(value=statistic, low=None, high=None, records=records),
         }
         few = f"{self.name}: on {records} records, fewer than {FEW}, the test finds hardly any difference"
-        return MeasurementResult(across=across, cut_short=budget.cut, warnings=[few] if records < FEW else [])
+        return MeasurementResult(across=across, cut_short=budget.cut_short, warnings=[few] if records < FEW else [])
 
     def _left_out(self, why: str) -> MeasurementResult:
         return MeasurementResult(warnings=[f"{self.name}: not measured: {why}"])

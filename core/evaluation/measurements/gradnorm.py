@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budgeted, Group, Makes, Source
+from core.evaluation.measurement import Budgeted, Group, ProducedFigures, Source
 from core.schema.evaluation import JUDGED_ATTACKS, MeasurementResult, SetName
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ class GradNorm(Budgeted):
         "The membership attack `gradnorm`, forget (member) against unseen: -||grad CE||_2 over all weights, a backward"
         " pass for each record. What was learned by heart leaves little to learn."
     )
-    makes: ClassVar[Makes] = Makes(attacks=("gradnorm",))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(attacks=("gradnorm",))
     source: ClassVar[Source | None] = Source(
         title="Wang et al. 2024, Pandora's White-Box: Precise Training Data Detection and Extraction in LLMs",
         url="https://arxiv.org/abs/2402.17012",
     )
     group: ClassVar[Group | None] = "thorough"
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
-    attacks: ClassVar[bool] = True
+    is_attack: ClassVar[bool] = True
 
     records: int | None = Field(default=200, ge=1, description="at most so many records of a set; null: all")
     judged: int = Field(
@@ -43,12 +43,12 @@ class GradNorm(Budgeted):
         from core.evaluation.attacks.membership import attack
         from core.evaluation.stats.auc import FEW
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         names: tuple[SetName, ...] = ("forget", "unseen")
         chunks = {}
         for name in names:
-            places = context.chosen(name, self.records)
-            budget.left_out(name, done=len(places), of=len(context.sets[name]), reason="records")
+            places = context.subset_indices(name, self.records)
+            budget.note_left_out(name, done=len(places), of=len(context.sets[name]), reason="records")
             encoded = context.encode([context.sets[name][place] for place in places])
             chunks[name] = [list(of_record) for _, of_record in groupby(encoded, key=lambda chunk: chunk.record)]
         norms: dict[SetName, list[float]] = {name: [] for name in names}
@@ -56,14 +56,14 @@ class GradNorm(Budgeted):
         with gradients.ready():
             # One of each by turns: where time runs out, there are as many of both.
             for pair in zip_longest(*(chunks[name] for name in names)):
-                if budget.over():
+                if budget.expired():
                     break
                 for name, record in zip(names, pair, strict=True):
                     if record is not None:
                         norms[name].append(gradients.norm(record))
         for name in names:
-            budget.left_out(name, done=len(norms[name]), of=len(chunks[name]), reason="seconds")
-        found = MeasurementResult(cut_short=budget.cut)
+            budget.note_left_out(name, done=len(norms[name]), of=len(chunks[name]), reason="seconds")
+        found = MeasurementResult(cut_short=budget.cut_short)
         if not all(norms.values()):
             found.warnings.append("gradnorm: there was no time for a single record")
         elif not np.isfinite([*norms["forget"], *norms["unseen"]]).all():

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Makes, OnePass
+from core.evaluation.measurement import OnePass, ProducedFigures
 from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Likelihood(OnePass):
         " `probability` mean of exp(-CE); `extraction_strength` 1 - k/n, k the fewest leading tokens after which all is"
         " predicted right, and `extraction_strength_highest`, that of the record that has most of it."
     )
-    makes: ClassVar[Makes] = Makes(
+    produces: ClassVar[ProducedFigures] = ProducedFigures(
         figures=(
             "perplexity",
             "perplexity_tokens",
@@ -36,18 +36,18 @@ class Likelihood(OnePass):
     only: list[SetName] = Field(default=[], max_length=6, description="of these sets alone; none named: of every set")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.scores.one_pass import one_pass
+        from core.evaluation.scores.record_scores import record_scores
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
         for name in (name for name in context.sets if not self.only or name in self.only):
-            context.heard()
-            columns = one_pass(context, name, self.records)
-            budget.left_out(name, done=len(columns["loss"]), of=len(context.sets[name]), reason="records")
+            context.check_stop()
+            columns = record_scores(context, name, self.records)
+            budget.note_left_out(name, done=len(columns["loss"]), of=len(context.sets[name]), reason="records")
             sets[name] = figures(columns, context.resamples(name))
             warnings += _warnings(name, columns)
-        return MeasurementResult(sets=sets, warnings=warnings, cut_short=budget.cut)
+        return MeasurementResult(sets=sets, warnings=warnings, cut_short=budget.cut_short)
 
 
 def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:

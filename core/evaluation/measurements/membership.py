@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Makes, OnePass
+from core.evaluation.measurement import OnePass, ProducedFigures
 from core.schema.evaluation import JUDGED_ATTACKS, MeasurementResult, SetName
 from core.schema.figure_names import LIKELIHOOD_ATTACKS
 
@@ -19,7 +19,7 @@ class Membership(OnePass):
         " `min_k_<percent>`, `min_k++_<percent>`. Of each the signed AUC, the true positive rate at 1 % and 5 %"
         " false positives, and the ROC."
     )
-    makes: ClassVar[Makes] = Makes(attacks=LIKELIHOOD_ATTACKS)
+    produces: ClassVar[ProducedFigures] = ProducedFigures(attacks=LIKELIHOOD_ATTACKS)
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
 
     judged: int = Field(
@@ -31,14 +31,14 @@ class Membership(OnePass):
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks import membership
-        from core.evaluation.scores.one_pass import one_pass, scores_of
+        from core.evaluation.scores.record_scores import attack_scores, record_scores
         from core.evaluation.stats.auc import FEW
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         names: tuple[SetName, ...] = ("forget", "unseen")
-        forget, unseen = (scores_of(one_pass(context, name, self.records)) for name in names)
+        forget, unseen = (attack_scores(record_scores(context, name, self.records)) for name in names)
         for name, scores in zip(names, (forget, unseen), strict=True):
-            budget.left_out(name, done=len(scores["loss"]), of=len(context.sets[name]), reason="records")
+            budget.note_left_out(name, done=len(scores["loss"]), of=len(context.sets[name]), reason="records")
         warnings = [
             f"{name}: fewer than {FEW} records ({count}), on which an AUC says little: see its interval"
             for name, count in (("forget", len(forget["loss"])), ("unseen", len(unseen["loss"])))
@@ -49,4 +49,4 @@ class Membership(OnePass):
             attack: membership.attack(members, unseen[attack], resamples, judged=self.judged)
             for attack, members in forget.items()
         }
-        return MeasurementResult(attacks=attacks, warnings=warnings, cut_short=budget.cut)
+        return MeasurementResult(attacks=attacks, warnings=warnings, cut_short=budget.cut_short)

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budget, Budgeted, Makes, Source
+from core.evaluation.budget import Budget
+from core.evaluation.measurement import Budgeted, ProducedFigures, Source
 from core.evaluation.measurements.wrong_answers import TOFU
 from core.schema.evaluation import Figure, MeasurementResult, SetName
 
@@ -20,7 +21,7 @@ class ModelUtility(Budgeted):
         " answers where the group has them, but of `plain` groups), ROUGE-L recall of the greedy answer, truth ratio"
         " (where the group has wrong answers). 0 if one of them is. Each by itself: `utility_<part>_<group>`."
     )
-    makes: ClassVar[Makes] = Makes(across=("model_utility",))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(across=("model_utility",))
     source: ClassVar[Source | None] = TOFU
     needs: ClassVar[frozenset[SetName]] = frozenset({"protected"})
 
@@ -39,11 +40,13 @@ class ModelUtility(Budgeted):
         from core.evaluation.scores.model_utility import utility
         from core.evaluation.stats.bootstrap import weighted_means
 
-        budget = context.budget(self)
-        places = context.chosen("protected", self.records)
-        budget.left_out("protected", done=len(places), of=len(context.sets["protected"]), reason="records")
+        budget = self.budget(context)
+        places = context.subset_indices("protected", self.records)
+        budget.note_left_out("protected", done=len(places), of=len(context.sets["protected"]), reason="records")
         groups = self._groups(context, places, budget)
-        cuts = {(cut.what, cut.reason): cut for cut in reversed(budget.cut)}  # all records' before those with answers
+        cuts = {
+            (cut.what, cut.reason): cut for cut in reversed(budget.cut_short)
+        }  # all records' before those with answers
         found = MeasurementResult(cut_short=list(reversed(cuts.values())))
         figures: dict[str, Figure] = {}
         for name, parts in groups.items():
@@ -67,12 +70,12 @@ class ModelUtility(Budgeted):
 
         from core.evaluation.generation.greedy_answers import answering
         from core.evaluation.scores.answer_probabilities import answers
-        from core.evaluation.scores.one_pass import one_pass
+        from core.evaluation.scores.record_scores import record_scores
         from core.evaluation.scores.truth_ratio import log_ratios, probability_among_wrong, truth_ratios
 
         records = context.sets["protected"]
         count = len(places)
-        told = {"probability": one_pass(context, "protected")["probability"][places]}
+        told = {"probability": record_scores(context, "protected")["probability"][places]}
         wrong = np.array([bool(records[place].wrong_answers()) for place in places])
         if (columns := answers(context, "protected", self.records, budget)) is not None:
             among, ratios = probability_among_wrong(columns), truth_ratios(log_ratios(columns), "protected")

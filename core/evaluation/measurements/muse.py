@@ -37,17 +37,17 @@ class Muse(Budgeted):
         from core.evaluation.generation.greedy_answers import answering
         from core.evaluation.stats.bootstrap import weighted_means
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         asked: tuple[SetName, ...] = ("forget", "probes", "protected")
         for name in (name for name in asked if name in context.sets):
             records = context.sets[name]
             every = [place for place, one in enumerate(records) if one.group == "retain"] if name == "protected" else []
             wanted = set(every or range(len(records)))
-            places = [place for place in context.chosen(name, self.records) if place in wanted]
+            places = [place for place in context.subset_indices(name, self.records) if place in wanted]
             if not places:
                 continue
-            budget.left_out(name, done=len(places), of=len(wanted), reason="records")
+            budget.note_left_out(name, done=len(places), of=len(wanted), reason="records")
             if name == "forget":
                 most = self.verbatim_tokens
                 columns = answering(context, name, places, budget, tokens=most, words="latin", of_truth=most)
@@ -60,4 +60,4 @@ class Muse(Budgeted):
             sets[name] = weighted_means(means, context.resamples(name), through={}, ranges={figure: _PERCENT})
         missing = [name for name in asked if name not in sets]
         warnings = [f"{self.name}: not measured without records of {name}" for name in missing]
-        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=warnings)
+        return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=warnings)

@@ -39,9 +39,9 @@ class OpenUnlearning(Budgeted):
         from core.evaluation.scores.answer_probabilities import answers
         from core.evaluation.stats.bootstrap import weighted_means
 
-        budget = context.budget(self)
-        places = context.chosen("forget", self.records)
-        budget.left_out("forget", done=len(places), of=len(context.sets["forget"]), reason="records")
+        budget = self.budget(context)
+        places = context.subset_indices("forget", self.records)
+        budget.note_left_out("forget", done=len(places), of=len(context.sets["forget"]), reason="records")
         columns = _columns(context, "forget")
         resamples = context.resamples("forget")
         means = {
@@ -54,7 +54,7 @@ class OpenUnlearning(Budgeted):
             figures |= weighted_means(own, resamples, through={})
         recall = answering(context, "forget", places, budget, tokens=self.tokens, words="stems")["recall"]
         figures |= weighted_means({"rouge_open_unlearning": (recall, np.ones(len(recall)))}, resamples, through={})
-        found = MeasurementResult(sets={"forget": figures}, cut_short=budget.cut)
+        found = MeasurementResult(sets={"forget": figures}, cut_short=budget.cut_short)
         for name in context.sets:
             if name not in ("forget", "probes") or (asked := answers(context, name, None, budget)) is None:
                 continue
@@ -79,11 +79,11 @@ class OpenUnlearning(Budgeted):
             found.across[f"mia_{attack}_open_unlearning"] = figure
         retrained = None
         if context.retrained is not None:
-            kept = all(context.retrained.known(KEY, name) for name in ("forget", "unseen"))
+            kept = all(context.retrained.computed_columns(KEY, name) for name in ("forget", "unseen"))
             if not kept:
-                context.let_go()  # two models may not fit
+                context.unload_model()  # two models may not fit
             theirs = [_columns(context.retrained, name)["min_k"] for name in ("forget", "unseen")]
-            context.retrained.let_go()
+            context.retrained.unload_model()
             retrained = (theirs[0], theirs[1])
         leak: Figure | None = privleak.privleak((forget["min_k"], unseen["min_k"]), retrained, resamples)
         if leak is None:
@@ -101,6 +101,6 @@ def _columns(context: "EvalContext", name: SetName) -> "Columns":
     from core.evaluation.scores import open_unlearning
 
     def compute(records: Sequence[Record]) -> "Columns":
-        return open_unlearning.columns(context.statistics(records, what=name))
+        return open_unlearning.columns(context.statistics(records, label=name))
 
     return context.columns(KEY, name, compute)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budgeted, Makes, Source
+from core.evaluation.measurement import Budgeted, ProducedFigures, Source
 from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Paraphrase(Budgeted):
         " long as the true answer: `paraphrase_recall` ROUGE-L recall, and `paraphrase_probability` exp(-CE) of the"
         " true answer; means over a record's paraphrases, then over records."
     )
-    makes: ClassVar[Makes] = Makes(figures=tuple(_NAMES), sets=_SETS)
+    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=tuple(_NAMES), sets=_SETS)
     source: ClassVar[Source | None] = Source(
         title="TOFU: A Task of Fictitious Unlearning for LLMs", url="https://arxiv.org/abs/2401.06121"
     )
@@ -35,7 +35,7 @@ class Paraphrase(Budgeted):
         from core.evaluation.attacks.paraphrased_prompts import reworded
         from core.evaluation.attacks.verbatim_memorization import means
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
         for name in (one for one in _SETS if one in context.sets):
@@ -45,4 +45,4 @@ class Paraphrase(Budgeted):
             warnings += [f"{self.name}: {one}" for one in said]
             if columns is not None and (figures := means(columns, _NAMES, context, name)):
                 sets[name] = figures
-        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=warnings)
+        return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=warnings)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budgeted, Group, Makes
+from core.evaluation.measurement import Budgeted, Group, ProducedFigures
 from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ class Prefix(Budgeted):
         " longest common run of tokens and `prefix_probability` exp(-CE) of the true rest, each the highest over the"
         " prefixes. Of forget and unseen."
     )
-    makes: ClassVar[Makes] = Makes(figures=tuple(_NAMES), sets=("forget", "unseen"))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=tuple(_NAMES), sets=("forget", "unseen"))
     group: ClassVar[Group | None] = "thorough"
-    attacks: ClassVar[bool] = True
+    is_attack: ClassVar[bool] = True
 
     records: int | None = Field(default=200, ge=1, description="at most so many records of a set; null: all")
     tokens: int = Field(default=128, ge=1, le=4096, description="at most so many tokens of the rest")
@@ -36,7 +36,7 @@ class Prefix(Budgeted):
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.verbatim_memorization import means, recited
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
         asked: tuple[SetName, ...] = ("forget", "unseen")
@@ -47,4 +47,4 @@ class Prefix(Budgeted):
             warnings += [f"{self.name}: {one}" for one in said]
             if figures := means(columns, _NAMES, context, name):
                 sets[name] = figures
-        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=warnings)
+        return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=warnings)

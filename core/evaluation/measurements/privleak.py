@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Makes, Measurement, Source
+from core.evaluation.measurement import Measurement, ProducedFigures, Source
 from core.schema.evaluation import Figure, MeasurementResult, Moment, SetName
 from core.schema.figure_names import LIKELIHOOD_ATTACKS
 
@@ -18,7 +18,9 @@ class PrivLeak(Measurement):
         " what was never seen. AUC_ref is the retrained model's where the job names one, and 0.5 where it does not:"
         " `notes` say which, beside each figure."
     )
-    makes: ClassVar[Makes] = Makes(across=tuple(f"privleak_{attack}" for attack in LIKELIHOOD_ATTACKS))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(
+        across=tuple(f"privleak_{attack}" for attack in LIKELIHOOD_ATTACKS)
+    )
     source: ClassVar[Source | None] = Source(
         title="Shi et al. 2024, MUSE: Machine Unlearning Six-Way Evaluation for Language Models",
         url="https://arxiv.org/abs/2407.06460",
@@ -29,12 +31,12 @@ class PrivLeak(Measurement):
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks import privleak
-        from core.evaluation.scores.one_pass import one_pass, passes_of_retrained, scores_of
+        from core.evaluation.scores.record_scores import attack_scores, record_scores, record_scores_of_retrained
 
         names: tuple[SetName, ...] = ("forget", "unseen")
-        members, others = (scores_of(one_pass(context, name)) for name in names)
-        passes = passes_of_retrained(context, names)
-        theirs = None if passes is None else [scores_of(one) for one in passes]
+        members, others = (attack_scores(record_scores(context, name)) for name in names)
+        passes = record_scores_of_retrained(context, names)
+        theirs = None if passes is None else [attack_scores(one) for one in passes]
         resamples = context.resamples("membership")
         across: dict[str, Figure] = {}
         undefined: list[str] = []

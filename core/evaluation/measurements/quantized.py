@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budgeted, Makes, Source
+from core.evaluation.measurement import Budgeted, ProducedFigures, Source
 from core.schema.evaluation import Figure, MeasurementResult, Moment, SetName
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ class Quantized(Budgeted):
         " symmetric scale of its own) and to 4 (`int4`: each group of neighbours on a scale of its own). Rounding to 4"
         " bits can bring back most of what small changes of the weights have hidden."
     )
-    makes: ClassVar[Makes] = Makes(figures=_FIGURES, sets=_SETS, variants=("int8", "int4"))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=_FIGURES, sets=_SETS, variants=("int8", "int4"))
     source: ClassVar[Source] = Source(
         title="Zhang et al. 2024, Catastrophic Failure of LLM Unlearning via Quantization",
         url="https://arxiv.org/abs/2410.16454",
     )
     moments: ClassVar[frozenset[Moment]] = frozenset({"after", "retrained"})
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
-    attacks: ClassVar[bool] = True
-    spoils: ClassVar[bool] = True
+    is_attack: ClassVar[bool] = True
+    changes_weights: ClassVar[bool] = True
 
     records: int | None = Field(default=1000, ge=1, description="at most so many records of a set; null: all")
     group_size: Literal[32, 64, 128] = Field(
@@ -44,9 +44,9 @@ class Quantized(Budgeted):
         from core.evaluation.attacks.quantization import int4, int8, round_weights
         from core.lm import adapter
 
-        budget, found = context.budget(self), MeasurementResult()
+        budget, found = self.budget(context), MeasurementResult()
         for variant, rounded in (("int8", int8), ("int4", partial(int4, group=self.group_size))):
-            context.let_go()  # each copy is made of the weights as they lie on disk
+            context.unload_model()  # each copy is made of the weights as they lie on disk
             if adapter.has_adapter(context.model):
                 adapter.merge(context.model)
             share = round_weights(context.model, rounded)
@@ -55,21 +55,20 @@ class Quantized(Budgeted):
             found.variants[variant] = {}
             for name in _SETS:
                 if records := len(context.sets.get(name, [])):
-                    places = context.chosen(name, self.records)
-                    if budget.over():
-                        budget.left_out(f"{variant} {name}", done=0, of=records, reason="seconds")
+                    places = context.subset_indices(name, self.records)
+                    if budget.expired():
+                        budget.note_left_out(f"{variant} {name}", done=0, of=records, reason="seconds")
                         continue
-                    budget.left_out(f"{variant} {name}", done=len(places), of=records, reason="records")
+                    budget.note_left_out(f"{variant} {name}", done=len(places), of=records, reason="records")
                     found.variants[variant][name] = self._figures(context, variant, name, places)
-        found.cut_short = budget.cut
+        found.cut_short = budget.cut_short
         return found
 
     def _figures(self, context: "EvalContext", variant: str, name: SetName, places: list[int]) -> dict[str, Figure]:
         from core.evaluation.measurements.likelihood import figures
-        from core.evaluation.scores.one_pass import columns_of
+        from core.evaluation.scores.record_scores import columns_from_statistics
 
         chosen = [context.sets[name][place] for place in places]
-        every = figures(
-            columns_of(context.statistics(chosen, what=f"{variant} {name}"), chosen), context.resamples(name)
-        )
+        statistics = context.statistics(chosen, label=f"{variant} {name}")
+        every = figures(columns_from_statistics(statistics, chosen), context.resamples(name))
         return {figure: every[figure] for figure in _FIGURES}

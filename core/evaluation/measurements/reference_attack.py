@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Makes, OnePass, Source
+from core.evaluation.measurement import OnePass, ProducedFigures, Source
 from core.schema.evaluation import JUDGED_ATTACKS, MeasurementResult, Moment, SetName
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class ReferenceAttack(OnePass):
         "Where the job names a retrained model: the membership attack `reference`, CE of the retrained model less CE of"
         " this one, forget (member) against unseen. It takes out how hard a text is to predict for any model."
     )
-    makes: ClassVar[Makes] = Makes(attacks=("reference",))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(attacks=("reference",))
     source: ClassVar[Source | None] = Source(
         title="Carlini et al. 2021, Extracting Training Data from Large Language Models",
         url="https://arxiv.org/abs/2012.07805",
@@ -35,11 +35,11 @@ class ReferenceAttack(OnePass):
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.membership import attack
-        from core.evaluation.scores.one_pass import one_pass, passes_of_retrained
+        from core.evaluation.scores.record_scores import record_scores, record_scores_of_retrained
 
         names: tuple[SetName, ...] = ("forget", "unseen")
-        own = [one_pass(context, name, self.records)["loss"] for name in names]
-        passes = passes_of_retrained(context, names, self.records)
+        own = [record_scores(context, name, self.records)["loss"] for name in names]
+        passes = record_scores_of_retrained(context, names, self.records)
         if passes is None:
             return MeasurementResult()
         members, others = (one["loss"] - loss for one, loss in zip(passes, own, strict=True))
@@ -49,7 +49,7 @@ class ReferenceAttack(OnePass):
                 warnings=["reference: left out, since the retrained model is the measured one itself"]
             )
         found = attack(members, others, context.resamples("membership"), judged=self.judged)
-        budget = context.budget(self)
+        budget = self.budget(context)
         for name, losses in zip(names, own, strict=True):
-            budget.left_out(name, done=len(losses), of=len(context.sets[name]), reason="records")
-        return MeasurementResult(attacks={"reference": found}, cut_short=budget.cut)
+            budget.note_left_out(name, done=len(losses), of=len(context.sets[name]), reason="records")
+        return MeasurementResult(attacks={"reference": found}, cut_short=budget.cut_short)

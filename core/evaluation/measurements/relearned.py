@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budget, Budgeted, Group, Makes, Source
+from core.evaluation.budget import Budget
+from core.evaluation.measurement import Budgeted, Group, ProducedFigures, Source
 from core.schema.evaluation import Figure, MeasurementResult, Measurements, SetName, StepFigure
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Relearned(Budgeted):
         " what the unlearning had added to the forget records' mean loss is gone. Of the model that a job starts from"
         " only the first place is measured."
     )
-    makes: ClassVar[Makes] = Makes(curves=(FORGET, UNSEEN, UNRELATED), across=(HALF,))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(curves=(FORGET, UNSEEN, UNRELATED), across=(HALF,))
     source: ClassVar[Source] = Source(
         title="Lynch et al. 2024, Eight Methods to Evaluate Robust Unlearning in LLMs; Hu et al. 2024, Jogging the"
         " Memory of Unlearned Models Through Targeted Relearning Attacks",
@@ -39,8 +40,8 @@ class Relearned(Budgeted):
     )
     group: ClassVar[Group | None] = "thorough"
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
-    attacks: ClassVar[bool] = True
-    spoils: ClassVar[bool] = True
+    is_attack: ClassVar[bool] = True
+    changes_weights: ClassVar[bool] = True
     order: ClassVar[int] = 10
 
     records: int | None = Field(default=200, ge=1, description="at most so many records are measured; null: all")
@@ -54,20 +55,20 @@ class Relearned(Budgeted):
     )
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.scores.one_pass import one_pass
+        from core.evaluation.scores.record_scores import record_scores
 
-        forget, budget, found = context.sets["forget"], context.budget(self), MeasurementResult()
+        forget, budget, found = context.sets["forget"], self.budget(context), MeasurementResult()
         # what is trained on must not be what is measured
-        shown = context.chosen("forget", min(self.shown, len(forget) // 3))
+        shown = context.subset_indices("forget", min(self.shown, len(forget) // 3))
         measured: dict[SetName, list[int]] = {
             "forget": self._others(context, shown, budget),
-            "unseen": context.chosen("unseen", self.records),
+            "unseen": context.subset_indices("unseen", self.records),
         }
-        budget.left_out(
+        budget.note_left_out(
             "unseen", done=len(measured["unseen"]), of=len(context.sets.get("unseen", [])), reason="records"
         )
-        found.cut_short = budget.cut
-        start = {name: one_pass(context, name)["loss"][places] for name, places in measured.items() if places}
+        found.cut_short = budget.cut_short
+        start = {name: record_scores(context, name)["loss"][places] for name, places in measured.items() if places}
         if context.moment == "before":
             found.curves[FORGET] = [_place(context, FORGET, 0, start["forget"])]
             return found
@@ -83,7 +84,7 @@ class Relearned(Budgeted):
             found.warnings.append("relearned: there is no text beside the forget set to train on")
         return found
 
-    def compared(self, original: Measurements, found: MeasurementResult) -> MeasurementResult:
+    def compare_with_original(self, original: Measurements, found: MeasurementResult) -> MeasurementResult:
         from core.evaluation.attacks.relearning import half_steps
 
         curve, known = found.curves.get(FORGET, []), original.curves.get(FORGET, [])
@@ -103,8 +104,8 @@ class Relearned(Budgeted):
         """The forget records that are measured: none of those that are trained on."""
         count = len(context.sets["forget"]) - len(shown)
         limit = count if self.records is None else min(self.records, count)
-        budget.left_out("forget", done=limit, of=count, reason="records")
-        return [place for place in context.chosen("forget", len(shown) + limit) if place not in set(shown)]
+        budget.note_left_out("forget", done=limit, of=count, reason="records")
+        return [place for place in context.subset_indices("forget", len(shown) + limit) if place not in set(shown)]
 
     def _unrelated(self, context: "EvalContext", count: int) -> "Sequence[Record]":
         """Of what measures, but nothing in this copy: a figure would stand on the halves that calibrate otherwise."""
@@ -130,9 +131,9 @@ class Relearned(Budgeted):
                     for name in curves:
                         losses = _losses(context, name, measured[name])
                         curves[name].append(_place(context, names[name], step, losses))
-                if step < self.steps and budget.over():
+                if step < self.steps and budget.expired():
                     for name in curves:
-                        budget.left_out(names[name], done=curves[name][-1].step, of=self.steps, reason="seconds")
+                        budget.note_left_out(names[name], done=curves[name][-1].step, of=self.steps, reason="seconds")
                     break
         except Exception as error:  # that an attack fails is no failure of the job
             diverged = isinstance(error, CoreError) and error.code == "not_finite"
@@ -147,7 +148,7 @@ class Relearned(Budgeted):
         """Fine-tunes the context's model, as it lies on disk: after each step, its number from 1."""
         from core.evaluation.attacks.relearning import FineTuning, default_rate
 
-        context.let_go()
+        context.unload_model()
         rate = self.learning_rate or default_rate(context.model)
         tuning = FineTuning(context.model, context.encode(records), learning_rate=rate, training=context.training)
         for step in range(1, self.steps + 1):
@@ -159,7 +160,7 @@ def _losses(context: "EvalContext", name: SetName, places: list[int]) -> "Values
     from core.evaluation.scores.likelihood import cross_entropies
 
     records = [context.sets[name][place] for place in places]
-    return cross_entropies(context.statistics(records, what=f"{name}, fine-tuned,"))
+    return cross_entropies(context.statistics(records, label=f"{name}, fine-tuned,"))
 
 
 def _place(context: "EvalContext", name: str, step: int, losses: "Values") -> StepFigure:

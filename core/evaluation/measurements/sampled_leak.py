@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budgeted, Group, Makes, Source
+from core.evaluation.measurement import Budgeted, Group, ProducedFigures, Source
 from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ class SampledLeak(Budgeted):
         "As `verbatim`, but sampled at temperature 1, the best of k tries of each record: `sampled_leak_recall` and"
         " `sampled_leak_f1` ROUGE-L, `sampled_leak_longest` longest common run of tokens. Of forget and unseen."
     )
-    makes: ClassVar[Makes] = Makes(figures=tuple(_NAMES), sets=("forget", "unseen"))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=tuple(_NAMES), sets=("forget", "unseen"))
     source: ClassVar[Source | None] = Source(
         title="A Probabilistic Perspective on Unlearning and Alignment for Large Language Models",
         url="https://arxiv.org/abs/2410.03523",
     )
     group: ClassVar[Group | None] = "thorough"
-    attacks: ClassVar[bool] = True
+    is_attack: ClassVar[bool] = True
 
     records: int | None = Field(default=100, ge=1, description="at most so many records of a set; null: all")
     tokens: int = Field(default=128, ge=1, le=4096, description="at most so many tokens of the rest")
@@ -35,7 +35,7 @@ class SampledLeak(Budgeted):
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.verbatim_memorization import means, recited
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
         asked: tuple[SetName, ...] = ("forget", "unseen")
@@ -46,4 +46,4 @@ class SampledLeak(Budgeted):
             warnings += [f"{self.name}: {one}" for one in said]
             if figures := means(columns, _NAMES, context, name):
                 sets[name] = figures
-        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=warnings)
+        return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=warnings)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Budgeted, Makes, Source
+from core.evaluation.measurement import Budgeted, ProducedFigures, Source
 from core.evaluation.measurements.wrong_answers import TOFU, unasked
 from core.schema.evaluation import Figure, MeasurementResult, SetName
 
@@ -18,7 +18,7 @@ class TruthRatio(Budgeted):
         " record has no paraphrase; of forget and probes the mean of min(r, 1/r), of all else that of max(0, 1 - r)."
         " `truth_ratio_arithmetic` the same with the arithmetic mean."
     )
-    makes: ClassVar[Makes] = Makes(figures=("truth_ratio", "truth_ratio_arithmetic"))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=("truth_ratio", "truth_ratio_arithmetic"))
     source: ClassVar[Source | None] = TOFU
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
@@ -28,7 +28,7 @@ class TruthRatio(Budgeted):
         from core.evaluation.scores.truth_ratio import arithmetic_log_ratios, log_ratios, truth_ratios
         from core.evaluation.stats.bootstrap import weighted_means
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         for name in context.sets:
             columns = answers(context, name, self.records, budget)
@@ -40,4 +40,4 @@ class TruthRatio(Budgeted):
                 "truth_ratio_arithmetic": (truth_ratios(arithmetic_log_ratios(columns), name), equal),
             }
             sets[name] = weighted_means(means, context.resamples(name), through={})
-        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=[] if sets else unasked(self, context))
+        return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=[] if sets else unasked(self, context))

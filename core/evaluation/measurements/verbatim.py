@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.evaluation.measurement import Budgeted, Group, Makes, Source
+from core.evaluation.measurement import Budgeted, Group, ProducedFigures, Source
 from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Verbatim(Budgeted):
         " `verbatim_recall` and `verbatim_f1`, ROUGE-L of words without stemming (a character is a word where a script"
         " puts no spaces), and `verbatim_longest`, the longest common run of tokens. Of forget and unseen."
     )
-    makes: ClassVar[Makes] = Makes(figures=tuple(_NAMES), sets=("forget", "unseen"))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=tuple(_NAMES), sets=("forget", "unseen"))
     source: ClassVar[Source | None] = Source(
         title="Quantifying Memorization Across Neural Language Models", url="https://arxiv.org/abs/2202.07646"
     )
@@ -33,7 +33,7 @@ class Verbatim(Budgeted):
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.verbatim_memorization import means, recited
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
         for name in (one for one in self.over if one in context.sets):
@@ -41,7 +41,7 @@ class Verbatim(Budgeted):
             warnings += [f"{self.name}: {one}" for one in said]
             if figures := means(columns, _NAMES, context, name):
                 sets[name] = figures
-        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=warnings)
+        return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=warnings)
 
 
 class VerbatimRetain(Verbatim):
@@ -51,4 +51,4 @@ class VerbatimRetain(Verbatim):
     needs: ClassVar[frozenset[SetName]] = frozenset({"retain"})
     reads: ClassVar[frozenset[SetName] | None] = frozenset({"retain"})
     over: ClassVar[tuple[SetName, ...]] = ("retain",)
-    makes: ClassVar[Makes] = Makes(figures=tuple(_NAMES), sets=over)
+    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=tuple(_NAMES), sets=over)

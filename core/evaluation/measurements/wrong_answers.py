@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from core.evaluation.measurement import Budgeted, Makes, Measurement, Source
+from core.evaluation.measurement import Budgeted, Measurement, ProducedFigures, Source
 from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class WrongAnswers(Budgeted):
         "Of every set whose records have wrong answers (`wrong`), `probability_among_wrong`: the mean of"
         " p_right / (p_right + sum of p_wrong), each p being exp(-CE), the geometric mean of the tokens' probabilities."
     )
-    makes: ClassVar[Makes] = Makes(figures=("probability_among_wrong",))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=("probability_among_wrong",))
     source: ClassVar[Source | None] = TOFU
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
@@ -27,14 +27,14 @@ class WrongAnswers(Budgeted):
         from core.evaluation.scores.truth_ratio import probability_among_wrong
         from core.evaluation.stats.bootstrap import weighted_means
 
-        budget = context.budget(self)
+        budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         for name in context.sets:
             if columns := answers(context, name, self.records, budget):
                 values = probability_among_wrong(columns)
                 means = {"probability_among_wrong": (values, np.ones(len(values)))}
                 sets[name] = weighted_means(means, context.resamples(name), through={})
-        return MeasurementResult(sets=sets, cut_short=budget.cut, warnings=[] if sets else unasked(self, context))
+        return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=[] if sets else unasked(self, context))
 
 
 def unasked(measurement: Measurement, context: "EvalContext") -> list[str]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from core.evaluation.measurement import Makes, Measurement, OnePass
+from core.evaluation.measurement import Measurement, OnePass, ProducedFigures
 from core.evaluation.measurements import MEASUREMENTS
-from core.evaluation.measurements.change import SETS as CHANGING
+from core.evaluation.measurements.change import COMPARED_SETS
 from core.schema.evaluation import CutShort, MeasurementChoice
 from core.schema.policies import Bound, Policy
 
@@ -22,14 +22,15 @@ def measurements_of(bound: Bound) -> tuple[str, ...]:
         return ("benchmarks",)
     if bound.across is not None:
         return (_maker(lambda one: bound.across in one.across),)
-    found = _maker(lambda one: bool(bound.figure and bound.set and one.has(bound.figure, bound.set, bound.variant)))
+    figure, name, variant = bound.figure, bound.set, bound.variant
+    found = _maker(lambda one: bool(figure and name and one.includes(figure, name, variant)))
     if bound.variant is not None:
         return found, "likelihood"
-    return (found, "change") if bound.against == "before" and bound.set in CHANGING else (found,)
+    return (found, "change") if bound.against == "before" and bound.set in COMPARED_SETS else (found,)
 
 
-def _maker(makes: Callable[[Makes], bool]) -> str:
-    return next(name for name, one in MEASUREMENTS.items() if makes(one.makes))
+def _maker(makes: Callable[[ProducedFigures], bool]) -> str:
+    return next(name for name, one in MEASUREMENTS.items() if makes(one.produces))
 
 
 def needed(policy: Policy, *, retrained: bool) -> list[str | MeasurementChoice]:

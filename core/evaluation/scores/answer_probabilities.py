@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.evaluation.budget import Budget
 from core.evaluation.eval_context import Columns, EvalContext
-from core.evaluation.measurement import Budget
 from core.evaluation.scores.likelihood import cross_entropies
 from core.lm.errors import CoreError
 from core.schema.evaluation import SetName
@@ -23,10 +23,10 @@ def answers(context: EvalContext, name: SetName, limit: int | None, budget: Budg
     the time leaves out is noted in the budget. Raises CoreError.
     """
     records = context.sets[name]
-    places = [place for place in context.chosen(name, limit) if records[place].wrong_answers()]
+    places = [place for place in context.subset_indices(name, limit) if records[place].wrong_answers()]
     parts: list[Columns] = []
     for start in range(0, len(places), AT_ONCE):
-        if parts and budget.over():
+        if parts and budget.expired():
             break
         asked = [records[place] for place in places[start : start + AT_ONCE]]
 
@@ -35,8 +35,8 @@ def answers(context: EvalContext, name: SetName, limit: int | None, budget: Budg
 
         parts.append(context.columns(_key(limit, start), name, compute))
     done = sum(len(part["right"]) for part in parts)
-    budget.left_out(name, done=len(places), of=sum(1 for one in records if one.wrong_answers()), reason="records")
-    budget.left_out(name, done=done, of=len(places), reason="seconds")
+    budget.note_left_out(name, done=len(places), of=sum(1 for one in records if one.wrong_answers()), reason="records")
+    budget.note_left_out(name, done=done, of=len(places), reason="seconds")
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else None
 
 
@@ -45,13 +45,13 @@ def answers_of_retrained(context: EvalContext, name: SetName, limit: int | None,
     measured model is let go before: two may not fit."""
     if context.retrained is None:
         raise ValueError("there is no retrained model")
-    if context.retrained.known(_key(limit, 0), name):
+    if context.retrained.computed_columns(_key(limit, 0), name):
         return answers(context.retrained, name, limit, budget)
-    context.let_go()
+    context.unload_model()
     try:
         return answers(context.retrained, name, limit, budget)
     finally:
-        context.retrained.let_go()
+        context.retrained.unload_model()
 
 
 def _key(limit: int | None, start: int) -> str:
@@ -68,7 +68,7 @@ def _answered(context: EvalContext, name: SetName, records: Sequence[Record]) ->
         said += [record, *(record.with_scored_text(answer) for answer in [*other, *wrong])]
         counts.append((len(other), len(wrong)))
     try:
-        statistics = context.statistics(said, what=name)
+        statistics = context.statistics(said, label=name)
     except CoreError as error:
         if error.code != "no_scored_tokens":
             raise

@@ -6,7 +6,7 @@ from typing import NoReturn
 import numpy as np
 
 from core.evaluation.eval_context import Columns, EvalContext
-from core.evaluation.scores.one_pass import KEY, SCORE
+from core.evaluation.scores.record_scores import COLUMNS_KEY, SCORE_PREFIX
 from core.evaluation.stats.bootstrap import Values
 from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import SetName
@@ -66,9 +66,9 @@ def bench_of(scores: Mapping[str, Scores], *, retrained: Mapping[str, Scores] | 
     sets = {name: [Record(text="text")] * count for name, count in zip(names, counts, strict=True)}
     context = EvalContext(no_model, sets, training=TRAINING, retrained=retrained)
     for place, name in enumerate(names):
-        columns: Columns = {f"{SCORE}{attack}": values[place] for attack, values in scores.items()}
+        columns: Columns = {f"{SCORE_PREFIX}{attack}": values[place] for attack, values in scores.items()}
         columns["loss"] = -scores["loss"][place]
-        context.columns(KEY, name, lambda _, columns=columns: columns)  # type: ignore[misc]
+        context.columns(COLUMNS_KEY, name, lambda _, columns=columns: columns)  # type: ignore[misc]
     return context
 
 

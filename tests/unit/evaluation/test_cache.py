@@ -14,10 +14,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import core
 from core.evaluation import cache, code_version
-from core.evaluation.cache import Cache, Unusable
+from core.evaluation.cache import CacheUnusable, MeasurementCache
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import Measurement
-from core.evaluation.measurements import chosen
+from core.evaluation.measurements import resolve_measurements
 from core.evaluation.runner import measure
 from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import MeasurementResult, Measurements, SetName
@@ -34,17 +34,17 @@ COLUMNS = {"loss": np.array([1.0, 2.0]), "score/loss": np.array([-1.0, -2.0])}
 class Counting(EvalContext):
     """Says which sets it has run through the model."""
 
-    def __init__(self, loaded: Loaded, sets: dict[SetName, list[Record]], kept: Cache) -> None:
+    def __init__(self, loaded: Loaded, sets: dict[SetName, list[Record]], kept: MeasurementCache) -> None:
         super().__init__(lambda: loaded, sets, training=TRAINING, cache=kept)
         self.passes: list[str] = []
 
-    def statistics(self, records: Sequence[Record], *, what: str) -> list[TokenStatistics]:
-        self.passes.append(what)
-        return super().statistics(records, what=what)
+    def statistics(self, records: Sequence[Record], *, label: str) -> list[TokenStatistics]:
+        self.passes.append(label)
+        return super().statistics(records, label=label)
 
 
-def opened(folder: Path, model: str = "0" * 64, dtype: str = "auto") -> Cache:
-    return Cache(folder, model_digest=model, dtype=dtype)
+def opened(folder: Path, model: str = "0" * 64, dtype: str = "auto") -> MeasurementCache:
+    return MeasurementCache(folder, model_digest=model, dtype=dtype)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def measured(context: EvalContext) -> Measurements:
-    return measure(context, chosen(["likelihood", "membership"]), model_digest="0" * 64)
+    return measure(context, resolve_measurements(["likelihood", "membership"]), model_digest="0" * 64)
 
 
 def test_a_second_job_measures_its_own_records_alone_and_finds_the_same_figures(
@@ -118,7 +118,9 @@ def test_a_benchmark_keeps_the_values_of_its_forget_set_too(
 ) -> None:
     def context() -> Counting:
         return Counting(
-            loaded, tiny_model.sets, Cache(folder, model_digest="0" * 64, dtype="auto", keeps_forgotten=True)
+            loaded,
+            tiny_model.sets,
+            MeasurementCache(folder, model_digest="0" * 64, dtype="auto", keeps_forget_set=True),
         )
 
     one = measured(first := context())
@@ -191,11 +193,11 @@ def test_the_code_is_another_when_a_line_of_what_measures_changes(
 def test_what_a_crash_has_cut_short_is_measured_again(folder: Path, left: bytes) -> None:
     kept = opened(folder)
     kept.keep_columns("key", RECORDS, TRAINING, COLUMNS)
-    kept.keep_found("key", {"forget": RECORDS}, TRAINING, MeasurementResult())
+    kept.keep_result("key", {"forget": RECORDS}, TRAINING, MeasurementResult())
     for file in (*folder.glob("*.npz"), *folder.glob("*.json")):
         file.write_bytes(left)
     assert kept.columns("key", RECORDS, TRAINING) is None
-    assert kept.found("key", {"forget": RECORDS}, TRAINING) is None
+    assert kept.result("key", {"forget": RECORDS}, TRAINING) is None
 
 
 def test_a_full_disk_leaves_nothing_behind_and_is_nobodys_failure(
@@ -211,7 +213,7 @@ def test_a_full_disk_leaves_nothing_behind_and_is_nobodys_failure(
     monkeypatch.setattr(Path, "write_bytes", full)
     kept.keep_columns("key", RECORDS, TRAINING, COLUMNS)
     assert [file.name for file in folder.iterdir()] == ["key"]
-    with pytest.raises(Unusable):
+    with pytest.raises(CacheUnusable):
         opened(folder.with_name("another"))
     assert list(folder.with_name("another").iterdir()) == []
 
@@ -220,10 +222,10 @@ def test_a_folder_that_others_can_read_or_that_is_none_is_refused(tmp_path: Path
     loose = tmp_path / "loose"
     loose.mkdir()
     loose.chmod(0o750)
-    with pytest.raises(Unusable, match="private"):
+    with pytest.raises(CacheUnusable, match="private"):
         opened(loose)
     (tmp_path / "file").touch()
-    with pytest.raises(Unusable, match="FileExistsError"):
+    with pytest.raises(CacheUnusable, match="FileExistsError"):
         opened(tmp_path / "file")
     assert (os.stat(opened(tmp_path / "new")._folder).st_mode & 0o777) == 0o700
 

@@ -5,9 +5,9 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.eval_context import EvalContext
-from core.evaluation.measurements import chosen
+from core.evaluation.measurements import resolve_measurements
 from core.evaluation.runner import measure
-from core.evaluation.scores.one_pass import KEY, one_pass
+from core.evaluation.scores.record_scores import COLUMNS_KEY, record_scores
 from core.evaluation.stats.bootstrap import Resamples, mean_interval
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING
@@ -19,9 +19,9 @@ def test_a_model_does_not_differ_from_itself(loaded: Loaded, tiny_model: TinyMod
     sets = {name: tiny_model.sets[name][:4] for name in ("forget", "retain", "unseen")}
     original = EvalContext(lambda: loaded, sets, training=TRAINING, moment="before")
     for name in ("retain", "unseen"):
-        one_pass(original, name)
+        record_scores(original, name)
     context = EvalContext(lambda: loaded, sets, training=TRAINING, original=original)
-    found = measure(context, chosen(["change"]), model_digest="0" * 64).sets
+    found = measure(context, resolve_measurements(["change"]), model_digest="0" * 64).sets
     assert set(found) == {"retain", "unseen"}
     for figures in found.values():
         ratio = figures.pop("perplexity_ratio")
@@ -37,9 +37,10 @@ def test_records_are_compared_with_themselves() -> None:
     original, context = (EvalContext(lambda: (None, None), {}, training=TRAINING) for _ in range(2))  # type: ignore[arg-type,return-value]
     context.original = original
     context.sets = original.sets = {"retain": [None] * 50}  # type: ignore[list-item]
-    original._columns[KEY, "retain"] = {"loss": losses, **columns}
-    context._columns[KEY, "retain"] = {"loss": losses + changed, **{name: one - 0.1 for name, one in columns.items()}}
-    (measurement,) = chosen(["change"])
+    original._columns[COLUMNS_KEY, "retain"] = {"loss": losses, **columns}
+    others = {name: values - 0.1 for name, values in columns.items()}
+    context._columns[COLUMNS_KEY, "retain"] = {"loss": losses + changed, **others}
+    (measurement,) = resolve_measurements(["change"])
     found = measurement.measure(context).sets["retain"]
     means = [(counts @ changed) / 50 for counts in Resamples(TRAINING.seed, "retain").blocks(50, rows=1000)]
     low, high = np.exp(mean_interval(changed, np.ones(50), np.concatenate(means)))
@@ -52,6 +53,6 @@ def test_records_are_compared_with_themselves() -> None:
 
 def test_without_an_original_there_is_no_change(loaded: Loaded, tiny_model: TinyModel) -> None:
     context = EvalContext(lambda: loaded, {"retain": tiny_model.sets["retain"][:2]}, training=TRAINING)
-    found = measure(context, chosen(["change"]), model_digest="0" * 64)
+    found = measure(context, resolve_measurements(["change"]), model_digest="0" * 64)
     assert found.sets == {}
     assert found.warnings == []

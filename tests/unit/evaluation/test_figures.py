@@ -9,8 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.demo.people import general_sentences, people
 from core.evaluation.eval_context import EvalContext
-from core.evaluation.measurement import Makes
-from core.evaluation.measurements import MEASUREMENTS, chosen
+from core.evaluation.measurement import ProducedFigures
+from core.evaluation.measurements import MEASUREMENTS, resolve_measurements
 from core.evaluation.runner import measure
 from core.schema import figure_names
 from core.schema.evaluation import MeasurementChoice, Measurements, SetName
@@ -69,12 +69,12 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
         "probes": asked(people(3, 64, form="prompt")),
         "protected": asked(people(3, 65, form="prompt")),
     }
-    thorough = chosen(["thorough", *FEW])
+    thorough = resolve_measurements(["thorough", *FEW])
     retrained, original = (
         EvalContext(lambda seed=seed: noisy(loaded, seed), sets, training=TRAINING, moment=moment)  # type: ignore[misc]
         for seed, moment in ((1, "retrained"), (2, "before"))
     )
-    before = measure(original, chosen(["likelihood", *FEW[8:9]]), model_digest="0" * 64)
+    before = measure(original, resolve_measurements(["likelihood", *FEW[8:9]]), model_digest="0" * 64)
     (place,) = before.curves["relearned_forget"]
     # a little of what would have been added by unlearning, to be gained back within the few steps
     less = place.figure.model_copy(update={"value": 0.99 * place.figure.value})
@@ -86,7 +86,7 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
 
 
 def declared(of: str) -> set[str]:
-    return set(chain.from_iterable(getattr(one.makes, of) for one in MEASUREMENTS.values()))
+    return set(chain.from_iterable(getattr(one.produces, of) for one in MEASUREMENTS.values()))
 
 
 def test_a_bound_may_name_what_measurements_declare_and_nothing_else() -> None:
@@ -94,16 +94,16 @@ def test_a_bound_may_name_what_measurements_declare_and_nothing_else() -> None:
     assert declared("across") == set(figure_names.ACROSS_FIGURES)
     assert declared("curves") == set(figure_names.CURVES)
     assert declared("variants") == set(figure_names.VARIANTS)
-    copies = [one.makes for one in MEASUREMENTS.values() if one.makes.variants]
-    whole = [one.makes for one in MEASUREMENTS.values() if not one.makes.variants]
+    copies = [one.produces for one in MEASUREMENTS.values() if one.produces.variants]
+    whole = [one.produces for one in MEASUREMENTS.values() if not one.produces.variants]
     assert by_sets(whole) == {name: set(sets) for name, sets in figure_names.SET_FIGURES.items()}
     assert by_sets(copies) == {name: set(sets) for name, sets in figure_names.VARIANT_FIGURES.items()}
 
 
-def by_sets(makes: list[Makes]) -> dict[str, set[str]]:
+def by_sets(produces: list[ProducedFigures]) -> dict[str, set[str]]:
     every = figure_names.SET_FIGURES["perplexity"]
     found: dict[str, set[str]] = {}
-    for one in makes:
+    for one in produces:
         for figure in one.figures:
             found.setdefault(figure, set()).update(one.sets or every)
     return found
@@ -112,7 +112,7 @@ def by_sets(makes: list[Makes]) -> dict[str, set[str]]:
 def test_each_figure_is_one_measurements_own() -> None:
     for figure, sets in figure_names.SET_FIGURES.items():
         for name in sets:
-            assert sum(one.makes.has(figure, name, None) for one in MEASUREMENTS.values()) == 1
+            assert sum(one.produces.includes(figure, name, None) for one in MEASUREMENTS.values()) == 1
 
 
 def test_every_figure_that_a_bound_may_name_is_measured(measured: Measurements) -> None:

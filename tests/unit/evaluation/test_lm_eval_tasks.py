@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from core.demo.people import people
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.lm_eval_tasks import Results, edition, require
-from core.evaluation.measurements import chosen
+from core.evaluation.measurements import resolve_measurements
 from core.evaluation.measurements.benchmarks import Benchmarks
 from core.lm.errors import CoreError
 from core.schema.evaluation import MeasurementChoice
@@ -235,7 +235,7 @@ def test_a_wish_to_stop_is_heard(loaded: Loaded, tasks: Path) -> None:
         raise InterruptedError
 
     context = EvalContext(
-        lambda: loaded, {"forget": people(1, 0)}, training=TRAINING, benchmark_tasks=tasks, heard=stop
+        lambda: loaded, {"forget": people(1, 0)}, training=TRAINING, benchmark_tasks=tasks, check_stop=stop
     )
     with pytest.raises(InterruptedError):
         Benchmarks(tasks=["endings"]).measure(context)
@@ -263,11 +263,11 @@ def test_a_changed_task_is_another_task(tasks: Path) -> None:
 
 
 def test_it_is_only_made_by_name_and_with_tasks() -> None:
-    assert "benchmarks" not in {one.name for one in chosen(["thorough"])}
-    (one,) = chosen([MeasurementChoice.model_validate({"name": "benchmarks", "tasks": ["endings"]})])
+    assert "benchmarks" not in {one.name for one in resolve_measurements(["thorough"])}
+    (one,) = resolve_measurements([MeasurementChoice.model_validate({"name": "benchmarks", "tasks": ["endings"]})])
     assert isinstance(one, Benchmarks)
     with pytest.raises(ValidationError):
-        chosen(["benchmarks"])
+        resolve_measurements(["benchmarks"])
 
 
 def test_a_jobs_process_fetches_nothing_and_tells_nobody() -> None:

@@ -5,9 +5,9 @@ import math
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.evaluation.measurements import MEASUREMENTS, chosen
+from core.evaluation.measurements import MEASUREMENTS, resolve_measurements
 from core.evaluation.measurements.muse import STOPS, Muse
-from core.evaluation.presets import NAMES, PRESETS, table
+from core.evaluation.presets import PRESET_NAMES, PRESETS, preset_table
 from core.evaluation.runner import measure
 from core.schema.evaluation import Measurements, SetName
 from core.schema.record import Record
@@ -45,11 +45,11 @@ SETS: dict[SetName, list[Record]] = {
 def measured(loaded: Loaded) -> Measurements:
     retrained = context(loaded, SETS, moment="retrained")
     choices = [*PRESETS["tofu"].measure, *PRESETS["muse"].measure]
-    return measure(context(loaded, SETS, retrained=retrained), chosen(choices), model_digest="0" * 64)
+    return measure(context(loaded, SETS, retrained=retrained), resolve_measurements(choices), model_digest="0" * 64)
 
 
 def test_every_key_of_tofu_is_there_but_what_needs_attacks_that_were_not_made(measured: Measurements) -> None:
-    found = table("tofu", measured)
+    found = preset_table("tofu", measured)
     assert set(PRESETS["tofu"].keys) - set(found) == {"mia_reference", "mia_gradnorm"}
     assert all(math.isfinite(value) for value in found.values())
     assert list(found) == [name for name in PRESETS["tofu"].keys if name in found]
@@ -62,16 +62,18 @@ def test_every_key_of_tofu_is_there_but_what_needs_attacks_that_were_not_made(me
 
 
 def test_every_key_of_muse_is_there(measured: Measurements) -> None:
-    found = table("muse", measured)
+    found = preset_table("muse", measured)
     assert list(found) == ["verbmem_f", "knowmem_f", "knowmem_r", "privleak"]
     assert 0 <= found["verbmem_f"] <= 100
     assert measured.sets["protected"]["knowmem_muse"].records == 4  # of the group retain
 
 
 def test_a_table_holds_no_key_that_was_not_measured(loaded: Loaded) -> None:
-    found = measure(context(loaded, {"forget": SETS["forget"]}), chosen(["likelihood"]), model_digest="0" * 64)
-    assert table("tofu", found) == {"forget_Q_A_Prob": found.sets["forget"]["probability"].value}
-    assert table("muse", found) == {}
+    found = measure(
+        context(loaded, {"forget": SETS["forget"]}), resolve_measurements(["likelihood"]), model_digest="0" * 64
+    )
+    assert preset_table("tofu", found) == {"forget_Q_A_Prob": found.sets["forget"]["probability"].value}
+    assert preset_table("muse", found) == {}
 
 
 def test_muse_says_which_sets_it_misses(loaded: Loaded) -> None:
@@ -84,6 +86,6 @@ def test_muse_says_which_sets_it_misses(loaded: Loaded) -> None:
 
 def test_what_only_presets_show_is_in_no_group() -> None:
     assert all(MEASUREMENTS[name].group is None for name in ("open_unlearning", "muse"))
-    for name in NAMES:
-        assert chosen(list(PRESETS[name].measure))
+    for name in PRESET_NAMES:
+        assert resolve_measurements(list(PRESETS[name].measure))
     assert STOPS[0] == "\n\n"

@@ -10,9 +10,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from core.demo.people import general_sentences, people
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import Measurement
-from core.evaluation.measurements import chosen
+from core.evaluation.measurements import resolve_measurements
 from core.evaluation.runner import measure
-from core.evaluation.scores.one_pass import one_pass
+from core.evaluation.scores.record_scores import record_scores
 from core.lm.errors import CoreError
 from core.schema.evaluation import MeasurementChoice, Measurements, SetName
 from core.schema.record import Record
@@ -40,7 +40,7 @@ Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 def measured(loaded: Loaded, sets: dict[SetName, list[Record]], training: Training = TRAINING) -> Measurements:
     context = EvalContext(lambda: loaded, sets, training=training)
-    return measure(context, chosen(["likelihood", "membership"]), model_digest="0" * 64)
+    return measure(context, resolve_measurements(["likelihood", "membership"]), model_digest="0" * 64)
 
 
 def without_time(found: Measurements) -> Measurements:
@@ -86,7 +86,7 @@ def test_general_text_is_measured_apart_and_attacks_only_forget_with_unseen(load
 
 def test_what_lacks_the_same_set_is_named_in_one_warning(loaded: Loaded) -> None:
     context = EvalContext(lambda: loaded, {"retain": people(3, 50)}, training=TRAINING)
-    found = measure(context, chosen(["membership", "privleak", "quantized"]), model_digest="0" * 64)
+    found = measure(context, resolve_measurements(["membership", "privleak", "quantized"]), model_digest="0" * 64)
     assert found.warnings == [
         "membership, privleak: not measured without records of forget and unseen",
         "quantized: not measured without records of forget",
@@ -95,9 +95,9 @@ def test_what_lacks_the_same_set_is_named_in_one_warning(loaded: Loaded) -> None
 
 def test_questions_that_nobody_has_written_are_missed_only_by_who_asks_for_them(loaded: Loaded) -> None:
     context = EvalContext(lambda: loaded, {"forget": people(3, 50)}, training=TRAINING)
-    of_group = [one for one in chosen(["standard"]) if one.name == "model_utility"]
+    of_group = [one for one in resolve_measurements(["standard"]) if one.name == "model_utility"]
     assert measure(context, of_group, model_digest="0" * 64).warnings == []
-    by_name = measure(context, chosen(["model_utility"]), model_digest="0" * 64)
+    by_name = measure(context, resolve_measurements(["model_utility"]), model_digest="0" * 64)
     assert by_name.warnings == ["model_utility: not measured without records of protected"]
 
 
@@ -144,7 +144,12 @@ def test_measuring_can_be_ended_between_measurements(loaded: Loaded, tiny_model:
 
     context = EvalContext(lambda: loaded, tiny_model.sets, training=TRAINING)
     with pytest.raises(InterruptedError):
-        measure(context, chosen(["membership", "likelihood"]), model_digest="0" * 64, before_each=stop_at_the_second)
+        measure(
+            context,
+            resolve_measurements(["membership", "likelihood"]),
+            model_digest="0" * 64,
+            before_each=stop_at_the_second,
+        )
     assert begun == ["likelihood", "membership"]
 
 
@@ -156,9 +161,9 @@ def test_measuring_can_be_ended_between_sets(loaded: Loaded, tiny_model: TinyMod
         if len(asked) == 3:
             raise InterruptedError
 
-    context = EvalContext(lambda: loaded, tiny_model.sets, training=TRAINING, heard=stop_at_the_third)
+    context = EvalContext(lambda: loaded, tiny_model.sets, training=TRAINING, check_stop=stop_at_the_third)
     with pytest.raises(InterruptedError):
-        measure(context, chosen(["likelihood"]), model_digest="0" * 64)
+        measure(context, resolve_measurements(["likelihood"]), model_digest="0" * 64)
     assert set(context._columns) == {("one pass", "forget"), ("one pass", "retain")}
 
 
@@ -166,7 +171,7 @@ def test_a_record_without_a_token_to_score_is_named_by_its_set_alone() -> None:
     made = (tiny.tiny_model(), tiny.tiny_tokenizer("$A"))
     with pytest.raises(CoreError, match="a record of the unseen set is too short") as caught:
         EvalContext(lambda: made, {}, training=TRAINING).statistics(
-            [Record(text="w1 w2"), Record(text="w7")], what="unseen"
+            [Record(text="w1 w2"), Record(text="w7")], label="unseen"
         )
     assert "w7" not in str(caught.value)
 
@@ -180,7 +185,7 @@ def test_a_limit_on_records_is_kept_and_said_and_leaves_the_whole_pass_to_others
         other.get_output_embeddings().weight.mul_(0.5)
     retrained = EvalContext(lambda: (other, loaded[1]), tiny_model.sets, training=TRAINING, moment="retrained")
     context = EvalContext(lambda: loaded, tiny_model.sets, training=TRAINING, retrained=retrained)
-    (limited,) = chosen([MeasurementChoice.model_validate({"name": name, "records": 5})])
+    (limited,) = resolve_measurements([MeasurementChoice.model_validate({"name": name, "records": 5})])
     found = limited.measure(context)
     counts = {figure.records for figures in found.sets.values() for figure in figures.values()}
     counts |= {attack.auc.records for attack in found.attacks.values()}
@@ -188,11 +193,13 @@ def test_a_limit_on_records_is_kept_and_said_and_leaves_the_whole_pass_to_others
     cut = {one.what: (one.done, one.of, one.reason, one.measurement) for one in found.cut_short}
     assert cut["forget"] == (5, 8, "records", name)
     assert cut["unseen"] == (5, 16, "records", name)
-    assert {len(one_pass(context, key)["loss"]) for key in ("forget", "unseen")} == {8, 16}
-    few = {key: [records[place] for place in context.chosen(key, 5)] for key, records in tiny_model.sets.items()}
+    assert {len(record_scores(context, key)["loss"]) for key in ("forget", "unseen")} == {8, 16}
+    few = {
+        key: [records[place] for place in context.subset_indices(key, 5)] for key, records in tiny_model.sets.items()
+    }
     theirs = EvalContext(lambda: (other, loaded[1]), few, training=TRAINING)
     same = EvalContext(lambda: loaded, few, training=TRAINING, retrained=theirs)
-    whole = chosen([name])[0].measure(same)
+    whole = resolve_measurements([name])[0].measure(same)
     assert (whole.sets, whole.attacks) == (found.sets, found.attacks)
     assert whole.cut_short == []
 
@@ -206,4 +213,4 @@ def test_a_limit_on_records_is_kept_and_said_and_leaves_the_whole_pass_to_others
 )
 def test_a_budget_that_would_do_nothing_is_refused(name: str, budget: str) -> None:
     with pytest.raises(ValidationError, match=budget):
-        chosen([MeasurementChoice.model_validate({"name": name, budget: 5})])
+        resolve_measurements([MeasurementChoice.model_validate({"name": name, budget: 5})])

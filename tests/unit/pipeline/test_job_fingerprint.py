@@ -25,7 +25,7 @@ def chosen(kind: type[Record]) -> list[int]:
         raise AssertionError
 
     context = EvalContext(no_model, {"forget": records(kind)}, training=TRAINING)  # type: ignore[arg-type]
-    return context.chosen("forget", 12)
+    return context.subset_indices("forget", 12)
 
 
 def test_neither_what_is_chosen_nor_what_is_kept_nor_a_snapshot_is_anothers() -> None:

@@ -99,7 +99,7 @@ def test_cloze_items_stay(earlier: list[Record], later: list[Record]) -> None:
 
 def test_chosen_subsets_stay() -> None:
     for name in ("forget", "retain"):
-        assert context(LaterRecord).chosen(name, 12) == context(Record).chosen(name, 12)  # type: ignore[arg-type]
+        assert context(LaterRecord).subset_indices(name, 12) == context(Record).subset_indices(name, 12)  # type: ignore[arg-type]
 
 
 def test_the_split_and_the_halves_of_all_sets_stay(earlier: list[Record], later: list[Record]) -> None:

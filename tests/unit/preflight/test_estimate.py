@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.evaluation.measurements import chosen
+from core.evaluation.measurements import resolve_measurements
 from core.evaluation.policy import preview
 from core.preflight import capacity, duration, flops, messages
 from core.preflight.estimate import estimate
@@ -213,7 +213,7 @@ def run(job: Workload, **changed: Any) -> duration.FinishedJob:
     return duration.FinishedJob(**{**known, **changed})
 
 
-ONE_PASS = tuple(chosen(["likelihood"]))
+ONE_PASS = tuple(resolve_measurements(["likelihood"]))
 
 
 def test_a_job_takes_as_long_as_the_same_one_before_it() -> None:
@@ -262,7 +262,7 @@ def test_jobs_that_lie_apart_show_what_any_job_begins_with() -> None:
 
 
 def test_a_measurement_takes_no_longer_than_its_budget() -> None:
-    job = replace(work(records=10, length=100), method=None, measurements=tuple(chosen(["exposure"])))
+    job = replace(work(records=10, length=100), method=None, measurements=tuple(resolve_measurements(["exposure"])))
     slow = run(job, seconds={"measuring_before": 1e6})
     assert duration.estimate_seconds(job, "m", [slow]) == pytest.approx(605 + job.shape.bytes / 500e6, rel=1e-3)
 
@@ -276,7 +276,7 @@ def test_what_was_wrong_about_tokens_before_is_put_right() -> None:
 
 def test_a_dry_run_is_measured_with_what_training_would_need_left_out() -> None:
     job = work(records=5, length=200)
-    dry = replace(job, method=None, measurements=tuple(chosen(preview.choices())))
+    dry = replace(job, method=None, measurements=tuple(resolve_measurements(preview.choices())))
     found, whole = estimate(dry), estimate(job)
     assert (found.tokens, found.trained_parameters, found.scratch_bytes) == (0, 0, 0)
     assert found.measured_tokens == 5 * 200 * (1 + 20 + 1) + 2 * 2.5 * 0 + 5 * 100 + 5 * 200
@@ -298,7 +298,7 @@ def test_a_dry_run_that_fits_nowhere_is_told_no_change_of_how_it_would_train() -
 
 def test_a_measurement_with_gradients_takes_their_memory() -> None:
     def peak(*names: str) -> int:
-        return estimate(replace(work(), method=None, measurements=tuple(chosen(names)))).peak_host_bytes
+        return estimate(replace(work(), method=None, measurements=tuple(resolve_measurements(names)))).peak_host_bytes
 
     assert peak("likelihood", "gradnorm") > peak("likelihood") + 4 * EIGHT_BILLION
     assert peak("relearned") > peak("gradnorm") + 8 * EIGHT_BILLION

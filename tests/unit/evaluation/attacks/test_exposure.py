@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.demo.people import people
-from core.evaluation.attacks.exposure import chance, exposures, rank
+from core.evaluation.attacks.exposure import exposures, mean_rank_p_value, rank
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.exposure import Exposure, figures
 from core.evaluation.scores.likelihood import cross_entropies
@@ -51,33 +51,33 @@ def test_the_chance_is_the_share_of_all_ranks_that_are_as_low(count: int) -> Non
     everything = list(itertools.product(range(1, 6), repeat=count))
     for total in range(count, 5 * count + 1):
         naive = sum(sum(one) <= total for one in everything) / len(everything)
-        assert chance([total / count] * count, 4) == pytest.approx(naive)
+        assert mean_rank_p_value([total / count] * count, 4) == pytest.approx(naive)
 
 
 def test_the_chance_of_one_record_is_its_rank() -> None:
-    assert chance([1.0], 99) == pytest.approx(0.01)
-    assert chance([50.5], 99) == pytest.approx(0.51)  # a tie is not to its advantage
-    assert chance([100.0], 99) == pytest.approx(1.0)
-    assert chance([1.0] * 32, 99) == pytest.approx(1e-64)
+    assert mean_rank_p_value([1.0], 99) == pytest.approx(0.01)
+    assert mean_rank_p_value([50.5], 99) == pytest.approx(0.51)  # a tie is not to its advantage
+    assert mean_rank_p_value([100.0], 99) == pytest.approx(1.0)
+    assert mean_rank_p_value([1.0] * 32, 99) == pytest.approx(1e-64)
 
 
 def test_many_records_have_nearly_the_exact_chance() -> None:
     generator = np.random.default_rng(0)
     ranks = generator.integers(1, 91, size=200).astype(float)  # 200 x 100 is computed exactly
     more = np.append(ranks, 50.0)
-    assert chance(more, 99) == pytest.approx(chance(ranks, 99), rel=0.15)
+    assert mean_rank_p_value(more, 99) == pytest.approx(mean_rank_p_value(ranks, 99), rel=0.15)
 
 
 def test_the_chance_is_uniform_where_nothing_was_seen() -> None:
     generator = np.random.default_rng(1)
-    found = np.array([chance(generator.integers(1, 101, size=5), 99) for _ in range(400)])
+    found = np.array([mean_rank_p_value(generator.integers(1, 101, size=5), 99) for _ in range(400)])
     for level in (0.05, 0.25, 0.5):
         assert (found <= level).mean() == pytest.approx(level, abs=3 * math.sqrt(level * (1 - level) / 400))
 
 
 def test_no_ranks_have_no_mean() -> None:
     with pytest.raises(ValueError, match="no ranks"):
-        chance([], 99)
+        mean_rank_p_value([], 99)
 
 
 def test_figures_by_hand() -> None:
@@ -116,7 +116,7 @@ def test_ranks_are_those_of_losses_computed_one_by_one(loaded: Loaded, tiny_mode
     naive = []
     for record in sets["forget"]:
         made = twins(record, 19, seed=0, pool=pool(context, background(context)))
-        losses = [float(cross_entropies(context.statistics([one], what="x"))[0]) for one in (record, *made)]
+        losses = [float(cross_entropies(context.statistics([one], label="x"))[0]) for one in (record, *made)]
         naive.append(sorted(losses).index(losses[0]) + 1)
     found = Exposure(twins=19).measure(context).sets["forget"]["exposure_rank"]
     assert found.value == pytest.approx(sum(naive) / len(naive) / 20)
@@ -186,10 +186,10 @@ def test_a_twin_without_a_token_to_score_leaves_its_record_out_and_ends_nothing(
     context, calls = bench_of(loaded, {"forget": tiny_model.sets["forget"][:2]}), itertools.count()
     statistics = context.statistics
 
-    def first_mute(records: list[Record], *, what: str) -> object:
+    def first_mute(records: list[Record], *, label: str) -> object:
         if next(calls) == 0:
             raise CoreError("no_scored_tokens", "too short")
-        return statistics(records, what=what)
+        return statistics(records, label=label)
 
     monkeypatch.setattr(context, "statistics", first_mute)
     found = Exposure(twins=19).measure(context)

@@ -87,7 +87,7 @@ def test_the_model_is_left_as_it_was(loaded: Loaded, end: str) -> None:
             raise InterruptedError
 
     sets: dict[SetName, list[Record]] = {"forget": people(2, 1), "unseen": people(2, 2)}
-    context = EvalContext(lambda: (model, loaded[1]), sets, training=TRAINING, heard=stop)
+    context = EvalContext(lambda: (model, loaded[1]), sets, training=TRAINING, check_stop=stop)
     try:
         GradNorm().measure(context)
     except InterruptedError:
@@ -131,7 +131,7 @@ def test_at_most_so_many_records_are_looked_at_and_it_is_said(loaded: Loaded) ->
 
 def test_where_time_runs_out_there_are_as_many_of_both(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 1.0, 2.0, 99.0])
-    monkeypatch.setattr("core.evaluation.measurement.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("core.evaluation.budget.time.monotonic", lambda: next(times))
     found = measured(loaded, people(4, 1), people(3, 2), GradNorm(seconds=50))
     assert found.attacks["gradnorm"].auc.records == 2
     assert [(cut.what, cut.done, cut.of, cut.reason) for cut in found.cut_short] == [
@@ -144,7 +144,7 @@ def test_without_time_for_a_record_there_is_a_warning_and_no_figure(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([0.0, 99.0])
-    monkeypatch.setattr("core.evaluation.measurement.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("core.evaluation.budget.time.monotonic", lambda: next(times))
     found = measured(loaded, people(2, 1), people(2, 2), GradNorm(seconds=50))
     assert found.attacks == {}
     assert found.warnings == ["gradnorm: there was no time for a single record"]

@@ -21,7 +21,7 @@ from transformers import (
 from core.evaluation.attacks.quantization import int4, int8, round_weights
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.quantized import Quantized
-from core.evaluation.scores.one_pass import one_pass
+from core.evaluation.scores.record_scores import record_scores
 from core.lm import adapter
 from core.schema.evaluation import Figure
 from core.schema.training import Lora
@@ -187,8 +187,8 @@ def test_eight_bits_change_less_than_four(loaded: Loaded, tiny_model: TinyModel)
     def far(figure: Figure) -> float:
         return abs(math.log(figure.value / whole))
 
-    context.let_go()
-    whole = math.exp(one_pass(context, "forget")["loss"].mean())
+    context.unload_model()
+    whole = math.exp(record_scores(context, "forget")["loss"].mean())
     assert far(found["int8"]["forget"]["perplexity"]) < far(found["int4"]["forget"]["perplexity"])
     assert far(found["int8"]["forget"]["perplexity"]) < 0.01
 

@@ -65,9 +65,9 @@ def test_two_models_are_not_held_at_a_time(loaded: Loaded, tiny_model: TinyModel
             return loaded
 
         class Watched(EvalContext):
-            def let_go(self) -> None:
+            def unload_model(self) -> None:
                 held.discard(name)
-                super().let_go()
+                super().unload_model()
 
         sets = {"forget": tiny_model.sets["forget"], "unseen": tiny_model.sets["unseen"]}
         return Watched(load, sets, training=TRAINING, retrained=retrained)
@@ -75,4 +75,4 @@ def test_two_models_are_not_held_at_a_time(loaded: Loaded, tiny_model: TinyModel
     retrained = context("retrained", None)
     ReferenceAttack().measure(context("measured", retrained))
     assert held == set()
-    assert retrained.known("one pass", "forget") is not None
+    assert retrained.computed_columns("one pass", "forget") is not None

@@ -62,7 +62,7 @@ def test_the_steps_are_those_of_a_plain_loop(loaded: Loaded) -> None:
     context = bench_of(loaded, {"forget": others})
     tuning = FineTuning(context.model, context.encode(shown), learning_rate=RATE, training=TRAINING)
     assert [tuning.step() for _ in range(3)] == pytest.approx(losses, rel=1e-4)
-    after = cross_entropies(context.statistics(others, what="forget"))
+    after = cross_entropies(context.statistics(others, label="forget"))
     assert math.exp(after.mean()) == pytest.approx(perplexities[-1], rel=1e-4)
 
 
@@ -74,7 +74,7 @@ def test_how_records_are_cut_and_computed_does_not_change_what_a_record_counts(
     context = EvalContext(lambda: copy.deepcopy(loaded), {"forget": people(1, 0)}, training=training)
     shown = people(3, 70)
     tuning = FineTuning(context.model, context.encode(shown), learning_rate=RATE, training=training)
-    before = cross_entropies(context.statistics(shown, what="forget")).mean()
+    before = cross_entropies(context.statistics(shown, label="forget")).mean()
     assert tuning.step() == pytest.approx(before, rel=1e-5)
     assert tuning.step() < before
 
@@ -87,7 +87,7 @@ def test_the_curves_are_of_records_that_were_not_shown(loaded: Loaded, tiny_mode
     }
     context = bench_of(loaded, sets)
     found = QUICK.measure(context)
-    shown = context.chosen("forget", 2)
+    shown = context.subset_indices("forget", 2)
     others = [record for place, record in enumerate(sets["forget"]) if place not in shown]
     trained = [sets["forget"][place] for place in shown]
     for name, records, measured in (
@@ -182,11 +182,11 @@ def test_how_soon_half_is_back_needs_the_original(loaded: Loaded, tiny_model: Ti
         return MeasurementResult(curves={"relearned_forget": curve(*losses)})
 
     original = Measurements(seconds=0, model_digest="0" * 64, curves=of(1.0).curves)
-    steps = Relearned().compared(original, of(4.0, 3.0, 1.0)).across["relearned_half_steps"]
+    steps = Relearned().compare_with_original(original, of(4.0, 3.0, 1.0)).across["relearned_half_steps"]
     assert (steps.value, steps.records) == (pytest.approx(6.25), 4)
-    assert "not grown" in Relearned().compared(original, of(1.0, 0.5)).warnings[0]
-    assert "not back within 10 steps" in Relearned().compared(original, of(4.0, 3.9, 3.8)).warnings[0]
-    assert Relearned().compared(original, MeasurementResult()) == MeasurementResult()
+    assert "not grown" in Relearned().compare_with_original(original, of(1.0, 0.5)).warnings[0]
+    assert "not back within 10 steps" in Relearned().compare_with_original(original, of(4.0, 3.9, 3.8)).warnings[0]
+    assert Relearned().compare_with_original(original, MeasurementResult()) == MeasurementResult()
 
     context = bench_of(loaded, {"forget": people(6, 72)})
     alone = measure(context, [QUICK], model_digest="0" * 64)

@@ -13,7 +13,7 @@ from core.demo.people import people
 from core.evaluation.attacks import verbatim_memorization
 from core.evaluation.attacks.paraphrased_prompts import rewordings
 from core.evaluation.eval_context import EvalContext
-from core.evaluation.measurements import MEASUREMENTS, chosen
+from core.evaluation.measurements import MEASUREMENTS, resolve_measurements
 from core.evaluation.measurements.prefix import PREFIXES
 from core.evaluation.text.prefixes import beginning, put_before
 from core.schema.evaluation import MeasurementChoice, MeasurementResult, SetName
@@ -32,7 +32,7 @@ def bench_of(loaded: Any, sets: dict[SetName, list[Record]], **changes: Any) -> 
 
 def measured(context: EvalContext, name: str, **parameters: Any) -> MeasurementResult:
     choice = MeasurementChoice.model_validate({"name": name, **parameters})
-    return chosen([choice])[0].measure(context)
+    return resolve_measurements([choice])[0].measure(context)
 
 
 def finite(found: MeasurementResult) -> bool:
@@ -102,7 +102,7 @@ def test_the_worst_prefix_counts_for_each_record(loaded: Loaded, tiny_model: Tin
     found = measured(context, "prefix")
     each = []
     for words in PREFIXES:
-        budget = context.budget(chosen(["prefix"])[0])
+        budget = resolve_measurements(["prefix"])[0].budget(context)
         each.append(
             verbatim_memorization.recited(context, "unseen", limit=None, tokens=128, openings=[words], budget=budget)[0]
         )
@@ -199,7 +199,7 @@ def test_paraphrases_are_asked_and_their_mean_taken(loaded: Loaded, tiny_model: 
     assert known == measured(context, "paraphrase", each=1).model_copy(
         update={"sets": {"probes": known.sets["probes"]}, "warnings": []}
     )
-    statistics = context.statistics([one.model_copy(update={"prompt": "Say: what"}) for one in asked], what="probes")
+    statistics = context.statistics([one.model_copy(update={"prompt": "Say: what"}) for one in asked], label="probes")
     naive = np.mean([math.exp(sum(one.log_probability) / len(one.log_probability)) for one in statistics])
     assert other.sets["probes"]["paraphrase_probability"].value == pytest.approx(naive, rel=1e-4)
 

@@ -19,7 +19,7 @@ from transformers import (
 
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.generation.continuation import continuations, continued, end_tokens
-from core.evaluation.measurements import chosen
+from core.evaluation.measurements import resolve_measurements
 from core.lm import generation
 from core.lm.forward import Forward
 from tests.unit.evaluation.test_runner import TRAINING
@@ -237,5 +237,5 @@ def test_the_bench_gives_the_same_and_its_budget_ends_it(model: PreTrainedModel)
     assert continuations(context, PREFIXES, COUNTS, samples=2, seed=3) == sampled(
         model, PREFIXES, COUNTS, samples=2, seed=3
     )
-    measurement = chosen(["verbatim"])[0].model_copy(update={"seconds": 1e-9})
-    assert continuations(context, PREFIXES, COUNTS, budget=context.budget(measurement)) == [[]] * 5
+    measurement = resolve_measurements(["verbatim"])[0].model_copy(update={"seconds": 1e-9})
+    assert continuations(context, PREFIXES, COUNTS, budget=measurement.budget(context)) == [[]] * 5

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.generation.written_text import Written, perplexities, varieties, written
-from core.evaluation.measurements import chosen
+from core.evaluation.measurements import resolve_measurements
 from core.evaluation.text.distinct_n import distinct
 from core.schema.evaluation import MeasurementResult
 from core.schema.record import Record
@@ -37,7 +37,7 @@ def test_repetition_is_of_fours_and_short_texts_do_not_count() -> None:
 
 
 def fluency(context: EvalContext) -> MeasurementResult:
-    return chosen(["fluency"])[0].measure(context)
+    return resolve_measurements(["fluency"])[0].measure(context)
 
 
 def test_only_what_was_written_counts_for_the_perplexity_and_under_the_original() -> None:
@@ -55,7 +55,7 @@ def test_only_what_was_written_counts_for_the_perplexity_and_under_the_original(
     records = [Record(text=f"w{one} w{one + 1} w{one + 2} w3 w4 w5 w6 w7 w8 w9") for one in range(6)]
     before = EvalContext(lambda: (model, tiny_tokenizer()), {"unseen": records}, training=TRAINING, moment="before")
     after = EvalContext(lambda: (other, tiny_tokenizer()), {"unseen": records}, training=TRAINING, original=before)
-    budget = after.budget(chosen(["fluency"])[0])
+    budget = resolve_measurements(["fluency"])[0].budget(after)
     some = written(after, "unseen", limit=None, tokens=128, budget=budget)
     wanted = math.exp(perplexities(before, some)["fluency_perplexity"].mean())
     figures = fluency(after).sets["unseen"]

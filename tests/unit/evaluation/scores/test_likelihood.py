@@ -7,7 +7,7 @@ import pytest
 
 from core.evaluation.measurements import likelihood as measurement
 from core.evaluation.scores import likelihood
-from core.evaluation.scores.one_pass import columns_of
+from core.evaluation.scores.record_scores import columns_from_statistics
 from core.evaluation.stats.bootstrap import Resamples
 from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import Figure
@@ -20,7 +20,7 @@ RECORDS = [statistics([0.5, 0.5], [True, False]), statistics([1.0, 1.0, 0.125, 1
 
 def set_figures(records: list[TokenStatistics], resamples: Resamples) -> dict[str, Figure]:
     texts = [Record(text="some text") for _ in records]
-    return measurement.figures(columns_of(records, texts), resamples)
+    return measurement.figures(columns_from_statistics(records, texts), resamples)
 
 
 def figures() -> dict[str, float]:

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from core.evaluation.budget import Budget
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.generation import greedy_answers
-from core.evaluation.measurement import Budget
 from core.evaluation.measurements.model_utility import ModelUtility
 from core.evaluation.measurements.truth_ratio import TruthRatio
 from core.evaluation.measurements.wrong_answers import WrongAnswers
 from core.evaluation.scores.model_utility import Part, harmonic, utility
-from core.evaluation.scores.one_pass import one_pass
+from core.evaluation.scores.record_scores import record_scores
 from core.evaluation.stats.bootstrap import Resamples
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
@@ -90,7 +90,7 @@ def test_the_parts_are_those_of_the_measurements_by_themselves(loaded: Loaded) -
     found = ModelUtility().measure(made)
     figures = found.sets["protected"]
     retain, facts = (context(loaded, {"protected": records}) for records in (PROTECTED[:3], PROTECTED[3:]))
-    plain = one_pass(retain, "protected")["probability"].mean()
+    plain = record_scores(retain, "protected")["probability"].mean()
     among = WrongAnswers().measure(facts).sets["protected"]["probability_among_wrong"].value
     assert figures["utility_probability_retain"].value == pytest.approx(plain, rel=1e-5)
     assert figures["utility_probability_facts"].value == pytest.approx(among, rel=1e-5)
@@ -144,7 +144,7 @@ def test_an_answer_is_what_follows_the_prompt_up_to_a_stop(loaded: Loaded, monke
     assert greedy_answers.spoken(made, [record], stops=("\n\n",)) == [("In the old town", "In the town.")]
     assert greedy_answers.spoken(made, [record], tokens=9)[0][1] == "In the town.\n\nQuestion: who?"
     assert asked == [count, 9]
-    budget = Budget(ModelUtility(), lambda: None)
+    budget = Budget(ModelUtility.name, check_stop=lambda: None)
     made.sets["protected"] = [record]
     columns = greedy_answers.answering(made, "protected", [0], budget, stops=("\n\n",), words="latin")
     assert (columns["recall"][0], columns["f1"][0]) == (pytest.approx(3 / 4), pytest.approx(2 * 0.75 / 1.75))

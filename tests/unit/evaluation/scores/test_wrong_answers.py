@@ -10,7 +10,7 @@ from scipy import stats
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.eval_context import EvalContext
-from core.evaluation.measurements import chosen
+from core.evaluation.measurements import resolve_measurements
 from core.evaluation.measurements.forget_quality import ForgetQuality
 from core.evaluation.measurements.truth_ratio import TruthRatio
 from core.evaluation.measurements.wrong_answers import WrongAnswers
@@ -72,7 +72,7 @@ def naive_ratio(loaded: Loaded, record: Record) -> tuple[float, float]:
 
 def test_figures_are_those_of_a_loop_over_answers(loaded: Loaded) -> None:
     made = context(loaded, {"probes": [*PLAIN, *PROBES], "protected": PROBES[:2], "retain": PLAIN})
-    found = measure(made, chosen(["wrong_answers", "truth_ratio"]), model_digest="0" * 64)
+    found = measure(made, resolve_measurements(["wrong_answers", "truth_ratio"]), model_digest="0" * 64)
     assert set(found.sets) == {"probes", "protected"}
     exact = (copy.deepcopy(loaded[0]).double(), loaded[1])
     ratios, shares = zip(*(naive_ratio(exact, record) for record in PROBES), strict=True)
@@ -95,9 +95,9 @@ def test_answers_are_asked_once_for_all_measurements(loaded: Loaded, monkeypatch
     passes: list[int] = []
     plain = EvalContext.statistics
 
-    def counted(self: EvalContext, records: list[Record], *, what: str) -> Any:
+    def counted(self: EvalContext, records: list[Record], *, label: str) -> Any:
         passes.append(len(records))
-        return plain(self, records, what=what)
+        return plain(self, records, label=label)
 
     monkeypatch.setattr(EvalContext, "statistics", counted)
     monkeypatch.setattr(answer_probabilities, "AT_ONCE", 3)
@@ -135,7 +135,7 @@ def test_what_time_does_not_allow_is_left_out_and_said(loaded: Loaded, monkeypat
 
 
 def test_an_answer_without_a_token_to_score_is_named_by_its_set_and_not_said(loaded: Loaded) -> None:
-    def none_scored(records: list[Record], *, what: str) -> Any:
+    def none_scored(records: list[Record], *, label: str) -> Any:
         raise CoreError("no_scored_tokens", "record 2 is too short: it has no token to score")
 
     made = context(loaded, {"probes": PROBES})

@@ -9,31 +9,31 @@ from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import SetName
 from core.schema.record import Record
 
-KEY = "one pass"
-SCORE = "score/"
+COLUMNS_KEY = "one pass"
+SCORE_PREFIX = "score/"
 """Before the names of the attacks' scores."""
 
 
-def one_pass(context: EvalContext, name: SetName, limit: int | None = None) -> Columns:
+def record_scores(context: EvalContext, name: SetName, limit: int | None = None) -> Columns:
     """`loss` (mean nats of a token), `tokens`, `accuracy`, `probability`, `extraction_strength`, and `score/<attack>`:
-    of all records of a set, or of the `limit` that stand for them (`EvalContext.chosen`).
+    of all records of a set, or of the `limit` that stand for them (`EvalContext.subset_indices`).
 
     Raises CoreError `no_scored_tokens`, `not_finite` and what else encoding raises.
     """
 
     def compute(records: Sequence[Record]) -> Columns:
-        looked_at = [records[place] for place in context.chosen(name, limit)]
-        return columns_of(context.statistics(looked_at, what=name), looked_at)
+        looked_at = [records[place] for place in context.subset_indices(name, limit)]
+        return columns_from_statistics(context.statistics(looked_at, label=name), looked_at)
 
     return context.columns(_key(context, name, limit), name, compute)
 
 
 def _key(context: EvalContext, name: SetName, limit: int | None) -> str:
     """What only some look at is nobody else's: the whole set's columns stay whole."""
-    return KEY if limit is None or limit >= len(context.sets[name]) else f"{KEY} {limit}"
+    return COLUMNS_KEY if limit is None or limit >= len(context.sets[name]) else f"{COLUMNS_KEY} {limit}"
 
 
-def passes_of_retrained(
+def record_scores_of_retrained(
     context: EvalContext, names: Sequence[SetName], limit: int | None = None
 ) -> list[Columns] | None:
     """What a pass over each of these sets yields of the retrained model; none where there is no such model.
@@ -43,16 +43,16 @@ def passes_of_retrained(
     """
     if context.retrained is None:
         return None
-    if all(context.retrained.known(_key(context, name, limit), name) for name in names):
-        return [one_pass(context.retrained, name, limit) for name in names]
-    context.let_go()
+    if all(context.retrained.computed_columns(_key(context, name, limit), name) for name in names):
+        return [record_scores(context.retrained, name, limit) for name in names]
+    context.unload_model()
     try:
-        return [one_pass(context.retrained, name, limit) for name in names]
+        return [record_scores(context.retrained, name, limit) for name in names]
     finally:
-        context.retrained.let_go()
+        context.retrained.unload_model()
 
 
-def columns_of(statistics: Sequence[TokenStatistics], records: Sequence[Record]) -> Columns:
+def columns_from_statistics(statistics: Sequence[TokenStatistics], records: Sequence[Record]) -> Columns:
     """The same of records whose tokens' statistics are known."""
     scores = membership.scores(statistics, records)
     return {
@@ -61,10 +61,11 @@ def columns_of(statistics: Sequence[TokenStatistics], records: Sequence[Record])
         "accuracy": likelihood.accuracies(statistics),
         "probability": likelihood.probabilities(statistics),
         "extraction_strength": extraction.extraction_strengths(statistics),
-        **{f"{SCORE}{attack}": values for attack, values in scores.items()},
+        **{f"{SCORE_PREFIX}{attack}": values for attack, values in scores.items()},
     }
 
 
-def scores_of(columns: Columns) -> Columns:
-    """The attacks' scores alone, by the attacks' names."""
-    return {name.removeprefix(SCORE): values for name, values in columns.items() if name.startswith(SCORE)}
+def attack_scores(columns: Columns) -> Columns:
+    """The membership attacks' scores, by the attacks' names."""
+    scores = {name: values for name, values in columns.items() if name.startswith(SCORE_PREFIX)}
+    return {name.removeprefix(SCORE_PREFIX): values for name, values in scores.items()}
