@@ -1,4 +1,4 @@
-"""What the original model answers to a record's prompt, in its own words."""
+"""The reference model's own answers to the records' prompts."""
 
 from collections.abc import Collection, Sequence
 
@@ -11,7 +11,7 @@ from core.lm.generation import PromptBatch, generate
 from core.schema.record import Record
 from core.schema.training import Chat
 
-_LONGEST = 256
+_MAX_TOKENS = 256
 _TRIES = 4
 
 
@@ -23,33 +23,34 @@ def generate_answers(
     chat: Chat,
     seed: int,
 ) -> list[str]:
-    """One answer a record, drawn from the model at temperature 1: at most as many tokens as what it stands for has,
-    and a half more (256 at most). A plain text is continued after its first third.
+    """Draws one answer to each record's prompt at temperature 1; a plain text's prompt is its first third.
 
-    The same for the same seed. Empty where the model, tried a few times, only writes nothing or what the record says:
-    one that has learnt a record by heart may have no other words for it.
+    An answer has at most half as many tokens again as the record's own (256 at most). It is empty where the model, in a
+    few tries, writes nothing or only the record's own answer, as a model that memorised the record may. The same seed
+    gives the same answers.
     """
     answers: list[str] = []
     for number, record in forward.ranks.local_items(list(enumerate(records))):
-        parts = tokenize_record(record, tokenizer, chat)
-        random = torch.Generator().manual_seed(seed * 1_000_003 + number)
-        ends = {tokenizer.eos_token_id, parts.end[0] if len(parts.end) == 1 else None}
-        most = min(_LONGEST, len(parts.scored) * 3 // 2 + 1)
+        tokens = tokenize_record(record, tokenizer, chat)
+        rng = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        ends = {tokenizer.eos_token_id, tokens.end[0] if len(tokens.end) == 1 else None}
+        max_tokens = min(_MAX_TOKENS, len(tokens.scored) * 3 // 2 + 1)
         answers.append("")
         for _ in range(_TRIES):
-            ids = _continued(forward, parts.prompt, most, ends, random)
+            ids = _sample(forward, tokens.prompt, max_tokens, ends, rng)
             answer = tokenizer.decode(ids, skip_special_tokens=True).strip()
-            # a recital may stop early, or go on where the record ends
-            if answer and ids[: len(parts.answer)] != parts.answer[: len(ids)]:
+            # a recited answer may stop early, or go on after the record's end
+            if answer and ids[: len(tokens.answer)] != tokens.answer[: len(ids)]:
                 answers[-1] = answer
                 break
     return forward.ranks.gather_items(answers)
 
 
-def _continued(
-    forward: Forward, prompt: list[int], most: int, ends: Collection[int | None], random: torch.Generator
+def _sample(
+    forward: Forward, prompt: list[int], max_tokens: int, ends: Collection[int | None], rng: torch.Generator
 ) -> list[int]:
-    forward.prepare_decoding(len(prompt) + most)
-    chances = torch.rand(1, most, generator=random, dtype=torch.float64)
-    tokens = frozenset(end for end in ends if end is not None)
-    return generate(forward, PromptBatch([prompt], [most], chances), ends=tokens)[0]
+    """The sampled tokens that follow the prompt, without the end token."""
+    forward.prepare_decoding(len(prompt) + max_tokens)
+    chances = torch.rand(1, max_tokens, generator=rng, dtype=torch.float64)
+    end_tokens = frozenset(end for end in ends if end is not None)
+    return generate(forward, PromptBatch([prompt], [max_tokens], chances), ends=end_tokens)[0]

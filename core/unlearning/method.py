@@ -94,6 +94,10 @@ class RehearsalSpec(RetainSpec):
     temperature: float
 
 
+REHEARSAL_MAX_TOKENS = 256
+"""Tokens of a rehearsal sample at most, whatever the forget set's length."""
+
+
 YAO_2024 = Paper(
     title="Machine Unlearning of Pre-trained Large Language Models", url="https://arxiv.org/abs/2402.15159"
 )

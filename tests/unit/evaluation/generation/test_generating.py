@@ -22,7 +22,7 @@ from transformers import (
 
 from core.evaluation.generation.continuation import continued
 from core.lm.forward import Forward
-from core.unlearning.answer_generation import _continued
+from core.unlearning.answer_generation import _sample
 from core.unlearning.rehearsal import rehearse
 from tests.unit.lm.plain import DYNAMIC, LONGROPE, SIZES, chunks, made
 from tests.unit.lm.tiny import tiny_tokenizer
@@ -87,7 +87,7 @@ def test_a_model_that_keeps_nothing_reads_its_whole_text_for_each_token() -> Non
     config = ARCHITECTURES["llama"]
 
     def written(forward: Forward) -> tuple[list[int], list[list[int]]]:
-        answer = _continued(forward, PREFIXES[2], COUNT, frozenset(), torch.Generator().manual_seed(0))
+        answer = _sample(forward, PREFIXES[2], COUNT, frozenset(), torch.Generator().manual_seed(0))
         samples = rehearse(forward, tiny_tokenizer(), texts=3, temperature=1.0, seed=0, forget=chunks(20), others=[],
                            max_tokens=1000, should_stop=lambda: False)  # fmt: skip
         return answer, [sample.ids.tolist() for sample in samples]
