@@ -1,4 +1,4 @@
-"""What a request wants measured and judged, held against what there is and what is pinned to the model."""
+"""Checks of the measurements and the policy that a request chooses, against the catalogue and the model's policy."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,22 +11,22 @@ from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import MEASUREMENTS, UnknownMeasurement, resolve_measurements
 from core.evaluation.policy import preview
 from core.evaluation.policy.requirements import looser, missing, named, needed
-from core.records import models, policies
+from core.records import policies
 from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import MeasurementChoice
 from core.schema.jobs import EvaluationRequest
 from core.schema.policies import Bounds, Policy, PolicyLoosened
 
-POLICY = "/evaluation/policy"
+POLICY_POINTER = "/evaluation/policy"
 
 
-def measure(
+def check_measurements(
     choices: Sequence[str | MeasurementChoice], *, pointer: tuple[str, ...] = ("evaluation", "measure")
 ) -> list[Any]:
-    """The choices as they are kept with the job; `pointer` is where they stand in the request.
+    """Returns the choices as the job's row stores them; `pointer` is their place in the request.
 
-    Problem (422): an unknown measurement, or one's bad parameter.
+    Problem (422): a measurement is unknown, or a parameter of it is wrong.
     """
     for number, choice in enumerate(choices):
         try:
@@ -36,43 +36,47 @@ def measure(
         except ValidationError as error:
             parameters = {} if isinstance(choice, str) else choice.parameters
             raise invalid_parameters(error, parameters, (*pointer, number)) from None
-    return [one if isinstance(one, str) else one.model_dump(mode="json") for one in choices]
+    return [choice if isinstance(choice, str) else choice.model_dump(mode="json") for choice in choices]
 
 
-def made(kept: Sequence[Any]) -> list[Measurement]:
-    """The measurements that a job's row stores as choices."""
+def load_measurements(stored: Sequence[Any]) -> list[Measurement]:
+    """Returns the measurements that a job's row stores as choices."""
     return resolve_measurements(
-        [one if isinstance(one, str) else MeasurementChoice.model_validate(one) for one in kept]
+        [choice if isinstance(choice, str) else MeasurementChoice.model_validate(choice) for choice in stored]
     )
 
 
-def of_dry_run(request: EvaluationRequest) -> list[Any]:
-    """The measurements of a dry run: those that its conclusion rests on, and those that the request names.
+def dry_run_measurements(request: EvaluationRequest) -> list[Any]:
+    """Returns the measurements of a dry run: those that its conclusion needs, and those that the request names.
 
-    The former have smaller samples than in a job, unless the request names them with parameters. Problem (422): the
-    request names a measurement of changed models alone, or weakens one that the conclusion rests on.
+    The needed ones use smaller samples than in a job, unless the request names them with parameters. Problem (422):
+    the request names a measurement that only a changed model has, or weakens a needed one.
     """
-    asked = request.measure if "measure" in request.model_fields_set else []
-    budgets = {one.name: one for one in resolve_measurements(preview.choices())}
-    for number, choice in enumerate(asked):
+    requested = request.measure if "measure" in request.model_fields_set else []
+    budgets = {measurement.name: measurement for measurement in resolve_measurements(preview.choices())}
+    for number, choice in enumerate(requested):
         pointer = f"/evaluation/measure/{number}"
         name = named(choice)
         if name in MEASUREMENTS and "before" not in MEASUREMENTS[name].moments:
             detail = f"'{name}' is measured of a changed model, and a dry run changes nothing"
             raise unprocessable(pointer, detail, name="not-in-a-dry-run")
-        if name in budgets and (less := looser(resolve_measurements([choice])[0], budgets[name])):
+        if name in budgets and (weakened := looser(resolve_measurements([choice])[0], budgets[name])):
             detail = f"a dry run goes by '{name}', which would show less than by its own choice"
-            raise unprocessable(f"{pointer}/{less[0]}", detail, name="measurement-loosened")
-    own = [one for one in preview.choices() if named(one) not in map(named, asked)]
-    return measure([*own, *asked])
+            raise unprocessable(f"{pointer}/{weakened[0]}", detail, name="measurement-loosened")
+    requested_names = {named(choice) for choice in requested}
+    needed_choices = [choice for choice in preview.choices() if named(choice) not in requested_names]
+    return check_measurements([*needed_choices, *requested])
 
 
-def completed(request: EvaluationRequest, policy: Policy, *, retrained: bool) -> list[str | MeasurementChoice]:
-    """The measurements that the policy needs beside those that are asked for.
+def missing_measurements(
+    request: EvaluationRequest, policy: Policy, *, retrained: bool
+) -> list[str | MeasurementChoice]:
+    """Returns the measurements that the policy needs and the request lacks.
 
-    Problem (422): one that the policy goes by is asked for with parameters by which it would show less.
+    `retrained`: the job has a retrained model. Problem (422): the request names a needed measurement with parameters
+    that weaken it.
     """
-    needed_names = {named(one) for one in needed(policy, retrained=retrained)}
+    needed_names = {named(choice) for choice in needed(policy, retrained=retrained)}
     for number, choice in enumerate(request.measure):
         if isinstance(choice, MeasurementChoice) and choice.name in needed_names:
             for parameter in looser(resolve_measurements([choice])[0]):
@@ -82,47 +86,28 @@ def completed(request: EvaluationRequest, policy: Policy, *, retrained: bool) ->
     return missing(resolve_measurements(request.measure), policy, retrained=retrained)
 
 
-async def check_retrained_model(session: AsyncSession, model: ModelRow, name: str, *, pointer: str) -> ModelRow:
-    """The model that was retrained, held.
+async def resolve_policy(session: AsyncSession, model: ModelRow, requested: str | Bounds | None) -> Policy:
+    """Returns the policy of the job: the model's own, tightened by the requested one.
 
-    Problem (422): it is not there, not ready, or cannot stand beside the model.
-    """
-    found = await models.get(session, model.organisation, name, lock=True)
-    if found is None:
-        raise unprocessable(pointer, "no model is registered under this id", name="unknown-model")
-    if found.status != "ready" or found.shape is None or model.shape is None:
-        raise unprocessable(pointer, f"the model is {found.status}, not ready", name="model-not-ready")
-    if found.id == model.id or found.digest == model.digest:
-        detail = "it is the model itself: name a model that was retrained without the forget set"
-        raise unprocessable(pointer, detail, name="no-reference")
-    one, other = found.shape["vocabulary"], model.shape["vocabulary"]
-    if one != other:
-        detail = f"it has a vocabulary of {one} tokens, the model one of {other}"
-        raise unprocessable(pointer, detail, name="other-vocabulary")
-    return found
-
-
-async def policy(session: AsyncSession, model: ModelRow, wished: str | Bounds | None) -> Policy:
-    """What the job will be held to: the model's policy, tightened by the one that is wished for.
-
-    Problem (422): there is no such policy, or it asks for less than the model's.
+    Problem (422): there is no such policy, or it is looser than the model's.
     """
     name = model.policy or DEFAULT_POLICY.name
-    pinned = await policies.resolve(session, model.organisation, name)
-    if pinned is None:  # the table's own reference keeps it as long as a model has it
+    model_policy = await policies.resolve(session, model.organisation, name)
+    if model_policy is None:  # cannot happen: a foreign key keeps the policy as long as a model has it
         raise LookupError(name)
-    if wished is None or wished == name:
-        return pinned
-    called = wished if isinstance(wished, str) else wished.name
-    kept = await policies.resolve(session, model.organisation, called)
-    if isinstance(wished, str):
-        if kept is None:
-            raise unprocessable(POLICY, f"there is no policy '{called}'", name="unknown-policy")
-        wished = kept
-    elif kept is not None and kept.model_dump() != wished.model_dump():
-        raise unprocessable(f"{POLICY}/name", f"'{called}' is the name of another policy", name="name-taken")
+    if requested is None or requested == name:
+        return model_policy
+    requested_name = requested if isinstance(requested, str) else requested.name
+    stored = await policies.resolve(session, model.organisation, requested_name)
+    if isinstance(requested, str):
+        if stored is None:
+            raise unprocessable(POLICY_POINTER, f"there is no policy '{requested_name}'", name="unknown-policy")
+        requested = stored
+    elif stored is not None and stored.model_dump() != requested.model_dump():
+        detail = f"'{requested_name}' is the name of another policy"
+        raise unprocessable(f"{POLICY_POINTER}/name", detail, name="name-taken")
     try:
-        return pinned.tightened(wished)
+        return model_policy.tightened(requested)
     except PolicyLoosened as error:
-        detail = f"the model's policy '{pinned.name}' may be tightened, not loosened: {error}"
-        raise unprocessable(POLICY, detail, name="policy-loosened") from None
+        detail = f"the model's policy '{model_policy.name}' may be tightened, not loosened: {error}"
+        raise unprocessable(POLICY_POINTER, detail, name="policy-loosened") from None

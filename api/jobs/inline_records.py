@@ -1,4 +1,4 @@
-"""Forget records that come with a request: checked, kept sealed as a file of their own, taken back where it fails."""
+"""Forget records in the body of a request: checked, stored encrypted as a file, and deleted where the request fails."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -19,8 +19,8 @@ from core.storage.uploads import storage_key, store_upload
 MAX_INLINE_BYTES = 1_000_000
 
 
-def inline_records(source: ForgetSource | None, *, max_record_bytes: int) -> list[Record]:
-    """The forget records that came with the request, checked for size. Problem: 422."""
+def check_inline_records(source: ForgetSource | None, *, max_record_bytes: int) -> list[Record]:
+    """Returns the forget records of the request. Problem (422): they are too large."""
     records, total = source.inline_records() if source else [], 0
     for number, record in enumerate(records):
         size = sum(len(text.encode()) for text in record.all_texts())
@@ -34,40 +34,40 @@ def inline_records(source: ForgetSource | None, *, max_record_bytes: int) -> lis
     return records
 
 
-class Inline:
-    """The inline `records` of one request; `file` is the id of what they are kept as, None where there are none."""
+class InlineRecords:
+    """The inline `records` of a request; `file` is the id of the file that stores them, None where there are none."""
 
     def __init__(self, context: Context, caller: Caller, source: ForgetSource | None) -> None:
         self._context, self._caller = context, caller
-        self.records = inline_records(source, max_record_bytes=context.settings.max_record_bytes)
+        self.records = check_inline_records(source, max_record_bytes=context.settings.max_record_bytes)
         self.file = new_id("file") if self.records else None
 
     async def add(self, session: AsyncSession, uses: list[FileUse], rows: dict[str, FileRow]) -> None:
-        """Puts the records first among the job's files, where there are any."""
+        """Stores the records, if there are any, and inserts their file before the job's other files."""
         if self.file is not None:
             uses.insert(0, FileUse(self.file, "forget"))
             rows[self.file] = await self._store(session, self.file)
 
-    async def abandon(self) -> None:
-        """After a failure: takes back the records' bytes, unless the job was written after all."""
+    async def discard(self) -> None:
+        """After a failure: deletes the records' bytes, unless the job was written after all."""
         if self.file is None:
             return
         async with self._context.sessions() as session:
             if await files.get(session, self._caller.organisation, self.file) is None:
                 await self._context.storage.delete(storage_key(self.file))
 
-    def used(self, use: FileUse, row: FileRow) -> SetUsed:
-        """A file of the job as it is shown: of inline records neither name nor digest."""
-        inline = row.id == self.file
+    def describe(self, use: FileUse, row: FileRow) -> SetUsed:
+        """Returns a file of the job as the API shows it; inline records show neither an id nor a digest."""
+        is_inline = row.id == self.file
         return SetUsed.model_validate(
             {
                 "name": use.name,
-                "file": None if inline else row.id,
+                "file": None if is_inline else row.id,
                 "kind": use.kind,
                 "weight": use.weight if use.name == "retain" else None,
                 "part": use.part,
                 "records": row.records,
-                "sha256": None if inline else row.sha256,
+                "sha256": None if is_inline else row.sha256,
             }
         )
 

@@ -1,4 +1,4 @@
-"""What a job will take, before it is queued: what no declared worker can hold is refused, with what would help."""
+"""Preflight of a job before it is queued: whether a declared worker can hold it, and the estimate of its cost."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +19,7 @@ from core.schema.training import Training
 from core.unlearning.method import Method
 
 
-def work_of(
+def describe_workload(
     model: ModelRow,
     method: Method | None,
     training: Training,
@@ -30,51 +30,55 @@ def work_of(
     classes: Sequence[WorkerClass],
     measurements: Sequence[Measurement],
 ) -> Workload:
-    """The job as preflight sees it. `method` None: it only measures."""
+    """Returns the job as preflight sees it. `method` None: the job only measures."""
     shape = ModelShape.model_validate(model.shape)
-    # what only measures is no part of what a method draws of the set, and nothing else where there is no method
-    apart = method is not None
-    names = [f"{use.name} to measure" if apart and use.part == "measures" else use.name for use in uses]
+    # a method does not draw from files that only measure; without a method the distinction has no effect
+    trains = method is not None
+    names = [f"{use.name} to measure" if trains and use.part == "measures" else use.name for use in uses]
     files = [(name, rows[use.file].records, rows[use.file].size) for name, use in zip(names, uses, strict=True)]
     sets = SetSize.from_files(files, shape)
-    # where nothing else is said, the workers' processors are taken to be like this one
-    said = [one.bfloat16 for one in classes if one.bfloat16 is not None and not one.gpus]
-    quick = all(said) if said else has_fast_bfloat16()
+    # where no worker class declares it, the workers' processors are assumed to be like this one
+    declared = [worker.bfloat16 for worker in classes if worker.bfloat16 is not None and not worker.gpus]
+    fast_bfloat16 = all(declared) if declared else has_fast_bfloat16()
     return Workload(
-        shape, method, training, sets, gpus=gpus, dtype=model.dtype, bfloat16=quick, measurements=measurements
+        shape, method, training, sets, gpus=gpus, dtype=model.dtype, bfloat16=fast_bfloat16, measurements=measurements
     )
 
 
-def refuse_oversized_job(work: Workload, classes: Sequence[WorkerClass], *, trains: bool = True) -> None:
-    """Problem (422, `does-not-fit`): no declared class holds it; says by how much, and the smallest changes that do.
+def check_capacity(workload: Workload, classes: Sequence[WorkerClass], *, trains: bool = True) -> None:
+    """Problem (422, `does-not-fit`): no declared class can hold the job; names the lack and the smallest changes.
 
-    `trains`: the request has a `training` that could be changed."""
-    found = capacity.find_shortage(work, classes)
-    if found is None:
+    `trains`: the request has a `training` that could be changed.
+    """
+    shortage = capacity.find_shortage(workload, classes)
+    if shortage is None:
         return
-    changes = capacity.fitting_changes(work, classes) if trains else []
+    alternatives = capacity.fitting_changes(workload, classes) if trains else []
     errors = [
-        FieldError(pointer=one.pointer, detail=messages.describe_change(one)) for one in (changes[0] if changes else ())
+        FieldError(pointer=change.pointer, detail=messages.describe_change(change))
+        for change in (alternatives[0] if alternatives else ())
     ]
-    detail = f"{messages.describe_shortage(found, work.gpus)}; {messages.fit_advice(changes)}"
+    detail = f"{messages.describe_shortage(shortage, workload.gpus)}; {messages.fit_advice(alternatives)}"
     raise Problem(422, "does-not-fit", detail, errors)
 
 
-async def expected(session: AsyncSession, organisation: str, model: str, work: Workload) -> Estimate:
-    """The estimate, with the time that the organisation's earlier jobs on as many GPUs speak for."""
-    runs = [
+async def estimate_cost(session: AsyncSession, organisation: str, model: str, workload: Workload) -> Estimate:
+    """Returns the estimate; its time rests on the organisation's earlier jobs on as many GPUs, where there are any."""
+    finished_jobs = [
         duration.FinishedJob(
-            model=of,
+            model=earlier_model,
             shape=ModelShape.model_validate(shape),
             tokens=cost["tokens"],
             seconds=cost["seconds"],
             flops=cost.get("flops", {}),
             passed=cost.get("passed", {}),
-            expected_tokens=before["tokens"] if before else None,
-            expected_measured=before.get("measured_tokens") if before else None,
+            expected_tokens=expected["tokens"] if expected else None,
+            expected_measured=expected.get("measured_tokens") if expected else None,
         )
-        for of, shape, before, cost in await throughput.recent_costs(session, organisation, gpus=work.gpus)
+        for earlier_model, shape, expected, cost in await throughput.recent_costs(
+            session, organisation, gpus=workload.gpus
+        )
         if shape
     ]
-    untried = GPU_FLOPS_PER_SECOND * work.gpus if work.gpus else flops_per_second()
-    return estimate(work, seconds=duration.estimate_seconds(work, model, runs, untried=untried))
+    untried = GPU_FLOPS_PER_SECOND * workload.gpus if workload.gpus else flops_per_second()
+    return estimate(workload, seconds=duration.estimate_seconds(workload, model, finished_jobs, untried=untried))

@@ -1,7 +1,7 @@
-"""What a request chooses to train, held against the model as its files' headers describe it: 422 before it is queued.
+"""Checks of a request's training options against the model, as the headers of its files describe it.
 
-The names in the files are nearly those in memory. Where they may differ (mixtures of experts, whose weights are put
-together as they are loaded), names are left to the worker, which checks them before it trains.
+The names of weights in the files are nearly those in memory. Where they may differ (mixtures of experts, whose weights
+are joined as they are loaded), the worker checks the names before it trains.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,30 +19,30 @@ from core.unlearning.method import Method
 _PREFIXES = ("", "model.", "transformer.")
 
 
-def check(request: JobRequest, method: Method, shape: ModelShape, *, stored: str) -> None:
-    """Problem (422): `output`, `lora` and `trainable` contradict each other, the method or the dtype `stored` that
-    checkpoints are written in; a pattern names nothing; `max_length` is beyond the model's context."""
+def check_training(request: JobRequest, method: Method, shape: ModelShape, *, stored: str) -> None:
+    """Problem (422): `output`, `lora` and `trainable` contradict each other, the method, or `stored`, the dtype of
+    checkpoints; a pattern matches nothing; `max_length` is beyond the model's context."""
     training = request.training
-    _has_what_the_method_trains(method, shape)
-    _one_choice(request, method, shape)
+    _check_trained_weights(method, shape)
+    _check_adapter_options(request, method, shape)
     if training.master_weights == "bfloat16":
-        _bfloat16(training, stored)
-    names = list(_names(shape))
+        _check_bfloat16_weights(training, stored)
+    names = list(_weight_names(shape))
     if names and isinstance(training.trainable, list):
         for number, pattern in enumerate(training.trainable):
-            _named(f"/training/trainable/{number}", "no-such-layer", pattern, names, is_weight)
+            _check_pattern(f"/training/trainable/{number}", "no-such-layer", pattern, names, is_weight)
     if training.lora is not None and isinstance(training.lora.modules, list):
-        _taken_by_peft(training.lora.modules, shape)
+        _check_peft_support(training.lora.modules, shape)
     if names and training.lora is not None and isinstance(training.lora.modules, list):
-        modules = [name.removesuffix(".weight") for name in _products(shape)]
+        modules = [name.removesuffix(".weight") for name in _linear_weight_names(shape)]
         for number, pattern in enumerate(training.lora.modules):
-            _named(f"/training/lora/modules/{number}", "no-such-modules", pattern, modules, is_module)
+            _check_pattern(f"/training/lora/modules/{number}", "no-such-modules", pattern, modules, is_module)
     if training.max_length is not None and shape.within_context(training.max_length) < training.max_length:
         detail = f"the model's context is {shape.context} tokens"
         raise unprocessable("/training/max_length", detail, name="max-length-beyond-context")
 
 
-def _one_choice(request: JobRequest, method: Method, shape: ModelShape) -> None:
+def _check_adapter_options(request: JobRequest, method: Method, shape: ModelShape) -> None:
     training = request.training
     if training.lora is None:
         if request.output != "full":
@@ -51,13 +51,13 @@ def _one_choice(request: JobRequest, method: Method, shape: ModelShape) -> None:
         return
     if training.trainable is not None and training.trainable != "all":
         detail = "an adapter leaves all weights as they are: it cannot go with chosen ones"
-        raise _two_choices("/training/trainable", detail)
+        raise _contradiction("/training/trainable", detail)
     if method.trained_weights(shape.layers) is not None:
         detail = f"the method '{method.name}' chooses the weights that it trains: it cannot train an adapter"
-        raise _two_choices("/training/lora", detail)
+        raise _contradiction("/training/lora", detail)
 
 
-def _has_what_the_method_trains(method: Method, shape: ModelShape) -> None:
+def _check_trained_weights(method: Method, shape: ModelShape) -> None:
     try:
         patterns = method.trained_weights(shape.layers)
     except CoreError as error:
@@ -75,30 +75,30 @@ def _has_what_the_method_trains(method: Method, shape: ModelShape) -> None:
     raise unprocessable("/method", detail, name="no-such-layer")
 
 
-def _taken_by_peft(patterns: list[str], shape: ModelShape) -> None:
-    modules = [name.removesuffix(".weight") for name in _products(shape)]
+def _check_peft_support(patterns: list[str], shape: ModelShape) -> None:
+    modules = [name.removesuffix(".weight") for name in _linear_weight_names(shape)]
     for number, pattern in enumerate(patterns):
-        meant = [name for name in modules if is_module(name, pattern)]
-        if meant and all(is_refused(shape.architecture, name) for name in meant):
+        matching = [name for name in modules if is_module(name, pattern)]
+        if matching and all(is_refused(shape.architecture, name) for name in matching):
             detail = f"peft takes no adapter for '{pattern}' in {shape.architecture}: name other modules"
             raise unprocessable(f"/training/lora/modules/{number}", detail, name="unsupported-modules")
 
 
-def _two_choices(pointer: str, detail: str) -> Problem:
+def _contradiction(pointer: str, detail: str) -> Problem:
     return unprocessable(pointer, detail, name="two-choices")
 
 
-def _bfloat16(training: TrainingRequest, stored: str) -> None:
+def _check_bfloat16_weights(training: TrainingRequest, stored: str) -> None:
     pointer = "/training/master_weights"
     if stored != "bfloat16":
         detail = f"the model's weights are stored in {stored}: bfloat16 would round them before anything is trained"
         raise unprocessable(pointer, detail, name="master-weights-too-coarse")
     if training.precision == "float32":
-        raise _two_choices(pointer, "weights held in bfloat16 are multiplied in it: leave 'precision' at 'auto'")
+        raise _contradiction(pointer, "weights held in bfloat16 are multiplied in it: leave 'precision' at 'auto'")
 
 
-def _names(shape: ModelShape) -> Iterator[str]:
-    """Every weight's name as the model may have it in memory; none where that cannot be told."""
+def _weight_names(shape: ModelShape) -> Iterator[str]:
+    """Yields the names that weights may have in memory; none where the files do not tell them."""
     if any(group.name.count("*") > 1 or "experts" in group.name for group in shape.tensors):
         return
     for group in shape.tensors:
@@ -109,16 +109,18 @@ def _names(shape: ModelShape) -> Iterator[str]:
         yield "lm_head.weight"
 
 
-def _products(shape: ModelShape) -> Iterator[str]:
-    """The names of the matrices that are neither embedding nor head."""
+def _linear_weight_names(shape: ModelShape) -> Iterator[str]:
+    """Yields the names of the matrices that are neither embedding nor head."""
     for group in shape.tensors:
         if len(group.shape) == 2 and group.shape[0] != shape.vocabulary:
             for number in range(group.first, group.first + group.count):
                 yield group.name.replace("*", str(number))
 
 
-def _named(pointer: str, name: str, pattern: str, names: list[str], means: Callable[[str, str], bool]) -> None:
-    if any(means(one, pattern) for one in names):
+def _check_pattern(
+    pointer: str, name: str, pattern: str, names: list[str], matches: Callable[[str, str], bool]
+) -> None:
+    if any(matches(weight, pattern) for weight in names):
         return
     raise unprocessable(
         pointer, f"the model has nothing of the name '{pattern}'{suggest_names(pattern, names)}", name=name

@@ -71,7 +71,7 @@ async def submit_job(
     try:
         return await context.idempotency.run_once(request, caller, await body_digest(request), create)
     except Exception:
-        await submission.abandon()
+        await submission.discard()
         raise
 
 

@@ -53,16 +53,16 @@ async def submit_measurement(
     It is done as a job is, by the same workers and code, but waits for no job on the model and holds none up. A
     checkpoint that is not released is measured for the scope `release:write` alone. Scope: `models:probe`.
     """
-    measuring = MeasurementSubmission(context, caller, body)
+    submission = MeasurementSubmission(context, caller, body)
 
     async def create(session: AsyncSession) -> Response:
-        row = await measuring.write(session)
+        row = await submission.write(session)
         return json_response(view(row), 202, {"Location": f"/v1/measurements/{row.id}"})
 
     try:
         return await context.idempotency.run_once(request, caller, await body_digest(request), create)
     except Exception:
-        await measuring.abandon()
+        await submission.discard()
         raise
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from api.http.problems import Problem
-from api.jobs.training_validation import check
+from api.jobs.training_validation import check_training
 from core.schema.jobs import JobRequest
 from core.schema.models import ModelShape, TensorGroup
 from core.unlearning.method import Method
@@ -40,7 +40,7 @@ def asked(training: dict[str, object], tensors: list[TensorGroup], *, tied: bool
     request = JobRequest.model_validate(
         {"model": "demo", "forget": {"records": ["a"]}, "training": training, **more},
     )
-    check(request, resolve("ascent_kl", {}), shape(*tensors, tied=tied), stored="bfloat16")
+    check_training(request, resolve("ascent_kl", {}), shape(*tensors, tied=tied), stored="bfloat16")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_method_that_chooses_its_weights_takes_no_adapter() -> None:
     method: Method = Chooser()
     request = JobRequest.model_validate({"model": "demo", "forget": {"records": ["a"]}, "training": {"lora": {}}})
     with pytest.raises(Problem) as caught:
-        check(request, method, shape(*LLAMA), stored="bfloat16")
+        check_training(request, method, shape(*LLAMA), stored="bfloat16")
     assert (caught.value.name, caught.value.errors[0].pointer) == ("two-choices", "/training/lora")
 
 
@@ -115,7 +115,7 @@ MAMBA = [
 
 def by_rmu(tensors: list[TensorGroup], **parameters: object) -> None:
     request = JobRequest.model_validate({"model": "demo", "forget": {"records": ["a"]}, "method": {"name": "rmu"}})
-    check(request, resolve("rmu", parameters), shape(*tensors), stored="bfloat16")
+    check_training(request, resolve("rmu", parameters), shape(*tensors), stored="bfloat16")
 
 
 def test_a_model_without_the_matrices_that_a_method_trains_is_refused_before_it_waits_for_a_worker() -> None:
@@ -138,7 +138,7 @@ def test_modules_that_peft_takes_no_adapter_for_are_refused_by_name() -> None:
     )
     mamba = shape(*MAMBA).model_copy(update={"architecture": "MambaForCausalLM"})
     with pytest.raises(Problem, match="peft takes no adapter for 'out_proj'") as caught:
-        check(request, resolve("ascent_kl", {}), mamba, stored="bfloat16")
+        check_training(request, resolve("ascent_kl", {}), mamba, stored="bfloat16")
     assert caught.value.errors[0].pointer == "/training/lora/modules/1"
     request.training.lora.modules = ["in_proj", "mixer.*"]  # type: ignore[union-attr]
-    check(request, resolve("ascent_kl", {}), mamba, stored="bfloat16")
+    check_training(request, resolve("ascent_kl", {}), mamba, stored="bfloat16")
