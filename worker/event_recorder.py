@@ -3,6 +3,7 @@
 import asyncio
 
 from core.records import progress
+from core.schema.event_types import EventType
 from core.schema.events import (
     ChildEvent,
     CostReported,
@@ -58,9 +59,9 @@ class EventRecorder:
         elif isinstance(event, Measured):
             await self._lease.write(progress.add_measurements, event.moment, event.measurements)
         elif isinstance(event, Saved | Snapshotted | Resumed):
-            await self._lease.write(progress.add_event, event.kind, {"step": event.step})
+            await self._lease.write(progress.add_event, EventType(event.kind), {"step": event.step})
         elif isinstance(event, CostReported):
-            await self._lease.write(progress.add_event, "cost", event.model_dump(mode="json", exclude={"kind"}))
+            await self._lease.write(progress.add_event, EventType.COST, event.model_dump(mode="json", exclude={"kind"}))
 
     async def flush(self) -> None:
         """Writes what has gathered."""

@@ -5,6 +5,7 @@ import typer
 from api.cli import files, keys, policies, up
 from api.cli.bench import app as bench
 from api.cli.demo import demo
+from api.cli.events import events
 from api.cli.job_actions import cancel, pause, resume, retry
 from api.cli.measure import measure
 from api.cli.measurements import measurements
@@ -31,6 +32,7 @@ app.command()(measure)
 app.command()(measurements)
 app.command()(release)
 app.command()(methods)
+app.command()(events)
 app.command()(preflight)
 app.add_typer(files.app, name="files")
 app.add_typer(keys.app, name="keys")

@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from api.client import Client
+from core.schema import event_types
+from core.schema.event_types import EventType
 
 PHASES = {
     "loading": "loading the model",
@@ -43,21 +45,21 @@ def follow_job(client: Client, job: str, console: Console) -> dict[str, Any]:
         task = None
         for message in client.follow(job):
             match message.type:
-                case "phase":
+                case EventType.PHASE:
                     if task is not None:
                         progress.update(task, completed=progress.tasks[task].total)
                     phase = PHASES.get(message.data["phase"], message.data["phase"])
                     task = progress.add_task(phase, total=1)
                     if not console.is_terminal:  # where no bar is drawn, a line says where it is
                         console.print(f"  {phase}")
-                case "progress" if task is not None and message.data.get("steps"):
+                case event_types.PROGRESS_MESSAGE if task is not None and message.data.get("steps"):
                     progress.update(task, completed=message.data["step"], total=message.data["steps"])
-                case "warning":
+                case EventType.WARNING:
                     progress.console.print(f"  [yellow]warning:[/yellow] {message.data['message']}")
-                case "judged":
+                case EventType.JUDGED:
                     progress.console.print(f"  {verdict_text(message.data)}")
-                case "requeued":
+                case EventType.REQUEUED:
                     progress.console.print(f"  taken up again: {message.data['reason']}")
-                case "succeeded" if task is not None:
+                case EventType.SUCCEEDED if task is not None:
                     progress.update(task, completed=progress.tasks[task].total)
     return client.get(f"/v1/jobs/{job}")

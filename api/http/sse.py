@@ -12,6 +12,7 @@ from api.http.serializers import serialize_progress
 from core.records import events, jobs
 from core.records.notifications import Notifications
 from core.records.tables import EventRow
+from core.schema.event_types import PROGRESS_MESSAGE
 from core.schema.jobs import TERMINAL
 
 log = structlog.get_logger()
@@ -55,7 +56,9 @@ async def stream_events(
             if row.status not in TERMINAL and (row.step, row.fraction) != sent_progress:
                 sent_progress = row.step, row.fraction
                 progress = serialize_progress(row)
-                yield format_sse_event(event="progress", data_str=progress.model_dump_json() if progress else "{}")
+                yield format_sse_event(
+                    event=PROGRESS_MESSAGE, data_str=progress.model_dump_json() if progress else "{}"
+                )
             if len(new_events) == BATCH:
                 continue
             if row.status in TERMINAL and after >= row.event_seq:

@@ -12,6 +12,7 @@ from api.http.serializers import json_response, serialize_event
 from api.http.sse import HEADERS, MEDIA_TYPE, stream_events
 from core.records import checkpoints, events, jobs
 from core.schema.checkpoints import JobMetrics
+from core.schema.event_types import EventType
 from core.schema.events import Event
 from core.schema.jobs import TERMINAL
 from core.schema.pages import Page
@@ -75,7 +76,7 @@ async def get_job_metrics(job: str, context: ContextDep, caller: JobsRead) -> Jo
         if row is None:
             raise not_found("job")
         points = await checkpoints.curves(session, job)
-        cost = await events.newest(session, job, "cost")
+        cost = await events.newest(session, job, EventType.COST)
         measured = {one.moment: one.measurements for one in await checkpoints.measurements(session, job)}
     curves: dict[str, list[tuple[int, float]]] = {}
     for point in points:

@@ -10,6 +10,7 @@ from core.records import audit, events, job_status
 from core.records.leases import lock_job
 from core.records.release import lock_model, make_head
 from core.records.tables import CheckpointFile, CheckpointRow, CurveRow, JobRow
+from core.schema.event_types import EventType
 from core.schema.ids import new_id
 from core.schema.jobs import TERMINAL, Outcome
 from core.schema.manifest import FileEntry
@@ -79,11 +80,11 @@ async def finish(
     if judgement is not None:
         row.judgement = judgement.model_dump(mode="json")
         judged = {"verdict": verdict, "scope": judgement.scope, "reason": judgement.reason, "policy": judgement.policy}
-        await events.append(session, row, "judged", judged)
+        await events.append(session, row, EventType.JUDGED, judged)
     if released:
         # a failed checkpoint becomes a head only by a person's release, even where its bytes need none
         head = verdict != "failed" and await make_head(session, row, model, checkpoint_row)
-        await events.append(session, row, "released", {"checkpoint": checkpoint_row.id, "head": head})
+        await events.append(session, row, EventType.RELEASED, {"checkpoint": checkpoint_row.id, "head": head})
     # the last event but for a later release: listeners stop when it comes
     succeeded = {
         "checkpoint": checkpoint_row.id,

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.records import events, files, job_status, models
 from core.records.tables import FileRow, JobFile, JobRow
 from core.schema.errors import DomainError, Identifier, OwnWords
+from core.schema.event_types import EventType
 
 
 class NotAllowed(DomainError):
@@ -35,7 +36,7 @@ async def pause(session: AsyncSession, organisation: str, job: str) -> JobRow | 
         return None
     if row.status == "running" and row.requested is None:
         row.requested = "pause"
-        await events.request(session, row, "pause_requested")
+        await events.request(session, row, EventType.PAUSE_REQUESTED)
     elif job_status.PAUSE.is_allowed(row):
         await job_status.pause(session, row)
     elif not (row.status == "running" and row.requested == "pause"):
@@ -54,7 +55,7 @@ async def resume(session: AsyncSession, organisation: str, job: str) -> JobRow |
     if row.status == "running" and row.requested == "pause":
         # its worker may have stopped already: then the job is queued instead of paused
         row.requested = None
-        await events.request(session, row, "pause_withdrawn")
+        await events.request(session, row, EventType.PAUSE_WITHDRAWN)
     elif job_status.RESUME.is_allowed(row):
         await job_status.resume(session, row)
     else:
@@ -70,7 +71,7 @@ async def cancel(session: AsyncSession, organisation: str, job: str) -> JobRow |
     if row.status == "running":
         if row.requested != "cancel":
             row.requested = "cancel"
-            await events.request(session, row, "cancel_requested")
+            await events.request(session, row, EventType.CANCEL_REQUESTED)
         return row
     if not job_status.CANCEL.is_allowed(row):
         raise NotAllowed(row.status)

@@ -24,6 +24,7 @@ from core.queue import queue_name
 from core.records import events, outbox
 from core.records.clock import seconds_from_now
 from core.records.tables import JobRow
+from core.schema.event_types import EventType
 from core.schema.jobs import STATUSES, TERMINAL, Outcome, Status
 
 UNIQUE_VIOLATION = "23505"
@@ -37,7 +38,7 @@ class Change:
     sources: frozenset[Status | None]
     """Statuses that the change may start from; None: the job does not exist yet."""
     target: Status
-    event: str
+    event: EventType
     """Type of the event that the change appends."""
     clears: tuple[str, ...] = ()
     """Columns that become null."""
@@ -59,24 +60,29 @@ LEASE = ("lease_expires_at", "worker", "eta_seconds", "requested")
 """Columns that an attempt leaves behind, however it ends."""
 PROGRESS = ("step", "steps", "fraction")
 
-SUBMIT = Change(_sources(None), "queued", "created", hints=True)
-START = Change(_sources("queued"), "running", "started", clears=(*PROGRESS, "eta_seconds"), raises_fence=True)
-SUCCEED = Change(_sources("running"), "succeeded", "succeeded", clears=(*LEASE, "phase"), raises_fence=True)
-FAIL = Change(_sources("running"), "failed", "failed", clears=LEASE, raises_fence=True)
+SUBMIT = Change(_sources(None), "queued", EventType.CREATED, hints=True)
+START = Change(_sources("queued"), "running", EventType.STARTED, clears=(*PROGRESS, "eta_seconds"), raises_fence=True)
+SUCCEED = Change(_sources("running"), "succeeded", EventType.SUCCEEDED, clears=(*LEASE, "phase"), raises_fence=True)
+FAIL = Change(_sources("running"), "failed", EventType.FAILED, clears=LEASE, raises_fence=True)
 """Keeps phase and progress: they tell where the job failed."""
 REQUEUE = Change(
-    _sources("running"), "queued", "requeued", clears=(*LEASE, "phase", *PROGRESS), raises_fence=True, hints=True
+    _sources("running"),
+    "queued",
+    EventType.REQUEUED,
+    clears=(*LEASE, "phase", *PROGRESS),
+    raises_fence=True,
+    hints=True,
 )
-PAUSE_RUNNING = Change(_sources("running"), "paused", "paused", clears=(*LEASE, "phase"), raises_fence=True)
+PAUSE_RUNNING = Change(_sources("running"), "paused", EventType.PAUSED, clears=(*LEASE, "phase"), raises_fence=True)
 """Keeps the progress, though the snapshot that the job resumes from may be a little older."""
 CANCEL_RUNNING = Change(
-    _sources("running"), "cancelled", "cancelled", clears=(*LEASE, "phase", *PROGRESS), raises_fence=True
+    _sources("running"), "cancelled", EventType.CANCELLED, clears=(*LEASE, "phase", *PROGRESS), raises_fence=True
 )
-PAUSE = Change(_sources("queued"), "paused", "paused")
-RESUME = Change(_sources("paused"), "queued", "requeued", hints=True)
-CANCEL = Change(_sources("queued", "paused"), "cancelled", "cancelled", clears=("requested",))
+PAUSE = Change(_sources("queued"), "paused", EventType.PAUSED)
+RESUME = Change(_sources("paused"), "queued", EventType.REQUEUED, hints=True)
+CANCEL = Change(_sources("queued", "paused"), "cancelled", EventType.CANCELLED, clears=("requested",))
 RETRY = Change(
-    _sources("failed"), "queued", "requeued", clears=("error", "finished_at", "phase", *PROGRESS), hints=True
+    _sources("failed"), "queued", EventType.REQUEUED, clears=("error", "finished_at", "phase", *PROGRESS), hints=True
 )
 
 CHANGES = (

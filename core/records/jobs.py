@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.records import events, job_status
 from core.records.clock import seconds_ago
 from core.records.tables import FileRow, JobFile, JobRow, WorkerRow
+from core.schema.event_types import EventType
 from core.schema.jobs import Part
 
 
@@ -38,7 +39,7 @@ async def create(session: AsyncSession, job: JobRow, files: Sequence[FileUse]) -
         row = {"job": job.id, "position": position, "file": use.file, "name": use.name}
         await session.execute(insert(JobFile).values(**row, kind=use.kind, weight=use.weight, part=use.part))
     for warning in job.warnings or []:
-        await events.append(session, job, "warning", warning)
+        await events.append(session, job, EventType.WARNING, warning)
 
 
 async def get(session: AsyncSession, organisation: str, job: str) -> JobRow | None:

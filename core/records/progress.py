@@ -10,15 +10,16 @@ from core.records import events
 from core.records.leases import lock_job
 from core.records.tables import CurveRow, MeasurementRow
 from core.schema.evaluation import Measurements, Moment
+from core.schema.event_types import EventType
 
 
 async def set_phase(session: AsyncSession, job: str, fence: int, name: str) -> None:
     row = await lock_job(session, job, fence)
     row.phase = name
-    await events.append(session, row, "phase", {"phase": name})
+    await events.append(session, row, EventType.PHASE, {"phase": name})
 
 
-async def add_event(session: AsyncSession, job: str, fence: int, type: str, data: dict[str, Any]) -> None:
+async def add_event(session: AsyncSession, job: str, fence: int, type: EventType, data: dict[str, Any]) -> None:
     """Adds an event that changes nothing of the job; `data` never holds a record's text."""
     await events.append(session, await lock_job(session, job, fence), type, data)
 
@@ -30,7 +31,7 @@ async def add_warning(session: AsyncSession, job: str, fence: int, code: str, me
         return
     warning = {"code": code, "message": message}
     row.warnings = [*row.warnings, warning]
-    await events.append(session, row, "warning", warning)
+    await events.append(session, row, EventType.WARNING, warning)
 
 
 async def set_steps(
@@ -81,4 +82,4 @@ async def add_measurements(
     perplexities = {
         name: figures["perplexity"].value for name, figures in measurements.sets.items() if "perplexity" in figures
     }
-    await events.append(session, row, "measured", {"moment": moment, "perplexity": perplexities})
+    await events.append(session, row, EventType.MEASURED, {"moment": moment, "perplexity": perplexities})

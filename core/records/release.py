@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.records import audit, events
 from core.records.tables import CheckpointRow, JobRow, ModelRow
 from core.schema.errors import DomainError
+from core.schema.event_types import EventType
 
 
 class AlreadyReleased(DomainError):
@@ -58,7 +59,7 @@ async def _warn_head_left_behind(session: AsyncSession, job: JobRow, head: str) 
     )
     warning = {"code": "head_left_behind", "message": message}
     job.warnings = [*job.warnings, warning]
-    await events.append(session, job, "warning", warning)
+    await events.append(session, job, EventType.WARNING, warning)
 
 
 async def release(
@@ -85,7 +86,7 @@ async def release(
     row.released, row.released_by, row.release_reason = True, key, reason
     row.released_at = func.clock_timestamp()
     head = await make_head(session, job, model, row)
-    await events.append(session, job, "released", {"checkpoint": row.id, "head": head})
+    await events.append(session, job, EventType.RELEASED, {"checkpoint": row.id, "head": head})
     details = {"job": job.id, "digest": row.digest, "verdict": row.verdict, "head": head, "reason": reason}
     await audit.append(session, organisation, key, "checkpoint.released", row.id, details)
     await session.flush()

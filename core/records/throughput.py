@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records.tables import EventRow, JobRow, ModelRow
+from core.schema.event_types import EventType
 
 LATEST = 20
 
@@ -29,7 +30,7 @@ async def recent_costs(
     )
     query = (
         select(latest.c.model, ModelRow.shape, latest.c.estimate, EventRow.data)
-        .join(EventRow, (EventRow.job == latest.c.id) & (EventRow.type == "cost"))
+        .join(EventRow, (EventRow.job == latest.c.id) & (EventRow.type == EventType.COST))
         .join(ModelRow, (ModelRow.organisation == organisation) & (ModelRow.id == latest.c.model))
     )
     return [(model, shape, estimate, cost) for model, shape, estimate, cost in (await session.execute(query)).all()]

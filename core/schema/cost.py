@@ -1,4 +1,4 @@
-"""What a job took."""
+"""What a job took: time, tokens, memory and model FLOPs."""
 
 from pydantic import Field
 
@@ -6,28 +6,39 @@ from core.schema.strict import Strict
 
 
 class JobCost(Strict):
-    """Of the attempt that ended the job; model FLOPs are by closed form (docs/measurements.md), an estimate of none.
+    """The cost of the attempt that ended the job. Model FLOPs are an estimate by closed form (docs/measurements.md).
 
-    What has a default was not said by jobs that ran before it was.
+    A field with a default is absent from jobs that ran before the service recorded it.
     """
 
-    seconds: dict[str, float] = Field(description="per phase; that a model is loaded anew is part of measuring it")
-    tokens: int = Field(description="put through the model by all updates, those of earlier attempts too")
-    peak_host_bytes: int = Field(description="memory of the host at its peak")
-    peak_device_bytes: int | None = Field(default=None, description="memory of a GPU at its peak; null: it ran without")
-    changed_share: float | None = Field(default=None, description="share of the weights that differ from θ0's")
+    seconds: dict[str, float] = Field(
+        description="seconds of each phase; to load a model again counts as a part of measuring it"
+    )
+    tokens: int = Field(description="tokens put through the model by all updates, earlier attempts included")
+    peak_host_bytes: int = Field(description="the host's memory at its peak")
+    peak_device_bytes: int | None = Field(
+        default=None, description="a GPU's memory at its peak; null: the job ran without a GPU"
+    )
+    changed_share: float | None = Field(
+        default=None, description="share of the weights that differ from the weights that the job started with"
+    )
     passed: dict[str, int] = Field(
-        default={}, description="per phase: tokens that went through a model, forward or forward and backward"
+        default={},
+        description="tokens that went through a model in each phase, forward alone or forward and backward",
     )
     flops: dict[str, float] = Field(
-        default={}, description="per phase: model FLOPs of those passes; tasks of lm-evaluation-harness have no part"
+        default={},
+        description="model FLOPs of these tokens in each phase; tasks of lm-evaluation-harness are not counted",
     )
     tokens_per_second: dict[str, float] = Field(
-        default={}, description="of `unlearning`, and of `measuring` in all its phases; none where nothing passed"
+        default={},
+        description="speed in `unlearning`, and in `measuring` (all phases that measure); absent where no token passed",
     )
     retraining_flops: float | None = Field(
-        default=None, description="6 N D of training the model anew; null: its registration names no training_tokens"
+        default=None,
+        description="model FLOPs of training the model anew: 6 times its weights times its training tokens; null: the"
+        " model's registration names no `training_tokens`",
     )
     retraining_share: float | None = Field(
-        default=None, description="the job's model FLOPs, measuring included, over `retraining_flops`"
+        default=None, description="the job's model FLOPs, measuring included, as a share of `retraining_flops`"
     )

@@ -7,10 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, WithJsonSchema
 
 from core.schema.cost import JobCost
 from core.schema.evaluation import Measurements, Moment
+from core.schema.event_types import EventType, describe_data, describe_types
 from core.schema.jobs import JobError, Outcome, Phase
 from core.schema.policies import Judgement
 from core.schema.strict import Answer, Strict
@@ -152,6 +153,9 @@ class Event(Answer):
 
     object: Literal["event"] = Field(default="event", description="always `event`")
     seq: int = Field(description="its number in the job, from 1")
-    type: str = Field(description="what happened")
-    data: dict[str, Any] = Field(description="more about it; never a record's text")
+    type: Annotated[str, WithJsonSchema({"type": "string", "enum": list(EventType)})] = Field(
+        description=f"what happened:\n\n{describe_types()}"
+    )
+    """A plain string to Python: while workers and API are upgraded, one may write types that the other lacks."""
+    data: dict[str, Any] = Field(description=f"more about it, by type; never a record's text:\n\n{describe_data()}")
     created_at: datetime = Field(description="when it happened")

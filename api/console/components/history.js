@@ -14,6 +14,7 @@ const SENTENCES = {
   warning: (data) => `Warning: ${data.message}`,
   cost: () => "Cost recorded",
   snapshot: (data) => `Snapshot of step ${data.step}`,
+  saved: (data) => `Checkpoint written after step ${data.step}`,
   resumed: (data) => `Training goes on after step ${data.step}`,
   cancel_requested: () => "Cancelling was asked for",
   pause_requested: () => "Pausing was asked for",

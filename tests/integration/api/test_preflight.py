@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from core.records import progress
+from core.schema.event_types import EventType
 from core.schema.events import CostReported
 from core.schema.preflight import WorkerClass
 from core.settings import Settings
@@ -31,7 +32,7 @@ async def cost(service: Service, job: dict[str, Any], *, unlearning: float, othe
     )
     fence = await work.claim(service, job_id)
     async with service.sessions.begin() as session:
-        await progress.add_event(session, job_id, fence, "cost", said.model_dump(mode="json", exclude={"kind"}))
+        await progress.add_event(session, job_id, fence, EventType.COST, said.model_dump(mode="json", exclude={"kind"}))
     await work.finish(service, job_id, fence, {"config.json": b"{}"})
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from core.records import completion, leases, progress
 from core.schema.evaluation import Figure, Measurements
+from core.schema.event_types import EventType
 from core.schema.events import CostReported
 from core.schema.manifest import FileEntry, digest
 from core.schema.policies import Verdict
@@ -36,7 +37,7 @@ async def phase(service: Service, job: str, fence: int, name: str) -> None:
 async def spent(service: Service, job: str, fence: int, cost: CostReported) -> None:
     """What a child says the job took, as the worker writes it down."""
     async with service.sessions.begin() as session:
-        await progress.add_event(session, job, fence, "cost", cost.model_dump(mode="json", exclude={"kind"}))
+        await progress.add_event(session, job, fence, EventType.COST, cost.model_dump(mode="json", exclude={"kind"}))
 
 
 async def measured(service: Service, job: str, fence: int, perplexity: float) -> Measurements:

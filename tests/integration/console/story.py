@@ -13,6 +13,7 @@ from core.records.tables import FileRow, JobRow, ModelRow
 from core.schema.cost import JobCost
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import Measurements
+from core.schema.event_types import EventType
 from core.schema.ids import new_id
 from core.schema.manifest import FileEntry, digest
 from core.schema.models import ReleasePolicy
@@ -186,7 +187,7 @@ class Story:
             if retrained is not None:
                 await progress.add_measurements(session, job, fence, "retrained", retrained)
             await progress.add_measurements(session, job, fence, "after", after or measurements("after"))
-            await progress.add_event(session, job, fence, "cost", COST.model_dump(mode="json"))
+            await progress.add_event(session, job, fence, EventType.COST, COST.model_dump(mode="json"))
             await completion.finish(session, job, fence, outcome="unlearned", checkpoint=delivered, judgement=judgement)
         return job
 

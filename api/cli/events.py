@@ -1,0 +1,25 @@
+"""`unlearn events`: the catalogue of a job's events on the terminal."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from api.cli.events_page import page
+from core.schema.event_types import EVENTS
+
+
+def events(
+    markdown: Annotated[bool, typer.Option("--markdown", help="all there is to say, as in docs/events.md")] = False,
+) -> None:
+    """List the events that a job writes: what each means, and what it holds."""
+    if markdown:
+        typer.echo(page(), nl=False)
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("event", "level", "meaning", "data"):
+        table.add_column(column, overflow="fold")
+    for type, description in EVENTS.items():
+        table.add_row(type, description.level, description.meaning, ", ".join(description.data))
+    Console(highlight=False).print(table)

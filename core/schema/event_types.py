@@ -1,0 +1,167 @@
+"""The catalogue of a job's public events: each type's level, meaning and data. Nothing writes another type.
+
+The writers, the API's document, docs/events.md and the console take the types from here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Literal
+
+from core.schema.cost import JobCost
+
+Level = Literal["info", "warning", "error"]
+
+PROGRESS_MESSAGE = "progress"
+"""Name of the live stream's messages between events. They are not events: they are not kept and have no number."""
+
+
+class EventType(StrEnum):
+    """A type of event, by its name on the wire."""
+
+    CREATED = "created"
+    STARTED = "started"
+    PHASE = "phase"
+    MEASURED = "measured"
+    WARNING = "warning"
+    SNAPSHOT = "snapshot"
+    RESUMED = "resumed"
+    SAVED = "saved"
+    COST = "cost"
+    PAUSE_REQUESTED = "pause_requested"
+    PAUSE_WITHDRAWN = "pause_withdrawn"
+    CANCEL_REQUESTED = "cancel_requested"
+    PAUSED = "paused"
+    REQUEUED = "requeued"
+    JUDGED = "judged"
+    RELEASED = "released"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class EventDescription:
+    """The level, the meaning, and the meaning of each field of the data."""
+
+    meaning: str
+    data: Mapping[str, str]
+    level: Level = "info"
+
+
+_REASON = (
+    "why the attempt ended or who asked: `asked`, `resumed`, `retried`, `shutdown`, `terminated`, `lease_expired`, or"
+    " the code of the error that another attempt may get past"
+)
+
+EVENTS: Mapping[EventType, EventDescription] = MappingProxyType(
+    {
+        EventType.CREATED: EventDescription(
+            "The service has accepted the job and put it into the queue.",
+            {"model": "id of the registered model", "method": "name of the method"},
+        ),
+        EventType.STARTED: EventDescription(
+            "A worker has taken up the job.", {"attempt": "number of the attempt, from 1"}
+        ),
+        EventType.PHASE: EventDescription("The job has begun a phase.", {"phase": "name of the phase"}),
+        EventType.MEASURED: EventDescription(
+            "A model is measured. All figures are in `GET /v1/jobs/{id}/metrics`.",
+            {
+                "moment": "which model: `before` (as the job found it), `after` (as the job saved it) or `retrained`"
+                " (the retrained model that the job names)",
+                "perplexity": "perplexity of each set that has one",
+            },
+        ),
+        EventType.WARNING: EventDescription(
+            "A person should know something. The job goes on.",
+            {"code": "name of the warning, for programs", "message": "the warning in words, for people"},
+            level="warning",
+        ),
+        EventType.SNAPSHOT: EventDescription(
+            "The worker has stored the state of the training. An interrupted job goes on from there.",
+            {"step": "updates made so far"},
+        ),
+        EventType.RESUMED: EventDescription(
+            "The training goes on from a snapshot.", {"step": "updates made before the interruption"}
+        ),
+        EventType.SAVED: EventDescription(
+            "The worker has written the checkpoint. It is measured next.", {"step": "updates made in all"}
+        ),
+        EventType.COST: EventDescription(
+            "The job has finished its work. The data says what the attempt took.",
+            {name: field.description or "" for name, field in JobCost.model_fields.items()},
+        ),
+        EventType.PAUSE_REQUESTED: EventDescription(
+            "Someone has asked for a pause. The worker stores the training's state and stops.", {}
+        ),
+        EventType.PAUSE_WITHDRAWN: EventDescription("The request for a pause was withdrawn before it took effect.", {}),
+        EventType.CANCEL_REQUESTED: EventDescription("Someone has asked to cancel the job. The worker stops it.", {}),
+        EventType.PAUSED: EventDescription("The job is paused. It waits until it is resumed.", {"reason": _REASON}),
+        EventType.REQUEUED: EventDescription(
+            "The job is back in the queue: after a pause, a retry, or an attempt that ended early.",
+            {"reason": _REASON},
+        ),
+        EventType.JUDGED: EventDescription(
+            "The measured checkpoint was compared with the job's policy.",
+            {
+                "verdict": "`passed`, `failed` or `not_judged`",
+                "scope": "what was looked at: `verbatim` (the text itself) or `facts` (questions about it too)",
+                "reason": "why the verdict is `not_judged`, else null",
+                "policy": "name of the policy",
+            },
+        ),
+        EventType.RELEASED: EventDescription(
+            "The checkpoint may be downloaded: by its verdict, by the model's rule, or by a person's decision.",
+            {
+                "checkpoint": "id of the checkpoint",
+                "head": "whether later jobs on the model start from this checkpoint",
+            },
+        ),
+        EventType.SUCCEEDED: EventDescription(
+            "The job has ended, and its work is done. A checkpoint may still wait for its release.",
+            {
+                "checkpoint": "id of the checkpoint, of a job that made one",
+                "digest": "digest of the checkpoint's files, of a job that made one",
+                "verdict": "`passed`, `failed` or `not_judged`, of a job that made a checkpoint",
+                "released": "whether the checkpoint may be downloaded, of a job that made one",
+                "outcome": "of a job that made no checkpoint: `preview` or `nothing_to_forget`; null of a measurement",
+            },
+        ),
+        EventType.FAILED: EventDescription(
+            "The job has ended without a result. It can be retried.",
+            {"error": "`code`, `message`, `blame` and `retryable`, as in the job's `error`"},
+            level="error",
+        ),
+        EventType.CANCELLED: EventDescription(
+            "The job has ended because someone cancelled it.",
+            {"reason": "why the attempt ended; absent where no worker had the job"},
+        ),
+    }
+)
+
+
+class UndocumentedEvent(ValueError):
+    """An event whose type or data the catalogue does not describe."""
+
+
+def check_event(type: EventType, data: Mapping[str, Any]) -> None:
+    """Refuses an event whose type or data the catalogue does not describe. UndocumentedEvent."""
+    if type not in EVENTS:
+        raise UndocumentedEvent(f"core/schema/event_types.py has no event '{type}'")
+    if unknown := sorted(data.keys() - EVENTS[type].data.keys()):
+        raise UndocumentedEvent(f"core/schema/event_types.py does not describe {', '.join(unknown)} of '{type}'")
+
+
+def describe_types() -> str:
+    """Returns the types with their meanings, as a list in Markdown."""
+    return "\n".join(f"- `{type}`: {description.meaning}" for type, description in EVENTS.items())
+
+
+def describe_data() -> str:
+    """Returns the data of each type that has some, as a list in Markdown."""
+    return "\n".join(
+        "\n".join([f"- `{type}`", *(f"  - `{name}`: {meaning}" for name, meaning in description.data.items())])
+        for type, description in EVENTS.items()
+        if description.data
+    )
