@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from api.auth import CallerCache, add_operator_keys, operator_keys
 from api.dependencies import Context
-from api.http import problems
 from api.http.body_limits import BodyLimitMiddleware
+from api.http.exception_handlers import add_exception_handlers
 from api.http.idempotency import Idempotency
 from api.http.logs import configure
 from api.http.openapi import openapi, operation_id
@@ -119,7 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
     )
-    problems.add_exception_handlers(app)
+    add_exception_handlers(app)
     for routes in (
         files,
         models,

@@ -3,7 +3,7 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.problems import BodyTooLarge, Problem, document, http_problem
+from api.http.problems import BodyTooLarge, Problem, http_problem, problem_response
 
 UPLOADS = "/v1/files"
 FRAMING = 64 << 10
@@ -26,7 +26,7 @@ class BodyLimitMiddleware:
         problem = _refusal(headers, upload=upload, limit=limit)
         if problem is not None:
             problem.headers = {"Connection": "close"}  # the body that follows is not read
-            await document(problem, scope["state"]["request_id"])(scope, receive, send)
+            await problem_response(problem, scope["state"]["request_id"])(scope, receive, send)
             return
         await self._app(scope, _counted(receive, limit), send)
 

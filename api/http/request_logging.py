@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.problems import Problem, document
+from api.http.problems import Problem, problem_response
 from api.http.prometheus import Metrics
 from core.schema.ids import uuid7
 
@@ -62,7 +62,7 @@ class RequestLoggingMiddleware:
             _log_failure(error, request_id)
             if status:
                 raise ResponseAborted(request_id) from None
-            await document(Problem(500, "internal", "the service failed"), request_id)(scope, receive, answer)
+            await problem_response(Problem(500, "internal", "the service failed"), request_id)(scope, receive, answer)
         finally:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "unmatched")

@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.http.problems import invalid_parameters, unprocessable
+from api.http.field_errors import invalid_parameters
+from api.http.problems import unprocessable
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import MEASUREMENTS, UnknownMeasurement, resolve_measurements
 from core.evaluation.policy import preview

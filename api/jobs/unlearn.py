@@ -7,7 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Caller
 from api.dependencies import Context
-from api.http.problems import invalid_parameters, unprocessable
+from api.http.field_errors import invalid_parameters
+from api.http.problems import unprocessable
 from api.jobs import evaluation_validation, job_warnings
 from api.jobs.chat_validation import ChatValidation
 from api.jobs.inline_records import InlineRecords

@@ -9,7 +9,7 @@ from api.auth import Caller
 from api.dependencies import Context, ContextDep, JobsRead
 from api.http.archives import MEDIA_TYPES, Archive, ArchiveFormat
 from api.http.openapi import BINARY
-from api.http.problems import Problem, not_found, responses
+from api.http.problems import Problem, not_found, problem_responses
 from api.http.ranges import Content, send, with_first_piece
 from api.http.serializers import serialize_checkpoint, serialize_file_entry
 from core.records import checkpoints, jobs
@@ -34,7 +34,7 @@ ARCHIVE: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/v1/jobs/{job}/checkpoints", summary="A job's checkpoints", responses=responses(404))
+@router.get("/v1/jobs/{job}/checkpoints", summary="A job's checkpoints", responses=problem_responses(404))
 async def list_job_checkpoints(job: str, context: ContextDep, caller: JobsRead) -> Page[Checkpoint]:
     """Newest first; there is always one page. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
@@ -46,7 +46,7 @@ async def list_job_checkpoints(job: str, context: ContextDep, caller: JobsRead) 
     return Page(data=data, first_id=first, last_id=last, has_more=False)
 
 
-@router.get("/v1/checkpoints/{checkpoint}", summary="One checkpoint", responses=responses(404))
+@router.get("/v1/checkpoints/{checkpoint}", summary="One checkpoint", responses=problem_responses(404))
 async def get_checkpoint(checkpoint: str, context: ContextDep, caller: JobsRead) -> Checkpoint:
     """Its files with their digests, and the digest over all of them. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
@@ -60,7 +60,7 @@ async def get_checkpoint(checkpoint: str, context: ContextDep, caller: JobsRead)
     "/v1/checkpoints/{checkpoint}/files/{path:path}",
     summary="One file of a checkpoint",
     response_class=Response,
-    responses={**responses(404, 416), **BYTES},
+    responses={**problem_responses(404, 416), **BYTES},
 )
 async def download_checkpoint_file(
     checkpoint: str, path: str, request: Request, context: ContextDep, caller: JobsRead
@@ -73,7 +73,7 @@ async def download_checkpoint_file(
     "/v1/checkpoints/{checkpoint}/files/{path:path}",
     summary="One file's size and digest",
     response_class=Response,
-    responses={**responses(404, 416), **BYTES},
+    responses={**problem_responses(404, 416), **BYTES},
 )
 async def head_checkpoint_file(
     checkpoint: str, path: str, request: Request, context: ContextDep, caller: JobsRead
@@ -99,7 +99,7 @@ async def _file(checkpoint: str, path: str, request: Request, context: Context, 
     "/v1/checkpoints/{checkpoint}/archive",
     summary="A checkpoint as one archive",
     response_class=Response,
-    responses={**responses(404), **ARCHIVE},
+    responses={**problem_responses(404), **ARCHIVE},
 )
 async def download_checkpoint(
     checkpoint: str, context: ContextDep, caller: JobsRead, format: Format = "tar"
@@ -116,7 +116,7 @@ async def download_checkpoint(
     "/v1/jobs/{job}/archive",
     summary="A job's checkpoint as one archive",
     response_class=Response,
-    responses={**responses(404), **ARCHIVE},
+    responses={**problem_responses(404), **ARCHIVE},
 )
 async def download_job_checkpoint(job: str, context: ContextDep, caller: JobsRead, format: Format = "tar") -> Response:
     """The same by the job; 404 while it has no checkpoint. Scope: `jobs:read` or `jobs:write`."""

@@ -7,7 +7,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api.dependencies import ContextDep, JobsRead
 from api.http.pagination import DEFAULT_LIMIT, Limit, paginate
-from api.http.problems import not_found, responses
+from api.http.problems import not_found, problem_responses
 from api.http.serializers import json_response, serialize_event
 from api.http.sse import HEADERS, MEDIA_TYPE, stream_events
 from core.records import checkpoints, events, jobs
@@ -27,7 +27,10 @@ STREAM: dict[int | str, dict[str, Any]] = {
 
 
 @router.get(
-    "/events", response_model=Page[Event], summary="What happened to the job", responses={**responses(404), **STREAM}
+    "/events",
+    response_model=Page[Event],
+    summary="What happened to the job",
+    responses={**problem_responses(404), **STREAM},
 )
 async def list_job_events(
     job: str,
@@ -63,7 +66,7 @@ async def list_job_events(
     )
 
 
-@router.get("/metrics", summary="The job's figures", responses=responses(404))
+@router.get("/metrics", summary="The job's figures", responses=problem_responses(404))
 async def get_job_metrics(job: str, context: ContextDep, caller: JobsRead) -> JobMetrics:
     """Curves (per name: step and value), the measurements before and after (and of the retrained model, where the job
     names one) with their intervals, the verdict with every bound that led to it, and what the job took. A dry run has

@@ -13,7 +13,7 @@ from api.dependencies import Context, ContextDep, FilesRead, FilesWrite
 from api.http.idempotency import IdempotencyKey
 from api.http.openapi import BINARY
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
-from api.http.problems import not_found, responses
+from api.http.problems import not_found, problem_responses
 from api.http.ranges import with_first_piece
 from api.http.serializers import json_response, serialize_file
 from api.http.uploads import Form, Upload
@@ -49,7 +49,7 @@ FORM: dict[str, Any] = {
     status_code=201,
     response_model=File,
     summary="Upload a file of records",
-    responses=responses(400, 409, 413, 415),
+    responses=problem_responses(400, 409, 413, 415),
     openapi_extra={"requestBody": FORM},
 )
 async def upload_file(
@@ -102,7 +102,7 @@ async def _keep(
     return await context.idempotency.run_once(request, caller, hashlib.sha256(sent).digest(), create)
 
 
-@router.get("", summary="List files", responses=responses())
+@router.get("", summary="List files", responses=problem_responses())
 async def list_files(
     context: ContextDep,
     caller: FilesRead,
@@ -116,7 +116,7 @@ async def list_files(
     return paginate(rows, limit, serialize_file, name=lambda file: file.id)
 
 
-@router.get("/{file}", summary="One file", responses=responses(404))
+@router.get("/{file}", summary="One file", responses=problem_responses(404))
 async def get_file(file: str, context: ContextDep, caller: FilesRead) -> File:
     """Its text is at `/content`. Scope: `files:write`, `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
@@ -130,7 +130,10 @@ async def get_file(file: str, context: ContextDep, caller: FilesRead) -> File:
     "/{file}/content",
     summary="The file as it was uploaded",
     response_class=Response,
-    responses={**responses(404), 200: {"content": {"application/octet-stream": BINARY}, "description": "The bytes"}},
+    responses={
+        **problem_responses(404),
+        200: {"content": {"application/octet-stream": BINARY}, "description": "The bytes"},
+    },
 )
 async def download_file(file: str, context: ContextDep, caller: FilesWrite) -> Response:
     """Streamed. This is the text itself, so who may upload may read it. Scope: `files:write`."""
@@ -143,7 +146,7 @@ async def download_file(file: str, context: ContextDep, caller: FilesWrite) -> R
     return StreamingResponse(pieces, 200, headers, "application/octet-stream")
 
 
-@router.delete("/{file}", status_code=204, summary="Delete a file", responses=responses(404, 409))
+@router.delete("/{file}", status_code=204, summary="Delete a file", responses=problem_responses(404, 409))
 async def delete_file(file: str, context: ContextDep, caller: FilesWrite) -> None:
     """A real deletion: the key is destroyed, then the bytes. 409 while a job needs the file. Scope: `files:write`."""
     async with context.sessions.begin() as session:

@@ -12,7 +12,7 @@ from api.dependencies import Context, ContextDep, JobsRead, JobsWrite
 from api.http.idempotency import IdempotencyKey, body_digest
 from api.http.json_body import JsonRoute
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
-from api.http.problems import not_found, responses
+from api.http.problems import not_found, problem_responses
 from api.http.ranges import matches
 from api.http.serializers import json_response, serialize_job
 from api.jobs.unlearn import UnlearnSubmission
@@ -48,7 +48,9 @@ EXAMPLES: dict[str, Any] = {
 }
 
 
-@router.post("", status_code=202, response_model=Job, summary="Make a model forget", responses=responses(409, 413, 415))
+@router.post(
+    "", status_code=202, response_model=Job, summary="Make a model forget", responses=problem_responses(409, 413, 415)
+)
 async def submit_job(
     body: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
     request: Request,
@@ -75,7 +77,7 @@ async def submit_job(
         raise
 
 
-@router.get("", summary="List jobs", responses=responses())
+@router.get("", summary="List jobs", responses=problem_responses())
 async def list_jobs(
     context: ContextDep,
     caller: JobsRead,
@@ -118,7 +120,7 @@ async def list_jobs(
     "/{job}",
     response_model=Job,
     summary="One job",
-    responses={**responses(404), 304: {"description": "The job is as the ETag says"}},
+    responses={**problem_responses(404), 304: {"description": "The job is as the ETag says"}},
 )
 async def get_job(
     job: str,
@@ -169,7 +171,7 @@ def _etag(version: int) -> str:
     return f'"{version}"'
 
 
-@router.post("/{job}/cancel", status_code=202, summary="Cancel a job", responses=responses(404, 409))
+@router.post("/{job}/cancel", status_code=202, summary="Cancel a job", responses=problem_responses(404, 409))
 async def cancel_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     """A waiting job is cancelled at once; a running one when its worker has let go (`requested` says so until then).
 
@@ -183,7 +185,7 @@ async def cancel_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     return _wished(row)
 
 
-@router.post("/{job}/pause", status_code=202, summary="Pause a job", responses=responses(404, 409))
+@router.post("/{job}/pause", status_code=202, summary="Pause a job", responses=problem_responses(404, 409))
 async def pause_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     """A waiting job pauses at once; a running one finishes its step, saves a snapshot and frees its device first
     (`requested` says so until then). 409 where the job is over, paused or being cancelled. Scope: `jobs:write`.
@@ -192,7 +194,7 @@ async def pause_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
         return _wished(await job_actions.pause(session, caller.organisation, job))
 
 
-@router.post("/{job}/resume", status_code=202, summary="Let a paused job go on", responses=responses(404, 409))
+@router.post("/{job}/resume", status_code=202, summary="Let a paused job go on", responses=problem_responses(404, 409))
 async def resume_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     """Back into the queue, to go on from the job's snapshot where the worker that takes it up has it.
 
@@ -203,7 +205,7 @@ async def resume_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
         return _wished(await job_actions.resume(session, caller.organisation, job))
 
 
-@router.post("/{job}/retry", status_code=202, summary="Try a failed job again", responses=responses(404, 409))
+@router.post("/{job}/retry", status_code=202, summary="Try a failed job again", responses=problem_responses(404, 409))
 async def retry_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     """A new attempt; the old ones stay in the job's events. 409 where the job has not failed, or where its model or a
     file that it needs has been deleted. Scope: `jobs:write`.

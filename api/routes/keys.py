@@ -13,7 +13,7 @@ from api.dependencies import Admin, AnyKey, ContextDep
 from api.http.idempotency import IdempotencyKey, body_digest
 from api.http.json_body import JsonRoute
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
-from api.http.problems import not_found, responses
+from api.http.problems import not_found, problem_responses
 from api.http.serializers import json_response
 from core.records import keys
 from core.records.tables import ApiKey
@@ -61,7 +61,7 @@ def _view(row: ApiKey) -> Key:
     return Key.model_validate(_fields(row))
 
 
-@router.post("", status_code=201, response_model=NewKey, summary="Make a key", responses=responses(409))
+@router.post("", status_code=201, response_model=NewKey, summary="Make a key", responses=problem_responses(409))
 async def create_key(
     body: KeyRequest, request: Request, context: ContextDep, caller: Admin, idempotency_key: IdempotencyKey = None
 ) -> Response:
@@ -85,7 +85,7 @@ async def create_key(
     return await context.idempotency.run_once(request, caller, await body_digest(request), create)
 
 
-@router.get("", summary="List keys", responses=responses())
+@router.get("", summary="List keys", responses=problem_responses())
 async def list_keys(context: ContextDep, caller: Admin, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[Key]:
     """The organisation's keys, newest first, the revoked ones included. Scope: `admin`."""
     async with context.sessions() as session:
@@ -93,7 +93,7 @@ async def list_keys(context: ContextDep, caller: Admin, limit: Limit = DEFAULT_L
     return paginate(rows, limit, _view, name=lambda key: key.id)
 
 
-@router.get("/self", summary="Who am I?", responses=responses())
+@router.get("/self", summary="Who am I?", responses=problem_responses())
 async def get_own_key(context: ContextDep, caller: AnyKey) -> Key:
     """The key that this request came with. Any key may ask."""
     async with context.sessions() as session:
@@ -103,7 +103,7 @@ async def get_own_key(context: ContextDep, caller: AnyKey) -> Key:
     return _view(row)
 
 
-@router.get("/{key}", summary="One key", responses=responses(404))
+@router.get("/{key}", summary="One key", responses=problem_responses(404))
 async def get_key(key: str, context: ContextDep, caller: Admin) -> Key:
     """Scope: `admin`."""
     async with context.sessions() as session:
@@ -113,7 +113,7 @@ async def get_key(key: str, context: ContextDep, caller: Admin) -> Key:
     return _view(row)
 
 
-@router.delete("/{key}", summary="Revoke a key", responses=responses(404))
+@router.delete("/{key}", summary="Revoke a key", responses=problem_responses(404))
 async def revoke_key(key: str, context: ContextDep, caller: Admin) -> Key:
     """From now on the key opens nothing (on other replicas within seconds); it stays listed. Scope: `admin`."""
     async with context.sessions.begin() as session:

@@ -11,7 +11,7 @@ from api.dependencies import ContextDep, ModelsProbe
 from api.http.idempotency import IdempotencyKey, body_digest
 from api.http.json_body import JsonRoute
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
-from api.http.problems import not_found, responses
+from api.http.problems import not_found, problem_responses
 from api.http.serializers import json_response
 from api.jobs.measure import MeasurementSubmission
 from core.evaluation.presets import PRESET_NAMES, preset_table
@@ -39,7 +39,11 @@ EXAMPLES: dict[str, Any] = {
 
 
 @router.post(
-    "", status_code=202, response_model=Measurement, summary="Measure a model", responses=responses(403, 409, 413, 415)
+    "",
+    status_code=202,
+    response_model=Measurement,
+    summary="Measure a model",
+    responses=problem_responses(403, 409, 413, 415),
 )
 async def submit_measurement(
     body: Annotated[MeasurementRequest, Body(openapi_examples=EXAMPLES)],
@@ -66,7 +70,7 @@ async def submit_measurement(
         raise
 
 
-@router.get("", summary="List measurements", responses=responses())
+@router.get("", summary="List measurements", responses=problem_responses())
 async def list_measurements(
     context: ContextDep,
     caller: ModelsProbe,
@@ -83,7 +87,7 @@ async def list_measurements(
     return paginate(rows, limit, view, name=lambda one: one.id)
 
 
-@router.get("/{measurement}", summary="One measurement", responses=responses(404))
+@router.get("/{measurement}", summary="One measurement", responses=problem_responses(404))
 async def get_measurement(measurement: str, context: ContextDep, caller: ModelsProbe) -> Measurement:
     """Its status and, once it has succeeded, its figures: aggregates over records. Scope: `models:probe`."""
     async with context.sessions() as session:
@@ -93,7 +97,9 @@ async def get_measurement(measurement: str, context: ContextDep, caller: ModelsP
     return view(row, reason, measured if row.status == "succeeded" else {})
 
 
-@router.post("/{measurement}/cancel", status_code=202, summary="Cancel a measurement", responses=responses(404, 409))
+@router.post(
+    "/{measurement}/cancel", status_code=202, summary="Cancel a measurement", responses=problem_responses(404, 409)
+)
 async def cancel_measurement(measurement: str, context: ContextDep, caller: ModelsProbe) -> Measurement:
     """At once while it waits, else when its worker has let go. 409 where it is over. Scope: `models:probe`."""
     async with context.sessions.begin() as session:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.dependencies import AnyKey
-from api.http.problems import not_found, responses
+from api.http.problems import not_found, problem_responses
 from core.schema.pages import Page
 from core.schema.strict import Answer
 from core.unlearning.objectives import METHODS, describe
@@ -37,14 +37,14 @@ def _described(name: str) -> MethodDescription:
     return MethodDescription.model_validate(describe(name))
 
 
-@router.get("", summary="List methods", responses=responses())
+@router.get("", summary="List methods", responses=problem_responses())
 async def list_methods(caller: AnyKey) -> Page[MethodDescription]:
     """Every method, by name; there is always one page. Any key may ask."""
     data = [_described(name) for name in sorted(METHODS)]
     return Page(data=data, first_id=data[0].name, last_id=data[-1].name, has_more=False)
 
 
-@router.get("/{name}", summary="One method", responses=responses(404))
+@router.get("/{name}", summary="One method", responses=problem_responses(404))
 async def get_method(name: str, caller: AnyKey) -> MethodDescription:
     """Any key may ask."""
     if name not in METHODS:

@@ -11,7 +11,7 @@ from api.dependencies import AnyKey, ContextDep, ModelsWrite, require_release_sc
 from api.http.idempotency import IdempotencyKey, body_digest
 from api.http.json_body import JsonRoute
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
-from api.http.problems import Problem, not_found, responses, unprocessable
+from api.http.problems import Problem, not_found, problem_responses, unprocessable
 from api.http.serializers import json_response, serialize_model
 from api.models.registration import check
 from core.records import audit, files, jobs, models, policies
@@ -32,7 +32,9 @@ PURPOSES = {
 """What a file must have been uploaded as to be a model's default."""
 
 
-@router.post("", status_code=202, response_model=Model, summary="Register a model", responses=responses(409, 413, 415))
+@router.post(
+    "", status_code=202, response_model=Model, summary="Register a model", responses=problem_responses(409, 413, 415)
+)
 async def register_model(
     body: ModelRequest,
     request: Request,
@@ -112,7 +114,7 @@ async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defau
             raise unprocessable(f"/defaults/{name}", detail, name="wrong-purpose")
 
 
-@router.get("", summary="List models", responses=responses())
+@router.get("", summary="List models", responses=problem_responses())
 async def list_models(
     context: ContextDep, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None
 ) -> Page[Model]:
@@ -122,7 +124,7 @@ async def list_models(
     return paginate(rows, limit, serialize_model, name=lambda model: model.id)
 
 
-@router.get("/{model}", summary="One model", responses=responses(404))
+@router.get("/{model}", summary="One model", responses=problem_responses(404))
 async def get_model(model: str, context: ContextDep, caller: AnyKey) -> Model:
     """`status`, shape, digest and `head`, the newest released checkpoint. Any key may ask."""
     async with context.sessions() as session:
@@ -132,7 +134,7 @@ async def get_model(model: str, context: ContextDep, caller: AnyKey) -> Model:
     return serialize_model(row)
 
 
-@router.delete("/{model}", status_code=204, summary="Forget a model", responses=responses(404, 409))
+@router.delete("/{model}", status_code=204, summary="Forget a model", responses=problem_responses(404, 409))
 async def delete_model(model: str, context: ContextDep, caller: ModelsWrite) -> None:
     """Deletes the registration, never the directory; its checkpoints stay. 409 while a job needs it.
 

@@ -12,7 +12,7 @@ from api.dependencies import AnyKey, ContextDep, ModelsWrite, require_release_sc
 from api.http.idempotency import IdempotencyKey, body_digest
 from api.http.json_body import JsonRoute
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
-from api.http.problems import Problem, not_found, responses
+from api.http.problems import Problem, not_found, problem_responses
 from api.http.serializers import json_response
 from core.records import policies
 from core.records.policies import BUILT_IN
@@ -80,7 +80,7 @@ def _not_built_in(name: str) -> None:
 
 
 @router.post(
-    "", status_code=201, response_model=KeptPolicy, summary="Keep a policy", responses=responses(409, 413, 415)
+    "", status_code=201, response_model=KeptPolicy, summary="Keep a policy", responses=problem_responses(409, 413, 415)
 )
 async def create_policy(
     body: Annotated[Policy, Body(openapi_examples=EXAMPLES)],
@@ -114,7 +114,7 @@ async def create_policy(
     return await context.idempotency.run_once(request, caller, await body_digest(request), create)
 
 
-@router.get("", summary="List policies", responses=responses())
+@router.get("", summary="List policies", responses=problem_responses())
 async def list_policies(
     context: ContextDep, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None
 ) -> Page[KeptPolicy]:
@@ -126,7 +126,7 @@ async def list_policies(
     return paginate(shown, limit, lambda policy: policy, name=lambda policy: policy.name)
 
 
-@router.get("/{name}", summary="One policy", responses=responses(404))
+@router.get("/{name}", summary="One policy", responses=problem_responses(404))
 async def get_policy(name: str, context: ContextDep, caller: AnyKey) -> KeptPolicy:
     """All of its bounds. Any key may ask."""
     if name in BUILT_IN:
@@ -138,7 +138,7 @@ async def get_policy(name: str, context: ContextDep, caller: AnyKey) -> KeptPoli
     return _kept(row)
 
 
-@router.delete("/{name}", status_code=204, summary="Delete a policy", responses=responses(404, 409))
+@router.delete("/{name}", status_code=204, summary="Delete a policy", responses=problem_responses(404, 409))
 async def delete_policy(name: str, context: ContextDep, caller: ModelsWrite) -> None:
     """Jobs keep what they were submitted with. 409 while a model has it pinned. Scope: `models:write`."""
     _not_built_in(name)

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from api.dependencies import ContextDep, ReleaseWrite
 from api.http.json_body import JsonRoute
-from api.http.problems import not_found, responses
+from api.http.problems import not_found, problem_responses
 from api.http.serializers import serialize_checkpoint
 from core.records import checkpoints, release
 from core.schema.checkpoints import Checkpoint, ReleaseRequest
@@ -13,7 +13,9 @@ router = APIRouter(tags=["checkpoints"], route_class=JsonRoute)
 
 
 @router.post(
-    "/v1/checkpoints/{checkpoint}/release", summary="Release a checkpoint", responses=responses(404, 409, 413, 415)
+    "/v1/checkpoints/{checkpoint}/release",
+    summary="Release a checkpoint",
+    responses=problem_responses(404, 409, 413, 415),
 )
 async def release_checkpoint(
     checkpoint: str, body: ReleaseRequest, context: ContextDep, caller: ReleaseWrite

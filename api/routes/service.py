@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.dependencies import AnyKey, ContextDep
-from api.http.problems import responses
+from api.http.problems import problem_responses
 from core.schema.models import ReleasePolicy
 from core.schema.strict import Answer
 
@@ -25,7 +25,7 @@ class About(Answer):
     )
 
 
-@router.get("", summary="About this service", responses=responses())
+@router.get("", summary="About this service", responses=problem_responses())
 async def get_service(context: ContextDep, caller: AnyKey) -> About:
     """Its version, and whether checkpoints are guarded by their verdict. Any key may ask."""
     return About(version=version("unlearning-service"), release=context.settings.release)

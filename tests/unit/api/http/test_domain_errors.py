@@ -17,7 +17,7 @@ from fastapi import FastAPI
 import core.records
 import core.schema
 import core.storage
-from api.http import problems
+from api.http import exception_handlers, problems
 from core.evaluation.measurements import GROUPS, MEASUREMENTS, UnknownMeasurement
 from core.records.files import FileInUse
 from core.records.idempotency import KeyBusy, KeyReused
@@ -115,7 +115,7 @@ def test_every_error_has_a_status_a_name_and_a_detail_without_a_records_text(kin
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", error.problem)
     assert error.detail
     assert error.pointer is None or error.pointer.startswith("/")
-    answer = problems.document(problems.domain_problem(error), "request-1")
+    answer = problems.problem_response(problems.domain_problem(error), "request-1")
     assert CANARY not in error.detail + bytes(answer.body).decode() + str(answer.headers)
 
 
@@ -127,13 +127,14 @@ def test_no_name_stands_for_two_statuses() -> None:
 
 
 def test_the_api_names_no_error_of_the_domain_where_it_answers_them() -> None:
-    words = set(re.findall(r"\w+", Path(problems.__file__).read_text()))
+    sources = [Path(module.__file__ or "").read_text() for module in (problems, exception_handlers)]
+    words = set(re.findall(r"\w+", "".join(sources)))
     assert {kind.__name__ for kind in every_error()} & words == {"StorageFull"}  # what a full disk is answered as
 
 
 async def answer(error: Exception) -> httpx.Response:
     app = FastAPI()
-    problems.add_exception_handlers(app)
+    exception_handlers.add_exception_handlers(app)
 
     @app.get("/")
     async def fail() -> None:

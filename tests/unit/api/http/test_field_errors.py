@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from api.http.problems import field_errors, pointer
+from api.http.field_errors import field_errors, json_pointer
 from core.schema.jobs import JobRequest
 
 
@@ -26,4 +26,4 @@ def test_a_name_within_a_record_is_not_repeated() -> None:
 
 
 def test_a_pointer_is_escaped() -> None:
-    assert pointer(["a/b", 0, "c~d"]) == "/a~1b/0/c~0d"
+    assert json_pointer(["a/b", 0, "c~d"]) == "/a~1b/0/c~0d"
