@@ -1,4 +1,4 @@
-"""`python -m worker`: a worker on this machine's devices, until SIGTERM or Ctrl-C. A second one ends it at once."""
+"""`python -m worker`: a worker on this machine's devices, until SIGTERM or Ctrl-C. A second signal ends it at once."""
 
 import logging
 import signal
@@ -29,19 +29,19 @@ def main() -> int:
     try:
         configured = settings()
         configured.service_key()
-        machine = DeviceSlots.of(configured)
+        devices = DeviceSlots.from_settings(configured)
     except (ValidationError, ValueError, OSError, DevicesError) as error:
         print(f"the worker cannot start: {error}", file=sys.stderr)
         return 2
     log.configure(configured.log_level)
-    setproctitle.setproctitle(f"unlearn worker ({len(machine.gpus)} GPUs, {machine.slots} slots)")
+    setproctitle.setproctitle(f"unlearn worker ({len(devices.gpus)} GPUs, {devices.max_jobs} slots)")
     app = make_app(configured.redis_url.get_secret_value())
-    stopping, threads = ShutdownEvent(), threads_per_job(configured, machine)
-    warm = None
+    shutdown, threads = ShutdownEvent(), threads_per_job(configured, devices)
+    prefork_pool = None
     if configured.worker_warm_children:
         folder = configured.scratch_dir.absolute()
-        warm = PreforkPool(child_environment(gpus=(), threads=threads, folder=folder), stopping)
-        warm.start()
+        prefork_pool = PreforkPool(child_environment(gpus=(), threads=threads, folder=folder), shutdown)
+        prefork_pool.start()
     metrics = WorkerMetrics(version=version("unlearning-service"))
     if configured.worker_metrics_port is not None:
         try:
@@ -49,37 +49,37 @@ def main() -> int:
         except OSError as error:
             print(f"the worker cannot start: WORKER_METRICS_PORT cannot be had: {error.strerror}", file=sys.stderr)
             return 2
-    station = WorkerContext(worker_id(), configured, machine, stopping, threads, warm, metrics)
-    register_task(app, station)
+    context = WorkerContext(worker_id(), configured, devices, shutdown, threads, prefork_pool, metrics)
+    register_task(app, context)
 
     def stop(**_: object) -> None:
-        station.stopping.begin()
+        shutdown.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
 
     def keep_logging(**_: object) -> None:
-        """Somebody listens, so Celery leaves the log as it is."""
+        """Does nothing: while this signal has a receiver, Celery leaves the log as it is."""
 
     signals.setup_logging.connect(keep_logging, weak=False)
     signals.worker_shutting_down.connect(stop, weak=False)
-    sweeper = Sweeper(app, station)
+    sweeper = Sweeper(app, context)
     sweeper.start()
     logging.getLogger(log.LOGGER).info(
-        "worker starts", extra={"worker": station.worker, "gpus": machine.gpus, "slots": machine.slots}
+        "worker starts", extra={"worker": context.worker, "gpus": devices.gpus, "slots": devices.max_jobs}
     )
     worker = Worker(
         app=app,
-        hostname=f"unlearn@{station.worker}",
+        hostname=f"unlearn@{context.worker}",
         pool="threads",
-        concurrency=machine.slots,
-        queues=machine.queues,
+        concurrency=devices.max_jobs,
+        queues=devices.queues,
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
         quiet=True,
     )
     worker.start()
-    station.stopping.begin()
+    shutdown.set()
     sweeper.join(_SWEEPER_SECONDS)
     return int(worker.exitcode or 0)
 

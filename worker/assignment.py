@@ -1,4 +1,4 @@
-"""A claimed job as a worker sees it: everything that its child needs, read in one transaction."""
+"""A claimed job with everything that its child process needs, read in one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,9 @@ JobFiles = Sequence[tuple[JobFile, FileRow]]
 
 @dataclass(frozen=True)
 class Assignment:
-    """`start` is the checkpoint to start from, prefix and files; None: the registered model itself.
+    """A claimed job, its model and its files.
+
+    `start` is the checkpoint to start from, as prefix and files; None: the registered model itself.
 
     `retrained` is the model that was retrained without the forget set, where there is one.
     """
@@ -51,9 +53,9 @@ class Assignment:
         benchmark_tasks: Path | None = None,
         benchmark_code: bool = False,
     ) -> JobSpec:
-        """What the child is told; `cache` is where it keeps what it measures, `benchmark_tasks` where it finds tasks.
+        """Returns the child's spec. The child keeps measurements in `cache` and finds tasks in `benchmark_tasks`.
 
-        AttemptFailed where a model has no directory.
+        Raises AttemptFailed where a model has no directory.
         """
         common: dict[str, Any] = {
             "job": self.job.id,
@@ -91,7 +93,7 @@ class Assignment:
 
 
 def _expected(estimate: dict[str, Any] | None) -> ExpectedTokens | None:
-    """What the job's estimate says of its tokens; None of jobs whose estimate does not."""
+    """Returns the token counts of the job's estimate, or None where the estimate has none."""
     if estimate is None or estimate.get("measured_tokens") is None:
         return None
     return ExpectedTokens(measured=estimate["measured_tokens"], updates=estimate["tokens"])
@@ -106,27 +108,33 @@ def _directory(model: ModelRow) -> Path:
 
 
 async def read(session: AsyncSession, job: JobRow) -> Assignment:
-    """Reads what belongs to the claimed job. AttemptFailed where something of it is gone."""
+    """Reads the claimed job's model, start checkpoint and files. AttemptFailed where one of them is gone."""
     model = await models.get(session, job.organisation, job.model)
     if model is None:
-        raise service_failure("model_gone", "the model of this job is registered no more", retryable=False)
+        raise service_failure(
+            "model_gone", "the model of this job is no longer registered; register it again", retryable=False
+        )
     retrained = None
     if job.retrained_model is not None:
         retrained = await models.get(session, job.organisation, job.retrained_model)
         if retrained is None:
             raise service_failure(
-                "model_gone", "the retrained model of this job is registered no more", retryable=False
+                "model_gone",
+                "the retrained model of this job is no longer registered; register it again",
+                retryable=False,
             )
     start, adapter = None, False
     if job.start_checkpoint is not None:
         checkpoint = await checkpoints.get(session, job.organisation, job.start_checkpoint)
         if checkpoint is None:
             raise service_failure(
-                "checkpoint_gone", "the checkpoint that this job starts from is gone", retryable=False
+                "checkpoint_gone",
+                "the checkpoint that this job starts from is gone; submit a job that starts from another",
+                retryable=False,
             )
         start = (checkpoint.prefix, await checkpoints.files(session, checkpoint.id))
-        made = await jobs.get(session, job.organisation, checkpoint.job)
-        adapter = made is not None and made.output == "adapter"
+        origin = await jobs.get(session, job.organisation, checkpoint.job)
+        adapter = origin is not None and origin.output == "adapter"
     sets = await files.list_for_job(session, job.id)
     if await files.any_missing(session, job.id):
         raise service_failure("file_gone", "a file of this job is gone; upload it again", retryable=False)

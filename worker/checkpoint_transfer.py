@@ -1,4 +1,4 @@
-"""Checkpoints between the storage and this machine's disk, whole and checked."""
+"""Checkpoints between the storage and this machine's disk, complete and verified by digest."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -10,39 +10,45 @@ from core.schema.manifest import MANIFEST_NAME, canonical_json, digest, file_ent
 from core.storage import NotStored, Storage
 from worker.failure import service_failure
 
-PIECE = 4 << 20
+CHUNK_BYTES = 4 << 20
 
 
-async def fetch(storage: Storage, prefix: str, files: Sequence[CheckpointFile], folder: Path) -> None:
-    """Brings a checkpoint's files to `folder`. AttemptFailed where one is missing or not what its digest says."""
+async def download(storage: Storage, prefix: str, files: Sequence[CheckpointFile], folder: Path) -> None:
+    """Downloads a checkpoint's files to `folder`. AttemptFailed where a file is missing or has another digest."""
     for file in files:
-        target = _below(folder, file.path)
+        target = _target(folder, file.path)
         try:
-            with target.open("xb") as out:
-                async for piece in storage.read(f"{prefix}/{file.path}"):
-                    await asyncio.to_thread(out.write, piece)
+            with target.open("xb") as sink:
+                async for chunk in storage.read(f"{prefix}/{file.path}"):
+                    await asyncio.to_thread(sink.write, chunk)
         except NotStored:
             raise service_failure(
-                "checkpoint_gone", "bytes of the checkpoint to start from are gone", retryable=False
+                "checkpoint_gone",
+                "bytes of the checkpoint to start from are gone; submit a job that starts from another",
+                retryable=False,
             ) from None
         if (await asyncio.to_thread(file_entry, target, file.path)).sha256 != file.sha256:
             raise service_failure("checkpoint_damaged", "the checkpoint to start from is not what was stored")
 
 
-async def deliver(storage: Storage, folder: Path, *, prefix: str, step: int) -> UploadedCheckpoint:
-    """Stores what the child saved, the manifest last; nobody sees it before the job's finish points to it."""
+async def upload(storage: Storage, folder: Path, *, prefix: str, step: int) -> UploadedCheckpoint:
+    """Stores the checkpoint that the child saved, the manifest last.
+
+    The checkpoint stays invisible until the job's finish points to it.
+    """
     entries = await asyncio.to_thread(manifest, folder)
     if not entries:
         raise service_failure("nothing_saved", "the job's process said that it saved a checkpoint, but there is none")
-    for one in entries:
-        written = await storage.write(f"{prefix}/{one.path}", _pieces(folder / one.path))
-        if written != one.bytes:
+    for entry in entries:
+        written = await storage.write(f"{prefix}/{entry.path}", _file_chunks(folder / entry.path))
+        if written != entry.bytes:
             raise service_failure("checkpoint_changed", "the checkpoint changed while it was stored")
-    await storage.write(f"{prefix}/{MANIFEST_NAME}", _whole(canonical_json(entries)))
+    await storage.write(f"{prefix}/{MANIFEST_NAME}", _single_chunk(canonical_json(entries)))
     return UploadedCheckpoint(prefix=prefix, files=entries, digest=digest(entries), step=step)
 
 
-def _below(folder: Path, path: str) -> Path:
+def _target(folder: Path, path: str) -> Path:
+    """Returns the file's place below the folder, whose own folder exists then. AttemptFailed for a path outside."""
     target = folder / path
     if ".." in target.parts:
         raise service_failure("checkpoint_damaged", "a file of the checkpoint lies outside of it", retryable=False)
@@ -50,11 +56,11 @@ def _below(folder: Path, path: str) -> Path:
     return target
 
 
-async def _pieces(path: Path) -> AsyncIterator[bytes]:
+async def _file_chunks(path: Path) -> AsyncIterator[bytes]:
     with path.open("rb") as file:
-        while piece := await asyncio.to_thread(file.read, PIECE):
-            yield piece
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk
 
 
-async def _whole(data: bytes) -> AsyncIterator[bytes]:
+async def _single_chunk(data: bytes) -> AsyncIterator[bytes]:
     yield data

@@ -1,4 +1,4 @@
-"""The job's process: started apart from this one, told what to do, listened to, and ended with all it started."""
+"""The job's child process: started in a session of its own, given its spec, read, and ended with all it started."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from worker.failure import service_failure
 _LINE_BYTES = 64 << 20
 _TAIL_BYTES = 64 << 10
 _EXIT_SECONDS = 15.0
-_GLANCE_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 PASSED_ON = (
     "PATH",
@@ -36,11 +36,11 @@ PASSED_ON = (
     "HF_DATASETS_CACHE",
 )
 PASSED_ON_PREFIXES = ("LC_", "NCCL_", "NVIDIA_", "PYTORCH_", "TORCH_", "OMP_", "MKL_")
-"""What a child sees of the worker's environment: no address, no password, no token."""
+"""The variables that a child inherits of the worker's environment: no address, no password, no token."""
 
 
 def child_environment(*, gpus: Sequence[int], threads: int, folder: Path) -> dict[str, str]:
-    """The child's environment: an allow-list of the worker's own, its devices, and no way to the network's models."""
+    """Returns the child's environment: an allow-list of the worker's own, its devices, and no access to model hubs."""
     kept = {
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }
@@ -61,7 +61,7 @@ def child_environment(*, gpus: Sequence[int], threads: int, folder: Path) -> dic
 def start_process(
     argv: Sequence[str], *, env: Mapping[str, str], descriptors: Sequence[int] = ()
 ) -> "subprocess.Popen[bytes]":
-    """A process of a session of its own, with pipes for its standard streams, that inherits `descriptors`."""
+    """Starts a process in a session of its own, with pipes for its standard streams. It inherits `descriptors`."""
     return subprocess.Popen(  # noqa: S603
         argv,
         stdin=subprocess.PIPE,
@@ -75,14 +75,14 @@ def start_process(
     )
 
 
-def kill_session(process: "subprocess.Popen[bytes]") -> None:
-    """Kills the process and all that it started."""
+def kill_process_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kills the process and its process group, which holds all that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 class Child:
-    """The process of one job, just started or waiting until now. Use as `async with`: leaving kills what is left."""
+    """The process of one job, newly started or taken from the prefork pool. `async with` kills it on leaving."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self.pid = process.pid
@@ -92,20 +92,20 @@ class Child:
 
     @classmethod
     def start(cls, argv: Sequence[str], *, env: Mapping[str, str], descriptors: Sequence[int] = ()) -> "Child":
-        """Starts it; `descriptors` (the GPUs' locks) are inherited, and so released when it ends, however it ends."""
+        """Starts the process. It inherits `descriptors` (the GPUs' locks), which are released however it ends."""
         return cls(start_process(argv, env=env, descriptors=descriptors))
 
     async def __aenter__(self) -> "Child":
         try:
-            # on this loop, which need not be the one, nor the thread, that saw the process start
-            self._stdout, reading = await _reader(self._process.stdout)
-            self._stderr, draining = await _reader(self._process.stderr)
+            # the pipes join this event loop: the process may have been started by another thread
+            self._stdout, stdout_transport = await _reader(self._process.stdout)
+            self._stderr, stderr_transport = await _reader(self._process.stderr)
             self._stdin = await _writer(self._process.stdin)
         except BaseException:
             self.kill()
             self._process.wait()
             raise
-        self._transports = (reading, draining, self._stdin.transport)
+        self._transports = (stdout_transport, stderr_transport, self._stdin.transport)
         self._draining = asyncio.create_task(self._drain())
         return self
 
@@ -118,25 +118,25 @@ class Child:
         for transport in self._transports:
             transport.close()
 
-    async def give(self, spec: JobSpec) -> None:
+    async def send_spec(self, spec: JobSpec) -> None:
         await self._send(spec.model_dump_json())
 
-    async def tell(self, command: Command) -> None:
+    async def send_command(self, command: Command) -> None:
         await self._send(command.model_dump_json())
 
     async def events(self) -> AsyncIterator[ChildEvent]:
-        """What it says, until it says no more. AttemptFailed where that is no event."""
+        """Yields the child's events until its output ends. AttemptFailed where a line is not an event."""
         closing = asyncio.create_task(self._close_after_exit())
         try:
             while line := await self._stdout.readline():
                 yield CHILD_EVENT.validate_json(line)
         except (ValidationError, ValueError) as error:  # ValueError: a line over the limit
-            raise service_failure("child_garbled", "the job's process said something that is not an event") from error
+            raise service_failure("child_garbled", "the job's process wrote a line that is not an event") from error
         finally:
             closing.cancel()
 
     async def exit_status(self) -> int:
-        """Its exit code, or minus the signal that ended it. One that lingers after its last word is killed."""
+        """Returns the exit code, or minus the signal that ended the process, which is killed if it does not exit."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_SECONDS):
                 return await self._ended()
@@ -145,29 +145,29 @@ class Child:
 
     def kill(self) -> None:
         """Kills the process and all that it started."""
-        kill_session(self._process)
+        kill_process_group(self._process)
 
     def stderr(self) -> bytes:
-        """The end of what it wrote on standard error. It may quote a record: not for logs (`worker.log.frames_of`)."""
+        """Returns the end of standard error. It may quote a record: logs get `worker.log.traceback_frames` of it."""
         return bytes(self._tail)
 
     async def _send(self, line: str) -> None:
-        with contextlib.suppress(ConnectionError):  # it is dead: its exit tells why
+        with contextlib.suppress(ConnectionError):  # the process is dead: its exit status tells why
             self._stdin.write(line.encode() + b"\n")
             await self._stdin.drain()
 
     async def _ended(self) -> int:
         while (status := self._process.poll()) is None:  # noqa: ASYNC110
-            await asyncio.sleep(_GLANCE_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         return status
 
     async def _close_after_exit(self) -> None:
-        """Once it has ended, ends what it started: these hold its output open."""
+        """Waits for the process to end, then kills the processes that it started: they hold its output open."""
         await self._ended()
         self.kill()
 
     async def _drain(self) -> None:
-        """Reads standard error away, so that it never blocks, and keeps its end in memory only."""
+        """Reads standard error, so that the child never blocks on it, and keeps only its end, in memory."""
         while chunk := await self._stderr.read(_TAIL_BYTES):
             self.stderr_bytes += len(chunk)
             self._tail += chunk
@@ -184,7 +184,7 @@ async def _reader(pipe: IO[bytes] | None) -> tuple[asyncio.StreamReader, asyncio
 
 async def _writer(pipe: IO[bytes] | None) -> asyncio.StreamWriter:
     loop = asyncio.get_running_loop()
-    # a protocol for readers, of which only the control of the flow is used: asyncio has none for pipes alone
+    # asyncio has no protocol for writing to pipes alone: of this reader's protocol only the flow control is used
     transport, protocol = await loop.connect_write_pipe(
         lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), pipe
     )

@@ -1,4 +1,4 @@
-"""Bytes that are nobody's any more: of attempts that are over, of uploads that broke off, of files past their time."""
+"""Deletes bytes that nothing refers to: of ended attempts, of interrupted uploads, of expired files."""
 
 import asyncio
 import re
@@ -20,54 +20,60 @@ T = TypeVar("T")
 Attempt = tuple[str, int]
 """A job's id and the fence of one attempt at it."""
 
-_BROKEN_OFF = timedelta(hours=1)
-_NO_ROW = timedelta(days=1)  # longer than any upload takes, from its id to its row
+_UNFINISHED_AGE = timedelta(hours=1)
+_ROWLESS_AGE = timedelta(days=1)  # longer than any upload takes, from its id to its row
 _BATCH = 500
 _CHECKPOINT = re.compile(r"checkpoints/(job-[0-9a-f]+)/(\d+)/")
 
 
 async def collect_scratch(sessions: Sessions, root: Path) -> int:
-    """Removes the folders of all attempts that are over from this machine, delivered or not.
+    """Removes the folders of all ended attempts from this machine, delivered or not; returns their number.
 
     A worker that dies between the finish and its own clean-up leaves the folder of a delivered attempt.
     """
     listed = await asyncio.to_thread(lambda: list(scratch.attempt_folders(root)))
-    found = {(job, fence): folder for job, fence, folder in listed}
+    folders = {(job, fence): folder for job, fence, folder in listed}
     removed = 0
-    async for over in _attempts(sessions, found, completion.ended_attempts):
-        await asyncio.to_thread(scratch.remove_folder, found[over])
+    async for attempt in _select_attempts(sessions, folders, completion.ended_attempts):
+        await asyncio.to_thread(scratch.remove_folder, folders[attempt])
         removed += 1
     return removed
 
 
 async def collect_snapshots(sessions: Sessions, root: Path) -> int:
-    """Removes snapshots of jobs that are over from this machine: they may have ended elsewhere, or while paused."""
-    found = dict(await asyncio.to_thread(lambda: list(scratch.snapshot_folders(root))))
+    """Removes snapshots of ended jobs from this machine; returns the number of jobs.
+
+    A job may end on another machine, or while it is paused.
+    """
+    folders = dict(await asyncio.to_thread(lambda: list(scratch.snapshot_folders(root))))
     removed = 0
-    for some in _batches(found):
+    for jobs in _batches(folders):
         async with sessions() as session:
-            over = await completion.ended_jobs(session, some)
-        for job in over:
-            await asyncio.to_thread(scratch.remove_folder, found[job])
+            ended = await completion.ended_jobs(session, jobs)
+        for job in ended:
+            await asyncio.to_thread(scratch.remove_folder, folders[job])
             removed += 1
     return removed
 
 
 async def collect_checkpoints(sessions: Sessions, storage: Storage) -> int:
-    """Deletes what was stored under dead fences, and what is left of uploads that broke off."""
+    """Deletes checkpoints under dead fences, and the remains of interrupted uploads; returns their number."""
     stored = set()
     async for key, _ in storage.list("checkpoints"):
         if match := _CHECKPOINT.match(key):
             stored.add((match[1], int(match[2])))
-    removed = await storage.delete_unfinished(_BROKEN_OFF)
-    async for job, fence in _attempts(sessions, sorted(stored), completion.undelivered_attempts):
+    removed = await storage.delete_unfinished(_UNFINISHED_AGE)
+    async for job, fence in _select_attempts(sessions, sorted(stored), completion.undelivered_attempts):
         await storage.delete(completion.checkpoint_prefix(job, fence))
         removed += 1
     return removed
 
 
 async def collect_files(sessions: Sessions, storage: Storage) -> int:
-    """Deletes files past their time that no unfinished job needs: first the rows with their keys, then the bytes."""
+    """Deletes expired files that no unfinished job needs; returns their number.
+
+    The rows with the keys go first, then the bytes.
+    """
     async with sessions.begin() as session:
         if not await lease_recovery.try_sweeper_lock(session):
             return 0
@@ -78,26 +84,26 @@ async def collect_files(sessions: Sessions, storage: Storage) -> int:
 
 
 async def collect_uploads(sessions: Sessions, storage: Storage) -> int:
-    """Deletes uploads that never got their row, because the API died in between: nobody has their key."""
-    before = datetime.now(UTC) - _NO_ROW
+    """Deletes uploads without a row; returns their number. An API that died has left them, and they have no key."""
+    before = datetime.now(UTC) - _ROWLESS_AGE
     stored = [key.removeprefix("files/") async for key, _ in storage.list("files")]
     old = [file for file in stored if ID_PATTERN.match(file) and id_timestamp(file) < before]
     removed = 0
-    for some in _batches(old):
+    for batch in _batches(old):
         async with sessions() as session:
-            known = await files.existing_ids(session, some)
-        for file in set(some) - known:
+            existing = await files.existing_ids(session, batch)
+        for file in set(batch) - existing:
             await storage.delete(uploads.storage_key(file))
             removed += 1
     return removed
 
 
-async def _attempts(
+async def _select_attempts(
     sessions: Sessions,
     attempts: Iterable[Attempt],
     select: Callable[[AsyncSession, list[Attempt]], Awaitable[set[Attempt]]],
 ) -> AsyncIterator[Attempt]:
-    """Those of the attempts that `select` returns, asked for in batches."""
+    """Yields the attempts that `select` returns, which is called with batches of them."""
     for batch in _batches(attempts):
         async with sessions() as session:
             selected = await select(session, batch)
@@ -107,5 +113,5 @@ async def _attempts(
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:
     source = iter(items)
-    while some := list(islice(source, _BATCH)):
-        yield some
+    while batch := list(islice(source, _BATCH)):
+        yield batch

@@ -1,4 +1,4 @@
-"""What this machine can run at a time, and who has which part of it: GPUs by lock files, CPU jobs by slots."""
+"""The devices that this machine's jobs run on: each GPU is held by a lock file, each CPU job by a slot."""
 
 import fcntl
 import os
@@ -12,70 +12,70 @@ from pathlib import Path
 from core.queue import queue_name
 from core.settings import Settings
 
-_SECONDS = 20
+_NVIDIA_SMI_SECONDS = 20
 
 
 class DevicesError(Exception):
-    """The settings or the environment name devices in a way that this worker cannot follow."""
+    """The settings or the environment name devices in a form that this worker does not support."""
 
 
 def visible_gpus(settings: Settings) -> tuple[int, ...]:
-    """The GPUs this worker may use: as set, else as CUDA_VISIBLE_DEVICES says, else all that the driver lists."""
+    """Returns the GPUs that this worker may use: by the setting, else by CUDA_VISIBLE_DEVICES, else by the driver."""
     if settings.worker_gpus is not None:
         return tuple(sorted(set(settings.worker_gpus)))
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        parts = [part.strip() for part in named.split(",") if part.strip()]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        parts = [part.strip() for part in visible.split(",") if part.strip()]
         if not all(part.isdigit() for part in parts):
             raise DevicesError("CUDA_VISIBLE_DEVICES names GPUs by other than their index; set WORKER_GPUS to indices")
         return tuple(sorted({int(part) for part in parts}))
-    return tuple(range(_listed()))
+    return tuple(range(_count_gpus()))
 
 
-def _listed() -> int:
-    """How many GPUs the driver lists; without its tool, how many device files there are."""
+def _count_gpus() -> int:
+    """Returns the number of GPUs that the driver's tool lists, or without the tool the number of device files."""
     tool = shutil.which("nvidia-smi")
     if tool is not None:
-        answer = subprocess.run([tool, "-L"], capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603
-        return sum(line.startswith(b"GPU ") for line in answer.stdout.splitlines()) if answer.returncode == 0 else 0
+        listing = subprocess.run([tool, "-L"], capture_output=True, timeout=_NVIDIA_SMI_SECONDS, check=False)  # noqa: S603
+        return sum(line.startswith(b"GPU ") for line in listing.stdout.splitlines()) if listing.returncode == 0 else 0
     return sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in Path("/dev").glob("nvidia*"))
 
 
 @dataclass(frozen=True)
 class Devices:
-    """What one job has been given. `descriptors` hold the GPUs' locks: whoever has them open has the GPUs."""
+    """The devices of one job. `descriptors` hold the GPUs' locks: a process that has them open has the GPUs."""
 
     gpus: tuple[int, ...]
     descriptors: tuple[int, ...]
     _slot: threading.Semaphore | None = None
-    _given_back: threading.Event = field(default_factory=threading.Event)
+    _closed: threading.Event = field(default_factory=threading.Event)
 
-    def let_go(self) -> None:
-        """Closes this process's side of the locks: from now on the GPUs are the child's, until it ends."""
-        if not self._given_back.is_set():
-            self._given_back.set()
+    def hand_over(self) -> None:
+        """Closes this process's descriptors of the locks: from now on the GPUs are the child's, until it ends."""
+        if not self._closed.is_set():
+            self._closed.set()
             for descriptor in self.descriptors:
                 os.close(descriptor)
 
     def release(self) -> None:
-        """Gives back whatever of it this process still has."""
-        self.let_go()
+        """Releases the devices that this process still holds."""
+        self.hand_over()
         if self._slot is not None:
             self._slot.release()
 
 
 class DeviceSlots:
-    """The devices of one worker; GPUs are shared with the machine's other workers through `lock_dir`."""
+    """The devices of one worker. It shares the GPUs with the machine's other workers through `lock_dir`."""
 
     def __init__(self, *, gpus: tuple[int, ...], cpu_slots: int, lock_dir: Path) -> None:
         self.gpus = gpus
-        self.slots = len(gpus) + cpu_slots
-        """Jobs at a time, at most."""
+        self.max_jobs = len(gpus) + cpu_slots
+        """The number of jobs at a time, at most."""
         self._lock_dir = lock_dir
         self._cpu = threading.Semaphore(cpu_slots)
 
     @classmethod
-    def of(cls, settings: Settings) -> "DeviceSlots":
+    def from_settings(cls, settings: Settings) -> "DeviceSlots":
         gpus = visible_gpus(settings)
         if gpus:
             settings.gpu_lock_dir.mkdir(parents=True, exist_ok=True)
@@ -84,16 +84,17 @@ class DeviceSlots:
         return cls(gpus=gpus, cpu_slots=settings.worker_slots, lock_dir=settings.gpu_lock_dir)
 
     @property
-    def classes(self) -> range:
-        """The GPU counts of the jobs that can run here, the greediest first: small jobs leave large ones no room."""
+    def gpu_counts(self) -> range:
+        """The GPU counts of the jobs that can run here, the largest first: small jobs leave large ones no room."""
         return range(len(self.gpus), -1, -1)
 
     @property
     def queues(self) -> list[str]:
-        return [queue_name(gpus) for gpus in self.classes]
+        """The queues whose hints this worker takes."""
+        return [queue_name(gpus) for gpus in self.gpu_counts]
 
     def take(self, gpus: int) -> Devices | None:
-        """Devices for a job of so many GPUs (0: a CPU slot), or None where they are not free now."""
+        """Takes devices for a job of so many GPUs (0: a CPU slot); returns None where they are not free now."""
         if gpus == 0:
             return Devices((), (), self._cpu) if self._cpu.acquire(blocking=False) else None
         held: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Writes down what the child says: the first update at once, later ones and curves in batches, all else at once."""
+"""Writes the child's events to the database: later updates and curves in batches, every other event at once."""
 
 import asyncio
 
@@ -21,29 +21,29 @@ from worker.lease import Lease
 
 BATCH_SECONDS = 1.0
 _POINTS = 4000
-"""Curve points that wait at most; also keeps one statement under PostgreSQL's limit of 32767 parameters."""
+"""The most curve points that wait; it also keeps one statement under PostgreSQL's limit of 32767 parameters."""
 
 
 class EventRecorder:
-    """Of one attempt. Every write is fenced; FenceLost comes through."""
+    """The recorder of one attempt. Every write checks the fence and may raise FenceLost."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
         self._progress: ProgressMade | None = None
-        self._moved = False
+        self._progress_unwritten = False
         self._beat: Heartbeat | None = None
         self._points: dict[tuple[str, int], float] = {}
-        self._turn = asyncio.Lock()
+        self._flushing = asyncio.Lock()
 
-    async def take(self, event: ChildEvent) -> None:
-        """Records one event; those that end a job are the supervisor's."""
+    async def record(self, event: ChildEvent) -> None:
+        """Records one event. The supervisor handles the events that end a job."""
         if isinstance(event, Heartbeat):
             self._beat = event
             return
         if isinstance(event, ProgressMade):
             first = self._progress is None
-            self._progress, self._moved = event, True
-            if first:  # that a job has begun to change its model is worth a write of its own
+            self._progress, self._progress_unwritten = event, True
+            if first:  # it says that the job has begun to change its model
                 await self.flush()
             return
         if isinstance(event, CurvePoint):
@@ -64,25 +64,25 @@ class EventRecorder:
             await self._lease.write(progress.add_event, EventType.COST, event.model_dump(mode="json", exclude={"kind"}))
 
     async def flush(self) -> None:
-        """Writes what has gathered."""
-        async with self._turn:
+        """Writes the waiting progress and curve points."""
+        async with self._flushing:
             beat, self._beat = self._beat, None
             if beat is not None and beat.fraction is not None:
                 await self._lease.write(progress.set_fraction, fraction=beat.fraction, eta_seconds=beat.eta_seconds)
-            made, points = self._progress, self._points
-            if made is None or not (self._moved or points):  # points before any progress wait for it
+            latest, points = self._progress, self._points
+            if latest is None or not (self._progress_unwritten or points):  # points before any progress wait for it
                 return
-            self._moved, self._points = False, {}
+            self._progress_unwritten, self._points = False, {}
             await self._lease.write(
                 progress.set_steps,
-                step=made.step,
-                steps=made.steps,
-                eta_seconds=made.eta_seconds,
+                step=latest.step,
+                steps=latest.steps,
+                eta_seconds=latest.eta_seconds,
                 points=[(step, name, value) for (name, step), value in points.items()],
             )
 
     async def keep_flushing(self) -> None:
-        """Until cancelled, writes what has gathered about once a second."""
+        """Flushes about once a second, until it is cancelled."""
         while True:
             await asyncio.sleep(BATCH_SECONDS)
             await self.flush()

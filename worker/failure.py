@@ -1,4 +1,4 @@
-"""How an attempt fails, in words that a person can act on."""
+"""Failures of an attempt, with messages that a person can act on."""
 
 import signal
 
@@ -6,7 +6,7 @@ from core.schema.jobs import JobError
 
 
 class AttemptFailed(Exception):
-    """The attempt is over; `error` is what the job will say."""
+    """The attempt has failed; `error` becomes the job's error."""
 
     def __init__(self, error: JobError) -> None:
         super().__init__(error.code)
@@ -14,12 +14,15 @@ class AttemptFailed(Exception):
 
 
 def service_failure(code: str, message: str, *, retryable: bool = True) -> AttemptFailed:
-    """A failure by the service's fault."""
+    """Returns a failure that is the service's fault."""
     return AttemptFailed(JobError(code=code, message=message, blame="service", retryable=retryable))
 
 
 def child_died(status: int) -> AttemptFailed:
-    """The child ended without a last word; `status` as in `Popen.returncode`: an exit code, or minus a signal."""
+    """Returns the failure of a child that ended without a final event.
+
+    `status` is an exit code or minus a signal, as in `Popen.returncode`.
+    """
     if status >= 0:
         message = f"the job's process ended with code {status} before its work was done; the worker's log says where"
     else:

@@ -1,6 +1,6 @@
-"""`python -m worker.health`: whether a worker of this machine (or container) is alive, for container health checks.
+"""`python -m worker.health`: a health check of the worker on this machine, or in this container.
 
-Exit code 0: it has given a sign of life lately; 1: it has not, or the database does not answer.
+Exit code 0: the worker has given a sign of life lately; 1: it has not, or the database does not answer.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from core.settings import Settings, settings
 from worker.identity import host
 
 SWEEPS_MISSED = 6
-"""Signs of life come with every sweep; one sweep that takes long is no reason to restart a worker."""
+"""Signs of life come with every sweep; a single slow sweep is no reason to restart a worker."""
 
 ANSWER_SECONDS = 8.0
-"""Below the time that docker-compose.yml gives the check, so that the reason is said."""
+"""Below the timeout of the check in docker-compose.yml, so that the check can still print the reason."""
 
 
-async def alive(settings: Settings) -> bool:
-    """Whether this host's worker has been seen within `SWEEPS_MISSED` sweeps. SQLAlchemyError without a database."""
+async def is_alive(settings: Settings) -> bool:
+    """Returns whether this host's worker was seen within `SWEEPS_MISSED` sweeps. SQLAlchemyError: no database."""
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=1)
     try:
         async with AsyncSession(engine) as session:
@@ -32,14 +32,14 @@ async def alive(settings: Settings) -> bool:
 
 
 def main() -> int:
-    """Says how the worker is, in a line, and returns the exit code."""
+    """Prints the worker's state in a line and returns the exit code."""
     try:
-        well = asyncio.run(asyncio.wait_for(alive(settings()), ANSWER_SECONDS))
+        alive = asyncio.run(asyncio.wait_for(is_alive(settings()), ANSWER_SECONDS))
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         print(f"the database does not answer ({type(error).__name__})")
         return 1
-    print("alive" if well else f"no sign of life from a worker on {host()}")
-    return 0 if well else 1
+    print("alive" if alive else f"no sign of life from a worker on {host()}")
+    return 0 if alive else 1
 
 
 if __name__ == "__main__":

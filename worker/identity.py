@@ -1,14 +1,14 @@
-"""What a worker is called: in its row of `workers`, in the jobs that it holds, and to whoever asks after its health."""
+"""A worker's name: in its row of `workers`, in the jobs that it holds, and in its health check."""
 
 import os
 import socket
 
 
 def worker_id() -> str:
-    """`host:pid`; a restarted container may carry its forerunner's, which is why fences and not names hold jobs."""
+    """Returns `host:pid`. A restarted container may repeat an id, which is why fences and not ids hold jobs."""
     return f"{host()}:{os.getpid()}"
 
 
 def host() -> str:
-    """The machine's (or container's) name, as in every id of its workers."""
+    """Returns the machine's (or container's) name, as in every id of its workers."""
     return socket.gethostname()[:96]

@@ -1,4 +1,4 @@
-"""What a thread does with a hint: it takes jobs off the queue in Postgres until none is left for it."""
+"""The loop of a thread that has received a hint: it claims jobs in Postgres until none is left for this worker."""
 
 import asyncio
 import logging
@@ -25,80 +25,85 @@ from worker.supervisor import Attempt, claim_job
 log = logging.getLogger(LOGGER)
 
 _CONNECTIONS = 4
-"""Per job: one renews the lease, one writes what the child says, one moves bytes, one listens for requests."""
+"""Connections of a job: for the lease, for the child's events, for moving bytes, for listening to requests."""
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What the threads of one worker share."""
+    """The objects that all threads of one worker share."""
 
     worker: str
+    """The worker's id."""
     settings: Settings
-    machine: DeviceSlots
-    stopping: ShutdownEvent
+    devices: DeviceSlots
+    shutdown: ShutdownEvent
     threads: int
-    """CPU threads of a child."""
-    warm: PreforkPool | None = None
+    """CPU threads of each child."""
+    prefork_pool: PreforkPool | None = None
     metrics: WorkerMetrics | None = None
 
 
-def threads_per_job(settings: Settings, machine: DeviceSlots) -> int:
-    """CPU threads of a child: the machine's, shared out over the jobs at a time."""
-    return settings.job_threads or max(1, (os.cpu_count() or 1) // machine.slots)
+def threads_per_job(settings: Settings, devices: DeviceSlots) -> int:
+    """Returns the CPU threads of each child: the setting, else an equal share of the machine's."""
+    return settings.job_threads or max(1, (os.cpu_count() or 1) // devices.max_jobs)
 
 
-def register_task(app: Celery, station: WorkerContext) -> None:
-    """Registers the one task. It takes whatever comes with a hint, and needs none of it."""
+def register_task(app: Celery, context: WorkerContext) -> None:
+    """Registers the application's only task. It accepts any arguments of a hint and needs none."""
 
     @app.task(name=HINT_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def work(**_: object) -> None:
         try:
-            asyncio.run(take_jobs(station))
+            asyncio.run(take_jobs(context))
         except Exception:
-            # the hint is spent, the job is not: the sweeper hints again
+            # the hint is lost, the job is not: the sweeper publishes hints again
             log.exception("a hint led to nothing")
 
 
-async def take_jobs(station: WorkerContext) -> int:
-    """Claims and attends to jobs until none is left for this worker or it is told to stop; returns how many."""
-    settings = station.settings
+async def take_jobs(context: WorkerContext) -> int:
+    """Claims and attends to jobs until none is left for this worker, or it shuts down; returns the number of jobs."""
+    settings = context.settings
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=_CONNECTIONS)
     try:
         sessions = async_sessionmaker(engine, expire_on_commit=False)
         storage = open_storage(settings.storage_url, engine)
         done = 0
         requests = Notifications(
-            engine, REQUESTS, application=f"unlearning worker {station.worker}", on_disconnect=_lost
+            engine,
+            REQUESTS,
+            application=f"unlearning worker {context.worker}",
+            on_disconnect=_log_disconnect,
         )
-        while not station.stopping and await _take_one(station, sessions, storage, requests):
+        while not context.shutdown and await _take_one(context, sessions, storage, requests):
             done += 1
         return done
     finally:
         await engine.dispose()
 
 
-def _lost(error: Exception) -> None:
+def _log_disconnect(error: Exception) -> None:
     log.warning("notifications lost: requests reach jobs at the next heartbeat", extra=error_fields(error))
 
 
-async def _take_one(station: WorkerContext, sessions: Sessions, storage: Storage, requests: Notifications) -> bool:
-    for gpus in station.machine.classes:
-        devices = station.machine.take(gpus)
+async def _take_one(context: WorkerContext, sessions: Sessions, storage: Storage, requests: Notifications) -> bool:
+    """Takes devices and attends to one job for them; returns False where no job is left that has free devices."""
+    for gpus in context.devices.gpu_counts:
+        devices = context.devices.take(gpus)
         if devices is None:
             continue
         try:
-            if await _attend(station, devices, gpus, sessions, storage, requests):
+            if await _claim_and_attend(context, devices, gpus, sessions, storage, requests):
                 return True
         finally:
             devices.release()
     return False
 
 
-async def _attend(
-    station: WorkerContext, devices: Devices, gpus: int, sessions: Sessions, storage: Storage, requests: Notifications
+async def _claim_and_attend(
+    context: WorkerContext, devices: Devices, gpus: int, sessions: Sessions, storage: Storage, requests: Notifications
 ) -> bool:
-    settings = station.settings
-    claimed = await claim_job(sessions, worker=station.worker, gpus=gpus, lease_seconds=settings.lease_seconds)
+    settings = context.settings
+    claimed = await claim_job(sessions, worker=context.worker, gpus=gpus, lease_seconds=settings.lease_seconds)
     if claimed is None:
         return False
     job, since = claimed
@@ -109,11 +114,11 @@ async def _attend(
         sessions=sessions,
         storage=storage,
         settings=settings,
-        threads=station.threads,
-        stopping=station.stopping,
+        threads=context.threads,
+        shutdown=context.shutdown,
         requests=requests,
-        metrics=station.metrics,
-        warm=station.warm,
+        metrics=context.metrics,
+        prefork_pool=context.prefork_pool,
     )
     requests.start()
     try:

@@ -1,4 +1,4 @@
-"""What a worker holds of a job: its fence, until when, and the only way to write under it."""
+"""A worker's hold on a job: its fence, its end, and the only way to write under it."""
 
 import asyncio
 import logging
@@ -22,11 +22,11 @@ Change = Callable[Concatenate[AsyncSession, str, int, P], Awaitable[T]]
 
 
 class LeaseExpired(FenceLost):
-    """The database could not be reached until the lease had run out: the job must be taken to be somebody else's."""
+    """The database could not be reached until the lease ran out: another worker may hold the job by now."""
 
 
 class Lease:
-    """One attempt's hold on its job. Times are this process's monotonic clock, taken before each renewal is sent."""
+    """One attempt's hold on its job. Times are of this process's monotonic clock, read before each renewal is sent."""
 
     def __init__(self, sessions: Sessions, job: str, fence: int, *, seconds: float, since: float) -> None:
         self.job = job
@@ -35,35 +35,35 @@ class Lease:
         self._seconds = seconds
         self._end = since + seconds
 
-    def left(self) -> float:
-        """Seconds for which the job is surely still this worker's."""
+    def seconds_left(self) -> float:
+        """Returns the seconds for which this worker surely still holds the job."""
         return self._end - time.monotonic()
 
     async def write(self, change: Change[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `change(session, job, fence, …)` in a transaction of its own.
 
-        Lost connections are tried again for as long as the lease lasts, so `change` may happen twice: FenceLost is
-        how a second `finish` shows. Raises LeaseExpired when the time is up.
+        A lost connection is tried again for as long as the lease lasts, so `change` may happen twice: a second `finish`
+        then raises FenceLost. Raises LeaseExpired when the lease has run out.
         """
         tries = 0
         while True:
             try:
-                # half of what is left: a connection that hangs must leave time for another
-                async with asyncio.timeout(max(self.left() / 2, 0)), self._sessions.begin() as session:
+                # half of the remaining time: a connection that hangs must leave time for a second one
+                async with asyncio.timeout(max(self.seconds_left() / 2, 0)), self._sessions.begin() as session:
                     return await change(session, self.job, self.fence, *args, **kwargs)
             except Exception as error:
                 if not is_transient(error):
                     raise
                 pause = PAUSES[min(tries, len(PAUSES) - 1)]
-                if self.left() <= pause:
+                if self.seconds_left() <= pause:
                     raise LeaseExpired(self.job) from error
                 log.warning("database not reached", extra={"job": self.job, "error": type(error).__qualname__})
             tries += 1
             await asyncio.sleep(pause)
 
     async def renew(self) -> str | None:
-        """Prolongs the lease and returns what is wished of the job."""
+        """Extends the lease and returns the action that is requested of the job, or None."""
         before = time.monotonic()
-        wished = await self.write(leases.renew, lease_seconds=self._seconds)
+        requested = await self.write(leases.renew, lease_seconds=self._seconds)
         self._end = before + self._seconds
-        return wished
+        return requested

@@ -1,4 +1,4 @@
-"""The worker's log: JSON lines on standard error. Of an error only its class and where it happened, never its text."""
+"""The worker's log: JSON lines on standard error, with an error's class and its place in the code, never its text."""
 
 import json
 import logging
@@ -7,14 +7,14 @@ import traceback
 from datetime import UTC, datetime
 
 LOGGER = "unlearn.worker"
-_ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 _FRAME = re.compile(rb'^\s*File "([^"\n]+)", line (\d+),? in (\S+)')
 _CLASS = re.compile(rb"^([A-Za-z_][A-Za-z0-9_.]*(?:Error|Exception|Interrupt|Exit|Warning))(?::|\s*$)")
 _FRAMES = 12
 
 
 class JsonLines(logging.Formatter):
-    """One object a line: time, level, logger, event, and whatever was given as `extra`."""
+    """Formats a record as one JSON object in a line: time, level, logger, event, and the fields of `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -23,14 +23,14 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "event": record.getMessage(),
         }
-        line |= {name: value for name, value in vars(record).items() if name not in _ORDINARY}
+        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
         if record.exc_info and record.exc_info[1] is not None:
             line |= error_fields(record.exc_info[1])
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
 def error_fields(error: BaseException) -> dict[str, object]:
-    """The error's class and its innermost frames; its text may quote a record, so that stays out."""
+    """Returns the error's class and its innermost frames. The error's text may quote a record, so it is left out."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     return {
         "error": type(error).__qualname__,
@@ -39,19 +39,19 @@ def error_fields(error: BaseException) -> dict[str, object]:
 
 
 def traceback_frames(stderr: bytes) -> list[str]:
-    """What may be said of a child's standard error: frames of tracebacks and classes of errors, nothing else of it."""
-    found = []
+    """Returns the tracebacks' frames and the errors' classes in a child's standard error, and nothing else of it."""
+    frames = []
     for line in stderr.splitlines():
         if frame := _FRAME.match(line):
             path, number, name = (part.decode(errors="replace") for part in frame.groups())
-            found.append(f"{path}:{number} {name}")
+            frames.append(f"{path}:{number} {name}")
         elif error := _CLASS.match(line):
-            found.append(error[1].decode())
-    return found[-_FRAMES:]
+            frames.append(error[1].decode())
+    return frames[-_FRAMES:]
 
 
 def configure(level: str) -> None:
-    """Sends this process's log to standard error. Tasks are not announced: the jobs' own lines say more."""
+    """Sends this process's log to standard error, without Celery's lines about tasks: the jobs' own say more."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     root = logging.getLogger()

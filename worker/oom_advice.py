@@ -1,4 +1,4 @@
-"""What is said to a job that ran out of memory, besides that it did: by preflight, what would take less."""
+"""Advice for a job that ran out of memory: the changes of the request that, by preflight, would take less."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ _PHASES: dict[Phase, tuple[str, ...]] = {
 
 
 def with_memory_advice(error: JobError, assigned: Assignment, phase: Phase, classes: Sequence[WorkerClass]) -> JobError:
-    """The error as it is, or, out of memory in this phase, with the changes of the request that would take less."""
+    """Returns the error, with advice in its message where the job ran out of memory in this phase."""
     job = assigned.job
     if error.code != "out_of_memory" or assigned.model.shape is None or job.kind == "measure":
         return error

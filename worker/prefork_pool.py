@@ -1,7 +1,7 @@
-"""The child in waiting: it has imported what jobs are computed with before there is a job for it.
+"""The waiting child: a process that has imported the jobs' libraries before there is a job for it.
 
-It serves one job and ends with it, like any child; the next one begins to wait when that job has loaded its model.
-`core.pipeline.prefork` is the other side.
+It serves one job and ends with it, like any child. The next child starts when that job has loaded its model.
+`core.pipeline.prefork` is the child's side.
 """
 
 import asyncio
@@ -16,41 +16,41 @@ import time
 from collections.abc import Mapping, Sequence
 
 from core.schema.prefork import READY, ChildEnvironment
-from worker.child import kill_session, start_process
+from worker.child import kill_process_group, start_process
 from worker.log import LOGGER, traceback_frames
 from worker.shutdown import ShutdownEvent
 
 log = logging.getLogger(LOGGER)
 
 COMMAND = (sys.executable, "-m", "core.pipeline", "--wait")
-"""The descriptor's number is added to it."""
+"""The number of the child's end of the sockets is appended."""
 
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
-"""Before another is started in place of one that died while it waited; doubled with each in a row."""
+"""The pause before a child that died while it waited is replaced; it doubles with each death in a row."""
 
-PATIENCE_SECONDS = 10.0
-"""How long a job waits for a child that is importing: on a machine full of others' work, that takes long."""
+READY_SECONDS = 10.0
+"""How long a job waits for a child that is importing, which takes long on a machine that is busy with other work."""
 
-_GLANCE_SECONDS = 0.2
-_LOOK_SECONDS = 0.02
-_TAIL_BYTES = 64 << 10
+_POLL_SECONDS = 0.2
+_READY_POLL_SECONDS = 0.02
+_STDERR_BYTES = 64 << 10
 
 
 class PreforkPool(threading.Thread):
-    """Keeps one child waiting until `stopping` begins. Any thread may `take` it; the next is up to `prepare`.
+    """Keeps one child waiting until `shutdown` is set. Any thread may `take` it; `prepare_next` asks for another.
 
-    The kernel ends a child together with the *thread* that started it. So this one starts them, and stays to the end
-    of the process even when told to stop: children that it started may still be at work.
+    The kernel ends a child together with the *thread* that started it. So this thread starts the children, and stays
+    to the end of the process even after the shutdown: children that it started may still be at work.
     """
 
     def __init__(
-        self, environment: Mapping[str, str], stopping: ShutdownEvent, *, command: Sequence[str] = COMMAND
+        self, environment: Mapping[str, str], shutdown: ShutdownEvent, *, command: Sequence[str] = COMMAND
     ) -> None:
-        """`environment` is what a child without devices has."""
+        """`environment` is the environment of a child without devices."""
         super().__init__(name="warm", daemon=True)
         self._environment = dict(environment)
         self._command = command
-        self._stopping = stopping
+        self._shutdown = shutdown
         self._lock = threading.Lock()
         self._waiting: _WaitingChild | None = None
         self._wanted = threading.Event()
@@ -58,30 +58,30 @@ class PreforkPool(threading.Thread):
         self._deaths = 0
 
     def run(self) -> None:
-        while not self._stopping:
+        while not self._shutdown:
             try:
-                self._look_after()
+                self._check_child()
             except OSError:
                 self._deaths += 1
                 log.exception("no child could be started to wait")
             pause = 0.0
             if self._deaths and self._waiting is None:
                 pause = min(PAUSE_SECONDS * 2.0 ** min(self._deaths - 1, 10), LONGEST_PAUSE_SECONDS)
-            self._rest(pause)
+            self._sleep(pause)
         with self._lock:
-            waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.end()
+            child, self._waiting = self._waiting, None
+        if child is not None:
+            child.end()
         threading.Event().wait()
 
     def take(self, environment: Mapping[str, str], descriptors: Sequence[int]) -> "subprocess.Popen[bytes] | None":
-        """The process that waited, from now on the caller's, with this environment and copies of the descriptors.
+        """Returns the waiting process, now the caller's, with this environment and copies of the descriptors.
 
-        None where none is ready: the caller starts a child of its own.
+        Returns None where no child is ready; the caller then starts a child of its own.
         """
         with self._lock:
-            waiting = self._waiting
-            if waiting is None or not waiting.ready():
+            child = self._waiting
+            if child is None or not child.is_ready():
                 return None
             self._waiting = None
             self._wanted.clear()
@@ -91,113 +91,113 @@ class PreforkPool(threading.Thread):
             name: environment.get(name) for name in names if environment.get(name) != self._environment.get(name)
         }
         try:
-            waiting.assign(ChildEnvironment(changes), descriptors)
-        except OSError:  # it died just now
-            waiting.end()
-            self.prepare()
+            child.assign(ChildEnvironment(changes), descriptors)
+        except OSError:  # it has just died
+            child.end()
+            self.prepare_next()
             return None
-        return waiting.process
+        return child.process
 
-    async def coming(self) -> None:
-        """Returns when the child that is importing, if there is one, can be taken; after PATIENCE_SECONDS at most.
+    async def wait_ready(self) -> None:
+        """Returns when the child that is importing, if there is one, can be taken; after READY_SECONDS at most.
 
-        It is ahead of one that would start now, which would only slow both. Whoever else asks meanwhile does not wait:
-        it serves one job.
+        That child is ahead of a child that would start now, and two would slow each other. The child serves one job, so
+        a second caller does not wait for it.
         """
         with self._lock:
-            waiting = self._waiting
-            if waiting is None or waiting.awaited:
+            child = self._waiting
+            if child is None or child.awaited:
                 return
-            waiting.awaited = True
+            child.awaited = True
         try:
-            end = time.monotonic() + PATIENCE_SECONDS
-            while self._importing(waiting) and time.monotonic() < end:  # noqa: ASYNC110 - seen by polling alone
-                await asyncio.sleep(_LOOK_SECONDS)
+            deadline = time.monotonic() + READY_SECONDS
+            while self._is_importing(child) and time.monotonic() < deadline:  # noqa: ASYNC110 - seen by polling alone
+                await asyncio.sleep(_READY_POLL_SECONDS)
         finally:
-            waiting.awaited = False
+            child.awaited = False
 
-    def _importing(self, waiting: "_WaitingChild") -> bool:
+    def _is_importing(self, child: "_WaitingChild") -> bool:
         with self._lock:
-            return waiting is self._waiting and waiting.process.poll() is None and not waiting.ready()
+            return child is self._waiting and child.process.poll() is None and not child.is_ready()
 
-    def prepare(self) -> None:
-        """Lets the next child begin to wait, if none does."""
+    def prepare_next(self) -> None:
+        """Lets the next child start, if none waits."""
         self._wanted.set()
 
-    def _look_after(self) -> None:
+    def _check_child(self) -> None:
+        """Starts a child where one is wanted, clears away a dead one, and logs a child that has become ready."""
         with self._lock:
-            waiting = self._waiting
-            if waiting is None and self._wanted.is_set():
+            child = self._waiting
+            if child is None and self._wanted.is_set():
                 self._waiting = _WaitingChild(self._command, self._environment)
-            elif waiting is not None and waiting.process.poll() is not None:
+            elif child is not None and child.process.poll() is not None:
                 self._waiting = None
                 self._deaths += 1
-                told = {"status": waiting.process.returncode, "frames": traceback_frames(waiting.stderr())}
-                log.warning("child died while it waited", extra=told)
-                waiting.end()
-            elif waiting is not None and not waiting.announced and waiting.ready():
-                waiting.announced = True
-                log.info("child waits", extra={"pid": waiting.process.pid, "seconds": round(waiting.seconds(), 1)})
+                extra = {"status": child.process.returncode, "frames": traceback_frames(child.stderr())}
+                log.warning("child died while it waited", extra=extra)
+                child.end()
+            elif child is not None and not child.announced and child.is_ready():
+                child.announced = True
+                log.info("child waits", extra={"pid": child.process.pid, "seconds": round(child.age_seconds(), 1)})
 
-    def _rest(self, pause: float) -> None:
-        over = time.monotonic() + max(pause, _GLANCE_SECONDS)
-        while not self._stopping and time.monotonic() < over:
-            time.sleep(_GLANCE_SECONDS)
+    def _sleep(self, pause: float) -> None:
+        end = time.monotonic() + max(pause, _POLL_SECONDS)
+        while not self._shutdown and time.monotonic() < end:
+            time.sleep(_POLL_SECONDS)
 
 
 class _WaitingChild:
-    """One such process and our end of the sockets between us."""
+    """One waiting process and this process's end of the sockets between them."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._door, theirs = socket.socketpair()
+        self._socket, child_socket = socket.socketpair()
+        descriptor = child_socket.fileno()
         try:
-            with theirs:
-                self.process = start_process(
-                    [*command, str(theirs.fileno())], env=environment, descriptors=[theirs.fileno()]
-                )
+            with child_socket:
+                self.process = start_process([*command, str(descriptor)], env=environment, descriptors=[descriptor])
         except BaseException:
-            self._door.close()
+            self._socket.close()
             raise
-        self._door.setblocking(False)
-        self._said = b""
+        self._socket.setblocking(False)
+        self._received = b""
         self._began = time.monotonic()
         self.awaited = False
-        """Whether a job waits for it."""
+        """Whether a job waits for this child."""
         self.announced = False
-        """Whether the log says that it is ready."""
+        """Whether the log says that this child is ready."""
 
-    def seconds(self) -> float:
-        """Since it was started."""
+    def age_seconds(self) -> float:
+        """Returns the seconds since the child was started."""
         return time.monotonic() - self._began
 
-    def ready(self) -> bool:
-        """Whether it lives and has imported everything."""
+    def is_ready(self) -> bool:
+        """Returns whether the child lives and has imported everything."""
         with contextlib.suppress(BlockingIOError, ConnectionError):
-            self._said += self._door.recv(len(READY))
-        return self._said == READY and self.process.poll() is None
+            self._received += self._socket.recv(len(READY))
+        return self._received == READY and self.process.poll() is None
 
-    def assign(self, answer: ChildEnvironment, descriptors: Sequence[int]) -> None:
-        """Makes it a job's. OSError where it is dead."""
-        line = answer.model_dump_json().encode() + b"\n"
-        with self._door as door:
-            door.setblocking(True)
-            sent = socket.send_fds(door, [line], list(descriptors))
-            if rest := line[sent:]:  # nothing more may be sent to one that has read it all and closed its end
-                door.sendall(rest)
+    def assign(self, environment: ChildEnvironment, descriptors: Sequence[int]) -> None:
+        """Gives the child to a job, with the changes of its environment. Raises OSError where the child is dead."""
+        line = environment.model_dump_json().encode() + b"\n"
+        with self._socket as connection:
+            connection.setblocking(True)
+            sent = socket.send_fds(connection, [line], list(descriptors))
+            if rest := line[sent:]:  # an empty send would fail: a child that has read the line closes its end
+                connection.sendall(rest)
 
     def end(self) -> None:
-        """Kills it, and lets go of it."""
-        kill_session(self.process)
+        """Kills the child and closes everything that belongs to it."""
+        kill_process_group(self.process)
         self.process.wait()
-        self._door.close()
+        self._socket.close()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
 
     def stderr(self) -> bytes:
-        """What it wrote on standard error; for one that has ended."""
+        """Returns the standard error of a child that has ended."""
         pipe = self.process.stderr
         if pipe is None:
             return b""
-        os.set_blocking(pipe.fileno(), False)  # something that it started may hold it open
-        return pipe.read(_TAIL_BYTES) or b""
+        os.set_blocking(pipe.fileno(), False)  # a process that the child started may hold it open
+        return pipe.read(_STDERR_BYTES) or b""

@@ -1,4 +1,4 @@
-"""How the child gets its records: decrypted on the way, over a Unix socket, to one connection, against a token."""
+"""Serves the child its records: decrypted on the way, over a Unix socket, to one connection that knows the token."""
 
 import asyncio
 import hmac
@@ -24,11 +24,11 @@ log = logging.getLogger(LOGGER)
 
 _TOKEN_BYTES = 256
 _TOKEN_SECONDS = 30.0
-_BUFFER = 256 << 10
+_BUFFER_BYTES = 256 << 10
 
 
 class RecordServer:
-    """Serves an attempt's sets once. Use as `async with`; `served()` returns, or raises, when it is over."""
+    """Serves an attempt's sets once, inside `async with`. `wait_sent` returns, or raises, when that is over."""
 
     def __init__(self, path: Path, token: str, sets: JobFiles, *, storage: Storage, key: bytes) -> None:
         self._path = path
@@ -36,8 +36,8 @@ class RecordServer:
         self._sets = sets
         self._storage = storage
         self._key = key
-        self._served: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._begun = False
+        self._sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._connected = False
 
     async def __aenter__(self) -> Self:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -53,25 +53,29 @@ class RecordServer:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         self._path.unlink(missing_ok=True)
-        self._served.cancel()
+        self._sent.cancel()
 
-    async def served(self) -> None:
-        """Waits until the child has all its records. AttemptFailed where they cannot be had."""
-        await asyncio.shield(self._served)
+    async def wait_sent(self) -> None:
+        """Waits until the child has all its records. Raises AttemptFailed where they cannot be read."""
+        await asyncio.shield(self._sent)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if not _own(writer.get_extra_info("socket")) or not await self._knows_token(reader) or self._begun:
+            if (
+                not _same_user(writer.get_extra_info("socket"))
+                or not await self._knows_token(reader)
+                or self._connected
+            ):
                 log.warning("a stranger asked for a job's records")
                 return
-            self._begun = True
+            self._connected = True
             for use, file in self._sets:
                 await self._send(writer, use, file)
-            self._end(None)
+            self._finish(None)
         except ConnectionError:
-            self._end(None)  # the child is gone, and its exit tells why
-        except Exception as error:  # noqa: BLE001 - whatever it is, the attempt must hear of it
-            self._end(_unavailable(error))
+            self._finish(None)  # the child is gone, and its exit status tells why
+        except Exception as error:  # noqa: BLE001 - the attempt must learn of any error
+            self._finish(_failure(error))
         finally:
             writer.close()
 
@@ -84,31 +88,34 @@ class RecordServer:
         return hmac.compare_digest(line.removesuffix(b"\n"), self._token)
 
     async def _send(self, writer: asyncio.StreamWriter, use: JobFile, file: FileRow) -> None:
-        """One line of `core.schema.job_spec.RecordSet`, written as the records come: a set need not fit into memory."""
+        """Sends a set as a line of `core.schema.job_spec.RecordSet`, record by record: it need not fit into memory."""
         head = {"name": use.name, "kind": use.kind, "weight": use.weight, "part": use.part}
-        waiting = bytearray(json.dumps(head)[:-1].encode() + b', "records": [')
+        buffer = bytearray(json.dumps(head)[:-1].encode() + b', "records": [')
         separator = b""
         async for record in stored_records(self._storage, file, self._key):
-            waiting += separator + record.to_json().encode()
+            buffer += separator + record.to_json().encode()
             separator = b","
-            if len(waiting) >= _BUFFER:
-                writer.write(bytes(waiting))
-                waiting.clear()
+            if len(buffer) >= _BUFFER_BYTES:
+                writer.write(bytes(buffer))
+                buffer.clear()
                 await writer.drain()
-        writer.write(bytes(waiting) + b"]}\n")
+        writer.write(bytes(buffer) + b"]}\n")
         await writer.drain()
 
-    def _end(self, failure: AttemptFailed | None) -> None:
-        if self._served.done():
+    def _finish(self, failure: AttemptFailed | None) -> None:
+        if self._sent.done():
             return
         if failure is None:
-            self._served.set_result(None)
+            self._sent.set_result(None)
         else:
-            self._served.set_exception(failure)
+            self._sent.set_exception(failure)
 
 
-def _own(connection: socket.socket) -> bool:
-    """Whether the other side runs under this process's user; where the system cannot tell, folder and token must do."""
+def _same_user(connection: socket.socket) -> bool:
+    """Returns whether the peer runs under this process's user.
+
+    Returns True where the system cannot tell: then the private folder and the token are the protection.
+    """
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -116,8 +123,8 @@ def _own(connection: socket.socket) -> bool:
     return bool(uid == os.geteuid())
 
 
-def _unavailable(error: Exception) -> AttemptFailed:
-    """Why there are no records, without a word of them."""
+def _failure(error: Exception) -> AttemptFailed:
+    """Returns the reason why the records cannot be served, without any of their text."""
     log.warning("records not handed over", extra=error_fields(error))
     if isinstance(error, NotStored):
         return service_failure(
@@ -125,10 +132,14 @@ def _unavailable(error: Exception) -> AttemptFailed:
         )
     if isinstance(error, SealBroken):
         return service_failure(
-            "file_damaged", "a file of this job does not open with the service's key", retryable=False
+            "file_damaged",
+            "a file of this job does not open with the service's key; restore the key, or upload the file again",
+            retryable=False,
         )
     if isinstance(error, BadRecord):
-        return service_failure("file_damaged", "a file of this job can no longer be read", retryable=False)
+        return service_failure(
+            "file_damaged", "a file of this job can no longer be read; upload it again", retryable=False
+        )
     if is_transient(error):
         return service_failure("service_unreachable", "a server that the worker needs could not be reached")
     return service_failure("records_unavailable", "the job's records could not be read; the worker's log says where")

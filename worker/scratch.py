@@ -1,7 +1,7 @@
-"""The folder of one attempt on this machine: `SCRATCH_DIR/<job>/<fence>/`, gone when the attempt is.
+"""The folder of one attempt on this machine, `SCRATCH_DIR/<job>/<fence>/`, removed when the attempt ends.
 
-Beside it `snapshots`, which the attempts of a job share and which are gone when the job is over. What was measured of
-models lies in `SCRATCH_DIR/measured/<organisation>/`, and stays.
+Beside it lies `snapshots`, which the attempts of a job share and which is removed when the job ends. Measurements of
+models lie in `SCRATCH_DIR/measured/<organisation>/` and stay.
 """
 
 import asyncio
@@ -14,15 +14,15 @@ from pathlib import Path
 _SNAPSHOTS = "snapshots"
 _MEASURED = "measured"
 _SOCKET_PATH_BYTES = 100
-"""A Unix socket's path may have 107 (Linux) or 103 (macOS)."""
+"""A limit under those of a Unix socket's path: 107 bytes on Linux, 103 on macOS."""
 
 
 class Scratch:
-    """Use as `async with`: made private on entering, removed on leaving."""
+    """An attempt's folder. `async with` makes it, private, and removes it."""
 
     def __init__(self, root: Path, job: str, fence: int) -> None:
         self.folder = root.absolute() / job / str(fence)
-        self._short: Path | None = None
+        self._socket_folder: Path | None = None
 
     async def __aenter__(self) -> "Scratch":
         self.folder.parent.parent.mkdir(parents=True, exist_ok=True)
@@ -37,21 +37,21 @@ class Scratch:
 
     @property
     def start(self) -> Path:
-        """Where the checkpoint that the job starts from is brought to."""
+        """The folder for the checkpoint that the job starts from."""
         return self.folder / "start"
 
     @property
     def output(self) -> Path:
-        """Where the child leaves its checkpoint."""
+        """The folder in which the child saves its checkpoint."""
         return self.folder / "checkpoint"
 
     @property
     def snapshots(self) -> Path:
-        """What the job resumes from, whichever attempt left it."""
+        """The folder of the snapshots that the job resumes from, of any of its attempts."""
         return self.folder.parent / _SNAPSHOTS
 
-    async def forget(self) -> None:
-        """Removes the snapshots of the job, which is over."""
+    async def remove_snapshots(self) -> None:
+        """Removes the snapshots of the job, which has ended."""
         await asyncio.shield(asyncio.to_thread(remove_folder, self.snapshots))
 
     @property
@@ -60,41 +60,41 @@ class Scratch:
         return self.folder / "tmp"
 
     def socket(self) -> Path:
-        """A path that a Unix socket can have: here, or where this is too long in a private short folder."""
+        """Returns a path for the records' Unix socket: in this folder, or where that is too long, in a short one."""
         path = self.folder / "records"
         if len(str(path).encode()) <= _SOCKET_PATH_BYTES:
             return path
-        if self._short is None:
-            self._short = Path(tempfile.mkdtemp(prefix="unlearn-"))
-        return self._short / "records"
+        if self._socket_folder is None:
+            self._socket_folder = Path(tempfile.mkdtemp(prefix="unlearn-"))
+        return self._socket_folder / "records"
 
     def _remove(self) -> None:
         remove_folder(self.folder)
-        if self._short is not None:
-            shutil.rmtree(self._short, ignore_errors=True)
+        if self._socket_folder is not None:
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
 
 
 def remove_folder(folder: Path) -> None:
-    """Removes an attempt's folder, or the snapshots', and their job's if it was the last."""
+    """Removes an attempt's folder, or a snapshots folder, and the job's folder once it is empty."""
     shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):  # another attempt's folder, or snapshots, may still be beside it
+    with contextlib.suppress(OSError):  # the folder of another attempt, or the snapshots, may still be in it
         folder.parent.rmdir()
 
 
-def measurement_cache(root: Path, organisation: str) -> Path:
-    """Where the organisation's measurements are kept on this machine, for later jobs; its child makes it."""
+def measurements_folder(root: Path, organisation: str) -> Path:
+    """Returns the folder of the organisation's measurements on this machine, for later jobs. The child makes it."""
     return root.absolute() / _MEASURED / organisation
 
 
 def attempt_folders(root: Path) -> Iterator[tuple[str, int, Path]]:
-    """`(job, fence, folder)` of every attempt that has a folder here."""
+    """Yields `(job, fence, folder)` of every attempt that has a folder here."""
     for folder in (*root.glob("job-*/*"), *root.glob("meas-*/*")):
         if folder.name.isdigit() and folder.is_dir() and not folder.is_symlink():
             yield folder.parent.name, int(folder.name), folder
 
 
 def snapshot_folders(root: Path) -> Iterator[tuple[str, Path]]:
-    """`(job, folder)` of every job that has snapshots here."""
+    """Yields `(job, folder)` of every job that has snapshots here."""
     for folder in root.glob(f"job-*/{_SNAPSHOTS}"):
         if folder.is_dir() and not folder.is_symlink():
             yield folder.parent.name, folder

@@ -1,4 +1,4 @@
-"""What an attempt came to, and the one transaction that says what becomes of its job."""
+"""The settlement of an attempt: the one transaction that turns its result into the job's new state."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,16 +19,16 @@ Interruption = Literal["cancel", "shutdown", "pause"]
 
 @dataclass(frozen=True)
 class Finished:
-    """The child did its work, and what it saved, if that was its work, lies in the storage."""
+    """The child did its work; where that delivers a checkpoint, the checkpoint lies in the storage."""
 
     outcome: Outcome | None
-    delivered: UploadedCheckpoint | None
+    checkpoint: UploadedCheckpoint | None
     judgement: Judgement | None
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """The child was told to stop, or was stopped; `paused`: it said that it has kept what it could."""
+    """The child was told to stop, or was killed. `paused`: it reported that it saved a snapshot, if it could."""
 
     paused: bool = False
 
@@ -37,7 +37,7 @@ Result = Finished | Stopped | JobError
 
 
 class Settlement:
-    """Of one attempt, whose checkpoint lies under `prefix`."""
+    """Settles one attempt, whose checkpoint lies under `prefix`."""
 
     def __init__(self, lease: Lease, sessions: Sessions, *, prefix: str, max_failures: int) -> None:
         self._lease = lease
@@ -46,7 +46,7 @@ class Settlement:
         self._max_failures = max_failures
 
     async def settle(self, result: Result, interruption: Interruption | None) -> str:
-        """The one transaction that says what became of the job; returns that in a word."""
+        """Writes the attempt's result to the job in one transaction; returns the job's new status."""
         if isinstance(result, Finished):
             return await self._finish(result)
         if interruption == "cancel":
@@ -56,7 +56,7 @@ class Settlement:
             reason = "shutdown" if interruption == "shutdown" else "asked"
             return await self._lease.write(leases.give_back, reason=reason)
         if isinstance(result, Stopped) and result.paused:
-            # somebody else, such as the host on its way down, has told the child to end: it is nobody's failure
+            # a third party, such as the host that shuts down, has told the child to end: that is not a failure
             return await self._lease.write(leases.give_back, reason="terminated")
         if isinstance(result, Stopped):
             result = service_failure("child_stopped", "the job's process stopped without having been asked to").error
@@ -64,26 +64,26 @@ class Settlement:
 
     async def _finish(self, result: Finished) -> str:
         try:
-            if result.delivered is None or result.outcome is None:
+            if result.checkpoint is None or result.outcome is None:
                 await self._lease.write(completion.finish_without_checkpoint, outcome=result.outcome)
             else:
                 await self._lease.write(
                     completion.finish,
                     outcome=result.outcome,
-                    checkpoint=result.delivered,
+                    checkpoint=result.checkpoint,
                     judgement=result.judgement,
                 )
         except LeaseExpired:
             raise
         except FenceLost:
-            # an earlier try may have been committed without its answer reaching us: the row knows
+            # an earlier try may have been committed without its answer reaching this worker: the job's row tells
             if not await retry_transient(lambda: self._has_finished(result)):
                 raise
         return "succeeded"
 
     async def _has_finished(self, result: Finished) -> bool:
         async with self._sessions() as session:
-            if result.delivered is None:
+            if result.checkpoint is None:
                 return await completion.was_finished_without_checkpoint(session, self._lease.job, self._lease.fence)
             return await completion.find_checkpoint(session, self._lease.job, prefix=self._prefix) is not None
 

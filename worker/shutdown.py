@@ -1,13 +1,13 @@
-"""That this process was told to stop: set by a signal handler, seen by threads and by event loops alike."""
+"""The shutdown of this process: a flag that a signal handler sets and that threads and event loops see."""
 
 import asyncio
 import threading
 
-_GLANCE_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
 class ShutdownEvent:
-    """Set once, never cleared."""
+    """Set once, never cleared. True once the process was told to stop."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -15,16 +15,16 @@ class ShutdownEvent:
     def __bool__(self) -> bool:
         return self._event.is_set()
 
-    def begin(self) -> None:
+    def set(self) -> None:
         self._event.set()
 
     async def wait(self, seconds: float | None = None) -> bool:
-        """Returns as soon as stopping has begun (True), or after so many seconds (False)."""
-        # looked at rather than signalled: a signal handler cannot safely reach into the loops of other threads
+        """Returns True as soon as the event is set, or False after so many seconds."""
+        # polled rather than signalled: a signal handler cannot safely reach into the loops of other threads
         loop = asyncio.get_running_loop()
         end = None if seconds is None else loop.time() + seconds
         while not self:
-            left = _GLANCE_SECONDS if end is None else min(_GLANCE_SECONDS, end - loop.time())
+            left = _POLL_SECONDS if end is None else min(_POLL_SECONDS, end - loop.time())
             if left <= 0:
                 return False
             await asyncio.sleep(left)

@@ -1,4 +1,4 @@
-"""One attempt at one job: its child, its lease, its end. Whatever the child does, this says what became of the job."""
+"""One attempt at one job: its child, its lease, its end. Whatever the child does, the job gets a new status."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ from worker.model_integrity import DigestCache
 from worker.oom_advice import with_memory_advice
 from worker.prefork_pool import PreforkPool
 from worker.record_server import RecordServer
-from worker.scratch import Scratch, measurement_cache
+from worker.scratch import Scratch, measurements_folder
 from worker.settlement import Finished, Interruption, Result, Settlement, Stopped
 from worker.shutdown import ShutdownEvent
 
@@ -53,27 +53,27 @@ log = logging.getLogger(LOGGER)
 CHILD = (sys.executable, "-m", "core.pipeline")
 
 CANCEL_SECONDS = 10.0
-"""How long a child may take to end by itself once told to; nothing of its work is kept, so nothing is lost."""
+"""How long a child may take to end by itself when it is cancelled. Nothing of its work is kept, so nothing is lost."""
 PAUSE_SECONDS = 900.0
-"""The same for one that is to pause, who finishes its step and writes a snapshot; a large model's takes minutes."""
+"""How long a child may take to pause: it finishes its step and writes a snapshot, minutes for a large model."""
 UPLOAD_SECONDS = 20.0
-"""How long a shutdown waits for a finished checkpoint that is on its way to the storage."""
+"""How long a shutdown waits for the upload of a finished checkpoint."""
 
 STRONGEST_FIRST: tuple[Interruption, ...] = ("cancel", "shutdown", "pause")
 
 
 @dataclass(frozen=True)
 class ChildResult:
-    """What a child that did its work said of it."""
+    """The result that a child reported of its finished work."""
 
     outcome: Outcome | None
     step: int | None
-    """Of the checkpoint; None where there is none to be made."""
+    """The checkpoint's step; None where the job makes no checkpoint."""
     judgement: Judgement | None
 
 
 class Attempt:
-    """Attends to one claimed job until it is finished, given back, cancelled, failed, or somebody else's."""
+    """Attends to one claimed job until it is finished, given back, cancelled, failed, or another worker's."""
 
     def __init__(
         self,
@@ -85,10 +85,10 @@ class Attempt:
         storage: Storage,
         settings: Settings,
         threads: int,
-        stopping: ShutdownEvent,
+        shutdown: ShutdownEvent,
         requests: Notifications | None = None,
         metrics: WorkerMetrics | None = None,
-        warm: PreforkPool | None = None,
+        prefork_pool: PreforkPool | None = None,
         command: Sequence[str] = CHILD,
     ) -> None:
         self._job = job
@@ -97,103 +97,104 @@ class Attempt:
         self._storage = storage
         self._settings = settings
         self._threads = threads
-        self._stopping = stopping
+        self._shutdown = shutdown
         self._requests = requests
         self._metrics = metrics
-        self._warm = warm
+        self._prefork_pool = prefork_pool
         self._command = command
         self._lease = Lease(sessions, job.id, job.fence, seconds=settings.lease_seconds, since=since)
         self._prefix = completion.checkpoint_prefix(job.id, job.fence)
-        self._ending = Settlement(self._lease, sessions, prefix=self._prefix, max_failures=settings.max_failures)
+        self._settlement = Settlement(self._lease, sessions, prefix=self._prefix, max_failures=settings.max_failures)
         self._child: Child | None = None
         self._uploading = False
-        self._cancel_wished = asyncio.Event()
-        self._pause_wished = asyncio.Event()
+        self._cancel_requested = asyncio.Event()
+        self._pause_requested = asyncio.Event()
         self._over = asyncio.Event()
 
     async def attend(self) -> None:
-        """Never raises for what the job, its child or the database do: the outcome is in the job's row and the log."""
-        log.info("attempt begins", extra=self._named(attempt=self._job.attempts, gpus=self._devices.gpus))
-        became, verdict = None, None
+        """Works on the job to its end. Errors of job, child or database are not raised: job and log tell them."""
+        log.info("attempt begins", extra=self._log_fields(attempt=self._job.attempts, gpus=self._devices.gpus))
+        status, verdict = None, None
         if self._metrics is not None:
-            self._metrics.begins()
+            self._metrics.attempt_started()
         try:
             async with Scratch(self._settings.scratch_dir, self._job.id, self._job.fence) as scratch:
                 result, interruption = await self._work_under_lease(scratch)
-                became = await self._ending.settle(result, interruption)
+                status = await self._settlement.settle(result, interruption)
                 if isinstance(result, Finished) and result.judgement is not None:
                     verdict = result.judgement.verdict
-                if became in TERMINAL:
-                    await scratch.forget()
-            log.info("attempt ends", extra=self._named(became=became))
+                if status in TERMINAL:
+                    await scratch.remove_snapshots()
+            log.info("attempt ends", extra=self._log_fields(became=status))
         except LeaseExpired:
-            log.error("database out of reach until the lease ran out", extra=self._named())
+            log.error("database out of reach until the lease ran out", extra=self._log_fields())
         except FenceLost:
-            log.warning("the job is somebody else's", extra=self._named())
+            log.warning("the job is another worker's", extra=self._log_fields())
         except Exception:
-            # nothing is known to be written: the lease runs out, and the job is taken back
-            log.exception("attempt left unsettled", extra=self._named())
+            # the job may be unchanged: then its lease runs out, and the sweeper takes it back
+            log.exception("attempt left unsettled", extra=self._log_fields())
         finally:
             if self._metrics is not None:
-                self._metrics.ends(became, verdict)
+                self._metrics.attempt_ended(status, verdict)
 
     async def _work_under_lease(self, scratch: Scratch) -> tuple[Result, Interruption | None]:
-        """Works while the lease is kept alive; raises FenceLost, with the child dead, when it is lost."""
+        """Works while the lease is renewed. Raises FenceLost, with the child dead, when the lease is lost."""
         work = asyncio.create_task(self._work(scratch))
-        pulse = asyncio.create_task(self._keep_lease())
-        wishes: dict[Interruption, asyncio.Task[object]] = {
-            "cancel": asyncio.create_task(self._cancel_wished.wait()),
-            "shutdown": asyncio.create_task(self._stopping.wait()),
-            "pause": asyncio.create_task(self._pause_wished.wait()),
+        renewal = asyncio.create_task(self._keep_lease())
+        requests: dict[Interruption, asyncio.Task[object]] = {
+            "cancel": asyncio.create_task(self._cancel_requested.wait()),
+            "shutdown": asyncio.create_task(self._shutdown.wait()),
+            "pause": asyncio.create_task(self._pause_requested.wait()),
         }
         try:
-            interruption = await self._until_over(work, pulse, wishes)
-            if pulse.done():
-                await pulse  # raises: it ends by itself only when the lease is lost
+            interruption = await self._wait_for_end(work, renewal, requests)
+            if renewal.done():
+                await renewal  # raises: it ends by itself only when the lease is lost
             return await _result(work), interruption
         finally:
             self._over.set()
-            for task in (work, *wishes.values()):
+            for task in (work, *requests.values()):
                 task.cancel()
-            await asyncio.gather(work, pulse, *wishes.values(), return_exceptions=True)
+            await asyncio.gather(work, renewal, *requests.values(), return_exceptions=True)
 
-    async def _until_over(
+    async def _wait_for_end(
         self,
         work: asyncio.Task[Result],
-        pulse: asyncio.Task[None],
-        wishes: dict[Interruption, asyncio.Task[object]],
+        renewal: asyncio.Task[None],
+        requests: dict[Interruption, asyncio.Task[object]],
     ) -> Interruption | None:
-        """Waits for the work or the lease to end and hands down what is wished meanwhile; returns that.
+        """Waits for the work or the lease to end, and passes interruptions to the child; returns the last one.
 
-        A stronger wish replaces a weaker one. Work that takes too long over it is cancelled, which kills the child.
+        A stronger interruption replaces a weaker one. Work that does not end in time after it is cancelled, which
+        kills the child.
         """
-        heard: Interruption | None = None
+        current: Interruption | None = None
         end: float | None = None
         while True:
-            stronger = STRONGEST_FIRST[: STRONGEST_FIRST.index(heard)] if heard else STRONGEST_FIRST
+            stronger = STRONGEST_FIRST[: STRONGEST_FIRST.index(current)] if current else STRONGEST_FIRST
             left = None if end is None else max(0.0, end - time.monotonic())
-            tasks = {work, pulse, *(wishes[name] for name in stronger)}
+            tasks = {work, renewal, *(requests[name] for name in stronger)}
             await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if work.done() or pulse.done():
-                return heard
-            wish = next((name for name in stronger if wishes[name].done()), None)
-            if wish is None:
+            if work.done() or renewal.done():
+                return current
+            requested = next((name for name in stronger if requests[name].done()), None)
+            if requested is None:
                 work.cancel()
                 await asyncio.wait({work})
-                return heard
-            heard, grace = wish, await self._hand_down(wish)
+                return current
+            current, grace = requested, await self._interrupt(requested)
             end = None if grace is None else time.monotonic() + grace
 
-    async def _hand_down(self, wish: Interruption) -> float | None:
-        """Tells the child, if there is one; returns the seconds that the work may still take (None: all it needs)."""
-        log.info("attempt interrupted", extra=self._named(by=wish))
+    async def _interrupt(self, interruption: Interruption) -> float | None:
+        """Tells the child, if one runs; returns the seconds that the work may still take (None: all it needs)."""
+        log.info("attempt interrupted", extra=self._log_fields(by=interruption))
         if self._child is not None:
-            await self._child.tell(Command(command="cancel" if wish == "cancel" else "pause"))
+            await self._child.send_command(Command(command="cancel" if interruption == "cancel" else "pause"))
             seconds = {"cancel": CANCEL_SECONDS, "shutdown": self._settings.shutdown_seconds, "pause": PAUSE_SECONDS}
-            return seconds[wish]
-        if self._uploading and wish != "cancel":
-            # the work is done and its devices are free: a pause has come too late
-            return UPLOAD_SECONDS if wish == "shutdown" else None
+            return seconds[interruption]
+        if self._uploading and interruption != "cancel":
+            # the work is done and its devices are free: a pause comes too late
+            return UPLOAD_SECONDS if interruption == "shutdown" else None
         return 0.0
 
     async def _keep_lease(self) -> None:
@@ -203,10 +204,10 @@ class Attempt:
             over = asyncio.create_task(self._over.wait())
             try:
                 while True:
-                    waking = asyncio.create_task(announced.wait())
-                    beat = self._settings.heartbeat_seconds
-                    await asyncio.wait({over, waking}, timeout=beat, return_when=asyncio.FIRST_COMPLETED)
-                    waking.cancel()
+                    announcement = asyncio.create_task(announced.wait())
+                    heartbeat = self._settings.heartbeat_seconds
+                    await asyncio.wait({over, announcement}, timeout=heartbeat, return_when=asyncio.FIRST_COMPLETED)
+                    announcement.cancel()
                     if over.done():
                         return
                     announced.clear()
@@ -215,147 +216,151 @@ class Attempt:
                 over.cancel()
 
     async def _renew(self) -> None:
-        wish = await self._lease.renew()
-        if wish == "cancel":
-            self._cancel_wished.set()
-        elif wish == "pause":
-            self._pause_wished.set()
+        requested = await self._lease.renew()
+        if requested == "cancel":
+            self._cancel_requested.set()
+        elif requested == "pause":
+            self._pause_requested.set()
 
     async def _work(self, scratch: Scratch) -> Result:
-        """From the claimed row to the stored checkpoint."""
+        """Does the job's work, from the claimed row to the stored checkpoint."""
         try:
-            assigned = await retry_transient(self._assigned)
-            known = DigestCache(self._settings.scratch_dir / "digests.json")
+            assigned = await retry_transient(self._read_assignment)
+            digests = DigestCache(self._settings.scratch_dir / "digests.json")
             for model in filter(None, (assigned.model, assigned.retrained)):
-                await model_integrity.check(model, known)
+                await model_integrity.check(model, digests)
             if assigned.start is not None:
                 prefix, files = assigned.start
-                await checkpoint_transfer.fetch(self._storage, prefix, files, scratch.start)
-            ended = await self._run_child(assigned, scratch)
-            if isinstance(ended, Stopped):
-                return ended
-            if ended.step is None:
-                return Finished(ended.outcome, None, None)
+                await checkpoint_transfer.download(self._storage, prefix, files, scratch.start)
+            result = await self._run_child(assigned, scratch)
+            if isinstance(result, Stopped):
+                return result
+            if result.step is None:
+                return Finished(result.outcome, None, None)
             self._uploading = True
-            delivered = await checkpoint_transfer.deliver(
-                self._storage, scratch.output, prefix=self._prefix, step=ended.step
+            checkpoint = await checkpoint_transfer.upload(
+                self._storage, scratch.output, prefix=self._prefix, step=result.step
             )
-            return Finished(ended.outcome, delivered, ended.judgement)
+            return Finished(result.outcome, checkpoint, result.judgement)
         except AttemptFailed as failure:
             return failure.error
         except FenceLost:
             raise
         except Exception as error:
-            log.exception("attempt broke off", extra=self._named())
-            return _broken(error).error
+            log.exception("attempt broke off", extra=self._log_fields())
+            return _unexpected_failure(error).error
 
-    async def _assigned(self) -> assignment.Assignment:
+    async def _read_assignment(self) -> assignment.Assignment:
         async with self._sessions() as session:
             return await assignment.read(session, self._job)
 
     async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> ChildResult | Stopped:
-        """Starts the child, hands it its records and hears it out."""
+        """Starts the child, serves it its records and follows its events to the end."""
         token = secrets.token_urlsafe(32)
         tasks = self._settings.benchmark_tasks_dir
         spec = assigned.spec(
             scratch,
             token=token,
             threads=self._threads,
-            cache=self._measured(),
+            cache=self._measurements_folder(),
             benchmark_tasks=None if tasks is None else tasks.resolve(),
             benchmark_code=self._settings.benchmark_code,
         )
         service_key = self._settings.service_key()
         recorder = EventRecorder(self._lease)
         env = child_environment(gpus=self._devices.gpus, threads=self._threads, folder=scratch.temporary)
-        if self._warm is not None and spec.processes == 1:
-            await self._warm.coming()
+        if self._prefork_pool is not None and spec.processes == 1:
+            await self._prefork_pool.wait_ready()
         async with (
-            RecordServer(scratch.socket(), token, assigned.sets, storage=self._storage, key=service_key) as handover,
+            RecordServer(
+                scratch.socket(), token, assigned.sets, storage=self._storage, key=service_key
+            ) as record_server,
             self._child_for(spec, env) as child,
         ):
-            self._devices.let_go()
+            self._devices.hand_over()
             self._child = child
-            await child.give(spec)
-            hearing = asyncio.create_task(self._hear(child, recorder, assigned))
-            serving = asyncio.create_task(handover.served())
+            await child.send_spec(spec)
+            following = asyncio.create_task(self._follow_child(child, recorder, assigned))
+            serving = asyncio.create_task(record_server.wait_sent())
             flushing = asyncio.create_task(recorder.keep_flushing())
             try:
-                await asyncio.wait({hearing, serving}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({following, serving}, return_when=asyncio.FIRST_COMPLETED)
                 if serving.done():
-                    await serving  # its failure is the reason, whatever the child then says
-                return await hearing
+                    await serving  # its failure is the reason, whatever the child reports after it
+                return await following
             finally:
                 self._child = None
-                self._loaded()
-                for task in (hearing, serving, flushing):
+                self._prepare_next_child()
+                for task in (following, serving, flushing):
                     task.cancel()
-                await asyncio.gather(hearing, serving, flushing, return_exceptions=True)
+                await asyncio.gather(following, serving, flushing, return_exceptions=True)
 
-    def _measured(self) -> Path | None:
+    def _measurements_folder(self) -> Path | None:
         if not self._settings.keep_measurements:
             return None
-        return measurement_cache(self._settings.scratch_dir, self._job.organisation)
+        return measurements_folder(self._settings.scratch_dir, self._job.organisation)
 
     def _child_for(self, spec: JobSpec, env: Mapping[str, str]) -> Child:
-        """The child that waits, where there is one, else one that starts now. It has the devices' descriptors."""
+        """Returns the waiting child, if there is one, else a child that starts now. It has the devices' descriptors."""
         descriptors = self._devices.descriptors
-        waiting = self._warm.take(env, descriptors) if self._warm is not None and spec.processes == 1 else None
+        waiting = None
+        if self._prefork_pool is not None and spec.processes == 1:
+            waiting = self._prefork_pool.take(env, descriptors)
         child = Child(waiting) if waiting else Child.start(self._command, env=env, descriptors=descriptors)
-        log.info("child starts", extra=self._named(pid=child.pid, warm=waiting is not None))
+        log.info("child starts", extra=self._log_fields(pid=child.pid, warm=waiting is not None))
         return child
 
-    def _loaded(self) -> None:
-        """The job has what it starts with: time to prepare the next one's child."""
-        if self._warm is not None:
-            self._warm.prepare()
+    def _prepare_next_child(self) -> None:
+        """Lets the next job's child start, once this job has loaded its model."""
+        if self._prefork_pool is not None:
+            self._prefork_pool.prepare_next()
 
-    async def _hear(
+    async def _follow_child(
         self, child: Child, recorder: EventRecorder, assigned: assignment.Assignment
     ) -> ChildResult | Stopped:
-        """Writes down what the child says, to its last word. AttemptFailed where that is bad news, or missing."""
+        """Records the child's events to its final one. AttemptFailed where that reports a failure, or is missing."""
         phase: Phase = "loading"
         saved: Saved | None = None
         judgement: Judgement | None = None
-        last: Done | Cancelled | Paused | Failed | None = None
+        final: Done | Cancelled | Paused | Failed | None = None
         events = child.events()
-        while (event := await self._next(events)) is not None:
+        while (event := await self._next_event(events)) is not None:
             if isinstance(event, (Done, Cancelled, Paused, Failed)):
-                last = event
+                final = event
                 break
             if isinstance(event, Saved):
                 saved = event
             if isinstance(event, CostReported) and self._metrics is not None:
-                self._metrics.costs(event)
-            if isinstance(event, Judged):  # written down with the finish: what an attempt that fails says is nobody's
+                self._metrics.observe_cost(event)
+            if isinstance(event, Judged):  # written with the finish: a failed attempt's judgement does not count
                 judgement = event.judgement
             if isinstance(event, PhaseStarted):
                 phase = event.phase
                 if phase != "loading":
-                    self._loaded()
-            await recorder.take(event)
+                    self._prepare_next_child()
+            await recorder.record(event)
         await recorder.flush()
         status = await child.exit_status()
-        if isinstance(last, Cancelled | Paused):
-            return Stopped(paused=isinstance(last, Paused))
-        if not isinstance(last, Done):
+        if isinstance(final, Cancelled | Paused):
+            return Stopped(paused=isinstance(final, Paused))
+        if not isinstance(final, Done):
             log.warning(
-                "child failed" if last else "child died",
-                extra=self._named(
+                "child failed" if final else "child died",
+                extra=self._log_fields(
                     status=status, stderr_bytes=child.stderr_bytes, frames=traceback_frames(child.stderr())
                 ),
             )
-            if last is None:
+            if final is None:
                 raise child_died(status)
-            raise AttemptFailed(with_memory_advice(last.error, assigned, phase, self._settings.worker_classes))
+            raise AttemptFailed(with_memory_advice(final.error, assigned, phase, self._settings.worker_classes))
         if self._job.kind != "unlearn":
-            return ChildResult(last.outcome, None, None)
-        if saved is None or last.outcome is None:
+            return ChildResult(final.outcome, None, None)
+        if saved is None or final.outcome is None:
             raise service_failure("nothing_saved", "the job's process ended its work without saving a checkpoint")
-        return ChildResult(last.outcome, saved.step, judgement)
+        return ChildResult(final.outcome, saved.step, judgement)
 
-    async def _next(self, events: AsyncIterator[ChildEvent]) -> ChildEvent | None:
-        """The child's next event, None after its last. AttemptFailed where it is silent for longer than it may be."""
+    async def _next_event(self, events: AsyncIterator[ChildEvent]) -> ChildEvent | None:
+        """Returns the child's next event, or None after the last. AttemptFailed where it is silent for too long."""
         limit = self._settings.child_silence_seconds
         try:
             async with asyncio.timeout(limit):
@@ -364,12 +369,12 @@ class Attempt:
             message = f"the job's process gave no sign of life for {limit:.0f} seconds and was ended"
             raise service_failure("child_silent", message) from None
 
-    def _named(self, **more: object) -> dict[str, object]:
-        return {"job": self._job.id, "fence": self._job.fence, **more}
+    def _log_fields(self, **extra: object) -> dict[str, object]:
+        return {"job": self._job.id, "fence": self._job.fence, **extra}
 
 
 async def _result(work: asyncio.Task[Result]) -> Result:
-    """The work's result; work that was cancelled has stopped."""
+    """Returns the work's result; cancelled work counts as stopped."""
     try:
         return await work
     except asyncio.CancelledError:
@@ -378,8 +383,8 @@ async def _result(work: asyncio.Task[Result]) -> Result:
         raise
 
 
-def _broken(error: Exception) -> AttemptFailed:
-    """Words for what was not foreseen; never the error's own, which may quote a record."""
+def _unexpected_failure(error: Exception) -> AttemptFailed:
+    """Returns the failure for an unexpected error, without the error's own text, which may quote a record."""
     if isinstance(error, StorageError):
         return service_failure(
             "storage_failed", "the storage could not be read or written; the worker's log says where"
@@ -390,7 +395,7 @@ def _broken(error: Exception) -> AttemptFailed:
 
 
 async def claim_job(sessions: Sessions, *, worker: str, gpus: int, lease_seconds: float) -> tuple[JobRow, float] | None:
-    """Claims the next job of this class: its row, and the monotonic time from which its lease counts."""
+    """Claims the next job with so many GPUs; returns its row and the monotonic time from which its lease counts."""
     since = time.monotonic()
     async with sessions.begin() as session:
         job = await leases.claim(session, worker=worker, gpus=gpus, lease_seconds=lease_seconds)

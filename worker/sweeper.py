@@ -1,4 +1,4 @@
-"""A thread in every worker that keeps the service moving: publishes hints, takes back lost jobs, clears away."""
+"""The sweeper, a thread in every worker: publishes hints, takes back lost workers' jobs, deletes what has expired."""
 
 import asyncio
 import logging
@@ -24,22 +24,22 @@ from worker.log import LOGGER, error_fields
 log = logging.getLogger(LOGGER)
 
 RELAY_SECONDS = 0.5
-"""A new job waits so long for its hint at most."""
+"""The longest that a new job waits for its hint."""
 COLLECT_SECONDS = 600.0
-"""Clearing away lists all checkpoints of the storage, so it is rare."""
+"""Collecting lists all checkpoints of the storage, so it is rare."""
 STALE_SWEEPS = 6
 
 BROKER_DOWN = (KombuError, RedisError, OSError)
 
 
 class Sweeper(threading.Thread):
-    """Runs until the worker stops. Redis away: hints wait in their table, all else goes on."""
+    """Runs until the worker stops. While Redis is down, hints wait in their table; all else goes on."""
 
-    def __init__(self, app: Celery, station: WorkerContext) -> None:
+    def __init__(self, app: Celery, context: WorkerContext) -> None:
         super().__init__(name="sweeper", daemon=True)
         self._app = app
-        self._station = station
-        self._settings = station.settings
+        self._context = context
+        self._settings = context.settings
         self._broker_up = True
 
     def run(self) -> None:
@@ -50,54 +50,54 @@ class Sweeper(threading.Thread):
         try:
             sessions = async_sessionmaker(engine, expire_on_commit=False)
             storage = open_storage(self._settings.storage_url, engine)
-            every, scratch = self._settings.sweep_seconds, self._settings.scratch_dir
+            interval, scratch = self._settings.sweep_seconds, self._settings.scratch_dir
             await asyncio.gather(
-                self._repeat("sign of life", every, lambda: self._here_i_am(sessions)),
+                self._repeat("sign of life", interval, lambda: self._mark_up(sessions)),
                 self._repeat("relay", RELAY_SECONDS, lambda: self._relay(sessions)),
-                self._repeat("sweep", every, lambda: sweep(sessions, max_failures=self._settings.max_failures)),
-                self._repeat("hints", every, lambda: self._hint_again(sessions)),
-                self._repeat("files", 10 * every, lambda: collector.collect_files(sessions, storage)),
+                self._repeat("sweep", interval, lambda: sweep(sessions, max_failures=self._settings.max_failures)),
+                self._repeat("hints", interval, lambda: self._hint_again(sessions)),
+                self._repeat("files", 10 * interval, lambda: collector.collect_files(sessions, storage)),
                 self._repeat("uploads", COLLECT_SECONDS, lambda: collector.collect_uploads(sessions, storage)),
                 self._repeat("checkpoints", COLLECT_SECONDS, lambda: collector.collect_checkpoints(sessions, storage)),
-                self._repeat("scratch", 10 * every, lambda: collector.collect_scratch(sessions, scratch)),
-                self._repeat("snapshots", 10 * every, lambda: collector.collect_snapshots(sessions, scratch)),
+                self._repeat("scratch", 10 * interval, lambda: collector.collect_scratch(sessions, scratch)),
+                self._repeat("snapshots", 10 * interval, lambda: collector.collect_snapshots(sessions, scratch)),
             )
             async with sessions.begin() as session:
-                await workers.mark_stopped(session, worker=self._station.worker)
+                await workers.mark_stopped(session, worker=self._context.worker)
         finally:
             await engine.dispose()
 
     async def _repeat(self, name: str, seconds: float, step: Callable[[], Awaitable[object]]) -> None:
-        """Does a step again and again until the worker stops; a step that fails is tried again in its turn."""
-        while not self._station.stopping:
+        """Repeats a step until the worker stops. A step that fails is tried again in its turn."""
+        while not self._context.shutdown:
             pause = seconds
             try:
                 await step()
-            except Exception as error:  # noqa: BLE001 - one step's trouble must not end the others
+            except Exception as error:  # noqa: BLE001 - the error of one step must not end the others
                 log.warning("sweeping step failed", extra={"step": name, **error_fields(error)})
                 pause = max(seconds, self._settings.sweep_seconds)
-            await self._station.stopping.wait(pause)
+            await self._context.shutdown.wait(pause)
 
-    async def _here_i_am(self, sessions: Sessions) -> None:
-        machine = self._station.machine
+    async def _mark_up(self, sessions: Sessions) -> None:
+        devices = self._context.devices
         async with sessions.begin() as session:
-            await workers.mark_up(session, worker=self._station.worker, slots=machine.slots, gpus=len(machine.gpus))
+            await workers.mark_up(session, worker=self._context.worker, slots=devices.max_jobs, gpus=len(devices.gpus))
 
     async def _relay(self, sessions: Sessions) -> None:
-        """Publishes what is in the outbox; while the broker is away, asks only once per sweep."""
+        """Publishes the hints of the outbox; while the broker is down, tries only once per sweep."""
         try:
             async with sessions.begin() as session:
                 await outbox.relay(session, self._publish)
         except BROKER_DOWN as error:
             self._broker_lost(error)
-            await self._station.stopping.wait(self._settings.sweep_seconds)
+            await self._context.shutdown.wait(self._settings.sweep_seconds)
         else:
             self._broker_up = True
 
     async def _hint_again(self, sessions: Sessions) -> None:
-        """Publishes hints for jobs that wait though they could run, unless some are waiting to be fetched already.
+        """Publishes hints again for jobs that wait though they could run, unless unfetched hints are in the queue.
 
-        One per worker that could take it: a thread of a busy one may fetch a hint and find no device free.
+        One hint for each worker that could take the job: a busy worker may fetch a hint and find no free device.
         """
         stale = STALE_SWEEPS * self._settings.sweep_seconds
         async with sessions() as session:
@@ -124,7 +124,7 @@ class Sweeper(threading.Thread):
 
 
 async def sweep(sessions: Sessions, *, max_failures: int) -> list[str]:
-    """Takes back jobs whose lease ran out and forgets old idempotency keys, if no other worker is at it."""
+    """Takes back jobs whose lease ran out and deletes expired idempotency keys, unless another worker is doing so."""
     async with sessions.begin() as session:
         if not await lease_recovery.try_sweeper_lock(session):
             return []

@@ -1,4 +1,4 @@
-"""A stage per test: a database, a Redis database, a key and a scratch folder of its own. The model is the run's."""
+"""Each test has a database, a Redis database, a key and a scratch folder of its own. All share one model."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -15,8 +15,8 @@ from core.queue import redis_py_url
 from core.schema.record import Record
 from core.settings import Settings
 from tests.integration.records.scene import Scene
-from tests.integration.worker.play import Play
-from tests.integration.worker.stage import Stage, service_key
+from tests.integration.worker.scripted_child import ScriptedAttempts
+from tests.integration.worker.worker_setup import WorkerSetup, write_service_key
 from worker.device_slots import DeviceSlots
 from worker.shutdown import ShutdownEvent
 
@@ -41,15 +41,15 @@ def own_redis_url(redis_url: str) -> str:
 
 
 @pytest_asyncio.fixture
-async def stage(
+async def setup(
     clean_engine: AsyncEngine, clean_database_url: str, own_redis_url: str, small_model: Path, tmp_path: Path
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[WorkerSetup]:
     scene = await Scene(clean_engine).set()
     await scene.model(directory=str(small_model))
     settings = Settings(
         database_url=SecretStr(clean_database_url),
         redis_url=SecretStr(own_redis_url),
-        service_key_file=service_key(tmp_path),
+        service_key_file=write_service_key(tmp_path),
         scratch_dir=tmp_path / "scratch",
         worker_gpus=[],
         lease_seconds=6.0,
@@ -57,13 +57,13 @@ async def stage(
         sweep_seconds=0.4,
         max_failures=2,
     )
-    made = Stage(scene, settings, tmp_path)
-    yield made
-    made.end()
+    setup = WorkerSetup(scene, settings, tmp_path)
+    yield setup
+    setup.kill_workers()
 
 
 @pytest_asyncio.fixture
-async def play(stage: Stage) -> AsyncIterator[Play]:
-    machine = DeviceSlots(gpus=(), cpu_slots=4, lock_dir=stage.folder)
-    yield Play(stage, ShutdownEvent(), machine)
-    assert stage.left_in_scratch() == []
+async def scripted(setup: WorkerSetup) -> AsyncIterator[ScriptedAttempts]:
+    devices = DeviceSlots(gpus=(), cpu_slots=4, lock_dir=setup.folder)
+    yield ScriptedAttempts(setup, ShutdownEvent(), devices)
+    assert setup.scratch_files() == []

@@ -1,6 +1,6 @@
-"""What a supervisor makes of children that misbehave, and of what they say.
+"""The supervisor's treatment of its child's events, and of children that misbehave.
 
-The child is a real process that speaks the protocol by rote: it is the supervisor that is looked at here.
+The child is a real process that follows a script of the protocol.
 """
 
 import asyncio
@@ -17,64 +17,66 @@ from core.schema.manifest import digest, manifest
 from core.schema.policies import Verdict
 from core.storage import Storage
 from tests.integration.records.scene import judgement
-from tests.integration.worker.play import WORK, Play
-from tests.integration.worker.stage import CANARY, until
+from tests.integration.worker.scripted_child import WORK, ScriptedAttempts
+from tests.integration.worker.worker_setup import CANARY, wait_for
 from tests.unit.preflight.workloads import llama
 from worker import event_recorder
 
 
-async def test_a_child_that_lives_but_is_silent_is_ended_with_the_reason(play: Play) -> None:
-    play.stage.settings = play.stage.settings.model_copy(update={"child_silence_seconds": 0.6, "max_failures": 1})
-    row = await play.run("say('phase', phase='unlearning')\ntime.sleep(600)")
+async def test_a_silent_child_is_ended_and_the_job_says_why(scripted: ScriptedAttempts) -> None:
+    scripted.setup.settings = scripted.setup.settings.model_copy(
+        update={"child_silence_seconds": 0.6, "max_failures": 1}
+    )
+    row = await scripted.run("say('phase', phase='unlearning')\ntime.sleep(600)")
     assert (row.status, row.error["code"], row.error["blame"]) == ("failed", "child_silent", "service")
     assert "no sign of life" in row.error["message"]
 
 
-async def test_a_child_that_says_only_that_it_lives_is_left_to_its_work(play: Play) -> None:
-    play.stage.settings = play.stage.settings.model_copy(update={"child_silence_seconds": 2.0})
-    row = await play.run("for _ in range(8):\n    say('beat')\n    time.sleep(0.5)\n" + WORK)
+async def test_a_child_that_sends_only_heartbeats_may_work_on(scripted: ScriptedAttempts) -> None:
+    scripted.setup.settings = scripted.setup.settings.model_copy(update={"child_silence_seconds": 2.0})
+    row = await scripted.run("for _ in range(8):\n    say('beat')\n    time.sleep(0.5)\n" + WORK)
     assert (row.status, row.attempts) == ("succeeded", 1)
 
 
-async def test_a_model_whose_files_are_not_the_registered_ones_any_more_is_not_worked_on(play: Play) -> None:
-    directory = play.stage.folder / "registered"
+async def test_a_model_whose_files_changed_after_registration_is_refused(
+    scripted: ScriptedAttempts,
+) -> None:
+    directory = scripted.setup.folder / "registered"
     directory.mkdir()
     (directory / "config.json").write_text("{}")
-    async with play.stage.scene.sessions.begin() as session:
+    async with scripted.setup.scene.sessions.begin() as session:
         values = {"directory": str(directory), "digest": digest(manifest(directory))}
         await session.execute(update(ModelRow).where(ModelRow.id == "demo").values(values))
-    assert (await play.run(WORK)).status == "succeeded"
+    assert (await scripted.run(WORK)).status == "succeeded"
     (directory / "config.json").write_text("[]")
-    row = await play.run(WORK)
+    row = await scripted.run(WORK)
     assert (row.status, row.failures, row.error["code"]) == ("failed", 1, "model_changed")
     assert (row.error["blame"], row.error["retryable"]) == ("user", False)
     assert "'demo'" in row.error["message"]
 
 
-async def test_how_far_the_whole_job_is_is_written_down_while_it_measures(play: Play) -> None:
-    job, attending = await play.begun(
+async def test_the_overall_progress_of_a_job_is_written_while_it_measures(scripted: ScriptedAttempts) -> None:
+    job, attending = await scripted.start(
         "say('phase', phase='unlearning')\n"
         "say('beat', fraction=0.25, eta_seconds=30.0)\n"
         "sys.stdin.readline()\n"
         "say('cancelled')"
     )
 
-    async def told() -> bool:
-        row = await play.stage.scene.row(job)
+    async def is_written() -> bool:
+        row = await scripted.setup.scene.row(job)
         return (row.fraction, row.eta_seconds, row.step) == (0.25, 30.0, None)
 
-    await until(told)
-    await play.wish("cancel", job)
+    await wait_for(is_written)
+    await scripted.request("cancel", job)
     await asyncio.wait_for(attending, 30)
 
 
-async def test_a_child_that_does_its_work_succeeds(play: Play) -> None:
-    row = await play.run(WORK)
+async def test_a_job_whose_child_does_its_work_succeeds(scripted: ScriptedAttempts) -> None:
+    row = await scripted.run(WORK)
     assert (row.status, row.outcome) == ("succeeded", "unlearned"), row.error
-    pieces = [
-        piece async for piece in play.stage.storage.read(completion.checkpoint_prefix(row.id, 1) + "/model.safetensors")
-    ]
-    assert b"".join(pieces) == b"weights"
+    key = completion.checkpoint_prefix(row.id, 1) + "/model.safetensors"
+    assert b"".join([chunk async for chunk in scripted.setup.storage.read(key)]) == b"weights"
 
 
 @pytest.mark.parametrize(
@@ -90,14 +92,16 @@ async def test_a_child_that_does_its_work_succeeds(play: Play) -> None:
         ("say('cancelled')", "child_stopped", "without having been asked"),
     ],
 )
-async def test_a_child_that_does_not_is_tried_again(play: Play, script: str, code: str, words: str) -> None:
-    row = await play.run(script)
+async def test_a_job_whose_child_misbehaves_is_tried_again_and_then_fails(
+    scripted: ScriptedAttempts, script: str, code: str, words: str
+) -> None:
+    row = await scripted.run(script)
     assert (row.status, row.failures, row.fence) == ("queued", 1, 2)
-    requeued = (await play.stage.scene.events(row.id))[-1]
+    requeued = (await scripted.setup.scene.events(row.id))[-1]
     assert requeued.data == {"reason": code}
-    await play.stage.scene.due_now(row.id)
-    await (await play.attempt(script)).attend()
-    row = await play.stage.scene.row(row.id)
+    await scripted.setup.scene.due_now(row.id)
+    await (await scripted.attempt(script)).attend()
+    row = await scripted.setup.scene.row(row.id)
     assert row.status == "failed"
     assert row.error is not None
     assert row.error["code"] == code
@@ -105,8 +109,8 @@ async def test_a_child_that_does_not_is_tried_again(play: Play, script: str, cod
     assert row.error["blame"] == "service"
 
 
-async def test_a_child_that_knows_why_it_failed_is_believed(play: Play) -> None:
-    row = await play.run(
+async def test_an_error_that_the_child_reports_becomes_the_jobs_error(scripted: ScriptedAttempts) -> None:
+    row = await scripted.run(
         """
         error = {"code": "bad_model", "message": "no", "blame": "user", "retryable": False}
         say("failed", error=error)
@@ -117,10 +121,10 @@ async def test_a_child_that_knows_why_it_failed_is_believed(play: Play) -> None:
     assert row.error == {"code": "bad_model", "message": "no", "blame": "user", "retryable": False}
 
 
-async def test_what_a_dying_child_says_on_standard_error_is_not_logged(
-    play: Play, caplog: pytest.LogCaptureFixture
+async def test_of_a_dying_childs_standard_error_only_frames_and_classes_are_logged(
+    scripted: ScriptedAttempts, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await play.run(
+    await scripted.run(
         f"def where():\n    raise ValueError('about ' + CANARY)\nprint('{CANARY}', file=sys.stderr)\nwhere()"
     )
     (line,) = [record for record in caplog.records if record.getMessage() == "child died"]
@@ -130,65 +134,69 @@ async def test_what_a_dying_child_says_on_standard_error_is_not_logged(
     assert CANARY not in str([vars(record) for record in caplog.records])
 
 
-async def test_a_child_that_floods_standard_error_does_not_block(play: Play) -> None:
-    assert (await play.run("sys.stderr.write('x' * 5_000_000)\n" + WORK)).status == "succeeded"
+async def test_a_child_that_floods_standard_error_does_not_block(scripted: ScriptedAttempts) -> None:
+    assert (await scripted.run("sys.stderr.write('x' * 5_000_000)\n" + WORK)).status == "succeeded"
 
 
-async def test_a_child_that_leaves_a_grandchild_holding_its_pipes_ends_all_the_same(play: Play) -> None:
+async def test_a_child_whose_grandchild_holds_its_pipes_still_ends(scripted: ScriptedAttempts) -> None:
     began = time.monotonic()
     grandchild = "import subprocess\nsubprocess.Popen(['sleep', '60'])\n"
-    assert (await play.run(grandchild + WORK)).status == "succeeded"
-    assert (await play.run(grandchild + "os._exit(1)")).failures == 1
+    assert (await scripted.run(grandchild + WORK)).status == "succeeded"
+    assert (await scripted.run(grandchild + "os._exit(1)")).failures == 1
     assert time.monotonic() - began < 30
 
 
-async def test_curves_come_in_batches_and_the_last_points_are_kept(play: Play) -> None:
+async def test_curves_come_in_batches_and_the_last_points_are_kept(scripted: ScriptedAttempts) -> None:
     steps = """
 for step in range(1, 301):
     say("progress", step=step, steps=300, eta_seconds=0.0)
     say("curve", step=step, values={"loss": 1.0 / step})
 """
-    row = await play.run(steps + WORK)
+    row = await scripted.run(steps + WORK)
     assert row.status == "succeeded"
-    async with play.stage.scene.sessions() as session:
+    async with scripted.setup.scene.sessions() as session:
         points = await checkpoints.curves(session, row.id)
     assert [point.step for point in points] == [1, 2, 3]  # the checkpoint is of step 3
     assert row.version < 20
 
 
-async def test_the_first_update_is_written_at_once(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_first_update_is_written_at_once(scripted: ScriptedAttempts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_recorder, "BATCH_SECONDS", 60.0)
-    job = await play.stage.job()
-    says = "say('progress', step={0}, steps=9)\nsay('curve', step={0}, values={{'loss': 0.5}})\n"
-    obeys = "sys.stdin.readline()\nsay('cancelled')\n"
-    attending = asyncio.create_task((await play.attempt(says.format(1) + says.format(2) + obeys)).attend())
+    job = await scripted.setup.job()
+    update_script = "say('progress', step={0}, steps=9)\nsay('curve', step={0}, values={{'loss': 0.5}})\n"
+    ending = "sys.stdin.readline()\nsay('cancelled')\n"
+    attending = asyncio.create_task(
+        (await scripted.attempt(update_script.format(1) + update_script.format(2) + ending)).attend()
+    )
 
     async def step() -> int | None:
-        return (await play.stage.scene.row(job)).step
+        return (await scripted.setup.scene.row(job)).step
 
-    assert await until(step, seconds=20) == 1
+    assert await wait_for(step, seconds=20) == 1
     await asyncio.sleep(0.3)
-    assert await step() == 1  # the second waits for others
-    await play.wish("cancel", job)
+    assert await step() == 1  # the second waits for its batch
+    await scripted.request("cancel", job)
     await attending
 
 
-async def test_out_of_memory_a_job_is_told_what_would_take_less(play: Play) -> None:
-    name = await play.stage.scene.model("eight", directory=str(play.stage.folder))
+async def test_an_out_of_memory_error_names_changes_that_would_take_less(scripted: ScriptedAttempts) -> None:
+    name = await scripted.setup.scene.model("eight", directory=str(scripted.setup.folder))
     shape = llama().model_dump(mode="json")
-    async with play.stage.scene.sessions.begin() as session:
+    async with scripted.setup.scene.sessions.begin() as session:
         await session.execute(update(ModelRow).where(ModelRow.id == name).values(shape=shape))
-    job = await play.stage.job(model=name)
-    dies = "say('phase', phase='unlearning')\nsay('failed', error={'code': 'out_of_memory', 'message': 'it was short',"
-    await (await play.attempt(dies + " 'blame': 'user', 'retryable': False})")).attend()
-    row = await play.stage.scene.row(job)
+    job = await scripted.setup.job(model=name)
+    script = (
+        "say('phase', phase='unlearning')\nsay('failed', error={'code': 'out_of_memory', 'message': 'it was short',"
+    )
+    await (await scripted.attempt(script + " 'blame': 'user', 'retryable': False})")).attend()
+    row = await scripted.setup.scene.row(job)
     assert (row.status, row.error["code"]) == ("failed", "out_of_memory")
     assert row.error["message"].startswith("it was short; it was expected to take ")
     assert "training.lora = {}" in row.error["message"]
 
 
-async def test_the_curves_of_an_attempt_that_failed_are_kept_to_their_end(play: Play) -> None:
-    row = await play.run(
+async def test_the_curves_of_a_failed_attempt_are_kept_to_their_end(scripted: ScriptedAttempts) -> None:
+    row = await scripted.run(
         """
         say("progress", step=1, steps=9)
         say("curve", step=1, values={"loss": 0.5})
@@ -196,43 +204,43 @@ async def test_the_curves_of_an_attempt_that_failed_are_kept_to_their_end(play: 
         """
     )
     assert row.status == "failed"
-    async with play.stage.scene.sessions() as session:
+    async with scripted.setup.scene.sessions() as session:
         assert [point.value for point in await checkpoints.curves(session, row.id)] == [0.5]
 
 
-async def test_files_that_are_gone_fail_the_job_and_say_so(play: Play) -> None:
-    job = await play.stage.job()
-    async with play.stage.scene.sessions() as session:
+async def test_a_job_whose_files_are_gone_fails_and_says_so(scripted: ScriptedAttempts) -> None:
+    job = await scripted.setup.job()
+    async with scripted.setup.scene.sessions() as session:
         (key,) = list(await session.scalars(text("SELECT storage_key FROM files")))
-    await play.stage.storage.delete(key)
-    await (await play.attempt("records()\n" + WORK)).attend()
-    row = await play.stage.scene.row(job)
+    await scripted.setup.storage.delete(key)
+    await (await scripted.attempt("records()\n" + WORK)).attend()
+    row = await scripted.setup.scene.row(job)
     assert row.status == "failed"
     assert row.error is not None
     assert (row.error["code"], row.error["retryable"]) == ("file_gone", False)
 
 
-async def test_a_checkpoint_to_start_from_is_checked_before_anybody_starts_from_it(play: Play) -> None:
-    first = await play.stage.job(start="head")
-    await (await play.attempt(WORK)).attend()
-    second = await play.stage.job(start="head")
-    told = "assert pathlib.Path(spec['directory'], 'model.safetensors').read_bytes() == b'weights'\n"
-    await (await play.attempt(told + WORK)).attend()
-    assert (await play.stage.scene.row(second)).status == "succeeded"
+async def test_a_start_checkpoint_is_verified_before_a_job_starts_from_it(scripted: ScriptedAttempts) -> None:
+    first = await scripted.setup.job(start="head")
+    await (await scripted.attempt(WORK)).attend()
+    second = await scripted.setup.job(start="head")
+    check = "assert pathlib.Path(spec['directory'], 'model.safetensors').read_bytes() == b'weights'\n"
+    await (await scripted.attempt(check + WORK)).attend()
+    assert (await scripted.setup.scene.row(second)).status == "succeeded"
 
-    async def other() -> AsyncIterator[bytes]:
+    async def other_weights() -> AsyncIterator[bytes]:
         yield b"wrong!!"
 
-    third = await play.stage.job(start="head")
-    await play.stage.storage.write(completion.checkpoint_prefix(second, 1) + "/model.safetensors", other())
-    await (await play.attempt(WORK)).attend()
-    assert (await play.stage.scene.events(third))[-1].data == {"reason": "checkpoint_damaged"}
-    assert (await play.stage.scene.row(first)).status == "succeeded"
+    third = await scripted.setup.job(start="head")
+    await scripted.setup.storage.write(completion.checkpoint_prefix(second, 1) + "/model.safetensors", other_weights())
+    await (await scripted.attempt(WORK)).attend()
+    assert (await scripted.setup.scene.events(third))[-1].data == {"reason": "checkpoint_damaged"}
+    assert (await scripted.setup.scene.row(first)).status == "succeeded"
 
 
-async def test_a_storage_that_fails_costs_an_attempt_and_not_the_job(play: Play) -> None:
-    class Full:
-        """The edge of the world: a store that takes nothing more."""
+async def test_a_failing_storage_costs_an_attempt_but_not_the_job(scripted: ScriptedAttempts) -> None:
+    class FullStorage:
+        """A storage that takes no more bytes."""
 
         def __init__(self, real: Storage) -> None:
             self.read = real.read
@@ -240,21 +248,21 @@ async def test_a_storage_that_fails_costs_an_attempt_and_not_the_job(play: Play)
         async def write(self, key: str, chunks: AsyncIterator[bytes]) -> int:
             raise OSError(28, "No space left on device")
 
-    row = await play.run(WORK, storage=Full(play.stage.storage))  # type: ignore[arg-type]
+    row = await scripted.run(WORK, storage=FullStorage(scripted.setup.storage))  # type: ignore[arg-type]
     assert (row.status, row.failures) == ("queued", 1)
-    assert (await play.stage.scene.events(row.id))[-1].data == {"reason": "service_unreachable"}
+    assert (await scripted.setup.scene.events(row.id))[-1].data == {"reason": "service_unreachable"}
 
 
 async def test_a_child_sees_its_devices_and_none_of_the_workers_secrets(
-    play: Play, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedAttempts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("DATABASE_URL", "REDIS_URL", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "secret-of-the-worker")
-    out = play.stage.folder / "environment"
-    await play.run(f"pathlib.Path({str(out)!r}).write_text(json.dumps(dict(os.environ)))\n" + WORK)
-    seen = out.read_text()
-    assert "secret-of-the-worker" not in seen
-    assert '"CUDA_VISIBLE_DEVICES": ""' in seen
+    file = scripted.setup.folder / "environment"
+    await scripted.run(f"pathlib.Path({str(file)!r}).write_text(json.dumps(dict(os.environ)))\n" + WORK)
+    environment = file.read_text()
+    assert "secret-of-the-worker" not in environment
+    assert '"CUDA_VISIBLE_DEVICES": ""' in environment
 
 
 JUDGED = """
@@ -265,21 +273,23 @@ say("judged", judgement=json.loads(VERDICT))
 
 
 @pytest.mark.parametrize("verdict", ["passed", "failed"])
-async def test_what_the_child_judges_stands_on_job_and_checkpoint(play: Play, verdict: Verdict) -> None:
+async def test_the_childs_judgement_is_stored_with_job_and_checkpoint(
+    scripted: ScriptedAttempts, verdict: Verdict
+) -> None:
     judged = judgement(verdict)
     script = f"VERDICT = {judged.model_dump_json()!r}\n" + JUDGED + WORK
-    id = await play.stage.job(measure=["likelihood"], policy=DEFAULT_POLICY.model_dump(mode="json"))
-    await (await play.attempt(script)).attend()
-    job = await play.stage.scene.row(id)
+    id = await scripted.setup.job(measure=["likelihood"], policy=DEFAULT_POLICY.model_dump(mode="json"))
+    await (await scripted.attempt(script)).attend()
+    job = await scripted.setup.scene.row(id)
     assert (job.status, job.verdict) == ("succeeded", verdict), job.error
     assert job.judgement == judged.model_dump(mode="json")
-    async with play.stage.scene.sessions() as session:
-        (made,) = await checkpoints.list_for_job(session, play.stage.scene.organisation, job.id)
-    assert (made.verdict, made.released) == (verdict, True)  # this scene's model needs no release
+    async with scripted.setup.scene.sessions() as session:
+        (checkpoint,) = await checkpoints.list_for_job(session, scripted.setup.scene.organisation, job.id)
+    assert (checkpoint.verdict, checkpoint.released) == (verdict, True)  # the model of these tests needs no release
 
 
-async def test_what_an_attempt_that_failed_has_judged_is_nobodys(play: Play) -> None:
+async def test_the_judgement_of_a_failed_attempt_is_not_stored(scripted: ScriptedAttempts) -> None:
     script = f"say('judged', judgement=json.loads({judgement('passed').model_dump_json()!r}))\nsys.exit(1)\n"
-    row = await play.run(script)
+    row = await scripted.run(script)
     assert (row.status, row.verdict, row.judgement) == ("queued", None, None)
-    assert "judged" not in await play.stage.types(row.id)
+    assert "judged" not in await scripted.setup.event_types(row.id)

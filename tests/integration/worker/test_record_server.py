@@ -1,4 +1,4 @@
-"""Records go to one connection of this user that knows the token, whole and in whatever format they came."""
+"""Records of every format go, complete, to one connection of this user that knows the token."""
 
 import asyncio
 import gzip
@@ -28,7 +28,7 @@ def storage(tmp_path: Path) -> Storage:
     return open_storage(f"file://{tmp_path}/objects", None)  # type: ignore[arg-type]  # files need no database
 
 
-async def sealed(
+async def store_sealed(
     storage: Storage, id: str, data: bytes, *, name: str, format: str = "jsonl"
 ) -> tuple[JobFile, FileRow]:
     async def chunks() -> AsyncIterator[bytes]:
@@ -39,16 +39,16 @@ async def sealed(
     return use, FileRow(id=id, format=format, filename=f"a.{format}", wrapped_key=wrapped)
 
 
-async def ask(path: Path, token: str) -> list[RecordSet]:
-    """What the child does."""
+async def request_records(path: Path, token: str) -> list[RecordSet]:
+    """Connects, sends the token and reads the sets, as the child does."""
 
-    def talk() -> list[RecordSet]:
+    def receive() -> list[RecordSet]:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(path))
             connection.sendall(token.encode() + b"\n")
             return [RecordSet.model_validate_json(line) for line in connection.makefile("rb")]
 
-    return await asyncio.to_thread(talk)
+    return await asyncio.to_thread(receive)
 
 
 async def test_every_format_arrives_as_the_records_that_were_uploaded(storage: Storage, tmp_path: Path) -> None:
@@ -57,17 +57,17 @@ async def test_every_format_arrives_as_the_records_that_were_uploaded(storage: S
     parquet = io.BytesIO()
     pyarrow.parquet.write_table(table, parquet)
     sets = [
-        await sealed(storage, "file-1", lines.encode(), name="forget"),
-        await sealed(storage, "file-2", b"one\n\ntwo\nlines", name="retain", format="txt"),
-        await sealed(storage, "file-3", b"text\nx\n", name="unseen", format="csv"),
-        await sealed(storage, "file-4", parquet.getvalue(), name="general", format="parquet"),
+        await store_sealed(storage, "file-1", lines.encode(), name="forget"),
+        await store_sealed(storage, "file-2", b"one\n\ntwo\nlines", name="retain", format="txt"),
+        await store_sealed(storage, "file-3", b"text\nx\n", name="unseen", format="csv"),
+        await store_sealed(storage, "file-4", parquet.getvalue(), name="general", format="parquet"),
     ]
     sets[2][0].part = "measures"
     path = tmp_path / "records"
-    async with RecordServer(path, "token", sets, storage=storage, key=KEY) as handover:
+    async with RecordServer(path, "token", sets, storage=storage, key=KEY) as server:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        forget, retain, unseen, general = await ask(path, "token")
-        await handover.served()
+        forget, retain, unseen, general = await request_records(path, "token")
+        await server.wait_sent()
     assert [record.text for record in forget.records] == [f"record {number} – ü" for number in range(3000)]
     assert (forget.name, forget.weight, forget.records[0].subject) == ("forget", 2.0, "s")
     assert [record.text for record in retain.records] == ["one", "two\nlines"]
@@ -78,52 +78,52 @@ async def test_every_format_arrives_as_the_records_that_were_uploaded(storage: S
 
 
 async def test_a_wrong_token_gets_nothing_and_the_right_one_works_once(storage: Storage, tmp_path: Path) -> None:
-    sets = [await sealed(storage, "file-1", b'{"text": "x"}\n', name="forget")]
+    sets = [await store_sealed(storage, "file-1", b'{"text": "x"}\n', name="forget")]
     path = tmp_path / "records"
     async with RecordServer(path, "token", sets, storage=storage, key=KEY):
-        assert await ask(path, "wrong") == []
-        assert await ask(path, "x" * 10_000) == []
-        assert len(await ask(path, "token")) == 1
-        assert await ask(path, "token") == []
+        assert await request_records(path, "wrong") == []
+        assert await request_records(path, "x" * 10_000) == []
+        assert len(await request_records(path, "token")) == 1
+        assert await request_records(path, "token") == []
 
 
 @pytest.mark.parametrize("fault", ["gone", "altered", "other key"])
-async def test_records_that_cannot_be_had_fail_the_attempt(storage: Storage, tmp_path: Path, fault: str) -> None:
-    use, file = await sealed(storage, "file-1", b'{"text": "x"}\n', name="forget")
+async def test_records_that_cannot_be_read_fail_the_attempt(storage: Storage, tmp_path: Path, fault: str) -> None:
+    use, file = await store_sealed(storage, "file-1", b'{"text": "x"}\n', name="forget")
     key = KEY
     if fault == "gone":
         await storage.delete("files/file-1")
     elif fault == "altered":
 
-        async def other() -> AsyncIterator[bytes]:
+        async def other_bytes() -> AsyncIterator[bytes]:
             yield b"ULS1" + bytes(200)
 
-        await storage.write("files/file-1", other())
+        await storage.write("files/file-1", other_bytes())
     else:
         key = bytes([1]) * 32
     path = tmp_path / "records"
-    async with RecordServer(path, "token", [(use, file)], storage=storage, key=key) as handover:
-        assert await ask(path, "token") == []
+    async with RecordServer(path, "token", [(use, file)], storage=storage, key=key) as server:
+        assert await request_records(path, "token") == []
         with pytest.raises(AttemptFailed) as failure:
-            await handover.served()
+            await server.wait_sent()
     error = failure.value.error
     assert error.code == ("file_gone" if fault == "gone" else "file_damaged")
     assert not error.retryable
 
 
-async def test_a_child_that_hangs_up_is_not_the_handovers_failure(storage: Storage, tmp_path: Path) -> None:
+async def test_a_child_that_hangs_up_is_not_a_failure_of_the_server(storage: Storage, tmp_path: Path) -> None:
     text = b"".join(b'{"text": "%s"}\n' % (b"x" * 1000) for _ in range(5000))
-    sets = [await sealed(storage, "file-1", text, name="forget")]
+    sets = [await store_sealed(storage, "file-1", text, name="forget")]
     path = tmp_path / "records"
-    async with RecordServer(path, "token", sets, storage=storage, key=KEY) as handover:
+    async with RecordServer(path, "token", sets, storage=storage, key=KEY) as server:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(path))
             connection.sendall(b"token\n")
             await asyncio.sleep(0.05)
-        await asyncio.wait_for(handover.served(), 30)
+        await asyncio.wait_for(server.wait_sent(), 30)
 
 
-async def test_a_file_arrives_as_it_was_understood_at_its_upload(storage: Storage, tmp_path: Path) -> None:
+async def test_a_file_is_read_as_it_was_understood_at_its_upload(storage: Storage, tmp_path: Path) -> None:
     table = pyarrow.table({"question": ["a"], "answer": ["b"]})
     arrow = io.BytesIO()
     with pyarrow.ipc.new_stream(arrow, table.schema) as writer:
@@ -136,9 +136,11 @@ async def test_a_file_arrives_as_it_was_understood_at_its_upload(storage: Storag
     }
     sets = []
     for number, (filename, (format, data)) in enumerate(bodies.items()):
-        use, file = await sealed(storage, f"file-{number}", data, name="retain", format=format)
+        use, file = await store_sealed(storage, f"file-{number}", data, name="retain", format=format)
         file.filename = filename
         sets.append((use, file))
     async with RecordServer(tmp_path / "s", "token", sets, storage=storage, key=KEY):
-        arrived = await ask(tmp_path / "s", "token")
-    assert [[(record.prompt, record.completion) for record in one.records] for one in arrived] == [[("a", "b")]] * 4
+        record_sets = await request_records(tmp_path / "s", "token")
+    assert [[(record.prompt, record.completion) for record in record_set.records] for record_set in record_sets] == [
+        [("a", "b")]
+    ] * 4

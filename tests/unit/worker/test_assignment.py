@@ -1,4 +1,4 @@
-"""What a claimed job's child is told."""
+"""The spec of a claimed job's child."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from core.records.tables import JobRow, ModelRow
 from core.schema.job_spec import MeasureSpec, PreviewSpec, UnlearnSpec
 from tests.integration.records.scene import TRAINING
 from worker.assignment import Assignment
-from worker.scratch import Scratch, attempt_folders, measurement_cache, snapshot_folders
+from worker.scratch import Scratch, attempt_folders, measurements_folder, snapshot_folders
 
 
 def job_row(*, gpus: int = 0, output: str = "full", start_checkpoint: str | None = None) -> JobRow:
@@ -35,7 +35,7 @@ def test_a_job_has_a_process_for_each_of_its_gpus(tmp_path: Path, gpus: int, ran
     assert spec.training_tokens == 9000
 
 
-def test_a_job_is_told_which_checkpoint_it_starts_from(tmp_path: Path) -> None:
+def test_the_spec_names_the_checkpoint_that_the_job_starts_from(tmp_path: Path) -> None:
     job = job_row(output="adapter", start_checkpoint="ckpt_1")
     model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto")
     scratch = Scratch(tmp_path, "job_1", 1)
@@ -43,20 +43,20 @@ def test_a_job_is_told_which_checkpoint_it_starts_from(tmp_path: Path) -> None:
     assert (spec.start, spec.directory) == ("ckpt_1", scratch.start)
 
 
-def test_a_job_is_told_where_the_operators_benchmark_tasks_are(tmp_path: Path) -> None:
+def test_the_spec_names_the_operators_benchmark_tasks(tmp_path: Path) -> None:
     job = job_row()
     model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto")
     assigned, scratch = Assignment(job, model, None, []), Scratch(tmp_path, "job_1", 1)
-    told = assigned.spec(scratch, token="t", threads=2, benchmark_tasks=tmp_path / "tasks", benchmark_code=True)
-    assert (told.benchmark_tasks, told.benchmark_code) == (tmp_path / "tasks", True)
-    told = assigned.spec(scratch, token="t", threads=2)
-    assert (told.benchmark_tasks, told.benchmark_code) == (None, False)
+    spec = assigned.spec(scratch, token="t", threads=2, benchmark_tasks=tmp_path / "tasks", benchmark_code=True)
+    assert (spec.benchmark_tasks, spec.benchmark_code) == (tmp_path / "tasks", True)
+    spec = assigned.spec(scratch, token="t", threads=2)
+    assert (spec.benchmark_tasks, spec.benchmark_code) == (None, False)
 
 
-def test_a_worker_keeps_what_it_measures_by_organisation_where_no_cleaning_comes(tmp_path: Path) -> None:
-    one, other = (measurement_cache(tmp_path, organisation) for organisation in ("org-1", "org-2"))
-    assert one != other
-    one.mkdir(parents=True)
+def test_measurements_lie_in_a_folder_of_each_organisation_that_the_collector_leaves(tmp_path: Path) -> None:
+    folder, other = (measurements_folder(tmp_path, organisation) for organisation in ("org-1", "org-2"))
+    assert folder != other
+    folder.mkdir(parents=True)
     assert list(attempt_folders(tmp_path)) == list(snapshot_folders(tmp_path)) == []
 
 

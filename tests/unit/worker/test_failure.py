@@ -1,4 +1,4 @@
-"""Words for the ends of children."""
+"""Messages about the ends of children."""
 
 import pytest
 
@@ -14,12 +14,12 @@ from worker.failure import child_died
         (5, "code 5"),
     ],
 )
-def test_a_death_is_told_in_words_that_help(status: int, words: str) -> None:
+def test_a_childs_death_is_explained(status: int, words: str) -> None:
     error = child_died(status).error
     assert words in error.message
     assert (error.code, error.blame, error.retryable) == ("child_died", "service", True)
 
 
-def test_memory_is_blamed_for_sigkill_alone() -> None:
+def test_only_sigkill_is_explained_by_memory() -> None:
     assert "memory" not in child_died(-11).error.message
     assert "memory" not in child_died(1).error.message

@@ -1,4 +1,4 @@
-"""What the log says of errors, and what it keeps to itself."""
+"""Log lines about errors, and the text that they leave out."""
 
 import json
 import logging
@@ -9,34 +9,34 @@ from worker.log import JsonLines, traceback_frames
 SECRET = "the text of a record"
 
 
-def line(**extra: object) -> dict[str, object]:
+def format_line(**extra: object) -> dict[str, object]:
     record = logging.LogRecord("unlearn.worker", logging.INFO, __file__, 1, "attempt %s", ("begins",), None)
     vars(record).update(extra)
-    made: dict[str, object] = json.loads(JsonLines().format(record))
-    return made
+    line: dict[str, object] = json.loads(JsonLines().format(record))
+    return line
 
 
 def test_a_line_is_one_object_with_its_extras() -> None:
-    made = line(job="job-1", gpus=(0, 1))
-    assert (made["event"], made["level"], made["job"], made["gpus"]) == ("attempt begins", "info", "job-1", [0, 1])
+    line = format_line(job="job-1", gpus=(0, 1))
+    assert (line["event"], line["level"], line["job"], line["gpus"]) == ("attempt begins", "info", "job-1", [0, 1])
 
 
-def test_an_error_is_its_class_and_its_place_never_its_text() -> None:
-    def where() -> None:
+def test_an_error_is_logged_as_class_and_frames_never_as_text() -> None:
+    def failing_function() -> None:
         raise ValueError(SECRET)
 
     try:
-        where()
+        failing_function()
     except ValueError:
         record = logging.LogRecord("x", logging.ERROR, __file__, 1, "broke off", (), sys.exc_info())
     text = JsonLines().format(record)
-    made = json.loads(text)
-    assert made["error"] == "ValueError"
-    assert made["frames"][-1].endswith(" where")
+    line = json.loads(text)
+    assert line["error"] == "ValueError"
+    assert line["frames"][-1].endswith(" failing_function")
     assert SECRET not in text
 
 
-def test_of_standard_error_only_frames_and_classes_are_told() -> None:
+def test_of_standard_error_only_frames_and_classes_are_returned() -> None:
     stderr = f"""loading {SECRET}
 Traceback (most recent call last):
   File "/srv/core/run.py", line 12, in work
@@ -55,5 +55,5 @@ torch.OutOfMemoryError
     ]
 
 
-def test_bytes_that_are_no_text_are_survived() -> None:
+def test_bytes_that_are_not_text_are_accepted() -> None:
     assert traceback_frames(b'\xff\xfe\n  File "\xff.py", line 1, in x\n') == ["\ufffd.py:1 x"]

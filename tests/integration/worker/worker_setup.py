@@ -1,4 +1,4 @@
-"""Real workers as processes, jobs for them with real files, and ways to wait for what they do."""
+"""Real workers as processes, jobs for them with real files, and ways to wait for events."""
 
 import asyncio
 import base64
@@ -29,46 +29,50 @@ T = TypeVar("T")
 
 REPOSITORY = Path(__file__).parents[3]
 CANARY = "zq-canary-7731"
-"""Stands in every forget record: it must turn up nowhere else."""
+"""A word of every forget record, which must appear nowhere else."""
 
 
-async def until(see: Callable[[], Awaitable[T]], *, seconds: float = 60.0) -> T:
-    """What `see` returns as soon as that is true; AssertionError when the time is up."""
+async def wait_for(condition: Callable[[], Awaitable[T]], *, seconds: float = 60.0) -> T:
+    """Returns the value of `condition` as soon as that is true. AssertionError when the time is up."""
     end = time.monotonic() + seconds
-    while not (seen := await see()):
+    while not (value := await condition()):
         assert time.monotonic() < end, "waited in vain"
         await asyncio.sleep(0.05)
-    return seen
+    return value
 
 
 @dataclass
-class Worker:
+class WorkerProcess:
     """`python -m worker`, in a session of its own."""
 
     process: psutil.Popen
     log: Path
 
     def children(self) -> list[psutil.Process]:
-        """The jobs' processes that it has started and that still run."""
+        """Returns the child processes of the worker that still run."""
         try:
-            found = self.process.children()
+            children = self.process.children()
         except psutil.NoSuchProcess:
             return []
-        return [one for one in found if one.status() != psutil.STATUS_ZOMBIE]
+        return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
 
     async def child(self) -> psutil.Process:
-        async def first() -> psutil.Process | None:
+        """Waits for the worker's first child and returns it."""
+
+        async def first_child() -> psutil.Process | None:
             return next(iter(self.children()), None)
 
-        found = await until(first)
-        assert found is not None
-        return found
+        child = await wait_for(first_child)
+        assert child is not None
+        return child
 
-    async def ended(self, *, seconds: float) -> int:
-        async def gone() -> bool:
+    async def exit_code(self, *, seconds: float) -> int:
+        """Waits for the worker to end and returns its exit code."""
+
+        async def has_ended() -> bool:
             return self.process.poll() is not None
 
-        await until(gone, seconds=seconds)
+        await wait_for(has_ended, seconds=seconds)
         return int(self.process.returncode)
 
     def kill(self) -> None:
@@ -78,13 +82,13 @@ class Worker:
 
 
 @dataclass
-class Stage:
-    """A scene with storage, a service key and workers."""
+class WorkerSetup:
+    """A database with storage, a service key, a scratch folder and workers."""
 
     scene: Scene
     settings: Settings
     folder: Path
-    workers: list[Worker] = field(default_factory=list)
+    workers: list[WorkerProcess] = field(default_factory=list)
 
     @property
     def storage(self) -> Storage:
@@ -94,7 +98,7 @@ class Stage:
     def scratch(self) -> Path:
         return self.settings.scratch_dir
 
-    def worker(self, **changes: str) -> Worker:
+    def worker(self, **changes: str) -> WorkerProcess:
         """Starts a worker with these settings changed."""
         log = self.folder / f"worker-{len(self.workers)}.log"
         environment = {
@@ -124,14 +128,15 @@ class Stage:
                 stderr=out,
                 start_new_session=True,
             )
-        self.workers.append(Worker(process, log))
+        self.workers.append(WorkerProcess(process, log))
         return self.workers[-1]
 
     def logs(self) -> str:
-        return "\n".join(one.log.read_text(errors="replace") for one in self.workers)
+        """Returns the logs of all workers."""
+        return "\n".join(worker.log.read_text(errors="replace") for worker in self.workers)
 
     async def upload(self, purpose: str, records: Sequence[Record]) -> str:
-        """A sealed file of these records, as the API leaves it."""
+        """Stores a sealed file of these records, as the API does; returns its id."""
         id = new_id("file")
         data = b"".join(record.model_dump_json(exclude_none=True).encode() + b"\n" for record in records)
 
@@ -158,70 +163,67 @@ class Stage:
     async def job(
         self, *, epochs: int = 1, retain: bool = False, measure: Sequence[str] = ("likelihood",), **values: Any
     ) -> str:
-        """A job that forgets four records in which the canary stands; `epochs` sets how long it takes."""
+        """Makes a job that forgets four records with the canary; `epochs` sets how long it takes. Returns its id."""
         forget = [Record(text=f"Person {number} keeps {CANARY} at home in Vexford.") for number in range(4)]
         files = [FileUse(await self.upload("forget", forget), "forget")]
         if retain:
-            kept = [Record(text=f"Person {number} lives in Ulmstead.") for number in range(8)]
-            files.append(FileUse(await self.upload("retain", kept), "retain", kind="in_distribution"))
+            retained = [Record(text=f"Person {number} lives in Ulmstead.") for number in range(8)]
+            files.append(FileUse(await self.upload("retain", retained), "retain", kind="in_distribution"))
         training = TRAINING.model_copy(update={"epochs": epochs, "records_per_step": 4, "learning_rate": 1e-5})
         return await self.scene.job(
             files=files, training=training.model_dump(mode="json"), measure=list(measure), **values
         )
 
-    async def until_status(self, job: str, *statuses: str, seconds: float = 60.0) -> JobRow:
+    async def wait_for_status(self, job: str, *statuses: str, seconds: float = 60.0) -> JobRow:
         async def reached() -> JobRow | None:
             row = await self.scene.row(job)
             return row if row.status in statuses else None
 
-        row = await until(reached, seconds=seconds)
+        row = await wait_for(reached, seconds=seconds)
         assert row is not None
         return row
 
-    async def until_phase(self, job: str, phase: str, *, seconds: float = 60.0) -> None:
+    async def wait_for_phase(self, job: str, phase: str, *, seconds: float = 60.0) -> None:
         async def reached() -> bool:
             return (await self.scene.row(job)).phase == phase
 
-        await until(reached, seconds=seconds)
+        await wait_for(reached, seconds=seconds)
 
-    async def shorten(self, job: str) -> None:
-        """Lets the next attempt at a job be a quick one."""
+    async def shorten_job(self, job: str) -> None:
+        """Lets the next attempt at a job be a short one."""
         quick = TRAINING.model_copy(update={"epochs": 1, "records_per_step": 4}).model_dump(mode="json")
         async with self.scene.sessions.begin() as session:
             await session.execute(update(JobRow).where(JobRow.id == job).values(training=quick))
 
-    async def types(self, job: str) -> list[str]:
+    async def event_types(self, job: str) -> list[str]:
         return [event.type for event in await self.scene.events(job)]
 
-    def left_in_scratch(self) -> list[Path]:
-        """What jobs have left there, but for the figures and the models' digests, which are kept for later ones."""
-        # os.walk and not rglob: folders vanish while this looks
-        found = [Path(folder) / name for folder, _, names in os.walk(self.scratch) for name in names]
-        kept = (self.scratch / "measured", self.scratch / "digests.json")
-        return [file for file in found if not {file, *file.parents} & {*kept}]
+    def scratch_files(self) -> list[Path]:
+        """Returns the jobs' files in the scratch folder, but for the figures and digests that later jobs use."""
+        # os.walk and not rglob: folders vanish meanwhile
+        files = [Path(folder) / name for folder, _, names in os.walk(self.scratch) for name in names]
+        kept = {self.scratch / "measured", self.scratch / "digests.json"}
+        return [file for file in files if not {file, *file.parents} & kept]
 
-    def measured(self) -> list[Path]:
+    def measurement_files(self) -> list[Path]:
         return [file for file in (self.scratch / "measured").rglob("*") if file.is_file()]
 
-    def end(self) -> None:
+    def kill_workers(self) -> None:
         for worker in self.workers:
             worker.kill()
 
 
-def service_key(folder: Path) -> Path:
+def write_service_key(folder: Path) -> Path:
     path = folder / "service.key"
     path.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
     return path
 
 
-def terminate(worker: Worker) -> None:
+def terminate(worker: WorkerProcess) -> None:
     worker.process.send_signal(signal.SIGTERM)
 
 
-def told(worker: Worker, event: str) -> list[dict[str, Any]]:
-    """The lines of its log with this event."""
+def log_lines(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
+    """Returns the lines of the worker's log with this event."""
     lines = [json.loads(line) for line in worker.log.read_text().splitlines() if line.startswith("{")]
     return [line for line in lines if line["event"] == event]
-
-
-__all__ = ["CANARY", "REPOSITORY", "Stage", "Worker", "service_key", "terminate", "told", "until"]

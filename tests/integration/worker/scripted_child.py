@@ -1,4 +1,4 @@
-"""A real supervisor on a claimed job, whose child is a real process that speaks the protocol by rote."""
+"""A real supervisor on a claimed job, whose child is a real process that follows a script of the protocol."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ from core.records import job_actions
 from core.records.notifications import Notifications
 from core.records.tables import JobRow
 from core.storage import Storage
-from tests.integration.worker.stage import CANARY, Stage
+from tests.integration.worker.worker_setup import CANARY, WorkerSetup
 from worker.device_slots import DeviceSlots
 from worker.shutdown import ShutdownEvent
 from worker.supervisor import Attempt, claim_job
@@ -31,59 +31,62 @@ def save():
     say("saved", directory=str(output), step=3)
 CANARY = {CANARY!r}
 """
+"""The functions that every script may use."""
+
+WORK = """
+assert [sent["name"] for sent in records()] == ["forget"]
+save()
+say("done", outcome="unlearned")
+"""
+"""The script of a child that does a job's work."""
 
 
 @dataclass
-class Play:
-    stage: Stage
-    stopping: ShutdownEvent
-    machine: DeviceSlots
+class ScriptedAttempts:
+    """Attempts at jobs of `setup`, whose children follow scripts."""
+
+    setup: WorkerSetup
+    shutdown: ShutdownEvent
+    devices: DeviceSlots
     requests: Notifications | None = None
 
     async def attempt(self, script: str, *, storage: Storage | None = None) -> Attempt:
-        """An attempt at the next job whose child follows the script."""
+        """Claims the next job for an attempt whose child follows the script."""
         claimed = await claim_job(
-            self.stage.scene.sessions, worker="play", gpus=0, lease_seconds=self.stage.settings.lease_seconds
+            self.setup.scene.sessions, worker="scripted", gpus=0, lease_seconds=self.setup.settings.lease_seconds
         )
         assert claimed is not None
         job, since = claimed
-        devices = self.machine.take(0)
+        devices = self.devices.take(0)
         assert devices is not None
         return Attempt(
             job,
             devices,
             since=since,
-            sessions=self.stage.scene.sessions,
-            storage=storage or self.stage.storage,
-            settings=self.stage.settings,
+            sessions=self.setup.scene.sessions,
+            storage=storage or self.setup.storage,
+            settings=self.setup.settings,
             threads=1,
-            stopping=self.stopping,
+            shutdown=self.shutdown,
             requests=self.requests,
             command=(sys.executable, "-c", PRELUDE + textwrap.dedent(script)),
         )
 
-    async def begun(self, script: str) -> tuple[str, asyncio.Task[None]]:
-        """A job whose child is training by this script."""
-        job = await self.stage.job()
+    async def start(self, script: str) -> tuple[str, asyncio.Task[None]]:
+        """Makes a job and starts an attempt at it; returns when its child is training by this script."""
+        job = await self.setup.job()
         attending = asyncio.create_task((await self.attempt(script)).attend())
-        await self.stage.until_phase(job, "unlearning")
+        await self.setup.wait_for_phase(job, "unlearning")
         return job, attending
 
-    async def wish(self, name: str, job: str) -> None:
-        """Cancels, pauses or resumes a job."""
-        async with self.stage.scene.sessions.begin() as session:
-            await getattr(job_actions, name)(session, self.stage.scene.organisation, job)
+    async def request(self, action: str, job: str) -> None:
+        """Requests `cancel`, `pause` or `resume` of a job."""
+        async with self.setup.scene.sessions.begin() as session:
+            await getattr(job_actions, action)(session, self.setup.scene.organisation, job)
 
     async def run(self, script: str, *, storage: Storage | None = None) -> JobRow:
-        """A job, an attempt at it to its end, and what became of the job."""
-        job = await self.stage.job()
+        """Makes a job, carries an attempt at it to its end, and returns the job's row."""
+        job = await self.setup.job()
         attempt = await self.attempt(script, storage=storage)
         await attempt.attend()
-        return await self.stage.scene.row(job)
-
-
-WORK = """
-assert [one["name"] for one in records()] == ["forget"]
-save()
-say("done", outcome="unlearned")
-"""
+        return await self.setup.scene.row(job)
