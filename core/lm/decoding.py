@@ -1,4 +1,4 @@
-"""How a model is asked for one token after another, found by trial: as transformers' own generation asks it."""
+"""How a model is asked for one token after another: as transformers' own generation asks it, found by trial."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -22,37 +22,45 @@ _SHORT = 5
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """`cache` names the model's argument for what it has read; None: the whole text is read again for each token.
-    `positions`: the places of tokens are passed. `fills`: rows of several lengths go together, filled up on the left;
-    `alone`: not even rows of one length do. `again`: whether a text is read again from its beginning where its length
-    comes to choose its rotary factors, at lengths above `unscaled`: `once`, there; `always`, from there on.
-    `tried`: tokens of the trial's longest row."""
+class DecodingMode:
+    """One way to ask a model for the next token."""
 
     cache: str | None
+    """The model's argument for its cache; None: the whole text is read again for each token."""
     positions: bool
-    fills: bool = False
-    alone: bool = False
-    again: Literal["never", "once", "always"] | None = None
+    """Whether the tokens' positions are passed."""
+    pads_left: bool = False
+    """Whether rows of several lengths go together, padded on the left."""
+    one_row: bool = False
+    """Whether each row goes alone, even beside rows of its own length."""
+    rereads: Literal["never", "once", "always"] | None = None
+    """When a text that becomes longer than `unscaled` is read again from its beginning: `once`, where it becomes so;
+    `always`, from there on. None: not tried yet."""
     unscaled: int | None = None
-    tried: int = 0
+    """Tokens up to which the length of a text does not choose its rotary factors."""
+    tried_length: int = 0
+    """Tokens of the trial's longest row."""
 
     def rereads_at(self, length: int) -> bool:
-        """Whether a text of `length` tokens is read from its beginning, whatever a cache holds."""
-        if self.unscaled is None or self.again in (None, "never") or length <= self.unscaled:
+        """Whether a text of `length` tokens is read from its beginning, although a cache may hold it."""
+        if self.unscaled is None or self.rereads in (None, "never") or length <= self.unscaled:
             return False
-        return self.again == "always" or length == self.unscaled + 1
+        return self.rereads == "always" or length == self.unscaled + 1
 
 
-ReadTokens = Callable[[Decoding, Tensor, Cache | None, Tensor | None], tuple[Tensor, Cache | None]]
-"""From ids (B, T), which follow what the cache holds, and what is there of all so far (B, so far; None: all of it), to
-the logits after the last (B, V), and the cache then; in the precision of the weights."""
+ReadTokens = Callable[[DecodingMode, Tensor, Cache | None, Tensor | None], tuple[Tensor, Cache | None]]
+"""Reads ids (B, T), which follow the tokens in the cache, and returns the logits after the last of them (B, V), in the
+precision of the weights, and the new cache. The last argument marks the tokens so far that are no padding
+(B, so far); None: there is no padding."""
 
-_KNOWN: WeakKeyDictionary[PreTrainedModel, Decoding] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[PreTrainedModel, DecodingMode] = WeakKeyDictionary()
 
 
 def left_padded(rows: Sequence[Sequence[int]], more: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids (B, T), filled up on the left, and what of them and of `more` places behind them is there (B, T + more)."""
+    """Returns ids (B, T), padded on the left, and a mask (B, T + more) that is False at the padding.
+
+    The mask covers `more` tokens that are to follow.
+    """
     longest = max(len(row) for row in rows)
     ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows], device=device)
     present = torch.ones(len(rows), longest + more, dtype=torch.bool)
@@ -61,94 +69,104 @@ def left_padded(rows: Sequence[Sequence[int]], more: int, device: torch.device) 
     return ids, present.to(device)
 
 
-def find_decoding(model: PreTrainedModel, read: ReadTokens, longest: int, *, apart: bool) -> Decoding:
-    """The quickest way that gives, token by token, the logits of transformers' own generation of one text, for texts of
-    up to `longest` tokens. `apart`: texts do not go through the model together. Raises CoreError `no_continuation`."""
+def find_decoding(model: PreTrainedModel, read: ReadTokens, longest: int, *, one_row: bool) -> DecodingMode:
+    """Returns the quickest mode that gives the logits of transformers' own generation, token by token.
+
+    It holds for texts of up to `longest` tokens. `one_row`: no two texts go through the model together.
+    """
     length, unscaled = trial_length(model, longest), unscaled_length(model.config)
     if unscaled is not None:
         length = min(length, max(1, unscaled - _STEPS))
-    known = _KNOWN.get(model)
-    if known is None or known.tried < length:
-        known = _tried(model, read, length, apart)
-    if unscaled is not None and longest > unscaled and known.again is None:
-        known = _crossing(model, read, replace(known, unscaled=unscaled), unscaled)
-    _KNOWN[model] = known
-    return known
+    mode = _KNOWN.get(model)
+    if mode is None or mode.tried_length < length:
+        mode = _find_mode(model, read, length, one_row)
+    if unscaled is not None and longest > unscaled and mode.rereads is None:
+        mode = _find_rereads(model, read, replace(mode, unscaled=unscaled), unscaled)
+    _KNOWN[model] = mode
+    return mode
 
 
 @torch.no_grad()
-def _crossing(model: PreTrainedModel, read: ReadTokens, way: Decoding, unscaled: int) -> Decoding:
-    """How transformers' generation goes on where a text comes to choose its rotary factors; a plain forward for each
-    token, where that is not known."""
+def _find_rereads(model: PreTrainedModel, read: ReadTokens, mode: DecodingMode, unscaled: int) -> DecodingMode:
+    """Finds how transformers' generation goes on where the length of a text comes to choose its rotary factors.
+
+    Where no way agrees with it, the whole text is read for each token from there on.
+    """
     (ids,) = trial_records(model, [unscaled])
-    text, wanted = _generated(model, ids)
-    tries = (replace(way, again="never"), replace(way, again="once"))
+    text, expected = _generate(model, ids)
+    candidates = (replace(mode, rereads="never"), replace(mode, rereads="once"))
     return next(
-        (tried for tried in tries if _gives(model, read, tried, [text], [wanted])), replace(way, again="always")
+        (candidate for candidate in candidates if _agrees(model, read, candidate, [text], [expected])),
+        replace(mode, rereads="always"),
     )
 
 
 @torch.no_grad()
-def _tried(model: PreTrainedModel, read: ReadTokens, length: int, apart: bool) -> Decoding:
+def _find_mode(model: PreTrainedModel, read: ReadTokens, length: int, one_row: bool) -> DecodingMode:
     bound = max((bound for bound in length_bounds(model.config) if bound < length), default=0)
     starts = sorted({length, min(_SHORT, length), max(1, length - _SHORT), max(1, bound - 1)})
-    for write in (_generated, _read_again):
+    for write in (_generate, _generate_by_rereading):
         written = [write(model, ids) for ids in trial_records(model, starts)]
         texts = [text for text, _ in written]
-        wanted = [logits for _, logits in written]
+        expected = [logits for _, logits in written]
 
         def holds(
-            way: Decoding, rows: Sequence[int], texts: list[Tensor] = texts, wanted: list[Tensor] = wanted
+            mode: DecodingMode, rows: Sequence[int], texts: list[Tensor] = texts, expected: list[Tensor] = expected
         ) -> bool:
-            return _gives(model, read, way, [texts[row] for row in rows], [wanted[row] for row in rows])
+            return _agrees(model, read, mode, [texts[row] for row in rows], [expected[row] for row in rows])
 
-        every = range(len(starts))
-        chosen = next((way for way in _ways(model) if all(holds(way, [row]) for row in every)), None)
+        rows = range(len(starts))
+        chosen = next((mode for mode in _candidates(model) if all(holds(mode, [row]) for row in rows)), None)
         if chosen is not None:
-            return replace(chosen, fills=not apart and holds(chosen, every), alone=apart, tried=length)
-    return Decoding(None, positions=False, alone=apart, tried=length)
+            return replace(chosen, pads_left=not one_row and holds(chosen, rows), one_row=one_row, tried_length=length)
+    return DecodingMode(None, positions=False, one_row=one_row, tried_length=length)
 
 
-def _gives(
-    model: PreTrainedModel, read: ReadTokens, way: Decoding, texts: Sequence[Tensor], wanted: Sequence[Tensor]
+def _agrees(
+    model: PreTrainedModel, read: ReadTokens, mode: DecodingMode, texts: Sequence[Tensor], expected: Sequence[Tensor]
 ) -> bool:
-    """Whether the texts, together, are predicted as each is wanted to be: (steps, V)."""
+    """Whether texts that go through the model together get the logits expected of each, (steps, V)."""
     try:
         with computing_in_float32(model):
-            found = _steps(way, read, texts)
-    except Exception as error:  # whatever an architecture raises that does not bear it
+            steps = _decode(mode, read, texts)
+    except Exception as error:  # an architecture that cannot decode so may raise anything
         if out_of_memory(error):
             raise
         return False
-    rows = zip(found.unbind(1), wanted, texts, strict=True)
-    return all(is_close(logits, right, model, text) for logits, right, text in rows)
+    rows = zip(steps.unbind(1), expected, texts, strict=True)
+    return all(is_close(logits, expected_logits, model, text) for logits, expected_logits, text in rows)
 
 
-def _generated(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The text (T + steps,) that transformers itself writes after ids (T,), greedily, and what it predicted each of its
-    tokens from: (steps, V), at least float32. Where it cannot, so does a plain forward for each token."""
+def _generate(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the text (T + steps,) that transformers itself writes greedily after ids (T,), and its logits.
+
+    The logits (steps, V) are those that predicted each written token, in at least float32. Where transformers writes no
+    such text, a plain forward for each token does.
+    """
     reset_dynamic_factors(model)
     own = model.generation_config
     greedy = GenerationConfig(max_new_tokens=_STEPS, do_sample=False, pad_token_id=0, use_cache=True)
     greedy.output_logits = greedy.return_dict_in_generate = True
     try:
-        model.generation_config = GenerationConfig()  # whose defaults would be taken for what is not said
+        model.generation_config = GenerationConfig()  # its own values would fill in those that `greedy` leaves out
         with computing_in_float32(model):
             written = model.generate(ids[None], attention_mask=torch.ones_like(ids[None]), generation_config=greedy)
         text, logits = written.sequences[0], torch.cat(written.logits)
         if len(text) == len(ids) + _STEPS and text[: len(ids)].equal(ids):
             return text, logits.to(torch.promote_types(logits.dtype, torch.float32))
-    except Exception as error:  # whatever an architecture raises that writes no text of its own
+    except Exception as error:  # an architecture without a generation of its own may raise anything
         if out_of_memory(error):
             raise
     finally:
         model.generation_config = own
-    return _read_again(model, ids)
+    return _generate_by_rereading(model, ids)
 
 
-def _read_again(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The same by a plain forward over the whole text for each token: where nothing agrees with an architecture's own
-    generation, a text is what its forward says."""
+def _generate_by_rereading(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns what `_generate` returns, by a plain forward over the whole text for each token.
+
+    Where no mode agrees with an architecture's own generation, its forward decides.
+    """
     rows = []
     for _ in range(_STEPS):
         rows.append(plain_logits(model, ids)[-1])
@@ -156,27 +174,27 @@ def _read_again(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
     return ids, torch.stack(rows)
 
 
-def _ways(model: PreTrainedModel) -> list[Decoding]:
-    """With a cache and places, as generation mostly does it, and with less."""
-    taken = inspect.signature(model.forward).parameters
-    names = [name for name in ("past_key_values", "cache_params", "state") if name in taken]
-    positions = [True, False] if "position_ids" in taken else [False]
-    return [Decoding(name, passed) for name in [*names[:1], None] for passed in positions]
+def _candidates(model: PreTrainedModel) -> list[DecodingMode]:
+    """The modes to try: with a cache and positions first, as generation mostly does it, then without either."""
+    parameters = inspect.signature(model.forward).parameters
+    caches = [name for name in ("past_key_values", "cache_params", "state") if name in parameters]
+    positions = [True, False] if "position_ids" in parameters else [False]
+    return [DecodingMode(cache, passed) for cache in [*caches[:1], None] for passed in positions]
 
 
-def _steps(way: Decoding, read: ReadTokens, texts: Sequence[Tensor]) -> Tensor:
-    """The logits after the beginning of each of B texts, and after each of the tokens behind it: (steps, B, V)."""
+def _decode(mode: DecodingMode, read: ReadTokens, texts: Sequence[Tensor]) -> Tensor:
+    """Returns the logits that predict the last tokens of B texts: (steps, B, V)."""
     device = texts[0].device
     ids, present = left_padded([text[:-_STEPS].tolist() for text in texts], _STEPS, device)
-    fresh = torch.stack([text[-_STEPS:] for text in texts])  # (B, steps)
-    whole = bool(present.all())
+    written = torch.stack([text[-_STEPS:] for text in texts])  # (B, steps)
+    padded = not bool(present.all())
     width, cache, step = ids.shape[1], None, ids
-    found = []
+    steps = []
     for place in range(_STEPS):
-        if way.rereads_at(width + place):
+        if mode.rereads_at(width + place):
             step, cache = ids, None
-        logits, cache = read(way, step, cache, None if whole else present[:, : width + place])
-        found.append(logits)
-        ids = torch.cat([ids, fresh[:, place : place + 1]], dim=1)
-        step = ids if cache is None else fresh[:, place : place + 1]
-    return torch.stack(found)
+        logits, cache = read(mode, step, cache, present[:, : width + place] if padded else None)
+        steps.append(logits)
+        ids = torch.cat([ids, written[:, place : place + 1]], dim=1)
+        step = ids if cache is None else written[:, place : place + 1]
+    return torch.stack(steps)

@@ -53,10 +53,10 @@ def plan_batches(
     mode = forward.prepare_decoding(max(lengths.values(), default=1))
     groups: dict[object, list[int]] = {}
     for number in numbers:
-        if mode.alone or forward.factors_change_within(lengths[number]):
+        if mode.one_row or forward.factors_change_within(lengths[number]):
             key: object = ("alone", number)
         else:
-            key = 0 if mode.fills else len(prompts[number])
+            key = 0 if mode.pads_left else len(prompts[number])
         groups.setdefault(key, []).append(number)
 
     def shape(number: int) -> tuple[int, int]:

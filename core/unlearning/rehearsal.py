@@ -46,7 +46,7 @@ def rehearse(
     length = min(REHEARSAL_MAX_TOKENS, lengths[len(lengths) // 2])
     repetitions = _runs(forget) - _runs(others)
     chances = torch.rand(texts, length - 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    rows_per_batch = 1 if forward.prepare_decoding(length).alone else max(1, max_tokens // length)
+    rows_per_batch = 1 if forward.prepare_decoding(length).one_row else max(1, max_tokens // length)
     batches = [
         PromptBatch([[begin]] * len(batch_chances), [length - 1] * len(batch_chances), batch_chances)
         for batch_chances in torch.split(chances, rows_per_batch)

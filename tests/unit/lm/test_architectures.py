@@ -136,7 +136,7 @@ def test_records_that_go_together_are_predicted_as_plain_transformers_predicts_e
             assert one.grad is not None
             torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-5 * largest)
     kind = ARCHITECTURES[name][1]
-    assert forward._arrangement.kind == kind
+    assert forward._layout.kind == kind
 
 
 def test_a_model_that_is_not_packed_keeps_its_own_attention() -> None:
@@ -167,8 +167,8 @@ def test_the_trial_is_made_once_for_a_model(monkeypatch: pytest.MonkeyPatch) -> 
     model = made(LlamaConfig(**SIZES))
     first = Forward(model)
     calls: list[BatchLayout] = []
-    monkeypatch.setattr("core.lm.forward.find_layout", lambda *_: calls.append(first._arrangement))
-    monkeypatch.setattr("core.lm.forward.refuse_unless_causal", lambda *_: calls.append(first._arrangement))
+    monkeypatch.setattr("core.lm.forward.find_layout", lambda *_: calls.append(first._layout))
+    monkeypatch.setattr("core.lm.forward.refuse_unless_causal", lambda *_: calls.append(first._layout))
     assert Forward(model).packed
     assert not calls
 
@@ -219,7 +219,7 @@ def test_a_window_counts_in_half_precision_too(dtype: torch.dtype) -> None:
     config, _ = ARCHITECTURES["phimoe sliding"]
     forward = Forward(made(config, dtype))
     forward.batches(RECORDS, 1000)
-    assert forward._arrangement.kind == "masked"
+    assert forward._layout.kind == "masked"
 
 
 @pytest.mark.parametrize("config", [BertConfig(**SIZES), RobertaConfig(**SIZES)], ids=lambda config: config.model_type)
