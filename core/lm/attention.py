@@ -1,7 +1,7 @@
 """Attention within records that lie behind each other in one row, so that no padding goes through the model.
 
-Registered with transformers under `NAME`; whoever passes `packed_records` to a model's forward gets it, every other
-call gets what `sdpa` does.
+It is registered with transformers under `NAME`. A forward that is given `packed_records` uses it; every other call does
+what `sdpa` does.
 """
 
 from collections.abc import Iterator
@@ -23,14 +23,17 @@ NAME = "within_records"
 
 @dataclass(frozen=True)
 class PackedRecords:
-    """Records behind each other in one row. `masked`: the model's own masks say which of its earlier tokens a token
-    sees; else it sees all of them, or those of the sliding window that the model names to its attention."""
+    """Records behind each other in one row.
+
+    `masked`: the model's own masks say which earlier tokens of its record a token sees. Else it sees all of them, or
+    those of the sliding window that the model names to its attention.
+    """
 
     lengths: tuple[int, ...]
     masked: bool = False
 
     def runs(self) -> list[tuple[int, int]]:
-        """(length, count) of records of one length that follow each other."""
+        """Returns (length, count) for each run of records of one length that follow each other."""
         return [(length, len(list(same))) for length, same in groupby(self.lengths)]
 
 
@@ -51,9 +54,10 @@ def within_records(
     sliding_window: int | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention of each record with itself: query (1, heads, T, d), key and value (1, their heads, T, d), T the
-    sum of the records' lengths -> (1, T, heads, d). With a sliding window a token sees so many tokens, itself included.
+    """Computes causal attention of each record with itself.
 
+    query (1, heads, T, d), key and value (1, their heads, T, d), T the sum of the records' lengths -> (1, T, heads, d).
+    With a sliding window a token sees that many tokens, itself included.
     Raises ValueError for a model whose attention is not plain softmax(qk) v, or that remakes its masks.
     """
     if packed_records is None:
@@ -89,17 +93,17 @@ def within_records(
 
 
 def _band(length: int, window: int | None, device: torch.device) -> Tensor | None:
-    """Which of the tokens before it each token sees: (T, T); None: all of them."""
+    """Returns which tokens each token sees: (T, T) bool; None: all tokens before it."""
     if window is None or length <= window:
         return None
     place = torch.arange(length, device=device)
-    back = place[:, None] - place[None, :]
-    return (back >= 0) & (back < window)
+    distance = place[:, None] - place[None, :]
+    return (distance >= 0) & (distance < window)
 
 
 @contextmanager
 def masking(records: PackedRecords) -> Iterator[None]:
-    """While it lasts, the masks that a model makes are those within these records, each from the model's own rule."""
+    """Within it, the masks that a model makes are those within these records, each from the model's own rule."""
     token = _MASKING.set(records)
     try:
         yield
@@ -108,49 +112,52 @@ def masking(records: PackedRecords) -> Iterator[None]:
 
 
 def mask_within_records(*args: Any, **options: Any) -> Tensor | None:
-    """Stands in for transformers' `sdpa_mask`: within `masking`, a mask of no size that carries the records' bands, so
-    that no (T, T) mask of the whole row is made."""
+    """Stands in for transformers' `sdpa_mask`.
+
+    Within `masking` it returns a mask of one element that carries the records' bands, so that no (T, T) mask of the
+    whole row is made.
+    """
     records = _MASKING.get()
     if records is None:
         mask: Tensor | None = sdpa_mask(*args, **options)
         return mask
     if args or options.get("attention_mask") is not None or options["q_length"] != sum(records.lengths):
-        raise ValueError("this model masks other tokens than those it was given")
+        raise ValueError("this model makes masks for other tokens than those it was given")
     bands: list[Tensor | None] = []
     start = 0
     for length, count in records.runs():
-        each = []
+        masks = []
         for _ in range(count):
             block = {"batch_size": 1, "q_length": length, "kv_length": length, "q_offset": start, "kv_offset": start}
-            each.append(sdpa_mask(**{**options, **block, "allow_is_causal_skip": False}))
+            masks.append(sdpa_mask(**{**options, **block, "allow_is_causal_skip": False}))
             start += length
-        band = torch.cat(each)  # (count, 1, length, length)
+        band = torch.cat(masks)  # (count, 1, length, length)
         causal = torch.ones(length, length, dtype=torch.bool, device=band.device).tril()
         bands.append(None if torch.equal(band, causal.expand_as(band)) else band)
-    standin = torch.empty(1, 1, 1, 1, device=options["device"])
-    setattr(standin, _BANDS, bands)
-    return standin
+    carrier = torch.empty(1, 1, 1, 1, device=options["device"])
+    setattr(carrier, _BANDS, bands)
+    return carrier
 
 
 def switch_attention(model: PreTrainedModel) -> bool:
-    """Sets the model's attention to the one of this module, all or nothing. False where it cannot be."""
-    kept = attention_implementations(model)
-    if any(name not in ("sdpa", "eager", NAME, None) for _, name in kept):
-        return False  # a kernel of somebody's choice
+    """Sets the attention of the model and all its parts to this module's; False, without a change, if that fails."""
+    before = attention_implementations(model)
+    if any(name not in ("sdpa", "eager", NAME, None) for _, name in before):
+        return False  # a kernel that was chosen for this model
     if model.config._attn_implementation != NAME:
         try:
             model.set_attn_implementation(NAME)
         except (ImportError, ValueError):
-            restore_attention(kept)
+            restore_attention(before)
             return False
     if model.config.get_text_config()._attn_implementation != NAME:
-        restore_attention(kept)
+        restore_attention(before)
         return False
     return True
 
 
 def is_switched(model: PreTrainedModel) -> bool:
-    """Whether the model's attention is the one of this module."""
+    """Whether the model's attention is this module's."""
     return bool(model.config._attn_implementation == NAME)
 
 
@@ -158,21 +165,21 @@ Implementations = list[tuple[PreTrainedConfig, str | None]]
 
 
 def attention_implementations(model: PreTrainedModel) -> Implementations:
-    """Every config of the model and of its parts, with the name of its attention."""
-    waiting = [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
+    """Returns every config of the model and of its parts, with the name of its attention."""
+    queue = [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
     configs: dict[int, PreTrainedConfig] = {}
-    while waiting:
-        config = waiting.pop()
+    while queue:
+        config = queue.pop()
         if id(config) not in configs:
             configs[id(config)] = config
             parts = (getattr(config, name, None) for name in config.sub_configs)
-            waiting += [part for part in parts if isinstance(part, PreTrainedConfig)]
+            queue += [part for part in parts if isinstance(part, PreTrainedConfig)]
     return [(config, config._attn_implementation_internal) for config in configs.values()]
 
 
-def restore_attention(kept: Implementations) -> None:
-    """Names every config's attention as it was."""
-    for config, name in kept:
+def restore_attention(before: Implementations) -> None:
+    """Sets every config's attention back to the name it had."""
+    for config, name in before:
         config._attn_implementation_internal = name
 
 

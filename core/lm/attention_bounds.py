@@ -1,4 +1,4 @@
-"""Lengths from which on a model may attend in another way: windows, chunks, blocks, top-k selections."""
+"""Lengths from which on a model may attend otherwise: windows, chunks, blocks, top-k selections."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,14 +10,16 @@ _OTHER_SIZES = re.compile(
     r"|^max_position|^max_seq_len|^model_max_length|^context_length|n_positions|n_ctx|max_\w*positions"
     r"|seed|ngram|inner|lru_width|channels|mamba_d|state|cycles|^dtype|architectures|return|quant|label|position_bias"
 )
-"""Widths, counts and ids: integers of a config that bound no length."""
+"""Names of integers of a config that bound no length: widths, counts and ids."""
 
 _SELECTIONS = re.compile(r"(?<!moe_)top_?k(?!_group)|keep_window|budget")
 
 
 def length_bounds(config: PreTrainedConfig) -> list[int]:
-    """Every integer of the text config that may be such a length, whatever its name; a selection of blocks counts with
-    the block's size. Larger ones than any are of no harm: they only make a trial longer."""
+    """Returns every integer of the text config that may be such a length, whatever its name.
+
+    A selection of blocks counts with the block's size. An integer too many does no harm: it only makes a trial longer.
+    """
     text = config.get_text_config()
     named = list(_integers(text.to_dict()))
     lengths = {value for _, value in named}
@@ -28,19 +30,23 @@ def length_bounds(config: PreTrainedConfig) -> list[int]:
 
 
 def selects_tokens(config: PreTrainedConfig, length: int) -> bool:
-    """Whether a token of a row of `length` tokens sees a selection of them, which is made anew for each row: between
-    tokens that score the same, the row's length and the order of sums decide, so that no trial can tell of others."""
+    """Whether a token of a row of `length` tokens sees a selection of them only.
+
+    The selection is made anew for each row. Between tokens of equal score, the row's length and the order of sums
+    decide, so that a trial of one row tells nothing about another.
+    """
     named = _integers(config.get_text_config().to_dict())
     return any(count < length for name, count in named if _SELECTIONS.search(name))
 
 
 def _integers(values: Mapping[str, object]) -> Iterator[tuple[str, int]]:
+    """Yields the integers that may bound a length, with their names; those of nested values too."""
     for name, value in ((str(name), value) for name, value in values.items()):
         if not _OTHER_SIZES.search(name):
-            yield from _of(name, value)
+            yield from _integers_in(name, value)
 
 
-def _of(name: str, value: object) -> Iterator[tuple[str, int]]:
+def _integers_in(name: str, value: object) -> Iterator[tuple[str, int]]:
     if isinstance(value, bool):
         return
     if isinstance(value, int) and value > 1:
@@ -49,4 +55,4 @@ def _of(name: str, value: object) -> Iterator[tuple[str, int]]:
         yield from _integers({f"{name}.{key}": part for key, part in value.items()})
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for part in value:
-            yield from _of(name, part)
+            yield from _integers_in(name, part)

@@ -1,4 +1,7 @@
-"""Gradients of a trial's loss by what the input embeddings give: small, and none is left in the model's weights."""
+"""Gradients of a trial's loss with respect to the output of the input embeddings.
+
+They are small, and none is left in the model's weights.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -20,8 +23,8 @@ def input_gradients(
 ) -> list[Tensor] | None:
     """Returns the gradients of the summed loss of the chunks' scored tokens, (B, T, H) for each forward of `logits`.
 
-    `logits` gives the scored tokens' logits (N, V), in order of chunk. A forward whose embeddings no gradient reaches
-    gives zeros. None: the model gives no gradients that way.
+    `logits` returns the scored tokens' logits (N, V), in order of chunk. A forward whose embeddings no gradient reaches
+    has zeros. None: the model cannot be asked for gradients that way.
     """
     leaves: list[Tensor] = []
 
@@ -32,14 +35,17 @@ def input_gradients(
     handle = model.get_input_embeddings().register_forward_hook(leaf)
     try:
         with torch.enable_grad(), computing_in_float32(model):
-            found = logits()
-            targets = torch.cat([chunk.ids[chunk.scored] for chunk in chunks]).to(found.device)
-            loss = functional.cross_entropy(found.float(), targets, reduction="sum")
-            slopes = torch.autograd.grad(loss, leaves, allow_unused=True)
+            scored_logits = logits()
+            targets = torch.cat([chunk.ids[chunk.scored] for chunk in chunks]).to(scored_logits.device)
+            loss = functional.cross_entropy(scored_logits.float(), targets, reduction="sum")
+            gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
     except Exception as error:  # an architecture that takes no other embeddings, or has no gradient of them
         if out_of_memory(error):
             raise
         return None
     finally:
         handle.remove()
-    return [torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(leaves, slopes, strict=True)]
+    return [
+        torch.zeros_like(leaf) if gradient is None else gradient
+        for leaf, gradient in zip(leaves, gradients, strict=True)
+    ]

@@ -13,15 +13,15 @@ from core.lm.float32_compute import computing_in_float32
 from core.lm.rotary import reset_dynamic_factors
 
 _RELATIVE = {torch.float64: 1e-6, torch.float32: 1e-5}
-"""How far two orders of the same sums may lie apart, as a share of the largest: more is looked into."""
+"""How far two orders of the same sums may lie apart, as a share of the largest number. More is examined."""
 _NOISY = 1e-3
-"""The share above which a difference is none of rounding."""
+"""The share above which a difference is no rounding."""
 _LARGEST_LOGIT = 150.0
 """Far above every soft cap in use."""
 
 
 def random_token_ids(model: PreTrainedModel, count: int, seed: int = 0) -> Tensor:
-    """(count,) token ids on the model's device, the same for the same seed, none of them a special token."""
+    """Returns (count,) token ids on the model's device, the same for the same seed, none of them a special token."""
     embeddings = model.get_input_embeddings()
     rows = getattr(embeddings, "num_embeddings", None) or model.config.get_text_config().vocab_size
     special = set(_special(model.config.to_dict()))
@@ -41,15 +41,15 @@ def _special(values: dict[str, object]) -> list[int]:
 
 
 def plain_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
-    """What transformers says of one record by itself: ids (T,) -> (T, V), at least float32.
+    """Returns transformers' logits of one record by itself: ids (T,) -> (T, V), at least float32.
 
     Raises CoreError `unusable_model` where the model cannot be asked.
     """
     reset_dynamic_factors(model)
     try:
         with computing_in_float32(model):
-            found: Tensor = model(input_ids=ids[None], use_cache=False).logits[0]
-    except Exception as error:  # whatever an architecture raises that wants more than tokens
+            logits: Tensor = model(input_ids=ids[None], use_cache=False).logits[0]
+    except Exception as error:  # an architecture that needs more than tokens may raise anything
         if out_of_memory(error):
             raise
         raise CoreError(
@@ -57,32 +57,35 @@ def plain_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
             f"the model gives no predictions for plain token ids ({type(error).__name__}): it must be a causal language"
             " model that reads text alone",
         ) from error
-    return found.to(torch.promote_types(found.dtype, torch.float32))
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def is_close(found: Tensor, wanted: Tensor, model: PreTrainedModel, ids: Tensor) -> bool:
-    """Whether two results of one computation are equal but for rounding: the same shape, the same infinite places, and
-    differences of the last digits. Where they are larger, they may be as large as the model's own rounding on `ids`."""
-    if found.shape != wanted.shape:
+def is_close(actual: Tensor, expected: Tensor, model: PreTrainedModel, ids: Tensor) -> bool:
+    """Whether two results of one computation are equal but for rounding.
+
+    They have the same shape and the same infinite places, and differ in the last digits only. A larger difference
+    passes where it is no larger than the model's own rounding on `ids`.
+    """
+    if actual.shape != expected.shape:
         return False
-    apart = relative_difference(found, wanted)
-    if apart <= _RELATIVE[wanted.dtype]:
+    difference = relative_difference(actual, expected)
+    if difference <= _RELATIVE[expected.dtype]:
         return True
-    return apart < _NOISY and apart <= 4 * _rounding(model, ids)
+    return difference < _NOISY and difference <= 4 * _rounding(model, ids)
 
 
-def relative_difference(found: Tensor, wanted: Tensor) -> float:
-    """The largest difference as a share of the largest number; infinite where numbers are missing in one of them."""
-    differences = (found - wanted).abs()[(found != wanted) & ~(found.isnan() & wanted.isnan())]
+def relative_difference(actual: Tensor, expected: Tensor) -> float:
+    """Returns the largest difference as a share of the largest number; infinite where only one of them has NaN."""
+    differences = (actual - expected).abs()[(actual != expected) & ~(actual.isnan() & expected.isnan())]
     if differences.numel() == 0:
         return 0.0
-    scale = wanted[wanted.isfinite()].abs().max().clamp(min=1e-30) if wanted.isfinite().any() else 1.0
+    scale = expected[expected.isfinite()].abs().max().clamp(min=1e-30) if expected.isfinite().any() else 1.0
     largest = float(differences.max() / scale)
     return largest if largest == largest else float("inf")
 
 
 def _rounding(model: PreTrainedModel, ids: Tensor) -> float:
-    """How far the same record lies from itself when its products are summed in another order: as one of three."""
+    """Returns how far a record lies from itself when its products are summed in another order: as one row of three."""
     alone = plain_logits(model, ids)
     try:
         with computing_in_float32(model):
@@ -96,17 +99,20 @@ def _rounding(model: PreTrainedModel, ids: Tensor) -> float:
 
 @torch.no_grad()
 def refuse_unless_causal(model: PreTrainedModel, length: int) -> None:
-    """Raises CoreError `not_causal` where a later token changes what the model predicts at an earlier one, and
-    `not_repeatable` where the same tokens are predicted differently each time. `length` >= 3 tokens are tried."""
+    """Tries the model on `length` >= 3 tokens.
+
+    Raises CoreError `not_causal` where a later token changes what the model predicts at an earlier position, and
+    `not_repeatable` where it predicts the same tokens differently each time.
+    """
     ids = random_token_ids(model, length)
     others = random_token_ids(model, length, seed=1)
-    wanted = plain_logits(model, ids)
+    expected = plain_logits(model, ids)
     for cut in (length - 1, length // 2):
         changed = torch.cat([ids[:cut], torch.where(ids[cut:] == others[cut:], ids[:1], others[cut:])])
-        found = plain_logits(model, changed)
-        if found.shape == wanted.shape and is_close(found[:cut], wanted[:cut], model, ids):
+        logits = plain_logits(model, changed)
+        if logits.shape == expected.shape and is_close(logits[:cut], expected[:cut], model, ids):
             continue
-        if not is_close(plain_logits(model, ids), wanted, model, ids):
+        if not is_close(plain_logits(model, ids), expected, model, ids):
             raise CoreError(
                 "not_repeatable",
                 "the model answers the same tokens differently each time, so that no figure of it can be compared:"
@@ -122,30 +128,30 @@ def refuse_unless_causal(model: PreTrainedModel, length: int) -> None:
 
 @torch.no_grad()
 def plain_head(model: PreTrainedModel) -> nn.Linear | None:
-    """The model's output layer, where its logits are that layer's product with the backbone's last states and nothing
-    besides; None where it scales, caps, shifts or transforms before or behind.
+    """Returns the model's output layer, if its logits are exactly that layer's product with the backbone's last states.
 
-    The layer's product is replaced, for one forward, by numbers larger than any cap: the model must hand them on
-    unchanged, and must have given the layer exactly what its backbone ends with.
+    None where the model scales, caps, shifts or transforms before or after the layer.
+    For one forward the layer's product is replaced by numbers larger than any cap: the model must pass them on
+    unchanged, and must have given the layer exactly the last states of its backbone.
     """
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear) or model.base_model is model:
         return None
     ids = random_token_ids(model, 4)[None]
-    asked: list[tuple[Tensor, Tensor]] = []
-    drawn: list[Tensor] = []
+    calls: list[tuple[Tensor, Tensor]] = []
+    replacements: list[Tensor] = []
 
     def replace(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        asked.append((inputs[0], output))
-        generator = torch.Generator().manual_seed(len(drawn))
+        calls.append((inputs[0], output))
+        generator = torch.Generator().manual_seed(len(replacements))
         numbers = (torch.rand(output.shape, generator=generator, dtype=torch.float32) * 2 - 1) * _LARGEST_LOGIT
-        drawn.append(numbers.to(output.device, torch.promote_types(output.dtype, torch.float32)))
-        return drawn[-1]
+        replacements.append(numbers.to(output.device, torch.promote_types(output.dtype, torch.float32)))
+        return replacements[-1]
 
     handle: RemovableHandle = head.register_forward_hook(replace)
     try:
         with computing_in_float32(model):
-            whole = model(input_ids=ids, use_cache=False).logits
+            logits = model(input_ids=ids, use_cache=False).logits
             states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
             product = functional.linear(states, head.weight, head.bias)
     except Exception as error:  # a model whose parts do not stand alone is run as a whole
@@ -154,17 +160,18 @@ def plain_head(model: PreTrainedModel) -> nn.Linear | None:
         return None
     finally:
         handle.remove()
-    if len(asked) != 1 or not torch.equal(whole, drawn[0]):
+    if len(calls) != 1 or not torch.equal(logits, replacements[0]):
         return None
-    read, answered = asked[0]
-    if read.shape != states.shape or answered.shape != product.shape:
+    layer_input, layer_output = calls[0]
+    if layer_input.shape != states.shape or layer_output.shape != product.shape:
         return None
     exact = (
-        max(relative_difference(read, states), relative_difference(answered, product)) <= _RELATIVE[states.dtype] / 10
+        max(relative_difference(layer_input, states), relative_difference(layer_output, product))
+        <= _RELATIVE[states.dtype] / 10
     )
     return head if exact else None
 
 
 def trial_records(model: PreTrainedModel, lengths: Sequence[int]) -> list[Tensor]:
-    """Token ids of records of these lengths, one unlike the other."""
+    """Returns token ids of records of these lengths, each record different."""
     return [random_token_ids(model, length, seed=place) for place, length in enumerate(lengths)]
