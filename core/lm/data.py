@@ -1,4 +1,4 @@
-"""From records to padded batches of tokens. The record stays the unit, however it is cut."""
+"""Tokenizes records and groups their chunks into batches. The record stays the unit, however it is cut."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """At most `max_length` tokens of one record. `scored[t]`: x_t is scored; never the first."""
+    """At most `max_length` tokens of one record."""
 
     ids: LongTensor  # (T,)
-    scored: BoolTensor  # (T,)
-    record: int
+    scored: BoolTensor  # (T,) whether x_t is scored; never the first
+    record: int  # its place among the records
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Chunks, padded on the right. Every position but the scored ones is context or padding."""
+    """Chunks, padded on the right. A position that is not scored is context or padding."""
 
     ids: Tensor  # (B, T)
     attention: Tensor  # (B, T) bool: not padding
@@ -47,20 +47,20 @@ def encode(
     max_length: int,
     chat: Chat,
 ) -> list[Chunk]:
-    """The records' tokens in order, longer ones in several chunks.
+    """Tokenizes the records in order, a long one into several chunks.
 
-    Plain text: every token but the first is scored. Prompt and completion: each is tokenized by itself and joined as
-    it stands, so that the boundary is exact; the completion and the end-of-sequence token are scored. Messages: the
-    last assistant turn is the answer. By `template` the conversation is tokenized as the tokenizer's chat template
-    writes it, and scored are the tokens that reach into the answer, up to the end of the turn that the template writes
-    (the end-of-sequence token where it writes none); `raw`: the earlier turns line by line, then as a completion.
-    `auto` is `template` where the tokenizer has one, for every record, else `raw`.
+    Plain text: every token but the first is scored. Prompt and completion: each is tokenized by itself and the tokens
+    are joined, so that the boundary is exact; the completion and the end-of-sequence token are scored. Messages: the
+    last assistant turn is the answer. `template`: the conversation is tokenized as the tokenizer's chat template
+    writes it, and the tokens that reach into the answer are scored, up to the end of the turn that the template writes
+    (the end-of-sequence token where it writes none). `raw`: the earlier turns line by line, then the answer as a
+    completion. `auto`: `template` for every record where the tokenizer has a template, else `raw`.
     Neighbouring chunks share one token, so that each scored token is scored once and has context.
     Raises CoreError `no_scored_tokens` with the record's number (from 1), `no_chat_template`, `bad_chat_template`,
     `no_end_token`.
     """
     chunks: list[Chunk] = []
-    for number, (ids, first) in enumerate(_whole(records, tokenizer, chat)):
+    for number, (ids, first) in enumerate(_ids_and_first_scored(records, tokenizer, chat)):
         if len(ids) <= first:
             raise CoreError("no_scored_tokens", f"record {number + 1} is too short: it has no token to score")
         chunks.extend(_cut(ids, first, number, max_length))
@@ -68,14 +68,16 @@ def encode(
 
 
 def unscored_records(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, *, chat: Chat) -> list[int]:
-    """The places of the records that have no token to score. Raises CoreError as `encode` does, but for these."""
-    return [place for place, (ids, first) in enumerate(_whole(records, tokenizer, chat)) if len(ids) <= first]
+    """Returns the places of the records that have no token to score. Raises `encode`'s CoreErrors but
+    `no_scored_tokens`."""
+    tokenized = enumerate(_ids_and_first_scored(records, tokenizer, chat))
+    return [place for place, (ids, first) in tokenized if len(ids) <= first]
 
 
-def _whole(
+def _ids_and_first_scored(
     records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, chat: Chat
 ) -> Iterator[tuple[list[int], int]]:
-    """Each record's token ids, and the place of the first scored one."""
+    """Yields each record's token ids, and the place of its first scored token."""
     encoded = iter(_ids(tokenizer, [record.scored_text for record in records if record.is_plain_text]))
     reader = _Reader(tokenizer, chat)
     for record in records:
@@ -87,7 +89,7 @@ def _whole(
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
-    """Token ids with the tokenizer's own beginning, but without an end: a text's end is not known to be one."""
+    """Returns token ids with the tokenizer's own beginning token but without its end token: a text may go on."""
     if not texts:
         return []
     bare: list[list[int]] = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
@@ -106,7 +108,7 @@ def _end_added(ids: list[int], bare: list[int], end: int | None) -> bool:
 
 @dataclass(frozen=True)
 class TokenizedRecord:
-    """A record's token ids: what a continuation starts from, what follows it, and what only ends that."""
+    """A record's token ids: the prompt, the answer that follows it, and the end of the answer's turn or sequence."""
 
     prompt: list[int]
     answer: list[int]
@@ -118,7 +120,7 @@ class TokenizedRecord:
 
 
 def tokenize_record(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> TokenizedRecord:
-    """A record in two; of a plain text its first third, and its rest.
+    """Tokenizes a record as prompt and answer. The first third of a plain text is its prompt.
 
     Raises CoreError `no_chat_template`, `bad_chat_template`, `no_end_token`.
     """
@@ -130,14 +132,17 @@ def tokenize_record(record: Record, tokenizer: PreTrainedTokenizerBase, chat: Ch
 
 
 def chat_template(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate | None:
-    """The tokenizer's chat template, of several the one named `default`; None where it has none."""
+    """Returns the tokenizer's chat template, among several the one named `default`; None where it has none."""
     templates = tokenizer.chat_template
     source = templates.get("default") if isinstance(templates, dict) else templates
     return ChatTemplate(source, tokenizer.special_tokens_map) if source else None
 
 
 def message_template(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> ChatTemplate | None:
-    """What `messages` are written by; None: as they stand. Raises CoreError `no_chat_template`."""
+    """Returns the template that writes `messages`; None: they are used as they stand.
+
+    Raises CoreError `no_chat_template`.
+    """
     template = None if chat == "raw" else chat_template(tokenizer)
     if template is None and chat == "template":
         raise CoreError("no_chat_template", "the model's tokenizer has no chat template: use chat 'raw'")
@@ -145,17 +150,17 @@ def message_template(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> ChatTemp
 
 
 def turn_end_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The one token by which the tokenizer's chat template ends an assistant's turn; None where there is none."""
-    asked = Record(messages=[Message(role="user", content="a"), Message(role="assistant", content="b")])
+    """Returns the one token by which the tokenizer's chat template ends an assistant's turn; None: there is none."""
+    sample = Record(messages=[Message(role="user", content="a"), Message(role="assistant", content="b")])
     try:
-        end = [] if chat_template(tokenizer) is None else tokenize_record(asked, tokenizer, "template").end
+        end = [] if chat_template(tokenizer) is None else tokenize_record(sample, tokenizer, "template").end
     except CoreError:  # a template that does not write these two turns
         return None
     return end[0] if len(end) == 1 else None
 
 
 class _Reader:
-    """Reads records that have a prompt or messages, by one tokenizer in one way."""
+    """Tokenizes records that have a prompt or messages, all with one tokenizer and one `chat`."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> None:
         self._tokenizer, self._chat = tokenizer, chat
@@ -172,7 +177,7 @@ class _Reader:
 
     def _joined(self, prompt: str, completion: str) -> TokenizedRecord:
         answer: list[int] = self._tokenizer(completion, add_special_tokens=False)["input_ids"]
-        return TokenizedRecord(_ids(self._tokenizer, [prompt])[0], answer, [_end(self._tokenizer)])
+        return TokenizedRecord(_ids(self._tokenizer, [prompt])[0], answer, [_end_token(self._tokenizer)])
 
     def _written(self, record: Record, template: ChatTemplate) -> TokenizedRecord:
         try:
@@ -183,19 +188,19 @@ class _Reader:
         if written.after not in self._ends:
             self._ends[written.after] = end_of_turn(written.after, self._tokenizer.added_tokens_encoder)
         end = self._ends[written.after]
-        # As one text, for tokenizers write a word differently at a text's beginning; but what a template writes after
-        # the end of the turn is never generated, so it is left out.
-        spoken = written.context + written.answer
-        texts = [written.context, spoken, spoken + end]
-        context, answered, whole = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
-        first = common_prefix_length(context, whole)
+        # Tokenized as one text, since tokenizers cut a word differently at the beginning of a text. A template's text
+        # after the end of the turn is never generated, so it is left out.
+        answered = written.context + written.answer
+        texts = [written.context, answered, answered + end]
+        context_ids, answered_ids, ids = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+        first = common_prefix_length(context_ids, ids)
         if not end:
-            return TokenizedRecord(answered[:first], answered[first:], [_end(self._tokenizer)])
-        last = max(first, common_prefix_length(answered, whole))
-        return TokenizedRecord(whole[:first], whole[first:last], whole[last:])
+            return TokenizedRecord(answered_ids[:first], answered_ids[first:], [_end_token(self._tokenizer)])
+        last = max(first, common_prefix_length(answered_ids, ids))
+        return TokenizedRecord(ids[:first], ids[first:last], ids[last:])
 
 
-def _end(tokenizer: PreTrainedTokenizerBase) -> int:
+def _end_token(tokenizer: PreTrainedTokenizerBase) -> int:
     if tokenizer.eos_token_id is None:
         message = "the tokenizer names no end-of-sequence token, and a completion is scored up to its end: name one in"
         raise CoreError("no_end_token", f"{message} tokenizer_config.json, or send plain text")
@@ -203,7 +208,7 @@ def _end(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _cut(ids: list[int], first: int, number: int, max_length: int) -> list[Chunk]:
-    """Chunks that hold at least one scored token; `first` is the position of the record's first scored token."""
+    """Cuts a record into chunks that hold at least one scored token; `first` is the place of its first scored token."""
     tokens = torch.tensor(ids, dtype=torch.long)
     scored = torch.arange(len(ids)) >= first
     chunks = []
@@ -216,7 +221,7 @@ def _cut(ids: list[int], first: int, number: int, max_length: int) -> list[Chunk
 
 
 def pad(chunks: Sequence[Chunk], pad_id: int) -> Batch:
-    """Chunks as one batch of B = len(chunks) rows, padded on the right to the longest."""
+    """Returns the chunks as one batch of B = len(chunks) rows, padded on the right to the longest."""
     longest = max(len(chunk.ids) for chunk in chunks)
     ids = torch.full((len(chunks), longest), pad_id, dtype=torch.long)
     attention = torch.zeros((len(chunks), longest), dtype=torch.bool)
@@ -229,32 +234,35 @@ def pad(chunks: Sequence[Chunk], pad_id: int) -> Batch:
 
 
 def pack(chunks: Sequence[Chunk]) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-    """Chunks behind each other in one row: ids (1, T), scored (1, T) bool, and each one's length; they sum to T."""
+    """Puts chunks behind each other in one row: ids (1, T), scored (1, T) bool, and the chunks' lengths, T together."""
     ids = torch.cat([chunk.ids for chunk in chunks])[None]
     scored = torch.cat([chunk.scored for chunk in chunks])[None]
     return ids, scored, tuple(len(chunk.ids) for chunk in chunks)
 
 
 def packed_micro_batches(chunks: Sequence[Chunk], max_tokens: int) -> list[list[Chunk]]:
-    """The chunks, each once, in lists of at most `max_tokens` tokens, the longest first; a longer one by itself."""
+    """Returns the chunks, each once, longest first, in batches of at most `max_tokens` tokens without padding.
+
+    A chunk longer than `max_tokens` is a batch of its own.
+    """
     return bin_pack(chunks, lambda chunk: len(chunk.ids), max_tokens)
 
 
 def bin_pack(items: Sequence[Item], size: Callable[[Item], int], limit: int) -> list[list[Item]]:
-    """Items, largest first, in lists of at most `limit`; a larger one by itself; deterministic."""
-    lists: list[list[Item]] = []
+    """Returns the items, largest first, in bins of at most `limit`; a larger item alone. Deterministic."""
+    bins: list[list[Item]] = []
     room = 0
-    for item in sorted(items, key=lambda one: -size(one)):
-        if not lists or size(item) > room:
-            lists.append([])
+    for item in sorted(items, key=lambda item: -size(item)):
+        if not bins or size(item) > room:
+            bins.append([])
             room = limit
-        lists[-1].append(item)
+        bins[-1].append(item)
         room -= size(item)
-    return lists
+    return bins
 
 
 def micro_batches(chunks: Sequence[Chunk], max_tokens: int) -> list[list[Chunk]]:
-    """The chunks, each once, in batches of at most `max_tokens` padded tokens, like lengths together.
+    """Returns the chunks, each once, in batches of at most `max_tokens` padded tokens, like lengths together.
 
     A chunk longer than `max_tokens` is a batch of its own.
     """
@@ -264,10 +272,13 @@ def micro_batches(chunks: Sequence[Chunk], max_tokens: int) -> list[list[Chunk]]
 def bucket_by_length(
     items: Sequence[Item], shape: Callable[[Item], tuple[int, int]], max_tokens: int
 ) -> list[list[Item]]:
-    """Items of `shape` (rows, longest row) in batches of rows x longest <= max_tokens, longest first; deterministic."""
+    """Returns the items, of `shape` (rows, longest row), longest first, in batches of rows x longest <= max_tokens.
+
+    Deterministic.
+    """
     batches: list[list[Item]] = []
     rows = longest = 0
-    for item in sorted(items, key=lambda one: -shape(one)[1]):
+    for item in sorted(items, key=lambda item: -shape(item)[1]):
         height, width = shape(item)
         if not batches or (rows + height) * longest > max_tokens:
             batches.append([])

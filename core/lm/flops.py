@@ -1,9 +1,9 @@
-"""Model FLOPs in closed form: what a pass through a model needs, whatever a machine does beside it or twice.
+"""Model FLOPs in closed form: the computation that a pass needs, not the work that a machine does for it.
 
-A weight that multiplies costs 2 FLOPs a token forward, twice that backward (PaLM, arXiv 2204.02311, appendix B), and
-attention 2 * layers * width * T of T tokens that see each other, half of that paper's, since it is causal. The head is
-counted at every token; padding, what is recomputed, norms and activation functions are not. Of a mixture of experts all
-are counted, and of layers that attend otherwise as if they did not.
+A weight that multiplies costs 2 FLOPs a token forward and twice that backward (PaLM, arXiv 2204.02311, appendix B).
+Attention costs 2 * layers * width * T a token where T tokens see each other: half of that paper's figure, since it is
+causal. The head is counted at every token. Padding, recomputation, norms and activation functions are not counted. All
+experts of a mixture are counted, and every layer as one of full attention.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ class ComputeUsage:
 
 
 class Meter:
-    """What has gone through models so far; it only rises, so that a difference of two readings is what was between."""
+    """Counts what goes through models. It only rises: the difference of two readings is the usage between them."""
 
     def __init__(self) -> None:
         self.reading = ComputeUsage()
@@ -38,67 +38,70 @@ class Meter:
 
 
 METER = Meter()
-"""Of this process, as its peak of memory is."""
+"""The process's own meter."""
 
 
 @dataclass(frozen=True)
 class ModelFlops:
-    """`weights` multiply each token, `head` more of them at its end; `width` is that of attention, over all layers."""
+    """The sizes of a model that its FLOPs follow from."""
 
-    weights: int
-    head: int
-    width: int
+    weights: int  # that multiply each token, without the head's
+    head: int  # weights of the head
+    width: int  # of attention, summed over the layers
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> "ModelFlops":
         config, head = model.config.get_text_config(), model.get_output_embeddings()
         weight = None if head is None else head.weight
-        weights = sum(one.numel() for one in multiplying_weights(model) if one is not weight)
+        weights = sum(matrix.numel() for matrix in multiplying_weights(model) if matrix is not weight)
         head_weights = 0 if weight is None else weight.numel()
         return cls(weights=weights, head=head_weights, width=sum(_width(layer) for layer in _layers(config)))
 
     def forward(self, tokens: int, pairs: int, *, depth: float = 1.0, head: bool = True) -> float:
-        """Of so many tokens; `pairs` is the sum of T^2 over what they are parts of. `depth` is the share of the layers
-        that is computed."""
+        """FLOPs of a forward pass over so many tokens. `pairs` is the sum of T^2 over their sequences; `depth` is the
+        share of the layers that is computed."""
         return 2.0 * tokens * (depth * self.weights + head * self.head) + 2.0 * depth * self.width * pairs
 
     def update(self, tokens: int, pairs: int, *, trained: float = 1.0, depth: float = 1.0, head: bool = True) -> float:
-        """Forward and backward: three times forward, but weights that are not trained, all but this share, have no
-        gradient of their own."""
+        """FLOPs of a forward and a backward pass: three times forward, without the gradients of untrained weights.
+
+        `trained` is the share of the weights that has gradients.
+        """
         spared = 2.0 * tokens * (depth * self.weights + head * self.head) * (1.0 - trained)
         return 3.0 * self.forward(tokens, pairs, depth=depth, head=head) - spared
 
     def retraining(self, tokens: int) -> float:
-        """6 N D, of a training on D tokens (arXiv 2001.08361)."""
+        """FLOPs of a training on D tokens: 6 N D (arXiv 2001.08361)."""
         return 6.0 * (self.weights + self.head) * tokens
 
 
 def _layers(config: PreTrainedConfig) -> list[PreTrainedConfig]:
-    """The config of each layer, which an architecture may let differ from layer to layer."""
-    own = getattr(config, "per_layer_config", None)
-    return [own[layer] if own else config for layer in range(getattr(config, "num_hidden_layers", 0))]
+    """Returns the config of each layer: in some architectures they differ."""
+    configs = getattr(config, "per_layer_config", None)
+    return [configs[layer] if configs else config for layer in range(getattr(config, "num_hidden_layers", 0))]
 
 
 def _width(config: PreTrainedConfig) -> int:
-    """The width of a layer's attention, over all heads."""
+    """Returns the width of a layer's attention, over all heads."""
     heads = getattr(config, "num_attention_heads", None) or 1
     return int(heads * (getattr(config, "head_dim", None) or config.hidden_size // heads))
 
 
 def multiplying_weights(model: PreTrainedModel) -> Iterable[nn.Parameter]:
-    """Weights that a token is multiplied with, each once: matrices, but no table that is only looked up in."""
+    """Returns the weights that tokens are multiplied with, each once: matrices, without tables that are looked up."""
     head = model.get_output_embeddings()
-    kept = None if head is None else head.weight
-    tables = {id(one.weight) for one in model.modules() if isinstance(one, nn.Embedding) and one.weight is not kept}
-    return (one for one in model.parameters() if one.dim() > 1 and id(one) not in tables)
+    head_weight = None if head is None else head.weight
+    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    tables = {id(embedding.weight) for embedding in embeddings if embedding.weight is not head_weight}
+    return (weight for weight in model.parameters() if weight.dim() > 1 and id(weight) not in tables)
 
 
 def trained_share(model: PreTrainedModel) -> float:
-    """How much of the weights that multiply gets gradients, 0 to 1."""
-    counts = [(one.numel(), one.requires_grad) for one in multiplying_weights(model)]
+    """Returns the share of the multiplying weights that gets gradients, 0 to 1."""
+    counts = [(weight.numel(), weight.requires_grad) for weight in multiplying_weights(model)]
     return sum(count for count, trained in counts if trained) / max(1, sum(count for count, _ in counts))
 
 
 def squared_lengths(lengths: Iterable[int]) -> int:
-    """The sum of T^2 over sequences of these lengths."""
+    """Returns the sum of T^2 over sequences of these lengths."""
     return sum(length * length for length in lengths)

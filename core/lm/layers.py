@@ -1,4 +1,4 @@
-"""What may be done to a backbone's layers to spend less memory or less time; none changes what they compute."""
+"""Ways to spend less memory or time in a backbone's layers. None changes what they compute."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,30 +14,30 @@ from core.lm.compiler import require_compiler
 from core.lm.errors import CoreError
 
 _FUNCTION = "_gradient_checkpointing_func"
-"""What a layer of transformers calls to recompute."""
+"""The attribute of a layer that holds the function by which it recomputes."""
 
 
 def recompute_activations(model: PreTrainedModel) -> None:
     """Keeps only each layer's input for the backward pass, which computes the rest again (arXiv 1604.06174).
 
-    A layer recomputes where it is itself in training mode: that flag is set on the layers alone, and taken from them
-    while they compute, since some drop units themselves. Raises CoreError `checkpointing_unavailable`.
+    A layer recomputes while it is in training mode. That flag is set on the layers alone, and cleared while they
+    compute, since some layers drop units by themselves. Raises CoreError `checkpointing_unavailable`.
     """
     layers = _layers(model)
     if not layers:
         raise CoreError(
             "checkpointing_unavailable", "training.checkpointing: this architecture cannot recompute its activations"
         )
-    # no dropout is active, so that there is no random state to keep
-    again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+    # no dropout is active, so there is no random state to keep
+    recompute = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
     for layer in layers:
         layer.gradient_checkpointing, layer.training = True, True
-        setattr(layer, _FUNCTION, partial(_in_evaluation, layer, again))
+        setattr(layer, _FUNCTION, partial(_in_evaluation, layer, recompute))
 
 
 @contextmanager
 def recomputing(model: PreTrainedModel) -> Iterator[None]:
-    """While it lasts, the layers recompute their activations, where they can."""
+    """Within it, the layers recompute their activations, where they can."""
     layers = _layers(model)
     before = [(layer.gradient_checkpointing, layer.training, vars(layer).get(_FUNCTION)) for layer in layers]
     if layers:
@@ -50,8 +50,8 @@ def recomputing(model: PreTrainedModel) -> Iterator[None]:
             setattr(layer, _FUNCTION, function)
 
 
-def _in_evaluation(layer: Any, again: Callable[..., Any], function: Callable[..., Any], *arguments: Any) -> Any:
-    """What `again` makes of the function, through which the layer, otherwise in training mode, goes without."""
+def _in_evaluation(layer: Any, recompute: Callable[..., Any], function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls `recompute` on the function, with the layer out of training mode while the function runs."""
 
     def compute(*inputs: Any) -> Any:
         layer.training = False
@@ -60,14 +60,14 @@ def _in_evaluation(layer: Any, again: Callable[..., Any], function: Callable[...
         finally:
             layer.training = True
 
-    return again(compute, *arguments)
+    return recompute(compute, *arguments)
 
 
 def compile_layers(model: PreTrainedModel) -> None:
-    """Compiles what is in the backbone's layers beside attention, at the first step; names and weights stay.
+    """Compiles the parts of the backbone's layers other than attention, at the first step; names and weights stay.
 
-    Attention is left as it is: how long the records of a batch are is another in every batch, and would be compiled
-    anew; so are experts with adapters, whose weights are put together in each pass. Raises CoreError
+    Record lengths differ from batch to batch, so attention would be compiled anew each time and is left out. Experts
+    with adapters are left out too: their weights are put together in each pass. Raises CoreError
     `compile_unavailable`.
     """
     parts = [part for layer in _layers(model) for name, part in layer.named_children() if "attn" not in name]

@@ -1,4 +1,4 @@
-"""Token losses and their means: tensors in, tensor out. Computed in at least float32, whatever the logits are."""
+"""Token losses and their means: tensors in, tensor out, computed in at least float32 whatever the logits' dtype."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """At least float32: half precision becomes float32, float64 stays."""
+    """Converts half precision to float32; float64 stays."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
@@ -34,14 +34,14 @@ def token_kl(reference_log_probabilities: Tensor, logits: Tensor) -> Tensor:
 
 
 def per_record_mean(values: Tensor, record: Tensor, records: int) -> Tensor:
-    """The mean of each record's values: values (N,), record (N,) in [0, records) -> (records,); 0 where it has none."""
+    """Mean of each record's values: values (N,), record (N,) in [0, records) -> (records,); 0 without a value."""
     totals = torch.zeros(records, dtype=values.dtype, device=values.device).index_add(0, record, values)
     counts = torch.bincount(record, minlength=records).clamp(min=1)
     return totals / counts.to(values.dtype)
 
 
 def record_sums(values: Tensor, record: Tensor) -> Tensor:
-    """The sum of its record's values, at each row: values (N,), record (N,), of any numbering -> (N,)."""
+    """Sum of the values of a row's record, at each row: values (N,), record (N,) of any numbering -> (N,)."""
     _, place = torch.unique(record, return_inverse=True)
     totals = torch.zeros(len(values), dtype=values.dtype, device=values.device).index_add(0, place, values)
     return totals[place]

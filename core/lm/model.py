@@ -28,29 +28,29 @@ _STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def device(rank: int = 0) -> torch.device:
-    """The visible CUDA device of that number, else the CPU."""
+    """Returns the visible CUDA device of that number, else the CPU."""
     return torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def load(
     directory: Path, dtype: str = "auto", *, device: torch.device, weights: MasterWeights = "float32"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in eval mode, and its tokenizer: the files are mapped, and go straight to the device.
+    """Loads the model in eval mode, and its tokenizer. The files are mapped and go straight to the device.
 
-    `weights` is what they are held in: float32 whatever the file holds, since an update under a thousandth of a
-    bfloat16 weight would be rounded away, or bfloat16 where nothing is lost by that and updates are rounded
-    stochastically. `dtype` (`auto`: that of most of the files' weights) is what checkpoints are written in: see
+    `weights` is the dtype in memory. It is float32 whatever the files hold, since an update under a thousandth of a
+    bfloat16 weight would be rounded away; or bfloat16, where the files hold nothing finer and updates are rounded
+    stochastically. `dtype` (`auto`: that of most of the files' weights) is the dtype of checkpoints, see
     `stored_dtype`.
-    Every weight comes from the files. A tokenizer that names no end of sequence gets the generation config's, else the
-    config's; of several the first.
+    Every weight comes from the files. A tokenizer that names no end of sequence gets the first of the generation
+    config's, else of the config's.
     Raises CoreError `model_unreadable`, `quantised_model`, `unsupported_dtype`, `vocabulary_mismatch`,
     `master_weights_too_coarse`, `weights_missing`, `weights_left_over` and `weights_of_another_shape`.
     """
     try:
         config = read_config(directory)
-        _trainable(directory)
-        stored = _STORED.get(dtype) or _prevailing(directory)
-        _usable(config, stored, weights)
+        _refuse_untrainable(directory)
+        stored = _STORED.get(dtype) or _prevailing_dtype(directory)
+        _refuse_unusable(config, stored, weights)
         model: PreTrainedModel
         model, report = AutoModelForCausalLM.from_pretrained(
             directory,
@@ -61,7 +61,7 @@ def load(
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # the report names them: no weight is left as it was drawn
+            ignore_mismatched_sizes=True,  # the report names them, and the model is refused
         )
         refuse_misfit(directory, report)
         tokenizer = _tokenizer(directory, config)
@@ -70,20 +70,20 @@ def load(
     except Exception as error:  # a malformed file may make any library below raise anything
         raise loading_error(directory, error) from error
     model.config.dtype = stored
-    _known_tokens(model, tokenizer)
+    _refuse_unknown_tokens(model, tokenizer)
     return model.eval(), tokenizer
 
 
 def read_config(directory: Path) -> PreTrainedConfig:
-    """The config of a directory, which brings no code of its own. Raises whatever a malformed file makes it raise."""
+    """Reads the config of a directory, without any code of the directory. A malformed file may raise anything."""
     return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer alone. Raises CoreError `model_unreadable`."""
+    """Loads the tokenizer alone. Raises CoreError `model_unreadable`."""
     try:
         return _tokenizer(directory, read_config(directory))
-    except Exception as error:  # as in loading
+    except Exception as error:  # as in `load`
         raise CoreError("model_unreadable", f"the tokenizer could not be loaded ({type(error).__name__})") from error
 
 
@@ -91,20 +91,22 @@ def _tokenizer(directory: Path, config: PreTrainedConfig) -> PreTrainedTokenizer
     tokenizer = read_tokenizer(directory)
     if tokenizer.eos_token_id is None:
         generation = read_json(directory, "generation_config.json", needed=False)
-        for named in (generation.get("eos_token_id"), getattr(config.get_text_config(), "eos_token_id", None)):
-            if (number := _first(named)) is not None and (token := tokenizer.convert_ids_to_tokens(number)) is not None:
+        for ends in (generation.get("eos_token_id"), getattr(config.get_text_config(), "eos_token_id", None)):
+            if (number := _first_id(ends)) is None:
+                continue
+            if (token := tokenizer.convert_ids_to_tokens(number)) is not None:
                 tokenizer.eos_token = token
                 break
     return tokenizer
 
 
-def _first(named: Any) -> int | None:
-    """The token that ends a text, of one or several that end a generation."""
-    numbers = named if isinstance(named, list) else [named]
+def _first_id(ends: Any) -> int | None:
+    """Returns the first of one or several token ids that end a generation."""
+    numbers = ends if isinstance(ends, list) else [ends]
     return next((number for number in numbers if isinstance(number, int)), None)
 
 
-def _usable(config: PreTrainedConfig, stored: torch.dtype, weights: MasterWeights) -> None:
+def _refuse_unusable(config: PreTrainedConfig, stored: torch.dtype, weights: MasterWeights) -> None:
     if getattr(config, "quantization_config", None):
         message = "the model's weights are quantised and cannot be trained: register the original model"
         raise CoreError("quantised_model", message)
@@ -117,8 +119,8 @@ def _usable(config: PreTrainedConfig, stored: torch.dtype, weights: MasterWeight
         )
 
 
-def _trainable(directory: Path) -> None:
-    """Refuses files that hold other than weights, or of which transformers would read some only."""
+def _refuse_untrainable(directory: Path) -> None:
+    """Refuses files that do not hold plain weights, or of which transformers would read only a part."""
     if (directory / "adapter_config.json").exists():
         message = "an adapter's adapter_config.json lies beside the model: it would load the adapter's base instead"
         raise CoreError("model_unreadable", message)
@@ -129,7 +131,7 @@ def _trainable(directory: Path) -> None:
         raise CoreError(code, str(error)) from None
 
 
-def _known_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def _refuse_unknown_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     rows = model.get_input_embeddings().num_embeddings
     largest = max(tokenizer.get_vocab().values(), default=-1)
     if largest >= rows:
@@ -138,19 +140,19 @@ def _known_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def stored_dtype(model: PreTrainedModel) -> torch.dtype:
-    """What most of this model's weights are written in: the dtype they were stored in, not that of training."""
+    """Returns the dtype that most of this model's weights were stored in, which is not that of training."""
     stored = model.config.dtype or model.dtype
     return _STORED.get(stored, torch.float32) if isinstance(stored, str) else stored
 
 
-def _prevailing(directory: Path) -> torch.dtype:
-    """The files' own: a config may name another, or none."""
+def _prevailing_dtype(directory: Path) -> torch.dtype:
+    """Returns the dtype of most of the files' weights: a config may name another, or none."""
     with ExitStack() as stack:
         return KINDS[prevailing_kind(open_files(directory, stack))]
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """A token to fill up with. Which one is of no consequence: a causal model's earlier positions do not see it."""
+    """Returns a token for padding. Any token would do: a causal model's earlier positions do not see it."""
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         if token is not None:
             return int(token)
@@ -158,15 +160,15 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def context_length(model: PreTrainedModel, max_length: int) -> int:
-    """`max_length`, or the model's own context where that is shorter."""
+    """Returns `max_length`, or the model's own context where that is shorter."""
     return min(max_length, _context(model.config) or max_length)
 
 
 def read_context_length(directory: Path) -> int | None:
-    """The context of the model in the directory, which is not loaded; None where its config names none."""
+    """Returns the context of a directory's model without loading it; None where its config names none."""
     try:
         return _context(read_config(directory))
-    except Exception as error:  # as in loading
+    except Exception as error:  # as in `load`
         raise CoreError("model_unreadable", "the model's config.json could not be read") from error
 
 
@@ -180,5 +182,5 @@ def _context(config: PreTrainedConfig) -> int | None:
 
 
 def model_digest(directory: Path) -> str:
-    """The digest of the directory's files: the same rule as a checkpoint's, so the two can be compared."""
+    """Returns the digest of the directory's files, by the rule of a checkpoint's digest, so that both compare."""
     return digest(manifest(directory))
