@@ -1,6 +1,6 @@
-"""Settings that keep Hugging Face's libraries from fetching, sending and drawing.
+"""Settings that keep Hugging Face's libraries from downloads, telemetry and progress bars.
 
-They are read as the libraries are imported, so that a process takes them into its environment before that.
+The libraries read them when they are imported, so a process puts them into its environment before that.
 """
 
 OFFLINE = {

@@ -1,4 +1,4 @@
-"""The processes that share a job, one per device: which of them this is, and what they tell each other."""
+"""The processes that share a job, one per device: this process's rank, and what the ranks exchange."""
 
 import os
 import sys
@@ -16,23 +16,23 @@ from core.lm.errors import CoreError
 T = TypeVar("T")
 
 _PATIENCE = timedelta(days=7)
-"""How long one waits for another, which may be measuring; who is dead is found out by the one that started it."""
+"""How long a rank waits for another, which may be measuring. A dead rank is noticed by the process that started it."""
 
 
 class Ranks:
-    """`rank` (from 0) of `count`. Whatever they do together, all must call, in the same order."""
+    """Rank `rank` (from 0) of `count`. Every rank calls the collective methods, in the same order."""
 
     def __init__(self, rank: int = 0, count: int = 1) -> None:
-        """One that was not `join`ed is alone."""
+        """Makes a single rank; several ranks `join`."""
         self.rank, self.count = rank, count
 
     @classmethod
     def join(cls, rank: int, count: int, meeting: Path) -> "Ranks":
-        """Meets the others at `meeting`, a file in a private directory that does not exist before the first comes.
+        """Joins the other ranks by way of `meeting`, a file in a private directory that the first rank creates.
 
-        From then on this process's device is the one of its rank.
+        From then on this process's device is that of its rank.
         """
-        # all are on this host: nothing needs to listen where others could reach it
+        # all ranks are on this host: nothing needs to listen on an address that others reach
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         backend = "gloo"
         if torch.cuda.is_available():
@@ -44,57 +44,57 @@ class Ranks:
         return cls(rank, count)
 
     def leave(self) -> None:
-        """The last thing that they do together."""
+        """Ends the process group; the last collective call."""
         if self.count > 1:
             dist.destroy_process_group()
 
     def local_items(self, items: Sequence[T]) -> Sequence[T]:
-        """Every count-th of the items, which are the same in every rank."""
+        """Returns this rank's share of items that are the same in every rank: every count-th."""
         return items[self.rank :: self.count]
 
     def gather_items(self, own: list[T]) -> list[T]:
-        """What all ranks have made of their `own` items, in the items' order, in every rank."""
-        lists = self.all_gather(own)
-        longest = max(len(one) for one in lists)
-        return [one[place] for place in range(longest) for one in lists if place < len(one)]
+        """Returns the results that all ranks have for their `local_items`, in the items' order, in every rank."""
+        shares = self.all_gather(own)
+        longest = max(len(share) for share in shares)
+        return [share[place] for place in range(longest) for share in shares if place < len(share)]
 
-    def broadcast(self, thing: T | None) -> T:
-        """Rank 0's thing, in every rank; it must be picklable."""
-        things = [thing]
+    def broadcast(self, value: T | None) -> T:
+        """Returns rank 0's value, which must be picklable, in every rank."""
+        values = [value]
         if self.count > 1:
-            dist.broadcast_object_list(things, src=0, device=torch.device("cpu"))
-        return cast(T, things[0])
+            dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+        return cast(T, values[0])
 
-    def broadcast_flag(self, wish: bool) -> bool:
-        """What rank 0 wishes."""
-        flag = torch.tensor([wish])
+    def broadcast_flag(self, flag: bool) -> bool:
+        """Returns rank 0's flag in every rank."""
+        tensor = torch.tensor([flag])
         if self.count > 1:
-            dist.broadcast(flag, src=0)
-        return bool(flag)
+            dist.broadcast(tensor, src=0)
+        return bool(tensor)
 
     def all_reduce(self, values: Tensor) -> Tensor:
-        """The sum over the ranks, in place of each one's values."""
+        """Replaces each rank's values by their sum over the ranks."""
         if self.count > 1:
             dist.all_reduce(values)
         return values
 
     def barrier(self) -> None:
-        """Waits until all have come so far."""
+        """Waits until every rank has called it."""
         self.all_reduce(torch.zeros(1))
 
-    def all_gather(self, thing: T) -> list[T]:
-        """What each rank has of a thing, which must be picklable, in every rank."""
-        things = [thing] * self.count
+    def all_gather(self, value: T) -> list[T]:
+        """Returns each rank's value, which must be picklable, in every rank."""
+        values = [value] * self.count
         if self.count > 1:
-            dist.all_gather_object(things, thing)
-        return things
+            dist.all_gather_object(values, value)
+        return values
 
 
 SINGLE_RANK = Ranks()
 
 
 def require_ranks(count: int) -> None:
-    """Raises CoreError `ranks_unavailable` or `too_few_gpus` where so many processes cannot share a job here."""
+    """Raises CoreError `ranks_unavailable` or `too_few_gpus` where `count` processes cannot share a job here."""
     if count > 1 and (not sys.platform.startswith("linux") or not dist.is_available()):
         raise CoreError("ranks_unavailable", "several processes can share a job on Linux only", blame="service")
     if torch.cuda.is_available() and torch.cuda.device_count() < count:

@@ -1,4 +1,4 @@
-"""What the original model says, kept after training has changed it: no second model is held."""
+"""Predictions of the original model, kept for the time after training has changed it: no second model is held."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,68 +14,69 @@ from core.lm.row_store import RowStore
 class ReferenceOutputs:
     """A model's predictions at a set's M scored tokens, in order of chunk and position.
 
-    Kept are the last hidden states (M, H), in the precision in which the head reads them, and the head, from which any
-    row's distribution over the vocabulary is one product away: V / H times less memory than the distributions.
+    It keeps the last hidden states (M, H), in the precision in which the head reads them, and the head. One product
+    gives any row's distribution over the vocabulary, and V / H times less memory is needed than for the distributions.
     """
 
     def __init__(self, forward: Forward, chunks: Sequence[Chunk], *, head: Head, max_tokens: int) -> None:
-        """Runs the model once over the chunks. Later changes of its weights do not show here.
+        """Runs the model once over the chunks. Later changes of its weights have no effect on the outputs.
 
         `head` is the model's `frozen_head`, of which several references may share one.
         """
         self._head = head
         self._device = forward.device
 
-        def kept(batch: Sequence[Chunk]) -> Tensor:
-            hidden = forward.hidden(batch)
-            return hidden if forward.autocast is None or forward.head is None else hidden.to(forward.autocast)
+        def hidden(batch: Sequence[Chunk]) -> Tensor:
+            states = forward.hidden(batch)
+            return states if forward.autocast is None or forward.head is None else states.to(forward.autocast)
 
-        self._hidden = rows_in_order(forward, chunks, kept, max_tokens)  # (M, H)
+        self._hidden = rows_in_order(forward, chunks, hidden, max_tokens)  # (M, H)
 
     @torch.no_grad()
     def log_probabilities(self, rows: Tensor) -> Tensor:
-        """(N,) rows of the M -> (N, V) log p."""
+        """Returns log p over the vocabulary at some of the M rows: (N,) -> (N, V)."""
         return torch.log_softmax(self._head(self._hidden.rows(rows.cpu()).to(self._device)), dim=-1)
 
 
 def losses(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) -> Tensor:
-    """Every scored token's -log p under the model as it is now: (M,), in order of chunk and position."""
+    """Returns every scored token's -log p under the model's present weights: (M,), in order of chunk and position."""
 
-    def of(batch: Sequence[Chunk]) -> Tensor:
+    def batch_losses(batch: Sequence[Chunk]) -> Tensor:
         return forward.losses(forward.hidden(batch), forward.targets(batch))
 
-    return rows_in_order(forward, chunks, of, max_tokens).all_rows().to(forward.device)
+    return rows_in_order(forward, chunks, batch_losses, max_tokens).all_rows().to(forward.device)
 
 
 def losses_and_entropies(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) -> Tensor:
-    """The same, and the entropy of what the model predicts there: (M, 2)."""
+    """Returns every scored token's -log p, and the entropy of the model's prediction there: (M, 2)."""
 
-    def of(batch: Sequence[Chunk]) -> Tensor:
+    def batch_values(batch: Sequence[Chunk]) -> Tensor:
         return forward.losses_and_entropies(forward.hidden(batch), forward.targets(batch))
 
-    return rows_in_order(forward, chunks, of, max_tokens).all_rows().to(forward.device)
+    return rows_in_order(forward, chunks, batch_values, max_tokens).all_rows().to(forward.device)
 
 
 def runner_up_tokens(forward: Forward, chunks: Sequence[Chunk], *, max_tokens: int) -> Tensor:
-    """The most probable token but the true one, at the same position: argmax_{a != x_t} p(a | x_<t), (M,)."""
+    """Returns the most probable token other than the true one, by position: argmax_{a != x_t} p(a | x_<t), (M,)."""
 
-    def of(batch: Sequence[Chunk]) -> Tensor:
+    def batch_tokens(batch: Sequence[Chunk]) -> Tensor:
         hidden, targets = forward.hidden(batch), forward.targets(batch)
         cuts = slices(0, len(hidden), rows_per_slice(forward.vocabulary))
         return torch.cat(
             [forward.logits(hidden[cut]).scatter(1, targets[cut, None], float("-inf")).argmax(-1) for cut in cuts]
         )
 
-    return rows_in_order(forward, chunks, of, max_tokens).all_rows().to(forward.device)
+    return rows_in_order(forward, chunks, batch_tokens, max_tokens).all_rows().to(forward.device)
 
 
 @torch.no_grad()
 def rows_in_order(
-    forward: Forward, chunks: Sequence[Chunk], rows: Callable[[Sequence[Chunk]], Tensor], max_tokens: int
+    forward: Forward, chunks: Sequence[Chunk], compute: Callable[[Sequence[Chunk]], Tensor], max_tokens: int
 ) -> RowStore:
-    """`rows` of batches of the chunks, (n, ...) with a row for each scored token, in the chunks' order.
+    """Computes rows batch by batch, and stores them in the chunks' order.
 
-    Of a model that is not sharded yet: each rank does its own of the batches, and all see what all have found.
+    `compute` returns (n, ...), a row for each scored token of a batch. The model is not sharded yet: each rank computes
+    its share of the batches, and every rank sees all rows.
     """
     places: dict[int, int] = {}
     total = 0
@@ -83,15 +84,15 @@ def rows_in_order(
         places[id(chunk)] = total
         total += int(chunk.scored.sum())
     batches = forward.ranks.local_items(forward.batches(chunks, max_tokens))
-    found = rows(batches[0]) if batches else None
-    kinds = forward.ranks.all_gather(None if found is None else (tuple(found.shape[1:]), found.dtype))
+    rows = compute(batches[0]) if batches else None
+    kinds = forward.ranks.all_gather(None if rows is None else (tuple(rows.shape[1:]), rows.dtype))
     shape, dtype = next(kind for kind in kinds if kind is not None)
-    table = RowStore(total, shape, dtype, forward.ranks)
+    store = RowStore(total, shape, dtype, forward.ranks)
     for number, batch in enumerate(batches):
-        if number or found is None:
-            found = rows(batch)
+        if number or rows is None:
+            rows = compute(batch)
         counts = [int(chunk.scored.sum()) for chunk in batch]
-        for chunk, part in zip(batch, torch.split(found, counts), strict=True):
-            table.put(places[id(chunk)], part)
+        for chunk, part in zip(batch, torch.split(rows, counts), strict=True):
+            store.put(places[id(chunk)], part)
     forward.ranks.barrier()
-    return table
+    return store

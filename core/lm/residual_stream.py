@@ -1,4 +1,4 @@
-"""The residual stream of a backbone: the layers that it runs through, and its states after one of them."""
+"""The residual stream of a backbone: the layers that it runs through, and its states after a layer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,32 +9,32 @@ from transformers import PreTrainedModel
 
 
 def find_layers(model: PreTrainedModel) -> tuple[nn.Module, str, nn.ModuleList]:
-    """The backbone's list of layers, with the module and the name that it is held by.
+    """Returns the module that holds the backbone's list of layers, its attribute's name, and the list.
 
-    That is the largest list, where it holds more than half of the backbone's weights, embeddings apart, or has the
-    length that the config says, and no list beside it holds parts of the same layers (attention in one list, MLPs in
-    another). Raises AttributeError where there is none.
+    That is the largest list of modules, provided that it holds more than half of the backbone's weights, embeddings
+    apart, or has the config's number of layers, and that no list beside it holds parts of the same layers (attention in
+    one list, MLPs in another). Raises AttributeError where there is no such list.
     """
     backbone = model.base_model
     tables = (module for module in backbone.modules() if isinstance(module, nn.Embedding))
     embeddings = {id(weight) for table in tables for weight in table.parameters()}
-    most, largest = 0, None
+    largest_size, largest = 0, None
     for owner in backbone.modules():
         lists = [(name, child) for name, child in owner.named_children() if isinstance(child, nn.ModuleList)]
         for name, child in lists:
             size = _size(child, embeddings)
-            beside = [other for _, other in lists if other is not child and len(other) == len(child)]
-            parallel = any(8 * _size(other, embeddings) > size for other in beside)
-            if size > most and not parallel:
-                most, largest = size, (owner, name, child)
-    said = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    if largest is None or (2 * most <= _size(backbone, embeddings) and len(largest[2]) != said):
+            siblings = [other for _, other in lists if other is not child and len(other) == len(child)]
+            parallel = any(8 * _size(sibling, embeddings) > size for sibling in siblings)
+            if size > largest_size and not parallel:
+                largest_size, largest = size, (owner, name, child)
+    configured = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    if largest is None or (2 * largest_size <= _size(backbone, embeddings) and len(largest[2]) != configured):
         raise AttributeError("the model has no list of layers")
     return largest
 
 
 def layer_count(model: PreTrainedModel) -> int:
-    """How many layers the model has: those of its list, else what its config says, else 0."""
+    """Returns how many layers the model has: the length of its list, else its config's number, else 0."""
     try:
         return len(find_layers(model)[2])
     except AttributeError:
@@ -42,12 +42,12 @@ def layer_count(model: PreTrainedModel) -> int:
 
 
 class LayerReached(Exception):
-    """The layer whose states were wanted is done."""
+    """Ends a forward pass: the layer whose states are needed has run."""
 
 
 @contextmanager
 def stopping_after(model: PreTrainedModel, layer: int, caught: list[Tensor]) -> Iterator[None]:
-    """While it lasts, the model raises Reached after `layer` (from 0), whose output (B, T, d) is put on the list.
+    """Within it, the model raises LayerReached after `layer` (from 0), whose output (B, T, d) goes to `caught`.
 
     The list of layers keeps its length, since models look layers up by their numbers. Raises AttributeError.
     """
@@ -69,7 +69,7 @@ def stopping_after(model: PreTrainedModel, layer: int, caught: list[Tensor]) -> 
 
 
 class _End(nn.Module):
-    """Stands where a layer does, which models may ask for its kind before they call it."""
+    """Stands in for a layer and has its attributes, since models may ask for its kind before they call it."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -82,5 +82,5 @@ class _End(nn.Module):
         raise LayerReached
 
 
-def _size(module: nn.Module, without: set[int]) -> int:
-    return sum(weight.numel() for weight in module.parameters() if id(weight) not in without)
+def _size(module: nn.Module, excluded: set[int]) -> int:
+    return sum(weight.numel() for weight in module.parameters() if id(weight) not in excluded)

@@ -10,27 +10,31 @@ _CACHED, _ORIGINAL, _CURRENT = "max_seq_len_cached", "original_inv_freq", "inv_f
 
 
 def unscaled_length(config: PreTrainedConfig) -> int | None:
-    """Tokens up to which the factors do not depend on the length; None: they never do.
+    """Returns the number of tokens up to which the factors do not depend on the length; None: they never do.
 
     A longer text chooses the factors of every text beside it (LongRoPE, arXiv 2402.13753; dynamic NTK: the `dynamic`
     type of transformers).
     """
     text = config.get_text_config()
+    names = ("original_max_position_embeddings", "max_position_embeddings")
     lengths: list[int] = []
-    for parameters in _rotary(text):
-        named = [parameters.get("original_max_position_embeddings")]
-        named += [getattr(text, name, None) for name in ("original_max_position_embeddings", "max_position_embeddings")]
-        lengths += [int(length) for length in named if length]
+    for parameters in _length_dependent(text):
+        candidates = [parameters.get(names[0]), *(getattr(text, name, None) for name in names)]
+        lengths += [int(length) for length in candidates if length]
     return min(lengths, default=None)
 
 
 def context_scaling(config: PreTrainedConfig) -> float:
-    """How many times longer than its config's context a text may be: dynamic scaling names the context before it."""
-    return max([1.0, *(float(part.get("factor") or 1.0) for part in _rotary(config.get_text_config(), ("dynamic",)))])
+    """Returns how many times longer than its config's context a text may be.
+
+    A config with dynamic scaling names the context before scaling.
+    """
+    dynamic = _length_dependent(config.get_text_config(), ("dynamic",))
+    return max([1.0, *(float(parameters.get("factor") or 1.0) for parameters in dynamic)])
 
 
-def _rotary(config: PreTrainedConfig, kinds: tuple[str, ...] = _BY_LENGTH) -> Iterator[Mapping[str, Any]]:
-    """The length-dependent ones of the config's rotary parameters, which some keep for each type of layer."""
+def _length_dependent(config: PreTrainedConfig, kinds: tuple[str, ...] = _BY_LENGTH) -> Iterator[Mapping[str, Any]]:
+    """Yields the config's rotary parameters of length-dependent kinds; some configs keep them for each layer type."""
     for name in ("rope_parameters", "rope_scaling"):
         parameters = getattr(config, name, None)
         if not isinstance(parameters, Mapping):
@@ -41,8 +45,10 @@ def _rotary(config: PreTrainedConfig, kinds: tuple[str, ...] = _BY_LENGTH) -> It
 
 
 def reset_dynamic_factors(model: PreTrainedModel) -> None:
-    """Puts dynamic factors back to those of a model that has read nothing: they keep those of the longest text so far,
-    and would make a text's figures depend on the texts before it."""
+    """Resets dynamic factors to those of a fresh model.
+
+    They keep the values of the longest text so far, which would make a text's figures depend on the texts before it.
+    """
     for module in model.modules():
         for name in [name for name in vars(module) if name.endswith(_CACHED)]:
             prefix = name.removesuffix(_CACHED)

@@ -1,4 +1,4 @@
-"""Rows of numbers that are computed once and read many times, one copy for all ranks: in memory, or on disk."""
+"""Rows of numbers, computed once and read many times: one copy for all ranks, in memory or on disk."""
 
 import mmap
 import os
@@ -15,20 +15,23 @@ from torch import Tensor
 from core.lm.process_group import Ranks
 
 IN_MEMORY = 1 << 30
-"""Bytes of the largest table that is kept in memory."""
+"""Bytes of the largest store that is kept in memory."""
 _BLOCK = 16  # bytes of AES
 
 
 class RowStore:
     """(rows, ...) on the CPU, each row put once and read any number of times.
 
-    A table over IN_MEMORY lies in a file without a name under the process' temporary directory. What is in it comes
-    from text that is to be forgotten, so it is encrypted (AES-256 in counter mode, every row at a place of its own)
-    under a key that ends with the processes.
+    A store over IN_MEMORY lies in a file without a name under the process' temporary directory. Its content is computed
+    from text that is to be forgotten, so it is encrypted (AES-256 in counter mode, every row at its own counter) under
+    a key that ends with the processes.
     """
 
     def __init__(self, rows: int, shape: tuple[int, ...], dtype: torch.dtype, ranks: Ranks) -> None:
-        """Made by all ranks together; each sees what all put, once they have met. Raises OSError of a full disk."""
+        """Makes the store, in all ranks together. After a barrier each rank sees the rows of all.
+
+        Raises OSError of a full disk.
+        """
         self._shape, self._dtype = shape, dtype
         self._bytes = prod(shape) * dtype.itemsize  # of a row
         on_disk = rows * self._bytes > IN_MEMORY
@@ -37,7 +40,7 @@ class RowStore:
         self._memory = _shared(rows * self._stride, ranks, on_disk=on_disk)
 
     def put(self, start: int, values: Tensor) -> None:
-        """Puts rows (n, ...), from `start` on."""
+        """Stores rows (n, ...), from number `start` on."""
         if not len(values):
             return
         lines = values.detach().cpu().contiguous().view(torch.uint8).reshape(len(values), self._bytes)
@@ -50,35 +53,35 @@ class RowStore:
         self._memory[start * self._stride : start * self._stride + len(data)] = data
 
     def rows(self, index: Tensor) -> Tensor:
-        """The rows of these numbers, which are on the CPU: (n,) -> (n, ...)."""
-        places = index.tolist()
-        found = torch.empty((len(places), *self._shape), dtype=self._dtype)
+        """Returns the rows with these numbers, an index on the CPU: (n,) -> (n, ...)."""
+        numbers = index.tolist()
+        rows = torch.empty((len(numbers), *self._shape), dtype=self._dtype)
         first = 0
-        for last in range(1, len(places) + 1):
-            if last == len(places) or places[last] != places[last - 1] + 1:
-                found[first:last] = self._run(places[first], last - first)
+        for last in range(1, len(numbers) + 1):
+            if last == len(numbers) or numbers[last] != numbers[last - 1] + 1:
+                rows[first:last] = self._read(numbers[first], last - first)
                 first = last
-        return found
+        return rows
 
     def all_rows(self) -> Tensor:
-        """All rows."""
-        return self._run(0, len(self._memory) // self._stride) if self._stride else torch.empty(0)
+        """Returns all rows."""
+        return self._read(0, len(self._memory) // self._stride) if self._stride else torch.empty(0)
 
-    def _run(self, start: int, count: int) -> Tensor:
+    def _read(self, start: int, count: int) -> Tensor:
         data = memoryview(self._memory)[start * self._stride : (start + count) * self._stride]
         plain = bytearray(data if self._key is None else self._stream(start).update(data))
         lines = torch.frombuffer(plain, dtype=torch.uint8).view(count, self._stride)[:, : self._bytes]
         return lines.contiguous().view(self._dtype).view(count, *self._shape)
 
     def _stream(self, row: int) -> CipherContext:
-        """What encrypts, and decrypts, from a row on: the counter is the number of the block."""
+        """Returns the cipher that encrypts and decrypts from a row on; the counter is the number of the block."""
         if self._key is None:
-            raise ValueError("what is in memory is not encrypted")
+            raise ValueError("a store in memory is not encrypted")
         return Cipher(AES(self._key), CTR((row * self._stride // _BLOCK).to_bytes(_BLOCK, "big"))).encryptor()
 
 
 def _shared(size: int, ranks: Ranks, *, on_disk: bool) -> mmap.mmap:
-    """So many bytes for all ranks, under no name: what is left of them ends with the processes."""
+    """Returns `size` bytes that all ranks share. They have no name, so they end with the processes."""
     if ranks.count == 1 and not on_disk:
         return mmap.mmap(-1, max(1, size))
     descriptor = -1
@@ -86,7 +89,7 @@ def _shared(size: int, ranks: Ranks, *, on_disk: bool) -> mmap.mmap:
         if on_disk:
             with tempfile.TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())
-            os.posix_fallocate(descriptor, 0, size)  # a full disk says so here, and not by a signal later
+            os.posix_fallocate(descriptor, 0, size)  # a full disk raises here, instead of a signal later
         else:
             descriptor = os.memfd_create("table")
             os.ftruncate(descriptor, max(1, size))

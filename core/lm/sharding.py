@@ -1,4 +1,4 @@
-"""A model whose weights, gradients and optimiser states are spread over the ranks (FSDP2), and made whole again."""
+"""A model whose weights, gradients and optimiser states are sharded over the ranks (FSDP2), and gathered again."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 class Sharded(nn.Module):
-    """A model of which every rank holds its part. `within` a call, the weights outside of the layers are whole.
+    """A model of which every rank holds a part. Within `run`, the weights outside of the layers are whole.
 
-    Weights are spread along their first dimension, each layer's apart, and come together while the layer is at work.
-    The gradients of all ranks are added up, not averaged: a micro-batch's loss is a share of the whole step's.
+    Weights are sharded along their first dimension, layer by layer, and gathered while their layer computes. The
+    gradients of all ranks are added up, not averaged: a micro-batch's loss is a share of the whole step's.
     """
 
     def __init__(self, model: PreTrainedModel, layers: Sequence[nn.Module], ranks: Ranks) -> None:
-        """In place: afterwards `model.parameters()` are others than before."""
+        """Shards the model in place, which replaces its parameters."""
         super().__init__()
         self.model = model
         self._inside = False
@@ -37,45 +37,45 @@ class Sharded(nn.Module):
         return work()
 
     def run(self, work: Callable[[], T]) -> T:
-        """Does the work, which may be all of a micro-batch: what comes out of it may be sent backward."""
+        """Does the work, up to all of a micro-batch. Its result may be the start of a backward pass."""
         if self._inside:
             return work()
         self._inside = True
         try:
-            found = cast(T, self(work))
+            result = cast(T, self(work))
         finally:
             self._inside = False
         if not torch.is_grad_enabled():
-            # no backward pass will take the weights apart again, and after an update they would be those of before
+            # without a backward pass the weights would stay gathered, and be outdated after the next update
             cast(FSDPModule, self).reshard()
-        return found
+        return result
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """What this rank holds of a tensor: all of one that is not spread."""
+    """Returns this rank's part of a sharded tensor; another tensor as it is."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """All of a tensor, in every rank."""
+    """Returns the whole of a tensor, in every rank."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 @torch.no_grad()
 def gather_model(model: PreTrainedModel, ranks: Ranks) -> None:
-    """Makes a sharded model whole in rank 0, on the CPU, weight by weight; in the others nothing of it is left.
+    """Gathers a sharded model in rank 0, on the CPU, weight by weight; the other ranks keep nothing of it.
 
-    It can then be written, and no longer be run. Nothing is done to a model of a rank that is alone.
+    The model can then be saved, but no longer run. A single rank's model is left as it is.
     """
     if ranks.count == 1:
         return
-    made: dict[nn.Parameter, nn.Parameter] = {}  # weights that two modules share stay shared
+    gathered: dict[nn.Parameter, nn.Parameter] = {}  # weights that two modules share stay shared
     for module in model.modules():
         for name, weight in list(module.named_parameters(recurse=False)):
-            if weight not in made:
-                together = full_tensor(weight.detach())
-                kept = together.cpu() if ranks.rank == 0 else torch.empty(0)
-                made[weight] = nn.Parameter(kept, requires_grad=weight.requires_grad)
-            setattr(module, name, made[weight])
+            if weight not in gathered:
+                full = full_tensor(weight.detach())
+                kept = full.cpu() if ranks.rank == 0 else torch.empty(0)
+                gathered[weight] = nn.Parameter(kept, requires_grad=weight.requires_grad)
+            setattr(module, name, gathered[weight])
         for name, buffer in list(module.named_buffers(recurse=False)):
             setattr(module, name, buffer.cpu())

@@ -1,4 +1,4 @@
-"""One pass over a set: what every likelihood, memorization and membership figure is computed from."""
+"""Statistics of a set's tokens in one pass: likelihood, memorization and membership figures are computed from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class TokenStatistics:
     deviation: NDArray[np.float64]  # (n,) standard deviation of the same
 
     def finite(self) -> bool:
-        """Whether the model said numbers."""
+        """Whether all log probabilities are numbers."""
         return bool(np.isfinite(self.log_probability).all() and np.isfinite(self.mean).all())
 
 
@@ -34,30 +34,32 @@ class TokenStatistics:
 def token_statistics(
     model: PreTrainedModel, chunks: Sequence[Chunk], records: int, *, max_tokens: int
 ) -> list[TokenStatistics]:
-    """Statistics of records 0..records-1, the chunks of a record in the order in which they are given.
+    """Returns the statistics of records 0..records-1; a record's tokens are in the order of its chunks.
 
     Half-precision models on a GPU are run in their own precision, as they will be served; logits are float32.
     """
     forward = Forward(model, autocast=measuring_precision(model))
-    order = {id(chunk): place for place, chunk in enumerate(chunks)}
+    places = {id(chunk): place for place, chunk in enumerate(chunks)}
     parts: list[Tensor] = [torch.empty(0)] * len(chunks)
     for batch in forward.batches(chunks, max_tokens):
         hidden, targets = forward.hidden(batch), forward.targets(batch)
         cuts = slices(0, len(hidden), rows_per_slice(forward.vocabulary))
-        found = [_statistics(forward.logits(hidden[cut]), targets[cut]) for cut in cuts]
+        statistics = [_statistics(forward.logits(hidden[cut]), targets[cut]) for cut in cuts]
         counts = [int(chunk.scored.sum()) for chunk in batch]
-        for chunk, part in zip(batch, torch.split(torch.cat(found, dim=1).cpu(), counts, dim=1), strict=True):
-            parts[order[id(chunk)]] = part
+        for chunk, part in zip(batch, torch.split(torch.cat(statistics, dim=1).cpu(), counts, dim=1), strict=True):
+            parts[places[id(chunk)]] = part
     release_free_memory()
-    of_record: list[list[Tensor]] = [[] for _ in range(records)]
+    record_parts: list[list[Tensor]] = [[] for _ in range(records)]
     for chunk, part in zip(chunks, parts, strict=True):
-        of_record[chunk.record].append(part)
-    return [_collected(pieces) for pieces in of_record]
+        record_parts[chunk.record].append(part)
+    return [_joined(pieces) for pieces in record_parts]
 
 
 def measuring_precision(model: PreTrainedModel) -> torch.dtype | None:
-    """The autocast dtype to measure in: a half-precision model's own on a GPU, and where its weights are held in it;
-    else none (float32)."""
+    """Returns the autocast dtype of measurements; None: float32.
+
+    A half-precision model is measured in its own dtype on a GPU, and wherever its weights are held in that dtype.
+    """
     held: torch.dtype = model.dtype
     if held in (torch.bfloat16, torch.float16):
         return held
@@ -67,19 +69,20 @@ def measuring_precision(model: PreTrainedModel) -> torch.dtype | None:
 
 
 def _statistics(logits: Tensor, targets: Tensor) -> Tensor:
-    """(N, V), (N,) -> (4, N) float64: log p of the target, is it the argmax, mean and deviation of log p under p.
+    """Returns log p of the target, whether it is the argmax, mean and deviation of log p under p.
 
-    Overwrites the logits: a slice of them is large, and this makes no more than two of its size besides.
+    (N, V), (N,) -> (4, N) float64. Overwrites the logits: a slice of them is large, and no more than two tensors of its
+    size are made beside it.
     """
     log_p, correct = torch.log_softmax(logits, dim=-1), logits.argmax(-1) == targets
     target = log_p.gather(1, targets[:, None])[:, 0]
     p = torch.exp(log_p, out=logits)
     mean = (p * log_p).sum(-1)
-    # Centred before squaring: the difference of two large means would lose the digits.
+    # centred before squaring: the difference of two large means would lose the digits
     variance = log_p.sub_(mean[:, None]).square_().mul_(p).sum(-1)
     return torch.stack([target.double(), correct.double(), mean.double(), variance.double().sqrt()])
 
 
-def _collected(pieces: list[Tensor]) -> TokenStatistics:
+def _joined(pieces: list[Tensor]) -> TokenStatistics:
     table = torch.cat(pieces, dim=1).numpy() if pieces else np.zeros((4, 0))
     return TokenStatistics(table[0], table[1].astype(bool), table[2], table[3])
