@@ -48,7 +48,7 @@ def take(model: str, kind: str) -> Taken:
         spec: CommonSpec
         spec, work = job(case, Path(folder))
         if kind == "dry run":
-            spec = PreviewSpec.from_spec(spec, measure=preview.choices())
+            spec = PreviewSpec.from_spec(spec, measure=preview.measurement_choices())
             work = replace(work, method=None)
         work = replace(work, measurements=tuple(resolve_measurements(spec.measure)))
         cost = cost_of(spec)

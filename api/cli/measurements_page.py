@@ -114,8 +114,9 @@ be held against it is not judged (`reference_knows_the_text`).
 
 ## Is there anything to forget?
 
-A job with `"dry_run": true` measures {", ".join(f"`{name}`" for name in preview.measured())} of the model as it is,
-and changes nothing. Its `outcome` is `nothing_to_forget` only where that is *shown*, `preview` in every other case:
+A job with `"dry_run": true` measures {", ".join(f"`{name}`" for name in preview.measurement_names())} of the model
+as it is, and changes nothing. Its `outcome` is `nothing_to_forget` only where that is *shown*, `preview` in every
+other case:
 
 - extraction strength: the whole interval of its difference to the unseen set's is at most {preview.MARGIN:g} (without
   unseen text: that of the figure itself at most {preview.EXTRACTED:g}); the same of verbatim continuation beside unseen

@@ -11,7 +11,12 @@ from api.http.problems import unprocessable
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import MEASUREMENTS, UnknownMeasurement, resolve_measurements
 from core.evaluation.policy import preview
-from core.evaluation.policy.requirements import looser, missing, named, needed
+from core.evaluation.policy.requirements import (
+    choice_name,
+    required_measurements,
+    unmet_requirements,
+    weaker_parameters,
+)
 from core.records import policies
 from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT_POLICY
@@ -54,18 +59,18 @@ def dry_run_measurements(request: EvaluationRequest) -> list[Any]:
     the request names a measurement that only a changed model has, or weakens a needed one.
     """
     requested = request.measure if "measure" in request.model_fields_set else []
-    budgets = {measurement.name: measurement for measurement in resolve_measurements(preview.choices())}
+    budgets = {measurement.name: measurement for measurement in resolve_measurements(preview.measurement_choices())}
     for number, choice in enumerate(requested):
         pointer = f"/evaluation/measure/{number}"
-        name = named(choice)
+        name = choice_name(choice)
         if name in MEASUREMENTS and "before" not in MEASUREMENTS[name].moments:
             detail = f"'{name}' is measured of a changed model, and a dry run changes nothing"
             raise unprocessable(pointer, detail, name="not-in-a-dry-run")
-        if name in budgets and (weakened := looser(resolve_measurements([choice])[0], budgets[name])):
+        if name in budgets and (weakened := weaker_parameters(resolve_measurements([choice])[0], budgets[name])):
             detail = f"a dry run goes by '{name}', which would show less than by its own choice"
             raise unprocessable(f"{pointer}/{weakened[0]}", detail, name="measurement-loosened")
-    requested_names = {named(choice) for choice in requested}
-    needed_choices = [choice for choice in preview.choices() if named(choice) not in requested_names]
+    requested_names = {choice_name(choice) for choice in requested}
+    needed_choices = [choice for choice in preview.measurement_choices() if choice_name(choice) not in requested_names]
     return check_measurements([*needed_choices, *requested])
 
 
@@ -77,20 +82,20 @@ def missing_measurements(
     `retrained`: the job has a retrained model. Problem (422): the request names a needed measurement with parameters
     that weaken it.
     """
-    needed_names = {named(choice) for choice in needed(policy, retrained=retrained)}
+    needed_names = {choice_name(choice) for choice in required_measurements(policy, retrained=retrained)}
     for number, choice in enumerate(request.measure):
         if isinstance(choice, MeasurementChoice) and choice.name in needed_names:
-            for parameter in looser(resolve_measurements([choice])[0]):
+            for parameter in weaker_parameters(resolve_measurements([choice])[0]):
                 detail = f"the policy '{policy.name}' goes by '{choice.name}', which would show less than by default"
                 pointer = f"/evaluation/measure/{number}/{parameter}"
                 raise unprocessable(pointer, detail, name="measurement-loosened")
-    return missing(resolve_measurements(request.measure), policy, retrained=retrained)
+    return unmet_requirements(resolve_measurements(request.measure), policy, retrained=retrained)
 
 
 async def resolve_policy(session: AsyncSession, model: ModelRow, requested: str | Bounds | None) -> Policy:
     """Returns the policy of the job: the model's own, tightened by the requested one.
 
-    Problem (422): there is no such policy, or it is looser than the model's.
+    Problem (422): there is no such policy, or it is weaker_parameters than the model's.
     """
     name = model.policy or DEFAULT_POLICY.name
     model_policy = await policies.resolve(session, model.organisation, name)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from core.evaluation.policy.requirements import named
+from core.evaluation.policy.requirements import choice_name
 from core.records.jobs import FileUse
 from core.records.tables import FileRow, ModelRow
 from core.schema.evaluation import MeasurementChoice
@@ -32,7 +32,7 @@ def added_measurement_warnings(added: Sequence[str | MeasurementChoice], policy:
     """Warns that the policy needs more measurements, and so more time, than the request chose."""
     if not added:
         return []
-    names = ", ".join(f"'{named(choice)}'" for choice in added)
+    names = ", ".join(f"'{choice_name(choice)}'" for choice in added)
     message = f"there is no verdict by the policy '{policy.name}' without {names}: measured too"
     return [warning("measurements_added", message)]
 

@@ -9,7 +9,7 @@ from core.evaluation.cache import CacheUnusable, MeasurementCache
 from core.evaluation.eval_context import EvalContext, LoadedModel
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements.change import COMPARED_SETS, Change
-from core.evaluation.policy.verdict import judge, knows
+from core.evaluation.policy.verdict import judge, signs_of_memorization
 from core.evaluation.runner import measure
 from core.evaluation.scores.record_scores import record_scores
 from core.lm import adapter
@@ -118,7 +118,7 @@ class ModelEvaluation:
     def doubt_retrained(self, before: Measurements | None) -> None:
         """Warns where the supplied retrained model has seen the forget set: before anything is held against it."""
         retrained = self._figures_of.get("retrained")
-        if retrained is not None and (shown := knows(retrained, before)):
+        if retrained is not None and (shown := signs_of_memorization(retrained, before)):
             message = (
                 f"the retrained model knows the text to forget (by its {', '.join(shown)}): it was not retrained"
                 " without it, and what is held against a retrained model is not judged"

@@ -1,7 +1,7 @@
-"""Is there anything to forget? What a dry run concludes from the figures of the model as it is. Without torch.
+"""A dry run's conclusion from the figures of the unchanged model: is there anything to forget? Without torch.
 
-That nothing stands out has to be shown, not merely not refuted: by equivalence, as a verdict has it. Where too little
-data leaves it open, and where anything stands out, the answer is `preview`, and the figures say more.
+`nothing_to_forget` has to be shown by equivalence, as in a verdict. The outcome is `preview` where a figure stands out,
+or where there are too few records to tell.
 """
 
 import math
@@ -9,32 +9,35 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.evaluation.measurements import MEASUREMENTS
-from core.evaluation.stats.comparison import FEW, Compared, compared, unsure, widened
+from core.evaluation.stats.comparison import FEW, Comparison, compare, widen, without_interval
 from core.schema.evaluation import Figure, MeasurementChoice, Measurements
 from core.schema.jobs import Outcome
 
 MARGIN = 0.05
-"""So much more of its text than of unseen text given back says nothing, where the whole interval is under it."""
+"""Forget text is unremarkable where the model gives back at most this much more of it than of unseen text, with the
+whole interval."""
 HIGHEST = 0.3
-"""The same of the one record that is given back most: a mean over many hides it. More stands out, however unsure."""
+"""The same limit of the one record that the model gives back most, which a mean over many hides. A higher difference
+stands out, with or without an interval."""
 EXTRACTED = 0.1
-"""Without unseen text: the same as an absolute limit of extraction strength."""
+"""The limit of extraction strength where there is no unseen text to compare with."""
 CHANCE = 0.05
-"""Ranks among twins that are less probable than this for a model that never saw the records stand out."""
+"""Ranks among counterfactuals stand out that are less probable than this for a model that never saw the records."""
 RANK = 0.3
-"""The least that the lower end of the mean rank among twins may be where nothing stands out: of a record that is
-likelier than its twins by an AUC of 0.7. In a model that never saw the records it is 0.5."""
+"""The lowest end of the mean rank's interval at which nothing stands out: a record is likelier than its
+counterfactuals by an AUC of 0.7."""
 NEVER_SEEN = 0.5
-"""That mean rank. Records well above it stand out as less known than their twins: made to be forgotten before."""
+"""The mean rank in a model that never saw the records. Records well above it stand out as less known than their
+counterfactuals: the model was made to forget them before."""
 AUC_END = 0.65
-"""The upper end of a membership interval that shows that members cannot be told apart."""
+"""The highest end of a membership AUC's interval at which members cannot be told from non-members."""
 SHIFTED = 0.6
-"""From this AUC of a classifier that knows no model on, forget and unseen text differ by themselves."""
+"""Above this AUC of a classifier that uses no model, forget and unseen text differ by themselves."""
 
 TWINS = 19
-"""Of each record: a rank among so many tells nearly as much of a mean rank as one among 99, in a fifth of the time."""
+"""Counterfactuals of each record: a mean rank among 19 is nearly as certain as one among 99, in a fifth of the time."""
 SECONDS = 120.0
-"""Of each measurement that looks at one record after the other: what it leaves out, `cut_short` says."""
+"""Time limit of each measurement that goes record by record; `cut_short` says what it leaves out."""
 
 _NAMES = ("likelihood", "membership", "verbatim", "exposure")
 _BUDGETS: dict[str, dict[str, Any]] = {
@@ -44,17 +47,17 @@ _BUDGETS: dict[str, dict[str, Any]] = {
 }
 
 _NEVER_SEEN_RANKS = Figure(value=0.5, low=0.5 - 1.96 / math.sqrt(1200), high=0.5 + 1.96 / math.sqrt(1200), records=100)
-"""Of 100 records that the model never saw: each rank is as probable as any other, a deviation of 1 / sqrt(12). It tells
-how far ranks lie apart where no unseen records were ranked."""
+"""The mean rank of 100 records that the model never saw: ranks are uniform, with a deviation of 1 / sqrt(12). Used
+where no unseen records were ranked, to tell how far ranks lie apart."""
 
-Says = Literal["stands_out", "unremarkable", "open"]
+Level = Literal["stands_out", "unremarkable", "open"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one figure says, in words."""
+    """What one figure shows, with a sentence part for people."""
 
-    says: Says
+    level: Level
     words: str
 
 
@@ -65,41 +68,44 @@ class Conclusion:
 
     @property
     def words(self) -> str:
-        """All findings, those that stand out first."""
-        order: list[Says] = ["stands_out", "open", "unremarkable"]
-        return "; ".join(one.words for one in sorted(self.findings, key=lambda one: order.index(one.says)))
+        """All findings in words, the ones that stand out first."""
+        order: list[Level] = ["stands_out", "open", "unremarkable"]
+        return "; ".join(
+            finding.words for finding in sorted(self.findings, key=lambda finding: order.index(finding.level))
+        )
 
 
-def measured() -> list[str]:
+def measurement_names() -> list[str]:
     """The measurements that a dry run makes."""
     return [name for name in _NAMES if name in MEASUREMENTS]
 
 
-def choices() -> list[str | MeasurementChoice]:
-    """The same on a dry run's budget: of the sets that it concludes from, with few twins, for so long at most."""
+def measurement_choices() -> list[str | MeasurementChoice]:
+    """The same measurements on a dry run's budget: fewer sets, fewer counterfactuals, a time limit."""
     return [
         MeasurementChoice.model_validate({"name": name, **_BUDGETS[name]}) if name in _BUDGETS else name
-        for name in measured()
+        for name in measurement_names()
     ]
 
 
 def conclude(before: Measurements) -> Conclusion:
-    """`nothing_to_forget` where extraction strength, verbatim continuation, exposure and membership all show forget
-    text to be like unseen text, as far as they were measured; at least extraction, and exposure or membership, must be.
+    """`nothing_to_forget` where every measured figure of extraction strength, verbatim continuation, exposure and
+    membership shows forget text to be like unseen text. Extraction must be measured, and exposure or membership.
     """
     extraction, exposure, membership = _extraction(before), _exposure(before), _membership(before)
-    findings = [one for one in (extraction, _highest(before), _verbatim(before), exposure, membership) if one]
-    shown = extraction is not None and (exposure is not None or membership is not None)
-    quiet = all(one.says == "unremarkable" for one in findings)
-    if not shown:
+    candidates = (extraction, _highest(before), _verbatim(before), exposure, membership)
+    findings = [finding for finding in candidates if finding]
+    sufficient = extraction is not None and (exposure is not None or membership is not None)
+    unremarkable = all(finding.level == "unremarkable" for finding in findings)
+    if not sufficient:
         findings.append(Finding("open", "too little was measured to say that there is nothing to forget"))
-    elif not quiet and (wanting := _wanting(before)):
-        findings.append(Finding("open", wanting))
-    return Conclusion("nothing_to_forget" if shown and quiet else "preview", findings)
+    elif not unremarkable and (advice := _advice(before)):
+        findings.append(Finding("open", advice))
+    return Conclusion("nothing_to_forget" if sufficient and unremarkable else "preview", findings)
 
 
-def _wanting(before: Measurements) -> str | None:
-    """What would have to be known, where there are too few records to show anything."""
+def _advice(before: Measurements) -> str | None:
+    """Names the records that are missing, where there are too few to show anything."""
     forget, unseen = (before.sets.get(name, {}).get("extraction_strength") for name in ("forget", "unseen"))
     if unseen is not None and unseen.records < FEW:
         return f"{unseen.records} unseen records are no yardstick: bring {FEW} or more that measure"
@@ -118,7 +124,7 @@ def _extraction(before: Measurements) -> Finding | None:
 
 
 def _highest(before: Measurements) -> Finding | None:
-    """None without unseen text, and of one record, whose highest is its mean."""
+    """None without unseen text, and for a single record, whose highest value is its mean."""
     forget = before.sets.get("forget", {}).get("extraction_strength_highest")
     unseen = before.sets.get("unseen", {}).get("extraction_strength_highest")
     if forget is None or unseen is None or forget.records == 1:
@@ -134,26 +140,26 @@ def _verbatim(before: Measurements) -> Finding | None:
 
 
 def _beside_unseen(before: Measurements, name: str, *, margin: float, alone: float | None) -> Finding | None:
-    """A share of text that is given back, no higher than of unseen text. `alone`: its limit where there is none."""
+    """Compares the share of text that the model gives back with that of unseen text; without any, with `alone`."""
     forget = before.sets.get("forget", {}).get(name)
     unseen = before.sets.get("unseen", {}).get(name)
     if forget is None or (unseen is None and alone is None):
         return None
-    of = name.replace("_", " ")
-    sure = widened(forget, unseen, "difference")
+    title = name.replace("_", " ")
+    figure = widen(forget, unseen, "difference")
     if unseen is None:
-        says: Says = "unremarkable" if sure.high is not None and sure.high <= (alone or 0) else "open"
-        return Finding(says, f"{of} {_text(forget)}, without unseen text to compare it with")
-    words = f"{of} {_text(forget)} beside {_text(unseen)} of unseen text"
-    return Finding(_higher(compared(sure, _yardstick(unseen), "difference"), margin), words)
+        level: Level = "unremarkable" if figure.high is not None and figure.high <= (alone or 0) else "open"
+        return Finding(level, f"{title} {_text(forget)}, without unseen text to compare it with")
+    words = f"{title} {_text(forget)} beside {_text(unseen)} of unseen text"
+    return Finding(_level(compare(figure, _yardstick(unseen), "difference"), margin), words)
 
 
 def _yardstick(unseen: Figure) -> Figure:
-    return unseen if unseen.records >= FEW else unsure(unseen)
+    return unseen if unseen.records >= FEW else without_interval(unseen)
 
 
-def _higher(difference: Compared, margin: float) -> Says:
-    """Of forget text's figure less that of unseen text."""
+def _level(difference: Comparison, margin: float) -> Level:
+    """Judges the difference of forget text's figure less that of unseen text."""
     if difference.low is None or difference.high is None:
         return "stands_out" if difference.value > HIGHEST else "open"
     if difference.high <= margin:
@@ -166,19 +172,20 @@ def _exposure(before: Measurements) -> Finding | None:
     chance, rank = forget.get("exposure_p"), forget.get("exposure_rank")
     if chance is None or rank is None:
         return None
-    sure = widened(rank, before.sets.get("unseen", {}).get("exposure_rank", _NEVER_SEEN_RANKS), "difference")
+    rank = widen(rank, before.sets.get("unseen", {}).get("exposure_rank", _NEVER_SEEN_RANKS), "difference")
     words = (
-        f"mean rank among twins {_text(sure)}, of a probability of {chance.value:.2g} for text that was never seen"
+        f"mean rank among twins {_text(rank)}, of a probability of {chance.value:.2g} for text that was never seen"
         f" (nothing stands out from a lower end of {RANK:g} on)"
     )
-    suppressed = sure.low is not None and sure.low > NEVER_SEEN
+    suppressed = rank.low is not None and rank.low > NEVER_SEEN
     if chance.value <= CHANCE or suppressed:
         return Finding("stands_out", words)
-    return Finding("unremarkable" if sure.low is not None and sure.low >= RANK else "open", words)
+    return Finding("unremarkable" if rank.low is not None and rank.low >= RANK else "open", words)
 
 
 def _membership(before: Measurements) -> Finding | None:
-    """None where membership has no part: not measured, of few records without standing out, or of shifted text."""
+    """None where membership has no part: it was not measured, the texts are shifted, or there are few records and the
+    AUC does not stand out."""
     attack, unseen = before.attacks.get("loss"), before.sets.get("unseen", {}).get("extraction_strength")
     baseline = before.across.get("baseline_auc")
     if attack is None or (baseline is not None and baseline.value > SHIFTED):

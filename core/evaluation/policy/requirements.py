@@ -1,4 +1,4 @@
-"""What a policy has to have measured, and by which parameters a request would have it show less. Without torch."""
+"""The measurements that a policy requires, and the parameters by which a request would weaken them. Without torch."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,62 +9,65 @@ from core.schema.evaluation import CutShort, MeasurementChoice
 from core.schema.policies import Bound, Policy
 
 _BUDGET = frozenset({"seconds", "records"})
-"""What makes a figure less sure, as its interval says, but not another one."""
+"""Parameters that make a figure less certain, as its interval shows, without changing its definition."""
 
 
 def measurements_of(bound: Bound) -> tuple[str, ...]:
-    """The names of the measurements that make the bound's figure and what it is judged by."""
+    """The names of the measurements that make the bound's figure and the figures that it is judged by."""
     if bound.attack is not None:
-        return _maker(lambda one: bound.attack in one.attacks), "baseline"
+        return _maker(lambda produced: bound.attack in produced.attacks), "baseline"
     if bound.curve is not None:
-        return (_maker(lambda one: bound.curve in one.curves),)
+        return (_maker(lambda produced: bound.curve in produced.curves),)
     if bound.benchmark is not None:
         return ("benchmarks",)
     if bound.across is not None:
-        return (_maker(lambda one: bound.across in one.across),)
+        return (_maker(lambda produced: bound.across in produced.across),)
     figure, name, variant = bound.figure, bound.set, bound.variant
-    found = _maker(lambda one: bool(figure and name and one.includes(figure, name, variant)))
+    maker = _maker(lambda produced: bool(figure and name and produced.includes(figure, name, variant)))
     if bound.variant is not None:
-        return found, "likelihood"
-    return (found, "change") if bound.against == "before" and bound.set in COMPARED_SETS else (found,)
+        return maker, "likelihood"
+    return (maker, "change") if bound.against == "before" and bound.set in COMPARED_SETS else (maker,)
 
 
-def _maker(makes: Callable[[ProducedFigures], bool]) -> str:
-    return next(name for name, one in MEASUREMENTS.items() if makes(one.produces))
+def _maker(produces: Callable[[ProducedFigures], bool]) -> str:
+    return next(name for name, measurement in MEASUREMENTS.items() if produces(measurement.produces))
 
 
-def needed(policy: Policy, *, retrained: bool) -> list[str | MeasurementChoice]:
-    """What has to be measured for a verdict, each once; `retrained`: whether there is a retrained model."""
-    found: dict[str, str | MeasurementChoice] = {}
+def required_measurements(policy: Policy, *, retrained: bool) -> list[str | MeasurementChoice]:
+    """The measurements that a verdict requires, each once. `retrained`: whether the job names a retrained model."""
+    required: dict[str, str | MeasurementChoice] = {}
     tasks = [bound.benchmark for bound in policy.bounds if bound.benchmark is not None]
     for bound in policy.bounds:
         if bound.curve is not None and bound.against == "retrained" and not retrained:
-            continue  # there is nothing to hold it against
+            continue  # there is no curve to compare with
         for name in measurements_of(bound):
-            found[name] = name
+            required[name] = name
     if tasks:
-        found["benchmarks"] = MeasurementChoice.model_validate({"name": "benchmarks", "tasks": sorted(set(tasks))})
-    return list(found.values())
+        required["benchmarks"] = MeasurementChoice.model_validate({"name": "benchmarks", "tasks": sorted(set(tasks))})
+    return list(required.values())
 
 
-def missing(measurements: Sequence[Measurement], policy: Policy, *, retrained: bool) -> list[str | MeasurementChoice]:
-    """What the policy needs beside the measurements that were chosen."""
-    names = {one.name for one in measurements}
-    return [one for one in needed(policy, retrained=retrained) if named(one) not in names]
+def unmet_requirements(
+    measurements: Sequence[Measurement], policy: Policy, *, retrained: bool
+) -> list[str | MeasurementChoice]:
+    """The measurements that the policy requires and that are not among the chosen ones."""
+    names = {measurement.name for measurement in measurements}
+    required = required_measurements(policy, retrained=retrained)
+    return [choice for choice in required if choice_name(choice) not in names]
 
 
-def named(choice: str | MeasurementChoice) -> str:
+def choice_name(choice: str | MeasurementChoice) -> str:
     return choice if isinstance(choice, str) else choice.name
 
 
-def looser(measurement: Measurement, than: Measurement | None = None) -> list[str]:
-    """The parameters by which a measurement would show less than at its defaults, or than another one like it: they are
-    smaller, or another choice.
+def weaker_parameters(measurement: Measurement, than: Measurement | None = None) -> list[str]:
+    """The parameters by which a measurement shows less than at its defaults, or than `than`: a smaller number, or
+    another choice.
 
-    Budgets are none of them: what they cut, the interval shows. But what looks at all records by default must do so:
-    one that holds everything is not to be found by a sample.
+    A budget is not among them: the interval shows what it cuts. But a measurement that looks at all records by default
+    must look at all: a sample can miss the one record that the model holds.
     """
-    found = []
+    weaker = []
     for name, field in type(measurement).model_fields.items():
         if field.is_required():
             continue
@@ -76,16 +79,16 @@ def looser(measurement: Measurement, than: Measurement | None = None) -> list[st
             continue
         numbers = isinstance(default, int | float) and isinstance(value, int | float)
         if value < default if numbers else value != default:
-            found.append(name)
-    return found
+            weaker.append(name)
+    return weaker
 
 
-def cut(bound: Bound, found: Sequence[CutShort]) -> bool:
-    """Whether what makes the bound's figure looked at less than it does by default."""
+def was_cut_short(bound: Bound, cuts: Sequence[CutShort]) -> bool:
+    """Whether a measurement that makes the bound's figure looked at fewer records than it does by default."""
     names = measurements_of(bound)
-    return any(one.measurement in names and _under_default(one) for one in found)
+    return any(cut.measurement in names and _below_default(cut) for cut in cuts)
 
 
-def _under_default(one: CutShort) -> bool:
-    limit = MEASUREMENTS[one.measurement].model_fields["records"].default
-    return one.reason == "seconds" or limit is None or one.done < limit
+def _below_default(cut: CutShort) -> bool:
+    limit = MEASUREMENTS[cut.measurement].model_fields["records"].default
+    return cut.reason == "seconds" or limit is None or cut.done < limit

@@ -1,4 +1,4 @@
-"""How one figure compares with another, and how sure that is: differences and ratios of two figures with intervals."""
+"""Comparisons of two figures: their difference or ratio, with an interval."""
 
 import math
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from core.evaluation.stats.student_t import widening
 from core.schema.evaluation import Figure
 
 FEW = 20
-"""On fewer records the interval of a figure is at least as wide as that of so many unseen records would be."""
+"""On fewer records a figure's interval is at least as wide as the one that as many unseen records would have."""
 
-_MOST = 700.0  # exp of more is no finite number
+_LARGEST_EXPONENT = 700.0  # exp of more is no finite number
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A difference, a ratio, or a figure itself; without an interval nothing can be said for sure."""
+class Comparison:
+    """A difference, a ratio, or a figure by itself. Without an interval it shows nothing for sure."""
 
     value: float
     low: float | None
@@ -23,93 +23,94 @@ class Compared:
 
 
 class NoRatio(ValueError):
-    """Of a figure that is 0 or less."""
+    """A ratio of a figure that is 0 or less."""
 
 
-def alone(one: Figure) -> Compared:
-    return Compared(one.value, one.low, one.high)
+def uncompared(figure: Figure) -> Comparison:
+    """The figure by itself."""
+    return Comparison(figure.value, figure.low, figure.high)
 
 
-def compared(one: Figure, other: Figure, by: Literal["difference", "ratio"]) -> Compared:
-    """one - other, or one / other, of two samples that do not hang together, or at most the same way.
+def compare(figure: Figure, other: Figure, by: Literal["difference", "ratio"]) -> Comparison:
+    """figure - other, or figure / other, of two samples that are independent or rise and fall together.
 
-    From both intervals (MOVER: Zou and Donner, Stat. Med. 2008, 27:1693; a ratio on logarithms): of samples that rise
-    and fall together it is too wide, never too narrow. Without an interval where either has none: what is exactly known
-    has one of no width (`known`). Raises NoRatio.
+    Combines both intervals (MOVER: Zou and Donner, Stat. Med. 2008, 27:1693; a ratio on logarithms). The interval of
+    samples that rise and fall together is too wide, never too narrow. There is no interval where either figure has
+    none; an exactly known figure has an interval of no width (`as_constant`). Raises NoRatio.
     """
     if by == "ratio":
-        found = compared(_logarithm(one), _logarithm(other), "difference")
-        return Compared(_exponential(found.value), *(_end(end) for end in (found.low, found.high)))
-    value = one.value - other.value
-    if one.low is None or one.high is None or other.low is None or other.high is None:
-        return Compared(value, None, None)
-    return Compared(
+        logarithms = compare(_logarithm(figure), _logarithm(other), "difference")
+        return Comparison(_exponential(logarithms.value), _limit(logarithms.low), _limit(logarithms.high))
+    value = figure.value - other.value
+    if figure.low is None or figure.high is None or other.low is None or other.high is None:
+        return Comparison(value, None, None)
+    return Comparison(
         value,
-        value - math.hypot(one.value - one.low, other.high - other.value),
-        value + math.hypot(one.high - one.value, other.value - other.low),
+        value - math.hypot(figure.value - figure.low, other.high - other.value),
+        value + math.hypot(figure.high - figure.value, other.value - other.low),
     )
 
 
-def known(one: Figure) -> Figure:
-    """The figure as one that does not vary: what holds for these very records, not for others like them."""
-    return one.model_copy(update={"low": one.value, "high": one.value})
+def as_constant(figure: Figure) -> Figure:
+    """The figure with an interval of no width: true of these very records, not of others like them."""
+    return figure.model_copy(update={"low": figure.value, "high": figure.value})
 
 
-def unsure(one: Figure) -> Figure:
-    """The figure without an interval: of records too few to tell how far records lie apart."""
-    return one.model_copy(update={"low": None, "high": None})
+def without_interval(figure: Figure) -> Figure:
+    """The figure without its interval: its records are too few to tell how far records lie apart."""
+    return figure.model_copy(update={"low": None, "high": None})
 
 
-def widened(one: Figure, like: Figure | None, by: Literal["difference", "ratio"]) -> Figure:
-    """The figure with an interval at least as wide as so many records of another sample would have.
+def widen(figure: Figure, larger: Figure | None, by: Literal["difference", "ratio"]) -> Figure:
+    """The figure with an interval at least as wide as that of as many records of a larger sample of the same kind.
 
-    A few records do not tell how far records lie apart, and one tells nothing of it; a larger sample of the same kind
-    does: its interval, times the root of how many times more records it stands on. So their own interval need not be
-    Student's, but is not left out where it is the wider. On FEW records or more the figure stays as it is; on fewer,
-    with no sample of FEW to go by, it has no interval.
+    A few records do not tell how far records lie apart, and a single one tells nothing of it; the larger sample does.
+    Its interval is scaled by the root of (its records / the figure's records). The figure's own interval counts as
+    Student's where that is the wider. A figure on FEW records or more stays as it is; on fewer records, without a
+    sample of at least FEW to go by, it has no interval.
     """
-    if one.records >= FEW:
-        return one
-    if like is None or like.low is None or like.high is None or like.records < FEW:
-        return unsure(one)
+    if figure.records >= FEW:
+        return figure
+    if larger is None or larger.low is None or larger.high is None or larger.records < FEW:
+        return without_interval(figure)
     if by == "ratio":
         try:
-            found = widened(_logarithm(one), _logarithm(like), "difference")
+            logarithms = widen(_logarithm(figure), _logarithm(larger), "difference")
         except NoRatio:
-            return unsure(one)
-        return one.model_copy(update={"low": _end(found.low), "high": _end(found.high)})
-    times = math.sqrt(like.records / one.records)
-    low = one.value - times * (like.value - like.low)
-    high = one.value + times * (like.high - like.value)
-    if one.low is not None and one.high is not None and one.records > 1:
-        own = widening(one.records)
-        low = min(low, one.value - (one.value - one.low) / own)
-        high = max(high, one.value + (one.high - one.value) / own)
-    return one.model_copy(update={"low": low, "high": high})
+            return without_interval(figure)
+        return figure.model_copy(update={"low": _limit(logarithms.low), "high": _limit(logarithms.high)})
+    scale = math.sqrt(larger.records / figure.records)
+    low = figure.value - scale * (larger.value - larger.low)
+    high = figure.value + scale * (larger.high - larger.value)
+    if figure.low is not None and figure.high is not None and figure.records > 1:
+        own = widening(figure.records)
+        low = min(low, figure.value - (figure.value - figure.low) / own)
+        high = max(high, figure.value + (figure.high - figure.value) / own)
+    return figure.model_copy(update={"low": low, "high": high})
 
 
-def of_few(one: Figure) -> Figure:
-    """The figure without an interval where it stands on a single record, or on a few that do not differ at all: they
-    do not tell how far records lie apart."""
-    if one.records >= FEW:
-        return one
-    return unsure(one) if one.records < 2 or one.low == one.high else one
+def without_spread(figure: Figure) -> Figure:
+    """The figure without its interval where it stands on one record, or on fewer than FEW that do not differ at all:
+    such records do not tell how far records lie apart."""
+    if figure.records >= FEW:
+        return figure
+    return without_interval(figure) if figure.records < 2 or figure.low == figure.high else figure
 
 
-def _logarithm(one: Figure) -> Figure:
-    if one.value <= 0 or (one.low is not None and one.low <= 0):
+def _logarithm(figure: Figure) -> Figure:
+    if figure.value <= 0 or (figure.low is not None and figure.low <= 0):
         raise NoRatio
-    ends = {
-        "value": math.log(one.value),
-        "low": None if one.low is None else math.log(one.low),
-        "high": None if one.high is None else math.log(one.high),
+    logarithms = {
+        "value": math.log(figure.value),
+        "low": None if figure.low is None else math.log(figure.low),
+        "high": None if figure.high is None else math.log(figure.high),
     }
-    return one.model_copy(update=ends)
+    return figure.model_copy(update=logarithms)
 
 
 def _exponential(nats: float) -> float:
-    return math.exp(min(nats, _MOST))
+    return math.exp(min(nats, _LARGEST_EXPONENT))
 
 
-def _end(nats: float | None) -> float | None:
+def _limit(nats: float | None) -> float | None:
     return None if nats is None else _exponential(nats)

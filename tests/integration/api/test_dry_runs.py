@@ -13,7 +13,7 @@ from tests.integration.api.model_directory import write_model
 from tests.integration.api.service import Service, file_of, ready_model, settled
 from tests.integration.api.work import claim, measured
 
-OWN = [one if isinstance(one, str) else one.model_dump(mode="json") for one in preview.choices()]
+OWN = [one if isinstance(one, str) else one.model_dump(mode="json") for one in preview.measurement_choices()]
 LEAST = {"model": "demo", "forget": {"records": ["Zorvek Halmi lives in Pell"]}}
 
 

@@ -261,7 +261,7 @@ def test_a_preview_measures_a_retrained_model_beside_it(spec: UnlearnSpec) -> No
 
 
 def test_a_preview_measures_the_model_as_it_is_and_makes_nothing(spec: UnlearnSpec) -> None:
-    outcome = run(PreviewSpec.from_spec(spec, measure=preview.measured()))
+    outcome = run(PreviewSpec.from_spec(spec, measure=preview.measurement_names()))
     assert outcome.code == 0, outcome.stderr
     assert [event.phase for event in outcome.events if isinstance(event, PhaseStarted)] == PHASES[:2]
     assert [event.moment for event in measurements(outcome)] == ["before"]

@@ -276,7 +276,7 @@ def test_what_was_wrong_about_tokens_before_is_put_right() -> None:
 
 def test_a_dry_run_is_measured_with_what_training_would_need_left_out() -> None:
     job = work(records=5, length=200)
-    dry = replace(job, method=None, measurements=tuple(resolve_measurements(preview.choices())))
+    dry = replace(job, method=None, measurements=tuple(resolve_measurements(preview.measurement_choices())))
     found, whole = estimate(dry), estimate(job)
     assert (found.tokens, found.trained_parameters, found.scratch_bytes) == (0, 0, 0)
     assert found.measured_tokens == 5 * 200 * (1 + 20 + 1) + 2 * 2.5 * 0 + 5 * 100 + 5 * 200

@@ -6,7 +6,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from core.demo.people import people
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements import resolve_measurements
-from core.evaluation.policy.preview import conclude, measured
+from core.evaluation.policy.preview import conclude, measurement_names
 from core.evaluation.runner import measure
 from core.schema.evaluation import Attack, Figure, Measurements
 from core.schema.record import Record
@@ -56,7 +56,7 @@ def test_where_nothing_stands_out_there_is_nothing_to_forget() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "changed", "says"),
+    ("name", "changed", "level"),
     [
         ("extraction_strength", figure(0.4, 0.3, 0.5), "stands_out"),
         ("extraction_strength", figure(0.06, 0.02, 0.1), "open"),
@@ -81,7 +81,7 @@ def test_where_nothing_stands_out_there_is_nothing_to_forget() -> None:
     ],
 )
 def test_one_figure_that_stands_out_or_leaves_it_open_is_enough_not_to_say_so(
-    name: str, changed: Figure, says: str
+    name: str, changed: Figure, level: str
 ) -> None:
     found = quiet()
     if name == "loss":
@@ -89,12 +89,12 @@ def test_one_figure_that_stands_out_or_leaves_it_open_is_enough_not_to_say_so(
     else:
         found.sets["forget"][name] = changed
     concluded = conclude(found)
-    assert [one.says for one in concluded.findings].count(says) == (5 if says == "unremarkable" else 1)
-    assert concluded.outcome == ("nothing_to_forget" if says == "unremarkable" else "preview")
-    if says != "unremarkable":
-        assert concluded.findings[[one.says for one in concluded.findings].index(says)].words in concluded.words
+    assert [one.level for one in concluded.findings].count(level) == (5 if level == "unremarkable" else 1)
+    assert concluded.outcome == ("nothing_to_forget" if level == "unremarkable" else "preview")
+    if level != "unremarkable":
+        assert concluded.findings[[one.level for one in concluded.findings].index(level)].words in concluded.words
         assert concluded.words.startswith(
-            concluded.findings[[one.says for one in concluded.findings].index(says)].words
+            concluded.findings[[one.level for one in concluded.findings].index(level)].words
         )
 
 
@@ -114,10 +114,10 @@ def of_one(rank: float = 0.5, chance: float = 0.5) -> Measurements:
 def test_of_one_record_nothing_is_shown_by_nothing_standing_out() -> None:
     concluded = conclude(of_one())
     assert concluded.outcome == "preview"  # its rank is one number by chance
-    assert {one.says for one in concluded.findings} == {"open"}
+    assert {one.level for one in concluded.findings} == {"open"}
     assert "of a single record the figures can hardly show that nothing is known" in concluded.words
     assert "20 records or more, could show it" in concluded.words
-    assert "stands_out" in [one.says for one in conclude(of_one(0.02, 0.02)).findings]
+    assert "stands_out" in [one.level for one in conclude(of_one(0.02, 0.02)).findings]
     found = of_one()
     del found.sets["forget"]["exposure_p"]
     assert conclude(found).outcome == "preview"
@@ -181,6 +181,6 @@ def test_a_model_remembers_what_it_was_trained_on_and_not_what_it_never_saw(
         return conclude(measure(context, resolve_measurements(names), model_digest="0" * 64)).outcome
 
     cheap = ["likelihood", "membership"]
-    assert set(cheap) <= set(measured())
+    assert set(cheap) <= set(measurement_names())
     assert outcome(tiny_model.sets["forget"], cheap) == "preview"
     assert outcome(people(60, 92), cheap) == "nothing_to_forget"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.cli.policy_text import comparison_text
-from core.evaluation.policy.verdict import judge, knows
+from core.evaluation.policy.verdict import judge, signs_of_memorization
 from core.schema.evaluation import CutShort, Figure, Measurements, StepFigure
 from core.schema.policies import Judgement
 from tests.unit.evaluation.policy.judged import BEFORE, CLOZE, LOSS, STRENGTH, Ends, attack, figure, measured, policy
@@ -98,21 +98,23 @@ def test_the_reference_attack_is_held_against_chance_since_the_retrained_model_c
 def test_a_supplied_model_that_has_seen_the_forget_set_is_told_from_a_retrained_one(
     changed: dict[str, Figure], shown: list[str]
 ) -> None:
-    assert knows(supplied(HONEST | changed), measured(sets={"unseen": UNSEEN})) == shown
+    assert signs_of_memorization(supplied(HONEST | changed), measured(sets={"unseen": UNSEEN})) == shown
 
 
 def test_few_unseen_records_do_not_keep_a_supplied_model_from_being_doubted() -> None:
     few = {name: one.model_copy(update={"low": None, "high": None, "records": 1}) for name, one in UNSEEN.items()}
     knowing = HONEST | {"perplexity": figure(6.0, 5.0, 7.0)}
-    assert knows(supplied(knowing), measured(sets={"unseen": few})) == ["perplexity"]
+    assert signs_of_memorization(supplied(knowing), measured(sets={"unseen": few})) == ["perplexity"]
 
 
 def test_of_the_attack_and_without_unseen_text_it_is_told_too() -> None:
     before = measured(sets={"unseen": UNSEEN})
-    assert knows(supplied(HONEST, (0.9, 0.85, 0.95)), before) == ["membership"]
-    assert knows(supplied(HONEST, (0.39, 0.31, 0.52)), before) == []
-    assert knows(supplied({"extraction_strength": ORIGINAL["extraction_strength"]}), None) == ["extraction-alone"]
-    assert knows(supplied({"extraction_strength": HONEST["extraction_strength"]}), None) == []
+    assert signs_of_memorization(supplied(HONEST, (0.9, 0.85, 0.95)), before) == ["membership"]
+    assert signs_of_memorization(supplied(HONEST, (0.39, 0.31, 0.52)), before) == []
+    assert signs_of_memorization(supplied({"extraction_strength": ORIGINAL["extraction_strength"]}), None) == [
+        "extraction-alone"
+    ]
+    assert signs_of_memorization(supplied({"extraction_strength": HONEST["extraction_strength"]}), None) == []
 
 
 def test_a_bound_against_a_supplied_model_that_knows_the_text_is_not_judged() -> None:

@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from core.evaluation.stats.comparison import Compared, NoRatio, alone, compared, known, of_few, widened
+from core.evaluation.stats.comparison import (
+    Comparison,
+    NoRatio,
+    as_constant,
+    compare,
+    uncompared,
+    widen,
+    without_spread,
+)
 from core.schema.evaluation import Figure
 
 
@@ -14,18 +22,18 @@ def figure(value: float, low: float | None = None, high: float | None = None, re
 
 
 def test_a_difference_takes_the_ends_that_are_farthest_apart() -> None:
-    found = compared(figure(5.0, 2.0, 6.0), figure(3.0, 2.5, 7.0), "difference")
-    assert found == Compared(2.0, 2 - math.hypot(5 - 2, 7 - 3), 2 + math.hypot(6 - 5, 3 - 2.5))
+    found = compare(figure(5.0, 2.0, 6.0), figure(3.0, 2.5, 7.0), "difference")
+    assert found == Comparison(2.0, 2 - math.hypot(5 - 2, 7 - 3), 2 + math.hypot(6 - 5, 3 - 2.5))
     assert found.low == -3.0
 
 
 def test_a_ratio_is_a_difference_of_logarithms() -> None:
-    found = compared(figure(8.0, 4.0, 16.0), figure(2.0, 1.0, 4.0), "ratio")
+    found = compare(figure(8.0, 4.0, 16.0), figure(2.0, 1.0, 4.0), "ratio")
     times = 2 ** math.sqrt(2)
     assert found.value == pytest.approx(4.0)
     assert found.low == pytest.approx(4 / times)
     assert found.high == pytest.approx(4 * times)
-    vast = compared(figure(1e304, 1e303, 1e304), figure(1e-3, 1e-4, 1e-2), "ratio")
+    vast = compare(figure(1e304, 1e303, 1e304), figure(1e-3, 1e-4, 1e-2), "ratio")
     assert math.isfinite(vast.value)
     assert vast.high is not None
     assert math.isfinite(vast.high)
@@ -34,54 +42,54 @@ def test_a_ratio_is_a_difference_of_logarithms() -> None:
 def test_there_is_no_ratio_of_nothing() -> None:
     for one, other in ((0.0, 1.0), (1.0, 0.0), (-1.0, 1.0)):
         with pytest.raises(NoRatio):
-            compared(figure(one, one, one), figure(other, other, other), "ratio")
+            compare(figure(one, one, one), figure(other, other, other), "ratio")
     with pytest.raises(NoRatio):
-        compared(figure(1.0, 0.0, 2.0), figure(1.0, 1.0, 1.0), "ratio")
+        compare(figure(1.0, 0.0, 2.0), figure(1.0, 1.0, 1.0), "ratio")
 
 
 def test_what_has_no_interval_gives_none_unless_it_is_said_to_be_known() -> None:
-    assert compared(figure(2.0), figure(1.0, 0.5, 1.5), "difference") == Compared(1.0, None, None)
-    assert compared(figure(2.0, 1.0, 3.0), figure(1.0), "difference") == Compared(1.0, None, None)
-    assert compared(figure(2.0, 1.0, 3.0), known(figure(1.0)), "difference") == Compared(1.0, 0.0, 2.0)
-    assert compared(figure(4.0, 2.0, 8.0), figure(2.0), "ratio") == Compared(2.0, None, None)
-    assert alone(figure(2.0, 1.0, 3.0)) == Compared(2.0, 1.0, 3.0)
+    assert compare(figure(2.0), figure(1.0, 0.5, 1.5), "difference") == Comparison(1.0, None, None)
+    assert compare(figure(2.0, 1.0, 3.0), figure(1.0), "difference") == Comparison(1.0, None, None)
+    assert compare(figure(2.0, 1.0, 3.0), as_constant(figure(1.0)), "difference") == Comparison(1.0, 0.0, 2.0)
+    assert compare(figure(4.0, 2.0, 8.0), figure(2.0), "ratio") == Comparison(2.0, None, None)
+    assert uncompared(figure(2.0, 1.0, 3.0)) == Comparison(2.0, 1.0, 3.0)
 
 
 def test_a_single_record_and_a_few_that_do_not_differ_have_no_interval() -> None:
     for told in (figure(1.0, 0.9, 1.2, records=2), figure(1.0, 0.9, 1.2, records=20), figure(1.0, 1.0, 1.0, 20)):
-        assert of_few(told) == told
+        assert without_spread(told) == told
     for nothing in (figure(1.0, records=1), figure(1.0, 1.0, 1.0, records=19), figure(1.0, 0.9, 1.1, records=1)):
-        assert (of_few(nothing).low, of_few(nothing).high) == (None, None)
+        assert (without_spread(nothing).low, without_spread(nothing).high) == (None, None)
 
 
 def test_a_single_record_is_as_unsure_as_one_of_many_like_it() -> None:
     like = figure(10.0, 9.0, 12.0, records=100)
-    found = widened(figure(4.0, records=1), like, "difference")
+    found = widen(figure(4.0, records=1), like, "difference")
     assert (found.value, found.low, found.high) == (4.0, -6.0, 24.0)
     students = (4 / 3) ** 0.5 * 3.182446 / 1.959964  # of t tables: 3 degrees of freedom, 97.5 %
-    four = widened(figure(4.0, 3.9, 4 + 20 * students, records=4), like, "difference")
+    four = widen(figure(4.0, 3.9, 4 + 20 * students, records=4), like, "difference")
     assert (four.low, four.high) == (-1.0, pytest.approx(24.0))  # never narrower than its own, but for Student's part
-    low = widened(figure(4.0, 4 - 11 * students, 5.0, records=4), like, "difference").low
+    low = widen(figure(4.0, 4 - 11 * students, 5.0, records=4), like, "difference").low
     assert low == pytest.approx(-7.0)
 
 
 def test_widening_of_a_ratio_is_by_factors() -> None:
-    found = widened(figure(5.0, records=1), figure(10.0, 5.0, 40.0, records=25), "ratio")
+    found = widen(figure(5.0, records=1), figure(10.0, 5.0, 40.0, records=25), "ratio")
     assert found.low == pytest.approx(5 / 2**5)
     assert found.high == pytest.approx(5 * 4**5)
     zero = figure(0.0, 0.0, 0.0, records=5)
-    assert widened(zero, figure(10.0, 5.0, 40.0, records=25), "ratio").low is None
+    assert widen(zero, figure(10.0, 5.0, 40.0, records=25), "ratio").low is None
 
 
 def test_what_stands_on_few_records_and_has_no_larger_sample_beside_it_has_no_interval() -> None:
     many = figure(4.0, 3.9, 4.1, records=20)
-    assert widened(many, figure(10.0, 0.0, 20.0, records=100), "difference") == many
-    assert widened(many, None, "difference") == many
+    assert widen(many, figure(10.0, 0.0, 20.0, records=100), "difference") == many
+    assert widen(many, None, "difference") == many
     few = figure(4.0, 3.9, 4.1, records=19)
     for like in (None, figure(10.0, 9.0, 12.0, records=19), figure(10.0, records=100)):
-        found = widened(few, like, "difference")
+        found = widen(few, like, "difference")
         assert (found.value, found.low, found.high) == (4.0, None, None)
-    assert widened(few, figure(10.0, 9.0, 12.0, records=20), "difference").low is not None
+    assert widen(few, figure(10.0, 9.0, 12.0, records=20), "difference").low is not None
 
 
 def test_the_interval_of_one_record_holds_the_truth_as_often_as_it_says() -> None:
@@ -90,7 +98,7 @@ def test_the_interval_of_one_record_holds_the_truth_as_often_as_it_says() -> Non
     for one, others in zip(generator.normal(0, 1, 2000), generator.normal(0, 1, (2000, 100)), strict=True):
         mean, half = others.mean(), 1.96 * others.std(ddof=1) / 10
         like = figure(mean, mean - half, mean + half)
-        found = compared(widened(figure(one, records=1), like, "difference"), like, "difference")
+        found = compare(widen(figure(one, records=1), like, "difference"), like, "difference")
         assert found.low is not None
         assert found.high is not None
         held += found.low <= 0 <= found.high
