@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from core.evaluation.measurements import MEASUREMENTS, chosen
+from core.evaluation.measurements import MEASUREMENTS, resolve_measurements
 from core.evaluation.policy.requirements import (
     choice_name,
     measurements_of,
@@ -60,10 +60,10 @@ def test_a_bounds_measurements(about: dict[str, Any], names: tuple[str, ...]) ->
 
 
 def test_the_default_policy_needs_no_more_than_is_measured_by_default_but_beside_a_retrained_model() -> None:
-    standard = chosen(["standard"])
+    standard = resolve_measurements(["standard"])
     assert unmet_requirements(standard, DEFAULT_POLICY, retrained=False) == []
     assert unmet_requirements(standard, DEFAULT_POLICY, retrained=True) == ["relearned"]
-    alone = unmet_requirements(chosen(["likelihood"]), DEFAULT_POLICY, retrained=False)
+    alone = unmet_requirements(resolve_measurements(["likelihood"]), DEFAULT_POLICY, retrained=False)
     assert set(alone) == {"membership", "baseline", "exposure", "verbatim", "cloze", "quantized", "change"}
 
 
@@ -71,7 +71,7 @@ def test_a_benchmark_is_measured_by_its_tasks() -> None:
     bounds = [bound(name=name, benchmark=name, figure="acc") for name in ("b", "a")]
     policy = Policy(name="a", bounds=[*bounds, bound(name="c", set="forget", figure="cloze")])
     (tasks,) = [one for one in required_measurements(policy, retrained=False) if choice_name(one) == "benchmarks"]
-    assert chosen([tasks])[0].model_dump()["tasks"] == ["a", "b"]
+    assert resolve_measurements([tasks])[0].model_dump()["tasks"] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -89,5 +89,5 @@ def test_a_benchmark_is_measured_by_its_tasks() -> None:
     ],
 )
 def test_parameters_that_would_show_less(name: str, parameters: dict[str, Any], found: list[str]) -> None:
-    (one,) = chosen([MeasurementChoice.model_validate({"name": name, **parameters})])
+    (one,) = resolve_measurements([MeasurementChoice.model_validate({"name": name, **parameters})])
     assert weaker_parameters(one) == found
