@@ -1,20 +1,20 @@
-"""What both wings know of the queue, without importing celery: the names, and how Redis is addressed."""
+"""Names of queues and the address of Redis, for API and workers, without importing Celery."""
 
 from urllib.parse import urlsplit
 
 HINT_TASK = "unlearn.work"
-"""The one task: "there is work of this class". It carries nothing that must not be lost."""
+"""The one Celery task, a hint: "there is work of this class". A lost message loses no data."""
 
 
 def queue_name(gpus: int) -> str:
-    """The queue of the workers that can run a job of so many GPUs; 0: on the CPU. ValueError below 0."""
+    """The queue of jobs that need so many GPUs; 0: they run on the CPU. ValueError below 0."""
     if gpus < 0:
         raise ValueError("a job cannot have fewer than 0 GPUs")
     return f"unlearn.gpu{gpus}" if gpus else "unlearn.cpu"
 
 
 def redis_py_url(redis_url: str) -> str:
-    """The URL for redis-py of a Redis that is written in Celery's way: `redis+socket://` becomes `unix://`."""
+    """redis-py's form of a Redis URL in Celery's form: `redis+socket://` becomes `unix://`."""
     url = urlsplit(redis_url)
     if url.scheme != "redis+socket":
         return redis_url

@@ -1,4 +1,4 @@
-"""Everything an operator may set, read from the environment (see docs/operations.md)."""
+"""The operator's settings, read from environment variables (see docs/operations.md)."""
 
 from datetime import timedelta
 from functools import cache
@@ -13,7 +13,7 @@ from core.schema.preflight import WorkerClass
 
 
 class Settings(BaseSettings):
-    """One environment variable per field, by its name in capitals; unknown variables are nobody's business."""
+    """One environment variable per field, by its name in capitals; unknown variables are ignored."""
 
     model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True, frozen=True)
 
@@ -21,13 +21,17 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(description="postgresql+asyncpg://…")
     redis_url: SecretStr = Field(description="redis://, rediss:// or redis+socket://")
     storage_url: str = Field(
-        default="postgres://", description="where checkpoint bytes live: postgres:// or file:///dir"
+        default="postgres://",
+        description="storage of checkpoints and uploads: postgres://, file:///dir, s3://, gs:// or az://",
     )
-    service_key_file: Path = Field(description="32 random bytes, base64: wraps the key of every uploaded file")
-    admin_key_file: Path | None = Field(default=None, description="an admin API key to accept from the first start on")
-
+    service_key_file: Path = Field(
+        description="file with 32 random bytes in base64: wraps the key of every uploaded file, and hashes API keys"
+    )
+    admin_key_file: Path | None = Field(
+        default=None, description="file with an admin API key that is accepted from the first start on"
+    )
     release_key_file: Path | None = Field(
-        default=None, description="an API key that may release checkpoints, to accept from the first start on"
+        default=None, description="file with an API key that may release checkpoints, accepted from the first start on"
     )
 
     # the API
@@ -37,63 +41,73 @@ class Settings(BaseSettings):
     hub_allow: Annotated[list[str], NoDecode] = Field(
         default=[], description="comma-separated Hub repositories that may be registered, `org/*` allowed"
     )
-    hf_endpoint: str = "https://huggingface.co"
-    hf_token_file: Path | None = None
-    model_cache: Path = Field(
-        default=Path("models"), description="where fetched repositories and merged models are kept"
+    hf_endpoint: str = Field(default="https://huggingface.co", description="the Hub, or a mirror of it")
+    hf_token_file: Path | None = Field(default=None, description="file with a token for the Hub")
+    model_cache: Path = Field(default=Path("models"), description="folder of fetched repositories and merged models")
+    release: ReleasePolicy = Field(
+        default="on_pass", description="which checkpoints need no person's release, for models that do not say so"
     )
-    release: ReleasePolicy = "on_pass"
-    max_file_bytes: int = 1 << 30
-    max_record_bytes: int = 1 << 20
-    max_body_bytes: int = Field(default=2 << 20, description="every body that is not an upload")
-    file_retention_days: int = 90
-    unused_file_hours: int = Field(default=24, ge=1, description="how long an upload lives that no request has used")
+    max_file_bytes: int = Field(default=1 << 30, description="largest upload")
+    max_record_bytes: int = Field(default=1 << 20, description="largest record of an upload")
+    max_body_bytes: int = Field(default=2 << 20, description="largest body of any other request")
+    file_retention_days: int = Field(default=90, description="days after its upload that a used file is kept")
+    unused_file_hours: int = Field(
+        default=24, ge=1, description="hours after its upload that a file is kept which no job or model uses"
+    )
     rate_limit_per_minute: int = Field(default=1200, description="requests of one key; 0: no limit")
     worker_classes: list[WorkerClass] = Field(
         default=[],
-        description='JSON list of {"name", "gpus", "memory_bytes"}: jobs that none of them can hold are refused',
+        description='JSON list of {"name", "gpus", "memory_bytes"}: a job that fits none of these machines is refused',
     )
-    console: bool = True
+    console: bool = Field(default=True, description="whether `/` shows the console")
 
     # the worker
-    scratch_dir: Path = Path("scratch")
+    scratch_dir: Path = Field(
+        default=Path("scratch"), description="a worker's working folder, on a local disk that outlives the worker"
+    )
     keep_measurements: bool = Field(
-        default=True, description="keep what was measured of a model in SCRATCH_DIR, for later jobs on the same data"
+        default=True, description="keep measurements of a model in SCRATCH_DIR, for later jobs on the same data"
     )
     benchmark_tasks_dir: Path | None = Field(
         default=None, description="definitions of benchmark tasks (YAML), and the data and code that they name"
     )
     benchmark_code: bool = Field(default=False, description="benchmark tasks may run code that the model writes")
-    worker_slots: int = Field(default=1, ge=1, description="jobs without GPUs that a worker does at a time")
+    worker_slots: int = Field(default=1, ge=1, description="jobs without GPUs that a worker runs at a time")
     worker_warm_children: int = Field(
-        default=1, ge=0, le=1, description="processes that wait with everything imported for the next job"
+        default=1, ge=0, le=1, description="processes that wait for the next job with everything imported"
     )
     worker_gpus: Annotated[list[int], NoDecode] | None = Field(
         default=None, description="comma-separated GPU indices of this worker; default: all that nvidia-smi lists"
     )
     worker_metrics_port: int | None = Field(
-        default=None, ge=1, le=65535, description="where a worker answers GET /metrics; none: it does not"
+        default=None, ge=1, le=65535, description="port on which a worker answers GET /metrics; none: it does not"
     )
-    worker_metrics_address: str = "127.0.0.1"
+    worker_metrics_address: str = Field(default="127.0.0.1", description="address of that port")
     gpu_lock_dir: Path = Field(
-        default=Path("/var/lock"), description="one lock file per GPU, shared by the workers of a machine"
+        default=Path("/var/lock"), description="folder of one lock file per GPU, shared by the workers of a machine"
     )
-    lease_seconds: float = Field(default=30.0, gt=0)
-    heartbeat_seconds: float = Field(default=5.0, gt=0)
-    sweep_seconds: float = Field(default=5.0, gt=0)
+    lease_seconds: float = Field(
+        default=30.0, gt=0, description="a worker that is silent for so long loses its job to another worker"
+    )
+    heartbeat_seconds: float = Field(default=5.0, gt=0, description="interval at which a worker renews its leases")
+    sweep_seconds: float = Field(
+        default=5.0, gt=0, description="interval at which a worker looks for lost jobs and gives a sign of life"
+    )
     child_silence_seconds: float = Field(
         default=1800.0, gt=0, description="a job's process that gives no sign of life for so long is ended"
     )
     max_failures: int = Field(default=3, ge=1, description="attempts that may fail by the service's fault")
     shutdown_seconds: float = Field(
-        default=20.0, ge=0, description="how long a worker that is told to stop gives its jobs to save a snapshot"
+        default=20.0, ge=0, description="time for running jobs to save a snapshot when a worker is told to stop"
     )
-    job_threads: int | None = Field(default=None, ge=1, description="CPU threads of a child")
+    job_threads: int | None = Field(default=None, ge=1, description="CPU threads of one job; default: as many as fit")
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severe level that is logged"
+    )
 
     @model_validator(mode="after")
-    def _beats_before_the_lease_ends(self) -> "Settings":
+    def _heartbeats_renew_the_lease(self) -> "Settings":
         if self.heartbeat_seconds * 2 > self.lease_seconds:
             raise ValueError("LEASE_SECONDS must be at least twice HEARTBEAT_SECONDS, or every job is taken back")
         return self
@@ -101,21 +115,21 @@ class Settings(BaseSettings):
     @field_validator("model_roots", mode="before")
     @classmethod
     def _paths(cls, value: object) -> object:
-        return [Path(one) for one in value.split(":") if one] if isinstance(value, str) else value
+        return [Path(path) for path in value.split(":") if path] if isinstance(value, str) else value
 
     @field_validator("hub_allow", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
-        return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     @field_validator("worker_gpus", mode="before")
     @classmethod
     def _indices(cls, value: object) -> object:
-        return [int(one) for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+        return [int(index) for index in value.split(",") if index.strip()] if isinstance(value, str) else value
 
     @property
     def retention(self) -> timedelta:
-        """How long a file lives that a job or a model uses, from its upload."""
+        """How long after its upload a file is kept that a job or a model uses."""
         return timedelta(days=self.file_retention_days)
 
     def service_key(self) -> bytes:

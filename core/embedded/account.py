@@ -1,4 +1,5 @@
-"""Who runs PostgreSQL when root starts it: PostgreSQL refuses root, and no existing user should own the database."""
+"""The account that runs PostgreSQL when root starts it: PostgreSQL refuses root, and no existing user should own the
+database."""
 
 import os
 import pwd
@@ -9,9 +10,9 @@ from pathlib import Path
 from core.embedded.errors import StackError
 
 UNASSIGNED_ID = 60706
-"""A user and group id that Linux distributions leave unassigned (systemd's UIDS-GIDS: 60706 to 61183 are unused). With
-an id that no other process has, neither files, signals nor shared memory are within anybody's reach, and nothing has
-to be written to /etc/passwd. It fits into containers whose user namespace maps 65536 ids."""
+"""A user and group id that Linux distributions leave unassigned (systemd's UIDS-GIDS: 60706 to 61183 are unused). No
+other process has this id, so none can reach the server's files, signals or shared memory, and /etc/passwd stays
+unchanged. The id fits into containers whose user namespace maps 65536 ids."""
 
 
 SHELL = "/bin/sh"
@@ -26,25 +27,25 @@ class Account:
 
 
 def server_account() -> Account | None:
-    """The account PostgreSQL runs under; None where it is simply the user who starts it."""
+    """The account that PostgreSQL runs under; None where it runs as the user who starts it."""
     return Account(UNASSIGNED_ID, UNASSIGNED_ID) if os.geteuid() == 0 else None
 
 
 def initdb_account(account: Account) -> Account:
-    """initdb insists on a user with a name, so one's uid is borrowed; the group keeps that user's own processes out.
+    """The account that runs initdb, which insists on a user with a name: `nobody`, or else any user but root.
 
-    What it makes is then given to `account`."""
+    The account's group keeps that user's own processes out. The caller gives initdb's files to `account` afterwards."""
     try:
-        named = pwd.getpwnam("nobody").pw_uid
+        uid = pwd.getpwnam("nobody").pw_uid
     except KeyError:
-        named = next((entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0), 0)
-    if named == 0:
+        uid = next((entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0), 0)
+    if uid == 0:
         raise StackError("PostgreSQL cannot run as root, and this system has no other user. Start as an ordinary user.")
-    return Account(named, account.gid)
+    return Account(uid, account.gid)
 
 
 def can_enter(account: Account, folder: Path) -> bool:
-    """Whether the account can pass through to the folder; asked of the kernel, which knows ACLs and mounts."""
+    """Whether the account can enter the folder. A `cd` of its own finds out: the kernel knows ACLs and mounts."""
     return can_run(account, [SHELL, "-c", 'cd -- "$1"', "sh", str(folder)])
 
 
@@ -53,7 +54,7 @@ def can_run(account: Account, argv: list[str]) -> bool:
 
     Raises StackError where root may not become another user (a container without that capability)."""
     try:
-        done = subprocess.run(  # noqa: S603 - the callers' own words
+        result = subprocess.run(  # noqa: S603 - the callers' own commands
             argv,
             user=account.uid,
             group=account.gid,
@@ -67,9 +68,9 @@ def can_run(account: Account, argv: list[str]) -> bool:
         )
     except OSError as error:
         if isinstance(error, PermissionError) and argv[0] != SHELL:
-            return False  # the program itself is out of the account's reach
+            return False  # the account cannot read the program itself
         raise StackError(
             f"PostgreSQL cannot run as root, and root cannot become another user here ({error.strerror}). "
             "Start as an ordinary user, or name a server of your own in DATABASE_URL."
         ) from error
-    return done.returncode == 0
+    return result.returncode == 0

@@ -1,4 +1,4 @@
-"""What can go wrong with the embedded servers, in words for the person at the terminal."""
+"""The error of the embedded servers, with a message for the person at the terminal."""
 
 
 class StackError(Exception):

@@ -11,17 +11,17 @@ from core.embedded.account import Account
 from core.embedded.errors import StackError
 
 LONGEST_SOCKET_PATH = 103
-"""Bytes of a Unix socket's path: Linux allows 107, macOS 103."""
+"""Most bytes of a Unix socket's path: Linux allows 107, macOS 103."""
 
 SAFE_PATH = re.compile(r"/[A-Za-z0-9._/-]*")
-"""Paths that mean the same in a URL, in a configuration file and in a list that commas separate."""
+"""Paths that need no quoting in a URL, in a configuration file or in a comma-separated list."""
 
 
 def make_data_folder(data: Path) -> Path:
-    """The data folder's absolute path, made if it is not there; the modes of what is there already are left alone.
+    """Makes the data folder where it is missing, and returns its absolute path. Existing modes are left alone.
 
-    Mode 0700; made by root, 0711, so that PostgreSQL's own user can pass through (what is inside is private by
-    itself)."""
+    The mode is 0700, or 0711 where root makes it: PostgreSQL's own user must pass through, and the folder's entries are
+    private themselves."""
     data = data.resolve()
     if not data.exists():
         data.mkdir(parents=True, mode=0o700)
@@ -32,7 +32,7 @@ def make_data_folder(data: Path) -> Path:
 
 
 def make_private(folder: Path, owner: Account | None = None) -> Path:
-    """Makes one folder for its owner alone, if it is not there."""
+    """Makes a folder for its owner alone, where it is missing."""
     if not folder.exists():
         folder.mkdir(mode=0o700)
         if owner is not None:
@@ -41,7 +41,7 @@ def make_private(folder: Path, owner: Account | None = None) -> Path:
 
 
 def make_passage(folder: Path, account: Account | None) -> Path:
-    """Makes one folder of root's that the account's group can pass through, and nobody else; else a private one."""
+    """Makes a folder of root's that only the account's group can pass through; without an account, a private one."""
     if account is None:
         return make_private(folder)
     if not folder.exists():
@@ -52,7 +52,7 @@ def make_passage(folder: Path, account: Account | None) -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Puts a file with mode 0600 in place, whole or not at all, on disk when this returns."""
+    """Writes a file of mode 0600, whole or not at all; it is on disk when this returns."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -63,7 +63,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_or_create_password(path: Path) -> str:
-    """The password in a file of mode 0600; drawn (256 bits, hexadecimal) if the file is not there."""
+    """The password in a file of mode 0600. A missing file is written with a new one (256 bits, hexadecimal)."""
     try:
         return path.read_text().strip()
     except FileNotFoundError:
@@ -79,7 +79,7 @@ def socket_folder(wanted: Path, name: str, record: Path, owner: Account | None =
     recorded = recorded_socket_folder(wanted, name, record)
     if recorded is not None and _is_private(recorded, uid):
         return recorded
-    # /tmp and not $TMPDIR: that one may be long itself. mkdtemp's name cannot be guessed, and its mode is 0700
+    # /tmp and not $TMPDIR, which may be long itself. mkdtemp's name cannot be guessed, and its mode is 0700
     folder = Path(tempfile.mkdtemp(prefix="unlearn-", dir="/tmp"))
     if owner is not None:
         os.chown(folder, owner.uid, owner.gid)
@@ -88,7 +88,7 @@ def socket_folder(wanted: Path, name: str, record: Path, owner: Account | None =
 
 
 def recorded_socket_folder(wanted: Path, name: str, record: Path) -> Path | None:
-    """Where `socket_folder` put the socket; None if it has not been asked yet."""
+    """The folder that `socket_folder` returned; None if it was not called yet."""
     if _fits(wanted / name):
         return wanted
     return Path(record.read_text().strip()) if record.exists() else None
@@ -99,9 +99,9 @@ def _fits(path: Path) -> bool:
 
 
 def _is_private(folder: Path, uid: int) -> bool:
-    """Whether it is still the folder that was made: /tmp is swept, and a name that was freed can be taken by others."""
+    """Whether the folder is still ours: /tmp is cleaned now and then, and another user can take a freed name."""
     try:
-        found = folder.lstat()
+        entry = folder.lstat()
     except FileNotFoundError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == uid and stat.S_IMODE(found.st_mode) == 0o700
+    return stat.S_ISDIR(entry.st_mode) and entry.st_uid == uid and stat.S_IMODE(entry.st_mode) == 0o700

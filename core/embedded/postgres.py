@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own: passwords on every connection, no TCP, a socket that only its owner reaches."""
+"""The embedded PostgreSQL: a password on every connection, no TCP, a socket that only its owner reaches."""
 
 import os
 import secrets
@@ -15,7 +15,7 @@ from core.embedded.account import Account, can_enter, initdb_account, server_acc
 from core.embedded.errors import StackError
 from core.embedded.folder import make_passage, make_private, read_or_create_password, socket_folder, write_private
 from core.embedded.process import find_process, launch_server, stop_process, tail, wait_for_exit, wait_until
-from core.embedded.software import POSTGRES_MAJOR, postgres_software, within_reach
+from core.embedded.software import POSTGRES_MAJOR, postgres_software, readable_software
 
 SOCKET = ".s.PGSQL.5432"
 SUPERUSER = "postgres"
@@ -23,24 +23,25 @@ NAME = "unlearn"
 """The service's role and its database; the role owns that database and nothing else."""
 
 ROOTS_STATE = Path("/var/lib/unlearn")
-"""Where the files go if root starts the server on a data folder that no other user can pass through to."""
+"""The folder of the files where root starts the server on a data folder that no other user can reach."""
 
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "200",
-    # what a statement was about can be a record's text: errors name no values, and no statement is written down
+    # a statement may contain a record's text: errors in the log name no values, and no statement is logged
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
 }
 
 READY_SECONDS = 300.0
-"""Crash recovery after a power loss replays the log first."""
+"""Long, because crash recovery after a power loss replays the log first."""
 
 ORPHANS_SECONDS = 15.0
-"""A killed server takes a moment to be gone, its backends a little more; until then a new one is refused."""
+"""A killed server takes a moment to end, and its backends a little longer; until then a new server refuses to start."""
 
-LAST_BREATH_SECONDS = 5.0
+END_SECONDS = 5.0
+"""How long a server that takes no connection may need to end, if it was killed."""
 
 
 class Postgres:
@@ -51,14 +52,14 @@ class Postgres:
         self._started: subprocess.Popen[bytes] | None = None
 
     @property
-    def place(self) -> Path:
-        """Where cluster, software and socket are: in the data folder, or where `place` says."""
+    def state_folder(self) -> Path:
+        """The folder of cluster, software and socket: in the data folder, or the one that the file `place` names."""
         record = self.folder / "place"
         return Path(record.read_text().strip()) if record.exists() else self.folder
 
     @property
     def cluster(self) -> Path:
-        return self.place / "cluster"
+        return self.state_folder / "cluster"
 
     def process(self) -> psutil.Process | None:
         """The server's process, if it runs."""
@@ -76,37 +77,37 @@ class Postgres:
         return f"postgresql+asyncpg://{role}:{self._password(role)}@/{database}?host={folder}"
 
     def start(self) -> None:
-        """Starts the server, or takes over the one that runs already; returns when it takes connections."""
+        """Starts the server, or takes over a running one; returns when it takes connections."""
         process = self.process()
         if process is not None and self._take_over(process):
             return
         account = server_account()
         make_passage(self.folder, account)
-        self._choose_place(account)
-        software = within_reach(postgres_software(), account, self.place)
+        self._choose_state_folder(account)
+        software = readable_software(postgres_software(), account, self.state_folder)
         self._check_or_make_cluster(software, account)
         self._launch(software, account)
         self._make_database()
 
     def _take_over(self, process: psutil.Process) -> bool:
-        """Whether the running server serves; False if it ended meanwhile: one killed a moment ago still looks alive."""
+        """Waits until the running server serves; False if it ended: a server killed a moment ago still looks alive."""
         if not wait_until(partial(self._is_ready, process.pid), process, seconds=READY_SECONDS):
             return False
         try:
             self._make_database()
         except StackError:
-            if not wait_for_exit(process, seconds=LAST_BREATH_SECONDS):
+            if not wait_for_exit(process, seconds=END_SECONDS):
                 raise
             return False
         return True
 
     def stop(self) -> None:
-        """Ends the server: sessions are cut, data is safe. Does nothing where none runs."""
+        """Stops the server: sessions are cut, data is safe. Does nothing where none runs."""
         process = self.process()
         if process is not None:
             stop_process(process, [(signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)])
         if self._started is not None:
-            self._started.poll()  # collects it
+            self._started.poll()  # reaps the child process
 
     def _password(self, role: str) -> str:
         path = self.folder / f"{role}.password"
@@ -122,24 +123,26 @@ class Postgres:
             return []
 
     def _is_ready(self, pid: int) -> bool:
-        status = self._status()  # which may still be that of a server that was killed
+        status = self._status()  # perhaps still of a server that was killed
         return len(status) >= 8 and status[0].strip() == str(pid) and status[7].strip() == "ready"
 
-    def _choose_place(self, account: Account | None) -> None:
-        """For PostgreSQL's own user: the data folder where it can pass through, else one under /var/lib, recorded."""
+    def _choose_state_folder(self, account: Account | None) -> None:
+        """Records a state folder under /var/lib where PostgreSQL's own user cannot reach the data folder."""
         record = self.folder / "place"
         if record.exists():
-            if not self.place.is_dir():
-                raise StackError(f"The database of {self.folder.parent} was kept in {self.place}, which is gone.")
+            if not self.state_folder.is_dir():
+                message = f"The database of {self.folder.parent} was kept in {self.state_folder}, which is gone."
+                raise StackError(message)
         elif account is not None and not self.cluster.exists() and not can_enter(account, self.folder):
             ROOTS_STATE.mkdir(mode=0o711, parents=True, exist_ok=True)
-            place = make_passage(ROOTS_STATE / secrets.token_hex(6), account)
-            if not can_enter(account, place):
+            state_folder = make_passage(ROOTS_STATE / secrets.token_hex(6), account)
+            if not can_enter(account, state_folder):
                 raise StackError(
                     f"Started as root, PostgreSQL runs as a user of its own, who can enter neither {self.folder} nor "
-                    f"{place}. Put the data folder where other users may pass through, or start as an ordinary user."
+                    f"{state_folder}. Put the data folder where other users may pass through, or start as an ordinary "
+                    "user."
                 )
-            write_private(record, f"{place}\n")
+            write_private(record, f"{state_folder}\n")
 
     def _check_or_make_cluster(self, software: Path, account: Account | None) -> None:
         if not self.cluster.exists():
@@ -155,24 +158,24 @@ class Postgres:
             )
 
     def _initialise(self, software: Path, account: Account | None) -> None:
-        """Makes the cluster beside its final name, so that a start that is cut short leaves no half of one."""
-        draft = self.place / "cluster.new"
+        """Makes the cluster under a temporary name, so that an interrupted start leaves no half-made cluster."""
+        draft = self.state_folder / "cluster.new"
         if draft.exists():
             shutil.rmtree(draft)
-        maker = initdb_account(account) if account else None
-        make_private(draft, maker)
-        password = self.place / f"initdb.{secrets.token_hex(4)}"
+        creator = initdb_account(account) if account else None
+        make_private(draft, creator)
+        password = self.state_folder / f"initdb.{secrets.token_hex(4)}"
         write_private(password, read_or_create_password(self.folder / f"{SUPERUSER}.password") + "\n")
         read_or_create_password(self.folder / f"{NAME}.password")
-        if maker is not None:
-            os.chown(password, maker.uid, maker.gid)
+        if creator is not None:
+            os.chown(password, creator.uid, creator.gid)
         log = self.folder / "initdb.log"
         try:
             argv = [str(software / "bin" / "initdb"), "-D", str(draft), "-U", SUPERUSER, f"--pwfile={password}"]
             argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
             argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-            made = launch_server(argv, log=log, cwd=self.place, account=maker)
-            if made.wait(300) != 0:
+            initdb = launch_server(argv, log=log, cwd=self.state_folder, account=creator)
+            if initdb.wait(300) != 0:
                 raise StackError(f"PostgreSQL could not set up its files:\n{tail(log)}")
         finally:
             password.unlink()
@@ -183,24 +186,25 @@ class Postgres:
         log.unlink()
 
     def _disown_pid_files(self, sockets: Path) -> None:
-        """Lets the new server pass where a dead one's number belongs to another program now, or to a zombie.
+        """Changes the pid files of a dead server whose pid now belongs to another program, or to a zombie.
 
-        PostgreSQL would take either for itself. Its own parent's number it passes over, and still asks whether the
-        shared memory named in the same file is in use: so the number is replaced, and the file never removed. Where
-        the number is a living PostgreSQL's, nothing is touched, and the new server refuses to start."""
+        PostgreSQL would take that process for a running server and refuse to start. It ignores its own parent's pid,
+        and still checks whether the shared memory named in the same file is in use. So this process's pid replaces the
+        old one, and postmaster.pid is never removed. Where the pid is a living PostgreSQL's, nothing is changed, and
+        the new server refuses to start."""
         status = self._status()
         try:
             process = psutil.Process(int(status[0]))
-            dead = process.status() == psutil.STATUS_ZOMBIE or not process.name().startswith("postgres")
+            stale = process.status() == psutil.STATUS_ZOMBIE or not process.name().startswith("postgres")
         except (IndexError, ValueError, psutil.NoSuchProcess):
-            dead = True
-        if dead:
+            stale = True
+        if stale:
             (sockets / f"{SOCKET}.lock").unlink(missing_ok=True)
             if status:
                 (self.cluster / "postmaster.pid").write_text("\n".join([str(os.getpid()), *status[1:], ""]))
 
     def _launch(self, software: Path, account: Account | None) -> None:
-        sockets = socket_folder(self.place / "run", SOCKET, self.folder / "socket.folder", account)
+        sockets = socket_folder(self.state_folder / "run", SOCKET, self.folder / "socket.folder", account)
         argv = [str(software / "bin" / "postgres"), "-D", str(self.cluster), "-k", str(sockets)]
         for name, value in SETTINGS.items():
             argv += ["-c", f"{name}={value}"]
@@ -208,18 +212,18 @@ class Postgres:
         deadline = time.monotonic() + ORPHANS_SECONDS
         while True:
             self._disown_pid_files(sockets)
-            written = log.stat().st_size if log.exists() else 0
-            started = self._started = launch_server(argv, log=log, cwd=self.place, account=account)
+            log_size = log.stat().st_size if log.exists() else 0
+            started = self._started = launch_server(argv, log=log, cwd=self.state_folder, account=account)
             if wait_until(partial(self._is_ready, started.pid), started, seconds=READY_SECONDS):
                 return
-            said = tail(log, start=written)
-            held = "shared memory block" in said or "already exists" in said
-            if not held or time.monotonic() > deadline:
-                raise StackError(f"PostgreSQL did not start; the end of {log}:\n{said}")
+            output = tail(log, start=log_size)
+            orphans = "shared memory block" in output or "already exists" in output
+            if not orphans or time.monotonic() > deadline:
+                raise StackError(f"PostgreSQL did not start; the end of {log}:\n{output}")
             time.sleep(0.2)
 
     def _make_database(self) -> None:
-        """The service's role and database, if they are not there. No password is on psql's command line."""
+        """Makes the service's role and database where they are missing. No password is on psql's command line."""
         statements = f"""
             SELECT 'CREATE ROLE {NAME} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{NAME}') \\gexec
             ALTER ROLE {NAME} PASSWORD '{self._password(NAME)}';
@@ -227,7 +231,7 @@ class Postgres:
              WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{NAME}') \\gexec
         """  # noqa: S608 - a constant and hexadecimal digits
         psql = postgres_software() / "bin" / "psql"
-        done = subprocess.run(  # noqa: S603 - nothing of a user's in it
+        result = subprocess.run(  # noqa: S603 - it contains no user's input
             [str(psql), "-Xq", "-v", "ON_ERROR_STOP=1", "-h", self._status()[4], "-U", SUPERUSER, "-d", "postgres"],
             input=statements.encode(),
             env={"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": self._password(SUPERUSER)},
@@ -235,7 +239,7 @@ class Postgres:
             check=False,
             timeout=60,
         )
-        if done.returncode != 0:
+        if result.returncode != 0:
             raise StackError(
-                f"The service's database could not be made: {done.stderr.decode(errors='replace').strip()}"
+                f"The service's database could not be made: {result.stderr.decode(errors='replace').strip()}"
             )

@@ -16,9 +16,9 @@ POLL_SECONDS = 0.02
 
 
 def find_process(pid_file: Path, *, names: Sequence[str]) -> psutil.Process | None:
-    """The running process that a pid file names, if it goes by one of the names and works in the file's folder.
+    """The running process that a pid file names, if it has one of the names and its working directory is the file's.
 
-    After a power loss the number may belong to somebody else's process: name and folder tell them apart."""
+    After a power loss the pid may belong to another program: name and directory tell the two apart."""
     try:
         first = pid_file.read_text().partition("\n")[0].strip()
     except FileNotFoundError:
@@ -30,12 +30,12 @@ def find_process(pid_file: Path, *, names: Sequence[str]) -> psutil.Process | No
         if process.name().startswith(tuple(names)) and Path(process.cwd()).samefile(pid_file.parent):
             return process
     except (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError):
-        return None  # gone, a zombie, another user's, or working in a folder that is no more: not the one
+        return None  # ended, a zombie, another user's, or in a deleted folder: not the server
     return None
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it still runs; a zombie does not (in a container, nobody may be there to collect it)."""
+    """Whether the process still runs; a zombie does not (a container may have no init to reap it)."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -45,12 +45,12 @@ def is_alive(process: psutil.Process) -> bool:
 def launch_server(
     argv: Sequence[str], *, log: Path, cwd: Path, account: Account | None = None
 ) -> subprocess.Popen[bytes]:
-    """Starts a server that outlives Ctrl-C: a session of its own, output to the log (mode 0600), few variables.
+    """Starts a server that outlives Ctrl-C: in a session of its own, with its output in the log (mode 0600).
 
-    The environment is not inherited: PGPORT, PGOPTIONS or LD_PRELOAD would reach the server, and secrets with them."""
+    The environment is not inherited: PGPORT, PGOPTIONS, LD_PRELOAD and secrets would reach the server."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        return subprocess.Popen(  # noqa: S603 - the callers' own words
+        return subprocess.Popen(  # noqa: S603 - the callers' own commands
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
@@ -68,7 +68,7 @@ def launch_server(
 
 
 def wait_until(ready: Callable[[], bool], started: subprocess.Popen[bytes] | psutil.Process, *, seconds: float) -> bool:
-    """Waits for `ready`; False if the process ended first. Raises StackError when the time is up."""
+    """Waits for `ready`; False if the process ended first. Raises StackError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not ready():
         if isinstance(started, subprocess.Popen):
@@ -83,7 +83,7 @@ def wait_until(ready: Callable[[], bool], started: subprocess.Popen[bytes] | psu
 
 
 def wait_for_exit(process: psutil.Process, *, seconds: float) -> bool:
-    """Waits so long for a process to end; whether it did."""
+    """Waits for a process to end; False if it still runs after `seconds`."""
     deadline = time.monotonic() + seconds
     while is_alive(process):
         if time.monotonic() > deadline:
@@ -93,12 +93,14 @@ def wait_for_exit(process: psutil.Process, *, seconds: float) -> bool:
 
 
 def stop_process(process: psutil.Process, steps: Sequence[tuple[signal.Signals, float]]) -> None:
-    """Sends each signal and gives it its seconds, until the process is gone. Raises StackError if it never goes."""
+    """Sends the signals in order and waits the given seconds after each, until the process has ended.
+
+    Raises StackError if it still runs after the last."""
     for number, seconds in steps:
         if not is_alive(process):
             return
         try:
-            process.send_signal(number)  # psutil sees to it that the pid is still this process's
+            process.send_signal(number)  # psutil checks that the pid is still this process's
         except psutil.NoSuchProcess:
             return
         if wait_for_exit(process, seconds=seconds):

@@ -1,4 +1,4 @@
-"""A Redis of our own: a password, no TCP, every accepted hint on disk, nothing thrown away when memory is short."""
+"""The embedded Redis: a password, no TCP, every accepted hint on disk, no eviction when memory is short."""
 
 import signal
 import subprocess
@@ -28,7 +28,7 @@ SOCKET = "redis.sock"
 
 READY_SECONDS = 120.0
 PATIENCE = 20.0
-"""Seconds to write down what is in memory, before the process is ended by force."""
+"""Seconds in which Redis may write its memory to disk, before it is killed."""
 
 
 class Redis:
@@ -46,14 +46,14 @@ class Redis:
             raise StackError(f"The Redis in {self.folder} belongs to another user. Start as that user.") from error
 
     def url(self) -> str:
-        """Its address as Celery writes it; `core.queue.client_url` turns it into redis-py's."""
+        """The server's address in Celery's form; `core.queue.redis_py_url` turns it into redis-py's."""
         socket = self._socket()
         if socket is None:
             raise StackError(f"No Redis runs in {self.folder}.")
         return f"redis+socket://:{self._password()}@{quote(str(socket))}?virtual_host=0"
 
     def start(self) -> None:
-        """Starts the server, or takes over the one that runs already; returns when it answers."""
+        """Starts the server, or takes over a running one; returns when it answers."""
         process = self.process()
         if process is not None and wait_until(self._answers, process, seconds=READY_SECONDS):
             return
@@ -75,18 +75,18 @@ class Redis:
         conf = self.folder / "redis.conf"
         write_private(conf, "".join(f"{name} {_quoted(value)}\n" for name, value in configuration.items()))
         log = self.folder / "redis.log"
-        written = log.stat().st_size if log.exists() else 0
+        log_size = log.stat().st_size if log.exists() else 0
         self._started = launch_server([str(program), str(conf)], log=log, cwd=self.folder)
         if not wait_until(self._answers, self._started, seconds=READY_SECONDS):
-            raise StackError(f"Redis did not start; the end of {log}:\n{tail(log, start=written)}")
+            raise StackError(f"Redis did not start; the end of {log}:\n{tail(log, start=log_size)}")
 
     def stop(self) -> None:
-        """Ends the server; what it has accepted is on disk. Does nothing where none runs."""
+        """Stops the server; every accepted hint is on disk. Does nothing where none runs."""
         process = self.process()
         if process is not None:
             stop_process(process, [(signal.SIGTERM, PATIENCE), (signal.SIGKILL, 10.0)])
         if self._started is not None:
-            self._started.wait(10)  # collects it; its first thread is gone before the others are
+            self._started.wait(10)  # reaps the child process, whose first thread ends before the others
 
     def _socket(self) -> Path | None:
         folder = recorded_socket_folder(self.folder, SOCKET, self.folder / "socket.folder")
@@ -96,8 +96,12 @@ class Redis:
         return read_or_create_password(self.folder / "redis.password")
 
     def _answers(self) -> bool:
-        once = Retry(NoBackoff(), 0)  # the waiting is the caller's
-        client = Client(unix_socket_path=str(self._socket()), password=self._password(), socket_timeout=5.0, retry=once)
+        client = Client(
+            unix_socket_path=str(self._socket()),
+            password=self._password(),
+            socket_timeout=5.0,
+            retry=Retry(NoBackoff(), 0),  # the caller waits and asks again
+        )
         try:
             return bool(client.ping())
         except (BusyLoadingError, Unreachable, Silent):

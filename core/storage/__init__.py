@@ -1,4 +1,4 @@
-"""Where the bytes of checkpoints and uploaded files are: one small interface, two kinds of places behind it."""
+"""Storage for the bytes of checkpoints and uploaded files: one small interface, two kinds of store behind it."""
 
 from core.storage.storage_url import open_storage
 from core.storage.store import (

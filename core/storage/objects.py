@@ -1,4 +1,4 @@
-"""Objects in a folder, or in an object store (S3, Google Cloud Storage, Azure), all through obstore."""
+"""Objects in a folder or in an object store (S3, Google Cloud Storage, Azure), all through obstore."""
 
 import asyncio
 import errno
@@ -28,23 +28,23 @@ from core.storage.store import (
 SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl")
 
 PART = 8 << 20
-"""Bytes of one part of an upload; object stores take 10 000 parts at most, so 80 GB an object."""
+"""Bytes of one part of an upload. Object stores take at most 10 000 parts, so 80 GB per object."""
 
 READ = 2 << 20
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 _ERRNO = re.compile(r"\(os error (\d+)\)")
-"""How obstore's errors tell the operating system's number; they have no field for it."""
+"""The operating system's error number in the text of obstore's errors, which have no field for it."""
 
 UNFINISHED = re.compile(r".+#\d+")
-"""How obstore names a file that it is still writing; it never lists one."""
+"""obstore's name of a file that it is still writing; obstore never lists such a file."""
 
 
 class ObjectStorage:
-    """Uploads become visible by their last step: a rename in a folder, the completing request in an object store.
+    """An upload becomes visible by its last step: a rename in a folder, the completing request in an object store.
 
-    What a crash leaves in an object store is its lifecycle rule's to delete ("abort incomplete multipart uploads")."""
+    In an object store, a lifecycle rule must delete the remains of crashes ("abort incomplete multipart uploads")."""
 
     def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
         self._store = store
@@ -52,7 +52,7 @@ class ObjectStorage:
 
     @classmethod
     def open(cls, url: str) -> "ObjectStorage":
-        """The store that a URL names; a folder is made, for its owner alone, if it is not there."""
+        """The store that a URL names. A missing folder is made, for its owner alone."""
         parts = urlsplit(url)
         if parts.scheme == "file":
             folder = Path(unquote(parts.path))
@@ -86,7 +86,7 @@ class ObjectStorage:
                 await obstore.put_async(self._store, validated_key(key), counted(), chunk_size=PART, max_concurrency=2)
             if self._folder is not None:
                 with _translated(key, (OSError,)):
-                    await asyncio.to_thread(_to_disk, self._folder, self._folder / key)
+                    await asyncio.to_thread(_flush_to_disk, self._folder, self._folder / key)
         except StorageError:
             if self._folder is not None:
                 await asyncio.to_thread(_remove_empty_parents, self._folder, self._folder / key)
@@ -144,24 +144,24 @@ class ObjectStorage:
                 yield entry["path"], int(entry["size"])
 
     async def delete_unfinished(self, older_than: timedelta) -> int:
-        """See `Storage.delete_unfinished`. In an object store there is nothing that this could see."""
+        """See `Storage.delete_unfinished`. Object stores do not list unfinished uploads: there it deletes nothing."""
         if self._folder is None:
             return 0
-        return await asyncio.to_thread(_collect, self._folder, time.time() - older_than.total_seconds())
+        return await asyncio.to_thread(_delete_unfinished, self._folder, time.time() - older_than.total_seconds())
 
 
 @contextmanager
 def _translated(key: str, kinds: tuple[type[Exception], ...] = (BaseError,)) -> Iterator[None]:
     """Raises errors of `kinds`, by default the store's own, as StorageFull or StorageUnavailable that name the key.
 
-    What comes out of the chunks that are being written is not the store's: it passes as it is.
+    An error of the chunks that are being written is not the store's: it passes unchanged.
     """
     try:
         yield
     except kinds as error:
         number = error.errno if isinstance(error, OSError) else None
-        if number is None and (told := _ERRNO.search(str(error))):
-            number = int(told[1])
+        if number is None and (match := _ERRNO.search(str(error))):
+            number = int(match[1])
         if number in NO_ROOM:
             raise StorageFull(f"there is no room left to write {key}") from error
         reason = os.strerror(number) if number else type(error).__name__
@@ -175,40 +175,40 @@ def _remove_empty_parents(root: Path, path: Path) -> None:
             return
         try:
             parent.rmdir()
-        except OSError:  # it holds something, or is gone
+        except OSError:  # not empty, or deleted by another process
             return
 
 
-def _to_disk(root: Path, path: Path) -> None:
-    """Makes a file and its names survive a power loss; obstore leaves that to the operating system."""
-    for one in [path, *(parent for parent in path.parents if parent.is_relative_to(root))]:
+def _flush_to_disk(root: Path, path: Path) -> None:
+    """Flushes a file and its folders, so that they survive a power loss; obstore leaves it to the operating system."""
+    for entry in [path, *(parent for parent in path.parents if parent.is_relative_to(root))]:
         try:
-            descriptor = os.open(one, os.O_RDONLY)
+            descriptor = os.open(entry, os.O_RDONLY)
         except FileNotFoundError:
-            continue  # deleted since: that is for the deleter to answer for
+            continue  # deleted since
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def _collect(folder: Path, before: float) -> int:
-    """Deletes unfinished uploads, and folders that hold nothing, last changed before `before` (seconds since 1970)."""
-    # read before anything is deleted: a deletion changes its folder's time
-    inside = (Path(base, name) for base, folders, files in os.walk(folder) for name in (*folders, *files))
-    old = [path for path in inside if _changed_before(path, before)]
-    found = [path for path in old if UNFINISHED.fullmatch(path.name)]
-    empty = [path for path in old if path.is_dir()]
-    for path in found:
+def _delete_unfinished(folder: Path, before: float) -> int:
+    """Deletes unfinished uploads and empty folders that last changed before `before` (seconds since 1970)."""
+    # all times are read before anything is deleted: a deletion changes its folder's time
+    entries = (Path(base, name) for base, folders, files in os.walk(folder) for name in (*folders, *files))
+    old = [path for path in entries if _changed_before(path, before)]
+    unfinished = [path for path in old if UNFINISHED.fullmatch(path.name)]
+    old_folders = [path for path in old if path.is_dir()]
+    for path in unfinished:
         path.unlink(missing_ok=True)
-    for path in sorted(empty, reverse=True):  # what is below a folder first
-        with suppress(OSError):  # it holds something
+    for path in sorted(old_folders, reverse=True):  # subfolders first
+        with suppress(OSError):  # not empty
             path.rmdir()
-    return len(found)
+    return len(unfinished)
 
 
 def _changed_before(path: Path, moment: float) -> bool:
-    """False, too, where a writer or another process has removed it meanwhile."""
+    """Whether the path last changed before the moment; False where it has been removed meanwhile."""
     try:
         return path.stat().st_mtime < moment
     except FileNotFoundError:

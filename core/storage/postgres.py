@@ -1,7 +1,7 @@
-"""Objects in PostgreSQL, in rows of 1 MiB: API and workers on different machines need nothing else to share them.
+"""Objects in PostgreSQL, in rows of 1 MiB: API and workers on different machines need no other store to share them.
 
-Every step is a short transaction of its own, so neither a slow client nor a large file holds a connection or keeps
-the database from cleaning up behind itself. A step whose connection breaks is done again, and comes to the same.
+Each step is a short transaction of its own, so neither a slow client nor a large file holds a connection or keeps the
+database from vacuuming. Each step is idempotent: where its connection breaks, it is done again.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from core.records.retry import retry_transient
 from core.storage.store import CHUNK_BYTES, NotStored, StorageError, StorageFull, clamped_range, rechunk, validated_key
 
 CHUNK = CHUNK_BYTES
-"""Bytes of every chunk but an object's last. Part of the format: ranges are found by dividing by it."""
+"""Bytes of every chunk but an object's last. Part of the stored format: a range's first chunk is found by division."""
 
 PAGE = 1000
 
@@ -29,11 +29,11 @@ DISK_FULL = "53100"
 """SQLSTATE (PostgreSQL, appendix A: disk_full)."""
 
 T = TypeVar("T")
-Found = TypeVarTuple("Found")
+Columns = TypeVarTuple("Columns")
 
 
 class PostgresStorage:
-    """An object is visible once its row says `complete`; that row replaces the key's former one in the same step."""
+    """An object is visible once its row says `complete`; the same step deletes the key's former row."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -46,21 +46,19 @@ class PostgresStorage:
         try:
             return await self._fill(upload, key, chunks)
         except BaseException:
-            with suppress(
-                SQLAlchemyError, OSError
-            ):  # the first error is the one to tell; `delete_unfinished` finds the rest
+            with suppress(SQLAlchemyError, OSError):  # the first error is raised; `delete_unfinished` does the rest
                 await asyncio.shield(self._discard(upload))
             raise
 
-    async def _step(self, do: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """One short transaction, which may happen twice."""
+    async def _step(self, statements: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Runs one short transaction, perhaps twice."""
 
-        async def once() -> T:
+        async def transaction() -> T:
             async with self._engine.begin() as connection:
-                return await do(connection)
+                return await statements(connection)
 
         try:
-            return await retry_transient(once)
+            return await retry_transient(transaction)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) == DISK_FULL:
                 raise StorageFull("the database's disk is full") from error
@@ -68,30 +66,30 @@ class PostgresStorage:
 
     async def _fill(self, upload: UUID, key: str, chunks: AsyncIterable[bytes]) -> int:
         number = written = 0
-        async for piece in rechunk(chunks, CHUNK):
-            await self._add(upload, number, piece)
+        async for chunk in rechunk(chunks, CHUNK):
+            await self._add(upload, number, chunk)
             number += 1
-            written += len(piece)
+            written += len(chunk)
         await self._complete(upload, key)
         return written
 
-    async def _add(self, upload: UUID, number: int, piece: bytes) -> None:
-        chunk = insert(ObjectChunk).values(upload=upload, number=number, data=piece).on_conflict_do_nothing()
+    async def _add(self, upload: UUID, number: int, chunk: bytes) -> None:
+        row = insert(ObjectChunk).values(upload=upload, number=number, data=chunk).on_conflict_do_nothing()
 
         async def add(connection: AsyncConnection) -> None:
-            await _mark(connection, upload, bytes=number * CHUNK + len(piece))
-            await connection.execute(chunk)
+            await _update_upload(connection, upload, bytes=number * CHUNK + len(chunk))
+            await connection.execute(row)
 
         await self._step(add)
 
     async def _complete(self, upload: UUID, key: str) -> None:
-        of_key = and_(StoredObject.key == key, StoredObject.complete, StoredObject.upload != upload)
+        former = and_(StoredObject.key == key, StoredObject.complete, StoredObject.upload != upload)
 
         async def complete(connection: AsyncConnection) -> None:
-            # one finisher of a key at a time: of two at once, neither would see the other's row to replace it
+            # one writer completes a key at a time: of two at once, neither would see the other's row to replace it
             await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
-            await connection.execute(delete(StoredObject).where(of_key))
-            await _mark(connection, upload, complete=True)
+            await connection.execute(delete(StoredObject).where(former))
+            await _update_upload(connection, upload, complete=True)
 
         await self._step(complete)
 
@@ -101,11 +99,11 @@ class PostgresStorage:
             await connection.execute(delete(StoredObject).where(unfinished))
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """See `Storage.read`. Only the chunks that the range touches are asked for, and of them only what is in it."""
-        found = await self._find(key)
-        if found is None:
+        """See `Storage.read`. Selects only the chunks that the range touches, and of each only the range's part."""
+        stored = await self._find(key)
+        if stored is None:
             raise NotStored(key)
-        upload, size = found
+        upload, size = stored
         start, end = clamped_range(start, end, size)
         while start < end:
             number, offset = divmod(start, CHUNK)
@@ -121,21 +119,21 @@ class PostgresStorage:
 
     async def size(self, key: str) -> int | None:
         """See `Storage.size`."""
-        found = await self._find(key)
-        return None if found is None else found[1]
+        stored = await self._find(key)
+        return None if stored is None else stored[1]
 
     async def delete(self, key: str) -> None:
         """See `Storage.delete`."""
-        gone = and_(StoredObject.complete, or_(StoredObject.key == validated_key(key), _below(key)))
-        await self._step(lambda connection: connection.execute(delete(StoredObject).where(gone)))
+        objects = and_(StoredObject.complete, or_(StoredObject.key == validated_key(key), _below(key)))
+        await self._step(lambda connection: connection.execute(delete(StoredObject).where(objects)))
 
     async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
         """See `Storage.list`."""
         below = _below(validated_key(prefix)) if prefix else true()
         last = ""
         while True:
-            after = select(StoredObject.key, StoredObject.bytes).where(StoredObject.complete, below)
-            page = after.where(StoredObject.key > last).order_by(StoredObject.key).limit(PAGE)
+            objects = select(StoredObject.key, StoredObject.bytes).where(StoredObject.complete, below)
+            page = objects.where(StoredObject.key > last).order_by(StoredObject.key).limit(PAGE)
             rows = await self._rows(page)
             for key, size in rows:
                 yield key, size
@@ -145,30 +143,31 @@ class PostgresStorage:
 
     async def delete_unfinished(self, older_than: timedelta) -> int:
         """See `Storage.delete_unfinished`."""
-        dead = and_(~StoredObject.complete, StoredObject.touched_at < func.clock_timestamp() - older_than)
-        return (await self._step(lambda connection: connection.execute(delete(StoredObject).where(dead)))).rowcount
+        crashed = and_(~StoredObject.complete, StoredObject.touched_at < func.clock_timestamp() - older_than)
+        return (await self._step(lambda connection: connection.execute(delete(StoredObject).where(crashed)))).rowcount
 
-    async def _rows(self, query: Select[*Found]) -> Sequence[Row[*Found]]:
-        async def once() -> Sequence[Row[*Found]]:
+    async def _rows(self, query: Select[*Columns]) -> Sequence[Row[*Columns]]:
+        async def select_rows() -> Sequence[Row[*Columns]]:
             async with self._engine.connect() as connection:
                 return (await connection.execute(query)).all()
 
-        return await retry_transient(once)
+        return await retry_transient(select_rows)
 
     async def _find(self, key: str) -> tuple[UUID, int] | None:
-        wanted = and_(StoredObject.key == validated_key(key), StoredObject.complete)
-        rows = await self._rows(select(StoredObject.upload, StoredObject.bytes).where(wanted))
+        """Upload and size of the key's complete object."""
+        complete = and_(StoredObject.key == validated_key(key), StoredObject.complete)
+        rows = await self._rows(select(StoredObject.upload, StoredObject.bytes).where(complete))
         return (rows[0].upload, rows[0].bytes) if rows else None
 
 
-async def _mark(connection: AsyncConnection, upload: UUID, **values: object) -> None:
-    """Changes an upload's row and notes that it goes on, so that `delete_unfinished` can tell it from one that died."""
-    touched = update(StoredObject).where(StoredObject.upload == upload)
-    changed = await connection.execute(touched.values(touched_at=func.clock_timestamp(), **values))
-    if changed.rowcount != 1:
-        raise StorageError("the upload rested for so long that it was taken for dead and collected")
+async def _update_upload(connection: AsyncConnection, upload: UUID, **values: object) -> None:
+    """Changes an upload's row and its `touched_at`, by which `delete_unfinished` tells it from a crashed upload."""
+    query = update(StoredObject).where(StoredObject.upload == upload)
+    result = await connection.execute(query.values(touched_at=func.clock_timestamp(), **values))
+    if result.rowcount != 1:
+        raise StorageError("the upload paused for so long that it was collected as a crashed one")
 
 
 def _below(prefix: str) -> ColumnElement[bool]:
-    """Keys that begin with `prefix/`, as one range of the index: "0" follows "/" in the order of the "C" collation."""
+    """Keys that begin with `prefix/`, as one range of the index: "0" follows "/" in the "C" collation."""
     return and_(StoredObject.key >= f"{prefix}/", StoredObject.key < f"{prefix}0")

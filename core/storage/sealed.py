@@ -1,8 +1,9 @@
 """Sealing of personal data as it streams in: chunked authenticated encryption, and the wrapping of its keys.
 
 The STREAM construction (Hoang, Reyhanitabar, Rogaway, Vizár: Online Authenticated-Encryption and its Nonce-Reuse
-Misuse-Resistance, 2015) over AES-256-GCM. Every segment's nonce is prefix, number and whether it is the last, so a
-segment that is missing, moved, doubled or taken from elsewhere, and an end that is cut off or appended to, do not open.
+Misuse-Resistance, 2015) over AES-256-GCM. A segment's nonce holds prefix, number and whether the segment is the last.
+So a segment that is missing, moved, doubled or from another stream does not open, nor does a stream that was cut short
+or appended to.
 
     sealed  = "ULS1" prefix(7) segment…        segment = AES-256-GCM(up to 64 KiB) with its tag(16)
     nonce   = prefix(7) number(4, big-endian) last(1)
@@ -23,13 +24,13 @@ TAG = 16
 KEY = 32
 NONCE = 12
 SEGMENTS = 1 << 32
-"""At most; 256 TiB."""
+"""Most segments of a stream; 256 TiB."""
 
 WRAP_MAGIC = b"ULW1"
 
 
 class SealBroken(StorageError):
-    """What was sealed, or a wrapped key, does not open: altered, cut short, or not made with this key and context."""
+    """Sealed data or a wrapped key does not open: altered, cut short, or not made with this key and context."""
 
 
 def new_data_key() -> bytes:
@@ -43,50 +44,50 @@ async def seal(chunks: AsyncIterable[bytes], key: bytes) -> AsyncIterator[bytes]
     prefix = os.urandom(PREFIX)
     yield MAGIC + prefix
     number = 0
-    held: bytes | None = None  # a segment is known to be the last only when no other follows
+    pending: bytes | None = None  # a segment is known to be the last only when no other follows
     async for piece in rechunk(chunks, SEGMENT):
-        if held is not None:
-            yield cipher.encrypt(_nonce(prefix, number, last=False), held, MAGIC)
+        if pending is not None:
+            yield cipher.encrypt(_nonce(prefix, number, last=False), pending, MAGIC)
             number += 1
-        held = piece
-    yield cipher.encrypt(_nonce(prefix, number, last=True), held or b"", MAGIC)
+        pending = piece
+    yield cipher.encrypt(_nonce(prefix, number, last=True), pending or b"", MAGIC)
 
 
 async def open_sealed(chunks: AsyncIterable[bytes], key: bytes) -> AsyncIterator[bytes]:
-    """What was sealed, a segment at a time; every piece that comes out is what went in, in its place.
+    """The plain data of a sealed stream, a segment at a time; each piece is authentic and in its place.
 
-    Raises SealBroken. That an end is missing shows at the end only: what came before the error must be thrown away."""
+    Raises SealBroken. A missing end shows only at the end: the caller throws away the pieces before the error."""
     cipher = AESGCM(key)
     number = 0
     prefix = b""
-    held: bytes | None = None
+    pending: bytes | None = None
     async for piece in _header_then_segments(chunks):
         if not prefix:
             prefix = _prefix(piece)
             continue
-        if held is not None:
-            yield _open(cipher, prefix, number, held, last=False)
+        if pending is not None:
+            yield _open(cipher, prefix, number, pending, last=False)
             number += 1
-        held = piece
-    if held is None:
+        pending = piece
+    if pending is None:
         raise SealBroken("sealed data is cut short")
-    yield _open(cipher, prefix, number, held, last=True)
+    yield _open(cipher, prefix, number, pending, last=True)
 
 
 def sealed_size(size: int) -> int:
-    """How many bytes `seal` makes of so many."""
+    """How many bytes `seal` makes of `size` bytes."""
     return len(MAGIC) + PREFIX + size + TAG * max(1, -(-size // SEGMENT))
 
 
 def wrap(data_key: bytes, service_key: bytes, context: bytes) -> bytes:
-    """The data key under the service's key. It opens in the same `context` only (the file's id, say), so that a row
-    of the database cannot be made to use another's key."""
+    """The data key, encrypted under the service's key. It opens only in the same `context`, such as the file's id, so
+    a row of the database cannot be made to use another row's key."""
     nonce = os.urandom(NONCE)
     return WRAP_MAGIC + nonce + AESGCM(service_key).encrypt(nonce, data_key, WRAP_MAGIC + context)
 
 
 def unwrap(wrapped: bytes, service_key: bytes, context: bytes) -> bytes:
-    """The data key again. Raises SealBroken."""
+    """The data key of a wrapped key. Raises SealBroken."""
     body = wrapped.removeprefix(WRAP_MAGIC)
     if body == wrapped or len(body) != NONCE + KEY + TAG:
         raise SealBroken("not a wrapped key")
@@ -118,18 +119,18 @@ def _open(cipher: AESGCM, prefix: bytes, number: int, segment: bytes, *, last: b
 async def _header_then_segments(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     """The header's bytes first, then sealed segments."""
     source = aiter(chunks)
-    start = bytearray()
+    received = bytearray()
     header = len(MAGIC) + PREFIX
     async for chunk in source:
-        start += chunk
-        if len(start) >= header:
+        received += chunk
+        if len(received) >= header:
             break
-    yield bytes(start[:header])
+    yield bytes(received[:header])
 
-    async def rest() -> AsyncIterator[bytes]:
-        yield bytes(start[header:])
+    async def body() -> AsyncIterator[bytes]:
+        yield bytes(received[header:])
         async for chunk in source:
             yield chunk
 
-    async for piece in rechunk(rest(), SEGMENT + TAG):
-        yield piece
+    async for segment in rechunk(body(), SEGMENT + TAG):
+        yield segment

@@ -1,4 +1,4 @@
-"""From `STORAGE_URL` to a place for bytes."""
+"""Opens the storage that `STORAGE_URL` names."""
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -11,7 +11,7 @@ def open_storage(url: str, engine: AsyncEngine) -> Storage:
     """The storage that a URL names: `postgres://` (the service's own database), `file:///folder`, `s3://bucket/prefix`,
     `gs://…`, `az://…` (credentials from their usual environment variables).
 
-    Raises StorageUrlError, which does not repeat the URL: there may be a password in it."""
+    Raises StorageUrlError, which does not repeat the URL: it may contain a password."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         raise StorageUrlError("STORAGE_URL has no scheme; write postgres:// or file:///a/folder, for example")

@@ -1,13 +1,13 @@
-"""Records out of uploaded files as they are stored: decrypted and parsed as they stream."""
+"""Records of stored uploads, decrypted and parsed as the bytes stream."""
 
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import cast
 
 from core.records.tables import FileRow
-from core.schema.file_kind import detect_file_kind
+from core.schema.file_kind import FileKind, detect_file_kind
 from core.schema.files import FileFormat
 from core.schema.parsing import RecordReader
 from core.schema.record import Record
@@ -16,26 +16,26 @@ from core.storage.store import Storage
 from core.storage.uploads import read_upload
 
 _UNLIMITED = sys.maxsize
-"""The limit on a record's bytes was kept when the file came in, and may have been lowered since."""
+"""Bytes of a record: the limit was enforced at the upload, and may have been lowered since."""
 
 
 async def stored_records(storage: Storage, file: FileRow, service_key: bytes) -> AsyncIterator[Record]:
     """The file's records in order. Raises NotStored, SealBroken, BadRecord."""
-    opened = read_upload(storage, file.id, file.wrapped_key, service_key)
-    # as it came in: by the format of then, and what the name says beside
+    chunks = read_upload(storage, file.id, file.wrapped_key, service_key)
+    # read as at the upload: in the stored format, with the rest of the kind from the file's name
     kind = detect_file_kind(file.filename)._replace(format=cast(FileFormat, file.format))
     if kind.is_read_whole():  # in memory, never on disk
-        whole = io.BytesIO(b"".join([piece async for piece in opened]))
-        for record in await asyncio.to_thread(lambda: _only(read_records(whole, kind, max_record_bytes=_UNLIMITED))):
+        content = io.BytesIO(b"".join([chunk async for chunk in chunks]))
+        for record in await asyncio.to_thread(_parse, content, kind):
             yield record
         return
     reader = RecordReader(kind.format, max_record_bytes=_UNLIMITED, separator=kind.separator)
-    async for piece in opened:
-        for _, record in reader.feed(piece):
+    async for chunk in chunks:
+        for _, record in reader.feed(chunk):
             yield record
     for _, record in reader.close():
         yield record
 
 
-def _only(numbered: Iterator[tuple[int, Record]]) -> list[Record]:
-    return [record for _, record in numbered]
+def _parse(content: io.BytesIO, kind: FileKind) -> list[Record]:
+    return [record for _, record in read_records(content, kind, max_record_bytes=_UNLIMITED)]

@@ -1,4 +1,4 @@
-"""Uploaded files at rest: each sealed under a key of its own, which the service key wraps. One way in, one out."""
+"""Uploaded files at rest: each is sealed under a data key of its own, which the service key wraps."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Names of queues, and one Redis under two spellings."""
+"""Names of queues, and a Redis URL in Celery's and in redis-py's form."""
 
 import pytest
 
@@ -11,6 +11,6 @@ def test_every_worker_class_has_a_queue_of_its_own() -> None:
         queue_name(-1)
 
 
-def test_a_socket_is_spelt_in_redis_pys_way_and_other_urls_are_left_alone() -> None:
+def test_a_socket_url_becomes_redis_pys_and_other_urls_stay_unchanged() -> None:
     assert redis_py_url("redis+socket://:pw@/run/redis.sock?virtual_host=2") == "unix://:pw@/run/redis.sock?db=2"
     assert redis_py_url("rediss://user:pw@redis.internal:6380/1") == "rediss://user:pw@redis.internal:6380/1"

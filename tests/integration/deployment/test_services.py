@@ -172,7 +172,7 @@ async def test_postgres_takes_its_arguments_and_its_health_check_tells_when_it_i
         embedded.start()
         password = embedded.url().split(":")[2].split("@")[0]
         embedded.stop()
-        port, place = free_port(), embedded.place
+        port, place = free_port(), embedded.state_folder
         own = ["-D", str(embedded.cluster), "-k", str(place / "run"), "-p", str(port)]
         health = Service(definition, {"--host=127.0.0.1": f"--host=127.0.0.1 --port={port}"}, data, (software / "bin",))
         check = [word for part in definition["healthcheck"]["test"][1:] for word in health.here(part).split()]

@@ -183,7 +183,7 @@ def test_modes_that_are_there_are_left_alone(folder: Path) -> None:
     data = private / "data"
     data.mkdir(mode=0o700)
     stack = Stack.start(data)
-    place = stack.postgres.place
+    place = stack.postgres.state_folder
     try:
         assert [stat.S_IMODE(one.stat().st_mode) for one in (folder, private, data)] == [0o711, 0o700, 0o700]
         assert stat.S_IMODE((place / "cluster").stat().st_mode) == 0o700

@@ -1,4 +1,4 @@
-"""A database that only these tests write objects to: they count what is left."""
+"""A database that only these tests write objects to: they count the objects that are left."""
 
 from collections.abc import AsyncIterator
 
@@ -18,6 +18,6 @@ async def database_url(stack: Stack, template_url: str) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture(scope="session")
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    made = make_engine(database_url)
-    yield made
-    await made.dispose()
+    engine = make_engine(database_url)
+    yield engine
+    await engine.dispose()

@@ -1,4 +1,4 @@
-"""What is written to storages."""
+"""Bytes that the tests write to storages."""
 
 import secrets
 from collections.abc import AsyncIterator

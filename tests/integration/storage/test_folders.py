@@ -1,4 +1,4 @@
-"""What a folder as storage promises beside what every storage does (`test_storage.py`)."""
+"""Folders as storage: behaviour beyond that of every storage (`test_storage.py`)."""
 
 import asyncio
 from datetime import timedelta
@@ -12,14 +12,14 @@ from tests.integration.storage.content import DATA, chunks, cut
 from tests.small_disk import small_disk
 
 
-async def test_in_a_folder_nobody_else_can_look(engine: AsyncEngine, tmp_path: Path) -> None:
+async def test_the_folder_is_readable_by_its_owner_alone(engine: AsyncEngine, tmp_path: Path) -> None:
     storage = open_storage(f"file://{tmp_path}/with%20space/objects", engine)
     await storage.write("a/b", chunks(b"x"))
     assert (tmp_path / "with space" / "objects").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "with space" / "objects" / "a" / "b").read_bytes() == b"x"
 
 
-async def test_a_full_disk_is_told_leaves_nothing_and_is_usable_once_there_is_room(
+async def test_a_write_to_a_full_disk_fails_leaves_nothing_and_succeeds_once_there_is_room(
     engine: AsyncEngine, tmp_path: Path
 ) -> None:
     with small_disk(tmp_path / "disk", megabytes=2) as disk:
@@ -30,7 +30,7 @@ async def test_a_full_disk_is_told_leaves_nothing_and_is_usable_once_there_is_ro
         assert await storage.write("checkpoints/job-1/1/model", chunks(b"small")) == 5
 
 
-async def test_a_folder_that_is_no_folder_any_more_is_an_error_of_the_storage(
+async def test_a_folder_that_was_replaced_by_a_file_raises_storage_unavailable(
     engine: AsyncEngine, tmp_path: Path
 ) -> None:
     storage = open_storage(f"file://{tmp_path}/objects", engine)
@@ -40,7 +40,7 @@ async def test_a_folder_that_is_no_folder_any_more_is_an_error_of_the_storage(
         await storage.write("a/b", chunks(b"x"))
 
 
-async def test_empty_folders_are_collected_once_they_are_old(engine: AsyncEngine, tmp_path: Path) -> None:
+async def test_empty_folders_are_deleted_once_they_are_old(engine: AsyncEngine, tmp_path: Path) -> None:
     storage = open_storage(f"file://{tmp_path}/objects", engine)
     await storage.write("a/kept", chunks(b"x"))
     (tmp_path / "objects" / "checkpoints" / "job-1" / "1").mkdir(parents=True)
@@ -50,7 +50,7 @@ async def test_empty_folders_are_collected_once_they_are_old(engine: AsyncEngine
     assert [path.name for path in (tmp_path / "objects").iterdir()] == ["a"]
 
 
-async def test_several_collectors_at_once_do_not_stand_in_each_others_way(engine: AsyncEngine, tmp_path: Path) -> None:
+async def test_several_deletions_of_unfinished_uploads_run_at_once(engine: AsyncEngine, tmp_path: Path) -> None:
     storage = open_storage(f"file://{tmp_path}/objects", engine)
     for number in range(400):
         folder = tmp_path / "objects" / "checkpoints" / f"job-{number}"

@@ -50,14 +50,14 @@ async def listed(storage: Storage, prefix: str = "") -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 5 * CHUNK])
-async def test_what_is_written_is_read_again(storage: Storage, size: int) -> None:
+async def test_an_object_is_read_as_it_was_written(storage: Storage, size: int) -> None:
     assert await storage.write("a/object", cut(DATA[:size])) == size
     assert await storage.size("a/object") == size
     assert await read(storage, "a/object") == DATA[:size]
     assert await listed(storage) == [("a/object", size)]
 
 
-async def test_any_range_is_what_a_slice_would_cut(storage: Storage) -> None:
+async def test_a_range_reads_the_same_bytes_as_a_slice(storage: Storage) -> None:
     await storage.write("object", cut(DATA))
     near = st.sampled_from([0, CHUNK, 2 * CHUNK, 5 * CHUNK]).flatmap(
         lambda edge: st.integers(max(0, edge - 2), edge + 2)
@@ -68,29 +68,29 @@ async def test_any_range_is_what_a_slice_would_cut(storage: Storage) -> None:
     @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(start=bound, end=st.none() | bound)
     def check(start: int, end: int | None) -> None:
-        found = asyncio.run_coroutine_threadsafe(read(storage, "object", start, end), loop).result(30)
-        assert found == DATA[start:end]
+        content = asyncio.run_coroutine_threadsafe(read(storage, "object", start, end), loop).result(30)
+        assert content == DATA[start:end]
 
     await asyncio.to_thread(check)
     with pytest.raises(ValueError, match="bounds"):
         await read(storage, "object", -5)
 
 
-async def test_reading_goes_piece_by_piece(storage: Storage) -> None:
+async def test_an_object_is_read_in_small_pieces(storage: Storage) -> None:
     await storage.write("object", cut(DATA))
     sizes = [len(piece) async for piece in storage.read("object")]
     assert len(sizes) > 1
     assert max(sizes) <= 4 << 20
 
 
-async def test_writing_again_replaces_the_whole(storage: Storage) -> None:
+async def test_writing_a_key_again_replaces_its_object(storage: Storage) -> None:
     await storage.write("object", cut(DATA))
     await storage.write("object", chunks(b"short"))
     assert await read(storage, "object") == b"short"
     assert await listed(storage) == [("object", 5)]
 
 
-async def test_what_is_not_there_is_said_to_be_not_there(storage: Storage) -> None:
+async def test_a_missing_object_has_no_size_and_cannot_be_read(storage: Storage) -> None:
     await storage.write("a/b", chunks(b"x"))
     assert await storage.size("nothing") is None
     assert await storage.size("a") is None
@@ -100,7 +100,7 @@ async def test_what_is_not_there_is_said_to_be_not_there(storage: Storage) -> No
     await storage.delete("nothing")
 
 
-async def test_deleting_takes_what_is_below_and_never_a_neighbour(storage: Storage) -> None:
+async def test_a_delete_includes_objects_below_the_key_and_no_neighbour(storage: Storage) -> None:
     for key in ("job-1/1/a", "job-1/2/b", "job-1/2/c/d", "job-10/1/a", "job-1.x"):
         await storage.write(key, chunks(key.encode()))
     await storage.delete("job-1/2/b")
@@ -109,7 +109,7 @@ async def test_deleting_takes_what_is_below_and_never_a_neighbour(storage: Stora
     assert await listed(storage) == [("job-1.x", 7), ("job-10/1/a", 10)]
 
 
-async def test_a_list_is_of_what_is_below_a_prefix(storage: Storage) -> None:
+async def test_a_list_holds_the_objects_below_a_prefix(storage: Storage) -> None:
     for key in ("a/1", "a/b/2", "ab/3", "a.4"):
         await storage.write(key, chunks(b"x"))
     assert [key for key, _ in await listed(storage, "a")] == ["a/1", "a/b/2"]
@@ -118,7 +118,7 @@ async def test_a_list_is_of_what_is_below_a_prefix(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize("key", ["../x", "/x", "a/../../x", "a//b", "a/", "."])
-async def test_keys_that_climb_are_refused_everywhere(storage: Storage, key: str) -> None:
+async def test_keys_that_leave_their_folder_are_refused_everywhere(storage: Storage, key: str) -> None:
     with pytest.raises(BadKey):
         await storage.write(key, chunks(b"x"))
     with pytest.raises(BadKey):
@@ -180,14 +180,14 @@ asyncio.run(open_storage(sys.argv[1], make_engine(sys.argv[2])).write("object", 
 """
 
 
-async def test_a_killed_writer_leaves_nothing_visible_and_what_it_left_is_collected(
+async def test_a_killed_writer_leaves_nothing_visible_and_its_remains_are_deleted(
     storage: Storage, storage_url: str, database_url: str, engine: AsyncEngine, tmp_path: Path
 ) -> None:
     await storage.write("object", chunks(b"before"))
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", CRASHING, storage_url, database_url, stderr=PIPE)
     assert child.stderr is not None
-    said = await child.stderr.read()
-    assert await child.wait() == -9, said
+    errors = await child.stderr.read()
+    assert await child.wait() == -9, errors
     assert await listed(storage) == [("object", 6)]
     assert await read(storage, "object") == b"before"
     assert await storage.delete_unfinished(timedelta(hours=1)) == 0
@@ -200,7 +200,7 @@ async def test_a_killed_writer_leaves_nothing_visible_and_what_it_left_is_collec
         assert [path.name for path in (tmp_path / "objects").rglob("*")] == ["object"]
 
 
-async def test_of_several_writers_of_one_key_one_wins_whole(storage: Storage) -> None:
+async def test_of_several_writers_of_one_key_one_object_stays_complete(storage: Storage) -> None:
     versions = [bytes([number]) * (2 * CHUNK + number) for number in range(6)]
     await asyncio.gather(*(storage.write("object", cut(version)) for version in versions))
     assert await read(storage, "object") in versions
@@ -208,23 +208,23 @@ async def test_of_several_writers_of_one_key_one_wins_whole(storage: Storage) ->
 
 
 async def test_the_last_to_finish_wins_not_the_last_to_begin(engine: AsyncEngine, storage: Storage) -> None:
-    begun, go_on = asyncio.Event(), asyncio.Event()
+    begun, overtaken = asyncio.Event(), asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"slow"
         begun.set()
-        await go_on.wait()
+        await overtaken.wait()
 
     first = asyncio.create_task(storage.write("object", slow()))
     await begun.wait()
     await storage.write("object", chunks(b"quick"))
     assert await read(storage, "object") == b"quick"
-    go_on.set()
+    overtaken.set()
     await first
     assert await read(storage, "object") == b"slow"
 
 
-async def test_in_postgres_a_reader_of_what_is_replaced_is_told(engine: AsyncEngine) -> None:
+async def test_in_postgres_a_reader_of_a_replaced_object_gets_an_error(engine: AsyncEngine) -> None:
     storage = open_storage("postgres://", engine)
     await storage.write("object", cut(DATA))
     reading = storage.read("object")
@@ -235,7 +235,7 @@ async def test_in_postgres_a_reader_of_what_is_replaced_is_told(engine: AsyncEng
     await storage.delete("object")
 
 
-async def test_in_postgres_an_upload_under_way_is_not_collected(engine: AsyncEngine) -> None:
+async def test_in_postgres_an_upload_under_way_is_not_deleted_as_unfinished(engine: AsyncEngine) -> None:
     storage = open_storage("postgres://", engine)
 
     async def long() -> AsyncIterator[bytes]:
@@ -250,19 +250,19 @@ async def test_in_postgres_an_upload_under_way_is_not_collected(engine: AsyncEng
     await storage.delete("object")
 
 
-async def test_in_postgres_an_upload_that_was_collected_says_so(engine: AsyncEngine) -> None:
+async def test_in_postgres_an_upload_that_was_deleted_as_unfinished_fails(engine: AsyncEngine) -> None:
     storage = open_storage("postgres://", engine)
 
-    async def resting() -> AsyncIterator[bytes]:
+    async def pausing() -> AsyncIterator[bytes]:
         yield DATA[: 2 * CHUNK]
         assert await storage.delete_unfinished(timedelta(0)) == 1
 
     with pytest.raises(StorageError, match="collected"):
-        await storage.write("object", resting())
+        await storage.write("object", pausing())
     assert await storage.size("object") is None
 
 
-async def test_in_postgres_chunks_are_stored_as_they_are_and_go_with_their_object(engine: AsyncEngine) -> None:
+async def test_in_postgres_chunks_are_stored_uncompressed_and_deleted_with_their_object(engine: AsyncEngine) -> None:
     storage = open_storage("postgres://", engine)
     await storage.write("object", chunks(bytes(3 * CHUNK)))
     async with engine.connect() as connection:
@@ -275,7 +275,7 @@ async def test_in_postgres_chunks_are_stored_as_they_are_and_go_with_their_objec
         assert await connection.scalar(select(func.count()).select_from(StoredObject)) == 0
 
 
-async def test_in_postgres_a_list_longer_than_a_page_is_whole(
+async def test_in_postgres_a_list_longer_than_a_page_is_complete(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.storage.postgres.PAGE", 3)
@@ -289,7 +289,7 @@ async def test_in_postgres_a_list_longer_than_a_page_is_whole(
 @pytest.mark.parametrize(
     "url", ["", "/folder", "http://user:hunter2@host/x", "memory:///", "file://host/x", "file:///", "s3://", "az://a/b"]
 )
-def test_a_url_that_names_no_place_is_refused_and_not_repeated(url: str, engine: AsyncEngine) -> None:
+def test_a_url_that_names_no_storage_is_refused_and_not_repeated(url: str, engine: AsyncEngine) -> None:
     with pytest.raises(StorageUrlError) as caught:
         open_storage(url, engine)
     assert "hunter2" not in str(caught.value)
@@ -300,20 +300,20 @@ def test_object_stores_are_opened_by_their_urls(engine: AsyncEngine) -> None:
         open_storage(url, engine)
 
 
-async def test_in_postgres_connections_that_break_are_not_seen(engine: AsyncEngine) -> None:
+async def test_in_postgres_broken_connections_do_not_show(engine: AsyncEngine) -> None:
     storage = open_storage("postgres://", engine)
-    over = asyncio.Event()
+    stop = asyncio.Event()
     broken = 0
 
-    async def break_them() -> None:
+    async def break_connections() -> None:
         nonlocal broken
-        end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
-        while not over.is_set():
+        query = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+        while not stop.is_set():
             async with engine.connect() as connection:
-                broken += await connection.scalar(text(end + " AND pid <> pg_backend_pid()")) or 0
+                broken += await connection.scalar(text(query + " AND pid <> pg_backend_pid()")) or 0
             await asyncio.sleep(0.15)
 
-    breaking = asyncio.create_task(break_them())
+    breaking = asyncio.create_task(break_connections())
     while broken < 8:
         assert not breaking.done()
         assert await storage.write("a/object", cut(DATA)) == len(DATA)
@@ -322,25 +322,25 @@ async def test_in_postgres_connections_that_break_are_not_seen(engine: AsyncEngi
         assert await read(storage, "a/object", 1, len(DATA) - 1) == DATA[1:-1]
         await storage.delete("a")
         assert await listed(storage) == []
-    over.set()
+    stop.set()
     await breaking
 
 
-async def test_in_postgres_a_step_whose_answer_was_lost_is_not_done_twice(
+async def test_in_postgres_a_step_whose_commit_answer_was_lost_has_its_effect_once(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = open_storage("postgres://", engine)
     await storage.write("object", chunks(b"before"))
     commit, commits = engine.dialect.do_commit, 0
 
-    def every_other_unheard(connection: PoolProxiedConnection) -> None:
+    def lose_every_other_answer(connection: PoolProxiedConnection) -> None:
         nonlocal commits
         commits += 1
         commit(connection)
         if commits % 2:
             raise ConnectionResetError
 
-    monkeypatch.setattr(engine.dialect, "do_commit", every_other_unheard)
+    monkeypatch.setattr(engine.dialect, "do_commit", lose_every_other_answer)
     assert await storage.write("object", cut(DATA[: 3 * CHUNK + 1])) == 3 * CHUNK + 1
     assert commits == 2 * (1 + 4 + 1)
     assert await listed(storage) == [("object", 3 * CHUNK + 1)]

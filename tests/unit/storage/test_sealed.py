@@ -1,4 +1,4 @@
-"""Sealed streams open whole and in order, or not at all."""
+"""Sealed streams open complete and in order, or not at all."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -42,91 +42,91 @@ def segments(data: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("size", [0, 1, SEGMENT - 1, SEGMENT, SEGMENT + 1, 2 * SEGMENT, 3 * SEGMENT + 7])
-async def test_what_was_sealed_opens_and_has_the_size_that_was_foretold(size: int) -> None:
+async def test_sealed_data_opens_and_has_the_size_of_sealed_size(size: int) -> None:
     data = secrets.token_bytes(size)
-    made = await sealed(data)
-    assert len(made) == sealed_size(size)
-    assert await opened(made) == data
+    content = await sealed(data)
+    assert len(content) == sealed_size(size)
+    assert await opened(content) == data
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(size=st.integers(0, 3 * SEGMENT), cut=st.integers(1, 2 * SEGMENT))
-async def test_it_does_not_matter_how_the_stream_is_cut(size: int, cut: int) -> None:
+async def test_a_stream_opens_however_it_is_cut(size: int, cut: int) -> None:
     data = bytes(size)
     assert await opened(await sealed(data), size=cut) == data
 
 
-async def test_nothing_of_the_text_shows_and_no_two_seals_are_alike() -> None:
+async def test_the_text_does_not_show_and_no_two_seals_are_alike() -> None:
     data = b"the secret" * 10_000
-    one, other = await sealed(data), await sealed(data)
-    assert b"the secret" not in one
-    assert one[HEADER:] != other[HEADER:]
+    first, second = await sealed(data), await sealed(data)
+    assert b"the secret" not in first
+    assert first[HEADER:] != second[HEADER:]
 
 
 @pytest.mark.parametrize("place", [0, 5, HEADER, HEADER + SEGMENT + TAG + 3, -1])
-async def test_one_altered_bit_anywhere_is_noticed(place: int) -> None:
-    made = bytearray(await sealed(bytes(2 * SEGMENT)))
-    made[place] ^= 1
+async def test_an_altered_bit_is_noticed_anywhere(place: int) -> None:
+    content = bytearray(await sealed(bytes(2 * SEGMENT)))
+    content[place] ^= 1
     with pytest.raises(SealBroken):
-        await opened(bytes(made))
+        await opened(bytes(content))
 
 
 @pytest.mark.parametrize(
     "kept", [0, 4, HEADER, HEADER + 1, HEADER + SEGMENT + TAG, HEADER + 2 * (SEGMENT + TAG), -1], ids=str
 )
-async def test_a_stream_that_was_cut_short_is_noticed_also_between_two_segments(kept: int) -> None:
-    made = await sealed(bytes(3 * SEGMENT))
+async def test_a_stream_that_was_cut_short_is_noticed_even_between_two_segments(kept: int) -> None:
+    content = await sealed(bytes(3 * SEGMENT))
     with pytest.raises(SealBroken):
-        await opened(made[:kept])
+        await opened(content[:kept])
 
 
 async def test_segments_in_another_order_are_noticed() -> None:
-    made = await sealed(secrets.token_bytes(4 * SEGMENT))
-    first, second, *rest = segments(made)
+    content = await sealed(secrets.token_bytes(4 * SEGMENT))
+    first, second, *rest = segments(content)
     with pytest.raises(SealBroken):
-        await opened(made[:HEADER] + second + first + b"".join(rest))
+        await opened(content[:HEADER] + second + first + b"".join(rest))
 
 
 async def test_a_segment_that_is_missing_or_doubled_is_noticed() -> None:
-    made = await sealed(secrets.token_bytes(4 * SEGMENT))
-    first, second, *rest = segments(made)
+    content = await sealed(secrets.token_bytes(4 * SEGMENT))
+    first, second, *rest = segments(content)
     for altered in ([first, *rest], [first, second, second, *rest]):
         with pytest.raises(SealBroken):
-            await opened(made[:HEADER] + b"".join(altered))
+            await opened(content[:HEADER] + b"".join(altered))
 
 
 async def test_a_segment_swapped_in_from_another_stream_under_the_same_key_is_noticed() -> None:
-    one, other = await sealed(bytes(3 * SEGMENT)), await sealed(bytes(3 * SEGMENT))
-    swapped = [segments(one)[0], segments(other)[1], segments(one)[2]]
+    first, second = await sealed(bytes(3 * SEGMENT)), await sealed(bytes(3 * SEGMENT))
+    swapped = [segments(first)[0], segments(second)[1], segments(first)[2]]
     with pytest.raises(SealBroken):
-        await opened(one[:HEADER] + b"".join(swapped))
+        await opened(first[:HEADER] + b"".join(swapped))
 
 
-async def test_what_is_appended_is_noticed() -> None:
-    made = await sealed(bytes(SEGMENT))
-    for more in (b"x", segments(made)[0]):
+async def test_appended_bytes_are_noticed() -> None:
+    content = await sealed(bytes(SEGMENT))
+    for more in (b"x", segments(content)[0]):
         with pytest.raises(SealBroken):
-            await opened(made + more)
+            await opened(content + more)
 
 
-async def test_another_key_opens_nothing() -> None:
+async def test_a_wrong_key_opens_nothing() -> None:
     with pytest.raises(SealBroken):
         await opened(await sealed(b"text"), new_data_key())
 
 
 async def test_segments_come_out_before_the_stream_has_ended() -> None:
-    made = await sealed(bytes(3 * SEGMENT))
+    content = await sealed(bytes(3 * SEGMENT))
     taken = 0
 
     async def counted() -> AsyncIterator[bytes]:
         nonlocal taken
-        async for piece in stream(made, SEGMENT):
+        async for piece in stream(content, SEGMENT):
             taken += len(piece)
             yield piece
 
     opening = open_sealed(counted(), KEY)
     assert await anext(opening) == bytes(SEGMENT)
-    assert taken < len(made)
+    assert taken < len(content)
 
 
 def test_a_wrapped_key_opens_with_its_service_key_in_its_context_only() -> None:
