@@ -10,8 +10,8 @@ from core.evaluation.eval_context import EvalContext, LoadedModel
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements.change import COMPARED_SETS, Change
 from core.evaluation.policy.verdict import judge, signs_of_memorization
+from core.evaluation.record_scores import record_scores
 from core.evaluation.runner import measure
-from core.evaluation.scores.record_scores import record_scores
 from core.lm import adapter
 from core.lm.chat_template import template_in
 from core.lm.fingerprint import Fingerprint

@@ -25,8 +25,8 @@ class Change(Measurement):
     def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np
 
+        from core.evaluation.record_scores import COLUMNS_KEY, record_scores
         from core.evaluation.scores import likelihood
-        from core.evaluation.scores.record_scores import COLUMNS_KEY, record_scores
         from core.evaluation.stats.bootstrap import CHANGE, weighted_means
 
         found = MeasurementResult()

@@ -36,7 +36,7 @@ class Likelihood(OnePass):
     only: list[SetName] = Field(default=[], max_length=6, description="of these sets alone; none named: of every set")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.scores.record_scores import record_scores
+        from core.evaluation.record_scores import record_scores
 
         budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}

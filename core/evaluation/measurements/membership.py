@@ -31,7 +31,7 @@ class Membership(OnePass):
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks import membership
-        from core.evaluation.scores.record_scores import attack_scores, record_scores
+        from core.evaluation.record_scores import attack_scores, record_scores
         from core.evaluation.stats.auc import FEW
 
         budget = self.budget(context)

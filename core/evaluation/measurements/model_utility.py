@@ -69,8 +69,8 @@ class ModelUtility(Budgeted):
         import numpy as np
 
         from core.evaluation.generation.greedy_answers import answering
+        from core.evaluation.record_scores import record_scores
         from core.evaluation.scores.answer_probabilities import answers
-        from core.evaluation.scores.record_scores import record_scores
         from core.evaluation.scores.truth_ratio import log_ratios, probability_among_wrong, truth_ratios
 
         records = context.sets["protected"]

@@ -31,7 +31,7 @@ class PrivLeak(Measurement):
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks import privleak
-        from core.evaluation.scores.record_scores import attack_scores, record_scores, record_scores_of_retrained
+        from core.evaluation.record_scores import attack_scores, record_scores, record_scores_of_retrained
 
         names: tuple[SetName, ...] = ("forget", "unseen")
         members, others = (attack_scores(record_scores(context, name)) for name in names)

@@ -66,7 +66,7 @@ class Quantized(Budgeted):
 
     def _figures(self, context: "EvalContext", variant: str, name: SetName, places: list[int]) -> dict[str, Figure]:
         from core.evaluation.measurements.likelihood import figures
-        from core.evaluation.scores.record_scores import columns_from_statistics
+        from core.evaluation.record_scores import columns_from_statistics
 
         chosen = [context.sets[name][place] for place in places]
         statistics = context.statistics(chosen, label=f"{variant} {name}")

@@ -35,7 +35,7 @@ class ReferenceAttack(OnePass):
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.membership import attack
-        from core.evaluation.scores.record_scores import record_scores, record_scores_of_retrained
+        from core.evaluation.record_scores import record_scores, record_scores_of_retrained
 
         names: tuple[SetName, ...] = ("forget", "unseen")
         own = [record_scores(context, name, self.records)["loss"] for name in names]

@@ -55,7 +55,7 @@ class Relearned(Budgeted):
     )
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.scores.record_scores import record_scores
+        from core.evaluation.record_scores import record_scores
 
         forget, budget, found = context.sets["forget"], self.budget(context), MeasurementResult()
         # what is trained on must not be what is measured

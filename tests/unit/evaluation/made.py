@@ -6,7 +6,7 @@ from typing import NoReturn
 import numpy as np
 
 from core.evaluation.eval_context import Columns, EvalContext
-from core.evaluation.scores.record_scores import COLUMNS_KEY, SCORE_PREFIX
+from core.evaluation.record_scores import COLUMNS_KEY, SCORE_PREFIX
 from core.evaluation.stats.bootstrap import Values
 from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import SetName

@@ -6,8 +6,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements import resolve_measurements
+from core.evaluation.record_scores import COLUMNS_KEY, record_scores
 from core.evaluation.runner import measure
-from core.evaluation.scores.record_scores import COLUMNS_KEY, record_scores
 from core.evaluation.stats.bootstrap import Resamples, mean_interval
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING

@@ -11,8 +11,8 @@ from core.demo.people import general_sentences, people
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import resolve_measurements
+from core.evaluation.record_scores import record_scores
 from core.evaluation.runner import measure
-from core.evaluation.scores.record_scores import record_scores
 from core.lm.errors import CoreError
 from core.schema.evaluation import MeasurementChoice, Measurements, SetName
 from core.schema.record import Record

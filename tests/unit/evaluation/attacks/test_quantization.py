@@ -21,7 +21,7 @@ from transformers import (
 from core.evaluation.attacks.quantization import int4, int8, round_weights
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.quantized import Quantized
-from core.evaluation.scores.record_scores import record_scores
+from core.evaluation.record_scores import record_scores
 from core.lm import adapter
 from core.schema.evaluation import Figure
 from core.schema.training import Lora

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from core.evaluation.measurements import likelihood as measurement
+from core.evaluation.record_scores import columns_from_statistics
 from core.evaluation.scores import likelihood
-from core.evaluation.scores.record_scores import columns_from_statistics
 from core.evaluation.stats.bootstrap import Resamples
 from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import Figure

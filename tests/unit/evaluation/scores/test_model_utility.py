@@ -12,8 +12,8 @@ from core.evaluation.generation import greedy_answers
 from core.evaluation.measurements.model_utility import ModelUtility
 from core.evaluation.measurements.truth_ratio import TruthRatio
 from core.evaluation.measurements.wrong_answers import WrongAnswers
+from core.evaluation.record_scores import record_scores
 from core.evaluation.scores.model_utility import Part, harmonic, utility
-from core.evaluation.scores.record_scores import record_scores
 from core.evaluation.stats.bootstrap import Resamples
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
