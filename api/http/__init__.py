@@ -1,1 +1,1 @@
-"""What every route shares: problem documents, idempotency, uploads, downloads, pages, limits, logs and metrics."""
+"""HTTP parts that the routes share: problems, idempotency, uploads, downloads, pagination, limits, logs, metrics."""

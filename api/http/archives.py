@@ -1,4 +1,4 @@
-"""A checkpoint as one archive, made while it is sent: nothing is copied or held beyond a piece."""
+"""A checkpoint as one archive, built while it is sent, in the memory of one chunk and without a copy on disk."""
 
 import tarfile
 import time
@@ -16,7 +16,7 @@ MEDIA_TYPES: dict[ArchiveFormat, str] = {"tar": "application/x-tar", "zip": "app
 
 
 class Archive:
-    """All files of a checkpoint and its manifest.json, below one folder."""
+    """All files of a checkpoint and its manifest.json, in one folder."""
 
     def __init__(
         self, storage: Storage, prefix: str, files: Sequence[FileEntry], *, folder: str, created_at: datetime
@@ -35,8 +35,8 @@ class Archive:
         if path == MANIFEST_NAME:
             yield self._manifest
             return
-        async for piece in self._storage.read(f"{self._prefix}/{path}"):
-            yield piece
+        async for chunk in self._storage.read(f"{self._prefix}/{path}"):
+            yield chunk
 
     def _tar_header(self, path: str, size: int) -> bytes:
         info = tarfile.TarInfo(f"{self._folder}/{path}")
@@ -44,50 +44,50 @@ class Archive:
         return info.tobuf(tarfile.PAX_FORMAT)
 
     def tar_size(self) -> int:
-        """How many bytes `tar` gives."""
-        members = [len(self._tar_header(path, size)) + size + -size % BLOCK for path, size in self._members()]
-        return sum(members) + 2 * BLOCK
+        """Returns the size in bytes of the archive that `tar` yields."""
+        sizes = [len(self._tar_header(path, size)) + size + -size % BLOCK for path, size in self._members()]
+        return sum(sizes) + 2 * BLOCK
 
     async def tar(self) -> AsyncIterator[bytes]:
-        """POSIX pax format."""
+        """Yields the archive in POSIX pax format."""
         for path, size in self._members():
             yield self._tar_header(path, size)
-            async for piece in self._content(path):
-                yield piece
+            async for chunk in self._content(path):
+                yield chunk
             yield bytes(-size % BLOCK)
         yield bytes(2 * BLOCK)
 
     async def zip(self) -> AsyncIterator[bytes]:
-        """Stored, not compressed: weights do not compress. Sizes and checksums follow each file."""
-        sink = _Sink()
-        with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+        """Yields the archive, uncompressed, since weights do not compress. Sizes and checksums follow each file."""
+        buffer = _WriteBuffer()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             for path, size in self._members():
-                stamp = time.gmtime(max(self._created_at.timestamp(), 315532800))  # zip knows no time before 1980
-                info = zipfile.ZipInfo(f"{self._folder}/{path}", stamp[:6])
+                date = time.gmtime(max(self._created_at.timestamp(), 315532800))  # zip has no dates before 1980
+                info = zipfile.ZipInfo(f"{self._folder}/{path}", date[:6])
                 info.external_attr = 0o644 << 16
                 with archive.open(info, "w", force_zip64=size >= zipfile.ZIP64_LIMIT) as member:
-                    async for piece in self._content(path):
-                        member.write(piece)
-                        yield sink.take()
-        yield sink.take()
+                    async for chunk in self._content(path):
+                        member.write(chunk)
+                        yield buffer.take()
+        yield buffer.take()
 
 
-class _Sink:
-    """A file that cannot be sought in: what was written is taken away at once."""
+class _WriteBuffer:
+    """A file for ZipFile to write to, without seeking. `take` returns and removes its content."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
 
     def write(self, data: bytes) -> int:
-        self._pieces.append(bytes(data))
+        self._chunks.append(bytes(data))
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: `take` returns whatever was written."""
 
     def close(self) -> None:
-        """What was not taken yet stays."""
+        """Does nothing: `take` also returns what was written last."""
 
     def take(self) -> bytes:
-        taken, self._pieces = b"".join(self._pieces), []
-        return taken
+        content, self._chunks = b"".join(self._chunks), []
+        return content

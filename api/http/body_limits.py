@@ -1,4 +1,4 @@
-"""Bodies that are refused before they are read: too large (413) or of the wrong type (415)."""
+"""Middleware that refuses bodies before they are read: too large (413) or of the wrong type (415)."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -6,16 +6,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.problems import BodyTooLarge, Problem, http_problem, problem_response
 
 UPLOADS = "/v1/files"
-FRAMING = 64 << 10
-"""What a multipart body holds beside the file."""
+FRAMING_BYTES = 64 << 10
+"""Room for the parts of a multipart body beside the file's content."""
 
 
 class BodyLimitMiddleware:
-    """Pure ASGI. Content-Length is believed when it is too large; what comes is counted all the same."""
+    """Pure ASGI. Refuses a Content-Length that is too large, and counts the bytes of every body while it arrives."""
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_file_bytes: int) -> None:
         self._app = app
-        self._limits = {True: max_file_bytes + FRAMING, False: max_body_bytes}
+        self._limits = {True: max_file_bytes + FRAMING_BYTES, False: max_body_bytes}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
@@ -28,7 +28,7 @@ class BodyLimitMiddleware:
             problem.headers = {"Connection": "close"}  # the body that follows is not read
             await problem_response(problem, scope["state"]["request_id"])(scope, receive, send)
             return
-        await self._app(scope, _counted(receive, limit), send)
+        await self._app(scope, _counting(receive, limit), send)
 
 
 def _refusal(headers: Headers, *, upload: bool, limit: int) -> Problem | None:
@@ -37,17 +37,17 @@ def _refusal(headers: Headers, *, upload: bool, limit: int) -> Problem | None:
         return Problem(400, "bad-request", "Content-Length is not a number")
     if int(length) > limit:
         return http_problem(BodyTooLarge(limit))
-    wanted = "multipart/form-data" if upload else "application/json"
-    given = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if (int(length) or "transfer-encoding" in headers) and given != wanted:
-        return Problem(415, "unsupported-media-type", f"send the body as {wanted}")
+    required_type = "multipart/form-data" if upload else "application/json"
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if (int(length) or "transfer-encoding" in headers) and content_type != required_type:
+        return Problem(415, "unsupported-media-type", f"send the body as {required_type}")
     return None
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
+def _counting(receive: Receive, limit: int) -> Receive:
     received = 0
 
-    async def counting() -> Message:
+    async def receive_counted() -> Message:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
@@ -55,4 +55,4 @@ def _counted(receive: Receive, limit: int) -> Receive:
             raise BodyTooLarge(limit)
         return message
 
-    return counting
+    return receive_counted

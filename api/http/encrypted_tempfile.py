@@ -1,4 +1,4 @@
-"""A temporary file that nobody can read: it has no name, and its bytes are under a key that dies with the process."""
+"""A temporary file that no other process can read: unnamed, and encrypted under a key that ends with the process."""
 
 import io
 import os
@@ -13,21 +13,21 @@ BLOCK = 16
 
 
 class EncryptedTempfile(io.RawIOBase):
-    """Written once from front to end, then read from anywhere: what a Parquet file needs, whose index is at its end.
+    """A file that is written front to end and then read at any place, as Parquet needs, whose index is at the end.
 
-    AES-256-CTR, whose key stream can be entered at any block. No authentication: the file has no name, and no other
-    process holds it.
+    AES-256-CTR, whose key stream can start at any block. Without authentication, because no other process can open the
+    file.
     """
 
     def __init__(self) -> None:
-        # unlinked at once: a crash leaves nothing
-        self._file = cast(io.BufferedRandom, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - closed with this
+        # the file has no name, so a crash leaves nothing behind
+        self._file = cast(io.BufferedRandom, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - closed with this object
         self._key = os.urandom(32)
         self._encryptor = Cipher(AES(self._key), CTR(bytes(BLOCK))).encryptor()
         self._size = 0
-        self._at = 0
+        self._position = 0
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]  # bytes alone come here
+    def write(self, data: bytes) -> int:  # type: ignore[override]  # callers write bytes only
         self._file.seek(self._size)
         sealed = self._encryptor.update(data)
         view = memoryview(sealed)
@@ -37,24 +37,24 @@ class EncryptedTempfile(io.RawIOBase):
         return len(data)
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        wanted = min(len(buffer), max(0, self._size - self._at))
-        skipped = self._at % BLOCK
-        self._file.seek(self._at - skipped)
+        count = min(len(buffer), max(0, self._size - self._position))
+        offset = self._position % BLOCK
+        self._file.seek(self._position - offset)
         sealed = bytearray()
-        while len(sealed) < skipped + wanted and (piece := self._file.read(skipped + wanted - len(sealed))):
-            sealed += piece
-        counter = (self._at // BLOCK).to_bytes(BLOCK, "big")
-        plain = Cipher(AES(self._key), CTR(counter)).decryptor().update(bytes(sealed))[skipped:]
-        buffer[: len(plain)] = plain
-        self._at += len(plain)
-        return len(plain)
+        while len(sealed) < offset + count and (chunk := self._file.read(offset + count - len(sealed))):
+            sealed += chunk
+        counter = (self._position // BLOCK).to_bytes(BLOCK, "big")
+        plaintext = Cipher(AES(self._key), CTR(counter)).decryptor().update(bytes(sealed))[offset:]
+        buffer[: len(plaintext)] = plaintext
+        self._position += len(plaintext)
+        return len(plaintext)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence])
-        return self._at
+        self._position = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence])
+        return self._position
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def readable(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""JSON bodies by pydantic's own parser: text that cannot be written as UTF-8 again is refused as it comes in."""
+"""JSON bodies, read by pydantic's parser, which refuses text that UTF-8 cannot encode."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -14,11 +14,12 @@ class _JsonRequest(Request):
         try:
             return from_json(await self.body(), allow_inf_nan=False)
         except ValueError:
-            raise json.JSONDecodeError("not valid JSON", "", 0) from None  # what FastAPI expects, without the text
+            # the error that FastAPI expects, without the body
+            raise json.JSONDecodeError("not valid JSON", "", 0) from None
 
 
 class JsonRoute(APIRoute):
-    """For routers whose routes take JSON: half a surrogate pair, NaN and endless nesting are not valid JSON here."""
+    """A route with a JSON body. Lone surrogates, NaN and extreme nesting are not valid JSON here."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

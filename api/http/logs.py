@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard error. What is logged is named where it is logged; bodies never are."""
+"""Logs: one JSON object per line on standard error, never with the body of a request."""
 
 import json
 import logging
@@ -9,9 +9,9 @@ import structlog
 
 
 class LossyStream:
-    """Text to a stream that may fail, such as a file on a full disk: a request does not fail for want of its log line.
+    """Writes to a stream that may fail, such as a file on a full disk, without failing the request that logs.
 
-    Once the stream takes text again, it is told how many lines were lost.
+    Once the stream takes text again, a line tells how many lines were lost.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -19,7 +19,7 @@ class LossyStream:
         self._lost = 0
 
     def write(self, text: str) -> int:
-        """Writes and flushes; a stream that fails loses the text, which is counted."""
+        """Writes and flushes. Where the stream fails, the text is lost and counted."""
         try:
             if self._lost:
                 self._stream.write(

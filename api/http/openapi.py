@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI says of the routes, and what a client generator needs beside."""
+"""The OpenAPI document: FastAPI's own, with the schemas and descriptions that a client generator needs."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from api.http.problems import ProblemDocument
 SERVERS = [{"url": "/", "description": "the service that this document comes from"}]
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-"""Bytes, as client generators know them."""
+"""The content of a binary answer, in the form that client generators understand."""
 
 PATH_PARAMETERS = {
     "checkpoint": "the checkpoint's id, `ckpt-…`",
@@ -19,35 +19,35 @@ PATH_PARAMETERS = {
     "job": "the job's id, `job-…`",
     "key": "the key's id, `key-…`",
     "measurement": "the measurement's id, `meas-…`",
-    "model": "the model's id, as it was registered",
-    "name": "its name",
-    "path": "of a file of the checkpoint, as its `files` list it",
+    "model": "the model's id, chosen when it was registered",
+    "name": "the name of the method or policy",
+    "path": "the file's path, as in the checkpoint's `files`",
 }
 
 
 def operation_id(route: APIRoute) -> str:
-    """Returns the name of the route's function, such as `list_jobs`: unique, and what generated clients call it."""
+    """Returns the name of the route's function, such as `list_jobs`, which generated clients use as well."""
     return route.name
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
-    """Returns the document, made once for each app."""
+    """Returns the document, which is built once for each app."""
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes, servers=SERVERS
         )
-        described = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+        problem_schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        schemas.update(described.pop("$defs", {}))
-        schemas["ProblemDocument"] = described
+        schemas.update(problem_schema.pop("$defs", {}))
+        schemas["ProblemDocument"] = problem_schema
         for operations in schema["paths"].values():
             for operation in operations.values():
-                _describe(operation.get("parameters", []))
+                _describe_path_parameters(operation.get("parameters", []))
         app.openapi_schema = schema
     return app.openapi_schema
 
 
-def _describe(parameters: list[dict[str, Any]]) -> None:
+def _describe_path_parameters(parameters: list[dict[str, Any]]) -> None:
     for parameter in parameters:
         if parameter["in"] == "path":
             parameter.setdefault("description", PATH_PARAMETERS[parameter["name"]])

@@ -1,4 +1,4 @@
-"""The figures of this process for Prometheus, and those of the whole service, read when they are asked for."""
+"""Prometheus metrics: requests of this process, and the state of the whole service at the time of the scrape."""
 
 from importlib.metadata import version
 
@@ -10,7 +10,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """A registry of its own, so that two apps in one process do not count together."""
+    """Metrics in a registry of their own, so that two apps in one process do not share counters."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -28,26 +28,29 @@ class Metrics:
         self._waiting = Gauge(
             "unlearning_checkpoints_waiting", "Checkpoints that wait for a release", registry=self._registry
         )
-        self._outbox = Gauge("unlearning_outbox", "Hints that wait for the broker", registry=self._registry)
+        self._outbox = Gauge(
+            "unlearning_outbox", "Job hints that wait to be sent to the broker", registry=self._registry
+        )
         self._workers = Gauge("unlearning_workers", "Workers that are up", registry=self._registry)
         info = Gauge("unlearning_build_info", "1, with the version of the code", ["version"], registry=self._registry)
         info.labels(version("unlearning-service")).set(1)
 
     def observe(self, method: str, route: str, status: int, seconds: float, *, held: bool = False) -> None:
-        """Counts an answer; `route` is the template, so that ids do not make a series each.
+        """Counts an answer.
 
-        The time of one that was `held` open, as an event stream is, says nothing of how quick the service is.
+        `route` is the template of the path, so that ids create no time series. `held`: the answer was held open on
+        purpose, as an event stream is, and its duration is not counted.
         """
         self._requests.labels(method, route, str(status)).inc()
         if not held:
             self._seconds.labels(method, route).observe(seconds)
 
-    def render(self, standing: ServiceStats) -> bytes:
-        """The text format (version 0.0.4)."""
-        self._jobs.labels("queued").set(standing.queued)
-        self._jobs.labels("running").set(standing.running)
-        self._jobs.labels("paused").set(standing.paused)
-        self._waiting.set(standing.waiting)
-        self._outbox.set(standing.outbox)
-        self._workers.set(standing.workers)
+    def render(self, stats: ServiceStats) -> bytes:
+        """Returns the metrics in Prometheus' text format (version 0.0.4)."""
+        self._jobs.labels("queued").set(stats.queued)
+        self._jobs.labels("running").set(stats.running)
+        self._jobs.labels("paused").set(stats.paused)
+        self._waiting.set(stats.waiting)
+        self._outbox.set(stats.outbox)
+        self._workers.set(stats.workers)
         return generate_latest(self._registry)

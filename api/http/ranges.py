@@ -1,4 +1,4 @@
-"""One file of a checkpoint over HTTP: ranges, validators and digests (RFC 9110, sections 13 and 14; RFC 9530)."""
+"""Downloads of stored files: ranges, validators and digests (RFC 9110, sections 13 and 14; RFC 9530)."""
 
 import base64
 import re
@@ -15,8 +15,8 @@ RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 
 @dataclass(frozen=True)
-class Content:
-    """What is to be sent; `sha256` in hex is its strong validator."""
+class StoredFile:
+    """A file in the storage; `sha256`, in hex, is its strong validator."""
 
     key: str
     size: int
@@ -35,70 +35,71 @@ class Content:
         }
 
 
-def matches(header: str | None, etag: str) -> bool:
-    """Whether an If-None-Match names this ETag; weakness does not matter there."""
-    if header is None:
+def etag_matches(if_none_match: str | None, etag: str) -> bool:
+    """Returns whether an If-None-Match header names this ETag, by weak comparison."""
+    if if_none_match is None:
         return False
-    names = [name.strip().removeprefix("W/") for name in header.split(",")]
-    return "*" in names or etag in names
+    etags = [value.strip().removeprefix("W/") for value in if_none_match.split(",")]
+    return "*" in etags or etag in etags
 
 
-def requested_range(headers: Headers, content: Content) -> tuple[int, int] | None:
-    """[start, end) as asked for, or None: the whole, since several ranges, other units and nonsense may be ignored.
+def requested_range(headers: Headers, file: StoredFile) -> tuple[int, int] | None:
+    """Returns the requested bytes as [start, end), or None for the whole file.
 
-    Problem: 416 where the range begins behind the end. An If-Range that names another representation voids the range.
+    Several ranges, other units and invalid ranges may be ignored, and are; so is a range whose If-Range names another
+    version. Problem: 416 where the range begins behind the end.
     """
-    given = RANGE.fullmatch(headers.get("range", "").strip())
-    condition = headers.get("if-range")
-    if given is None or (condition is not None and condition != content.etag):
+    match = RANGE.fullmatch(headers.get("range", "").strip())
+    if_range = headers.get("if-range")
+    if match is None or (if_range is not None and if_range != file.etag):
         return None
-    first, last = given.groups()
+    first, last = match.groups()
     if not first and not last:
         return None
-    if not first:  # the last so many bytes
-        start, end = max(0, content.size - int(last)), content.size
+    if not first:  # `last` counts from the end
+        start, end = max(0, file.size - int(last)), file.size
     else:
-        start, end = int(first), min(int(last) + 1 if last else content.size, content.size)
+        start, end = int(first), min(int(last) + 1 if last else file.size, file.size)
         if last and int(last) < int(first):
             return None
-    if start >= content.size or start >= end:
+    if start >= file.size or start >= end:
         raise Problem(
             416,
             "range-not-satisfiable",
-            f"the file has {content.size} bytes",
-            headers={"Content-Range": f"bytes */{content.size}", "Accept-Ranges": "bytes"},
+            f"the file has {file.size} bytes",
+            headers={"Content-Range": f"bytes */{file.size}", "Accept-Ranges": "bytes"},
         )
     return start, end
 
 
-async def send(storage: Storage, content: Content, headers: Headers, *, head: bool) -> Response:
-    """200, 206 or 304; the body is streamed from the storage as it comes. Problem: 404, 416."""
-    answer = content.headers()
-    if matches(headers.get("if-none-match"), content.etag):
-        return Response(status_code=304, headers=answer)
-    wanted = requested_range(headers, content)
-    start, end = wanted or (0, content.size)
-    answer["Content-Length"] = str(end - start)
-    if wanted is not None:
-        answer["Content-Range"] = f"bytes {start}-{end - 1}/{content.size}"
-    status = 206 if wanted is not None else 200
+async def file_response(storage: Storage, file: StoredFile, headers: Headers, *, head: bool) -> Response:
+    """Returns 200, 206 or 304; the body is streamed from the storage. Problem: 404, 416."""
+    response_headers = file.headers()
+    if etag_matches(headers.get("if-none-match"), file.etag):
+        return Response(status_code=304, headers=response_headers)
+    byte_range = requested_range(headers, file)
+    start, end = byte_range or (0, file.size)
+    response_headers["Content-Length"] = str(end - start)
+    if byte_range is not None:
+        response_headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
+    status = 206 if byte_range is not None else 200
     media_type = "application/octet-stream"
     if head:
-        return Response(status_code=status, headers=answer, media_type=media_type)
-    pieces = await with_first_piece(storage.read(content.key, start, end))
-    return StreamingResponse(pieces, status, answer, media_type)
+        return Response(status_code=status, headers=response_headers, media_type=media_type)
+    chunks = await prefetch_first_chunk(storage.read(file.key, start, end))
+    return StreamingResponse(chunks, status, response_headers, media_type)
 
 
-async def with_first_piece(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same pieces, the first one read already, so that missing bytes are a 404 and not a broken answer."""
+async def prefetch_first_chunk(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Reads the first chunk now, so that missing bytes give a 404 instead of an aborted answer; returns all chunks."""
     try:
-        first = await anext(pieces, b"")
+        first = await anext(chunks, b"")
     except NotStored:
         raise Problem(404, "not-found", "the bytes are gone") from None
 
-    async def again() -> AsyncIterator[bytes]:
+    async def all_chunks() -> AsyncIterator[bytes]:
         yield first
-        async for piece in pieces:
-            yield piece
+        async for chunk in chunks:
+            yield chunk
 
-    return again()
+    return all_chunks()

@@ -1,4 +1,4 @@
-"""The outermost layer: the request's id, one line in the log, its figures, and what becomes of the unforeseen."""
+"""The outermost middleware: request ids, one log line and metrics per request, and the answer to unknown errors."""
 
 import re
 import time
@@ -20,11 +20,11 @@ log = structlog.get_logger()
 
 
 class ResponseAborted(Exception):
-    """An answer that had begun cannot be completed: the server closes the connection, so the client sees it."""
+    """An answer that had begun cannot be completed. The server closes the connection, so that the client notices."""
 
 
 class RequestLoggingMiddleware:
-    """Pure ASGI: bodies are neither read nor held. Neither bodies, queries nor keys are logged."""
+    """Pure ASGI, without reading or storing bodies. Logs no bodies, no queries and no keys."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -34,14 +34,14 @@ class RequestLoggingMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid7().hex
+        client_id = Headers(scope=scope).get("x-request-id", "")
+        request_id = client_id if REQUEST_ID.fullmatch(client_id) else uuid7().hex
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
-        status, sent, began = 0, 0, time.perf_counter()
+        status, sent_bytes, start = 0, 0, time.perf_counter()
 
-        async def answer(message: Message) -> None:
-            nonlocal status, sent
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status, sent_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
@@ -51,20 +51,21 @@ class RequestLoggingMiddleware:
                 for name, value in state.get("answer_headers", {}).items():
                     headers[name] = value
             elif message["type"] == "http.response.body":
-                sent += len(message.get("body", b""))
+                sent_bytes += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self._app(scope, receive, answer)
+            await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             log.info("client_left", request_id=request_id)
-        except Exception as error:  # noqa: BLE001 - the one place where the unforeseen ends
+        except Exception as error:  # noqa: BLE001 - the one place that answers unknown errors
             _log_failure(error, request_id)
             if status:
                 raise ResponseAborted(request_id) from None
-            await problem_response(Problem(500, "internal", "the service failed"), request_id)(scope, receive, answer)
+            response = problem_response(Problem(500, "internal", "the service failed"), request_id)
+            await response(scope, receive, send_with_headers)
         finally:
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "unmatched")
             self._metrics.observe(scope["method"], route, status, seconds, held=state.get("held", False))
             log.info(
@@ -74,15 +75,15 @@ class RequestLoggingMiddleware:
                 route=route,
                 status=status,
                 milliseconds=round(seconds * 1000, 1),
-                bytes=sent,
+                bytes=sent_bytes,
                 key=state.get("key"),
             )
 
 
 def _log_failure(error: BaseException, request_id: str) -> None:
-    """Class and places, never the message: it may hold what was sent.
+    """Logs the error's class and stack, never its message, which may quote the request.
 
-    What starlette raises for a failure after the answer's head hides the failure itself, which is its cause.
+    An error after the answer's head reaches this point as the cause of a RuntimeError of starlette.
     """
     if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
         error = error.__cause__

@@ -10,7 +10,7 @@ from api.dependencies import Context, ContextDep, JobsRead
 from api.http.archives import MEDIA_TYPES, Archive, ArchiveFormat
 from api.http.openapi import BINARY
 from api.http.problems import Problem, not_found, problem_responses
-from api.http.ranges import Content, send, with_first_piece
+from api.http.ranges import StoredFile, file_response, prefetch_first_chunk
 from api.http.serializers import serialize_checkpoint, serialize_file_entry
 from core.records import checkpoints, jobs
 from core.records.tables import CheckpointRow
@@ -91,8 +91,8 @@ async def _file(checkpoint: str, path: str, request: Request, context: Context, 
     _may_have(row, caller)
     if found is None:
         raise not_found("file in the checkpoint")
-    content = Content(f"{row.prefix}/{found.path}", found.size, found.sha256)
-    return await send(context.storage, content, request.headers, head=request.method == "HEAD")
+    content = StoredFile(f"{row.prefix}/{found.path}", found.size, found.sha256)
+    return await file_response(context.storage, content, request.headers, head=request.method == "HEAD")
 
 
 @router.get(
@@ -146,5 +146,5 @@ async def _archive(row: CheckpointRow, context: Context, caller: Caller, format:
     headers = {"Content-Disposition": f'attachment; filename="{row.id}.{format}"'}
     if format == "tar":
         headers["Content-Length"] = str(made.tar_size())
-    pieces = await with_first_piece(made.tar() if format == "tar" else made.zip())
+    pieces = await prefetch_first_chunk(made.tar() if format == "tar" else made.zip())
     return StreamingResponse(pieces, 200, headers, MEDIA_TYPES[format])

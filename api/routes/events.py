@@ -53,7 +53,7 @@ async def list_job_events(
             raise not_found("job")
         if MEDIA_TYPE not in request.headers.get("accept", ""):
             rows = await events.latest(session, job, after, limit + 1)
-            return json_response(paginate(rows, limit, serialize_event, name=lambda event: str(event.seq)))
+            return json_response(paginate(rows, limit, serialize_event, item_id=lambda event: str(event.seq)))
     given = (last_event_id or "").strip()
     last = int(given) if given.isascii() and given.isdigit() and int(given) <= LARGEST else 0
     if row.status in TERMINAL and last >= row.event_seq:

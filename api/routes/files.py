@@ -14,9 +14,9 @@ from api.http.idempotency import IdempotencyKey
 from api.http.openapi import BINARY
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import not_found, problem_responses
-from api.http.ranges import with_first_piece
+from api.http.ranges import prefetch_first_chunk
 from api.http.serializers import json_response, serialize_file
-from api.http.uploads import Form, Upload
+from api.http.uploads import Upload, UploadForm
 from core.records import files
 from core.records.tables import FileRow
 from core.schema.files import PURPOSES, File, Purpose
@@ -65,7 +65,7 @@ async def upload_file(
     was read, and what was guessed. Stored sealed, each file under a key of its own. Scope: `files:write`.
     """
     settings, file = context.settings, new_id("file")
-    form = Form(request, max_file_bytes=settings.max_file_bytes, max_record_bytes=settings.max_record_bytes)
+    form = UploadForm(request, max_file_bytes=settings.max_file_bytes, max_record_bytes=settings.max_record_bytes)
     wrapped = await store_upload(context.storage, file, form.chunks(), context.service_key)
     if form.upload is None:
         raise RuntimeError("an upload that was stored is complete")
@@ -90,7 +90,7 @@ async def _keep(
             size=upload.size,
             sha256=upload.sha256,
             records=upload.records,
-            understood=upload.understood.model_dump(exclude_none=True),
+            understood=upload.interpretation.model_dump(exclude_none=True),
             storage_key=storage_key(file),
             wrapped_key=wrapped,
         )
@@ -113,7 +113,7 @@ async def list_files(
     """Newest first. Scope: `files:write`, `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         rows = await files.page(session, caller.organisation, limit=limit + 1, after=after, purpose=purpose)
-    return paginate(rows, limit, serialize_file, name=lambda file: file.id)
+    return paginate(rows, limit, serialize_file, item_id=lambda file: file.id)
 
 
 @router.get("/{file}", summary="One file", responses=problem_responses(404))
@@ -141,7 +141,7 @@ async def download_file(file: str, context: ContextDep, caller: FilesWrite) -> R
         row = await files.get(session, caller.organisation, file)
     if row is None:
         raise not_found("file")
-    pieces = await with_first_piece(read_upload(context.storage, row.id, row.wrapped_key, context.service_key))
+    pieces = await prefetch_first_chunk(read_upload(context.storage, row.id, row.wrapped_key, context.service_key))
     headers = {"Content-Length": str(row.size), "Content-Disposition": f'attachment; filename="{row.id}.{row.format}"'}
     return StreamingResponse(pieces, 200, headers, "application/octet-stream")
 

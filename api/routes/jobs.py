@@ -13,7 +13,7 @@ from api.http.idempotency import IdempotencyKey, body_digest
 from api.http.json_body import JsonRoute
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import not_found, problem_responses
-from api.http.ranges import matches
+from api.http.ranges import etag_matches
 from api.http.serializers import json_response, serialize_job
 from api.jobs.unlearn import UnlearnSubmission
 from core.records import job_actions, jobs
@@ -113,7 +113,7 @@ async def list_jobs(
             created_after=created_after,
             created_before=created_before,
         )
-    return paginate(rows, limit, serialize_job, name=lambda job: job.id)
+    return paginate(rows, limit, serialize_job, item_id=lambda job: job.id)
 
 
 @router.get(
@@ -136,7 +136,7 @@ async def get_job(
     """
     request.state.held = wait > 0
     version = await _version(context, caller, job, wait, if_none_match)
-    if version is not None and matches(if_none_match, _etag(version)):
+    if version is not None and etag_matches(if_none_match, _etag(version)):
         return Response(status_code=304, headers={"ETag": _etag(version)})
     async with context.sessions() as session:
         row = await jobs.get(session, caller.organisation, job)
@@ -160,7 +160,7 @@ async def _version(context: Context, caller: Caller, job: str, wait: float, know
                 raise not_found("job")
             version, status = found
             first = version if first is None else first
-            changed = version != first if known is None else not matches(known, _etag(version))
+            changed = version != first if known is None else not etag_matches(known, _etag(version))
             left = deadline - asyncio.get_running_loop().time()
             if changed or status in TERMINAL or left <= 0:
                 return version

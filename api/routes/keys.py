@@ -90,7 +90,7 @@ async def list_keys(context: ContextDep, caller: Admin, limit: Limit = DEFAULT_L
     """The organisation's keys, newest first, the revoked ones included. Scope: `admin`."""
     async with context.sessions() as session:
         rows = await keys.page(session, caller.organisation, limit=limit + 1, after=after)
-    return paginate(rows, limit, _view, name=lambda key: key.id)
+    return paginate(rows, limit, _view, item_id=lambda key: key.id)
 
 
 @router.get("/self", summary="Who am I?", responses=problem_responses())

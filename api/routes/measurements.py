@@ -84,7 +84,7 @@ async def list_measurements(
         rows = await jobs.page(
             session, caller.organisation, limit=limit + 1, after=after, kind="measure", status=status, model=model
         )
-    return paginate(rows, limit, view, name=lambda one: one.id)
+    return paginate(rows, limit, view, item_id=lambda one: one.id)
 
 
 @router.get("/{measurement}", summary="One measurement", responses=problem_responses(404))

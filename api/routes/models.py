@@ -121,7 +121,7 @@ async def list_models(
     """By name: a model's id is a person's choice, not a time. Any key may ask."""
     async with context.sessions() as session:
         rows = await models.page(session, caller.organisation, limit=limit + 1, after=after)
-    return paginate(rows, limit, serialize_model, name=lambda model: model.id)
+    return paginate(rows, limit, serialize_model, item_id=lambda model: model.id)
 
 
 @router.get("/{model}", summary="One model", responses=problem_responses(404))

@@ -123,7 +123,7 @@ async def list_policies(
         rows = await policies.page(session, caller.organisation, limit=limit + 1, after=after)
     built_in = [_view(policy) for name, policy in BUILT_IN.items() if after is None or name > after]
     shown = sorted([*built_in, *map(_kept, rows)], key=lambda policy: policy.name)
-    return paginate(shown, limit, lambda policy: policy, name=lambda policy: policy.name)
+    return paginate(shown, limit, lambda policy: policy, item_id=lambda policy: policy.name)
 
 
 @router.get("/{name}", summary="One policy", responses=problem_responses(404))

@@ -17,7 +17,7 @@ LINE = json.dumps({"text": "a line of text that fills the disk " * 40}) + "\n"
 async def test_an_upload_to_a_full_storage_is_507_and_readiness_says_so(
     database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.http.storage_probe.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("api.http.storage_probe.SUCCESS_SECONDS", 0.0)
     with small_disk(tmp_path / "disk", megabytes=1) as disk:
         settings = settings_for(tmp_path, database_url, redis_url, storage_url=f"file://{disk}/objects")
         async with serving(settings) as service, service.client() as client:
