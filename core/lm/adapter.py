@@ -1,4 +1,4 @@
-"""Low-rank adapters (arXiv 2106.09685, by peft): put into a model in place, merged into it, written and read alone.
+"""Low-rank adapters (arXiv 2106.09685, by peft): attached to a model in place, merged into it, written and read alone.
 
 The model keeps its class and its backbone; only the chosen layers are wrapped. peft is imported where it is used.
 """
@@ -21,30 +21,31 @@ from core.lm.errors import CoreError, out_of_memory
 from core.schema.training import Lora
 
 NAME = "default"
-"""What peft calls the one adapter of a model."""
+"""peft's name of a model's only adapter."""
 
 WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 
 
 def attach(model: PreTrainedModel, lora: Lora) -> dict[str, str]:
-    """Freezes the model and puts a trainable adapter, at first without effect, beside each weight that is chosen.
+    """Freezes the model and puts a trainable adapter, at first without effect, beside each chosen weight.
 
-    A forward pass of a few tokens tells whether each adapter is in the computation. Returns why a module that
-    `all-linear` stands for has none, by its name. An adapter is float32 (float64 for a float64 model) whatever the
-    weights are held in. Its first half is drawn from torch's own generator. Raises CoreError `no_such_modules` and
-    `unsupported_modules`, and leaves the model as it was then.
+    A forward pass of a few tokens tells whether each adapter is part of the computation. Returns the reasons why
+    modules of `all-linear` get no adapter, by name. An adapter is float32 (float64 for a float64 model) whatever the
+    weights' dtype. Its matrix A is drawn from torch's own generator. Raises CoreError `no_such_modules` and
+    `unsupported_modules`, and then leaves the model as it was.
     """
-    chosen = adapter_targets.find_targets(model, lora.modules)
-    chosen = _try(model, lora, chosen)
-    _inject(model, lora, chosen)
-    return chosen.left_out
+    targets = adapter_targets.find_targets(model, lora.modules)
+    targets = _try(model, lora, targets)
+    _inject(model, lora, targets)
+    return targets.left_out
 
 
 def check(model: PreTrainedModel, lora: Lora, *, delivered: bool = False) -> dict[str, str]:
-    """What `attach` returns and raises, without changing the model; `delivered`: the adapter is to be read by peft.
+    """Returns and raises what `attach` would, without changing the model.
 
-    Raises CoreError `unreadable_adapter` too, where peft would look for the adapter's weights by other names.
+    `delivered`: peft must be able to read the adapter. Raises CoreError `unreadable_adapter` too, where peft would look
+    for its weights by other names.
     """
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     try:
@@ -78,57 +79,60 @@ def has_adapter(model: PreTrainedModel) -> bool:
     return hasattr(model, "peft_config")
 
 
-def _try(model: PreTrainedModel, lora: Lora, chosen: Targets) -> Targets:
-    """Leaves out what gets an adapter without effect, or refuses it where it was asked for by name."""
+def _try(model: PreTrainedModel, lora: Lora, targets: Targets) -> Targets:
+    """Leaves out the targets whose adapter has no effect, or refuses them where they were asked for by name."""
     while True:
-        _inject(model, lora, chosen)
+        _inject(model, lora, targets)
         try:
-            unused = adapter_effect.unused_adapters(model, dict(_layers_by_target(model)), _half)
+            unused = adapter_effect.unused_adapters(model, dict(_layers_by_target(model)), _output_matrix)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
             if out_of_memory(error):
                 raise
-            if lora.modules != "all-linear" or not chosen.weights or not chosen.modules:
-                message = f"the model does not run with adapters beside {_listed(chosen.names())}: name other modules"
+            if lora.modules != "all-linear" or not targets.weights or not targets.modules:
+                message = f"the model does not run with adapters beside {_listed(targets.names())}: name other modules"
                 raise CoreError("unsupported_modules", message) from error
-            unused = dict.fromkeys(chosen.weights, "the model does not run with an adapter there")
+            unused = dict.fromkeys(targets.weights, "the model does not run with an adapter there")
         finally:
             detach(model)
         if not unused:
-            return chosen
+            return targets
         if lora.modules != "all-linear":
             name, reason = next(iter(unused.items()))
             raise CoreError("unsupported_modules", f"an adapter beside '{name}' would do nothing: {reason}")
-        chosen = chosen.without(unused)
-        if not chosen.names():
+        targets = targets.without(unused)
+        if not targets.names():
             raise CoreError("no_such_modules", "the model has no layer that an adapter would have an effect beside")
 
 
-def _inject(model: PreTrainedModel, lora: Lora, chosen: Targets) -> None:
+def _inject(model: PreTrainedModel, lora: Lora, targets: Targets) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
-    by_weight = {f"{name}.weight" for name in chosen.modules if _is_renamed(model, name)}
+    by_weight = {f"{name}.weight" for name in targets.modules if _is_renamed(model, name)}
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=cast(int, lora.alpha),
-        target_modules=sorted(name for name in chosen.modules if f"{name}.weight" not in by_weight),
-        target_parameters=sorted({*chosen.weights, *by_weight}) or None,
+        target_modules=sorted(name for name in targets.modules if f"{name}.weight" not in by_weight),
+        target_parameters=sorted({*targets.weights, *by_weight}) or None,
         task_type="CAUSAL_LM",
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in chosen.modules.values()),
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in targets.modules.values()),
     )
     try:
         inject_adapter_in_model(config, model, NAME)
     except (ValueError, TypeError, RuntimeError, AttributeError) as error:
         detach(model)
-        message = f"peft puts no adapter beside {_listed(chosen.names())} in this architecture: name other modules"
+        message = f"peft puts no adapter beside {_listed(targets.names())} in this architecture: name other modules"
         raise CoreError("unsupported_modules", message) from error
     _share(model)
-    _widen(model)
-    model.eval()  # what peft has put in comes in training mode
+    _trained_in_float32(model)
+    model.eval()  # peft injects its modules in training mode
 
 
 def _is_renamed(model: PreTrainedModel, name: str) -> bool:
-    """Whether peft takes the name of a linear layer for that of an expert in files of earlier transformers, and would
-    look for it elsewhere (a shared expert's `up_proj`): its weight then gets the adapter, with the same effect."""
+    """Whether peft takes a linear layer's name for that of an expert in files of earlier transformers.
+
+    peft would then look for the layer elsewhere (a shared expert's `up_proj`). Its weight gets the adapter instead,
+    with the same effect.
+    """
     from peft import LoraConfig
     from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 
@@ -136,7 +140,7 @@ def _is_renamed(model: PreTrainedModel, name: str) -> bool:
     config = LoraConfig(target_modules=[end])
     try:
         convert_peft_config_for_transformers(config, model, None)
-    except ValueError:  # it knows the name as a part of what is fused
+    except ValueError:  # peft knows the name as a part of a fused weight
         return True
     return set(config.target_modules or ()) != {end} or bool(config.target_parameters)
 
@@ -147,7 +151,7 @@ def _listed(names: list[str]) -> str:
 
 
 def merged_weights(model: PreTrainedModel) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each weight that has an adapter, as it is without and as it would be with it merged. One at a time is made."""
+    """Yields each weight that has an adapter, without it and with it merged. One merged weight exists at a time."""
     for layer in _distinct(model):
         weight = adapter_effect.weight_of(layer).detach()
         yield weight, weight + layer.get_delta_weight(NAME).detach()
@@ -155,26 +159,26 @@ def merged_weights(model: PreTrainedModel) -> Iterator[tuple[Tensor, Tensor]]:
 
 @torch.no_grad()
 def scale(model: PreTrainedModel, factor: float) -> None:
-    """Multiplies what the adapter adds to each weight."""
+    """Multiplies the adapter's change of each weight by `factor`."""
     for layer in _distinct(model):
         layer.lora_B[NAME].weight.mul_(factor)
 
 
 @torch.no_grad()
 def merge(model: PreTrainedModel) -> None:
-    """Adds the adapter to the weights, in place; the model is then one without.
+    """Adds the adapter to the weights, in place, and detaches it.
 
-    A few tokens' logits tell whether it is the same model, but where it was spread over ranks and no longer runs.
-    Raises CoreError `merge_differs` where it is another.
+    The logits of a few tokens are compared before and after, unless the model was sharded over ranks and no longer
+    runs. Raises CoreError `merge_differs` where they differ.
     """
-    model.eval()  # layers that recompute their activations are not
+    model.eval()  # layers that recompute their activations are in training mode
     runs = not any(isinstance(module, FSDPModule) for module in model.modules())
     ids = adapter_effect.trial_tokens(model)
-    wanted = adapter_effect.logits(model, ids) if runs else None
+    before = adapter_effect.logits(model, ids) if runs else None
     for layer in _distinct(model):
         layer.merge()
     detach(model)
-    if wanted is not None and not adapter_effect.nearly_equal(adapter_effect.logits(model, ids), wanted, model.dtype):
+    if before is not None and not adapter_effect.nearly_equal(adapter_effect.logits(model, ids), before, model.dtype):
         message = (
             "the model with the adapter merged into its weights predicts something else than with it beside them:"
             " nothing is delivered; ask for output 'adapter'"
@@ -185,7 +189,7 @@ def merge(model: PreTrainedModel) -> None:
 def detach(model: PreTrainedModel) -> None:
     """Takes the adapter out; the weights stay as they are."""
     for name, layer in _layers(model):
-        if not name.endswith(".base_layer"):  # those lie within another layer's
+        if not name.endswith(".base_layer"):  # these lie within another layer's wrapper
             model.set_submodule(name, layer.get_base_layer())
     if has_adapter(model):
         del model.peft_config
@@ -198,39 +202,39 @@ def _layers(model: PreTrainedModel) -> list[tuple[str, Any]]:
 
 
 def _layers_by_target(model: PreTrainedModel) -> Iterator[tuple[str, Any]]:
-    """By the names that `Targets` have: of a linear layer its own, of a weight that of the weight."""
+    """Yields the adapted layers with their names in `Targets`: a linear layer's own, or that of a weight."""
     for name, layer in _layers(model):
-        whole = name.replace(".base_layer", "")
-        part = getattr(layer, "parameter_name", None)
-        yield (whole if part is None else f"{whole}.{part}"), layer
+        module = name.replace(".base_layer", "")
+        parameter = getattr(layer, "parameter_name", None)
+        yield (module if parameter is None else f"{module}.{parameter}"), layer
 
 
 def _distinct(model: PreTrainedModel) -> list[Any]:
-    """A layer for each weight: of layers that share one the first, whose adapter is that of all."""
+    """Returns one adapted layer for each weight: the first of the layers that share it and its adapter."""
     return list({id(adapter_effect.weight_of(layer)): layer for _, layer in reversed(_layers(model))}.values())[::-1]
 
 
-def _half(layer: Any) -> Tensor:
-    """What the adapter ends with: zero at first, and on the way of every gradient."""
+def _output_matrix(layer: Any) -> Tensor:
+    """Returns the adapter's matrix B: zero at first, and reached by every gradient of the adapter."""
     weight: Tensor = layer.lora_B[NAME].weight
     return weight
 
 
 def _share(model: PreTrainedModel) -> None:
-    """Gives layers that share one weight one adapter, so that merging it into the weight says the same."""
-    first: dict[int, Any] = {}
+    """Gives layers that share one weight one adapter, so that merging it into the weight is equivalent."""
+    owners: dict[int, Any] = {}
     for _, layer in _layers(model):
-        owner = first.setdefault(id(adapter_effect.weight_of(layer)), layer)
+        owner = owners.setdefault(id(adapter_effect.weight_of(layer)), layer)
         layer.lora_A[NAME], layer.lora_B[NAME] = owner.lora_A[NAME], owner.lora_B[NAME]
 
 
 def write(model: PreTrainedModel, directory: Path, *, base: str) -> None:
-    """The adapter alone, as `peft.PeftModel.from_pretrained` reads it; `base` names the model that it belongs to."""
+    """Writes the adapter alone, as `peft.PeftModel.from_pretrained` reads it; `base` names its base model."""
     from peft import get_peft_model_state_dict
 
     directory.mkdir(parents=True, exist_ok=True)
     state = get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False)
-    # cloned: layers that share one weight share the halves too, and a file holds each tensor by itself
+    # cloned: layers that share a weight share their adapter's matrices too, and a file holds no shared tensors
     weights = {_PREFIX + name: weight.detach().cpu().contiguous().clone() for name, weight in state.items()}
     save_file(weights, directory / WEIGHTS, metadata={"format": "pt"})
     config = copy.copy(model.peft_config[NAME])
@@ -239,7 +243,7 @@ def write(model: PreTrainedModel, directory: Path, *, base: str) -> None:
 
 
 def read(model: PreTrainedModel, directory: Path) -> None:
-    """Puts an adapter that `write` wrote into its base, in place. Raises CoreError `model_unreadable`."""
+    """Attaches an adapter that `write` wrote to its base, in place. Raises CoreError `model_unreadable`."""
     from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 
     try:
@@ -247,7 +251,7 @@ def read(model: PreTrainedModel, directory: Path) -> None:
         weights = load_file(directory / WEIGHTS)
         inject_adapter_in_model(config, model, NAME)
         _share(model)
-        _widen(model)
+        _trained_in_float32(model)
         state = {name.removeprefix(_PREFIX): weight for name, weight in weights.items()}
         unknown = set_peft_model_state_dict(model, state, NAME).unexpected_keys
     except MemoryError:
@@ -260,7 +264,8 @@ def read(model: PreTrainedModel, directory: Path) -> None:
     model.requires_grad_(False).eval()
 
 
-def _widen(model: PreTrainedModel) -> None:
+def _trained_in_float32(model: PreTrainedModel) -> None:
+    """Converts trained weights of half precision to float32."""
     for weight in model.parameters():
         if weight.requires_grad and weight.dtype in (torch.bfloat16, torch.float16):
             weight.data = weight.data.float()

@@ -4,7 +4,7 @@ The adapter is a LoRA (arXiv 2106.09685) as peft writes it. Merges file by file,
 are in memory.
 
 Every other file, and every weight without an adapter, is the base's, byte for byte; a tokenizer beside the adapter
-takes the place of the base's. Says what came of it as one JSON line; the API, which does not load torch, starts it.
+takes the place of the base's. Prints its result as one JSON line. The API, which does not load torch, starts it.
 """
 
 import math
@@ -25,11 +25,11 @@ from core.schema.model_files import UnusableModel, read_json
 from core.schema.models import WeightCheckResult
 from core.schema.weight_files import ADAPTER_WEIGHTS, SINGLE, abbreviate_names, weight_files
 
-_WRAPPED = "base_model.model."
-_PLAIN = (True, False, "gaussian", "orthogonal", "eva")
-"""Ways to draw an adapter that leave the base's weights as they are."""
+_PREFIX = "base_model.model."
+_PLAIN_INITS = (True, False, "gaussian", "orthogonal", "eva")
+"""Initialisations of an adapter that leave the base's weights unchanged."""
 _OTHER_KINDS = ("use_dora", "use_qalora", "use_bdlora", "lora_bias", "layer_replication", "trainable_token_indices")
-_ADAPTERS_OWN = (
+_TOKENIZER_FILES = (
     "tokenizer*",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -54,8 +54,10 @@ def main(arguments: Sequence[str]) -> int:
 
 @torch.no_grad()
 def merge(adapter: Path, base: Path, output: Path) -> None:
-    """Writes the base with the adapter added to its weights, in their dtypes; `output` is whole or absent. Raises
-    UnusableModel where the adapter is of another kind, or fits nowhere in the base, and OSError."""
+    """Writes the base with the adapter added to its weights, in their dtypes; `output` is complete or absent.
+
+    Raises UnusableModel where the adapter is of another kind or does not fit the base, and OSError.
+    """
     config = _config(adapter)
     weights = _weights(adapter)
     files = weight_files(base)
@@ -63,7 +65,7 @@ def merge(adapter: Path, base: Path, output: Path) -> None:
     partial = output.with_name(f".{output.name}.partial-{os.getpid()}")
     try:
         shutil.copytree(base, partial, ignore=lambda _, names: {name for name in names if name in files})
-        for pattern in _ADAPTERS_OWN:
+        for pattern in _TOKENIZER_FILES:
             for path in adapter.glob(pattern):
                 shutil.copy(path, partial)
         for file in files:
@@ -75,7 +77,7 @@ def merge(adapter: Path, base: Path, output: Path) -> None:
         try:
             partial.rename(output)
         except OSError:
-            if not output.is_dir():  # else another process has made the same one meanwhile
+            if not output.is_dir():  # else another process has made the same model meanwhile
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -83,40 +85,41 @@ def merge(adapter: Path, base: Path, output: Path) -> None:
 
 def _config(adapter: Path) -> dict[str, Any]:
     config = read_json(adapter, "adapter_config.json")
-    other = [name for name in _OTHER_KINDS if config.get(name)]
+    unsupported = [name for name in _OTHER_KINDS if config.get(name)]
     if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none":
-        other = [f"peft_type {config.get('peft_type')}", f"bias {config.get('bias')}"]
-    if config.get("init_lora_weights", True) not in _PLAIN:
-        other.append(f"init_lora_weights {config['init_lora_weights']}")
-    if other:
-        raise _unsupported(f"adapters with {', '.join(other)} are not merged here, plain LoRA is")
+        unsupported = [f"peft_type {config.get('peft_type')}", f"bias {config.get('bias')}"]
+    if config.get("init_lora_weights", True) not in _PLAIN_INITS:
+        unsupported.append(f"init_lora_weights {config['init_lora_weights']}")
+    if unsupported:
+        raise _unsupported(f"adapters with {', '.join(unsupported)} are not merged here, plain LoRA is")
     return config
 
 
 def _weights(adapter: Path) -> dict[str, dict[str, Tensor]]:
-    """By the name of the weight in the model: its `A` (rank, in) and `B` (out, rank), or the `whole` of it."""
+    """Reads, by the name of the weight in the model, its `A` (rank, in) and `B` (out, rank), or the `whole` weight."""
     if not (adapter / ADAPTER_WEIGHTS).is_file():
         raise UnusableModel("model-incomplete", f"there is no {ADAPTER_WEIGHTS} in the directory: pickles are not read")
-    found: dict[str, dict[str, Tensor]] = {}
+    weights: dict[str, dict[str, Tensor]] = {}
     for key, weight in load_file(adapter / ADAPTER_WEIGHTS).items():
-        name = key.removeprefix(_WRAPPED)
+        name = key.removeprefix(_PREFIX)
         if match := re.fullmatch(r"(.+)\.lora_([AB])(?:\.default)?\.weight", name):
-            found.setdefault(f"{match[1]}.weight", {})[match[2]] = weight
+            weights.setdefault(f"{match[1]}.weight", {})[match[2]] = weight
         elif ".lora_" in name:
             raise _unsupported(f"the adapter's '{key}' is of a kind that is not merged here, plain LoRA is")
         else:
-            found.setdefault(name.replace(".modules_to_save.default", ""), {})["whole"] = weight
-    if halves := sorted(name for name, parts in found.items() if set(parts) not in ({"A", "B"}, {"whole"})):
-        raise UnusableModel("model-incomplete", f"the adapter has half of what belongs to {abbreviate_names(halves)}")
-    if not found:
+            weights.setdefault(name.replace(".modules_to_save.default", ""), {})["whole"] = weight
+    if incomplete := sorted(name for name, parts in weights.items() if set(parts) not in ({"A", "B"}, {"whole"})):
+        message = f"the adapter has only one of the two matrices of {abbreviate_names(incomplete)}"
+        raise UnusableModel("model-incomplete", message)
+    if not weights:
         raise UnusableModel("model-incomplete", f"{ADAPTER_WEIGHTS} holds no weights")
-    return found
+    return weights
 
 
 def _places(
     base: Path, files: list[str], weights: dict[str, dict[str, Tensor]], config: dict[str, Any]
 ) -> dict[str, str]:
-    """The file of each weight that the adapter changes; renames the weights to what the base's files call them."""
+    """Returns the file of each weight that the adapter changes, and renames `weights` to their names in the files."""
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
     for file in files:
         with safe_open(base / file, "pt") as opened:
@@ -147,13 +150,13 @@ def _shape(parts: dict[str, Tensor], config: dict[str, Any]) -> tuple[int, ...]:
 
 
 def _scale(module: str, parts: dict[str, Tensor], config: dict[str, Any]) -> float:
-    """alpha / rank, or by the square root of the rank (arXiv 2312.03732)."""
+    """Returns alpha / rank, or alpha / sqrt(rank) (arXiv 2312.03732)."""
     if "whole" in parts:
         return 1.0
     rank, alpha = parts["A"].shape[0], config.get("lora_alpha", 8)
-    for pattern, chosen in (config.get("alpha_pattern") or {}).items():
+    for pattern, module_alpha in (config.get("alpha_pattern") or {}).items():
         if re.fullmatch(rf"(.*\.)?({pattern})", module):
-            alpha = chosen
+            alpha = module_alpha
             break
     return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 

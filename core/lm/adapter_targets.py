@@ -1,4 +1,4 @@
-"""The weights of a model that an adapter goes beside, found by name."""
+"""The weights of a model that get an adapter, found by name."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,19 +17,22 @@ from core.schema.weight_patterns import is_module, suggest_names
 
 @dataclass
 class Targets:
-    """`modules`: linear layers. `weights`: matrices that other modules hold (fused experts), and the weights of linear
-    layers that compute in a way of their own. `left_out`: why a module gets none, by its name."""
+    """The targets of an adapter, and the modules that get none."""
 
     modules: dict[str, nn.Module] = field(default_factory=dict)
+    """Linear layers by name."""
     weights: dict[str, Tensor] = field(default_factory=dict)
+    """Matrices of other modules (fused experts) by name, and weights of linear layers that compute more than their
+    product."""
     left_out: dict[str, str] = field(default_factory=dict)
+    """The reason why a module gets no adapter, by its name."""
 
     def names(self) -> list[str]:
-        """Modules and weights, in the order of the model."""
+        """Returns the names of the modules, then those of the weights, each in the order of the model."""
         return [*self.modules, *self.weights]
 
     def without(self, reasons: Mapping[str, str]) -> "Targets":
-        """The others; `reasons` says of each name why it is left out."""
+        """Returns the targets without the names in `reasons`, which holds the reason for each."""
         return Targets(
             {name: module for name, module in self.modules.items() if name not in reasons},
             {name: weight for name, weight in self.weights.items() if name not in reasons},
@@ -38,13 +41,13 @@ class Targets:
 
 
 def find_targets(model: PreTrainedModel, wanted: str | Sequence[str]) -> Targets:
-    """What `all-linear` or patterns stand for; never the head, whose product the losses compute themselves.
+    """Returns the targets that `all-linear` or patterns stand for.
 
-    `all-linear` is every linear layer and every fused expert but the routers. A pattern is a whole name, the end of one
-    (`q_proj`, `mlp.up_proj`, `experts.down_proj`), or has shell wildcards. Raises CoreError `no_such_modules` and
-    `unsupported_modules`.
+    The head is never among them: the losses compute its product themselves. `all-linear` is every linear layer and
+    every fused expert but the routers. A pattern is a whole name, the end of a name (`q_proj`, `mlp.up_proj`,
+    `experts.down_proj`), or has shell wildcards. Raises CoreError `no_such_modules` and `unsupported_modules`.
     """
-    possible = _possible(model)
+    possible = _possible_targets(model)
     if wanted == "all-linear":
         chosen = {name for name in possible.names() if not is_router(name.removesuffix(".weight"))}
         if not chosen:
@@ -54,11 +57,11 @@ def find_targets(model: PreTrainedModel, wanted: str | Sequence[str]) -> Targets
     modules = {name: module for name, module in possible.modules.items() if name in chosen}
     weights = {name: weight for name, weight in possible.weights.items() if name in chosen}
     left_out = possible.left_out if wanted == "all-linear" else {}
-    return _alone(model, Targets(modules, weights, dict(left_out)), explicit=wanted != "all-linear")
+    return _without_shared(model, Targets(modules, weights, dict(left_out)), explicit=wanted != "all-linear")
 
 
-def _possible(model: PreTrainedModel) -> Targets:
-    """Everything that could get an adapter, by its kind, and the linear layers that peft refuses."""
+def _possible_targets(model: PreTrainedModel) -> Targets:
+    """Returns all modules and weights that could get an adapter, and the linear layers that peft refuses."""
     head = model.get_output_embeddings()
     architecture = type(model).__name__
     targets = Targets()
@@ -82,8 +85,10 @@ def _possible(model: PreTrainedModel) -> Targets:
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether the module is its product with the weight, and nothing else: some routers and grouped layers derive from
-    a linear layer and return something else."""
+    """Whether the module computes its product with the weight, and nothing else.
+
+    Some routers and grouped layers derive from a linear layer and return something else.
+    """
     if type(module) in (nn.Linear, Conv1D):
         return True
     weight = module.weight
@@ -92,11 +97,11 @@ def _is_plain(module: nn.Module) -> bool:
     rows = torch.linspace(-1, 1, 2 * weight.shape[1], device=weight.device, dtype=weight.dtype).view(2, -1)
     with torch.no_grad():
         try:
-            found = module(rows)
+            output = module(rows)
         except (RuntimeError, TypeError, ValueError, IndexError):
             return False
         product = functional.linear(rows, weight, module.bias)
-    return isinstance(found, Tensor) and found.shape == product.shape and torch.allclose(found, product, rtol=1e-2)
+    return isinstance(output, Tensor) and output.shape == product.shape and torch.allclose(output, product, rtol=1e-2)
 
 
 def _holds_experts(name: str, module: nn.Module) -> bool:
@@ -114,7 +119,9 @@ def _matching(model: PreTrainedModel, possible: Targets, pattern: str) -> set[st
         message = f"training.lora.modules names '{pattern}', but {possible.left_out[refused[0]]}: name other modules"
         raise CoreError("unsupported_modules", message)
     if any(is_module(name, pattern) for name, _ in model.named_modules()):
-        message = f"what training.lora.modules names '{pattern}' is no linear layer below the head: adapters go there"
+        message = (
+            f"training.lora.modules names '{pattern}', which is no linear layer below the head: only those get adapters"
+        )
         raise CoreError("unsupported_modules", message)
     names = possible.names()
     ends = {name.removesuffix(".weight").rpartition(".")[2] for name in names}
@@ -122,17 +129,17 @@ def _matching(model: PreTrainedModel, possible: Targets, pattern: str) -> set[st
     raise CoreError("no_such_modules", message)
 
 
-def _alone(model: PreTrainedModel, targets: Targets, *, explicit: bool) -> Targets:
-    """Leaves out weights that something without the adapter reads too: merged, they would change that as well."""
-    readers: defaultdict[int, set[str]] = defaultdict(set)
+def _without_shared(model: PreTrainedModel, targets: Targets, *, explicit: bool) -> Targets:
+    """Leaves out weights that a module without the adapter uses too: merging would change that module as well."""
+    names: defaultdict[int, set[str]] = defaultdict(set)
     for name, weight in model.named_parameters(remove_duplicate=False):
-        readers[id(weight)].add(name)
-    held = {f"{name}.weight": module.weight for name, module in targets.modules.items()} | targets.weights
-    shared = {name: sorted(readers[id(weight)] - held.keys()) for name, weight in held.items()}
+        names[id(weight)].add(name)
+    adapted = {f"{name}.weight": module.weight for name, module in targets.modules.items()} | targets.weights
+    sharers = {name: sorted(names[id(weight)] - adapted.keys()) for name, weight in adapted.items()}
     reasons = {
-        name if name in targets.weights else name.removesuffix(".weight"): f"its weight is that of {others[0]} too"
-        for name, others in shared.items()
-        if others
+        name if name in targets.weights else name.removesuffix(".weight"): f"its weight is that of {unadapted[0]} too"
+        for name, unadapted in sharers.items()
+        if unadapted
     }
     if reasons and explicit:
         name, reason = next(iter(reasons.items()))
@@ -144,7 +151,7 @@ def _alone(model: PreTrainedModel, targets: Targets, *, explicit: bool) -> Targe
 
 
 def shared_weight_names(targets: Targets) -> list[str]:
-    """The names, without numbers, of those that have a weight in common with another."""
+    """Returns the names, without numbers, of the targets that share their weight with another target."""
     names: defaultdict[int, list[str]] = defaultdict(list)
     for name, module in targets.modules.items():
         names[id(module.weight)].append(name)
@@ -154,12 +161,12 @@ def shared_weight_names(targets: Targets) -> list[str]:
 
 
 def name_patterns(names: Iterable[str]) -> list[str]:
-    """The names without the numbers of their layers, each once: `layers.*.mlp.down_proj`."""
+    """Returns the names without the numbers of their layers, each once: `layers.*.mlp.down_proj`."""
     return list(dict.fromkeys(".".join("*" if part.isdigit() else part for part in name.split(".")) for name in names))
 
 
 def describe_left_out(left_out: Mapping[str, str]) -> str:
-    """Says which parts of the model get no adapter, and why."""
+    """Describes which parts of the model get no adapter, and why."""
     reasons: defaultdict[str, list[str]] = defaultdict(list)
     for name, reason in left_out.items():
         reasons[reason].append(name)

@@ -1,4 +1,4 @@
-"""Where the scored answer lies in a conversation as a chat template writes it. Needs neither torch nor transformers."""
+"""The scored answer's place in a conversation that a chat template writes. Needs neither torch nor transformers."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -8,61 +8,61 @@ from core.lm.chat_template import ChatTemplate, Refusal, Turn
 from core.schema.record import Record
 
 _MARK = "THEASSISTANTSANSWERSTANDSHERE"
-"""Takes the answer's place to find it: letters alone, which no template strips, splits or escapes."""
+"""Stands in for the answer to find its place: letters alone, which no template strips, splits or escapes."""
 
 
 @dataclass(frozen=True)
 class RenderedRecord:
-    """A conversation as text: up to the answer, the answer, and what follows it; together they are the whole.
+    """A conversation as text, in three parts."""
 
-    `rewritten`: an earlier turn is left out, or its content stands there in another form.
-    """
-
-    context: str
+    context: str  # up to the answer
     answer: str
-    after: str
-    rewritten: bool
+    after: str  # the text after the answer
+    rewritten: bool  # whether an earlier turn is left out, or its content changed
 
 
 def render_record(record: Record, template: ChatTemplate) -> RenderedRecord:
-    """The record's messages by the template; the last turn's content is the answer.
+    """Writes the record's messages by the template. The content of the last turn is the answer.
 
-    The answer is found where the template puts a mark that takes its place; space at its ends and between its words may
+    The answer is found where the template puts a mark in its place; the space around it and between its words may
     differ. So a turn's header, and an empty `<think>` block that a template writes before an answer, are context.
     Raises Refusal: the template refuses or fails, leaves out or rewrites a part of the answer, or writes the earlier
-    turns differently when the model is asked (with the generation prompt).
+    turns differently when it asks the model for an answer (with the generation prompt).
     """
     turns: list[Turn] = [{"role": message.role, "content": message.content} for message in record.messages or []]
     *earlier, last = turns
-    whole = template.render(turns)
+    text = template.render(turns)
     before, mark, after = template.render([*earlier, {**last, "content": _MARK}]).rpartition(_MARK)
-    place = _place(whole, before, after, last["content"]) if mark else None
-    if place is None:
+    span = _find_answer(text, before, after, last["content"]) if mark else None
+    if span is None:
         raise Refusal("leaves out or rewrites a part of the assistant's last turn")
-    context = whole[: place[0]]
+    context = text[: span[0]]
     if earlier:
-        _asked_alike(context, template.render(earlier, generation_prompt=True), earlier[-1]["content"].strip())
+        prompt = template.render(earlier, generation_prompt=True)
+        _refuse_other_prompt(context, prompt, earlier[-1]["content"].strip())
     rewritten = any(turn["content"].strip() not in context for turn in earlier)
-    return RenderedRecord(context, whole[place[0] : place[1]], whole[place[1] :], rewritten)
+    return RenderedRecord(context, text[span[0] : span[1]], text[span[1] :], rewritten)
 
 
-def _place(whole: str, before: str, after: str, answer: str) -> tuple[int, int] | None:
-    """Where the answer begins and ends in the whole, which ends with `after`; None where it is not there."""
-    if not whole.endswith(after):
+def _find_answer(text: str, before: str, after: str, answer: str) -> tuple[int, int] | None:
+    """Returns where the answer begins and ends in the text, which ends with `after`; None: it is not in there."""
+    if not text.endswith(after):
         return None
-    end = len(whole) - len(after)
-    if whole.startswith(before) and whole[len(before) : end] == answer:
+    end = len(text) - len(after)
+    if text.startswith(before) and text[len(before) : end] == answer:
         return len(before), end
-    places = [place for place, sign in enumerate(whole[:end]) if not sign.isspace()]
-    wanted = "".join(answer.split())
-    if not wanted or "".join(whole[place] for place in places[-len(wanted) :]) != wanted:
+    places = [place for place, character in enumerate(text[:end]) if not character.isspace()]
+    letters = "".join(answer.split())
+    if not letters or "".join(text[place] for place in places[-len(letters) :]) != letters:
         return None
-    return places[-len(wanted)], places[-1] + 1
+    return places[-len(letters)], places[-1] + 1
 
 
-def _asked_alike(context: str, prompt: str, last: str) -> None:
-    """Raises Refusal unless what the model is asked by agrees with the context up to the end of the last earlier turn:
-    what follows it may be an opened `<think>`, which the answer's own rendering does not have."""
+def _refuse_other_prompt(context: str, prompt: str, last: str) -> None:
+    """Raises Refusal unless the generation prompt agrees with the context up to the end of the last earlier turn.
+
+    After that turn the prompt may open a `<think>`, which the answer's own rendering does not have.
+    """
     if context.startswith(prompt):
         return
     if last and last in context and common_prefix_length(context, prompt) < context.rfind(last) + len(last):
@@ -70,19 +70,19 @@ def _asked_alike(context: str, prompt: str, last: str) -> None:
 
 
 def common_prefix_length(first: Sequence[object], second: Sequence[object]) -> int:
-    """How many signs of two texts, or tokens of two lists, are the same from the beginning on."""
+    """Returns how many characters of two texts, or tokens of two lists, agree from the beginning on."""
     pairs = zip(first, second, strict=False)
     return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
 
 
 def end_of_turn(after: str, tokens: Collection[str]) -> str:
-    """The beginning of what follows an answer that ends the turn; nothing where the template writes no end.
+    """Returns the beginning of `after` that ends the answer's turn; empty where the template writes no end.
 
-    The first token of `tokens` (those that a tokenizer knows as one, special or not), else the text before the first
-    of them; with the space before it, without the space behind it.
+    It is the text before the first of `tokens` (those that a tokenizer knows as one, special or not), else that token;
+    with the space before it, without the space behind it.
     """
-    named = "|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True) if token.strip())
-    first = re.search(named, after) if named else None
+    pattern = "|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True) if token.strip())
+    first = re.search(pattern, after) if pattern else None
     if first is None:
         return after.rstrip()
     text = after[: first.start()].rstrip()
@@ -92,7 +92,7 @@ def end_of_turn(after: str, tokens: Collection[str]) -> str:
 def check_record(record: Record, template: ChatTemplate) -> bool:
     """Whether the template rewrites or leaves out an earlier turn of a record with messages.
 
-    Tries the record with each other answer that it names too. Raises Refusal as `write` does.
+    Tries the record with each of its other answers too. Raises Refusal as `render_record` does.
     """
     others = (*record.wrong_answers(), record.paraphrased_answer, record.alternate)
     for answer in others:

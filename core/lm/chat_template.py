@@ -20,11 +20,11 @@ Turn = Mapping[str, str]
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _SHORTEST = 8
-"""Characters of a part of a message that is worth showing without the rest."""
+"""Characters of the shortest part of a message that is shown without the rest."""
 
 
 class Refusal(Exception):
-    """A template cannot write a conversation. `reason` follows "the chat template"; it never holds a record's text."""
+    """A template cannot write a conversation. `reason` continues "the chat template …", without a record's text."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -37,20 +37,20 @@ class _Raised(TemplateError):
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A template's source, and the special tokens that it may name, such as `bos_token`."""
+    """A chat template."""
 
     source: str
-    special: Mapping[str, str]
+    special: Mapping[str, str]  # tokens that the source may name, such as `bos_token`
 
     @property
     def day(self) -> str | None:
-        """The day that the template writes; None where it writes none."""
+        """The day that the template writes; None: it writes no date."""
         return f"{_now():%Y-%m-%d}" if "strftime_now" in self.source else None
 
     def render(self, turns: Sequence[Turn], *, generation_prompt: bool = False) -> str:
-        """The conversation as text, as `apply_chat_template(turns, tokenize=False)` writes it. Raises Refusal.
+        """Renders the conversation as `apply_chat_template(turns, tokenize=False)` does. Raises Refusal.
 
-        `strftime_now` stands still at the process's first rendering, so that a record reads the same before and after
+        `strftime_now` keeps the time of the process's first rendering, so that a record reads the same before and after
         a job's training.
         """
         try:
@@ -62,7 +62,7 @@ class ChatTemplate:
                 **self.special,
             )
         except _Raised as error:
-            raise Refusal(f"refuses it{_told(error.message or '', self.source)}") from None
+            raise Refusal(f"refuses it{_quoted(error.message or '', self.source)}") from None
         except TemplateSyntaxError as error:
             raise Refusal(f"is not valid Jinja (line {error.lineno})") from None
         except MemoryError:
@@ -72,22 +72,22 @@ class ChatTemplate:
 
 
 def template_in(directory: Path) -> ChatTemplate | None:
-    """The template of a model directory, from where transformers reads it; None where there is none.
+    """Reads the template of a model directory, from the files that transformers reads; None where there is none.
 
-    Files of their own come before `tokenizer_config.json`; of several templates it is the one named `default`. Special
-    tokens that no file names are empty: a tokenizer's class may know better. Raises OSError, ValueError.
+    A template file overrides `tokenizer_config.json`; of several templates the one named `default` is read. Special
+    tokens that no file names are empty: a tokenizer's class may know more. Raises OSError, ValueError.
     """
     settings = _json(directory / "tokenizer_config.json")
-    found = settings.get("chat_template")
-    if isinstance(found, list):
-        named = [one for one in found if isinstance(one, dict) and {"name", "template"} <= one.keys()]
-        found = {one["name"]: one["template"] for one in named}
+    templates = settings.get("chat_template")
+    if isinstance(templates, list):
+        named = [entry for entry in templates if isinstance(entry, dict) and {"name", "template"} <= entry.keys()]
+        templates = {entry["name"]: entry["template"] for entry in named}
     files = {file.stem: file for file in sorted((directory / "chat_templates").glob("*.jinja"))}
     if (file := directory / "chat_template.jinja").is_file():
         files["default"] = file
     if files:
-        found = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
-    source = found.get("default") if isinstance(found, dict) else found
+        templates = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
+    source = templates.get("default") if isinstance(templates, dict) else templates
     if not isinstance(source, str) or not source:
         return None
     settings = {**_json(directory / "special_tokens_map.json"), **settings}
@@ -106,8 +106,8 @@ def _token(value: Any) -> str | None:
     return content if isinstance(content, str) else None
 
 
-def _told(message: str, source: str) -> str:
-    """What of a message stands in the template itself, to be shown: the rest may be the record's text."""
+def _quoted(message: str, source: str) -> str:
+    """Quotes the part of a message that the template's source contains: the rest may be the record's text."""
     constants = _constants(source)
     if message in constants:
         return f' ("{message}")'
@@ -117,13 +117,13 @@ def _told(message: str, source: str) -> str:
 
 @lru_cache(maxsize=64)
 def _constants(source: str) -> frozenset[str]:
-    """The texts that a template's own expressions hold."""
-    found = _environment().parse(source).find_all(nodes.Const)
-    return frozenset(one.value for one in found if isinstance(one.value, str))
+    """Returns the texts in a template's own expressions."""
+    constants = _environment().parse(source).find_all(nodes.Const)
+    return frozenset(constant.value for constant in constants if isinstance(constant.value, str))
 
 
 class _Generation(Extension):
-    """`{% generation %}`: marks what an assistant says, and writes what is in it."""
+    """The `{% generation %}` block, which marks the assistant's text: writes its content."""
 
     tags = {"generation"}
 
@@ -169,7 +169,7 @@ def _now() -> datetime:
 
 @cache
 def _environment() -> Environment:
-    """As in transformers/utils/chat_template_utils.py: settings, extensions, filters and globals."""
+    """Returns the environment of transformers/utils/chat_template_utils.py: settings, extensions, filters, globals."""
 
     def raise_exception(message: Any) -> None:
         raise _Raised(str(message))
@@ -182,15 +182,17 @@ def _environment() -> Environment:
     ) -> str:
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
-    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
-    made.filters["tojson"] = tojson
-    made.globals |= {
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = tojson
+    environment.globals |= {
         "raise_exception": raise_exception,
         "strftime_now": strftime_now,
         "dict": _Dict(),
         "namespace": _Namespace,
     }
-    return made
+    return environment
 
 
 @lru_cache(maxsize=64)

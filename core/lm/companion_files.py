@@ -1,4 +1,4 @@
-"""What lies beside a model's weights, and whether it goes with a checkpoint made from the model."""
+"""The files beside a model's weights, and whether they go with a checkpoint made from the model."""
 
 import os
 from fnmatch import fnmatch
@@ -9,7 +9,7 @@ from core.lm.tensor_files import index_files, tensor_files
 from core.schema.manifest import MANIFEST_NAME
 
 CARD = "UNLEARNING.md"
-"""A name of its own: README.md is the model's."""
+"""The card has a name of its own, since README.md is the model's."""
 
 OTHER_WEIGHTS = (
     *("*.safetensors*", "adapter_config.json", "*.gguf*", "*.ggml", "*.llamafile"),
@@ -18,7 +18,7 @@ OTHER_WEIGHTS = (
     *("*.onnx", "*.onnx_data", "*.onnx.*", "*.mlmodel", "*.engine", "*.ot", "*.nemo"),
     *("*.tar", "*.tar.*", "*.tgz", "*.zip"),
 )
-"""Weights in files that are not loaded, and what is of use beside such weights only: they are those of before."""
+"""Weights in files that are not loaded, and files that only such weights need: they hold the weights from before."""
 
 TOKENIZER = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.tiktoken"),
@@ -28,17 +28,17 @@ TERMS = ("LICENSE*", "LICENCE*", "NOTICE*", "COPYING*")
 
 
 class Companions(NamedTuple):
-    """Paths below the directory, with forward slashes, in order."""
+    """Paths below a directory, with forward slashes, in order."""
 
     kept: list[str]
     left_out: list[str]
 
 
 def companion_files(directory: Path) -> Companions:
-    """The files beside the weights that are loaded: kept, byte for byte, or left out because they hold other weights.
+    """Returns the files beside the loaded weights: kept byte for byte, or left out because they hold other weights.
 
-    Links to files are followed. Passed over, like in a manifest: hidden files and folders, links to folders, and a
-    manifest, which a checkpoint gets anew.
+    Links to files are followed. Ignored, as in a manifest: hidden files and folders, links to folders, and a manifest,
+    which a checkpoint gets anew.
     """
     loaded = {path.name for path in (*tensor_files(directory), *index_files(directory))}
     kept: list[str] = []
@@ -51,7 +51,7 @@ def companion_files(directory: Path) -> Companions:
 
 
 def adapter_companions(directory: Path) -> list[str]:
-    """The files that an adapter of the model needs: the tokenizer's, and the terms."""
+    """Returns the files that an adapter of the model needs: the tokenizer's, and the terms of use."""
     kept = companion_files(directory).kept
     return [path for path in kept if _matches(path, TOKENIZER) or _matches(path, TERMS)]
 
@@ -60,8 +60,8 @@ def _files(directory: Path) -> list[str]:
     paths = []
     for folder, folders, names in os.walk(directory):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        here = Path(folder).relative_to(directory)
-        paths += [(here / name).as_posix() for name in names if not name.startswith(".")]
+        relative = Path(folder).relative_to(directory)
+        paths += [(relative / name).as_posix() for name in names if not name.startswith(".")]
     return sorted(path for path in paths if path != MANIFEST_NAME)
 
 

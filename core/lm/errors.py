@@ -1,4 +1,4 @@
-"""What can go wrong while computing, in words that a person can act on. Messages never hold a record's text."""
+"""Failures of the computation, in words that a person can act on. Messages never hold a record's text."""
 
 from typing import Literal
 
@@ -6,7 +6,10 @@ from core.schema.jobs import JobError
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether it says that memory is short: the host's, which torch reports as a plain RuntimeError, or a device's."""
+    """Whether the error means that memory is short, a device's or the host's.
+
+    torch reports the host's as a plain RuntimeError.
+    """
     texts = ("can't allocate memory", "not enough memory")
     return (
         isinstance(error, MemoryError)
@@ -16,7 +19,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 class CoreError(Exception):
-    """A failure with a code; `blame` says whose fault it is, `retryable` whether the same job may succeed later."""
+    """A failure with a code. `blame` names the side at fault; `retryable`: the same job may succeed later."""
 
     def __init__(
         self, code: str, message: str, *, blame: Literal["user", "service"] = "user", retryable: bool = False

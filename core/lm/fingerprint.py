@@ -1,4 +1,4 @@
-"""What a snapshot belongs to, told so that nobody can guess from it what the records say."""
+"""The fingerprint of the job that a snapshot belongs to. Nobody can guess the records' text from it."""
 
 import hashlib
 import hmac
@@ -10,16 +10,16 @@ from core.schema.strict import Strict
 
 
 class StoredFingerprint(Strict):
-    """A fingerprint as it lies beside what it belongs to."""
+    """A fingerprint as it is stored in a snapshot."""
 
     facts: dict[str, Any]
-    salt: str
-    private: str
+    salt: str  # hex
+    private: str  # hex: the private digest, keyed with the salt
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """`facts` are JSON and may be read by anybody; `private` is a digest of which only a salted one is ever stored."""
+    """`facts` are JSON and not secret. `private` is a digest of the records, stored in salted form only."""
 
     facts: dict[str, Any]
     private: bytes
@@ -29,7 +29,10 @@ class Fingerprint:
         return StoredFingerprint(facts=self.facts, salt=salt.hex(), private=self._salted(salt))
 
     def differences(self, stored: StoredFingerprint) -> list[str]:
-        """The names of what is another now than it was then, `records` for the private part; empty: it belongs here."""
+        """Returns the names of the facts that differ from a stored fingerprint, `records` for the private part.
+
+        Empty: the snapshot belongs to this job.
+        """
         names = sorted(self.facts.keys() | stored.facts.keys())
         differing = [name for name in names if self.facts.get(name) != stored.facts.get(name)]
         if not hmac.compare_digest(self._salted(bytes.fromhex(stored.salt)), stored.private):

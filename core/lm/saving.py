@@ -1,7 +1,7 @@
-"""Writing a checkpoint: complete or not at all.
+"""Writes checkpoints, complete or not at all.
 
-A model that was made here is saved as transformers has it. A model that came in directories goes out as it came, with
-the weights that changed: see `export`.
+A model that was made here is saved as transformers saves it. A model that came as a directory is exported as it came,
+with the weights that changed: see `export`.
 """
 
 import json
@@ -24,7 +24,7 @@ from core.lm.tensor_files import INDEX, KINDS, TensorFile, index_files, open_fil
 from core.lm.weight_conversion import Origins, same_bits
 
 _PIECE = 1 << 22
-"""Elements."""
+"""Elements of a weight that are compared and cast at a time."""
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path, card: str) -> None:
@@ -46,16 +46,17 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: 
 
 
 def export(model: PreTrainedModel, source: Path, directory: Path, card: str, *, dtype: str = "auto") -> None:
-    """Writes the model of `source` with the weights that `model`, which was loaded from it, now has.
+    """Writes the model of `source` with the present weights of `model`, which was loaded from it.
 
-    Every other byte is the source's: each file beside the weights but those that `companions` leaves out; each tensor's
-    name, file, place and dtype; each value that `model` still holds as it was loaded. A tensor that changed is cast to
-    its own dtype. Where `dtype` is not `auto`, the dtype that most of the source's weights have is replaced by it, in
-    the weights and in config.json. `card` goes first into UNLEARNING.md, before what stands there.
+    Every other byte is the source's: each file beside the weights but those that `companion_files` leaves out; each
+    tensor's name, file, place and dtype; each value that has not changed since it was loaded. A tensor that changed is
+    cast to its own dtype. A `dtype` other than `auto` replaces the dtype of most of the source's weights, in the
+    weights and in config.json. `card` is put at the beginning of UNLEARNING.md.
 
-    A model's adapter is merged into its weights, in place. Written to a sibling and renamed, so that `directory`, which
-    must be absent or empty, never holds half a checkpoint. One weight at a time is held beside the model. Raises
-    CoreError `output_not_empty`, `weights_not_in_files` and `weights_not_convertible`, and OSError of a full disk.
+    A model's adapter is merged into its weights, in place. The checkpoint is written to a sibling and renamed, so that
+    `directory`, which must be absent or empty, never holds half a checkpoint. One weight at a time is held beside the
+    model. Raises CoreError `output_not_empty`, `weights_not_in_files` and `weights_not_convertible`, and OSError of a
+    full disk.
     """
     with _complete(directory) as partial:
         if adapter.has_adapter(model):
@@ -66,7 +67,7 @@ def export(model: PreTrainedModel, source: Path, directory: Path, card: str, *, 
             _copy(source / name, partial / name)
         with ExitStack() as stack:
             files = open_files(source, stack)
-            cast = _wanted(files, dtype)
+            cast = _dtype_change(files, dtype)
             _write_weights(model, files, partial, cast)
         if cast:
             _note_dtype(partial, files, cast, dtype)
@@ -77,7 +78,7 @@ def export(model: PreTrainedModel, source: Path, directory: Path, card: str, *, 
 
 @torch.no_grad()
 def refuse_unexportable(model: PreTrainedModel, source: Path) -> None:
-    """Goes the way of `export` without writing, so that what it would refuse is refused before anything is trained.
+    """Does what `export` does without writing, so that a model is refused before it is trained, not after.
 
     Raises CoreError `weights_not_in_files` and `weights_not_convertible`.
     """
@@ -88,8 +89,11 @@ def refuse_unexportable(model: PreTrainedModel, source: Path) -> None:
 
 
 def export_adapter(model: PreTrainedModel, source: Path, directory: Path, card: str, *, base: str) -> None:
-    """Writes the model's adapter alone, as peft reads it, with the tokenizer's files and the terms of `source` byte for
-    byte, and with `card` as README.md. `base` names the model that it belongs to. Raises as `export` does."""
+    """Writes the model's adapter alone, as peft reads it, with `card` as README.md.
+
+    The tokenizer's files and the terms of `source` are copied byte for byte. `base` names the adapter's base model.
+    Raises as `export` does.
+    """
     with _complete(directory) as partial:
         adapter.write(model, partial, base=base)
         for name in adapter_companions(source):
@@ -99,12 +103,12 @@ def export_adapter(model: PreTrainedModel, source: Path, directory: Path, card: 
 
 @contextmanager
 def _complete(directory: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `directory` when all of it is written and on the disk."""
+    """Yields a folder to write to, which becomes `directory` once all of it is written and flushed to the disk."""
     if directory.exists() and any(directory.iterdir()):
         raise CoreError("output_not_empty", "the output directory holds files already", blame="service")
     directory.parent.mkdir(parents=True, exist_ok=True)
     partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process before, which was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     try:
         partial.mkdir()
         yield partial
@@ -133,31 +137,31 @@ def _write_weights(model: PreTrainedModel, files: list[TensorFile], folder: Path
 
 
 def _places(files: list[TensorFile]) -> tuple[dict[str, list[TensorFile]], dict[str, tuple[int, ...]]]:
-    """By name, the files that hold a tensor, and its shape."""
+    """Returns, by a tensor's name, the files that hold it, and its shape."""
     held = {name: [file for file in files if name in file.entries] for file in files for name in file.entries}
     return held, {name: places[0].entries[name].shape for name, places in held.items()}
 
 
 def _pieces(before: Tensor, after: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """So that what is compared and cast takes little memory, whatever the size of a weight."""
+    """Yields both in pieces, so that comparing and casting take little memory, whatever the size of a weight."""
     return zip(torch.split(before, _PIECE), torch.split(after, _PIECE), strict=True)
 
 
-def _moved(old: Tensor, new: Tensor, dtype: torch.dtype) -> Tensor:
-    """What the file held, where the model still holds it, and what the model holds elsewhere."""
-    return torch.where(same_bits(old.to(new.dtype), new), old.to(dtype), new.to(dtype))
+def _moved(stored: Tensor, held: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns the file's value where the model still holds it, and the model's value elsewhere."""
+    return torch.where(same_bits(stored.to(held.dtype), held), stored.to(dtype), held.to(dtype))
 
 
-def _wanted(files: list[TensorFile], dtype: str) -> dict[str, str]:
-    """The kind that is replaced, and by which."""
+def _dtype_change(files: list[TensorFile], dtype: str) -> dict[str, str]:
+    """Maps the kind that is replaced to its replacement; empty where none is."""
     kinds = {str(kind).removeprefix("torch."): name for name, kind in KINDS.items()}
-    wanted, given = kinds.get(dtype), prevailing_kind(files)
-    return {} if wanted is None or wanted == given else {given: wanted}
+    new, old = kinds.get(dtype), prevailing_kind(files)
+    return {} if new is None or new == old else {old: new}
 
 
 def _note_dtype(folder: Path, files: list[TensorFile], cast: dict[str, str], dtype: str) -> None:
-    """Says in config.json and in the index what the weights are stored in now; all else stays as it is written."""
-    ((given, wanted),) = cast.items()
+    """Writes the new dtype and size of the weights into config.json and the index, and changes nothing else there."""
+    ((old, new),) = cast.items()
     config = folder / "config.json"
     text = config.read_bytes().decode()
     config.write_bytes(re.sub(r'("(?:torch_)?dtype"\s*:\s*)"\w+"', rf'\g<1>"{dtype}"', text).encode())
@@ -165,9 +169,9 @@ def _note_dtype(folder: Path, files: list[TensorFile], cast: dict[str, str], dty
     if index.is_file():
         text = index.read_bytes().decode()
         before = json.loads(text).get("metadata", {}).get("total_size")
-        elements = sum(entry.elements for file in files for entry in file.entries.values() if entry.kind == given)
+        elements = sum(entry.elements for file in files for entry in file.entries.values() if entry.kind == old)
         if isinstance(before, int):
-            after = before + elements * (KINDS[wanted].itemsize - KINDS[given].itemsize)
+            after = before + elements * (KINDS[new].itemsize - KINDS[old].itemsize)
             index.write_bytes(re.sub(r'("total_size"\s*:\s*)\d+', rf"\g<1>{after}", text, count=1).encode())
 
 
@@ -177,7 +181,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _cast(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """The floating-point weights in `dtype`; tied weights, which share memory, share it afterwards too."""
+    """Casts the floating-point weights to `dtype`. Tied weights, which share memory, share it afterwards too."""
     cast: dict[int, Tensor] = {}
     return {
         name: cast.setdefault(weight.data_ptr(), weight.to(dtype)) if weight.is_floating_point() else weight

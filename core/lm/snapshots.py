@@ -1,7 +1,7 @@
-"""What an interrupted job resumes from: tensors and values on this machine's disk, complete or not there at all.
+"""Snapshots, from which an interrupted job resumes: tensors and values on this machine's disk, complete or absent.
 
 `<root>/<fence>/<step>/` holds the tensors as safetensors and `state.json`, which lists their digests. An attempt
-writes under its own fence, reads what any earlier one left, and keeps one snapshot.
+writes under its own fence, reads the snapshots of any earlier attempt, and keeps one snapshot.
 """
 
 import json
@@ -25,18 +25,20 @@ from core.schema.strict import Strict
 
 STATE = "state.json"
 _FILE_BYTES = 1 << 30
-"""About as much of a device's memory as is copied to the host at a time."""
+"""About the size of one file, which is copied from a device to the host at a time."""
 _HASHING_THREADS = 8
 
 
 class _Part(Strict):
-    """What one rank has written."""
+    """The part of a snapshot that one rank has written."""
 
     files: list[FileEntry]
     values: dict[str, Any]
 
 
 class _State(Strict):
+    """The content of `state.json`."""
+
     version: Literal[1] = 1
     step: int
     belongs_to: StoredFingerprint
@@ -45,14 +47,14 @@ class _State(Strict):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A complete one. `values` are JSON."""
+    """A complete snapshot. `values` are JSON."""
 
     step: int
     values: dict[str, Any]
     _paths: list[Path]
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor with its name, one after the other, on the CPU: they need not fit into memory together."""
+        """Yields every tensor with its name, on the CPU. They need not fit into memory together."""
         for path in self._paths:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 - no dict
@@ -60,10 +62,10 @@ class Snapshot:
 
 
 class Snapshots:
-    """One attempt's view of its job's snapshots. `report` hears of each that is written, and why others are not.
+    """One attempt's view of its job's snapshots. `report` gets an event for each snapshot, or a warning on failure.
 
-    Where several `ranks` share the job they write and read together, each its part; the first alone says something, and
-    its fingerprint alone counts.
+    Where several `ranks` share the job they write and read together, each its part. Only rank 0 reports, and only its
+    fingerprint counts.
     """
 
     def __init__(
@@ -79,20 +81,20 @@ class Snapshots:
         self._fingerprint, self._report = fingerprint, report
 
     def write(self, step: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> bool:
-        """Writes a snapshot and then removes the others; False, with a warning, where the disk does not take it."""
+        """Writes a snapshot and then removes the others. False, with a warning, where the disk fails."""
         folder = self._root / str(self._fence)
         partial, complete = folder / f"partial-{step}", folder / str(step)
         first = self._ranks.rank == 0
-        reason: str | None = _trouble(lambda: self._prepare(partial, complete)) if first else None
+        reason: str | None = _failure(lambda: self._prepare(partial, complete)) if first else None
         reason = self._ranks.broadcast(reason)
         if reason is None:
             parts: list[_Part] = []
-            own = _trouble(lambda: parts.append(_write_part(partial, self._ranks.rank, tensors, values)))
-            of_all = self._ranks.gather_items([(own, parts)])
-            reason = next((trouble for trouble, _ in of_all if trouble), None)
+            failure = _failure(lambda: parts.append(_write_part(partial, self._ranks.rank, tensors, values)))
+            shares = self._ranks.gather_items([(failure, parts)])
+            reason = next((failure for failure, _ in shares if failure), None)
             if first and reason is None:
-                written = [part for _, of_rank in of_all for part in of_rank]
-                reason = _trouble(lambda: self._complete(step, written, partial, complete))
+                written = [part for _, rank_parts in shares for part in rank_parts]
+                reason = _failure(lambda: self._complete(step, written, partial, complete))
             reason = self._ranks.broadcast(reason)
         if not first:
             return reason is None
@@ -101,21 +103,21 @@ class Snapshots:
             message = f"a snapshot could not be written ({reason}): interrupted now, the job would lose more work"
             self._report(Warned(code="snapshot_failed", message=message))
             return False
-        for other in self._folders("*"):
-            if other != complete:
-                shutil.rmtree(other, ignore_errors=True)
+        for folder in self._folders("*"):
+            if folder != complete:
+                shutil.rmtree(folder, ignore_errors=True)
         self._report(Snapshotted(step=step))
         return True
 
     def newest(self) -> Snapshot | None:
-        """The complete snapshot of the highest step that belongs to this job as it is now; None: start from the start.
+        """Returns the complete snapshot of the highest step that belongs to this job; None: the job starts anew.
 
-        A warning says why one that is there is not used.
+        A warning gives the reason why an existing snapshot is not used.
         """
-        found = self._ranks.broadcast(self._find() if self._ranks.rank == 0 else None)
-        if found is None:
+        newest = self._ranks.broadcast(self._find() if self._ranks.rank == 0 else None)
+        if newest is None:
             return None
-        folder, state = found
+        folder, state = newest
         part = state.parts[self._ranks.rank]
         return Snapshot(state.step, part.values, [folder / file.path for file in part.files])
 
@@ -126,7 +128,7 @@ class Snapshots:
         partial.mkdir(mode=0o700)
 
     def _complete(self, step: int, parts: list[_Part], partial: Path, complete: Path) -> None:
-        """From here on it is there."""
+        """Makes the snapshot visible, in one step."""
         state = _State(step=step, belongs_to=self._fingerprint.stored(), parts=parts)
         (partial / STATE).write_text(json.dumps(state.model_dump()))
         _flush(partial / STATE)
@@ -136,33 +138,33 @@ class Snapshots:
 
     def _find(self) -> tuple[Path, _State] | None:
         complete = self._folders("[0-9]*")
-        for folder in sorted(complete, key=lambda one: (int(one.name), int(one.parent.name)), reverse=True):
+        for folder in sorted(complete, key=lambda path: (int(path.name), int(path.parent.name)), reverse=True):
             try:
                 state = _State.model_validate(json.loads((folder / STATE).read_bytes()))
             except (OSError, ValueError):  # ValidationError and JSONDecodeError are ValueErrors
-                self._unused("it is damaged")
+                self._warn_unused("it is damaged")
                 continue
-            if different := self._fingerprint.differences(state.belongs_to):
-                self._unused(f"it was made with another {', '.join(different)}")
+            if differences := self._fingerprint.differences(state.belongs_to):
+                self._warn_unused(f"it was made with another {', '.join(differences)}")
                 continue
             files = [file for part in state.parts for file in part.files]
             if _entries([folder / file.path for file in files]) != files:
-                self._unused("it is damaged")
+                self._warn_unused("it is damaged")
                 continue
             return folder, state
         return None
 
-    def _unused(self, why: str) -> None:
-        message = f"a snapshot of this job is not used, because {why}: its steps are made anew"
+    def _warn_unused(self, reason: str) -> None:
+        message = f"a snapshot of this job is not used, because {reason}: its steps are made anew"
         self._report(Warned(code="snapshot_not_used", message=message))
 
     def _folders(self, name: str) -> list[Path]:
-        """Of this attempt and earlier ones: a later one's are not ours to touch."""
-        return [one for one in self._root.glob(f"[0-9]*/{name}") if int(one.parent.name) <= self._fence]
+        """Returns the folders of this attempt and earlier ones: those of a later attempt are not to be touched."""
+        return [folder for folder in self._root.glob(f"[0-9]*/{name}") if int(folder.parent.name) <= self._fence]
 
 
-def _trouble(work: Callable[[], object]) -> str | None:
-    """Does the work; why the disk did not take it, in words without a path."""
+def _failure(work: Callable[[], object]) -> str | None:
+    """Does the work. Returns the reason where the disk fails, in words without a path."""
     try:
         work()
     except (OSError, SafetensorError) as error:
@@ -171,19 +173,19 @@ def _trouble(work: Callable[[], object]) -> str | None:
 
 
 def _write_part(folder: Path, rank: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> _Part:
-    """The tensors in files of bounded size, each of which is flushed and read through while the next is written."""
+    """Writes the tensors in files of bounded size. A file is flushed and hashed while the next one is written."""
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
         entries = []
-        for number, names in enumerate(_filled(tensors)):
+        for number, names in enumerate(_names_by_file(tensors)):
             path = folder / f"tensors-{rank:03}-{number:05}.safetensors"
-            # one file's worth at a time: of a model on a device, the host need not hold a copy
+            # one file's worth at a time: the host need not hold a copy of a device's model
             save_file({name: tensors[name].detach().cpu().contiguous() for name in names}, path)
-            entries.append(pool.submit(_settled, path))
-        return _Part(files=[one.result() for one in entries], values=dict(values))
+            entries.append(pool.submit(_flushed_entry, path))
+        return _Part(files=[entry.result() for entry in entries], values=dict(values))
 
 
-def _filled(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:
-    """Names, together of about a file's size."""
+def _names_by_file(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:
+    """Yields the tensors' names, in lists of about a file's size."""
     names: list[str] = []
     size = 0
     for name, tensor in tensors.items():
@@ -196,13 +198,13 @@ def _filled(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:
         yield names
 
 
-def _settled(path: Path) -> FileEntry:
+def _flushed_entry(path: Path) -> FileEntry:
     _flush(path)
     return file_entry(path, path.name)
 
 
 def _entries(paths: list[Path]) -> list[FileEntry] | None:
-    """What the files hold; None where one cannot be read."""
+    """Returns the entries of the files as they are on the disk; None where a file cannot be read."""
     try:
         with ThreadPoolExecutor(_HASHING_THREADS) as pool:
             return list(pool.map(lambda path: file_entry(path, path.name), paths))

@@ -1,4 +1,4 @@
-"""Each set that both trains and measures is cut in two, the same way for ever."""
+"""The split of a set that both trains and measures: two halves, the same for ever."""
 
 import hashlib
 import hmac
@@ -13,10 +13,11 @@ _KEY = b"unlearning-service/split/v1"
 
 
 def split(records: Sequence[Record], *, purpose: str) -> tuple[list[int], list[int]]:
-    """(indices that train or calibrate, indices that only measure), each ascending.
+    """Returns the indices that train or calibrate, and those that only measure, each ascending.
 
-    Records of one `subject` (else: equal records) stay together. Groups are taken in the order of a keyed hash, each
-    into the half that is smaller then, the first into the training half: so order and seed of a job do not matter.
+    Records of one `subject` (else: equal records) stay together. Groups are taken in the order of a keyed hash, and
+    each goes into the half that is smaller at that time, the first into the training half. So a job's order of records
+    and its seed do not matter.
     """
     groups: dict[bytes, list[int]] = defaultdict(list)
     for index, record in enumerate(records):

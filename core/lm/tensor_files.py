@@ -1,4 +1,4 @@
-"""The safetensors files that a model is loaded from, tensor by tensor, and copies of them with other values.
+"""The safetensors files that a model is loaded from, read tensor by tensor, and copies of them with changed values.
 
 Format: huggingface/safetensors, README: eight bytes of length, a JSON header, then the tensors without gaps.
 """
@@ -18,10 +18,11 @@ from torch import Tensor
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 KINDS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-"""What safetensors calls the dtypes of weights. Other tensors of a file are buffers."""
+"""The dtypes of weights by safetensors' names. A file's tensors of other kinds are buffers."""
 
 _ALIGNMENT = 8
 _PIECE = 1 << 24
+"""Bytes that are copied at a time."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Entry:
 
 
 class TensorFile:
-    """One safetensors file. Tensors are mapped, so that only those that are read take memory."""
+    """One safetensors file. Tensors are mapped, so that a tensor takes memory only once it is read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,7 +58,7 @@ class TensorFile:
         self._reader = self._stack.enter_context(safe_open(path, "pt"))
 
     def read(self, name: str) -> Tensor:
-        """The tensor as the file holds it, on the CPU."""
+        """Returns the tensor as the file holds it, on the CPU."""
         tensor: Tensor = self._reader.get_tensor(name)
         return tensor
 
@@ -68,9 +69,9 @@ class TensorFile:
     def copy(self, target: Path, cast: dict[str, str]) -> Iterator["Copy"]:
         """Writes the file again, with the tensors that the copy is given and the source's bytes for all others.
 
-        Header, metadata, order and dtypes are the source's; but a tensor whose kind `cast` names gets the one there.
+        Header, metadata, order and dtypes are the source's, but `cast` maps kinds to the kinds that replace them.
         """
-        header, entries = (self._header, self.entries) if self._keeps(cast) else self._laid_out(cast)
+        header, entries = (self._header, self.entries) if self._keeps(cast) else self._new_header(cast)
         with target.open("wb") as file:
             file.write(struct.pack("<Q", len(header)) + header)
             copy = Copy(file, entries, first=8 + len(header))
@@ -88,20 +89,20 @@ class TensorFile:
     def _keeps(self, cast: dict[str, str]) -> bool:
         return not any(cast.get(entry.kind, entry.kind) != entry.kind for entry in self.entries.values())
 
-    def _laid_out(self, cast: dict[str, str]) -> tuple[bytes, dict[str, Entry]]:
+    def _new_header(self, cast: dict[str, str]) -> tuple[bytes, dict[str, Entry]]:
         sizes = {
             name: (entry.end - entry.begin) // KINDS[entry.kind].itemsize * KINDS[cast[entry.kind]].itemsize
             if entry.kind in cast
             else entry.end - entry.begin
             for name, entry in self.entries.items()
         }
-        # wide elements first, as safetensors has it: each tensor then begins at a multiple of its element's size
+        # wide elements first, as safetensors orders them: each tensor then begins at a multiple of its element's size
         order = sorted(sizes, key=lambda name: -sizes[name] // max(1, self.entries[name].elements))
-        entries, at = {}, 0
+        entries, offset = {}, 0
         for name in order:
             entry = self.entries[name]
-            entries[name] = Entry(cast.get(entry.kind, entry.kind), entry.shape, at, at + sizes[name])
-            at += sizes[name]
+            entries[name] = Entry(cast.get(entry.kind, entry.kind), entry.shape, offset, offset + sizes[name])
+            offset += sizes[name]
         described: dict[str, Any] = {} if self._metadata is None else {"__metadata__": self._metadata}
         for name, entry in entries.items():
             described[name] = {"dtype": entry.kind, "shape": entry.shape, "data_offsets": [entry.begin, entry.end]}
@@ -117,7 +118,7 @@ class Copy:
         self._file, self._entries, self._first = file, entries, first
 
     def kind(self, name: str) -> str:
-        """What a tensor is written in."""
+        """Returns the kind that a tensor is written in."""
         return self._entries[name].kind
 
     def put(self, name: str, pieces: Iterable[Tensor]) -> None:
@@ -128,11 +129,11 @@ class Copy:
             piece = piece.to("cpu", KINDS.get(entry.kind, piece.dtype)).contiguous().flatten()
             self._file.write(piece.view(torch.uint8).numpy().data)
         if self._file.tell() != self._first + entry.end:
-            raise ValueError(f"'{name}' is written in the size that it had")
+            raise ValueError(f"'{name}' is not written in the size that its entry has")
         self.written.add(name)
 
     def take(self, name: str, source: BinaryIO) -> None:
-        """Copies a tensor's bytes from where `source` stands."""
+        """Copies a tensor's bytes from the present position of `source`."""
         entry = self._entries[name]
         self._file.seek(self._first + entry.begin)
         left = entry.end - entry.begin
@@ -146,7 +147,7 @@ class Copy:
 
 
 def tensor_files(directory: Path) -> list[Path]:
-    """The files that transformers loads: the single file, else the index's shards; none where there is neither."""
+    """Returns the files that transformers loads: the single file, else the index's shards, else none."""
     if (directory / SINGLE).is_file():
         return [directory / SINGLE]
     names = {name for index in index_files(directory) for name in json.loads(index.read_bytes())["weight_map"].values()}
@@ -154,18 +155,18 @@ def tensor_files(directory: Path) -> list[Path]:
 
 
 def index_files(directory: Path) -> list[Path]:
-    """The index, where it is what tells of the files that are loaded."""
+    """Returns the index, if the files that are loaded are named by it."""
     index = directory / INDEX
     return [index] if index.is_file() and not (directory / SINGLE).is_file() else []
 
 
 def open_files(directory: Path, stack: ExitStack) -> list[TensorFile]:
-    """The files that transformers loads, open for as long as `stack` is."""
+    """Opens the files that transformers loads, until `stack` closes."""
     return [stack.enter_context(closing(TensorFile(path))) for path in tensor_files(directory)]
 
 
 def prevailing_kind(files: Sequence[TensorFile]) -> str:
-    """The kind that most of the weights are stored in; F32 where there are none."""
+    """Returns the kind that most of the weights are stored in; F32 where there are none."""
     counts = Counter({"F32": 0})
     for file in files:
         for entry in file.entries.values():

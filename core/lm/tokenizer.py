@@ -1,7 +1,7 @@
-"""A directory's tokenizer, as its tokenizer.json has it.
+"""A directory's tokenizer, as its tokenizer.json defines it.
 
-transformers 5 makes some tokenizers anew from their vocabulary, by the rules of the model type or of the class that is
-named: one of another making then cuts text as it never did, without a word.
+transformers 5 rebuilds some tokenizers from their vocabulary, by the rules of the model type or of the class that is
+named. A tokenizer with other rules then cuts text as it never did, without a warning.
 """
 
 import json
@@ -24,36 +24,39 @@ _SAMPLES = (
 
 
 def read_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
-    """The directory's tokenizer, which cuts text as its tokenizer.json says, whatever class transformers makes it.
+    """Reads the directory's tokenizer, which cuts text as its tokenizer.json says, whatever class transformers chooses.
 
-    An `add_prefix_space` that tokenizer_config.json names goes before the file's, as transformers 4 has it. Without a
-    tokenizer.json it is what transformers makes of the other files. Raises what the libraries raise.
+    An `add_prefix_space` in tokenizer_config.json overrides the file's, as in transformers 4. Without a tokenizer.json,
+    transformers makes the tokenizer from the other files. Raises what the libraries raise.
     """
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
         directory, local_files_only=True, trust_remote_code=False
     )
     file, prefix = directory / FILE, _prefix(directory)
-    as_it_stands = type(tokenizer) is PreTrainedTokenizerFast and prefix is None
-    if as_it_stands or not file.is_file():
+    plain_class = type(tokenizer) is PreTrainedTokenizerFast and prefix is None  # it is built from the file itself
+    if plain_class or not file.is_file():
         return tokenizer
-    written = Tokenizer.from_file(str(file))
-    _set_prefix(written, prefix)
-    if _cuts_alike(tokenizer, written):
+    from_file = Tokenizer.from_file(str(file))
+    _set_prefix(from_file, prefix)
+    if _cuts_alike(tokenizer, from_file):
         return tokenizer
     plain: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
     _set_prefix(plain.backend_tokenizer, prefix)
-    words = plain.get_vocab()
-    for role, token in tokenizer.special_tokens_map.items():  # its class may know an end that no file names
-        if isinstance(token, str) and token in words and getattr(plain, role, None) is None:
+    vocabulary = plain.get_vocab()
+    for role, token in tokenizer.special_tokens_map.items():  # its class may know an end token that no file names
+        if isinstance(token, str) and token in vocabulary and getattr(plain, role, None) is None:
             setattr(plain, role, token)
     return plain
 
 
 def _prefix(directory: Path) -> bool | None:
-    """Whether a text's first word is cut as if a space stood before it; None: tokenizer_config.json does not say."""
+    """Returns tokenizer_config.json's `add_prefix_space`; None where it does not name it.
+
+    With it, a text's first word is cut as if a space stood before it.
+    """
     file = directory / "tokenizer_config.json"
-    said = json.loads(file.read_bytes()).get("add_prefix_space") if file.is_file() else None
-    return said if isinstance(said, bool) else None
+    prefix = json.loads(file.read_bytes()).get("add_prefix_space") if file.is_file() else None
+    return prefix if isinstance(prefix, bool) else None
 
 
 def _set_prefix(tokenizer: Tokenizer, prefix: bool | None) -> None:
@@ -63,17 +66,18 @@ def _set_prefix(tokenizer: Tokenizer, prefix: bool | None) -> None:
         tokenizer.pre_tokenizer = first
 
 
-def _cuts_alike(tokenizer: PreTrainedTokenizerBase, written: Tokenizer) -> bool:
+def _cuts_alike(tokenizer: PreTrainedTokenizerBase, from_file: Tokenizer) -> bool:
+    """Whether both cut the sample texts into the same tokens, and decode them to the same text."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return False
-    made = Tokenizer.from_str(backend.to_str())
-    for each in (made, written):
-        each.no_padding()
-        each.no_truncation()
-    texts = [*_SAMPLES, " ".join(added.content for added in written.get_added_tokens_decoder().values())]
-    cut = [each.encode_batch(texts, add_special_tokens=False) for each in (made, written)]
+    rebuilt = Tokenizer.from_str(backend.to_str())
+    for candidate in (rebuilt, from_file):
+        candidate.no_padding()
+        candidate.no_truncation()
+    texts = [*_SAMPLES, " ".join(token.content for token in from_file.get_added_tokens_decoder().values())]
+    encodings = [candidate.encode_batch(texts, add_special_tokens=False) for candidate in (rebuilt, from_file)]
     return all(
-        one.ids == other.ids and made.decode(one.ids) == written.decode(other.ids)
-        for one, other in zip(*cut, strict=True)
+        left.ids == right.ids and rebuilt.decode(left.ids) == from_file.decode(right.ids)
+        for left, right in zip(*encodings, strict=True)
     )

@@ -1,5 +1,7 @@
-"""`python -m core.lm.weight_check DIRECTORY`: whether the weights of a directory are those of the model that its config
-describes, without reading them. Says so as one JSON line; the API, which does not load torch, starts it."""
+"""`python -m core.lm.weight_check DIRECTORY` checks that a directory's weights fit the model that its config describes.
+
+It does not read the weights, and prints its result as one JSON line. The API, which does not load torch, starts it.
+"""
 
 import os
 import sys
@@ -20,8 +22,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def check_weights(directory: Path) -> WeightCheckResult:
-    """What keeps the model from being loaded, if anything, in words for whoever registers it."""
-    # only now: importing torch and transformers takes seconds, and reads the environment
+    """Returns the model's context, or the reason why it cannot be loaded, in words for the person who registers it."""
+    # imported here, since torch and transformers read the environment as they are imported
     from core.lm.model import load_tokenizer, read_config, read_context_length
     from core.lm.weight_names import loading_error, refuse_misfitting_files
 

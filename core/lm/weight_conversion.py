@@ -1,7 +1,7 @@
-"""From a model's weights back to the tensors of the files that it was loaded from.
+"""Converts a model's weights back to the tensors of the files that it was loaded from.
 
-While it loads, transformers renames tensors and joins or splits them (experts into one tensor, say). The way there is
-the library's own, name by name; the way back is the library's reverse, and is held to the way there.
+While it loads, transformers renames tensors and joins or splits them (experts into one tensor, say). The conversion is
+the library's own, name by name; the way back is the library's reverse, and is checked against the conversion.
 """
 
 import re
@@ -29,16 +29,16 @@ _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclass
 class Origin:
-    """Tensors of the files that became one weight, or several together. `converter` None: a weight of another name."""
+    """Tensors of the files that became one weight, or several. `converter` None: a weight that was only renamed."""
 
     weight: str
     converter: WeightConverter | None
     tensors: dict[str, tuple[str, str | None]] = field(default_factory=dict)
-    """By name in the file: the name between renaming and converting, and the converter's pattern for it."""
+    """By name in the file: the name after renaming and before converting, and the converter's pattern for it."""
 
 
 class Origins:
-    """How a model's weights came out of the tensors of its files."""
+    """How a model's weights were made from the tensors of its files."""
 
     def __init__(self, model: PreTrainedModel, tensors: Iterable[str]) -> None:
         """`tensors` are the names in the files. Raises CoreError `weights_not_in_files`."""
@@ -50,14 +50,17 @@ class Origins:
         patterns = {pattern: converter for converter in self._converters for pattern in converter.source_patterns}
         self._origins: dict[str, Origin] = {}
         for name in sorted(tensors, key=dot_natural_key):  # in the loader's order, which some renamings depend on
-            weight, pattern = self._becomes(name)
+            weight, pattern = self._target(name)
             if weight is not None:
                 converter = None if pattern is None else patterns[pattern]
                 origin = self._origins.setdefault(weight, Origin(weight, converter))
                 origin.tensors[name] = (apply_renamings(name, self._renamings), pattern)
 
-    def _becomes(self, name: str) -> tuple[str | None, str | None]:
-        """The weight that a tensor is loaded into, as transformers decides it; None: the model has no place for it."""
+    def _target(self, name: str) -> tuple[str | None, str | None]:
+        """Returns the weight that transformers loads a tensor into, and the converter's pattern for it.
+
+        None: the model has no place for the tensor, or it is not converted.
+        """
         prefix, state = self._model.base_model_prefix, self._state
         weight, pattern = rename_source_key(name, self._renamings, self._converters, prefix, state)
         if weight not in state and name in state:
@@ -65,13 +68,13 @@ class Origins:
         return (weight, pattern) if weight in state else (None, None)
 
     def convert_back(self, shapes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, Tensor]]:
-        """The files' tensors, by name, with the model's values in the dtype that the model holds; few at a time.
+        """Yields the files' tensors by name, a few at a time, with the model's values in the model's dtype.
 
-        `shapes` are the tensors' in the files. Raises CoreError `weights_not_in_files` where a weight has no tensor to
-        go back to, and `weights_not_convertible` where one would not come out of its tensors again.
+        `shapes` are the shapes of the tensors in the files. Raises CoreError `weights_not_in_files` where a weight has
+        no tensor, and `weights_not_convertible` where a weight could not be made from its tensors again.
         """
         origins = [(origin, self._targets(origin, shapes)) for origin in self._origins.values()]
-        self._all_covered({target for _, targets in origins for target in targets})
+        self._refuse_uncovered({target for _, targets in origins for target in targets})
         for origin, targets in origins:
             if origin.converter is None:
                 tensors = dict.fromkeys(origin.tensors, self._state[origin.weight].detach())
@@ -89,14 +92,14 @@ class Origins:
         return list(self._converted(origin, origin.converter, tensors))
 
     def _converted(self, origin: Origin, converter: WeightConverter, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights that the tensors become, by name."""
+        """Returns the weights that the tensors become, by name."""
         converter = deepcopy(converter)
         for name, (_, pattern) in origin.tensors.items():
             converter.add_tensor(origin.weight, name, pattern, tensors[name])
         return _single(converter.convert(origin.weight, model=self._model, config=self._model.config))
 
     def _unconverted(self, origin: Origin, converter: WeightConverter, targets: list[str]) -> dict[str, Tensor]:
-        """The tensors that become the weights `targets`, by name in the file."""
+        """Returns the tensors that become the weights `targets`, by name in the file."""
         if missing := next((target for target in targets if target not in self._state), None):
             raise _not_convertible(missing)
         weights = {target: self._state[target].detach().cpu() for target in targets}
@@ -108,41 +111,43 @@ class Origins:
             layer = layer or renamed
             reverse.add_tensor(layer, target, pattern, weight)
         reversed_ = _single(reverse.convert(layer, model=self._model, config=self._model.config))
-        by_name = {self._bare(name): tensor for name, tensor in reversed_.items()}
+        by_name = {self._unprefixed(name): tensor for name, tensor in reversed_.items()}
         tensors = {}
-        for name, (between, _) in origin.tensors.items():
-            if self._bare(between) not in by_name:
+        for name, (renamed, _) in origin.tensors.items():
+            if self._unprefixed(renamed) not in by_name:
                 raise _not_convertible(name)
-            tensors[name] = by_name[self._bare(between)]
+            tensors[name] = by_name[self._unprefixed(renamed)]
         for target, weight in self._converted(origin, converter, tensors).items():
             if weight.shape != weights[target].shape or not same_bits(weight, weights[target]).all():
                 raise _not_convertible(target)
         return tensors
 
-    def _bare(self, name: str) -> str:
-        """A name without the prefix of the model inside, which files have or lack."""
+    def _unprefixed(self, name: str) -> str:
+        """Returns a name without the prefix of the base model, which files have or lack."""
         return name.removeprefix(f"{self._model.base_model_prefix}.")
 
-    def _all_covered(self, targets: set[str]) -> None:
+    def _refuse_uncovered(self, targets: set[str]) -> None:
+        """Raises CoreError `weights_not_in_files` where a weight is not among the targets."""
         stored = {self._state[target].data_ptr() for target in targets if target in self._state}
         computed = self._model._keys_to_ignore_on_load_missing or set()
-        lost = [
+        uncovered = [
             name
             for name, weight in self._model.named_parameters()
             if weight.numel() and weight.data_ptr() not in stored
             if not any(re.search(pattern, name) for pattern in computed)
         ]
-        if lost:
+        if uncovered:
+            names = ", ".join(uncovered[:3]) + (", …" if len(uncovered) > 3 else "")
             raise CoreError(
                 "weights_not_in_files",
-                f"the model's files hold no tensor for {', '.join(lost[:3])}{', …' if len(lost) > 3 else ''}, so that"
+                f"the model's files hold no tensor for {names}, so that"
                 " the checkpoint could not hold what was trained: register a model whose files are complete",
             )
 
 
-def same_bits(one: Tensor, other: Tensor) -> Tensor:
-    """Where two tensors of one shape and dtype hold the same bits, elementwise."""
-    return one.view(_BITS[one.element_size()]) == other.view(_BITS[other.element_size()])
+def same_bits(left: Tensor, right: Tensor) -> Tensor:
+    """Returns where two tensors of one shape and dtype hold the same bits, elementwise."""
+    return left.view(_BITS[left.element_size()]) == right.view(_BITS[right.element_size()])
 
 
 def _single(converted: dict[str, Any]) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
-"""Weights of files held against those of the model: none may be missing, left over, or of another shape.
+"""Compares the weights of files with the model's: none may be missing, left over, or of another shape.
 
-transformers draws at random what it does not find, and goes on.
+transformers draws missing weights at random, and goes on.
 """
 
 from collections import Counter
@@ -24,13 +24,15 @@ _TORCH = {kind: getattr(torch, name) for kind, (name, _) in DTYPES.items()} | {
     "I32": torch.int32,
     "I64": torch.int64,
 }
-_SAID = 200
-"""Characters of a library's own words."""
+_QUOTED = 200
+"""Characters of a library's message that are quoted."""
 
 
 def refuse_misfit(directory: Path, report: Mapping[str, Any]) -> None:
     """Raises CoreError `weights_missing`, `weights_left_over` or `weights_of_another_shape`, with the tensors' names.
-    `report`: of `from_pretrained` with `output_loading_info` and `ignore_mismatched_sizes`."""
+
+    `report` is that of `from_pretrained` with `output_loading_info` and `ignore_mismatched_sizes`.
+    """
     missing = sorted(report["missing_keys"])
     left_over = sorted(name for name in report["unexpected_keys"] if BUFFERS.search(name) is None)
     if report["mismatched_keys"]:
@@ -58,49 +60,56 @@ def refuse_misfit(directory: Path, report: Mapping[str, Any]) -> None:
 
 
 def refuse_missing_numbers(directory: Path) -> None:
-    """Raises CoreError where the numbering of the tensors' names asks for more of them, such as those of one expert, or
-    where few of those alike are of another shape: transformers joins them, and names none."""
-    alike: dict[str, dict[tuple[str, ...], tuple[int, ...]]] = {}
+    """Raises CoreError where the numbers in the tensors' names have gaps, or where few of a series differ in shape.
+
+    A series are the tensors whose names differ in numbers only, such as those of all experts. transformers joins them,
+    and names no single one in its report.
+    """
+    series: dict[str, dict[tuple[str, ...], tuple[int, ...]]] = {}
     for tensor in read_tensors(directory):
         numbers = tuple(NUMBER.findall(tensor.name))
-        alike.setdefault(NUMBER.sub("*", tensor.name), {})[numbers] = tensor.shape
+        series.setdefault(NUMBER.sub("*", tensor.name), {})[numbers] = tensor.shape
     missing: list[str] = []
-    other: list[str] = []
-    for pattern, shapes in alike.items():
-        whole = product(*(sorted(set(column), key=int) for column in zip(*shapes, strict=True)))
-        absent = [numbers for numbers in whole if numbers not in shapes]
+    misshapen: list[str] = []
+    for pattern, shapes in series.items():
+        combinations = product(*(sorted(set(column), key=int) for column in zip(*shapes, strict=True)))
+        absent = [numbers for numbers in combinations if numbers not in shapes]
         usual, _ = Counter(shapes.values()).most_common(1)[0]
-        unlike = [numbers for numbers, shape in shapes.items() if shape != usual]
-        for few, names in ((absent, missing), (unlike, other)):
-            if len(few) < len(shapes) / 2:
-                names += [_numbered(pattern, numbers) for numbers in few]
+        unusual = [numbers for numbers, shape in shapes.items() if shape != usual]
+        for exceptions, names in ((absent, missing), (unusual, misshapen)):
+            if len(exceptions) < len(shapes) / 2:
+                names += [_numbered(pattern, numbers) for numbers in exceptions]
     if missing:
         message = f"the files lack {_tensors(sorted(missing))}, to which the others' numbers point: copy all files"
         raise CoreError("weights_missing", message)
-    if other:
-        message = f"the files hold {_tensors(sorted(other))} of another shape than those alike: copy the files again"
+    if misshapen:
+        message = (
+            f"the files hold {_tensors(sorted(misshapen))} of another shape than those alike: copy the files again"
+        )
         raise CoreError("weights_of_another_shape", message)
 
 
 def loading_error(directory: Path, error: Exception) -> CoreError:
-    """What an error of transformers means for whoever brought the directory."""
+    """Explains an error of transformers to the person who brought the directory."""
     try:
         refuse_missing_numbers(directory)
     except CoreError as gap:
         return gap
     except (UnusableModel, OSError):  # then the first error says more
         pass
-    said = " ".join(str(error).replace(str(directory), "the directory").split())[:_SAID]
+    quoted = " ".join(str(error).replace(str(directory), "the directory").split())[:_QUOTED]
     return CoreError(
         "model_unreadable",
-        f"transformers {version} could not load the model ({type(error).__name__}: {said}): it must be a causal"
+        f"transformers {version} could not load the model ({type(error).__name__}: {quoted}): it must be a causal"
         " language model in safetensors with its config and tokenizer, and bring no code of its own",
     )
 
 
 def refuse_misfitting_files(directory: Path, config: PreTrainedConfig) -> PreTrainedConfig:
-    """The same on a directory whose weights are not read: names and shapes alone go through transformers' renaming and
-    joining of tensors. Returns the config of the language model. Raises CoreError, UnusableModel."""
+    """Raises as `refuse_misfit` does, without reading the weights. Returns the config of the language model.
+
+    Only names and shapes go through transformers' renaming and joining of tensors. Raises UnusableModel too.
+    """
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     _, report = type(model).from_pretrained(
@@ -133,13 +142,13 @@ def _tensors(names: list[str]) -> str:
 
 
 def _of_another_shape(mismatched: list[tuple[str, Any, Any]]) -> CoreError:
-    name, here, wanted = mismatched[0]
+    name, stored, expected = mismatched[0]
     more = f", and {len(mismatched) - 1} more do not fit" if len(mismatched) > 1 else ""
-    rows = " (vocab_size)" if len(here) == len(wanted) == 2 and here[1] == wanted[1] else ""
+    rows = " (vocab_size)" if len(stored) == len(expected) == 2 and stored[1] == expected[1] else ""
     return CoreError(
         "weights_of_another_shape",
-        f"'{name}' has the shape {list(here)} in the files and {list(wanted)}{rows} by config.json{more}: register the"
-        " config that belongs to the weights",
+        f"'{name}' has the shape {list(stored)} in the files and {list(expected)}{rows} by config.json{more}: register"
+        " the config that belongs to the weights",
     )
 
 
