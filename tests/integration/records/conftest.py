@@ -1,4 +1,4 @@
-"""A scene on a database of the test's own: claims take the oldest job of the whole database."""
+"""A scene on a database of the test's own: a claim takes the oldest job of the whole database."""
 
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -8,6 +8,6 @@ from tests.integration.records.scene import Scene
 
 @pytest_asyncio.fixture
 async def scene(clean_engine: AsyncEngine) -> Scene:
-    made = await Scene(clean_engine).set()
-    await made.model()
-    return made
+    scene = await Scene(clean_engine).create()
+    await scene.model()
+    return scene

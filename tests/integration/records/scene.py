@@ -1,4 +1,4 @@
-"""What a job needs before it can be: an organisation, a key, a model; made as the service makes them."""
+"""Rows that a job needs: an organisation, a key, a model; made as the service makes them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,7 +34,7 @@ _EXPIRE = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 se
 
 
 def judgement(verdict: Verdict, reason: Reason | None = None) -> Judgement:
-    """The default policy's verdict, every bound of it kept, missed or too uncertain alike."""
+    """A judgement by the default policy in which every bound has the same result."""
     results: dict[Verdict, Result] = {"passed": "passed", "failed": "failed", "not_judged": "underpowered"}
     if verdict == "not_judged" and reason is None:
         reason = "underpowered"
@@ -60,7 +60,7 @@ def judgement(verdict: Verdict, reason: Reason | None = None) -> Judgement:
 
 @dataclass
 class Scene:
-    """One organisation on a database, and what tests do and see there."""
+    """One organisation on a database, with the tests' actions on it."""
 
     engine: AsyncEngine
     organisation: str = field(default_factory=lambda: new_id("org"))
@@ -70,7 +70,7 @@ class Scene:
     def __post_init__(self) -> None:
         self.sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
-    async def set(self) -> "Scene":
+    async def create(self) -> "Scene":
         async with self.sessions.begin() as session:
             session.add(Organisation(id=self.organisation, name=self.organisation))
             await session.flush()
@@ -125,9 +125,9 @@ class Scene:
 
     async def row(self, job: str) -> JobRow:
         async with self.sessions() as session:
-            found = await jobs.get(session, self.organisation, job)
-        assert found is not None
-        return found
+            row = await jobs.get(session, self.organisation, job)
+        assert row is not None
+        return row
 
     async def events(self, job: str) -> list[EventRow]:
         async with self.sessions() as session:
@@ -135,17 +135,17 @@ class Scene:
             return list(rows)
 
     async def expire_lease(self, job: str) -> None:
-        """As if the worker had been silent for too long."""
+        """Expires the lease, as if the worker had been silent for too long."""
         async with self.sessions.begin() as session:
             await session.execute(text(_EXPIRE), {"job": job})
 
-    async def take_back(self, job: str) -> None:
-        """The sweeper takes the job back from a worker that still works: no heartbeat comes between."""
+    async def recover(self, job: str) -> None:
+        """Takes the job from a worker that still works, as the sweeper would: no heartbeat comes between."""
         async with self.sessions.begin() as session:
             await session.execute(text(_EXPIRE), {"job": job})
             assert job in await lease_recovery.recover_expired(session, max_failures=5)
 
-    async def due_now(self, job: str) -> None:
-        """As if the pause before the next attempt were over."""
+    async def end_delay(self, job: str) -> None:
+        """Ends the delay before the next attempt."""
         async with self.sessions.begin() as session:
             await session.execute(text("UPDATE jobs SET run_after = clock_timestamp() WHERE id = :job"), {"job": job})

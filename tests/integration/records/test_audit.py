@@ -1,4 +1,4 @@
-"""The audit log is a chain: nothing in it can be changed, left out or put in between without its hashes saying so."""
+"""The audit log is a chain: its hashes show any entry that was changed, removed or inserted."""
 
 import asyncio
 import hashlib
@@ -23,17 +23,17 @@ async def append(scene: Scene, object: str, **details: str | int | bool | None) 
         await audit.append(session, scene.organisation, scene.key, "tested", object, details)
 
 
-async def test_each_entry_holds_the_hash_of_the_one_before(scene: Scene) -> None:
+async def test_each_entry_holds_the_hash_of_the_previous_entry(scene: Scene) -> None:
     await append(scene, "first", reason='ünïcode \u2028 and "quotes"')
     async with scene.sessions.begin() as session:
         await audit.append(
             session, scene.organisation, None, "tested", "second", {"released": True, "count": 3, "n": None}
         )
     first, second = await log(scene)
-    assert [one.seq for one in (first, second)] == [1, 2]
+    assert [row.seq for row in (first, second)] == [1, 2]
     assert (first.previous, second.previous) == ("0" * 64, first.hash)
     assert (first.key, second.key) == (scene.key, None)
-    by_hand = {
+    expected = {
         "action": "tested",
         "at": second.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "details": {"count": 3, "n": None, "released": True},
@@ -43,35 +43,35 @@ async def test_each_entry_holds_the_hash_of_the_one_before(scene: Scene) -> None
         "previous": first.hash,
         "seq": 2,
     }
-    written = json.dumps(by_hand, separators=(",", ":"), ensure_ascii=False).encode()
-    assert second.hash == hashlib.sha256(written).hexdigest()
-    assert [audit.entry_hash(one) for one in (first, second)] == [first.hash, second.hash]
+    canonical = json.dumps(expected, separators=(",", ":"), ensure_ascii=False).encode()
+    assert second.hash == hashlib.sha256(canonical).hexdigest()
+    assert [audit.entry_hash(row) for row in (first, second)] == [first.hash, second.hash]
     first.details = {"reason": "another"}
     assert audit.entry_hash(first) != first.hash
 
 
-async def test_entries_that_are_written_at_once_stand_one_behind_the_other(scene: Scene) -> None:
+async def test_entries_that_are_written_at_once_form_one_chain(scene: Scene) -> None:
     await asyncio.gather(*(append(scene, str(number)) for number in range(8)))
     rows = await log(scene)
-    assert [one.seq for one in rows] == list(range(1, 9))
-    assert [one.previous for one in rows] == ["0" * 64, *(one.hash for one in rows[:-1])]
-    assert {one.object for one in rows} == {str(number) for number in range(8)}
+    assert [row.seq for row in rows] == list(range(1, 9))
+    assert [row.previous for row in rows] == ["0" * 64, *(row.hash for row in rows[:-1])]
+    assert {row.object for row in rows} == {str(number) for number in range(8)}
 
 
-async def test_what_is_rolled_back_leaves_no_gap(scene: Scene) -> None:
+async def test_an_entry_that_is_rolled_back_leaves_no_gap(scene: Scene) -> None:
     await append(scene, "kept")
     async with scene.sessions() as session:
         await audit.append(session, scene.organisation, scene.key, "tested", "lost", {})
         await session.rollback()
     await append(scene, "kept too")
-    assert [(one.seq, one.object) for one in await log(scene)] == [(1, "kept"), (2, "kept too")]
+    assert [(row.seq, row.object) for row in await log(scene)] == [(1, "kept"), (2, "kept too")]
 
 
-async def test_an_organisation_has_a_chain_of_its_own_and_other_rows_of_it_do_not_wait(scene: Scene) -> None:
-    other = await Scene(scene.engine).set()
+async def test_organisations_have_separate_chains_and_an_entry_blocks_no_other_row(scene: Scene) -> None:
+    other = await Scene(scene.engine).create()
     async with scene.sessions.begin() as session:
         await audit.append(session, scene.organisation, scene.key, "tested", "held", {})
         async with asyncio.timeout(5):
             await append(other, "elsewhere")
             await scene.job()
-    assert [one.previous for one in await log(other)] == [audit.FIRST_PREVIOUS]
+    assert [row.previous for row in await log(other)] == [audit.FIRST_PREVIOUS]

@@ -1,4 +1,4 @@
-"""The one way in which a checkpoint becomes visible."""
+"""A finish is the only way in which a checkpoint becomes visible."""
 
 import pytest
 
@@ -28,9 +28,9 @@ async def test_a_finish_makes_the_checkpoint_visible_and_the_models_head(scene: 
     row = await scene.row(job)
     assert (row.status, row.outcome, row.checkpoint, row.fence) == ("succeeded", "unlearned", checkpoint, 2)
     async with scene.sessions() as session:
-        found = await checkpoints.get(session, scene.organisation, checkpoint)
-        assert found is not None
-        assert (found.size, found.digest, found.released, found.step) == (7, "c" * 64, True, 7)
+        row = await checkpoints.get(session, scene.organisation, checkpoint)
+        assert row is not None
+        assert (row.size, row.digest, row.released, row.step) == (7, "c" * 64, True, 7)
         assert [file.path for file in await checkpoints.files(session, checkpoint)] == ["config.json", "x/y"]
         model = await models.get(session, scene.organisation, "demo")
         assert model is not None
@@ -73,7 +73,7 @@ async def test_a_late_worker_cannot_finish_a_reclaimed_job(scene: Scene) -> None
     await scene.expire_lease(job)
     async with scene.sessions.begin() as session:
         assert await lease_recovery.recover_expired(session, max_failures=3) == [job]
-    await scene.due_now(job)
+    await scene.end_delay(job)
     second = await claim(scene, worker="second")
     assert second is not None
     assert second.fence == 3
@@ -84,10 +84,10 @@ async def test_a_late_worker_cannot_finish_a_reclaimed_job(scene: Scene) -> None
     with pytest.raises(FenceLost):
         await finish(scene, job, 3)
     async with scene.sessions() as session:
-        assert [one.id for one in await checkpoints.list_for_job(session, scene.organisation, job)] == [checkpoint]
+        assert [row.id for row in await checkpoints.list_for_job(session, scene.organisation, job)] == [checkpoint]
 
 
-async def test_whoever_lost_the_answer_to_its_commit_learns_what_became(scene: Scene) -> None:
+async def test_a_worker_that_lost_the_answer_to_its_commit_finds_its_checkpoint(scene: Scene) -> None:
     job = await scene.job()
     await claim(scene)
     checkpoint = await finish(scene, job, 1)
@@ -96,7 +96,7 @@ async def test_whoever_lost_the_answer_to_its_commit_learns_what_became(scene: S
         assert await completion.find_checkpoint(session, job, prefix=checkpoint_prefix(job, 3)) is None
 
 
-async def test_points_of_a_longer_attempt_before_are_dropped(scene: Scene) -> None:
+async def test_curve_points_of_an_earlier_longer_attempt_are_deleted(scene: Scene) -> None:
     job = await scene.job()
     await claim(scene)
     points = [(step, "loss", float(step)) for step in range(10)]
@@ -107,16 +107,16 @@ async def test_points_of_a_longer_attempt_before_are_dropped(scene: Scene) -> No
         assert [point.step for point in await checkpoints.curves(session, job)] == list(range(8))
 
 
-async def test_bytes_are_dead_when_their_attempt_is_over_and_delivered_nothing(scene: Scene) -> None:
+async def test_an_attempt_is_undelivered_when_it_is_over_and_has_no_checkpoint(scene: Scene) -> None:
     done, running, waiting = await scene.job(), await scene.job(), await scene.job()
     for _ in range(3):
         await claim(scene)
     await finish(scene, done, 1)
     async with scene.sessions.begin() as session:
         await leases.give_back(session, waiting, 1, reason="shutdown")
-    asked = {(job, fence) for job in (done, running, waiting) for fence in (0, 1)} | {("job-unknown", 1)}
+    attempts = {(job, fence) for job in (done, running, waiting) for fence in (0, 1)} | {("job-unknown", 1)}
     async with scene.sessions() as session:
-        assert await completion.undelivered_attempts(session, asked) == {
+        assert await completion.undelivered_attempts(session, attempts) == {
             (done, 0),
             (running, 0),
             (waiting, 0),
@@ -124,7 +124,7 @@ async def test_bytes_are_dead_when_their_attempt_is_over_and_delivered_nothing(s
         }
 
 
-async def test_a_wish_to_cancel_that_comes_after_the_finish_is_refused(scene: Scene) -> None:
+async def test_a_request_to_cancel_after_the_finish_is_refused(scene: Scene) -> None:
     job = await scene.job()
     await claim(scene)
     await finish(scene, job, 1)

@@ -1,4 +1,4 @@
-"""Pausing, resuming, trying again: what each makes of a job in each state."""
+"""Requests to pause, resume, cancel and retry a job, in each of its states."""
 
 import asyncio
 from typing import Any
@@ -18,7 +18,7 @@ from tests.integration.records.test_leases import claim
 ERROR: dict[str, object] = {"code": "x", "message": "x", "blame": "service", "retryable": True}
 
 
-async def wish(scene: Scene, name: str, job: str) -> JobRow:
+async def request(scene: Scene, name: str, job: str) -> JobRow:
     async with scene.sessions.begin() as session:
         row: JobRow | None = await getattr(job_actions, name)(session, scene.organisation, job)
     assert row is not None
@@ -33,7 +33,7 @@ async def fail(scene: Scene, job: str) -> None:
 
 
 async def hints(scene: Scene) -> int:
-    """How many hints wait; they are gone afterwards."""
+    """Publishes and counts the hints that wait."""
 
     async def publish(_: str, __: dict[str, Any]) -> None:
         return None
@@ -60,24 +60,24 @@ async def uploaded(scene: Scene) -> str:
     return row.id
 
 
-async def test_a_waiting_job_pauses_at_once_and_is_claimed_only_when_it_was_resumed(scene: Scene) -> None:
+async def test_a_queued_job_pauses_at_once_and_is_claimed_only_after_it_is_resumed(scene: Scene) -> None:
     job = await scene.job()
-    assert (await wish(scene, "pause", job)).status == "paused"
+    assert (await request(scene, "pause", job)).status == "paused"
     assert await claim(scene) is None
     await hints(scene)
-    assert (await wish(scene, "resume", job)).status == "queued"
+    assert (await request(scene, "resume", job)).status == "queued"
     assert await hints(scene) == 1
     assert await claim(scene)
     assert [event.type for event in await scene.events(job)] == ["created", "paused", "requeued", "started"]
 
 
-async def test_a_running_job_is_asked_and_pauses_when_its_worker_lets_go(scene: Scene) -> None:
+async def test_a_running_job_pauses_when_its_worker_gives_it_back(scene: Scene) -> None:
     job = await scene.job()
     await claim(scene)
     async with scene.sessions.begin() as session:
         await progress.set_steps(session, job, 1, step=3, steps=9, eta_seconds=1.0, points=[])
-    for _ in range(2):  # asking twice is asking once
-        row = await wish(scene, "pause", job)
+    for _ in range(2):  # a repeated request changes nothing
+        row = await request(scene, "pause", job)
         assert (row.status, row.requested) == ("running", "pause")
     async with scene.sessions.begin() as session:
         assert await leases.renew(session, job, 1, lease_seconds=30) == "pause"
@@ -88,40 +88,40 @@ async def test_a_running_job_is_asked_and_pauses_when_its_worker_lets_go(scene: 
     assert [event.type for event in await scene.events(job)][-2:] == ["pause_requested", "paused"]
 
 
-async def test_a_wish_to_pause_can_be_taken_back(scene: Scene) -> None:
+async def test_a_request_to_pause_can_be_withdrawn(scene: Scene) -> None:
     job = await scene.job()
     await claim(scene)
-    await wish(scene, "pause", job)
-    row = await wish(scene, "resume", job)
+    await request(scene, "pause", job)
+    row = await request(scene, "resume", job)
     assert (row.status, row.requested) == ("running", None)
-    async with scene.sessions.begin() as session:  # by a worker that had heard it already
+    async with scene.sessions.begin() as session:  # by a worker that had seen the request already
         await leases.give_back(session, job, 1, reason="asked")
     assert (await scene.row(job)).status == "queued"
 
 
-async def test_cancelling_goes_before_pausing(scene: Scene) -> None:
+async def test_a_request_to_cancel_replaces_a_request_to_pause(scene: Scene) -> None:
     job = await scene.job()
     await claim(scene)
-    await wish(scene, "pause", job)
+    await request(scene, "pause", job)
     async with scene.sessions.begin() as session:
         await job_actions.cancel(session, scene.organisation, job)
     for name in ("pause", "resume"):
         with pytest.raises(NotAllowed, match="being cancelled"):
-            await wish(scene, name, job)
+            await request(scene, name, job)
     async with scene.sessions.begin() as session:
         await leases.give_back(session, job, 1, reason="asked")
     assert (await scene.row(job)).status == "cancelled"
     paused = await scene.job()
-    await wish(scene, "pause", paused)
+    await request(scene, "pause", paused)
     async with scene.sessions.begin() as session:
         await job_actions.cancel(session, scene.organisation, paused)
     assert (await scene.row(paused)).status == "cancelled"
 
 
-async def test_what_cannot_be_is_refused_and_changes_nothing(scene: Scene) -> None:
+async def test_a_request_that_the_status_does_not_allow_is_refused_and_changes_nothing(scene: Scene) -> None:
     queued = await scene.job()
     paused, failed, running = await scene.job(gpus=1), await scene.job(gpus=2), await scene.job(gpus=3)
-    await wish(scene, "pause", paused)
+    await request(scene, "pause", paused)
     await claim(scene, gpus=3)
     row = await claim(scene, gpus=2)
     assert row is not None
@@ -132,30 +132,30 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(scene: Scene) -> No
         before = await scene.row(job)
         for name in names:
             with pytest.raises(NotAllowed, match=before.status):
-                await wish(scene, name, job)
+                await request(scene, name, job)
         assert (await scene.row(job)).version == before.version
     async with scene.sessions.begin() as session:
-        for one in (job_actions.pause, job_actions.resume, job_actions.retry):
-            assert await one(session, scene.organisation, "job-none") is None
-            assert await one(session, "org-other", queued) is None
+        for action in (job_actions.pause, job_actions.resume, job_actions.retry):
+            assert await action(session, scene.organisation, "job-none") is None
+            assert await action(session, "org-other", queued) is None
 
 
-async def test_a_failed_job_that_is_tried_again_has_as_many_attempts_as_any_other(scene: Scene) -> None:
+async def test_a_retried_job_has_as_many_attempts_as_a_new_one(scene: Scene) -> None:
     await scene.model()
     job = await scene.job()
     await fail(scene, job)
     await hints(scene)
-    row = await wish(scene, "retry", job)
+    row = await request(scene, "retry", job)
     assert (row.status, row.error, row.failures, row.finished_at, row.attempts) == ("queued", None, 0, None, 1)
     assert await hints(scene) == 1
-    again = await claim(scene)
-    assert again is not None
-    assert (again.attempts, again.fence) == (2, 3)
+    attempt = await claim(scene)
+    assert attempt is not None
+    assert (attempt.attempts, attempt.fence) == (2, 3)
     types = [event.type for event in await scene.events(job)]
     assert types == ["created", "started", "failed", "requeued", "started"]
 
 
-async def test_a_job_whose_data_is_gone_is_not_tried_again(scene: Scene) -> None:
+async def test_a_job_whose_data_was_deleted_cannot_be_retried(scene: Scene) -> None:
     await scene.model()
     file = await uploaded(scene)
     job = await scene.job(files=[FileUse(file, "forget")])
@@ -163,17 +163,17 @@ async def test_a_job_whose_data_is_gone_is_not_tried_again(scene: Scene) -> None
     async with scene.sessions.begin() as session:
         await files.remove(session, scene.organisation, file)
     with pytest.raises(DataGone, match="file"):
-        await wish(scene, "retry", job)
+        await request(scene, "retry", job)
     other = await scene.job()
     await fail(scene, other)
     async with scene.sessions.begin() as session:
         await models.remove(session, scene.organisation, "demo")
     with pytest.raises(DataGone, match="model"):
-        await wish(scene, "retry", other)
+        await request(scene, "retry", other)
     assert (await scene.row(job)).status == (await scene.row(other)).status == "failed"
 
 
-async def test_a_file_cannot_go_while_a_job_is_being_tried_again(scene: Scene) -> None:
+async def test_a_file_cannot_be_deleted_while_its_job_is_being_retried(scene: Scene) -> None:
     await scene.model()
     file = await uploaded(scene)
     job = await scene.job(files=[FileUse(file, "forget")])

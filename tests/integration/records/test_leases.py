@@ -1,4 +1,4 @@
-"""Who may work on a job, and that nobody else can."""
+"""A worker that holds a job's lease may write; no other worker can."""
 
 import asyncio
 
@@ -28,11 +28,11 @@ async def test_the_oldest_job_of_the_class_is_claimed_first(scene: Scene) -> Non
 
 async def test_two_claims_at_once_never_take_the_same_job(scene: Scene) -> None:
     wanted = {await scene.job() for _ in range(4)}
-    got = await asyncio.gather(*(claim(scene) for _ in range(6)))
-    assert sorted(job.id for job in got if job) == sorted(wanted)
+    claimed = await asyncio.gather(*(claim(scene) for _ in range(6)))
+    assert sorted(job.id for job in claimed if job) == sorted(wanted)
 
 
-async def test_jobs_from_one_head_run_one_after_the_other_in_order(scene: Scene) -> None:
+async def test_jobs_from_one_head_run_one_at_a_time_in_order(scene: Scene) -> None:
     await scene.model("other")
     first, second = await scene.job(start="head"), await scene.job(start="head")
     elsewhere = await scene.job(model="other", start="head")
@@ -46,20 +46,20 @@ async def test_jobs_from_one_head_run_one_after_the_other_in_order(scene: Scene)
     assert job.id == second
 
 
-async def test_an_earlier_id_that_was_committed_late_does_not_hold_up_other_models(scene: Scene) -> None:
-    """Ids are made before rows are committed: a later one may run already when an earlier one appears."""
+async def test_a_late_commit_of_an_earlier_id_does_not_delay_other_models(scene: Scene) -> None:
+    """Ids are made before rows are committed: a later job may run already when an earlier id appears."""
     await scene.model("other")
     early, late = sorted(("job-" + "0" * 31 + "1", "job-" + "0" * 31 + "2"))
     await scene.job(id=late, start="head")
     assert await claim(scene)
     await scene.job(id=early, start="head")
-    free = await scene.job(model="other", start="head")
+    unblocked = await scene.job(model="other", start="head")
     job = await claim(scene)
     assert job is not None
-    assert job.id == free
+    assert job.id == unblocked
 
 
-async def test_a_pause_before_the_next_attempt_is_kept(scene: Scene) -> None:
+async def test_a_job_is_not_claimed_before_its_delay_is_over(scene: Scene) -> None:
     job = await scene.job()
     claimed = await claim(scene)
     assert claimed is not None
@@ -68,13 +68,13 @@ async def test_a_pause_before_the_next_attempt_is_kept(scene: Scene) -> None:
         row = await leases.lock_job(session, job, claimed.fence)
         assert await leases.fail_or_retry(session, row, error, max_failures=3) == "queued"
     assert await claim(scene) is None
-    await scene.due_now(job)
-    again = await claim(scene)
-    assert again is not None
-    assert (again.fence, again.attempts, again.failures) == (3, 2, 1)
+    await scene.end_delay(job)
+    attempt = await claim(scene)
+    assert attempt is not None
+    assert (attempt.fence, attempt.attempts, attempt.failures) == (3, 2, 1)
 
 
-async def test_what_no_retry_can_help_fails_at_once(scene: Scene) -> None:
+async def test_an_error_that_no_retry_can_help_fails_the_job_at_once(scene: Scene) -> None:
     job = await scene.job()
     await claim(scene)
     error: dict[str, object] = {"code": "bad_model", "message": "x", "blame": "user", "retryable": False}
@@ -96,7 +96,7 @@ async def test_a_worker_that_lost_its_fence_can_change_nothing(scene: Scene) -> 
         lambda session: leases.renew(session, job, 1, lease_seconds=30),
         lambda session: leases.give_back(session, job, 1, reason="x"),
         lambda session: leases.confirm_cancel(session, job, 1),
-        lambda session: leases.renew(session, job, before.fence, lease_seconds=30),  # the fence, but nobody's lease
+        lambda session: leases.renew(session, job, before.fence, lease_seconds=30),  # the present fence, but no lease
     ):
         with pytest.raises(FenceLost):
             async with scene.sessions.begin() as session:
@@ -105,7 +105,7 @@ async def test_a_worker_that_lost_its_fence_can_change_nothing(scene: Scene) -> 
     assert (after.status, after.fence, after.version) == ("queued", before.fence, before.version)
 
 
-async def test_giving_back_costs_no_failure_and_hints_again(scene: Scene) -> None:
+async def test_a_job_that_is_given_back_has_no_failure_more_and_can_be_claimed(scene: Scene) -> None:
     job = await scene.job()
     await claim(scene)
     async with scene.sessions.begin() as session:
@@ -116,7 +116,7 @@ async def test_giving_back_costs_no_failure_and_hints_again(scene: Scene) -> Non
     assert await claim(scene)
 
 
-async def test_the_heartbeat_hears_that_a_running_job_should_be_cancelled(scene: Scene) -> None:
+async def test_a_renewal_returns_the_request_to_cancel_a_running_job(scene: Scene) -> None:
     job = await scene.job()
     await claim(scene)
     async with scene.sessions.begin() as session:
@@ -131,7 +131,7 @@ async def test_the_heartbeat_hears_that_a_running_job_should_be_cancelled(scene:
     assert (await scene.row(job)).status == "cancelled"
 
 
-async def test_workers_that_are_up_are_counted_by_what_they_hold(scene: Scene) -> None:
+async def test_workers_that_are_up_are_counted_by_their_gpus(scene: Scene) -> None:
     async with scene.sessions.begin() as session:
         await workers.mark_up(session, worker="small", slots=1, gpus=0)
         await workers.mark_up(session, worker="large", slots=3, gpus=2)

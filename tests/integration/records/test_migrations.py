@@ -1,4 +1,4 @@
-"""The migrations make what the tables say, take it down again, and may be run by two processes at once."""
+"""The migrations make the tables of the code, revert them, and may be run by two processes at once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,34 +38,34 @@ async def catalogue(connection: AsyncConnection) -> set[tuple[str, ...]]:
     return {tuple(row) for row in rows if "alembic_version" not in row}
 
 
-async def test_up_from_nothing_down_and_up_again_without_drift(empty: tuple[str, AsyncEngine]) -> None:
+async def test_an_upgrade_a_downgrade_and_an_upgrade_leave_no_difference(empty: tuple[str, AsyncEngine]) -> None:
     url, engine = empty
     await migrate.upgrade(url)
     assert await migrate.is_current(engine)
     async with engine.connect() as connection:
         assert await migrate.drift(connection) == []
-        made = await catalogue(connection)
+        migrated = await catalogue(connection)
     await migrate.downgrade(url)
     assert not await migrate.is_current(engine)
     async with engine.connect() as connection:
         assert await catalogue(connection) == set()
     await migrate.upgrade(url)
     async with engine.connect() as connection:
-        assert await catalogue(connection) == made
+        assert await catalogue(connection) == migrated
 
 
-async def test_the_migrations_make_exactly_what_the_tables_say(
+async def test_the_migrations_make_exactly_the_tables_of_the_code(
     empty: tuple[str, AsyncEngine], template_url: str, stack: Stack
 ) -> None:
-    """Also what autogenerate does not compare: check constraints, partial indexes."""
+    """Compares check constraints and partial indexes too, which autogenerate does not."""
     _, engine = empty
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
-        wanted = await catalogue(connection)
+        expected = await catalogue(connection)
     async with new_database(stack, template=template_url) as copied:
         migrated = make_engine(copied)
         async with migrated.connect() as connection:
-            assert await catalogue(connection) == wanted
+            assert await catalogue(connection) == expected
         await migrated.dispose()
 
 
@@ -77,7 +77,7 @@ async def test_chunks_of_checkpoints_are_stored_uncompressed(empty: tuple[str, A
         assert (await connection.execute(text(query))).scalar_one() == b"e"
 
 
-async def test_the_guard_of_a_jobs_status_goes_with_its_migration(empty: tuple[str, AsyncEngine]) -> None:
+async def test_the_trigger_on_a_jobs_status_is_removed_with_its_migration(empty: tuple[str, AsyncEngine]) -> None:
     url, engine = empty
     query = text("SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
     triggers = text("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")

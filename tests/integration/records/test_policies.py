@@ -1,4 +1,4 @@
-"""Policies by name: one thing each, for as long as a model is held to it."""
+"""Policies by name: a name has one meaning as long as a model is held to it."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ async def add(scene: Scene, policy: dict[str, Any] = HOUSE) -> bool:
         return await policies.add(session, scene.organisation, name, policy, key=key) is not None
 
 
-async def test_a_name_is_given_once_and_the_log_says_what_it_stood_for(scene: Scene) -> None:
+async def test_a_name_is_taken_once_and_the_audit_log_holds_its_policy(scene: Scene) -> None:
     assert await add(scene)
     assert not await add(scene, HOUSE | {"description": "another"})
     async with scene.sessions.begin() as session:
@@ -35,7 +35,7 @@ async def test_a_name_is_given_once_and_the_log_says_what_it_stood_for(scene: Sc
     async with scene.sessions() as session:
         query = select(AuditRow).where(AuditRow.organisation == scene.organisation).order_by(AuditRow.seq)
         added, deleted = list(await session.scalars(query))
-    assert [(one.action, one.object, one.key) for one in (added, deleted)] == [
+    assert [(entry.action, entry.object, entry.key) for entry in (added, deleted)] == [
         ("policy.added", "house", scene.key),
         ("policy.deleted", "house", scene.key),
     ]

@@ -1,4 +1,4 @@
-"""Whatever is done to a job, in whatever order: its status changes as the table allows, its fence only rises."""
+"""Any actions on a job, in any order: its status changes as the table allows, and its fence only rises."""
 
 from collections.abc import Awaitable, Callable
 
@@ -17,7 +17,7 @@ from tests.integration.records.test_completion import uploaded
 
 ERROR = {"code": "x", "message": "x", "blame": "service"}
 STALE = 1
-"""How far behind the job's fence a late worker's may be."""
+"""How far a late worker's fence may be behind the job's."""
 
 
 async def _claim(session: AsyncSession, scene: Scene, job: str, fence: int) -> None:
@@ -29,13 +29,13 @@ async def _fail(session: AsyncSession, scene: Scene, job: str, fence: int, *, re
     await leases.fail_or_retry(session, row, {**ERROR, "retryable": retryable}, max_failures=3)
 
 
-async def _lose(session: AsyncSession, scene: Scene, job: str, fence: int) -> None:
+async def _expire_lease(session: AsyncSession, scene: Scene, job: str, fence: int) -> None:
     past = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1s' WHERE lease_expires_at IS NOT NULL"
     await session.execute(text(past))
     await lease_recovery.recover_expired(session, max_failures=3)
 
 
-async def _ripen(session: AsyncSession, scene: Scene, job: str, fence: int) -> None:
+async def _end_delay(session: AsyncSession, scene: Scene, job: str, fence: int) -> None:
     await session.execute(text("UPDATE jobs SET run_after = clock_timestamp()"))
 
 
@@ -47,8 +47,8 @@ ACTIONS: dict[str, Action] = {
     "give back": lambda s, _, job, fence: leases.give_back(s, job, fence, reason="x"),
     "fail, may retry": lambda s, scene, job, fence: _fail(s, scene, job, fence, retryable=True),
     "fail for good": lambda s, scene, job, fence: _fail(s, scene, job, fence, retryable=False),
-    "lease runs out": _lose,
-    "pause is over": _ripen,
+    "lease runs out": _expire_lease,
+    "delay is over": _end_delay,
     "ask to pause": lambda s, scene, job, _: job_actions.pause(s, scene.organisation, job),
     "resume": lambda s, scene, job, _: job_actions.resume(s, scene.organisation, job),
     "retry": lambda s, scene, job, _: job_actions.retry(s, scene.organisation, job),
@@ -60,17 +60,19 @@ ACTIONS: dict[str, Action] = {
 }
 FENCED = {"renew", "phase", "give back", "fail, may retry", "fail for good", "cancelled", "finish"}
 
-steps = st.lists(st.tuples(st.sampled_from(sorted(ACTIONS)), st.sampled_from([0, 0, 0, STALE])), max_size=25)
+action_lists = st.lists(st.tuples(st.sampled_from(sorted(ACTIONS)), st.sampled_from([0, 0, 0, STALE])), max_size=25)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(taken=steps)
-async def test_a_job_changes_only_as_the_table_allows(clean_engine: AsyncEngine, taken: list[tuple[str, int]]) -> None:
-    scene = await Scene(clean_engine).set()
+@given(actions=action_lists)
+async def test_a_job_changes_only_as_the_table_allows(
+    clean_engine: AsyncEngine, actions: list[tuple[str, int]]
+) -> None:
+    scene = await Scene(clean_engine).create()
     await scene.model()
     job = await scene.job(start="head")
     before = await scene.row(job)
-    for name, behind in taken:
+    for name, behind in actions:
         refused = False
         try:
             async with scene.sessions.begin() as session:
@@ -78,8 +80,8 @@ async def test_a_job_changes_only_as_the_table_allows(clean_engine: AsyncEngine,
         except (FenceLost, NotAllowed):
             refused = True
         after = await scene.row(job)
-        now: Status = before.status  # type: ignore[assignment]
-        assert after.status == before.status or after.status in TRANSITIONS[now], (name, before.status, after.status)
+        status: Status = before.status  # type: ignore[assignment]
+        assert after.status == status or after.status in TRANSITIONS[status], (name, status, after.status)
         assert after.fence >= before.fence
         assert after.failures >= before.failures or name == "retry"
         assert (after.status == "paused") <= (after.requested is None)
@@ -93,10 +95,10 @@ async def test_a_job_changes_only_as_the_table_allows(clean_engine: AsyncEngine,
         if refused:
             assert (after.version, after.event_seq) == (before.version, before.event_seq)
         if before.status == "running" and after.status != "running":
-            assert after.fence > before.fence, "whoever had it must find out"
+            assert after.fence > before.fence, "the worker that held the job must find out"
         before = after
     seqs = [event.seq for event in await scene.events(job)]
     assert seqs == list(range(1, len(seqs) + 1))
-    async with scene.sessions.begin() as session:  # leave nothing that the next example could claim
+    async with scene.sessions.begin() as session:  # no job is left that the next example could claim
         await session.execute(text("DELETE FROM checkpoints"))
         await session.execute(text("DELETE FROM jobs"))

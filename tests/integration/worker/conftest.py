@@ -44,7 +44,7 @@ def own_redis_url(redis_url: str) -> str:
 async def setup(
     clean_engine: AsyncEngine, clean_database_url: str, own_redis_url: str, small_model: Path, tmp_path: Path
 ) -> AsyncIterator[WorkerSetup]:
-    scene = await Scene(clean_engine).set()
+    scene = await Scene(clean_engine).create()
     await scene.model(directory=str(small_model))
     settings = Settings(
         database_url=SecretStr(clean_database_url),

@@ -99,7 +99,7 @@ async def test_a_job_whose_child_misbehaves_is_tried_again_and_then_fails(
     assert (row.status, row.failures, row.fence) == ("queued", 1, 2)
     requeued = (await scripted.setup.scene.events(row.id))[-1]
     assert requeued.data == {"reason": code}
-    await scripted.setup.scene.due_now(row.id)
+    await scripted.setup.scene.end_delay(row.id)
     await (await scripted.attempt(script)).attend()
     row = await scripted.setup.scene.row(row.id)
     assert row.status == "failed"

@@ -24,7 +24,7 @@ async def start_idle(scripted: ScriptedAttempts) -> tuple[str, asyncio.Task[None
 
 async def test_a_child_whose_fence_is_lost_is_killed_and_nothing_more_is_written(scripted: ScriptedAttempts) -> None:
     job, attending, pid = await start_idle(scripted)
-    await scripted.setup.scene.take_back(job)
+    await scripted.setup.scene.recover(job)
     taken = await scripted.setup.scene.row(job)
     await asyncio.wait_for(attending, 30)
     with pytest.raises(ProcessLookupError):
@@ -55,8 +55,8 @@ async def test_a_late_worker_cannot_finish_a_job_that_another_worker_has(scripte
     go = scripted.setup.folder / "go"
     late = await scripted.attempt(f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\n" + WORK)
     attending = asyncio.create_task(late.attend())
-    await scripted.setup.scene.take_back(job)
-    await scripted.setup.scene.due_now(job)
+    await scripted.setup.scene.recover(job)
+    await scripted.setup.scene.end_delay(job)
     second = await scripted.attempt(WORK)
     go.touch()
     await attending
