@@ -1,4 +1,4 @@
-"""The figures of the model as it came, kept beside the snapshots: an interrupted job need not measure it again."""
+"""The figures of the model before unlearning, kept beside the snapshots for later attempts at the job."""
 
 import os
 from pathlib import Path
@@ -13,29 +13,30 @@ from core.schema.strict import Strict
 _NAME = "before.json"
 
 
-class _Kept(Strict):
+class _BaselineFigures(Strict):
     belongs_to: StoredFingerprint
     measurements: Measurements
 
 
 def save(folder: Path, fingerprint: Fingerprint, measurements: Measurements) -> None:
-    """Writes the figures, which name nobody; they are found whole or not at all. Raises OSError."""
+    """Writes the figures, which hold no personal data, in one atomic step. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = folder / f"partial-{_NAME}"
-    kept = _Kept(belongs_to=_measured(fingerprint).stored(), measurements=measurements)
-    partial.write_text(kept.model_dump_json())
+    figures = _BaselineFigures(belongs_to=_with_code(fingerprint).stored(), measurements=measurements)
+    partial.write_text(figures.model_dump_json())
     os.replace(partial, folder / _NAME)
 
 
 def load(folder: Path, fingerprint: Fingerprint) -> Measurements | None:
-    """The figures, if there are any of this very job by the code that measures today: what is measured afterwards must
-    be comparable with them."""
+    """Reads the figures; None where there are none of this job by the present measuring code.
+
+    Figures measured after unlearning must be comparable with them."""
     try:
-        found = _Kept.model_validate_json((folder / _NAME).read_bytes())
+        figures = _BaselineFigures.model_validate_json((folder / _NAME).read_bytes())
     except (OSError, ValidationError):
         return None
-    return None if _measured(fingerprint).differences(found.belongs_to) else found.measurements
+    return None if _with_code(fingerprint).differences(figures.belongs_to) else figures.measurements
 
 
-def _measured(fingerprint: Fingerprint) -> Fingerprint:
+def _with_code(fingerprint: Fingerprint) -> Fingerprint:
     return Fingerprint({**fingerprint.facts, "measuring": code_digest()}, fingerprint.private)

@@ -1,6 +1,6 @@
-"""The child's ends of the pipes: events out, commands in, and what happens when nobody is at the other end.
+"""The child's ends of its pipes: events out, commands in, and its end when the parent is gone.
 
-SIGTERM is heard as the command to pause: whoever sends it gives some seconds before worse.
+SIGTERM counts as the command to pause: whoever sends it waits some seconds before SIGKILL.
 """
 
 import ctypes
@@ -28,11 +28,11 @@ from core.schema.job_spec import JOB_SPEC, JobSpec
 
 _PR_SET_PDEATHSIG = 1
 ORPHANED = 4
-"""Exit code of a child whose parent went away."""
+"""Exit code of a child whose parent is gone."""
 
 
 class Channel:
-    """Take it first: from then on whatever a library prints goes to standard error, not between the events."""
+    """Made first of all: from then on, prints of libraries go to standard error and not between the events."""
 
     def __init__(self) -> None:
         _die_with_parent()
@@ -43,40 +43,40 @@ class Channel:
         self._cancelled = threading.Event()
         self._paused = threading.Event()
         self._ended = threading.Event()
-        self._kept = 0
-        """The newest snapshot's step."""
-        self._unkept = False
-        """Whether updates have been made since, which a snapshot can still keep."""
+        self._snapshot_step = 0
+        """The newest snapshot's."""
+        self._has_unsaved_updates = False
+        """Whether there are updates since then that a snapshot can still save."""
 
-    def spec(self) -> JobSpec:
-        """The first line. Raises pydantic's ValidationError."""
+    def read_spec(self) -> JobSpec:
+        """Reads the first line of standard input. Raises pydantic's ValidationError."""
         return JOB_SPEC.validate_json(self._commands.readline())
 
     def listen(self, *, leads: bool = True) -> None:
-        """Hears commands and SIGTERM from now on, in threads. End of file before the last word: the parent is gone.
+        """Starts threads that take commands and SIGTERM. End of file before the last event means: the parent is gone.
 
-        Called in the main thread. A process that does not lead goes on after SIGTERM, which a host on its way down
-        sends to all: when the job pauses is for the one that leads to say.
+        Called in the main thread. A process that does not lead ignores SIGTERM, which a host that shuts down sends to
+        all processes: the leading process decides when the job pauses.
         """
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
         if not leads:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             return
-        # by its number in a pipe: a handler would have to wait for the main thread, which may compute for long
-        heard, noted = os.pipe()
-        os.set_blocking(noted, False)
+        # the signal's number comes through a pipe: a handler would wait for the main thread, which may compute for long
+        read_end, write_end = os.pipe()
+        os.set_blocking(write_end, False)
         signal.signal(signal.SIGTERM, lambda *_: None)
-        signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
-        threading.Thread(target=self._await_sigterm, args=(heard,), name="signals", daemon=True).start()
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        threading.Thread(target=self._await_sigterm, args=(read_end,), name="signals", daemon=True).start()
 
-    def say(self, event: ChildEvent) -> None:
-        """Writes one event as one line, and none after the last word; the process ends where nobody reads any more."""
+    def emit(self, event: ChildEvent) -> None:
+        """Writes an event as one line, none after the last event. Ends the process where nobody reads any more."""
         line = event.model_dump_json().encode() + b"\n"
         with self._lock:
-            if self._ended.is_set():  # two threads may find out about one end
+            if self._ended.is_set():  # two threads may report the end
                 return
             if isinstance(event, Done | Cancelled | Paused | Failed):
-                # set before it is written: whoever reads it may close the other pipe at once
+                # set before it is written: the reader may close the other pipe at once
                 self._ended.set()
             try:
                 while line:
@@ -84,33 +84,33 @@ class Channel:
             except BrokenPipeError:
                 os._exit(ORPHANED)
             if isinstance(event, Snapshotted | Resumed):
-                self._kept, self._unkept = event.step, False
+                self._snapshot_step, self._has_unsaved_updates = event.step, False
             elif isinstance(event, ProgressMade | PhaseStarted):
-                self._unkept = isinstance(event, ProgressMade)
+                self._has_unsaved_updates = isinstance(event, ProgressMade)
             if self._paused.is_set():
-                self._leave()
+                self._exit_if_nothing_to_save()
 
     def cancelled(self) -> bool:
-        """Whether the job is to stop at the next step."""
+        """Whether the job is to be cancelled, between two updates or at the next check."""
         return self._cancelled.is_set()
 
     def paused(self) -> bool:
-        """Whether the job is to keep what it has done, as soon as the step is over, and end."""
+        """Whether the job is to take a snapshot after the current update, and end."""
         return self._paused.is_set()
 
     def _pause(self) -> None:
         with self._lock:
             self._paused.set()
-            self._leave()
+            self._exit_if_nothing_to_save()
 
-    def _leave(self) -> None:
-        """Ends the process here and now where it is to pause and nothing would be kept by waiting."""
-        if not self._unkept and not self._ended.is_set():
-            self.say(Paused(step=self._kept))
+    def _exit_if_nothing_to_save(self) -> None:
+        """Ends the process of a pausing job at once where waiting would save no update."""
+        if not self._has_unsaved_updates and not self._ended.is_set():
+            self.emit(Paused(step=self._snapshot_step))
             os._exit(0)
 
-    def _await_sigterm(self, heard: int) -> None:
-        while number := os.read(heard, 1):
+    def _await_sigterm(self, read_end: int) -> None:
+        while number := os.read(read_end, 1):
             if number[0] == signal.SIGTERM:
                 self._pause()
 
@@ -119,7 +119,7 @@ class Channel:
             try:
                 command = Command.model_validate_json(line)
             except ValidationError:
-                print("a command that is not known was passed over", file=sys.stderr)
+                print("an unknown command was ignored", file=sys.stderr)
                 continue
             if command.command == "cancel":
                 self._cancelled.set()
@@ -130,11 +130,11 @@ class Channel:
 
 
 def _die_with_parent() -> None:
-    """On Linux the kernel kills this process when its parent dies, even in the middle of a long computation."""
+    """Has the Linux kernel kill this process when its parent dies, even in the middle of a long computation."""
     if not sys.platform.startswith("linux"):
         return
     parent = os.getppid()
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:  # it died before the kernel knew
+    if os.getppid() != parent:  # the parent died before the call
         os._exit(ORPHANED)

@@ -1,10 +1,10 @@
-"""Records that hold a text that must be forgotten, or are held by one, found by shingles.
+"""Containment by shingles: records that contain a text of the forget set, or are contained in one.
 
-A shingle is three words in a row (Broder, On the resemblance and containment of documents, 1997, section 2). A passage
-is contained in a record that has all of its words and `SHARE` of its shingles. Records of one template share many
-shingles, but not the words by which they differ: of TOFU's forget10 in retain90, LUME's personal records and the demo's
-people, none that is another's reaches .6 of the shingles, nor has any all of the words. Short passages must be there
-whole, since a single word breaks up to three shingles.
+A shingle is three consecutive words (Broder, On the resemblance and containment of documents, 1997, section 2). A
+record contains a passage if it has all of the passage's words and `SHARE` of its shingles. Records of one template
+share many shingles, but not the words by which they differ: among TOFU's forget10 and retain90, LUME's personal records
+and the demo's people, no record of another person reaches .6 of the shingles, and none has all of the words. Short
+passages must be contained whole, since a single word breaks up to three shingles.
 """
 
 import re
@@ -20,15 +20,15 @@ from core.schema.record import Record
 SHARE = 0.8
 FEWEST_WORDS = 4
 FEWEST_ANSWER_WORDS = 8
-"""An answer alone says something from here on; a shorter one, such as a year, is in many texts."""
+"""Words from which an answer is a passage of its own; a shorter answer, such as a year, is in many texts."""
 _ANCHORS = 6
-"""A passage is looked for by its rarest shingles, half of which must be there: with four fifths of all, they are."""
+"""A passage is searched by this many of its rarest shingles, half of which must occur: four fifths of all imply it."""
 _CANDIDATES = 16
-"""Passages that are compared with a record, those with most anchors in it first."""
+"""Passages that are compared with a record at most, those with most anchors in it first."""
 _LONGEST_POSTING = 256
-"""Passages that are looked at for a shingle: it tells nothing where more of them have it, and the time stays linear."""
+"""Passages that are considered for one shingle: a more frequent shingle tells nothing, and time stays linear."""
 _WORD_BITS = 21
-# scripts without spaces between words are taken sign by sign
+# scripts without spaces between words: each character is a word
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 
@@ -50,7 +50,7 @@ class _Passage:
 
 
 class _Postings:
-    """Which passages have a shingle: sorted arrays, 16 bytes a shingle."""
+    """An index from shingles to the passages that have them: sorted arrays, 16 bytes a shingle."""
 
     def __init__(self, shingles: Sequence[Numbers]) -> None:
         together = np.concatenate([*shingles, np.zeros(0, np.int64)])
@@ -64,7 +64,7 @@ class _Postings:
         return np.asarray(ends - np.searchsorted(self._shingles, shingles, "left"), np.int64)
 
     def candidates(self, shingles: Numbers, fewest: Numbers | int) -> list[int]:
-        """The passages that have at least `fewest` of the shingles, most first, `_CANDIDATES` of them at most."""
+        """The passages that have at least `fewest` of the shingles, most first; at most `_CANDIDATES`."""
         begins = np.searchsorted(self._shingles, shingles, "left").tolist()
         counts = self.counts(shingles).tolist()
         ends = [begin + min(count, _LONGEST_POSTING) for begin, count in zip(begins, counts, strict=True)]
@@ -79,7 +79,7 @@ class _Postings:
 
 
 class Containment:
-    """What a set of records holds and what holds it. Time and memory are linear in the words."""
+    """Finds records that contain, or are contained in, a record of a set. Time and memory are linear in the words."""
 
     def __init__(self, records: Sequence[Record]) -> None:
         self._vocabulary: dict[str, int] = {}
@@ -87,49 +87,56 @@ class Containment:
         for text in texts:
             for word in text:
                 self._vocabulary.setdefault(word, len(self._vocabulary))
-        self._wholes = [self._passage(text) for text in texts]
+        self._texts = [self._passage(text) for text in texts]
         answers = _answers(records)
         counts = Counter(answers.values())
-        # an answer that several records give, such as a refusal, is none of them
-        self._common = {answer for answer, count in counts.items() if count > 1}
-        own = [self._passage(answer) for answer in counts if answer not in self._common]
-        self._sought = [passage for passage, text in zip(self._wholes, texts, strict=True) if _says_enough(text)] + own
-        self._places = _Postings([passage.shingles for passage in self._wholes])
-        anchors = [self._rarest(passage.shingles) for passage in self._sought]
-        self._anchors = _Postings(anchors)
-        self._half = np.array([(len(shingles) + 1) // 2 for shingles in anchors], np.int64)
+        # an answer that several records share, such as a refusal, belongs to none of them
+        self._shared_answers = {answer for answer, count in counts.items() if count > 1}
+        long_texts = [passage for passage, text in zip(self._texts, texts, strict=True) if _is_long_enough(text)]
+        own_answers = [self._passage(answer) for answer in counts if answer not in self._shared_answers]
+        self._passages = long_texts + own_answers
+        self._text_postings = _Postings([passage.shingles for passage in self._texts])
+        anchors = [self._rarest(passage.shingles) for passage in self._passages]
+        self._anchor_postings = _Postings(anchors)
+        self._half_of_anchors = np.array([(len(shingles) + 1) // 2 for shingles in anchors], np.int64)
 
     def overlapping(self, records: Sequence[Record]) -> list[int]:
-        """The places of the records that hold a passage of the set, or are held by one of its records."""
+        """The indices of the records that contain a passage of the set, or are contained in a record of the set."""
         answers = _answers(records)
         counts = Counter(answers.values())
-        own = {place: answer for place, answer in answers.items() if counts[answer] == 1 and answer not in self._common}
-        return [place for place, record in enumerate(records) if self._overlaps(_words(record), own.get(place, ()))]
+        own_answers = {
+            index: answer
+            for index, answer in answers.items()
+            if counts[answer] == 1 and answer not in self._shared_answers
+        }
+        return [
+            index for index, record in enumerate(records) if self._overlaps(_words(record), own_answers.get(index, ()))
+        ]
 
     def _overlaps(self, text: Sequence[str], answer: Sequence[str]) -> bool:
-        whole = self._passage(text)
-        sought = self._anchors.candidates(whole.shingles, self._half)
-        if any(self._sought[number].is_in(whole) for number in sought):
+        record = self._passage(text)
+        candidates = self._anchor_postings.candidates(record.shingles, self._half_of_anchors)
+        if any(self._passages[number].is_in(record) for number in candidates):
             return True
         return any(
-            self._is_held(self._passage(passage))
+            self._is_contained(self._passage(passage))
             for passage in (text, answer)
-            if _says_enough(passage) and all(word in self._vocabulary for word in passage)
+            if _is_long_enough(passage) and all(word in self._vocabulary for word in passage)
         )
 
-    def _is_held(self, passage: _Passage) -> bool:
-        counts = self._places.counts(passage.shingles)
+    def _is_contained(self, passage: _Passage) -> bool:
+        counts = self._text_postings.counts(passage.shingles)
         if (counts > 0).sum() < SHARE * len(counts):
             return False
-        anchors = _few(passage, counts)
-        holders = self._places.candidates(anchors, (len(anchors) + 1) // 2)
-        return any(passage.is_in(self._wholes[number]) for number in holders)
+        anchors = _rarest_known(passage, counts)
+        candidates = self._text_postings.candidates(anchors, (len(anchors) + 1) // 2)
+        return any(passage.is_in(self._texts[number]) for number in candidates)
 
     def _rarest(self, shingles: Numbers) -> Numbers:
-        return shingles[np.argsort(self._places.counts(shingles), kind="stable")[:_ANCHORS]]
+        return shingles[np.argsort(self._text_postings.counts(shingles), kind="stable")[:_ANCHORS]]
 
     def _passage(self, words: Sequence[str]) -> _Passage:
-        """A word that the set does not have is -1, and its shingles are left out: nothing here has them."""
+        """The passage of these words. A word that no record of the set has is -1, and its shingles are left out."""
         numbers = np.array([self._vocabulary.get(word, -1) for word in words], np.int64)
         rows = np.stack([numbers[:-2], numbers[1:-1], numbers[2:]]) if len(words) > 2 else np.zeros((3, 0), np.int64)
         rows = rows[:, (rows >= 0).all(0)]
@@ -137,13 +144,13 @@ class Containment:
         return _Passage(np.unique(numbers), np.unique(shingles))
 
 
-def _few(passage: _Passage, counts: Numbers) -> Numbers:
-    """The rarest of the shingles that are there at all."""
-    there = np.flatnonzero(counts)
-    return passage.shingles[there[np.argsort(counts[there], kind="stable")[:_ANCHORS]]]
+def _rarest_known(passage: _Passage, counts: Numbers) -> Numbers:
+    """The rarest of the passage's shingles with a count above 0."""
+    known = np.flatnonzero(counts)
+    return passage.shingles[known[np.argsort(counts[known], kind="stable")[:_ANCHORS]]]
 
 
-def _says_enough(words: Sequence[str]) -> bool:
+def _is_long_enough(words: Sequence[str]) -> bool:
     return len(words) >= FEWEST_WORDS
 
 
@@ -152,10 +159,10 @@ def _words(record: Record) -> list[str]:
 
 
 def _answers(records: Sequence[Record]) -> dict[int, tuple[str, ...]]:
-    """By place, the words of the scored answers that are long enough to say something by themselves."""
+    """The words of the scored answers that are long enough to be a passage, by the record's index."""
     answers = {}
-    for place, record in enumerate(records):
+    for index, record in enumerate(records):
         words = [] if record.is_plain_text else _WORD.findall(record.scored_text.casefold())
         if len(words) >= FEWEST_ANSWER_WORDS:
-            answers[place] = tuple(words)
+            answers[index] = tuple(words)
     return answers

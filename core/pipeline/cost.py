@@ -1,4 +1,4 @@
-"""What a job takes: booked on its phases while it goes on."""
+"""The cost of a job: seconds, tokens and FLOPs, counted by phase while it runs."""
 
 import time
 from collections.abc import Sequence
@@ -15,52 +15,56 @@ MEASURING = ("measuring_before", "measuring_after", "attacking")
 
 
 class JobCost:
-    """Seconds, tokens and model FLOPs of each phase; what is between two phases is nobody's."""
+    """Seconds, tokens and model FLOPs of each phase. Time between two phases is charged to no phase."""
 
     def __init__(self, *, began: float) -> None:
-        """`began` is the monotonic time at which `loading` did."""
+        """`began` is the monotonic time at which the phase `loading` began."""
         self.phase: Phase = "loading"
         self.model: ModelFlops | None = None
-        """Of the model that the job is about, once it is known."""
-        self._since, self._read = began, METER.reading
+        """FLOPs of the job's model, once it is loaded."""
+        self._started, self._start_usage = began, METER.reading
         self._seconds: dict[str, float] = {}
-        self._spent: dict[str, ComputeUsage] = {}
-        self.book()
+        self._usage: dict[str, ComputeUsage] = {}
+        self.stop()
 
-    def turn_to(self, phase: Phase) -> None:
-        """What is from here to the next `book` is this phase's."""
-        self.phase, self._since, self._read = phase, time.monotonic(), METER.reading
+    def start(self, phase: Phase) -> None:
+        """Starts counting for a phase."""
+        self.phase, self._started, self._start_usage = phase, time.monotonic(), METER.reading
 
-    def book(self) -> None:
-        """Puts what was since `turn_to` down to the phase; once."""
-        now, read = time.monotonic(), METER.reading
-        self._seconds[self.phase] = self._seconds.get(self.phase, 0.0) + now - self._since
-        self._spent[self.phase] = self._spent.get(self.phase, ComputeUsage()) + (read - self._read)
+    def stop(self) -> None:
+        """Charges time and compute since `start` to the phase. Called once for each `start`."""
+        now, usage = time.monotonic(), METER.reading
+        self._seconds[self.phase] = self._seconds.get(self.phase, 0.0) + now - self._started
+        self._usage[self.phase] = self._usage.get(self.phase, ComputeUsage()) + (usage - self._start_usage)
 
     def fields(self, training_tokens: int | None) -> dict[str, Any]:
-        """Those of `Expense` that follow; `training_tokens` None: nobody knows on how many the model was trained."""
+        """The fields of the `cost` event. `training_tokens` is the size of the model's training set; None: unknown."""
         speeds = {"unlearning": self._speed(["unlearning"]), "measuring": self._speed(MEASURING)}
-        passed = {name: one for name, one in self._spent.items() if one.tokens}
-        anew = None if self.model is None or training_tokens is None else self.model.retraining(training_tokens)
+        passed = {name: usage for name, usage in self._usage.items() if usage.tokens}
+        retraining_flops = (
+            None if self.model is None or training_tokens is None else self.model.retraining(training_tokens)
+        )
         return {
             "seconds": {name: round(value, 3) for name, value in self._seconds.items()},
             "peak_host_bytes": peak_bytes(),
             "peak_device_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
-            "passed": {name: one.tokens for name, one in passed.items()},
-            "flops": {name: one.flops for name, one in passed.items()},
+            "passed": {name: usage.tokens for name, usage in passed.items()},
+            "flops": {name: usage.flops for name, usage in passed.items()},
             "tokens_per_second": {name: round(speed, 1) for name, speed in speeds.items() if speed},
-            "retraining_flops": anew,
-            "retraining_share": None if anew is None else sum(one.flops for one in passed.values()) / anew,
+            "retraining_flops": retraining_flops,
+            "retraining_share": (
+                None if retraining_flops is None else sum(usage.flops for usage in passed.values()) / retraining_flops
+            ),
         }
 
     def _speed(self, phases: Sequence[str]) -> float:
-        """Tokens per second over some phases; 0 where nothing passed."""
-        tokens = sum(self._spent[name].tokens for name in phases if name in self._spent)
+        """Tokens per second over the given phases; 0 where no token passed."""
+        tokens = sum(self._usage[name].tokens for name in phases if name in self._usage)
         return tokens / sum(self._seconds[name] for name in phases if name in self._seconds) if tokens else 0.0
 
 
-def meter_other_ranks(company: Ranks, began: ComputeUsage) -> None:
-    """Counts what the other ranks have put through their models since they all read `began`. All call it."""
+def meter_other_ranks(ranks: Ranks, began: ComputeUsage) -> None:
+    """Adds to METER what the other ranks computed since each read `began`. All ranks call it."""
     own = METER.reading - began
-    whole = company.all_reduce(torch.tensor([own.tokens, own.flops], dtype=torch.float64)).tolist()
-    METER.count(ComputeUsage(round(whole[0]), whole[1]) - own)
+    tokens, flops = ranks.all_reduce(torch.tensor([own.tokens, own.flops], dtype=torch.float64)).tolist()
+    METER.count(ComputeUsage(round(tokens), flops) - own)

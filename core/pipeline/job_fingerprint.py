@@ -1,4 +1,4 @@
-"""What a job's snapshots and figures belong to: all that would make them another's."""
+"""The fingerprint of a job, which its snapshots and baseline figures carry: everything that their values depend on."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from core.schema.job_spec import RecordSet, UnlearnSpec
 
 
 def job_fingerprint(spec: UnlearnSpec, sets: Sequence[RecordSet], model_digest: str) -> Fingerprint:
-    """Model, method, training and records, and what decides how sums are rounded: versions, threads, device."""
+    """Covers model, method, training, records, and what decides rounding: library versions, threads, device."""
     place = device()
     arithmetic: dict[str, str | int]
     if place.type == "cuda":
@@ -35,7 +35,7 @@ def job_fingerprint(spec: UnlearnSpec, sets: Sequence[RecordSet], model_digest: 
 
 
 def _digest(sets: Sequence[RecordSet]) -> bytes:
-    whole = hashlib.sha256()
-    for one in sets:
-        whole.update(hashlib.sha256(one.model_dump_json(exclude_none=True).encode()).digest())
-    return whole.digest()
+    digest = hashlib.sha256()
+    for records in sets:
+        digest.update(hashlib.sha256(records.model_dump_json(exclude_none=True).encode()).digest())
+    return digest.digest()

@@ -1,4 +1,4 @@
-"""The model card of a checkpoint: what was done, in words and figures, and what that does not prove."""
+"""The model card of a checkpoint: method, settings, data, and the limits of what it proves."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,15 @@ base_model: {base}
 tags: [machine-unlearning, {spec.method.name}]
 ---
 """
-_WHOLE = """Every file but this one, and every weight but those that changed, is byte for byte what the model came with.
+_MODEL_FILES = """Every file but this one, and every weight but those that changed, is byte for byte as the model came.
 Its README.md tells of the model before."""
-_ADAPTER = "The tokenizer's files and the terms are byte for byte those that the model came with."
+_ADAPTER_FILES = "The tokenizer's files and the terms are byte for byte those that the model came with."
 
 
 def model_card(spec: UnlearnSpec, result: TrainingResult, before: Measurements, left_out: Sequence[str] = ()) -> str:
-    """Markdown. Counts, settings and figures; no record's text. An adapter's begins with the Hub's YAML head.
+    """Returns the card as Markdown: counts and settings, no record's text. An adapter's card has the Hub's YAML head.
 
-    `left_out` are the files of the model that do not go with the checkpoint.
+    `left_out` are the model's files that the checkpoint does not contain.
     """
     counts = "\n".join(
         f"- {name}: {max(figure.records for figure in figures.values())} records measured"
@@ -29,11 +29,12 @@ def model_card(spec: UnlearnSpec, result: TrainingResult, before: Measurements, 
     )
     parameters = "\n".join(f"- {name}: {value}" for name, value in sorted(spec.method.parameters.items()))
     training = "\n".join(f"- {name}: {value}" for name, value in spec.training.model_dump().items())
-    alone = spec.deliver == "adapter"
-    what = "An adapter for its base, to be loaded with peft: made" if alone else "Made"
-    return f"""{_HEAD.format(spec=spec, base=spec.start or spec.model) if alone else ""}# {spec.model}, after unlearning
+    adapter = spec.deliver == "adapter"
+    made = "An adapter for its base, to be loaded with peft: made" if adapter else "Made"
+    head = _HEAD.format(spec=spec, base=spec.start or spec.model) if adapter else ""
+    return f"""{head}# {spec.model}, after unlearning
 
-{what} by job `{spec.job}` from model `{spec.model}` with the method `{spec.method.name}`: {result.steps} updates over
+{made} by job `{spec.job}` from model `{spec.model}` with the method `{spec.method.name}`: {result.steps} updates over
 {result.tokens} tokens; {result.changed_share:.1%} of the weights changed. Digest of the files it started from:
 `{before.model_digest}`.
 
@@ -47,7 +48,7 @@ def model_card(spec: UnlearnSpec, result: TrainingResult, before: Measurements, 
 {counts}
 
 ## Files
-{_ADAPTER if alone else _WHOLE}
+{_ADAPTER_FILES if adapter else _MODEL_FILES}
 {_left_out(left_out)}
 ## What this does not prove
 The job's report holds the figures before and after with their intervals. They say how far this model can be told apart

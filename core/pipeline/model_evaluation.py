@@ -1,4 +1,4 @@
-"""The models of one job, measured on the same records in the same way, and what that comes to."""
+"""Measuring all models of one job on the same records with the same settings, and the verdict."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from core.lm.memory import release_free_memory
 from core.lm.model import model_digest, read_context_length
 from core.pipeline import baseline_figures
 from core.pipeline.data_split import DataSplit
-from core.pipeline.phases import Phases, Say
+from core.pipeline.phases import Emit, Phases
 from core.schema.evaluation import Measurements, Moment
 from core.schema.events import Judged, Measured, Warned
 from core.schema.job_spec import JobSpec, MeasureSpec
@@ -29,36 +29,36 @@ from core.unlearning.eval_tokenization import eval_settings
 
 
 def job_eval_settings(spec: JobSpec) -> Training:
-    """How records are read to be measured: a job that only measures says it itself, no other does."""
+    """The settings that a job's models are measured with; only a job that just measures chooses them itself."""
     if isinstance(spec, MeasureSpec):
         return spec.training
     return eval_settings(spec.training, context=read_context_length(spec.directory))
 
 
 class ModelEvaluation:
-    """Measures the retrained model first, where there is one, then the model as it came, then what became of it."""
+    """Measures the retrained model (if there is one), then the model before unlearning, then the model after."""
 
     def __init__(
         self,
         spec: JobSpec,
         measurements: Sequence[Measurement],
-        parts: DataSplit,
-        reading: Training,
+        data: DataSplit,
+        settings: Training,
         *,
-        say: Say,
+        emit: Emit,
         phases: Phases,
         load: Callable[[Path], LoadedModel],
     ) -> None:
-        self._spec, self._measurements, self._parts = spec, measurements, parts
-        self._say, self._phases, self._load = say, phases, load
-        self._reading = reading
+        self._spec, self._measurements, self._data = spec, measurements, data
+        self._emit, self._phases, self._load = emit, phases, load
+        self._settings = settings
         self._retrained: EvalContext | None = None
         self._retrained_digest: str | None = None
         self._original: EvalContext | None = None
-        self._figures_of: dict[Moment, Measurements] = {}
+        self._figures: dict[Moment, Measurements] = {}
 
-    def retrained(self) -> None:
-        """Measures the retrained model, where there is one; what it says of each record is kept for comparisons."""
+    def measure_retrained(self) -> None:
+        """Measures the retrained model, if there is one, and keeps its scores of each record for comparisons."""
         directory = self._spec.retrained
         if directory is None:
             return
@@ -66,83 +66,86 @@ class ModelEvaluation:
             self._retrained_digest = model_digest(directory)
             context = self._context("retrained", directory, self._retrained_digest)
             self._retrained = context
-            figures = self._figures(context, self._retrained_digest)
+            figures = self._measure(context, self._retrained_digest)
             context.unload_model()
             gc.collect()
-        self._say_measured("retrained", figures)
+        self._record_figures("retrained", figures)
 
-    def original(self, directory: Path) -> Measurements:
-        """The figures of the model that the one to measure was made from."""
+    def measure_original(self, directory: Path) -> Measurements:
+        """Measures the model that the job's model was made from."""
         with self._phases.during("measuring_before"):
             digest = model_digest(directory)
             context = self._context("before", directory, digest)
-            figures = self._figures(context, digest)
-            self._keep_original(context)
+            figures = self._measure(context, digest)
+            self._keep_scores(context)
             gc.collect()
-        self._say_measured("before", figures)
+        self._record_figures("before", figures)
         return figures
 
-    def before(
+    def measure_before(
         self, loaded: LoadedModel, digest: str, snapshots: Path | None, fingerprint: Fingerprint
     ) -> Measurements:
-        """The figures of the model to unlearn, as it is: measured unless an earlier attempt has.
+        """Measures the model before unlearning, or reads the figures that an earlier attempt of the job kept.
 
-        The loaded model is let go of: it may be changed then. `fingerprint` tells whose the figures are that are kept
-        beside the `snapshots`.
+        Figures are kept beside the `snapshots`, under `fingerprint`. Afterwards no reference to the loaded model is
+        held, so that the caller may change it.
         """
         figures = None if snapshots is None else baseline_figures.load(snapshots, fingerprint)
         context = self._context("before", self._spec.directory, digest, loaded)
         if figures is None:
             with self._phases.during("measuring_before"):
-                figures = self._figures(context, digest)
-                self._keep_original(context)
+                figures = self._measure(context, digest)
+                self._keep_scores(context)
             if snapshots is not None:
-                with suppress(OSError):  # a full disk: the next attempt, should there be one, measures again
+                with suppress(OSError):  # a full disk: a later attempt measures again
                     baseline_figures.save(snapshots, fingerprint, figures)
         else:
             with self._phases.during("loading"):
-                self._keep_original(context)
-        if figures.warnings:  # as one: a job keeps one warning of a code
-            self._say(Warned(code="small_sample", message="; ".join(figures.warnings)))
-        self._say_measured("before", figures)
+                self._keep_scores(context)
+        if figures.warnings:  # in one event: a job keeps one warning of each code
+            self._emit(Warned(code="small_sample", message="; ".join(figures.warnings)))
+        self._record_figures("before", figures)
         return figures
 
-    def lying(self, moment: Moment, directory: Path, *, original: Measurements | None = None) -> Measurements:
-        """Measures a model as it lies on disk: the one that was given, or what was saved."""
+    def measure_directory(
+        self, moment: Moment, directory: Path, *, original: Measurements | None = None
+    ) -> Measurements:
+        """Measures the model in a directory: the given one, or the saved one."""
         with self._phases.during("measuring_before" if moment == "before" else "measuring_after"):
             digest = model_digest(directory)
-            figures = self._figures(self._context(moment, directory, digest), digest, original)
-        self._say_measured(moment, figures)
+            figures = self._measure(self._context(moment, directory, digest), digest, original)
+        self._record_figures(moment, figures)
         return figures
 
-    def doubt_retrained(self, before: Measurements | None) -> None:
-        """Warns where the supplied retrained model has seen the forget set: before anything is held against it."""
-        retrained = self._figures_of.get("retrained")
-        if retrained is not None and (shown := signs_of_memorization(retrained, before)):
+    def check_retrained(self, before: Measurements | None) -> None:
+        """Warns where the supplied retrained model has seen the forget set, before comparisons with it."""
+        retrained = self._figures.get("retrained")
+        if retrained is not None and (signs := signs_of_memorization(retrained, before)):
             message = (
-                f"the retrained model knows the text to forget (by its {', '.join(shown)}): it was not retrained"
-                " without it, and what is held against a retrained model is not judged"
+                f"the retrained model knows the text to forget (by its {', '.join(signs)}): it was not retrained"
+                " without it, and bounds against a retrained model are not judged"
             )
-            self._say(Warned(code="reference_knows_the_text", message=message))
+            self._emit(Warned(code="reference_knows_the_text", message=message))
 
     def judge(self, policy: Policy | None) -> None:
-        """Says how the measured model kept the policy, where there is one."""
+        """Judges the measured model by the policy, where there is one."""
         if policy is None:
             return
-        known = self._figures_of
-        judgement = judge(policy, before=known.get("before"), after=known["after"], retrained=known.get("retrained"))
-        self._say(Judged(judgement=judgement))
+        figures = self._figures
+        judgement = judge(
+            policy, before=figures.get("before"), after=figures["after"], retrained=figures.get("retrained")
+        )
+        self._emit(Judged(judgement=judgement))
         if judgement.warnings:
-            self._say(Warned(code="not_all_judged", message="; ".join(judgement.warnings)))
+            self._emit(Warned(code="not_all_judged", message="; ".join(judgement.warnings)))
 
-    def _say_measured(self, moment: Moment, figures: Measurements) -> None:
-        self._figures_of[moment] = figures
-        self._say(Measured(moment=moment, measurements=figures))
+    def _record_figures(self, moment: Moment, figures: Measurements) -> None:
+        self._figures[moment] = figures
+        self._emit(Measured(moment=moment, measurements=figures))
 
-    def _keep_original(self, context: EvalContext) -> None:
-        """Keeps what the model as it came says of each record that must survive, for the change of each, and lets the
-        model go, which others may change."""
-        if any(one.name == Change.name for one in self._measurements):
+    def _keep_scores(self, context: EvalContext) -> None:
+        """Keeps the original model's scores of each record to retain, for the change of each, and unloads the model."""
+        if any(measurement.name == Change.name for measurement in self._measurements):
             for name in COMPARED_SETS:
                 if name in context.sets:
                     record_scores(context, name)
@@ -161,40 +164,40 @@ class ModelEvaluation:
 
         return EvalContext(
             load_again,
-            self._parts.measuring,
-            training=self._reading,
+            self._data.measuring,
+            training=self._settings,
             moment=moment,
             loaded=loaded,
             retrained=self._retrained,
             original=self._original,
             cache=self._cache_of(directory, digest),
-            check_stop=self._phases.heard,
+            check_stop=self._phases.check_cancelled,
             benchmark_tasks=spec.benchmark_tasks,
             benchmark_code=spec.benchmark_code,
         )
 
     def _cache_of(self, directory: Path, digest: str) -> MeasurementCache | None:
-        """Where what was measured of the model is kept. An adapter alone says too little of what was measured."""
+        """The cache of the model's measurements; None for an adapter, whose files alone do not identify the model."""
         spec = self._spec
         if spec.cache is None or spec.adapter_base(directory) is not None:
             return None
-        template = None if self._reading.chat == "raw" else template_in(directory)
+        template = None if self._settings.chat == "raw" else template_in(directory)
         if template is not None and template.day is not None:
-            digest = f"{digest} {template.day}"  # what is measured is another text tomorrow
+            digest = f"{digest} {template.day}"  # the template writes the date: tomorrow the text is another
         try:
             return MeasurementCache(
                 spec.cache, model_digest=digest, dtype=spec.dtype, keeps_forget_set=spec.cache_forgotten
             )
         except CacheUnusable as error:
-            self._say(Warned(code="not_kept", message=str(error)))
+            self._emit(Warned(code="not_kept", message=str(error)))
             return None
 
-    def _figures(self, context: EvalContext, digest: str, original: Measurements | None = None) -> Measurements:
+    def _measure(self, context: EvalContext, digest: str, original: Measurements | None = None) -> Measurements:
         def before_each(measurement: Measurement) -> None:
-            self._phases.heard()
+            self._phases.check_cancelled()
             release_free_memory()
             if measurement.is_attack and context.moment == "after":
-                self._phases.turn_to("attacking")
+                self._phases.switch_to("attacking")
 
         return measure(
             context,

@@ -1,4 +1,4 @@
-"""The phases of one job: said as they begin, and their time and work booked."""
+"""The phases of one job: their events, their cost, and the checks for cancelling."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,51 +11,52 @@ from core.schema.events import ChildEvent, PhaseStarted
 from core.schema.jobs import Phase
 from core.unlearning.trainer import JobCancelled
 
-BEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.0
 
-Say = Callable[[ChildEvent], None]
+Emit = Callable[[ChildEvent], None]
+"""Sends an event to the worker."""
 
 
 class Phases:
-    """One after the other; a wish to stop is heard between them, and wherever else `heard` is asked."""
+    """Runs phases one after the other; a cancelled job stops between them, and wherever `check_cancelled` is called."""
 
-    def __init__(self, say: Say, cancelled: Callable[[], bool], *, began: float, progress: JobProgress) -> None:
-        """`began` is the monotonic time at which `loading` did."""
-        self._say, self._cancelled = say, cancelled
+    def __init__(self, emit: Emit, cancelled: Callable[[], bool], *, began: float, progress: JobProgress) -> None:
+        """`began` is the monotonic time at which the phase `loading` began."""
+        self._emit, self._cancelled = emit, cancelled
         self.progress = progress
-        self._beat = time.monotonic() + BEAT_SECONDS
-        self.expenses = JobCost(began=began)
+        self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+        self.cost = JobCost(began=began)
 
-    def heard(self) -> None:
-        """Gives a sign of life every few seconds, and raises JobCancelled once the job is to be cancelled."""
-        self.beat()
+    def check_cancelled(self) -> None:
+        """Sends a heartbeat if one is due. Raises JobCancelled once the job is to be cancelled."""
+        self.heartbeat_if_due()
         if self._cancelled():
             raise JobCancelled
 
-    def beat(self) -> None:
-        """Says that the job lives and how far it is, every few seconds however often it is asked."""
-        if time.monotonic() >= self._beat:
-            self._beat = time.monotonic() + BEAT_SECONDS
-            self._say(self.progress.beat())
+    def heartbeat_if_due(self) -> None:
+        """Sends a heartbeat with the job's progress, at most every HEARTBEAT_SECONDS however often it is called."""
+        if time.monotonic() >= self._next_heartbeat:
+            self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+            self._emit(self.progress.heartbeat())
 
     @contextmanager
-    def during(self, name: Phase) -> Iterator[None]:
-        """`name` until something else begins; whose time is nobody's counts for neither."""
-        self.heard()
+    def during(self, phase: Phase) -> Iterator[None]:
+        """Runs the block as `phase`, until `switch_to` another. Time between two blocks is charged to no phase."""
+        self.check_cancelled()
         release_free_memory()
-        self.expenses.turn_to(name)
-        self.progress.turn_to(name)
-        if name != "loading":  # which was said before torch was imported
-            self._say(PhaseStarted(phase=name))
+        self.cost.start(phase)
+        self.progress.start(phase)
+        if phase != "loading":  # whose event was sent before torch was imported
+            self._emit(PhaseStarted(phase=phase))
         try:
             yield
         finally:
-            self.expenses.book()
+            self.cost.stop()
 
-    def turn_to(self, name: Phase) -> None:
-        """Goes on in another phase, unless it is that one already."""
-        if name != self.expenses.phase:
-            self.expenses.book()
-            self.expenses.turn_to(name)
-            self.progress.turn_to(name)
-            self._say(PhaseStarted(phase=name))
+    def switch_to(self, phase: Phase) -> None:
+        """Continues in another phase, unless it is the present one."""
+        if phase != self.cost.phase:
+            self.cost.stop()
+            self.cost.start(phase)
+            self.progress.start(phase)
+            self._emit(PhaseStarted(phase=phase))

@@ -1,4 +1,4 @@
-"""What a job is computed with, imported: seconds of work that is the same for every job, and needs none of it."""
+"""Importing the libraries that jobs compute with: seconds of work that are the same for every job."""
 
 import contextlib
 import gc
@@ -7,14 +7,14 @@ import importlib.util
 from collections.abc import Iterator
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "phi3")
-"""Models whose classes a child that waits has at hand. transformers imports the others when it meets them."""
+"""Architectures whose classes a waiting child imports ahead. transformers imports all others when it needs them."""
 
 
 @contextlib.contextmanager
 def without_gc() -> Iterator[None]:
-    """Imports without garbage collection, which takes a quarter of their time and finds next to nothing.
+    """Switches garbage collection off during imports: it takes a quarter of their time and collects next to nothing.
 
-    What was imported is then left out of every later collection, too: it lives as long as the process.
+    Afterwards, imported objects are excluded from later collections, since they live as long as the process.
     """
     gc.disable()
     try:
@@ -25,17 +25,17 @@ def without_gc() -> Iterator[None]:
 
 
 def import_all() -> None:
-    """Imports what a job may need, as far as it is installed, besides what every job needs."""
+    """Imports everything that every job needs, and the installed libraries that some jobs need."""
     importlib.import_module("core.pipeline.run")
-    names = ["accelerate", "peft", *(f"transformers.models.{one}.modeling_{one}" for one in ARCHITECTURES)]
+    names = ["accelerate", "peft", *(f"transformers.models.{name}.modeling_{name}" for name in ARCHITECTURES)]
     for name in names:
         if installed(name):
             importlib.import_module(name)
 
 
 def installed(name: str) -> bool:
-    """Whether there is such a module; imports the packages that it would be in."""
+    """Whether the module exists. Imports its parent packages."""
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # of its package
+    except ModuleNotFoundError:  # a parent package
         return False

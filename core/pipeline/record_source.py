@@ -1,4 +1,4 @@
-"""Where the child's records come from: the supervisor's socket, or files of this machine."""
+"""The source of the child's records: the supervisor's socket, or files of this machine."""
 
 import socket
 from pathlib import Path
@@ -15,7 +15,7 @@ _MAX_RECORD_BYTES = 1 << 24
 
 
 def fetch_records(source: SocketRecords | FileRecords) -> list[RecordSet]:
-    """All sets of the job. Raises CoreError `records_unavailable`, `bad_record`."""
+    """Fetches all sets of the job. Raises CoreError `records_unavailable`, `bad_record`."""
     return _from_socket(source) if isinstance(source, SocketRecords) else _from_files(source)
 
 
@@ -41,13 +41,13 @@ def _from_files(source: FileRecords) -> list[RecordSet]:
         sets.append(RecordSet(name="forget", records=_read(source.forget)))
     sets += [RecordSet(name="retain", kind="in_distribution", records=_read(file)) for file in source.retain]
     sets += [RecordSet(name="retain", kind="general", records=_read(file)) for file in source.general]
-    only: dict[SetName, Path | None] = {
+    other_files: dict[SetName, Path | None] = {
         "unseen": source.unseen,
         "general": source.only_general,
         "probes": source.probes,
         "protected": source.protected,
     }
-    return sets + [RecordSet(name=name, records=_read(file)) for name, file in only.items() if file is not None]
+    return sets + [RecordSet(name=name, records=_read(file)) for name, file in other_files.items() if file is not None]
 
 
 def _read(file: Path) -> list[Record]:

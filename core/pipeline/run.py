@@ -1,4 +1,4 @@
-"""One job from its spec to its last event."""
+"""One job, from its spec to its last event."""
 
 import gc
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from core.pipeline.job_fingerprint import job_fingerprint
 from core.pipeline.job_progress import JobProgress
 from core.pipeline.model_card import model_card
 from core.pipeline.model_evaluation import ModelEvaluation
-from core.pipeline.phases import Phases, Say
+from core.pipeline.phases import Emit, Phases
 from core.pipeline.rank_processes import RankProcesses
 from core.pipeline.record_source import fetch_records
 from core.pipeline.validation_messages import describe_errors
@@ -44,36 +44,36 @@ from core.unlearning.parameter_selection import check_selection
 from core.unlearning.step_plan import TrainingSets
 from core.unlearning.trainer import JobCancelled, JobPaused, TrainingResult, train
 
-_NOBODYS = Fingerprint({}, b"")
-"""For who keeps no snapshots, or leaves it to the first rank to tell whose they are."""
+_NO_FINGERPRINT = Fingerprint({}, b"")
+"""For jobs without snapshots, and for ranks other than the first, which alone compares fingerprints."""
 
 
 class Run:
-    """The way of one job, through its phases."""
+    """Runs one job through its phases."""
 
     def __init__(
         self,
         spec: JobSpec,
-        say: Say,
+        emit: Emit,
         cancelled: Callable[[], bool],
         paused: Callable[[], bool],
         *,
         began: float,
-        others: RankProcesses | None = None,
+        rank_processes: RankProcesses | None = None,
     ) -> None:
-        """`began` is the monotonic time at which `loading` did: importing what computes is part of it. `others` are
-        the processes that this one shares the training with."""
-        self._others = others
-        self._spec, self._say, self._cancelled, self._paused = spec, say, cancelled, paused
+        """`began` is the monotonic time at which the phase `loading` began, imports included. `rank_processes` are the
+        other processes that share the training."""
+        self._rank_processes = rank_processes
+        self._spec, self._emit, self._cancelled, self._paused = spec, emit, cancelled, paused
         progress = JobProgress(spec.kind, spec.expected, began=began, compared=len(spec.compared_models))
-        self._phases = Phases(say, cancelled, began=began, progress=progress)
+        self._phases = Phases(emit, cancelled, began=began, progress=progress)
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
 
     def __call__(self) -> None:
-        """Does the job. Raises CoreError; a wish to stop is heard between phases and between steps.
+        """Runs the job. Raises CoreError. Cancelling takes effect between phases and between updates.
 
-        A wish to pause is heard here between steps only: at any other time, whoever is told to pause simply ends.
+        Pausing takes effect here between updates only: at any other time the process ends at once (`Channel`).
         """
         try:
             match self._spec:
@@ -84,23 +84,23 @@ class Run:
                 case MeasureSpec() as spec:
                     self._measure_only(spec)
         except JobCancelled:
-            self._say(Cancelled())
-        except JobPaused as halted:
-            self._say(Paused(step=halted.step))
+            self._emit(Cancelled())
+        except JobPaused as paused:
+            self._emit(Paused(step=paused.step))
 
-    def assist(self, spec: UnlearnSpec, rank: int, meeting: Path) -> None:
-        """Does another rank's part of a job: the training. All else is the first one's. Raises CoreError."""
+    def train_as_rank(self, spec: UnlearnSpec, rank: int, meeting: Path) -> None:
+        """Does the part of a rank other than the first: it only trains. Raises CoreError."""
         model, tokenizer = self._load(spec.directory, rank)
-        company = Ranks.join(rank, spec.ranks, meeting)
+        ranks = Ranks.join(rank, spec.ranks, meeting)
         with suppress(JobCancelled, JobPaused):
-            self._train(spec, model, tokenizer, company.broadcast(None), company, _NOBODYS)
+            self._train(spec, model, tokenizer, ranks.broadcast(None), ranks, _NO_FINGERPRINT)
 
     def _report(self, event: ChildEvent) -> None:
-        """Says what the trainer reports, and how far the whole job is then."""
-        self._say(event)
+        """Emits an event of the trainer, and the progress of the whole job."""
+        self._emit(event)
         if isinstance(event, ProgressMade):
-            self._phases.progress.trained(event.step, event.steps)
-            self._phases.beat()
+            self._phases.progress.set_step(event.step, event.steps)
+            self._phases.heartbeat_if_due()
 
     def _train(
         self,
@@ -108,17 +108,19 @@ class Run:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         sets: TrainingSets,
-        company: Ranks,
+        ranks: Ranks,
         fingerprint: Fingerprint,
     ) -> TrainingResult:
-        """Trains, and makes the model whole again in the first rank, with whom the others part. `fingerprint` tells the
-        first what snapshots belong to."""
+        """Trains, gathers the model in the first rank, and ends the process group.
+
+        `fingerprint` is what the first rank's snapshots must belong to.
+        """
         threads = torch.get_num_threads()
-        torch.set_num_threads(max(1, threads // company.count))
-        say = self._report if company.rank == 0 else lambda _: None
+        torch.set_num_threads(max(1, threads // ranks.count))
+        report = self._report if ranks.rank == 0 else lambda _: None
         snapshots = None
         if spec.snapshots is not None:
-            snapshots = Snapshots(spec.snapshots, spec.fence, fingerprint, report=say, ranks=company)
+            snapshots = Snapshots(spec.snapshots, spec.fence, fingerprint, report=report, ranks=ranks)
         began = METER.reading
         result = train(
             model,
@@ -127,70 +129,71 @@ class Run:
             spec.method.parameters,
             spec.training,
             sets,
-            report=say,
+            report=report,
             should_stop=self._cancelled,
             should_pause=self._paused,
             snapshots=snapshots,
-            ranks=company,
+            ranks=ranks,
         )
-        meter_other_ranks(company, began)
-        gather_model(model, company)
-        if self._others is not None:
-            self._others.dismiss()
-        company.leave()
+        meter_other_ranks(ranks, began)
+        gather_model(model, ranks)
+        if self._rank_processes is not None:
+            self._rank_processes.dismiss()
+        ranks.leave()
         torch.set_num_threads(threads)
         return result
 
     def _measure_only(self, spec: MeasureSpec) -> None:
         with self._phases.during("loading"):
-            measurements = self._chosen()
+            measurements = self._measurements()
             sets = fetch_records(spec.records)
-            reading = chat_validation.choose_eval_settings(spec, sets, self._say)
-            parts = split_sets(sets)
-            self._something_to_score(parts, reading)
-        evaluation = self._evaluation(measurements, parts, reading)
-        evaluation.retrained()
-        original = None if spec.original is None else evaluation.original(spec.original)
-        evaluation.doubt_retrained(original)
-        evaluation.lying("after", spec.directory, original=original)
+            settings = chat_validation.choose_eval_settings(spec, sets, self._emit)
+            data = split_sets(sets)
+            self._drop_unscorable(data, settings)
+        evaluation = self._evaluation(measurements, data, settings)
+        evaluation.measure_retrained()
+        original = None if spec.original is None else evaluation.measure_original(spec.original)
+        evaluation.check_retrained(original)
+        evaluation.measure_directory("after", spec.directory, original=original)
         evaluation.judge(spec.policy)
-        self._cost(None)
-        self._say(Done(outcome=None))
+        self._emit_cost(None)
+        self._emit(Done(outcome=None))
 
     def _preview(self, spec: PreviewSpec) -> None:
-        """What the model remembers of the forget set, as it is."""
+        """Measures what the model remembers of the forget set, and changes nothing."""
         with self._phases.during("loading"):
-            measurements = self._chosen()
+            measurements = self._measurements()
             sets = fetch_records(spec.records)
-            reading = chat_validation.choose_eval_settings(spec, sets, self._say)
-            parts = split_sets(sets)
-            self._something_to_forget(parts)
-            self._something_to_score(parts, reading)
-        evaluation = self._evaluation(measurements, parts, reading)
-        evaluation.retrained()
-        figures = evaluation.lying("before", spec.directory)
-        evaluation.doubt_retrained(figures)
+            settings = chat_validation.choose_eval_settings(spec, sets, self._emit)
+            data = split_sets(sets)
+            self._require_forget_set(data)
+            self._drop_unscorable(data, settings)
+        evaluation = self._evaluation(measurements, data, settings)
+        evaluation.measure_retrained()
+        figures = evaluation.measure_directory("before", spec.directory)
+        evaluation.check_retrained(figures)
         concluded = preview.conclude(figures)
-        self._say(Warned(code=concluded.outcome, message=concluded.words))
-        self._cost(None)
-        self._say(Done(outcome=concluded.outcome))
+        self._emit(Warned(code=concluded.outcome, message=concluded.words))
+        self._emit_cost(None)
+        self._emit(Done(outcome=concluded.outcome))
 
-    def _evaluation(self, measurements: list[Measurement], parts: DataSplit, reading: Training) -> ModelEvaluation:
+    def _evaluation(self, measurements: list[Measurement], data: DataSplit, settings: Training) -> ModelEvaluation:
         return ModelEvaluation(
-            self._spec, measurements, parts, reading, say=self._say, phases=self._phases, load=self._load
+            self._spec, measurements, data, settings, emit=self._emit, phases=self._phases, load=self._load
         )
 
-    def _something_to_forget(self, parts: DataSplit) -> None:
-        if not parts.training.forget:
+    def _require_forget_set(self, data: DataSplit) -> None:
+        """Raises CoreError `empty_forget_set`; warns of the records that the split left out."""
+        if not data.training.forget:
             raise CoreError("empty_forget_set", "the forget set holds no record")
-        if parts.warnings:
-            self._say(Warned(code="overlapping_sets", message="; ".join(parts.warnings)))
+        if data.warnings:
+            self._emit(Warned(code="overlapping_sets", message="; ".join(data.warnings)))
 
-    def _something_to_score(self, parts: DataSplit, reading: Training) -> None:
-        """Leaves out what cannot be measured, the same for every model that is."""
+    def _drop_unscorable(self, data: DataSplit, settings: Training) -> None:
+        """Drops records that cannot be measured, the same for every measured model, with a warning."""
         tokenizer = load_tokenizer(self._spec.model_directory)
-        if said := scorable_records.drop_unscorable(parts, tokenizer, reading.chat):
-            self._say(Warned(code="nothing_to_score", message="; ".join(said)))
+        if messages := scorable_records.drop_unscorable(data, tokenizer, settings.chat):
+            self._emit(Warned(code="nothing_to_score", message="; ".join(messages)))
 
     def _unlearn(self, spec: UnlearnSpec) -> None:
         with self._phases.during("loading"):
@@ -203,43 +206,44 @@ class Run:
             except UnknownMethod as error:
                 raise CoreError("bad_method", str(error)) from None
             process_group.require_ranks(spec.ranks)
-            measurements = self._chosen()
+            measurements = self._measurements()
             sets = fetch_records(spec.records)
-            reading = chat_validation.choose_eval_settings(spec, sets, self._say)
-            parts = split_sets(sets)
-            self._something_to_forget(parts)
-            trained = [*parts.training.forget, *parts.training.unseen]
-            trained += [record for one in parts.training.retain for record in one.records]
+            settings = chat_validation.choose_eval_settings(spec, sets, self._emit)
+            data = split_sets(sets)
+            self._require_forget_set(data)
+            trained = [*data.training.forget, *data.training.unseen]
+            trained += [record for records in data.training.retain for record in records.records]
             scorable_records.refuse_unscorable(
                 sets, set(method.needs()), trained, load_tokenizer(spec.directory), spec.training.chat
             )
-            self._something_to_score(parts, reading)
-        evaluation = self._evaluation(measurements, parts, reading)
-        evaluation.retrained()
+            self._drop_unscorable(data, settings)
+        evaluation = self._evaluation(measurements, data, settings)
+        evaluation.measure_retrained()
         with self._phases.during("loading"):
             model, tokenizer = self._load(spec.directory)
-            self._trainable(spec, model, method)
+            self._check_trainable(spec, model, method)
             if spec.deliver != "adapter":
                 refuse_unexportable(model, spec.directory)
             digest = model_digest(spec.directory)
-            fingerprint = _NOBODYS if spec.snapshots is None else job_fingerprint(spec, sets, digest)
-        figures = evaluation.before((model, tokenizer), digest, spec.snapshots, fingerprint)
-        evaluation.doubt_retrained(figures)
+            fingerprint = _NO_FINGERPRINT if spec.snapshots is None else job_fingerprint(spec, sets, digest)
+        figures = evaluation.measure_before((model, tokenizer), digest, spec.snapshots, fingerprint)
+        evaluation.check_retrained(figures)
         with self._phases.during("unlearning"):
-            company = SINGLE_RANK if self._others is None else Ranks.join(0, spec.ranks, self._others.meeting)
-            result = self._train(spec, model, tokenizer, company.broadcast(parts.training), company, fingerprint)
+            others = self._rank_processes
+            ranks = SINGLE_RANK if others is None else Ranks.join(0, spec.ranks, others.meeting)
+            result = self._train(spec, model, tokenizer, ranks.broadcast(data.training), ranks, fingerprint)
         with self._phases.during("saving"):
             self._save(spec, model, result, figures)
             del model
             gc.collect()
-            self._say(Saved(directory=spec.output, step=result.steps))
-        evaluation.lying("after", spec.output, original=figures)
-        if reading.chat != "raw":
-            # not by figures of a format in which the model is not asked: one record that the chat template refuses
-            # would bring that about
+            self._emit(Saved(directory=spec.output, step=result.steps))
+        evaluation.measure_directory("after", spec.output, original=figures)
+        # no verdict by figures in a format that the model is not prompted in: a submitter could cause that with one
+        # record that the chat template refuses
+        if settings.chat != "raw":
             evaluation.judge(spec.policy)
-        self._cost(result)
-        self._say(Done(outcome="unlearned"))
+        self._emit_cost(result)
+        self._emit(Done(outcome="unlearned"))
 
     def _save(self, spec: UnlearnSpec, model: PreTrainedModel, result: TrainingResult, before: Measurements) -> None:
         if spec.deliver == "adapter":
@@ -247,30 +251,33 @@ class Run:
             export_adapter(model, spec.directory, spec.output, model_card(spec, result, before), base=base)
             return
         if left_out := companion_files(spec.directory).left_out:
-            message = f"the checkpoint goes without files that hold weights of before: {', '.join(left_out)}"
-            self._say(Warned(code="files_left_out", message=message))
+            message = f"the checkpoint leaves out files that hold weights from before: {', '.join(left_out)}"
+            self._emit(Warned(code="files_left_out", message=message))
         export(model, spec.directory, spec.output, model_card(spec, result, before, left_out), dtype=spec.dtype)
 
-    def _trainable(self, spec: UnlearnSpec, model: PreTrainedModel, method: Method) -> None:
-        """Says what of the model gets no adapter, and what of it is merged by this service alone. Raises CoreError
-        where nothing can be trained as asked."""
-        layers, lora, alone = layer_count(model), spec.training.lora, spec.deliver == "adapter"
+    def _check_trainable(self, spec: UnlearnSpec, model: PreTrainedModel, method: Method) -> None:
+        """Raises CoreError where the model cannot be trained as requested.
+
+        Warns of modules that get no adapter, and of adapters that only this service merges correctly.
+        """
+        layers, lora, adapter_only = layer_count(model), spec.training.lora, spec.deliver == "adapter"
         only = method.trained_weights(layers)
-        left_out = check_selection(model, spec.training, only, layer=method.layer(layers), delivered=alone)
+        left_out = check_selection(model, spec.training, only, layer=method.layer(layers), delivered=adapter_only)
         if left_out:
-            self._say(Warned(code="no_adapter_there", message=adapter_targets.describe_left_out(left_out)))
+            self._emit(Warned(code="no_adapter_there", message=adapter_targets.describe_left_out(left_out)))
         if (
-            alone
+            adapter_only
             and lora is not None
             and (names := adapter_targets.shared_weight_names(adapter_targets.find_targets(model, lora.modules)))
         ):
             message = (
                 f"layers share one weight and one adapter ({', '.join(names)}): peft reads it rightly, but its merging"
-                " would add it once for each of them; for a merged model ask for output 'merged'"
+                " would add it once for each of them; for a merged model choose output 'merged'"
             )
-            self._say(Warned(code="merged_here_only", message=message))
+            self._emit(Warned(code="merged_here_only", message=message))
 
-    def _chosen(self) -> list[Measurement]:
+    def _measurements(self) -> list[Measurement]:
+        """The measurements of the spec. Raises CoreError `bad_measurement`."""
         try:
             return resolve_measurements(self._spec.measure)
         except ValidationError as error:
@@ -279,17 +286,17 @@ class Run:
             raise CoreError("bad_measurement", str(error)) from None
 
     def _load(self, directory: Path, rank: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        """Always in the same precision, so that the figures before and after can be compared."""
+        """Loads a model in the job's precision, the same for every model, so that figures can be compared."""
         weights = self._spec.training.master_weights
         model, tokenizer = load(directory, self._spec.dtype, device=device(rank), weights=weights)
         if directory == self._spec.model_directory:
-            self._phases.expenses.model = ModelFlops.of(model)
+            self._phases.cost.model = ModelFlops.of(model)
         return model, tokenizer
 
-    def _cost(self, result: TrainingResult | None) -> None:
-        self._say(
+    def _emit_cost(self, result: TrainingResult | None) -> None:
+        self._emit(
             CostReported(
-                **self._phases.expenses.fields(self._spec.training_tokens),
+                **self._phases.cost.fields(self._spec.training_tokens),
                 tokens=result.tokens if result else 0,
                 changed_share=result.changed_share if result else None,
             )

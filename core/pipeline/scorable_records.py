@@ -1,4 +1,4 @@
-"""Records that hold nothing to score: said by set and number, and never measured."""
+"""Records without a token to score: refused where they would train, dropped where they would measure."""
 
 from collections.abc import Sequence
 
@@ -20,57 +20,61 @@ def refuse_unscorable(
     tokenizer: PreTrainedTokenizerBase,
     chat: Chat,
 ) -> None:
-    """Raises CoreError `no_scored_tokens` where a record of the sets of these names that is among those that train has
-    no token to score: with the set, and the record's number in its file."""
-    trains = {id(record) for record in training}
-    for place, one in enumerate(sets):
-        if one.name not in names:
+    """Raises CoreError `no_scored_tokens` for a training record of the named sets that has no token to score.
+
+    The message names the set, and the record's number in its file.
+    """
+    training_ids = {id(record) for record in training}
+    for index, records in enumerate(sets):
+        if records.name not in names:
             continue
-        file = file_label([other.name for other in sets], place)
-        for number in unscored_records(one.records, tokenizer, chat=chat):
-            if id(one.records[number]) in trains:
+        file = file_label([named.name for named in sets], index)
+        for number in unscored_records(records.records, tokenizer, chat=chat):
+            if id(records.records[number]) in training_ids:
                 message = f"{file}: record {number + 1} is too short to train on: it has no token to score"
                 raise CoreError("no_scored_tokens", message)
 
 
-def drop_unscorable(parts: DataSplit, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> list[str]:
-    """Takes what has no token to score out of what measures, and says so in counts."""
-    said = []
-    for name, records in parts.measuring.items():
-        without = set(unscored_records(records, tokenizer, chat=chat))
-        kept = [record for place, record in enumerate(records) if place not in without]
-        if without:
-            said.append(
-                f"{name}: {_have(len(without), 'record')} no token to score and {_are(len(without))} not measured"
+def drop_unscorable(data: DataSplit, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> list[str]:
+    """Drops records and other answers without a token to score from measuring; returns messages with their counts."""
+    messages = []
+    for name, records in data.measuring.items():
+        dropped = set(unscored_records(records, tokenizer, chat=chat))
+        kept = [record for index, record in enumerate(records) if index not in dropped]
+        if dropped:
+            messages.append(
+                f"{name}: {_have(len(dropped), 'record')} no token to score and {_are(len(dropped))} not measured"
             )
-        parts.measuring[name], mute = _with_scored_answers(kept, tokenizer, chat)
-        if mute:
-            said.append(f"{name}: {_have(mute, 'other answer')} no token to score and {_are(mute)} not asked for")
-    return said
+        data.measuring[name], answers = _without_unscorable_answers(kept, tokenizer, chat)
+        if answers:
+            messages.append(
+                f"{name}: {_have(answers, 'other answer')} no token to score and {_are(answers)} not asked for"
+            )
+    return messages
 
 
-def _with_scored_answers(
+def _without_unscorable_answers(
     records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, chat: Chat
 ) -> tuple[list[Record], int]:
-    """The records without the wrong and paraphrased answers that have no token to score, and how many these are."""
-    asked = [(place, answer) for place, record in enumerate(records) for answer in _others(record)]
-    written = [records[place].with_scored_text(answer) for place, answer in asked]
-    mute = {asked[number] for number in unscored_records(written, tokenizer, chat=chat)}
-    found = list(records)
-    for place in {place for place, _ in mute}:
-        record = found[place]
-        wrong = [answer for answer in record.wrong or () if (place, answer) not in mute]
-        paraphrased = None if (place, record.paraphrased_answer) in mute else record.paraphrased_answer
-        found[place] = record.model_copy(update={"wrong": wrong or None, "paraphrased_answer": paraphrased})
-    return found, len(mute)
+    """The records without those wrong and paraphrased answers that have no token to score, and the answers' number."""
+    answers = [(index, answer) for index, record in enumerate(records) for answer in _other_answers(record)]
+    answered = [records[index].with_scored_text(answer) for index, answer in answers]
+    unscorable = {answers[number] for number in unscored_records(answered, tokenizer, chat=chat)}
+    kept = list(records)
+    for index in {index for index, _ in unscorable}:
+        record = kept[index]
+        wrong = [answer for answer in record.wrong or () if (index, answer) not in unscorable]
+        paraphrased = None if (index, record.paraphrased_answer) in unscorable else record.paraphrased_answer
+        kept[index] = record.model_copy(update={"wrong": wrong or None, "paraphrased_answer": paraphrased})
+    return kept, len(unscorable)
 
 
-def _others(record: Record) -> list[str]:
+def _other_answers(record: Record) -> list[str]:
     return [*record.wrong_answers(), *([record.paraphrased_answer] if record.paraphrased_answer else [])]
 
 
-def _have(count: int, what: str) -> str:
-    return f"1 {what} has" if count == 1 else f"{count} {what}s have"
+def _have(count: int, noun: str) -> str:
+    return f"1 {noun} has" if count == 1 else f"{count} {noun}s have"
 
 
 def _are(count: int) -> str:

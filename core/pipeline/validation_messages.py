@@ -1,9 +1,9 @@
-"""What is wrong with something that a person wrote."""
+"""Messages for people about input that failed validation."""
 
 from pydantic import ValidationError
 
 
 def describe_errors(error: ValidationError) -> str:
-    """Each field that is at fault and why, on one line; never what it holds."""
-    found = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'as a whole'}: {one['msg']}" for one in found)
+    """Names each invalid field and the reason, on one line; never the field's value."""
+    details = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, detail['loc'])) or 'as a whole'}: {detail['msg']}" for detail in details)
