@@ -109,7 +109,7 @@ def _weights(adapter: Path) -> dict[str, dict[str, Tensor]]:
         else:
             weights.setdefault(name.replace(".modules_to_save.default", ""), {})["whole"] = weight
     if incomplete := sorted(name for name, parts in weights.items() if set(parts) not in ({"A", "B"}, {"whole"})):
-        message = f"the adapter has only one of the two matrices of {abbreviate_names(incomplete)}"
+        message = f"the adapter has half of what belongs to {abbreviate_names(incomplete)}"
         raise UnusableModel("model-incomplete", message)
     if not weights:
         raise UnusableModel("model-incomplete", f"{ADAPTER_WEIGHTS} holds no weights")
