@@ -1,4 +1,4 @@
-"""A client of the service's own HTTP interface: what `unlearn submit`, `demo` and `bench` talk through."""
+"""Client of the service's HTTP API, for the `unlearn` command and the benchmarks."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ TERMINAL = ("succeeded", "failed", "cancelled")
 
 
 class ServiceError(Exception):
-    """The service said no; the message is its problem document in words."""
+    """The service answered 4xx or 5xx; the message repeats its problem document."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self.status = answer.status_code
@@ -25,13 +25,15 @@ class ServiceError(Exception):
             self.problem: dict[str, Any] = answer.json()
         except ValueError:
             self.problem = {"title": answer.reason_phrase}
-        errors = [f"{one.get('pointer', '')} {one.get('detail', '')}".strip() for one in self.problem.get("errors", [])]
-        words = [self.problem.get("title", ""), self.problem.get("detail", ""), *errors]
-        super().__init__(f"{self.status}: " + "; ".join(word for word in words if word))
+        errors = [
+            f"{error.get('pointer', '')} {error.get('detail', '')}".strip() for error in self.problem.get("errors", [])
+        ]
+        sentences = [self.problem.get("title", ""), self.problem.get("detail", ""), *errors]
+        super().__init__(f"{self.status}: " + "; ".join(sentence for sentence in sentences if sentence))
 
 
 class DigestMismatch(Exception):
-    """What was downloaded is not what the manifest says."""
+    """A downloaded file does not have the digest that the manifest lists."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class ServerSentEvent:
 
 
 class Client:
-    """One service, one key. Every method raises ServiceError where the service answers 4xx or 5xx."""
+    """A client with one key. Every method raises ServiceError where the service answers 4xx or 5xx."""
 
     def __init__(self, url: str, key: str) -> None:
         timeout = httpx.Timeout(60.0, read=90.0)
@@ -68,11 +70,11 @@ class Client:
         self._body(self._http.delete(path))
 
     def find(self, path: str) -> dict[str, Any] | None:
-        """Like `get`, and None where there is no such thing."""
+        """Like `get`, but returns None for 404."""
         try:
             return self.get(path)
-        except ServiceError as refused:
-            if refused.status == 404:
+        except ServiceError as error:
+            if error.status == 404:
                 return None
             raise
 
@@ -82,52 +84,52 @@ class Client:
         return self._body(answer)
 
     def follow(self, job: str) -> Iterator[ServerSentEvent]:
-        """The job's events as they happen, until it is over; a broken connection is taken up where it broke.
+        """Yields the job's events as they happen, until the job is over; resumes after a lost connection.
 
-        A terminal event that is not the last is that of an attempt before a retry.
+        A terminal event with events after it ended an attempt before a retry.
         """
-        last: str | None = None
+        last_id: str | None = None
         over = False
         path = f"/v1/jobs/{job}/events"
         while True:
-            headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+            headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
             try:
                 with self._http.stream("GET", path, headers=headers) as answer:
                     if answer.is_error:
                         answer.read()
                         raise ServiceError(answer)
-                    for message in _messages(answer.iter_lines()):
-                        last = message.id or last
-                        over = message.type in TERMINAL
-                        yield message
-                if over or answer.status_code == 204:  # closed by the service itself: nothing can follow
+                    for event in _parse_events(answer.iter_lines()):
+                        last_id = event.id or last_id
+                        over = event.type in TERMINAL
+                        yield event
+                if over or answer.status_code == 204:  # the service closed the stream: no event can follow
                     return
             except httpx.TransportError:
-                self.get("/healthz")  # raises where the service itself is gone
+                self.get("/healthz")  # raises where the service is down
             time.sleep(RECONNECT_SECONDS)
 
     def download(self, checkpoint: str, directory: Path) -> dict[str, Any]:
-        """Fetches every file of the checkpoint into `directory` and checks each against its sha256."""
-        about = self.get(f"/v1/checkpoints/{checkpoint}")
-        for file in about["files"]:
+        """Downloads all files of the checkpoint to `directory` and checks their SHA-256; returns the checkpoint."""
+        description = self.get(f"/v1/checkpoints/{checkpoint}")
+        for file in description["files"]:
             target = directory / file["path"]
             target.parent.mkdir(parents=True, exist_ok=True)
-            hashed = hashlib.sha256()
+            hasher = hashlib.sha256()
             with (
                 self._http.stream("GET", f"/v1/checkpoints/{checkpoint}/files/{quote(file['path'])}") as answer,
-                target.open("wb") as sink,
+                target.open("wb") as output,
             ):
                 if answer.is_error:
                     answer.read()
                     raise ServiceError(answer)
-                for piece in answer.iter_bytes():
-                    hashed.update(piece)
-                    sink.write(piece)
-            if hashed.hexdigest() != file["sha256"]:
+                for chunk in answer.iter_bytes():
+                    hasher.update(chunk)
+                    output.write(chunk)
+            if hasher.hexdigest() != file["sha256"]:
                 raise DigestMismatch(
                     f"{file['path']} does not have the sha256 that the checkpoint lists: download it again"
                 )
-        return about
+        return description
 
     @staticmethod
     def _body(answer: httpx.Response) -> dict[str, Any]:
@@ -137,8 +139,8 @@ class Client:
         return body
 
 
-def _messages(lines: Iterator[str]) -> Iterator[ServerSentEvent]:
-    """Server-sent events out of lines (WHATWG HTML, section 9.2.6); comments and empty messages are left out."""
+def _parse_events(lines: Iterator[str]) -> Iterator[ServerSentEvent]:
+    """Yields server-sent events (WHATWG HTML, section 9.2.6), without comments and empty messages."""
     fields: dict[str, list[str]] = {}
     for line in lines:
         if line:

@@ -1,1 +1,1 @@
-"""Registering models: where their files come from, and the checks that they pass."""
+"""Registration of models: their sources, the checks that they pass, and adapters that become models."""

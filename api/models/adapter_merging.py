@@ -1,4 +1,4 @@
-"""Registering an adapter: its base is found, and the two become a model directory in the service's cache."""
+"""Adapters that are registered as models: merges an adapter with its base into a directory of the model cache."""
 
 import asyncio
 import hashlib
@@ -10,8 +10,8 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from api.models import torch_process
-from api.models.hub import PREFIX, Repository, fetch
-from api.models.model_sources import directory_of
+from api.models.hub import PREFIX, Repository, fetch_repository
+from api.models.model_sources import find_directory
 from core.records import models
 from core.schema.manifest import digest, manifest
 from core.schema.model_files import UnusableModel, read_json, refuse_links_outside
@@ -20,47 +20,50 @@ from core.schema.models import MergedAdapter
 from core.settings import Settings
 
 SECONDS = 3600.0
-"""The time limit of one merge, which reads and writes every file of the base."""
+"""Time limit of a merge, which reads and writes every file of the base."""
 
 
 class AdapterMerger:
-    """Adapters of one organisation and their bases."""
+    """Merges adapters of one organisation with their bases."""
 
     def __init__(self, settings: Settings, sessions: async_sessionmaker[AsyncSession], organisation: str) -> None:
         self._settings = settings
         self._sessions = sessions
         self._organisation = organisation
 
-    async def merged(self, adapter: Path, root: Path) -> tuple[Path, MergedAdapter]:
-        """The directory of both together, made once for the same files. Raises UnusableModel, NoAnswer."""
-        name, own = await asyncio.to_thread(_read, adapter, root)
-        base, base_digest = await self._base(name)
-        both = hashlib.sha256(f"{own} {base_digest}".encode()).hexdigest()
-        directory = self._settings.model_cache.resolve() / "merged" / both
+    async def merge(self, adapter: Path, root: Path) -> tuple[Path, MergedAdapter]:
+        """Returns the merged model's directory, which is made once for the same files.
+
+        Raises UnusableModel, NoAnswer.
+        """
+        base_name, adapter_digest = await asyncio.to_thread(_read_adapter, adapter, root)
+        base, base_digest = await self._find_base(base_name)
+        merged_digest = hashlib.sha256(f"{adapter_digest} {base_digest}".encode()).hexdigest()
+        directory = self._settings.model_cache.resolve() / "merged" / merged_digest
         if not directory.is_dir():
             directory.parent.mkdir(parents=True, exist_ok=True)
-            await asyncio.to_thread(_collect, directory.parent)
-            answer = await torch_process.ask("core.lm.adapter_merging", adapter, base, directory, seconds=SECONDS)
-            if answer.error is not None:
-                raise UnusableModel("unsupported-model", answer.error)
-        return directory, MergedAdapter(adapter=own, base=name, base_digest=base_digest)
+            await asyncio.to_thread(_delete_abandoned, directory.parent)
+            result = await torch_process.run("core.lm.adapter_merging", adapter, base, directory, seconds=SECONDS)
+            if result.error is not None:
+                raise UnusableModel("unsupported-model", result.error)
+        return directory, MergedAdapter(adapter=adapter_digest, base=base_name, base_digest=base_digest)
 
-    async def _base(self, name: str) -> tuple[Path, str]:
-        """The base's directory and digest: a registered model, a directory below the roots, or a Hub repository."""
+    async def _find_base(self, name: str) -> tuple[Path, str]:
+        """Returns the directory and digest of the base: a registered model, a directory or a Hub repository."""
         async with self._sessions() as session:
             row = await models.get(session, self._organisation, name)
         if row is not None:
             if row.status != "ready" or row.directory is None or row.digest is None:
                 raise UnusableModel("model-incomplete", f"the adapter's base '{name}' is registered, but not ready")
             return Path(row.directory), row.digest
-        return await asyncio.to_thread(self._found, name)
+        return await asyncio.to_thread(self._find_unregistered, name)
 
-    def _found(self, name: str) -> tuple[Path, str]:
+    def _find_unregistered(self, name: str) -> tuple[Path, str]:
         settings = self._settings
         if name.startswith("/"):
-            directory, root = directory_of(name, settings.model_roots)
-        elif name.count("/") == 1 and Repository.parse(PREFIX + name).allowed(settings.hub_allow):
-            fetched, _ = fetch(Repository.parse(PREFIX + name), settings)
+            directory, root = find_directory(name, settings.model_roots)
+        elif name.count("/") == 1 and Repository.parse(PREFIX + name).is_allowed(settings.hub_allow):
+            fetched, _ = fetch_repository(Repository.parse(PREFIX + name), settings)
             directory, root = fetched.resolve(), settings.model_cache.resolve()
         else:
             raise UnusableModel(
@@ -72,16 +75,16 @@ class AdapterMerger:
         return directory, digest(manifest(directory))
 
 
-def _collect(folder: Path) -> None:
-    """Deletes what killed merges left unfinished: nothing else is older than twice the time limit of a merge."""
-    for left in folder.glob(".*.partial-*"):
+def _delete_abandoned(folder: Path) -> None:
+    """Deletes partial directories of killed merges, which are older than twice the time limit of a merge."""
+    for partial in folder.glob(".*.partial-*"):
         with suppress(FileNotFoundError):  # another process deletes it, or has completed it
-            if left.stat().st_mtime < time.time() - 2 * SECONDS:
-                shutil.rmtree(left)
+            if partial.stat().st_mtime < time.time() - 2 * SECONDS:
+                shutil.rmtree(partial)
 
 
-def _read(adapter: Path, root: Path) -> tuple[str, str]:
-    """The base's name and the digest of the adapter's files."""
+def _read_adapter(adapter: Path, root: Path) -> tuple[str, str]:
+    """Returns the name of the adapter's base and the digest of its files. Blocks. Raises UnusableModel."""
     refuse_links_outside(adapter, root)
     name = read_json(adapter, ADAPTER).get("base_model_name_or_path")
     if not isinstance(name, str) or not name:

@@ -1,4 +1,4 @@
-"""Models from a Hugging Face Hub, or an operator's mirror of it: pinned to a commit, and nothing that could be code."""
+"""Models from the Hugging Face Hub or an operator's mirror: pinned to a commit, without files that could be code."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ class Repository:
 
     @classmethod
     def parse(cls, source: str) -> "Repository":
-        """Raises UnusableModel where it is not written like that."""
+        """Raises UnusableModel where the source has another form."""
         from huggingface_hub.errors import HFValidationError
         from huggingface_hub.utils._validators import validate_repo_id
 
@@ -35,13 +35,14 @@ class Repository:
             raise UnusableModel("bad-source", "write a Hub repository as hf:org/name or hf:org/name@revision")
         return cls(name, revision or "main")
 
-    def allowed(self, allowed: list[str]) -> bool:
-        """Whether the operator's list has it: by name, or its organisation as `org/*`."""
-        return any(one in (self.name, self.name.partition("/")[0] + "/*", "*") for one in allowed)
+    def is_allowed(self, patterns: list[str]) -> bool:
+        """Returns whether the operator's list names the repository, its organisation as `org/*`, or all as `*`."""
+        organisation = self.name.partition("/")[0]
+        return any(pattern in (self.name, f"{organisation}/*", "*") for pattern in patterns)
 
 
-def fetch(repository: Repository, settings: Settings) -> tuple[Path, str]:
-    """Downloads what is not in the cache yet; its directory and the commit. Blocks. Raises UnusableModel."""
+def fetch_repository(repository: Repository, settings: Settings) -> tuple[Path, str]:
+    """Downloads the files that the cache lacks; returns the directory and the commit. Blocks. Raises UnusableModel."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -55,14 +56,14 @@ def fetch(repository: Repository, settings: Settings) -> tuple[Path, str]:
     disable_progress_bars()
     token = settings.hf_token_file.read_text().strip() if settings.hf_token_file else False
     try:
-        about = HfApi(endpoint=settings.hf_endpoint, token=token).model_info(
+        info = HfApi(endpoint=settings.hf_endpoint, token=token).model_info(
             repository.name, revision=repository.revision, timeout=30
         )
-        if about.sha is None:
+        if info.sha is None:
             raise UnusableModel("not-fetched", "the Hub does not say which commit this revision is")
-        place = snapshot_download(
+        directory = snapshot_download(
             repository.name,
-            revision=about.sha,
+            revision=info.sha,
             allow_patterns=FILES,
             cache_dir=settings.model_cache,
             endpoint=settings.hf_endpoint,
@@ -79,4 +80,4 @@ def fetch(repository: Repository, settings: Settings) -> tuple[Path, str]:
         raise UnusableModel("not-fetched", f"the Hub answered {status}") from None
     except (LocalEntryNotFoundError, OSError, ValueError) as error:
         raise UnusableModel("not-fetched", f"the Hub could not be read ({type(error).__name__})") from None
-    return Path(place), about.sha
+    return Path(directory), info.sha

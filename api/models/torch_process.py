@@ -1,4 +1,4 @@
-"""Short processes that load torch, which the API does not: each is asked one thing and answers with one JSON line."""
+"""Short processes that load torch, which the API itself does not: each answers one question with one JSON line."""
 
 import asyncio
 import os
@@ -11,21 +11,20 @@ from pydantic import ValidationError
 from core.schema.models import WeightCheckResult
 
 SECONDS = 600.0
-"""The time limit of a process that reads headers alone: it takes seconds, and minutes on a busy machine or a network
-disk."""
+"""Time limit of a process that reads headers only: seconds as a rule, minutes on a busy machine or a network disk."""
 
-_PASSED_ON = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
-"""Of the API's environment: no address, no password, no token."""
+_INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
+"""Variables of the API's environment that the process gets: no address, password or token is among them."""
 
 
 class NoAnswer(Exception):
-    """The process ended without an answer; says how."""
+    """The process ended without an answer; the message tells how."""
 
 
-async def ask(module: str, *paths: Path, seconds: float | None = None) -> WeightCheckResult:
+async def run(module: str, *paths: Path, seconds: float | None = None) -> WeightCheckResult:
     """Runs `python -m MODULE PATHS` and returns the answer that it prints.
 
-    It is killed after `seconds` (SECONDS where not given), and when the caller is cancelled. Raises NoAnswer.
+    Kills the process after `seconds` (default: SECONDS), and when the caller is cancelled. Raises NoAnswer.
     """
     limit = SECONDS if seconds is None else seconds
     process = await asyncio.create_subprocess_exec(
@@ -38,20 +37,20 @@ async def ask(module: str, *paths: Path, seconds: float | None = None) -> Weight
     )
     try:
         async with asyncio.timeout(limit):
-            said, _ = await process.communicate()
+            output, _ = await process.communicate()
     except TimeoutError:
         raise NoAnswer(f"took longer than {limit:g} seconds") from None
     finally:
-        if process.returncode is None:  # too slow, or the API stops
+        if process.returncode is None:  # it took too long, or the API stops
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
     try:
-        return WeightCheckResult.model_validate_json(said)
+        return WeightCheckResult.model_validate_json(output)
     except ValidationError:
         raise NoAnswer(f"ended with code {process.returncode}") from None
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return kept | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return inherited | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}

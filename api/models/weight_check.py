@@ -1,22 +1,22 @@
-"""Has a process that knows the architectures hold a directory against its model: the API itself loads no torch."""
+"""Check of a model's weights against its architecture, in a process that loads torch."""
 
 from pathlib import Path
 
 from api.models import torch_process
 from core.schema.models import WeightCheckResult
 
-_KEPT = 256
-_examined: dict[str, WeightCheckResult] = {}
+_CACHE_SIZE = 256
+_cache: dict[str, WeightCheckResult] = {}
 
 
-async def examined(directory: Path, digest: str) -> WeightCheckResult:
-    """The result of examining a directory; `digest`, of all its files, is the key by which it is remembered.
+async def check_weights(directory: Path, digest: str) -> WeightCheckResult:
+    """Returns the result of the check; results are cached by `digest`, that of all files of the directory.
 
     Raises NoAnswer.
     """
-    if digest not in _examined:
-        examination = await torch_process.ask("core.lm.weight_check", directory)
-        while len(_examined) >= _KEPT:
-            del _examined[next(iter(_examined))]
-        _examined[digest] = examination
-    return _examined[digest]
+    if digest not in _cache:
+        result = await torch_process.run("core.lm.weight_check", directory)
+        while len(_cache) >= _CACHE_SIZE:
+            del _cache[next(iter(_cache))]
+        _cache[digest] = result
+    return _cache[digest]

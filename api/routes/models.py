@@ -13,7 +13,7 @@ from api.http.json_body import JsonRoute
 from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import Problem, not_found, problem_responses, unprocessable
 from api.http.serializers import json_response, serialize_model
-from api.models.registration import check
+from api.models.model_sources import check_source
 from core.records import audit, files, jobs, models, policies
 from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT_POLICY
@@ -53,7 +53,7 @@ async def register_model(
         require_release_scope(
             caller, "with 'release': 'always' every checkpoint of the model is released, whatever its verdict"
         )
-    found = await asyncio.to_thread(check, body.source, context.settings)
+    found = await asyncio.to_thread(check_source, body.source, context.settings)
     made: list[ModelRow] = []
 
     async def create(session: AsyncSession) -> Response:
@@ -85,7 +85,7 @@ async def register_model(
 
     answered = await context.idempotency.run_once(request, caller, await body_digest(request), create)
     for row in made:
-        context.registrar.take_on(row)
+        context.registrar.start(row)
     return answered
 
 
@@ -143,4 +143,4 @@ async def delete_model(model: str, context: ContextDep, caller: ModelsWrite) -> 
     async with context.sessions.begin() as session:
         if not await models.remove(session, caller.organisation, model):
             raise not_found("model")
-    context.registrar.drop(caller.organisation, model)
+    context.registrar.cancel(caller.organisation, model)

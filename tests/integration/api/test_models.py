@@ -288,7 +288,7 @@ async def test_a_model_is_settled_once_the_database_is_back(
         await execute(
             stack.superuser_url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
         )
-        service.context.registrar.take_on(row)
+        service.context.registrar.start(row)
         await asyncio.sleep(0.5)
         await execute(stack.superuser_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert (await settled(client, "m"))["status"] == "ready"
