@@ -71,12 +71,12 @@ def read_or_create_password(path: Path) -> str:
         return path.read_text().strip()
 
 
-def socket_folder(wanted: Path, name: str, record: Path, owner: Account | None = None) -> Path:
-    """A private folder for the socket `name`: `wanted`, or a short one whose path is written to `record`."""
-    if _fits(wanted / name):
-        return make_private(wanted, owner)
+def socket_folder(preferred: Path, name: str, record: Path, owner: Account | None = None) -> Path:
+    """A private folder for the socket `name`: `preferred`, or a short one whose path `record` keeps."""
+    if _fits(preferred / name):
+        return make_private(preferred, owner)
     uid = owner.uid if owner is not None else os.geteuid()
-    recorded = recorded_socket_folder(wanted, name, record)
+    recorded = recorded_socket_folder(preferred, name, record)
     if recorded is not None and _is_private(recorded, uid):
         return recorded
     # /tmp and not $TMPDIR, which may be long itself. mkdtemp's name cannot be guessed, and its mode is 0700
@@ -87,10 +87,10 @@ def socket_folder(wanted: Path, name: str, record: Path, owner: Account | None =
     return folder
 
 
-def recorded_socket_folder(wanted: Path, name: str, record: Path) -> Path | None:
+def recorded_socket_folder(preferred: Path, name: str, record: Path) -> Path | None:
     """The folder that `socket_folder` returned; None if it was not called yet."""
-    if _fits(wanted / name):
-        return wanted
+    if _fits(preferred / name):
+        return preferred
     return Path(record.read_text().strip()) if record.exists() else None
 
 

@@ -30,7 +30,7 @@ class DataGone(DomainError):
 
 
 async def pause(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
-    """Pauses a waiting job at once and asks a running one to. None: no such job. NotAllowed: it cannot pause."""
+    """Pauses a queued job at once and asks a running one to pause. None: no such job. NotAllowed: it cannot pause."""
     row = await _locked(session, organisation, job)
     if row is None:
         return None
@@ -64,7 +64,7 @@ async def resume(session: AsyncSession, organisation: str, job: str) -> JobRow |
 
 
 async def cancel(session: AsyncSession, organisation: str, job: str) -> JobRow | None:
-    """Cancels a waiting job at once and asks a running one to stop. None: no such job. NotAllowed: it is over."""
+    """Cancels a waiting job at once and asks a running job to stop. None: no such job. NotAllowed: it is over."""
     row = await _locked(session, organisation, job)
     if row is None:
         return None
@@ -93,9 +93,9 @@ async def retry(session: AsyncSession, organisation: str, job: str) -> JobRow | 
         raise DataGone("its model")
     if row.retrained_model and await models.get(session, organisation, row.retrained_model, lock=True) is None:
         raise DataGone("its retrained model")
-    # held, so that none of them is deleted before the job is seen to need them again
-    of_job = select(JobFile.file).where(JobFile.job == job)
-    await session.execute(select(FileRow.id).where(FileRow.id.in_(of_job)).with_for_update(read=True))
+    # locked, so that no file is deleted before the job is seen to need it again
+    job_files = select(JobFile.file).where(JobFile.job == job)
+    await session.execute(select(FileRow.id).where(FileRow.id.in_(job_files)).with_for_update(read=True))
     if await files.any_missing(session, job):
         raise DataGone("a file of it")
     await job_status.retry(session, row)

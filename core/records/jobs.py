@@ -72,8 +72,8 @@ async def page(
 
     Without a kind, all jobs but those that only measure: these have a list of their own.
     """
-    of_kind = JobRow.kind != "measure" if kind is None else JobRow.kind == kind
-    query = select(JobRow).where(JobRow.organisation == organisation, of_kind)
+    listed = JobRow.kind != "measure" if kind is None else JobRow.kind == kind
+    query = select(JobRow).where(JobRow.organisation == organisation, listed)
     if after is not None:
         query = query.where(JobRow.id < after)
     equal = {

@@ -67,13 +67,16 @@ async def list_fetching(session: AsyncSession) -> Sequence[ModelRow]:
 
 
 async def remove(session: AsyncSession, organisation: str, model: str) -> bool:
-    """Deletes the registration, never the directory. ModelInUse: 409. Checkpoints made from it stay."""
+    """Deletes the registration, never the directory; checkpoints made from it stay. False: no such model.
+
+    ModelInUse: an unfinished job needs it.
+    """
     query = select(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model)
     if await session.scalar(query.with_for_update()) is None:
         return False
     needs = or_(JobRow.model == model, JobRow.retrained_model == model)
-    needed = select(JobRow.id).where(JobRow.organisation == organisation, needs, JobRow.status.not_in(TERMINAL))
-    if job := await session.scalar(needed.limit(1)):
+    unfinished = select(JobRow.id).where(JobRow.organisation == organisation, needs, JobRow.status.not_in(TERMINAL))
+    if job := await session.scalar(unfinished.limit(1)):
         raise ModelInUse(job)
     await session.execute(delete(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model))
     return True

@@ -298,7 +298,7 @@ class JobFile(Base):
     weight: Mapped[float]
     """Share of a retain file in the mix."""
     part: Mapped[str | None] = mapped_column(String(16))
-    """`trains` or `measures`: the file does only this; null: one half of it for each."""
+    """`trains` or `measures`: the only use of the file; null: one half of it for each."""
 
 
 class EventRow(Base):
@@ -364,7 +364,7 @@ class CheckpointRow(Base):
     released: Mapped[bool]
     """Whether it may be downloaded; false: it waits for a person."""
     released_by: Mapped[str | None] = mapped_column(ForeignKey("api_keys.id"))
-    """The API key that accepted it; null: nobody had to, or nobody has."""
+    """The API key that accepted it; null: it needed no release, or has none yet."""
     released_at: Mapped[datetime | None]
     release_reason: Mapped[str | None] = mapped_column(Text)
     """Why it may be used although it missed its policy."""

@@ -133,7 +133,7 @@ class ObjectStorage:
 
     async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
         """See `Storage.list`."""
-        # obstore takes a prefix for whole segments, as is wanted here
+        # obstore matches a prefix by whole segments, as `Storage.list` promises
         pages = aiter(obstore.list(self._store, prefix=validated_key(prefix) if prefix else None))
         while True:
             with _translated(prefix):

@@ -108,8 +108,8 @@ class PostgresStorage:
         while start < end:
             number, offset = divmod(start, CHUNK)
             length = min(CHUNK - offset, end - start)
-            whole = offset == 0 and length == CHUNK
-            data = ObjectChunk.data if whole else func.substring(ObjectChunk.data, offset + 1, length)
+            full = offset == 0 and length == CHUNK
+            data = ObjectChunk.data if full else func.substring(ObjectChunk.data, offset + 1, length)
             chunk = select(data).where(ObjectChunk.upload == upload, ObjectChunk.number == number)
             rows = await self._rows(chunk)
             if not rows:

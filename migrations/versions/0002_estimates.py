@@ -1,4 +1,4 @@
-"""Beside a job, what it was expected to take."""
+"""Estimates of jobs: the expected time and memory."""
 
 import sqlalchemy as sa
 from alembic import op

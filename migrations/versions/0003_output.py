@@ -1,4 +1,4 @@
-"""What a job's checkpoint holds: the whole model, or an adapter."""
+"""The contents of a job's checkpoint: the whole model, or an adapter."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Policies, what a job was judged by and how, who released a checkpoint, and the audit log."""
+"""Policies, judgements of jobs, releases of checkpoints, and the audit log."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Jobs that measure alone, and models that were retrained, beside which others are measured."""
+"""Jobs that only measure, and models retrained without the forget set to compare with."""
 
 import sqlalchemy as sa
 from alembic import op

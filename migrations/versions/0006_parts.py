@@ -1,4 +1,4 @@
-"""Files of a job that only train, beside those that are pinned to its model and only measure."""
+"""Files of a job that only train, beside files that are pinned to its model and only measure."""
 
 import sqlalchemy as sa
 from alembic import op

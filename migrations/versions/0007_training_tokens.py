@@ -1,4 +1,4 @@
-"""How many tokens a model was trained on, where its registration says so."""
+"""The number of tokens that a model was trained on, where its registration says so."""
 
 import sqlalchemy as sa
 from alembic import op

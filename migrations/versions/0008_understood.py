@@ -1,4 +1,4 @@
-"""How an uploaded file was read."""
+"""The interpretation of an uploaded file: how it was read."""
 
 import sqlalchemy as sa
 from alembic import op

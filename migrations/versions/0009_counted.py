@@ -1,4 +1,4 @@
-"""Indexes that count paused jobs and checkpoints that wait for a release, however many there are of others."""
+"""Indexes that count paused jobs and checkpoints that wait for a release, however many rows the tables have."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""How much of a whole job is done, measuring included."""
+"""The share of the whole job that is done, measuring included."""
 
 import sqlalchemy as sa
 from alembic import op
