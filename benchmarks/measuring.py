@@ -67,13 +67,24 @@ def row(made: Memorised, method: str, records: int, *, threads: int | None, seed
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="unlearn bench measuring")
-    arguments.add_argument("--records", type=int, action="append", help="to forget; default: 5, 50, 200 and 500")
-    arguments.add_argument("--method", choices=sorted(METHODS), action="append", help="default: calibrated and npo")
-    arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--folder", type=Path, default=Path(".unlearn/bench"), help="the models")
-    arguments.add_argument("--threads", type=int, help="default: all")
-    arguments.add_argument("--out", type=Path, help="the Markdown file whose table is replaced")
+    arguments = argparse.ArgumentParser(
+        prog="unlearn bench measuring", description="Time measuring and unlearning by the number of records to forget."
+    )
+    arguments.add_argument(
+        "--records", type=int, action="append", help="Records to forget. May be repeated; default: 5, 50, 200 and 500."
+    )
+    arguments.add_argument(
+        "--method",
+        choices=sorted(METHODS),
+        action="append",
+        help="May be repeated; default: calibrated and npo.",
+    )
+    arguments.add_argument("--seed", type=int, default=0, help="The seed of the data and of the training; default: 0.")
+    arguments.add_argument(
+        "--folder", type=Path, default=Path(".unlearn/bench"), help="The folder that keeps the models."
+    )
+    arguments.add_argument("--threads", type=int, help="CPU threads; default: all.")
+    arguments.add_argument("--out", type=Path, help="The Markdown file whose table is replaced.")
     given = arguments.parse_args()
     made = memorised(DATA, given.seed, given.folder, Path(), threads=given.threads)
     lines = [["job", "method", "unlearning s", "before s", "after s", "attacks s", "measuring / unlearning", "dearest"]]

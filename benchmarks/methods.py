@@ -201,15 +201,22 @@ def _choice(text: str) -> str | MeasurementChoice:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="unlearn bench methods")
-    arguments.add_argument("--data", choices=sorted(FILES), action="append", help="default: demo, lume and tofu")
-    arguments.add_argument("--seed", type=int, action="append", help="default: 0, 1 and 2")
-    arguments.add_argument("--method", choices=sorted(METHODS), action="append", help="default: every one")
+    arguments = argparse.ArgumentParser(
+        prog="unlearn bench methods",
+        description="Run every method and every measurement, beside a model retrained without the forget set.",
+    )
+    arguments.add_argument(
+        "--data", choices=sorted(FILES), action="append", help="May be repeated; default: demo, lume and tofu."
+    )
+    arguments.add_argument("--seed", type=int, action="append", help="May be repeated; default: 0, 1 and 2.")
+    arguments.add_argument(
+        "--method", choices=sorted(METHODS), action="append", help="May be repeated; default: every method."
+    )
     arguments.add_argument(
         "--measure",
         action="append",
         type=_choice,
-        help='a measurement, a group, or one with parameters, such as \'{"name": "exposure", "records": 8}\'; default:'
+        help='A measurement, a group, or JSON with parameters, such as \'{"name": "exposure", "records": 8}\'; default:'
         " thorough",
     )
     arguments.add_argument(
@@ -217,17 +224,21 @@ def main() -> None:
         action="append",
         type=_choice,
         default=[],
-        help=f"the same, for all rows but {', '.join(IN_FULL)}; default: the same as for these",
+        help=f"The same for all rows but {', '.join(IN_FULL)}; default: the same as for these.",
     )
-    arguments.add_argument("--folder", type=Path, default=Path(".unlearn/bench"), help="models and results")
-    arguments.add_argument("--public", type=Path, default=Path("../shared/data"), help="TOFU's and LUME's files")
-    arguments.add_argument("--workers", type=int, default=2, help="jobs at a time")
-    arguments.add_argument("--threads", type=int, default=1, help="of each job")
     arguments.add_argument(
-        "--kept", action="store_true", help="only the methods whose results are there, of every seed"
+        "--folder", type=Path, default=Path(".unlearn/bench"), help="The folder that keeps models and results."
     )
-    arguments.add_argument("--again", action="store_true", help="make anew what was made already")
-    arguments.add_argument("--out", type=Path, help="the Markdown file whose tables are replaced")
+    arguments.add_argument(
+        "--public", type=Path, default=Path("../shared/data"), help="The folder with TOFU's and LUME's files."
+    )
+    arguments.add_argument("--workers", type=int, default=2, help="Jobs at a time; default: 2.")
+    arguments.add_argument("--threads", type=int, default=1, help="CPU threads of each job; default: 1.")
+    arguments.add_argument(
+        "--kept", action="store_true", help="Show only the methods that have kept results of every seed."
+    )
+    arguments.add_argument("--again", action="store_true", help="Make results again that are kept already.")
+    arguments.add_argument("--out", type=Path, help="The Markdown file whose tables are replaced.")
     given = arguments.parse_args()
     given.measure = given.measure or ["thorough"]
     chosen = [row for row in rows() if given.method is None or row.method in given.method]

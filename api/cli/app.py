@@ -1,4 +1,4 @@
-"""The `unlearn` command. What needs torch, it starts as a child process."""
+"""The `unlearn` command. Work that needs torch is done in child processes."""
 
 import typer
 
@@ -15,7 +15,7 @@ from api.cli.release import release
 from api.cli.submit import run, submit
 
 app = typer.Typer(
-    help="Make language models forget text, measure what is left, keep the evidence.",
+    help="Make language models forget text, measure what is left, and keep the evidence.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,  # locals may hold forget data
@@ -26,8 +26,8 @@ app.command()(up.migrate)
 app.command()(demo)
 app.command()(submit)
 app.command()(run)
-for wish in (pause, resume, retry, cancel):
-    app.command()(wish)
+for action in (pause, resume, retry, cancel):
+    app.command()(action)
 app.command()(measure)
 app.command()(measurements)
 app.command()(release)

@@ -9,15 +9,15 @@ import typer
 from rich.console import Console
 
 BENCHMARKS = {
-    "methods": "Every method by every measurement, beside a retrained model, on the demo's data, TOFU and LUME.",
-    "measuring": "The time that measuring takes beside unlearning, by the number of records to forget.",
-    "throughput": "This service's trainer beside a plain one: tokens per second, memory, losses.",
-    "start-up": "The time from request to first update, with a child process that waits and without one.",
-    "interruptions": "Every method on the demo's model, undisturbed and killed in the middle: do the weights agree?",
+    "methods": "Run every method and every measurement, beside a retrained model, on the demo's data, TOFU and LUME.",
+    "measuring": "Time measuring and unlearning by the number of records to forget.",
+    "throughput": "Compare this service's trainer with a plain one: tokens per second, memory, losses.",
+    "start-up": "Time a job from request to first update, with and without a waiting child process.",
+    "interruptions": "Run every method on the demo's model, undisturbed and killed in the middle; compare the weights.",
 }
 """Each benchmark's name on the command line, and its line of help."""
 
-app = typer.Typer(help="Make the figures of docs/benchmarks.md.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _PASS_ON_ALL_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

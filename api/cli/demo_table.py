@@ -1,4 +1,4 @@
-"""Before and after, beside the model retrained without the forget set: tables for people."""
+"""The demo's tables: figures before and after, beside the model retrained without the forget set."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ ATTACKS = ("loss", "zlib", "min_k_20", "min_k_40", "min_k++_20")
 
 
 def figure_text(figures: dict[str, Any] | None) -> str:
-    """A figure with its 95 % interval, `51.2 48.1–54.6`, or a dash where there is none."""
+    """Returns the figure with its 95 % interval, `51.2 48.1–54.6`, or a dash where there is no figure."""
     if figures is None:
         return "–"
     low, high = figures["low"], figures["high"]
@@ -27,16 +27,18 @@ def figure_text(figures: dict[str, Any] | None) -> str:
 
 
 def _short(value: float, decimals: int) -> str:
-    """Fewer decimals the larger it is; what is beyond all measure by its power of ten."""
+    """Returns the number with fewer decimals the larger it is, and from 1e5 on as a power of ten."""
     if abs(value) >= 1e5:
         return f"{value:.0e}"
     return f"{value:.{decimals if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
 
 
 def comparison_table(columns: Mapping[str, dict[str, Any] | None]) -> Table:
-    """One column of measurements per model, those that there are; one row per set and figure, then of the forget set
-    in the copy of 4 bits, then the attacks' AUCs. Fits 80 columns."""
-    models = {name: one for name, one in columns.items() if one is not None}
+    """Returns a table with a column for each model that was measured. It fits into 80 columns.
+
+    The rows are the figures of each set, then those of the forget set in the copy of 4 bits, then the attacks' AUCs.
+    """
+    models = {name: measured for name, measured in columns.items() if measured is not None}
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("")
     for name in models:
@@ -50,20 +52,22 @@ def comparison_table(columns: Mapping[str, dict[str, Any] | None]) -> Table:
                 table.add_row(f"  {name.replace('_', ' ')}", *map(figure_text, cells))
 
     for name in SETS:
-        section(name, {row: [one["sets"].get(name, {}).get(row) for one in models.values()] for row in ROWS})
-    copies = [one["variants"].get(COPY, {}).get("forget", {}) for one in models.values()]
+        section(name, {row: [measured["sets"].get(name, {}).get(row) for measured in models.values()] for row in ROWS})
+    copies = [measured["variants"].get(COPY, {}).get("forget", {}) for measured in models.values()]
     section("forget, in 4 bits", {row: [copy.get(row) for copy in copies] for row in COPY_ROWS})
-    aucs = {attack: [one["attacks"].get(attack, {}).get("auc") for one in models.values()] for attack in ATTACKS}
+    aucs = {
+        attack: [measured["attacks"].get(attack, {}).get("auc") for measured in models.values()] for attack in ATTACKS
+    }
     section("membership AUC", aucs)
     return table
 
 
 def print_verdict(judgement: dict[str, Any] | None, console: Console) -> None:
-    """The verdict in a line, and each bound that stands in its way in a line of its own."""
+    """Prints the verdict in a line, and each bound that counts and is not kept in a line of its own."""
     if judgement is None:
         return
     console.print(f"  [bold]{verdict_text(judgement)}[/bold]")
-    kept = sum(one["result"] == "passed" for one in judgement["bounds"])
+    kept = sum(bound["result"] == "passed" for bound in judgement["bounds"])
     console.print(f"  {kept} of {len(judgement['bounds'])} bounds are kept")
     for line in missed_bounds(judgement["bounds"]):
         console.print(f"    {escape(line)}")

@@ -33,7 +33,8 @@ ADVICE = (
 def create(
     name: Annotated[str, typer.Argument(help="A name that says who uses the key.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="A right of the key. May be repeated; without any, 'admin'.")
+        list[str] | None,
+        typer.Option(help=f"A right of the key: {', '.join(SCOPES)}. May be repeated; default: admin."),
     ] = None,
     organisation: Annotated[
         str, typer.Option(help="The organisation of the key; it is made where none has this name.")

@@ -1,4 +1,4 @@
-"""`unlearn measure`: what a model in a directory scores on files of records, without the service."""
+"""`unlearn measure`: measures a model in a directory on files of records, without the service."""
 
 import hashlib
 import json
@@ -36,23 +36,33 @@ out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 PHASES = {
     "loading": "loading",
-    "measuring_before": "measuring what it stands beside",
+    "measuring_before": "measuring the models to compare with",
     "measuring_after": "measuring",
     "attacking": "attacking",
 }
-Records = Annotated[Path | None, typer.Option(exists=True, dir_okay=False)]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def measure(
-    model: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="a model directory, or an adapter's")],
-    forget: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="what it must forget")] = None,
-    retain: Annotated[list[Path] | None, typer.Option(exists=True, dir_okay=False, help="may be repeated")] = None,
-    unseen: Records = None,
-    general: Records = None,
-    probes: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="ask about what must go")] = None,
+    model: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="The directory of a model, or of an adapter.")
+    ],
+    forget: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="The records that the model must forget.")
+    ] = None,
+    retain: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="Records that the model must keep. May be repeated."),
+    ] = None,
+    unseen: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Similar records that the model never saw.")
+    ] = None,
+    general: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Text for general ability.")] = None,
+    probes: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Questions about what must be forgotten.")
+    ] = None,
     protected: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="ask about what must stay")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Questions about what must be kept.")
     ] = None,
     retrained_model: Annotated[
         Path | None,
@@ -61,43 +71,52 @@ def measure(
             "--reference-model",
             exists=True,
             file_okay=False,
-            help="a model retrained without the forget set",
+            help="The directory of a model that was retrained without the forget set.",
         ),
     ] = None,
     before: Annotated[
         Path | None,
-        typer.Option(exists=True, file_okay=False, help="what it was made from; an adapter's base"),
+        typer.Option(exists=True, file_okay=False, help="The model before unlearning; an adapter is loaded on it."),
     ] = None,
     policy: Annotated[
-        str | None, typer.Option(help="'default', or a JSON file: what the model is held to; with --before")
+        str | None,
+        typer.Option(help="Judge the model by this policy: 'default', or a JSON file. Needs --before."),
     ] = None,
     measures: Annotated[
         list[str] | None,
         typer.Option(
-            "--measure", help="a measurement, a group, or JSON with its parameters; see 'unlearn measurements'"
+            "--measure",
+            help="A measurement, a group, or JSON with parameters; 'unlearn measurements' lists them. May be repeated.",
         ),
     ] = None,
     preset: Annotated[
-        Preset | None, typer.Option(help="measure what this benchmark's table holds, and show it under its own names")
+        Preset | None, typer.Option(help="Make the table of this benchmark, with the benchmark's own names.")
     ] = None,
-    max_length: Annotated[int | None, typer.Option(min=2, help="tokens; longer records are chunked")] = None,
+    max_length: Annotated[int | None, typer.Option(min=2, help="Tokens of a chunk; longer records are cut.")] = None,
     chat: Annotated[
-        Literal["auto", "raw", "template"] | None, typer.Option(help="how messages become text; default: auto")
+        Literal["auto", "raw", "template"] | None, typer.Option(help="How messages become text; default: auto.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=(1 << 31) - 1)] = None,
-    dtype: Annotated[Dtype, typer.Option(help="what the model was registered with")] = "auto",
-    master_weights: Annotated[MasterWeights | None, typer.Option(help="what the weights are held in")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; another number rounds otherwise")] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="write all figures there")] = None,
-    cache: Annotated[Path | None, typer.Option(file_okay=False, help="keep what was measured there")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=(1 << 31) - 1, help="The seed of random draws.")] = None,
+    dtype: Annotated[Dtype, typer.Option(help="The dtype that the model was registered with.")] = "auto",
+    master_weights: Annotated[
+        MasterWeights | None, typer.Option(help="The dtype that the weights are held in.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Another number rounds differently.")] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", dir_okay=False, help="Write all figures to this file.")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(file_okay=False, help="Keep measurements in this directory.")] = None,
     benchmark_tasks: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="definitions of tasks for 'benchmarks'")
+        Path | None, typer.Option(exists=True, file_okay=False, help="A directory of tasks for 'benchmarks'.")
     ] = None,
     benchmark_code: Annotated[
-        bool, typer.Option("--benchmark-code", help="tasks may run code that the model writes")
+        bool, typer.Option("--benchmark-code", help="Let tasks run code that the model writes.")
     ] = False,
 ) -> None:
-    """Measure a model as a job measures it: on the same halves of the files, with the same code and defaults."""
+    """Measure a model without the service.
+
+    A job measures in the same way: on the same halves of the files, with the same code and defaults.
+    """
     sets = FileRecords(
         forget=forget,
         retain=retain or [],
@@ -106,14 +125,14 @@ def measure(
         probes=probes,
         protected=protected,
     )
-    choices = [_choice(one) for one in measures or ([] if preset else ["standard"])]
+    choices = [_choice(text) for text in measures or ([] if preset else ["standard"])]
     choices += PRESETS[preset].measure if preset else ()
     base = _base(model, before)
-    shape = _checked(base or model, sets, choices, {"--before": before, "--retrained-model": retrained_model})
+    shape = _check(base or model, sets, choices, {"--before": before, "--retrained-model": retrained_model})
     if max_length is not None and shape.within_context(max_length) < max_length:
         raise typer.BadParameter(f"the model's context is {shape.context} tokens", param_hint="--max-length")
     training = default_eval_settings(shape, max_length=max_length, chat=chat, seed=seed, master_weights=master_weights)
-    held_to = _policy(policy)
+    policy_to_judge_by = _policy(policy)
     with tempfile.TemporaryDirectory(prefix="unlearn-") as private:
         spec = MeasureSpec(
             job="unlearn-measure",
@@ -127,48 +146,48 @@ def measure(
             retrained=retrained_model,
             original=before,
             base=base,
-            policy=held_to,
+            policy=policy_to_judge_by,
             cache=cache,
             benchmark_tasks=None if benchmark_tasks is None else benchmark_tasks.resolve(),
             benchmark_code=benchmark_code,
             threads=threads,
         )
-        heard = _measured(spec)
+        result = _measure(spec)
     for moment, title in (("before", "before"), ("retrained", "the retrained model"), ("after", "the model")):
-        if figures := heard.found.get(moment):
-            if len(heard.found) > 1:
+        if measurements := result.measurements.get(moment):
+            if len(result.measurements) > 1:
                 out.print(f"[bold]{title}[/bold]")
-            print_figures(figures, out)
-    named = preset_table(preset, heard.found["after"]) if preset else None
-    if named is not None:
-        print_table(f"as {preset} has it", named, out)
-    if heard.judgement is not None:
-        why = f" ({heard.judgement.reason.replace('_', ' ')})" if heard.judgement.reason else ""
-        out.print(judgement_table(heard.judgement, width=out.width))
-        out.print(f"policy {heard.judgement.policy}: [bold]{heard.judgement.verdict.replace('_', ' ')}[/bold]{why}")
-    if heard.cost is not None:
-        out.print(cost_line(heard.cost), soft_wrap=True)
+            print_figures(measurements, out)
+    preset_values = preset_table(preset, result.measurements["after"]) if preset else None
+    if preset_values is not None:
+        print_table(f"as {preset} has it", preset_values, out)
+    if result.judgement is not None:
+        why = f" ({result.judgement.reason.replace('_', ' ')})" if result.judgement.reason else ""
+        out.print(judgement_table(result.judgement, width=out.width))
+        out.print(f"policy {result.judgement.policy}: [bold]{result.judgement.verdict.replace('_', ' ')}[/bold]{why}")
+    if result.cost is not None:
+        out.print(cost_line(result.cost), soft_wrap=True)
     if json_out is not None:
-        _write(json_out, _report(spec, heard, named))
+        _write(json_out, _report(spec, result, preset_values))
 
 
 @dataclass
 class MeasureResult:
-    """What the child said."""
+    """The results that the child reported."""
 
-    found: dict[str, Measurements] = field(default_factory=dict)
-    """By the moment."""
+    measurements: dict[str, Measurements] = field(default_factory=dict)
+    """By the moment: before, retrained, after."""
     judgement: Judgement | None = None
     cost: CostReported | None = None
 
 
-def _checked(
+def _check(
     model: Path,
     sets: FileRecords,
     choices: list[str | MeasurementChoice],
-    others: Mapping[str, Path | None],
+    other_models: Mapping[str, Path | None],
 ) -> ModelShape:
-    """The model's shape. Ends the command with code 2 where anything is wrong that shows before measuring."""
+    """Checks the options and returns the model's shape. Ends the command with code 2 where one of them is wrong."""
     files = _files(sets)
     if not files:
         raise typer.BadParameter("name at least one file of records, such as --forget")
@@ -180,20 +199,20 @@ def _checked(
     try:
         resolve_measurements(choices)
         shape = _shape(model)
-        for option, other in others.items():
-            if other is not None and _shape(other).vocabulary != shape.vocabulary:
+        for option, directory in other_models.items():
+            if directory is not None and _shape(directory).vocabulary != shape.vocabulary:
                 raise typer.BadParameter("it has another vocabulary than the model", param_hint=option)
     except (UnusableModel, UnknownMeasurement) as error:
         raise typer.BadParameter(str(error)) from None
     except ValidationError as error:
-        wrong = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        detail = f"{error.title}, {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        detail = f"{error.title}, {'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise typer.BadParameter(detail, param_hint="--measure") from None
     return shape
 
 
 def _base(model: Path, before: Path | None) -> Path | None:
-    """The model that an adapter is loaded on; None: the directory holds a model."""
+    """Returns the model that an adapter is loaded on, or None where the directory holds a model."""
     if not (model / ADAPTER_CONFIG).is_file() or (model / "config.json").is_file():
         return None
     if before is None:
@@ -201,42 +220,43 @@ def _base(model: Path, before: Path | None) -> Path | None:
     return before.resolve()
 
 
-def _policy(named: str | None) -> Policy | None:
-    if named is None or named == DEFAULT_POLICY.name:
-        return DEFAULT_POLICY if named else None
+def _policy(option: str | None) -> Policy | None:
+    if option is None or option == DEFAULT_POLICY.name:
+        return DEFAULT_POLICY if option else None
     try:
-        return Policy.model_validate_json(Path(named).read_bytes())
+        return Policy.model_validate_json(Path(option).read_bytes())
     except OSError as error:
         detail = f"neither '{DEFAULT_POLICY.name}' nor a file that can be read ({type(error).__name__})"
     except ValidationError as error:
-        wrong = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        detail = f"{'.'.join(map(str, wrong['loc'])) or 'as a whole'}: {wrong['msg']}"
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        detail = f"{'.'.join(map(str, first['loc'])) or 'as a whole'}: {first['msg']}"
     raise typer.BadParameter(detail, param_hint="--policy")
 
 
 def _shape(directory: Path) -> ModelShape:
-    # wherever its links lead: the files are those of whoever runs this
+    # links may lead anywhere: the files belong to the person who runs this command
     return read_shape(directory.resolve(), root=Path(directory.resolve().anchor))
 
 
-def _choice(named: str) -> str | MeasurementChoice:
-    if not named.startswith("{"):
-        return named
+def _choice(text: str) -> str | MeasurementChoice:
+    if not text.startswith("{"):
+        return text
     try:
-        return MeasurementChoice.model_validate_json(named)
+        return MeasurementChoice.model_validate_json(text)
     except ValidationError:
         raise typer.BadParameter('JSON with a "name", then parameters', param_hint="--measure") from None
 
 
 def _files(sets: FileRecords) -> list[tuple[str, Path]]:
-    named = [("--forget", sets.forget), *(("--retain", one) for one in sets.retain), ("--unseen", sets.unseen)]
-    named += [("--general", sets.only_general), ("--probes", sets.probes), ("--protected", sets.protected)]
-    return [(option, file) for option, file in named if file is not None]
+    """Returns the files with the options that named them."""
+    files = [("--forget", sets.forget), *(("--retain", file) for file in sets.retain), ("--unseen", sets.unseen)]
+    files += [("--general", sets.only_general), ("--probes", sets.probes), ("--protected", sets.protected)]
+    return [(option, file) for option, file in files if file is not None]
 
 
-def _measured(spec: MeasureSpec) -> MeasureResult:
-    """What the child found, with its phases shown as they go by. Ends the command with code 1 where it fails."""
-    heard = MeasureResult()
+def _measure(spec: MeasureSpec) -> MeasureResult:
+    """Runs the child, shows its phases and returns its result. Ends the command with code 1 where it fails."""
+    result = MeasureResult()
     try:
         with progress_bar(err) as progress:
             task = None
@@ -246,46 +266,46 @@ def _measured(spec: MeasureSpec) -> MeasureResult:
                         progress.update(task, completed=1)
                     phase = PHASES.get(event.phase, event.phase)
                     task = progress.add_task(phase, total=1)
-                    if not err.is_terminal:  # where no bar is drawn, a line says where it is
+                    if not err.is_terminal:  # without a bar, a line shows the phase
                         err.print(f"  {phase}")
                 elif isinstance(event, Measured):
-                    heard.found[event.moment] = event.measurements
+                    result.measurements[event.moment] = event.measurements
                 elif isinstance(event, Judged):
-                    heard.judgement = event.judgement
+                    result.judgement = event.judgement
                 elif isinstance(event, Warned):
                     progress.console.print(f"  [yellow]warning:[/yellow] {event.message}", soft_wrap=True)
                 elif isinstance(event, CostReported):
-                    heard.cost = event
+                    result.cost = event
             if task is not None:
                 progress.update(task, completed=1)
     except ChildFailed as failure:
         err.print(f"[red]not measured:[/red] {failure}", soft_wrap=True)
         raise typer.Exit(1) from None
-    return heard
+    return result
 
 
-def _report(spec: MeasureSpec, heard: MeasureResult, named: dict[str, float] | None) -> dict[str, Any]:
-    """What was measured, of what and how: figures and digests, no record's text."""
+def _report(spec: MeasureSpec, result: MeasureResult, preset_values: dict[str, float] | None) -> dict[str, Any]:
+    """Returns the report of a measurement: model, files and settings, then figures, without any record's text."""
     files = _files(spec.records) if isinstance(spec.records, FileRecords) else []
     return {
         "model": spec.model,
-        "measure": [one if isinstance(one, str) else one.model_dump(mode="json") for one in spec.measure],
+        "measure": [choice if isinstance(choice, str) else choice.model_dump(mode="json") for choice in spec.measure],
         "dtype": spec.dtype,
         "training": spec.training.model_dump(
             mode="json", include={"max_length", "chat", "seed", "micro_batch_tokens", "master_weights"}
         ),
         "data": [{"name": option.removeprefix("--"), "sha256": _digest(file)} for option, file in files],
-        "measurements": _json(heard.found["after"]),
-        "before": _json(heard.found.get("before")),
-        "retrained": _json(heard.found.get("retrained")),
-        "judgement": _json(heard.judgement),
-        "table": named,
-        "cost": _json(heard.cost),
+        "measurements": _json(result.measurements["after"]),
+        "before": _json(result.measurements.get("before")),
+        "retrained": _json(result.measurements.get("retrained")),
+        "judgement": _json(result.judgement),
+        "table": preset_values,
+        "cost": _json(result.cost),
     }
 
 
-def _json(found: BaseModel | None) -> dict[str, Any] | None:
-    return None if found is None else found.model_dump(mode="json", exclude={"kind"})
+def _json(model: BaseModel | None) -> dict[str, Any] | None:
+    return None if model is None else model.model_dump(mode="json", exclude={"kind"})
 
 
 def _digest(file: Path) -> str:
@@ -294,7 +314,7 @@ def _digest(file: Path) -> str:
 
 
 def _write(file: Path, report: dict[str, Any]) -> None:
-    """Whole or not at all. Ends the command with code 1 where it cannot be written."""
+    """Writes the report, whole or not at all. Ends the command with code 1 where it cannot be written."""
     partial = file.with_name(f".{file.name}.partial")
     try:
         partial.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")

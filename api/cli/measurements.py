@@ -1,4 +1,4 @@
-"""`unlearn measurements`: the catalogue on the terminal."""
+"""`unlearn measurements`: the catalogue of measurements on the terminal."""
 
 from typing import Annotated
 
@@ -11,11 +11,9 @@ from core.evaluation.measurements import MEASUREMENTS
 
 
 def measurements(
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="all there is to say, as in docs/measurements.md")
-    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the whole page docs/measurements.md.")] = False,
 ) -> None:
-    """List the measurements: what each says, what it needs, when it is made."""
+    """List the measurements: what each says, its group, and which sets it needs."""
     if markdown:
         typer.echo(page(), nl=False)
         return

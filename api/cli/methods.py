@@ -1,4 +1,4 @@
-"""`unlearn methods`: the catalogue on the terminal."""
+"""`unlearn methods`: the catalogue of methods on the terminal."""
 
 from typing import Annotated
 
@@ -11,9 +11,9 @@ from core.unlearning.objectives import METHODS, describe
 
 
 def methods(
-    markdown: Annotated[bool, typer.Option("--markdown", help="all there is to say, as in docs/methods.md")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the whole page docs/methods.md.")] = False,
 ) -> None:
-    """List the unlearning methods: what each does, what it needs, where it comes from."""
+    """List the unlearning methods: what each does, which sets it needs, and its paper."""
     if markdown:
         typer.echo(page(), nl=False)
         return
@@ -21,7 +21,7 @@ def methods(
     for column in ("method", "needs", "what it does", "source"):
         table.add_column(column, overflow="fold")
     for name in sorted(METHODS):
-        about = describe(name)
-        source = about["source"]
-        table.add_row(name, ", ".join(about["needs"]), about["summary"], source.get("url") or source.get("title", ""))
+        method = describe(name)
+        source = method["source"]
+        table.add_row(name, ", ".join(method["needs"]), method["summary"], source.get("url") or source.get("title", ""))
     Console(highlight=False).print(table)

@@ -1,14 +1,14 @@
-"""Parameters of what the catalogues hold, as Markdown: from their JSON schema, so that they say what is checked."""
+"""Parameters of methods and measurements as Markdown, from the JSON schema that also checks them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 REQUIRED = object()
-"""In place of a default: there is none."""
+"""Stands in for the default of a parameter that has none."""
 
 
 def parameter_rows(properties: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
-    """The rows of a Markdown table: name, default, what is allowed, what it means."""
+    """Yields the rows of a Markdown table: name, default, allowed values, meaning."""
     for name, schema in properties.items():
         cells = (f"`{name}`", _value(defaults[name]), _allowed(schema), schema.get("description", ""))
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -25,15 +25,15 @@ def _value(value: Any) -> str:
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:
-    """A parameter's bounds or choices in words."""
+    """Returns a parameter's bounds or choices in words."""
     if "anyOf" in schema:
-        return " or ".join(_allowed(one) for one in schema["anyOf"])
+        return " or ".join(_allowed(option) for option in schema["anyOf"])
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:
-        return ", ".join(f"`{one}`" for one in schema["enum"])
-    kind = {"null": "none", "boolean": "true, false", "integer": "whole number", "array": "list of strings"}
-    words = [kind.get(schema["type"], schema["type"])]
+        return ", ".join(f"`{choice}`" for choice in schema["enum"])
+    types = {"null": "none", "boolean": "true, false", "integer": "whole number", "array": "list of strings"}
+    words = [types.get(schema["type"], schema["type"])]
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     words += [f"{sign} {number_text(schema[bound])}" for bound, sign in signs.items() if bound in schema]
     if "maxItems" in schema:
@@ -42,5 +42,5 @@ def _allowed(schema: Mapping[str, Any]) -> str:
 
 
 def number_text(value: float) -> str:
-    """As people write it: without zeros that say nothing."""
+    """Returns the number without trailing zeros."""
     return f"{value:.10g}"

@@ -7,8 +7,8 @@ from rich.table import Table
 
 from core.schema.policies import Judgement
 
-_WIDE = 120
-"""Columns of a terminal that has room for words."""
+_WIDE_TERMINAL = 120
+"""Columns of a terminal that has room for descriptions."""
 
 AGAINST = {"before": "before", "retrained": "a retrained model, or unseen text in its place"}
 YARDSTICKS = {
@@ -20,7 +20,7 @@ YARDSTICKS = {
 
 
 def figure_text(bound: dict[str, Any]) -> str:
-    """What the bound is about: `extraction strength of forget`, `AUC of attack loss`."""
+    """Returns the name of the bounded figure: `extraction strength of forget`, `AUC of attack loss`."""
     if bound["attack"] is not None:
         return f"AUC of attack {bound['attack']}"
     if bound["set"] is None:
@@ -30,13 +30,14 @@ def figure_text(bound: dict[str, Any]) -> str:
 
 
 def comparison_text(bound: dict[str, Any], yardstick: str | None = None) -> str:
-    """Says what the limits are of; `yardstick` is what a judged bound was held against in truth."""
+    """Returns the comparison that the limits are of, or an empty text; `yardstick` is a judged bound's real one."""
     if bound["against"] is None:
         return ""
     return f"{bound['by']} to {YARDSTICKS[yardstick] if yardstick else AGAINST[bound['against']]}"
 
 
 def limits_text(bound: dict[str, Any]) -> str:
+    """Returns the limits: `at most 0.1`, `at least 0.95`, `0.5 to 2`."""
     low, high = bound["low"], bound["high"]
     if low is None:
         return f"at most {high:g}"
@@ -44,58 +45,58 @@ def limits_text(bound: dict[str, Any]) -> str:
 
 
 def bounds_table(bounds: list[dict[str, Any]]) -> Table:
-    """A row for each bound."""
-    made = Table(box=None, header_style="bold", pad_edge=False)
+    """Returns a table with a row for each bound."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("bound", "figure", "compared", "limits", "counts from"):
-        made.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold")
     for bound in bounds:
         least = bound["judged_from"]
         records = "1 record" if least == 1 else f"{least} records"
-        made.add_row(bound["name"], figure_text(bound), comparison_text(bound), limits_text(bound), records)
-    return made
+        table.add_row(bound["name"], figure_text(bound), comparison_text(bound), limits_text(bound), records)
+    return table
 
 
 def judgement_table(judgement: Judgement, *, width: int) -> Table:
-    """A row for each bound, and how it was kept; what it is about only where the terminal has room for it. Those that
-    have no part in the verdict are dim."""
-    made = Table(box=None, header_style="bold", pad_edge=False)
-    made.add_column("bound", no_wrap=True)
-    wide = width >= _WIDE
-    if wide:
-        made.add_column("figure", overflow="fold")
+    """Returns a table with a row for each bound and its result. Bounds that have no part in the verdict are dim.
+
+    A column for the bounded figure is added where the terminal, `width` columns wide, has room for it.
+    """
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("bound", no_wrap=True)
+    is_wide = width >= _WIDE_TERMINAL
+    if is_wide:
+        table.add_column("figure", overflow="fold")
     for column in ("value", "limits"):
-        made.add_column(column, no_wrap=True)
-    made.add_column("result")
-    for one in judgement.bounds:
-        bound = one.bound.model_dump(mode="json")
-        ends = "" if one.low is None or one.high is None else f" [{one.low:.3g}, {one.high:.3g}]"
-        value = "" if one.value is None else f"{one.value:.3g}{ends}"
-        limit = limits_text({"low": one.limit_low, "high": one.limit_high})
-        why = f" ({_words(one.why)})" if one.why and one.why != one.result else ""
-        about = (
-            [", ".join(part for part in (figure_text(bound), comparison_text(bound, one.yardstick)) if part)]
-            if wide
-            else []
-        )
-        cells = [one.bound.name, *about, value, limit, f"{_words(one.result)}{why}"]
-        made.add_row(*map(escape, cells), style=None if one.carries else "dim")
-    return made
+        table.add_column(column, no_wrap=True)
+    table.add_column("result")
+    for judged in judgement.bounds:
+        bound = judged.bound.model_dump(mode="json")
+        interval = "" if judged.low is None or judged.high is None else f" [{judged.low:.3g}, {judged.high:.3g}]"
+        value = "" if judged.value is None else f"{judged.value:.3g}{interval}"
+        limits = limits_text({"low": judged.limit_low, "high": judged.limit_high})
+        reason = f" ({_words(judged.why)})" if judged.why and judged.why != judged.result else ""
+        parts = (figure_text(bound), comparison_text(bound, judged.yardstick))
+        description = [", ".join(part for part in parts if part)] if is_wide else []
+        cells = [judged.bound.name, *description, value, limits, f"{_words(judged.result)}{reason}"]
+        table.add_row(*map(escape, cells), style=None if judged.carries else "dim")
+    return table
 
 
-def missed_bounds(bounds: list[dict[str, Any]]) -> list[str]:
-    """Those that count and are not kept, a line each: what it is about, its value, its limits, how it came out."""
+def missed_bounds(judged_bounds: list[dict[str, Any]]) -> list[str]:
+    """Returns a line for each bound that counts and is not kept: name, figure, value, limits, result."""
     lines = []
-    for one in bounds:
-        if not one["carries"] or one["result"] == "passed":
+    for judged in judged_bounds:
+        if not judged["carries"] or judged["result"] == "passed":
             continue
-        value = "" if one["value"] is None else f" is {one['value']:.3g}"
-        if one["low"] is not None and one["high"] is not None:
-            value += f" ({one['low']:.3g} to {one['high']:.3g})"
-        against = comparison_text(one["bound"], one.get("yardstick"))
-        what = ", ".join(part for part in (figure_text(one["bound"]), against) if part)
-        limit = limits_text({"low": one["limit_low"], "high": one["limit_high"]})
-        why = f", {_words(one['why'])}" if one["why"] and one["why"] != one["result"] else ""
-        lines.append(f"{one['bound']['name']}: {what}{value}, wanted {limit}: {_words(one['result'])}{why}")
+        value = "" if judged["value"] is None else f" is {judged['value']:.3g}"
+        if judged["low"] is not None and judged["high"] is not None:
+            value += f" ({judged['low']:.3g} to {judged['high']:.3g})"
+        bound = judged["bound"]
+        parts = (figure_text(bound), comparison_text(bound, judged.get("yardstick")))
+        description = ", ".join(part for part in parts if part)
+        limits = limits_text({"low": judged["limit_low"], "high": judged["limit_high"]})
+        reason = f", {_words(judged['why'])}" if judged["why"] and judged["why"] != judged["result"] else ""
+        lines.append(f"{bound['name']}: {description}{value}, wanted {limits}: {_words(judged['result'])}{reason}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""`unlearn preflight`: what a job on a model directory would take, without server and without torch."""
+"""`unlearn preflight`: estimates the weights, memory and disk of a job, without the service and without torch."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,22 +23,33 @@ _GB = 1 << 30
 
 
 def preflight(
-    model: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="a model directory")],
-    method: Annotated[str, typer.Option(help="see 'unlearn methods'")] = "calibrated",
-    records: Annotated[int, typer.Option(min=1, help="records to forget; as many to retain and unseen")] = 200,
-    tokens: Annotated[int, typer.Option(min=2, help="of a record, on the average")] = 200,
-    records_per_step: Annotated[int | None, typer.Option(min=1)] = None,
-    max_length: Annotated[int | None, typer.Option(min=2)] = None,
-    optimizer: Annotated[Optimizer | None, typer.Option()] = None,
-    precision: Annotated[Precision | None, typer.Option()] = None,
-    master_weights: Annotated[MasterWeights | None, typer.Option()] = None,
-    lora: Annotated[int | None, typer.Option(min=1, max=1024, help="adapters of this rank")] = None,
-    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="recompute activations")] = False,
-    gpus: Annotated[int, typer.Option(min=0, max=64)] = 0,
-    memory: Annotated[float | None, typer.Option(min=0, help="GB that a GPU, or the host, has: does it fit?")] = None,
+    model: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The directory of a model.")],
+    method: Annotated[str, typer.Option(help="The unlearning method; 'unlearn methods' lists them.")] = "calibrated",
+    records: Annotated[
+        int, typer.Option(min=1, help="The number of records to forget, to keep and unseen, each.")
+    ] = 200,
+    tokens: Annotated[int, typer.Option(min=2, help="The mean number of tokens of a record.")] = 200,
+    records_per_step: Annotated[int | None, typer.Option(min=1, help="Records to forget in an update.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=2, help="Tokens of a chunk; longer records are cut.")] = None,
+    optimizer: Annotated[Optimizer | None, typer.Option(help="The optimizer; default: the method's.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="The precision of the arithmetic.")] = None,
+    master_weights: Annotated[
+        MasterWeights | None, typer.Option(help="The dtype that the weights are held in.")
+    ] = None,
+    lora: Annotated[int | None, typer.Option(min=1, max=1024, help="Train adapters of this rank.")] = None,
+    checkpointing: Annotated[
+        bool, typer.Option("--checkpointing", help="Compute activations again instead of keeping them.")
+    ] = False,
+    gpus: Annotated[int, typer.Option(min=0, max=64, help="The number of GPUs; 0: the CPU.")] = 0,
+    memory: Annotated[
+        float | None, typer.Option(min=0, help="GB of each GPU, or of the host; the job is checked to fit into it.")
+    ] = None,
 ) -> None:
-    """What a job would take: weights, memory, disk. Reads headers only; exit code 1 where it does not fit."""
-    asked = TrainingRequest(
+    """Estimate the weights, memory and disk that a job would take.
+
+    The command reads only the headers of the model's files. Its exit code is 1 where the job exceeds --memory.
+    """
+    request = TrainingRequest(
         records_per_step=records_per_step,
         max_length=max_length,
         optimizer=optimizer,
@@ -49,39 +60,39 @@ def preflight(
     )
     try:
         shape = read_shape(model.resolve(), root=model.resolve())
-        chosen = resolve(method, {})
+        parameters = resolve(method, {})
     except (UnusableModel, UnknownMethod, ValidationError) as error:
         err.print(f"[red]refused:[/red] {error}")
         raise typer.Exit(2) from None
-    training = fill_training(asked, method, parameters=shape.parameters, forget_records=records)
+    training = fill_training(request, method, parameters=shape.parameters, forget_records=records)
     sets = dict.fromkeys(("forget", "retain", "unseen"), SetSize(records, records * tokens))
-    work = Workload(shape, chosen, training, sets, gpus=gpus, bfloat16=has_fast_bfloat16())
-    _show(work)
+    workload = Workload(shape, parameters, training, sets, gpus=gpus, bfloat16=has_fast_bfloat16())
+    _print_estimate(workload)
     if memory is not None:
         machine = WorkerClass(name="machine", gpus=gpus, memory_bytes=max(1, int(memory * _GB)))
-        lacking = capacity.find_shortage(work, [machine])
-        if lacking is not None:
-            out.print(f"\ndoes not fit: {messages.describe_shortage(lacking, gpus)}", soft_wrap=True)
-            out.print(messages.fit_advice(capacity.fitting_changes(work, [machine])), soft_wrap=True)
+        shortage = capacity.find_shortage(workload, [machine])
+        if shortage is not None:
+            out.print(f"\ndoes not fit: {messages.describe_shortage(shortage, gpus)}", soft_wrap=True)
+            out.print(messages.fit_advice(capacity.fitting_changes(workload, [machine])), soft_wrap=True)
             raise typer.Exit(1)
         out.print(f"\nfits into {memory:g} GB")
 
 
-def _show(work: Workload) -> None:
-    found, memory = estimate(work), Memory(work)
+def _print_estimate(workload: Workload) -> None:
+    counts, memory = estimate(workload), Memory(workload)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_row("weights", f"{found.parameters:,}")
-    table.add_row("  of them trained", f"{found.trained_parameters:,}")
-    table.add_row("tokens of an update", f"{sum(one.tokens for one in work.drawn()):,.0f}")
-    table.add_row("  in one forward", f"{work.micro_batch:,}")
-    places: list[Place] = ["device", "host"] if work.gpus else ["host"]
+    table.add_row("weights", f"{counts.parameters:,}")
+    table.add_row("  of them trained", f"{counts.trained_parameters:,}")
+    table.add_row("tokens of an update", f"{sum(draw.tokens for draw in workload.drawn()):,.0f}")
+    table.add_row("  in one forward", f"{workload.micro_batch:,}")
+    places: list[Place] = ["device", "host"] if workload.gpus else ["host"]
     for place in places:
         peak = memory.peak(place)
         where = "of each GPU" if place == "device" else "of the host"
         table.add_row(f"memory {where}, while {peak.name}", messages.format_bytes(peak.total(place)))
-        for item in sorted((one for one in peak.items if one.place == place), key=lambda one: -one.bytes):
+        for item in sorted((item for item in peak.items if item.place == place), key=lambda item: -item.bytes):
             table.add_row(f"  {item.what}", messages.format_bytes(item.bytes))
-    table.add_row("disk of the worker", messages.format_bytes(scratch_bytes(work)))
+    table.add_row("disk of the worker", messages.format_bytes(scratch_bytes(workload)))
     out.print(table)

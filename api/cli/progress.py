@@ -1,4 +1,4 @@
-"""A job on the terminal, live: one line per phase, one bar while it trains."""
+"""A job's progress on the terminal: a line for each phase, and a bar while it trains."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ PHASES = {
 
 
 def progress_bar(console: Console) -> Progress:
-    """The one progress bar of this command line."""
+    """Returns a progress bar in the form that all commands use."""
     return Progress(
         TextColumn("  {task.description:<26}"),
         BarColumn(bar_width=32),
@@ -33,14 +33,14 @@ def progress_bar(console: Console) -> Progress:
 
 
 def verdict_text(data: dict[str, Any]) -> str:
-    """The verdict in words: `verdict by policy default: not judged (underpowered), of the text itself`."""
+    """Returns the verdict in words: `verdict by policy default: not judged (underpowered), of the text itself`."""
     reason = f" ({data['reason'].replace('_', ' ')})" if data["reason"] else ""
     scope = "the text itself" if data["scope"] == "verbatim" else "the text and of questions about it"
     return f"verdict by policy {data['policy']}: {data['verdict'].replace('_', ' ')}{reason}, of {scope}"
 
 
 def follow_job(client: Client, job: str, console: Console) -> dict[str, Any]:
-    """Shows the job until it is over and returns it as it is then."""
+    """Shows the job's progress until it ends, and returns the ended job."""
     with progress_bar(console) as progress:
         task = None
         for message in client.follow(job):
@@ -50,7 +50,7 @@ def follow_job(client: Client, job: str, console: Console) -> dict[str, Any]:
                         progress.update(task, completed=progress.tasks[task].total)
                     phase = PHASES.get(message.data["phase"], message.data["phase"])
                     task = progress.add_task(phase, total=1)
-                    if not console.is_terminal:  # where no bar is drawn, a line says where it is
+                    if not console.is_terminal:  # without a bar, a line shows the phase
                         console.print(f"  {phase}")
                 case event_types.PROGRESS_MESSAGE if task is not None and message.data.get("steps"):
                     progress.update(task, completed=message.data["step"], total=message.data["steps"])

@@ -1,4 +1,4 @@
-"""`unlearn submit`: one request through the service; `unlearn run`: the core alone, without any."""
+"""`unlearn submit`: a job through the service; `unlearn run`: the child process alone, without the service."""
 
 import contextlib
 import json
@@ -21,41 +21,61 @@ from api.client import Client, DigestMismatch, ServiceError
 from core.schema.cost import JobCost
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
-Input = Annotated[Path | None, typer.Option(exists=True, dir_okay=False)]
 
 
 def submit(
-    model: Annotated[str, typer.Argument(help="a registered model's id")],
-    forget: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="what the model must forget")],
-    retain: Input = None,
-    unseen: Input = None,
-    probes: Input = None,
+    model: Annotated[str, typer.Argument(help="The id of a registered model.")],
+    forget: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The records that the model must forget.")],
+    retain: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Records that the model must keep.")
+    ] = None,
+    unseen: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Similar records that the model never saw.")
+    ] = None,
+    probes: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Questions about what must be forgotten.")
+    ] = None,
     retrained_model: Annotated[
         str | None,
-        typer.Option("--retrained-model", "--reference-model", help="a registered model retrained without the text"),
+        typer.Option(
+            "--retrained-model",
+            "--reference-model",
+            help="The id of a registered model that was retrained without the text.",
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what the model remembers, change nothing")] = False,
-    method: Annotated[str, typer.Option(help="see 'unlearn methods'")] = "calibrated",
-    start: Annotated[str, typer.Option("--from", help="head or base")] = "head",
-    lora: Annotated[int | None, typer.Option(min=1, max=1024, help="train an adapter of this rank")] = None,
-    output: Annotated[str, typer.Option(help="full, merged or adapter: what the checkpoint holds")] = "full",
-    policy: Annotated[str | None, typer.Option(help="see 'unlearn policies'; default: the model's")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only measure what the model remembers of the text.")
+    ] = False,
+    method: Annotated[str, typer.Option(help="The unlearning method; 'unlearn methods' lists them.")] = "calibrated",
+    start: Annotated[
+        str, typer.Option("--from", help="Start from the model's head (its newest checkpoint) or its base.")
+    ] = "head",
+    lora: Annotated[int | None, typer.Option(min=1, max=1024, help="Train an adapter of this rank.")] = None,
+    output: Annotated[str, typer.Option(help="The checkpoint's form: full, merged or adapter.")] = "full",
+    policy: Annotated[
+        str | None,
+        typer.Option(help="The policy to judge by; 'unlearn policies list' lists them; default: the model's."),
+    ] = None,
     measure: Annotated[
-        list[str] | None, typer.Option(help="standard, thorough, or a measurement; repeatable; default: standard")
+        list[str] | None,
+        typer.Option(help="A measurement, or the group standard or thorough. May be repeated; default: standard."),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="follow the job to its end")] = False,
-    directory: Annotated[Path | None, typer.Option("--out", help="download the checkpoint into this directory")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the job to its end.")] = False,
+    directory: Annotated[
+        Path | None, typer.Option("--out", help="Follow the job and download its checkpoint into this directory.")
+    ] = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Ask the service to make a model forget a file of records."""
+    """Submit a job that makes a model forget a file of records."""
     try:
         with connect(data) as client, Uploads(client) as uploads:
-            client.get(f"/v1/models/{quote(model, safe='')}")  # before personal data leaves this machine for nothing
+            # an unknown model fails here, before personal data leaves this machine for nothing
+            client.get(f"/v1/models/{quote(model, safe='')}")
             body: dict[str, Any] = {"model": model, "method": method, "from": start, "output": output}
             if lora is not None:
                 body["training"] = {"lora": {"rank": lora}}
-            wished = {"policy": policy, "measure": measure}
-            body["evaluation"] = {name: value for name, value in wished.items() if value}
+            evaluation = {"policy": policy, "measure": measure}
+            body["evaluation"] = {name: value for name, value in evaluation.items() if value}
             if dry_run:
                 body["dry_run"] = True
             if retrained_model is not None:
@@ -68,7 +88,7 @@ def submit(
             if unseen is not None:
                 body["unseen"] = {"file": uploads.add(unseen, "unseen")}
             job = client.post("/v1/jobs", body)
-            uploads.used()
+            uploads.keep()
             out.print(job["id"])
             if wait or directory is not None:
                 _deliver(client, follow_job(client, job["id"], err), directory)
@@ -81,7 +101,7 @@ def submit(
 
 
 class Uploads:
-    """Files that are uploaded for one request; as a context, it deletes them again unless the request was accepted."""
+    """The uploads for one request. `with` deletes them again on leaving, unless `keep` was called."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -92,8 +112,8 @@ class Uploads:
         self._files.append(upload_file(self._client, file, purpose, err))
         return self._files[-1]
 
-    def used(self) -> None:
-        """Leaves the files where they are: a job needs them."""
+    def keep(self) -> None:
+        """Keeps the files, which a job needs now."""
         self._files = []
 
     def __enter__(self) -> Self:
@@ -126,13 +146,15 @@ def _deliver(client: Client, job: dict[str, Any], directory: Path | None) -> Non
 
 
 def run(
-    spec: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a job spec (docs/architecture.md)")],
+    spec: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A job spec; docs/architecture.md has an example.")
+    ],
     ranks: Annotated[
-        int | None, typer.Option(min=1, max=64, help="processes that share the job, in place of what the spec says")
+        int | None, typer.Option(min=1, max=64, help="The number of processes that share the job; default: the spec's.")
     ] = None,
 ) -> None:
-    """Run the child process alone: a job spec in, events out as JSON lines, no server."""
-    # the child ends itself when its standard input does: this process keeps the pipe open until it is done
+    """Run a job spec without the service; its events are printed as JSON lines."""
+    # the child ends itself at the end of its standard input: this process keeps the pipe open until the child is done
     with subprocess.Popen([sys.executable, "-m", "core.pipeline"], stdin=subprocess.PIPE) as child:
         if child.stdin is None:
             raise RuntimeError("the child has no standard input")
@@ -143,8 +165,8 @@ def run(
 
 
 def _as_line(spec: str, ranks: int | None) -> bytes:
-    """The spec in one line. What is no JSON object is passed on as it is: the child says what is wrong with it."""
+    """Returns the spec in one line. Text that is not a JSON object is passed on, for the child to report."""
     with contextlib.suppress(ValueError):
-        if ranks is not None and isinstance(known := json.loads(spec), dict):
-            spec = json.dumps(known | {"ranks": ranks})
+        if ranks is not None and isinstance(parsed := json.loads(spec), dict):
+            spec = json.dumps(parsed | {"ranks": ranks})
     return spec.replace("\n", " ").encode()

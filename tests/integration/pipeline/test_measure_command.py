@@ -75,7 +75,7 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
     assert any(f"{after.attacks['loss'].auc.value:.4g} [" in line for line in attacks)
     assert [line.strip() for line in done.stderr.splitlines()][:3] == [
         "loading",
-        "measuring what it stands beside",
+        "measuring the models to compare with",
         "measuring",
     ]
 
