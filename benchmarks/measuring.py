@@ -20,10 +20,10 @@ from benchmarks.machine import machine
 from benchmarks.memorised import Memorised, memorised
 from core.schema.events import CostReported, Done, Measured
 from core.schema.job_spec import ChildMethod, FileRecords, UnlearnSpec
+from core.schema.jobs import MEASURING_PHASES
 from core.unlearning.objectives import METHODS
 
 DATA = "demo-500"
-PHASES = ("measuring_before", "measuring_after", "attacking")
 DEAREST = 4
 
 
@@ -53,7 +53,7 @@ def row(made: Memorised, method: str, records: int, *, threads: int | None, seed
         raise RuntimeError(f"{method} on {records} records ended with {told[-1].kind}")
     cost = next(event for event in told if isinstance(event, CostReported))
     after = next(event.measurements for event in told if isinstance(event, Measured) and event.moment == "after")
-    spent = [cost.seconds.get(phase, 0.0) for phase in PHASES]
+    spent = [cost.seconds.get(phase, 0.0) for phase in MEASURING_PHASES]
     unlearning = cost.seconds["unlearning"]
     dearest = sorted(after.seconds_of.items(), key=lambda one: -one[1])[:DEAREST]
     return [

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from core.lm.block_sizes import ONEDNN_PRIMITIVES
 from core.lm.errors import out_of_memory
 from core.lm.memory import HUGE_PAGES, configure_allocator
 from core.lm.offline import OFFLINE
@@ -26,8 +27,7 @@ from core.schema.jobs import JobError
 os.environ.update(OFFLINE, TRANSFORMERS_VERBOSITY="error")
 for name, value in HUGE_PAGES.items():
     os.environ.setdefault(name, value)
-# oneDNN keeps 1,024 compiled products by default, a megabyte for each number of tokens that occurs: not worth it
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(ONEDNN_PRIMITIVES))
 EXPLAINED, UNEXPLAINED = 3, 1
 
 

@@ -9,9 +9,7 @@ import torch
 from core.lm.flops import METER, ComputeUsage, ModelFlops
 from core.lm.memory import peak_bytes
 from core.lm.process_group import Ranks
-from core.schema.jobs import Phase
-
-MEASURING = ("measuring_before", "measuring_after", "attacking")
+from core.schema.jobs import MEASURING_PHASES, Phase
 
 
 class JobCost:
@@ -39,7 +37,7 @@ class JobCost:
 
     def fields(self, training_tokens: int | None) -> dict[str, Any]:
         """The fields of the `cost` event. `training_tokens` is the size of the model's training set; None: unknown."""
-        speeds = {"unlearning": self._speed(["unlearning"]), "measuring": self._speed(MEASURING)}
+        speeds = {"unlearning": self._speed(["unlearning"]), "measuring": self._speed(MEASURING_PHASES)}
         passed = {name: usage for name, usage in self._usage.items() if usage.tokens}
         retraining_flops = (
             None if self.model is None or training_tokens is None else self.model.retraining(training_tokens)

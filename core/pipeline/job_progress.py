@@ -3,14 +3,13 @@
 import time
 
 from core.lm.flops import METER
+from core.preflight.flops import BACKWARD
 from core.schema.events import Heartbeat
 from core.schema.job_spec import ExpectedTokens
 from core.schema.jobs import JobKind, Phase
 
 LOADING, SAVING = 0.02, 0.02
 """Assumed shares of a job that loading and saving a model take."""
-BACKWARD = 3
-"""The cost of a token in an update, relative to a measured token."""
 LEAST = 0.01
 """The least progress from which the remaining time is estimated."""
 

@@ -13,6 +13,7 @@ from statistics import median
 from core.evaluation.measurement import Budgeted
 from core.preflight import flops
 from core.preflight.workload import Workload
+from core.schema.jobs import MEASURING_PHASES
 from core.schema.models import ModelShape
 
 NARROW = 128
@@ -26,7 +27,7 @@ _LOADED = 500e6
 """Bytes of a model that are read in a second, beside what any job takes to start."""
 _MEASURING = (("measuring_before",), ("measuring_after", "attacking"))
 
-_COUNTED = {"unlearning", *(name for group in _MEASURING for name in group)}
+_COUNTED = {"unlearning", *MEASURING_PHASES}
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class FinishedJob:
 
     @property
     def measured(self) -> int:
-        return sum(self.passed.get(name, 0) for group in _MEASURING for name in group)
+        return sum(self.passed.get(name, 0) for name in MEASURING_PHASES)
 
 
 @dataclass(frozen=True)

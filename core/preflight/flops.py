@@ -1,14 +1,17 @@
 """Model FLOPs of a job, by closed form from the model's shape: as `core.lm.flops` counts them while it runs."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 from core.evaluation.measurement import Budgeted, Measurement
+from core.evaluation.measurements.exposure import Exposure
+from core.evaluation.measurements.likelihood import Likelihood
 from core.preflight.workload import SetSize, Workload
+from core.schema.evaluation import SetName
 from core.schema.models import ModelShape
 
-_SETS = ("forget", "retain", "unseen", "general", "probes", "protected")
-_BACKWARD = 3
-"""Forward and backward, beside forward alone."""
+BACKWARD = 3
+"""Model FLOPs of an update's token, forward and backward, over those of forward alone (core.lm.flops)."""
 
 
 def flops_per_token(shape: ModelShape) -> float:
@@ -19,7 +22,7 @@ def flops_per_token(shape: ModelShape) -> float:
 
 def training_flops(work: Workload) -> float:
     """Of all updates, and of what the original says once of the sets that are held."""
-    return flops_per_token(work.shape) * (_BACKWARD * work.tokens + work.reference_tokens)
+    return flops_per_token(work.shape) * (BACKWARD * work.tokens + work.reference_tokens)
 
 
 def measuring_tokens(work: Workload) -> Iterator[tuple[Measurement, float]]:
@@ -35,15 +38,15 @@ def total_measured_tokens(work: Workload) -> int:
 
 
 def _sets(work: Workload) -> Iterator[tuple[str, SetSize]]:
-    for name in _SETS:
+    for name in get_args(SetName):
         text, apart = work.sets.get(name, SetSize(0, 0)), work.sets.get(f"{name} to measure", SetSize(0, 0))
         yield name, SetSize(text.records + apart.records, text.tokens + apart.tokens)
 
 
 def _tokens(measurement: Measurement, name: str, text: SetSize) -> float:
     only = getattr(measurement, "only", None) or measurement.produces.sets or measurement.reads
-    if measurement.name == "exposure":
-        only = ("forget", "unseen") if getattr(measurement, "control", True) else ("forget",)
+    if isinstance(measurement, Exposure):
+        only = ("forget", "unseen") if measurement.control else ("forget",)
     if (only and name not in only) or not _passes(measurement):
         return 0.0
     limit = getattr(measurement, "records", None)
@@ -54,4 +57,4 @@ def _tokens(measurement: Measurement, name: str, text: SetSize) -> float:
 
 def _passes(measurement: Measurement) -> bool:
     """Whether it puts records through the model: what one pass yields serves all that read likelihoods."""
-    return measurement.name == "likelihood" or isinstance(measurement, Budgeted)
+    return isinstance(measurement, Likelihood | Budgeted)

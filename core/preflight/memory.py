@@ -11,10 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from core.evaluation.measurements.gradnorm import GradNorm
+from core.evaluation.measurements.relearned import Relearned
+from core.lm.block_sizes import LOGITS_PER_SLICE, ONEDNN_PRIMITIVES
 from core.preflight.activations import cache_bytes, kept_bytes, passing_bytes
 from core.preflight.parameter_counts import largest_tensor, merged_parameters, trained_parameters
 from core.preflight.workload import DTYPE_BYTES, Workload
 from core.unlearning.method import Method
+from core.unlearning.optimizer_sizes import EIGHT_BIT_BLOCK, WEIGHTS_PER_SLICE
 
 MIB = 1 << 20
 Place = Literal["host", "device"]
@@ -29,8 +33,6 @@ CUDA_PROCESS = 3 << 30
 CUDA_WORKSPACE = 96 * MIB
 """cuBLAS and cuDNN workspaces that PyTorch's allocator counts."""
 COMPILER = 600 * MIB
-SLICE = 7 << 20
-"""Elements of one slice of logits (core.lm.chunked_head, core.lm.token_statistics)."""
 SLICES = 6
 """Slices' worth of float32 in use at once: logits, their gradient, log-probabilities, and the same of a reference."""
 SLICES_MEASURED = 4
@@ -49,11 +51,9 @@ stays."""
 UNRETURNED = 0.35
 """What the heap keeps of weights that were loaded, measured and cast (core.lm.memory), as a share of the weights: found
 by measuring models of 20 to 140 million."""
-KERNELS = 192 * MIB
-"""oneDNN's products for the numbers of tokens that came by: 128 of them (core.pipeline), about 1.2 MiB each."""
-
-
-_GRADIENTS = {"gradnorm", "relearned"}
+KERNELS = ONEDNN_PRIMITIVES * 3 * MIB // 2
+"""oneDNN's compiled products (core.lm.block_sizes), about 1.2 MiB each, with room."""
+_GRADIENTS = {GradNorm.name, Relearned.name}
 """Measurements that have gradients of the weights."""
 
 
@@ -137,7 +137,7 @@ class Memory:
             yield Item("gradients", self._here, self._held * self._model)
             kept = kept_bytes(self._work.shape, "float32", checkpointing=False)
             yield Item("activations kept", self._here, self._work.measured * kept)
-        if "relearned" in names:
+        if Relearned.name in names:
             yield Item("the optimiser's states", self._here, 2 * self._held * self._model)
 
     def _preparing(self) -> Iterator[Item]:
@@ -283,8 +283,8 @@ class Memory:
         match self._work.training.optimizer:
             case "sgd":
                 return 0
-            case "adamw8bit":  # a byte each, and a scale for every 256
-                return math.ceil(2 * (1 + 4 / 256) * self._trained)
+            case "adamw8bit":  # a byte each, and a float32 scale for every block
+                return math.ceil(2 * (1 + 4 / EIGHT_BIT_BLOCK) * self._trained)
             case "adamw":
                 return 2 * self._held_by_trained * self._trained
 
@@ -294,10 +294,10 @@ class Memory:
         if training.optimizer == "adamw" and self._held_by_trained == 4:
             return 0
         once = min(largest_tensor(self._work.shape), self._trained)
-        return 12 * once if training.optimizer == "adamw8bit" else 28 * min(once, 1 << 24)
+        return 12 * once if training.optimizer == "adamw8bit" else 28 * min(once, WEIGHTS_PER_SLICE)
 
     def _logits(self, tokens: int, times: int) -> int:
-        return 4 * times * min(SLICE, tokens * self._work.shape.vocabulary)
+        return 4 * times * min(LOGITS_PER_SLICE, tokens * self._work.shape.vocabulary)
 
     def _share(self, size: int) -> int:
         return math.ceil(size / self._ranks)

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.evaluation.measurement import Measurement
+from core.evaluation.measurements.exposure import Exposure
 from core.schema.models import ModelShape
 from core.schema.training import Training
+from core.schema.weight_files import DTYPES
 from core.unlearning.eval_tokenization import eval_settings
-from core.unlearning.method import Method, RetainSpec
+from core.unlearning.method import REHEARSAL_MAX_TOKENS, Method, RetainSpec
 
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
+DTYPE_BYTES = dict(DTYPES.values())
 _BYTES_PER_TOKEN = 3.0
 """Where the model's tokenizer was not tried."""
 _HALF = 0.6
@@ -19,9 +21,8 @@ _SPREAD = 1.25
 """How much longer than the mean the records of one update may be."""
 _LONGEST = 4
 """How much longer than the mean one record may be."""
-_LONGEST_SAMPLE = 256
-_TWINS = 100
-"""A record among its twins, which go through the model together (core.evaluation.measurements.exposure)."""
+_TWINS: int = Exposure.model_fields["twins"].default + 1
+"""A record among its twins, which go through the model together."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Workload:
             found.append(StepDraw("unseen", 0, 0.0, math.ceil(_HALF * unseen.tokens)))
         rehearsal = method.rehearsal_spec()
         if rehearsal is not None:
-            length = min(_LONGEST_SAMPLE, math.ceil(_SPREAD * forget.mean))
+            length = min(REHEARSAL_MAX_TOKENS, math.ceil(_SPREAD * forget.mean))
             texts = min(rehearsal.texts, math.ceil(rehearsal.ratio * forget.records * self.training.epochs))
             drawn = max(1, round(rehearsal.ratio * records))
             found.append(StepDraw("rehearsal", drawn, float(drawn * length), texts * length))

@@ -20,6 +20,7 @@ JobKind = Literal["unlearn", "preview", "measure"]
 to `measure` is the same without anything that must be forgotten, and belongs to `/v1/measurements`."""
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 Phase = Literal["loading", "measuring_before", "unlearning", "saving", "measuring_after", "attacking"]
+MEASURING_PHASES: tuple[Phase, ...] = ("measuring_before", "measuring_after", "attacking")
 Requested = Literal["pause", "cancel"]
 Outcome = Literal["unlearned", "nothing_to_forget", "preview"]
 Output = Literal["full", "adapter", "merged"]

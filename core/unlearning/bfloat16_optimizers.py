@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-_SLICE = 1 << 24
-"""Weights that are computed in float32 at a time."""
+from core.unlearning.optimizer_sizes import WEIGHTS_PER_SLICE
 
 
 def round_stochastically(values: Tensor, generator: torch.Generator) -> Tensor:
@@ -67,7 +66,7 @@ class StochasticRoundingOptimizer(Optimizer):
         )
         moments = [_flat(state[name]) for name in ("exp_avg", "exp_avg_sq") if name in state]
         values, gradient = _flat(weight), _flat(cast(Tensor, weight.grad))
-        for cut in (slice(start, start + _SLICE) for start in range(0, len(values), _SLICE)):
+        for cut in (slice(start, start + WEIGHTS_PER_SLICE) for start in range(0, len(values), WEIGHTS_PER_SLICE)):
             direction = gradient[cut].float()
             if self._adam:
                 direction = _adam(direction, moments[0][cut], moments[1][cut], group, state["step"], generator)

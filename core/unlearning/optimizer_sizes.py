@@ -1,0 +1,7 @@
+"""How much an optimiser computes at a time. Without torch: preflight counts with the same."""
+
+WEIGHTS_PER_SLICE = 1 << 24
+"""Weights held in bfloat16 that are computed in float32 at a time."""
+
+EIGHT_BIT_BLOCK = 256
+"""Moments in 8 bits that share one float32 scale, as torchao's AdamW8bit stores them (arXiv 2110.02861)."""
