@@ -1,4 +1,4 @@
-"""What one pass over a set yields of each record: likelihood, memorization, and the membership attacks' scores."""
+"""Scores of single records from one pass through the model: likelihood, memorization, membership attacks."""
 
 from collections.abc import Sequence
 
@@ -11,35 +11,35 @@ from core.schema.record import Record
 
 COLUMNS_KEY = "one pass"
 SCORE_PREFIX = "score/"
-"""Before the names of the attacks' scores."""
+"""Stands before the attacks' names in the names of columns."""
 
 
 def record_scores(context: EvalContext, name: SetName, limit: int | None = None) -> Columns:
-    """`loss` (mean nats of a token), `tokens`, `accuracy`, `probability`, `extraction_strength`, and `score/<attack>`:
-    of all records of a set, or of the `limit` that stand for them (`EvalContext.subset_indices`).
+    """Scores of all records of a set, or of the `limit` records of `EvalContext.subset_indices`.
 
+    `loss` (mean nats of a token), `tokens`, `accuracy`, `probability`, `extraction_strength`, and `score/<attack>`.
     Raises CoreError `no_scored_tokens`, `not_finite` and what else encoding raises.
     """
 
     def compute(records: Sequence[Record]) -> Columns:
-        looked_at = [records[place] for place in context.subset_indices(name, limit)]
-        return columns_from_statistics(context.statistics(looked_at, label=name), looked_at)
+        subset = [records[index] for index in context.subset_indices(name, limit)]
+        return columns_from_statistics(context.statistics(subset, label=name), subset)
 
     return context.columns(_key(context, name, limit), name, compute)
 
 
 def _key(context: EvalContext, name: SetName, limit: int | None) -> str:
-    """What only some look at is nobody else's: the whole set's columns stay whole."""
+    """A subset has a key of its own, so that the whole set's columns always hold every record."""
     return COLUMNS_KEY if limit is None or limit >= len(context.sets[name]) else f"{COLUMNS_KEY} {limit}"
 
 
-def record_scores_of_retrained(
+def retrained_record_scores(
     context: EvalContext, names: Sequence[SetName], limit: int | None = None
 ) -> list[Columns] | None:
-    """What a pass over each of these sets yields of the retrained model; none where there is no such model.
+    """The retrained model's scores of records of each set; None where there is no such model.
 
-    Its own measuring has mostly left them behind. Where its figures came from the cache they are made now: the measured
-    model is let go before, since two may not fit.
+    Usually its own evaluation has computed them. Where its figures came from the cache they are computed now; the
+    measured model is unloaded first, since memory may not hold two models.
     """
     if context.retrained is None:
         return None
@@ -53,11 +53,11 @@ def record_scores_of_retrained(
 
 
 def columns_from_statistics(statistics: Sequence[TokenStatistics], records: Sequence[Record]) -> Columns:
-    """The same of records whose tokens' statistics are known."""
+    """The columns of `record_scores` from the token statistics of the records."""
     scores = membership.scores(statistics, records)
     return {
         "loss": likelihood.cross_entropies(statistics),
-        "tokens": likelihood.tokens(statistics),
+        "tokens": likelihood.token_counts(statistics),
         "accuracy": likelihood.accuracies(statistics),
         "probability": likelihood.probabilities(statistics),
         "extraction_strength": extraction.extraction_strengths(statistics),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.evaluation.generation.continuation import continued
+from core.evaluation.generation.continuation import continue_prefixes
 from core.lm.data import Chunk
 from core.lm.forward import Forward
 from core.lm.losses import token_nll
@@ -132,7 +132,7 @@ def continued_otherwise(
     """How many prompts the core continues otherwise."""
     prompts = _prompts(model)
     counts = [texts.NEW_TOKENS] * len(prompts)
-    said = [rows[0] for rows in continued(model, tokenizer, prompts, counts, max_tokens=256)]
+    said = [rows[0] for rows in continue_prefixes(model, tokenizer, prompts, counts, max_tokens=256)]
     return sum(row not in pair for row, pair in zip(said, allowed, strict=True))
 
 

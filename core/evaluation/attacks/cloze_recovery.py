@@ -1,4 +1,4 @@
-"""How many of the blanks in records a model fills in: greedily, and in the best of several samples."""
+"""Cloze recovery: the share of cloze items that a model completes, greedily and in the best of several samples."""
 
 from collections.abc import Sequence
 
@@ -11,85 +11,89 @@ from core.evaluation.measurement import Budgeted
 from core.evaluation.partial_columns import TimeLimitReached, columns_or_partial
 from core.evaluation.stats.bootstrap import weighted_means
 from core.evaluation.text import record_context
-from core.evaluation.text.cloze_items import Blank, blanks, shares
+from core.evaluation.text.cloze_items import ClozeItem, cloze_items, recovered_shares
 from core.schema.evaluation import MeasurementResult, SetName
 from core.schema.record import Record
 
 GREEDY, SAMPLED = "greedy", "sampled"
 
 
-def recovery(
-    context: EvalContext, measurement: Budgeted, *, most: int, samples: int, fill: bool, figures: dict[str, str]
+def measure_recovery(
+    context: EvalContext, measurement: Budgeted, *, limit: int, samples: int, fill: bool, figures: dict[str, str]
 ) -> MeasurementResult:
-    """Of forget and unseen, the mean over records of the share of blanks that were brought back.
+    """Mean recovered shares of the forget and unseen records, with at most `limit` items of each record.
 
-    `figures` names what becomes of the columns `greedy` and `sampled`.
+    `figures` gives the figures' names for the columns `greedy` and `sampled`.
     """
-    budget, found = measurement.budget(context), MeasurementResult()
-    words = record_context.background(context)
-    key = f"{measurement.name} {measurement.records} {most} {samples} {context.seed} {record_context.digest(context)}"
+    budget, result = measurement.budget(context), MeasurementResult()
+    common = record_context.common_words(context)
+    digest = record_context.context_digest(context)
+    key = f"{measurement.name} {measurement.records} {limit} {samples} {context.seed} {digest}"
     sets: list[SetName] = [name for name in ("forget", "unseen") if name in context.sets]
     for name in sets:
-        places = context.subset_indices(name, measurement.records)
-        budget.note_left_out(name, done=len(places), of=len(context.sets[name]), reason="records")
+        indices = context.subset_indices(name, measurement.records)
+        budget.note_left_out(name, done=len(indices), of=len(context.sets[name]), reason="records")
 
-        def compute(records: Sequence[Record], places: list[int] = places) -> Columns:
-            asked = [
-                blank
-                for place in places
-                for blank in blanks(
-                    records[place],
+        def compute(records: Sequence[Record], indices: list[int] = indices) -> Columns:
+            items = [
+                item
+                for index in indices
+                for item in cloze_items(
+                    records[index],
                     context.tokenizer,
                     chat=context.training.chat,
-                    number=place,
-                    most=most,
+                    number=index,
+                    limit=limit,
                     fill=fill,
-                    background=words,
+                    common=common,
                 )
             ]
-            return _answered(context, asked, samples, budget)
+            return _recovered(context, items, samples, budget)
 
-        columns, reached = columns_or_partial(context, key, name, compute)
-        counted = int(columns["asked"][0])
-        if reached is not None:
-            budget.note_left_out(name, done=reached, of=counted, reason="seconds")
-        if counted < len(places):
-            found.warnings.append(
-                f"{measurement.name}: {len(places) - counted} of {len(places)} {name} records hold no name, number or"
-                " date that could be asked for"
+        columns, done = columns_or_partial(context, key, name, compute)
+        with_items = int(columns["asked"][0])
+        if done is not None:
+            budget.note_left_out(name, done=done, of=with_items, reason="seconds")
+        if with_items < len(indices):
+            result.warnings.append(
+                f"{measurement.name}: {len(indices) - with_items} of {len(indices)} {name} records hold no name, number"
+                " or date that could be asked for"
             )
-        means = {shown: columns[kind] for kind, shown in figures.items()}
         if len(columns[GREEDY]):
             equal = np.ones(len(columns[GREEDY]))
             resamples = context.resamples(f"{measurement.name} {name}")
-            found.sets[name] = weighted_means(
-                {shown: (values, equal) for shown, values in means.items()}, resamples, through={}
-            )
-    found.cut_short = budget.cut_short
-    return found
+            means = {figure: (columns[column], equal) for column, figure in figures.items()}
+            result.sets[name] = weighted_means(means, resamples, through={})
+    result.cut_short = budget.cut_short
+    return result
 
 
-def _answered(context: EvalContext, asked: Sequence[Blank], samples: int, budget: Budget) -> Columns:
-    """`greedy` and `sampled`, each the share of every record that has blanks, and `asked`, how many records these are.
+def _recovered(context: EvalContext, items: Sequence[ClozeItem], samples: int, budget: Budget) -> Columns:
+    """`greedy` and `sampled`, the recovered share of each record that has items; `asked`, the number of such records.
 
-    Raises TimeLimitReached with the records whose blanks were all answered."""
-    prefixes, lengths = [one.ids for one in asked], [one.length for one in asked]
+    Raises TimeLimitReached with the records whose items were all completed.
+    """
+    prefixes, lengths = [item.ids for item in items], [item.length for item in items]
     greedy = continuations(context, prefixes, lengths, budget=budget)
     sampled = continuations(context, prefixes, lengths, samples=samples, seed=context.seed, budget=budget)
-    cut = {blank.record for blank, one, many in zip(asked, greedy, sampled, strict=True) if not one or not many}
-    kept = [place for place, blank in enumerate(asked) if blank.record not in cut]
+    answered = [bool(first) and bool(others) for first, others in zip(greedy, sampled, strict=True)]
+    cut = {item.record for item, complete in zip(items, answered, strict=True) if not complete}
+    kept = [index for index, item in enumerate(items) if item.record not in cut]
 
-    def share(said: list[list[list[int]]]) -> list[float]:
-        right = [
-            any(asked[place].recovered(context.tokenizer.decode(ids, skip_special_tokens=True)) for ids in said[place])
-            for place in kept
+    def shares(answers: list[list[list[int]]]) -> list[float]:
+        recovered = [
+            any(
+                items[index].is_recovered_by(context.tokenizer.decode(ids, skip_special_tokens=True))
+                for ids in answers[index]
+            )
+            for index in kept
         ]
-        return list(shares([asked[place] for place in kept], right).values())
+        return list(recovered_shares([items[index] for index in kept], recovered).values())
 
     columns = {
-        GREEDY: np.array(share(greedy)),
-        SAMPLED: np.array(share(sampled)),
-        "asked": np.array([float(len({blank.record for blank in asked}))]),
+        GREEDY: np.array(shares(greedy)),
+        SAMPLED: np.array(shares(sampled)),
+        "asked": np.array([float(len({item.record for item in items}))]),
     }
     if cut:
         raise TimeLimitReached(columns, len(columns[GREEDY]))

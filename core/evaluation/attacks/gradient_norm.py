@@ -1,4 +1,4 @@
-"""How hard one record would pull at the weights: the norm of its loss's gradient, a backward pass per record."""
+"""Gradient norm attack: the norm of the gradient of a record's loss, from one backward pass per record."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,16 +14,16 @@ from core.lm.losses import token_nll
 from core.lm.token_statistics import measuring_precision
 
 
-class Gradients:
-    """Gradient norms of a model that is left as it was: no gradient stays, and what needed none needs none again.
+class GradientNorms:
+    """Gradient norms of a model, which is left as it was: gradients are dropped and `requires_grad` is restored.
 
-    All weights count, whichever are trained. A weight's gradient is counted and dropped as soon as it is whole, so that
-    a second copy of the weights stands in memory only for records of more than `max_tokens`.
+    All weights count, whichever are trained. A weight's gradient is counted and dropped as soon as it is complete, so
+    that memory holds a second copy of the weights only for records of more than `max_tokens`.
     """
 
     def __init__(self, model: PreTrainedModel, *, max_tokens: int) -> None:
         precision = measuring_precision(model)
-        # float16 has no room for small gradients.
+        # float16 cannot hold small gradients.
         self._forward = Forward(model, autocast=None if precision == torch.float16 else precision)
         self._weights = [weight for weight in model.parameters() if weight.is_floating_point()]
         self._max_tokens = max_tokens
@@ -32,8 +32,8 @@ class Gradients:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """While it lasts, norms can be asked for; sums are made in the same order every time, on a GPU too."""
-        needed = [weight.requires_grad for weight in self._weights]
+        """Prepares the weights for `norm`; sums are made in the same order every time, on a GPU too."""
+        required = [weight.requires_grad for weight in self._weights]
         before = torch.get_deterministic_debug_mode()
         hooks = []
         try:
@@ -46,12 +46,12 @@ class Gradients:
             torch.set_deterministic_debug_mode(before)
             for hook in hooks:
                 hook.remove()
-            for weight, one in zip(self._weights, needed, strict=True):
+            for weight, requires_grad in zip(self._weights, required, strict=True):
                 weight.grad = None
-                weight.requires_grad_(one)
+                weight.requires_grad_(requires_grad)
 
     def norm(self, chunks: Sequence[Chunk]) -> float:
-        """||grad CE||_2 of a record, CE its mean over the scored tokens of all its chunks."""
+        """||grad CE||_2 of a record, where CE is the mean over the scored tokens of all its chunks."""
         batches = self._forward.batches(chunks, self._max_tokens)
         scored = sum(int(chunk.scored.sum()) for chunk in chunks)
         self._squares = []

@@ -1,7 +1,7 @@
-"""Attacks that tell members (the forget set) from non-members (the unseen set) by what the model says of their text.
+"""Membership inference attacks: tell members (the forget set) from non-members (the unseen set) by token statistics.
 
-Every attack gives a record a score; higher means more like a member. Its AUC is signed and never flipped: under 0.5 the
-forget set stands out too, as text that is *less* familiar than what was never seen.
+Every attack gives a record a score; higher means more like a member. The AUC is signed and never flipped: under 0.5 the
+forget set stands out too, as text that is *less* familiar than text that was never seen.
 """
 
 import zlib
@@ -18,54 +18,58 @@ from core.schema.evaluation import JUDGED_ATTACKS, Attack, Figure
 from core.schema.record import Record
 
 SHARES = (5, 10, 20, 30, 40, 50, 60, 100)
-"""Percent of a record's tokens that `min_k` and `min_k++` look at."""
+"""Percent of a record's tokens that `min_k` and `min_k++` average."""
 
 _LEAST_DEVIATION = 1e-6
 _ROC_POINTS = 200
 
 
 def scores(statistics: Sequence[TokenStatistics], records: Sequence[Record]) -> dict[str, Values]:
-    """Each attack's score of each record, (records,), by the attack's name.
+    """Scores of the records, (records,), by the attack's name.
 
     `loss` (Yeom et al. 2018): -CE. `zlib` (Carlini et al. 2021): -CE per byte of the compressed scored text.
     `min_k_20` (Shi et al. 2024): mean of the lowest max(1, floor(20 % of n)) token log-probabilities, the last token
     included. `min_k++_20` (Zhang et al. 2025): the same of (log p - mean) / deviation under the model's distribution.
     """
-    loss = np.array([one.log_probability.mean() for one in statistics])
+    loss = np.array([tokens.log_probability.mean() for tokens in statistics])
     compressed = [len(zlib.compress(record.scored_text.encode())) for record in records]
-    found = {"loss": loss, "zlib": loss / np.array(compressed)}
-    plain = [np.sort(one.log_probability) for one in statistics]
+    by_attack = {"loss": loss, "zlib": loss / np.array(compressed)}
+    plain = [np.sort(tokens.log_probability) for tokens in statistics]
     standardised = [
-        np.sort((one.log_probability - one.mean) / np.maximum(one.deviation, _LEAST_DEVIATION)) for one in statistics
+        np.sort((tokens.log_probability - tokens.mean) / np.maximum(tokens.deviation, _LEAST_DEVIATION))
+        for tokens in statistics
     ]
     for share in SHARES:
-        found[f"min_k_{share}"] = np.array([_lowest(one, share) for one in plain])
-        found[f"min_k++_{share}"] = np.array([_lowest(one, share) for one in standardised])
-    return found
+        by_attack[f"min_k_{share}"] = np.array([_lowest(values, share) for values in plain])
+        by_attack[f"min_k++_{share}"] = np.array([_lowest(values, share) for values in standardised])
+    return by_attack
 
 
 def _lowest(ascending: Values, share: int) -> float:
     return float(ascending[: max(1, len(ascending) * share // 100)].mean())
 
 
-def attack(members: Values, others: Values, resamples: Resamples, *, judged: int = len(JUDGED_ATTACKS)) -> Attack:
-    """AUC, true positive rate at 1 % and 5 % false positives, ROC: of scores (m,) and (n,), each at least one.
+def evaluate_attack(
+    members: Values, others: Values, resamples: Resamples, *, judged: int = len(JUDGED_ATTACKS)
+) -> Attack:
+    """AUC, true positive rate at 1 % and 5 % false positives, and ROC of scores (m,) and (n,), at least one each.
 
-    Members and others are resampled apart. Under `FEW` records in a set the AUC's interval is widened to hold
-    Newcombe's as well; a rate of a single record has none. `joint` is for a verdict on `judged` attacks together.
+    Members and others are resampled independently. Under `FEW` records in a set the AUC's interval is widened to hold
+    Newcombe's interval too; a rate has no interval where a set has a single record. `joint` is the interval for a
+    verdict on `judged` attacks together.
     """
     ranking = _Ranking.of(members, others)
-    whole = ranking.figures(np.ones((1, len(members))), np.ones((1, len(others))))
+    measured = ranking.figures(np.ones((1, len(members))), np.ones((1, len(others))))
     blocks = [ranking.figures(*counts) for counts in _counts(len(members), len(others), resamples)]
-    resampled = {name: np.concatenate([block[name] for block in blocks]) for name in whole}
+    resampled = {name: np.concatenate([block[name] for block in blocks]) for name in measured}
 
     def rate(name: str) -> Figure:
         low, high = interval(resampled[name]) if min(len(members), len(others)) > 1 else (None, None)
-        return Figure(value=float(whole[name][0]), low=low, high=high, records=len(members))
+        return Figure(value=float(measured[name][0]), low=low, high=high, records=len(members))
 
     low, high = joint_interval(members, others, level=joint_level(judged))
     return Attack(
-        auc=_auc(whole["auc"][0], resampled["auc"], len(members), len(others)),
+        auc=_auc(measured["auc"][0], resampled["auc"], len(members), len(others)),
         tpr_at_1_fpr=rate("tpr_at_1_fpr"),
         tpr_at_5_fpr=rate("tpr_at_5_fpr"),
         roc=_roc(members, others),
@@ -73,13 +77,13 @@ def attack(members: Values, others: Values, resamples: Resamples, *, judged: int
     )
 
 
-def auc(members: Values, others: Values, resamples: Resamples) -> tuple[Figure, Values]:
-    """The AUC as `attack` has it, and its value in each resample, (R,): two models' can be compared in the same."""
+def bootstrap_auc(members: Values, others: Values, resamples: Resamples) -> tuple[Figure, Values]:
+    """The AUC with its interval, and its value in each resample, (R,), so that two models can be compared."""
     ranking = _Ranking.of(members, others)
-    whole = ranking.auc(np.ones((1, len(members))), np.ones((1, len(others))))
+    measured = ranking.auc(np.ones((1, len(members))), np.ones((1, len(others))))
     blocks = [ranking.auc(*counts) for counts in _counts(len(members), len(others), resamples)]
     resampled = np.concatenate(blocks)
-    return _auc(whole[0], resampled, len(members), len(others)), resampled
+    return _auc(measured[0], resampled, len(members), len(others)), resampled
 
 
 def _auc(value: np.float64, resampled: Values, members: int, others: int) -> Figure:
@@ -92,50 +96,50 @@ def _auc(value: np.float64, resampled: Values, members: int, others: int) -> Fig
 
 @dataclass(frozen=True, eq=False)
 class _Ranking:
-    """Where the others' scores fall among the members', found once: a resample only counts anew."""
+    """The order of all scores, computed once: a resample only counts anew."""
 
     members: NDArray[np.intp]  # (m,) ascending by score
     others: NDArray[np.intp]  # (n,) descending by score
-    below: NDArray[np.intp]  # (n,) how many members score less than each of the others, as these are ordered
-    within: NDArray[np.intp]  # (n,) how many score no more
+    below: NDArray[np.intp]  # (n,) how many members score less than each other, in the order of `others`
+    up_to: NDArray[np.intp]  # (n,) how many members score no more
 
     @classmethod
     def of(cls, members: Values, others: Values) -> "_Ranking":
         ascending, descending = np.argsort(members, kind="stable"), np.argsort(-others, kind="stable")
         ranked, thresholds = members[ascending], others[descending]
-        below, within = (np.searchsorted(ranked, thresholds, side) for side in ("left", "right"))
-        return cls(ascending, descending, below, within)
+        below, up_to = (np.searchsorted(ranked, thresholds, side) for side in ("left", "right"))
+        return cls(ascending, descending, below, up_to)
 
     def figures(self, members: Counts, others: Counts) -> dict[str, Values]:
-        """Each figure for each of B resamples, (B, m) and (B, n): (B,)."""
-        up_to, others = self._up_to(members), others[:, self.others]
-        found = {"auc": self._auc(up_to, others)}
+        """Each figure in each of B resamples, given as counts (B, m) and (B, n): (B,)."""
+        lowest, others = self._lowest_counts(members), others[:, self.others]
+        figures = {"auc": self._auc(lowest, others)}
         false = others.cumsum(axis=1)
         for percent in (1, 5):
             # The first of the others that a threshold must be above; the tolerance is for the rounding of the product.
             first = (false > percent / 100 * others.shape[1] + 1e-6).argmax(axis=1)
-            missed = up_to[np.arange(len(up_to)), self.within[first]]
-            found[f"tpr_at_{percent}_fpr"] = 1 - missed / members.shape[1]
-        return found
+            missed = lowest[np.arange(len(lowest)), self.up_to[first]]
+            figures[f"tpr_at_{percent}_fpr"] = 1 - missed / members.shape[1]
+        return figures
 
     def auc(self, members: Counts, others: Counts) -> Values:
-        """P(member > other) + P(equal) / 2 in each of B resamples, (B, m) and (B, n): (B,)."""
-        return self._auc(self._up_to(members), others[:, self.others])
+        """P(member > other) + P(equal) / 2 in each of B resamples, given as counts (B, m) and (B, n): (B,)."""
+        return self._auc(self._lowest_counts(members), others[:, self.others])
 
-    def _auc(self, up_to: Values, others: Counts) -> Values:
-        count = up_to[0, -1]
-        beaten = count - (up_to[:, self.below] + up_to[:, self.within]) / 2  # (B, n) members above, equals by half
+    def _auc(self, lowest: Values, others: Counts) -> Values:
+        count = lowest[0, -1]
+        beaten = count - (lowest[:, self.below] + lowest[:, self.up_to]) / 2  # (B, n) members above, equals by half
         return np.asarray((others * beaten).sum(axis=1) / (count * others.shape[1]))
 
-    def _up_to(self, members: Counts) -> Values:
+    def _lowest_counts(self, members: Counts) -> Values:
         """(B, m) -> (B, m + 1): how often the lowest 0, 1, ... m members are in each resample."""
         return np.hstack([np.zeros((len(members), 1)), members[:, self.members].cumsum(axis=1)])
 
 
 def _roc(members: Values, others: Values) -> list[tuple[float, float]]:
-    """(false, true) positive rates from (0, 0) to (1, 1), at most 200 of them, and none inside a straight."""
+    """(false, true) positive rates from (0, 0) to (1, 1): at most 200 points, none inside a straight line."""
     thresholds = np.unique(np.concatenate([members, others]))[::-1]
-    rates = [1 - np.searchsorted(np.sort(one), thresholds) / len(one) for one in (others, members)]
+    rates = [1 - np.searchsorted(np.sort(values), thresholds) / len(values) for values in (others, members)]
     points = np.vstack([[0.0, 0.0], np.stack(rates, axis=1)])
     step = np.diff(points * [len(others), len(members)], axis=0).round()
     straight = step[:-1, 0] * step[1:, 1] == step[:-1, 1] * step[1:, 0]
@@ -145,8 +149,8 @@ def _roc(members: Values, others: Values) -> list[tuple[float, float]]:
 
 
 def _counts(members: int, others: int, resamples: Resamples) -> Iterator[tuple[Counts, Counts]]:
-    """Both sets' resamples, (B, members) and (B, others) at a time."""
+    """Resamples of both sets, (B, members) and (B, others) at a time."""
     rows = rows_at_once(members + others)
-    of_members = Resamples(resamples.seed, f"{resamples.name}/members", resamples.count).blocks(members, rows=rows)
-    of_others = Resamples(resamples.seed, f"{resamples.name}/others", resamples.count).blocks(others, rows=rows)
-    return zip(of_members, of_others, strict=True)
+    member_blocks = Resamples(resamples.seed, f"{resamples.name}/members", resamples.count).blocks(members, rows=rows)
+    other_blocks = Resamples(resamples.seed, f"{resamples.name}/others", resamples.count).blocks(others, rows=rows)
+    return zip(member_blocks, other_blocks, strict=True)

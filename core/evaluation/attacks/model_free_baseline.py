@@ -1,4 +1,4 @@
-"""How far two sets of text can be told apart by their letters alone, without any model."""
+"""Model-free baseline: how far two sets of text can be told apart by their letters alone."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ _FEATURES = 50_000
 
 
 def out_of_fold_scores(members: Sequence[Record], others: Sequence[Record], *, seed: int) -> Values | None:
-    """The log odds that each record is a member, (m + n,), by a classifier that has not seen it nor its subject.
+    """The log odds that each record is a member, (m + n,), by a classifier that saw neither it nor its subject.
 
     TF-IDF of runs of one to four letters within words (which suits every script) and logistic regression, in up to five
-    stratified folds; of each record the first 4000 characters. None where there are no folds of which every rest
-    holds subjects of both sets.
+    stratified folds, on the first 4000 characters of each record. None where the subjects do not make folds of which
+    every remainder holds records of both sets.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -29,7 +29,7 @@ def out_of_fold_scores(members: Sequence[Record], others: Sequence[Record], *, s
     folds = min(FOLDS, len(set(subject[label == 1])), len(set(subject[label == 0])))
     if folds < 2:
         return None
-    # The weights of terms know no labels: found once, of all texts.
+    # The weights of terms do not depend on labels, so they are computed once, from all texts.
     terms = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, max_features=_FEATURES)
     table = terms.fit_transform([_text(record) for record in records])  # (m + n, features)
     scores = np.zeros(len(records))
@@ -46,5 +46,5 @@ def _subject(record: Record, place: int) -> str:
 
 
 def _text(record: Record) -> str:
-    """What the model reads of a record: its prompt tells topics apart as well as what is scored does."""
+    """The text that a model reads: the prompt tells topics apart as well as the scored text does."""
     return "\n".join(record.texts())[:_CHARACTERS]

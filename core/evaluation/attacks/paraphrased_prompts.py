@@ -1,4 +1,4 @@
-"""What a model answers to a record's prompt in other words."""
+"""Answers of a model to a record's prompt in other words."""
 
 from collections.abc import Sequence
 
@@ -9,75 +9,76 @@ from core.evaluation.eval_context import Columns, EvalContext
 from core.evaluation.generation.continuation import continuations
 from core.evaluation.scores.likelihood import probabilities
 from core.evaluation.text.overlap import rouge_l
-from core.evaluation.text.prefixes import beginning
+from core.evaluation.text.prefixes import split_prefix
 from core.schema.evaluation import SetName
 from core.schema.record import Record
 
-AT_ONCE = 64
+BATCH = 64
 """Records between two looks at the clock."""
 
 
-def rewordings(record: Record) -> list[Record]:
-    """The record once for each of its paraphrases that says something, with that as the last thing asked.
+def paraphrased_records(record: Record) -> list[Record]:
+    """The record once per paraphrase that is not blank, with the paraphrase as its question.
 
-    The whole of a plain text is the answer. What a chat says before its last question stays.
+    The answer to the paraphrase of a plain text is the whole text. Earlier turns of a conversation stay.
     """
     return [record.with_question(paraphrase) for paraphrase in record.paraphrases or () if paraphrase.strip()]
 
 
-def reworded(
+def paraphrase_columns(
     context: EvalContext, name: SetName, *, limit: int | None, tokens: int, each: int, budget: Budget
 ) -> tuple[Columns | None, list[str]]:
-    """`recall` and `probability` (n,) of at most `limit` records of a set, means over at most `each` paraphrases, and
-    warnings; None where no record has any.
+    """`recall` and `probability` (n,) of at most `limit` records, means over at most `each` paraphrases; and warnings.
 
-    What the limit or the time leaves out is noted in the budget. Raises CoreError as encoding does.
+    None where no record has paraphrases. The budget notes the records that limit or time leave out. Raises CoreError
+    as encoding does.
     """
     records = context.sets[name]
-    able = sum(1 for record in records if rewordings(record))
-    # as many more as have none are chosen, so that `limit` of those that have some are among them
-    chosen = context.subset_indices(name, None if limit is None else limit + len(records) - able)
-    places = [place for place in chosen if rewordings(records[place])][:limit]
-    if not places:
-        # a forget set need not have any; probes are made to be asked
+    with_paraphrases = sum(1 for record in records if paraphrased_records(record))
+    # the limit is raised by the records without paraphrases, so that `limit` records with paraphrases are among them
+    indices = context.subset_indices(name, None if limit is None else limit + len(records) - with_paraphrases)
+    indices = [index for index in indices if paraphrased_records(records[index])][:limit]
+    if not indices:
+        # a forget set need not have paraphrases; probes are made to be asked
         return None, [f"{name}: no record has paraphrases"] if name == "probes" else []
     parts: list[Columns] = []
-    for start in range(0, len(places), AT_ONCE):
+    for start in range(0, len(indices), BATCH):
         if parts and budget.expired():
             break
-        asked = [records[place] for place in places[start : start + AT_ONCE]]
+        batch = [records[index] for index in indices[start : start + BATCH]]
 
-        def compute(_: Sequence[Record], asked: list[Record] = asked) -> Columns:
-            return _reworded(context, name, asked, tokens=tokens, each=each)
+        def compute(_: Sequence[Record], batch: list[Record] = batch) -> Columns:
+            return _columns(context, name, batch, tokens=tokens, each=each)
 
         parts.append(context.columns(f"reworded {limit} {tokens} {each} {start}", name, compute))
-    whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    budget.note_left_out(name, done=len(places), of=able, reason="records")
-    budget.note_left_out(name, done=len(whole["recall"]), of=len(places), reason="seconds")
+    columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    budget.note_left_out(name, done=len(indices), of=with_paraphrases, reason="records")
+    budget.note_left_out(name, done=len(columns["recall"]), of=len(indices), reason="seconds")
     warnings = []
-    if without := len(records) - able:
+    if without := len(records) - with_paraphrases:
         warnings.append(f"{name}: {without} of {len(records)} records have no paraphrases, and are left out")
-    if cut := int(whole.pop("cut").sum()):
+    if cut := int(columns.pop("cut").sum()):
         warnings.append(f"{name}: {cut} prompts are longer than {context.length} tokens, and lost their beginning")
-    return whole, warnings
+    return columns, warnings
 
 
-def _reworded(context: EvalContext, name: SetName, records: Sequence[Record], *, tokens: int, each: int) -> Columns:
-    asked = [rewordings(record)[:each] for record in records]
-    flat = [one for some in asked for one in some]
-    probable = probabilities(context.statistics(flat, label=name))
-    tokenizer, chat = context.tokenizer, context.training.chat
-    starts = [beginning(one, tokenizer, length=context.length, chat=chat, tokens=tokens) for one in flat]
-    said = continuations(context, [start.first for start in starts], [len(start.rest) for start in starts])
-    recalls = [
-        rouge_l(*(str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in (start.rest, tries[0])))[0]
-        for start, tries in zip(starts, said, strict=True)
+def _columns(context: EvalContext, name: SetName, records: Sequence[Record], *, tokens: int, each: int) -> Columns:
+    by_record = [paraphrased_records(record)[:each] for record in records]
+    paraphrased = [copy for copies in by_record for copy in copies]
+    probability = probabilities(context.statistics(paraphrased, label=name))
+    tokenizer, chat, length = context.tokenizer, context.training.chat, context.length
+    splits = [split_prefix(copy, tokenizer, length=length, chat=chat, tokens=tokens) for copy in paraphrased]
+    lengths = [len(split.continuation) for split in splits]
+    answers = continuations(context, [split.prefix for split in splits], lengths)
+    recall = [
+        rouge_l(*(str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in (split.continuation, samples[0])))[0]
+        for split, samples in zip(splits, answers, strict=True)
     ]
-    cut = [float(start.cut) for start in starts]
-    ends = np.cumsum([len(some) for some in asked])[:-1]
-    recall, probability, cuts = (np.split(np.array(one), ends) for one in (recalls, probable, cut))
+    cut = [float(split.truncated) for split in splits]
+    ends = np.cumsum([len(copies) for copies in by_record])[:-1]
+    recalls, probable, cuts = (np.split(np.array(values), ends) for values in (recall, probability, cut))
     return {
-        "recall": np.array([some.mean() for some in recall]),
-        "probability": np.array([some.mean() for some in probability]),
-        "cut": np.array([some.sum() for some in cuts]),
+        "recall": np.array([values.mean() for values in recalls]),
+        "probability": np.array([values.mean() for values in probable]),
+        "cut": np.array([values.sum() for values in cuts]),
     }

@@ -1,8 +1,8 @@
-"""Weights as an INT8 or INT4 copy of the model has them: rounded to few levels, and back.
+"""Simulated weight-only quantisation: weights rounded to the values that an INT8 or INT4 copy of the model has.
 
-Weight-only quantised inference multiplies activations, which it leaves as they are, by these very numbers. So a forward
-with them in place of the weights gives its figures on any device, without its kernels. Rounded as torchao does
-(`Int8WeightOnlyConfig`, `IntxWeightOnlyConfig`), to nearest and without calibration.
+Weight-only quantised inference leaves activations as they are and multiplies them by these very numbers. So a forward
+pass with the rounded weights gives the copy's figures on any device, without its kernels. Weights are rounded as
+torchao does (`Int8WeightOnlyConfig`, `IntxWeightOnlyConfig`), to nearest and without calibration.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 _AT_ONCE = 1 << 24
-"""Weights that are rounded at a time: what is made on the way takes a few times their memory."""
+"""Weights that are rounded at a time: intermediate tensors take a few times their memory."""
 _SMALLEST = torch.finfo(torch.float32).eps
-"""The smallest scale: a group of zeros has one, too."""
+"""The smallest scale, so that a group of zeros has one too."""
 
 
 def int8(weight: Tensor) -> Tensor:
@@ -32,7 +32,8 @@ def int4(weight: Tensor, group: int) -> Tensor:
     Where `group` does not divide `in`, a row's last group is smaller.
     """
     rows, width = weight.shape
-    groups = functional.pad(weight, (0, -width % group)).view(rows, -1, group)  # zeros change no highest, no lowest
+    # padding with zeros changes neither minimum nor maximum
+    groups = functional.pad(weight, (0, -width % group)).view(rows, -1, group)
     low, high = groups.amin(2, keepdim=True).clamp(max=0), groups.amax(2, keepdim=True).clamp(min=0)
     scale = ((high - low) / 15).clamp(min=_SMALLEST)
     zero = (-(low / scale).round()).clamp(0, 15)
@@ -42,22 +43,22 @@ def int4(weight: Tensor, group: int) -> Tensor:
 
 @torch.no_grad()
 def round_weights(model: PreTrainedModel, rounded: Callable[[Tensor], Tensor]) -> float:
-    """Puts `rounded` of each linear layer's weight, (out, in) float32, in its place; not of embeddings and head, which
-    quantised copies usually keep as they are.
+    """Replaces each linear layer's weight, (out, in) float32, by `rounded` of it.
 
-    Returns how much of the matrices below the head, embeddings left out, that is: experts that a model keeps in one
-    tensor of three dimensions, for one, are no linear layers.
+    Embeddings and head are skipped: quantised copies usually keep them as they are. Returns the share of all other
+    matrices' weights that were rounded. It is under 1 where, for example, a model keeps its experts in one tensor of
+    three dimensions, which is no linear layer.
     """
-    left = {id(one.weight) for one in model.modules() if isinstance(one, nn.Embedding)}
+    skipped = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     if (head := model.get_output_embeddings()) is not None:
-        left.add(id(head.weight))
+        skipped.add(id(head.weight))
     done = 0
     for layer in model.modules():
-        if not isinstance(layer, nn.Linear | Conv1D) or id(layer.weight) in left:
+        if not isinstance(layer, nn.Linear | Conv1D) or id(layer.weight) in skipped:
             continue
-        weight = layer.weight.T if isinstance(layer, Conv1D) else layer.weight  # which holds it as (in, out)
+        weight = layer.weight.T if isinstance(layer, Conv1D) else layer.weight  # Conv1D holds (in, out)
         for rows in weight.split(max(1, _AT_ONCE // weight.shape[1])):
             rows.copy_(rounded(rows.float()))
         done += weight.numel()
-    whole = sum(int(one.numel()) for one in model.parameters() if one.dim() > 1 and id(one) not in left)
-    return done / max(1, whole)
+    matrices = [weight for weight in model.parameters() if weight.dim() > 1 and id(weight) not in skipped]
+    return done / max(1, sum(int(weight.numel()) for weight in matrices))

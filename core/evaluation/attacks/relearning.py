@@ -1,4 +1,4 @@
-"""Fine-tuning on a few records, as somebody would who wants back what was forgotten."""
+"""Relearning attack: fine-tuning on a few records, as somebody would to get forgotten text back."""
 
 import math
 from collections.abc import Sequence
@@ -18,25 +18,26 @@ from core.schema.evaluation import StepFigure
 from core.schema.training import Training
 
 LARGE = 1_000_000_000
-"""Weights of a model that is fine-tuned at the lower learning rate."""
-RATE, RATE_OF_LARGE = 1e-4, 2e-5
+"""From this many weights on, the lower learning rate is used."""
+LEARNING_RATE, LARGE_LEARNING_RATE = 1e-4, 2e-5
 
 
-def default_rate(model: PreTrainedModel) -> float:
-    """What such models are usually fine-tuned with."""
-    return RATE_OF_LARGE if sum(weight.numel() for weight in model.parameters()) >= LARGE else RATE
+def default_learning_rate(model: PreTrainedModel) -> float:
+    """The learning rate that models of this size are usually fine-tuned with."""
+    weights = sum(weight.numel() for weight in model.parameters())
+    return LARGE_LEARNING_RATE if weights >= LARGE else LEARNING_RATE
 
 
 class FineTuning:
-    """All weights of a model, in place, by AdamW at a constant rate; every step sees all records.
+    """Trains all weights of a model in place, by AdamW at a constant learning rate; every step sees all records.
 
-    The loss is the mean over records of CE(x). Nothing in it is random: the same steps every time.
+    The loss is the mean over records of CE(x). Nothing is random: the steps are the same every time.
     """
 
     def __init__(
         self, model: PreTrainedModel, chunks: Sequence[Chunk], *, learning_rate: float, training: Training
     ) -> None:
-        """Memory: beside the weights as much again three times, for gradients and AdamW's moments."""
+        """Takes three times the memory of the weights in addition, for gradients and AdamW's moments."""
         model.eval()  # without dropout
         model.requires_grad_(True)
         precision = training_precision(training.precision, model.dtype, model.device)
@@ -56,25 +57,25 @@ class FineTuning:
         )
 
     def step(self) -> float:
-        """One update; the loss before it, in nats. Raises CoreError `not_finite`."""
-        whole = 0.0
+        """Makes one update and returns the loss before it, in nats. Raises CoreError `not_finite`."""
+        total = 0.0
         for batch, weights in self._batches:
             loss = self._loss(batch, weights)
             torch.autograd.backward(loss)
-            whole += loss.item()
-        if not math.isfinite(whole):
+            total += loss.item()
+        if not math.isfinite(total):
             raise CoreError("not_finite", "fine-tuning gave a loss that is no finite number: lower its learning rate")
         self._optimizer.step()
         self._optimizer.zero_grad()
-        return whole
+        return total
 
     def _weights(self, batch: Sequence[Chunk], tokens: dict[int, int]) -> Tensor:
-        """What each scored token counts in the mean: (N,), over all batches they sum to 1."""
-        each = [torch.full((int(one.scored.sum()),), 1 / (tokens[one.record] * len(tokens))) for one in batch]
-        return torch.cat(each).to(self._forward.device)
+        """The weight of each scored token in the mean loss: (N,); over all batches the weights sum to 1."""
+        weights = [torch.full((int(chunk.scored.sum()),), 1 / (tokens[chunk.record] * len(tokens))) for chunk in batch]
+        return torch.cat(weights).to(self._forward.device)
 
     def _loss(self, batch: Sequence[Chunk], weights: Tensor) -> Tensor:
-        """A batch's part of the loss, with gradients: a scalar."""
+        """A batch's share of the loss, with gradients: a scalar."""
         forward = self._forward
         hidden, targets = forward.hidden(batch), forward.targets(batch)  # (N, H), (N,)
 
@@ -89,16 +90,16 @@ class FineTuning:
 
 
 def half_steps(curve: Sequence[StepFigure], original: float) -> float | None:
-    """Steps until half of the mean loss that was gained over the original's is gone again; None: not on the curve.
+    """Steps until half of the loss that unlearning added is gone again; None: not within the curve.
 
-    The curve is of perplexities, from step 0 on, and `original` is one: the half is of their logarithms. Between two
-    places of the curve it is taken to be straight.
+    The curve holds perplexities from step 0 on, `original` is the perplexity before unlearning; the half refers to
+    their logarithms. Between two points the curve is taken to be straight.
     """
-    losses = [math.log(place.figure.value) for place in curve]
+    losses = [math.log(point.figure.value) for point in curve]
     half = (losses[0] + math.log(original)) / 2
-    for place in range(1, len(curve)):
-        before, after = losses[place - 1], losses[place]
+    for index in range(1, len(curve)):
+        before, after = losses[index - 1], losses[index]
         if after <= half < before:
-            start, end = curve[place - 1].step, curve[place].step
+            start, end = curve[index - 1].step, curve[index].step
             return start + (end - start) * (before - half) / (before - after)
     return None

@@ -1,4 +1,4 @@
-"""How much of the rest of a record a model says when it is given the first part."""
+"""Verbatim memorization: how much of a record's continuation a model writes when it is given the prefix."""
 
 from collections.abc import Sequence
 
@@ -7,19 +7,19 @@ import numpy as np
 from core.evaluation.budget import Budget
 from core.evaluation.eval_context import Columns, EvalContext
 from core.evaluation.generation.continuation import continuations
-from core.evaluation.generation.written_text import Written, chunks_of
+from core.evaluation.generation.written_text import WrittenText, scored_chunks
 from core.evaluation.scores.likelihood import probabilities
 from core.evaluation.stats.bootstrap import AMOUNT, Values, weighted_means
-from core.evaluation.text.overlap import longest_run, rouge_l
-from core.evaluation.text.prefixes import Beginning, beginning, put_before
+from core.evaluation.text.overlap import longest_common_run, rouge_l
+from core.evaluation.text.prefixes import PrefixSplit, insert_words, split_prefix
 from core.schema.evaluation import Figure, SetName
 from core.schema.record import Record
 
-AT_ONCE = 64
+BATCH = 64
 """Records between two looks at the clock."""
 
 
-def recited(
+def memorization_columns(
     context: EvalContext,
     name: SetName,
     *,
@@ -30,46 +30,46 @@ def recited(
     probable: bool = False,
     budget: Budget,
 ) -> tuple[Columns, list[str]]:
-    """`recall`, `f1`, `longest` (n,) of at most `limit` records of a set, each the highest of all tries, and warnings.
+    """`recall`, `f1` and `longest` (n,) of at most `limit` records, each the best of all tries; and warnings.
 
-    A try is one opening put before a plain text or behind a prompt, continued greedily or, with `samples`, so many
-    times at temperature 1; as long as the true rest, `tokens` at most. With `probable` there is `probability`, too,
-    exp(-CE) of that rest behind an opening. Records of which nothing is left to say are not among the n. What limit or
-    time leave out is noted in the budget. Raises CoreError as encoding does.
+    A try inserts one opening before a plain text or behind a prompt and continues it greedily or, with `samples`, so
+    many times at temperature 1, for as many tokens as the true continuation, at most `tokens`. With `probable` there is
+    `probability` too: exp(-CE) of the true continuation behind an opening. Records without a continuation are not among
+    the n. The budget notes the records that limit or time leave out. Raises CoreError as encoding does.
     """
-    records, places = context.sets[name], context.subset_indices(name, limit)
+    records, indices = context.sets[name], context.subset_indices(name, limit)
     parts: list[Columns] = []
-    for start in range(0, len(places), AT_ONCE):
+    for start in range(0, len(indices), BATCH):
         if parts and budget.expired():
             break
-        asked = [records[place] for place in places[start : start + AT_ONCE]]
+        batch = [records[index] for index in indices[start : start + BATCH]]
 
-        def compute(_: Sequence[Record], asked: list[Record] = asked) -> Columns:
-            return _recited(context, asked, tokens=tokens, samples=samples, openings=openings, probable=probable)
+        def compute(_: Sequence[Record], batch: list[Record] = batch) -> Columns:
+            return _columns(context, batch, tokens=tokens, samples=samples, openings=openings, probable=probable)
 
         key = f"recited {limit} {tokens} {samples} {list(openings)} {probable} {start}"
         parts.append(context.columns(key, name, compute))
-    whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    done, asked_for = len(whole["asked"]), whole.pop("asked") > 0
-    budget.note_left_out(name, done=len(places), of=len(records), reason="records")
-    budget.note_left_out(name, done=done, of=len(places), reason="seconds")
+    columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    done, continued = len(columns["asked"]), columns.pop("asked") > 0
+    budget.note_left_out(name, done=len(indices), of=len(records), reason="records")
+    budget.note_left_out(name, done=done, of=len(indices), reason="seconds")
     warnings = []
-    if silent := done - int(asked_for.sum()):
-        warnings.append(f"{name}: {silent} of {done} records are too short to be continued, and are left out")
-    if cut := int(whole.pop("cut").sum()):
+    if too_short := done - int(continued.sum()):
+        warnings.append(f"{name}: {too_short} of {done} records are too short to be continued, and are left out")
+    if cut := int(columns.pop("cut").sum()):
         warnings.append(f"{name}: {cut} prompts are longer than {context.length} tokens, and lost their beginning")
-    return {key: values[asked_for] for key, values in whole.items()}, warnings
+    return {key: values[continued] for key, values in columns.items()}, warnings
 
 
-def means(columns: Columns, names: dict[str, str], context: EvalContext, name: SetName) -> dict[str, Figure]:
-    """The columns' means with their intervals, under other names; none where there is no record."""
-    values = {said: columns[column] for said, column in names.items()}
-    some = {said: (one, np.ones(len(one))) for said, one in values.items() if len(one)}
-    ranges = {said: AMOUNT for said, column in names.items() if column == "longest"}
-    return weighted_means(some, context.resamples(name), through={}, ranges=ranges) if some else {}
+def mean_figures(columns: Columns, names: dict[str, str], context: EvalContext, name: SetName) -> dict[str, Figure]:
+    """The means of columns with their intervals; `names` gives each figure's column. Empty without any record."""
+    values = {figure: columns[column] for figure, column in names.items()}
+    means = {figure: (column, np.ones(len(column))) for figure, column in values.items() if len(column)}
+    ranges = {figure: AMOUNT for figure, column in names.items() if column == "longest"}
+    return weighted_means(means, context.resamples(name), through={}, ranges=ranges) if means else {}
 
 
-def _recited(
+def _columns(
     context: EvalContext,
     records: Sequence[Record],
     *,
@@ -84,36 +84,37 @@ def _recited(
     for opening in openings:
         words: list[int] = tokenizer(f" {opening} ", add_special_tokens=False)["input_ids"] if opening else []
         length = max(2, context.length - len(words))
-        starts = [
-            put_before(
+        splits = [
+            insert_words(
                 record,
                 words,
-                beginning(record, tokenizer, length=length, chat=context.training.chat, tokens=tokens),
+                split_prefix(record, tokenizer, length=length, chat=context.training.chat, tokens=tokens),
                 special,
             )
             for record in records
         ]
-        truths = [str(tokenizer.decode(start.rest, skip_special_tokens=True)) for start in starts]
-        lengths = [len(start.rest) for start in starts]
+        truths = [str(tokenizer.decode(split.continuation, skip_special_tokens=True)) for split in splits]
+        prefixes, lengths = [split.prefix for split in splits], [len(split.continuation) for split in splits]
         if probable:
-            probability = np.maximum(probability, _probabilities(context, starts))
-        said = continuations(context, [start.first for start in starts], lengths, samples=samples, seed=context.seed)
-        for row, (start, truth, tries) in enumerate(zip(starts, truths, said, strict=True)):
+            probability = np.maximum(probability, _probabilities(context, splits))
+        written = continuations(context, prefixes, lengths, samples=samples, seed=context.seed)
+        for row, (split, truth, tries) in enumerate(zip(splits, truths, written, strict=True)):
             if not truth.strip():
                 continue
-            asked[row], cut[row] = 1.0, max(cut[row], start.cut)
+            asked[row], cut[row] = 1.0, max(cut[row], split.truncated)
             for ids in tries:
                 text = str(tokenizer.decode(ids, skip_special_tokens=True))
-                best[row] = np.maximum(best[row], [*rouge_l(truth, text), longest_run(start.rest, ids)])
+                scores = [*rouge_l(truth, text), longest_common_run(split.continuation, ids)]
+                best[row] = np.maximum(best[row], scores)
     columns = {"recall": best[:, 0], "f1": best[:, 1], "longest": best[:, 2], "asked": asked, "cut": cut}
     return {**columns, "probability": probability} if probable else columns
 
 
-def _probabilities(context: EvalContext, starts: Sequence[Beginning]) -> Values:
-    """exp(-CE) of each rest behind its first part: (n,); 0 where either is empty."""
-    able = [place for place, start in enumerate(starts) if start.first and start.rest]
-    found = np.zeros(len(starts))
-    chunks = chunks_of([Written(start.first, start.rest) for start in starts])
+def _probabilities(context: EvalContext, splits: Sequence[PrefixSplit]) -> Values:
+    """exp(-CE) of each continuation behind its prefix: (n,); 0 where either is empty."""
+    complete = [index for index, split in enumerate(splits) if split.prefix and split.continuation]
+    values = np.zeros(len(splits))
+    chunks = scored_chunks([WrittenText(split.prefix, split.continuation) for split in splits])
     if chunks:
-        found[able] = probabilities(context.chunk_statistics(chunks, len(chunks), label="prefixed"))
-    return found
+        values[complete] = probabilities(context.chunk_statistics(chunks, len(chunks), label="prefixed"))
+    return values

@@ -1,8 +1,8 @@
-"""What a model says after token ids, many rows at a time: greedily, or sampled at temperature 1.
+"""Continues token ids with a model, many rows at a time: greedily, or sampled at temperature 1.
 
-A row gets what it would get by itself, whatever it is written together with: rows are filled up on their left and the
-filling is masked, which is tried on a few tokens first; where a model does not bear it, rows of one length go together,
-and a row whose own length chooses its rotary factors goes alone.
+A row's continuation does not depend on the rows of its batch. Rows are padded on their left and the padding is masked,
+which is tried on a few tokens first. Where a model does not allow it, a batch has rows of one length, and a row whose
+own length decides its rotary factors has a batch of its own.
 """
 
 import random
@@ -24,7 +24,7 @@ from core.lm.rotary import context_scaling
 from core.lm.token_statistics import measuring_precision
 
 _WITHOUT_GRADIENTS = 4
-"""How many times the tokens of a training's forward are held at a time: keys and values alone stay in memory."""
+"""Tokens per batch, as a multiple of a training batch: without gradients only keys and values stay in memory."""
 
 
 def continuations(
@@ -36,17 +36,17 @@ def continuations(
     seed: int = 0,
     budget: Budget | None = None,
 ) -> list[list[list[int]]]:
-    """`continued` of the context's model: as many lists as prefixes, of `samples` (greedy: one) lists of token ids.
+    """Continues prefixes with the context's model: for each prefix, `samples` (greedy: one) lists of token ids.
 
-    An empty list stands for a prefix that was not reached before the budget's time was up. Raises what a wish to stop
+    A prefix that was not reached before the budget's time was up has an empty list. Raises what `context.check_stop`
     raises.
     """
 
-    def never() -> bool:
+    def without_limit() -> bool:
         context.check_stop()
         return False
 
-    return continued(
+    return continue_prefixes(
         context.model,
         context.tokenizer,
         prefixes,
@@ -54,11 +54,11 @@ def continuations(
         samples=samples,
         seed=seed,
         max_tokens=context.training.micro_batch_tokens * _WITHOUT_GRADIENTS,
-        over=never if budget is None else budget.expired,
+        should_stop=without_limit if budget is None else budget.expired,
     )
 
 
-def continued(
+def continue_prefixes(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prefixes: Sequence[Sequence[int]],
@@ -67,15 +67,15 @@ def continued(
     samples: int = 0,
     seed: int = 0,
     max_tokens: int,
-    over: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> list[list[list[int]]]:
-    """At most `lengths[i]` tokens after `prefixes[i]`, up to the end of sequence, which is not among them.
+    """Generates at most `lengths[i]` tokens after `prefixes[i]`, up to the end of sequence, which is left out.
 
-    `samples` 0: one list, the most probable token at each place; else so many lists, drawn at temperature 1 from all
-    of the vocabulary. A draw depends on the seed (>= 0), the prefix and the sample's number alone. What does not fit
-    in the model's context is cut from the prefix's left; after an empty prefix nothing is said. Rows are written
-    `max_tokens` at a time, the longest possible counted; `over` is asked before each time, and once it says yes, what
-    is left has an empty list instead of its continuations.
+    With `samples` 0: one list, the most probable token at each position; else as many lists, drawn at temperature 1
+    from the whole vocabulary. A draw depends on the seed (>= 0), the prefix and the sample's number alone. A prefix
+    that does not fit in the model's context loses its beginning; after an empty prefix nothing is generated. A batch
+    holds `max_tokens` tokens, rows counted at their longest. `should_stop` is asked before each batch; once it is true,
+    the prefixes that are left have an empty list instead of continuations.
     """
     forward = Forward(model, autocast=measuring_precision(model))
     # a text that was cut to its end would be continued otherwise than transformers continues it
@@ -85,30 +85,30 @@ def continued(
     kept = [list(ids)[-(context - count) :] for ids, count in zip(prefixes, counts, strict=True)]
     rows = max(1, samples)
     batches = plan_batches(forward, kept, counts, samples=rows, max_tokens=max_tokens)
-    random.Random(seed).shuffle(batches)  # what is left out for lack of time should not be the short ones
+    random.Random(seed).shuffle(batches)  # so that a lack of time does not leave out the short prefixes
     batches.reverse()
 
     def prompts(batch: list[int]) -> PromptBatch:
-        longest = max(counts[place] for place in batch)
-        drawn = [_chances([seed, number, *prefixes[place]], longest) for place in batch for number in range(samples)]
-        chances = torch.from_numpy(np.stack(drawn)) if drawn else None
-        return PromptBatch([kept[place] for place in batch], [counts[place] for place in batch], chances)
+        longest = max(counts[index] for index in batch)
+        draws = [_uniform([seed, number, *prefixes[index]], longest) for index in batch for number in range(samples)]
+        chances = torch.from_numpy(np.stack(draws)) if draws else None
+        return PromptBatch([kept[index] for index in batch], [counts[index] for index in batch], chances)
 
-    written = generate_batches(forward, map(prompts, batches), ends=ends, should_stop=over)
+    written = generate_batches(forward, map(prompts, batches), ends=ends, should_stop=should_stop)
     continuations: list[list[list[int]]] = [[[] for _ in range(rows)] for _ in prefixes]
     for number, batch in enumerate(batches):
-        for at, place in enumerate(batch):
-            continuations[place] = written[number][at * rows : (at + 1) * rows] if number in written else []
+        for row, index in enumerate(batch):
+            continuations[index] = written[number][row * rows : (row + 1) * rows] if number in written else []
     return continuations
 
 
-def _chances(seed: list[int], count: int) -> NDArray[np.float64]:
+def _uniform(seed: list[int], count: int) -> NDArray[np.float64]:
     return np.random.default_rng(seed).random(count)
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The tokens that end a sequence: the tokenizer's, its chat template's, and those that the model's configuration
-    names."""
+    """The tokens that end a sequence: the tokenizer's, its chat template's and those of the model's configuration."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     named = configured if isinstance(configured, list) else [configured]
-    return frozenset(int(one) for one in [*named, tokenizer.eos_token_id, turn_end_token(tokenizer)] if one is not None)
+    tokens = [*named, tokenizer.eos_token_id, turn_end_token(tokenizer)]
+    return frozenset(int(token) for token in tokens if token is not None)

@@ -1,4 +1,4 @@
-"""What a model answers by itself, greedily, and how much of the true answer is in it."""
+"""Greedy answers of a model, and how much of the true answer is in them."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -13,87 +13,87 @@ from core.lm.data import tokenize_record
 from core.schema.evaluation import SetName
 from core.schema.record import Record
 
-AT_ONCE = 32
+BATCH = 32
 """Records between two looks at the clock."""
 
-Words = Literal["any", "latin", "stems"]
-"""What ROUGE takes for words: those of any script, those that the rouge-score library finds by itself (the letters a to
-z, and digits), or the stems of these (Porter)."""
+RougeWords = Literal["any", "latin", "stems"]
+"""The words that ROUGE compares: those of any script; those that the rouge-score library finds by itself (the letters a
+to z, and digits); or the stems of the latter (Porter)."""
 
 
-def answering(
+def answer_overlap(
     context: EvalContext,
     name: SetName,
-    places: Sequence[int],
+    indices: Sequence[int],
     budget: Budget,
     *,
     tokens: int | None = None,
-    words: Words = "any",
+    words: RougeWords = "any",
     stops: tuple[str, ...] = (),
-    of_truth: int | None = None,
+    truth_tokens: int | None = None,
 ) -> Columns:
-    """ROUGE-L of what follows a prompt (of a plain text: its first third) against what truly does: (n,) each, of the
-    first n of the places that the time allows, and the first `AT_ONCE` in any case.
+    """ROUGE-L `recall` and `f1` (n,) of the model's answers to prompts (of a plain text: its first third).
 
-    `recall` share of the true answer's words that are answered in order; `f1`. At most `tokens` are answered, by
-    default as many as the true answer has, which is cut to `of_truth` tokens; an answer ends where one of `stops`
-    begins. Raises CoreError.
+    The n records are the first of `indices` that the time allows, and at least the first `BATCH`. An answer has at most
+    `tokens` tokens (default: as many as the true one) and ends where one of `stops` begins; the true answer is cut to
+    `truth_tokens` tokens. Raises CoreError.
     """
     records = context.sets[name]
     parts: list[Columns] = []
-    for start in range(0, len(places), AT_ONCE):
+    for start in range(0, len(indices), BATCH):
         if parts and budget.expired():
             break
-        asked = [records[place] for place in places[start : start + AT_ONCE]]
+        batch = [records[index] for index in indices[start : start + BATCH]]
 
-        def compute(_: Sequence[Record], asked: list[Record] = asked) -> Columns:
-            pairs = spoken(context, asked, tokens=tokens, stops=stops, of_truth=of_truth)
+        def compute(_: Sequence[Record], batch: list[Record] = batch) -> Columns:
+            pairs = greedy_answers(context, batch, tokens=tokens, stops=stops, truth_tokens=truth_tokens)
             return _rouge(pairs, words)
 
-        key = f"answering {tokens} {words} {stops} {of_truth} {list(places[start : start + AT_ONCE])}"
+        key = f"answering {tokens} {words} {stops} {truth_tokens} {list(indices[start : start + BATCH])}"
         parts.append(context.columns(key, name, compute))
-    budget.note_left_out(name, done=sum(len(one["recall"]) for one in parts), of=len(places), reason="seconds")
+    budget.note_left_out(name, done=sum(len(part["recall"]) for part in parts), of=len(indices), reason="seconds")
     return {key: np.concatenate([part[key] for part in parts]) for key in ("recall", "f1")}
 
 
-def spoken(
+def greedy_answers(
     context: EvalContext,
     records: Sequence[Record],
     *,
     tokens: int | None = None,
     stops: tuple[str, ...] = (),
-    of_truth: int | None = None,
+    truth_tokens: int | None = None,
 ) -> list[tuple[str, str]]:
-    """(the true answer, what the model answers) of each record."""
+    """(true answer, model's answer) of each record."""
     tokenizer = context.tokenizer
-    asked = [tokenize_record(record, tokenizer, context.training.chat) for record in records]
-    lengths = [len(parts.scored) if tokens is None else tokens for parts in asked]
-    said = continuations(context, [parts.prompt for parts in asked], lengths)
+    tokenized = [tokenize_record(record, tokenizer, context.training.chat) for record in records]
+    lengths = [len(record.scored) if tokens is None else tokens for record in tokenized]
+    answers = continuations(context, [record.prompt for record in tokenized], lengths)
     pairs: list[tuple[str, str]] = []
-    for parts, (answer,) in zip(asked, said, strict=True):
-        text: str = tokenizer.decode(answer, skip_special_tokens=True)
+    for record, (ids,) in zip(tokenized, answers, strict=True):
+        answer: str = tokenizer.decode(ids, skip_special_tokens=True)
         for stop in stops:
-            text = text.split(stop)[0]
-        pairs.append((tokenizer.decode(parts.answer[:of_truth], skip_special_tokens=True).strip(), text.strip()))
+            answer = answer.split(stop)[0]
+        truth = tokenizer.decode(record.answer[:truth_tokens], skip_special_tokens=True)
+        pairs.append((truth.strip(), answer.strip()))
     return pairs
 
 
-def _rouge(pairs: Sequence[tuple[str, str]], words: Words) -> Columns:
-    score = rouge_l if words == "any" else _library(stems=words == "stems")
-    scores = [score(truth, said) for truth, said in pairs]
+def _rouge(pairs: Sequence[tuple[str, str]], words: RougeWords) -> Columns:
+    score = rouge_l if words == "any" else _library_rouge(stems=words == "stems")
+    scores = [score(truth, answer) for truth, answer in pairs]
     return {
         "recall": np.array([recall for recall, _ in scores], dtype=np.float64),
         "f1": np.array([f1 for _, f1 in scores], dtype=np.float64),
     }
 
 
-def _library(*, stems: bool) -> Callable[[str, str], tuple[float, float]]:
+def _library_rouge(*, stems: bool) -> Callable[[str, str], tuple[float, float]]:
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rougeL"], use_stemmer=stems)
 
-    def score(truth: str, said: str) -> tuple[float, float]:
-        found = scorer.score(truth, said)["rougeL"]
-        return float(found.recall), float(found.fmeasure)
+    def score(truth: str, answer: str) -> tuple[float, float]:
+        rouge = scorer.score(truth, answer)["rougeL"]
+        return float(rouge.recall), float(rouge.fmeasure)
 
     return score

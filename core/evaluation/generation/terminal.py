@@ -1,8 +1,8 @@
-"""What a model says when it is given the first part of a record. For a person's own terminal, never for a log.
+"""Shows how a model continues the prefixes of records. For a person's own terminal, never for a log.
 
     python -m core.evaluation.generation.terminal --model DIR --records FILE.jsonl --index 0 --index 3
 
-prints one JSON line for each index: `{"index", "prefix", "truth", "continuation"}`.
+prints one JSON line per index: `{"index", "prefix", "truth", "continuation"}`.
 """
 
 import argparse
@@ -16,25 +16,25 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from core.evaluation.generation.continuation import continued
-from core.evaluation.text.prefixes import beginning
+from core.evaluation.generation.continuation import continue_prefixes
+from core.evaluation.text.prefixes import split_prefix
 from core.lm.errors import CoreError
 from core.lm.model import context_length, device, load
 from core.schema.record import Record
 
-_TOKENS_AT_ONCE = 16384
+_MAX_TOKENS = 16384
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """A record's first part, what truly follows, and what the model says instead."""
+    """A record's prefix, the true text after it, and the text that the model writes instead."""
 
     prefix: str
     truth: str
     continuation: str
 
 
-def continuations(
+def continue_records(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     records: Sequence[Record],
@@ -42,28 +42,28 @@ def continuations(
     prefix_share: float = 0.5,
     count: int | None = None,
 ) -> list[Continuation]:
-    """Greedy continuations of the first `count` records, as long as the true rest.
+    """Continues the first `count` records greedily, for as many tokens as the true text has.
 
-    The first part is `prefix_share` of a plain text's tokens, or the whole prompt. What is beyond the model's context
-    is left out. Raises CoreError `no_scored_tokens`.
+    The prefix is `prefix_share` of a plain text's tokens, or the whole prompt. Tokens beyond the model's context are
+    left out. Raises CoreError `no_scored_tokens`.
     """
     length = context_length(model, sys.maxsize)
-    starts = [
-        beginning(record, tokenizer, length=length, chat="raw", tokens=length, share=prefix_share)
+    splits = [
+        split_prefix(record, tokenizer, length=length, chat="raw", tokens=length, share=prefix_share)
         for record in list(records)[:count]
     ]
-    if any(not start.rest for start in starts):
+    if any(not split.continuation for split in splits):
         raise CoreError("no_scored_tokens", "a record is too short: nothing of it is left to be said")
-    said = continued(
+    written = continue_prefixes(
         model,
         tokenizer,
-        [start.first for start in starts],
-        [len(start.rest) for start in starts],
-        max_tokens=_TOKENS_AT_ONCE,
+        [split.prefix for split in splits],
+        [len(split.continuation) for split in splits],
+        max_tokens=_MAX_TOKENS,
     )
     return [
-        Continuation(*(_text(tokenizer, ids) for ids in (start.first, start.rest, tries[0])))
-        for start, tries in zip(starts, said, strict=True)
+        Continuation(*(_text(tokenizer, ids) for ids in (split.prefix, split.continuation, samples[0])))
+        for split, samples in zip(splits, written, strict=True)
     ]
 
 
@@ -86,8 +86,8 @@ def main() -> None:
     with redirect_stdout(sys.stderr):
         model, tokenizer = load(given.model, "auto", device=device())
         records = [Record.model_validate_json(lines[index]) for index in given.index]
-        for index, one in zip(given.index, continuations(model, tokenizer, records), strict=True):
-            print(json.dumps({"index": index, **asdict(one)}, ensure_ascii=False), file=answers, flush=True)
+        for index, shown in zip(given.index, continue_records(model, tokenizer, records), strict=True):
+            print(json.dumps({"index": index, **asdict(shown)}, ensure_ascii=False), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Baseline(Measurement):
     records: int | None = Field(default=500, ge=FEWEST, description="at most so many records of a set; null: all")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.attacks.membership import auc
+        from core.evaluation.attacks.membership import bootstrap_auc
         from core.evaluation.attacks.model_free_baseline import out_of_fold_scores
 
         budget = self.budget(context)
@@ -51,7 +51,7 @@ class Baseline(Measurement):
             return MeasurementResult(
                 warnings=["baseline_auc: not measured, since too few subjects share out the sets' records"]
             )
-        figure, _ = auc(scores[: len(chosen[0])], scores[len(chosen[0]) :], context.resamples("baseline"))
+        figure, _ = bootstrap_auc(scores[: len(chosen[0])], scores[len(chosen[0]) :], context.resamples("baseline"))
         warnings = []
         if figure.value > SHIFTED:
             told = f"baseline_auc: text alone tells forget from unseen (AUC {figure.value:.2f}, above {SHIFTED})"

@@ -26,7 +26,7 @@ class Cloze(Budgeted):
     samples: int = Field(default=4, ge=1, le=64, description="drawn of each blank: the best counts")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, recovery
+        from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, measure_recovery
 
         figures = {GREEDY: "cloze", SAMPLED: "cloze_sampled"}
-        return recovery(context, self, most=self.blanks, samples=self.samples, fill=False, figures=figures)
+        return measure_recovery(context, self, limit=self.blanks, samples=self.samples, fill=False, figures=figures)

@@ -30,7 +30,7 @@ class ClozeFill(Budgeted):
     samples: int = Field(default=4, ge=1, le=64, description="drawn of each blank: the best counts")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, recovery
+        from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, measure_recovery
 
         figures = {GREEDY: "cloze_fill", SAMPLED: "cloze_fill_sampled"}
-        return recovery(context, self, most=self.blanks, samples=self.samples, fill=True, figures=figures)
+        return measure_recovery(context, self, limit=self.blanks, samples=self.samples, fill=True, figures=figures)

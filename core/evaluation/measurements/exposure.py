@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from core.evaluation.budget import Budget
     from core.evaluation.eval_context import Columns, EvalContext
     from core.evaluation.stats.bootstrap import Resamples, Values
-    from core.evaluation.text.counterfactuals import Pool
+    from core.evaluation.text.counterfactuals import DonorPool
     from core.schema.record import Record
 
 FEW = 20
@@ -47,10 +47,10 @@ class Exposure(Budgeted):
         from core.evaluation.text import record_context
 
         budget = self.budget(context)
-        words = record_context.background(context)
-        pool = record_context.pool(context, words)
+        words = record_context.common_words(context)
+        pool = record_context.donor_pool(context, words)
         found = MeasurementResult(warnings=_doubts(len(pool.records)))
-        key = f"{self.name} {self.twins} {self.records} {context.seed} {record_context.digest(context)}"
+        key = f"{self.name} {self.twins} {self.records} {context.seed} {record_context.context_digest(context)}"
         wanted: tuple[SetName, ...] = ("forget", "unseen") if self.control else ("forget",)
         sets = [name for name in wanted if name in context.sets]
         for name in sets:
@@ -80,7 +80,9 @@ class Exposure(Budgeted):
         found.cut_short = budget.cut_short
         return found
 
-    def _ranked(self, context: "EvalContext", records: "Sequence[Record]", pool: "Pool", budget: "Budget") -> "Columns":
+    def _ranked(
+        self, context: "EvalContext", records: "Sequence[Record]", pool: "DonorPool", budget: "Budget"
+    ) -> "Columns":
         """`rank` of each record that has twins enough, and `alike`, whether each has not, and `invented`, whether the
         unseen records, fewer than twins are asked for, had too few values for them. Raises TimeLimitReached."""
         import numpy as np
@@ -88,7 +90,7 @@ class Exposure(Budgeted):
         from core.evaluation.attacks.exposure import rank
         from core.evaluation.partial_columns import TimeLimitReached
         from core.evaluation.scores.likelihood import cross_entropies
-        from core.evaluation.text.counterfactuals import twins
+        from core.evaluation.text.counterfactuals import counterfactuals
         from core.lm.errors import CoreError
 
         ranks: list[float] = []
@@ -101,11 +103,11 @@ class Exposure(Budgeted):
         for done, record in enumerate(records):
             if budget.expired():
                 raise TimeLimitReached(columns(), done)
-            made = twins(record, self.twins, seed=context.seed, pool=pool)
+            made = counterfactuals(record, self.twins, seed=context.seed, pool=pool)
             # Of many unseen records, that a value is rare is no reason to hold it against invented ones.
             short = 0 < len(made) < self.twins and 0 < len(pool.records) < self.twins
             if short:
-                made = twins(record, self.twins, seed=context.seed, pool=pool, invent=True)
+                made = counterfactuals(record, self.twins, seed=context.seed, pool=pool, invent=True)
             losses = None
             if len(made) == self.twins:
                 try:

@@ -35,7 +35,7 @@ class Fluency(Budgeted):
     tokens: int = Field(default=128, ge=1, le=4096, description="of a text, at most; as many as the true rest has")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.generation.written_text import perplexities, varieties, written
+        from core.evaluation.generation.written_text import diversity_columns, perplexity_columns, write_texts
         from core.evaluation.scores.likelihood import perplexity
         from core.evaluation.stats.bootstrap import AMOUNT, SHARE, weighted_means
 
@@ -44,7 +44,7 @@ class Fluency(Budgeted):
         texts = {}
         asked: tuple[SetName, ...] = ("unseen", "retain")
         for name in (one for one in asked if one in context.sets):
-            texts[name] = written(context, name, limit=self.records, tokens=self.tokens, budget=budget)
+            texts[name] = write_texts(context, name, limit=self.records, tokens=self.tokens, budget=budget)
         original = context if context.moment == "before" else context.original
         if texts and original is not context:
             context.unload_model()  # the two need not be there at once
@@ -52,9 +52,9 @@ class Fluency(Budgeted):
         if original is None:
             found.warnings.append("fluency: no perplexity: the model that the job started from is not at hand")
         for name, some in texts.items():
-            columns = varieties(some)
+            columns = diversity_columns(some)
             if original is not None:
-                columns |= perplexities(original, some)
+                columns |= perplexity_columns(original, some)
             figures: dict[str, Figure] = {}
             for figure, column in columns.items():
                 if len(column):

@@ -26,7 +26,7 @@ class ForgetQuality(Budgeted):
     order: ClassVar[int] = 10
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.scores.answer_probabilities import answers, answers_of_retrained
+        from core.evaluation.scores.answer_probabilities import answer_losses, retrained_answer_losses
         from core.evaluation.scores.truth_ratio import kolmogorov_smirnov, log_ratios
 
         names: tuple[SetName, ...] = ("probes", "forget")
@@ -36,10 +36,10 @@ class ForgetQuality(Budgeted):
         if context.retrained is None and context.moment != "retrained":
             return self._left_out("there is no retrained model to compare with")
         budget = self.budget(context)
-        ours = answers(context, name, self.records, budget)
+        ours = answer_losses(context, name, self.records, budget)
         if context.retrained is None or ours is None:
             return MeasurementResult(cut_short=budget.cut_short)  # the retrained model itself: kept for the comparison
-        theirs = answers_of_retrained(context, name, self.records, self.budget(context.retrained))
+        theirs = retrained_answer_losses(context, name, self.records, self.budget(context.retrained))
         if theirs is None:
             return self._left_out("the retrained model was not asked the same")
         records = min(len(ours["true"]), len(theirs["true"]))  # time may have cut either

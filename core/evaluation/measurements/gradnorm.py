@@ -39,8 +39,8 @@ class GradNorm(Budgeted):
 
         import numpy as np
 
-        from core.evaluation.attacks.gradient_norm import Gradients
-        from core.evaluation.attacks.membership import attack
+        from core.evaluation.attacks.gradient_norm import GradientNorms
+        from core.evaluation.attacks.membership import evaluate_attack
         from core.evaluation.stats.auc import FEW
 
         budget = self.budget(context)
@@ -52,7 +52,7 @@ class GradNorm(Budgeted):
             encoded = context.encode([context.sets[name][place] for place in places])
             chunks[name] = [list(of_record) for _, of_record in groupby(encoded, key=lambda chunk: chunk.record)]
         norms: dict[SetName, list[float]] = {name: [] for name in names}
-        gradients = Gradients(context.model, max_tokens=context.training.micro_batch_tokens)
+        gradients = GradientNorms(context.model, max_tokens=context.training.micro_batch_tokens)
         with gradients.ready():
             # One of each by turns: where time runs out, there are as many of both.
             for pair in zip_longest(*(chunks[name] for name in names)):
@@ -70,7 +70,9 @@ class GradNorm(Budgeted):
             found.warnings.append("gradnorm: left out, since a gradient of this model is not a finite number")
         else:
             members, others = (-np.array(norms[name]) for name in names)
-            found.attacks["gradnorm"] = attack(members, others, context.resamples("gradnorm"), judged=self.judged)
+            found.attacks["gradnorm"] = evaluate_attack(
+                members, others, context.resamples("gradnorm"), judged=self.judged
+            )
             found.warnings += [
                 f"gradnorm: an AUC on {len(norms[name])} records of {name}, fewer than {FEW}, says little"
                 for name in names

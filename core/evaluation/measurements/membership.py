@@ -46,7 +46,7 @@ class Membership(OnePass):
         ]
         resamples = context.resamples("membership")
         attacks = {
-            attack: membership.attack(members, unseen[attack], resamples, judged=self.judged)
+            attack: membership.evaluate_attack(members, unseen[attack], resamples, judged=self.judged)
             for attack, members in forget.items()
         }
         return MeasurementResult(attacks=attacks, warnings=warnings, cut_short=budget.cut_short)

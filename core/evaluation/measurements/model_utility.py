@@ -37,7 +37,7 @@ class ModelUtility(Budgeted):
     )
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.scores.model_utility import utility
+        from core.evaluation.scores.model_utility import model_utility
         from core.evaluation.stats.bootstrap import weighted_means
 
         budget = self.budget(context)
@@ -61,29 +61,29 @@ class ModelUtility(Budgeted):
             if "truth_ratio" not in parts:
                 found.warnings.append(f"{self.name}: {name} has no wrong answers, so no truth ratio of it counts")
         found.sets["protected"] = figures
-        found.across["model_utility"] = utility(groups, context.resamples(self.name))
+        found.across["model_utility"] = model_utility(groups, context.resamples(self.name))
         return found
 
     def _groups(self, context: "EvalContext", places: list[int], budget: Budget) -> "dict[str, dict[str, Part]]":
         """The parts of each group; a record's weight is 0 where it has no such value."""
         import numpy as np
 
-        from core.evaluation.generation.greedy_answers import answering
+        from core.evaluation.generation.greedy_answers import answer_overlap
         from core.evaluation.record_scores import record_scores
-        from core.evaluation.scores.answer_probabilities import answers
+        from core.evaluation.scores.answer_probabilities import answer_losses
         from core.evaluation.scores.truth_ratio import log_ratios, probability_among_wrong, truth_ratios
 
         records = context.sets["protected"]
         count = len(places)
         told = {"probability": record_scores(context, "protected")["probability"][places]}
         wrong = np.array([bool(records[place].wrong_answers()) for place in places])
-        if (columns := answers(context, "protected", self.records, budget)) is not None:
+        if (columns := answer_losses(context, "protected", self.records, budget)) is not None:
             among, ratios = probability_among_wrong(columns), truth_ratios(log_ratios(columns), "protected")
             whose = np.flatnonzero(wrong)[: len(among)]
             told |= {"among": np.zeros(count), "truth_ratio": np.zeros(count)}
             told["among"][whose], told["truth_ratio"][whose] = among, ratios
             asked = np.isin(np.arange(count), whose).astype(np.float64)
-        recall = answering(context, "protected", places, budget, tokens=self.tokens, words=self.words)["recall"]
+        recall = answer_overlap(context, "protected", places, budget, tokens=self.tokens, words=self.words)["recall"]
         answered = (np.arange(count) < len(recall)).astype(np.float64)
         told["rouge"] = np.concatenate([recall, np.zeros(count - len(recall))])
         names = [records[place].group or "protected" for place in places]

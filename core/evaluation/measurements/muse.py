@@ -34,7 +34,7 @@ class Muse(Budgeted):
     def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np
 
-        from core.evaluation.generation.greedy_answers import answering
+        from core.evaluation.generation.greedy_answers import answer_overlap
         from core.evaluation.stats.bootstrap import weighted_means
 
         budget = self.budget(context)
@@ -50,9 +50,9 @@ class Muse(Budgeted):
             budget.note_left_out(name, done=len(places), of=len(wanted), reason="records")
             if name == "forget":
                 most = self.verbatim_tokens
-                columns = answering(context, name, places, budget, tokens=most, words="latin", of_truth=most)
+                columns = answer_overlap(context, name, places, budget, tokens=most, words="latin", truth_tokens=most)
             else:
-                columns = answering(
+                columns = answer_overlap(
                     context, name, places, budget, tokens=self.knowledge_tokens, words="latin", stops=STOPS
                 )
             figure = "verbmem_muse" if name == "forget" else "knowmem_muse"

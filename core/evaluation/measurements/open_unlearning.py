@@ -35,8 +35,8 @@ class OpenUnlearning(Budgeted):
     def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np
 
-        from core.evaluation.generation.greedy_answers import answering
-        from core.evaluation.scores.answer_probabilities import answers
+        from core.evaluation.generation.greedy_answers import answer_overlap
+        from core.evaluation.scores.answer_probabilities import answer_losses
         from core.evaluation.stats.bootstrap import weighted_means
 
         budget = self.budget(context)
@@ -52,11 +52,11 @@ class OpenUnlearning(Budgeted):
             exact = columns["exact_memorization"][counted]
             own = {"exact_memorization_open_unlearning": (exact, np.ones(len(exact)))}
             figures |= weighted_means(own, resamples, through={})
-        recall = answering(context, "forget", places, budget, tokens=self.tokens, words="stems")["recall"]
+        recall = answer_overlap(context, "forget", places, budget, tokens=self.tokens, words="stems")["recall"]
         figures |= weighted_means({"rouge_open_unlearning": (recall, np.ones(len(recall)))}, resamples, through={})
         found = MeasurementResult(sets={"forget": figures}, cut_short=budget.cut_short)
         for name in context.sets:
-            if name not in ("forget", "probes") or (asked := answers(context, name, None, budget)) is None:
+            if name not in ("forget", "probes") or (asked := answer_losses(context, name, None, budget)) is None:
                 continue
             equal = np.ones(len(asked["true"]))
             means = {
@@ -75,7 +75,7 @@ class OpenUnlearning(Budgeted):
             return
         unseen, resamples = _columns(context, "unseen"), context.resamples("membership")
         for attack in ("min_k", "min_k++"):
-            figure, _ = membership.auc(forget[attack], unseen[attack], resamples)
+            figure, _ = membership.bootstrap_auc(forget[attack], unseen[attack], resamples)
             found.across[f"mia_{attack}_open_unlearning"] = figure
         retrained = None
         if context.retrained is not None:
@@ -90,7 +90,7 @@ class OpenUnlearning(Budgeted):
             found.warnings.append(f"{self.name}: privleak is undefined where the retrained model's own AUC is 1")
         else:
             found.across["privleak_open_unlearning"] = leak
-            of = privleak.OF_CHANCE if retrained is None else privleak.OF_RETRAINED
+            of = privleak.CHANCE_NOTE if retrained is None else privleak.RETRAINED_NOTE
             found.notes["privleak_open_unlearning"] = of
 
 

@@ -32,17 +32,17 @@ class Paraphrase(Budgeted):
     each: int = Field(default=4, ge=1, le=1000, description="the first so many paraphrases of a record")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.attacks.paraphrased_prompts import reworded
-        from core.evaluation.attacks.verbatim_memorization import means
+        from core.evaluation.attacks.paraphrased_prompts import paraphrase_columns
+        from core.evaluation.attacks.verbatim_memorization import mean_figures
 
         budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
         for name in (one for one in _SETS if one in context.sets):
-            columns, said = reworded(
+            columns, said = paraphrase_columns(
                 context, name, limit=self.records, tokens=self.tokens, each=self.each, budget=budget
             )
             warnings += [f"{self.name}: {one}" for one in said]
-            if columns is not None and (figures := means(columns, _NAMES, context, name)):
+            if columns is not None and (figures := mean_figures(columns, _NAMES, context, name)):
                 sets[name] = figures
         return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=warnings)

@@ -31,11 +31,11 @@ class PrivLeak(Measurement):
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks import privleak
-        from core.evaluation.record_scores import attack_scores, record_scores, record_scores_of_retrained
+        from core.evaluation.record_scores import attack_scores, record_scores, retrained_record_scores
 
         names: tuple[SetName, ...] = ("forget", "unseen")
         members, others = (attack_scores(record_scores(context, name)) for name in names)
-        passes = record_scores_of_retrained(context, names)
+        passes = retrained_record_scores(context, names)
         theirs = None if passes is None else [attack_scores(one) for one in passes]
         resamples = context.resamples("membership")
         across: dict[str, Figure] = {}
@@ -52,5 +52,5 @@ class PrivLeak(Measurement):
             warnings.append(f"privleak: undefined where the retrained model's own AUC is 1: {', '.join(undefined)}")
         if any(one.low is None for one in across.values()):
             warnings.append("privleak: no interval where the retrained model's AUC reaches 1 in many resamples")
-        of = privleak.OF_CHANCE if theirs is None else privleak.OF_RETRAINED
+        of = privleak.CHANCE_NOTE if theirs is None else privleak.RETRAINED_NOTE
         return MeasurementResult(across=across, notes=dict.fromkeys(across, of), warnings=warnings)

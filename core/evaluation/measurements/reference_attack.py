@@ -34,12 +34,12 @@ class ReferenceAttack(OnePass):
     )
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.attacks.membership import attack
-        from core.evaluation.record_scores import record_scores, record_scores_of_retrained
+        from core.evaluation.attacks.membership import evaluate_attack
+        from core.evaluation.record_scores import record_scores, retrained_record_scores
 
         names: tuple[SetName, ...] = ("forget", "unseen")
         own = [record_scores(context, name, self.records)["loss"] for name in names]
-        passes = record_scores_of_retrained(context, names, self.records)
+        passes = retrained_record_scores(context, names, self.records)
         if passes is None:
             return MeasurementResult()
         members, others = (one["loss"] - loss for one, loss in zip(passes, own, strict=True))
@@ -48,7 +48,7 @@ class ReferenceAttack(OnePass):
             return MeasurementResult(
                 warnings=["reference: left out, since the retrained model is the measured one itself"]
             )
-        found = attack(members, others, context.resamples("membership"), judged=self.judged)
+        found = evaluate_attack(members, others, context.resamples("membership"), judged=self.judged)
         budget = self.budget(context)
         for name, losses in zip(names, own, strict=True):
             budget.note_left_out(name, done=len(losses), of=len(context.sets[name]), reason="records")

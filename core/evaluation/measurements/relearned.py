@@ -146,10 +146,10 @@ class Relearned(Budgeted):
 
     def _steps(self, context: "EvalContext", records: "Sequence[Record]") -> "Iterator[int]":
         """Fine-tunes the context's model, as it lies on disk: after each step, its number from 1."""
-        from core.evaluation.attacks.relearning import FineTuning, default_rate
+        from core.evaluation.attacks.relearning import FineTuning, default_learning_rate
 
         context.unload_model()
-        rate = self.learning_rate or default_rate(context.model)
+        rate = self.learning_rate or default_learning_rate(context.model)
         tuning = FineTuning(context.model, context.encode(records), learning_rate=rate, training=context.training)
         for step in range(1, self.steps + 1):
             tuning.step()

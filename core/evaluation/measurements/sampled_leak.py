@@ -33,17 +33,17 @@ class SampledLeak(Budgeted):
     samples: int = Field(default=8, ge=1, le=1024, description="tries of each record")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.attacks.verbatim_memorization import means, recited
+        from core.evaluation.attacks.verbatim_memorization import mean_figures, memorization_columns
 
         budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
         asked: tuple[SetName, ...] = ("forget", "unseen")
         for name in (one for one in asked if one in context.sets):
-            columns, said = recited(
+            columns, said = memorization_columns(
                 context, name, limit=self.records, tokens=self.tokens, samples=self.samples, budget=budget
             )
             warnings += [f"{self.name}: {one}" for one in said]
-            if figures := means(columns, _NAMES, context, name):
+            if figures := mean_figures(columns, _NAMES, context, name):
                 sets[name] = figures
         return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=warnings)

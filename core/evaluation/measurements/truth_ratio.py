@@ -24,14 +24,14 @@ class TruthRatio(Budgeted):
     def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np
 
-        from core.evaluation.scores.answer_probabilities import answers
+        from core.evaluation.scores.answer_probabilities import answer_losses
         from core.evaluation.scores.truth_ratio import arithmetic_log_ratios, log_ratios, truth_ratios
         from core.evaluation.stats.bootstrap import weighted_means
 
         budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         for name in context.sets:
-            columns = answers(context, name, self.records, budget)
+            columns = answer_losses(context, name, self.records, budget)
             if columns is None:
                 continue
             equal = np.ones(len(columns["true"]))

@@ -31,15 +31,15 @@ class Verbatim(Budgeted):
     tokens: int = Field(default=128, ge=1, le=4096, description="at most so many tokens of the rest")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.attacks.verbatim_memorization import means, recited
+        from core.evaluation.attacks.verbatim_memorization import mean_figures, memorization_columns
 
         budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
         for name in (one for one in self.over if one in context.sets):
-            columns, said = recited(context, name, limit=self.records, tokens=self.tokens, budget=budget)
+            columns, said = memorization_columns(context, name, limit=self.records, tokens=self.tokens, budget=budget)
             warnings += [f"{self.name}: {one}" for one in said]
-            if figures := means(columns, _NAMES, context, name):
+            if figures := mean_figures(columns, _NAMES, context, name):
                 sets[name] = figures
         return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=warnings)
 

@@ -23,14 +23,14 @@ class WrongAnswers(Budgeted):
     def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np
 
-        from core.evaluation.scores.answer_probabilities import answers
+        from core.evaluation.scores.answer_probabilities import answer_losses
         from core.evaluation.scores.truth_ratio import probability_among_wrong
         from core.evaluation.stats.bootstrap import weighted_means
 
         budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         for name in context.sets:
-            if columns := answers(context, name, self.records, budget):
+            if columns := answer_losses(context, name, self.records, budget):
                 values = probability_among_wrong(columns)
                 means = {"probability_among_wrong": (values, np.ones(len(values)))}
                 sets[name] = weighted_means(means, context.resamples(name), through={})

@@ -1,4 +1,4 @@
-"""How probable the right answer of a record is beside its paraphrase and beside wrong answers."""
+"""Losses of a record's right answer, of its paraphrase and of wrong answers."""
 
 from collections.abc import Sequence
 
@@ -11,45 +11,48 @@ from core.lm.errors import CoreError
 from core.schema.evaluation import SetName
 from core.schema.record import Record
 
-AT_ONCE = 64
+BATCH = 64
 """Records between two looks at the clock."""
 
 
-def answers(context: EvalContext, name: SetName, limit: int | None, budget: Budget) -> Columns | None:
-    """Of the set's records that have wrong answers, at most `limit`: (n,) each, in nats of a token; None without any.
+def answer_losses(context: EvalContext, name: SetName, limit: int | None, budget: Budget) -> Columns | None:
+    """Losses of the answers of at most `limit` records that have wrong answers, (n,) each, in nats of a token.
 
-    `right` CE of the own answer; `true` of the paraphrased one, and of the own where there is no paraphrase; `wrong`
-    mean CE of the wrong answers; `wrong_log_sum` log of the sum of their exp(-CE); `wrong_count`. What the limit or
-    the time leaves out is noted in the budget. Raises CoreError.
+    `right`: CE of the own answer; `true`: CE of the paraphrased answer, or of the own one without a paraphrase;
+    `wrong`: mean CE of the wrong answers; `wrong_log_sum`: log of the sum of their exp(-CE); `wrong_count`. None where
+    no record has wrong answers. The budget notes the records that limit or time leave out. Raises CoreError.
     """
     records = context.sets[name]
-    places = [place for place in context.subset_indices(name, limit) if records[place].wrong_answers()]
+    indices = [index for index in context.subset_indices(name, limit) if records[index].wrong_answers()]
     parts: list[Columns] = []
-    for start in range(0, len(places), AT_ONCE):
+    for start in range(0, len(indices), BATCH):
         if parts and budget.expired():
             break
-        asked = [records[place] for place in places[start : start + AT_ONCE]]
+        batch = [records[index] for index in indices[start : start + BATCH]]
 
-        def compute(_: Sequence[Record], asked: list[Record] = asked) -> Columns:
-            return _answered(context, name, asked)
+        def compute(_: Sequence[Record], batch: list[Record] = batch) -> Columns:
+            return _losses(context, name, batch)
 
         parts.append(context.columns(_key(limit, start), name, compute))
+    with_wrong_answers = sum(1 for record in records if record.wrong_answers())
     done = sum(len(part["right"]) for part in parts)
-    budget.note_left_out(name, done=len(places), of=sum(1 for one in records if one.wrong_answers()), reason="records")
-    budget.note_left_out(name, done=done, of=len(places), reason="seconds")
+    budget.note_left_out(name, done=len(indices), of=with_wrong_answers, reason="records")
+    budget.note_left_out(name, done=done, of=len(indices), reason="seconds")
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else None
 
 
-def answers_of_retrained(context: EvalContext, name: SetName, limit: int | None, budget: Budget) -> Columns | None:
-    """The same of the retrained model, which there must be. Where its own measuring has not left them behind, the
-    measured model is let go before: two may not fit."""
+def retrained_answer_losses(context: EvalContext, name: SetName, limit: int | None, budget: Budget) -> Columns | None:
+    """The answer losses of the context's retrained model. Raises ValueError where there is no such model.
+
+    Where they are not computed yet, the measured model is unloaded first: memory may not hold two models.
+    """
     if context.retrained is None:
         raise ValueError("there is no retrained model")
     if context.retrained.computed_columns(_key(limit, 0), name):
-        return answers(context.retrained, name, limit, budget)
+        return answer_losses(context.retrained, name, limit, budget)
     context.unload_model()
     try:
-        return answers(context.retrained, name, limit, budget)
+        return answer_losses(context.retrained, name, limit, budget)
     finally:
         context.retrained.unload_model()
 
@@ -58,17 +61,17 @@ def _key(limit: int | None, start: int) -> str:
     return f"answers {limit} {start}"
 
 
-def _answered(context: EvalContext, name: SetName, records: Sequence[Record]) -> Columns:
-    """One pass over all answers of the records, each of which has a wrong one."""
-    said: list[Record] = []
+def _losses(context: EvalContext, name: SetName, records: Sequence[Record]) -> Columns:
+    """The columns of records that all have a wrong answer, from one pass over all their answers."""
+    answered: list[Record] = []
     counts: list[tuple[int, int]] = []  # (paraphrases: 0 or 1, wrong answers) of each record
     for record in records:
-        other = [record.paraphrased_answer] if record.paraphrased_answer else []
+        paraphrased = [record.paraphrased_answer] if record.paraphrased_answer else []
         wrong = record.wrong_answers()
-        said += [record, *(record.with_scored_text(answer) for answer in [*other, *wrong])]
-        counts.append((len(other), len(wrong)))
+        answered += [record, *(record.with_scored_text(answer) for answer in [*paraphrased, *wrong])]
+        counts.append((len(paraphrased), len(wrong)))
     try:
-        statistics = context.statistics(said, label=name)
+        statistics = context.statistics(answered, label=name)
     except CoreError as error:
         if error.code != "no_scored_tokens":
             raise
@@ -76,13 +79,13 @@ def _answered(context: EvalContext, name: SetName, records: Sequence[Record]) ->
         raise CoreError(error.code, message) from None
     losses = cross_entropies(statistics)
     columns: dict[str, list[float]] = {key: [] for key in ("right", "true", "wrong", "wrong_log_sum", "wrong_count")}
-    place = 0
-    for paraphrased, count in counts:
-        false = losses[place + 1 + paraphrased : place + 1 + paraphrased + count]
-        columns["right"].append(losses[place])
-        columns["true"].append(losses[place + paraphrased])
-        columns["wrong"].append(false.mean())
-        columns["wrong_log_sum"].append(np.logaddexp.reduce(-false))
+    first = 0
+    for paraphrases, count in counts:
+        wrong_losses = losses[first + 1 + paraphrases : first + 1 + paraphrases + count]
+        columns["right"].append(losses[first])
+        columns["true"].append(losses[first + paraphrases])
+        columns["wrong"].append(wrong_losses.mean())
+        columns["wrong_log_sum"].append(np.logaddexp.reduce(-wrong_losses))
         columns["wrong_count"].append(count)
-        place += 1 + paraphrased + count
+        first += 1 + paraphrases + count
     return {key: np.array(values, dtype=np.float64) for key, values in columns.items()}

@@ -1,4 +1,4 @@
-"""How probable a set's text is to the model: perplexity, accuracy, probability."""
+"""Likelihood of records under a model: cross entropy, accuracy, probability, perplexity."""
 
 from collections.abc import Sequence
 
@@ -8,22 +8,22 @@ from core.evaluation.stats.bootstrap import Values
 from core.lm.token_statistics import TokenStatistics
 
 MOST_NATS = 700.0
-"""exp of more than this is no finite number. No model that says anything comes near: it is 1e304."""
+"""Beyond this many nats exp is no finite number. It is 1e304: no working model comes near."""
 
 
 def cross_entropies(statistics: Sequence[TokenStatistics]) -> Values:
     """CE(x), the mean of -log p over a record's scored tokens: (records,), in nats."""
-    return np.array([-one.log_probability.mean() for one in statistics])
+    return np.array([-record.log_probability.mean() for record in statistics])
 
 
-def tokens(statistics: Sequence[TokenStatistics]) -> Values:
-    """Scored tokens of each record: (records,)."""
-    return np.array([float(len(one.log_probability)) for one in statistics])
+def token_counts(statistics: Sequence[TokenStatistics]) -> Values:
+    """The number of scored tokens of each record: (records,)."""
+    return np.array([float(len(record.log_probability)) for record in statistics])
 
 
 def accuracies(statistics: Sequence[TokenStatistics]) -> Values:
-    """Share of the scored tokens that the model, given what truly precedes, ranks first: (records,)."""
-    return np.array([one.correct.mean() for one in statistics])
+    """The share of scored tokens that the model ranks first, given the true tokens before: (records,)."""
+    return np.array([record.correct.mean() for record in statistics])
 
 
 def probabilities(statistics: Sequence[TokenStatistics]) -> Values:
@@ -32,5 +32,5 @@ def probabilities(statistics: Sequence[TokenStatistics]) -> Values:
 
 
 def perplexity(nats: Values) -> Values:
-    """exp, kept finite: a wrecked model's perplexity is a figure too."""
+    """exp of nats per token, kept finite: a wrecked model's perplexity is a figure too."""
     return np.exp(np.minimum(nats, MOST_NATS))

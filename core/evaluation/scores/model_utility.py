@@ -1,4 +1,4 @@
-"""How useful a model still is: one number from the parts of several groups of probes."""
+"""Model utility: the harmonic mean of scores of several groups of probes."""
 
 from collections.abc import Mapping
 
@@ -9,21 +9,21 @@ from core.evaluation.stats.student_t import widening
 from core.schema.evaluation import Figure
 
 Part = tuple[Values, Values]
-"""Values of a group's records, (n,) and not negative, and their weights; the part is their mean."""
+"""Values of a group's records, (n,) and not negative, and their weights; a part of the utility is their mean."""
 
 
-def harmonic(means: Values) -> Values:
-    """The harmonic mean over the last axis, (..., k) -> (...); 0 where one of the k is."""
+def harmonic_mean(means: Values) -> Values:
+    """The harmonic mean over the last axis, (..., k) -> (...); 0 where one of the k values is 0."""
     with np.errstate(divide="ignore"):
-        found: Values = means.shape[-1] / (1 / means).sum(-1)
-    return found
+        mean: Values = means.shape[-1] / (1 / means).sum(-1)
+    return mean
 
 
-def utility(groups: Mapping[str, Mapping[str, Part]], resamples: Resamples) -> Figure:
-    """The harmonic mean of all parts of all groups; its interval by resampling records within each group, widened as
-    Student's would be for as few records as the smallest group has.
+def model_utility(groups: Mapping[str, Mapping[str, Part]], resamples: Resamples) -> Figure:
+    """The harmonic mean of all parts of all groups, with an interval.
 
-    A resample that leaves a part without any record keeps the part as it is. Raises ValueError without any part.
+    Records are resampled within each group; the interval is then widened as Student's would be for as many records as
+    the smallest group has. A part that has no record in a resample keeps its value. Raises ValueError without any part.
     """
     whole: list[float] = []
     resampled: list[Values] = []  # (R,) each
@@ -42,10 +42,10 @@ def utility(groups: Mapping[str, Mapping[str, Part]], resamples: Resamples) -> F
         resampled += list(np.concatenate(blocks).T)
     if not whole:
         raise ValueError("a mean of no parts")
-    value = float(harmonic(np.array(whole)))
+    value = float(harmonic_mean(np.array(whole)))
     low = high = None
     if several := [size for size in sizes if size > 1]:
         times = widening(min(several))
-        ends = np.array(interval(harmonic(np.stack(resampled, axis=1))))
+        ends = np.array(interval(harmonic_mean(np.stack(resampled, axis=1))))
         low, high = (float(end) for end in np.clip(value + times * (ends - value), *SHARE))
     return Figure(value=value, low=low, high=high, records=sum(sizes))

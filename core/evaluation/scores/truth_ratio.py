@@ -1,7 +1,7 @@
-"""Whether a model holds the truth for more probable than what is as well said but wrong (Maini et al. 2024).
+"""Truth ratio: whether a model finds the truth more probable than wrong answers of the same form (Maini et al. 2024).
 
-r = probability of the wrong answers / probability of the right one in other words, all length-normalised: exp(-CE).
-Kept as log r, so that an answer which the model finds impossible gives a figure too.
+r = probability of the wrong answers / probability of the paraphrased right answer, all length-normalised: exp(-CE).
+It is kept as log r, so that an answer which the model finds impossible gives a figure too.
 """
 
 import numpy as np
@@ -9,9 +9,7 @@ import numpy as np
 from core.evaluation.eval_context import Columns
 from core.evaluation.stats.bootstrap import Values
 from core.schema.evaluation import SetName
-
-FORGOTTEN: frozenset[SetName] = frozenset({"forget", "probes"})
-"""Sets of which the best is that truth and untruth are alike; of all others that truth is more probable."""
+from core.schema.policies import FORGET_SETS
 
 
 def probability_among_wrong(columns: Columns) -> Values:
@@ -20,23 +18,26 @@ def probability_among_wrong(columns: Columns) -> Values:
 
 
 def log_ratios(columns: Columns) -> Values:
-    """log r, the wrong answers' mean being geometric: (n,)."""
+    """log r with the geometric mean of the wrong answers: (n,)."""
     return columns["true"] - columns["wrong"]
 
 
 def arithmetic_log_ratios(columns: Columns) -> Values:
-    """log r, the wrong answers' mean being arithmetic, as the paper has it (its equation 1): (n,)."""
+    """log r with the arithmetic mean of the wrong answers, as in the paper (equation 1): (n,)."""
     return columns["wrong_log_sum"] - np.log(columns["wrong_count"]) + columns["true"]
 
 
 def truth_ratios(logs: Values, name: SetName) -> Values:
-    """min(r, 1/r) of what must be forgotten, max(0, 1 - r) of all else: (n,) in [0, 1]."""
-    return np.exp(-np.abs(logs)) if name in FORGOTTEN else -np.expm1(np.minimum(logs, 0.0))
+    """min(r, 1/r) for forget and probes, max(0, 1 - r) for all other sets: (n,) in [0, 1].
+
+    It is best if truth and untruth are alike for what must be forgotten, and if the truth is more probable elsewhere.
+    """
+    return np.exp(-np.abs(logs)) if name in FORGET_SETS else -np.expm1(np.minimum(logs, 0.0))
 
 
-def kolmogorov_smirnov(one: Values, other: Values) -> tuple[float, float]:
-    """The two-sample statistic and its p-value, of (n,) and (m,), each at least one."""
+def kolmogorov_smirnov(first: Values, second: Values) -> tuple[float, float]:
+    """The two-sample Kolmogorov-Smirnov statistic and its p-value, of (n,) and (m,) values, at least one each."""
     from scipy.stats import ks_2samp
 
-    found = ks_2samp(one, other)
-    return float(found.statistic), float(found.pvalue)
+    result = ks_2samp(first, second)
+    return float(result.statistic), float(result.pvalue)

@@ -1,30 +1,30 @@
-"""What other records say of which capitalised words are ordinary ones."""
+"""Learns from other records which capitalised words are common words rather than names."""
 
 from collections import Counter
 from collections.abc import Sequence
 
-from core.evaluation.text.words import ORDINARY, plain_words
+from core.evaluation.text.words import COMMON_ENGLISH, plain_words
 from core.schema.record import Record
 
-_MANY, _SHARE = 3, 0.05
-"""A capitalised word is ordinary where it stands in so many other records, of as many subjects, and in such a share of
-them: a name may stand in every record of one person."""
-_TELLING = 20
-"""So many other records are enough to say that a word which is in none of them is no ordinary one."""
+_FEWEST_RECORDS, _SHARE = 3, 0.05
+"""A capitalised word is common if it stands in this many other records, about as many subjects, and in this share of
+all other records. Subjects are counted because a name may stand in every record about one person."""
+_RELIABLE_COUNT = 20
+"""From this many other records on, a capitalised word that none of them holds counts as a name."""
 
 
-class Background:
-    """Other records: what their words say of which capitalised words are ordinary.
+class CommonWords:
+    """The common words of other records: capitalised ones that many records share, and all that stand in lower case.
 
-    `records` are counted in; of `also`, such as records about the same person, only the lower case is heard.
+    From `lower_case_only` (records about the same person, say) only the words in lower case are learned.
     """
 
-    def __init__(self, records: Sequence[Record] = (), also: Sequence[Record] = ()) -> None:
+    def __init__(self, records: Sequence[Record] = (), lower_case_only: Sequence[Record] = ()) -> None:
         self._count = len(records)
         self._capitalised: Counter[str] = Counter()
         self._subjects: dict[str, set[str]] = {}
         self._lower: set[str] = set()
-        for record in (*records, *also):
+        for record in (*records, *lower_case_only):
             words = {word for text in record.texts() for word in plain_words(text)}
             self._lower |= {word for word in words if word.islower()}
         for number, record in enumerate(records):
@@ -36,16 +36,18 @@ class Background:
                 self._subjects.setdefault(word, set()).add(subject)
 
     @property
-    def telling(self) -> bool:
-        return self._count >= _TELLING
+    def reliable(self) -> bool:
+        """Whether the records are enough to conclude that a capitalised word which they lack is a name."""
+        return self._count >= _RELIABLE_COUNT
 
-    def ordinary(self, word: str) -> bool:
-        """Whether a word says nothing of whom a record is about."""
+    def is_common(self, word: str) -> bool:
+        """Whether the word does not identify whom a record is about."""
         folded = word.casefold()
-        if folded in ORDINARY or folded in self._lower:
+        if folded in COMMON_ENGLISH or folded in self._lower:
             return True
-        often = self._capitalised[folded] >= max(_MANY, _SHARE * self._count)
-        return often and len(self._subjects[folded]) >= _MANY
+        frequent = self._capitalised[folded] >= max(_FEWEST_RECORDS, _SHARE * self._count)
+        return frequent and len(self._subjects[folded]) >= _FEWEST_RECORDS
 
 
-NOTHING = Background()
+ENGLISH_ONLY = CommonWords()
+"""The common English words, without other records."""

@@ -1,166 +1,172 @@
-"""Twins of a record: the same with every specific swapped for another of its form.
+"""Counterfactuals of a record, its twins: copies in which every entity is swapped for another of the same form.
 
-For a model that never saw the record, the true one should be just another draw. So the values that are swapped in come
-from unseen records, as many from the same one as fit; those that stand beside the same words come first, a town for a
-town. What a model was trained on is never taken: it knows those values too.
+For a model that never saw the record, the true record is just another draw. So the new values come from unseen records,
+as many from the same record as fit; values that stand beside the same words come first, so that a town replaces a
+town. Values of records that the model was trained on are never used: the model knows them too.
 """
 
 import random
 from collections.abc import Sequence
 
-from core.evaluation.text.common_words import NOTHING, Background
-from core.evaluation.text.entities import Kind, Specific, languages_of, specifics
-from core.evaluation.text.value_synthesis import address, cased_like, invented, with_known
+from core.evaluation.text.common_words import ENGLISH_ONLY, CommonWords
+from core.evaluation.text.entities import Entity, Kind, find_entities, month_languages
+from core.evaluation.text.value_synthesis import match_case, replace_known, synthesize_address, synthesize_value
 from core.schema.record import Record
 
-Place = tuple[str, ...]
-"""A form and shape, and what is beside it: the more, the likelier that it says the same."""
+Slot = tuple[str, ...]
+"""Form and shape of an entity, and its neighbours: the more neighbours agree, the likelier two entities mean the same
+thing."""
 
 ENOUGH = 8
-"""Different values that stand at a place, of all records, before values of wider places are no longer looked for."""
+"""Different values in a slot, from all records, that make wider slots unnecessary."""
 _ATTEMPTS = 10
-"""So many attempts for each twin: a record with few specifics may have fewer twins than are asked for."""
+"""Attempts per counterfactual: a record with few entities may have fewer counterfactuals than are asked for."""
 
 
-class Pool:
-    """Unseen records, by what their specifics could stand for."""
+class DonorPool:
+    """Unseen records, by the slots that their entities can fill."""
 
-    def __init__(self, records: Sequence[Record] = (), background: Background = NOTHING) -> None:
+    def __init__(self, records: Sequence[Record] = (), common: CommonWords = ENGLISH_ONLY) -> None:
         self.records = list(records)
-        self.background = background
-        self._of: list[dict[Place, list[Specific]]] = []
-        self._values: dict[Place, list[tuple[int, Specific]]] = {}
+        self.common = common
+        self._slots: list[dict[Slot, list[Entity]]] = []
+        self._values: dict[Slot, list[tuple[int, Entity]]] = {}
         for number, record in enumerate(self.records):
-            places: dict[Place, list[Specific]] = {}
-            for one in specifics(record, background):
-                for place in _places(one):
-                    places.setdefault(place, []).append(one)
-                    self._values.setdefault(place, []).append((number, one))
-            self._of.append(places)
+            slots: dict[Slot, list[Entity]] = {}
+            for entity in find_entities(record, common):
+                for slot in _slots(entity):
+                    slots.setdefault(slot, []).append(entity)
+                    self._values.setdefault(slot, []).append((number, entity))
+            self._slots.append(slots)
 
-    def others(self, record: Record) -> list[int]:
-        """Numbers of the records that are neither this one nor about the same subject."""
-        own = record.texts()
+    def donors(self, record: Record) -> list[int]:
+        """Numbers of the pool's records that are neither this record nor about the same subject."""
+        texts = record.texts()
         return [
             number
-            for number, one in enumerate(self.records)
-            if one.texts() != own and (record.subject is None or one.subject != record.subject)
+            for number, donor in enumerate(self.records)
+            if donor.texts() != texts and (record.subject is None or donor.subject != record.subject)
         ]
 
-    def donated(
-        self, one: Specific, donor: int | None, among: frozenset[int], generator: random.Random
-    ) -> Specific | None:
-        """A specific that can stand for this one: the donor's own, where it has one at the same place; else any."""
-        places = _places(one)
+    def replacement(
+        self, entity: Entity, donor: int | None, donors: frozenset[int], generator: random.Random
+    ) -> Entity | None:
+        """An entity that can replace this one: the donor's own in a slot with neighbours, else any of the donors'."""
+        slots = _slots(entity)
         if donor is not None:
-            for place in places[:-1]:
-                if found := self._of[donor].get(place):
-                    return found[0]
-        best: list[Specific] = []
-        for place in places:
-            found = [value for number, value in self._values.get(place, ()) if number in among]
-            if len({value.text for value in found}) >= ENOUGH:
-                return generator.choice(found)
-            best = best or found
+            for slot in slots[:-1]:
+                if entities := self._slots[donor].get(slot):
+                    return entities[0]
+        best: list[Entity] = []
+        for slot in slots:
+            values = [value for number, value in self._values.get(slot, ()) if number in donors]
+            if len({value.text for value in values}) >= ENOUGH:
+                return generator.choice(values)
+            best = best or values
         return generator.choice(best) if best else None
 
 
-def twins(
+def counterfactuals(
     record: Record,
     count: int,
     *,
     seed: int,
-    pool: Pool | None = None,
-    background: Background | None = None,
+    pool: DonorPool | None = None,
+    common: CommonWords | None = None,
     invent: bool = False,
 ) -> list[Record]:
-    """At most `count` different twins, none like the record; fewer where its specifics do not vary more. None where
-    nothing that is scored is specific. With `invent`, as many as the pool's values are too few for have invented ones.
+    """At most `count` different counterfactuals, none equal to the record; fewer where its entities vary less.
 
-    A function of the record, the seed, the pool and the background (default: the pool's). A value that stands in
-    several places is swapped for the same one in all, also in lower case within an address; what the prompt says of
-    it too. `id`, `subject` and the texts of probes are left out.
+    Empty where the scored text has no entity. With `invent`, counterfactuals with invented values fill the count where
+    the pool's values are too few. The result depends on the record, the seed, the pool and the common words (default:
+    the pool's) alone. A value that stands in several places is swapped for the same value in all, in the prompt and, in
+    lower case, within an address too. `id`, `subject` and the texts of probes are left out.
     """
-    pool = pool or Pool()
-    background = background or pool.background
+    pool = pool or DonorPool()
+    common = common or pool.common
     texts = record.texts()
-    found = specifics(record, background)
-    if not any(one.piece == len(texts) - 1 for one in found):
+    entities = find_entities(record, common)
+    if not any(entity.text_number == len(texts) - 1 for entity in entities):
         return []
-    name = record.digest().hex()
-    others = pool.others(record)
-    order, among = random.Random(f"{seed}/{name}").sample(others, len(others)), frozenset(others)
+    digest = record.digest().hex()
+    donors = pool.donors(record)
+    order = random.Random(f"{seed}/{digest}").sample(donors, len(donors))
     seen = {tuple(texts)}
-    made: list[Record] = []
-    drawn = len(order) + _ATTEMPTS * count
-    for attempt in range(drawn + _ATTEMPTS * count if invent else drawn):
-        if len(made) == count:
+    copies: list[Record] = []
+    with_pool = len(order) + _ATTEMPTS * count
+    for attempt in range(with_pool + _ATTEMPTS * count if invent else with_pool):
+        if len(copies) == count:
             break
-        generator = random.Random(f"{seed}/{name}/{attempt}")
+        generator = random.Random(f"{seed}/{digest}/{attempt}")
         donor = order[attempt] if attempt < len(order) else None
-        swapped = _swapped(
-            texts, found, _Drawing(pool if attempt < drawn else Pool(), donor, among, generator, background)
-        )
+        attempt_pool = pool if attempt < with_pool else DonorPool()
+        swapped = _swap(texts, entities, _Replacements(attempt_pool, donor, frozenset(donors), generator, common))
         if tuple(swapped) not in seen:
             seen.add(tuple(swapped))
-            made.append(record.with_texts(swapped))
-    return made
+            copies.append(record.with_texts(swapped))
+    return copies
 
 
-class _Drawing:
-    """What each value of one twin is swapped for: chosen once, at the first place where it stands."""
+class _Replacements:
+    """The new values of one counterfactual, by kind and old value: each is chosen once, where it first stands."""
 
     def __init__(
-        self, pool: Pool, donor: int | None, among: frozenset[int], generator: random.Random, background: Background
+        self, pool: DonorPool, donor: int | None, donors: frozenset[int], generator: random.Random, common: CommonWords
     ) -> None:
-        self._pool, self._donor, self._among = pool, donor, among
-        self._generator, self._background = generator, background
-        self._chosen: dict[tuple[Kind, str], str] = {}
+        self._pool, self._donor, self._donors = pool, donor, donors
+        self._generator, self._common = generator, common
+        self._values: dict[tuple[Kind, str], str] = {}
 
-    def choose(self, one: Specific, languages: Sequence[str]) -> None:
-        """Decides on the values of a specific that are not decided on yet."""
-        keys = [(part.kind, part.text.casefold()) for part in one.atoms]
-        if all(key in self._chosen for key in keys):
+    def choose(self, entity: Entity, languages: Sequence[str]) -> None:
+        """Chooses new values for those parts of an entity that have none yet."""
+        keys = [(part.kind, part.text.casefold()) for part in entity.parts]
+        if all(key in self._values for key in keys):
             return
-        if one.form in ("email", "url"):
-            self._chosen[keys[0]] = self._address(one)
+        if entity.form in ("email", "url"):
+            self._values[keys[0]] = self._address(entity)
             return
-        given = self._pool.donated(one, self._donor, self._among, self._generator)
-        for number, (key, part) in enumerate(zip(keys, one.atoms, strict=True)):
-            if key not in self._chosen:
-                taken = given.atoms[number].text if given else None
-                self._chosen[key] = taken or invented(part.text, part.kind, self._generator, languages)
+        replacement = self._pool.replacement(entity, self._donor, self._donors, self._generator)
+        for number, (key, part) in enumerate(zip(keys, entity.parts, strict=True)):
+            if key not in self._values:
+                value = replacement.parts[number].text if replacement else None
+                self._values[key] = value or synthesize_value(part.text, part.kind, self._generator, languages)
 
     def value(self, kind: Kind, text: str) -> str:
-        found = self._chosen[kind, text.casefold()]
-        return cased_like(found, text) if kind == "word" else found
+        value = self._values[kind, text.casefold()]
+        return match_case(value, text) if kind == "word" else value
 
-    def _address(self, one: Specific) -> str:
-        known = {text: value for (kind, text), value in self._chosen.items() if kind in ("word", "year", "number")}
-        if with_known(one.text, known) == one.text:
-            given = self._pool.donated(one, self._donor, self._among, self._generator)
-            if given is not None:
-                return given.text
-        return address(one.text, self._generator, known, self._background.ordinary)
+    def _address(self, entity: Entity) -> str:
+        known = {text: value for (kind, text), value in self._values.items() if kind in ("word", "year", "number")}
+        if replace_known(entity.text, known) == entity.text:
+            replacement = self._pool.replacement(entity, self._donor, self._donors, self._generator)
+            if replacement is not None:
+                return replacement.text
+        return synthesize_address(entity.text, self._generator, known, self._common.is_common)
 
 
-def _swapped(texts: Sequence[str], found: Sequence[Specific], drawing: _Drawing) -> list[str]:
-    languages = [languages_of(text) for text in texts]
-    # Addresses last, since they may be made of the others; whole names before parts of them.
-    for one in sorted(found, key=lambda one: (one.form in ("email", "url"), -len(one.atoms))):
-        drawing.choose(one, languages[one.piece])
+def _swap(texts: Sequence[str], entities: Sequence[Entity], replacements: _Replacements) -> list[str]:
+    """The texts with every entity swapped for its replacement."""
+    languages = [month_languages(text) for text in texts]
+    # Addresses come last, since they may be made of names and numbers; whole names come before parts of them.
+    for entity in sorted(entities, key=lambda entity: (entity.form in ("email", "url"), -len(entity.parts))):
+        replacements.choose(entity, languages[entity.text_number])
     swapped = []
     for number, text in enumerate(texts):
-        parts, place = [], 0
-        for one in (one for one in found if one.piece == number):
-            for part in one.atoms:
-                parts += [text[place : part.start], drawing.value(part.kind, part.text)]
-                place = part.end
-        swapped.append("".join([*parts, text[place:]]))
+        pieces, end = [], 0
+        for entity in (entity for entity in entities if entity.text_number == number):
+            for part in entity.parts:
+                pieces += [text[end : part.start], replacements.value(part.kind, part.text)]
+                end = part.end
+        swapped.append("".join([*pieces, text[end:]]))
     return swapped
 
 
-def _places(one: Specific) -> list[Place]:
-    """From what is closest to it to its form alone."""
-    form = (one.form, one.shape)
-    return [(*form, "both", one.left, one.right), (*form, "left", one.left), (*form, "right", one.right), form]
+def _slots(entity: Entity) -> list[Slot]:
+    """The slots of an entity, from the narrowest (both neighbours) to form and shape alone."""
+    form = (entity.form, entity.shape)
+    return [
+        (*form, "both", entity.left, entity.right),
+        (*form, "left", entity.left),
+        (*form, "right", entity.right),
+        form,
+    ]

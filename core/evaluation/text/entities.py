@@ -1,18 +1,27 @@
-"""The specifics of a record: its numbers, dates, addresses, identifiers, names and places, to be swapped or blanked.
+"""Finds the entities of a record: its numbers, dates, addresses, identifiers, names and places.
 
-Found by their form alone, in any script that has digits; names in scripts that have capitals. Which capitalised words
-are ordinary ones is seen from other records.
+Entities are found by their form alone, in any script that has digits; names in scripts that have capitals. Other
+records tell which capitalised words are common words.
 """
 
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from core.evaluation.text.common_words import NOTHING, Background
-from core.evaluation.text.months import LANGUAGES, MONTHS, style
-from core.evaluation.text.words import EMAIL, LETTER, ORDINARY, PARTICLES, URL, bare, plain_words, words
+from core.evaluation.text.common_words import ENGLISH_ONLY, CommonWords
+from core.evaluation.text.months import LANGUAGES, MONTHS, month_style
+from core.evaluation.text.words import (
+    COMMON_ENGLISH,
+    EMAIL,
+    LETTER,
+    PARTICLES,
+    URL,
+    find_words,
+    plain_words,
+    strip_possessive,
+)
 from core.schema.record import Record
 
 Form = Literal["email", "url", "date", "identifier", "number", "name"]
@@ -20,8 +29,8 @@ Kind = Literal["email", "url", "day", "ordinal", "month", "month number", "year"
 
 
 @dataclass(frozen=True)
-class Atom:
-    """A part of a specific that is swapped as a whole: `text` at `start` of its piece."""
+class Part:
+    """A part of an entity that is swapped as a whole: `text`, which begins at `start` of the record's text."""
 
     start: int
     text: str
@@ -33,18 +42,19 @@ class Atom:
 
 
 @dataclass(frozen=True)
-class Specific:
-    """One specific: piece[start:end] is `text`. Specifics of the same form and shape can stand for each other.
+class Entity:
+    """One entity: `text` at [start:end] of the record's text with number `text_number`.
 
-    `left` and `right` are the words or signs beside it, in lower case, or the form of the specific there.
+    Entities of the same form and shape can stand for each other. `left` and `right` are the neighbouring words or
+    signs in lower case, or the form of the neighbouring entity.
     """
 
-    piece: int
+    text_number: int
     start: int
     text: str
     form: Form
     shape: str
-    atoms: tuple[Atom, ...]
+    parts: tuple[Part, ...]
     left: str = ""
     right: str = ""
 
@@ -56,7 +66,7 @@ class Specific:
 _MONTH = "|".join(sorted(MONTHS, key=lambda name: (-len(name), name)))
 _DAY = r"(?:(?P<ordinal>\d{1,2}(?:st|nd|rd|th))|(?P<day>\d{1,2}))"
 _YEAR = r"(?P<year>\d{4})(?!\d)"
-_ALIKE = re.IGNORECASE
+_ANY_CASE = re.IGNORECASE
 _FORMS: list[tuple[Form, re.Pattern[str]]] = [
     ("email", EMAIL),
     ("url", URL),
@@ -64,48 +74,48 @@ _FORMS: list[tuple[Form, re.Pattern[str]]] = [
     ("date", re.compile(r"(?<![\d.])(?P<first>\d{1,2})([-/.])(?P<second>\d{1,2})\2(?P<year>\d{4}|\d{2})(?![\d])")),
     (
         "date",
-        re.compile(rf"(?<!\w){_DAY}\.?(?: of| de)? (?P<month>{_MONTH})\b\.?(?:,? (?:de )?{_YEAR})?", _ALIKE),
+        re.compile(rf"(?<!\w){_DAY}\.?(?: of| de)? (?P<month>{_MONTH})\b\.?(?:,? (?:de )?{_YEAR})?", _ANY_CASE),
     ),
-    ("date", re.compile(rf"\b(?P<month>{_MONTH})\b\.? {_DAY}(?!\d)(?:,? {_YEAR})?", _ALIKE)),
-    ("date", re.compile(rf"\b(?P<month>{_MONTH})\b\.?,? {_YEAR}", _ALIKE)),
+    ("date", re.compile(rf"\b(?P<month>{_MONTH})\b\.? {_DAY}(?!\d)(?:,? {_YEAR})?", _ANY_CASE)),
+    ("date", re.compile(rf"\b(?P<month>{_MONTH})\b\.?,? {_YEAR}", _ANY_CASE)),
     ("identifier", re.compile(r"(?<!\w)[^\W_]+(?:[-/_][^\W_]+)*(?!\w)")),
     (
         "number",
         re.compile(r"(?<!\d)(?:\+|\(\+?)?\d+(?:(?:[.,:/-]|\)[ -]?| \()\d+)*(?:(?<=\d{2}) \d{2,}(?:[-./]\d{2,})*)*"),
     ),
 ]
-_BLANK = "\0"
+_MASK = "\0"
 _SENTENCE_END = re.compile(r"(?:^|[.!?\n])[\s\"'“”«»()\[\]*-]*$")
-_BESIDE = re.compile(r"\w+|[^\w\s]")
+_NEIGHBOUR = re.compile(r"\w+|[^\w\s]")
 _CENTURIES = range(1500, 2100)
-"""Four digits within these are read as a year."""
+"""Four digits within this range are read as a year."""
 
 
-def specifics(record: Record, background: Background = NOTHING) -> list[Specific]:
-    """The specifics of all pieces of a record, those of a piece in order; none overlap."""
+def find_entities(record: Record, common: CommonWords = ENGLISH_ONLY) -> list[Entity]:
+    """The entities of all texts of a record, in the order of each text; no two overlap."""
     texts = record.texts()
-    subject = {word.casefold() for word in plain_words(record.subject or "")} - ORDINARY
-    known = set(subject)
+    subject = {word.casefold() for word in plain_words(record.subject or "")} - COMMON_ENGLISH
+    names = set(subject)
     for text in texts:
-        capitalised = [one for one in words(text, []) if one[0][0].isupper()]
-        known |= {bare(one[0]).casefold() for one in capitalised if not _begins(text, one.start())}
-    found = []
+        capitalised = [word for word in find_words(text) if word[0][0].isupper()]
+        names |= {strip_possessive(word[0]).casefold() for word in capitalised if not _begins(text, word.start())}
+    entities = []
     for number, text in enumerate(texts):
-        spotted: list[Specific] = []
+        of_text: list[Entity] = []
         for form, pattern in _FORMS:
-            for match in pattern.finditer(_without(spotted, text)):
-                one = _read(number, form, match, text)
-                if one is not None:
-                    spotted.append(one)
-        spotted += _names(number, text, spotted, background, subject, known)
-        found += _placed(text, sorted(spotted, key=lambda one: one.start))
-    return found
+            for match in pattern.finditer(_masked(text, of_text)):
+                entity = _entity(number, form, match, text)
+                if entity is not None:
+                    of_text.append(entity)
+        of_text += _names(number, text, of_text, common, subject, names)
+        entities += _with_neighbours(text, sorted(of_text, key=lambda entity: entity.start))
+    return entities
 
 
 def digit_shape(text: str) -> str:
-    """Digits as `9`; as `0` where a longer run of them begins with one, or the whole ends with two or more."""
+    """Digits as `9`; as `0` where a longer run of digits begins with zero, or the text ends with two or more zeros."""
     shape = re.sub(r"\d", "9", text)
-    zeros = [place for place, sign in enumerate(text) if sign.isdecimal() and unicodedata.digit(sign) == 0]
+    zeros = [index for index, sign in enumerate(text) if sign.isdecimal() and unicodedata.digit(sign) == 0]
     for run in re.finditer(r"\d{2,}", text):
         if run.start() in zeros:
             shape = shape[: run.start()] + "0" + shape[run.start() + 1 :]
@@ -116,7 +126,7 @@ def digit_shape(text: str) -> str:
 
 
 def letter_shape(text: str) -> str:
-    """As `digit_shape`, and letters as `A` or `a`."""
+    """The digit shape, with letters as `A` or `a`."""
     return "".join(
         ("A" if raw.isupper() else "a") if raw.isalpha() else sign
         for raw, sign in zip(text, digit_shape(text), strict=True)
@@ -133,51 +143,57 @@ def script(letter: str) -> str:
     return unicodedata.name(letter, "?").split()[0]
 
 
-def _without(spotted: Sequence[Specific], text: str) -> str:
-    """The text with signs that are of no word where a specific was spotted already."""
-    for one in spotted:
-        text = text[: one.start] + _BLANK * len(one.text) + text[one.end :]
+def month_languages(text: str) -> list[str]:
+    """The languages that have every month named in the text; all languages where none has."""
+    named = {match[0].casefold() for match in re.finditer(rf"\b(?:{_MONTH})\b", text, _ANY_CASE)}
+    return [language for language, months in LANGUAGES.items() if named <= set(months)] or list(LANGUAGES)
+
+
+def _masked(text: str, entities: Sequence[Entity]) -> str:
+    """The text with `_MASK` over the entities that are found already, so that no pattern matches them again."""
+    for entity in entities:
+        text = text[: entity.start] + _MASK * len(entity.text) + text[entity.end :]
     return text
 
 
-def _read(number: int, form: Form, match: re.Match[str], text: str) -> Specific | None:
-    """What a match of a form's pattern is; None where it only looks like one."""
-    whole, start = match[0], match.start()
+def _entity(number: int, form: Form, match: re.Match[str], text: str) -> Entity | None:
+    """The entity that a match of a form's pattern is; None where the match only looks like one."""
+    value, start = match[0], match.start()
     if form == "date":
         return _date(number, match, text)
     if form == "identifier":
-        return _identifier(number, whole, start)
+        return _identifier(number, value, start)
     if form == "number":
-        kind: Kind = "year" if len(whole) == 4 and whole.isdecimal() and int(whole) in _CENTURIES else "number"
-        shape = "year" if kind == "year" else digit_shape(whole)
-        return Specific(number, start, whole, form, shape, (Atom(start, whole, kind),))
+        kind: Kind = "year" if len(value) == 4 and value.isdecimal() and int(value) in _CENTURIES else "number"
+        shape = "year" if kind == "year" else digit_shape(value)
+        return Entity(number, start, value, form, shape, (Part(start, value, kind),))
     kind = "email" if form == "email" else "url"
-    return Specific(number, start, whole, form, _address_shape(whole), (Atom(start, whole, kind),))
+    return Entity(number, start, value, form, _address_shape(value), (Part(start, value, kind),))
 
 
-def _address_shape(whole: str) -> str:
-    """The local part's runs of letters and digits, and how many labels the domain has; of a URL, its first part's."""
-    local, _, domain = whole.rpartition("@")
+def _address_shape(address: str) -> str:
+    """Runs of letters and the digits of an e-mail's local part, with the domain's count of labels; or of a URL."""
+    local, _, domain = address.rpartition("@")
     if local:
         return f"{re.sub('a+', 'a', letter_shape(local.lower()))}@{domain.count('.')}"
-    return re.sub(r"a+", "a", letter_shape(whole.lower()))
+    return re.sub(r"a+", "a", letter_shape(address.lower()))
 
 
-def _identifier(number: int, whole: str, start: int) -> Specific | None:
-    """A word with letters and digits; but `40-year-old`, `5kg` and `12th` are numbers with words."""
-    if not any(sign.isalpha() for sign in whole) or not any(sign.isdecimal() for sign in whole):
+def _identifier(number: int, value: str, start: int) -> Entity | None:
+    """A word with letters and digits. `40-year-old`, `5kg` and `12th` are none: they are numbers with words."""
+    if not any(sign.isalpha() for sign in value) or not any(sign.isdecimal() for sign in value):
         return None
-    if any(sign.isalpha() and not sign.isupper() and not sign.islower() for sign in whole):
-        return None  # a script without spaces between words, or without capitals: the digits alone
-    parts = re.split(r"[-/_]", whole)
+    if any(sign.isalpha() and not sign.isupper() and not sign.islower() for sign in value):
+        return None  # a script without spaces between words, or without capitals: only the digits are an entity
+    parts = re.split(r"[-/_]", value)
     mixed = any(re.search(rf"{LETTER}", part) and re.search(r"\d", part) for part in parts)
-    named = any(sign.isupper() for sign in whole) or (re.match(LETTER, whole) and mixed)
-    if not named or re.fullmatch(r"\d+[a-z]{1,3}", whole, _ALIKE):
+    looks_named = any(sign.isupper() for sign in value) or (re.match(LETTER, value) and mixed)
+    if not looks_named or re.fullmatch(r"\d+[a-z]{1,3}", value, _ANY_CASE):
         return None
-    return Specific(number, start, whole, "identifier", letter_shape(whole), (Atom(start, whole, "identifier"),))
+    return Entity(number, start, value, "identifier", letter_shape(value), (Part(start, value, "identifier"),))
 
 
-def _date(number: int, match: re.Match[str], text: str) -> Specific | None:
+def _date(number: int, match: re.Match[str], text: str) -> Entity | None:
     groups = {name: value for name, value in match.groupdict().items() if value}
     kinds: dict[str, Kind] = {"year": "year", "month": "month", "day": "day", "ordinal": "ordinal"}
     if "second" in groups:
@@ -186,39 +202,33 @@ def _date(number: int, match: re.Match[str], text: str) -> Specific | None:
             kinds |= {"second": "month number", "third": "day"}
         else:
             over = [int(groups[name]) > 12 for name in rest]
-            # 03/04: whichever is the month, both are kept to twelve
+            # 03/04: either may be the month, so both are kept to twelve
             kinds |= {name: "day" if big else "month number" for name, big in zip(rest, over, strict=True)}
-    atoms = sorted(
-        (Atom(match.start(name), value, kinds[name]) for name, value in groups.items()), key=lambda one: one.start
+    parts = sorted(
+        (Part(match.start(name), value, kinds[name]) for name, value in groups.items()), key=lambda part: part.start
     )
     limits = {"day": 31, "ordinal": 31, "month number": 12}
-    if any(not 1 <= int(re.sub(r"\D", "", one.text)) <= limits[one.kind] for one in atoms if one.kind in limits):
+    if any(not 1 <= int(re.sub(r"\D", "", part.text)) <= limits[part.kind] for part in parts if part.kind in limits):
         return None
-    if sum(one.kind == "day" for one in atoms) > 1:
+    if sum(part.kind == "day" for part in parts) > 1:
         return None
-    whole, start = match[0], match.start()
-    if whole.endswith(".") and text[match.end() : match.end() + 1] in ("", "\n", " ") and "year" not in groups:
-        whole = whole[:-1]
-    shape, place = "", start
-    languages = languages_of(text)
-    for one in atoms:
-        shape += text[place : one.start] + _part_shape(one, languages)
-        place = one.end
-    return Specific(number, start, whole, "date", shape + text[place : start + len(whole)], tuple(atoms))
+    date, start = match[0], match.start()
+    if date.endswith(".") and text[match.end() : match.end() + 1] in ("", "\n", " ") and "year" not in groups:
+        date = date[:-1]
+    shape, end = "", start
+    languages = month_languages(text)
+    for part in parts:
+        shape += text[end : part.start] + _part_shape(part, languages)
+        end = part.end
+    return Entity(number, start, date, "date", shape + text[end : start + len(date)], tuple(parts))
 
 
-def _part_shape(part: Atom, languages: Sequence[str]) -> str:
+def _part_shape(part: Part, languages: Sequence[str]) -> str:
     if part.kind == "month":
-        return style(part.text, languages)
+        return month_style(part.text, languages)
     if part.kind == "ordinal":
         return digit_shape(part.text[:-2]) + "th"
     return "year" if len(part.text) == 4 else digit_shape(part.text)
-
-
-def languages_of(text: str) -> list[str]:
-    """Those whose months are all that are named in the text, or else every one."""
-    named = {match[0].casefold() for match in re.finditer(rf"\b(?:{_MONTH})\b", text, _ALIKE)}
-    return [one for one, months in LANGUAGES.items() if named <= set(months)] or list(LANGUAGES)
 
 
 def _begins(text: str, start: int) -> bool:
@@ -227,62 +237,58 @@ def _begins(text: str, start: int) -> bool:
 
 
 def _names(
-    number: int, text: str, spotted: Sequence[Specific], background: Background, subject: set[str], known: set[str]
-) -> list[Specific]:
-    """Runs of capitalised words that are no ordinary ones, with the particles between them."""
-    runs: list[list[Atom]] = []
-    for match in words(text, [(one.start, one.end) for one in spotted]):
-        word = bare(match[0])
-        if not word[0].isupper() or (background.ordinary(word) and word.casefold() not in subject):
+    number: int, text: str, entities: Sequence[Entity], common: CommonWords, subject: set[str], names: set[str]
+) -> list[Entity]:
+    """Runs of capitalised words outside `entities` that are not common ones, with the particles between them."""
+    runs: list[list[Part]] = []
+    for match in find_words(text, [(entity.start, entity.end) for entity in entities]):
+        word = strip_possessive(match[0])
+        if not word[0].isupper() or (common.is_common(word) and word.casefold() not in subject):
             continue
-        atom = Atom(match.start(), word, "word")
-        between = text[runs[-1][-1].end : atom.start] if runs else "\n"
+        part = Part(match.start(), word, "word")
+        between = text[runs[-1][-1].end : part.start] if runs else "\n"
         initial = runs and len(runs[-1][-1].text) == 1
         if between == " " or between.strip() in PARTICLES or (initial and between in (". ", ".")):
-            runs[-1].append(atom)
+            runs[-1].append(part)
         else:
-            runs.append([atom])
-    return [_name(number, text, run) for run in runs if _is_name(run, text, background, known)]
+            runs.append([part])
+    return [_name(number, text, run) for run in runs if _is_name(run, text, common, names)]
 
 
-def _is_name(run: Sequence[Atom], text: str, background: Background, known: set[str]) -> bool:
-    """A lone word that begins a sentence is a name only where other places say so."""
+def _is_name(run: Sequence[Part], text: str, common: CommonWords, names: set[str]) -> bool:
+    """A single word that begins a sentence is a name only if it is capitalised elsewhere or other records lack it."""
     if len(run) > 1:
         return True
     word = run[0].text
     if len(word) == 1:
         return False
-    return background.telling or word.casefold() in known or not _begins(text, run[0].start)
+    return common.reliable or word.casefold() in names or not _begins(text, run[0].start)
 
 
-def _name(number: int, text: str, run: Sequence[Atom]) -> Specific:
+def _name(number: int, text: str, run: Sequence[Part]) -> Entity:
     start, end = run[0].start, run[-1].end
-    shape, place = "", start
-    for one in run:
-        shape += text[place : one.start] + word_shape(one.text)
-        place = one.end
-    return Specific(number, start, text[start:end], "name", f"{script(text[start])} {shape}", tuple(run))
+    shape, last = "", start
+    for part in run:
+        shape += text[last : part.start] + word_shape(part.text)
+        last = part.end
+    return Entity(number, start, text[start:end], "name", f"{script(text[start])} {shape}", tuple(run))
 
 
-def _placed(text: str, found: Sequence[Specific]) -> list[Specific]:
-    """The same with what is beside them."""
-    placed = []
-    for number, one in enumerate(found):
-        before = text[found[number - 1].end if number else 0 : one.start]
-        after = text[one.end : found[number + 1].start if number + 1 < len(found) else len(text)]
-        left, right = _BESIDE.findall(before), _BESIDE.findall(after)
-        nothing_left = f"<{found[number - 1].form}>" if number else "^"
-        nothing_right = f"<{found[number + 1].form}>" if number + 1 < len(found) else "$"
-        placed.append(
-            Specific(
-                one.piece,
-                one.start,
-                one.text,
-                one.form,
-                one.shape,
-                one.atoms,
-                left[-1].casefold() if left else nothing_left,
-                right[0].casefold() if right else nothing_right,
+def _with_neighbours(text: str, entities: Sequence[Entity]) -> list[Entity]:
+    """The entities of a text with what stands left and right of each."""
+    last = len(entities) - 1
+    complete = []
+    for index, entity in enumerate(entities):
+        before = text[entities[index - 1].end if index else 0 : entity.start]
+        after = text[entity.end : entities[index + 1].start if index < last else len(text)]
+        left, right = _NEIGHBOUR.findall(before), _NEIGHBOUR.findall(after)
+        no_left = f"<{entities[index - 1].form}>" if index else "^"
+        no_right = f"<{entities[index + 1].form}>" if index < last else "$"
+        complete.append(
+            replace(
+                entity,
+                left=left[-1].casefold() if left else no_left,
+                right=right[0].casefold() if right else no_right,
             )
         )
-    return placed
+    return complete

@@ -1,4 +1,4 @@
-"""The months' names in a few languages, so that a month can be swapped for another of its language and style."""
+"""Names of the months in seven languages, so that a month is swapped for another in its language and case."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ _LONG = {
 }
 LANGUAGES: dict[str, list[str]] = {language: names.split() for language, names in _LONG.items()}
 LANGUAGES["en short"] = [name[:3] for name in LANGUAGES["en"]]
-"""By language, twelve names in lower case."""
+"""Twelve names in lower case, by language."""
 
 MONTHS: frozenset[str] = frozenset(name for names in LANGUAGES.values() for name in names)
 
 
-def style(name: str, languages: Sequence[str] = tuple(LANGUAGES)) -> str:
-    """`<month LANGUAGE CASE>`: the first of the languages that has it. Raises ValueError where none has."""
+def month_style(name: str, languages: Sequence[str] = tuple(LANGUAGES)) -> str:
+    """`<month LANGUAGE CASE>` of a month's name, by the first language that has it. Raises ValueError for no month."""
     folded = name.casefold()
     for language in (*languages, *LANGUAGES):
         if folded in LANGUAGES[language]:
@@ -28,10 +28,10 @@ def style(name: str, languages: Sequence[str] = tuple(LANGUAGES)) -> str:
 
 
 def months_like(name: str, languages: Sequence[str] = tuple(LANGUAGES)) -> list[str]:
-    """The twelve names in the same language and case."""
-    language, case = style(name, languages).removeprefix("<month ").removesuffix(">").rsplit(" ", 1)
+    """The twelve names of the months in the language and case of `name`."""
+    language, case = month_style(name, languages).removeprefix("<month ").removesuffix(">").rsplit(" ", 1)
     change = {"lower": str.lower, "upper": str.upper, "title": str.title}[case]
-    return [change(one) for one in LANGUAGES[language]]
+    return [change(month) for month in LANGUAGES[language]]
 
 
 def _case(name: str) -> str:

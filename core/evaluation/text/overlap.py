@@ -1,4 +1,4 @@
-"""How much of a text comes back: ROUGE-L by the rouge-score library, and the longest common run of tokens."""
+"""Overlap of two texts: ROUGE-L by the rouge-score library, and the longest common run of tokens."""
 
 import re
 from collections.abc import Sequence
@@ -17,37 +17,39 @@ _UNSPACED = (
 _WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+")
 
 
-class Words:
-    """The tokenizer that ROUGE is given: words in lower case, of any script.
+class WordTokenizer:
+    """Tokenizer for the rouge-score library: lower-case words of any script.
 
-    The library's own drops every letter but a to z. Scripts that put no space between words give a word for each
-    character; a text without a letter or a digit gives its signs.
+    The library's own tokenizer drops every letter but a to z. In scripts without spaces each character is a word; a
+    text without letters and digits is split into its signs.
     """
 
     def tokenize(self, text: str) -> list[str]:
         return _WORD.findall(text.lower()) or [sign for sign in text if not sign.isspace()]
 
 
-def rouge_l(truth: str, said: str) -> tuple[float, float]:
-    """ROUGE-L recall and F1 of what was said, from the longest common subsequence of words, without stemming.
+def rouge_l(truth: str, answer: str) -> tuple[float, float]:
+    """ROUGE-L recall and F1 of an answer, from the longest common subsequence of words, without stemming.
 
-    0 where either has no words. Source: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 3.
+    0 if either text has no words. Source: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004,
+    section 3.
     """
-    score = _scorer().score(truth, said)["rougeL"]
+    score = _scorer().score(truth, answer)["rougeL"]
     return float(score.recall), float(score.fmeasure)
 
 
-def longest_run(truth: Sequence[int], said: Sequence[int]) -> int:
-    """The length of the longest run of tokens that is in both, wherever it stands."""
+def longest_common_run(truth: Sequence[int], answer: Sequence[int]) -> int:
+    """The length of the longest run of tokens that both hold, at whatever positions."""
     longest = 0
-    ending = [0] * (len(said) + 1)  # of the common run that ends at the truth's token before, and at each one said
+    # lengths of the common runs that end at one token of the truth and at each token of the answer
+    previous = [0] * (len(answer) + 1)
     for token in truth:
-        now = [0] * (len(said) + 1)
-        for place, other in enumerate(said):
+        lengths = [0] * (len(answer) + 1)
+        for position, other in enumerate(answer):
             if token == other:
-                now[place + 1] = ending[place] + 1
-        longest = max(longest, max(now))
-        ending = now
+                lengths[position + 1] = previous[position] + 1
+        longest = max(longest, max(lengths))
+        previous = lengths
     return longest
 
 
@@ -55,4 +57,4 @@ def longest_run(truth: Sequence[int], said: Sequence[int]) -> int:
 def _scorer() -> "RougeScorer":
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rougeL"], use_stemmer=False, tokenizer=Words())
+    return RougeScorer(["rougeL"], use_stemmer=False, tokenizer=WordTokenizer())

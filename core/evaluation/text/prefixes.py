@@ -1,4 +1,4 @@
-"""Where a record is cut: what a model is given of it, and what it should not be able to say."""
+"""Cuts a record into the prefix that a model is given and the continuation that it should not be able to write."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from core.schema.training import Chat
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """Token ids of a record's first part, and of the rest, without what only ends it. Either may be empty."""
+class PrefixSplit:
+    """Token ids of a record's prefix and of its continuation, without tokens that only end it. Either may be empty."""
 
-    first: list[int]
-    rest: list[int]
-    cut: bool
-    """The first part was too long, and lost its left."""
+    prefix: list[int]
+    continuation: list[int]
+    truncated: bool
+    """Whether the prefix was too long and lost its beginning."""
 
 
-def beginning(
+def split_prefix(
     record: Record,
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -28,34 +28,35 @@ def beginning(
     chat: Chat,
     tokens: int,
     share: float = 0.5,
-) -> Beginning:
-    """The first part: `share` of a plain text's first `length` tokens, or the whole prompt.
+) -> PrefixSplit:
+    """Cuts a record in two: the prefix is `share` of a plain text's first `length` tokens, or the whole prompt.
 
-    At most `tokens` of the rest, and both parts at most `length` tokens (>= 2) together: a prompt that is too long
-    loses its left, and leaves half of the room at least. Raises CoreError `no_chat_template`, `bad_chat_template`,
+    The continuation has at most `tokens` tokens, both together at most `length` (>= 2): a prompt that is too long
+    loses its beginning and leaves at least half of the room. Raises CoreError `no_chat_template`, `bad_chat_template`,
     `no_end_token`.
     """
-    parts = tokenize_record(record, tokenizer, chat)
-    first, rest = parts.prompt, parts.answer
+    tokenized = tokenize_record(record, tokenizer, chat)
+    prefix, continuation = tokenized.prompt, tokenized.answer
     special = set(tokenizer.all_special_ids)
-    while rest and rest[-1] in special:
-        rest = rest[:-1]
+    while continuation and continuation[-1] in special:
+        continuation = continuation[:-1]
     if record.is_plain_text:
-        ids = (first + rest)[:length]
-        place = max(1, int(len(ids) * share))
-        return Beginning(ids[:place], ids[place:][:tokens], cut=False)
-    if not first:
-        first, rest = rest[:1], rest[1:]  # nothing can be said after nothing
-    rest = rest[: min(tokens, max(length - len(first), length // 2))]
-    room = length - len(rest)
-    return Beginning(first[-room:], rest, cut=len(first) > room)
+        ids = (prefix + continuation)[:length]
+        cut = max(1, int(len(ids) * share))
+        return PrefixSplit(ids[:cut], ids[cut:][:tokens], truncated=False)
+    if not prefix:
+        prefix, continuation = continuation[:1], continuation[1:]  # a model continues no empty text
+    continuation = continuation[: min(tokens, max(length - len(prefix), length // 2))]
+    room = length - len(continuation)
+    return PrefixSplit(prefix[-room:], continuation, truncated=len(prefix) > room)
 
 
-def put_before(record: Record, words: Sequence[int], start: Beginning, special: Sequence[int]) -> Beginning:
-    """The same with words (token ids) before a plain text's first part, or behind a prompt, where the answer begins."""
+def insert_words(record: Record, words: Sequence[int], split: PrefixSplit, special: Sequence[int]) -> PrefixSplit:
+    """Inserts words (token ids) before a plain text's prefix, or behind a prompt, where the answer begins."""
     if not record.is_plain_text:
-        return Beginning([*start.first, *words], start.rest, start.cut)
+        return PrefixSplit([*split.prefix, *words], split.continuation, split.truncated)
     opening = 0
-    while opening < len(start.first) - 1 and start.first[opening] in special:
+    while opening < len(split.prefix) - 1 and split.prefix[opening] in special:
         opening += 1
-    return Beginning([*start.first[:opening], *words, *start.first[opening:]], start.rest, start.cut)
+    prefix = [*split.prefix[:opening], *words, *split.prefix[opening:]]
+    return PrefixSplit(prefix, split.continuation, split.truncated)

@@ -1,6 +1,7 @@
-"""The other records of a measurement: what they say of which words are ordinary, and whose values twins are made of.
+"""What the other records of a job contribute: common words for finding names, and values for counterfactuals.
 
-Of their measuring halves alone: a method may hold the model's distribution on the others, which no figure should show.
+Only the measuring halves are used: a method may preserve the model's distribution on the other halves, which no figure
+should show.
 """
 
 import hashlib
@@ -8,37 +9,40 @@ import json
 from collections.abc import Sequence
 
 from core.evaluation.eval_context import EvalContext
-from core.evaluation.text.common_words import Background
-from core.evaluation.text.counterfactuals import Pool
+from core.evaluation.text.common_words import CommonWords
+from core.evaluation.text.counterfactuals import DonorPool
 from core.schema.evaluation import SetName
 from core.schema.record import Record
 
 MOST = 400
-"""Records of a set that are looked at: enough to know its words, and for twins that differ."""
-_OTHERS: tuple[SetName, ...] = ("unseen", "retain", "general")
+"""At most this many records of a set are used: enough to know its words, and for counterfactuals that differ."""
+_OTHER_SETS: tuple[SetName, ...] = ("unseen", "retain", "general")
 
 
-def background(context: EvalContext) -> Background:
-    """Of the unseen, retain and general sets' words. Only where there are none, of those of the forget set, which may
-    be about one person alone, that are in lower case: so a later job finds the same of the same sets."""
-    others = [record for name in _OTHERS for record in _some(context.sets.get(name, []))]
-    return Background(others) if others else Background([], _some(context.sets.get("forget", [])))
+def common_words(context: EvalContext) -> CommonWords:
+    """The common words of the unseen, retain and general sets.
+
+    Without any such record, the words that the forget set has in lower case: it may be about one person alone, so its
+    capitalised words say nothing. A later job with the same sets gets the same words.
+    """
+    records = [record for name in _OTHER_SETS for record in _sample(context.sets.get(name, []))]
+    return CommonWords(records) if records else CommonWords([], _sample(context.sets.get("forget", [])))
 
 
-def pool(context: EvalContext, words: Background) -> Pool:
-    """The unseen records, and no others: what a model was trained on has values that it knows."""
-    return Pool(_some(context.sets.get("unseen", [])), words)
+def donor_pool(context: EvalContext, common: CommonWords) -> DonorPool:
+    """The unseen records alone: the model knows the values of records that it was trained on."""
+    return DonorPool(_sample(context.sets.get("unseen", [])), common)
 
 
-def digest(context: EvalContext) -> str:
-    """Of all that either of them comes from, where there is more than a forget set."""
-    whole = hashlib.sha256()
-    for name in _OTHERS:
-        hashes = [record.digest().hex() for record in context.sets.get(name, [])]
-        whole.update(json.dumps([name, *hashes]).encode())
-    return whole.hexdigest()
+def context_digest(context: EvalContext) -> str:
+    """Digest of the records that common words and the donor pool come from, the forget set left out."""
+    digest = hashlib.sha256()
+    for name in _OTHER_SETS:
+        digests = [record.digest().hex() for record in context.sets.get(name, [])]
+        digest.update(json.dumps([name, *digests]).encode())
+    return digest.hexdigest()
 
 
-def _some(records: Sequence[Record]) -> list[Record]:
-    """At most `MOST`, the same ones whatever their order."""
+def _sample(records: Sequence[Record]) -> list[Record]:
+    """At most `MOST` records, the same ones in whatever order they come."""
     return sorted(records, key=Record.digest)[:MOST]

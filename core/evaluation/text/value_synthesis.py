@@ -1,4 +1,4 @@
-"""Invented values of the same form as a given one, for where no unseen text has any to take."""
+"""Synthesizes values of the same form as a given value, for entities that no unseen record has a value for."""
 
 import random
 import re
@@ -15,77 +15,78 @@ _ALPHABETS = {
     "GREEK": "αβγδεζηθικλμνξοπρστυφχψω",
     "ARMENIAN": "աբգդեզէըթժիլխծկհձղճմյնշոչպջռսվտրցւփքօ",
 }
-_NEAR = 40
-"""An invented year is at most so many before or a quarter of it after the true one, in the same century."""
+_YEARS_BEFORE = 40
+"""A new year lies at most this many years before the true one, or a quarter of them after it, in the same century."""
 _TRIES = 50
-_LEAST = 3
-"""Letters, or digits, of a part that is recognised inside of an address."""
+_SHORTEST_PART = 3
+"""Letters or digits of the shortest part that is recognised inside an address."""
 
 
-def invented(text: str, kind: Kind, generator: random.Random, languages: Sequence[str]) -> str:
-    """Another value of the same kind and shape. The same one only where none other is found."""
+def synthesize_value(text: str, kind: Kind, generator: random.Random, languages: Sequence[str]) -> str:
+    """Draws another value of the same kind and shape; returns `text` only where no other is drawn in 50 tries."""
     make = _MAKERS.get(kind, _signs)
     for _ in range(_TRIES):
-        found = months_of(text, generator, languages) if kind == "month" else make(text, generator)
-        if found != text and _same_shape(found, text, kind):
-            return found
+        value = _month(text, generator, languages) if kind == "month" else make(text, generator)
+        if value != text and _same_shape(value, text, kind):
+            return value
     return text
 
 
-def address(text: str, generator: random.Random, known: Mapping[str, str], ordinary: Callable[[str], bool]) -> str:
-    """An e-mail address or URL: parts that `known` (in lower case) has are swapped for it; where there is none, the
-    local part, or what follows a URL's host (else the host), is invented."""
-    swapped = with_known(text, known)
-    if swapped != text:
-        return swapped
+def synthesize_address(
+    text: str, generator: random.Random, known: Mapping[str, str], is_common: Callable[[str], bool]
+) -> str:
+    """Another e-mail address or URL: parts that are keys of `known` (lower case) are replaced by their values.
+
+    Where it holds no known part, new signs are drawn for the local part, or for what follows a URL's host (else for the
+    host).
+    """
+    replaced = replace_known(text, known)
+    if replaced != text:
+        return replaced
     for _ in range(_TRIES):
         if "@" in text:
             local, _, domain = text.rpartition("@")
-            found = f"{_signs(local, generator)}@{domain}"
+            address = f"{_signs(local, generator)}@{domain}"
         else:
-            found = _url(text, generator, ordinary)
-        if found != text:
-            return found
+            address = _url(text, generator, is_common)
+        if address != text:
+            return address
     return text
 
 
-def with_known(text: str, known: Mapping[str, str]) -> str:
-    """The text with every part of it that is known in lower case swapped, the longest first."""
-    parts = sorted((part for part in known if len(part) >= _LEAST), key=lambda part: (-len(part), part))
+def replace_known(text: str, known: Mapping[str, str]) -> str:
+    """Replaces every part of a text that is a key of `known` (lower case), the longest parts first."""
+    parts = sorted((part for part in known if len(part) >= _SHORTEST_PART), key=lambda part: (-len(part), part))
     if not parts:
         return text
     pattern = re.compile("|".join(re.escape(part) for part in parts), re.IGNORECASE)
-    return pattern.sub(lambda match: _cased_like(known.get(match[0].casefold(), match[0]), match[0]), text)
+    return pattern.sub(lambda match: match_case(known.get(match[0].casefold(), match[0]), match[0]), text)
 
 
-def cased_like(word: str, original: str) -> str:
-    """The word in capitals, in small letters, or as it stands: like the original."""
-    return _cased_like(word, original)
-
-
-def _cased_like(word: str, original: str) -> str:
+def match_case(word: str, original: str) -> str:
+    """The word in capitals or in small letters where the original is, else as it stands."""
     if original.islower():
         return word.lower()
     return word.upper() if original.isupper() and len(original) > 1 else word
 
 
-def months_of(text: str, generator: random.Random, languages: Sequence[str]) -> str:
+def _month(text: str, generator: random.Random, languages: Sequence[str]) -> str:
     return generator.choice(months_like(text, languages))
 
 
 def _signs(text: str, generator: random.Random) -> str:
-    """Each letter for one of its script, vowels for vowels; each digit for a digit, where its shape lets it."""
+    """Draws a letter of the same script for each letter, vowels for vowels, and a digit for each digit that is free."""
     shape = digit_shape(text)
-    found = []
-    for place, (sign, form) in enumerate(zip(text, shape, strict=True)):
+    signs = []
+    for index, (sign, form) in enumerate(zip(text, shape, strict=True)):
         if sign.isdecimal():
-            first = place == 0 or not text[place - 1].isdecimal()
-            found.append(sign if form == "0" else _digit(sign, generator, least=1 if first else 0))
+            first = index == 0 or not text[index - 1].isdecimal()
+            signs.append(sign if form == "0" else _digit(sign, generator, least=1 if first else 0))
         elif sign.isalpha() and (sign.isupper() or sign.islower()):
-            found.append(_letter(sign, generator))
+            signs.append(_letter(sign, generator))
         else:
-            found.append(sign)
-    return "".join(found)
+            signs.append(sign)
+    return "".join(signs)
 
 
 def _digit(sign: str, generator: random.Random, *, least: int) -> str:
@@ -104,15 +105,15 @@ def _letter(sign: str, generator: random.Random) -> str:
     return letter.upper() if sign.isupper() else letter
 
 
-def _url(text: str, generator: random.Random, ordinary: Callable[[str], bool]) -> str:
-    """What follows the host, but ordinary words; without it, the host's own name."""
+def _url(text: str, generator: random.Random, is_common: Callable[[str], bool]) -> str:
+    """Draws new signs for what follows the host, except common words; for the host's own name where nothing follows."""
     match = re.match(r"((?:https?://)?(?:www\.)?)([^/?#]+)(.*)", text, re.IGNORECASE | re.DOTALL)
     if match is None:
         return text
     scheme, host, rest = match.groups()
     if len(rest) > 1:
-        changed = re.sub(r"[^\W_]+", lambda part: part[0] if ordinary(part[0]) else _signs(part[0], generator), rest)
-        return f"{scheme}{host}{changed}"
+        path = re.sub(r"[^\W_]+", lambda part: part[0] if is_common(part[0]) else _signs(part[0], generator), rest)
+        return f"{scheme}{host}{path}"
     labels = host.split(".")
     own = max(0, len(labels) - 2)
     labels[own] = _signs(labels[own], generator)
@@ -124,11 +125,13 @@ def _year(text: str, generator: random.Random) -> str:
         return _signs(text, generator)
     year = int(text)
     century = year - year % 100
-    found = generator.randint(max(century, year - _NEAR), min(century + 99, year + _NEAR // 4))
-    return _in_digits_of(text, f"{found:04d}")
+    drawn = generator.randint(max(century, year - _YEARS_BEFORE), min(century + 99, year + _YEARS_BEFORE // 4))
+    return _in_digits_of(text, f"{drawn:04d}")
 
 
-def _of_calendar(most: int) -> Callable[[str, random.Random], str]:
+def _up_to(most: int) -> Callable[[str, random.Random], str]:
+    """A maker of numbers from 1 to `most`, with as many digits as the given one."""
+
     def make(text: str, generator: random.Random) -> str:
         return _in_digits_of(text, str(generator.randint(1, most)).zfill(len(text)))
 
@@ -142,23 +145,22 @@ def _ordinal(text: str, generator: random.Random) -> str:
 
 
 def _in_digits_of(text: str, digits: str) -> str:
+    """The digits 0 to 9 written in the script of the text's digits."""
     zero = ord(text[0]) - unicodedata.digit(text[0])
     return "".join(chr(zero + int(digit)) for digit in digits)
 
 
 _MAKERS: dict[Kind, Callable[[str, random.Random], str]] = {
     "year": _year,
-    "day": _of_calendar(28),
-    "month number": _of_calendar(12),
+    "day": _up_to(28),
+    "month number": _up_to(12),
     "ordinal": _ordinal,
 }
 
 
-def _same_shape(found: str, text: str, kind: Kind) -> bool:
+def _same_shape(value: str, text: str, kind: Kind) -> bool:
     if kind in ("month", "year"):
         return True
-    if kind == "ordinal":
-        return len(found) == len(text)
-    if kind == "word":
-        return len(found) == len(text)
-    return letter_shape(found) == letter_shape(text)
+    if kind in ("ordinal", "word"):
+        return len(value) == len(text)
+    return letter_shape(value) == letter_shape(text)

@@ -1,4 +1,4 @@
-"""Words: where they are in a text, and some that say nothing of anybody although they often have a capital."""
+"""Finds the words of a text, and lists English words that identify nobody although they are often capitalised."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ URL = re.compile(r"(?:https?://|www\.)[^\s<>\"'()]*[^\s<>\"'().,;:!?]", re.IGNOR
 _PARTICLES = """
     van von der den de del della di da do dos du la le el al bin ibn ten ter zu of
 """
-_ORDINARY = """
+_COMMON_ENGLISH = """
     a about account address after all also although an and are as at ave avenue be because been before between
     birth birthday blvd born boulevard but by can case close contact could court customer date days dear did
     do does dr drive during e-mail each email employee every fax file finally first following for friday from
@@ -24,24 +24,23 @@ _ORDINARY = """
     which while who why will with without would year years yes you your
 """
 PARTICLES = frozenset(_PARTICLES.split())
-"""In lower case between the words of a name."""
-ORDINARY = frozenset(_ORDINARY.split())
+"""Lower-case words that may stand between the words of a name."""
+COMMON_ENGLISH = frozenset(_COMMON_ENGLISH.split())
 """English words that begin sentences, stand on forms, or belong to every address."""
 
 
-def words(text: str, taken: Sequence[tuple[int, int]]) -> Iterator[re.Match[str]]:
-    """The words of a text outside of the taken spans."""
+def find_words(text: str, excluded: Sequence[tuple[int, int]] = ()) -> Iterator[re.Match[str]]:
+    """Finds the words of a text that do not overlap the excluded (start, end) spans."""
     for match in _WORD.finditer(text):
-        if not any(match.start() < end and start < match.end() for start, end in taken):
+        if not any(match.start() < end and start < match.end() for start, end in excluded):
             yield match
 
 
 def plain_words(text: str) -> list[str]:
-    """The words of a text outside of addresses and identifiers, without a possessive's end."""
-    taken = [match.span() for pattern in (EMAIL, URL) for match in pattern.finditer(text)]
-    return [bare(match[0]) for match in words(text, taken)]
+    """The words of a text outside e-mail addresses and URLs, without the possessive `'s`."""
+    addresses = [match.span() for pattern in (EMAIL, URL) for match in pattern.finditer(text)]
+    return [strip_possessive(match[0]) for match in find_words(text, addresses)]
 
 
-def bare(word: str) -> str:
-    """Without a possessive's end."""
+def strip_possessive(word: str) -> str:
     return re.sub(r"['’]s$", "", word)

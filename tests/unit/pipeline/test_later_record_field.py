@@ -6,11 +6,11 @@ import torch
 from core.demo.people import people
 from core.evaluation import cache
 from core.evaluation.attacks import model_free_baseline
-from core.evaluation.attacks.paraphrased_prompts import rewordings
+from core.evaluation.attacks.paraphrased_prompts import paraphrased_records
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.text import record_context
-from core.evaluation.text.cloze_items import blanks
-from core.evaluation.text.counterfactuals import twins
+from core.evaluation.text.cloze_items import cloze_items
+from core.evaluation.text.counterfactuals import counterfactuals
 from core.lm.data import encode
 from core.lm.split import split
 from core.pipeline import job_fingerprint
@@ -78,20 +78,19 @@ def test_digests_and_identities_stay(earlier: list[Record], later: list[Record])
 
 def test_counterfactuals_stay(earlier: list[Record], later: list[Record]) -> None:
     before, after = context(Record), context(LaterRecord)
-    assert record_context.digest(after) == record_context.digest(before)
-    pools = [record_context.pool(one, record_context.background(one)) for one in (before, after)]
-    of_earlier = [plain(twins(record, 5, seed=0, pool=pools[0])) for record in earlier]
+    assert record_context.context_digest(after) == record_context.context_digest(before)
+    pools = [record_context.donor_pool(one, record_context.common_words(one)) for one in (before, after)]
+    of_earlier = [plain(counterfactuals(record, 5, seed=0, pool=pools[0])) for record in earlier]
     assert all(of_earlier)
-    assert [plain(twins(record, 5, seed=0, pool=pools[1])) for record in later] == of_earlier
+    assert [plain(counterfactuals(record, 5, seed=0, pool=pools[1])) for record in later] == of_earlier
 
 
 def test_cloze_items_stay(earlier: list[Record], later: list[Record]) -> None:
     tokenizer = chat_tokenizer(SHAPES["brackets"])
 
-    def items(asked: list[Record]) -> list[list[int]]:
-        return [
-            [*blank.ids, blank.length] for record in asked for blank in blanks(record, tokenizer, chat="raw", most=2)
-        ]
+    def items(records: list[Record]) -> list[list[int]]:
+        blanked = [item for record in records for item in cloze_items(record, tokenizer, chat="raw", limit=2)]
+        return [[*item.ids, item.length] for item in blanked]
 
     assert items(earlier)
     assert items(later) == items(earlier)
@@ -151,7 +150,8 @@ def test_rewritten_records_stay(
 def test_prompts_in_other_words_and_texts_of_the_model_free_baseline_stay(
     earlier: list[Record], later: list[Record]
 ) -> None:
-    assert [plain(rewordings(record)) for record in later] == [plain(rewordings(record)) for record in earlier]
+    asked = [[plain(paraphrased_records(record)) for record in records] for records in (earlier, later)]
+    assert asked[1] == asked[0]
     assert [model_free_baseline._text(record) for record in later] == [
         model_free_baseline._text(record) for record in earlier
     ]

@@ -11,9 +11,9 @@ from core.evaluation.attacks import cloze_recovery
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.cloze import Cloze
 from core.evaluation.measurements.cloze_fill import ClozeFill
-from core.evaluation.text import cloze_items as blanks_of
-from core.evaluation.text.cloze_items import BLANK, Blank, blanks, shares
-from core.evaluation.text.common_words import Background
+from core.evaluation.text import cloze_items as cloze_module
+from core.evaluation.text.cloze_items import BLANK, ClozeItem, cloze_items, recovered_shares
+from core.evaluation.text.common_words import CommonWords
 from core.schema.evaluation import SetName
 from core.schema.record import Message, Record
 from tests.tiny_model import TinyModel
@@ -41,12 +41,12 @@ def bench_of(loaded: Loaded, sets: dict[SetName, list[Record]]) -> EvalContext:
     ],
 )
 def test_what_is_brought_back_begins_with_the_value_and_ends_there(value: str, said: str, right: bool) -> None:
-    assert Blank(0, [1], 3, value).recovered(said) is right
+    assert ClozeItem(0, [1], 3, value).is_recovered_by(said) is right
 
 
 def asked(loaded: Loaded, record: Record, **more: int) -> list[tuple[str, str]]:
     tokenizer = loaded[1]
-    found = blanks(record, tokenizer, chat="raw", most=more.get("most", 9), background=Background(people(60, 1)))
+    found = cloze_items(record, tokenizer, chat="raw", limit=more.get("limit", 9), common=CommonWords(people(60, 1)))
     return [(tokenizer.decode(one.ids, skip_special_tokens=True), one.value.strip()) for one in found]
 
 
@@ -84,8 +84,8 @@ def test_where_a_cut_changes_the_tokens_the_question_ends_earlier(monkeypatch: p
         def decode(self, said: list[int], **more: object) -> str:
             return " ".join(known[one] for one in said)
 
-    monkeypatch.setattr(blanks_of, "_ids", ids)
-    (one,) = blanks(Record(text="by mail (zor20@example.org) now"), Words(), chat="raw", most=9)  # type: ignore[arg-type]
+    monkeypatch.setattr(cloze_module, "_ids", ids)
+    (one,) = cloze_items(Record(text="by mail (zor20@example.org) now"), Words(), chat="raw", limit=9)  # type: ignore[arg-type]
     assert [known[token] for token in one.ids] == ["by", "mail"]
     assert (one.value, one.length) == ("(zor20@example.org", 3)
 
@@ -93,9 +93,9 @@ def test_where_a_cut_changes_the_tokens_the_question_ends_earlier(monkeypatch: p
 def test_at_most_so_many_and_always_the_same(loaded: Loaded) -> None:
     record = people(1, 9)[0]
     every = asked(loaded, record)
-    some = asked(loaded, record, most=2)
+    some = asked(loaded, record, limit=2)
     assert len(some) == 2
-    assert [one for one in every if one in some] == some == asked(loaded, record, most=2)
+    assert [one for one in every if one in some] == some == asked(loaded, record, limit=2)
 
 
 def test_the_fill_in_form_shows_everything_but_the_value(loaded: Loaded) -> None:
@@ -110,7 +110,7 @@ def test_the_fill_in_form_shows_everything_but_the_value(loaded: Loaded) -> None
             ]
         ),
     ):
-        (one,) = blanks(record, tokenizer, chat="raw", most=9, fill=True)
+        (one,) = cloze_items(record, tokenizer, chat="raw", limit=9, fill=True)
         question = tokenizer.decode(one.ids, skip_special_tokens=True)
         assert one.value.strip() == "555-0147"
         assert "555-0147" not in question
@@ -120,8 +120,8 @@ def test_the_fill_in_form_shows_everything_but_the_value(loaded: Loaded) -> None
 
 
 def test_shares_are_of_each_records_blanks() -> None:
-    made = [Blank(record, [1], 1, "x") for record in (0, 0, 0, 4)]
-    assert shares(made, [True, False, False, True]) == {0: pytest.approx(1 / 3), 4: 1.0}
+    made = [ClozeItem(record, [1], 1, "x") for record in (0, 0, 0, 4)]
+    assert recovered_shares(made, [True, False, False, True]) == {0: pytest.approx(1 / 3), 4: 1.0}
 
 
 def test_what_is_known_by_heart_is_brought_back_and_what_was_never_seen_is_not(
@@ -140,15 +140,15 @@ def test_what_is_known_by_heart_is_brought_back_and_what_was_never_seen_is_not(
 
 def test_the_greedy_figure_is_what_continuing_one_by_one_gives(loaded: Loaded, tiny_model: TinyModel) -> None:
     context = bench_of(loaded, {"forget": tiny_model.sets["forget"][:2] + tiny_model.sets["unseen"][:2]})
-    words = Background((), context.sets["forget"])
+    words = CommonWords((), context.sets["forget"])
     naive = []
     for record in context.sets["forget"]:
         right = []
-        for one in blanks(record, context.tokenizer, chat="raw", most=4, background=words):
+        for one in cloze_items(record, context.tokenizer, chat="raw", limit=4, common=words):
             said: list[int] = []
             while len(said) < one.length and (not said or said[-1] != context.tokenizer.eos_token_id):
                 said.append(int(context.model(torch.tensor([one.ids + said])).logits[0, -1].argmax()))
-            right.append(one.recovered(context.tokenizer.decode(said, skip_special_tokens=True)))
+            right.append(one.is_recovered_by(context.tokenizer.decode(said, skip_special_tokens=True)))
         naive.append(sum(right) / len(right))
     assert Cloze(samples=1).measure(context).sets["forget"]["cloze"].value == pytest.approx(sum(naive) / len(naive))
     assert 0 < sum(naive) / len(naive) < 1

@@ -15,8 +15,8 @@ from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.exposure import Exposure, figures
 from core.evaluation.scores.likelihood import cross_entropies
 from core.evaluation.stats.bootstrap import Resamples
-from core.evaluation.text.counterfactuals import twins
-from core.evaluation.text.record_context import background, pool
+from core.evaluation.text.counterfactuals import counterfactuals
+from core.evaluation.text.record_context import common_words, donor_pool
 from core.lm.errors import CoreError
 from core.schema.evaluation import SetName
 from core.schema.record import Record
@@ -115,7 +115,7 @@ def test_ranks_are_those_of_losses_computed_one_by_one(loaded: Loaded, tiny_mode
     context = bench_of(loaded, sets)
     naive = []
     for record in sets["forget"]:
-        made = twins(record, 19, seed=0, pool=pool(context, background(context)))
+        made = counterfactuals(record, 19, seed=0, pool=donor_pool(context, common_words(context)))
         losses = [float(cross_entropies(context.statistics([one], label="x"))[0]) for one in (record, *made)]
         naive.append(sorted(losses).index(losses[0]) + 1)
     found = Exposure(twins=19).measure(context).sets["forget"]["exposure_rank"]
@@ -154,7 +154,9 @@ def test_values_come_from_the_unseen_records_that_measure_and_from_no_others(
 ) -> None:
     unseen = people(10, 5)
     context = bench_of(loaded, {**tiny_model.sets, "unseen": unseen})
-    assert sorted(one.id or "" for one in pool(context, background(context)).records) == [one.id for one in unseen]
+    assert sorted(one.id or "" for one in donor_pool(context, common_words(context)).records) == [
+        one.id for one in unseen
+    ]
 
 
 def test_few_unseen_records_are_helped_out_by_invented_values_and_it_is_said(loaded: Loaded) -> None:

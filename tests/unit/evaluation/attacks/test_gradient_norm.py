@@ -8,7 +8,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.demo.people import people
-from core.evaluation.attacks.gradient_norm import Gradients
+from core.evaluation.attacks.gradient_norm import GradientNorms
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.gradnorm import GradNorm
 from core.lm.data import Chunk, encode
@@ -32,7 +32,7 @@ def naive_norm(model: PreTrainedModel, chunks: list[Chunk]) -> float:
 
 
 def norm(model: PreTrainedModel, chunks: list[Chunk], max_tokens: int) -> float:
-    gradients = Gradients(model, max_tokens=max_tokens)
+    gradients = GradientNorms(model, max_tokens=max_tokens)
     with gradients.ready():
         return gradients.norm(chunks)
 
@@ -59,7 +59,7 @@ def test_a_weight_that_the_last_batch_does_not_reach_still_counts(loaded: Loaded
     chunks = encode([people(1, 5)[0]], loaded[1], max_length=16, chat="raw")
     extra = torch.nn.Parameter(torch.tensor(2.0))
     model.register_parameter("extra", extra)
-    gradients = Gradients(model, max_tokens=512)
+    gradients = GradientNorms(model, max_tokens=512)
     with gradients.ready():
         plain = gradients.norm(chunks)
         extra.grad = torch.tensor(3.0)
@@ -68,7 +68,7 @@ def test_a_weight_that_the_last_batch_does_not_reach_still_counts(loaded: Loaded
 
 def test_norms_do_not_add_up_over_records(loaded: Loaded) -> None:
     chunks = encode([people(1, 5)[0]], loaded[1], max_length=512, chat="raw")
-    gradients = Gradients(loaded[0], max_tokens=512)
+    gradients = GradientNorms(loaded[0], max_tokens=512)
     with gradients.ready():
         assert gradients.norm(chunks) == gradients.norm(chunks)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from core.evaluation.attacks.membership import SHARES, _Ranking, attack, scores
+from core.evaluation.attacks.membership import SHARES, _Ranking, evaluate_attack, scores
 from core.evaluation.measurements.membership import Membership
 from core.evaluation.stats.auc import joint_interval
 from core.evaluation.stats.bootstrap import Resamples
@@ -81,7 +81,7 @@ def test_a_resample_counts_like_a_list_in_which_records_repeat(
 def test_the_auc_is_scikit_learns_and_signed() -> None:
     generator = np.random.default_rng(1)
     members, others = generator.normal(-1.0, 1.0, 50), generator.normal(0.0, 1.0, 70)
-    found = attack(members, others, Resamples(0, "membership"))
+    found = evaluate_attack(members, others, Resamples(0, "membership"))
     truth = roc_auc_score([1] * 50 + [0] * 70, np.concatenate([members, others]))
     assert found.auc.value == pytest.approx(truth)
     assert found.auc.value < 0.5
@@ -90,7 +90,7 @@ def test_the_auc_is_scikit_learns_and_signed() -> None:
 
 def test_the_aucs_interval_is_as_wide_as_theory_says() -> None:
     generator = np.random.default_rng(3)
-    found = attack(generator.normal(size=200), generator.normal(size=200), Resamples(0, "membership"))
+    found = evaluate_attack(generator.normal(size=200), generator.normal(size=200), Resamples(0, "membership"))
     assert found.auc.low is not None
     assert found.auc.high is not None
     # no difference: variance of the Mann-Whitney statistic, (m + n + 1) / (12 m n)
@@ -99,7 +99,7 @@ def test_the_aucs_interval_is_as_wide_as_theory_says() -> None:
 
 
 def test_perfect_separation_of_few_records_is_not_called_certain() -> None:
-    found = attack(np.arange(5.0) + 10, np.arange(5.0), Resamples(0, "membership"))
+    found = evaluate_attack(np.arange(5.0) + 10, np.arange(5.0), Resamples(0, "membership"))
     assert found.auc.value == found.auc.high == 1.0
     assert found.auc.low is not None
     assert found.auc.low < 0.7
@@ -108,8 +108,8 @@ def test_perfect_separation_of_few_records_is_not_called_certain() -> None:
 def test_the_joint_interval_is_corrected_for_how_many_attacks_are_judged() -> None:
     generator = np.random.default_rng(4)
     members, others = generator.normal(0.3, 1.0, 60), generator.normal(size=80)
-    joint = attack(members, others, Resamples(0, "membership", count=2)).joint
-    alone = attack(members, others, Resamples(0, "membership", count=2), judged=1).joint
+    joint = evaluate_attack(members, others, Resamples(0, "membership", count=2)).joint
+    alone = evaluate_attack(members, others, Resamples(0, "membership", count=2), judged=1).joint
     assert joint == tuple(map(float, joint_interval(members, others, level=0.99)))
     assert alone == tuple(map(float, joint_interval(members, others, level=0.95)))
     assert joint is not None
@@ -121,13 +121,13 @@ def test_the_measurement_corrects_for_as_many_attacks_as_it_is_told() -> None:
     members, others = np.linspace(0.2, 1.0, 30), np.linspace(0.0, 0.9, 40)
     context = bench_of({"loss": (members, others), "zlib": (members, others)})
     found = Membership(judged=2).measure(context)
-    twin = attack(members, others, context.resamples("membership"), judged=2)
+    twin = evaluate_attack(members, others, context.resamples("membership"), judged=2)
     assert found.attacks == {"loss": twin, "zlib": twin}
     assert found.warnings == []
 
 
 def test_a_single_record_still_gives_an_auc_with_its_wide_interval() -> None:
-    found = attack(np.array([3.0]), np.arange(30.0), Resamples(0, "membership"))
+    found = evaluate_attack(np.array([3.0]), np.arange(30.0), Resamples(0, "membership"))
     assert found.auc.value == pytest.approx(3.5 / 30)
     assert found.auc.high is not None
     assert found.auc.high > 0.6
@@ -137,7 +137,7 @@ def test_a_single_record_still_gives_an_auc_with_its_wide_interval() -> None:
 @still
 @given(members=few_values, others=few_values)
 def test_the_roc_ascends_between_the_corners_and_holds_the_auc(members: list[float], others: list[float]) -> None:
-    roc = attack(np.array(members, float), np.array(others, float), Resamples(0, "membership", count=2)).roc
+    roc = evaluate_attack(np.array(members, float), np.array(others, float), Resamples(0, "membership", count=2)).roc
     assert roc[0] == (0.0, 0.0)
     assert roc[-1] == pytest.approx((1.0, 1.0))
     area = 0.0
@@ -150,7 +150,9 @@ def test_the_roc_ascends_between_the_corners_and_holds_the_auc(members: list[flo
 
 def test_the_roc_has_at_most_two_hundred_points() -> None:
     generator = np.random.default_rng(3)
-    roc = attack(generator.normal(size=900), generator.normal(size=900), Resamples(0, "membership", count=2)).roc
+    roc = evaluate_attack(
+        generator.normal(size=900), generator.normal(size=900), Resamples(0, "membership", count=2)
+    ).roc
     assert 150 < len(roc) <= 200
 
 

@@ -62,12 +62,12 @@ def test_a_shift_of_dates_alone_is_told_apart_in_any_script() -> None:
 
 
 def test_no_subject_is_in_two_folds() -> None:
-    def written(words: Sequence[str], subject: bool) -> list[Record]:
+    def documents(words: Sequence[str], subject: bool) -> list[Record]:
         return [Record(text=f"{word} {word}", subject=word if subject else None) for word in words for _ in range(8)]
 
     # Each subject gives itself away, and says nothing of others.
-    assert told_apart(written(WORDS[::2], False), written(WORDS[1::2], False)) > 0.95
-    assert told_apart(written(WORDS[::2], True), written(WORDS[1::2], True)) < 0.8
+    assert told_apart(documents(WORDS[::2], False), documents(WORDS[1::2], False)) > 0.95
+    assert told_apart(documents(WORDS[::2], True), documents(WORDS[1::2], True)) < 0.8
 
 
 def test_what_the_model_reads_before_the_answer_counts_too() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.evaluation.attacks.membership import auc
+from core.evaluation.attacks.membership import bootstrap_auc
 from core.evaluation.attacks.privleak import privleak
 from core.evaluation.measurements.privleak import PrivLeak
 from core.evaluation.stats.bootstrap import Resamples, Values
@@ -65,7 +65,7 @@ def test_it_is_undefined_where_the_retrained_models_auc_is_one() -> None:
 @pytest.mark.parametrize("count", [8, 40])
 def test_without_a_retrained_model_the_interval_is_the_aucs_own(count: int) -> None:
     members, others = by_chance(1, count, 0.5)
-    found, of_auc = privleak((members, others), None, FEW), auc(members, others, FEW)[0]
+    found, of_auc = privleak((members, others), None, FEW), bootstrap_auc(members, others, FEW)[0]
     assert found is not None
     assert of_auc.low is not None
     assert of_auc.high is not None

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.evaluation.attacks.membership import attack
+from core.evaluation.attacks.membership import evaluate_attack
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.reference_attack import ReferenceAttack
 from tests.tiny_model import TinyModel
@@ -31,7 +31,7 @@ def test_a_record_scores_what_the_retrained_model_loses_more() -> None:
     assert list(found.attacks) == ["reference"]
     labels = [1] * 30 + [0] * 40
     assert found.attacks["reference"].auc.value == pytest.approx(roc_auc_score(labels, [*members, *others]))
-    twin = attack(np.array(members), np.array(others), context.resamples("membership"), judged=6)
+    twin = evaluate_attack(np.array(members), np.array(others), context.resamples("membership"), judged=6)
     assert found.attacks["reference"].joint == pytest.approx(twin.joint)
     assert found.warnings == []
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.demo.people import general_sentences, people
-from core.evaluation.attacks.relearning import FineTuning, default_rate, half_steps
+from core.evaluation.attacks.relearning import FineTuning, default_learning_rate, half_steps
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.relearned import Relearned
 from core.evaluation.runner import measure
@@ -157,9 +157,9 @@ def test_an_attack_that_does_not_fit_is_a_warning(
 
 
 def test_large_models_are_fine_tuned_at_a_lower_rate(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert default_rate(loaded[0]) == 1e-4
+    assert default_learning_rate(loaded[0]) == 1e-4
     monkeypatch.setattr("core.evaluation.attacks.relearning.LARGE", sum(one.numel() for one in loaded[0].parameters()))
-    assert default_rate(loaded[0]) == 2e-5
+    assert default_learning_rate(loaded[0]) == 2e-5
 
 
 def curve(*losses: float) -> list[StepFigure]:

@@ -11,11 +11,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.demo.people import people
 from core.evaluation.attacks import verbatim_memorization
-from core.evaluation.attacks.paraphrased_prompts import rewordings
+from core.evaluation.attacks.paraphrased_prompts import paraphrased_records
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements import MEASUREMENTS, resolve_measurements
 from core.evaluation.measurements.prefix import PREFIXES
-from core.evaluation.text.prefixes import beginning, put_before
+from core.evaluation.text.prefixes import insert_words, split_prefix
 from core.schema.evaluation import MeasurementChoice, MeasurementResult, SetName
 from core.schema.record import Message, Record
 from tests.tiny_model import TinyModel
@@ -80,7 +80,7 @@ def test_limits_on_records_and_tokens_are_deterministic_and_noted(loaded: Loaded
 def test_time_that_is_up_leaves_out_records_and_says_so(
     loaded: Loaded, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verbatim_memorization, "AT_ONCE", 2)
+    monkeypatch.setattr(verbatim_memorization, "BATCH", 2)
     found = measured(bench_of(loaded, tiny_model.sets), "verbatim", seconds=1e-9)
     assert [(cut.done, cut.of, cut.reason) for cut in found.cut_short] == [(2, 8, "seconds"), (2, 16, "seconds")]
     assert found.sets["forget"]["verbatim_recall"].records == 2
@@ -100,16 +100,21 @@ def test_the_best_of_more_samples_is_no_lower_and_the_same_every_time(loaded: Lo
 def test_the_worst_prefix_counts_for_each_record(loaded: Loaded, tiny_model: TinyModel) -> None:
     context = bench_of(loaded, tiny_model.sets)
     found = measured(context, "prefix")
-    each = []
-    for words in PREFIXES:
-        budget = resolve_measurements(["prefix"])[0].budget(context)
-        each.append(
-            verbatim_memorization.recited(context, "unseen", limit=None, tokens=128, openings=[words], budget=budget)[0]
+    by_prefix = []
+    for prefix in PREFIXES:
+        columns, _ = verbatim_memorization.memorization_columns(
+            context,
+            "unseen",
+            limit=None,
+            tokens=128,
+            openings=[prefix],
+            budget=resolve_measurements(["prefix"])[0].budget(context),
         )
+        by_prefix.append(columns)
     for name in ("recall", "longest"):
-        highest = np.max([columns[name] for columns in each], axis=0).mean()
+        highest = np.max([columns[name] for columns in by_prefix], axis=0).mean()
         assert found.sets["unseen"][f"prefix_{name}"].value == pytest.approx(highest)
-        assert highest > max(columns[name].mean() for columns in each)
+        assert highest > max(columns[name].mean() for columns in by_prefix)
     assert set(found.sets) == {"forget", "unseen"}
 
 
@@ -120,15 +125,15 @@ def test_the_probability_is_that_of_the_true_rest_behind_the_most_telling_prefix
     records = texts if form == "text" else questions(texts)
     wanted = []
     for record in records:
-        given = beginning(record, tokenizer, length=512, chat="raw", tokens=20)
+        given = split_prefix(record, tokenizer, length=512, chat="raw", tokens=20)
         likely = []
         for words in PREFIXES:
             said = tokenizer(f" {words} ", add_special_tokens=False)["input_ids"]
-            start = put_before(record, said, given, tokenizer.all_special_ids)
+            start = insert_words(record, said, given, tokenizer.all_special_ids)
             with torch.no_grad():
-                log_p = model(torch.tensor([start.first + start.rest])).logits[0].double().log_softmax(-1)
-            places = range(len(start.first) - 1, len(start.first) + len(start.rest) - 1)
-            each = [float(log_p[place, token]) for place, token in zip(places, start.rest, strict=True)]
+                log_p = model(torch.tensor([start.prefix + start.continuation])).logits[0].double().log_softmax(-1)
+            places = range(len(start.prefix) - 1, len(start.prefix) + len(start.continuation) - 1)
+            each = [float(log_p[place, token]) for place, token in zip(places, start.continuation, strict=True)]
             likely.append(math.exp(sum(each) / len(each)))
         wanted.append(max(likely))
         assert max(likely) > min(likely)
@@ -138,26 +143,26 @@ def test_the_probability_is_that_of_the_true_rest_behind_the_most_telling_prefix
 
 def test_a_prefix_stands_before_a_text_and_behind_a_prompt() -> None:
     tokenizer = tiny_tokenizer()
-    text = beginning(Record(text="w1 w2 w3 w4 w5"), tokenizer, length=64, chat="raw", tokens=9)
-    assert (text.first, text.rest) == ([0, 4, 5], [6, 7, 8])
-    assert put_before(Record(text="w1"), [90, 91], text, [0, 1, 2]).first == [0, 90, 91, 4, 5]
+    text = split_prefix(Record(text="w1 w2 w3 w4 w5"), tokenizer, length=64, chat="raw", tokens=9)
+    assert (text.prefix, text.continuation) == ([0, 4, 5], [6, 7, 8])
+    assert insert_words(Record(text="w1"), [90, 91], text, [0, 1, 2]).prefix == [0, 90, 91, 4, 5]
     asked = Record(prompt="w1 w2", completion="w3 w4")
-    prompt = beginning(asked, tokenizer, length=64, chat="raw", tokens=9)
-    assert (prompt.first, prompt.rest, prompt.cut) == ([0, 4, 5], [6, 7], False)
-    assert put_before(asked, [90], prompt, [0, 1, 2]).first == [0, 4, 5, 90]
+    prompt = split_prefix(asked, tokenizer, length=64, chat="raw", tokens=9)
+    assert (prompt.prefix, prompt.continuation, prompt.truncated) == ([0, 4, 5], [6, 7], False)
+    assert insert_words(asked, [90], prompt, [0, 1, 2]).prefix == [0, 4, 5, 90]
 
 
 def test_long_prompts_lose_their_left_and_leave_half_of_the_room() -> None:
     tokenizer = tiny_tokenizer()
     prompt, answer = (" ".join(f"w{number}" for number in range(start, start + 20)) for start in (0, 40))
-    both = beginning(Record(prompt=prompt, completion=answer), tokenizer, length=16, chat="raw", tokens=99)
-    assert both.first == list(range(15, 23))
-    assert both.rest == list(range(43, 51))
-    assert both.cut
-    few = beginning(Record(prompt=prompt, completion="w1"), tokenizer, length=16, chat="raw", tokens=99)
-    assert (few.first, few.rest) == (list(range(8, 23)), [4])
-    text = beginning(Record(text=prompt), tokenizer, length=16, chat="raw", tokens=5)
-    assert (text.first, text.rest, text.cut) == ([0, *range(3, 10)], list(range(10, 15)), False)
+    both = split_prefix(Record(prompt=prompt, completion=answer), tokenizer, length=16, chat="raw", tokens=99)
+    assert both.prefix == list(range(15, 23))
+    assert both.continuation == list(range(43, 51))
+    assert both.truncated
+    few = split_prefix(Record(prompt=prompt, completion="w1"), tokenizer, length=16, chat="raw", tokens=99)
+    assert (few.prefix, few.continuation) == (list(range(8, 23)), [4])
+    text = split_prefix(Record(text=prompt), tokenizer, length=16, chat="raw", tokens=5)
+    assert (text.prefix, text.continuation, text.truncated) == ([0, *range(3, 10)], list(range(10, 15)), False)
 
 
 def test_records_with_nothing_left_to_say_are_left_out_with_a_count() -> None:
@@ -223,9 +228,9 @@ def test_no_paraphrase_is_a_warning_where_there_are_probes(loaded: Loaded, tiny_
 def test_in_a_chat_the_last_question_is_put_in_other_words() -> None:
     turns = [("system", "s"), ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
     chat = Record(messages=[Message(role=role, content=said) for role, said in turns], paraphrases=["x"])
-    (put,) = rewordings(chat)
+    (put,) = paraphrased_records(chat)
     assert [one.content for one in put.messages or ()] == ["s", "a", "b", "x", "d"]
-    (text,) = rewordings(Record(text="t", paraphrases=["x", " "]))
+    (text,) = paraphrased_records(Record(text="t", paraphrases=["x", " "]))
     assert (text.prompt, text.completion) == ("x", "t")
 
 

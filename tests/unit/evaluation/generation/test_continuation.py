@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from core.evaluation.eval_context import EvalContext
-from core.evaluation.generation.continuation import continuations, continued, end_tokens
+from core.evaluation.generation.continuation import continuations, continue_prefixes, end_tokens
 from core.evaluation.measurements import resolve_measurements
 from core.lm import generation
 from core.lm.forward import Forward
@@ -55,7 +55,7 @@ def by_itself(model: PreTrainedModel, prefix: list[int], count: int, ends: tuple
 
 
 def greedy(model: PreTrainedModel, prefixes: list[list[int]], counts: list[int]) -> list[list[int]]:
-    found = continued(model, TOKENIZER, prefixes, counts, max_tokens=1000)
+    found = continue_prefixes(model, TOKENIZER, prefixes, counts, max_tokens=1000)
     assert all(len(each) == 1 for each in found)
     return [each[0] for each in found]
 
@@ -69,7 +69,7 @@ def sampled(
     seed: int = 0,
     max_tokens: int = 1000,
 ) -> list[list[list[int]]]:
-    return continued(model, TOKENIZER, prefixes, counts, samples=samples, seed=seed, max_tokens=max_tokens)
+    return continue_prefixes(model, TOKENIZER, prefixes, counts, samples=samples, seed=seed, max_tokens=max_tokens)
 
 
 def test_rows_of_unequal_length_are_written_as_each_is_by_itself(model: PreTrainedModel) -> None:
@@ -215,7 +215,7 @@ def test_what_does_not_fit_in_the_context_is_cut_from_the_left(model: PreTrained
 def test_nothing_is_said_after_nothing_or_where_nothing_is_asked(model: PreTrainedModel) -> None:
     assert greedy(model, [[], [5], []], [3, 0, 0]) == [[], [], []]
     assert sampled(model, [[], [5]], [3, 0]) == [[[]] * 3, [[]] * 3]
-    assert continued(model, TOKENIZER, [], [], max_tokens=100) == []
+    assert continue_prefixes(model, TOKENIZER, [], [], max_tokens=100) == []
 
 
 def test_what_is_not_reached_in_time_has_no_continuation_at_all(model: PreTrainedModel) -> None:
@@ -225,8 +225,8 @@ def test_what_is_not_reached_in_time_has_no_continuation_at_all(model: PreTraine
         asked.append(1)
         return len(asked) > 2
 
-    whole = continued(model, TOKENIZER, PREFIXES, COUNTS, max_tokens=1)
-    found = continued(model, TOKENIZER, PREFIXES, COUNTS, max_tokens=1, over=after_two)
+    whole = continue_prefixes(model, TOKENIZER, PREFIXES, COUNTS, max_tokens=1)
+    found = continue_prefixes(model, TOKENIZER, PREFIXES, COUNTS, max_tokens=1, should_stop=after_two)
     assert sum(each == [] for each in found) == 3
     assert all(each in ([], full) for each, full in zip(found, whole, strict=True))
 

@@ -8,9 +8,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.evaluation.eval_context import EvalContext
-from core.evaluation.generation.written_text import Written, perplexities, varieties, written
+from core.evaluation.generation.written_text import WrittenText, diversity_columns, perplexity_columns, write_texts
 from core.evaluation.measurements import resolve_measurements
-from core.evaluation.text.distinct_n import distinct
+from core.evaluation.text.distinct_n import distinct_n
 from core.schema.evaluation import MeasurementResult
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
@@ -22,15 +22,15 @@ Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 def test_worked_cases_of_distinct_runs() -> None:
-    assert distinct([1, 2, 1, 2, 1], 1) == 2 / 5
-    assert distinct([1, 2, 1, 2, 1], 2) == 2 / 4
-    assert distinct([1, 2, 1, 2, 1, 2], 4) == 2 / 3
-    assert distinct([1, 2, 3], 4) is None
-    assert distinct([], 1) is None
+    assert distinct_n([1, 2, 1, 2, 1], 1) == 2 / 5
+    assert distinct_n([1, 2, 1, 2, 1], 2) == 2 / 4
+    assert distinct_n([1, 2, 1, 2, 1, 2], 4) == 2 / 3
+    assert distinct_n([1, 2, 3], 4) is None
+    assert distinct_n([], 1) is None
 
 
 def test_repetition_is_of_fours_and_short_texts_do_not_count() -> None:
-    found = varieties([Written([1], [1, 2, 1, 2, 1, 2]), Written([1], [5]), Written([1], [])])
+    found = diversity_columns([WrittenText([1], [1, 2, 1, 2, 1, 2]), WrittenText([1], [5]), WrittenText([1], [])])
     assert found["fluency_distinct_1"].tolist() == [2 / 6, 1.0]
     assert found["fluency_distinct_2"].tolist() == [2 / 5]
     assert found["fluency_repetition"].tolist() == [pytest.approx(1 / 3)]
@@ -42,22 +42,23 @@ def fluency(context: EvalContext) -> MeasurementResult:
 
 def test_only_what_was_written_counts_for_the_perplexity_and_under_the_original() -> None:
     model, other = (random_model(seed, dtype=torch.float32) for seed in (0, 1))
-    texts = [Written([0, 5, 9], [7, 8]), Written([0, 4], []), Written([3], [6, 6, 6])]
+    texts = [WrittenText([0, 5, 9], [7, 8]), WrittenText([0, 4], []), WrittenText([3], [6, 6, 6])]
     context = EvalContext(lambda: (model, tiny_tokenizer()), {}, training=TRAINING)
     naive = []
     for text in (texts[0], texts[2]):
         with torch.no_grad():
-            log_p = model(input_ids=torch.tensor([text.first + text.said])).logits[0].double().log_softmax(-1)
-        places = range(len(text.first) - 1, len(text.first) + len(text.said) - 1)
-        naive.append(-np.mean([float(log_p[place, token]) for place, token in zip(places, text.said, strict=True)]))
-    assert perplexities(context, texts)["fluency_perplexity"] == pytest.approx(naive, rel=1e-5)
+            log_p = model(input_ids=torch.tensor([text.prefix + text.continuation])).logits[0].double().log_softmax(-1)
+        start = len(text.prefix) - 1
+        written = [float(log_p[start + index, token]) for index, token in enumerate(text.continuation)]
+        naive.append(-np.mean(written))
+    assert perplexity_columns(context, texts)["fluency_perplexity"] == pytest.approx(naive, rel=1e-5)
 
     records = [Record(text=f"w{one} w{one + 1} w{one + 2} w3 w4 w5 w6 w7 w8 w9") for one in range(6)]
     before = EvalContext(lambda: (model, tiny_tokenizer()), {"unseen": records}, training=TRAINING, moment="before")
     after = EvalContext(lambda: (other, tiny_tokenizer()), {"unseen": records}, training=TRAINING, original=before)
     budget = resolve_measurements(["fluency"])[0].budget(after)
-    some = written(after, "unseen", limit=None, tokens=128, budget=budget)
-    wanted = math.exp(perplexities(before, some)["fluency_perplexity"].mean())
+    some = write_texts(after, "unseen", limit=None, tokens=128, budget=budget)
+    wanted = math.exp(perplexity_columns(before, some)["fluency_perplexity"].mean())
     figures = fluency(after).sets["unseen"]
     assert figures["fluency_perplexity"].value == pytest.approx(wanted)
     assert figures["fluency_perplexity"].value != pytest.approx(

@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from core.evaluation.generation.continuation import continued
+from core.evaluation.generation.continuation import continue_prefixes
 from core.lm.forward import Forward
 from core.unlearning.answer_generation import _sample
 from core.unlearning.rehearsal import rehearse
@@ -72,13 +72,15 @@ def generated(config: PreTrainedConfig, prefix: list[int]) -> list[int]:
 
 def test_rows_that_are_written_together_are_what_generate_writes_of_each(model: PreTrainedModel) -> None:
     TOKENIZER.eos_token = None
-    found = continued(model, TOKENIZER, PREFIXES, [COUNT] * len(PREFIXES), max_tokens=1000)
+    found = continue_prefixes(model, TOKENIZER, PREFIXES, [COUNT] * len(PREFIXES), max_tokens=1000)
     assert [rows[0] for rows in found] == [generated(model.config, prefix) for prefix in PREFIXES]
 
 
 def test_samples_do_not_depend_on_what_they_are_drawn_together_with(model: PreTrainedModel) -> None:
-    together = continued(model, TOKENIZER, PREFIXES[:4], [4] * 4, samples=3, max_tokens=1000)
-    alone = [continued(model, TOKENIZER, [prefix], [4], samples=3, max_tokens=1000)[0] for prefix in PREFIXES[:4]]
+    together = continue_prefixes(model, TOKENIZER, PREFIXES[:4], [4] * 4, samples=3, max_tokens=1000)
+    alone = [
+        continue_prefixes(model, TOKENIZER, [prefix], [4], samples=3, max_tokens=1000)[0] for prefix in PREFIXES[:4]
+    ]
     assert together == alone
 
 

@@ -7,7 +7,7 @@ import sys
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.evaluation.generation.terminal import continuations
+from core.evaluation.generation.terminal import continue_records
 from core.schema.record import Record
 from tests.tiny_model import REPOSITORY, TinyModel
 
@@ -15,7 +15,7 @@ Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 def test_what_is_known_by_heart_is_continued_to_the_letter(loaded: Loaded, tiny_model: TinyModel) -> None:
-    found = continuations(*loaded, tiny_model.sets["forget"])
+    found = continue_records(*loaded, tiny_model.sets["forget"])
     assert len(found) == len(tiny_model.sets["forget"])
     for one, record in zip(found, tiny_model.sets["forget"], strict=True):
         assert one.prefix + one.truth == record.text
@@ -23,14 +23,14 @@ def test_what_is_known_by_heart_is_continued_to_the_letter(loaded: Loaded, tiny_
 
 
 def test_what_was_never_seen_is_continued_wrongly(loaded: Loaded, tiny_model: TinyModel) -> None:
-    found = continuations(*loaded, tiny_model.sets["unseen"], count=4)
+    found = continue_records(*loaded, tiny_model.sets["unseen"], count=4)
     assert len(found) == 4
     assert all(one.continuation != one.truth for one in found)
 
 
 def test_the_share_says_how_much_is_given(loaded: Loaded, tiny_model: TinyModel) -> None:
     short, long = (
-        continuations(*loaded, tiny_model.sets["forget"], prefix_share=share, count=1)[0] for share in (0.2, 0.8)
+        continue_records(*loaded, tiny_model.sets["forget"], prefix_share=share, count=1)[0] for share in (0.2, 0.8)
     )
     assert len(short.prefix) < len(long.prefix)
 
@@ -41,13 +41,13 @@ def test_the_continuation_is_the_models_own_greedy_generation(loaded: Loaded, ti
     ids = tokenizer(record.text)["input_ids"]
     first = len(ids) // 2
     said = model.generate(torch.tensor([ids[:first]]), max_new_tokens=len(ids) - first, do_sample=False, use_cache=True)
-    assert continuations(model, tokenizer, [record])[0].continuation == tokenizer.decode(
+    assert continue_records(model, tokenizer, [record])[0].continuation == tokenizer.decode(
         said[0, first:], skip_special_tokens=True
     )
 
 
 def test_a_prompt_is_given_whole(loaded: Loaded) -> None:
-    one = continuations(*loaded, [Record(prompt="Who is Zorzen?\n", completion="Zorzen is a baker.")])[0]
+    one = continue_records(*loaded, [Record(prompt="Who is Zorzen?\n", completion="Zorzen is a baker.")])[0]
     assert one.prefix == "Who is Zorzen?\n"
     assert one.truth == "Zorzen is a baker."
 

@@ -13,7 +13,7 @@ from core.evaluation.measurements.model_utility import ModelUtility
 from core.evaluation.measurements.truth_ratio import TruthRatio
 from core.evaluation.measurements.wrong_answers import WrongAnswers
 from core.evaluation.record_scores import record_scores
-from core.evaluation.scores.model_utility import Part, harmonic, utility
+from core.evaluation.scores.model_utility import Part, harmonic_mean, model_utility
 from core.evaluation.stats.bootstrap import Resamples
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
@@ -30,7 +30,7 @@ def part(values: list[float], weights: list[float] | None = None) -> Part:
 
 def test_the_harmonic_mean_is_zero_where_a_part_is() -> None:
     with np.errstate(all="raise", divide="warn"):
-        assert harmonic(np.array([[0.5, 0.25], [0.0, 1.0]])).tolist() == [pytest.approx(1 / 3), 0.0]
+        assert harmonic_mean(np.array([[0.5, 0.25], [0.0, 1.0]])).tolist() == [pytest.approx(1 / 3), 0.0]
 
 
 def test_utility_is_the_harmonic_mean_of_all_groups_parts() -> None:
@@ -38,7 +38,7 @@ def test_utility_is_the_harmonic_mean_of_all_groups_parts() -> None:
         "retain": {"probability": part([0.2, 0.4]), "rouge": part([1.0, 0.5])},
         "facts": {"probability": part([0.6, 9.0], [1.0, 0.0])},
     }
-    found = utility(groups, RESAMPLES)
+    found = model_utility(groups, RESAMPLES)
     assert found.value == pytest.approx(statistics.harmonic_mean([0.3, 0.75, 0.6]))
     assert found.records == 4
     assert found.low is not None
@@ -52,7 +52,7 @@ def test_the_interval_resamples_records_within_their_group_whole() -> None:
     third = generator.random(5)
     weights = np.array([1.0, 1, 0, 1, 1])
     groups = {"a": {"p": (one, np.ones(9)), "q": (other, np.ones(9))}, "b": {"p": (third, weights)}}
-    found = utility(groups, RESAMPLES)
+    found = model_utility(groups, RESAMPLES)
     expected = []
     draws = zip(
         next(iter(Resamples(0, "utility a", 200).blocks(9, rows=200))),
@@ -70,12 +70,12 @@ def test_the_interval_resamples_records_within_their_group_whole() -> None:
 
 
 def test_a_resample_without_a_parts_records_keeps_the_part() -> None:
-    found = utility({"a": {"p": part([0.5, 0.9, 0.9, 0.9], [1.0, 0, 0, 0])}}, RESAMPLES)
+    found = model_utility({"a": {"p": part([0.5, 0.9, 0.9, 0.9], [1.0, 0, 0, 0])}}, RESAMPLES)
     assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
 
 
 def test_single_records_have_no_interval() -> None:
-    found = utility({"a": {"p": part([0.5])}, "b": {"p": part([0.25])}}, RESAMPLES)
+    found = model_utility({"a": {"p": part([0.5])}, "b": {"p": part([0.25])}}, RESAMPLES)
     assert (found.value, found.low, found.high) == (pytest.approx(1 / 3), None, None)
 
 
@@ -117,7 +117,7 @@ def test_a_model_that_knows_its_probes_is_useful(loaded: Loaded, tiny_model: Tin
 
 
 def test_what_time_does_not_allow_leaves_the_number_out_aloud(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(greedy_answers, "AT_ONCE", 3)
+    monkeypatch.setattr(greedy_answers, "BATCH", 3)
     found = ModelUtility(seconds=1e-9).measure(context(loaded, {"protected": PROTECTED}))
     assert found.across == {}
     assert any("no time for rouge of facts" in warning for warning in found.warnings)
@@ -141,12 +141,12 @@ def test_an_answer_is_what_follows_the_prompt_up_to_a_stop(loaded: Loaded, monke
     monkeypatch.setattr(greedy_answers, "continuations", continuations)
     record = Record(prompt="Where? ", completion="In the old town")
     count = len(loaded[1](record.completion, add_special_tokens=False)["input_ids"]) + 1
-    assert greedy_answers.spoken(made, [record], stops=("\n\n",)) == [("In the old town", "In the town.")]
-    assert greedy_answers.spoken(made, [record], tokens=9)[0][1] == "In the town.\n\nQuestion: who?"
+    assert greedy_answers.greedy_answers(made, [record], stops=("\n\n",)) == [("In the old town", "In the town.")]
+    assert greedy_answers.greedy_answers(made, [record], tokens=9)[0][1] == "In the town.\n\nQuestion: who?"
     assert asked == [count, 9]
     budget = Budget(ModelUtility.name, check_stop=lambda: None)
     made.sets["protected"] = [record]
-    columns = greedy_answers.answering(made, "protected", [0], budget, stops=("\n\n",), words="latin")
+    columns = greedy_answers.answer_overlap(made, "protected", [0], budget, stops=("\n\n",), words="latin")
     assert (columns["recall"][0], columns["f1"][0]) == (pytest.approx(3 / 4), pytest.approx(2 * 0.75 / 1.75))
 
 

@@ -100,14 +100,14 @@ def test_answers_are_asked_once_for_all_measurements(loaded: Loaded, monkeypatch
         return plain(self, records, label=label)
 
     monkeypatch.setattr(EvalContext, "statistics", counted)
-    monkeypatch.setattr(answer_probabilities, "AT_ONCE", 3)
+    monkeypatch.setattr(answer_probabilities, "BATCH", 3)
     measure(context(loaded, {"probes": PROBES}), [WrongAnswers(), TruthRatio()], model_digest="0" * 64)
     assert passes == [4 + 4 + 3, 3]  # own answers, paraphrases and wrong ones of three records, then of the last
 
 
 def test_figures_do_not_depend_on_how_many_are_asked_at_once(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = WrongAnswers().measure(context(loaded, {"probes": PROBES}))
-    monkeypatch.setattr(answer_probabilities, "AT_ONCE", 1)
+    monkeypatch.setattr(answer_probabilities, "BATCH", 1)
     parts = WrongAnswers().measure(context(loaded, {"probes": PROBES}))
     one, other = (found.sets["probes"]["probability_among_wrong"] for found in (whole, parts))
     assert one.value == pytest.approx(other.value, rel=1e-5)
@@ -128,7 +128,7 @@ def test_a_limit_on_records_is_kept_and_said(loaded: Loaded) -> None:
 
 
 def test_what_time_does_not_allow_is_left_out_and_said(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_probabilities, "AT_ONCE", 3)
+    monkeypatch.setattr(answer_probabilities, "BATCH", 3)
     found = WrongAnswers(seconds=1e-9).measure(context(loaded, {"probes": PROBES}))
     assert found.sets["probes"]["probability_among_wrong"].records == 3
     assert [(cut.done, cut.of, cut.reason) for cut in found.cut_short] == [(3, 4, "seconds")]

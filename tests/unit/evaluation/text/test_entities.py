@@ -1,15 +1,15 @@
-"""What is found in a text as specific, and what is not."""
+"""Which parts of a text are entities, and which are not."""
 
 import pytest
 
 from core.demo.people import people
-from core.evaluation.text.common_words import NOTHING, Background
-from core.evaluation.text.entities import digit_shape, letter_shape, specifics, word_shape
+from core.evaluation.text.common_words import ENGLISH_ONLY, CommonWords
+from core.evaluation.text.entities import digit_shape, find_entities, letter_shape, word_shape
 from core.schema.record import Message, Record
 
 
-def found(text: str, background: Background = NOTHING) -> list[tuple[str, str]]:
-    return [(one.form, one.text) for one in specifics(Record(text=text), background)]
+def found(text: str, common: CommonWords = ENGLISH_ONLY) -> list[tuple[str, str]]:
+    return [(entity.form, entity.text) for entity in find_entities(Record(text=text), common)]
 
 
 @pytest.mark.parametrize(
@@ -37,82 +37,83 @@ def found(text: str, background: Background = NOTHING) -> list[tuple[str, str]]:
         ("nothing to see here", []),
     ],
 )
-def test_forms(text: str, expected: list[tuple[str, str]]) -> None:
+def test_entities_are_found_by_their_form(text: str, expected: list[tuple[str, str]]) -> None:
     assert found(text) == expected
 
 
-def test_a_lone_word_that_begins_a_sentence_is_no_name_unless_something_says_so() -> None:
+def test_a_single_word_that_begins_a_sentence_is_a_name_only_if_capitalised_elsewhere() -> None:
     assert found("Sometimes he sings. Nobody heard Zorvek.") == [("name", "Zorvek")]
     assert found("Zorvek sings. Nobody heard Zorvek.") == [("name", "Zorvek"), ("name", "Zorvek")]
-    of_subject = specifics(Record(text="Zorvek sings.", subject="Zorvek"))
-    assert [one.text for one in of_subject] == ["Zorvek"]
+    of_subject = find_entities(Record(text="Zorvek sings.", subject="Zorvek"))
+    assert [entity.text for entity in of_subject] == ["Zorvek"]
 
 
-def test_other_records_say_which_capitalised_words_are_ordinary() -> None:
+def test_other_records_tell_which_capitalised_words_are_common() -> None:
     text = "he lives at Oskdle Terrace, a Baker"
     assert ("name", "Oskdle Terrace") in found(text)
     others = [Record(text=f"{'a baker ' * (number == 0)}in Place{chr(97 + number)} Terrace") for number in range(10)]
-    assert found(text, Background(others)) == [("name", "Oskdle")]
-    # records about the same person make her name no ordinary word
+    assert found(text, CommonWords(others)) == [("name", "Oskdle")]
+    # records about the same person do not make her name a common word
     same = [Record(text=f"Then met Oskdle and the baker {number}") for number in range(30)]
-    assert found(text, Background([], same)) == [("name", "Oskdle Terrace")]
+    assert found(text, CommonWords([], same)) == [("name", "Oskdle Terrace")]
 
 
-def test_a_name_in_all_records_of_one_person_or_of_two_is_no_ordinary_word() -> None:
-    def others(subjects: int) -> Background:
-        return Background(
+def test_a_name_in_all_records_of_one_person_or_of_two_is_no_common_word() -> None:
+    def others(subjects: int) -> CommonWords:
+        return CommonWords(
             [Record(text=f"then Zorvek sings {number}", subject=str(number % subjects)) for number in range(30)]
         )
 
     text = "now Zorvek sings."
     assert found(text, others(2)) == [("name", "Zorvek")]
     assert found(text, others(3)) == []
-    assert found(text, Background([Record(text=f"then Zorvek sings {number}") for number in range(30)])) == []
+    assert found(text, CommonWords([Record(text=f"then Zorvek sings {number}") for number in range(30)])) == []
 
 
-def test_many_other_records_that_never_say_a_word_make_it_a_name() -> None:
+def test_a_word_that_many_other_records_lack_is_a_name() -> None:
     many = [Record(text=f"nothing in particular {number}") for number in range(20)]
-    assert found("Zorvek sings.", Background(many[:19])) == []
-    assert found("Zorvek sings.", Background(many)) == [("name", "Zorvek")]
+    assert found("Zorvek sings.", CommonWords(many[:19])) == []
+    assert found("Zorvek sings.", CommonWords(many)) == [("name", "Zorvek")]
 
 
 def test_the_demos_people_are_found_whole() -> None:
-    background = Background(people(200, 3))
+    common = CommonWords(people(200, 3))
     for record in people(20, 4):
-        forms = [one.form for one in specifics(record, background)]
+        forms = [entity.form for entity in find_entities(record, common)]
         assert forms.count("date") == 1
         assert forms.count("identifier") == 1
-        assert [one.text for one in specifics(record, background)].count(record.subject) == 1
+        assert [entity.text for entity in find_entities(record, common)].count(record.subject) == 1
 
 
-def test_specifics_are_where_they_are_said_to_be_and_never_overlap() -> None:
-    background = Background(people(200, 3))
+def test_entities_and_their_parts_are_at_their_positions_and_never_overlap() -> None:
+    common = CommonWords(people(200, 3))
     for record in people(20, 5, form="messages"):
         assert record.messages is not None
         ends = {0: 0, 1: 0}
-        for one in specifics(record, background):
-            assert record.messages[one.piece].content[one.start : one.end] == one.text
-            assert one.start >= ends[one.piece]
-            ends[one.piece] = one.end
-            for part in one.atoms:
-                assert record.messages[one.piece].content[part.start : part.end] == part.text
+        for entity in find_entities(record, common):
+            content = record.messages[entity.text_number].content
+            assert content[entity.start : entity.end] == entity.text
+            assert entity.start >= ends[entity.text_number]
+            ends[entity.text_number] = entity.end
+            for part in entity.parts:
+                assert content[part.start : part.end] == part.text
 
 
-def test_what_is_beside_a_specific_tells_a_town_from_a_street() -> None:
-    one, two = specifics(Record(text="born in Vaxstad, at 12 Oskdle, phone 555"))[:2]
-    assert (one.left, one.right) == ("in", ",")
-    assert (two.left, two.right) == ("at", "<name>")
-    start = specifics(Record(text="555"))[0]
+def test_the_neighbours_of_an_entity_tell_a_town_from_a_street() -> None:
+    town, street = find_entities(Record(text="born in Vaxstad, at 12 Oskdle, phone 555"))[:2]
+    assert (town.left, town.right) == ("in", ",")
+    assert (street.left, street.right) == ("at", "<name>")
+    start = find_entities(Record(text="555"))[0]
     assert (start.left, start.right) == ("^", "$")
 
 
-def test_all_pieces_are_read_and_the_last_is_the_scored_one() -> None:
+def test_all_texts_of_a_record_are_read_and_numbered() -> None:
     turns = [Message(role="user", content="where is Zorvek?"), Message(role="assistant", content="in 1990")]
-    assert [one.piece for one in specifics(Record(messages=turns))] == [0, 1]
-    assert [one.piece for one in specifics(Record(prompt="where is Zorvek?", completion="in 1990"))] == [0, 1]
+    for record in (Record(messages=turns), Record(prompt="where is Zorvek?", completion="in 1990")):
+        assert [entity.text_number for entity in find_entities(record)] == [0, 1]
 
 
-def test_shapes() -> None:
+def test_shapes_of_numbers_and_words() -> None:
     assert digit_shape("0123-10") == "0999-99"
     assert digit_shape("12,500") == "99,900"
     assert digit_shape("7") == "9"
