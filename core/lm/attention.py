@@ -7,7 +7,7 @@ what `sdpa` does.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +17,8 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from core.lm import varlen
 
 NAME = "within_records"
 
@@ -31,6 +33,16 @@ class PackedRecords:
 
     lengths: tuple[int, ...]
     masked: bool = False
+    _offsets: dict[torch.device, Tensor] = field(default_factory=dict, compare=False, repr=False)
+
+    def offsets(self, device: torch.device) -> Tensor:
+        """Returns where each record begins, and where the last record ends: (records + 1,) int32.
+
+        The tensor is copied to the device once, for all layers.
+        """
+        if device not in self._offsets:
+            self._offsets[device] = torch.tensor([0, *self.lengths]).cumsum(0).int().to(device)
+        return self._offsets[device]
 
     def runs(self) -> list[tuple[int, int]]:
         """Returns (length, count) for each run of records of one length that follow each other."""
@@ -77,6 +89,11 @@ def within_records(
         if bands is None:
             raise ValueError("this model changes the masks that it makes")
     else:
+        longest = max(packed_records.lengths)
+        unwindowed = sliding_window is None or longest <= sliding_window
+        if len(runs) > 1 and unwindowed and varlen.supports(query, key, value):
+            offsets = packed_records.offsets(query.device)
+            return varlen.varlen_attention(query, key, value, offsets, longest, scaling), None
         bands = [_band(length, sliding_window, query.device) for length, _ in runs]
     sizes = [length * count for length, count in runs]
     parts = []
