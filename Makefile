@@ -5,7 +5,7 @@ BIN := .venv/bin
 DATA ?= .unlearn
 PORT ?= 8000
 
-.PHONY: demo test test-architectures up down check image clean bench
+.PHONY: demo test test-gpu test-architectures up down check image clean bench bench-gpu
 
 demo: .venv/installed
 	@$(BIN)/unlearn demo --data $(DATA) --port $(PORT)
@@ -18,6 +18,15 @@ test-architectures: .venv/transformers-4/installed
 
 check: .venv/installed
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/mypy && $(BIN)/lint-imports
+
+test-gpu: .venv/installed
+	@$(BIN)/python -m pytest tests/gpu tests/unit/lm tests/unit/unlearning tests/unit/evaluation
+
+bench-gpu: .venv/installed
+	@$(BIN)/python -m benchmarks.devices --folder $(DATA)/bench --out docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.preflight --gpus 1 --out docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.duration --gpus 1 --out docs/benchmarks.md
+	@$(BIN)/unlearn bench throughput --shape llama-1b --shape llama-8b --out docs/benchmarks.md
 
 up: .venv/installed
 	@$(BIN)/unlearn up --data $(DATA) --port $(PORT) --detach

@@ -1,8 +1,9 @@
-"""Seconds that a job was expected to take, by jobs on models of other sizes, beside those that it took.
+"""Expected seconds of a job beside measured seconds, where only jobs on models of other sizes have run.
 
-    python -m benchmarks.duration [--out docs/benchmarks.md]
+    python -m benchmarks.duration [--gpus 1] [--out docs/benchmarks.md]
 
-Real child processes on models with random weights: of each size one job that unlearns, and one dry run. CPU only.
+Runs real child processes on models with random weights: for each size one job that unlearns, and one dry run. They run
+on the CPU, or with `--gpus 1` on the GPU, with larger models and a table of their own.
 """
 
 import argparse
@@ -14,7 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.generated_page import replace_section
-from benchmarks.preflight import Case, cost_of, job
+from benchmarks.machine import current_machine
+from benchmarks.preflight import Case, measure_cost, why_no_gpu, write_job
 from benchmarks.random_models import SHAPES
 from core.evaluation.measurements import resolve_measurements
 from core.evaluation.policy import preview
@@ -23,36 +25,37 @@ from core.preflight.workload import Workload
 from core.schema.job_spec import CommonSpec, PreviewSpec
 
 MARK = "duration"
-MODELS = ("4M, 2k", "30M, 2k", "53M, 32k")
+MODELS = {0: ("4M, 2k", "30M, 2k", "53M, 32k"), 1: ("30M, 2k", "140M, 32k", "1.2B, 32k")}
+"""Models by the number of GPUs."""
 KINDS = ("unlearning", "dry run")
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A job as preflight sees it, and what it took."""
+class TimedJob:
+    """A job as preflight sees it, and the seconds that it took."""
 
     model: str
     kind: str
     work: Workload
-    run: duration.FinishedJob
+    job: duration.FinishedJob
 
     @property
     def seconds(self) -> float:
-        return sum(self.run.seconds.values())
+        return sum(self.job.seconds.values())
 
 
-def take(model: str, kind: str) -> Taken:
-    """Runs one job: of 16 records to forget, or a dry run of 5."""
+def run_timed_job(model: str, kind: str, gpus: int) -> TimedJob:
+    """Runs one job that unlearns 16 records, or a dry run on 5."""
     case = Case(SHAPES[model], "ascent_descent", records=16 if kind == "unlearning" else 5, others=40, words=60)
     with TemporaryDirectory() as folder:
         spec: CommonSpec
-        spec, work = job(case, Path(folder))
+        spec, work = write_job(case, Path(folder), gpus)
         if kind == "dry run":
             spec = PreviewSpec.from_spec(spec, measure=preview.measurement_choices())
             work = replace(work, method=None)
         work = replace(work, measurements=tuple(resolve_measurements(spec.measure)))
-        cost = cost_of(spec)
-    run = duration.FinishedJob(
+        cost = measure_cost(spec, gpus)
+    job = duration.FinishedJob(
         model=model,
         shape=work.shape,
         tokens=cost.tokens,
@@ -62,37 +65,44 @@ def take(model: str, kind: str) -> Taken:
         expected_tokens=work.tokens,
         expected_measured=flops.total_measured_tokens(work),
     )
-    return Taken(model, kind, work, run)
+    return TimedJob(model, kind, work, job)
 
 
-def table(found: Sequence[Taken]) -> str:
-    """Markdown: a row for each job, and what it was expected to take by the jobs on each model alone."""
-    lines = [["job", "took", *(f"by {model}" for model in MODELS)], ["---", "---:", *("---:" for _ in MODELS)]]
-    for one in found:
+def table(jobs: Sequence[TimedJob]) -> str:
+    """Returns Markdown: a row for each job, with its seconds as estimated from the jobs on each model alone."""
+    models = list(dict.fromkeys(job.model for job in jobs))
+    lines = [["job", "took", *(f"by {model}" for model in models)], ["---", "---:", *("---:" for _ in models)]]
+    for job in jobs:
         cells = []
-        for model in MODELS:
-            runs = [other.run for other in found if other.model == model]
-            expected = duration.estimate_seconds(one.work, "another", [replace(run, model="") for run in runs])
-            cells.append("" if expected is None else f"{expected:.0f} s ({expected / one.seconds:.2f})")
-        lines.append([f"{one.model}, {one.kind}", f"{one.seconds:.0f} s", *cells])
+        for model in models:
+            finished = [replace(other.job, model="") for other in jobs if other.model == model]
+            expected = duration.estimate_seconds(job.work, "another", finished)
+            cells.append("" if expected is None else f"{expected:.0f} s ({expected / job.seconds:.2f})")
+        lines.append([f"{job.model}, {job.kind}", f"{job.seconds:.0f} s", *cells])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.duration")
-    arguments.add_argument("--out", type=Path)
-    given = arguments.parse_args()
-    found = []
-    for model in MODELS:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.duration")
+    parser.add_argument("--gpus", type=int, choices=sorted(MODELS), default=0)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    if arguments.gpus and (reason := why_no_gpu()):
+        parser.error(reason)
+    jobs = []
+    for model in MODELS[arguments.gpus]:
         for kind in KINDS:
-            found.append(take(model, kind))
-            one = found[-1].run
-            print(model, kind, one.seconds, one.flops, one.passed, one.expected_measured, file=sys.stderr, flush=True)
-    text = f"Made by `python -m benchmarks.duration`: {os.cpu_count()} cores, one thread.\n\n{table(found)}"
-    if given.out is None:
+            timed = run_timed_job(model, kind, arguments.gpus)
+            jobs.append(timed)
+            job = timed.job
+            print(model, kind, job.seconds, job.flops, job.passed, job.expected_measured, file=sys.stderr, flush=True)
+    machine = current_machine().description() if arguments.gpus else f"{os.cpu_count()} cores, one thread"
+    command = "python -m benchmarks.duration" + (" --gpus 1" if arguments.gpus else "")
+    text = f"Made by `{command}`: {machine}.\n\n{table(jobs)}"
+    if arguments.out is None:
         print(text)
     else:
-        replace_section(given.out, MARK, text)
+        replace_section(arguments.out, f"{MARK}-cuda" if arguments.gpus else MARK, text)
     return 0
 
 

@@ -14,10 +14,10 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.child import events
+from benchmarks.child import run_child
 from benchmarks.generated_page import aligned_table, replace_section
-from benchmarks.machine import machine
-from benchmarks.memorised import Memorised, memorised
+from benchmarks.machine import current_machine
+from benchmarks.memorised import TrainedModels, prepare_models
 from core.schema.events import CostReported, Done, Measured
 from core.schema.job_spec import ChildMethod, FileRecords, UnlearnSpec
 from core.schema.jobs import MEASURING_PHASES
@@ -27,7 +27,7 @@ DATA = "demo-500"
 DEAREST = 4
 
 
-def job(made: Memorised, method: str, forget: Path, records: int, *, threads: int | None, seed: int) -> UnlearnSpec:
+def job(made: TrainedModels, method: str, forget: Path, records: int, *, threads: int | None, seed: int) -> UnlearnSpec:
     """As the service would fill it in. The output is a directory beside the forget set's file."""
     return UnlearnSpec(
         method=ChildMethod(name=method, parameters={}),
@@ -41,13 +41,13 @@ def job(made: Memorised, method: str, forget: Path, records: int, *, threads: in
     )
 
 
-def row(made: Memorised, method: str, records: int, *, threads: int | None, seed: int) -> list[str]:
+def row(made: TrainedModels, method: str, records: int, *, threads: int | None, seed: int) -> list[str]:
     """One job's seconds. Raises RuntimeError where it did not end as it should."""
     with tempfile.TemporaryDirectory() as folder:
         forget = Path(folder) / "forget.jsonl"
         lines = made.file("forget").read_text(encoding="utf-8").splitlines(keepends=True)
         forget.write_text("".join(lines[:records]), encoding="utf-8")
-        told = events(job(made, method, forget, records, threads=threads, seed=seed))
+        told = run_child(job(made, method, forget, records, threads=threads, seed=seed))
         shutil.rmtree(forget.parent / "checkpoint", ignore_errors=True)
     if not isinstance(told[-1], Done):
         raise RuntimeError(f"{method} on {records} records ended with {told[-1].kind}")
@@ -86,14 +86,15 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, help="CPU threads; default: all.")
     arguments.add_argument("--out", type=Path, help="The Markdown file whose table is replaced.")
     given = arguments.parse_args()
-    made = memorised(DATA, given.seed, given.folder, Path(), threads=given.threads)
+    made = prepare_models(DATA, given.seed, given.folder, Path(), threads=given.threads)
     lines = [["job", "method", "unlearning s", "before s", "after s", "attacks s", "measuring / unlearning", "dearest"]]
     for method in given.method or ["calibrated", "npo"]:
         for records in given.records or [5, 50, 200, 500]:
             lines.append(row(made, method, records, threads=given.threads, seed=given.seed))
             print(" ".join(lines[-1]), file=sys.stderr, flush=True)
     command = shlex.join(["unlearn", "bench", "measuring", *sys.argv[1:]])
-    text = f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {machine().line()}.\n\n{aligned_table(lines)}"
+    machine = current_machine().description()
+    text = f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {machine}.\n\n{aligned_table(lines)}"
     print(text)
     if given.out is not None:
         replace_section(given.out, "measuring", text)

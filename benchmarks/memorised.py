@@ -23,7 +23,7 @@ EPOCHS = {"demo": 20, "demo-500": 20, "tofu": 24, "lume": 24}
 
 
 @dataclass(frozen=True)
-class Memorised:
+class TrainedModels:
     """One benchmark of one seed: the files of its sets and the two models."""
 
     folder: Path
@@ -52,9 +52,9 @@ class TrainingFailed(Exception):
     """The process that trains a small model ended badly; its own words are on the terminal already."""
 
 
-def memorised(data: str, seed: int, folder: Path, public: Path, *, threads: int | None = None) -> Memorised:
+def prepare_models(data: str, seed: int, folder: Path, public: Path, *, threads: int | None = None) -> TrainedModels:
     """Writes the sets and trains both models, unless they are there. Raises DataMissing, TrainingFailed."""
-    made = Memorised((folder / data / str(seed)).resolve())
+    made = TrainedModels((folder / data / str(seed)).resolve())
     made.folder.mkdir(parents=True, exist_ok=True)
     for name, records in sets(data, seed, public).items():
         write_jsonl(records, made.file(name))
@@ -63,7 +63,7 @@ def memorised(data: str, seed: int, folder: Path, public: Path, *, threads: int 
     return made
 
 
-def _train(made: Memorised, out: Path, names: list[str], data: str, seed: int, threads: int | None) -> None:
+def _train(made: TrainedModels, out: Path, names: list[str], data: str, seed: int, threads: int | None) -> None:
     if (out / "config.json").exists():
         return
     unfinished = out.with_name(f".{out.name}")
@@ -93,7 +93,7 @@ def main() -> None:
     given = arguments.parse_args()
     for seed in given.seed:
         for data in given.data:
-            memorised(data, seed, given.folder, given.public, threads=given.threads)
+            prepare_models(data, seed, given.folder, given.public, threads=given.threads)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.child import events
+from benchmarks.child import run_child
 from benchmarks.datasets import FILES
 from benchmarks.generated_page import replace_section
-from benchmarks.memorised import Memorised, memorised
+from benchmarks.memorised import TrainedModels, prepare_models
 from benchmarks.methods_page import page, write_figures
 from benchmarks.results import ORIGINAL, RETRAINED, Result
 from core.demo.people import general_sentences, write_jsonl
@@ -69,7 +69,7 @@ class Bench:
     """One benchmark of one seed: its models, and the results of its rows."""
 
     def __init__(
-        self, made: Memorised, seed: int, *, measure: Measure, brief: Measure, threads: int, again: bool
+        self, made: TrainedModels, seed: int, *, measure: Measure, brief: Measure, threads: int, again: bool
     ) -> None:
         self._made, self._seed, self._threads, self._again = made, seed, threads, again
         self._measure, self._brief = list(measure), list(brief)
@@ -107,7 +107,7 @@ class Bench:
     def _measure_directory(self, label: str, directory: Path) -> Result:
         shape = read_shape(self._made.model, root=self._made.folder)
         common = self._common_fields(label, directory, default_eval_settings(shape), self._records())
-        return _result(label, events(MeasureSpec(**common, original=self._made.model)))
+        return _result(label, run_child(MeasureSpec(**common, original=self._made.model)))
 
     def _unlearn(self, row: Row) -> Result:
         output = self._made.folder / "output" / row.label.replace(" ", "_").replace(",", "")
@@ -122,7 +122,7 @@ class Bench:
         spec = UnlearnSpec(**common, method=method, output=output)
         if row.kind == "general":  # the child measures what it is given: the retain set is measured afterwards
             spec = spec.model_copy(update={"measure": ["likelihood"]})
-        result = _result(row.label, events(spec))
+        result = _result(row.label, run_child(spec))
         if row.kind == "general" and result.failure is None:
             after = self._measure_directory(row.label, output)
             seconds = result.seconds | _after(after.seconds)
@@ -177,7 +177,7 @@ def made(
     """The results of a benchmark, by seed and row: the original and the retrained model first."""
     benches = {}
     for seed in seeds:
-        models = memorised(data, seed, given.folder, given.public)
+        models = prepare_models(data, seed, given.folder, given.public)
         benches[seed] = (
             models,
             Bench(models, seed, measure=given.measure, brief=given.brief, threads=given.threads, again=given.again),

@@ -8,7 +8,7 @@ from statistics import mean
 
 from benchmarks.datasets import digests
 from benchmarks.generated_page import aligned_table
-from benchmarks.machine import machine
+from benchmarks.machine import current_machine
 from benchmarks.results import ORIGINAL, RETRAINED, Result
 from core.evaluation.policy.verdict import judge
 from core.schema.default_policy import DEFAULT_POLICY
@@ -22,40 +22,40 @@ Whole = Mapping[str, Mapping[int, Mapping[str, Result]]]
 """The results of each benchmark, by seed and row."""
 
 ATTACKS = ("loss", "zlib", "min_k_20", "min_k_40", "min_k++_20", "min_k++_40", "reference", "gradnorm")
-Read = Callable[[Measurements], Figure | None]
+FigureReader = Callable[[Measurements], Figure | None]
 
 
-def of_set(name: str, figure: str) -> Read:
+def set_figure(name: str, figure: str) -> FigureReader:
     return lambda one: one.sets.get(name, {}).get(figure)  # type: ignore[call-overload]
 
 
-def of_variant(variant: str, name: str, figure: str) -> Read:
+def variant_figure(variant: str, name: str, figure: str) -> FigureReader:
     return lambda one: one.variants.get(variant, {}).get(name, {}).get(figure)  # type: ignore[call-overload]
 
 
-def of_attack(name: str) -> Read:
+def attack_auc(name: str) -> FigureReader:
     return lambda one: one.attacks[name].auc if name in one.attacks else None
 
 
-def at_end(curve: str) -> Read:
+def curve_end(curve: str) -> FigureReader:
     return lambda one: one.curves[curve][-1].figure if one.curves.get(curve) else None
 
 
-LEFT: dict[str, Read] = {
-    "forget ppl": of_set("forget", "perplexity"),
-    "extraction": of_set("forget", "extraction_strength"),
-    "verbatim": of_set("forget", "verbatim_recall"),
-    "sampled": of_set("forget", "sampled_leak_recall"),
-    "cloze": of_set("forget", "cloze"),
-    "exposure": of_set("forget", "exposure"),
-    "int4 ppl": of_variant("int4", "forget", "perplexity"),
-    "relearned ppl": at_end("relearned_forget"),
+LEFT: dict[str, FigureReader] = {
+    "forget ppl": set_figure("forget", "perplexity"),
+    "extraction": set_figure("forget", "extraction_strength"),
+    "verbatim": set_figure("forget", "verbatim_recall"),
+    "sampled": set_figure("forget", "sampled_leak_recall"),
+    "cloze": set_figure("forget", "cloze"),
+    "exposure": set_figure("forget", "exposure"),
+    "int4 ppl": variant_figure("int4", "forget", "perplexity"),
+    "relearned ppl": curve_end("relearned_forget"),
 }
-KEPT: dict[str, Read] = {
-    "retain ppl": of_set("retain", "perplexity"),
-    "unseen ppl": of_set("unseen", "perplexity"),
-    "retain extraction": of_set("retain", "extraction_strength"),
-    "truth ratio": of_set("probes", "truth_ratio"),
+KEPT: dict[str, FigureReader] = {
+    "retain ppl": set_figure("retain", "perplexity"),
+    "unseen ppl": set_figure("unseen", "perplexity"),
+    "retain extraction": set_figure("retain", "extraction_strength"),
+    "truth ratio": set_figure("probes", "truth_ratio"),
     "utility": lambda one: one.across.get("model_utility"),
     "baseline AUC": lambda one: one.across.get("baseline_auc"),
 }
@@ -63,8 +63,8 @@ KEPT: dict[str, Read] = {
 
 def page(whole: Whole, public: Path, command: str) -> str:
     """The Markdown between the marks."""
-    found = machine()
-    parts = [f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {found.line()}."]
+    found = current_machine()
+    parts = [f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {found.description()}."]
     labels = dict.fromkeys(label for results in whole.values() for rows in results.values() for label in rows)
     for data, results in whole.items():
         judged = {seed: _judged(rows) for seed, rows in results.items()}
@@ -114,9 +114,9 @@ def _benchmark(
     head = f"### {data}, seeds {', '.join(map(str, seeds))}" + (f"\n\nRead from {', '.join(read)}." if read else "")
     columns = {name: one for name, one in {**LEFT, **KEPT}.items() if _any(results, one)}
     left, kept = ({name: one for name, one in columns.items() if name in group} for group in (LEFT, KEPT))
-    attacks = {name: of_attack(name) for name in ATTACKS if _any(results, of_attack(name))}
+    attacks = {name: attack_auc(name) for name in ATTACKS if _any(results, attack_auc(name))}
 
-    def table(reads: Mapping[str, Read], more: Mapping[str, Callable[[str], str]]) -> str:
+    def table(reads: Mapping[str, FigureReader], more: Mapping[str, Callable[[str], str]]) -> str:
         lines = [["", *more, *reads]]
         for label in labels:
             rows = [results[seed][label] for seed in seeds]
@@ -151,13 +151,13 @@ def _benchmark(
     )
 
 
-def _any(results: Mapping[int, Mapping[str, Result]], read: Read) -> bool:
+def _any(results: Mapping[int, Mapping[str, Result]], read: FigureReader) -> bool:
     return any(
         read(one.measurements) is not None for rows in results.values() for one in rows.values() if one.measurements
     )
 
 
-def _cell(found: Sequence[Measurements | None], read: Read) -> str:
+def _cell(found: Sequence[Measurements | None], read: FigureReader) -> str:
     """The seeds' mean, and the widest that their 95 % intervals reach."""
     figures = [figure for one in found if one is not None and (figure := read(one)) is not None]
     if not figures:

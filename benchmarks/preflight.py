@@ -1,19 +1,20 @@
-"""Preflight against real jobs: what was expected to be the peak, beside what the child had in memory at most.
+"""Preflight's estimate of peak memory beside the peak of a real job.
 
-    python -m benchmarks.preflight [--out docs/benchmarks.md] [--case NAME ...]
+    python -m benchmarks.preflight [--gpus 1] [--at-once N] [--out docs/benchmarks.md] [--case NAME ...]
 
-Each case is a real child process (`python -m core.pipeline`) on a model with random weights: loading, measuring,
-unlearning, saving, measuring what was saved, all of it by every measurement of `standard` (exposure on few records: of
-each it puts a hundred twins through the model, and then gives back what that took). CPU only. A quarter of an hour for
-all; each case runs alone.
+Each case is a real child process (`python -m core.pipeline`) on a model with random weights. It loads, measures,
+unlearns, saves, and measures the saved model by every measurement of `standard`; exposure on few records, since it puts
+a hundred twins of each record through the model. All cases take a quarter of an hour on two cores. With `--gpus 1` the
+cases, and larger ones, run on the GPU. Their table compares the peak of the GPU's allocator with the estimate.
 """
 
 import argparse
 import os
 import platform
-import subprocess
+import shlex
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,13 +22,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.child import run_child
+from benchmarks.generated_page import replace_section
+from benchmarks.machine import current_machine
 from benchmarks.random_models import SHAPES, Shape, write_model, write_records
 from core.preflight.estimate import estimate
 from core.preflight.memory import Memory
 from core.preflight.processor import has_fast_bfloat16
 from core.preflight.workload import SetSize, Workload
 from core.schema.evaluation import MeasurementChoice
-from core.schema.events import CHILD_EVENT, CostReported, Failed
+from core.schema.events import CostReported, Failed
 from core.schema.job_spec import ChildMethod, CommonSpec, FileRecords, UnlearnSpec
 from core.schema.model_shape import read_shape
 from core.schema.training import TrainingRequest
@@ -41,7 +45,7 @@ MEASURE = ["standard", MeasurementChoice.model_validate({"name": "exposure", "re
 
 @dataclass(frozen=True)
 class Case:
-    """One job. `words` of each record: a word is two to three tokens."""
+    """One job. `words`: words of each record; a word is two to three tokens."""
 
     shape: Shape
     method: str
@@ -73,37 +77,58 @@ CASES: dict[str, Case] = {
     "140M, 32k, ascent_kl": Case(SHAPES["140M, 32k"], "ascent_kl", words=20),
 }
 
+LARGE_CASES: dict[str, Case] = {
+    "1.2B, 32k, ascent_descent": Case(SHAPES["1.2B, 32k"], "ascent_descent", words=60),
+    "1.2B, 32k, ascent_kl, many updates": Case(
+        SHAPES["1.2B, 32k"], "ascent_kl", records=32, others=64, words=60, training={"records_per_step": 16}
+    ),
+    "1.2B, 32k, long records, recomputed": Case(
+        SHAPES["1.2B, 32k"], "gradient_ascent", words=800, training={"checkpointing": True}
+    ),
+    "1.2B, 32k, adapters, bfloat16 weights": Case(
+        SHAPES["1.2B, 32k"], "npo", words=60, training={"lora": {"rank": 16}, "master_weights": "bfloat16"}
+    ),
+    "1.2B, 32k, 8-bit moments": Case(
+        SHAPES["1.2B, 32k"], "gradient_ascent", words=60, training={"optimizer": "adamw8bit"}
+    ),
+}
+"""Cases that run on a GPU only."""
+
 
 @dataclass(frozen=True)
-class Found:
-    """A case's peak as it was expected and as it was; bytes of host memory."""
+class PeakComparison:
+    """A case's expected peak beside its measured peak, on the device that computes; bytes.
+
+    `host`: expected and measured bytes of host memory, where a GPU computes.
+    """
 
     name: str
     parameters: int
     phase: str
     expected: int
     measured: int
+    host: tuple[int, int] | None = None
 
     @property
     def ratio(self) -> float:
         return self.expected / self.measured
 
 
-def job(case: Case, folder: Path) -> tuple[UnlearnSpec, Workload]:
-    """The case's model and records, written into `folder`; the job for the child, and as preflight sees it."""
+def write_job(case: Case, folder: Path, gpus: int = 0) -> tuple[UnlearnSpec, Workload]:
+    """Writes the case's model and records into `folder`; returns the child's job spec and preflight's workload."""
     directory = write_model(case.shape, folder / "model")
     shape = read_shape(directory.resolve(), root=directory.resolve())
-    asked = TrainingRequest.model_validate({"epochs": 2, "learning_rate": 1e-4, "snapshot_every": 0} | case.training)
-    training = fill_training(asked, case.method, parameters=shape.parameters, forget_records=case.records)
+    request = TrainingRequest.model_validate({"epochs": 2, "learning_rate": 1e-4, "snapshot_every": 0} | case.training)
+    training = fill_training(request, case.method, parameters=shape.parameters, forget_records=case.records)
     counts = {"forget": case.records, "retain": case.others, "unseen": case.others}
     files = {
         name: write_records(folder / f"{name}.jsonl", records=count, words=case.words, seed=seed)
         for seed, (name, count) in enumerate(counts.items())
     }
     method = resolve(case.method, {})
-    given = {name for name in files if name == "forget" or name in method.needs()}
+    used = {name for name in files if name == "forget" or name in method.needs()}
     sets = {
-        name: SetSize.from_file(records=counts[name], size=files[name].stat().st_size, shape=shape) for name in given
+        name: SetSize.from_file(records=counts[name], size=files[name].stat().st_size, shape=shape) for name in used
     }
     spec = UnlearnSpec(
         job="preflight",
@@ -113,87 +138,114 @@ def job(case: Case, folder: Path) -> tuple[UnlearnSpec, Workload]:
         training=training,
         records=FileRecords(
             forget=files["forget"],
-            retain=[files["retain"]] if "retain" in given else [],
-            unseen=files["unseen"] if "unseen" in given else None,
+            retain=[files["retain"]] if "retain" in used else [],
+            unseen=files["unseen"] if "unseen" in used else None,
         ),
         output=folder / "checkpoint",
         threads=1,
         measure=MEASURE,
     )
-    return spec, Workload(shape, method, training, sets, bfloat16=has_fast_bfloat16())
+    return spec, Workload(shape, method, training, sets, gpus=gpus, bfloat16=has_fast_bfloat16())
 
 
-def cost_of(spec: CommonSpec) -> CostReported:
-    """What a child process says that the job took. RuntimeError where it fails."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    child = subprocess.Popen(
-        [sys.executable, "-m", "core.pipeline"],
-        cwd=REPOSITORY,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    # standard input stays open until it has said its last word: a child whose input ends, ends itself
-    with child, child.stdin as commands, child.stdout as lines:  # type: ignore[union-attr]
-        commands.write(spec.model_dump_json() + "\n")
-        commands.flush()
-        events = [CHILD_EVENT.validate_json(line) for line in lines]
+def measure_cost(spec: CommonSpec, gpus: int = 0) -> CostReported:
+    """Runs the job in a child process and returns the cost that it reports. Raises RuntimeError if the job fails."""
+    path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    if not gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    events = run_child(spec, environment, cwd=REPOSITORY)
     costs = [event for event in events if isinstance(event, CostReported)]
     if not costs:
         failures = [event.error.message for event in events if isinstance(event, Failed)]
-        raise RuntimeError(f"the job failed: {failures or 'it did not say why'}")
+        raise RuntimeError(f"the job failed: {failures or 'it gave no reason'}")
     return costs[0]
 
 
-def compare(name: str, case: Case) -> Found:
+def compare_peaks(name: str, case: Case, gpus: int = 0) -> PeakComparison:
     """Runs the case."""
     with TemporaryDirectory() as folder:
-        spec, work = job(case, Path(folder))
+        spec, work = write_job(case, Path(folder), gpus)
         expected = estimate(work)
-        phase = Memory(work).peak("host").name
-        cost = cost_of(spec)
-    return Found(name, expected.parameters, phase, expected.peak_host_bytes, cost.peak_host_bytes)
+        phase = Memory(work).peak("device" if gpus else "host").name
+        cost = measure_cost(spec, gpus)
+    host = expected.peak_host_bytes, cost.peak_host_bytes
+    if not gpus:
+        return PeakComparison(name, expected.parameters, phase, *host)
+    device = expected.peak_device_bytes or 0, cost.peak_device_bytes or 1
+    return PeakComparison(name, expected.parameters, phase, *device, host=host)
 
 
-def table(found: Sequence[Found]) -> str:
-    """Markdown."""
-    worst, least = max(one.ratio for one in found), min(one.ratio for one in found)
+def why_no_gpu() -> str:
+    """Returns why this machine has no GPU to measure on; an empty text if it has one."""
+    reason = current_machine().why_no_cuda
+    return f"a CUDA device is needed ({reason})" if reason else ""
+
+
+def host_table(comparisons: Sequence[PeakComparison]) -> str:
+    """Returns Markdown: a row for each case that ran on the CPU."""
+    ratios = [comparison.ratio for comparison in comparisons]
     lines = [
         f"Made {datetime.now(UTC):%Y-%m-%d} by `python -m benchmarks.preflight`: {platform.machine()},"
         f" {os.cpu_count()} cores, Python {platform.python_version()}, torch {version('torch')}; bfloat16"
-        f" {'is' if has_fast_bfloat16() else 'is not'} native. Expected over measured: {least:.2f} to {worst:.2f}.",
+        f" {'is' if has_fast_bfloat16() else 'is not'} native. Expected over measured: {min(ratios):.2f} to"
+        f" {max(ratios):.2f}.",
         "",
         "| job | weights | highest while | expected MB | measured MB | ratio |",
         "| --- | ---: | --- | ---: | ---: | ---: |",
     ]
-    for one in found:
-        numbers = f"{one.expected >> 20:,} | {one.measured >> 20:,} | {one.ratio:.2f}"
-        lines.append(f"| {one.name} | {one.parameters / 1e6:.1f} M | {one.phase} | {numbers} |")
+    for comparison in comparisons:
+        lines.append(f"| {_case_cells(comparison)} | {_memory_cells(comparison)} |")
     return "\n".join(lines)
 
 
-def put(text: str, page: Path) -> None:
-    """Replaces what is between the page's two marks."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(f"<!-- {MARK} -->\n")
-    _, _, after = rest.partition(f"<!-- /{MARK} -->")
-    page.write_text(f"{before}<!-- {MARK} -->\n{text}\n<!-- /{MARK} -->{after}", encoding="utf-8")
+def device_table(comparisons: Sequence[PeakComparison]) -> str:
+    """Returns Markdown: a row for each case that ran on the GPU, with the GPU's memory and the host's."""
+    ratios = [comparison.ratio for comparison in comparisons]
+    command = shlex.join(["python", "-m", "benchmarks.preflight", *sys.argv[1:]])
+    lines = [
+        f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {current_machine().description()}. Expected over measured,"
+        f" of the GPU: {min(ratios):.2f} to {max(ratios):.2f}.",
+        "",
+        "| job | weights | highest while | expected GPU MB | measured | ratio | expected host MB | measured | ratio |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for comparison in comparisons:
+        host = PeakComparison(comparison.name, comparison.parameters, "", *(comparison.host or (0, 1)))
+        lines.append(f"| {_case_cells(comparison)} | {_memory_cells(comparison)} | {_memory_cells(host)} |")
+    return "\n".join(lines)
+
+
+def _case_cells(comparison: PeakComparison) -> str:
+    return f"{comparison.name} | {comparison.parameters / 1e6:.1f} M | {comparison.phase}"
+
+
+def _memory_cells(comparison: PeakComparison) -> str:
+    return f"{comparison.expected >> 20:,} | {comparison.measured >> 20:,} | {comparison.ratio:.2f}"
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.preflight")
-    arguments.add_argument("--out", type=Path, help="the Markdown file whose table is replaced")
-    arguments.add_argument("--case", action="append", choices=sorted(CASES), help="may be repeated; default: all")
-    given = arguments.parse_args()
-    found = []
-    for name in given.case or CASES:
-        found.append(compare(name, CASES[name]))
-        print(f"{name}: {found[-1].expected >> 20} / {found[-1].measured >> 20} MB = {found[-1].ratio:.2f}", flush=True)
-    print(table(found))
-    if given.out is not None:
-        put(table(found), given.out)
-    return 0 if all(1 <= one.ratio <= UPPER for one in found) else 1
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.preflight")
+    parser.add_argument("--out", type=Path, help="the Markdown file whose table is replaced")
+    all_cases = CASES | LARGE_CASES
+    parser.add_argument("--case", action="append", choices=sorted(all_cases), help="may be repeated; default: all")
+    parser.add_argument("--gpus", type=int, choices=[0, 1], default=0)
+    parser.add_argument("--at-once", type=int, default=1, help="cases that run at the same time, a process each")
+    arguments = parser.parse_args()
+    if arguments.gpus and (reason := why_no_gpu()):
+        parser.error(reason)
+    names = arguments.case or list(all_cases if arguments.gpus else CASES)
+    comparisons = []
+    with ThreadPoolExecutor(arguments.at_once) as pool:
+        for comparison in pool.map(lambda name: compare_peaks(name, all_cases[name], arguments.gpus), names):
+            comparisons.append(comparison)
+            expected, measured = comparison.expected >> 20, comparison.measured >> 20
+            print(f"{comparison.name}: {expected} / {measured} MB = {comparison.ratio:.2f}", flush=True)
+    text = device_table(comparisons) if arguments.gpus else host_table(comparisons)
+    print(text)
+    if arguments.out is not None:
+        replace_section(arguments.out, f"{MARK}-cuda" if arguments.gpus else MARK, text)
+    return 0 if all(1 <= comparison.ratio <= UPPER for comparison in comparisons) else 1
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks.case import METHODS, Case, Lengths
 from benchmarks.command_line import run
 from benchmarks.generated_page import replace_section
-from benchmarks.machine import Machine, machine
+from benchmarks.machine import Machine, current_machine
 from benchmarks.race import Result, SideFailed, race
 from benchmarks.table import markdown, tables
 
@@ -61,15 +61,15 @@ def throughput(
     """Compare tokens per second, peak memory and losses of this service's trainer and a plain one, update by update."""
     if unknown := [one for one in method or [] if one not in METHODS]:
         raise typer.BadParameter(f"the plain trainer has no {unknown[0]}: choose of {', '.join(METHODS)}")
-    found = machine()
+    found = current_machine()
     shapes = shape or [Shape.small, Shape.llama_1b, Shape.llama_8b]
     if found.device != "cuda" and (large := [one.value for one in shapes if one.value.startswith("llama")]):
-        left_out = f"left out: {' and '.join(large)}, which need a CUDA device ({found.absent})"
+        left_out = f"left out: {' and '.join(large)}, which need a CUDA device ({found.why_no_cuda})"
         console.print(left_out, soft_wrap=True)
         shapes = [one for one in shapes if one.value not in large]
     lengths: list[Lengths] = [only.value] if only else ["short", "full"]
     cases = list(_cases(shapes, lengths, method or METHODS, vocabulary, precision.value, steps))
-    console.print(found.line(), soft_wrap=True)
+    console.print(found.description(), soft_wrap=True)
     results = [_measured(case, found, f"{number} of {len(cases)}") for number, case in enumerate(cases, 1)]
     if not results:
         raise typer.BadParameter("nothing is left to measure")
@@ -130,7 +130,7 @@ def write(page: Path, results: list[Result], found: Machine, precision: str) -> 
         page.write_text(f"{text.rstrip()}\n\n<!-- {name} -->\n<!-- /{name} -->\n")
     command = shlex.join(["unlearn", "bench", "throughput", *sys.argv[1:]])
     replace_section(
-        page, name, f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {found.line()}.\n\n{markdown(results)}"
+        page, name, f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {found.description()}.\n\n{markdown(results)}"
     )
 
 

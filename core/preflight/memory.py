@@ -29,7 +29,8 @@ loads (150 MiB), and with what these hold from then on."""
 MEASURERS = 64 * MIB
 """What measuring has on the host besides: twins, continuations and their samples, a classifier's n-grams."""
 CUDA_PROCESS = 3 << 30
-"""The same with CUDA's libraries and context on the host; a guess, not measured."""
+"""Host memory of the same process with CUDA's libraries and context: an upper guess. Whole jobs on a model of 4 million
+weights took 1.7 to 2.5 GB of host memory on a machine with a GPU (docs/benchmarks.md, "On a GPU")."""
 CUDA_WORKSPACE = 96 * MIB
 """cuBLAS and cuDNN workspaces that PyTorch's allocator counts."""
 COMPILER = 600 * MIB

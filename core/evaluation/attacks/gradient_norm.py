@@ -32,7 +32,10 @@ class GradientNorms:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Prepares the weights for `norm`; sums are made in the same order every time, on a GPU too."""
+        """Prepares the weights for `norm`; sums are made in the same order every time.
+
+        On a GPU that holds for all sums but those inside its attention kernels.
+        """
         required = [weight.requires_grad for weight in self._weights]
         before = torch.get_deterministic_debug_mode()
         hooks = []

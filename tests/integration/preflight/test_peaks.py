@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.preflight import UPPER, Case, compare, put
+from benchmarks.generated_page import replace_section
+from benchmarks.preflight import MARK, UPPER, Case, compare_peaks
 from benchmarks.random_models import SHAPES
 
 CASES = {
@@ -15,12 +16,12 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_expected_bounds_what_is_measured_and_not_by_far(name: str) -> None:
-    found = compare(name, CASES[name])
+    found = compare_peaks(name, CASES[name])
     assert 1 <= found.ratio <= UPPER, found
 
 
 def test_a_table_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# Page\n<!-- preflight -->\nold\n<!-- /preflight -->\nrest\n")
-    put("new", page)
+    replace_section(page, MARK, "new")
     assert page.read_text() == "# Page\n<!-- preflight -->\nnew\n<!-- /preflight -->\nrest\n"

@@ -16,7 +16,7 @@ from core.unlearning.objectives import METHODS
 
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch):
-    monkeypatch.setattr(methods_page, "machine", lambda: Machine("cpu", "a processor", "none"))
+    monkeypatch.setattr(methods_page, "current_machine", lambda: Machine("cpu", "a processor", "none"))
 
 
 def figure(value, spread=0.1):

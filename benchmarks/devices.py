@@ -1,0 +1,243 @@
+"""The same jobs on the CPU and on the GPU: their figures, time and memory.
+
+    python -m benchmarks.devices [--job NAME ...] [--device cpu|cuda ...] [--at-once N] [--out docs/benchmarks.md]
+
+Each job is a process of its own, on a model that knows the demo's people by heart. Each device has its own table.
+Without a GPU the program says so and measures the CPU only. With `--at-once` above 1, jobs slow each other down and
+their seconds include that.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.child import run_child
+from benchmarks.generated_page import aligned_table, replace_section
+from benchmarks.machine import Machine, cpu_of_machine, current_machine
+from benchmarks.memorised import TrainedModels, prepare_models
+from benchmarks.methods_page import FigureReader, attack_auc, curve_end, set_figure, variant_figure
+from core.evaluation.measurements import resolve_measurements
+from core.evaluation.policy import preview
+from core.preflight.estimate import estimate
+from core.preflight.processor import has_fast_bfloat16
+from core.preflight.workload import SetSize, Workload
+from core.schema.evaluation import MeasurementChoice, Measurements
+from core.schema.events import ChildEvent, CostReported, Done, Failed, Measured
+from core.schema.job_spec import ChildMethod, CommonSpec, FileRecords, PreviewSpec, UnlearnSpec
+from core.schema.model_shape import read_shape
+from core.schema.preflight import Estimate
+from core.unlearning.objectives import resolve
+
+MARK = "devices"
+MEASURE: list[str | MeasurementChoice] = [
+    "likelihood",
+    "membership",
+    "quantized",
+    "gradnorm",
+    MeasurementChoice.model_validate({"name": "exposure", "records": 8}),
+    MeasurementChoice.model_validate({"name": "relearned", "records": 60, "steps": 10}),
+]
+"""One measurement for each way to examine a model: likelihoods, gradients, quantized copies, twins, fine-tuning."""
+FIGURES: dict[str, FigureReader] = {
+    "forget ppl": set_figure("forget", "perplexity"),
+    "retain ppl": set_figure("retain", "perplexity"),
+    "unseen ppl": set_figure("unseen", "perplexity"),
+    "extraction": set_figure("forget", "extraction_strength"),
+    "AUC of loss": attack_auc("loss"),
+    "AUC of gradnorm": attack_auc("gradnorm"),
+    "exposure": set_figure("forget", "exposure"),
+    "int8 ppl": variant_figure("int8", "forget", "perplexity"),
+    "int4 ppl": variant_figure("int4", "forget", "perplexity"),
+    "relearned ppl": curve_end("relearned_forget"),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that unlearns by a method; without a method, a dry run. `training`: settings that replace the defaults."""
+
+    method: str | None
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+JOBS = {
+    "calibrated": Job("calibrated"),
+    "calibrated, float32": Job("calibrated", {"precision": "float32"}),
+    "calibrated, bfloat16": Job("calibrated", {"precision": "bfloat16"}),
+    "calibrated, adapters": Job("calibrated", {"lora": {"rank": 16}}),
+    "npo": Job("npo"),
+    "npo, adamw8bit": Job("npo", {"optimizer": "adamw8bit"}),
+    "npo, compiled": Job("npo", {"compile": True}),
+    "ascent_descent": Job("ascent_descent"),
+    "ascent_descent, recomputed": Job("ascent_descent", {"checkpointing": True}),
+    "rmu": Job("rmu"),
+    "dry run": Job(None),
+}
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """Figures and cost of a job on a device; `failure`: why the job did not end with `done`, else empty."""
+
+    job: str
+    device: str
+    figures: Measurements | None
+    cost: CostReported | None
+    failure: str
+    expected: Estimate
+
+
+def run_job(models: TrainedModels, name: str, device: str, threads: int | None) -> JobResult:
+    """Runs one job."""
+    job = JOBS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        spec = _spec(models, job, Path(folder) / "checkpoint", threads)
+        events = run_child(spec, _environment(device))
+    measurements = {event.moment: event.measurements for event in events if isinstance(event, Measured)}
+    cost = next((event for event in events if isinstance(event, CostReported)), None)
+    failure = "" if events and isinstance(events[-1], Done) else _failure(events)
+    figures = measurements.get("before" if job.method is None else "after")
+    return JobResult(name, device, figures, cost, failure, estimate_job(models, spec, device))
+
+
+def estimate_job(models: TrainedModels, spec: CommonSpec, device: str) -> Estimate:
+    """Returns preflight's estimate of the job on the device."""
+    shape = read_shape(models.model, root=models.folder)
+    unlearn = spec if isinstance(spec, UnlearnSpec) else None
+    names = ("forget", "unseen") if unlearn is None else ("forget", "retain", "unseen")
+    files = {name: models.file(name) for name in names}
+    sets = {
+        name: SetSize.from_file(records=sum(1 for _ in file.open()), size=file.stat().st_size, shape=shape)
+        for name, file in files.items()
+    }
+    method = None if unlearn is None else resolve(unlearn.method.name, unlearn.method.parameters)
+    return estimate(
+        Workload(
+            shape,
+            method,
+            spec.training,
+            sets,
+            gpus=int(device == "cuda"),
+            bfloat16=has_fast_bfloat16(),
+            measurements=tuple(resolve_measurements(spec.measure)),
+        )
+    )
+
+
+def _spec(models: TrainedModels, job: Job, output: Path, threads: int | None) -> UnlearnSpec | PreviewSpec:
+    records = sum(1 for _ in models.file("forget").open())
+    training = models.training(job.method or "calibrated", forget_records=records, seed=0)
+    training = type(training).model_validate(training.model_dump() | job.training)
+    common = CommonSpec(
+        job="job-" + "0" * 32,
+        model="demo",
+        directory=models.model,
+        training=training,
+        records=FileRecords(forget=models.file("forget"), retain=[models.file("retain")], unseen=models.file("unseen")),
+        measure=preview.measurement_choices() if job.method is None else MEASURE,
+        threads=threads,
+    )
+    if job.method is None:
+        return PreviewSpec.from_spec(common)
+    return UnlearnSpec.from_spec(common, method=ChildMethod(name=job.method, parameters={}), output=output)
+
+
+def _environment(device: str) -> dict[str, str]:
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else dict(os.environ)
+
+
+def _failure(events: Sequence[ChildEvent]) -> str:
+    last = events[-1] if events else None
+    return f"{last.error.code}: {last.error.message}" if isinstance(last, Failed) else "its process ended early"
+
+
+def table(results: Sequence[JobResult]) -> str:
+    """Returns Markdown: a row for each job of one device, a column for each figure that any job has."""
+    columns = {
+        name: read
+        for name, read in FIGURES.items()
+        if any(result.figures and read(result.figures) for result in results)
+    }
+    lines = [["job", "unlearning s", "measuring s", "in all s", "host MB (expected)", "GPU MB (expected)", *columns]]
+    for result in results:
+        figures = [_figure_cell(result.figures, read) for read in columns.values()]
+        lines.append([result.job, *_cost_cells(result), *figures])
+    return aligned_table(lines)
+
+
+def _figure_cell(measurements: Measurements | None, read: FigureReader) -> str:
+    figure = None if measurements is None else read(measurements)
+    return "–" if figure is None else f"{figure.value:.4g}"
+
+
+def _cost_cells(result: JobResult) -> list[str]:
+    if result.cost is None:
+        return [result.failure.split(":")[0], "–", "–", "–", "–"]
+    seconds_of = result.cost.seconds
+    measuring = sum(
+        seconds for phase, seconds in seconds_of.items() if phase.startswith("measuring") or phase == "attacking"
+    )
+    unlearning = f"{seconds_of['unlearning']:.1f}" if "unlearning" in seconds_of else "–"
+    memory = [
+        _memory_cell(result.cost.peak_host_bytes, result.expected.peak_host_bytes),
+        _memory_cell(result.cost.peak_device_bytes, result.expected.peak_device_bytes),
+    ]
+    return [unlearning, f"{measuring:.1f}", f"{sum(seconds_of.values()):.1f}", *memory]
+
+
+def _memory_cell(peak: int | None, expected: int | None) -> str:
+    return "–" if peak is None or expected is None else f"{peak >> 20:,} ({expected >> 20:,})"
+
+
+def page(results: Sequence[JobResult], machine: Machine, threads: int | None) -> str:
+    command = shlex.join(["python", "-m", "benchmarks.devices", *sys.argv[1:]])
+    threads_note = f", {threads} threads a job" if threads else ""
+    return (
+        f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {machine.description()}{threads_note}.\n\n{table(results)}"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.devices")
+    parser.add_argument("--job", choices=sorted(JOBS), action="append", help="default: all")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], action="append", help="default: the GPU, if any, and the CPU"
+    )
+    parser.add_argument("--at-once", type=int, default=1, help="jobs that run at the same time")
+    parser.add_argument("--threads", type=int, help="threads of a job on the CPU; default: as many as it may use")
+    parser.add_argument("--folder", type=Path, default=Path(".unlearn/bench"), help="where the model is kept")
+    parser.add_argument("--out", type=Path, help="the Markdown file whose tables are replaced")
+    arguments = parser.parse_args()
+    machine, devices = current_machine(), arguments.device or ["cuda", "cpu"]
+    if machine.device != "cuda" and "cuda" in devices:
+        print(f"left out: the GPU ({machine.why_no_cuda})", file=sys.stderr)
+        devices = [device for device in devices if device == "cpu"]
+    models, failed = prepare_models("demo", 0, arguments.folder, Path()), False
+    for device in devices:
+        threads = arguments.threads if device == "cpu" else None
+        results = []
+        with ThreadPoolExecutor(arguments.at_once) as pool:
+            futures = [pool.submit(run_job, models, name, device, threads) for name in arguments.job or JOBS]
+            for future in futures:
+                result = future.result()
+                outcome = result.failure or (result.cost and result.cost.seconds)
+                print(result.job, result.device, outcome, file=sys.stderr, flush=True)
+                results.append(result)
+        failed = failed or any(result.failure for result in results)
+        text = page(results, machine if device == machine.device else cpu_of_machine(), threads)
+        print(text)
+        if arguments.out is not None:
+            replace_section(arguments.out, f"{MARK}-{device}", text)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
