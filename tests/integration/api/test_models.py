@@ -266,7 +266,7 @@ async def test_what_was_read_for_a_deleted_model_does_not_settle_its_successor(
     await register(client, write_model(service.roots / uuid4().hex, vocab_size=20))
     second = await settled(client, "m")
     replica = Registrar(service.settings, service.sessions)  # which was asked for the first, and is not done before now
-    replica.take_on(first)
+    replica.start(first)
     await until(lambda: not replica.busy)
     assert (await client.get("/v1/models/m")).json() == second
 
