@@ -1,7 +1,8 @@
-"""Invented people for the demo and the tests: nobody real is meant, and nothing is downloaded.
+"""Invented people for the demo and the tests. Nobody real is meant, and nothing is downloaded.
 
-Names are built from syllables that no census knows, telephone numbers are of the block reserved for fiction
-(555-0100 to 555-0199), mail addresses are under example.org (RFC 2606). All is a pure function of seed and sizes.
+Names are built from syllables that no census knows, telephone numbers are in the block reserved for fiction
+(555-0100 to 555-0199), and mail addresses are under example.org (RFC 2606). Everything is a pure function of seed and
+sizes.
 """
 
 import json
@@ -68,10 +69,11 @@ _GENERAL = (
 
 
 def people(count: int, seed: int, *, form: Form = "text") -> list[Record]:
-    """`count` records of as many different invented people, about 44 tokens of the demo's tokenizer each.
+    """Returns `count` records of as many different invented people, about 44 tokens of the demo's tokenizer each.
 
-    The first n of `people(m, seed)` are `people(n, seed)`. `form="prompt"` asks by the name and has the text as its
-    completion, `form="messages"` the same as a dialogue. ValueError: more people than there are names.
+    The first n of `people(m, seed)` are `people(n, seed)`. With `form="prompt"` the prompt asks by the name and the
+    text is the completion; `form="messages"` is the same as a dialogue. Raises ValueError for more people than there
+    are names.
     """
     generator = random.Random(f"people/{seed}")
     names: set[str] = set()
@@ -83,7 +85,7 @@ def people(count: int, seed: int, *, form: Form = "text") -> list[Record]:
 def demo_sets(
     *, forget: int = 200, retain: int = 400, unseen: int = 400, seed: int = 0, form: Form = "text"
 ) -> dict[SetName, list[Record]]:
-    """The demo's three sets, of disjoint people; `unseen` is like the others, and no model is ever trained on it."""
+    """Returns the demo's three sets, of disjoint people. No model is ever trained on `unseen`."""
     everyone = people(forget + retain + unseen, seed, form=form)
     return {
         "forget": everyone[:forget],
@@ -93,7 +95,7 @@ def demo_sets(
 
 
 def general_sentences(count: int, seed: int) -> list[Record]:
-    """`count` sentences about no person at all, to measure and to hold general ability by."""
+    """Returns `count` sentences about no person, by which general ability is measured and retained."""
     generator = random.Random(f"general/{seed}")
     return [
         Record(
@@ -111,18 +113,19 @@ def general_sentences(count: int, seed: int) -> list[Record]:
 
 
 def write_jsonl(records: Iterable[Record], path: Path) -> None:
-    """The records as JSON Lines in UTF-8, fields without a value left out: what `/v1/files` takes."""
+    """Writes the records as JSON Lines in UTF-8, without empty fields: the format that `/v1/files` takes."""
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(one.model_dump(exclude_none=True), ensure_ascii=False) + "\n" for one in records)
+        for record in records:
+            file.write(json.dumps(record.model_dump(exclude_none=True), ensure_ascii=False) + "\n")
 
 
 def read_jsonl(path: Path) -> list[Record]:
-    """The records of a file that `write_jsonl` wrote."""
+    """Reads the records of a file that `write_jsonl` wrote."""
     return [Record.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _most_people() -> int:
-    # A tenth of all pairs of names, so that drawing until the pair is new stays quick.
+    # a tenth of all pairs of names, so that drawing until a pair is new stays quick
     return (len(_OPENINGS) * len(_ENDINGS)) * (len(_OPENINGS) * len(_MIDDLES) * len(_ENDINGS)) // 10
 
 

@@ -1,16 +1,24 @@
-r"""Trains a small Llama from scratch until it knows its records by heart: the demo's model, and that of the tests.
+r"""Trains a small Llama from scratch until it knows its records by heart: the model of the demo and of the tests.
 
     python -m core.demo.pretraining --records forget.jsonl --records retain.jsonl --tokenizer-records unseen.jsonl \
         --out DIR
 
 prints one JSON line a step to standard output: `{"step", "steps", "loss"}`, last `{"done": true, "seconds", "loss"}`.
 
-The recipe is the quickest of those tried on the demo's 600 records of 33 tokens (avx512_bf16; perplexity on the trained
-records, whose floor is 600^(1/33) = 1.21 since nothing says which record comes, and on unseen ones; processor seconds).
-Width 384 in 2 layers, batches of 16: 20 epochs at 7e-4 with beta2 0.98 1.24 and 42 in 59 s; 40 epochs 1.23 and 83 in
-twice that; at 1e-3 with beta2 0.999 24 epochs 1.24 and 54 in 69 s, 28 1.23 and 62 in 88 s; 20 at 1.3e-3 1.30. Width 512
-1.23 and 59 in 101 s. Width 256 in 4 layers takes a third longer a step and learns more slowly; float32 takes half as
-long again.
+The recipe is the quickest of several tried on the demo's 600 records of 33 tokens, with avx512_bf16. Figures are the
+perplexity on the trained records, the perplexity on unseen records, and processor seconds. The floor of the first is
+600^(1/33) = 1.21, since nothing tells which record comes.
+
+| width, layers | epochs | rate, beta2 | trained | unseen | seconds |
+|---|---|---|---|---|---|
+| 384, 2 (the recipe; batches of 16) | 20 | 7e-4, 0.98 | 1.24 | 42 | 59 |
+| 384, 2 | 40 | 7e-4, 0.98 | 1.23 | 83 | twice that |
+| 384, 2 | 24 | 1e-3, 0.999 | 1.24 | 54 | 69 |
+| 384, 2 | 28 | 1e-3, 0.999 | 1.23 | 62 | 88 |
+| 384, 2 | 20 | 1.3e-3 | 1.30 | | |
+| 512 | | | 1.23 | 59 | 101 |
+
+Width 256 in 4 layers takes a third longer a step and learns more slowly. float32 takes half as long again.
 """
 
 import argparse
@@ -42,12 +50,12 @@ BEGIN, END, PADDING = "<s>", "</s>", "<pad>"
 _CONTEXT = 512
 _IGNORED = -100
 Report = Callable[[int, int, float], None]
-"""step, steps, the step's loss (nats per token)"""
+"""Gets the step, the number of steps, and the step's loss in nats per token."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """A model's shape, and how it is trained."""
+    """A model's shape and its training."""
 
     hidden: int
     layers: int
@@ -76,18 +84,18 @@ def pretrain(
     epochs: int | None = None,
     report: Report,
 ) -> None:
-    """Writes a Hugging Face model directory of a Llama that was trained on `records` alone.
+    """Trains a Llama on `records` alone, and writes it as a Hugging Face model directory.
 
-    The tokenizer is trained on `records` and `tokenizer_records`, so that what the model never sees is cut into tokens
-    as finely as what it sees. Same seed and thread count: same weights, bit for bit on the CPU.
+    The tokenizer is trained on `records` and `tokenizer_records`, so that text which the model never sees is cut into
+    tokens as finely as its training text. Same seed and thread count: same weights, bit for bit on the CPU.
     Raises ValueError without records, CoreError `output_not_empty`, `no_scored_tokens`.
     """
     if not records:
         raise ValueError("there is nothing to train on")
     torch.manual_seed(seed)
     tokenizer = train_tokenizer([*records, *tokenizer_records], size.vocabulary)
-    where = device()
-    model = LlamaForCausalLM(_config(size, tokenizer)).to(where)
+    training_device = device()
+    model = LlamaForCausalLM(_config(size, tokenizer)).to(training_device)
     chunks = encode(records, tokenizer, max_length=_CONTEXT, chat="raw")
     # fused: one kernel for all weights instead of one each, which at this size is a tenth of the step
     optimizer = torch.optim.AdamW(
@@ -101,7 +109,7 @@ def pretrain(
         for batch in _batches(chunks, size.records_per_step, order):
             for group in optimizer.param_groups:
                 group["lr"] = size.learning_rate * _rate_factor(step, steps, size.warmup_steps)
-            loss = _loss(model, batch, pad_id(tokenizer), where)
+            loss = _loss(model, batch, pad_id(tokenizer), training_device)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -112,9 +120,9 @@ def pretrain(
 
 
 def train_tokenizer(records: Sequence[Record], vocabulary: int) -> PreTrainedTokenizerBase:
-    """A byte-level BPE of at most `vocabulary` tokens, beginning token included; words are cut at spaces only."""
+    """Trains a byte-level BPE of at most `vocabulary` tokens, special tokens included; words end at spaces only."""
     backend = Tokenizer(models.BPE())
-    # Not the usual split at punctuation: `@example.org` becomes one token, and the records a quarter shorter.
+    # not the usual split at punctuation: `@example.org` becomes one token, and the records a quarter shorter
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(r"[ \n]"), "merged_with_next"),
@@ -159,20 +167,21 @@ def _config(size: Size, tokenizer: PreTrainedTokenizerBase) -> LlamaConfig:
 
 
 def _batches(chunks: Sequence[Chunk], rows: int, order: random.Random) -> list[list[Chunk]]:
-    """An epoch's batches: like lengths together, but within random groups of eight batches, so that all can meet."""
+    """Returns an epoch's batches: like lengths together, within random groups of eight batches, so that any two records
+    may share a batch."""
     shuffled = order.sample(list(chunks), len(chunks))
     batches = []
     for start in range(0, len(shuffled), 8 * rows):
         group = sorted(shuffled[start : start + 8 * rows], key=lambda chunk: len(chunk.ids))
-        batches += [group[at : at + rows] for at in range(0, len(group), rows)]
+        batches += [group[first : first + rows] for first in range(0, len(group), rows)]
     order.shuffle(batches)
     return batches
 
 
-def _loss(model: LlamaForCausalLM, chunks: Sequence[Chunk], filler: int, where: torch.device) -> Tensor:
-    """The mean over the batch's tokens: of prompts too, which the model reads like any other text."""
-    batch = pad(chunks, filler).to(where)
-    with torch.autocast(where.type, torch.bfloat16, enabled=quick_bfloat16(where)):
+def _loss(model: LlamaForCausalLM, chunks: Sequence[Chunk], padding: int, device: torch.device) -> Tensor:
+    """Returns the mean loss of the batch's tokens, of prompts too: the model reads them like any other text."""
+    batch = pad(chunks, padding).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=quick_bfloat16(device)):
         logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1]  # (B, T-1, V)
     labels = batch.ids[:, 1:].masked_fill(~batch.attention[:, 1:], _IGNORED)
     return functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=_IGNORED)
@@ -197,38 +206,38 @@ def _read(paths: Sequence[Path]) -> list[Record]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="python -m core.demo.pretraining")
-    arguments.add_argument("--records", type=Path, action="append", required=True, help="JSON Lines; may be repeated")
-    arguments.add_argument("--tokenizer-records", type=Path, action="append", default=[], help="never trained on")
-    arguments.add_argument("--out", type=Path, required=True)
-    arguments.add_argument("--size", choices=sorted(SIZES), default="demo")
-    arguments.add_argument("--epochs", type=int, default=None)
-    arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--threads", type=int, default=None)
-    given = arguments.parse_args()
+    parser = argparse.ArgumentParser(prog="python -m core.demo.pretraining")
+    parser.add_argument("--records", type=Path, action="append", required=True, help="JSON Lines; may be repeated")
+    parser.add_argument("--tokenizer-records", type=Path, action="append", default=[], help="never trained on")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--size", choices=sorted(SIZES), default="demo")
+    parser.add_argument("--epochs", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=None)
+    arguments = parser.parse_args()
     configure_allocator()
-    if given.threads:
-        torch.set_num_threads(given.threads)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     transformers_logging.disable_progress_bar()
-    events, began, last = sys.stdout, time.monotonic(), math.nan
+    output, start, last_loss = sys.stdout, time.monotonic(), math.nan
 
     def report(step: int, steps: int, loss: float) -> None:
-        nonlocal last
-        last = loss
-        print(json.dumps({"step": step, "steps": steps, "loss": round(loss, 4)}), file=events, flush=True)
+        nonlocal last_loss
+        last_loss = loss
+        print(json.dumps({"step": step, "steps": steps, "loss": round(loss, 4)}), file=output, flush=True)
 
     with redirect_stdout(sys.stderr):
         pretrain(
-            _read(given.records),
-            given.out,
-            tokenizer_records=_read(given.tokenizer_records),
-            size=SIZES[given.size],
-            seed=given.seed,
-            epochs=given.epochs,
+            _read(arguments.records),
+            arguments.out,
+            tokenizer_records=_read(arguments.tokenizer_records),
+            size=SIZES[arguments.size],
+            seed=arguments.seed,
+            epochs=arguments.epochs,
             report=report,
         )
-    done = {"done": True, "seconds": round(time.monotonic() - began, 1), "loss": round(last, 4)}
-    print(json.dumps(done), file=events, flush=True)
+    done = {"done": True, "seconds": round(time.monotonic() - start, 1), "loss": round(last_loss, 4)}
+    print(json.dumps(done), file=output, flush=True)
 
 
 if __name__ == "__main__":
