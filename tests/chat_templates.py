@@ -1,7 +1,7 @@
 """Chat templates in the shapes that families of models have, each with the tokens that it needs.
 
-They are written for these tests: how headers, ends, `<think>` blocks, system turns and refusals behave is a family's,
-the text is not.
+They are written for these tests. Headers, ends, `<think>` blocks, system turns and refusals behave as in a family; the
+text is another.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,15 @@ ALTERNATE = (
 
 @dataclass(frozen=True)
 class Shape:
-    """`special` are tokens that the tokenizer flags as special, `added` others that it never splits; `end` is the text
-    that ends an assistant's turn, "" where the template writes none."""
+    """A template and its tokens."""
 
     source: str
     end: str
+    """The text that ends an assistant's turn; "" where the template writes none."""
     special: tuple[str, ...] = ()
+    """Tokens that the tokenizer flags as special."""
     added: tuple[str, ...] = ()
+    """Further tokens that the tokenizer never splits."""
 
 
 CHATML = Shape(
@@ -55,7 +57,7 @@ THINKING = Shape(
     special=("<|im_start|>", "<|im_end|>"),
     added=("<think>", "</think>"),
 )
-"""Writes a block of thought before the last answer, an empty one where there is none; leaves earlier ones out."""
+"""Writes a `<think>` block before the last answer, empty if there is no thought; leaves earlier blocks out."""
 OPENED = Shape(
     "{{ bos_token }}" + LOOP + "{% if m['role'] == 'system' %}{{ m['content'] }}{% endif %}"
     "{% if m['role'] == 'user' %}{{ '<|User|>' + m['content'] }}{% endif %}"
@@ -66,7 +68,7 @@ OPENED = Shape(
     "</s>",
     added=("<|User|>", "<|Assistant|>", "<think>", "</think>"),
 )
-"""Opens `<think>` for the model to go on from, and drops every thought from what it has said."""
+"""Opens `<think>` in the generation prompt, and drops every thought from earlier answers."""
 HEADERS = Shape(
     "{{ bos_token }}{{ '<|head|>system<|/head|>\n\nToday: ' + strftime_now('%d %b %Y') + '\n\n<|eot|>' }}"
     + LOOP
@@ -91,7 +93,7 @@ BRACKETS = Shape(
     "{{ m['content'] + ' [/INST]' }}{% else %}{{ ' ' + m['content'] | trim + eos_token }}{% endif %}{% endfor %}",
     "</s>",
 )
-"""Knows no generation prompt; puts the system's words before the last question, which is another turn each time."""
+"""Has no generation prompt; puts the system's words before the last question, which changes with every turn."""
 ANGLES = Shape(
     ALTERNATE + "{% for m in turns %}{% if m['role'] == 'user' %}{{ bos_token + '[INST] ' }}"
     "{% if loop.first and system %}{{ '<<SYS>>\n' + system + '\n<</SYS>>\n\n' }}{% endif %}"
@@ -105,7 +107,7 @@ CLOSED = Shape(
     "<|end|>",
     special=("<|end|>", "<|user|>", "<|assistant|>", "<|system|>"),
 )
-"""Writes the end of the sequence, too, behind a conversation that is over."""
+"""Writes the end of the sequence too, after a finished conversation."""
 FIRST_ROLE = Shape(
     LOOP + "{{ '<|' + m['role'] + '|>\n' + m['content'] + eos_token + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}",

@@ -1,4 +1,4 @@
-"""Servers and databases for whichever tests ask for them; a run that asks for none starts none."""
+"""Servers and databases for the tests that ask for them; a run without such tests starts none."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -12,7 +12,7 @@ from core.records.engine import make_engine
 from core.records.migrate import upgrade
 from tests.servers import new_database, running_stack
 
-# a process that tests are spread to has them set to some terminal's, and consoles made at import would keep that width
+# worker processes of a parallel run inherit a terminal's size, and consoles made at import would keep that width
 for size in ("COLUMNS", "LINES"):
     os.environ.pop(size, None)
 
@@ -26,7 +26,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest_asyncio.fixture(scope="session")
 async def template_url(stack: Stack) -> AsyncIterator[str]:
-    """A migrated database that nobody connects to, so that it can be copied."""
+    """A migrated database without connections, so that it can be copied."""
     async with new_database(stack) as url:
         await upgrade(url)
         yield url
@@ -34,7 +34,7 @@ async def template_url(stack: Stack) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture(scope="session")
 async def database_url(stack: Stack, template_url: str) -> AsyncIterator[str]:
-    """A migrated database for the whole run: for tests that mind only rows of their own."""
+    """A migrated database for the whole run, for tests that look at their own rows only."""
     async with new_database(stack, template=template_url) as url:
         yield url
 
@@ -49,20 +49,20 @@ async def clean_database_url(stack: Stack, template_url: str) -> AsyncIterator[s
 @pytest_asyncio.fixture(scope="session")
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     """An engine on the run's database."""
-    made = make_engine(database_url)
-    yield made
-    await made.dispose()
+    created = make_engine(database_url)
+    yield created
+    await created.dispose()
 
 
 @pytest_asyncio.fixture
 async def clean_engine(clean_database_url: str) -> AsyncIterator[AsyncEngine]:
     """An engine on a database of the test's own."""
-    made = make_engine(clean_database_url)
-    yield made
-    await made.dispose()
+    created = make_engine(clean_database_url)
+    yield created
+    await created.dispose()
 
 
 @pytest.fixture(scope="session")
 def redis_url(stack: Stack) -> str:
-    """The run's Redis, as Celery writes it."""
+    """The URL of the run's Redis, as Celery writes it."""
     return stack.redis_url

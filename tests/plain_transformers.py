@@ -1,4 +1,4 @@
-"""Plain transformers, 5 or 4.57, in processes of their own: what whoever downloads a checkpoint gets from it."""
+"""Plain transformers, 5 or 4.57, in processes of their own, as a person uses them who downloads a checkpoint."""
 
 import json
 import os
@@ -18,7 +18,7 @@ Dtype = Literal["float64", "float32", "bfloat16", "auto"]
 Logits = list[NDArray[np.float64]]
 
 FOLDER = Path(sys.prefix) / "transformers-4"
-"""Where `make .venv/transformers-4/installed` puts transformers 4.57, and what it needs that .venv has newer."""
+"""`make .venv/transformers-4/installed` puts transformers 4.57 here, with its dependencies that .venv has newer."""
 
 PINNED = "4.57.6"
 """The version that tests/transformers-4.txt names."""
@@ -34,27 +34,27 @@ transformers.utils.logging.set_verbosity_error()
 if json.loads(sys.argv[1]):
     import peft
 
-def answer(wish):
-    dtype = wish["dtype"] if wish["dtype"] == "auto" else getattr(torch, wish["dtype"])
-    model = AutoModelForCausalLM.from_pretrained(wish["directory"], dtype=dtype)
-    if wish["adapter"]:
+def answer(request):
+    dtype = request["dtype"] if request["dtype"] == "auto" else getattr(torch, request["dtype"])
+    model = AutoModelForCausalLM.from_pretrained(request["directory"], dtype=dtype)
+    if request["adapter"]:
         from peft import PeftModel
-        model = PeftModel.from_pretrained(model, wish["adapter"])
+        model = PeftModel.from_pretrained(model, request["adapter"])
     model.eval()
     with torch.no_grad():
-        rows = [model(input_ids=torch.tensor([row]), use_cache=False).logits[0] for row in wish["rows"]]
-    numpy.savez(wish["out"], *[row.double().numpy() for row in rows])
+        rows = [model(input_ids=torch.tensor([row]), use_cache=False).logits[0] for row in request["rows"]]
+    numpy.savez(request["out"], *[row.double().numpy() for row in rows])
 
 print(json.dumps(sorted(CONFIG_MAPPING.keys())), flush=True)
 for line in sys.stdin:
-    wish = json.loads(line)
+    request = json.loads(line)
     child = os.fork()
     if child == 0:
-        signal.alarm(int(wish["seconds"]))
+        signal.alarm(int(request["seconds"]))
         try:
-            answer(wish)
+            answer(request)
         except Exception as error:
-            with open(wish["said"], "w") as out:
+            with open(request["traceback"], "w") as out:
                 out.write("".join(traceback.format_exception(error)))
             os._exit(1)
         os._exit(0)
@@ -64,12 +64,14 @@ for line in sys.stdin:
 
 
 class Unreadable(Exception):
-    """What the process said of a directory that it could not load."""
+    """The process could not load a directory; the message is the end of its traceback."""
 
 
 class Reader:
-    """A process that has transformers 4.57 or 5 alone, and forks for each model that it is asked for, so that none
-    has seen another. `adapters`: peft is imported once for all that come with an adapter."""
+    """A process that has only transformers 4.57 or 5, and forks for each model, so that models share no state.
+
+    `adapters`: peft is imported once for all models with an adapter.
+    """
 
     def __init__(self, major: Major, *, adapters: bool = False) -> None:
         self._process = subprocess.Popen(
@@ -81,8 +83,8 @@ class Reader:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self.model_types = frozenset[str](self._hear())
-        """That this transformers knows."""
+        self.model_types = frozenset[str](self._read_answer())
+        """The model types that this transformers knows."""
 
     def __enter__(self) -> "Reader":
         return self
@@ -108,28 +110,31 @@ class Reader:
         dtype: Dtype = "float32",
         seconds: float = SECONDS,
     ) -> Logits:
-        """The logits (T, V) of each row of token ids, run alone, by the model in the directory, with `adapter` put on
-        it by peft. Raises Unreadable with the end of the traceback."""
+        """Returns the logits (T, V) of each row of token ids, run alone, by the model in the directory.
+
+        peft attaches `adapter` to it. Raises Unreadable with the end of the traceback.
+        """
         with tempfile.TemporaryDirectory() as folder:
-            out, said = Path(folder) / "logits.npz", Path(folder) / "said"
-            wish = {
+            out, failure = Path(folder) / "logits.npz", Path(folder) / "traceback"
+            request = {
                 "directory": str(directory),
                 "rows": [[int(token) for token in row] for row in rows],
                 "adapter": None if adapter is None else str(adapter),
                 "dtype": dtype,
                 "out": str(out),
-                "said": str(said),
+                "traceback": str(failure),
                 "seconds": seconds,
             }
             assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(wish) + "\n")
+            self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-            if status := self._hear():
-                raise Unreadable(said.read_text()[-1500:] if said.exists() else f"the process ended with {status}")
-            with np.load(out) as found:
-                return [found[f"arr_{number}"] for number in range(len(rows))]
+            if status := self._read_answer():
+                message = failure.read_text()[-1500:] if failure.exists() else f"the process ended with {status}"
+                raise Unreadable(message)
+            with np.load(out) as arrays:
+                return [arrays[f"arr_{number}"] for number in range(len(rows))]
 
-    def _hear(self) -> Any:
+    def _read_answer(self) -> Any:
         assert self._process.stdout is not None
         return json.loads(self._process.stdout.readline())
 
@@ -142,13 +147,13 @@ def logits(
     adapter: Path | None = None,
     dtype: Dtype = "float32",
 ) -> Logits:
-    """`Reader.logits` of a process for this alone."""
+    """Returns `Reader.logits` of a process that is started for this call."""
     with Reader(major) as reader:
         return reader.logits(directory, rows, adapter=adapter, dtype=dtype)
 
 
 def run(script: str, *arguments: str, major: Major = 5) -> str:
-    """Standard output of a Python script in a fresh process that has transformers 4.57 or 5.
+    """Returns the standard output of a Python script in a fresh process that has transformers 4.57 or 5.
 
     Raises AssertionError with the end of standard error where the script fails, or where 4.57 is not installed.
     """

@@ -17,11 +17,11 @@ from core.embedded import Stack
 
 @contextmanager
 def short_folder() -> Iterator[Path]:
-    """A folder whose path leaves room for a socket's name, and that PostgreSQL's own user can pass through."""
+    """Yields a folder whose path leaves room for a socket's name, and that PostgreSQL's own user can pass through."""
     memory = Path("/dev/shm")
     # initdb and every shutdown wait for hundreds of small files to reach the disk; in memory they do not
-    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
-    folder = Path(tempfile.mkdtemp(prefix="ut-", dir=memory if roomy else "/tmp")).resolve()
+    in_memory = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
+    folder = Path(tempfile.mkdtemp(prefix="ut-", dir=memory if in_memory else "/tmp")).resolve()
     folder.chmod(0o711)
     try:
         yield folder
@@ -31,7 +31,7 @@ def short_folder() -> Iterator[Path]:
 
 @contextmanager
 def running_stack() -> Iterator[Stack]:
-    """Both servers in a folder of their own; gone afterwards."""
+    """Runs both servers in a folder of their own, which is removed afterwards."""
     with short_folder() as folder:
         stack = Stack.start(folder / "data")
         try:
@@ -41,7 +41,7 @@ def running_stack() -> Iterator[Stack]:
 
 
 async def execute(url: str, *statements: str) -> None:
-    """Runs statements that may not be in a transaction, such as CREATE DATABASE."""
+    """Runs statements outside a transaction, as CREATE DATABASE needs it."""
     engine = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     try:
         async with engine.connect() as connection:
@@ -53,12 +53,12 @@ async def execute(url: str, *statements: str) -> None:
 
 @asynccontextmanager
 async def new_database(stack: Stack, *, template: str | None = None) -> AsyncIterator[str]:
-    """The URL of a database of its own, empty or a copy of another that nobody is connected to; dropped afterwards."""
+    """Yields the URL of a new database, empty or a copy of a template without connections; dropped afterwards."""
     name = f"test_{uuid4().hex}"
-    owned_by = make_url(stack.database_url)
-    copied = f"TEMPLATE {make_url(template).database}" if template else ""
-    await execute(stack.superuser_url, f"CREATE DATABASE {name} OWNER {owned_by.username} {copied}")
+    owner = make_url(stack.database_url)
+    copy = f"TEMPLATE {make_url(template).database}" if template else ""
+    await execute(stack.superuser_url, f"CREATE DATABASE {name} OWNER {owner.username} {copy}")
     try:
-        yield owned_by.set(database=name).render_as_string(hide_password=False)
+        yield owner.set(database=name).render_as_string(hide_password=False)
     finally:
         await execute(stack.superuser_url, f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,4 +1,4 @@
-"""A real file system of a few megabytes, to be filled up."""
+"""A real file system of a few megabytes, for tests that fill it up."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, *, megabytes: int) -> Iterator[Path]:
-    """Mounts memory as a disk of that size at the folder; skips the test where this user may not mount."""
+    """Mounts a disk of that size, held in memory, at the folder; skips the test where this user may not mount."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     try:

@@ -1,4 +1,4 @@
-"""A model small enough for tests that knows its records by heart, and the records: trained for real, in a process."""
+"""A model small enough for tests that knows its records by heart, and the records. It is trained in a process."""
 
 import json
 import subprocess
@@ -18,23 +18,23 @@ REPOSITORY = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class TinyModel:
-    """`directory` holds the model; it was trained on forget and retain, never on unseen."""
+    """A model that was trained on forget and retain, never on unseen."""
 
     directory: Path
     sets: dict[SetName, list[Record]]
     files: dict[SetName, Path]
     events: list[dict[str, object]]
-    """What the training said, one a step."""
+    """The training's output lines, one for each step."""
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
-    """Made once a test session (about 8 s), whichever folders of tests import this fixture."""
-    return _trained(tmp_path_factory.getbasetemp() / "tiny")
+    """The model, trained once in a test session (about 8 s), whichever folders of tests import this fixture."""
+    return _train(tmp_path_factory.getbasetemp() / "tiny")
 
 
 @cache
-def _trained(folder: Path) -> TinyModel:
+def _train(folder: Path) -> TinyModel:
     folder.mkdir()
     sets = demo_sets(forget=8, retain=16, unseen=16, seed=7)
     files: dict[SetName, Path] = {name: folder / f"{name}.jsonl" for name in sets}

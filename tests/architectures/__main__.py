@@ -1,9 +1,9 @@
-"""Goes through every causal language model of the installed transformers, tiny and from its own configuration.
+"""Tries every causal language model of the installed transformers, made tiny from its own configuration.
 
 python -m tests.architectures [--only NAME] [--steps exactness,job,export,adapter] [--resume] [--out FILE.md]
 
-Rows go to a file of JSON lines as they come; the page is written where all architectures were gone through. Ends with 1
-where a row is off or crashed.
+Rows are appended to a file of JSON lines; the page is written once all architectures are tried. Exits with 1 where a
+row is off or crashed.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from pathlib import Path
 from transformers.utils import logging
 
 from tests.architectures.row import Row
-from tests.architectures.sweep import SECONDS, swept
-from tests.architectures.table import written
-from tests.architectures.variants import every
+from tests.architectures.sweep import SECONDS, sweep
+from tests.architectures.table import render_page
+from tests.architectures.variants import all_variants
 
 ROWS = Path("build/architectures.jsonl")
 
@@ -31,27 +31,31 @@ def main() -> int:
     parser.add_argument("--rows", type=Path, default=ROWS)
     parser.add_argument("--resume", action="store_true", help="leave out what --rows holds already")
     parser.add_argument("--out", type=Path, help="the page that is written at the end")
-    wish = parser.parse_args()
+    arguments = parser.parse_args()
     logging.set_verbosity_error()
-    steps = frozenset(wish.steps.split(","))
-    variants = [one for one in every() if (not wish.only or one.name in wish.only) and not (wish.plain and one.label)]
-    rows = read(wish.rows) if wish.resume else []
-    there = {row.title for row in rows}
-    variants = [one for one in variants if str(one) not in there]
-    wish.rows.parent.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-    with wish.rows.open("a" if wish.resume else "w") as out:
-        for number, row in enumerate(swept(variants, steps, processes=wish.processes), 1):
+    steps = frozenset(arguments.steps.split(","))
+    variants = [
+        variant
+        for variant in all_variants()
+        if (not arguments.only or variant.name in arguments.only) and not (arguments.plain and variant.label)
+    ]
+    rows = read(arguments.rows) if arguments.resume else []
+    done = {row.title for row in rows}
+    variants = [variant for variant in variants if str(variant) not in done]
+    arguments.rows.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    with arguments.rows.open("a" if arguments.resume else "w") as out:
+        for number, row in enumerate(sweep(variants, steps, processes=arguments.processes), 1):
             out.write(json.dumps(row.as_json()) + "\n")
             out.flush()
             rows.append(row)
-            said = "; ".join(row.notes) if row.status != "exact" else row.how
+            outcome = "; ".join(row.notes) if row.status != "exact" else row.how
             print(
-                f"{number}/{len(variants)} {time.monotonic() - began:.0f} s  {row.title}: {row.status} {said}",
+                f"{number}/{len(variants)} {time.monotonic() - start:.0f} s  {row.title}: {row.status} {outcome}",
                 flush=True,
             )
-    if wish.out is not None:
-        wish.out.write_text(written(rows), encoding="utf-8")
+    if arguments.out is not None:
+        arguments.out.write_text(render_page(rows), encoding="utf-8")
     failed = [row for row in rows if row.failed]
     print(f"{len(rows)} rows, {len(failed)} failed")
     return 1 if failed else 0

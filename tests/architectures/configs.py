@@ -1,7 +1,7 @@
 """A tiny configuration of every causal language model that transformers knows, made from the architecture's own.
 
-Sizes are recognised by the names that configurations give them. What an architecture refuses is tried in other ways
-before it is given up; only what no rule can know stands in a table by name.
+Sizes are recognised by their names in the configurations. Where an architecture refuses a configuration, others are
+tried. A table by name holds only the settings that no rule can know.
 """
 
 import dataclasses
@@ -17,19 +17,19 @@ from tests.architectures.sizes import HEAD, HEADS, KEPT, KEY_HEADS, LAYERS, OTHE
 
 
 def names() -> list[str]:
-    """The model types of all causal language models of the installed transformers, in alphabetical order."""
+    """Returns the model types of all causal language models of the installed transformers, in alphabetical order."""
     return sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
 
 def architecture(name: str) -> str:
-    """The class that a model type is made into."""
+    """Returns the name of a model type's class."""
     return str(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[name])
 
 
 def candidates(name: str, changes: Mapping[str, Any]) -> Iterator[PreTrainedConfig]:
-    """Tiny configurations of the model type, the likeliest first; `changes` are a variant's own settings.
+    """Yields tiny configurations of the model type, the likeliest first; `changes` are a variant's own settings.
 
-    Configurations that the class refuses are left out, unless it refuses all: then its last word is raised.
+    Configurations that the class refuses are left out. If it refuses all, its last error is raised.
     """
     kind = CONFIG_MAPPING[name]
     last: Exception | None = None
@@ -41,7 +41,7 @@ def candidates(name: str, changes: Mapping[str, Any]) -> Iterator[PreTrainedConf
                     try:
                         own = _settings(kind, _Way(lists == "kinds", filled, key_heads, layers))
                         config = kind(**own | dict(changes))
-                    except Exception as error:  # noqa: BLE001 - whatever a class says of sizes it does not like
+                    except Exception as error:  # noqa: BLE001 - a class may raise anything for sizes that do not fit
                         last = error
                         continue
                     made = True
@@ -53,18 +53,19 @@ def candidates(name: str, changes: Mapping[str, Any]) -> Iterator[PreTrainedConf
 
 @dataclasses.dataclass(frozen=True)
 class _Way:
-    """How sizes are made small: `lists`: what is said of each layer is set to the kinds that there are, else left for
-    the class to say again; `filled`: sizes that the class leaves open are set too; `layers` None: as many as show
-    every kind of layer."""
+    """How sizes are made small."""
 
     lists: bool
+    """Whether lists with an entry for each layer are shortened; else the class makes them again."""
     filled: bool
+    """Whether sizes that the class leaves open are set too."""
     key_heads: int
     layers: int | None
+    """None: as many as show every kind of layer."""
 
 
 def _settings(kind: type[PreTrainedConfig], way: _Way) -> dict[str, Any]:
-    """The class's own settings with every size made small."""
+    """Returns the class's own settings with every size made small."""
     own = _own(kind)
     count = _layers(own)
     places = _places(own, count) if way.layers is None else list(range(way.layers))
@@ -90,18 +91,20 @@ def _settings(kind: type[PreTrainedConfig], way: _Way) -> dict[str, Any]:
 
 
 def _own(kind: type[PreTrainedConfig]) -> dict[str, tuple[Any, Any]]:
-    """Each setting of the class: its default, and what the class makes of it (the default again, where it does not
-    bear its own defaults)."""
+    """Returns, for each setting of the class, its default and the value in an instance.
+
+    The value is the default again where the class refuses its own defaults.
+    """
     try:
-        made = vars(kind())
-    except Exception:  # noqa: BLE001 - whatever a class says of its own defaults
-        made = {}
+        instance = vars(kind())
+    except Exception:  # noqa: BLE001 - a class may raise anything for its own defaults
+        instance = {}
     own = {}
     for field in dataclasses.fields(kind):
         default = field.default
         if default is dataclasses.MISSING:
             default = None if field.default_factory is dataclasses.MISSING else field.default_factory()
-        own[field.name] = (default, made.get(field.name, default))
+        own[field.name] = (default, instance.get(field.name, default))
     return own
 
 
@@ -117,17 +120,17 @@ def _layers(own: Mapping[str, tuple[Any, Any]]) -> int:
 
 
 def _places(own: Mapping[str, tuple[Any, Any]], count: int) -> list[int]:
-    """A layer of every kind, two at least: kinds are told apart by all that is said of single layers."""
-    said = [value for _, value in own.values() if _of_layers(value, count)]
+    """Returns the place of a layer of every kind, two at least. Layers of one kind have equal entries in every list."""
+    lists = [value for _, value in own.values() if _of_layers(value, count)]
     kinds: dict[str, int] = {}
     for place in range(count):
-        kinds.setdefault(repr([value[place] for value in said if isinstance(value[place], str | int | float)]), place)
+        kinds.setdefault(repr([value[place] for value in lists if isinstance(value[place], str | int | float)]), place)
     places = list(kinds.values())
     return places if len(places) > 1 else [0, 1]
 
 
 def _of_layers(value: Any, count: int) -> bool:
-    """Whether it says something of each layer; the layers' numbers do not."""
+    """Whether it is a list with an entry for each layer, other than the layers' numbers."""
     return isinstance(value, list | tuple) and 0 < count == len(value) and list(value) != list(range(count))
 
 
@@ -138,24 +141,24 @@ def _size(field: str, default: int) -> int:
     return default if default <= 8 or re.fullmatch(KEPT, field) else OTHER
 
 
-def _rotary(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Rotary positions with sections that fit into small heads."""
-    made = {}
-    for field, value in said.items():
+def _rotary(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns rotary parameters with sections that fit into small heads."""
+    small = {}
+    for field, value in parameters.items():
         if isinstance(value, Mapping):
-            made[field] = _rotary(value)
+            small[field] = _rotary(value)
         elif field == "mrope_section":
-            half = int(HEAD * said.get("partial_rotary_factor", 1.0)) // 2
-            made[field] = [half - 2 * (half // 3), half // 3, half // 3]
+            half = int(HEAD * parameters.get("partial_rotary_factor", 1.0)) // 2
+            small[field] = [half - 2 * (half // 3), half // 3, half // 3]
         elif field == "original_max_position_embeddings":
-            made[field] = TRAINED_CONTEXT
+            small[field] = TRAINED_CONTEXT
         else:
-            made[field] = value
-    return made
+            small[field] = value
+    return small
 
 
 def _name_tokens(config: PreTrainedConfig) -> None:
-    """Special tokens that are in the small vocabulary: nothing, beginning, end."""
+    """Sets special tokens that are in the small vocabulary: padding, beginning, end."""
     for part in (config, *(value for value in vars(config).values() if isinstance(value, PreTrainedConfig))):
         for field, token in (("pad_token_id", 0), ("bos_token_id", 1), ("eos_token_id", 2)):
             if field in vars(part) and vars(part)[field] is not None:
@@ -166,5 +169,5 @@ def _name_tokens(config: PreTrainedConfig) -> None:
 
 
 def own_settings(name: str) -> dict[str, Any]:
-    """The settings that the model type has, as it comes."""
+    """Returns the settings that the model type has by default."""
     return {field: value for field, (_, value) in _own(CONFIG_MAPPING[name]).items()}

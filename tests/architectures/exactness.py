@@ -1,4 +1,4 @@
-"""The core's figures of a model against those of plain transformers, which runs one record at a time."""
+"""Compares the core's figures of a model with those of plain transformers, which runs one record at a time."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -16,25 +16,27 @@ from tests.architectures import texts
 from tests.architectures.sizes import CONTEXT
 
 LOG_PROBABILITY = 1e-4
-"""The largest difference, in nats a token, that rounding explains: float64, but for what models compute in float32."""
+"""The largest difference, in nats a token, that rounding explains in float64; parts of models compute in float32."""
 GRADIENT = 1e-4
-"""The same of gradients, as a share of the largest."""
+"""The largest difference of gradients that rounding explains, as a share of the largest gradient."""
 MICRO_BATCHES = (100_000, 64, 1)
-"""Tokens of a micro-batch: all together, a few, one by one."""
+"""Tokens of a micro-batch: all records, a few, one."""
 
 
 def log_probabilities(model: PreTrainedModel, chunks: Sequence[Chunk]) -> Tensor:
-    """Plain transformers' own, of the scored tokens: (N,)."""
-    found = []
+    """Returns plain transformers' log-probabilities of the scored tokens: (N,)."""
+    pieces = []
     for chunk in chunks:
-        logits = plain(model, chunk.ids[None])[0]
-        found.append(-token_nll(logits[:-1], chunk.ids[1:])[chunk.scored[1:]])
-    return torch.cat(found)
+        logits = plain_logits(model, chunk.ids[None])[0]
+        pieces.append(-token_nll(logits[:-1], chunk.ids[1:])[chunk.scored[1:]])
+    return torch.cat(pieces)
 
 
-def plain(model: PreTrainedModel, ids: Tensor) -> Tensor:
-    """The logits (B, T, V) of a whole forward that keeps nothing, and that nothing was kept for: rotary positions that
-    were stretched for a longer text are put back by a short one first."""
+def plain_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
+    """Returns the logits (B, T, V) of a whole forward without a cache.
+
+    Rotary positions that were stretched for a longer text are reset by a short text first.
+    """
     if "dynamic" in repr(getattr(model.config, "rope_parameters", None)):
         with torch.no_grad():
             model(input_ids=ids[:, :2], use_cache=False)
@@ -42,40 +44,42 @@ def plain(model: PreTrainedModel, ids: Tensor) -> Tensor:
     return logits
 
 
-def log_probability_difference(forward: Forward, wanted: Tensor, chunks: Sequence[Chunk]) -> float:
-    """The largest over all micro-batch sizes: wanted (N,) as `log_probabilities` gives it."""
+def log_probability_difference(forward: Forward, expected: Tensor, chunks: Sequence[Chunk]) -> float:
+    """Returns the largest difference over all micro-batch sizes; `expected` (N,) is that of `log_probabilities`."""
     worst = 0.0
     for tokens in MICRO_BATCHES:
-        found: dict[int, Tensor] = {}
+        by_record: dict[int, Tensor] = {}
         with torch.no_grad():
             for batch in forward.batches(chunks, tokens):
                 losses = forward.losses(forward.hidden(batch), forward.targets(batch))
                 counts = [int(chunk.scored.sum()) for chunk in batch]
                 for chunk, part in zip(batch, torch.split(-losses, counts), strict=True):
-                    found[chunk.record] = part
-        together = torch.cat([found[chunk.record] for chunk in chunks])
-        worst = max(worst, _largest(together - wanted))
+                    by_record[chunk.record] = part
+        actual = torch.cat([by_record[chunk.record] for chunk in chunks])
+        worst = max(worst, _largest(actual - expected))
     return worst
 
 
 def gradient_difference(forward: Forward, reference: PreTrainedModel, chunks: Sequence[Chunk]) -> float:
-    """The largest over all weights and micro-batch sizes, of the mean loss of all scored tokens, as a share of the
-    largest gradient."""
+    """Returns the largest difference of the mean loss's gradients, as a share of the largest gradient.
+
+    It is the largest over all weights and micro-batch sizes; the mean is over all scored tokens.
+    """
     count = sum(int(chunk.scored.sum()) for chunk in chunks)
     with _trainable(reference):
         (-log_probabilities(reference, chunks).sum() / count).backward()
-        wanted = _gradients(reference)
-    scale = max(float(slope.abs().max()) for slope in wanted.values())
+        expected = _gradients(reference)
+    scale = max(float(gradient.abs().max()) for gradient in expected.values())
     worst = 0.0
     for tokens in MICRO_BATCHES[:2]:
         with _trainable(forward.model):
             for batch in forward.batches(chunks, tokens):
                 logits = forward.logits(forward.hidden(batch))
                 (token_nll(logits, forward.targets(batch)).sum() / count).backward()
-            found = _gradients(forward.model)
-        for name in wanted.keys() | found.keys():
-            slope = wanted.get(name, torch.zeros(()))  # a weight that nothing reaches has none
-            worst = max(worst, _largest(found.get(name, torch.zeros(())) - slope) / scale)
+            actual = _gradients(forward.model)
+        for name in expected.keys() | actual.keys():
+            gradient = expected.get(name, torch.zeros(()))  # a weight that the loss does not reach has none
+            worst = max(worst, _largest(actual.get(name, torch.zeros(())) - gradient) / scale)
     return worst
 
 
@@ -96,51 +100,52 @@ def _gradients(model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def _largest(difference: Tensor) -> float:
-    """Infinite where there is no number."""
+    """Returns the largest absolute value; infinite for NaN."""
     worst = float(difference.abs().max())
     return worst if worst == worst else float("inf")
 
 
-def continuations(reference: PreTrainedModel) -> tuple[list[list[list[int]]], list[str]]:
-    """What plain transformers says after each prompt: what `generate` does, and what the whole forward says greedily.
+def expected_continuations(reference: PreTrainedModel) -> tuple[list[list[list[int]]], list[str]]:
+    """Returns plain transformers' continuations of each prompt, and notes.
 
-    Where these two differ, which is noted, either will do.
+    There are two for each prompt: that of `generate`, and the greedy one by whole forwards. Where they differ, which is
+    noted, the core may give either.
     """
     prompts = _prompts(reference)
-    wanted = [_greedily(reference, prompt) for prompt in prompts]
+    greedy = [_greedily(reference, prompt) for prompt in prompts]
     notes = []
     try:
-        generated = [_generated(reference, prompt) for prompt in prompts]
+        generated = [_generate(reference, prompt) for prompt in prompts]
     except Exception as error:  # noqa: BLE001 - plain transformers cannot: then there is nothing to compare with
         notes.append(f"generate itself fails ({type(error).__name__})")
-        generated = wanted
-    if generated != wanted:
-        differ = sum(one != other for one, other in zip(generated, wanted, strict=True))
+        generated = greedy
+    if generated != greedy:
+        differ = sum(left != right for left, right in zip(generated, greedy, strict=True))
         notes.append(f"generate continues {differ} of {len(prompts)} otherwise than the model's own whole forward")
-    return [list(pair) for pair in zip(wanted, generated, strict=True)], notes
+    return [list(pair) for pair in zip(greedy, generated, strict=True)], notes
 
 
 def _prompts(model: PreTrainedModel) -> list[list[int]]:
-    """Cut on their left to what leaves room in the model's context, as the core does."""
+    """Returns the prompts, cut on their left to leave room in the model's context, as the core cuts them."""
     room = context_length(model, CONTEXT) - texts.NEW_TOKENS
     return [prompt[-room:] for prompt in texts.prompts()]
 
 
-def continued_otherwise(
+def count_other_continuations(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, allowed: Sequence[Sequence[list[int]]]
 ) -> int:
-    """How many prompts the core continues otherwise."""
+    """Returns how many prompts the core continues otherwise than `allowed`."""
     prompts = _prompts(model)
     counts = [texts.NEW_TOKENS] * len(prompts)
-    said = [rows[0] for rows in continue_prefixes(model, tokenizer, prompts, counts, max_tokens=256)]
-    return sum(row not in pair for row, pair in zip(said, allowed, strict=True))
+    actual = [rows[0] for rows in continue_prefixes(model, tokenizer, prompts, counts, max_tokens=256)]
+    return sum(tokens not in pair for tokens, pair in zip(actual, allowed, strict=True))
 
 
 @torch.no_grad()
 def _greedily(model: PreTrainedModel, prompt: Sequence[int]) -> list[int]:
     ids = list(prompt)
     for _ in range(texts.NEW_TOKENS):
-        token = int(plain(model, torch.tensor([ids]))[0, -1].argmax())
+        token = int(plain_logits(model, torch.tensor([ids]))[0, -1].argmax())
         if token == texts.END:
             break
         ids.append(token)
@@ -148,9 +153,9 @@ def _greedily(model: PreTrainedModel, prompt: Sequence[int]) -> list[int]:
 
 
 @torch.no_grad()
-def _generated(model: PreTrainedModel, prompt: Sequence[int]) -> list[int]:
+def _generate(model: PreTrainedModel, prompt: Sequence[int]) -> list[int]:
     ids = torch.tensor([prompt])
-    made = model.generate(
+    rows = model.generate(
         ids,
         attention_mask=torch.ones_like(ids),
         max_new_tokens=texts.NEW_TOKENS,
@@ -160,21 +165,21 @@ def _generated(model: PreTrainedModel, prompt: Sequence[int]) -> list[int]:
         pad_token_id=texts.PADDING,
         repetition_penalty=1.0,
     )
-    said: list[int] = made[0, len(prompt) :].tolist()
-    return said[: said.index(texts.END)] if texts.END in said else said
+    tokens: list[int] = rows[0, len(prompt) :].tolist()
+    return tokens[: tokens.index(texts.END)] if texts.END in tokens else tokens
 
 
 @torch.no_grad()
-def looks_ahead(model: PreTrainedModel) -> float:
-    """The largest change of a logit by a token behind it: 0 of a causal model."""
+def lookahead_change(model: PreTrainedModel) -> float:
+    """Returns the largest change of a logit by a later token: 0 for a causal model."""
     tokens = torch.tensor([texts.ids(24, 7)])
-    other = tokens.clone()
-    other[0, 14:] = torch.tensor(texts.ids(10, 8))
-    return _largest((plain(model, tokens) - plain(model, other))[0, :14])
+    changed = tokens.clone()
+    changed[0, 14:] = torch.tensor(texts.ids(10, 8))
+    return _largest((plain_logits(model, tokens) - plain_logits(model, changed))[0, :14])
 
 
-def how(forward: Forward, chunks: Sequence[Chunk]) -> str:
-    """How the core runs the model."""
+def layout_name(forward: Forward, chunks: Sequence[Chunk]) -> str:
+    """Names the layout in which the core runs the model."""
     if all(len(batch) == 1 for batch in forward.batches(chunks, 100_000)):
         return "one record at a time"
     return "packed" if forward.packed else "padded"

@@ -1,4 +1,4 @@
-"""Short jobs on a tiny model by the core's own pipeline, and what the core says of what they deliver."""
+"""Short jobs on a tiny model by the core's own pipeline, and the core's figures of the models that they deliver."""
 
 import json
 import time
@@ -25,7 +25,7 @@ ROWS = tuple(tuple(texts.ids(length, 200 + length)) for length in (37, 9))
 
 
 def run(directory: Path, output: Path, *, lora: bool = False, deliver: Output = "full") -> list[ChildEvent]:
-    """The events of a job of four updates. Raises CoreError."""
+    """Runs a job of four updates and returns its events. Raises CoreError."""
     folder = output.parent
     for name, seed in (("forget", 1), ("retain", 2)):
         write_jsonl(texts.records(6, seed), folder / f"{name}.jsonl")
@@ -62,32 +62,32 @@ def run(directory: Path, output: Path, *, lora: bool = False, deliver: Output = 
 
 
 def core_log_probabilities(directory: Path) -> list[NDArray[np.float64]]:
-    """What the core gives to every token of ROWS but the first, by the model in the directory: arrays (T - 1,)."""
+    """Returns the core's log-probabilities of ROWS' tokens but the first, by a directory's model: (T - 1,) each."""
     model, _ = load(directory, device=torch.device("cpu"))
     forward = Forward(model.requires_grad_(False))
-    found = {}
+    values = []
     for number, row in enumerate(ROWS):
         chunk = Chunk(torch.tensor(row), torch.arange(len(row)) > 0, number)  # type: ignore[arg-type]
-        found[number] = -forward.losses(forward.hidden([chunk]), forward.targets([chunk]))
-    return [found[number].double().numpy() for number in range(len(ROWS))]
+        values.append(-forward.losses(forward.hidden([chunk]), forward.targets([chunk])))
+    return [value.double().numpy() for value in values]
 
 
 def plain_log_probabilities(logits: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    """The same from logits (T, V)."""
+    """Returns the same from logits (T, V)."""
     return [
-        torch.log_softmax(torch.from_numpy(one), -1)[torch.arange(len(row) - 1), torch.tensor(row[1:])].numpy()
-        for row, one in zip(ROWS, logits, strict=True)
+        torch.log_softmax(torch.from_numpy(row_logits), -1)[torch.arange(len(row) - 1), torch.tensor(row[1:])].numpy()
+        for row, row_logits in zip(ROWS, logits, strict=True)
     ]
 
 
-def largest(found: list[NDArray[np.float64]], wanted: list[NDArray[np.float64]]) -> float:
-    """The largest difference of log-probabilities, in nats; infinite where there is no number."""
-    worst = max(float(np.abs(one - other).max()) for one, other in zip(found, wanted, strict=True))
+def largest_difference(actual: list[NDArray[np.float64]], expected: list[NDArray[np.float64]]) -> float:
+    """Returns the largest difference of log-probabilities, in nats; infinite for NaN."""
+    worst = max(float(np.abs(left - right).max()) for left, right in zip(actual, expected, strict=True))
     return worst if worst == worst else float("inf")
 
 
-def legacy(directory: Path) -> bool:
-    """Writes config.json as transformers 4 does, with flat settings of rotary positions; whether it could."""
+def write_legacy_config(directory: Path) -> bool:
+    """Writes config.json as transformers 4 does, with flat settings of rotary positions. False where that cannot be."""
     path = directory / "config.json"
     config: dict[str, Any] = json.loads(path.read_text())
     if "text_config" in config:

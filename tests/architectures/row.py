@@ -1,4 +1,4 @@
-"""What was found of one variant of an architecture: a row of the table."""
+"""The results for one variant of an architecture: a row of the table."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -8,7 +8,7 @@ Status = Literal["exact", "refused", "off", "crashed", "not built"]
 
 @dataclass
 class Row:
-    """Figures are None where their step was not made; a step's text is what became of it."""
+    """Figures are None, and a step's text is empty, where the step was not made; else the text is its outcome."""
 
     name: str
     label: str
@@ -38,7 +38,7 @@ class Row:
             self.notes.append(text)
 
     def fail(self, status: Literal["off", "crashed"], text: str) -> None:
-        """A failure; the first one names the row's status."""
+        """Notes a failure; the first failure becomes the row's status."""
         if not self.failed:
             self.status = status
         self.note(text)

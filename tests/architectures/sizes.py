@@ -1,11 +1,11 @@
-"""What settings of configurations are made small, by the names that architectures give them."""
+"""Small sizes for the settings of configurations, by the names that architectures give them."""
 
 VOCABULARY = 160
 CONTEXT = 128
 TRAINED_CONTEXT = 32
 """The context before it was stretched, for scaled rotary positions: the longer records reach beyond it."""
 WINDOW = 8
-"""Of sliding windows, chunks and top-k selections: every record but the shortest is longer."""
+"""Tokens of sliding windows, chunks and top-k selections: every record but the shortest is longer."""
 
 HIDDEN, HEADS, HEAD, INNER = 64, 4, 16, 96
 
@@ -43,11 +43,11 @@ SIZES: list[tuple[str, int]] = [
     (r"image_size", 32),
     (r"patch_size", 8),
 ]
-"""What a whole number is set to by its name, the first pattern that fits."""
+"""The value of an integer by its name: that of the first pattern that fits."""
 
 LAYERS = r"\w*(num_hidden_layers|n_layers?|num_layers|num_blocks|(en|de)coder_layers|layers_per_stack|depth)"
 KEY_HEADS = r"\w*(num_key_value_heads|num_kv_heads|num_query_groups)"
 KEPT = r"\w*(_id|_ids|_index|_every|_interval|_offset|_period|kernel_size|kernel|seed|_ratio|_scale|theta|_langs)"
 """Numbers that are no sizes."""
 OTHER = 16
-"""What any other number above 8 becomes."""
+"""The value of any other number above 8."""

@@ -52,16 +52,16 @@ Transformers itself makes no model of these that reads token ids alone, or does 
 """
 
 
-def written(rows: Sequence[Row]) -> str:
-    """The page: a row for each variant in alphabetical order, failures with their figures, and what was not tried."""
+def render_page(rows: Sequence[Row]) -> str:
+    """Renders the page: variants in alphabetical order, failures with their figures, and the model types not tried."""
     rows = sorted(rows, key=lambda row: (row.name, row.label))
     counts = Counter(row.how if row.status == "exact" else row.status for row in rows if row.status != "not built")
-    said = ", ".join(f"{count} {what}" for what, count in sorted(counts.items(), key=lambda pair: -pair[1]))
+    summary = ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda pair: -pair[1]))
     page = _HEAD.format(
         transformers=transformers.__version__,
         four=PINNED,
         types=len({row.name for row in rows}),
-        counts=f"{sum(counts.values())} configurations, {said}",
+        counts=f"{sum(counts.values())} configurations, {summary}",
         records=len(texts.LENGTHS),
         shortest=min(texts.LENGTHS),
         longest=max(texts.LENGTHS),
@@ -72,9 +72,9 @@ def written(rows: Sequence[Row]) -> str:
         torch=torch.__version__.partition("+")[0],
     )
     page += "".join(_line(row) for row in rows if row.status != "not built")
-    left = [row for row in rows if row.status == "not built" and not row.label]
-    if left:
-        page += _NOT_BUILT + "".join(f"| {row.title} | {_cell('; '.join(row.notes))} |\n" for row in left)
+    not_built = [row for row in rows if row.status == "not built" and not row.label]
+    if not_built:
+        page += _NOT_BUILT + "".join(f"| {row.title} | {_cell('; '.join(row.notes))} |\n" for row in not_built)
     return page
 
 

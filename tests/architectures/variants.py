@@ -1,4 +1,4 @@
-"""What is tried of an architecture: its own tiny configuration, and others that it has settings for."""
+"""The variants of an architecture that are tried: its own tiny configuration, and others that it has settings for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ LABELS = ("", "decoder", "sliding", "longrope", "dynamic", "untied", "tied")
 
 @dataclass(frozen=True)
 class Variant:
-    """A model type with settings of its own; `label` is empty for the architecture as it comes."""
+    """A model type with changed settings; `label` is empty for the unchanged architecture."""
 
     name: str
     label: str = ""
@@ -23,24 +23,26 @@ class Variant:
 
 
 def variants(name: str) -> list[Variant]:
-    """The architecture as it comes, and with what its configuration offers: windows, chunks, scaled positions, tied or
-    untied embeddings, a decoder's mask."""
+    """Returns the architecture unchanged, and with the settings that its configuration offers.
+
+    Those are windows, chunks, scaled positions, tied or untied embeddings, and a decoder's mask.
+    """
     try:
         own = own_settings(name)
-    except Exception:  # noqa: BLE001 - a class that does not bear its defaults: building says so
+    except Exception:  # noqa: BLE001 - a class that refuses its own defaults: building reports it
         return [Variant(name)]
-    made = [Variant(name)]
+    offered = [Variant(name)]
     if own.get("is_decoder", None) is False:
-        made.append(Variant(name, "decoder", {"is_decoder": True}))
+        offered.append(Variant(name, "decoder", {"is_decoder": True}))
     if "sliding_window" in own and not own.get("layer_types"):
-        made.append(Variant(name, "sliding", {"sliding_window": WINDOW}))
+        offered.append(Variant(name, "sliding", {"sliding_window": WINDOW}))
     elif own.get("use_sliding_window") is False:
         sliding = {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 0}
-        made.append(
+        offered.append(
             Variant(name, "sliding", sliding | {"layer_types": ["sliding_attention"] * 2, "num_hidden_layers": 2})
         )
     elif own.get("sliding_window", 0) is None and own.get("layer_types"):
-        made.append(
+        offered.append(
             Variant(
                 name,
                 "sliding",
@@ -49,7 +51,7 @@ def variants(name: str) -> list[Variant]:
         )
     rope = own.get("rope_parameters")
     if isinstance(rope, dict) and "rope_theta" in rope and "mrope_section" not in rope:
-        made.append(
+        offered.append(
             Variant(
                 name,
                 "dynamic",
@@ -60,10 +62,10 @@ def variants(name: str) -> list[Variant]:
             )
         )
     if "original_max_position_embeddings" in own and isinstance(rope, dict):
-        made.append(Variant(name, "longrope", {"rope_parameters": rope | _longrope()}))
+        offered.append(Variant(name, "longrope", {"rope_parameters": rope | _longrope()}))
     if isinstance(tied := own.get("tie_word_embeddings"), bool):
-        made.append(Variant(name, "untied" if tied else "tied", {"tie_word_embeddings": not tied}))
-    return made
+        offered.append(Variant(name, "untied" if tied else "tied", {"tie_word_embeddings": not tied}))
+    return offered
 
 
 def _longrope() -> dict[str, Any]:
@@ -75,7 +77,7 @@ def _longrope() -> dict[str, Any]:
     }
 
 
-def every() -> list[Variant]:
-    """All variants of all architectures; as they come first, others of a label together."""
-    made = [variant for name in names() for variant in variants(name)]
-    return sorted(made, key=lambda variant: (LABELS.index(variant.label), variant.name))
+def all_variants() -> list[Variant]:
+    """Returns all variants of all architectures, label by label, the unchanged ones first."""
+    unsorted = [variant for name in names() for variant in variants(name)]
+    return sorted(unsorted, key=lambda variant: (LABELS.index(variant.label), variant.name))

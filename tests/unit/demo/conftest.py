@@ -1,4 +1,4 @@
-"""The tiny model is trained by what is tested here."""
+"""The tiny model, which the code under test trains."""
 
 from tests.tiny_model import tiny_model
 

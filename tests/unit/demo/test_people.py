@@ -9,7 +9,7 @@ import pytest
 from core.demo.people import demo_sets, general_sentences, people, read_jsonl, write_jsonl
 
 
-def test_same_seed_same_people_and_another_seed_others() -> None:
+def test_the_seed_decides_the_people() -> None:
     assert people(30, 4) == people(30, 4)
     assert people(30, 4) != people(30, 5)
 
@@ -18,7 +18,7 @@ def test_more_people_begin_with_the_same_ones() -> None:
     assert people(50, 1)[:20] == people(20, 1)
 
 
-def test_the_sets_are_of_different_people_of_the_sizes_asked_for() -> None:
+def test_the_sets_hold_different_people_and_have_the_requested_sizes() -> None:
     sets = demo_sets(forget=20, retain=40, unseen=30, seed=3)
     assert {name: len(records) for name, records in sets.items()} == {"forget": 20, "retain": 40, "unseen": 30}
     subjects = [record.subject for records in sets.values() for record in records]
@@ -34,14 +34,14 @@ def test_by_default_the_sets_have_the_demos_sizes() -> None:
     }
 
 
-def test_telephones_and_mail_addresses_are_of_the_kinds_reserved_for_fiction() -> None:
+def test_telephone_numbers_and_mail_addresses_are_reserved_for_fiction() -> None:
     for record in people(200, 0):
         assert record.text is not None
         assert re.findall(r"\b\d{3}-\d{4}\b", record.text) == re.findall(r"\b555-01\d{2}\b", record.text) != []
         assert all(address.endswith("@example.org") for address in re.findall(r"\S+@\w+\.\w+", record.text))
 
 
-def test_every_record_names_its_subject_and_is_told_apart_by_it() -> None:
+def test_every_record_names_its_subject_and_differs_from_the_others() -> None:
     records = people(200, 0)
     assert all(record.subject is not None and record.subject in (record.text or "") for record in records)
     assert len({record.text for record in records}) == 200

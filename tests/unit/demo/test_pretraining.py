@@ -27,7 +27,7 @@ def test_the_directory_loads_like_any_model_and_predicts_a_record_token_by_token
     assert (tokenizer.eos_token, tokenizer.pad_token) == ("</s>", "<pad>")
 
 
-def test_the_process_says_every_step_and_that_it_is_done(tiny_model: TinyModel) -> None:
+def test_the_process_prints_every_step_and_its_end(tiny_model: TinyModel) -> None:
     *steps, done = tiny_model.events
     assert [event["step"] for event in steps] == list(range(1, len(steps) + 1))
     assert {event["steps"] for event in steps} == {len(steps)}
@@ -35,13 +35,13 @@ def test_the_process_says_every_step_and_that_it_is_done(tiny_model: TinyModel) 
     assert 0 < float(str(done["loss"])) < float(str(steps[0]["loss"])) / 5
 
 
-def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+    for name, seed in (("first", 3), ("same seed", 3), ("other seed", 4)):
         pretrain(people(8, 0), tmp_path / name, size=SIZES["tiny"], seed=seed, epochs=2, report=lambda *_: None)
     torch.set_num_threads(threads)
-    assert weights(tmp_path / "one") == weights(tmp_path / "two") != weights(tmp_path / "three")
+    assert weights(tmp_path / "first") == weights(tmp_path / "same seed") != weights(tmp_path / "other seed")
 
 
 def test_every_record_is_seen_in_every_epoch(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_every_record_is_seen_in_every_epoch(tmp_path: Path) -> None:
     assert seen == [(step, 6) for step in range(1, 7)]
 
 
-def test_the_tokenizer_gives_back_any_text() -> None:
+def test_the_tokenizer_decodes_any_text_to_itself() -> None:
     tokenizer = train_tokenizer(people(30, 0), 512)
     text = "Zorvek, née Ünal: 5 £ – 漢字\n\n  two  spaces\tand a tab"
     ids = tokenizer(text)["input_ids"]
@@ -64,14 +64,14 @@ def test_the_tokenizer_gives_back_any_text() -> None:
     assert len(tokenizer) <= 512
 
 
-def test_text_that_only_the_tokenizer_saw_is_cut_as_finely() -> None:
+def test_text_that_only_the_tokenizer_has_seen_is_cut_into_as_few_tokens() -> None:
     seen, unseen = people(200, 0), people(200, 1)
     tokenizer = train_tokenizer([*seen, *unseen], 1536)
-    lengths = [sum(len(tokenizer(one.text)["input_ids"]) for one in records) for records in (seen, unseen)]
+    lengths = [sum(len(tokenizer(record.text)["input_ids"]) for record in records) for records in (seen, unseen)]
     assert lengths[0] == pytest.approx(lengths[1], rel=0.02)
 
 
-def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+def test_training_without_records_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing to train on"):
         pretrain([], tmp_path / "model", report=lambda *_: None)
 

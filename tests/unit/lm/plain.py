@@ -33,7 +33,9 @@ LONGROPE = {
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
 
 
-def made(config: PreTrainedConfig, dtype: torch.dtype = torch.float64, attention: str | None = None) -> PreTrainedModel:
+def make_model(
+    config: PreTrainedConfig, dtype: torch.dtype = torch.float64, attention: str | None = None
+) -> PreTrainedModel:
     """A model of the config with weights large enough to predict something, the same every time."""
     torch.manual_seed(0)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
@@ -42,7 +44,7 @@ def made(config: PreTrainedConfig, dtype: torch.dtype = torch.float64, attention
     return model.to(dtype).eval()
 
 
-def chunks(*lengths: int) -> list[Chunk]:
+def random_chunks(*lengths: int) -> list[Chunk]:
     """Records of these lengths, every token but the first scored."""
     drawn = torch.Generator().manual_seed(3)
     ids = [torch.randint(3, VOCABULARY, (length,), generator=drawn) for length in lengths]

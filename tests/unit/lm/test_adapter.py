@@ -16,7 +16,7 @@ from core.schema.model_shape import SINGLE, group_tensors
 from core.schema.models import ModelShape
 from core.schema.training import Lora
 from core.schema.weight_files import read_header
-from tests.unit.lm.families import FAMILIES, family
+from tests.unit.lm.adapter_families import FAMILIES, family
 from tests.unit.lm.tiny import VOCABULARY, tiny_model
 
 IDS = torch.arange(3, 15)[None]

@@ -30,9 +30,9 @@ from transformers.models.deepseek_v32 import DeepseekV32Config
 from core.lm.batch_layout import BatchLayout
 from core.lm.errors import CoreError
 from core.lm.forward import Forward
-from tests.unit.lm.plain import DYNAMIC, LONGROPE, SIZES, chunks, log_probabilities, made
+from tests.unit.lm.plain import DYNAMIC, LONGROPE, SIZES, log_probabilities, make_model, random_chunks
 
-RECORDS = chunks(5, 60, 23, 23, 11, 40)
+RECORDS = random_chunks(5, 60, 23, 23, 11, 40)
 """Shorter and longer than every window, two of one length."""
 
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
@@ -103,7 +103,7 @@ ARCHITECTURES = {
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def architecture(request: pytest.FixtureRequest) -> tuple[str, PreTrainedModel]:
     name: str = request.param
-    return name, made(ARCHITECTURES[name][0])
+    return name, make_model(ARCHITECTURES[name][0])
 
 
 def summed(forward: Forward, max_tokens: int) -> Tensor:
@@ -141,7 +141,7 @@ def test_records_that_go_together_are_predicted_as_plain_transformers_predicts_e
 
 def test_a_model_that_is_not_packed_keeps_its_own_attention() -> None:
     for attention in ("eager", "sdpa"):
-        model = made(ARCHITECTURES["bamba"][0], attention=attention)
+        model = make_model(ARCHITECTURES["bamba"][0], attention=attention)
         assert not Forward(model).packed
         assert model.config._attn_implementation == attention
         assert model.base_model.config._attn_implementation == attention
@@ -149,14 +149,14 @@ def test_a_model_that_is_not_packed_keeps_its_own_attention() -> None:
 
 def test_a_long_record_that_comes_later_is_tried_before_it_is_used() -> None:
     """Up to 64 tokens this model's rows may be packed; beyond 100 a token's place in the row counts."""
-    model = made(ARCHITECTURES["llama4 far floor"][0])
+    model = make_model(ARCHITECTURES["llama4 far floor"][0])
     forward = Forward(model)
     assert forward.packed
-    record = chunks(20)
+    record = random_chunks(20)
     wanted = log_probabilities(model, record)
     forward.hidden(record)
     assert forward.packed
-    forward.batches(chunks(*[20] * 8), 1000)
+    forward.batches(random_chunks(*[20] * 8), 1000)
     assert not forward.packed
     found = forward.logits(forward.hidden(record))
     rows = torch.log_softmax(found, -1).gather(1, forward.targets(record)[:, None])[:, 0]
@@ -164,7 +164,7 @@ def test_a_long_record_that_comes_later_is_tried_before_it_is_used() -> None:
 
 
 def test_the_trial_is_made_once_for_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = made(LlamaConfig(**SIZES))
+    model = make_model(LlamaConfig(**SIZES))
     first = Forward(model)
     calls: list[BatchLayout] = []
     monkeypatch.setattr("core.lm.forward.find_layout", lambda *_: calls.append(first._layout))
@@ -174,8 +174,8 @@ def test_the_trial_is_made_once_for_a_model(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_one_part_of_a_job_finds_out_about_long_rows_holds_for_those_that_began_before() -> None:
-    model = made(ARCHITECTURES["llama4 far floor"][0])
-    records = chunks(5, 7, 9)
+    model = make_model(ARCHITECTURES["llama4 far floor"][0])
+    records = random_chunks(5, 7, 9)
     wanted = log_probabilities(model, records)
     early = Forward(model)
     assert early.packed
@@ -185,7 +185,7 @@ def test_what_one_part_of_a_job_finds_out_about_long_rows_holds_for_those_that_b
 
 
 def test_lengths_that_were_looked_at_are_not_looked_at_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    forward, records = Forward(made(LlamaConfig(**SIZES))), chunks(60, 60)
+    forward, records = Forward(make_model(LlamaConfig(**SIZES))), random_chunks(60, 60)
     forward.hidden(records)
     monkeypatch.setattr("core.lm.forward.trial_row_length", lambda *_: pytest.fail("the config was gone through again"))
     forward.hidden(records)
@@ -195,10 +195,10 @@ def test_lengths_that_were_looked_at_are_not_looked_at_at_every_step(monkeypatch
 def test_a_soft_cap_counts_in_half_precision_too(cap: float) -> None:
     """Its effect on a fresh model's logits is below bfloat16's own rounding."""
     config = Gemma2Config(**SIZES, head_dim=8, final_logit_softcapping=cap, attn_logit_softcapping=None)
-    model = made(config, torch.bfloat16)
+    model = make_model(config, torch.bfloat16)
     assert Forward(model).head is None
     config.final_logit_softcapping = None
-    assert Forward(made(config, torch.bfloat16)).head is not None
+    assert Forward(make_model(config, torch.bfloat16)).head is not None
 
 
 @pytest.mark.parametrize(
@@ -211,13 +211,13 @@ def test_a_soft_cap_counts_in_half_precision_too(cap: float) -> None:
     ids=lambda config: config.model_type,
 )
 def test_a_head_that_scales_or_transforms_is_run_as_the_model_runs_it(config: Any) -> None:
-    assert Forward(made(config, torch.bfloat16)).head is None
+    assert Forward(make_model(config, torch.bfloat16)).head is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_window_counts_in_half_precision_too(dtype: torch.dtype) -> None:
     config, _ = ARCHITECTURES["phimoe sliding"]
-    forward = Forward(made(config, dtype))
+    forward = Forward(make_model(config, dtype))
     forward.batches(RECORDS, 1000)
     assert forward._layout.kind == "masked"
 
@@ -225,12 +225,12 @@ def test_a_window_counts_in_half_precision_too(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("config", [BertConfig(**SIZES), RobertaConfig(**SIZES)], ids=lambda config: config.model_type)
 def test_a_model_that_looks_ahead_is_refused(config: Any) -> None:
     with pytest.raises(CoreError, match="is_decoder") as refused:
-        Forward(made(config))
+        Forward(make_model(config))
     assert refused.value.code == "not_causal"
 
 
 def test_a_model_that_answers_differently_each_time_is_refused() -> None:
-    model = made(LlamaConfig(**SIZES))
+    model = make_model(LlamaConfig(**SIZES))
     model.base_model.layers[0].mlp.register_forward_hook(lambda _, __, states: states + torch.randn_like(states))
     with pytest.raises(CoreError) as refused:
         Forward(model)
@@ -238,7 +238,7 @@ def test_a_model_that_answers_differently_each_time_is_refused() -> None:
 
 
 def test_a_model_that_cannot_read_plain_tokens_is_refused_by_name() -> None:
-    model = made(LlamaConfig(**SIZES))
+    model = make_model(LlamaConfig(**SIZES))
     model.base_model.layers[0].register_forward_pre_hook(lambda *_: {}["needed"])
     with pytest.raises(CoreError, match="KeyError") as refused:
         Forward(model)
@@ -246,8 +246,8 @@ def test_a_model_that_cannot_read_plain_tokens_is_refused_by_name() -> None:
 
 
 def test_dynamic_factors_do_not_depend_on_the_records_before() -> None:
-    model = made(ARCHITECTURES["dynamic scaling"][0])
-    long, other = chunks(60, 40)
+    model = make_model(ARCHITECTURES["dynamic scaling"][0])
+    long, other = random_chunks(60, 40)
     wanted = log_probabilities(copy.deepcopy(model), [other])
     forward = Forward(model)
     forward.hidden([long])

@@ -6,7 +6,7 @@ from core.lm.data import encode, tokenize_record, turn_end_token
 from core.lm.errors import CoreError
 from core.schema.record import Message, Record
 from tests.chat_templates import CHATML, CLOSED, OPENED, PLAIN, SHAPES, SPELT, THINKING, UNFLAGGED
-from tests.unit.lm.chatting import END_OF_TEXT, chat_tokenizer
+from tests.unit.lm.chat_tokenizers import END_OF_TEXT, chat_tokenizer
 
 TURNS = [
     Message(role="user", content="Where is it?"),

@@ -19,9 +19,9 @@ from core.lm import generation
 from core.lm.forward import Forward
 from core.lm.generation import PromptBatch, draw_tokens, generate, generate_batches, plan_batches
 from core.lm.process_group import SINGLE_RANK, Ranks
-from tests.unit.lm.plain import DYNAMIC, LONGROPE, SIZES, VOCABULARY, chunks, made
+from tests.unit.lm.plain import DYNAMIC, LONGROPE, SIZES, VOCABULARY, make_model, random_chunks
 
-PROMPTS = [chunk.ids.tolist() for chunk in chunks(4, 11, 1, 7)]
+PROMPTS = [chunk.ids.tolist() for chunk in random_chunks(4, 11, 1, 7)]
 COUNTS = [9, 3, 6, 1]
 ENDS = frozenset(range(10, 20))
 CONFIGS: dict[str, PreTrainedConfig] = {
@@ -97,9 +97,9 @@ def generated(
 @pytest.mark.parametrize("ends", [frozenset(), ENDS], ids=["endless", "ending"])
 def test_greedy_rows_are_those_of_a_plain_loop(config: PreTrainedConfig, ends: Collection[int]) -> None:
     wanted = [
-        [naive(made(config), prompt, count, ends=ends)] for prompt, count in zip(PROMPTS, COUNTS, strict=True)
+        [naive(make_model(config), prompt, count, ends=ends)] for prompt, count in zip(PROMPTS, COUNTS, strict=True)
     ]  # fmt: skip
-    assert generated(Forward(made(config)), ends=ends) == wanted
+    assert generated(Forward(make_model(config)), ends=ends) == wanted
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
@@ -108,7 +108,7 @@ def test_greedy_rows_are_those_of_a_plain_loop(config: PreTrainedConfig, ends: C
 def test_sampled_rows_are_those_of_a_plain_loop(
     config: PreTrainedConfig, ends: Collection[int], temperature: float
 ) -> None:
-    model = made(config)
+    model = make_model(config)
     wanted = [
         [
             naive(model, prompt, count, ends=ends, chances=chances, temperature=temperature)
@@ -116,7 +116,7 @@ def test_sampled_rows_are_those_of_a_plain_loop(
         ]
         for number, (prompt, count) in enumerate(zip(PROMPTS, COUNTS, strict=True))
     ]
-    found = generated(Forward(made(config)), samples=3, ends=ends, temperature=temperature)
+    found = generated(Forward(make_model(config)), samples=3, ends=ends, temperature=temperature)
     assert found == wanted
     assert len({tuple(tokens) for rows in found for tokens in rows}) > 5
 
@@ -130,11 +130,11 @@ def test_sampled_rows_are_those_of_a_plain_loop(
     ids=["longrope", "dynamic"],
 )
 def test_rows_that_come_to_choose_their_rotary_factors_do_not_disturb_the_others(config: PreTrainedConfig) -> None:
-    prompts = [chunk.ids.tolist() for chunk in chunks(30, 5, 30)]
-    together = generated(Forward(made(config)), prompts, [6, 6, 1], samples=2)
+    prompts = [chunk.ids.tolist() for chunk in random_chunks(30, 5, 30)]
+    together = generated(Forward(make_model(config)), prompts, [6, 6, 1], samples=2)
     for number, rows in enumerate(together):
         alone = PromptBatch([prompts[number]], [6], uniform(2, 6, seed=number))
-        forward = Forward(made(config))
+        forward = Forward(make_model(config))
         forward.prepare_decoding(36)
         assert [tokens[: [6, 6, 1][number]] for tokens in generate(forward, alone, ends=ENDS)] == rows
 
@@ -144,14 +144,14 @@ def test_a_model_without_a_cache_writes_the_same() -> None:
         output["past_key_values"] = None
         return output
 
-    wanted = generated(Forward(made(CONFIGS["llama"])), samples=2)
-    forgetful = made(CONFIGS["llama"])
+    wanted = generated(Forward(make_model(CONFIGS["llama"])), samples=2)
+    forgetful = make_model(CONFIGS["llama"])
     forgetful.base_model.register_forward_hook(without_cache)
     assert generated(Forward(forgetful), samples=2) == wanted
 
 
 def test_ended_rows_leave_the_cache_once_half_of_them_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    forward = Forward(made(CONFIGS["llama"]))
+    forward = Forward(make_model(CONFIGS["llama"]))
     heights: list[int] = []
     following = Forward.next_logits
 
@@ -166,7 +166,7 @@ def test_ended_rows_leave_the_cache_once_half_of_them_have_ended(monkeypatch: py
 
 
 def test_the_size_of_the_batches_changes_no_row() -> None:
-    forward = Forward(made(CONFIGS["llama"]))
+    forward = Forward(make_model(CONFIGS["llama"]))
     wanted = generated(forward, samples=2)
     assert generated(forward, samples=2, max_tokens=1) == wanted
 
@@ -174,7 +174,7 @@ def test_the_size_of_the_batches_changes_no_row() -> None:
 def test_batches_hold_each_prompt_once_and_no_more_tokens_or_rows_than_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    forward = Forward(made(CONFIGS["llama"]))
+    forward = Forward(make_model(CONFIGS["llama"]))
     prompts, counts = [*PROMPTS, [], [5]], [*COUNTS, 3, 0]
     batches = plan_batches(forward, prompts, counts, samples=2, max_tokens=30)
     assert sorted(number for batch in batches for number in batch) == [0, 1, 2, 3]  # none without prompt or count
@@ -185,7 +185,7 @@ def test_batches_hold_each_prompt_once_and_no_more_tokens_or_rows_than_allowed(
 
 
 def test_batches_after_the_wish_to_stop_are_missing() -> None:
-    forward = Forward(made(CONFIGS["llama"]))
+    forward = Forward(make_model(CONFIGS["llama"]))
     forward.prepare_decoding(20)
     batches = [PromptBatch([prompt], [2]) for prompt in PROMPTS]
     asked: list[int] = []
@@ -202,7 +202,7 @@ def test_ranks_share_the_batches_and_all_get_every_row() -> None:
             return list(shares)
 
     def written(ranks: Ranks) -> dict[int, list[list[int]]]:
-        forward = Forward(made(CONFIGS["llama"]), ranks=ranks)
+        forward = Forward(make_model(CONFIGS["llama"]), ranks=ranks)
         forward.prepare_decoding(20)
         return generate_batches(forward, [PromptBatch([prompt], [4]) for prompt in PROMPTS])
 
@@ -211,7 +211,7 @@ def test_ranks_share_the_batches_and_all_get_every_row() -> None:
 
 
 def test_generating_disturbs_no_other_chance() -> None:
-    forward = Forward(made(CONFIGS["llama"]))
+    forward = Forward(make_model(CONFIGS["llama"]))
     generated(forward)
     state = torch.random.get_rng_state()
     generated(forward, samples=2)

@@ -23,7 +23,7 @@ from core.unlearning.objectives import resolve
 from core.unlearning.tokenized_set import TokenizedSet
 from tests.chat_templates import SHAPES
 from tests.unit.evaluation.made import TRAINING, no_model
-from tests.unit.lm.chatting import chat_tokenizer
+from tests.unit.lm.chat_tokenizers import chat_tokenizer
 
 KINDS = ("text", "prompt", "messages")
 

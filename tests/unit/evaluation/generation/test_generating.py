@@ -24,11 +24,11 @@ from core.evaluation.generation.continuation import continue_prefixes
 from core.lm.forward import Forward
 from core.unlearning.answer_generation import _sample
 from core.unlearning.rehearsal import rehearse
-from tests.unit.lm.plain import DYNAMIC, LONGROPE, SIZES, chunks, made
+from tests.unit.lm.plain import DYNAMIC, LONGROPE, SIZES, make_model, random_chunks
 from tests.unit.lm.tiny import tiny_tokenizer
 
 TOKENIZER = cast(PreTrainedTokenizerBase, tiny_tokenizer())
-PREFIXES = [chunk.ids.tolist() for chunk in chunks(3, 40, 11, 30, 11, 1)]
+PREFIXES = [chunk.ids.tolist() for chunk in random_chunks(3, 40, 11, 30, 11, 1)]
 COUNT = 8
 BAMBA = BambaConfig(**SIZES | {"num_hidden_layers": 3}, attn_layer_indices=[1], mamba_n_heads=8, mamba_d_head=8,
                     mamba_d_state=8, mamba_chunk_size=8)  # fmt: skip
@@ -54,14 +54,14 @@ ARCHITECTURES: dict[str, PreTrainedConfig] = {
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
-    built = made(ARCHITECTURES[request.param])
+    built = make_model(ARCHITECTURES[request.param])
     built.generation_config.eos_token_id = None
     return built
 
 
 def generated(config: PreTrainedConfig, prefix: list[int]) -> list[int]:
     """By a model that has read nothing yet."""
-    model = made(config)
+    model = make_model(config)
     model.generation_config = GenerationConfig()
     ids = torch.tensor([prefix])
     greedy = GenerationConfig(max_new_tokens=COUNT, do_sample=False, pad_token_id=0)
@@ -90,13 +90,22 @@ def test_a_model_that_keeps_nothing_reads_its_whole_text_for_each_token() -> Non
 
     def written(forward: Forward) -> tuple[list[int], list[list[int]]]:
         answer = _sample(forward, PREFIXES[2], COUNT, frozenset(), torch.Generator().manual_seed(0))
-        samples = rehearse(forward, tiny_tokenizer(), texts=3, temperature=1.0, seed=0, forget=chunks(20), others=[],
-                           max_tokens=1000, should_stop=lambda: False)  # fmt: skip
+        samples = rehearse(
+            forward,
+            tiny_tokenizer(),
+            texts=3,
+            temperature=1.0,
+            seed=0,
+            forget=random_chunks(20),
+            others=[],
+            max_tokens=1000,
+            should_stop=lambda: False,
+        )
         return answer, [sample.ids.tolist() for sample in samples]
 
-    forgetful = made(config)
+    forgetful = make_model(config)
     forgetful.base_model.register_forward_hook(_without_cache)
-    assert written(Forward(forgetful)) == written(Forward(made(config)))
+    assert written(Forward(forgetful)) == written(Forward(make_model(config)))
 
 
 def _without_cache(_: torch.nn.Module, __: object, output: dict[str, object]) -> object:

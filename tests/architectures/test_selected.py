@@ -1,4 +1,4 @@
-"""A dozen architectures of every kind as `make test-architectures` tries them all: the core's figures are theirs."""
+"""A dozen architectures of every kind, tried as `make test-architectures` tries all of them."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.architectures.configs import names
 from tests.architectures.row import Row
-from tests.architectures.sweep import swept
+from tests.architectures.sweep import sweep
 from tests.architectures.variants import Variant, variants
 
 EXACT = (
@@ -15,7 +15,7 @@ EXACT = (
     "bloom",  # positions as biases of attention
     "gemma2",  # capped scores and logits
     "gpt_oss",  # sinks, experts
-    "qwen2_moe sliding",  # windows that stand in the mask alone
+    "qwen2_moe sliding",  # windows that are in the mask alone
     "phimoe sliding",
     "llama4_text",  # chunks
     "deepseek_v32",  # a selection of the most similar tokens
@@ -25,13 +25,13 @@ EXACT = (
     "mamba",  # states alone
     "xlstm",  # states in pieces of one length, whose gradients depend on it
 )
-REFUSED = ("bert",)  # sees what comes later
+REFUSED = ("bert",)  # sees later tokens
 
 
 @pytest.fixture(scope="module")
 def rows() -> Mapping[str, Row]:
-    wanted = [_variant(title) for title in EXACT + REFUSED]
-    return {row.title: row for row in swept(wanted, frozenset({"exactness"}))}
+    selected = [_variant(title) for title in EXACT + REFUSED]
+    return {row.title: row for row in sweep(selected, frozenset({"exactness"}))}
 
 
 def _variant(title: str) -> Variant:
@@ -40,7 +40,7 @@ def _variant(title: str) -> Variant:
 
 
 @pytest.mark.parametrize("title", EXACT)
-def test_what_the_core_says_of_a_model_is_what_plain_transformers_says(rows: Mapping[str, Row], title: str) -> None:
+def test_the_cores_figures_of_a_model_are_those_of_plain_transformers(rows: Mapping[str, Row], title: str) -> None:
     assert rows[title].status == "exact", rows[title].notes
 
 
