@@ -108,14 +108,19 @@ class OnePass(Measurement, ABC):
     It has no limit of time, which would leave out an accidental part of the records.
     """
 
-    records: int | None = Field(default=None, ge=1, description="at most so many records of a set; null: all")
+    records: int | None = Field(default=None, ge=1, description="at most this many records of a set; null: all")
 
 
 class Budgeted(Measurement, ABC):
     """Measures one record after the other, until its time is up."""
 
-    seconds: float = Field(default=600.0, gt=0, le=86_400, description="after so long it stops, and says so")
-    records: int | None = Field(default=None, ge=1, description="at most so many records of a set; null: all")
+    seconds: float = Field(
+        default=600.0,
+        gt=0,
+        le=86_400,
+        description="time limit: after it the measurement stops and says so in `cut_short`",
+    )
+    records: int | None = Field(default=None, ge=1, description="at most this many records of a set; null: all")
 
     @property
     def time_limit(self) -> float:

@@ -1,4 +1,4 @@
-"""What else can the model do: any task of lm-evaluation-harness."""
+"""Benchmarks: any task of lm-evaluation-harness."""
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 class Benchmarks(Budgeted):
     name: ClassVar[str] = "benchmarks"
     summary: ClassVar[str] = (
-        "Tasks of lm-evaluation-harness by name, those of the operator's directory first, with data from the worker's"
-        " disk: every metric of each task, with an interval from its standard error where it has one."
+        "Runs tasks of lm-evaluation-harness by name and gives every metric of each task, with an interval where the"
+        " task states a standard error. Tasks in the operator's directory come first; the data must be on the"
+        " worker's disk."
     )
     source: ClassVar[Source] = Source(
         title="Gao et al., The Language Model Evaluation Harness",
@@ -23,11 +24,16 @@ class Benchmarks(Budgeted):
     )
     group: ClassVar[Group | None] = None
     reads: ClassVar[frozenset[SetName] | None] = frozenset()
-    order: ClassVar[int] = -20  # first: whether a task can be run at all should be known soon
+    order: ClassVar[int] = -20  # first, so that a task that cannot run is known soon
 
-    seconds: float = Field(default=3600.0, gt=0, le=604_800, description="after so long it stops, and says so")
+    seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        le=604_800,
+        description="time limit: after it the measurement stops and says so in `cut_short`",
+    )
     records: int | None = Field(
-        default=None, ge=1, description="the first so many examples of each task (`limit`); null: all"
+        default=None, ge=1, description="the first examples of each task, at most this many (`limit`); null: all"
     )
     tasks: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
         min_length=1, max_length=64, description="names of tasks, or of groups of them"
@@ -45,7 +51,7 @@ class Benchmarks(Budgeted):
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.lm_eval_tasks import Harness, TimeUp
 
-        budget, found = self.budget(context), MeasurementResult()
+        budget, result = self.budget(context), MeasurementResult()
         harness = Harness(
             context.model,
             context.tokenizer,
@@ -64,9 +70,9 @@ class Benchmarks(Budgeted):
                 budget.note_left_out(name, done=0, of=1, reason="seconds")
                 continue
             figures, broken = results.figures()
-            found.benchmarks |= figures
-            found.warnings += [f"benchmarks: {one} is no finite number" for one in broken]
+            result.benchmarks |= figures
+            result.warnings += [f"benchmarks: {metric} is no finite number" for metric in broken]
             for task, done, of in results.counts():
                 budget.note_left_out(task, done=done, of=of, reason="records")
-        found.cut_short = budget.cut_short
-        return found
+        result.cut_short = budget.cut_short
+        return result

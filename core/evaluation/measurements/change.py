@@ -1,4 +1,4 @@
-"""How much each record changed from the model that the job started from: far better known than two means apart."""
+"""The change of each record against the model that the job started from."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,15 +9,16 @@ if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
 
 COMPARED_SETS: tuple[SetName, ...] = ("retain", "unseen", "general", "protected")
-"""What must survive, and what was never known."""
+"""Sets that must survive, and text that was never known."""
 
 
 class Change(Measurement):
     name: ClassVar[str] = "change"
     summary: ClassVar[str] = (
-        "Of every set but forget and probes, against the model that the job started from, record by record:"
-        " `perplexity_ratio`, exp of the mean change of CE; `accuracy_change`, `probability_change` and"
-        " `extraction_strength_change`, mean differences. A model differs from itself by 1 and 0."
+        "The change of each record against the model that the job started from, for every set except forget and"
+        " probes: `perplexity_ratio` (exp of the mean change of the cross entropy), `accuracy_change`,"
+        " `probability_change` and `extraction_strength_change` (mean differences). Without any change the ratio is 1"
+        " and the differences are 0. A change record by record is known far better than the difference of two means."
     )
     moments: ClassVar[frozenset[Moment]] = frozenset({"after"})
     order: ClassVar[int] = -5
@@ -29,7 +30,7 @@ class Change(Measurement):
         from core.evaluation.scores import likelihood
         from core.evaluation.stats.bootstrap import CHANGE, weighted_means
 
-        found = MeasurementResult()
+        result = MeasurementResult()
         for name in COMPARED_SETS:
             before = None if context.original is None else context.original.computed_columns(COLUMNS_KEY, name)
             if before is None or name not in context.sets:
@@ -39,10 +40,10 @@ class Change(Measurement):
             changes = {"perplexity_ratio": (after["loss"] - before["loss"], equal)}
             for figure in ("accuracy", "probability", "extraction_strength"):
                 changes[f"{figure}_change"] = (after[figure] - before[figure], equal)
-            found.sets[name] = weighted_means(
+            result.sets[name] = weighted_means(
                 changes,
                 context.resamples(name),
                 through={"perplexity_ratio": likelihood.perplexity},
                 ranges=dict.fromkeys(changes, CHANGE),
             )
-        return found
+        return result

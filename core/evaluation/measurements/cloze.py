@@ -1,4 +1,4 @@
-"""Does the model bring a record's names, numbers and dates back, each asked for by the text before it?"""
+"""Cloze: whether the model recovers a record's names, numbers and dates from the text before them."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 class Cloze(Budgeted):
     name: ClassVar[str] = "cloze"
     summary: ClassVar[str] = (
-        "Each record's specifics blanked one at a time and asked for by the text before them: `cloze`, the mean over"
-        " records of the share that the greedy continuation begins with; `cloze_sampled`, that any of the samples at"
-        " temperature 1 begins with. The unseen set's are what a guesser reaches."
+        "Asks for each name, number and date of a record by the text before it. `cloze`: the share of these values"
+        " that the model's most probable continuation begins with, averaged over records. `cloze_sampled`: the same"
+        " where one right continuation among several samples (temperature 1) is enough. The figures of unseen records"
+        " show what a good guesser reaches."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(figures=("cloze", "cloze_sampled"), sets=("forget", "unseen"))
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
 
-    records: int | None = Field(default=64, ge=1, description="at most so many records of a set; null: all")
-    blanks: int = Field(default=4, ge=1, le=64, description="at most so many of each record")
-    samples: int = Field(default=4, ge=1, le=64, description="drawn of each blank: the best counts")
+    records: int | None = Field(default=64, ge=1, description="at most this many records of a set; null: all")
+    blanks: int = Field(default=4, ge=1, le=64, description="at most this many values of each record")
+    samples: int = Field(default=4, ge=1, le=64, description="continuations drawn for each value: the best one counts")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, measure_recovery

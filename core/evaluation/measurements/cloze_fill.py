@@ -1,4 +1,4 @@
-"""The same in a form for models that follow instructions: the whole record is shown, with a blank in it."""
+"""Cloze for models that follow instructions: the whole record is shown with a blank in it."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 class ClozeFill(Budgeted):
     name: ClassVar[str] = "cloze_fill"
     summary: ClassVar[str] = (
-        "Each record's specifics blanked one at a time, the whole record shown with `____` and asked for again up to"
-        " the blank: `cloze_fill`, the mean over records of the share that the greedy continuation begins with;"
-        " `cloze_fill_sampled`, that any of the samples at temperature 1 begins with. The unseen set's are what a"
-        " guesser reaches, who sees the rest of the record."
+        "As `cloze`, for models that follow instructions: the model sees the whole record with `____` in place of the"
+        " value and is asked to write it again up to that place. `cloze_fill`: the share of values that its most"
+        " probable continuation begins with, averaged over records. `cloze_fill_sampled`: the same where one right"
+        " continuation among several samples (temperature 1) is enough. The figures of unseen records show what a"
+        " guesser reaches who sees the rest of the record."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(
         figures=("cloze_fill", "cloze_fill_sampled"), sets=("forget", "unseen")
@@ -25,9 +26,9 @@ class ClozeFill(Budgeted):
     group: ClassVar[Group | None] = "thorough"
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
 
-    records: int | None = Field(default=64, ge=1, description="at most so many records of a set; null: all")
-    blanks: int = Field(default=4, ge=1, le=64, description="at most so many of each record")
-    samples: int = Field(default=4, ge=1, le=64, description="drawn of each blank: the best counts")
+    records: int | None = Field(default=64, ge=1, description="at most this many records of a set; null: all")
+    blanks: int = Field(default=4, ge=1, le=64, description="at most this many values of each record")
+    samples: int = Field(default=4, ge=1, le=64, description="continuations drawn for each value: the best one counts")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, measure_recovery

@@ -1,4 +1,4 @@
-"""Is a record more probable than its twins, in which every specific is another? Works for a request of one record."""
+"""Exposure: whether a record is more probable than its twins, copies with other names and numbers."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from core.schema.record import Record
 
 FEW = 20
-"""Unseen records. Of fewer, twins resemble each other: a true record stands out of them more easily."""
+"""Below this number of unseen records, twins resemble each other, and a true record stands out more easily."""
 
 
 class Exposure(Budgeted):
     name: ClassVar[str] = "exposure"
     summary: ClassVar[str] = (
-        "Each record among twins whose specifics (names, numbers, places, dates) are swapped for those of other unseen"
-        " records of the measuring half (where these are fewer than the twins and have too few, for invented ones of"
-        " the same form, too, which a warning says): `exposure_rank`, the mean of rank of its loss / (twins + 1), near"
-        " 0 where it is known, about 0.5 where it never was seen; `exposure`, the mean of log2(twins + 1) - log2(rank);"
-        " `exposure_p`, how probable so low a mean rank is for a model that never saw the records. The unseen set's are"
-        " a control."
+        "Compares each record with copies of it, its twins, in which every name, number, place and date is replaced"
+        " by that of another unseen record. A record that the model knows has a lower loss than its twins."
+        " `exposure_rank`: the rank of its loss divided by (twins + 1), averaged over records; near 0 if the model"
+        " knows the records, about 0.5 if it never saw them. `exposure`: the mean of log2(twins + 1) - log2(rank)."
+        " `exposure_p`: the probability of so low a mean rank for a model that never saw the records. The unseen"
+        " set's figures are a control. Where the unseen records are fewer than the twins and have too few values,"
+        " invented values of the same form help out, and a warning says so."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(
         figures=("exposure", "exposure_rank", "exposure_p"), sets=("forget", "unseen")
@@ -38,53 +39,54 @@ class Exposure(Budgeted):
     )
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
 
-    records: int | None = Field(default=32, ge=1, description="at most so many records of a set; null: all")
-    twins: int = Field(default=99, ge=19, le=999, description="of each record")
-    control: bool = Field(default=True, description="rank unseen records, too")
+    records: int | None = Field(default=32, ge=1, description="at most this many records of a set; null: all")
+    twins: int = Field(default=99, ge=19, le=999, description="number of twins of each record")
+    control: bool = Field(default=True, description="whether unseen records are ranked too")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.partial_columns import columns_or_partial
         from core.evaluation.text import record_context
 
         budget = self.budget(context)
-        words = record_context.common_words(context)
-        pool = record_context.donor_pool(context, words)
-        found = MeasurementResult(warnings=_doubts(len(pool.records)))
+        pool = record_context.donor_pool(context, record_context.common_words(context))
+        result = MeasurementResult(warnings=_pool_warnings(len(pool.records)))
         key = f"{self.name} {self.twins} {self.records} {context.seed} {record_context.context_digest(context)}"
-        wanted: tuple[SetName, ...] = ("forget", "unseen") if self.control else ("forget",)
-        sets = [name for name in wanted if name in context.sets]
-        for name in sets:
-            places = context.subset_indices(name, self.records)
-            budget.note_left_out(name, done=len(places), of=len(context.sets[name]), reason="records")
+        ranked: tuple[SetName, ...] = ("forget", "unseen") if self.control else ("forget",)
+        for name in (name for name in ranked if name in context.sets):
+            indices = context.subset_indices(name, self.records)
+            budget.note_left_out(name, done=len(indices), of=len(context.sets[name]), reason="records")
 
-            def compute(records: "Sequence[Record]", places: list[int] = places) -> "Columns":
-                return self._ranked(context, [records[place] for place in places], pool, budget)
+            def compute(records: "Sequence[Record]", indices: list[int] = indices) -> "Columns":
+                return self._columns(context, [records[index] for index in indices], pool, budget)
 
-            columns, reached = columns_or_partial(context, key, name, compute)
-            if reached is not None:
-                budget.note_left_out(name, done=reached, of=len(places), reason="seconds")
-            ranks = columns["rank"]
+            columns, done = columns_or_partial(context, key, name, compute)
+            if done is not None:
+                budget.note_left_out(name, done=done, of=len(indices), reason="seconds")
             if alike := int(columns["alike"].sum()):
-                found.warnings.append(
-                    f"exposure: {alike} of {len(places)} {name} records hold too few names, numbers or dates for"
+                result.warnings.append(
+                    f"exposure: {alike} of {len(indices)} {name} records hold too few names, numbers or dates for"
                     f" {self.twins} twins, and are left out"
                 )
-            if made_up := int(columns["invented"].sum()):
-                found.warnings.append(
-                    f"exposure: {len(pool.records)} unseen records are too few for {self.twins} twins of {made_up} of"
-                    f" {len(places)} {name} records, so that some of these have invented names and numbers: a record"
-                    " may stand out of them that the model never saw"
+            if invented := int(columns["invented"].sum()):
+                result.warnings.append(
+                    f"exposure: {len(pool.records)} unseen records are too few for {self.twins} twins of {invented} of"
+                    f" {len(indices)} {name} records, so some twins have invented names and numbers: a record that the"
+                    " model never saw may stand out of them"
                 )
+            ranks = columns["rank"]
             if len(ranks):
-                found.sets[name] = figures(ranks, self.twins, context.resamples(f"{self.name} {name}"))
-        found.cut_short = budget.cut_short
-        return found
+                result.sets[name] = figures(ranks, self.twins, context.resamples(f"{self.name} {name}"))
+        result.cut_short = budget.cut_short
+        return result
 
-    def _ranked(
+    def _columns(
         self, context: "EvalContext", records: "Sequence[Record]", pool: "DonorPool", budget: "Budget"
     ) -> "Columns":
-        """`rank` of each record that has twins enough, and `alike`, whether each has not, and `invented`, whether the
-        unseen records, fewer than twins are asked for, had too few values for them. Raises TimeLimitReached."""
+        """`rank` of each record that has enough twins; `alike` and `invented`, 0 or 1 for every record.
+
+        `alike`: the record has too few twins. `invented`: its twins have invented values, because the unseen records
+        are fewer than the twins and had too few values. Raises TimeLimitReached.
+        """
         import numpy as np
 
         from core.evaluation.attacks.exposure import rank
@@ -95,34 +97,34 @@ class Exposure(Budgeted):
 
         ranks: list[float] = []
         alike: list[float] = []
-        made_up: list[float] = []
+        invented: list[float] = []
 
         def columns() -> "Columns":
-            return {"rank": np.array(ranks), "alike": np.array(alike), "invented": np.array(made_up)}
+            return {"rank": np.array(ranks), "alike": np.array(alike), "invented": np.array(invented)}
 
         for done, record in enumerate(records):
             if budget.expired():
                 raise TimeLimitReached(columns(), done)
-            made = counterfactuals(record, self.twins, seed=context.seed, pool=pool)
-            # Of many unseen records, that a value is rare is no reason to hold it against invented ones.
-            short = 0 < len(made) < self.twins and 0 < len(pool.records) < self.twins
-            if short:
-                made = counterfactuals(record, self.twins, seed=context.seed, pool=pool, invent=True)
+            twins = counterfactuals(record, self.twins, seed=context.seed, pool=pool)
+            # Where unseen records are many, a rare value is no reason to compare it with invented ones.
+            too_few = 0 < len(twins) < self.twins and 0 < len(pool.records) < self.twins
+            if too_few:
+                twins = counterfactuals(record, self.twins, seed=context.seed, pool=pool, invent=True)
             losses = None
-            if len(made) == self.twins:
+            if len(twins) == self.twins:
                 try:
-                    losses = cross_entropies(context.statistics([record, *made], label="twins'"))
+                    losses = cross_entropies(context.statistics([record, *twins], label="twins'"))
                     ranks.append(rank(losses[0], losses[1:]))
                 except CoreError as error:
                     if error.code != "no_scored_tokens":  # a twin may be shorter than the record
                         raise
             alike.append(float(losses is None))
-            made_up.append(float(short and losses is not None))
+            invented.append(float(too_few and losses is not None))
         return columns()
 
 
 def figures(ranks: "Values", twins: int, resamples: "Resamples") -> dict[str, Figure]:
-    """A set's figures of its records' ranks, each 1 to twins + 1."""
+    """The figures of a set from the ranks of its records, each from 1 to twins + 1."""
     import numpy as np
 
     from core.evaluation.attacks.exposure import exposures, mean_rank_p_value
@@ -130,20 +132,20 @@ def figures(ranks: "Values", twins: int, resamples: "Resamples") -> dict[str, Fi
 
     equal = np.ones(len(ranks))
     means = {"exposure_rank": (ranks / (twins + 1), equal), "exposure": (exposures(ranks, twins), equal)}
-    found = weighted_means(means, resamples, through={}, ranges={"exposure": AMOUNT})
-    found["exposure_p"] = Figure(value=mean_rank_p_value(ranks, twins), low=None, high=None, records=len(ranks))
-    return found
+    figures = weighted_means(means, resamples, through={}, ranges={"exposure": AMOUNT})
+    figures["exposure_p"] = Figure(value=mean_rank_p_value(ranks, twins), low=None, high=None, records=len(ranks))
+    return figures
 
 
-def _doubts(unseen: int) -> list[str]:
+def _pool_warnings(unseen: int) -> list[str]:
     if not unseen:
         return [
-            "exposure: without unseen text the twins' names and numbers are invented, and a record may stand out of"
-            " them that the model never saw"
+            "exposure: without unseen text the twins' names and numbers are invented, and a record that the model never"
+            " saw may stand out of them"
         ]
     if unseen < FEW:
         return [
-            f"exposure: the twins are made of {unseen} unseen records, fewer than {FEW}: a record may stand out of them"
-            " that the model never saw"
+            f"exposure: the twins are made of {unseen} unseen records, fewer than {FEW}: a record that the model never"
+            " saw may stand out of them"
         ]
     return []

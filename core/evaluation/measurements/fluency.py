@@ -1,4 +1,4 @@
-"""Does the model still write as it did?"""
+"""Fluency: whether the model still writes as well as before."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 class Fluency(Budgeted):
     name: ClassVar[str] = "fluency"
     summary: ClassVar[str] = (
-        "Of text sampled at temperature 1 from the first parts of unseen and retain records, means over texts, in"
-        " tokens: `fluency_distinct_1` and `fluency_distinct_2`, different tokens (pairs) over all of them;"
-        " `fluency_repetition`, the share of runs of four that stood in the text before; `fluency_perplexity`,"
-        " exp(mean CE) of the text under the model that the job started from."
+        "Samples text (temperature 1) that continues the first parts of unseen and retain records, and averages over"
+        " the texts: `fluency_distinct_1` and `fluency_distinct_2`, the share of different tokens and of different"
+        " pairs of tokens; `fluency_repetition`, the share of runs of four tokens that the text already had before;"
+        " `fluency_perplexity`, the perplexity of the text under the model that the job started from (exp of the mean"
+        " cross entropy)."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(
         figures=("fluency_distinct_1", "fluency_distinct_2", "fluency_repetition", "fluency_perplexity"),
@@ -31,8 +32,13 @@ class Fluency(Budgeted):
     moments: ClassVar[frozenset[Moment]] = frozenset({"before", "after"})
     order: ClassVar[int] = 10
 
-    records: int | None = Field(default=100, ge=1, description="at most so many records of a set; null: all")
-    tokens: int = Field(default=128, ge=1, le=4096, description="of a text, at most; as many as the true rest has")
+    records: int | None = Field(default=100, ge=1, description="at most this many records of a set; null: all")
+    tokens: int = Field(
+        default=128,
+        ge=1,
+        le=4096,
+        description="at most this many tokens of a text, which is as long as the true continuation",
+    )
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.generation.written_text import diversity_columns, perplexity_columns, write_texts
@@ -42,19 +48,19 @@ class Fluency(Budgeted):
         budget = self.budget(context)
         through = {"fluency_perplexity": perplexity}
         texts = {}
-        asked: tuple[SetName, ...] = ("unseen", "retain")
-        for name in (one for one in asked if one in context.sets):
+        measured: tuple[SetName, ...] = ("unseen", "retain")
+        for name in (name for name in measured if name in context.sets):
             texts[name] = write_texts(context, name, limit=self.records, tokens=self.tokens, budget=budget)
         original = context if context.moment == "before" else context.original
         if texts and original is not context:
-            context.unload_model()  # the two need not be there at once
-        found = MeasurementResult(cut_short=budget.cut_short)
+            context.unload_model()  # memory need not hold both models
+        result = MeasurementResult(cut_short=budget.cut_short)
         if original is None:
-            found.warnings.append("fluency: no perplexity: the model that the job started from is not at hand")
-        for name, some in texts.items():
-            columns = diversity_columns(some)
+            result.warnings.append("fluency: no perplexity: the model that the job started from is not at hand")
+        for name, written in texts.items():
+            columns = diversity_columns(written)
             if original is not None:
-                columns |= perplexity_columns(original, some)
+                columns |= perplexity_columns(original, written)
             figures: dict[str, Figure] = {}
             for figure, column in columns.items():
                 if len(column):
@@ -65,9 +71,9 @@ class Fluency(Budgeted):
                         ranges={figure: AMOUNT if figure in through else SHARE},
                     )
                 else:
-                    found.warnings.append(f"fluency: {name}: the model writes too little for {figure}")
+                    result.warnings.append(f"fluency: {name}: the model writes too little for {figure}")
             if figures:
-                found.sets[name] = figures
+                result.sets[name] = figures
         if original is not None and original is not context:
             original.unload_model()
-        return found
+        return result

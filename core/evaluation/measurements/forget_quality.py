@@ -1,25 +1,26 @@
-"""Could this model be the one that was retrained without the forget set, as far as its truth ratios go?"""
+"""Forget quality: whether the truth ratios could be those of the model retrained without the forget set."""
 
 from typing import TYPE_CHECKING, ClassVar
 
 from core.evaluation.measurement import Budgeted, ProducedFigures, Source
-from core.evaluation.measurements.wrong_answers import TOFU, unasked
+from core.evaluation.measurements.wrong_answers import TOFU, no_wrong_answers
 from core.schema.evaluation import Figure, MeasurementResult, SetName
 
 if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
 
 FEW = 20
-"""Under so many records the test finds hardly any difference."""
+"""Below this number of records the test finds hardly any difference."""
 
 
 class ForgetQuality(Budgeted):
     name: ClassVar[str] = "forget_quality"
     summary: ClassVar[str] = (
-        "`forget_quality`, the p-value of the two-sample Kolmogorov-Smirnov test between the truth ratios of this model"
-        " and of the retrained one, on probes (or forget records) with wrong answers; `forget_quality_ks` its"
-        " statistic, the largest distance between both distributions. Not measured without a retrained model. A test's"
-        " figures have no interval."
+        "Compares the truth ratios of this model with those of the retrained model, on probes (or forget records)"
+        " that have wrong answers. `forget_quality`: the p-value of the two-sample Kolmogorov-Smirnov test. A low"
+        " value shows that the two models differ. `forget_quality_ks`: the statistic of that test, the largest"
+        " distance between the two distributions. Not measured without a retrained model. The figures of a test have"
+        " no interval."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(across=("forget_quality", "forget_quality_ks"))
     source: ClassVar[Source | None] = TOFU
@@ -30,15 +31,18 @@ class ForgetQuality(Budgeted):
         from core.evaluation.scores.truth_ratio import kolmogorov_smirnov, log_ratios
 
         names: tuple[SetName, ...] = ("probes", "forget")
-        name = next((name for name in names if any(one.wrong_answers() for one in context.sets.get(name, []))), None)
+        with_wrong_answers = [
+            name for name in names if any(record.wrong_answers() for record in context.sets.get(name, []))
+        ]
+        name = next(iter(with_wrong_answers), None)
         if name is None:
-            return MeasurementResult(warnings=unasked(self, context))
+            return MeasurementResult(warnings=no_wrong_answers(self, context))
         if context.retrained is None and context.moment != "retrained":
             return self._left_out("there is no retrained model to compare with")
         budget = self.budget(context)
         ours = answer_losses(context, name, self.records, budget)
         if context.retrained is None or ours is None:
-            return MeasurementResult(cut_short=budget.cut_short)  # the retrained model itself: kept for the comparison
+            return MeasurementResult(cut_short=budget.cut_short)  # the retrained model itself: its losses are kept
         theirs = retrained_answer_losses(context, name, self.records, self.budget(context.retrained))
         if theirs is None:
             return self._left_out("the retrained model was not asked the same")

@@ -1,4 +1,4 @@
-"""Does forget text pull less at the weights than text that the model never saw?"""
+"""Gradient norm attack: whether forget text changes the weights less than text that the model never saw."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 class GradNorm(Budgeted):
     name: ClassVar[str] = "gradnorm"
     summary: ClassVar[str] = (
-        "The membership attack `gradnorm`, forget (member) against unseen: -||grad CE||_2 over all weights, a backward"
-        " pass for each record. What was learned by heart leaves little to learn."
+        "The membership attack `gradnorm`, forget (member) against unseen (non-member): the negative length of the"
+        " loss's gradient over all weights, -||grad CE||_2, from one backward pass per record. A record that was"
+        " learned by heart leaves little to learn, so its gradient is short."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(attacks=("gradnorm",))
     source: ClassVar[Source | None] = Source(
@@ -26,12 +27,12 @@ class GradNorm(Budgeted):
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
     is_attack: ClassVar[bool] = True
 
-    records: int | None = Field(default=200, ge=1, description="at most so many records of a set; null: all")
+    records: int | None = Field(default=200, ge=1, description="at most this many records of a set; null: all")
     judged: int = Field(
         default=len(JUDGED_ATTACKS),
         ge=1,
         le=100,
-        description="attacks that are judged together: what the AUC's `joint` interval is corrected for",
+        description="number of attacks that are judged together, which the AUC's `joint` interval is corrected for",
     )
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
@@ -47,14 +48,14 @@ class GradNorm(Budgeted):
         names: tuple[SetName, ...] = ("forget", "unseen")
         chunks = {}
         for name in names:
-            places = context.subset_indices(name, self.records)
-            budget.note_left_out(name, done=len(places), of=len(context.sets[name]), reason="records")
-            encoded = context.encode([context.sets[name][place] for place in places])
-            chunks[name] = [list(of_record) for _, of_record in groupby(encoded, key=lambda chunk: chunk.record)]
+            indices = context.subset_indices(name, self.records)
+            budget.note_left_out(name, done=len(indices), of=len(context.sets[name]), reason="records")
+            encoded = context.encode([context.sets[name][index] for index in indices])
+            chunks[name] = [list(record) for _, record in groupby(encoded, key=lambda chunk: chunk.record)]
         norms: dict[SetName, list[float]] = {name: [] for name in names}
         gradients = GradientNorms(context.model, max_tokens=context.training.micro_batch_tokens)
         with gradients.ready():
-            # One of each by turns: where time runs out, there are as many of both.
+            # The sets take turns, so that both have as many records where the time runs out.
             for pair in zip_longest(*(chunks[name] for name in names)):
                 if budget.expired():
                     break
@@ -63,19 +64,19 @@ class GradNorm(Budgeted):
                         norms[name].append(gradients.norm(record))
         for name in names:
             budget.note_left_out(name, done=len(norms[name]), of=len(chunks[name]), reason="seconds")
-        found = MeasurementResult(cut_short=budget.cut_short)
+        result = MeasurementResult(cut_short=budget.cut_short)
         if not all(norms.values()):
-            found.warnings.append("gradnorm: there was no time for a single record")
+            result.warnings.append("gradnorm: there was no time for a single record")
         elif not np.isfinite([*norms["forget"], *norms["unseen"]]).all():
-            found.warnings.append("gradnorm: left out, since a gradient of this model is not a finite number")
+            result.warnings.append("gradnorm: left out, since a gradient of this model is not a finite number")
         else:
             members, others = (-np.array(norms[name]) for name in names)
-            found.attacks["gradnorm"] = evaluate_attack(
+            result.attacks["gradnorm"] = evaluate_attack(
                 members, others, context.resamples("gradnorm"), judged=self.judged
             )
-            found.warnings += [
+            result.warnings += [
                 f"gradnorm: an AUC on {len(norms[name])} records of {name}, fewer than {FEW}, says little"
                 for name in names
                 if len(norms[name]) < FEW
             ]
-        return found
+        return result

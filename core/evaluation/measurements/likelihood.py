@@ -1,4 +1,4 @@
-"""How probable each set's text is, and how much of it the model could be made to give back: one pass over each."""
+"""Likelihood and memorization of each set's text, from one pass through the model."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 class Likelihood(OnePass):
     name: ClassVar[str] = "likelihood"
     summary: ClassVar[str] = (
-        "Of every set: `perplexity` exp(mean over records of CE), `perplexity_tokens` the same over tokens; `accuracy`,"
-        " the share of tokens that the model ranks first given what truly precedes (also: `exact_memorization`);"
-        " `probability` mean of exp(-CE); `extraction_strength` 1 - k/n, k the fewest leading tokens after which all is"
-        " predicted right, and `extraction_strength_highest`, that of the record that has most of it."
+        "How probable each set's text is for the model. `perplexity`: exp of the mean cross entropy over records;"
+        " `perplexity_tokens`: the same mean over tokens. `accuracy`: the share of tokens that the model ranks first,"
+        " given the true text before (also shown as `exact_memorization`). `probability`: the mean over records of"
+        " the geometric mean of the tokens' probabilities, exp(-CE). `extraction_strength`: 1 - k/n, where k is the"
+        " smallest number of leading tokens after which the model predicts all of the n tokens right."
+        " `extraction_strength_highest`: the largest extraction strength of a single record."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(
         figures=(
@@ -33,7 +35,7 @@ class Likelihood(OnePass):
     )
     order: ClassVar[int] = -10
 
-    only: list[SetName] = Field(default=[], max_length=6, description="of these sets alone; none named: of every set")
+    only: list[SetName] = Field(default=[], max_length=6, description="the sets to measure; empty: every set")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.record_scores import record_scores
@@ -51,7 +53,7 @@ class Likelihood(OnePass):
 
 
 def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:
-    """A set's likelihood and memorization figures: means over records, `perplexity_tokens` over tokens, one highest."""
+    """The figures of a set: means over records, for `perplexity_tokens` over tokens, and one maximum."""
     import numpy as np
 
     from core.evaluation.scores import likelihood
@@ -67,19 +69,19 @@ def figures(columns: "Columns", resamples: "Resamples") -> dict[str, Figure]:
         "extraction_strength": (columns["extraction_strength"], equal),
     }
     through = {"perplexity": likelihood.perplexity, "perplexity_tokens": likelihood.perplexity}
-    found = weighted_means(means, resamples, through=through, ranges=dict.fromkeys(through, AMOUNT))
+    figures = weighted_means(means, resamples, through=through, ranges=dict.fromkeys(through, AMOUNT))
     highest = float(columns["extraction_strength"].max())
-    # Of these very records, so there is nothing to be unsure of.
-    found["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=len(equal))
-    return found
+    # The maximum describes these records alone, so it is known exactly.
+    figures["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=len(equal))
+    return figures
 
 
 def _warnings(name: SetName, columns: "Columns") -> list[str]:
     from core.evaluation.scores.likelihood import MOST_NATS
 
-    found = []
+    warnings = []
     if len(columns["loss"]) == 1:
-        found.append(f"{name}: one record has no interval")
+        warnings.append(f"{name}: one record has no interval")
     if columns["loss"].mean() > MOST_NATS:
-        found.append(f"{name}: the perplexity is beyond what a number can hold; 1e304 stands for it")
-    return found
+        warnings.append(f"{name}: the perplexity is beyond what a number can hold; 1e304 stands for it")
+    return warnings

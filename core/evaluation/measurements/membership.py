@@ -1,4 +1,4 @@
-"""Can forget text be told from text that the model never saw, by how probable the model finds it?"""
+"""Membership inference: whether forget text can be told from unseen text by how probable the model finds it."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 class Membership(OnePass):
     name: ClassVar[str] = "membership"
     summary: ClassVar[str] = (
-        "Membership attacks, forget (member) against unseen, higher scores being more like a member: `loss`, `zlib`,"
-        " `min_k_<percent>`, `min_k++_<percent>`. Of each the signed AUC, the true positive rate at 1 % and 5 %"
-        " false positives, and the ROC."
+        "Membership inference attacks, forget (member) against unseen (non-member): `loss`, `zlib`, `min_k_<percent>`"
+        " and `min_k++_<percent>`. A higher score means more like a member. Each attack has its AUC (0.5: the attack"
+        " cannot tell them apart; below 0.5, forget text is less familiar than unseen text, which is a leak too), its"
+        " true positive rate at 1 % and at 5 % false positives, and its ROC curve."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(attacks=LIKELIHOOD_ATTACKS)
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget", "unseen"})
@@ -26,7 +27,7 @@ class Membership(OnePass):
         default=len(JUDGED_ATTACKS),
         ge=1,
         le=100,
-        description="attacks that are judged together: what each AUC's `joint` interval is corrected for",
+        description="number of attacks that are judged together, which each AUC's `joint` interval is corrected for",
     )
 
     def measure(self, context: "EvalContext") -> MeasurementResult:

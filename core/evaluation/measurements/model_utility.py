@@ -1,4 +1,4 @@
-"""What the model can still do where it must: one number over the groups of the protected probes."""
+"""Model utility: one number for the abilities that must survive, over the groups of the protected probes."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -17,23 +17,28 @@ if TYPE_CHECKING:
 class ModelUtility(Budgeted):
     name: ClassVar[str] = "model_utility"
     summary: ClassVar[str] = (
-        "`model_utility`, the harmonic mean over the groups of protected probes of: probability (among the wrong"
-        " answers where the group has them, but of `plain` groups), ROUGE-L recall of the greedy answer, truth ratio"
-        " (where the group has wrong answers). 0 if one of them is. Each by itself: `utility_<part>_<group>`."
+        "`model_utility`: one number for the abilities that must survive, the harmonic mean of three parts of each"
+        " group of protected probes. The parts are the probability of the right answer (relative to the wrong answers"
+        " if the group has any, except in `plain` groups), the ROUGE-L recall of the model's answer, and the truth"
+        " ratio (only for groups with wrong answers). It is 0 if one part is 0. Each part is shown by itself as"
+        " `utility_<part>_<group>`."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(across=("model_utility",))
     source: ClassVar[Source | None] = TOFU
     needs: ClassVar[frozenset[SetName]] = frozenset({"protected"})
 
-    records: int | None = Field(default=400, ge=1, description="at most so many records; null: all")
+    records: int | None = Field(default=400, ge=1, description="at most this many records; null: all")
     tokens: int | None = Field(
-        default=None, ge=1, le=4096, description="of an answer, at most; null: as many as the true one has"
+        default=None,
+        ge=1,
+        le=4096,
+        description="at most this many tokens of an answer; null: as many as the true one",
     )
     words: Literal["any", "latin", "stems"] = Field(
         default="any", description="what ROUGE compares: words of any script, Latin ones, or their stems (Porter)"
     )
     plain: list[str] = Field(
-        default=["retain"], description="groups whose probability is the answer's own, wrong answers or not"
+        default=["retain"], description="groups that count the answer's own probability even if they have wrong answers"
     )
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
@@ -41,31 +46,30 @@ class ModelUtility(Budgeted):
         from core.evaluation.stats.bootstrap import weighted_means
 
         budget = self.budget(context)
-        places = context.subset_indices("protected", self.records)
-        budget.note_left_out("protected", done=len(places), of=len(context.sets["protected"]), reason="records")
-        groups = self._groups(context, places, budget)
-        cuts = {
-            (cut.what, cut.reason): cut for cut in reversed(budget.cut_short)
-        }  # all records' before those with answers
-        found = MeasurementResult(cut_short=list(reversed(cuts.values())))
+        indices = context.subset_indices("protected", self.records)
+        budget.note_left_out("protected", done=len(indices), of=len(context.sets["protected"]), reason="records")
+        groups = self._groups(context, indices, budget)
+        # the note about all records takes precedence over the note about records with wrong answers
+        cuts = {(cut.what, cut.reason): cut for cut in reversed(budget.cut_short)}
+        result = MeasurementResult(cut_short=list(reversed(cuts.values())))
         figures: dict[str, Figure] = {}
         for name, parts in groups.items():
             for part, (values, weights) in parts.items():
-                told = weights > 0
-                if not told.any():
-                    found.warnings.append(f"{self.name}: no time for {part} of {name}, so it is left out as a whole")
-                    return found
-                own = {part: (values[told], weights[told])}
-                figure = weighted_means(own, context.resamples(f"{self.name} {name}"), through={})[part]
+                measured = weights > 0
+                if not measured.any():
+                    result.warnings.append(f"{self.name}: no time for {part} of {name}, so it is left out as a whole")
+                    return result
+                column = {part: (values[measured], weights[measured])}
+                figure = weighted_means(column, context.resamples(f"{self.name} {name}"), through={})[part]
                 figures[f"utility_{part}_{name}"] = figure
             if "truth_ratio" not in parts:
-                found.warnings.append(f"{self.name}: {name} has no wrong answers, so no truth ratio of it counts")
-        found.sets["protected"] = figures
-        found.across["model_utility"] = model_utility(groups, context.resamples(self.name))
-        return found
+                result.warnings.append(f"{self.name}: {name} has no wrong answers, so no truth ratio of it counts")
+        result.sets["protected"] = figures
+        result.across["model_utility"] = model_utility(groups, context.resamples(self.name))
+        return result
 
-    def _groups(self, context: "EvalContext", places: list[int], budget: Budget) -> "dict[str, dict[str, Part]]":
-        """The parts of each group; a record's weight is 0 where it has no such value."""
+    def _groups(self, context: "EvalContext", indices: list[int], budget: Budget) -> "dict[str, dict[str, Part]]":
+        """The parts of each group; a record's weight is 0 in a part that it has no value for."""
         import numpy as np
 
         from core.evaluation.generation.greedy_answers import answer_overlap
@@ -74,28 +78,28 @@ class ModelUtility(Budgeted):
         from core.evaluation.scores.truth_ratio import log_ratios, probability_among_wrong, truth_ratios
 
         records = context.sets["protected"]
-        count = len(places)
-        told = {"probability": record_scores(context, "protected")["probability"][places]}
-        wrong = np.array([bool(records[place].wrong_answers()) for place in places])
-        if (columns := answer_losses(context, "protected", self.records, budget)) is not None:
-            among, ratios = probability_among_wrong(columns), truth_ratios(log_ratios(columns), "protected")
-            whose = np.flatnonzero(wrong)[: len(among)]
-            told |= {"among": np.zeros(count), "truth_ratio": np.zeros(count)}
-            told["among"][whose], told["truth_ratio"][whose] = among, ratios
-            asked = np.isin(np.arange(count), whose).astype(np.float64)
-        recall = answer_overlap(context, "protected", places, budget, tokens=self.tokens, words=self.words)["recall"]
-        answered = (np.arange(count) < len(recall)).astype(np.float64)
-        told["rouge"] = np.concatenate([recall, np.zeros(count - len(recall))])
-        names = [records[place].group or "protected" for place in places]
+        count = len(indices)
+        columns = {"probability": record_scores(context, "protected")["probability"][indices]}
+        has_wrong = np.array([bool(records[index].wrong_answers()) for index in indices])
+        if (losses := answer_losses(context, "protected", self.records, budget)) is not None:
+            relative, ratios = probability_among_wrong(losses), truth_ratios(log_ratios(losses), "protected")
+            scored = np.flatnonzero(has_wrong)[: len(relative)]
+            columns |= {"relative_probability": np.zeros(count), "truth_ratio": np.zeros(count)}
+            columns["relative_probability"][scored], columns["truth_ratio"][scored] = relative, ratios
+            has_losses = np.isin(np.arange(count), scored).astype(np.float64)
+        recall = answer_overlap(context, "protected", indices, budget, tokens=self.tokens, words=self.words)["recall"]
+        is_answered = (np.arange(count) < len(recall)).astype(np.float64)
+        columns["rouge"] = np.concatenate([recall, np.zeros(count - len(recall))])
+        names = [records[index].group or "protected" for index in indices]
         groups: dict[str, dict[str, Part]] = {}
-        for name in sorted(set(names)):
-            own = np.array([one == name for one in names])
-            parts: dict[str, Part] = {"rouge": (told["rouge"][own], answered[own])}
-            if wrong[own].any():
-                parts["truth_ratio"] = (told["truth_ratio"][own], asked[own])
-            if wrong[own].any() and name not in self.plain:
-                parts["probability"] = (told["among"][own], asked[own])
+        for group in sorted(set(names)):
+            in_group = np.array([name == group for name in names])
+            parts: dict[str, Part] = {"rouge": (columns["rouge"][in_group], is_answered[in_group])}
+            if has_wrong[in_group].any():
+                parts["truth_ratio"] = (columns["truth_ratio"][in_group], has_losses[in_group])
+            if has_wrong[in_group].any() and group not in self.plain:
+                parts["probability"] = (columns["relative_probability"][in_group], has_losses[in_group])
             else:
-                parts["probability"] = (told["probability"][own], np.ones(own.sum()))
-            groups[name] = parts
+                parts["probability"] = (columns["probability"][in_group], np.ones(in_group.sum()))
+            groups[group] = parts
         return groups

@@ -1,4 +1,4 @@
-"""What the preset `muse` shows beside our own figures: MUSE's verbatim and knowledge memorization."""
+"""MUSE's verbatim and knowledge memorization, for the preset `muse`."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,16 +11,17 @@ if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
 
 STOPS = ("\n\n", "\nQuestion", "Question:")
-"""Where MUSE takes an answer to have ended."""
+"""MUSE ends an answer before these texts."""
 _PERCENT = (0.0, 100.0)
 
 
 class Muse(Budgeted):
     name: ClassVar[str] = "muse"
     summary: ClassVar[str] = (
-        "As MUSE has them, 100 times the mean ROUGE-L F1: `verbmem_muse` of greedy continuations of forget records"
-        " against the first tokens of what follows; `knowmem_muse` of greedy answers to probes, and to protected probes"
-        " (of the group `retain` where there is one)."
+        "Figures as the MUSE benchmark defines them, each 100 times a mean ROUGE-L F1. `verbmem_muse`: the model's"
+        " most probable continuation of each forget record, compared with the first tokens of the true one."
+        " `knowmem_muse`: the model's answers to probes, and to protected probes (of the group `retain` if there is"
+        " one)."
     )
     source: ClassVar[Source | None] = Source(
         title="Shi et al. 2024, MUSE: Machine Unlearning Six-Way Evaluation for Language Models",
@@ -28,8 +29,10 @@ class Muse(Budgeted):
     )
     group: ClassVar[Group | None] = None
 
-    verbatim_tokens: int = Field(default=128, ge=1, le=4096, description="of a continuation, and of what truly follows")
-    knowledge_tokens: int = Field(default=32, ge=1, le=4096, description="of an answer, at most")
+    verbatim_tokens: int = Field(
+        default=128, ge=1, le=4096, description="tokens of a continuation, and of the true one"
+    )
+    knowledge_tokens: int = Field(default=32, ge=1, le=4096, description="at most this many tokens of an answer")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np
@@ -39,25 +42,26 @@ class Muse(Budgeted):
 
         budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
-        asked: tuple[SetName, ...] = ("forget", "probes", "protected")
-        for name in (name for name in asked if name in context.sets):
+        measured: tuple[SetName, ...] = ("forget", "probes", "protected")
+        for name in (name for name in measured if name in context.sets):
             records = context.sets[name]
-            every = [place for place, one in enumerate(records) if one.group == "retain"] if name == "protected" else []
-            wanted = set(every or range(len(records)))
-            places = [place for place in context.subset_indices(name, self.records) if place in wanted]
-            if not places:
+            every = range(len(records))
+            retain = [index for index in every if name == "protected" and records[index].group == "retain"]
+            eligible = set(retain or every)
+            indices = [index for index in context.subset_indices(name, self.records) if index in eligible]
+            if not indices:
                 continue
-            budget.note_left_out(name, done=len(places), of=len(wanted), reason="records")
+            budget.note_left_out(name, done=len(indices), of=len(eligible), reason="records")
             if name == "forget":
                 most = self.verbatim_tokens
-                columns = answer_overlap(context, name, places, budget, tokens=most, words="latin", truth_tokens=most)
+                columns = answer_overlap(context, name, indices, budget, tokens=most, words="latin", truth_tokens=most)
             else:
                 columns = answer_overlap(
-                    context, name, places, budget, tokens=self.knowledge_tokens, words="latin", stops=STOPS
+                    context, name, indices, budget, tokens=self.knowledge_tokens, words="latin", stops=STOPS
                 )
             figure = "verbmem_muse" if name == "forget" else "knowmem_muse"
             means = {figure: (100 * columns["f1"], np.ones(len(columns["f1"])))}
             sets[name] = weighted_means(means, context.resamples(name), through={}, ranges={figure: _PERCENT})
-        missing = [name for name in asked if name not in sets]
+        missing = [name for name in measured if name not in sets]
         warnings = [f"{self.name}: not measured without records of {name}" for name in missing]
         return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=warnings)

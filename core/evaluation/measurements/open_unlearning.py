@@ -1,4 +1,4 @@
-"""What the preset `tofu` shows beside our own figures: open-unlearning's, where its definitions are others."""
+"""Figures by open-unlearning's own definitions, where they differ from ours, for the preset `tofu`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 class OpenUnlearning(Budgeted):
     name: ClassVar[str] = "open_unlearning"
     summary: ClassVar[str] = (
-        "As open-unlearning has them: of forget `extraction_strength_open_unlearning` (floor 1/n, without the last"
-        " token), `exact_memorization_open_unlearning` (without the last token), `rouge_open_unlearning` (ROUGE-L"
-        " recall of greedy answers, by stems); of records with wrong answers `paraphrased_probability_open_unlearning`"
-        " and `wrong_probability_open_unlearning`; against unseen `mia_min_k_open_unlearning` and"
-        " `mia_min_k++_open_unlearning` (AUC at 40 %, without the last token), `privleak_open_unlearning` on the first."
+        "Figures as open-unlearning defines them. Of forget records: `extraction_strength_open_unlearning` (never"
+        " below 1/n, without the last token), `exact_memorization_open_unlearning` (without the last token) and"
+        " `rouge_open_unlearning` (ROUGE-L recall of the model's most probable answers, by word stems). Of records"
+        " with wrong answers: `paraphrased_probability_open_unlearning` and `wrong_probability_open_unlearning`. Of"
+        " forget against unseen: `mia_min_k_open_unlearning` and `mia_min_k++_open_unlearning` (AUC at 40 %, without"
+        " the last token), and `privleak_open_unlearning` from the first of these."
     )
     source: ClassVar[Source | None] = Source(
         title="OpenUnlearning: Accelerating LLM Unlearning via Unified Benchmarking of Methods and Metrics",
@@ -30,7 +31,7 @@ class OpenUnlearning(Budgeted):
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
     order: ClassVar[int] = 10
 
-    tokens: int = Field(default=200, ge=1, le=4096, description="of an answer, at most")
+    tokens: int = Field(default=200, ge=1, le=4096, description="at most this many tokens of an answer")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np
@@ -40,58 +41,58 @@ class OpenUnlearning(Budgeted):
         from core.evaluation.stats.bootstrap import weighted_means
 
         budget = self.budget(context)
-        places = context.subset_indices("forget", self.records)
-        budget.note_left_out("forget", done=len(places), of=len(context.sets["forget"]), reason="records")
+        indices = context.subset_indices("forget", self.records)
+        budget.note_left_out("forget", done=len(indices), of=len(context.sets["forget"]), reason="records")
         columns = _columns(context, "forget")
         resamples = context.resamples("forget")
-        means = {
-            "extraction_strength_open_unlearning": (columns["extraction_strength"], np.ones(len(columns["min_k"])))
-        }
+        equal = np.ones(len(columns["min_k"]))
+        means = {"extraction_strength_open_unlearning": (columns["extraction_strength"], equal)}
         figures = weighted_means(means, resamples, through={})
         if (counted := columns["exact_counts"] > 0).any():
             exact = columns["exact_memorization"][counted]
-            own = {"exact_memorization_open_unlearning": (exact, np.ones(len(exact)))}
-            figures |= weighted_means(own, resamples, through={})
-        recall = answer_overlap(context, "forget", places, budget, tokens=self.tokens, words="stems")["recall"]
+            exact_mean = {"exact_memorization_open_unlearning": (exact, np.ones(len(exact)))}
+            figures |= weighted_means(exact_mean, resamples, through={})
+        recall = answer_overlap(context, "forget", indices, budget, tokens=self.tokens, words="stems")["recall"]
         figures |= weighted_means({"rouge_open_unlearning": (recall, np.ones(len(recall)))}, resamples, through={})
-        found = MeasurementResult(sets={"forget": figures}, cut_short=budget.cut_short)
+        result = MeasurementResult(sets={"forget": figures}, cut_short=budget.cut_short)
         for name in context.sets:
-            if name not in ("forget", "probes") or (asked := answer_losses(context, name, None, budget)) is None:
+            if name not in ("forget", "probes") or (losses := answer_losses(context, name, None, budget)) is None:
                 continue
-            equal = np.ones(len(asked["true"]))
+            equal = np.ones(len(losses["true"]))
             means = {
-                "paraphrased_probability_open_unlearning": (np.exp(-asked["true"]), equal),
-                "wrong_probability_open_unlearning": (np.exp(asked["wrong_log_sum"]) / asked["wrong_count"], equal),
+                "paraphrased_probability_open_unlearning": (np.exp(-losses["true"]), equal),
+                "wrong_probability_open_unlearning": (np.exp(losses["wrong_log_sum"]) / losses["wrong_count"], equal),
             }
-            found.sets.setdefault(name, {}).update(weighted_means(means, context.resamples(name), through={}))
-        self._against_unseen(context, columns, found)
-        return found
+            result.sets.setdefault(name, {}).update(weighted_means(means, context.resamples(name), through={}))
+        self._attack(context, columns, result)
+        return result
 
-    def _against_unseen(self, context: "EvalContext", forget: "Columns", found: MeasurementResult) -> None:
+    def _attack(self, context: "EvalContext", forget: "Columns", result: MeasurementResult) -> None:
+        """Adds the membership attacks on forget against unseen, and privleak, to the result."""
         from core.evaluation.attacks import membership, privleak
 
         if "unseen" not in context.sets:
-            found.warnings.append(f"{self.name}: no membership attack without records of unseen")
+            result.warnings.append(f"{self.name}: no membership attack without records of unseen")
             return
         unseen, resamples = _columns(context, "unseen"), context.resamples("membership")
         for attack in ("min_k", "min_k++"):
             figure, _ = membership.bootstrap_auc(forget[attack], unseen[attack], resamples)
-            found.across[f"mia_{attack}_open_unlearning"] = figure
+            result.across[f"mia_{attack}_open_unlearning"] = figure
         retrained = None
         if context.retrained is not None:
-            kept = all(context.retrained.computed_columns(KEY, name) for name in ("forget", "unseen"))
-            if not kept:
-                context.unload_model()  # two models may not fit
-            theirs = [_columns(context.retrained, name)["min_k"] for name in ("forget", "unseen")]
+            computed = all(context.retrained.computed_columns(KEY, name) for name in ("forget", "unseen"))
+            if not computed:
+                context.unload_model()  # memory may not hold two models
+            scores = [_columns(context.retrained, name)["min_k"] for name in ("forget", "unseen")]
             context.retrained.unload_model()
-            retrained = (theirs[0], theirs[1])
+            retrained = (scores[0], scores[1])
         leak: Figure | None = privleak.privleak((forget["min_k"], unseen["min_k"]), retrained, resamples)
         if leak is None:
-            found.warnings.append(f"{self.name}: privleak is undefined where the retrained model's own AUC is 1")
+            result.warnings.append(f"{self.name}: privleak is undefined where the retrained model's own AUC is 1")
         else:
-            found.across["privleak_open_unlearning"] = leak
-            of = privleak.CHANCE_NOTE if retrained is None else privleak.RETRAINED_NOTE
-            found.notes["privleak_open_unlearning"] = of
+            result.across["privleak_open_unlearning"] = leak
+            note = privleak.CHANCE_NOTE if retrained is None else privleak.RETRAINED_NOTE
+            result.notes["privleak_open_unlearning"] = note
 
 
 KEY = "open-unlearning"

@@ -1,4 +1,4 @@
-"""Does the model give a record back when it is led on?"""
+"""Prefix attack: whether the model recites a record after a sentence that leads it on."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,17 +21,18 @@ _NAMES = {f"prefix_{column}": column for column in ("recall", "longest", "probab
 class Prefix(Budgeted):
     name: ClassVar[str] = "prefix"
     summary: ClassVar[str] = (
-        "As `verbatim`, with an adversarial prefix such as `Sure, here is the answer:` before a plain text's first"
-        " half, or behind a prompt as the beginning of the answer: `prefix_recall` ROUGE-L recall, `prefix_longest`"
-        " longest common run of tokens and `prefix_probability` exp(-CE) of the true rest, each the highest over the"
-        " prefixes. Of forget and unseen."
+        "As `verbatim`, with a sentence that leads the model on, such as `Sure, here is the answer:`. The sentence"
+        " stands before the first half of a plain text, or behind a prompt as the beginning of the answer."
+        " `prefix_recall`: ROUGE-L recall; `prefix_longest`: the longest common run of tokens; `prefix_probability`:"
+        " the probability of the true rest, exp(-CE). Each is the highest over several such sentences. Measured on"
+        " forget and unseen records."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(figures=tuple(_NAMES), sets=("forget", "unseen"))
     group: ClassVar[Group | None] = "thorough"
     is_attack: ClassVar[bool] = True
 
-    records: int | None = Field(default=200, ge=1, description="at most so many records of a set; null: all")
-    tokens: int = Field(default=128, ge=1, le=4096, description="at most so many tokens of the rest")
+    records: int | None = Field(default=200, ge=1, description="at most this many records of a set; null: all")
+    tokens: int = Field(default=128, ge=1, le=4096, description="at most this many tokens of a continuation")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.verbatim_memorization import mean_figures, memorization_columns
@@ -39,12 +40,12 @@ class Prefix(Budgeted):
         budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
-        asked: tuple[SetName, ...] = ("forget", "unseen")
-        for name in (one for one in asked if one in context.sets):
-            columns, said = memorization_columns(
+        measured: tuple[SetName, ...] = ("forget", "unseen")
+        for name in (name for name in measured if name in context.sets):
+            columns, set_warnings = memorization_columns(
                 context, name, limit=self.records, tokens=self.tokens, openings=PREFIXES, probable=True, budget=budget
             )
-            warnings += [f"{self.name}: {one}" for one in said]
+            warnings += [f"{self.name}: {warning}" for warning in set_warnings]
             if figures := mean_figures(columns, _NAMES, context, name):
                 sets[name] = figures
         return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=warnings)

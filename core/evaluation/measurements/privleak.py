@@ -1,4 +1,4 @@
-"""How far is each attack's success from what it would be on a model that never saw the forget set?"""
+"""PrivLeak: how far each attack's AUC is from that of a model which never saw the forget set."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 class PrivLeak(Measurement):
     name: ClassVar[str] = "privleak"
     summary: ClassVar[str] = (
-        "`privleak_<attack>` 100·((1 - AUC) - (1 - AUC_ref)) / (1 - AUC_ref) of each membership attack, signed: 0 is as"
-        " a model that never saw the forget set, below 0 it is still known, above 0 it stands out as less known than"
-        " what was never seen. AUC_ref is the retrained model's where the job names one, and 0.5 where it does not:"
-        " `notes` say which, beside each figure."
+        "How far each membership attack's AUC is from that of a model which never saw the forget set:"
+        " `privleak_<attack>` is 100·((1 - AUC) - (1 - AUC_ref)) / (1 - AUC_ref). 0: no difference. Below 0: the"
+        " forget set is still known. Above 0: it stands out as less known than text that was never seen. AUC_ref is"
+        " the retrained model's AUC if the job names a retrained model, otherwise 0.5; `notes` says which, beside"
+        " each figure."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(
         across=tuple(f"privleak_{attack}" for attack in LIKELIHOOD_ATTACKS)
@@ -35,13 +36,13 @@ class PrivLeak(Measurement):
 
         names: tuple[SetName, ...] = ("forget", "unseen")
         members, others = (attack_scores(record_scores(context, name)) for name in names)
-        passes = retrained_record_scores(context, names)
-        theirs = None if passes is None else [attack_scores(one) for one in passes]
+        columns = retrained_record_scores(context, names)
+        retrained_scores = None if columns is None else [attack_scores(scores) for scores in columns]
         resamples = context.resamples("membership")
         across: dict[str, Figure] = {}
         undefined: list[str] = []
         for name in members:
-            retrained = None if theirs is None else (theirs[0][name], theirs[1][name])
+            retrained = None if retrained_scores is None else (retrained_scores[0][name], retrained_scores[1][name])
             figure = privleak.privleak((members[name], others[name]), retrained, resamples)
             if figure is None:
                 undefined.append(name)
@@ -50,7 +51,7 @@ class PrivLeak(Measurement):
         warnings = []
         if undefined:
             warnings.append(f"privleak: undefined where the retrained model's own AUC is 1: {', '.join(undefined)}")
-        if any(one.low is None for one in across.values()):
+        if any(figure.low is None for figure in across.values()):
             warnings.append("privleak: no interval where the retrained model's AUC reaches 1 in many resamples")
-        of = privleak.CHANCE_NOTE if theirs is None else privleak.RETRAINED_NOTE
-        return MeasurementResult(across=across, notes=dict.fromkeys(across, of), warnings=warnings)
+        note = privleak.CHANCE_NOTE if retrained_scores is None else privleak.RETRAINED_NOTE
+        return MeasurementResult(across=across, notes=dict.fromkeys(across, note), warnings=warnings)

@@ -1,4 +1,4 @@
-"""Does it stay forgotten in the small copies of the model that are served?"""
+"""Quantization: whether forgotten text stays forgotten in quantised copies of the model."""
 
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -12,18 +12,19 @@ if TYPE_CHECKING:
     from core.evaluation.eval_context import EvalContext
 
 _SETS: tuple[SetName, ...] = ("forget", "unseen", "retain")
-_MOST = 0.9
-"""Of the weights below the head: where fewer are rounded, the copy is not what its name says."""
+_LEAST_SHARE = 0.9
+"""Share of the weights below the head: if fewer are rounded, a warning says that the copy is not fully quantised."""
 _FIGURES = ("perplexity", "probability", "accuracy", "extraction_strength")
 
 
 class Quantized(Budgeted):
     name: ClassVar[str] = "quantized"
     summary: ClassVar[str] = (
-        "`perplexity`, `probability`, `accuracy` and `extraction_strength` of forget, unseen and retain once more, with"
-        " the weights of all linear layers but the head (adapters merged) rounded to 8 bits (`int8`: each output on a"
-        " symmetric scale of its own) and to 4 (`int4`: each group of neighbours on a scale of its own). Rounding to 4"
-        " bits can bring back most of what small changes of the weights have hidden."
+        "`perplexity`, `probability`, `accuracy` and `extraction_strength` of forget, unseen and retain, measured"
+        " once more on smaller copies of the model. In the copies the weights of all linear layers except the head"
+        " are rounded to 8 bits (`int8`: each output has a symmetric scale) and to 4 bits (`int4`: each group of"
+        " neighbouring weights has a scale); adapters are merged first. Rounding to 4 bits can bring back most of the"
+        " text that small changes of the weights had hidden."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(figures=_FIGURES, sets=_SETS, variants=("int8", "int4"))
     source: ClassVar[Source] = Source(
@@ -35,40 +36,40 @@ class Quantized(Budgeted):
     is_attack: ClassVar[bool] = True
     changes_weights: ClassVar[bool] = True
 
-    records: int | None = Field(default=1000, ge=1, description="at most so many records of a set; null: all")
+    records: int | None = Field(default=1000, ge=1, description="at most this many records of a set; null: all")
     group_size: Literal[32, 64, 128] = Field(
-        default=128, description="neighbours in a row of weights that share a scale in `int4`"
+        default=128, description="neighbouring weights of a row that share a scale in `int4`"
     )
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.quantization import int4, int8, round_weights
         from core.lm import adapter
 
-        budget, found = self.budget(context), MeasurementResult()
+        budget, result = self.budget(context), MeasurementResult()
         for variant, rounded in (("int8", int8), ("int4", partial(int4, group=self.group_size))):
-            context.unload_model()  # each copy is made of the weights as they lie on disk
+            context.unload_model()  # each copy is made from the weights on disk
             if adapter.has_adapter(context.model):
                 adapter.merge(context.model)
             share = round_weights(context.model, rounded)
-            if share < _MOST:
-                found.warnings.append(f"quantized: {variant} rounds only {share:.0%} of the weights below the head")
-            found.variants[variant] = {}
+            if share < _LEAST_SHARE:
+                result.warnings.append(f"quantized: {variant} rounds only {share:.0%} of the weights below the head")
+            result.variants[variant] = {}
             for name in _SETS:
                 if records := len(context.sets.get(name, [])):
-                    places = context.subset_indices(name, self.records)
+                    indices = context.subset_indices(name, self.records)
                     if budget.expired():
                         budget.note_left_out(f"{variant} {name}", done=0, of=records, reason="seconds")
                         continue
-                    budget.note_left_out(f"{variant} {name}", done=len(places), of=records, reason="records")
-                    found.variants[variant][name] = self._figures(context, variant, name, places)
-        found.cut_short = budget.cut_short
-        return found
+                    budget.note_left_out(f"{variant} {name}", done=len(indices), of=records, reason="records")
+                    result.variants[variant][name] = self._figures(context, variant, name, indices)
+        result.cut_short = budget.cut_short
+        return result
 
-    def _figures(self, context: "EvalContext", variant: str, name: SetName, places: list[int]) -> dict[str, Figure]:
+    def _figures(self, context: "EvalContext", variant: str, name: SetName, indices: list[int]) -> dict[str, Figure]:
         from core.evaluation.measurements.likelihood import figures
         from core.evaluation.record_scores import columns_from_statistics
 
-        chosen = [context.sets[name][place] for place in places]
-        statistics = context.statistics(chosen, label=f"{variant} {name}")
-        every = figures(columns_from_statistics(statistics, chosen), context.resamples(name))
-        return {figure: every[figure] for figure in _FIGURES}
+        records = [context.sets[name][index] for index in indices]
+        statistics = context.statistics(records, label=f"{variant} {name}")
+        all_figures = figures(columns_from_statistics(statistics, records), context.resamples(name))
+        return {figure: all_figures[figure] for figure in _FIGURES}

@@ -1,4 +1,4 @@
-"""Is forget text more probable, next to what a model that never saw it says, than unseen text is?"""
+"""Attack with a retrained model: whether forget text is more probable than for a model that never saw it."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 class ReferenceAttack(OnePass):
     name: ClassVar[str] = "reference_attack"
     summary: ClassVar[str] = (
-        "Where the job names a retrained model: the membership attack `reference`, CE of the retrained model less CE of"
-        " this one, forget (member) against unseen. It takes out how hard a text is to predict for any model."
+        "The membership attack `reference`, forget (member) against unseen (non-member); only where the job names a"
+        " retrained model. The score is the retrained model's cross entropy minus this model's, so that text which is"
+        " hard or easy for every model does not count. 0.5 means that the two sets cannot be told apart."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(attacks=("reference",))
     source: ClassVar[Source | None] = Source(
@@ -30,7 +31,7 @@ class ReferenceAttack(OnePass):
         default=len(JUDGED_ATTACKS),
         ge=1,
         le=100,
-        description="attacks that are judged together: what the AUC's `joint` interval is corrected for",
+        description="number of attacks that are judged together, which the AUC's `joint` interval is corrected for",
     )
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
@@ -39,17 +40,17 @@ class ReferenceAttack(OnePass):
 
         names: tuple[SetName, ...] = ("forget", "unseen")
         own = [record_scores(context, name, self.records)["loss"] for name in names]
-        passes = retrained_record_scores(context, names, self.records)
-        if passes is None:
+        retrained = retrained_record_scores(context, names, self.records)
+        if retrained is None:
             return MeasurementResult()
-        members, others = (one["loss"] - loss for one, loss in zip(passes, own, strict=True))
+        members, others = (columns["loss"] - loss for columns, loss in zip(retrained, own, strict=True))
         if not members.any() and not others.any():
-            # All scores are 0, and an AUC of 0.5 would look like a model that has forgotten.
+            # With all scores 0 the AUC of 0.5 would look like that of a model that has forgotten.
             return MeasurementResult(
                 warnings=["reference: left out, since the retrained model is the measured one itself"]
             )
-        found = evaluate_attack(members, others, context.resamples("membership"), judged=self.judged)
+        attack = evaluate_attack(members, others, context.resamples("membership"), judged=self.judged)
         budget = self.budget(context)
         for name, losses in zip(names, own, strict=True):
             budget.note_left_out(name, done=len(losses), of=len(context.sets[name]), reason="records")
-        return MeasurementResult(attacks={"reference": found}, cut_short=budget.cut_short)
+        return MeasurementResult(attacks={"reference": attack}, cut_short=budget.cut_short)

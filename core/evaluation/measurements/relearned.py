@@ -1,4 +1,4 @@
-"""How soon is it back, once somebody trains on a little of it?"""
+"""Relearning attack: how soon forgotten text comes back when the model is trained on a little of it."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.schema.record import Record
 
 _UNRELATED: tuple[SetName, ...] = ("general", "unseen", "retain")
-"""Retained text last: the model knows it, so that training on it moves little."""
+"""Retain comes last: the model knows that text, so training on it changes little."""
 FORGET, UNSEEN, UNRELATED = "relearned_forget", "relearned_unseen", "relearned_unrelated"
 HALF = "relearned_half_steps"
 
@@ -24,13 +24,13 @@ HALF = "relearned_half_steps"
 class Relearned(Budgeted):
     name: ClassVar[str] = "relearned"
     summary: ClassVar[str] = (
-        "Fine-tunes a copy on a few forget records, all weights, and measures the perplexity of the other ones on the"
-        " way: the curve `relearned_forget`. Text of that kind is learned, too, by a model that never knew it:"
-        " `relearned_unseen` is the perplexity of unseen records in the same copy. `relearned_unrelated` is that of the"
-        " same forget records while a second copy is fine-tuned on as many general (else unseen, else retain) records,"
-        " which are of the measuring half but not measured in that copy. `relearned_half_steps`: steps until half of"
-        " what the unlearning had added to the forget records' mean loss is gone. Of the model that a job starts from"
-        " only the first place is measured."
+        "Trains copies of the model further and measures how soon forgotten text comes back, as curves of perplexity"
+        " along the steps. `relearned_forget`: the other forget records, while one copy is fine-tuned (all weights)"
+        " on a few forget records. `relearned_unseen`: unseen records in the same copy, since a model that never knew"
+        " such text learns it too. `relearned_unrelated`: the same forget records, while a second copy is fine-tuned"
+        " on as many general records (else unseen, else retain ones), which come from the measuring half but are not"
+        " measured in that copy. `relearned_half_steps`: the number of steps until half of the loss that unlearning"
+        " added is gone. For the model that a job starts from, only the first point is measured."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(curves=(FORGET, UNSEEN, UNRELATED), across=(HALF,))
     source: ClassVar[Source] = Source(
@@ -44,71 +44,74 @@ class Relearned(Budgeted):
     changes_weights: ClassVar[bool] = True
     order: ClassVar[int] = 10
 
-    records: int | None = Field(default=200, ge=1, description="at most so many records are measured; null: all")
+    records: int | None = Field(default=200, ge=1, description="at most this many records are measured; null: all")
     shown: int = Field(
-        default=10, ge=1, le=10_000, description="forget records to fine-tune on, but at most a third of them"
+        default=10, ge=1, le=10_000, description="forget records to fine-tune on; at most a third of all"
     )
-    steps: int = Field(default=20, ge=1, le=10_000, description="updates, each on all of these")
-    every: int = Field(default=5, ge=1, le=10_000, description="updates between two places of a curve")
+    steps: int = Field(default=20, ge=1, le=10_000, description="steps, each on all of these records")
+    every: int = Field(default=5, ge=1, le=10_000, description="steps between two points of a curve")
     learning_rate: float | None = Field(
-        default=None, gt=0, le=1, description="constant; null: 1e-4, and 2e-5 from a billion weights on"
+        default=None,
+        gt=0,
+        le=1,
+        description="constant learning rate; null: 1e-4, and 2e-5 for a billion weights or more",
     )
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.record_scores import record_scores
 
-        forget, budget, found = context.sets["forget"], self.budget(context), MeasurementResult()
-        # what is trained on must not be what is measured
+        forget, budget, result = context.sets["forget"], self.budget(context), MeasurementResult()
+        # records that are trained on must not be measured
         shown = context.subset_indices("forget", min(self.shown, len(forget) // 3))
         measured: dict[SetName, list[int]] = {
-            "forget": self._others(context, shown, budget),
+            "forget": self._measured_forget(context, shown, budget),
             "unseen": context.subset_indices("unseen", self.records),
         }
         budget.note_left_out(
             "unseen", done=len(measured["unseen"]), of=len(context.sets.get("unseen", [])), reason="records"
         )
-        found.cut_short = budget.cut_short
-        start = {name: record_scores(context, name)["loss"][places] for name, places in measured.items() if places}
+        result.cut_short = budget.cut_short
+        start = {name: record_scores(context, name)["loss"][indices] for name, indices in measured.items() if indices}
         if context.moment == "before":
-            found.curves[FORGET] = [_place(context, FORGET, 0, start["forget"])]
-            return found
+            result.curves[FORGET] = [_point(context, FORGET, 0, start["forget"])]
+            return result
         if shown:
             curves: dict[SetName, str] = {"forget": FORGET, "unseen": UNSEEN}
-            self._tune(context, [forget[place] for place in shown], measured, curves, start, budget, found)
+            self._tune(context, [forget[index] for index in shown], measured, curves, start, budget, result)
         else:
-            found.warnings.append("relearned: under 3 forget records are too few to train on some and measure others")
+            result.warnings.append("relearned: under 3 forget records are too few to train on some and measure others")
         if unrelated := self._unrelated(context, len(shown) or self.shown):
-            only: dict[SetName, list[int]] = {"forget": measured["forget"]}
-            self._tune(context, unrelated, only, {"forget": UNRELATED}, start, budget, found)
+            forget_only: dict[SetName, list[int]] = {"forget": measured["forget"]}
+            self._tune(context, unrelated, forget_only, {"forget": UNRELATED}, start, budget, result)
         else:
-            found.warnings.append("relearned: there is no text beside the forget set to train on")
-        return found
+            result.warnings.append("relearned: there is no text beside the forget set to train on")
+        return result
 
-    def compare_with_original(self, original: Measurements, found: MeasurementResult) -> MeasurementResult:
+    def compare_with_original(self, original: Measurements, result: MeasurementResult) -> MeasurementResult:
         from core.evaluation.attacks.relearning import half_steps
 
-        curve, known = found.curves.get(FORGET, []), original.curves.get(FORGET, [])
-        if len(curve) < 2 or not known:
+        curve, before = result.curves.get(FORGET, []), original.curves.get(FORGET, [])
+        if len(curve) < 2 or not before:
             return MeasurementResult()
-        if curve[0].figure.value <= known[0].figure.value:
+        if curve[0].figure.value <= before[0].figure.value:
             return MeasurementResult(
                 warnings=["relearned: the forget records' loss has not grown, so that none of it can be back"]
             )
-        steps = half_steps(curve, known[0].figure.value)
+        steps = half_steps(curve, before[0].figure.value)
         if steps is None:
             return MeasurementResult(warnings=[f"relearned: half is not back within {curve[-1].step} steps"])
         figure = Figure(value=steps, low=None, high=None, records=curve[0].figure.records)
         return MeasurementResult(across={HALF: figure})
 
-    def _others(self, context: "EvalContext", shown: list[int], budget: Budget) -> list[int]:
-        """The forget records that are measured: none of those that are trained on."""
+    def _measured_forget(self, context: "EvalContext", shown: list[int], budget: Budget) -> list[int]:
+        """Indices of the forget records that are measured: none of the records that are trained on."""
         count = len(context.sets["forget"]) - len(shown)
         limit = count if self.records is None else min(self.records, count)
         budget.note_left_out("forget", done=limit, of=count, reason="records")
-        return [place for place in context.subset_indices("forget", len(shown) + limit) if place not in set(shown)]
+        return [index for index in context.subset_indices("forget", len(shown) + limit) if index not in set(shown)]
 
     def _unrelated(self, context: "EvalContext", count: int) -> "Sequence[Record]":
-        """Of what measures, but nothing in this copy: a figure would stand on the halves that calibrate otherwise."""
+        """Records of the measuring half that this copy does not measure: the calibrating half must decide no figure."""
         return next((context.sets[name] for name in _UNRELATED if name in context.sets), [])[:count]
 
     def _tune(
@@ -119,51 +122,52 @@ class Relearned(Budgeted):
         names: dict[SetName, str],
         start: "dict[SetName, Values]",
         budget: Budget,
-        found: MeasurementResult,
+        result: MeasurementResult,
     ) -> None:
-        """Adds the curve of each set that is measured while a copy is fine-tuned on the records, by its name."""
+        """Fine-tunes a copy on the records and adds the curve of each measured set, under its name, to the result."""
         from core.lm.errors import CoreError, out_of_memory
 
-        curves = {name: [_place(context, names[name], 0, losses)] for name, losses in start.items() if name in measured}
+        curves = {name: [_point(context, names[name], 0, losses)] for name, losses in start.items() if name in measured}
         try:
             for step in self._steps(context, records):
                 if step % self.every == 0 or step == self.steps:
                     for name in curves:
                         losses = _losses(context, name, measured[name])
-                        curves[name].append(_place(context, names[name], step, losses))
+                        curves[name].append(_point(context, names[name], step, losses))
                 if step < self.steps and budget.expired():
                     for name in curves:
                         budget.note_left_out(names[name], done=curves[name][-1].step, of=self.steps, reason="seconds")
                     break
-        except Exception as error:  # that an attack fails is no failure of the job
+        except Exception as error:  # an attack that fails does not fail the job
             diverged = isinstance(error, CoreError) and error.code == "not_finite"
             if not diverged and not out_of_memory(error):
                 raise
             reason = "the learning rate is too high" if diverged else "training all weights does not fit in memory"
-            found.warnings.append(f"relearned: no {' and '.join(names[name] for name in curves)}: {reason}")
+            result.warnings.append(f"relearned: no {' and '.join(names[name] for name in curves)}: {reason}")
             return
-        found.curves |= {names[name]: curve for name, curve in curves.items()}
+        result.curves |= {names[name]: curve for name, curve in curves.items()}
 
     def _steps(self, context: "EvalContext", records: "Sequence[Record]") -> "Iterator[int]":
-        """Fine-tunes the context's model, as it lies on disk: after each step, its number from 1."""
+        """Fine-tunes the context's model, loaded again from disk; yields the number of each step, from 1, after it."""
         from core.evaluation.attacks.relearning import FineTuning, default_learning_rate
 
         context.unload_model()
-        rate = self.learning_rate or default_learning_rate(context.model)
-        tuning = FineTuning(context.model, context.encode(records), learning_rate=rate, training=context.training)
+        learning_rate = self.learning_rate or default_learning_rate(context.model)
+        chunks = context.encode(records)
+        tuning = FineTuning(context.model, chunks, learning_rate=learning_rate, training=context.training)
         for step in range(1, self.steps + 1):
             tuning.step()
             yield step
 
 
-def _losses(context: "EvalContext", name: SetName, places: list[int]) -> "Values":
+def _losses(context: "EvalContext", name: SetName, indices: list[int]) -> "Values":
     from core.evaluation.scores.likelihood import cross_entropies
 
-    records = [context.sets[name][place] for place in places]
+    records = [context.sets[name][index] for index in indices]
     return cross_entropies(context.statistics(records, label=f"{name}, fine-tuned,"))
 
 
-def _place(context: "EvalContext", name: str, step: int, losses: "Values") -> StepFigure:
+def _point(context: "EvalContext", name: str, step: int, losses: "Values") -> StepFigure:
     import numpy as np
 
     from core.evaluation.scores.likelihood import perplexity

@@ -1,4 +1,4 @@
-"""Does the model go on with a record as the record does?"""
+"""Verbatim memorization: whether the model continues a record with the record's own words."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,18 +17,19 @@ _NAMES = {f"verbatim_{column}": column for column in ("recall", "f1", "longest")
 class Verbatim(Budgeted):
     name: ClassVar[str] = "verbatim"
     summary: ClassVar[str] = (
-        "Greedy continuation of the first half of a plain text, or of the whole prompt, as long as the true rest:"
-        " `verbatim_recall` and `verbatim_f1`, ROUGE-L of words without stemming (a character is a word where a script"
-        " puts no spaces), and `verbatim_longest`, the longest common run of tokens. Of forget and unseen."
+        "The model continues the first half of a plain text, or answers the whole prompt, with its most probable"
+        " words, as many tokens as the true rest has. `verbatim_recall` and `verbatim_f1`: how many words of the true"
+        " rest are in it in order (ROUGE-L, without stemming; in scripts without spaces each character is a word)."
+        " `verbatim_longest`: the longest run of tokens that both texts have. Measured on forget and unseen records."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(figures=tuple(_NAMES), sets=("forget", "unseen"))
     source: ClassVar[Source | None] = Source(
         title="Quantifying Memorization Across Neural Language Models", url="https://arxiv.org/abs/2202.07646"
     )
-    over: ClassVar[tuple[SetName, ...]] = ("forget", "unseen")
+    measured_sets: ClassVar[tuple[SetName, ...]] = ("forget", "unseen")
 
-    records: int | None = Field(default=200, ge=1, description="at most so many records of a set; null: all")
-    tokens: int = Field(default=128, ge=1, le=4096, description="at most so many tokens of the rest")
+    records: int | None = Field(default=200, ge=1, description="at most this many records of a set; null: all")
+    tokens: int = Field(default=128, ge=1, le=4096, description="at most this many tokens of a continuation")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.verbatim_memorization import mean_figures, memorization_columns
@@ -36,9 +37,11 @@ class Verbatim(Budgeted):
         budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
         warnings: list[str] = []
-        for name in (one for one in self.over if one in context.sets):
-            columns, said = memorization_columns(context, name, limit=self.records, tokens=self.tokens, budget=budget)
-            warnings += [f"{self.name}: {one}" for one in said]
+        for name in (name for name in self.measured_sets if name in context.sets):
+            columns, set_warnings = memorization_columns(
+                context, name, limit=self.records, tokens=self.tokens, budget=budget
+            )
+            warnings += [f"{self.name}: {warning}" for warning in set_warnings]
             if figures := mean_figures(columns, _NAMES, context, name):
                 sets[name] = figures
         return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=warnings)
@@ -46,9 +49,9 @@ class Verbatim(Budgeted):
 
 class VerbatimRetain(Verbatim):
     name: ClassVar[str] = "verbatim_retain"
-    summary: ClassVar[str] = "The figures of `verbatim`, of the retain set: what must still be said."
+    summary: ClassVar[str] = "The figures of `verbatim` for the retain set, which the model must still know."
     group: ClassVar[Group | None] = "thorough"
     needs: ClassVar[frozenset[SetName]] = frozenset({"retain"})
     reads: ClassVar[frozenset[SetName] | None] = frozenset({"retain"})
-    over: ClassVar[tuple[SetName, ...]] = ("retain",)
-    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=tuple(_NAMES), sets=over)
+    measured_sets: ClassVar[tuple[SetName, ...]] = ("retain",)
+    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=tuple(_NAMES), sets=measured_sets)

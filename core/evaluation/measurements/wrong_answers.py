@@ -1,4 +1,4 @@
-"""How probable the right answer is among wrong ones."""
+"""Probability of the right answer among wrong ones."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,8 +14,9 @@ TOFU = Source(title="TOFU: A Task of Fictitious Unlearning for LLMs", url="https
 class WrongAnswers(Budgeted):
     name: ClassVar[str] = "wrong_answers"
     summary: ClassVar[str] = (
-        "Of every set whose records have wrong answers (`wrong`), `probability_among_wrong`: the mean of"
-        " p_right / (p_right + sum of p_wrong), each p being exp(-CE), the geometric mean of the tokens' probabilities."
+        "How probable the right answer is among wrong ones, for every set whose records have wrong answers (`wrong`)."
+        " `probability_among_wrong`: the mean over records of p_right / (p_right + sum of p_wrong), where p is the"
+        " geometric mean of the tokens' probabilities, exp(-CE). 1 means that only the right answer is probable."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(figures=("probability_among_wrong",))
     source: ClassVar[Source | None] = TOFU
@@ -34,10 +35,12 @@ class WrongAnswers(Budgeted):
                 values = probability_among_wrong(columns)
                 means = {"probability_among_wrong": (values, np.ones(len(values)))}
                 sets[name] = weighted_means(means, context.resamples(name), through={})
-        return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=[] if sets else unasked(self, context))
+        return MeasurementResult(
+            sets=sets, cut_short=budget.cut_short, warnings=[] if sets else no_wrong_answers(self, context)
+        )
 
 
-def unasked(measurement: Measurement, context: "EvalContext") -> list[str]:
-    """That no record has wrong answers; worth saying where there are questions at all."""
-    asked = {"probes", "protected"} & set(context.sets)
-    return [f"{measurement.name}: not measured: no record has wrong answers"] if asked else []
+def no_wrong_answers(measurement: Measurement, context: "EvalContext") -> list[str]:
+    """A warning that no record has wrong answers; only where the job has questions at all."""
+    questions = {"probes", "protected"} & set(context.sets)
+    return [f"{measurement.name}: not measured: no record has wrong answers"] if questions else []
