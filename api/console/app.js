@@ -1,4 +1,4 @@
-/** The frame: who is signed in, which page is shown. Pages get `{service, main, signal, id, query, connection}`. */
+/** The frame of the console: it signs people in and shows pages. Pages get `{service, main, signal, id, query, connection}`. */
 
 import { element } from "./element.js";
 import { Service, Unreachable } from "./service.js";
@@ -9,73 +9,73 @@ import { jobs } from "./pages/jobs.js";
 import { methods } from "./pages/methods.js";
 import { models } from "./pages/models.js";
 import { signIn } from "./pages/sign_in.js";
-import { alarm } from "./components/notice.js";
+import { errorNotice } from "./components/notice.js";
 
 const PAGES = { jobs, models, methods, files };
 
 const main = document.getElementById("main");
-const places = document.getElementById("places");
+const navigation = document.getElementById("places");
 const signOut = document.getElementById("sign-out");
 const banner = document.getElementById("connection");
-const unguarded = document.getElementById("unguarded");
+const releaseWarning = document.getElementById("unguarded");
 let service = null;
-let shown = new AbortController(); // aborted when its page is left: everything the page started ends with it
+let openPage = new AbortController(); // aborted when the person leaves the page, with everything that the page started
 
 function signedOut(reason) {
   session.forget();
   service = null;
-  unguarded.hidden = true;
+  releaseWarning.hidden = true;
   open({ reason });
 }
 
 function signedIn(key) {
   session.remember(key);
-  service = new Service(key, () => signedOut("This key is not valid, or no longer. Paste one that is."));
-  warnUnguarded(service);
+  service = new Service(key, () => signedOut("This key is not valid, or it is no longer valid. Paste a valid key."));
+  warnIfReleasedAlways(service);
   open();
 }
 
-/** Says on every page that checkpoints are handed out whatever their verdict, where the operator has set that. */
-async function warnUnguarded(asked) {
+/** Warns on every page if the operator has set that checkpoints are given out whatever their verdict. */
+async function warnIfReleasedAlways(current) {
   try {
-    const about = await asked.get("/v1/service", new AbortController().signal);
-    unguarded.hidden = service !== asked || about.release !== "always";
+    const about = await current.get("/v1/service", new AbortController().signal);
+    releaseWarning.hidden = service !== current || about.release !== "always";
   } catch (error) {
-    if (!(error instanceof Unreachable)) throw error; // the page itself says that nothing answers
+    if (!(error instanceof Unreachable)) throw error; // the page itself shows that the service does not answer
   }
 }
 
-/** Says on every page that the service cannot be reached; null when it can be again. */
-function connection(trouble) {
-  banner.hidden = trouble === null;
-  banner.textContent = trouble ?? "";
+/** Shows on every page that the service cannot be reached; null: it can be reached again. */
+function connection(message) {
+  banner.hidden = message === null;
+  banner.textContent = message ?? "";
 }
 
 async function open({ reason = "" } = {}) {
-  shown.abort();
-  shown = new AbortController();
-  const { signal } = shown;
+  openPage.abort();
+  openPage = new AbortController();
+  const { signal } = openPage;
   connection(null);
-  places.hidden = signOut.hidden = service === null;
+  navigation.hidden = signOut.hidden = service === null;
   if (service === null) {
     signIn({ main, reason, accept: signedIn, reject: signedOut });
     return;
   }
   const [path, search] = (location.hash.replace(/^#\/?/, "") || "jobs").split("?");
-  const [place, id] = path.split("/").map(decodeURIComponent);
+  const [name, id] = path.split("/").map(decodeURIComponent);
   const query = new URLSearchParams(search ?? "");
-  for (const link of places.children) {
-    if (link.hash === `#/${place}`) link.setAttribute("aria-current", "page");
+  for (const link of navigation.children) {
+    if (link.hash === `#/${name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const page = place === "jobs" && id ? job : PAGES[place];
+  const page = name === "jobs" && id ? job : PAGES[name];
   main.replaceChildren(element("p", { class: "waiting" }, "Loading"));
   try {
     if (page === undefined) throw new Error("There is no such page");
     await page({ service, main, signal, id, query, connection });
   } catch (error) {
     if (signal.aborted) return;
-    main.replaceChildren(element("h1", {}, "This cannot be shown"), alarm(error, () => open()));
+    main.replaceChildren(element("h1", {}, "This page cannot be shown"), errorNotice(error, () => open()));
     if (!(error instanceof Unreachable)) document.title = "Unlearning service";
   }
 }

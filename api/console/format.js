@@ -1,10 +1,10 @@
-/** Values as people read them. */
+/** Values as text for people. */
 
 export const NONE = "–";
 
 const SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
-/** A figure with fixed decimals, so that columns line up; from a million on as a power of ten. */
+/** A figure with fixed decimals, so that columns line up; a million or more as a power of ten. */
 export function number(value, decimals) {
   if (value === null || value === undefined) return NONE;
   if (Math.abs(value) >= 1e6) {
@@ -51,12 +51,12 @@ export function moment(time) {
   return MOMENT.format(new Date(time));
 }
 
-/** To the second, where order matters. */
+/** A time to the second, for lists whose order matters. */
 export function exact(time) {
   return EXACT.format(new Date(time));
 }
 
-/** How many days are left until the end of a date `2026-12-20`; negative when it is over. */
+/** The number of days until a date such as `2026-12-20`; negative if the date is past. */
 export function daysLeft(date, now = new Date()) {
   const [year, month, day] = date.split("-").map(Number);
   return Math.round((Date.UTC(year, month - 1, day) - Date.UTC(now.getFullYear(), now.getMonth(), now.getDate())) / 864e5);
@@ -67,7 +67,7 @@ export function words(name) {
   return name.replaceAll("_", " ");
 }
 
-/** The end of an id is what tells it from its neighbours: ids made together begin alike. */
+/** An id shortened to its end, since ids that are made at the same time begin alike. */
 export function shortId(id) {
   const [prefix, rest] = id.split("-");
   return rest && rest.length > 10 ? `${prefix}-…${rest.slice(-8)}` : id;

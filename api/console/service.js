@@ -1,18 +1,18 @@
-/** The service's own HTTP interface, as one key sees it. Nothing else is ever talked to. */
+/** The service's HTTP interface, used with one API key. The console talks to no other server. */
 
-const REMEMBERED_ANSWERS = 200;
+const MAX_CACHED_ANSWERS = 200;
 
-/** The service said no: `status`, and its problem document (RFC 9457) in `problem`. */
+/** The service refused a request: `status`, and its problem document (RFC 9457) in `problem`. */
 export class Refused extends Error {
   constructor(status, problem) {
-    const errors = (problem.errors ?? []).map((one) => [one.pointer, one.detail].filter(Boolean).join(" "));
+    const errors = (problem.errors ?? []).map((error) => [error.pointer, error.detail].filter(Boolean).join(" "));
     super([problem.title, problem.detail, errors.join(", ")].filter(Boolean).join(": "));
     this.status = status;
     this.problem = problem;
   }
 }
 
-/** No answer at all: the network or the service is down; trying again may help. */
+/** There was no answer: the network or the service is down. Another try may help. */
 export class Unreachable extends Error {}
 
 export class Service {
@@ -20,43 +20,43 @@ export class Service {
   #rejected;
   #answers = new Map(); // path -> {etag, body}
 
-  /** `rejected` is called when the key is not, or no longer, valid. */
+  /** `rejected` is called if the key is not valid, or no longer valid. */
   constructor(key, rejected) {
     this.#key = key;
     this.#rejected = rejected;
   }
 
-  /** The JSON at `path`; the very same object again where the service says that nothing changed (304). */
+  /** Returns the JSON at `path`; the same object as before if the service answers that nothing changed (304). */
   async get(path, signal) {
-    const known = this.#answers.get(path);
-    const answer = await this.#ask(path, { signal, headers: known ? { "If-None-Match": known.etag } : {} });
-    if (answer.status === 304) return known.body;
+    const cached = this.#answers.get(path);
+    const answer = await this.#request(path, { signal, headers: cached ? { "If-None-Match": cached.etag } : {} });
+    if (answer.status === 304) return cached.body;
     const body = await answer.json();
     const etag = answer.headers.get("ETag");
     this.#answers.delete(path);
     if (etag) this.#answers.set(path, { etag, body });
-    if (this.#answers.size > REMEMBERED_ANSWERS) this.#answers.delete(this.#answers.keys().next().value);
+    if (this.#answers.size > MAX_CACHED_ANSWERS) this.#answers.delete(this.#answers.keys().next().value);
     return body;
   }
 
-  /** `body`, where there is one, is sent as JSON. */
+  /** Posts `body` as JSON, if there is a body, and returns the JSON of the answer. */
   async post(path, signal, body) {
-    const sent = body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
-    return (await this.#ask(path, { method: "POST", signal, ...sent })).json();
+    const content = body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+    return (await this.#request(path, { method: "POST", signal, ...content })).json();
   }
 
-  /** The bytes of a file; only for what fits into memory. */
+  /** Returns the bytes of a file that fits into memory. */
   async bytes(path, signal) {
-    return (await this.#ask(path, { signal })).arrayBuffer();
+    return (await this.#request(path, { signal })).arrayBuffer();
   }
 
-  /** The body of an event stream, after the event `last` where there was one. */
+  /** Returns the body of an event stream: the events after the event `last`, or all events. */
   async stream(path, last, signal) {
     const headers = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
-    return (await this.#ask(path, { signal, headers })).body;
+    return (await this.#request(path, { signal, headers })).body;
   }
 
-  async #ask(path, { method = "GET", headers = {}, body, signal }) {
+  async #request(path, { method = "GET", headers = {}, body, signal }) {
     let answer;
     try {
       answer = await fetch(path, {

@@ -1,4 +1,4 @@
-/** The API key of this tab: kept in sessionStorage alone, so that closing the tab forgets it. */
+/** The API key of this tab. It is kept in sessionStorage only, so that closing the tab forgets it. */
 
 const NAME = "unlearn.key";
 

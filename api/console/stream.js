@@ -1,15 +1,15 @@
 /** Server-sent events through fetch: EventSource cannot send an Authorization header. */
 
 import { Refused } from "./service.js";
-import { rest } from "./pace.js";
+import { sleep } from "./polling.js";
 
 const TERMINAL = new Set(["succeeded", "failed", "cancelled"]);
 const FIRST_WAIT_SECONDS = 1;
 const LONGEST_WAIT_SECONDS = 15;
 
-/** The job's events `{type, data, id}` as they happen, until the job is over; taken up where a connection broke.
+/** Yields the job's events `{type, data, id}` as they happen, until the job is over; continues after a broken connection.
  *
- * A terminal event that is not the last is that of an attempt before a retry.
+ * A terminal event with events after it belongs to an attempt before a retry.
  */
 export async function* follow(service, job, signal) {
   let last = null;
@@ -28,15 +28,15 @@ export async function* follow(service, job, signal) {
       if (over) return; // closed by the service itself
     } catch (error) {
       if (signal.aborted) return;
-      // 4xx but "too many" will not become better by asking again
+      // a 4xx other than 429 (too many requests) will be the same again
       if (error instanceof Refused && error.status < 500 && error.status !== 429) throw error;
     }
-    await rest(wait, signal);
+    await sleep(wait, signal);
     wait = Math.min(2 * wait, LONGEST_WAIT_SECONDS);
   }
 }
 
-/** Messages out of a byte stream (WHATWG HTML, section 9.2.6); comments and messages without data are left out. */
+/** Yields the messages of a byte stream (WHATWG HTML, section 9.2.6); comments and messages without data are skipped. */
 async function* messages(body) {
   let fields = {};
   for await (const line of lines(body)) {
@@ -57,11 +57,11 @@ async function* lines(body) {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      const found = (pending + value).split(/\r\n|\n|\r(?!$)/);
-      pending = found.pop();
-      yield* found;
+      const parts = (pending + value).split(/\r\n|\n|\r(?!$)/);
+      pending = parts.pop();
+      yield* parts;
     }
   } finally {
-    reader.cancel().catch(() => {}); // the connection is gone already where this fails
+    reader.cancel().catch(() => {}); // this fails if the connection is closed already
   }
 }

@@ -1,4 +1,4 @@
-/** A state in a word and a colour; the word alone says all. */
+/** A state as a word on a colour. The word alone tells the state. */
 
 import { element } from "../element.js";
 import { words } from "../format.js";
@@ -12,11 +12,12 @@ export function badge(state) {
   return element("span", { class: `badge ${TONES[state] ?? "calm"}` }, words(state));
 }
 
-/** A job's status, with what is wished but not yet done beside it; a checkpoint that waits for a person is no success yet. */
+/** A job's status, with a request that is not carried out yet beside it. A job whose checkpoint waits for a release does not
+ * look like a success. */
 export function status(job) {
   if (job.status === "succeeded" && job.released === false) {
     return element("span", {}, element("span", { class: "badge warn" }, "waits for release"));
   }
-  const wish = job.requested && element("span", { class: "faint" }, ` ${job.requested} requested`);
-  return element("span", {}, badge(job.status), wish);
+  const request = job.requested && element("span", { class: "faint" }, ` ${job.requested} requested`);
+  return element("span", {}, badge(job.status), request);
 }

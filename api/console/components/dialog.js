@@ -1,16 +1,17 @@
-/** Dialogs that give the focus back. */
+/** Dialogs that return the keyboard focus when they close. */
 
-/** Opens the dialog; when it is closed, what had the focus gets it again, or the page where that is gone by then. */
+/** Opens the dialog. When it closes, the element that had the focus gets it again; the page gets it if that element is gone. */
 export function open(dialog) {
-  const before = document.activeElement;
+  const focused = document.activeElement;
   dialog.addEventListener("close", () => {
-    // what the dialog has brought about may take its button away in a moment
-    const giveBack = () => (before?.isConnected && !before.disabled ? before : document.getElementById("main")).focus({ preventScroll: true });
-    giveBack();
+    // the action that the dialog started may remove the button a moment later
+    const returnFocus = () =>
+      (focused?.isConnected && !focused.disabled ? focused : document.getElementById("main")).focus({ preventScroll: true });
+    returnFocus();
     new MutationObserver((_, watcher) => {
-      if (before?.isConnected) return;
+      if (focused?.isConnected) return;
       watcher.disconnect();
-      if (document.activeElement === document.body) giveBack();
+      if (document.activeElement === document.body) returnFocus();
     }).observe(document.getElementById("main"), { childList: true, subtree: true });
   }, { once: true });
   dialog.showModal();

@@ -1,4 +1,4 @@
-/** Everything that was measured, with the words that keep a reader from taking it for more than it is. */
+/** All figures of a job, with the sentences that tell a reader what they prove and what they do not. */
 
 import { element } from "../element.js";
 import { count, words } from "../format.js";
@@ -7,14 +7,16 @@ import { comparison } from "./comparison.js";
 import { notice } from "./notice.js";
 import { tiles } from "./tiles.js";
 
-const COMPARE =
-  "A model that had never seen the forget set would treat it as this one treated unseen text before: compare forget " +
-  "after with unseen before. These figures describe behaviour on this text; they do not prove that nothing is left.";
-const ATTACKED =
-  "Membership attacks. At 0.5 an attacker guesses. Above it the model still knows the text; below it the text stands " +
-  "out as unusually unknown, which gives it away too.";
+const READ_FIGURES =
+  "A model that had never seen the forget set would treat it as this model treated unseen text before. So compare the " +
+  "figures of the forget set after with those of unseen text before. The figures describe how the model behaves on these " +
+  "texts. They do not prove that nothing is left.";
+const READ_ATTACKS =
+  "A membership attack tries to tell the text to forget from unseen text by the model's reactions. At 0.5 the attacker can " +
+  "only guess. Above 0.5 the model still knows the text. Below 0.5 the text stands out because it is unusually unknown to " +
+  "the model; that gives it away too.";
 
-/** `measured` holds what each model showed, by moment. The elements of both headings; none where nothing is measured. */
+/** Returns both headings with their elements; empty if nothing is measured. `measured`: the measurements by moment. */
 export function figures(measured) {
   const all = Object.values(measured).filter(Boolean);
   if (all.length === 0) return [];
@@ -22,24 +24,24 @@ export function figures(measured) {
     element("h2", {}, "What the model shows of each set"),
     tiles(measured.before, measured.after),
     comparison(measured),
-    element("p", { class: "faint prose" }, COMPARE),
+    element("p", { class: "faint prose" }, READ_FIGURES),
   ];
-  const warnings = all.flatMap((one) => one.warnings);
-  const said = [...new Set([...warnings, ...all.flatMap((one) => one.cut_short.map(cut))])];
-  if (said.length > 0) {
-    const items = said.map((one) => element("li", {}, one));
+  const warnings = all.flatMap((measurements) => measurements.warnings);
+  const remarks = [...new Set([...warnings, ...all.flatMap((measurements) => measurements.cut_short.map(cutShort))])];
+  if (remarks.length > 0) {
+    const items = remarks.map((remark) => element("li", {}, remark));
     shown.push(notice(warnings.length > 0 ? "warn" : "calm", "About these figures", element("ul", {}, items)));
   }
-  if (all.some((one) => Object.keys(one.attacks).length > 0)) {
+  if (all.some((measurements) => Object.keys(measurements.attacks).length > 0)) {
     shown.push(
       element("h2", {}, "Can forget and unseen text be told apart?"),
-      element("p", { class: "faint prose" }, ATTACKED),
+      element("p", { class: "faint prose" }, READ_ATTACKS),
       attacks(measured));
   }
   return shown;
 }
 
-function cut({ measurement, what, done, of, reason }) {
-  const why = reason === "seconds" ? "its time was up" : "its limit on records";
-  return `${words(measurement)}, ${words(what)}: ${count(done)} of ${count(of)} were looked at (${why})`;
+function cutShort({ measurement, what, done, of, reason }) {
+  const limit = reason === "seconds" ? "its limit on time" : "its limit on records";
+  return `${words(measurement)}, ${words(what)}: ${count(done)} of ${count(of)} were looked at (${limit})`;
 }

@@ -1,4 +1,4 @@
-/** Boxes that say something to the reader. */
+/** Boxes with a message for the reader. */
 
 import { element } from "../element.js";
 import { Refused } from "../service.js";
@@ -8,8 +8,8 @@ export function notice(tone, heading, ...children) {
   return element("section", { class: `notice ${tone}` }, element("h2", {}, heading), ...children);
 }
 
-/** What went wrong with a request, and the request's id for whoever runs the service. */
-export function alarm(error, retry) {
+/** The error of a request, and the request's id for the operator of the service. */
+export function errorNotice(error, retry) {
   const request = error instanceof Refused && error.problem.instance;
   return element(
     "div",

@@ -1,11 +1,11 @@
-/** How far a job is: its phases in order, and a bar over all of them. */
+/** The progress of a job: its phases in order, and a bar for the whole job. */
 
 import { element } from "../element.js";
 import { seconds, words } from "../format.js";
 
 const PHASES = ["loading", "measuring_before", "unlearning", "saving", "measuring_after", "attacking"];
 
-/** One line for a row of a list. */
+/** The progress in one line, for a row of a list. */
 export function progress(job) {
   if (job.status === "queued") return job.waiting_for ? `waiting for ${job.waiting_for}` : "";
   if (job.status !== "running") return "";
@@ -17,13 +17,13 @@ function bar(job) {
   return element("progress", { max: "100", value: percent, "aria-label": "Progress of the job" }, `${percent} %`);
 }
 
-/** The job's phases, how much is done, and how long the rest may take: for a job's own page. */
+/** The job's phases, the share that is done, and the time that the rest may take, for the job's own page. */
 export function phases(job) {
-  const at = PHASES.indexOf(job.phase);
+  const current = PHASES.indexOf(job.phase);
   const list = PHASES.map((phase, index) =>
     element("li", {
-      class: index < at ? "over" : index === at ? "now" : null,
-      "aria-current": index === at ? "step" : null,
+      class: index < current ? "over" : index === current ? "now" : null,
+      "aria-current": index === current ? "step" : null,
     }, words(phase)));
   const { step, steps, eta } = job.progress ?? {};
   const parts = [

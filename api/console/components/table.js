@@ -1,9 +1,9 @@
-/** Tables: scrollable where the window is narrow, numbers to the right. */
+/** Tables that scroll in a narrow window, with numbers aligned right. */
 
 import { element } from "../element.js";
 
 /** `columns` are `[heading, kind]`, kind being `number`, `wide` or nothing; `rows` are rows of cells, or elements.
- * `stacks`: see `stacked`. */
+ * `stacks`: whether a narrow window shows each row as a block. */
 export function table(caption, columns, rows, { stacks = false } = {}) {
   const head = columns.map(([heading, kind]) => element("th", { scope: "col", class: kind }, heading));
   const body = rows.map((row) => (row instanceof Element ? row : element("tr", {}, cells(columns, row))));
@@ -18,7 +18,7 @@ export function cells(columns, row) {
   return row.map((cell, index) => element("td", { class: columns[index][1], "data-heading": columns[index][0] }, cell));
 }
 
-/** A region whose table, where the window is narrow, shows each row as a block: every cell below its heading. */
+/** A region whose table shows each row as a block in a narrow window: every cell below its heading. */
 export function stacked(label, ...children) {
   const region = scrollable(label, ...children);
   region.classList.add("stacks");
@@ -30,9 +30,9 @@ export function scrollable(label, ...children) {
   return element("div", { class: "scrollable", tabindex: "0", role: "region", "aria-label": label }, ...children);
 }
 
-/** Pairs of name and value; those without a value are left out. */
+/** A list of names and values, without the pairs that have no value. */
 export function facts(pairs) {
-  const given = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const filled = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
   return element("dl", { class: "facts" },
-    given.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+    filled.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
 }

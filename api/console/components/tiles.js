@@ -1,20 +1,20 @@
-/** The four figures that are asked for first; of one model, where only one was measured. */
+/** The four figures that readers look for first, of one model or of two. */
 
 import { element } from "../element.js";
 import { number } from "../format.js";
 
 export function tiles(before, after) {
-  const set = (moment, name, figure) => moment?.sets[name]?.[figure]?.value;
-  const both = (name, figure) => [set(before, name, figure), set(after, name, figure)];
-  const reference = set(before ?? after, "unseen", "perplexity");
-  const strength = set(before ?? after, "unseen", "extraction_strength");
+  const value = (measurements, name, figure) => measurements?.sets[name]?.[figure]?.value;
+  const pair = (name, figure) => [value(before, name, figure), value(after, name, figure)];
+  const unseenPerplexity = value(before ?? after, "unseen", "perplexity");
+  const unseenStrength = value(before ?? after, "unseen", "extraction_strength");
   return element("div", { class: "tiles" },
-    tile("Forget perplexity", both("forget", "perplexity"), 2,
-      reference === undefined ? null : `unseen text had ${number(reference, 2)}`),
-    tile("Extraction strength, forget", both("forget", "extraction_strength"), 3,
-      strength === undefined ? null : `unseen text had ${number(strength, 3)}`),
-    tile("Membership AUC, loss", [before, after].map((one) => one?.attacks.loss?.auc.value), 3, "0.5 cannot be told apart"),
-    tile("Retain perplexity", both("retain", "perplexity"), 2, before && after && "should stay as it was"));
+    tile("Forget perplexity", pair("forget", "perplexity"), 2,
+      unseenPerplexity === undefined ? null : `unseen text had ${number(unseenPerplexity, 2)}`),
+    tile("Extraction strength, forget", pair("forget", "extraction_strength"), 3,
+      unseenStrength === undefined ? null : `unseen text had ${number(unseenStrength, 3)}`),
+    tile("Membership AUC, loss", [before, after].map((measurements) => measurements?.attacks.loss?.auc.value), 3, "at 0.5 an attacker can only guess"),
+    tile("Retain perplexity", pair("retain", "perplexity"), 2, before && after && "should stay as it was"));
 }
 
 function tile(title, [before, after], places, note) {

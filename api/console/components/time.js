@@ -1,4 +1,4 @@
-/** Moments and dates, in the reader's time zone, with the exact UTC time at hand. */
+/** Times and dates in the reader's time zone, with the exact UTC time as a tooltip. */
 
 import { element } from "../element.js";
 import { NONE, daysLeft, exact, moment } from "../format.js";
@@ -11,7 +11,7 @@ export function second(value) {
   return element("time", { datetime: value, title: value }, exact(value));
 }
 
-/** A date by which something must be done; how many days are left only while it is not. */
+/** A deadline, with the days that are left while the job is not over. */
 export function due(date, over) {
   const days = daysLeft(date);
   const left = days < 0 ? `${-days} days late` : days === 0 ? "today" : `${days} days left`;

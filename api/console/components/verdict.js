@@ -1,4 +1,4 @@
-/** The verdict on a job: every bound of its policy, the figure with its interval, the limits, and how that came out. */
+/** The verdict on a job: each bound of its policy, with the figure, its interval, the limits and the result. */
 
 import { element } from "../element.js";
 import { NONE, count, number, words } from "../format.js";
@@ -14,7 +14,7 @@ const REASONS = {
   underpowered: "the interval is too wide to tell",
   no_reference_text: "there is no unseen text to compare with",
   shifted_reference_text: "forget and unseen text can be told apart without the model",
-  reference_knows_the_text: "the model given as retrained has seen the text to forget",
+  reference_knows_the_text: "the model that was given as the retrained model knows the text to forget",
   not_measured: "the figure was not measured",
 };
 const SCOPES = {
@@ -22,14 +22,15 @@ const SCOPES = {
   facts: "the text, and questions about what it says",
 };
 const AGAINST = { before: "before", retrained: "a retrained model, or unseen text in its place" };
-const YARDSTICKS = {
+const COMPARED_WITH = {
   before: "before", retrained_model: "the retrained model", unseen_text: "the original on unseen text", chance: "0.5 (guessing)",
 };
 const MEANING =
-  "A bound is passed when the whole interval lies within its limits, failed when it lies outside, underpowered when it " +
-  "is too wide to tell. A verdict holds for what was measured; it does not prove that nothing is left.";
+  "A bound is passed if the whole interval lies within its limits, failed if the whole interval lies outside them, and " +
+  "underpowered if the interval is too wide to tell. The verdict holds for what was measured. It does not prove that " +
+  "nothing is left.";
 
-/** The elements of the heading and all below it; none where nobody has judged. */
+/** Returns the heading and the elements below it; empty if there is no verdict. */
 export function verdict(judgement) {
   if (!judgement) return [];
   return [
@@ -47,11 +48,11 @@ export function verdict(judgement) {
 
 function row(judged) {
   const { bound } = judged;
-  const against = bound.against && element("span", { class: "faint" }, `${bound.by} to ${YARDSTICKS[judged.yardstick] ?? AGAINST[bound.against]}`);
-  const remarks = [why(judged), aside(judged)].filter(Boolean).map((line) => element("p", { class: "faint" }, line));
+  const against = bound.against && element("span", { class: "faint" }, `${bound.by} to ${COMPARED_WITH[judged.yardstick] ?? AGAINST[bound.against]}`);
+  const remarks = [reasonText(judged), asideText(judged)].filter(Boolean).map((line) => element("p", { class: "faint" }, line));
   return element("tr", { "data-bound": bound.name, class: judged.carries ? null : "aside" }, cells(COLUMNS, [
     bound.name,
-    element("span", { class: "stack" }, figure(bound), against),
+    element("span", { class: "stack" }, figureName(bound), against),
     number(judged.value, 3),
     interval(judged, 3),
     limits(judged),
@@ -60,8 +61,8 @@ function row(judged) {
   ]));
 }
 
-/** What a bound is about: `extraction strength of forget`, `AUC of attack loss`. */
-function figure({ set, figure: name, variant, attack, across, curve, benchmark }) {
+/** The name of a bound's figure: `extraction strength of forget`, `AUC of attack loss`. */
+function figureName({ set, figure: name, variant, attack, across, curve, benchmark }) {
   if (attack) return `AUC of attack ${attack}`;
   if (benchmark) return `${words(name)} of ${benchmark}`;
   if (!set) return words(across ?? curve);
@@ -73,11 +74,11 @@ function limits({ limit_low: low, limit_high: high }) {
   return high === null ? `at least ${number(low, 3)}` : `${number(low, 3)} to ${number(high, 3)}`;
 }
 
-function why({ why: reason }) {
+function reasonText({ why: reason }) {
   return REASONS[reason] ?? reason;
 }
 
-function aside({ carries, bound, records }) {
+function asideText({ carries, bound, records }) {
   if (carries) return null;
-  return records !== null && records < bound.judged_from ? `counts from ${bound.judged_from} records on` : "has no part in the verdict";
+  return records !== null && records < bound.judged_from ? `counts only with ${bound.judged_from} records or more` : "does not count for the verdict";
 }

@@ -1,4 +1,4 @@
-/** The uploaded files: what is known about them, never what is in them. */
+/** The uploaded files: facts about them, never their content. */
 
 import { element } from "../element.js";
 import { bytes, count, shortId } from "../format.js";
@@ -15,7 +15,7 @@ export function files(page) {
   return listing(page, {
     title: "Files",
     path: "/v1/files",
-    none: "No file is uploaded. POST /v1/files takes one.",
+    none: "No file is uploaded yet. Upload one with POST /v1/files.",
     draw: (items) => table("Files", COLUMNS, items.map(row)),
   });
 }
@@ -23,7 +23,7 @@ export function files(page) {
 function row(file) {
   return [
     element("span", { class: "stack" }, element("strong", {}, file.filename),
-      element("span", { class: "faint" }, reading(file)),
+      element("span", { class: "faint" }, readAs(file)),
       ...(file.understood?.warnings ?? []).map((warning) => element("span", { class: "faint" }, warning))),
     file.purpose,
     count(file.records),
@@ -36,7 +36,7 @@ function row(file) {
 }
 
 /** How the file was read: "csv, gzip, Windows-1252, semicolon, question and answer". */
-function reading({ format, understood }) {
+function readAs({ format, understood }) {
   const { compression, encoding, separator, shapes = [] } = understood ?? {};
   return [format, compression, encoding, separator, ...shapes].filter(Boolean).join(", ");
 }

@@ -1,28 +1,28 @@
-/** One job: live while it runs, and all its figures when it is over.
+/** The page of a job: live while the job runs, with all its figures when it is over.
  *
- * The event stream only says that something changed (and, between events, the training's step); what is shown is always
- * read from the routes, so that a lost event can never leave a wrong figure on the screen.
+ * The event stream only tells that something changed (and, between events, the step of the training). The page always reads
+ * the values that it shows from the routes, so that a lost event cannot leave a wrong figure on the screen.
  */
 
 import { element } from "../element.js";
 import { bytes, seconds, shortId, words } from "../format.js";
 import { Refused } from "../service.js";
-import { coalesced } from "../pace.js";
-import { may } from "../scopes.js";
+import { coalesced } from "../polling.js";
+import { may } from "../key_scopes.js";
 import { follow } from "../stream.js";
 import { status } from "../components/badge.js";
-import { cancelButton } from "../components/cancel.js";
-import { steering } from "../components/steering.js";
+import { cancelButton } from "../components/cancel_button.js";
+import { jobActions } from "../components/job_actions.js";
 import { checkpoint } from "../components/checkpoint.js";
-import { cost as spent } from "../components/cost.js";
+import { cost as costLine } from "../components/cost.js";
 import { curves } from "../components/curves.js";
-import { fault } from "../components/job_error.js";
+import { jobError } from "../components/job_error.js";
 import { figures } from "../components/figures.js";
 import { history } from "../components/history.js";
-import { dataUsed, settings } from "../components/inputs.js";
-import { alarm, notice } from "../components/notice.js";
+import { dataUsed, settings } from "../components/job_inputs.js";
+import { errorNotice, notice } from "../components/notice.js";
 import { phases } from "../components/progress.js";
-import { waiting } from "../components/release.js";
+import { releaseGate } from "../components/release_gate.js";
 import { facts } from "../components/table.js";
 import { due, time } from "../components/time.js";
 import { verdict } from "../components/verdict.js";
@@ -31,7 +31,7 @@ const OVER = new Set(["succeeded", "failed", "cancelled"]);
 const KINDS = { preview: "dry run: nothing is changed", measure: "measurement: nothing is changed" };
 const OUTCOMES = { preview: "there may be something to forget" };
 const FINDINGS = { preview: "What the model shows of the text", nothing_to_forget: "Nothing to forget" };
-const EVENTS = 100;
+const MAX_EVENTS = 100;
 const JOB_SECONDS = 0.5;
 const FIGURES_SECONDS = 3;
 
@@ -39,13 +39,13 @@ export async function job({ service, main, signal, id, connection }) {
   const path = `/v1/jobs/${encodeURIComponent(id)}`;
   let shown = await service.get(path, signal);
   const key = await service.get("/v1/keys/self", signal);
-  const steers = may(key, "jobs:write");
+  const mayAct = may(key, "jobs:write");
 
   const part = (name) => element("div", { id: name });
   const state = element("span", { role: "status" });
-  const [stop, about, live, said] = ["stop", "about", "live", "said"].map(part);
+  const [actions, about, live, remarks] = ["stop", "about", "live", "said"].map(part);
   const [judged, gate, measured, charts] = ["verdict", "gate", "figures", "charts"].map(part);
-  const [taken, made, past] = ["cost", "made", "past"].map(part);
+  const [costs, files, past] = ["cost", "made", "past"].map(part);
   let delivered = null;
 
   function show() {
@@ -53,10 +53,10 @@ export async function job({ service, main, signal, id, connection }) {
     redraw(state, [shown.status, shown.requested, shown.released], () => [status(shown)]);
     redraw(about, { ...shown, progress: null, phase: null }, () => [summary(shown)]);
     redraw(live, [shown.status, shown.phase, shown.progress, shown.waiting_for], () => inProgress(shown));
-    redraw(said, [shown.error, shown.warnings], () => messages(shown));
+    redraw(remarks, [shown.error, shown.warnings], () => messages(shown));
     const stoppable = !OVER.has(shown.status) && shown.requested !== "cancel";
-    redraw(stop, [stoppable, shown.status, shown.requested], () => !steers ? [] : [
-      steering(service, shown, wished, signal),
+    redraw(actions, [stoppable, shown.status, shown.requested], () => !mayAct ? [] : [
+      jobActions(service, shown, actionDone, signal),
       ...(stoppable ? [cancelButton(service, shown.id, refresh, signal)] : []),
     ]);
   }
@@ -64,52 +64,52 @@ export async function job({ service, main, signal, id, connection }) {
   async function readJob() {
     shown = await service.get(path, signal);
     show();
-    const events = await service.get(`${path}/events?limit=${EVENTS}`, signal);
+    const events = await service.get(`${path}/events?limit=${MAX_EVENTS}`, signal);
     redraw(past, events.data, () => [history(events.data)]);
     if (shown.checkpoint && !delivered?.released) {
       delivered = await service.get(`/v1/checkpoints/${shown.checkpoint}`, signal);
-      redraw(gate, delivered.released, () => waiting(service, delivered, shown, key, refresh, signal));
-      redraw(made, delivered, () => [element("h2", {}, "Checkpoint"), checkpoint(service, delivered, signal)]);
+      redraw(gate, delivered.released, () => releaseGate(service, delivered, shown, key, refresh, signal));
+      redraw(files, delivered, () => [element("h2", {}, "Checkpoint"), checkpoint(service, delivered, signal)]);
     }
   }
 
   async function readFigures() {
-    const { curves: named, before, after, retrained, judgement, cost } = await service.get(`${path}/metrics`, signal);
+    const { curves: pointsOf, before, after, retrained, judgement, cost } = await service.get(`${path}/metrics`, signal);
     redraw(judged, judgement, () => verdict(judgement));
     redraw(measured, [before, after, retrained], () => figures({ before, after, retrained }));
-    const any = Object.values(named).some((points) => points.length > 0);
-    redraw(taken, cost, () => spent(cost));
-    redraw(charts, named, () => (any ? [element("h2", {}, "Training"), curves(named)] : []));
+    const any = Object.values(pointsOf).some((points) => points.length > 0);
+    redraw(costs, cost, () => costLine(cost));
+    redraw(charts, pointsOf, () => (any ? [element("h2", {}, "Training"), curves(pointsOf)] : []));
   }
 
-  /** What the service made of a wish; a job that was over and is not any more is listened to again. */
-  function wished(then) {
-    const again = OVER.has(shown.status) && !OVER.has(then.status);
-    shown = then;
+  /** Shows the job as an action left it. If the job was over and is no longer over, listens to its events again. */
+  function actionDone(changed) {
+    const again = OVER.has(shown.status) && !OVER.has(changed.status);
+    shown = changed;
     show();
     refresh();
     if (again) listen();
   }
 
-  const guarded = (task) => async () => {
+  const reportingErrors = (task) => async () => {
     try {
       await task();
       connection(null);
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Refused) said.replaceChildren(alarm(error));
+      if (error instanceof Refused) remarks.replaceChildren(errorNotice(error));
       else connection("The service does not answer. Trying again.");
     }
   };
-  const refresh = coalesced(guarded(readJob), JOB_SECONDS, signal);
-  const refreshFigures = coalesced(guarded(readFigures), FIGURES_SECONDS, signal);
+  const refresh = coalesced(reportingErrors(readJob), JOB_SECONDS, signal);
+  const refreshFigures = coalesced(reportingErrors(readFigures), FIGURES_SECONDS, signal);
 
   show();
   main.replaceChildren(
     element("p", { class: "trail" }, element("a", { href: "#/jobs" }, "Jobs")),
     element("div", { class: "heading" },
-      element("h1", {}, element("code", { title: shown.id }, shortId(shown.id)), state), stop),
-    about, live, said, judged, gate, measured, charts, taken, made,
+      element("h1", {}, element("code", { title: shown.id }, shortId(shown.id)), state), actions),
+    about, live, remarks, judged, gate, measured, charts, costs, files,
     element("h2", {}, "Data used"), dataUsed(shown), settings(shown),
     element("details", { open: !OVER.has(shown.status) }, element("summary", {}, element("h2", {}, "History")), past));
   refresh();
@@ -128,19 +128,19 @@ export async function job({ service, main, signal, id, connection }) {
         refreshFigures();
       }
     } catch (error) {
-      if (!signal.aborted) said.replaceChildren(alarm(error));
+      if (!signal.aborted) remarks.replaceChildren(errorNotice(error));
     }
   }
 }
 
-const drawn = new WeakMap(); // place -> what it shows, as JSON
+const drawn = new WeakMap(); // element -> the value that it shows, as JSON
 
-/** Draws into `place` only when `value` is another than last time: what a person unfolded or points at stays. */
-function redraw(place, value, make) {
-  const now = JSON.stringify(value);
-  if (drawn.get(place) === now) return;
-  drawn.set(place, now);
-  place.replaceChildren(...make());
+/** Draws into `part` only if `value` has changed since the last time, so that what a person has unfolded stays unfolded. */
+function redraw(part, value, make) {
+  const json = JSON.stringify(value);
+  if (drawn.get(part) === json) return;
+  drawn.set(part, json);
+  part.replaceChildren(...make());
 }
 
 function summary(job) {
@@ -151,21 +151,21 @@ function summary(job) {
     ["Retrained model", job.retrained_model],
     ["Method", job.kind === "unlearn" ? job.method.name : null],
     ["Outcome", job.outcome && (OUTCOMES[job.outcome] ?? words(job.outcome))],
-    ["Measured", job.evaluation.measure.map((one) => one.name ?? one).join(", ")],
+    ["Measured", job.evaluation.measure.map((choice) => choice.name ?? choice).join(", ")],
     ["Policy", job.kind === "unlearn" ? job.evaluation.policy : null],
-    ["Reference", job.external_reference],
+    ["Your reference", job.external_reference],
     ["Due", job.due && due(job.due, OVER.has(job.status))],
     ["Created", time(job.created_at)],
     ["Started", job.started_at && time(job.started_at)],
     ["Finished", job.finished_at && time(job.finished_at)],
-    ["Took", took === null ? null : seconds(took)],
+    ["Duration", took === null ? null : seconds(took)],
     ["Expected", job.kind === "preview" && job.estimate ? expected(job.estimate) : null],
     ["Attempts", job.attempts > 1 ? String(job.attempts) : null],
     ...Object.entries(job.metadata),
   ]);
 }
 
-/** What the change itself would take. */
+/** The memory and time that the unlearning itself would take, as the service estimates. */
 function expected({ peak_device_bytes: device, peak_host_bytes: host, gpus, seconds: time }) {
   const memory = gpus > 0 ? `${bytes(device)} on each of ${gpus} GPUs` : `${bytes(host)} of memory`;
   return time === null ? `${memory} at most` : `${memory} at most, about ${seconds(time)}`;
@@ -178,9 +178,11 @@ function inProgress(job) {
 }
 
 function messages(job) {
-  const boxes = job.error ? [fault(job)] : [];
-  const [found, warnings] = [true, false].map((one) => job.warnings.filter(({ code }) => Object.hasOwn(FINDINGS, code) === one));
-  boxes.push(...found.map(({ code, message }) => notice("calm", FINDINGS[code], element("p", {}, message))));
+  const boxes = job.error ? [jobError(job)] : [];
+  const isFinding = ({ code }) => Object.hasOwn(FINDINGS, code);
+  const warnings = job.warnings.filter((warning) => !isFinding(warning));
+  const findings = job.warnings.filter(isFinding);
+  boxes.push(...findings.map(({ code, message }) => notice("calm", FINDINGS[code], element("p", {}, message))));
   if (warnings.length > 0) {
     const heading = warnings.length === 1 ? "A warning" : `${warnings.length} warnings`;
     const items = warnings.map(({ code, message }) =>

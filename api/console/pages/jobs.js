@@ -1,11 +1,11 @@
-/** All jobs, newest first, kept up to date while one looks at them. The filter lives in the address. */
+/** The list of jobs, newest first, up to date while the tab is visible. The filter is part of the address. */
 
 import { element } from "../element.js";
 import { shortId, words } from "../format.js";
 import { Refused, Unreachable } from "../service.js";
-import { repeat } from "../pace.js";
+import { repeat } from "../polling.js";
 import { command } from "../components/command.js";
-import { alarm } from "../components/notice.js";
+import { errorNotice } from "../components/notice.js";
 import { badge, status } from "../components/badge.js";
 import { progress } from "../components/progress.js";
 import { cells, stacked } from "../components/table.js";
@@ -13,7 +13,7 @@ import { due, time } from "../components/time.js";
 
 const PAGE = 20;
 const LARGEST_PAGE = 100;
-const NEW_JOBS = 5; // that came since the last look, as a rule at most
+const NEW_JOBS = 5; // rarely more are new since the last request
 const BUSY_SECONDS = 3;
 const QUIET_SECONDS = 10;
 const KINDS = { unlearn: "unlearning", preview: "dry runs", measure: "measurements" };
@@ -24,7 +24,7 @@ const COLUMNS = [
   ["Status"], ["Job"], ["Model"], ["Method"], ["Outcome"], ["Progress", "stretch"], ["Reference, due"], ["Created"],
 ];
 
-/** The jobs of one filter, as far as they were read. `end` stops everything that was asked for them. */
+/** The jobs of a filter that are read so far. `end` stops all requests for them. */
 class View {
   #ended = new AbortController();
 
@@ -51,36 +51,36 @@ export async function jobs({ service, main, signal, connection, query }) {
   const heads = COLUMNS.map(([heading, kind]) => element("th", { scope: "col", class: kind }, heading));
   const listed = stacked("Jobs", element("table", {},
     element("caption", { class: "unseen" }, "Jobs, newest first"), element("thead", {}, element("tr", {}, heads)), body));
-  const older = element("button", { type: "button", id: "older", click: more }, "Older jobs");
-  const trouble = element("div");
-  let view = new View(chosenFrom(query), signal);
+  const older = element("button", { type: "button", id: "older", click: showOlder }, "Older jobs");
+  const problem = element("div");
+  let currentView = new View(filterFrom(query), signal);
 
-  /** What the service lists for the view's filter, `limit` jobs after `last`. */
-  function ask(of, limit, last) {
-    const asked = new URLSearchParams({ ...of.filter, limit, ...(last ? { after: last } : {}) });
-    return service.get(`/v1/jobs?${asked}`, of.signal);
+  /** Requests `limit` jobs after `last` that match the view's filter. */
+  function request(view, limit, last) {
+    const parameters = new URLSearchParams({ ...view.filter, limit, ...(last ? { after: last } : {}) });
+    return service.get(`/v1/jobs?${parameters}`, view.signal);
   }
 
-  /** Replaces the view's rows by these jobs; a row whose job is as it was stays, and what has the focus keeps it. */
-  function draw(of, list, hasMore) {
+  /** Replaces the view's rows by these jobs. The row of an unchanged job stays; a row that has the focus keeps it. */
+  function draw(view, list, hasMore) {
     const rows = new Map();
     for (const job of list) {
-      const known = of.rows.get(job.id);
-      if (known && JSON.stringify(known.job) === JSON.stringify(job)) {
-        rows.set(job.id, known);
+      const before = view.rows.get(job.id);
+      if (before && JSON.stringify(before.job) === JSON.stringify(job)) {
+        rows.set(job.id, before);
         continue;
       }
-      const made = row(job);
-      if (known?.row.contains(document.activeElement)) queueMicrotask(() => made.querySelector("a").focus());
-      known?.row.replaceWith(made);
-      rows.set(job.id, { job, row: made });
+      const drawn = row(job);
+      if (before?.row.contains(document.activeElement)) queueMicrotask(() => drawn.querySelector("a").focus());
+      before?.row.replaceWith(drawn);
+      rows.set(job.id, { job, row: drawn });
     }
-    of.rows = rows;
-    of.hasMore = hasMore;
-    let place = 0;
-    for (const { row: wanted } of rows.values()) {
-      if (body.children[place] !== wanted) body.insertBefore(wanted, body.children[place] ?? null);
-      place += 1;
+    view.rows = rows;
+    view.hasMore = hasMore;
+    let index = 0;
+    for (const { row: drawn } of rows.values()) {
+      if (body.children[index] !== drawn) body.insertBefore(drawn, body.children[index] ?? null);
+      index += 1;
     }
     while (body.children.length > rows.size) body.lastElementChild.remove();
     listed.hidden = rows.size === 0;
@@ -88,89 +88,91 @@ export async function jobs({ service, main, signal, connection, query }) {
     older.hidden = !hasMore;
   }
 
-  /** Reads the jobs that are shown and newer ones again: one request for each hundred. */
-  async function refresh(of) {
-    const oldest = [...of.rows.keys()].at(-1) ?? "";
-    const limit = Math.min(LARGEST_PAGE, Math.max(PAGE, of.rows.size + NEW_JOBS));
+  /** Reads the jobs that are shown, and newer jobs, again: one request for each hundred. */
+  async function refresh(view) {
+    const oldest = [...view.rows.keys()].at(-1) ?? "";
+    const limit = Math.min(LARGEST_PAGE, Math.max(PAGE, view.rows.size + NEW_JOBS));
     let list = [];
     let page;
     do {
-      page = await ask(of, limit, list.at(-1)?.id);
+      page = await request(view, limit, list.at(-1)?.id);
       list = [...list, ...page.data];
     } while (page.has_more && list.at(-1).id > oldest && oldest !== "");
-    if (of.signal.aborted || ([...of.rows.keys()].at(-1) ?? "") !== oldest) return; // older ones were added meanwhile
-    const kept = list.filter((job, place) => job.id >= oldest || place < PAGE);
-    draw(of, kept, page.has_more || kept.length < list.length);
+    if (view.signal.aborted || ([...view.rows.keys()].at(-1) ?? "") !== oldest) return; // older jobs were added in the meantime
+    const kept = list.filter((job, index) => job.id >= oldest || index < PAGE);
+    draw(view, kept, page.has_more || kept.length < list.length);
   }
 
-  async function more() {
-    const of = view;
+  async function showOlder() {
+    const view = currentView;
     older.disabled = true;
     try {
-      const page = await ask(of, PAGE, [...of.rows.keys()].at(-1));
-      if (!of.signal.aborted) {
-        draw(of, [...[...of.rows.values()].map(({ job }) => job), ...page.data], page.has_more);
-        trouble.replaceChildren();
+      const page = await request(view, PAGE, [...view.rows.keys()].at(-1));
+      if (!view.signal.aborted) {
+        draw(view, [...[...view.rows.values()].map(({ job }) => job), ...page.data], page.has_more);
+        problem.replaceChildren();
       }
     } catch (error) {
-      if (!of.signal.aborted) trouble.replaceChildren(alarm(error));
+      if (!view.signal.aborted) problem.replaceChildren(errorNotice(error));
     }
     older.disabled = false;
   }
 
-  async function look() {
-    const of = view;
+  async function poll() {
+    const view = currentView;
     try {
-      await refresh(of);
-      trouble.replaceChildren();
+      await refresh(view);
+      problem.replaceChildren();
       connection(null);
     } catch (error) {
-      if (of.signal.aborted) return signal.aborted ? 0 : BUSY_SECONDS;
+      if (view.signal.aborted) return signal.aborted ? 0 : BUSY_SECONDS;
       if (!(error instanceof Unreachable || (error instanceof Refused && error.status >= 429))) {
-        trouble.replaceChildren(alarm(error));
+        problem.replaceChildren(errorNotice(error));
         return QUIET_SECONDS;
       }
       connection("The service does not answer. Trying again.");
     }
-    return of.open ? BUSY_SECONDS : QUIET_SECONDS;
+    return view.open ? BUSY_SECONDS : QUIET_SECONDS;
   }
 
-  function choose() {
-    view.end(); // an answer that is on its way belongs to the filter before
-    view = new View(chosenFrom(new URLSearchParams([...FILTERS.map((name) => [name, inputs[name].value.trim()])])), signal);
-    const written = new URLSearchParams(view.filter).toString();
-    history.replaceState(null, "", `#/jobs${written ? `?${written}` : ""}`);
-    empty.replaceChildren(...nothing(view.filter));
+  function applyFilter() {
+    currentView.end(); // an answer that is on its way belongs to the previous filter
+    const query = new URLSearchParams(FILTERS.map((name) => [name, inputs[name].value.trim()]));
+    currentView = new View(filterFrom(query), signal);
+    const search = new URLSearchParams(currentView.filter).toString();
+    history.replaceState(null, "", `#/jobs${search ? `?${search}` : ""}`);
+    empty.replaceChildren(...emptyList(currentView.filter));
     body.replaceChildren();
-    look();
+    poll();
   }
   const inputs = {
-    kind: element("select", { id: "kind", change: choose },
+    kind: element("select", { id: "kind", change: applyFilter },
       element("option", { value: "" }, "unlearning and dry runs"),
       Object.entries(KINDS).map(([value, title]) => element("option", { value }, `${title} only`))),
-    status: element("select", { id: "status", change: choose }, element("option", { value: "" }, "any"),
+    status: element("select", { id: "status", change: applyFilter }, element("option", { value: "" }, "any"),
       STATUSES.map((name) => element("option", { value: name }, name))),
-    external_reference: element("input", { id: "external_reference", type: "search", change: choose, placeholder: "exactly as given" }),
+    external_reference: element("input",
+      { id: "external_reference", type: "search", change: applyFilter, placeholder: "exactly as given" }),
   };
-  for (const name of FILTERS) inputs[name].value = view.filter[name] ?? "";
+  for (const name of FILTERS) inputs[name].value = currentView.filter[name] ?? "";
 
-  await refresh(view);
-  empty.replaceChildren(...nothing(view.filter));
+  await refresh(currentView);
+  empty.replaceChildren(...emptyList(currentView.filter));
   main.replaceChildren(
     element("div", { class: "heading" }, element("h1", {}, "Jobs"),
       element("div", { class: "filters" },
         element("label", { for: "kind" }, "Show"), inputs.kind,
         element("label", { for: "status" }, "Status"), inputs.status,
         element("label", { for: "external_reference" }, "Reference"), inputs.external_reference)),
-    trouble, listed, empty, element("p", { class: "more" }, older));
-  repeat(look, signal);
+    problem, listed, empty, element("p", { class: "more" }, older));
+  repeat(poll, signal);
 }
 
-/** The filter that an address names; what the service does not know is left out. */
-function chosenFrom(query) {
-  const known = { kind: (value) => value in KINDS, status: (value) => STATUSES.includes(value),
+/** The filter in an address, without values that the service does not know. */
+function filterFrom(query) {
+  const isKnown = { kind: (value) => value in KINDS, status: (value) => STATUSES.includes(value),
     external_reference: Boolean };
-  return Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]).filter(([name, value]) => known[name](value)));
+  return Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]).filter(([name, value]) => isKnown[name](value)));
 }
 
 function row(job) {
@@ -181,15 +183,15 @@ function row(job) {
   const outcome = element("span", { class: "stack" }, job.outcome ? words(job.outcome) : "",
     job.verdict && element("span", {}, badge(job.verdict)));
   const method = { preview: "dry run", measure: "measurement" }[job.kind] ?? job.method.name;
-  const shown = [status(job), link, job.model, method, outcome, progress(job), reference, time(job.created_at)];
-  return element("tr", {}, cells(COLUMNS, shown));
+  const values = [status(job), link, job.model, method, outcome, progress(job), reference, time(job.created_at)];
+  return element("tr", {}, cells(COLUMNS, values));
 }
 
-function nothing(filter) {
-  if (Object.keys(filter).length > 0) return [element("p", { class: "faint" }, "No job fits.")];
+function emptyList(filter) {
+  if (Object.keys(filter).length > 0) return [element("p", { class: "faint" }, "No job matches this filter.")];
   const body = JSON.stringify({ model: "MODEL", forget: { records: ["TEXT TO FORGET"] } });
   return [
-    element("p", {}, "No job yet. The least request that makes one:"),
+    element("p", {}, "There is no job yet. This is the smallest request that creates a job:"),
     command(`curl -f ${location.origin}/v1/jobs -H "Authorization: Bearer $UNLEARN_KEY" --json '${body}'`),
   ];
 }

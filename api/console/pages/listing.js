@@ -1,14 +1,14 @@
-/** A list of the service, page by page: what models, methods and files share. */
+/** A list that the service gives page by page: the pages of models, methods and files use it. */
 
 import { element } from "../element.js";
-import { alarm } from "../components/notice.js";
+import { errorNotice } from "../components/notice.js";
 
-/** Shows `path`'s list; `draw(items)` makes one element of all items so far. */
+/** Shows the list at `path`. `draw(items)` makes an element of all items so far; `none`: the text of an empty list. */
 export async function listing({ service, main, signal }, { title, path, draw, none }) {
   document.title = `${title} · Unlearning service`;
   let items = [];
   const list = element("div");
-  const trouble = element("div");
+  const problem = element("div");
   const more = element("button", { type: "button", click: next }, "More");
   async function read(after) {
     const query = new URLSearchParams({ limit: 50, ...(after ? { after } : {}) });
@@ -21,11 +21,11 @@ export async function listing({ service, main, signal }, { title, path, draw, no
   async function next() {
     try {
       await read(more.value);
-      trouble.replaceChildren();
+      problem.replaceChildren();
     } catch (error) {
-      if (!signal.aborted) trouble.replaceChildren(alarm(error));
+      if (!signal.aborted) problem.replaceChildren(errorNotice(error));
     }
   }
   await read(null);
-  main.replaceChildren(element("h1", {}, title), list, trouble, element("p", { class: "more" }, more));
+  main.replaceChildren(element("h1", {}, title), list, problem, element("p", { class: "more" }, more));
 }

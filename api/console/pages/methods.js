@@ -11,7 +11,7 @@ export function methods(page) {
   return listing(page, {
     title: "Methods",
     path: "/v1/methods",
-    none: "No method.",
+    none: "There is no method.",
     draw: (items) => element("div", { class: "catalogue" }, items.map(card)),
   });
 }

@@ -16,7 +16,7 @@ export function models(page) {
   return listing(page, {
     title: "Models",
     path: "/v1/models",
-    none: "No model is registered. POST /v1/models registers one.",
+    none: "No model is registered yet. Register one with POST /v1/models.",
     draw: (items) => table("Models", COLUMNS, items.map(row)),
   });
 }
@@ -35,7 +35,7 @@ function row(model) {
     shape?.context ? count(shape.context) : NONE,
     model.head ? element("code", { title: model.head }, shortId(model.head)) : "the base model",
     element("span", { class: "stack" }, element("code", {}, model.policy),
-      element("span", { class: "faint" }, model.release === "always" ? "no release needed" : "released on pass")),
+      element("span", { class: "faint" }, model.release === "always" ? "no release needed" : "released if it passes its policy")),
     model.digest ? element("code", { class: "digest" }, model.digest) : NONE,
     time(model.created_at),
   ];

@@ -1,9 +1,9 @@
-/** Asks for an API key, tries it, and hands it on. */
+/** Asks for an API key and tries it. */
 
 import { element } from "../element.js";
 import { Service } from "../service.js";
 
-/** `accept(key)` when the service knows the key; `reject(reason)` shows this page again with the reason. */
+/** Calls `accept(key)` if the service knows the key; `reject(reason)` shows this page again with the reason. */
 export function signIn({ main, reason, accept, reject }) {
   document.title = "Sign in · Unlearning service";
   const key = element("input", {
@@ -18,17 +18,17 @@ export function signIn({ main, reason, accept, reject }) {
     element("label", { for: "key" }, "API key"),
     key,
     element("p", { id: "key-help", class: "faint" },
-      "Kept in this tab until you close it. Whoever runs the service makes keys with ",
-      element("code", {}, "unlearn keys create"), "; a service started by ", element("code", {}, "unlearn up"),
-      " has two in its data folder: ", element("code", {}, "admin.key"), " and, for the person who accepts checkpoints, ",
-      element("code", {}, "release.key"), "."),
+      "Your browser keeps the key until you close this tab. The operator of the service creates keys with ",
+      element("code", {}, "unlearn keys create"), ". A service that was started with ", element("code", {}, "unlearn up"),
+      " has two keys in its data folder: ", element("code", {}, "admin.key"), ", and ", element("code", {}, "release.key"),
+      " for the person who releases checkpoints."),
     element("p", { id: "key-error", class: "error", role: "alert" }, reason),
     button,
   );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const value = key.value.trim();
-    if (!/^[\x21-\x7e]+$/.test(value)) return reject("This is not a key: keys are letters, digits and underscores.");
+    if (!/^[\x21-\x7e]+$/.test(value)) return reject("This is not a key. Keys consist of letters, digits and underscores.");
     button.disabled = true;
     let known = true;
     try {

@@ -1,26 +1,26 @@
-/** The button that asks a job to stop, after asking the person. */
+/** The button that cancels a job after the person has confirmed. */
 
 import { element } from "../element.js";
 import { open } from "./dialog.js";
 
-/** `done` is called when the service has taken the wish. */
+/** `done` is called when the service has accepted the request. */
 export function cancelButton(service, job, done, signal) {
   const error = element("p", { class: "error", role: "alert" });
   const dialog = element("dialog", { "aria-labelledby": "cancel-title" },
     element("h2", { id: "cancel-title" }, "Cancel this job?"),
-    element("p", {}, "The model stays as it was before. A cancelled job cannot be taken up again."),
+    element("p", {}, "The model stays as it is. A cancelled job cannot be continued."),
     error,
     element("form", { method: "dialog" },
-      element("button", { value: "keep" }, "Keep it"),
-      element("button", { value: "cancel", class: "danger", type: "button", click: ask }, "Cancel the job")));
-  async function ask({ target }) {
+      element("button", { value: "keep" }, "Keep the job"),
+      element("button", { value: "cancel", class: "danger", type: "button", click: cancel }, "Cancel the job")));
+  async function cancel({ target }) {
     target.disabled = true;
     try {
       await service.post(`/v1/jobs/${job}/cancel`, signal);
       dialog.close();
       done();
-    } catch (refused) {
-      error.textContent = refused.message;
+    } catch (refusal) {
+      error.textContent = refusal.message;
     }
     target.disabled = false;
   }
