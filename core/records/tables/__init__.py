@@ -1,0 +1,29 @@
+"""The tables. PostgreSQL is the source of truth: a fact that is not here did not happen."""
+
+from core.records.tables.access import ApiKey, AuditRow, IdempotencyKey, Organisation
+from core.records.tables.base import Base, Now
+from core.records.tables.checkpoints import CheckpointFile, CheckpointRow
+from core.records.tables.dispatch import OutboxRow, WorkerRow
+from core.records.tables.inputs import FileRow, ModelRow, PolicyRow
+from core.records.tables.jobs import CurveRow, EventRow, JobFile, JobRow, MeasurementRow
+
+__all__ = [
+    "ApiKey",
+    "AuditRow",
+    "Base",
+    "CheckpointFile",
+    "CheckpointRow",
+    "CurveRow",
+    "EventRow",
+    "FileRow",
+    "IdempotencyKey",
+    "JobFile",
+    "JobRow",
+    "MeasurementRow",
+    "ModelRow",
+    "Now",
+    "Organisation",
+    "OutboxRow",
+    "PolicyRow",
+    "WorkerRow",
+]
