@@ -48,8 +48,8 @@ from core.storage import open_storage
 DESCRIPTION = """\
 Makes language models forget text, measures what is left, and keeps the evidence.
 
-Errors are RFC 9457 problem documents. Lists are pages by `limit` and `after`. Any POST that makes something takes an
-`Idempotency-Key`. Every answer has `X-Request-ID`, and `RateLimit` where a key is limited.
+Errors are problem documents (RFC 9457). Lists come in pages, by `limit` and `after`. Every POST that creates something
+takes an `Idempotency-Key`. Every answer has `X-Request-ID`, and `RateLimit` where the key's requests are limited.
 """
 
 BROKER_SECONDS = 2.0

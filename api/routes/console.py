@@ -1,4 +1,4 @@
-"""The console: a handful of static files, read once, served under a policy that lets the page talk to us alone."""
+"""The console: static files, read once, with a content security policy that allows requests to this service only."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from starlette.responses import Response
 router = APIRouter(include_in_schema=False)
 
 FOLDER = Path(__file__).parent.parent / "console"
-TYPES = {
+MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-POLICY = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -33,45 +33,45 @@ POLICY = {
 
 
 @dataclass(frozen=True)
-class Page:
-    """One file of the console; `etag` is its sha256, quoted."""
+class ConsoleFile:
+    """A file of the console; `etag` is its SHA-256 in quotes."""
 
     body: bytes
-    type: str
+    media_type: str
     etag: str
 
 
-def _read(folder: Path) -> dict[str, Page]:
-    """The console's files by their path below the folder: no request ever becomes a path on the disk."""
-    pages = {}
+def _read(folder: Path) -> dict[str, ConsoleFile]:
+    """Returns the files by their path below the folder, so that no request becomes a path on disk."""
+    files = {}
     for file in folder.rglob("*"):
-        if file.suffix in TYPES:
+        if file.suffix in MEDIA_TYPES:
             body = file.read_bytes()
             etag = f'"{hashlib.sha256(body).hexdigest()}"'
-            pages[file.relative_to(folder).as_posix()] = Page(body, TYPES[file.suffix], etag)
-    return pages
+            files[file.relative_to(folder).as_posix()] = ConsoleFile(body, MEDIA_TYPES[file.suffix], etag)
+    return files
 
 
-PAGES = _read(FOLDER)
+FILES = _read(FOLDER)
 
 
-def _answer(request: Request, name: str) -> Response:
-    page = PAGES.get(name)
-    if page is None:
+def _respond(request: Request, name: str) -> Response:
+    file = FILES.get(name)
+    if file is None:
         raise HTTPException(404)
-    # asked for again each time, so that a new version of the service is never half an old console
-    headers = POLICY | {"ETag": page.etag, "Cache-Control": "no-cache"}
-    known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
-    if page.etag in known:
+    # browsers revalidate each file, so that a new version of the service is never mixed with an old console
+    headers = SECURITY_HEADERS | {"ETag": file.etag, "Cache-Control": "no-cache"}
+    known_etags = [etag.strip().removeprefix("W/") for etag in request.headers.get("if-none-match", "").split(",")]
+    if file.etag in known_etags:
         return Response(status_code=304, headers=headers)
-    return Response(page.body, media_type=page.type, headers=headers)
+    return Response(file.body, media_type=file.media_type, headers=headers)
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def index(request: Request) -> Response:
-    return _answer(request, "index.html")
+    return _respond(request, "index.html")
 
 
 @router.api_route("/console/{name:path}", methods=["GET", "HEAD"])
 async def file(request: Request, name: str) -> Response:
-    return _answer(request, name or "index.html")
+    return _respond(request, name or "index.html")

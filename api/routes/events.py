@@ -1,4 +1,4 @@
-"""What happened to a job: as a list, or live; and its figures."""
+"""Events of a job, as a list or as a live stream, and its figures."""
 
 from typing import Annotated, Any
 
@@ -19,17 +19,17 @@ from core.schema.pages import Page
 
 router = APIRouter(prefix="/v1/jobs/{job}", tags=["jobs"])
 
-LARGEST = 2**63 - 1
+MAX_SEQ = 2**63 - 1
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "A page of events, or the stream", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
-    204: {"description": "Nothing can follow `Last-Event-ID`: the job is over"},
+    204: {"description": "The job is over and no event follows `Last-Event-ID`"},
 }
 
 
 @router.get(
     "/events",
     response_model=Page[Event],
-    summary="What happened to the job",
+    summary="List or stream a job's events",
     responses={**problem_responses(404), **STREAM},
 )
 async def list_job_events(
@@ -38,14 +38,17 @@ async def list_job_events(
     context: ContextDep,
     caller: JobsRead,
     limit: Limit = DEFAULT_LIMIT,
-    after: Annotated[int | None, Query(ge=0, le=LARGEST, description="the `last_id` of the page before")] = None,
-    last_event_id: Annotated[str | None, Header(description="the id of the last event that was received")] = None,
+    after: Annotated[int | None, Query(ge=0, le=MAX_SEQ, description="the `last_id` of the previous page")] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="the id of the last event that the client received")
+    ] = None,
 ) -> Response:
-    """The list, newest first; with `Accept: text/event-stream` every event from the first on, and those to come.
+    """Lists the events, newest first. With `Accept: text/event-stream`, streams all events from the first on and new
+    ones as they happen.
 
-    A stream's messages have the event's type as `event`, its number as `id` and its data as `data`; between them
-    `progress` without an id. It is resumed by `Last-Event-ID` and closed after the terminal event.
-    Scope: `jobs:read` or `jobs:write`.
+    A message of the stream has the event's type as `event`, its number as `id` and its data as `data`. In between, the
+    stream sends `progress` without an id. A client resumes it by `Last-Event-ID`. The stream closes after the terminal
+    event. Scope: `jobs:read` or `jobs:write`.
     """
     async with context.sessions() as session:
         row = await jobs.get(session, caller.organisation, job)
@@ -54,25 +57,24 @@ async def list_job_events(
         if MEDIA_TYPE not in request.headers.get("accept", ""):
             rows = await events.latest(session, job, after, limit + 1)
             return json_response(paginate(rows, limit, serialize_event, item_id=lambda event: str(event.seq)))
-    given = (last_event_id or "").strip()
-    last = int(given) if given.isascii() and given.isdigit() and int(given) <= LARGEST else 0
-    if row.status in TERMINAL and last >= row.event_seq:
-        return Response(status_code=204)  # tells a browser's EventSource not to come back
+    last_id = (last_event_id or "").strip()
+    last_seq = int(last_id) if last_id.isascii() and last_id.isdigit() and int(last_id) <= MAX_SEQ else 0
+    if row.status in TERMINAL and last_seq >= row.event_seq:
+        return Response(status_code=204)  # tells a browser's EventSource not to reconnect
     request.state.held = True
     return StreamingResponse(
-        stream_events(context.sessions, context.job_notifications, caller.organisation, job, after=last),
+        stream_events(context.sessions, context.job_notifications, caller.organisation, job, after=last_seq),
         headers=HEADERS,
         media_type=MEDIA_TYPE,
     )
 
 
-@router.get("/metrics", summary="The job's figures", responses=problem_responses(404))
+@router.get("/metrics", summary="Get a job's figures", responses=problem_responses(404))
 async def get_job_metrics(job: str, context: ContextDep, caller: JobsRead) -> JobMetrics:
-    """Curves (per name: step and value), the measurements before and after (and of the retrained model, where the job
-    names one) with their intervals, the verdict with every bound that led to it, and what the job took. A dry run has
-    those before alone.
+    """Returns the curves (per name: step and value), the measurements before and after (and of the retrained model,
+    where the job names one) with their intervals, the verdict with every bound that led to it, and the cost.
 
-    Scope: `jobs:read` or `jobs:write`.
+    A dry run has only the measurements before. Scope: `jobs:read` or `jobs:write`.
     """
     async with context.sessions() as session:
         row = await jobs.get(session, caller.organisation, job)
@@ -80,12 +82,21 @@ async def get_job_metrics(job: str, context: ContextDep, caller: JobsRead) -> Jo
             raise not_found("job")
         points = await checkpoints.curves(session, job)
         cost = await events.newest(session, job, EventType.COST)
-        measured = {one.moment: one.measurements for one in await checkpoints.measurements(session, job)}
+        rows = await checkpoints.measurements(session, job)
     curves: dict[str, list[tuple[int, float]]] = {}
     for point in points:
         curves.setdefault(point.name, []).append((point.step, point.value))
-    moments = {moment: measured.get(moment) for moment in ("before", "after", "retrained")}
-    told = {"policy": row.policy, "judgement": row.judgement, "cost": None if cost is None else cost.data}
+    measurements = {measurement.moment: measurement.measurements for measurement in rows}
     return JobMetrics.model_validate(
-        {"job": job, "curves": curves, **moments, "reference": moments["retrained"], **told}
+        {
+            "job": job,
+            "curves": curves,
+            "before": measurements.get("before"),
+            "after": measurements.get("after"),
+            "retrained": measurements.get("retrained"),
+            "reference": measurements.get("retrained"),
+            "policy": row.policy,
+            "judgement": row.judgement,
+            "cost": None if cost is None else cost.data,
+        }
     )

@@ -1,4 +1,4 @@
-"""Files of records: uploaded, listed, read back, deleted."""
+"""Files of records: upload, list, download, delete."""
 
 import hashlib
 from datetime import timedelta
@@ -55,30 +55,32 @@ FORM: dict[str, Any] = {
 async def upload_file(
     request: Request, context: ContextDep, caller: FilesWrite, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Streamed and checked record by record; a bad line is a 422 that names it, and then nothing is kept.
+    """Uploads a file. It is streamed, and every record is checked. A bad record gives a 422 with its line, and the
+    service then stores nothing.
 
-    JSON Lines or a JSON list (`{"text"}`, `{"prompt", "completion"}` or `{"messages"}`), .txt (one record per
-    paragraph), CSV, Parquet and Arrow with the same columns. Beside its text a record may have `id`, `subject`, and
-    what probes are made of: `group`, `paraphrases` (of the prompt), `paraphrased_answer`, `wrong` (answers),
-    `alternate`; a CSV cell holds a list as a JSON array. Other shapes that are common (question and answer, Alpaca,
-    ShareGPT, OpenAI's fine-tuning messages), separators and encodings are read too: `understood` says how the file
-    was read, and what was guessed. Stored sealed, each file under a key of its own. Scope: `files:write`.
+    Formats: JSON Lines or a JSON list (`{"text"}`, `{"prompt", "completion"}` or `{"messages"}`), .txt (one record per
+    paragraph), and CSV, Parquet and Arrow with the same columns. Beside its text, a record may have `id`, `subject` and
+    the fields of probes: `group`, `paraphrases` (of the prompt), `paraphrased_answer`, `wrong` (wrong answers) and
+    `alternate`. A CSV cell holds a list as a JSON array. The service also reads other common record shapes (question
+    and answer, Alpaca, ShareGPT, OpenAI's fine-tuning messages), separators and encodings: `understood` tells how it
+    read the file, and which of that it guessed. Each file is stored encrypted, under a key of its own.
+    Scope: `files:write`.
     """
     settings, file = context.settings, new_id("file")
     form = UploadForm(request, max_file_bytes=settings.max_file_bytes, max_record_bytes=settings.max_record_bytes)
-    wrapped = await store_upload(context.storage, file, form.chunks(), context.service_key)
+    wrapped_key = await store_upload(context.storage, file, form.chunks(), context.service_key)
     if form.upload is None:
         raise RuntimeError("an upload that was stored is complete")
     try:
-        return await _keep(request, context, caller, file, form.upload, wrapped)
+        return await _create_file(request, context, caller, file, form.upload, wrapped_key)
     finally:
-        async with context.sessions() as session:  # refused, a replay of an earlier upload, or a failed commit
+        async with context.sessions() as session:  # no row: a refusal, a replayed answer or a failed commit
             if await files.get(session, caller.organisation, file) is None:
                 await context.storage.delete(storage_key(file))
 
 
-async def _keep(
-    request: Request, context: Context, caller: Caller, file: str, upload: Upload, wrapped: bytes
+async def _create_file(
+    request: Request, context: Context, caller: Caller, file: str, upload: Upload, wrapped_key: bytes
 ) -> Response:
     async def create(session: AsyncSession) -> Response:
         row = FileRow(
@@ -92,14 +94,14 @@ async def _keep(
             records=upload.records,
             understood=upload.interpretation.model_dump(exclude_none=True),
             storage_key=storage_key(file),
-            wrapped_key=wrapped,
+            wrapped_key=wrapped_key,
         )
         await files.add(session, row, lifetime=timedelta(hours=context.settings.unused_file_hours))
         return json_response(serialize_file(row), 201, {"Location": f"/v1/files/{file}"})
 
-    # multipart boundaries differ from one attempt to the next: what was sent is what was in the form
-    sent = f"{upload.purpose}\n{upload.filename}\n{upload.sha256}".encode()
-    return await context.idempotency.run_once(request, caller, hashlib.sha256(sent).digest(), create)
+    # the digest is that of the form's content, since a repeated request has another multipart boundary
+    content = f"{upload.purpose}\n{upload.filename}\n{upload.sha256}".encode()
+    return await context.idempotency.run_once(request, caller, hashlib.sha256(content).digest(), create)
 
 
 @router.get("", summary="List files", responses=problem_responses())
@@ -110,15 +112,15 @@ async def list_files(
     after: After = None,
     purpose: Annotated[Purpose | None, Query(description="only files of this purpose")] = None,
 ) -> Page[File]:
-    """Newest first. Scope: `files:write`, `jobs:read` or `jobs:write`."""
+    """Lists files, newest first. Scope: `files:write`, `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         rows = await files.page(session, caller.organisation, limit=limit + 1, after=after, purpose=purpose)
     return paginate(rows, limit, serialize_file, item_id=lambda file: file.id)
 
 
-@router.get("/{file}", summary="One file", responses=problem_responses(404))
+@router.get("/{file}", summary="Get a file", responses=problem_responses(404))
 async def get_file(file: str, context: ContextDep, caller: FilesRead) -> File:
-    """Its text is at `/content`. Scope: `files:write`, `jobs:read` or `jobs:write`."""
+    """Describes the file; its content is at `/content`. Scope: `files:write`, `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         row = await files.get(session, caller.organisation, file)
     if row is None:
@@ -128,7 +130,7 @@ async def get_file(file: str, context: ContextDep, caller: FilesRead) -> File:
 
 @router.get(
     "/{file}/content",
-    summary="The file as it was uploaded",
+    summary="Download a file",
     response_class=Response,
     responses={
         **problem_responses(404),
@@ -136,19 +138,22 @@ async def get_file(file: str, context: ContextDep, caller: FilesRead) -> File:
     },
 )
 async def download_file(file: str, context: ContextDep, caller: FilesWrite) -> Response:
-    """Streamed. This is the text itself, so who may upload may read it. Scope: `files:write`."""
+    """Returns the file as it was uploaded. It needs the scope of an upload, since it is the text itself.
+
+    Scope: `files:write`.
+    """
     async with context.sessions() as session:
         row = await files.get(session, caller.organisation, file)
     if row is None:
         raise not_found("file")
-    pieces = await prefetch_first_chunk(read_upload(context.storage, row.id, row.wrapped_key, context.service_key))
+    chunks = await prefetch_first_chunk(read_upload(context.storage, row.id, row.wrapped_key, context.service_key))
     headers = {"Content-Length": str(row.size), "Content-Disposition": f'attachment; filename="{row.id}.{row.format}"'}
-    return StreamingResponse(pieces, 200, headers, "application/octet-stream")
+    return StreamingResponse(chunks, 200, headers, "application/octet-stream")
 
 
 @router.delete("/{file}", status_code=204, summary="Delete a file", responses=problem_responses(404, 409))
 async def delete_file(file: str, context: ContextDep, caller: FilesWrite) -> None:
-    """A real deletion: the key is destroyed, then the bytes. 409 while a job needs the file. Scope: `files:write`."""
+    """Destroys the file's key, then its bytes. 409 while a job needs the file. Scope: `files:write`."""
     async with context.sessions.begin() as session:
         row = await files.remove(session, caller.organisation, file)
     if row is None:

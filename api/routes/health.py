@@ -1,4 +1,4 @@
-"""Alive, ready, and the figures: for load balancers and Prometheus, without a key."""
+"""Liveness, readiness and metrics, for load balancers and Prometheus, without a key."""
 
 import asyncio
 from typing import Literal
@@ -28,14 +28,14 @@ class Alive(BaseModel):
 
 class Readiness(BaseModel):
     ready: bool = Field(description="whether requests can be served")
-    database: State = Field(description="whether it can be reached and is at this version")
+    database: State = Field(description="whether the database can be reached and is migrated to this version")
     storage: StorageState = Field(description="whether files and checkpoints can be written")
-    broker: State = Field(description="shown, not required: jobs are accepted while the broker is down")
+    broker: State = Field(description="for information only: jobs are accepted while the broker is down")
 
 
 @router.get("/healthz", summary="Whether the process is alive")
 async def get_health() -> Alive:
-    """Answers as long as the process does; looks at nothing else."""
+    """Answers as long as the process runs, and checks nothing else."""
     return Alive()
 
 
@@ -48,17 +48,17 @@ async def get_health() -> Alive:
     },
 )
 async def get_readiness(context: ContextDep) -> Response:
-    """200 where the database is reachable and at this version's migration, and the storage takes bytes (tried every few
-    seconds). The broker's state is shown beside it."""
+    """Answers 200 if the database can be reached and is migrated to this version, and if a write to the storage
+    succeeds (tried every few seconds). Also shows the state of the broker."""
     database, storage, broker = await asyncio.gather(
-        _database(context), context.storage_probe.state(), _broker(context)
+        _database_state(context), context.storage_probe.state(), _broker_state(context)
     )
     ready = database == "ok" and storage == "ok" and context.startup.complete
     readiness = Readiness(ready=ready, database=database, storage=storage, broker=broker)
     return JSONResponse(readiness.model_dump(), 200 if readiness.ready else 503)
 
 
-async def _database(context: Context) -> State:
+async def _database_state(context: Context) -> State:
     try:
         current = await asyncio.wait_for(is_current(context.engine), CHECK_SECONDS)
     except (SQLAlchemyError, OSError, TimeoutError):
@@ -66,7 +66,7 @@ async def _database(context: Context) -> State:
     return "ok" if current else "not_migrated"
 
 
-async def _broker(context: Context) -> State:
+async def _broker_state(context: Context) -> State:
     try:
         await asyncio.wait_for(context.redis.ping(), CHECK_SECONDS)
     except (RedisError, OSError, TimeoutError):
@@ -76,12 +76,13 @@ async def _broker(context: Context) -> State:
 
 @router.get(
     "/metrics",
-    summary="Figures for Prometheus",
+    summary="Metrics for Prometheus",
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"}},
 )
 async def get_prometheus_metrics(context: ContextDep) -> Response:
-    """Requests of this process; jobs waiting and running, hints not published and workers of the whole service."""
+    """Returns the requests of this process, and the waiting and running jobs, unsent job hints and workers of the whole
+    service."""
     async with context.sessions() as session:
-        figures = await read_service_stats(session, stale_seconds=context.stale_seconds)
-    return Response(context.metrics.render(figures), media_type=CONTENT_TYPE_LATEST)
+        stats = await read_service_stats(session, stale_seconds=context.stale_seconds)
+    return Response(context.metrics.render(stats), media_type=CONTENT_TYPE_LATEST)

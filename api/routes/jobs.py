@@ -1,4 +1,4 @@
-"""Jobs: submitted, followed, and what is wished of them afterwards."""
+"""Jobs: submit, list, follow, and the actions cancel, pause, resume and retry."""
 
 import asyncio
 from typing import Annotated, Any
@@ -26,12 +26,12 @@ from core.schema.timestamps import UtcDatetime
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 
 EXAMPLES: dict[str, Any] = {
-    "least": {
-        "summary": "the least that works",
+    "minimal": {
+        "summary": "A minimal job",
         "value": {"model": "demo", "forget": {"records": ["Zorvek Halmi lives at 12 Pell Lane."]}},
     },
-    "whole": {
-        "summary": "a method of one's own choice, with its sets",
+    "complete": {
+        "summary": "A job with a chosen method and its sets",
         "value": {
             "model": "demo",
             "from": "base",
@@ -58,11 +58,12 @@ async def submit_job(
     caller: JobsWrite,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Queues a job. The least: a model and what it must forget; retain and unseen sets come from the model's defaults.
+    """Queues an unlearning job. It needs at least a model and the records to forget; the retain and unseen sets come
+    from the model's defaults.
 
-    What can be wrong is said now: an unknown method or parameter, a set that the method needs, a file that was
-    uploaded for another purpose, a policy that asks for less than the model's. The broker is not asked: a job is
-    accepted while it is down. Scope: `jobs:write`.
+    The request is checked at once: unknown methods and parameters, missing sets, files that were uploaded for another
+    purpose, and policies that are looser than the model's are refused. A job is accepted even while the broker is down.
+    Scope: `jobs:write`.
     """
     submission = UnlearnSubmission(context, caller, body)
 
@@ -83,21 +84,23 @@ async def list_jobs(
     caller: JobsRead,
     limit: Limit = DEFAULT_LIMIT,
     after: After = None,
-    kind: Annotated[JobKind | None, Query(description="default: all but `measure`")] = None,
-    status: Annotated[Status | None, Query(description="only those of this status")] = None,
-    model: Annotated[str | None, Query(max_length=96, description="only those on this model")] = None,
-    method: Annotated[str | None, Query(max_length=64, description="only those by this method")] = None,
+    kind: Annotated[
+        JobKind | None, Query(description="only jobs of this kind; default: all kinds but `measure`")
+    ] = None,
+    status: Annotated[Status | None, Query(description="only jobs of this status")] = None,
+    model: Annotated[str | None, Query(max_length=96, description="only jobs on this model")] = None,
+    method: Annotated[str | None, Query(max_length=64, description="only jobs by this method")] = None,
     external_reference: Annotated[
-        str | None, Query(max_length=256, description="only those with exactly this one")
+        str | None, Query(max_length=256, description="only jobs with exactly this external reference")
     ] = None,
     reference: Annotated[
         str | None, Query(max_length=256, deprecated=True, description="the older name of `external_reference`")
     ] = None,
-    verdict: Annotated[Verdict | None, Query(description="only those with this verdict")] = None,
-    created_after: Annotated[UtcDatetime | None, Query(description="made at this time or later")] = None,
-    created_before: Annotated[UtcDatetime | None, Query(description="made before this time")] = None,
+    verdict: Annotated[Verdict | None, Query(description="only jobs with this verdict")] = None,
+    created_after: Annotated[UtcDatetime | None, Query(description="only jobs created at this time or later")] = None,
+    created_before: Annotated[UtcDatetime | None, Query(description="only jobs created before this time")] = None,
 ) -> Page[Job]:
-    """Newest first. What only measures is listed by `GET /v1/measurements`. Scope: `jobs:read` or `jobs:write`."""
+    """Lists jobs, newest first; `GET /v1/measurements` lists measurements. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         rows = await jobs.page(
             session,
@@ -119,23 +122,24 @@ async def list_jobs(
 @router.get(
     "/{job}",
     response_model=Job,
-    summary="One job",
-    responses={**problem_responses(404), 304: {"description": "The job is as the ETag says"}},
+    summary="Get a job",
+    responses={**problem_responses(404), 304: {"description": "The job has not changed since the ETag"}},
 )
 async def get_job(
     job: str,
     request: Request,
     context: ContextDep,
     caller: JobsRead,
-    wait: Annotated[float, Query(ge=0, le=60, description="seconds to hold the answer until the job changes")] = 0,
-    if_none_match: Annotated[str | None, Header(description="the ETag of the answer before")] = None,
+    wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for a change of the job")] = 0,
+    if_none_match: Annotated[str | None, Header(description="the ETag of an earlier answer")] = None,
 ) -> Response:
-    """The job as it is, or, with `wait`, once it has changed: since the ETag in `If-None-Match`, else since now.
+    """Describes the job, at once or, with `wait`, as soon as it has changed since the ETag in `If-None-Match` (without
+    that header: since the request).
 
-    A job that is over does not change by itself and is answered at once. Scope: `jobs:read` or `jobs:write`.
+    A job that is over is answered at once, since it does not change by itself. Scope: `jobs:read` or `jobs:write`.
     """
     request.state.held = wait > 0
-    version = await _version(context, caller, job, wait, if_none_match)
+    version = await _wait_for_change(context, caller, job, wait, if_none_match)
     if version is not None and etag_matches(if_none_match, _etag(version)):
         return Response(status_code=304, headers={"ETag": _etag(version)})
     async with context.sessions() as session:
@@ -146,25 +150,33 @@ async def get_job(
     return json_response(serialize_job(row, reason), headers={"ETag": _etag(row.version)})
 
 
-async def _version(context: Context, caller: Caller, job: str, wait: float, known: str | None) -> int | None:
-    """The job's version, where it is asked for: after the wait, or at once where the client has another one."""
-    if not wait and known is None:
+async def _wait_for_change(
+    context: Context, caller: Caller, job: str, wait: float, if_none_match: str | None
+) -> int | None:
+    """Returns the job's version, at once if the client knows another one, else after a change or `wait` seconds.
+
+    None: the request neither waits nor has an ETag.
+    """
+    if not wait and if_none_match is None:
         return None
     deadline = asyncio.get_running_loop().time() + wait
     async with context.job_notifications.watch(job) as watch:
-        first: int | None = None
+        first_version: int | None = None
         while True:
             async with context.sessions() as session:
-                found = await jobs.version_and_status(session, caller.organisation, job)
-            if found is None:
+                version_and_status = await jobs.version_and_status(session, caller.organisation, job)
+            if version_and_status is None:
                 raise not_found("job")
-            version, status = found
-            first = version if first is None else first
-            changed = version != first if known is None else not etag_matches(known, _etag(version))
-            left = deadline - asyncio.get_running_loop().time()
-            if changed or status in TERMINAL or left <= 0:
+            version, status = version_and_status
+            first_version = version if first_version is None else first_version
+            if if_none_match is None:
+                changed = version != first_version
+            else:
+                changed = not etag_matches(if_none_match, _etag(version))
+            seconds_left = deadline - asyncio.get_running_loop().time()
+            if changed or status in TERMINAL or seconds_left <= 0:
                 return version
-            await watch.changed(left)
+            await watch.changed(seconds_left)
 
 
 def _etag(version: int) -> str:
@@ -173,7 +185,8 @@ def _etag(version: int) -> str:
 
 @router.post("/{job}/cancel", status_code=202, summary="Cancel a job", responses=problem_responses(404, 409))
 async def cancel_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
-    """A waiting job is cancelled at once; a running one when its worker has let go (`requested` says so until then).
+    """Cancels the job. A waiting job is cancelled at once; a running job as soon as its worker has stopped, and until
+    then `requested` is `cancel`.
 
     409 where the job is over. Scope: `jobs:write`.
     """
@@ -182,39 +195,41 @@ async def cancel_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
         if row is not None:
             await session.flush()
             await session.refresh(row)
-    return _wished(row)
+    return _serialize_found(row)
 
 
 @router.post("/{job}/pause", status_code=202, summary="Pause a job", responses=problem_responses(404, 409))
 async def pause_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
-    """A waiting job pauses at once; a running one finishes its step, saves a snapshot and frees its device first
-    (`requested` says so until then). 409 where the job is over, paused or being cancelled. Scope: `jobs:write`.
+    """Pauses the job. A waiting job pauses at once; a running job first finishes its step, saves a snapshot and frees
+    its device, and until then `requested` is `pause`.
+
+    409 where the job is over, paused or being cancelled. Scope: `jobs:write`.
     """
     async with context.sessions.begin() as session:
-        return _wished(await job_actions.pause(session, caller.organisation, job))
+        return _serialize_found(await job_actions.pause(session, caller.organisation, job))
 
 
-@router.post("/{job}/resume", status_code=202, summary="Let a paused job go on", responses=problem_responses(404, 409))
+@router.post("/{job}/resume", status_code=202, summary="Resume a job", responses=problem_responses(404, 409))
 async def resume_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
-    """Back into the queue, to go on from the job's snapshot where the worker that takes it up has it.
+    """Queues a paused job again. It continues from its snapshot if the next worker has that, and else starts over.
 
-    A wish to pause that has not been granted yet is taken back. 409 where there is nothing to resume.
-    Scope: `jobs:write`.
+    Also takes back a requested pause. 409 where there is nothing to resume. Scope: `jobs:write`.
     """
     async with context.sessions.begin() as session:
-        return _wished(await job_actions.resume(session, caller.organisation, job))
+        return _serialize_found(await job_actions.resume(session, caller.organisation, job))
 
 
-@router.post("/{job}/retry", status_code=202, summary="Try a failed job again", responses=problem_responses(404, 409))
+@router.post("/{job}/retry", status_code=202, summary="Retry a job", responses=problem_responses(404, 409))
 async def retry_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
-    """A new attempt; the old ones stay in the job's events. 409 where the job has not failed, or where its model or a
-    file that it needs has been deleted. Scope: `jobs:write`.
+    """Queues a failed job for a new attempt; the events of earlier attempts stay.
+
+    409 where the job has not failed, or where its model or a file that it needs was deleted. Scope: `jobs:write`.
     """
     async with context.sessions.begin() as session:
-        return _wished(await job_actions.retry(session, caller.organisation, job))
+        return _serialize_found(await job_actions.retry(session, caller.organisation, job))
 
 
-def _wished(row: JobRow | None) -> Job:
+def _serialize_found(row: JobRow | None) -> Job:
     if row is None:
         raise not_found("job")
     return serialize_job(row)

@@ -1,4 +1,4 @@
-"""API keys: made, shown once, listed, revoked."""
+"""API keys: create, list, show, revoke."""
 
 from datetime import datetime
 from typing import Literal
@@ -29,27 +29,27 @@ class KeyRequest(Strict):
 
     name: str = Field(min_length=1, max_length=96, examples=["nightly DSR import"], description="what the key is for")
     scopes: list[Scope] = Field(
-        min_length=1, max_length=16, examples=[["files:write", "jobs:write"]], description="what it may do"
+        min_length=1, max_length=16, examples=[["files:write", "jobs:write"]], description="what the key may do"
     )
-    expires_at: UtcDatetime | None = Field(default=None, description="when it stops to open anything; null: never")
+    expires_at: UtcDatetime | None = Field(default=None, description="when it expires; null: never")
 
 
 class Key(Answer):
-    """A key as it is listed: recognisable, never whole."""
+    """A key as it is listed: its first characters only, never the whole key."""
 
-    id: str = Field(description="its id, `key-…`")
+    id: str = Field(description="the id, `key-…`")
     object: Literal["key"] = Field(default="key", description="always `key`")
-    name: str = Field(description="what it is for")
+    name: str = Field(description="what the key is for")
     prefix: str = Field(description="the first characters of the key")
-    organisation: str = Field(description="whose it is")
-    scopes: list[str] = Field(description="what it may do")
-    created_at: datetime = Field(description="when it was made")
-    expires_at: datetime | None = Field(description="when it stops to open anything; null: never")
-    revoked_at: datetime | None = Field(description="when it was revoked; null: it was not")
+    organisation: str = Field(description="the organisation that the key belongs to")
+    scopes: list[str] = Field(description="what the key may do")
+    created_at: datetime = Field(description="when it was created")
+    expires_at: datetime | None = Field(description="when it expires; null: never")
+    revoked_at: datetime | None = Field(description="when it was revoked; null: it is not revoked")
 
 
 class NewKey(Key):
-    key: str = Field(description="the key itself: shown this once and stored nowhere", examples=["ulk_…"])
+    key: str = Field(description="the key itself: shown only this once, and stored nowhere", examples=["ulk_…"])
 
 
 def _fields(row: ApiKey) -> dict[str, object]:
@@ -57,15 +57,15 @@ def _fields(row: ApiKey) -> dict[str, object]:
     return {name: getattr(row, name) for name in names}
 
 
-def _view(row: ApiKey) -> Key:
+def _serialize(row: ApiKey) -> Key:
     return Key.model_validate(_fields(row))
 
 
-@router.post("", status_code=201, response_model=NewKey, summary="Make a key", responses=problem_responses(409))
+@router.post("", status_code=201, response_model=NewKey, summary="Create a key", responses=problem_responses(409))
 async def create_key(
     body: KeyRequest, request: Request, context: ContextDep, caller: Admin, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Makes a key of the caller's organisation and shows it, this once. Scope: `admin`."""
+    """Creates a key of the caller's organisation. This answer alone shows the key. Scope: `admin`."""
 
     async def create(session: AsyncSession) -> Response:
         key = new_api_key()
@@ -87,38 +87,38 @@ async def create_key(
 
 @router.get("", summary="List keys", responses=problem_responses())
 async def list_keys(context: ContextDep, caller: Admin, limit: Limit = DEFAULT_LIMIT, after: After = None) -> Page[Key]:
-    """The organisation's keys, newest first, the revoked ones included. Scope: `admin`."""
+    """Lists the organisation's keys, newest first, with the revoked ones. Scope: `admin`."""
     async with context.sessions() as session:
         rows = await keys.page(session, caller.organisation, limit=limit + 1, after=after)
-    return paginate(rows, limit, _view, item_id=lambda key: key.id)
+    return paginate(rows, limit, _serialize, item_id=lambda key: key.id)
 
 
-@router.get("/self", summary="Who am I?", responses=problem_responses())
+@router.get("/self", summary="Get the caller's own key", responses=problem_responses())
 async def get_own_key(context: ContextDep, caller: AnyKey) -> Key:
-    """The key that this request came with. Any key may ask."""
+    """Describes the key that this request came with. Any key may ask."""
     async with context.sessions() as session:
         row = await keys.get(session, caller.organisation, caller.key)
     if row is None:
         raise not_found("key")
-    return _view(row)
+    return _serialize(row)
 
 
-@router.get("/{key}", summary="One key", responses=problem_responses(404))
+@router.get("/{key}", summary="Get a key", responses=problem_responses(404))
 async def get_key(key: str, context: ContextDep, caller: Admin) -> Key:
-    """Scope: `admin`."""
+    """Describes a key of the organisation. Scope: `admin`."""
     async with context.sessions() as session:
         row = await keys.get(session, caller.organisation, key)
     if row is None:
         raise not_found("key")
-    return _view(row)
+    return _serialize(row)
 
 
 @router.delete("/{key}", summary="Revoke a key", responses=problem_responses(404))
 async def revoke_key(key: str, context: ContextDep, caller: Admin) -> Key:
-    """From now on the key opens nothing (on other replicas within seconds); it stays listed. Scope: `admin`."""
+    """Revokes the key at once, on other replicas within seconds. The key stays in the list. Scope: `admin`."""
     async with context.sessions.begin() as session:
         row = await keys.revoke(session, caller.organisation, key)
     if row is None:
         raise not_found("key")
     context.caller_cache.forget(row.id)
-    return _view(row)
+    return _serialize(row)

@@ -26,7 +26,7 @@ router = APIRouter(prefix="/v1/measurements", tags=["measurements"], route_class
 
 EXAMPLES: dict[str, Any] = {
     "a checkpoint": {
-        "summary": "what a checkpoint gives back of a text, beside text that it never saw",
+        "summary": "What a checkpoint still knows of a text, compared with text that it never saw",
         "value": {
             "model": "demo",
             "from": "ckpt-01900000000070008000000000000000",
@@ -52,16 +52,16 @@ async def submit_measurement(
     caller: ModelsProbe,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Queues a measurement of a registered model or a checkpoint on the files that are named, and changes nothing.
+    """Queues a measurement of a registered model or a checkpoint on the named files. It changes nothing.
 
-    It is done as a job is, by the same workers and code, but waits for no job on the model and holds none up. A
-    checkpoint that is not released is measured for the scope `release:write` alone. Scope: `models:probe`.
+    The workers run it as they run a job, but it waits for no job on the model, and no job waits for it. Measuring a
+    checkpoint that is not released also needs `release:write`. Scope: `models:probe`.
     """
     submission = MeasurementSubmission(context, caller, body)
 
     async def create(session: AsyncSession) -> Response:
         row = await submission.write(session)
-        return json_response(view(row), 202, {"Location": f"/v1/measurements/{row.id}"})
+        return json_response(_serialize(row), 202, {"Location": f"/v1/measurements/{row.id}"})
 
     try:
         return await context.idempotency.run_once(request, caller, await body_digest(request), create)
@@ -76,41 +76,48 @@ async def list_measurements(
     caller: ModelsProbe,
     limit: Limit = DEFAULT_LIMIT,
     after: After = None,
-    status: Annotated[Status | None, Query(description="only those of this status")] = None,
-    model: Annotated[str | None, Query(max_length=96, description="only those on this model")] = None,
+    status: Annotated[Status | None, Query(description="only measurements of this status")] = None,
+    model: Annotated[str | None, Query(max_length=96, description="only measurements of this model")] = None,
 ) -> Page[Measurement]:
-    """Newest first, without their figures. Scope: `models:probe`."""
+    """Lists measurements, newest first, without their figures. Scope: `models:probe`."""
     async with context.sessions() as session:
         rows = await jobs.page(
             session, caller.organisation, limit=limit + 1, after=after, kind="measure", status=status, model=model
         )
-    return paginate(rows, limit, view, item_id=lambda one: one.id)
+    return paginate(rows, limit, _serialize, item_id=lambda measurement: measurement.id)
 
 
-@router.get("/{measurement}", summary="One measurement", responses=problem_responses(404))
+@router.get("/{measurement}", summary="Get a measurement", responses=problem_responses(404))
 async def get_measurement(measurement: str, context: ContextDep, caller: ModelsProbe) -> Measurement:
-    """Its status and, once it has succeeded, its figures: aggregates over records. Scope: `models:probe`."""
+    """Returns its status and, once it has succeeded, its figures, which are aggregates over records.
+
+    Scope: `models:probe`.
+    """
     async with context.sessions() as session:
-        row = _one(await jobs.get(session, caller.organisation, measurement))
+        row = _require_measurement(await jobs.get(session, caller.organisation, measurement))
         reason = await jobs.waiting_for(session, row, stale_seconds=context.stale_seconds)
-        measured = {one.moment: one.measurements for one in await checkpoints.measurements(session, measurement)}
-    return view(row, reason, measured if row.status == "succeeded" else {})
+        result_rows = await checkpoints.measurements(session, measurement)
+    results = {result.moment: result.measurements for result in result_rows}
+    return _serialize(row, reason, results if row.status == "succeeded" else {})
 
 
 @router.post(
     "/{measurement}/cancel", status_code=202, summary="Cancel a measurement", responses=problem_responses(404, 409)
 )
 async def cancel_measurement(measurement: str, context: ContextDep, caller: ModelsProbe) -> Measurement:
-    """At once while it waits, else when its worker has let go. 409 where it is over. Scope: `models:probe`."""
+    """Cancels it, at once while it waits, else as soon as its worker has stopped. 409 where it is over.
+
+    Scope: `models:probe`.
+    """
     async with context.sessions.begin() as session:
-        _one(await jobs.get(session, caller.organisation, measurement))
-        row = _one(await job_actions.cancel(session, caller.organisation, measurement))
+        _require_measurement(await jobs.get(session, caller.organisation, measurement))
+        row = _require_measurement(await job_actions.cancel(session, caller.organisation, measurement))
         await session.flush()
         await session.refresh(row)
-    return view(row)
+    return _serialize(row)
 
 
-def _one(row: JobRow | None) -> JobRow:
+def _require_measurement(row: JobRow | None) -> JobRow:
     if row is None or row.kind != "measure":
         raise not_found("measurement")
     return row
@@ -123,22 +130,22 @@ def _table(preset: str | None, after: Any) -> dict[str, float] | None:
     return preset_table(name, MeasurementResult.model_validate(after, extra="ignore"))
 
 
-def view(row: JobRow, waiting_for: str | None = None, measured: Mapping[str, Any] | None = None) -> Measurement:
-    """The row as it is shown, with its figures where they are at hand."""
-    here, found = f"/v1/measurements/{row.id}", measured or {}
-    same = ["id", "status", "requested", "phase", "model", "start", "data", "measure", "retrained_model", "error"]
-    same += ["preset", "warnings", "estimate", "created_at", "started_at", "finished_at"]
+def _serialize(row: JobRow, waiting_for: str | None = None, results: Mapping[str, Any] | None = None) -> Measurement:
+    """Returns the measurement, with its figures if `results` holds them."""
+    url, results = f"/v1/measurements/{row.id}", results or {}
+    columns = ["id", "status", "requested", "phase", "model", "start", "data", "measure", "retrained_model", "error"]
+    columns += ["preset", "warnings", "estimate", "created_at", "started_at", "finished_at"]
     return Measurement.model_validate(
         {
-            **{name: getattr(row, name) for name in same},
+            **{name: getattr(row, name) for name in columns},
             "reference_model": row.retrained_model,
             "waiting_for": waiting_for,
             "reading": {name: row.training[name] for name in ("max_length", "chat", "seed")},
-            "measurements": found.get("after"),
-            "retrained": found.get("retrained"),
-            "reference": found.get("retrained"),
-            "table": _table(row.preset, found.get("after")),
+            "measurements": results.get("after"),
+            "retrained": results.get("retrained"),
+            "reference": results.get("retrained"),
+            "table": _table(row.preset, results.get("after")),
             "metadata": row.metadata_,
-            "links": {"self": here, "cancel": f"{here}/cancel", "model": f"/v1/models/{row.model}"},
+            "links": {"self": url, "cancel": f"{url}/cancel", "model": f"/v1/models/{row.model}"},
         }
     )

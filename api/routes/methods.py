@@ -1,4 +1,4 @@
-"""The catalogue of methods."""
+"""The catalogue of unlearning methods."""
 
 from functools import cache
 from typing import Any, Literal
@@ -16,37 +16,41 @@ router = APIRouter(prefix="/v1/methods", tags=["methods"])
 
 
 class MethodDescription(Answer):
-    """A method: what it does, what it needs, its parameters and where it comes from."""
+    """A method: its purpose, the data that it needs, its parameters and its source."""
 
-    name: str = Field(description="as a job names it")
+    name: str = Field(description="the name by which a job chooses the method")
     object: Literal["method"] = Field(default="method", description="always `method`")
-    summary: str = Field(description="what it does")
+    summary: str = Field(description="what the method does")
     formula: str = Field(
-        description="the forget term: l_t = -log p(x_t | x_<t), n scored tokens, p0 and l0 the original's"
+        description="the forget term: l_t = -log p(x_t | x_<t), n scored tokens; p0 and l0 are the original model's"
     )
-    needs: list[str] = Field(description="with default parameters: sets of records, or outputs of the original model")
-    retain_terms: list[str] = Field(description="that it can take")
-    parameters: dict[str, Any] = Field(description="JSON schema of what may stand beside `name` in a job's `method`")
-    defaults: dict[str, Any] = Field(description="of its parameters")
-    training_defaults: dict[str, dict[str, Any]] = Field(description="for small models, and for billions of weights")
-    source: dict[str, str] = Field(description="the paper: title and address")
+    needs: list[str] = Field(
+        description="needed with default parameters: sets of records, or outputs of the original model"
+    )
+    retain_terms: list[str] = Field(description="the retain terms that it supports")
+    parameters: dict[str, Any] = Field(description="JSON schema of the fields beside `name` in a job's `method`")
+    defaults: dict[str, Any] = Field(description="the default values of its parameters")
+    training_defaults: dict[str, dict[str, Any]] = Field(
+        description="training defaults for small models and for models with billions of weights"
+    )
+    source: dict[str, str] = Field(description="the paper: title and URL")
 
 
 @cache
-def _described(name: str) -> MethodDescription:
+def _describe(name: str) -> MethodDescription:
     return MethodDescription.model_validate(describe(name))
 
 
 @router.get("", summary="List methods", responses=problem_responses())
 async def list_methods(caller: AnyKey) -> Page[MethodDescription]:
-    """Every method, by name; there is always one page. Any key may ask."""
-    data = [_described(name) for name in sorted(METHODS)]
+    """Lists all methods by name, always on one page. Any key may ask."""
+    data = [_describe(name) for name in sorted(METHODS)]
     return Page(data=data, first_id=data[0].name, last_id=data[-1].name, has_more=False)
 
 
-@router.get("/{name}", summary="One method", responses=problem_responses(404))
+@router.get("/{name}", summary="Get a method", responses=problem_responses(404))
 async def get_method(name: str, caller: AnyKey) -> MethodDescription:
-    """Any key may ask."""
+    """Describes the method. Any key may ask."""
     if name not in METHODS:
         raise not_found("method")
-    return _described(name)
+    return _describe(name)

@@ -1,4 +1,4 @@
-"""Base models: registered, shown, forgotten."""
+"""Base models: register, list, show, delete."""
 
 import asyncio
 
@@ -23,13 +23,13 @@ from core.schema.policies import loosened_bounds
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
-PURPOSES = {
+DEFAULT_FILE_PURPOSES = {
     "retain": ("retain", "general"),
     "unseen": ("unseen",),
     "general": ("general", "retain"),
     "probes": ("probes",),
 }
-"""What a file must have been uploaded as to be a model's default."""
+"""Purposes that a model's default file may have been uploaded for, by the set that it is the default of."""
 
 
 @router.post(
@@ -42,23 +42,26 @@ async def register_model(
     caller: ModelsWrite,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """A directory below the allowed roots, or `hf:org/name@revision` where the operator's list has the repository.
+    """Registers a directory below the allowed roots, or a Hub repository `hf:org/name@revision` that the operator's
+    list allows.
 
-    A directory is checked at once (safetensors only, no code of its own, a tokenizer that fits); a repository is
-    fetched first, pinned to its commit. `status` goes from `fetching` to `ready` or `failed`. `policy` is what every
-    job on the model is held to. Scope: `models:write`; with `"release": "always"`, or a policy that is looser than the
-    default one, also `release:write`: who submits and registers must not set what her own jobs are held to.
+    A directory is checked at once: safetensors only, no code of its own, a tokenizer that fits the model. A repository
+    is fetched first, and pinned to its commit. `status` changes from `fetching` to `ready` or `failed`. Every job on
+    the model is judged by `policy`.
+
+    Scope: `models:write`; also `release:write` for `"release": "always"`, and for a policy that is looser than the
+    default one, so that nobody can loosen the policy for jobs of her own.
     """
     if body.release == "always" and context.settings.release != "always":
         require_release_scope(
             caller, "with 'release': 'always' every checkpoint of the model is released, whatever its verdict"
         )
-    found = await asyncio.to_thread(check_source, body.source, context.settings)
-    made: list[ModelRow] = []
+    checked = await asyncio.to_thread(check_source, body.source, context.settings)
+    created: list[ModelRow] = []
 
     async def create(session: AsyncSession) -> Response:
-        named = [file for file in body.defaults.model_dump().values() if file is not None]
-        await files.extend_lifetime(session, caller.organisation, named, lifetime=context.settings.retention)
+        default_files = [file for file in body.defaults.model_dump().values() if file is not None]
+        await files.extend_lifetime(session, caller.organisation, default_files, lifetime=context.settings.retention)
         await _check_defaults(session, caller, body.defaults)
         row = await models.add(
             session,
@@ -66,51 +69,56 @@ async def register_model(
                 organisation=caller.organisation,
                 id=body.id,
                 source=body.source,
-                directory=str(found[0]) if found else None,
+                directory=str(checked[0]) if checked else None,
                 dtype=body.dtype,
                 status="fetching",
-                shape=found[1].model_dump(mode="json") if found else None,
+                shape=checked[1].model_dump(mode="json") if checked else None,
                 defaults=body.defaults.model_dump(),
                 release=body.release or context.settings.release,
-                policy=await _pinned(session, caller, body.policy),
+                policy=await _check_policy(session, caller, body.policy),
                 training_tokens=body.training_tokens,
             ),
         )
         if row is None:
             raise Problem(409, "already-exists", "there is a model of this id: delete it first, or choose another id")
-        told = {"source": row.source, "release": row.release, "policy": body.policy}
-        await audit.append(session, caller.organisation, caller.key, "model.registered", row.id, told)
-        made.append(row)
+        data = {"source": row.source, "release": row.release, "policy": body.policy}
+        await audit.append(session, caller.organisation, caller.key, "model.registered", row.id, data)
+        created.append(row)
         return json_response(serialize_model(row), 202, {"Location": f"/v1/models/{row.id}"})
 
-    answered = await context.idempotency.run_once(request, caller, await body_digest(request), create)
-    for row in made:
+    response = await context.idempotency.run_once(request, caller, await body_digest(request), create)
+    for row in created:
         context.registrar.start(row)
-    return answered
+    return response
 
 
-async def _pinned(session: AsyncSession, caller: Caller, name: str) -> str | None:
-    """The policy as the row names it. Problem: 422, there is none of this name; 403, it asks for less than the default
-    one, and the caller may not release."""
-    found = await policies.resolve(session, caller.organisation, name, lock=True)
-    if found is None:
+async def _check_policy(session: AsyncSession, caller: Caller, name: str) -> str | None:
+    """Returns the policy's name for the model's row; None: a built-in policy.
+
+    Problem: 422 where there is no such policy; 403 where it is looser than the default one and the caller lacks the
+    scope `release:write`.
+    """
+    policy = await policies.resolve(session, caller.organisation, name, lock=True)
+    if policy is None:
         raise unprocessable(
             "/policy", f"there is no policy '{name}': POST /v1/policies keeps one", name="unknown-policy"
         )
-    if problems := loosened_bounds(DEFAULT_POLICY, found):
-        require_release_scope(caller, f"the policy '{name}' is looser than the default one ({problems[0]})")
+    if loosened := loosened_bounds(DEFAULT_POLICY, policy):
+        require_release_scope(caller, f"the policy '{name}' is looser than the default one ({loosened[0]})")
     return None if name in policies.BUILT_IN else name
 
 
 async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defaults) -> None:
-    """Holds the files that the defaults name. Problem: 422 where one is not there or was uploaded for another use."""
-    named = {name: file for name, file in defaults.model_dump().items() if file is not None}
-    rows = await jobs.lock_files(session, caller.organisation, list(named.values()))
-    for name, file in named.items():
+    """Locks the default files. Problem (422): a file does not exist, or was uploaded for another purpose."""
+    default_files = {name: file for name, file in defaults.model_dump().items() if file is not None}
+    rows = await jobs.lock_files(session, caller.organisation, list(default_files.values()))
+    for name, file in default_files.items():
         if file not in rows:
             raise unprocessable(f"/defaults/{name}", "there is no such file", name="unknown-file")
-        if rows[file].purpose not in PURPOSES[name]:
-            detail = f"the file was uploaded as '{rows[file].purpose}', not as {' or '.join(PURPOSES[name])}"
+        if rows[file].purpose not in DEFAULT_FILE_PURPOSES[name]:
+            detail = (
+                f"the file was uploaded as '{rows[file].purpose}', not as {' or '.join(DEFAULT_FILE_PURPOSES[name])}"
+            )
             raise unprocessable(f"/defaults/{name}", detail, name="wrong-purpose")
 
 
@@ -118,15 +126,15 @@ async def _check_defaults(session: AsyncSession, caller: Caller, defaults: Defau
 async def list_models(
     context: ContextDep, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None
 ) -> Page[Model]:
-    """By name: a model's id is a person's choice, not a time. Any key may ask."""
+    """Lists models by id, since people choose the ids and they do not follow time. Any key may ask."""
     async with context.sessions() as session:
         rows = await models.page(session, caller.organisation, limit=limit + 1, after=after)
     return paginate(rows, limit, serialize_model, item_id=lambda model: model.id)
 
 
-@router.get("/{model}", summary="One model", responses=problem_responses(404))
+@router.get("/{model}", summary="Get a model", responses=problem_responses(404))
 async def get_model(model: str, context: ContextDep, caller: AnyKey) -> Model:
-    """`status`, shape, digest and `head`, the newest released checkpoint. Any key may ask."""
+    """Describes the model: `status`, shape, digest and `head`, the newest released checkpoint. Any key may ask."""
     async with context.sessions() as session:
         row = await models.get(session, caller.organisation, model)
     if row is None:
@@ -134,9 +142,9 @@ async def get_model(model: str, context: ContextDep, caller: AnyKey) -> Model:
     return serialize_model(row)
 
 
-@router.delete("/{model}", status_code=204, summary="Forget a model", responses=problem_responses(404, 409))
+@router.delete("/{model}", status_code=204, summary="Delete a model", responses=problem_responses(404, 409))
 async def delete_model(model: str, context: ContextDep, caller: ModelsWrite) -> None:
-    """Deletes the registration, never the directory; its checkpoints stay. 409 while a job needs it.
+    """Deletes the registration. The directory and the checkpoints stay. 409 while a job needs the model.
 
     Scope: `models:write`.
     """

@@ -1,4 +1,4 @@
-"""Policies: what models are held to; kept by name, listed, deleted."""
+"""Policies, by which the checkpoints of a model are judged: create, list, show, delete."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -26,10 +26,10 @@ router = APIRouter(prefix="/v1/policies", tags=["policies"], route_class=JsonRou
 
 EXAMPLES: dict[str, Any] = {
     "two bounds": {
-        "summary": "the text may not come back, and what is retained may not suffer",
+        "summary": "The text must not come back, and retained text must not suffer",
         "value": {
             "name": "house",
-            "description": "what the privacy board has decided on",
+            "description": "the privacy board's decision",
             "bounds": [
                 {"name": "extraction", "set": "forget", "figure": "extraction_strength", "high": 0.1},
                 {
@@ -46,20 +46,20 @@ EXAMPLES: dict[str, Any] = {
 }
 
 
-class KeptPolicy(Answer):
-    """A policy, and who made it."""
+class StoredPolicy(Answer):
+    """A policy, and the key that created it."""
 
-    name: str = Field(description="by which models and requests name it")
+    name: str = Field(description="the name by which models and requests refer to it")
     object: Literal["policy"] = Field(default="policy", description="always `policy`")
-    description: str | None = Field(description="what it is for")
-    bounds: list[Bound] = Field(description="each of which must be passed")
-    built_in: bool = Field(description="comes with the service")
-    created_by: str | None = Field(description="the key that made it")
-    created_at: datetime | None = Field(description="when it was made; null: it comes with the service")
+    description: str | None = Field(description="the purpose of the policy")
+    bounds: list[Bound] = Field(description="the bounds; a checkpoint must pass all of them")
+    built_in: bool = Field(description="whether the policy comes with the service")
+    created_by: str | None = Field(description="the id of the key that created it; null: it comes with the service")
+    created_at: datetime | None = Field(description="when it was created; null: it comes with the service")
 
 
-def _view(policy: Policy, row: PolicyRow | None = None) -> KeptPolicy:
-    return KeptPolicy(
+def _serialize(policy: Policy, row: PolicyRow | None = None) -> StoredPolicy:
+    return StoredPolicy(
         name=policy.name,
         description=policy.description,
         bounds=policy.bounds,
@@ -69,18 +69,22 @@ def _view(policy: Policy, row: PolicyRow | None = None) -> KeptPolicy:
     )
 
 
-def _kept(row: PolicyRow) -> KeptPolicy:
-    return _view(Policy.model_validate(row.policy), row)
+def _serialize_row(row: PolicyRow) -> StoredPolicy:
+    return _serialize(Policy.model_validate(row.policy), row)
 
 
-def _not_built_in(name: str) -> None:
+def _refuse_built_in(name: str) -> None:
     if name in BUILT_IN:
         detail = f"'{name}' comes with the service: it can neither be replaced nor deleted"
         raise Problem(409, "built-in", detail)
 
 
 @router.post(
-    "", status_code=201, response_model=KeptPolicy, summary="Keep a policy", responses=problem_responses(409, 413, 415)
+    "",
+    status_code=201,
+    response_model=StoredPolicy,
+    summary="Create a policy",
+    responses=problem_responses(409, 413, 415),
 )
 async def create_policy(
     body: Annotated[Policy, Body(openapi_examples=EXAMPLES)],
@@ -89,16 +93,18 @@ async def create_policy(
     caller: ModelsWrite,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Keeps a list of bounds under a name, which models are then registered with and jobs ask for.
+    """Stores a list of bounds under a name. Models are registered with that name, and jobs may request it.
 
-    Each bound is of one figure: on its own, against the model before, or against a retrained one. It is passed where
-    the whole 95 % interval lies within its limits. A policy never changes: make another, under another name.
-    Scope: `models:write`; for one that is looser than the default one (a bound of it is missing, or wider), also
-    `release:write`.
+    A bound limits one figure: by itself, compared with the model before, or compared with a retrained model. A
+    checkpoint passes it if the whole 95 % interval lies within the limits. A policy never changes; create another one
+    under another name instead.
+
+    Scope: `models:write`; also `release:write` for a policy that is looser than the default one, which means that it
+    lacks a bound of the default policy or has a wider one.
     """
-    _not_built_in(body.name)
-    if problems := loosened_bounds(DEFAULT_POLICY, body):
-        require_release_scope(caller, f"the policy is looser than the default one ({problems[0]})")
+    _refuse_built_in(body.name)
+    if loosened := loosened_bounds(DEFAULT_POLICY, body):
+        require_release_scope(caller, f"the policy is looser than the default one ({loosened[0]})")
 
     async def create(session: AsyncSession) -> Response:
         policy = Policy(
@@ -109,7 +115,7 @@ async def create_policy(
         row = await policies.add(session, caller.organisation, body.name, policy, key=caller.key)
         if row is None:
             raise Problem(409, "already-exists", "there is a policy of this name: choose another name")
-        return json_response(_kept(row), 201, {"Location": f"/v1/policies/{row.name}"})
+        return json_response(_serialize_row(row), 201, {"Location": f"/v1/policies/{row.name}"})
 
     return await context.idempotency.run_once(request, caller, await body_digest(request), create)
 
@@ -117,31 +123,31 @@ async def create_policy(
 @router.get("", summary="List policies", responses=problem_responses())
 async def list_policies(
     context: ContextDep, caller: AnyKey, limit: Limit = DEFAULT_LIMIT, after: After = None
-) -> Page[KeptPolicy]:
-    """By name, the built-in one among them. Any key may ask."""
+) -> Page[StoredPolicy]:
+    """Lists policies by name, with the built-in ones. Any key may ask."""
     async with context.sessions() as session:
         rows = await policies.page(session, caller.organisation, limit=limit + 1, after=after)
-    built_in = [_view(policy) for name, policy in BUILT_IN.items() if after is None or name > after]
-    shown = sorted([*built_in, *map(_kept, rows)], key=lambda policy: policy.name)
-    return paginate(shown, limit, lambda policy: policy, item_id=lambda policy: policy.name)
+    built_in = [_serialize(policy) for name, policy in BUILT_IN.items() if after is None or name > after]
+    sorted_policies = sorted([*built_in, *map(_serialize_row, rows)], key=lambda policy: policy.name)
+    return paginate(sorted_policies, limit, lambda policy: policy, item_id=lambda policy: policy.name)
 
 
-@router.get("/{name}", summary="One policy", responses=problem_responses(404))
-async def get_policy(name: str, context: ContextDep, caller: AnyKey) -> KeptPolicy:
-    """All of its bounds. Any key may ask."""
+@router.get("/{name}", summary="Get a policy", responses=problem_responses(404))
+async def get_policy(name: str, context: ContextDep, caller: AnyKey) -> StoredPolicy:
+    """Describes the policy, with all of its bounds. Any key may ask."""
     if name in BUILT_IN:
-        return _view(BUILT_IN[name])
+        return _serialize(BUILT_IN[name])
     async with context.sessions() as session:
         row = await policies.get(session, caller.organisation, name)
     if row is None:
         raise not_found("policy")
-    return _kept(row)
+    return _serialize_row(row)
 
 
 @router.delete("/{name}", status_code=204, summary="Delete a policy", responses=problem_responses(404, 409))
 async def delete_policy(name: str, context: ContextDep, caller: ModelsWrite) -> None:
-    """Jobs keep what they were submitted with. 409 while a model has it pinned. Scope: `models:write`."""
-    _not_built_in(name)
+    """Deletes the policy; submitted jobs keep it. 409 while a model is registered with it. Scope: `models:write`."""
+    _refuse_built_in(name)
     async with context.sessions.begin() as session:
         if not await policies.remove(session, caller.organisation, name, key=caller.key):
             raise not_found("policy")

@@ -1,4 +1,4 @@
-"""A person's word that a checkpoint may be used although it missed its policy."""
+"""Releases: a person accepts a checkpoint that did not pass its policy."""
 
 from fastapi import APIRouter
 
@@ -20,13 +20,14 @@ router = APIRouter(tags=["checkpoints"], route_class=JsonRoute)
 async def release_checkpoint(
     checkpoint: str, body: ReleaseRequest, context: ContextDep, caller: ReleaseWrite
 ) -> Checkpoint:
-    """Accepts a checkpoint that waits: one whose verdict is `failed` or `not_judged`.
+    """Accepts a checkpoint whose verdict is `failed` or `not_judged`.
 
-    From now on its bytes may be had, and, where its job started from the model's head and no newer one has taken that
-    place, later jobs start from it. Who accepted it and why goes on the audit log; the reason stands nowhere else.
+    Its files can then be downloaded. It also becomes the model's head, from which later jobs start, if its own job
+    started from the head and no newer checkpoint has become the head since. The audit log records who accepted it and
+    why; the reason is stored nowhere else.
 
-    403 `own-job` for the key that the job was submitted with: that takes a second person. 409 where it is released.
-    Scope: `release:write`.
+    403 `own-job` for the key that submitted the job: a release takes a second person. 409 where it is released
+    already. Scope: `release:write`.
     """
     async with context.sessions.begin() as session:
         row = await release.release(session, caller.organisation, checkpoint, key=caller.key, reason=body.reason)

@@ -1,4 +1,4 @@
-"""The version and settings of this installation, for programs and the console."""
+"""Version and settings of this installation, for programs and the console."""
 
 from importlib.metadata import version
 from typing import Literal
@@ -15,17 +15,17 @@ router = APIRouter(prefix="/v1/service", tags=["service"])
 
 
 class About(Answer):
-    """`GET /v1/service`."""
+    """The answer of `GET /v1/service`."""
 
     object: Literal["service"] = Field(default="service", description="always `service`")
-    version: str = Field(description="of the service's code", examples=["0.1.0"])
+    version: str = Field(description="the version of the service's code", examples=["0.1.0"])
     release: ReleasePolicy = Field(
-        description="what models get that do not say so themselves: `on_pass` releases what passed its policy,"
-        " `always` whatever comes"
+        description="the release rule of models that are registered without one: `on_pass` releases checkpoints that"
+        " pass their policy, `always` releases every checkpoint"
     )
 
 
 @router.get("", summary="About this service", responses=problem_responses())
 async def get_service(context: ContextDep, caller: AnyKey) -> About:
-    """Its version, and whether checkpoints are guarded by their verdict. Any key may ask."""
+    """Returns the version, and whether checkpoints are released by their verdict. Any key may ask."""
     return About(version=version("unlearning-service"), release=context.settings.release)
