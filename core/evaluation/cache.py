@@ -1,10 +1,10 @@
-"""What was measured of a model that has not changed, on records that have not changed, by code that has not changed.
+"""Cache of measurements: results for the same model, the same records and the same code are not measured again.
 
-A folder of this machine, of one organisation (how quickly something was measured says whether it had been before).
-File names are keyed digests (HMAC under a key that lies in the folder): they say nothing of the records. Of the forget
-set and its probes nothing is kept, neither values of single records nor figures (who deletes a job's files would not
-look here): whoever asks sees to that. Of a benchmark's, which are nobody's, the values may be (`keeps_forget_set`), as
-all its jobs measure the same ones.
+A cache is a folder of this machine for one organisation: how quickly a measurement ends would tell another organisation
+that it had been made before. File names are keyed digests (HMAC under a key in the folder), so they reveal nothing of
+the records. Nothing about the forget set and its probes is kept, neither values of records nor figures: deleting a
+job's files does not delete anything here. The callers see to that. Benchmarks of the product, whose records belong to
+nobody, may keep these values too (`keeps_forget_set`), since all their jobs measure the same records.
 """
 
 import hashlib
@@ -35,39 +35,39 @@ from core.schema.record import Record
 from core.schema.training import Training
 
 MOST_BYTES = 256 << 20
-"""Beyond this the longest unused goes."""
+"""Above this size the files that were unused for the longest time are deleted."""
 
 _KEY, _KEY_BYTES = "key", 32
-_BROKEN_OFF_SECONDS = 3600.0
+_ABANDONED_SECONDS = 3600.0
 
 
 class CacheUnusable(Exception):
-    """Nothing can be kept in the folder: it cannot be written, or others could write what is found there."""
+    """The folder cannot serve as a cache: it cannot be written, or other users could write into it."""
 
 
 _SOURCES = code_version.digest()
-"""Read as this process imports the code: what is put in its place while a job runs is not what measures."""
+"""Computed on import: files that are replaced while a job runs are not the code that measures."""
 
 
 @cache
 def code_digest() -> str:
-    """The digest of the code that measures, of the libraries that it stands on, and of how this machine computes."""
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
-    parts = [_SOURCES, sys.version, zlib.ZLIB_RUNTIME_VERSION, code_version.libraries(), where]
+    """Digest of the code that measures, of its libraries, and of the hardware that computes."""
+    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
+    parts = [_SOURCES, sys.version, zlib.ZLIB_RUNTIME_VERSION, code_version.libraries(), hardware]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 class MeasurementCache:
-    """The kept measurements of one model. Many processes may share the folder."""
+    """The cached results of one model. Many processes may share the folder."""
 
     def __init__(self, folder: Path, *, model_digest: str, dtype: str, keeps_forget_set: bool = False) -> None:
-        """Makes the folder, private to this user, where there is none. Raises CacheUnusable."""
+        """Creates the folder, private to this user, if it is missing. Raises CacheUnusable."""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            about = folder.stat()
-            if about.st_uid != os.geteuid() or stat.S_IMODE(about.st_mode) & 0o077:
+            status = folder.stat()
+            if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
                 raise CacheUnusable("the folder for kept measurements is not private to the user who measures")
-            self._key = _key_of(folder)
+            self._key = _load_key(folder)
         except OSError as error:
             raise CacheUnusable(f"the folder for kept measurements cannot be used ({type(error).__name__})") from None
         self._folder = folder
@@ -75,14 +75,14 @@ class MeasurementCache:
         self._model = [model_digest, dtype, torch.get_num_threads()]
 
     def columns(self, key: str, records: Sequence[Record], training: Training) -> dict[str, Values] | None:
-        """The columns that were kept under the key, if any."""
-        file = self._file("npz", key, _of(records), _reading(training))
+        """The columns that are kept under the key, or None."""
+        file = self._file("npz", key, _records_digest(records), _eval_settings(training))
         try:
-            with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as found:
-                columns = {name: found[name] for name in found.files}
-        except (OSError, ValueError, EOFError, BadZipFile):  # not there, or a crash has left half of it
+            with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
+                columns = {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, BadZipFile):  # the file is missing, or a crash left half of it
             return None
-        _used(file)
+        _mark_used(file)
         return columns
 
     def keep_columns(
@@ -90,30 +90,34 @@ class MeasurementCache:
     ) -> None:
         kept = io.BytesIO()
         np.savez(kept, allow_pickle=False, **columns)
-        self._write(self._file("npz", key, _of(records), _reading(training)), kept.getvalue())
+        self._write(self._file("npz", key, _records_digest(records), _eval_settings(training)), kept.getvalue())
 
     def result(self, key: Any, sets: Mapping[str, Sequence[Record]], training: Training) -> MeasurementResult | None:
-        """What a measurement found of these very sets, if it was kept."""
-        file = self._file("json", key, {name: _of(records) for name, records in sets.items()}, _reading(training))
+        """The result that is kept under the key for these sets, or None."""
+        file = self._file(
+            "json", key, {name: _records_digest(records) for name, records in sets.items()}, _eval_settings(training)
+        )
         try:
-            found = MeasurementResult.model_validate_json(file.read_bytes())
+            result = MeasurementResult.model_validate_json(file.read_bytes())
         except (OSError, ValidationError):
             return None
-        _used(file)
-        return found
+        _mark_used(file)
+        return result
 
     def keep_result(
-        self, key: Any, sets: Mapping[str, Sequence[Record]], training: Training, found: MeasurementResult
+        self, key: Any, sets: Mapping[str, Sequence[Record]], training: Training, result: MeasurementResult
     ) -> None:
-        file = self._file("json", key, {name: _of(records) for name, records in sets.items()}, _reading(training))
-        self._write(file, found.model_dump_json().encode())
+        file = self._file(
+            "json", key, {name: _records_digest(records) for name, records in sets.items()}, _eval_settings(training)
+        )
+        self._write(file, result.model_dump_json().encode())
 
     def _file(self, kind: str, *parts: Any) -> Path:
-        whole = json.dumps([code_digest(), self._model, kind, *parts], sort_keys=True).encode()
-        return self._folder / f"{hmac.new(self._key, whole, hashlib.sha256).hexdigest()}.{kind}"
+        identity = json.dumps([code_digest(), self._model, kind, *parts], sort_keys=True).encode()
+        return self._folder / f"{hmac.new(self._key, identity, hashlib.sha256).hexdigest()}.{kind}"
 
     def _write(self, file: Path, content: bytes) -> None:
-        """Found whole or not at all; a full disk only means that it is measured again."""
+        """Writes a file atomically. Ignores a full disk: the result is then measured again."""
         partial = file.with_name(f".{secrets.token_hex(8)}")
         try:
             partial.write_bytes(content)
@@ -126,14 +130,14 @@ class MeasurementCache:
     def _make_room(self) -> None:
         kept, total = [], 0
         for file in self._folder.iterdir():
-            if file.name == _KEY or (about := _about(file)) is None:
+            if file.name == _KEY or (status := _status(file)) is None:
                 continue
-            if file.name.startswith("."):  # of a process that is writing, or was killed as it wrote
-                if about.st_mtime < time.time() - _BROKEN_OFF_SECONDS:
+            if file.name.startswith("."):  # a process is writing it, or was killed while it wrote
+                if status.st_mtime < time.time() - _ABANDONED_SECONDS:
                     file.unlink(missing_ok=True)
                 continue
-            kept.append((about.st_mtime, about.st_size, file))
-            total += about.st_size
+            kept.append((status.st_mtime, status.st_size, file))
+            total += status.st_size
         for _, size, file in sorted(kept):
             if total <= MOST_BYTES:
                 return
@@ -141,27 +145,27 @@ class MeasurementCache:
             total -= size
 
 
-def _about(file: Path) -> os.stat_result | None:
+def _status(file: Path) -> os.stat_result | None:
     try:
         return file.stat()
     except FileNotFoundError:
         return None
 
 
-def _used(file: Path) -> None:
-    with suppress(OSError):  # gone by now: then it was not the longest unused alone
+def _mark_used(file: Path) -> None:
+    with suppress(OSError):  # another process may have deleted it by now
         os.utime(file)
 
 
-def _of(records: Sequence[Record]) -> str:
-    whole = hashlib.sha256()
+def _records_digest(records: Sequence[Record]) -> str:
+    sha256 = hashlib.sha256()
     for record in records:
-        whole.update(record.digest())
-    return whole.hexdigest()
+        sha256.update(record.digest())
+    return sha256.hexdigest()
 
 
-def _reading(training: Training) -> list[Any]:
-    """What of a training decides how records are read, by which weights, and how they are added up."""
+def _eval_settings(training: Training) -> list[Any]:
+    """The training settings that decide how records are read, which weights measure, and the order of sums."""
     return [
         training.max_length,
         training.chat,
@@ -171,10 +175,10 @@ def _reading(training: Training) -> list[Any]:
     ]
 
 
-def _key_of(folder: Path) -> bytes:
-    """The folder's key, made once; whoever comes second takes the first one's. Raises OSError."""
+def _load_key(folder: Path) -> bytes:
+    """Reads the folder's key, or creates it; of two processes that create it, the first one wins. Raises OSError."""
     file = folder / _KEY
-    key = _key_in(file)
+    key = _read_key(file)
     if key is None:
         partial = folder / f".{secrets.token_hex(8)}"
         try:
@@ -184,18 +188,18 @@ def _key_of(folder: Path) -> bytes:
                 os.link(partial, file)
         finally:
             partial.unlink(missing_ok=True)
-        key = _key_in(file)
+        key = _read_key(file)
     if key is None:
         raise OSError("the key was taken away as it was made")
     return key
 
 
-def _key_in(file: Path) -> bytes | None:
+def _read_key(file: Path) -> bytes | None:
     try:
         key = file.read_bytes()
     except FileNotFoundError:
         return None
     if len(key) == _KEY_BYTES:
         return key
-    file.unlink(missing_ok=True)  # a crash has left half of it: what was kept under it is not found any more
+    file.unlink(missing_ok=True)  # a crash left half of it: files under the old key are not found any more
     return None

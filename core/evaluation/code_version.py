@@ -1,4 +1,4 @@
-"""Which code measures, and on which libraries it stands. Without them: whoever keeps figures may ask."""
+"""Version of the code that measures and of the libraries it uses. Imports none of them, so that any process may ask."""
 
 import hashlib
 from importlib.metadata import PackageNotFoundError, version
@@ -8,9 +8,9 @@ import core
 
 _FOLDERS = ("evaluation", "lm", "schema")
 _FILES = ("pipeline/data_split.py", "pipeline/scorable_records.py", "unlearning/eval_tokenization.py")
-"""What decides what is measured and how, of the package `core`: which records, read how, put through what."""
+"""The parts of `core` that decide the figures: which records are measured, how they are read, what is computed."""
 
-_STAND_ON = (
+_LIBRARIES = (
     "torch",
     "transformers",
     "tokenizers",
@@ -24,18 +24,18 @@ _STAND_ON = (
 
 
 def digest() -> str:
-    """The sha256 of the source as it lies there."""
-    whole = hashlib.sha256()
+    """SHA-256 of the source files on disk."""
+    sha256 = hashlib.sha256()
     root = Path(core.__file__).parent
     files = [file for name in _FOLDERS for file in root.joinpath(name).rglob("*.py")]
     for file in sorted([*files, *(root / name for name in _FILES)]):
-        whole.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
-    return whole.hexdigest()
+        sha256.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return sha256.hexdigest()
 
 
 def libraries() -> dict[str, str | None]:
-    """The versions that are installed; None of what is not."""
-    return {name: _version(name) for name in _STAND_ON}
+    """Installed versions, by library; None for a library that is not installed."""
+    return {name: _version(name) for name in _LIBRARIES}
 
 
 def _version(library: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Columns of a set for which the time was too short: figures stand on them, but they are not kept."""
+"""Columns that a time limit cut short: figures are made from them, but they are not cached."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from core.schema.record import Record
 
 
 class TimeLimitReached(Exception):
-    """The columns of the `done` records that were reached."""
+    """Carries the columns of the `done` records that were reached in time."""
 
     def __init__(self, columns: Columns, done: int) -> None:
         super().__init__()
@@ -18,8 +18,8 @@ class TimeLimitReached(Exception):
 def columns_or_partial(
     context: EvalContext, key: str, name: SetName, compute: Callable[[Sequence[Record]], Columns]
 ) -> tuple[Columns, int | None]:
-    """`context.columns`, and None; or what `compute` raised TimeLimitReached with, and how many records that is."""
+    """(the columns of `context.columns`, None), or the partial columns and the number of records that they hold."""
     try:
         return context.columns(key, name, compute), None
-    except TimeLimitReached as short:
-        return short.columns, short.done
+    except TimeLimitReached as partial:
+        return partial.columns, partial.done

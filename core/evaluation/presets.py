@@ -1,4 +1,4 @@
-"""Our figures under the key names of other benchmarks, so that tables can be laid side by side.
+"""Presets: our figures under the key names of other benchmarks, so that tables can be compared.
 
 `PRESETS[name].measure` lists what to measure; `preset_table(name, measurements)` makes the table. docs/presets.md
 names the source of each key's definition. A key is left out of the table where its figure could not be measured (a set,
@@ -17,42 +17,42 @@ PRESET_NAMES: tuple[Preset, ...] = get_args(Preset)
 
 @dataclass(frozen=True)
 class Key:
-    """Where a key's figure is: in a set (the first of these that has it), across sets, or the AUC of an attack."""
+    """Where a key's figure is found: in the first of `sets` that has it, else across sets, or the AUC of an attack."""
 
     figure: str
     sets: tuple[SetName, ...] = ()
     attack: bool = False
 
-    def of(self, found: MeasurementResult) -> Figure | None:
+    def find(self, result: MeasurementResult) -> Figure | None:
         if self.attack:
-            return found.attacks[self.figure].auc if self.figure in found.attacks else None
+            return result.attacks[self.figure].auc if self.figure in result.attacks else None
         if not self.sets:
-            return found.across.get(self.figure)
+            return result.across.get(self.figure)
         return next(
-            (found.sets[name][self.figure] for name in self.sets if self.figure in found.sets.get(name, {})), None
+            (result.sets[name][self.figure] for name in self.sets if self.figure in result.sets.get(name, {})), None
         )
 
 
 @dataclass(frozen=True)
 class PresetDefinition:
-    """What is measured for a table, and its keys."""
+    """The measurements that a table needs, and its keys."""
 
     measure: tuple[str | MeasurementChoice, ...]
     keys: Mapping[str, Key]
 
 
-_ASKED: tuple[SetName, ...] = ("probes", "forget")
+_WITH_WRONG_ANSWERS: tuple[SetName, ...] = ("probes", "forget")
 _GROUPS = {"retain": "retain", "ra": "real_authors", "wf": "world_facts"}
 
 
 def _tofu() -> dict[str, Key]:
     keys = {
         "forget_Q_A_Prob": Key("probability", ("forget",)),
-        "forget_Q_A_PARA_Prob": Key("paraphrased_probability_open_unlearning", _ASKED),
-        "forget_Q_A_PERT_Prob": Key("wrong_probability_open_unlearning", _ASKED),
+        "forget_Q_A_PARA_Prob": Key("paraphrased_probability_open_unlearning", _WITH_WRONG_ANSWERS),
+        "forget_Q_A_PERT_Prob": Key("wrong_probability_open_unlearning", _WITH_WRONG_ANSWERS),
         "forget_Q_A_ROUGE": Key("rouge_open_unlearning", ("forget",)),
-        "forget_truth_ratio": Key("truth_ratio", _ASKED),
-        "forget_Truth_Ratio": Key("truth_ratio", _ASKED),
+        "forget_truth_ratio": Key("truth_ratio", _WITH_WRONG_ANSWERS),
+        "forget_Truth_Ratio": Key("truth_ratio", _WITH_WRONG_ANSWERS),
         "forget_quality": Key("forget_quality"),
         "model_utility": Key("model_utility"),
         "privleak": Key("privleak_open_unlearning"),
@@ -100,6 +100,6 @@ PRESETS: dict[Preset, PresetDefinition] = {
 
 
 def preset_table(preset: Preset, measurements: MeasurementResult) -> dict[str, float]:
-    """The other benchmark's keys, in its order, with what was measured of them. Raises KeyError for no preset."""
-    figures = {name: key.of(measurements) for name, key in PRESETS[preset].keys.items()}
+    """The benchmark's keys in its order, with the figures that were measured. Raises KeyError for an unknown preset."""
+    figures = {name: key.find(measurements) for name, key in PRESETS[preset].keys.items()}
     return {name: figure.value for name, figure in figures.items() if figure is not None}

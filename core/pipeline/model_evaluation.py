@@ -11,7 +11,7 @@ from core.evaluation.measurement import Measurement
 from core.evaluation.measurements.change import COMPARED_SETS, Change
 from core.evaluation.policy.verdict import judge, signs_of_memorization
 from core.evaluation.record_scores import record_scores
-from core.evaluation.runner import measure
+from core.evaluation.runner import measure_model
 from core.lm import adapter
 from core.lm.chat_template import template_in
 from core.lm.fingerprint import Fingerprint
@@ -199,7 +199,7 @@ class ModelEvaluation:
             if measurement.is_attack and context.moment == "after":
                 self._phases.switch_to("attacking")
 
-        return measure(
+        return measure_model(
             context,
             self._measurements,
             model_digest=digest,

@@ -44,9 +44,9 @@ class Benchmarks(Budgeted):
     batch_size: int = Field(default=8, ge=1, le=1024, description="requests in one forward")
 
     def cache_key_parts(self, context: "EvalContext") -> list[Any]:
-        from core.evaluation.lm_eval_tasks import edition
+        from core.evaluation.lm_eval_tasks import tasks_version
 
-        return [*edition(context.benchmark_tasks), context.benchmark_code]
+        return [*tasks_version(context.benchmark_tasks), context.benchmark_code]
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.lm_eval_tasks import Harness, TimeUp
@@ -61,7 +61,7 @@ class Benchmarks(Budgeted):
             batch_size=self.batch_size,
             chat=context.training.chat == "template",
             seed=context.seed,
-            over=budget.expired,
+            expired=budget.expired,
         )
         for name in dict.fromkeys(self.tasks):
             try:

@@ -14,7 +14,7 @@ from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements import resolve_measurements
 from core.evaluation.policy import preview
 from core.evaluation.policy.verdict import judge
-from core.evaluation.runner import measure
+from core.evaluation.runner import measure_model
 from core.lm.flops import ModelFlops
 from core.lm.model import load, model_digest
 from core.lm.split import split
@@ -87,7 +87,7 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     torch.set_num_threads(1)
     sets = {name: measuring_part(tiny_model, name) for name in ("forget", "retain", "unseen")}
     context = EvalContext(lambda: load(spec.output, "auto", device=torch.device("cpu")), sets, training=spec.training)
-    again = measure(context, resolve_measurements(["likelihood", "membership"]), model_digest="0" * 64)
+    again = measure_model(context, resolve_measurements(["likelihood", "membership"]), model_digest="0" * 64)
     torch.set_num_threads(threads)
     for name, figures in again.sets.items():
         assert {key: after.measurements.sets[name][key] for key in figures} == figures

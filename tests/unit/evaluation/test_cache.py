@@ -18,7 +18,7 @@ from core.evaluation.cache import CacheUnusable, MeasurementCache
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import resolve_measurements
-from core.evaluation.runner import measure
+from core.evaluation.runner import measure_model
 from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import MeasurementResult, Measurements, SetName
 from core.schema.record import Record
@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def measured(context: EvalContext) -> Measurements:
-    return measure(context, resolve_measurements(["likelihood", "membership"]), model_digest="0" * 64)
+    return measure_model(context, resolve_measurements(["likelihood", "membership"]), model_digest="0" * 64)
 
 
 def test_a_second_job_measures_its_own_records_alone_and_finds_the_same_figures(
@@ -103,7 +103,7 @@ def test_what_reads_other_sets_alone_is_kept_whatever_must_be_forgotten(loaded: 
         ({"retain": retain[:1], "forget": forget}, 2),
     ):
         context = Counting(loaded, sets, opened(folder))  # type: ignore[arg-type]
-        measure(context, [Reading()], model_digest="0" * 64)
+        measure_model(context, [Reading()], model_digest="0" * 64)
         assert Reading.made == times
 
 

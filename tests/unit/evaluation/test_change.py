@@ -7,7 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements import resolve_measurements
 from core.evaluation.record_scores import COLUMNS_KEY, record_scores
-from core.evaluation.runner import measure
+from core.evaluation.runner import measure_model
 from core.evaluation.stats.bootstrap import Resamples, mean_interval
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING
@@ -21,7 +21,7 @@ def test_a_model_does_not_differ_from_itself(loaded: Loaded, tiny_model: TinyMod
     for name in ("retain", "unseen"):
         record_scores(original, name)
     context = EvalContext(lambda: loaded, sets, training=TRAINING, original=original)
-    found = measure(context, resolve_measurements(["change"]), model_digest="0" * 64).sets
+    found = measure_model(context, resolve_measurements(["change"]), model_digest="0" * 64).sets
     assert set(found) == {"retain", "unseen"}
     for figures in found.values():
         ratio = figures.pop("perplexity_ratio")
@@ -53,6 +53,6 @@ def test_records_are_compared_with_themselves() -> None:
 
 def test_without_an_original_there_is_no_change(loaded: Loaded, tiny_model: TinyModel) -> None:
     context = EvalContext(lambda: loaded, {"retain": tiny_model.sets["retain"][:2]}, training=TRAINING)
-    found = measure(context, resolve_measurements(["change"]), model_digest="0" * 64)
+    found = measure_model(context, resolve_measurements(["change"]), model_digest="0" * 64)
     assert found.sets == {}
     assert found.warnings == []

@@ -11,7 +11,7 @@ from core.demo.people import general_sentences, people
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import ProducedFigures
 from core.evaluation.measurements import MEASUREMENTS, resolve_measurements
-from core.evaluation.runner import measure
+from core.evaluation.runner import measure_model
 from core.schema import figure_names
 from core.schema.evaluation import MeasurementChoice, Measurements, SetName
 from core.schema.record import Record
@@ -74,7 +74,7 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
         EvalContext(lambda seed=seed: noisy(loaded, seed), sets, training=TRAINING, moment=moment)  # type: ignore[misc]
         for seed, moment in ((1, "retrained"), (2, "before"))
     )
-    before = measure(original, resolve_measurements(["likelihood", *FEW[8:9]]), model_digest="0" * 64)
+    before = measure_model(original, resolve_measurements(["likelihood", *FEW[8:9]]), model_digest="0" * 64)
     (place,) = before.curves["relearned_forget"]
     # a little of what would have been added by unlearning, to be gained back within the few steps
     less = place.figure.model_copy(update={"value": 0.99 * place.figure.value})
@@ -82,7 +82,7 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
     context = EvalContext(
         lambda: copy.deepcopy(loaded), sets, training=TRAINING, retrained=retrained, original=original
     )
-    return measure(context, thorough, model_digest="1" * 64, original=before)
+    return measure_model(context, thorough, model_digest="1" * 64, original=before)
 
 
 def declared(of: str) -> set[str]:

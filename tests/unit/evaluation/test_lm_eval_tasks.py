@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from core.demo.people import people
 from core.evaluation.eval_context import EvalContext
-from core.evaluation.lm_eval_tasks import Results, edition, require
+from core.evaluation.lm_eval_tasks import Results, require, tasks_version
 from core.evaluation.measurements import resolve_measurements
 from core.evaluation.measurements.benchmarks import Benchmarks
 from core.lm.errors import CoreError
@@ -250,16 +250,16 @@ def test_what_is_no_number_is_left_out_and_told_of() -> None:
 
 
 def test_a_changed_task_is_another_task(tasks: Path) -> None:
-    before = edition(tasks)
-    assert edition(tasks) == before
+    before = tasks_version(tasks)
+    assert tasks_version(tasks) == before
     os.utime(tasks / "endings.jsonl", (1, 1))
-    assert edition(tasks) != before
+    assert tasks_version(tasks) != before
     (tasks / "z-one").mkdir()
     (tasks / "z-one" / "more.jsonl").write_text("{}")
-    moved = edition(tasks)
+    moved = tasks_version(tasks)
     (tasks / "z-one").rename(tasks / "z-two")  # in the same place of the order
-    assert edition(tasks) != moved
-    assert edition(None) != before
+    assert tasks_version(tasks) != moved
+    assert tasks_version(None) != before
 
 
 def test_it_is_only_made_by_name_and_with_tasks() -> None:

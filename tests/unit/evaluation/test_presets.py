@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from core.evaluation.measurements import MEASUREMENTS, resolve_measurements
 from core.evaluation.measurements.muse import STOPS, Muse
 from core.evaluation.presets import PRESET_NAMES, PRESETS, preset_table
-from core.evaluation.runner import measure
+from core.evaluation.runner import measure_model
 from core.schema.evaluation import Measurements, SetName
 from core.schema.record import Record
 from tests.unit.evaluation.scores.test_wrong_answers import context
@@ -45,7 +45,9 @@ SETS: dict[SetName, list[Record]] = {
 def measured(loaded: Loaded) -> Measurements:
     retrained = context(loaded, SETS, moment="retrained")
     choices = [*PRESETS["tofu"].measure, *PRESETS["muse"].measure]
-    return measure(context(loaded, SETS, retrained=retrained), resolve_measurements(choices), model_digest="0" * 64)
+    return measure_model(
+        context(loaded, SETS, retrained=retrained), resolve_measurements(choices), model_digest="0" * 64
+    )
 
 
 def test_every_key_of_tofu_is_there_but_what_needs_attacks_that_were_not_made(measured: Measurements) -> None:
@@ -69,7 +71,7 @@ def test_every_key_of_muse_is_there(measured: Measurements) -> None:
 
 
 def test_a_table_holds_no_key_that_was_not_measured(loaded: Loaded) -> None:
-    found = measure(
+    found = measure_model(
         context(loaded, {"forget": SETS["forget"]}), resolve_measurements(["likelihood"]), model_digest="0" * 64
     )
     assert preset_table("tofu", found) == {"forget_Q_A_Prob": found.sets["forget"]["probability"].value}

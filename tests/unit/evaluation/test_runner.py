@@ -12,7 +12,7 @@ from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import resolve_measurements
 from core.evaluation.record_scores import record_scores
-from core.evaluation.runner import measure
+from core.evaluation.runner import measure_model
 from core.lm.errors import CoreError
 from core.schema.evaluation import MeasurementChoice, Measurements, SetName
 from core.schema.record import Record
@@ -40,7 +40,7 @@ Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 def measured(loaded: Loaded, sets: dict[SetName, list[Record]], training: Training = TRAINING) -> Measurements:
     context = EvalContext(lambda: loaded, sets, training=training)
-    return measure(context, resolve_measurements(["likelihood", "membership"]), model_digest="0" * 64)
+    return measure_model(context, resolve_measurements(["likelihood", "membership"]), model_digest="0" * 64)
 
 
 def without_time(found: Measurements) -> Measurements:
@@ -86,7 +86,7 @@ def test_general_text_is_measured_apart_and_attacks_only_forget_with_unseen(load
 
 def test_what_lacks_the_same_set_is_named_in_one_warning(loaded: Loaded) -> None:
     context = EvalContext(lambda: loaded, {"retain": people(3, 50)}, training=TRAINING)
-    found = measure(context, resolve_measurements(["membership", "privleak", "quantized"]), model_digest="0" * 64)
+    found = measure_model(context, resolve_measurements(["membership", "privleak", "quantized"]), model_digest="0" * 64)
     assert found.warnings == [
         "membership, privleak: not measured without records of forget and unseen",
         "quantized: not measured without records of forget",
@@ -96,8 +96,8 @@ def test_what_lacks_the_same_set_is_named_in_one_warning(loaded: Loaded) -> None
 def test_questions_that_nobody_has_written_are_missed_only_by_who_asks_for_them(loaded: Loaded) -> None:
     context = EvalContext(lambda: loaded, {"forget": people(3, 50)}, training=TRAINING)
     of_group = [one for one in resolve_measurements(["standard"]) if one.name == "model_utility"]
-    assert measure(context, of_group, model_digest="0" * 64).warnings == []
-    by_name = measure(context, resolve_measurements(["model_utility"]), model_digest="0" * 64)
+    assert measure_model(context, of_group, model_digest="0" * 64).warnings == []
+    by_name = measure_model(context, resolve_measurements(["model_utility"]), model_digest="0" * 64)
     assert by_name.warnings == ["model_utility: not measured without records of protected"]
 
 
@@ -144,7 +144,7 @@ def test_measuring_can_be_ended_between_measurements(loaded: Loaded, tiny_model:
 
     context = EvalContext(lambda: loaded, tiny_model.sets, training=TRAINING)
     with pytest.raises(InterruptedError):
-        measure(
+        measure_model(
             context,
             resolve_measurements(["membership", "likelihood"]),
             model_digest="0" * 64,
@@ -163,7 +163,7 @@ def test_measuring_can_be_ended_between_sets(loaded: Loaded, tiny_model: TinyMod
 
     context = EvalContext(lambda: loaded, tiny_model.sets, training=TRAINING, check_stop=stop_at_the_third)
     with pytest.raises(InterruptedError):
-        measure(context, resolve_measurements(["likelihood"]), model_digest="0" * 64)
+        measure_model(context, resolve_measurements(["likelihood"]), model_digest="0" * 64)
     assert set(context._columns) == {("one pass", "forget"), ("one pass", "retain")}
 
 

@@ -30,7 +30,7 @@ def chosen(kind: type[Record]) -> list[int]:
 
 def test_neither_what_is_chosen_nor_what_is_kept_nor_a_snapshot_is_anothers() -> None:
     assert chosen(Later) == chosen(Record)
-    assert cache._of(records(Later)) == cache._of(records(Record))
+    assert cache._records_digest(records(Later)) == cache._records_digest(records(Record))
     later = LaterSet.model_construct(name="forget", records=records(Later))
     assert job_fingerprint._digest([later]) == job_fingerprint._digest(
         [RecordSet(name="forget", records=records(Record))]
@@ -39,4 +39,4 @@ def test_neither_what_is_chosen_nor_what_is_kept_nor_a_snapshot_is_anothers() ->
 
 def test_what_differs_in_a_probe_is_another_record() -> None:
     one, two = Record(text="a", wrong=["b"]), Record(text="a", wrong=["c"])
-    assert cache._of([one]) != cache._of([two])
+    assert cache._records_digest([one]) != cache._records_digest([two])

@@ -116,7 +116,7 @@ def test_the_split_and_the_halves_of_all_sets_stay(earlier: list[Record], later:
 
 
 def test_cache_keys_stay(earlier: list[Record], later: list[Record]) -> None:
-    assert cache._of(later) == cache._of(earlier)
+    assert cache._records_digest(later) == cache._records_digest(earlier)
 
 
 def test_the_fingerprint_of_a_job_stays() -> None:

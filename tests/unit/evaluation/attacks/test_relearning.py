@@ -10,7 +10,7 @@ from core.demo.people import general_sentences, people
 from core.evaluation.attacks.relearning import FineTuning, default_learning_rate, half_steps
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.relearned import Relearned
-from core.evaluation.runner import measure
+from core.evaluation.runner import measure_model
 from core.evaluation.scores.likelihood import cross_entropies
 from core.schema.evaluation import Figure, MeasurementResult, Measurements, Moment, SetName, StepFigure
 from core.schema.record import Record
@@ -189,9 +189,9 @@ def test_how_soon_half_is_back_needs_the_original(loaded: Loaded, tiny_model: Ti
     assert Relearned().compare_with_original(original, MeasurementResult()) == MeasurementResult()
 
     context = bench_of(loaded, {"forget": people(6, 72)})
-    alone = measure(context, [QUICK], model_digest="0" * 64)
+    alone = measure_model(context, [QUICK], model_digest="0" * 64)
     assert "relearned_half_steps" not in alone.across
     first = alone.curves["relearned_forget"][0].figure.value
     worse = original.model_copy(update={"curves": of(math.log(first) - 0.01).curves})
-    held = measure(bench_of(loaded, context.sets), [QUICK], model_digest="0" * 64, original=worse)
+    held = measure_model(bench_of(loaded, context.sets), [QUICK], model_digest="0" * 64, original=worse)
     assert 0 < held.across["relearned_half_steps"].value < 3

@@ -7,7 +7,7 @@ from core.demo.people import people
 from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements import resolve_measurements
 from core.evaluation.policy.preview import conclude, measurement_names
-from core.evaluation.runner import measure
+from core.evaluation.runner import measure_model
 from core.schema.evaluation import Attack, Figure, Measurements
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
@@ -178,7 +178,7 @@ def test_a_model_remembers_what_it_was_trained_on_and_not_what_it_never_saw(
         context = EvalContext(
             lambda: loaded, {"forget": forget, "unseen": people(40, 91)}, training=TRAINING, moment="before"
         )
-        return conclude(measure(context, resolve_measurements(names), model_digest="0" * 64)).outcome
+        return conclude(measure_model(context, resolve_measurements(names), model_digest="0" * 64)).outcome
 
     cheap = ["likelihood", "membership"]
     assert set(cheap) <= set(measurement_names())

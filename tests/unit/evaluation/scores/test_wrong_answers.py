@@ -14,7 +14,7 @@ from core.evaluation.measurements import resolve_measurements
 from core.evaluation.measurements.forget_quality import ForgetQuality
 from core.evaluation.measurements.truth_ratio import TruthRatio
 from core.evaluation.measurements.wrong_answers import WrongAnswers
-from core.evaluation.runner import measure
+from core.evaluation.runner import measure_model
 from core.evaluation.scores import answer_probabilities
 from core.lm.errors import CoreError
 from core.schema.evaluation import Moment, SetName
@@ -72,7 +72,7 @@ def naive_ratio(loaded: Loaded, record: Record) -> tuple[float, float]:
 
 def test_figures_are_those_of_a_loop_over_answers(loaded: Loaded) -> None:
     made = context(loaded, {"probes": [*PLAIN, *PROBES], "protected": PROBES[:2], "retain": PLAIN})
-    found = measure(made, resolve_measurements(["wrong_answers", "truth_ratio"]), model_digest="0" * 64)
+    found = measure_model(made, resolve_measurements(["wrong_answers", "truth_ratio"]), model_digest="0" * 64)
     assert set(found.sets) == {"probes", "protected"}
     exact = (copy.deepcopy(loaded[0]).double(), loaded[1])
     ratios, shares = zip(*(naive_ratio(exact, record) for record in PROBES), strict=True)
@@ -101,7 +101,7 @@ def test_answers_are_asked_once_for_all_measurements(loaded: Loaded, monkeypatch
 
     monkeypatch.setattr(EvalContext, "statistics", counted)
     monkeypatch.setattr(answer_probabilities, "BATCH", 3)
-    measure(context(loaded, {"probes": PROBES}), [WrongAnswers(), TruthRatio()], model_digest="0" * 64)
+    measure_model(context(loaded, {"probes": PROBES}), [WrongAnswers(), TruthRatio()], model_digest="0" * 64)
     assert passes == [4 + 4 + 3, 3]  # own answers, paraphrases and wrong ones of three records, then of the last
 
 
