@@ -1,24 +1,24 @@
-# One image for the API, the worker, the migrations and the `unlearn` command; what runs is the container's command.
+# One image for the API, the worker, the migrations and the `unlearn` command. The container's command chooses.
 #
 #   docker build -t unlearn:cpu .                              CPU build of torch
 #   docker build -t unlearn:cuda --build-arg TORCH=cuda .      CUDA build of torch (several GB)
 #
-# BASE_IMAGE has to bring Python 3.11 to 3.13 with venv, and ca-certificates: the official python:3.x-slim images do,
-# and so does a Debian made by debootstrap (deploy/image.sh).
+# BASE_IMAGE must have Python 3.11 to 3.13 with venv, and ca-certificates, as the official python:3.x-slim images have,
+# or a Debian made by debootstrap (deploy/image.sh).
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS dependencies
 # cpu or cuda
 ARG TORCH=cpu
-# Where pip finds the CPU build; empty: wherever else pip is told to look finds it.
+# The index where pip finds the CPU build. Empty: pip looks only in the other places that it is configured with.
 ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
-# An index beside the public one: name no index here that needs a password, arguments stay in the image's history.
-# Give pip a configuration with passwords as a secret instead: --secret id=pip,src=pip.conf
+# Another index beside the public one. Never one with a password: arguments stay in the image's history. A pip
+# configuration with passwords is given as a secret instead: --secret id=pip,src=pip.conf
 ARG PIP_EXTRA_INDEX_URL=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-# The project itself goes beside its dependencies: they are a layer of their own, made, stored and pulled again only when
-# they change, and everything else is a few megabytes.
+# The dependencies are a layer of their own, which is built, stored and pulled again only when they change. The project
+# itself is a layer of a few megabytes beside them.
 RUN python3 -m venv /opt/venv \
     && echo /opt/unlearn >"$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/unlearn.pth"
 COPY pyproject.toml constraints.txt ./
@@ -51,7 +51,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 FROM ${BASE_IMAGE} AS runtime
 LABEL org.opencontainers.image.title="unlearning-service" \
       org.opencontainers.image.description="Makes language models forget text, measures what is left, keeps the evidence"
-# The number is fixed, so that it can be granted rights on volumes and in Kubernetes' runAsUser.
+# The user's number is fixed, so that volumes and Kubernetes' runAsUser can refer to it.
 RUN groupadd --gid 10001 unlearn \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/unlearn --shell /usr/sbin/nologin unlearn \
     && install -d -o 10001 -g 10001 -m 0750 /var/lib/unlearn \
@@ -67,7 +67,7 @@ ENV PATH=/opt/unlearn/bin:/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     GPU_LOCK_DIR=/var/lib/unlearn/locks
 WORKDIR /var/lib/unlearn
 EXPOSE 8000
-# The API's; a worker's is `python -m worker.health` (docker-compose.yml).
+# The health check of the API. A worker's is `python -m worker.health` (docker-compose.yml).
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=4 \
     CMD ["python", "-c", "import urllib.request as request; request.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
 CMD ["uvicorn", "api.main:app_from_environment", "--factory", "--host", "0.0.0.0", "--port", "8000", \

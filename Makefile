@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Both make .venv where it is not there.
+# Two commands: `make demo` and `make test`. Both make .venv where it is missing.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do command -v $$p >/dev/null 2>&1 && \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin

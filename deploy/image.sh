@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the CPU image without a container engine, starts API and worker out of it against a real PostgreSQL and a real
-# Redis, and checks that both are well. Needs root, buildah and debootstrap (Debian's packages), and .venv for the servers.
+# Redis, and checks that both are healthy. Needs root, buildah and debootstrap (Debian's packages), and .venv for the servers.
 #
 #   deploy/image.sh              build and check
 #   deploy/image.sh build        build only
@@ -46,7 +46,7 @@ make_base() {
     fi
     command -v debootstrap >/dev/null || fail "debootstrap is missing: apt-get install debootstrap, or name a BASE_IMAGE"
     say "base: debootstrap of $SUITE"
-    # in a folder that others may enter: it becomes / of the image
+    # in a folder that other users may enter: it becomes / of the image
     install -d -m 0755 "$work/base"
     debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates "$SUITE" "$work/base" >"$work/debootstrap.log" \
         || { tail -n 20 "$work/debootstrap.log" >&2; fail "debootstrap"; }
@@ -82,7 +82,7 @@ inside() {
         "$container" -- "$@"
 }
 
-# Starts it in the background, in a session of its own, so that it can be stopped with all that it started.
+# Starts a command in the background, in a session of its own, so that it can be stopped with all that it started.
 background() {
     local log=$1
     shift
@@ -122,7 +122,7 @@ check() {
     # shellcheck source=/dev/null
     . "$work/addresses"
 
-    # the folder is for the image's user alone to enter; $work is for root alone, but mounts do not pass through it
+    # only the image's user may enter this folder; only root may enter $work, but mounts do not pass through it
     install -d -o 10001 -g 10001 -m 0700 "$work/secrets" "$work/state"
     head -c 32 /dev/urandom | base64 >"$work/secrets/service.key"
     chown 10001:10001 "$work/secrets/service.key"
@@ -136,7 +136,7 @@ check() {
     wait_for "the API out of the image is ready" "${processes[-1]}" "$work/api.log" 90 ready
     background "$work/worker.log" python -m worker
     wait_for "the worker out of the image gives signs of life" "${processes[-1]}" "$work/worker.log" 90 inside python -m worker.health
-    say "well: $IMAGE"
+    say "healthy: $IMAGE"
 }
 
 [ "$(id -u)" = 0 ] || fail "buildah with chroot isolation and debootstrap need root"

@@ -1,9 +1,9 @@
 """A real PostgreSQL and a real Redis for the check of the image, on TCP ports of the loopback address.
 
-    python deploy/image_servers.py DATA ADDRESSES    runs until SIGTERM; ADDRESSES is then a shell file with both URLs
+    python deploy/image_servers.py DATA ADDRESSES    runs until SIGTERM; ADDRESSES becomes a shell file with both URLs
 
-The embedded servers listen on private Unix sockets that the image's user must not enter, so each gets a port here that
-passes bytes on. Both ask for their passwords all the same.
+The embedded servers listen on private Unix sockets that the image's user may not open, so this program forwards a port
+to each. Both servers still ask for their passwords.
 """
 
 import asyncio
@@ -18,34 +18,34 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from core.embedded import Stack
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Until either side has had enough."""
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copies bytes until either side closes."""
     try:
-        while piece := await reader.read(1 << 16):
-            writer.write(piece)
+        while chunk := await reader.read(1 << 16):
+            writer.write(chunk)
             await writer.drain()
     except ConnectionError:
-        pass  # the other direction sees the end of it too
+        pass  # the other direction ends as well
     finally:
         writer.close()
 
 
-async def _port(socket: str) -> int:
-    """A free port of the loopback address that leads to the Unix socket."""
+async def _forward_port(socket: str) -> int:
+    """Forwards a free port of the loopback address to the Unix socket; returns the port."""
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_unix_connection(socket)
-        await asyncio.gather(_pass_on(reader, back), _pass_on(there, writer))
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        socket_reader, socket_writer = await asyncio.open_unix_connection(socket)
+        await asyncio.gather(_copy(reader, socket_writer), _copy(socket_reader, writer))
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(forward, "127.0.0.1", 0)
     return int(server.sockets[0].getsockname()[1])
 
 
 async def _serve(stack: Stack, addresses: Path) -> None:
     database, broker = urlsplit(stack.database_url), urlsplit(stack.redis_url)
     folder = parse_qs(database.query)["host"][0]
-    postgres_port = await _port(f"{folder}/.s.PGSQL.5432")
-    redis_port = await _port(broker.path)
+    postgres_port = await _forward_port(f"{folder}/.s.PGSQL.5432")
+    redis_port = await _forward_port(broker.path)
     urls = {
         "DATABASE_URL": f"postgresql+asyncpg://{database.username}:{database.password}@127.0.0.1:{postgres_port}{database.path}",
         "REDIS_URL": f"redis://:{broker.password}@127.0.0.1:{redis_port}/0",
@@ -60,7 +60,7 @@ async def _serve(stack: Stack, addresses: Path) -> None:
 
 
 def main() -> None:
-    """Starts both, serves, and stops what it started."""
+    """Starts both servers, serves until SIGTERM, and stops both."""
     stack = Stack.start(Path(sys.argv[1]))
     try:
         asyncio.run(_serve(stack, Path(sys.argv[2])))

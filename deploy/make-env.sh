@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes what docker-compose.yml needs: .env with random passwords, the service's key, the folder of models.
-# What is there already is kept: run it again after an upgrade, it only adds what is missing.
+# Makes the files that docker-compose.yml needs: .env with random passwords, the service's key, the folder of models.
+# Existing files and values are kept: run it again after an upgrade, and it adds only what is missing.
 #
 #   deploy/make-env.sh [FOLDER]      FOLDER: where docker-compose.yml is; default: the repository's root
 set -eu
@@ -15,7 +15,7 @@ value() { sed -n "s/^$1=//p" .env | tail -n 1; }
 chmod 600 .env
 for name in POSTGRES_PASSWORD REDIS_PASSWORD; do
     if [ -z "$(value "$name")" ]; then
-        # written beside and renamed: an .env that is cut short would lose a password
+        # written to a draft and renamed: an .env that is cut short would lose a password
         made=$(random_hex) name=$name awk '
             BEGIN { line = ENVIRON["name"] "=" ENVIRON["made"] }
             index($0, ENVIRON["name"] "=") == 1 { if (!done++) print line; next }
@@ -27,7 +27,7 @@ for name in POSTGRES_PASSWORD REDIS_PASSWORD; do
     fi
 done
 
-# The image's user has to read the file, whoever owns it here: so it is the folder that keeps others out.
+# The image's user must be able to read the key, whoever owns the file here: so the folder keeps other users out.
 secrets=$(value SECRETS_DIR)
 secrets=${secrets:-./secrets}
 if [ ! -d "$secrets" ]; then

@@ -1,8 +1,8 @@
-"""Carries this machine's pip settings into an image build: one pip.conf, and the local folders that it names.
+"""Copies this machine's pip settings for an image build: one pip.conf, and the local folders that it names.
 
     python3 deploy/pip_settings.py PIP_CONF    writes PIP_CONF, prints the folders and files to mount, one per line
 
-Standard library only: it runs before anything is installed.
+It uses the standard library alone, since it runs before anything is installed.
 """
 
 import ast
@@ -12,47 +12,47 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 INDEXES = ("index-url", "extra-index-url")
-CARRIED = (*INDEXES, "find-links", "trusted-host", "cert", "timeout", "default-timeout", "retries")
-"""Where packages come from and how they are reached; nothing of this machine's own layout."""
+OPTIONS = (*INDEXES, "find-links", "trusted-host", "cert", "timeout", "default-timeout", "retries")
+"""The options about the sources of packages and the way to them. Options about this machine's folders are left out."""
 
 
 def settings(listing: str) -> dict[str, str]:
-    """What `pip config list` lists: `pip install`'s section goes over the global one, the environment over both."""
+    """Reads `pip config list`. The section `install` overrides the global one, the environment overrides both."""
     ranks = {"global": 0, "install": 1, ":env:": 2}
-    found: dict[str, tuple[int, str]] = {}
+    ranked: dict[str, tuple[int, str]] = {}
     for line in listing.splitlines():
         name, _, value = line.partition("=")
         section, _, option = name.rpartition(".")
-        if option in CARRIED and section in ranks:
-            found[option] = max(found.get(option, (-1, "")), (ranks[section], str(ast.literal_eval(value))))
-    return {option: " ".join(value.split()) for option, (_, value) in found.items()}
+        if option in OPTIONS and section in ranks:
+            ranked[option] = max(ranked.get(option, (-1, "")), (ranks[section], str(ast.literal_eval(value))))
+    return {option: " ".join(value.split()) for option, (_, value) in ranked.items()}
 
 
-def local(carried: dict[str, str]) -> list[Path]:
-    """The folders and files of this machine that the settings name, and that exist."""
+def local_paths(options: dict[str, str]) -> list[Path]:
+    """Returns the existing folders and files of this machine that the options name."""
     paths = set()
     for option in (*INDEXES, "find-links", "cert"):
-        for word in carried.get(option, "").split():
+        for word in options.get(option, "").split():
             path = Path(unquote(urlsplit(word).path) if word.startswith("file:") else word)
-            # an index's pages lead to files that lie beside them
+            # the pages of an index link to files beside the index
             path = path.parent if option in INDEXES and len(path.parts) > 2 else path
             if path.is_absolute() and path.exists():
                 paths.add(path)
     return sorted(paths)
 
 
-def pip_conf(carried: dict[str, str]) -> str:
-    """The same settings as a configuration file."""
-    return "\n".join(["[global]", *(f"{option} = {value}" for option, value in sorted(carried.items())), ""])
+def pip_conf(options: dict[str, str]) -> str:
+    """Returns the options as a configuration file."""
+    return "\n".join(["[global]", *(f"{option} = {value}" for option, value in sorted(options.items())), ""])
 
 
 def main() -> None:
-    """Reads what pip of this Python is told, from all its files and the environment together."""
+    """Reads the settings of this Python's pip, from all its files and the environment, and writes them."""
     argv = [sys.executable, "-m", "pip", "config", "list"]
-    listing = subprocess.run(argv, check=True, capture_output=True, text=True).stdout  # noqa: S603 - constant words
-    carried = settings(listing)
-    Path(sys.argv[1]).write_text(pip_conf(carried))
-    for path in local(carried):
+    listing = subprocess.run(argv, check=True, capture_output=True, text=True).stdout  # noqa: S603 - constant arguments
+    options = settings(listing)
+    Path(sys.argv[1]).write_text(pip_conf(options))
+    for path in local_paths(options):
         print(path)
 
 

@@ -1,4 +1,4 @@
-"""The command line, run as a person runs it: real processes, one data folder for all of these tests."""
+"""The `unlearn` command as a person runs it: real processes, one data folder for all of these tests."""
 
 import os
 import socket
@@ -30,9 +30,9 @@ class CommandLine:
     port: int
 
     def environment(self) -> dict[str, str]:
-        ours = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL", "UNLEARN_URL", "UNLEARN_KEY", "MODEL_ROOTS")
-        kept = {name: value for name, value in os.environ.items() if name not in ours}
-        return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "UNLEARN_DATA": str(self.data)}
+        settings = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL", "UNLEARN_URL", "UNLEARN_KEY", "MODEL_ROOTS")
+        inherited = {name: value for name, value in os.environ.items() if name not in settings}
+        return inherited | {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "UNLEARN_DATA": str(self.data)}
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "api.cli", *arguments]
@@ -51,7 +51,7 @@ class CommandLine:
 
 @pytest.fixture(scope="package")
 def line() -> Iterator[CommandLine]:
-    """A data folder in a short path; whatever runs in it at the end is stopped."""
+    """The command on a data folder with a short path. A service that runs there at the end is stopped."""
     with short_folder() as folder:
         line = CommandLine(folder / "data", free_port())
         yield line
@@ -59,16 +59,16 @@ def line() -> Iterator[CommandLine]:
 
 
 @pytest.fixture(scope="package")
-def told(line: CommandLine) -> str:
-    """What a small demo printed; its service has stopped again."""
+def demo_output(line: CommandLine) -> str:
+    """The output of a small demo, whose service has stopped again."""
     done = line("demo", *SIZES, "--port", str(line.port))
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @pytest.fixture(scope="package")
-def running(line: CommandLine, told: str) -> str:
-    """The service of the demo's folder, left running: its address."""
+def running(line: CommandLine, demo_output: str) -> str:
+    """The address of the service of the demo's folder, which is left running."""
     done = line("up", "--detach", "--port", str(line.port))
     assert done.returncode == 0, done.stdout + done.stderr
     return f"http://127.0.0.1:{line.port}"

@@ -1,4 +1,4 @@
-"""The demo, in a small size: a model forgets, from the first record to the downloaded checkpoint."""
+"""A small demo: a model forgets, from the first record to the downloaded checkpoint."""
 
 import re
 import stat
@@ -13,36 +13,36 @@ from core.demo.people import read_jsonl
 from tests.integration.cli.conftest import ROOT, SIZES, CommandLine
 
 
-def row(told: str, name: str, figure: str) -> list[float]:
-    """The values of one row of the demo's table: before, after, retrained."""
-    lines = told.splitlines()
+def row(output: str, name: str, figure: str) -> list[float]:
+    """Returns the values of a row of the demo's table: before, after, retrained."""
+    lines = output.splitlines()
     start = next(number for number, line in enumerate(lines) if line.strip() == name)
     line = next(line for line in lines[start:] if figure in line)
     return [float(value) for value in re.findall(r"([\d.]+) [\d.]+–[\d.]+", line)]
 
 
-def test_the_demo_makes_a_model_forget_and_shows_it_beside_real_retraining(told: str) -> None:
-    before, after, retrained = row(told, "forget", "perplexity")
+def test_the_demo_makes_a_model_forget_and_shows_it_beside_real_retraining(demo_output: str) -> None:
+    before, after, retrained = row(demo_output, "forget", "perplexity")
     assert before < 3
     assert after > 3 * before
     assert retrained > 3 * before
-    kept_before, kept_after, _ = row(told, "retain", "perplexity")
-    assert kept_before > 1
-    assert kept_after > 1
-    assert "a forgotten record" in told
-    assert "a retained record" in told
-    assert "membership AUC" in told
-    assert "verdict by policy default: " in told
+    retain_before, retain_after, _ = row(demo_output, "retain", "perplexity")
+    assert retain_before > 1
+    assert retain_after > 1
+    assert "a forgotten record" in demo_output
+    assert "a retained record" in demo_output
+    assert "membership AUC" in demo_output
+    assert "verdict by policy default: " in demo_output
 
 
-def test_a_second_demo_trains_nothing_again(line: CommandLine, told: str) -> None:
+def test_a_second_demo_trains_nothing_again(line: CommandLine, demo_output: str) -> None:
     done = line("demo", *SIZES, "--port", str(line.port))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("cached") == 2
-    assert row(done.stdout, "forget", "perplexity") == pytest.approx(row(told, "forget", "perplexity"), rel=1e-3)
+    assert row(done.stdout, "forget", "perplexity") == pytest.approx(row(demo_output, "forget", "perplexity"), rel=1e-3)
 
 
-def test_the_downloaded_checkpoint_loads_with_transformers(line: CommandLine, told: str) -> None:
+def test_the_downloaded_checkpoint_loads_with_transformers(line: CommandLine, demo_output: str) -> None:
     checkpoint = line.data / "demo" / "checkpoint"
     model = AutoModelForCausalLM.from_pretrained(checkpoint)
     assert model.num_parameters() > 1_000_000
@@ -50,11 +50,11 @@ def test_the_downloaded_checkpoint_loads_with_transformers(line: CommandLine, to
     assert "calibrated" in (checkpoint / "UNLEARNING.md").read_text()
 
 
-def test_a_second_up_says_that_it_runs_already(line: CommandLine, running: str) -> None:
-    again = line("up", "--port", str(line.port))
-    assert again.returncode == 0
-    assert "running already" in again.stdout
-    assert running in again.stdout
+def test_a_second_up_says_that_the_service_runs_already(line: CommandLine, running: str) -> None:
+    second = line("up", "--port", str(line.port))
+    assert second.returncode == 0
+    assert "running already" in second.stdout
+    assert running in second.stdout
     assert stat.S_IMODE((line.data / "admin.key").stat().st_mode) == 0o600
 
 
@@ -62,19 +62,19 @@ def test_a_key_for_a_second_person_is_made_where_the_service_runs(line: CommandL
     done = line("keys", "create", "officer", "--scope", "release:write")
     assert done.returncode == 0, done.stderr
     headers = {"Authorization": f"Bearer {done.stdout.strip()}"}
-    known = httpx.get(f"{running}/v1/keys/self", headers=headers).json()
-    assert (known["name"], known["scopes"]) == ("officer", ["release:write"])
+    key = httpx.get(f"{running}/v1/keys/self", headers=headers).json()
+    assert (key["name"], key["scopes"]) == ("officer", ["release:write"])
     assert stat.S_IMODE((line.data / "release.key").stat().st_mode) == 0o600
 
 
-def test_the_readmes_submit_names_a_file_that_the_demo_wrote(line: CommandLine, told: str) -> None:
+def test_the_submit_command_of_the_readme_names_a_file_that_the_demo_wrote(line: CommandLine, demo_output: str) -> None:
     command = re.search(r"submit demo --forget (\S+)", (ROOT / "README.md").read_text())
     assert command is not None
     file = line.data / command[1].removeprefix(".unlearn/")
     assert len(read_jsonl(file)) == 5
 
 
-def test_what_did_not_pass_waits_for_the_release_key(line: CommandLine, running: str) -> None:
+def test_a_checkpoint_that_did_not_pass_waits_for_the_release_key(line: CommandLine, running: str) -> None:
     forget = line.data / "demo" / "forget.jsonl"
     done = line("submit", "demo", "--forget", str(forget), "--wait")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -85,7 +85,7 @@ def test_what_did_not_pass_waits_for_the_release_key(line: CommandLine, running:
     assert line("release", checkpoint, "--reason", "again").returncode == 1
 
 
-def test_submit_in_one_line_delivers_a_checkpoint_that_loads(line: CommandLine, running: str) -> None:
+def test_submit_downloads_a_checkpoint_that_loads(line: CommandLine, running: str) -> None:
     forget = line.data.parent / "forget.txt"
     forget.write_text("Somebody lives in a house by the sea.\n\nSomebody else has a red boat.\n")
     out = line.data.parent / "out"
@@ -94,7 +94,7 @@ def test_submit_in_one_line_delivers_a_checkpoint_that_loads(line: CommandLine, 
     assert AutoModelForCausalLM.from_pretrained(out).num_parameters() > 1_000_000
 
 
-def test_the_three_lines_of_the_readme_deliver_a_checkpoint_that_loads(line: CommandLine, running: str) -> None:
+def test_the_three_lines_of_the_readme_download_a_checkpoint_that_loads(line: CommandLine, running: str) -> None:
     block = re.search(r"## One request.*?```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert block is not None
     lines = block[1].strip().splitlines()
@@ -107,7 +107,7 @@ def test_the_three_lines_of_the_readme_deliver_a_checkpoint_that_loads(line: Com
     assert AutoModelForCausalLM.from_pretrained(folder / "forgotten").num_parameters() > 1_000_000
 
 
-def test_a_job_is_paused_and_ended_from_the_command_line(line: CommandLine, running: str) -> None:
+def test_a_job_is_paused_and_cancelled_from_the_command_line(line: CommandLine, running: str) -> None:
     forget = line.data.parent / "forget.txt"
     forget.write_text("Somebody lives in a house by the sea.\n")
     job = line("submit", "demo", "--forget", str(forget)).stdout.strip()
@@ -118,7 +118,7 @@ def test_a_job_is_paused_and_ended_from_the_command_line(line: CommandLine, runn
     assert "refused: 409" in refused.stderr
 
 
-def test_bad_requests_are_refused_with_words_that_help(line: CommandLine, running: str, tmp_path: Path) -> None:
+def test_bad_requests_are_refused_with_messages_that_help(line: CommandLine, running: str, tmp_path: Path) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     done = line("submit", "demo", "--forget", str(empty))
@@ -128,10 +128,10 @@ def test_bad_requests_are_refused_with_words_that_help(line: CommandLine, runnin
     forget.write_text("Something.\n")
     unknown = line("submit", "demo", "--forget", str(forget), "--method", "lobotomy")
     assert unknown.returncode == 1
-    assert "calibrated" in unknown.stderr  # the message names what there is
+    assert "calibrated" in unknown.stderr  # the message names the methods that exist
 
 
-def test_a_model_of_ones_own_needs_its_files(line: CommandLine, running: str) -> None:
+def test_a_demo_of_the_users_own_model_needs_its_files(line: CommandLine, running: str) -> None:
     done = line("demo", "--model", str(line.data / "demo" / "checkpoint"))
     assert done.returncode == 2
     assert "--forget, --retain and --unseen" in done.stderr

@@ -1,4 +1,4 @@
-"""`unlearn up`: starts everything, stops everything it started, and nothing else."""
+"""`unlearn up` starts everything, and stops everything that it started and nothing else."""
 
 import re
 import signal
@@ -25,16 +25,16 @@ def fresh() -> Iterator[CommandLine]:
         line("down")
 
 
-def of_folder(line: CommandLine) -> list[psutil.Process]:
-    """Every process whose arguments or environment name the data folder."""
-    found = []
+def processes_of(line: CommandLine) -> list[psutil.Process]:
+    """Returns every process whose arguments or environment name the data folder."""
+    processes = []
     for process in psutil.process_iter():
         try:
             if str(line.data) in " ".join([*process.cmdline(), *process.environ().values()]):
-                found.append(process)
+                processes.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
-    return found
+    return processes
 
 
 def test_ctrl_c_stops_everything_and_the_state_survives_a_restart(fresh: CommandLine) -> None:
@@ -57,16 +57,16 @@ def test_ctrl_c_stops_everything_and_the_state_survives_a_restart(fresh: Command
                     if "is ready" in text:
                         break
                 assert up.poll() is None, "".join(lines)
-                assert len(of_folder(fresh)) >= 4  # up, API, worker, and at least one server
-                key = (fresh.data / "admin.key").read_text().strip()
-                headers = {"Authorization": f"Bearer {key}"}
+                assert len(processes_of(fresh)) >= 4  # up, API, worker, and at least one server
+                admin_key = (fresh.data / "admin.key").read_text().strip()
+                headers = {"Authorization": f"Bearer {admin_key}"}
                 listed = httpx.get(f"http://127.0.0.1:{fresh.port}/v1/keys", headers=headers).json()
-                keys.append([one["id"] for one in listed["data"]])
+                keys.append([key["id"] for key in listed["data"]])
                 up.send_signal(signal.SIGINT)
                 up.stdout.read()
                 assert up.wait(timeout=60) == 0
             deadline = time.monotonic() + 60
-            while (left := of_folder(fresh)) and time.monotonic() < deadline:
+            while (left := processes_of(fresh)) and time.monotonic() < deadline:
                 time.sleep(0.1)
             assert left == []
         assert keys[0] == keys[1] != []
@@ -76,9 +76,9 @@ def test_ctrl_c_stops_everything_and_the_state_survives_a_restart(fresh: Command
         bystander.wait()
 
 
-def test_a_taken_port_is_said_plainly_and_nothing_is_left_running(fresh: CommandLine) -> None:
+def test_a_taken_port_is_named_and_nothing_is_left_running(fresh: CommandLine) -> None:
     fresh.data.mkdir()
-    (fresh.data / "readyz").write_text("somebody else's service, which is ready")
+    (fresh.data / "readyz").write_text("another service, which is ready")
     command = ["python3", "-m", "http.server", str(fresh.port), "--bind", "127.0.0.1", "--directory", str(fresh.data)]
     with subprocess.Popen(command) as other:
         try:
@@ -94,7 +94,7 @@ def test_a_taken_port_is_said_plainly_and_nothing_is_left_running(fresh: Command
             other.terminate()
     assert done.returncode == 1
     assert f"could not start: port {fresh.port} cannot be had" in done.stderr
-    assert of_folder(fresh) == []
+    assert processes_of(fresh) == []
 
 
 def test_a_server_that_dies_is_started_again(fresh: CommandLine) -> None:
@@ -115,20 +115,20 @@ def test_a_server_that_dies_is_started_again(fresh: CommandLine) -> None:
     assert fresh("down").stdout.strip() == "stopped"
 
 
-def test_what_a_killed_up_left_behind_is_ended_by_down(fresh: CommandLine) -> None:
+def test_down_ends_the_processes_that_a_killed_up_left_behind(fresh: CommandLine) -> None:
     started = fresh("up", "--port", str(fresh.port), "--detach")
     assert started.returncode == 0, started.stdout + started.stderr
-    found = re.search(r"\(process (\d+)\)", started.stdout)
-    assert found is not None
-    up = psutil.Process(int(found[1]))
+    match = re.search(r"\(process (\d+)\)", started.stdout)
+    assert match is not None
+    up = psutil.Process(int(match[1]))
     up.kill()
     up.wait(timeout=10)
-    assert len(of_folder(fresh)) >= 2  # API and worker go on without it
+    assert len(processes_of(fresh)) >= 2  # API and worker go on without it
     assert "left behind" in fresh("down").stdout
-    assert of_folder(fresh) == []
+    assert processes_of(fresh) == []
 
 
-def test_a_wrong_folder_and_a_missing_service_are_told_in_a_line(fresh: CommandLine) -> None:
+def test_a_wrong_folder_and_a_missing_service_are_reported_without_a_traceback(fresh: CommandLine) -> None:
     fresh.data.parent.mkdir(exist_ok=True)
     file = fresh.data.parent / "a-file"
     file.write_text("not a folder")
@@ -142,7 +142,7 @@ def test_a_wrong_folder_and_a_missing_service_are_told_in_a_line(fresh: CommandL
     assert "Traceback" not in done.stderr
 
 
-def test_a_start_that_fails_is_told_once(fresh: CommandLine) -> None:
+def test_a_failed_start_is_reported_once(fresh: CommandLine) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", fresh.port))
         taken.listen()

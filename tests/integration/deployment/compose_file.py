@@ -1,4 +1,4 @@
-"""docker-compose.yml as Compose reads it: YAML with anchors, then variables put in, as far as this file uses them."""
+"""docker-compose.yml as Compose reads it: YAML with anchors, then interpolation, in the forms that this file uses."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[3]
 FILE = ROOT / "docker-compose.yml"
 
 PASSWORDS = {"POSTGRES_PASSWORD": "a" * 64, "REDIS_PASSWORD": "b" * 64}
-"""All that has no default."""
+"""The variables without a default."""
 
 _VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<name>\w+)(?:(?P<operator>:-|:\?)(?P<word>[^}]*))?\}|(?P<odd>.?))")
 
@@ -21,9 +21,9 @@ class MissingVariable(Exception):
 
 
 def load(variables: Mapping[str, str]) -> dict[str, Any]:
-    """The file with every `${NAME}` replaced. MissingVariable for a `${NAME:?…}` without a value."""
-    read: dict[str, Any] = _interpolate(yaml.safe_load(FILE.read_text()), variables)
-    return read
+    """Returns the file with every `${NAME}` replaced. MissingVariable for a `${NAME:?…}` without a value."""
+    compose: dict[str, Any] = _interpolate(yaml.safe_load(FILE.read_text()), variables)
+    return compose
 
 
 def _interpolate(node: Any, variables: Mapping[str, str]) -> Any:
@@ -35,7 +35,7 @@ def _interpolate(node: Any, variables: Mapping[str, str]) -> Any:
 
 
 def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
-    """Compose specification, "Interpolation"; a form that this file does not use is an error, so that none slips by."""
+    """Returns a variable's value (Compose specification, "Interpolation"). ValueError: a form that is not used here."""
     if match["escaped"]:
         return "$"
     if match["name"] is None:
@@ -49,6 +49,6 @@ def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """An .env file's variables: NAME=VALUE lines, without quotes."""
+    """Returns the variables of an .env file of NAME=VALUE lines, without quotes."""
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)

@@ -19,20 +19,20 @@ class Instruction:
 
 
 def instructions() -> list[Instruction]:
-    """All of them, in order."""
+    """Returns all instructions in order."""
     text = "\n".join(line for line in FILE.read_text().splitlines() if not line.lstrip().startswith("#"))
-    found, stage = [], ""
+    parsed, stage = [], ""
     for line in re.sub(r"\\\n\s*", " ", text).splitlines():
         if not line.strip():
             continue
         word, rest = line.split(maxsplit=1)
         if word == "FROM":
             stage = rest.split()[-1]
-        found.append(Instruction(stage, word, rest))
-    return found
+        parsed.append(Instruction(stage, word, rest))
+    return parsed
 
 
 def environment() -> dict[str, str]:
-    """What the image's own environment adds to a service's."""
-    lines = [one.rest for one in instructions() if one.stage == "runtime" and one.word == "ENV"]
+    """Returns the environment that the image sets for its services."""
+    lines = [line.rest for line in instructions() if line.stage == "runtime" and line.word == "ENV"]
     return dict(pair.split("=", 1) for line in lines for pair in shlex.split(line))

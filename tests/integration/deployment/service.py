@@ -20,46 +20,49 @@ READY_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class Service:
-    """One service, with what stands for the container's surroundings: `places` maps words to this machine's own."""
+    """One service. `replacements` maps the container's addresses and folders to this machine's own."""
 
     definition: Mapping[str, Any]
-    places: Mapping[str, str]
+    replacements: Mapping[str, str]
     folder: Path
     programs: tuple[Path, ...] = ()
 
-    def here(self, text: str) -> str:
-        """The text with the container's addresses and folders replaced, the longest that fits first."""
-        there = "|".join(re.escape(word) for word in sorted(self.places, key=len, reverse=True))
-        return re.sub(there, lambda match: self.places[match[0]], text)
+    def translate(self, text: str) -> str:
+        """Returns the text with the container's addresses and folders replaced, the longest first."""
+        pattern = "|".join(re.escape(word) for word in sorted(self.replacements, key=len, reverse=True))
+        return re.sub(pattern, lambda match: self.replacements[match[0]], text)
 
     @property
     def command(self) -> list[str]:
-        return [self.here(word) for word in self.definition["command"]]
+        return [self.translate(word) for word in self.definition["command"]]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the container would have, and nothing of this process's own environment."""
-        given = {**environment(), **self.definition["environment"]}
+        """The container's environment, and nothing of this process's own."""
+        variables = {**environment(), **self.definition["environment"]}
         path = ":".join(map(str, (*self.programs, Path(sys.executable).parent, "/usr/bin", "/bin")))
-        return {name: self.here(value) for name, value in given.items()} | {"PATH": path, "PYTHONPATH": str(ROOT)}
+        return {name: self.translate(value) for name, value in variables.items()} | {
+            "PATH": path,
+            "PYTHONPATH": str(ROOT),
+        }
 
     async def run(self, argv: list[str]) -> tuple[int, str]:
-        """Runs a command to its end beside the service: exit code and output."""
+        """Runs a command to its end beside the service; returns exit code and output."""
         process = await self._start(argv, asyncio.subprocess.PIPE)
         output, _ = await process.communicate()
         assert process.returncode is not None
         return process.returncode, output.decode()
 
     async def health(self) -> tuple[int, str]:
-        """Runs the health check once, within the time that Compose gives it."""
+        """Runs the health check once, within the timeout that Compose gives it; returns exit code and output."""
         check = self.definition["healthcheck"]
-        kind, *argv = [self.here(word.replace("$$", "$")) for word in check["test"]]
+        kind, *argv = [self.translate(word.replace("$$", "$")) for word in check["test"]]
         seconds = float(check["timeout"].removesuffix("s"))
         return await asyncio.wait_for(self.run(argv if kind == "CMD" else ["/bin/sh", "-c", *argv]), seconds)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Starts it, waits until its own health check passes, and stops it as Compose does: SIGTERM, then its grace."""
+        """Starts the service until its health check passes, and stops it as Compose does: SIGTERM, then its grace."""
         with self._log().open("ab") as sink:
             process = await self._start(self.command, sink.fileno())
         try:
@@ -74,14 +77,14 @@ class Service:
                 await process.wait()
 
     async def _wait_until_healthy(self, process: asyncio.subprocess.Process) -> None:
-        said, deadline = "nothing", time.monotonic() + READY_SECONDS
+        output, deadline = "nothing", time.monotonic() + READY_SECONDS
         while process.returncode is None and time.monotonic() < deadline:
-            code, said = await self.health()
+            code, output = await self.health()
             if code == 0:
                 return
             await asyncio.sleep(0.2)
         log = self._log().read_text()
-        raise AssertionError(f"not healthy ({process.returncode}); its check said:\n{said}\nits log:\n{log}")
+        raise AssertionError(f"not healthy ({process.returncode}); its check printed:\n{output}\nits log:\n{log}")
 
     def _log(self) -> Path:
         return self.folder / "log"

@@ -1,4 +1,4 @@
-"""docker-compose.yml, as text: valid, safe by default, and nothing starts without secrets."""
+"""docker-compose.yml as text: valid, safe by default, and nothing starts without secrets."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from core.settings import Settings
 from tests.integration.deployment.compose_file import FILE, PASSWORDS, ROOT, MissingVariable, load, read_env
 
 SCHEMA = Path(__file__).parent / "compose_spec" / "compose-spec.json"
-OURS = ("migrate", "api", "worker", "worker-gpu")
+OUR_SERVICES = ("migrate", "api", "worker", "worker-gpu")
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,14 @@ def test_the_example_names_every_variable_that_is_required_and_holds_no_secret()
         load(example)
 
 
-def test_the_examples_other_values_are_the_files_defaults(compose: dict[str, Any]) -> None:
+def test_the_other_values_of_the_example_are_the_defaults_of_the_compose_file(compose: dict[str, Any]) -> None:
     example = {name: value for name, value in read_env(ROOT / ".env.example").items() if value}
     assert load({**example, **PASSWORDS}) == compose
     for name in example:
         assert load({**example, name: "changed", **PASSWORDS}) != compose, f"{name} changes nothing"
 
 
-@pytest.mark.parametrize("name", ["postgres", "redis", *OURS])
+@pytest.mark.parametrize("name", ["postgres", "redis", *OUR_SERVICES])
 def test_every_service_is_confined(compose: dict[str, Any], name: str) -> None:
     service = compose["services"][name]
     assert service["cap_drop"] == ["ALL"]
@@ -71,7 +71,7 @@ def test_every_service_is_confined(compose: dict[str, Any], name: str) -> None:
     assert all(mount.get("read_only") for mount in service.get("volumes", []) if isinstance(mount, dict))
 
 
-def test_only_the_api_can_be_reached_and_only_from_this_machine(compose: dict[str, Any]) -> None:
+def test_only_the_api_is_reachable_and_only_from_this_machine(compose: dict[str, Any]) -> None:
     services = compose["services"]
     assert {name for name, service in services.items() if "ports" in service} == {"api"}
     assert services["api"]["ports"] == ["127.0.0.1:8000:8000"]
@@ -79,7 +79,7 @@ def test_only_the_api_can_be_reached_and_only_from_this_machine(compose: dict[st
     assert {name for name, service in services.items() if service["networks"] != ["inside"]} == {"api"}
 
 
-def test_no_image_floats(compose: dict[str, Any]) -> None:
+def test_every_image_has_a_pinned_tag(compose: dict[str, Any]) -> None:
     images = [service["image"] for service in compose["services"].values()]
     assert all(re.search(r":[\w.-]+$", image) and not image.endswith(":latest") for image in images)
     assert compose["services"]["postgres"]["image"].split(":")[1].startswith("18")
@@ -94,7 +94,7 @@ def test_services_start_in_order_and_the_api_does_not_wait_for_redis(compose: di
     assert needs["worker"] == needs["worker-gpu"] == {**migrated, "redis": {"condition": "service_healthy"}}
 
 
-def test_whatever_runs_on_has_a_health_check(compose: dict[str, Any]) -> None:
+def test_every_service_that_keeps_running_has_a_health_check(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         assert service["healthcheck"] == {"disable": True} if name == "migrate" else service["healthcheck"]["test"], (
             name
@@ -113,11 +113,11 @@ def test_gpus_are_reserved_in_a_profile_only(compose: dict[str, Any]) -> None:
 
 def test_every_service_of_ours_gets_settings_that_exist(compose: dict[str, Any]) -> None:
     known = {name.upper() for name in Settings.model_fields} | {"NVIDIA_DRIVER_CAPABILITIES"}
-    for name in OURS:
+    for name in OUR_SERVICES:
         assert set(compose["services"][name]["environment"]) <= known
 
 
-def test_what_must_outlive_a_container_is_on_a_declared_volume(compose: dict[str, Any]) -> None:
+def test_every_named_mount_is_a_declared_volume(compose: dict[str, Any]) -> None:
     named = {
         mount.split(":")[0] if isinstance(mount, str) else mount["source"]
         for service in compose["services"].values()

@@ -1,4 +1,4 @@
-"""`deploy/make-env.sh`: random secrets that others cannot read, and never another one where there is one."""
+"""`deploy/make-env.sh` makes random secrets that others cannot read, and never replaces one."""
 
 import base64
 import os
@@ -19,7 +19,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_what_it_makes_is_enough_to_start(tmp_path: Path) -> None:
+def test_its_files_suffice_to_start(tmp_path: Path) -> None:
     make(tmp_path)
     compose = load(read_env(tmp_path / ".env"))
     environment = {name.lower(): value for name, value in compose["services"]["api"]["environment"].items()}
@@ -33,12 +33,12 @@ def test_its_secrets_are_random_and_not_shown(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
-    said = "".join(make(folder) for folder in folders)
+    output = "".join(make(folder) for folder in folders)
     passwords = [read_env(folder / ".env")[name] for folder in folders for name in PASSWORDS]
     keys = [(folder / "secrets" / "service.key").read_text().strip() for folder in folders]
     assert len({*passwords, *keys}) == 6
     assert all(len(password) == 64 and password.isalnum() for password in passwords), "they stand in URLs"
-    assert not any(secret in said for secret in [*passwords, *keys])
+    assert not any(secret in output for secret in [*passwords, *keys])
 
 
 def test_others_cannot_read_them_but_the_images_user_can(tmp_path: Path) -> None:

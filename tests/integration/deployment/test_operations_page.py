@@ -1,4 +1,4 @@
-"""docs/operations.md against what it describes."""
+"""docs/operations.md agrees with settings, compose file, Dockerfile and metrics."""
 
 import re
 
@@ -32,17 +32,17 @@ def test_every_service_and_volume_is_in_its_table() -> None:
     compose = load(PASSWORDS)
     rows = re.findall(r"^\| `([a-z-]+)` \|(.*)$", PAGE.split("\n## Compose\n")[1].split("\n## ")[0], re.MULTILINE)
     assert {name for name, _ in rows} == set(compose["services"])
-    told = {name: set(re.findall(r"`([a-z-]+)`", text.rsplit("|", 2)[1])) for name, text in rows}
-    assert set().union(*told.values()) == set(compose["volumes"])
+    volumes = {name: set(re.findall(r"`([a-z-]+)`", text.rsplit("|", 2)[1])) for name, text in rows}
+    assert set().union(*volumes.values()) == set(compose["volumes"])
 
 
 def test_every_build_argument_is_in_its_table() -> None:
-    arguments = {one.rest.split("=")[0] for one in instructions() if one.word == "ARG"}
+    arguments = {line.rest.split("=")[0] for line in instructions() if line.word == "ARG"}
     table = PAGE.split("\n### Building\n")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == arguments
 
 
-def test_the_figures_to_watch_exist() -> None:
+def test_the_metrics_to_watch_exist() -> None:
     source = "".join((ROOT / file).read_text() for file in ("api/http/prometheus.py", "worker/metrics.py"))
     figures = {figure.removesuffix("_total") for figure in re.findall(r"`(unlearning_\w+)", PAGE)}
     assert len(figures) > 5

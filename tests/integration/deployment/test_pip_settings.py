@@ -10,7 +10,7 @@ from tests.integration.deployment.compose_file import ROOT
 
 
 def carry(tmp_path: Path, configuration: str, **variables: str) -> tuple[dict[str, str], list[str]]:
-    """What is written for a machine that is set up so: the options, and the paths to mount."""
+    """Runs the script with this pip configuration; returns the written options and the paths to mount."""
     (tmp_path / "pip.ini").write_text(configuration)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     argv = [sys.executable, ROOT / "deploy" / "pip_settings.py", tmp_path / "out.conf"]
@@ -21,7 +21,7 @@ def carry(tmp_path: Path, configuration: str, **variables: str) -> tuple[dict[st
     return dict(written["global"]), done.stdout.splitlines()
 
 
-def test_more_special_settings_win_as_they_do_in_pip(tmp_path: Path) -> None:
+def test_more_specific_settings_win_as_they_do_in_pip(tmp_path: Path) -> None:
     configuration = (
         "[global]\nindex-url = https://a.test/simple\ntimeout = 9\n[install]\nindex-url = https://b.test/simple\n"
     )
@@ -30,7 +30,7 @@ def test_more_special_settings_win_as_they_do_in_pip(tmp_path: Path) -> None:
     assert carried["timeout"] == "77"
 
 
-def test_folders_that_it_names_are_mounted_and_indexes_with_the_files_beside_them(tmp_path: Path) -> None:
+def test_named_folders_are_mounted_and_local_indexes_with_the_files_beside_them(tmp_path: Path) -> None:
     wheels, index = tmp_path / "wheels", tmp_path / "index" / "simple"
     wheels.mkdir()
     index.mkdir(parents=True)
@@ -42,6 +42,6 @@ def test_folders_that_it_names_are_mounted_and_indexes_with_the_files_beside_the
     assert not {"/not/there", "/", str(index)} & set(mounted)
 
 
-def test_what_concerns_this_machine_alone_stays_here(tmp_path: Path) -> None:
+def test_settings_of_this_machine_alone_are_left_out(tmp_path: Path) -> None:
     carried, _ = carry(tmp_path, "[global]\ncache-dir = /var/cache/pip\nrequire-virtualenv = true\n")
     assert not {"cache-dir", "require-virtualenv"} & set(carried)

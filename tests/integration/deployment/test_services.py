@@ -1,6 +1,6 @@
-"""Every service of docker-compose.yml, as a process with that environment against real servers.
+"""Every service of docker-compose.yml as a process with its environment, against real servers.
 
-PostgreSQL's own image cannot be started here: the real PostgreSQL gets the arguments that the file gives it.
+These tests cannot start PostgreSQL's own image: a real PostgreSQL gets the arguments of the compose file.
 """
 
 import socket
@@ -33,7 +33,7 @@ Services = Callable[[str], Service]
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody has at the moment."""
+    """Returns a TCP port of the loopback address that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -47,10 +47,10 @@ async def module_database_url(stack: Stack, template_url: str) -> AsyncIterator[
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `deploy/make-env.sh` makes."""
-    made = tmp_path_factory.mktemp("compose")
-    make(made)
-    return made
+    """A folder with the files of `deploy/make-env.sh`."""
+    folder = tmp_path_factory.mktemp("compose")
+    make(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +73,16 @@ def services(stack: Stack, module_database_url: str, folder: Path, compose: dict
     }
 
     def service(name: str) -> Service:
-        own = folder / name
+        service_folder = folder / name
         for part in ("scratch", "models", "locks"):
-            (own / part).mkdir(parents=True, exist_ok=True)
-        folders = {"/var/lib/unlearn": own, "/var/lib/unlearn/models": own / "models", "/models": folder / "models"}
-        places = {**shared, **{there: str(here) for there, here in folders.items()}}
-        return Service(compose["services"][name], places, own)
+            (service_folder / part).mkdir(parents=True, exist_ok=True)
+        folders = {
+            "/var/lib/unlearn": service_folder,
+            "/var/lib/unlearn/models": service_folder / "models",
+            "/models": folder / "models",
+        }
+        replacements = {**shared, **{path: str(local) for path, local in folders.items()}}
+        return Service(compose["services"][name], replacements, service_folder)
 
     return service
 
@@ -87,8 +91,8 @@ async def test_migrate_brings_an_empty_database_up_to_date(stack: Stack, service
     migrate = services("migrate")
     async with new_database(stack) as empty:
         used = migrate.environment["DATABASE_URL"]
-        places = {there: empty if here == used else here for there, here in migrate.places.items()}
-        migrate = replace(migrate, places=places)
+        replacements = {word: empty if local == used else local for word, local in migrate.replacements.items()}
+        migrate = replace(migrate, replacements=replacements)
         engine = make_engine(empty)
         try:
             assert not await is_current(engine)
@@ -100,26 +104,26 @@ async def test_migrate_brings_an_empty_database_up_to_date(stack: Stack, service
             await engine.dispose()
 
 
-async def test_the_api_becomes_healthy_answers_and_leaves_when_told(services: Services) -> None:
+async def test_the_api_becomes_healthy_answers_and_ends_on_sigterm(services: Services) -> None:
     api = services("api")
     assert (await api.health())[0] != 0
     async with api.running():
-        url = "http://" + api.here("127.0.0.1:8000")
+        url = "http://" + api.translate("127.0.0.1:8000")
         async with httpx.AsyncClient(base_url=url) as client:
             code, key = await api.run(["unlearn", "keys", "create", "first"])
             assert code == 0, key
-            answer = await client.get("/v1/jobs", headers={"Authorization": f"Bearer {key.strip()}"})
-            assert (answer.status_code, answer.json()["data"]) == (200, [])
+            response = await client.get("/v1/jobs", headers={"Authorization": f"Bearer {key.strip()}"})
+            assert (response.status_code, response.json()["data"]) == (200, [])
             assert (await client.get("/v1/jobs")).status_code == 401
     assert (await api.health())[0] != 0
 
 
 @pytest.mark.parametrize("name", ["worker", "worker-gpu"])
-async def test_a_worker_becomes_healthy_and_leaves_when_told(services: Services, name: str) -> None:
+async def test_a_worker_becomes_healthy_and_ends_on_sigterm(services: Services, name: str) -> None:
     worker = services(name)
-    code, said = await worker.health()
-    assert code == 1, "nobody has given a sign of life yet"
-    assert "no sign of life" in said
+    code, output = await worker.health()
+    assert code == 1, "no worker has given a sign of life yet"
+    assert "no sign of life" in output
     async with worker.running() as process:
         pass
     assert process.returncode == 0
@@ -128,13 +132,13 @@ async def test_a_worker_becomes_healthy_and_leaves_when_told(services: Services,
 
 async def test_a_workers_health_check_fails_without_a_database_and_says_so(services: Services) -> None:
     worker = services("worker")
-    places = {**worker.places, "@postgres:5432": f"@127.0.0.1:{free_port()}"}
-    nowhere = {there: here for there, here in places.items() if not there.startswith("postgresql")}
-    code, said = await Service(worker.definition, nowhere, worker.folder).health()
-    assert (code, said) == (1, "the database does not answer (ConnectionRefusedError)\n")
+    replacements = {**worker.replacements, "@postgres:5432": f"@127.0.0.1:{free_port()}"}
+    without_database = {word: local for word, local in replacements.items() if not word.startswith("postgresql")}
+    code, output = await Service(worker.definition, without_database, worker.folder).health()
+    assert (code, output) == (1, "the database does not answer (ConnectionRefusedError)\n")
 
 
-async def test_redis_keeps_hints_wants_its_password_and_throws_nothing_away(
+async def test_redis_requires_its_password_evicts_nothing_and_keeps_hints_over_a_restart(
     folder: Path, compose: dict[str, Any], tmp_path: Path
 ) -> None:
     definition = compose["services"]["redis"]
@@ -142,9 +146,9 @@ async def test_redis_keeps_hints_wants_its_password_and_throws_nothing_away(
     programs.mkdir()
     for program in ("redis-server", "redis-cli"):
         (programs / program).symlink_to(redis_server().with_name(program))
-    port, own = free_port(), tmp_path / "redis"
-    (own / "data").mkdir(parents=True)
-    redis = Service(definition, {"6379": str(port), "/data": str(own / "data")}, own, (programs,))
+    port, redis_folder = free_port(), tmp_path / "redis"
+    (redis_folder / "data").mkdir(parents=True)
+    redis = Service(definition, {"6379": str(port), "/data": str(redis_folder / "data")}, redis_folder, (programs,))
     password = read_env(folder / ".env")["REDIS_PASSWORD"]
     assert password not in " ".join(redis.command)
 
@@ -153,32 +157,37 @@ async def test_redis_keeps_hints_wants_its_password_and_throws_nothing_away(
 
     async with redis.running() as process:
         assert password not in " ".join(psutil.Process(process.pid).cmdline())
-        async with client(password) as known, client(None) as stranger:
+        async with client(password) as authenticated, client(None) as anonymous:
             with pytest.raises(AuthenticationError):
-                await stranger.ping()
-            assert (await known.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
-            await known.lpush("hints", "work")
-    async with redis.running(), client(password) as known:
-        assert await known.lrange("hints", 0, -1) == ["work"], "a restart loses nothing"
+                await anonymous.ping()
+            assert (await authenticated.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
+            await authenticated.lpush("hints", "work")
+    async with redis.running(), client(password) as authenticated:
+        assert await authenticated.lrange("hints", 0, -1) == ["work"], "a restart loses nothing"
 
 
-async def test_postgres_takes_its_arguments_and_its_health_check_tells_when_it_is_up(compose: dict[str, Any]) -> None:
+async def test_postgres_accepts_its_arguments_and_its_health_check_passes_once_it_is_up(
+    compose: dict[str, Any],
+) -> None:
     definition = compose["services"]["postgres"]
     program, *arguments = definition["command"]
-    wanted = dict(word.split("=") for word in arguments if word != "-c")
+    expected = dict(word.split("=") for word in arguments if word != "-c")
     software = postgres_software()
     with short_folder() as data:
         embedded = Postgres(data)
         embedded.start()
         password = embedded.url().split(":")[2].split("@")[0]
         embedded.stop()
-        port, place = free_port(), embedded.state_folder
-        own = ["-D", str(embedded.cluster), "-k", str(place / "run"), "-p", str(port)]
+        port, state_folder = free_port(), embedded.state_folder
+        options = ["-D", str(embedded.cluster), "-k", str(state_folder / "run"), "-p", str(port)]
         health = Service(definition, {"--host=127.0.0.1": f"--host=127.0.0.1 --port={port}"}, data, (software / "bin",))
-        check = [word for part in definition["healthcheck"]["test"][1:] for word in health.here(part).split()]
+        check = [word for part in definition["healthcheck"]["test"][1:] for word in health.translate(part).split()]
         assert (await health.run(check))[0] != 0
         process = launch_server(
-            [str(software / "bin" / program), *own, *arguments], log=data / "log", cwd=place, account=server_account()
+            [str(software / "bin" / program), *options, *arguments],
+            log=data / "log",
+            cwd=state_folder,
+            account=server_account(),
         )
         try:
             for _ in range(100):
@@ -187,12 +196,12 @@ async def test_postgres_takes_its_arguments_and_its_health_check_tells_when_it_i
             connection = await asyncpg.connect(
                 host="127.0.0.1", port=port, user="unlearn", password=password, database="unlearn"
             )
-            found = {name: await connection.fetchval("SELECT current_setting($1)", name) for name in wanted}
+            current = {name: await connection.fetchval("SELECT current_setting($1)", name) for name in expected}
             await connection.close()
         finally:
             embedded.stop()
             process.wait(30)
-    assert found == wanted
+    assert current == expected
     # the same care with record text, and room for as many clients, as in the embedded server
-    assert wanted == {name: value for name, value in SETTINGS.items() if name in wanted}
-    assert set(SETTINGS) - set(wanted) == {"listen_addresses", "unix_socket_permissions"}
+    assert expected == {name: value for name, value in SETTINGS.items() if name in expected}
+    assert set(SETTINGS) - set(expected) == {"listen_addresses", "unix_socket_permissions"}

@@ -1,3 +1,5 @@
+"""The commands' messages about keys, verdicts, bounds and dry runs."""
+
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from api.client import Client
 from core.schema.policies import Bound, JudgedBound, Judgement
 
 
-def test_a_key_is_not_made_with_a_scope_that_opens_nothing() -> None:
+def test_a_key_with_an_unknown_scope_is_refused() -> None:
     done = CliRunner().invoke(app, ["keys", "create", "first", "--scope", "jobs:reed"], env={"COLUMNS": "200"})
     assert done.exit_code == 2
     assert "no such scope: jobs:reed" in done.output
@@ -31,12 +33,12 @@ def test_a_key_is_not_made_with_a_scope_that_opens_nothing() -> None:
         ),
     ],
 )
-def test_a_verdict_is_told_in_words(data: dict[str, Any], words: str) -> None:
+def test_a_verdict_is_described_in_words(data: dict[str, Any], words: str) -> None:
     assert verdict_text(data) == words
 
 
 @pytest.mark.parametrize(
-    ("bound", "about", "held", "limits"),
+    ("bound", "figure", "comparison", "limits"),
     [
         ({"set": "forget", "figure": "cloze", "high": 0.1}, "cloze of forget", "", "at most 0.1"),
         (
@@ -54,43 +56,45 @@ def test_a_verdict_is_told_in_words(data: dict[str, Any], words: str) -> None:
         ),
     ],
 )
-def test_a_bound_is_told_in_words(bound: dict[str, Any], about: str, held: str, limits: str) -> None:
-    whole = Bound.model_validate({"name": "one", **bound}).model_dump(mode="json")
-    assert (policy_text.figure_text(whole), policy_text.comparison_text(whole), policy_text.limits_text(whole)) == (
-        about,
-        held,
+def test_a_bound_is_described_in_words(bound: dict[str, Any], figure: str, comparison: str, limits: str) -> None:
+    dumped = Bound.model_validate({"name": "one", **bound}).model_dump(mode="json")
+    assert (policy_text.figure_text(dumped), policy_text.comparison_text(dumped), policy_text.limits_text(dumped)) == (
+        figure,
+        comparison,
         limits,
     )
 
 
-def judged(name: str, **how: Any) -> dict[str, Any]:
+def judged_bound(name: str, **fields: Any) -> dict[str, Any]:
     bound = Bound(name=name, set="forget", figure="perplexity", against="retrained", by="ratio", low=0.5, high=2)
-    known = {"bound": bound, "limit_low": 0.5, "limit_high": 2.0, "carries": True, **how}
-    return JudgedBound.model_validate(known).model_dump(mode="json")
+    values = {"bound": bound, "limit_low": 0.5, "limit_high": 2.0, "carries": True, **fields}
+    return JudgedBound.model_validate(values).model_dump(mode="json")
 
 
-def test_the_bounds_that_stand_in_a_verdicts_way_are_told_in_a_line_each() -> None:
+def test_each_missed_bound_that_counts_has_a_line() -> None:
     lines = policy_text.missed_bounds(
         [
-            judged("kept", result="passed", value=1.0, low=0.9, high=1.1),
-            judged("broken", result="failed", value=0.25, low=0.2, high=0.3),
-            judged("unsure", result="underpowered", why="underpowered", value=1.0),
-            judged("gone", result="not_judged", why="not_measured"),
-            judged("aside", result="failed", value=0.25, low=0.2, high=0.3, carries=False),
+            judged_bound("kept", result="passed", value=1.0, low=0.9, high=1.1),
+            judged_bound("broken", result="failed", value=0.25, low=0.2, high=0.3),
+            judged_bound("unsure", result="underpowered", why="underpowered", value=1.0),
+            judged_bound("gone", result="not_judged", why="not_measured"),
+            judged_bound("aside", result="failed", value=0.25, low=0.2, high=0.3, carries=False),
         ]
     )
-    about = "perplexity of forget, ratio to a retrained model, or unseen text in its place"
+    description = "perplexity of forget, ratio to a retrained model, or unseen text in its place"
     assert lines == [
-        f"broken: {about} is 0.25 (0.2 to 0.3), wanted 0.5 to 2: failed",
-        f"unsure: {about} is 1, wanted 0.5 to 2: underpowered",
-        f"gone: {about}, wanted 0.5 to 2: not judged, not measured",
+        f"broken: {description} is 0.25 (0.2 to 0.3), wanted 0.5 to 2: failed",
+        f"unsure: {description} is 1, wanted 0.5 to 2: underpowered",
+        f"gone: {description}, wanted 0.5 to 2: not judged, not measured",
     ]
 
 
-def test_a_verdict_fits_a_terminal_of_80_columns_and_says_more_on_a_wide_one() -> None:
-    bound = JudgedBound.model_validate(judged("membership.min_k++_20", result="underpowered", why="underpowered"))
-    known = bound.model_copy(update={"value": -0.29, "low": -0.3161, "high": -0.265})
-    judgement = Judgement(policy="house", verdict="not_judged", reason="underpowered", scope="verbatim", bounds=[known])
+def test_a_verdict_fits_into_80_columns_and_has_a_description_on_a_wide_terminal() -> None:
+    bound = JudgedBound.model_validate(judged_bound("membership.min_k++_20", result="underpowered", why="underpowered"))
+    measured = bound.model_copy(update={"value": -0.29, "low": -0.3161, "high": -0.265})
+    judgement = Judgement(
+        policy="house", verdict="not_judged", reason="underpowered", scope="verbatim", bounds=[measured]
+    )
     for width, words in (
         (80, ""),
         (160, "perplexity of forget, ratio to a retrained model, or unseen text in its place "),
@@ -99,12 +103,12 @@ def test_a_verdict_fits_a_terminal_of_80_columns_and_says_more_on_a_wide_one() -
         with console.capture() as captured:
             console.print(policy_text.judgement_table(judgement, width=width))
         _, row = captured.get().splitlines()
-        told = f"membership.min_k++_20 {words}-0.29 [-0.316, -0.265] 0.5 to 2 underpowered"
-        assert " ".join(row.split()) == told
+        expected = f"membership.min_k++_20 {words}-0.29 [-0.316, -0.265] 0.5 to 2 underpowered"
+        assert " ".join(row.split()) == expected
 
 
-def test_a_dry_run_that_is_over_says_what_came_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    over = {"status": "succeeded", "checkpoint": None, "outcome": "nothing_to_forget"}
+def test_a_finished_dry_run_prints_its_outcome(capsys: pytest.CaptureFixture[str]) -> None:
+    job = {"status": "succeeded", "checkpoint": None, "outcome": "nothing_to_forget"}
     with Client("http://nowhere", "no key") as client:
-        _deliver(client, over, None)
+        _deliver(client, job, None)
     assert "nothing_to_forget" in capsys.readouterr().out

@@ -1,10 +1,10 @@
-"""What a job took, as a line."""
+"""A job's cost as a line."""
 
 from api.cli.cost_line import cost_line
 from core.schema.cost import JobCost
 
 
-def test_the_line_has_all_that_is_known() -> None:
+def test_the_line_has_every_known_cost() -> None:
     cost = JobCost(
         seconds={"unlearning": 1000.0, "measuring_after": 234.5},
         tokens=9,
@@ -21,7 +21,7 @@ def test_the_line_has_all_that_is_known() -> None:
     )
 
 
-def test_what_is_not_known_is_said_or_left_out() -> None:
+def test_an_unknown_cost_is_named_or_left_out() -> None:
     cost = JobCost(seconds={"loading": 2.0}, tokens=0, peak_host_bytes=10**9)
     assert cost_line(cost) == "cost: 2.0 s, peak 1.00 GB"
     cost = cost.model_copy(update={"flops": {"attacking": 2e9}})

@@ -1,4 +1,4 @@
-"""What the demo shows of a job's figures, on a terminal of 80 columns."""
+"""The demo's tables of a job's figures, on a terminal of 80 columns."""
 
 from typing import Any
 
@@ -12,22 +12,22 @@ def figure(value: float) -> dict[str, Any]:
     return {"value": value, "low": value / 2, "high": value * 2, "records": 200}
 
 
-def measured(value: float, *, copied: bool = True) -> dict[str, Any]:
+def measured(value: float, *, with_copy: bool = True) -> dict[str, Any]:
     sets = {"forget": {"perplexity": figure(value), "verbatim_recall": figure(0.5), "perplexity_tokens": figure(7)}}
-    copies = {"int4": {"forget": {"perplexity": figure(2 * value)}}} if copied else {}
+    copies = {"int4": {"forget": {"perplexity": figure(2 * value)}}} if with_copy else {}
     return {"sets": sets, "variants": copies, "attacks": {"loss": {"auc": figure(0.75)}}}
 
 
-def lines(told: Any) -> list[str]:
+def lines(printed: Any) -> list[str]:
     console = Console(width=80)
     with console.capture() as captured:
-        console.print(told)
+        console.print(printed)
     return [line.rstrip() for line in captured.get().splitlines() if line.strip()]
 
 
-def test_each_model_has_a_column_and_what_was_measured_of_any_a_row() -> None:
+def test_each_model_has_a_column_and_each_figure_of_any_model_a_row() -> None:
     shown = lines(
-        comparison_table({"before": measured(1.5, copied=False), "after": measured(30), "retrained": measured(40)})
+        comparison_table({"before": measured(1.5, with_copy=False), "after": measured(30), "retrained": measured(40)})
     )
     assert shown[0].split() == ["before", "after", "retrained"]
     assert [" ".join(line.split()) for line in shown[2:]] == [
@@ -42,12 +42,12 @@ def test_each_model_has_a_column_and_what_was_measured_of_any_a_row() -> None:
     assert max(map(len, shown)) <= 80
 
 
-def test_a_model_that_is_not_there_has_no_column() -> None:
+def test_a_missing_model_has_no_column() -> None:
     shown = lines(comparison_table({"before": measured(1.5), "after": measured(30), "retrained": None}))
     assert shown[0].split() == ["before", "after"]
 
 
-def test_the_verdict_stands_above_the_bounds_that_were_missed() -> None:
+def test_the_verdict_is_printed_above_the_missed_bounds() -> None:
     bound = Bound(name="cloze", set="forget", figure="cloze", high=0.1)
     missed = JudgedBound(bound=bound, value=0.5, limit_low=None, limit_high=0.1, result="failed", carries=True)
     judgement = Judgement(policy="house", verdict="failed", scope="facts", bounds=[missed])

@@ -10,16 +10,16 @@ def figure(value: float, low: float | None = None, high: float | None = None) ->
     return Figure(value=value, low=low, high=high, records=7)
 
 
-def shown(found: MeasurementResult, width: int = 120) -> list[str]:
+def shown(result: MeasurementResult, width: int = 120) -> list[str]:
     console = Console(width=width, record=True, file=None, quiet=True)
     with console.capture() as captured:
         console.quiet = False
-        print_figures(found, console)
+        print_figures(result, console)
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
 def test_every_kind_of_figure_is_shown_with_its_interval() -> None:
-    found = MeasurementResult(
+    result = MeasurementResult(
         sets={"forget": {"perplexity": figure(1.23456, 1, 2)}, "unseen": {"perplexity": figure(9), "cloze": figure(0)}},
         attacks={"loss": Attack(auc=figure(0.75, 0.5, 0.9), tpr_at_1_fpr=figure(0), tpr_at_5_fpr=figure(1), roc=[])},
         across={"privleak_loss": figure(-12.5), "baseline_auc": figure(0.5)},
@@ -30,7 +30,7 @@ def test_every_kind_of_figure_is_shown_with_its_interval() -> None:
         cut_short=[CutShort(measurement="twins", what="forget", done=3, of=9, reason="seconds")],
         warnings=["forget: few"],
     )
-    lines = shown(found)
+    lines = shown(result)
     for words in (
         "forget (7) unseen (7)",
         "perplexity 1.235 [1, 2] 9",
@@ -48,17 +48,19 @@ def test_every_kind_of_figure_is_shown_with_its_interval() -> None:
         assert words in [" ".join(line.split()) for line in lines], words
 
 
-def test_a_table_of_names_is_shown_as_it_is() -> None:
+def test_names_and_numbers_are_shown_as_they_are() -> None:
     console = Console(width=80)
     with console.capture() as captured:
         print_table("as tofu has it", {"forget_quality": 0.25}, console)
     assert [" ".join(line.split()) for line in captured.get().splitlines()] == ["as tofu has it", "forget_quality 0.25"]
 
 
-def test_a_narrow_terminal_gets_the_sets_below_each_other_and_nothing_is_cut_off() -> None:
+def test_a_narrow_terminal_shows_the_sets_below_each_other_and_cuts_nothing_off() -> None:
     names = ("forget", "retain", "unseen", "general")
-    found = MeasurementResult(sets={name: {"perplexity_tokens": figure(12345.678, 12000.1, 13000.1)} for name in names})
-    lines = shown(found, width=80)
+    result = MeasurementResult(
+        sets={name: {"perplexity_tokens": figure(12345.678, 12000.1, 13000.1)} for name in names}
+    )
+    lines = shown(result, width=80)
     assert sum(line.startswith("perplexity_tokens") for line in lines) == 4
     assert all(figure_text(figure(12345.678, 12000.1, 13000.1)) in line for line in lines if line.startswith("perpl"))
-    assert sum(line.startswith("perplexity_tokens") for line in shown(found, width=160)) == 1
+    assert sum(line.startswith("perplexity_tokens") for line in shown(result, width=160)) == 1

@@ -1,3 +1,5 @@
+"""docs/measurements.md is generated from the catalogue, and is up to date."""
+
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -10,15 +12,15 @@ from core.evaluation.policy import preview
 PAGE = Path(__file__).parents[4] / "docs" / "measurements.md"
 
 
-def test_the_committed_page_is_what_the_catalogue_says() -> None:
+def test_the_committed_page_is_up_to_date() -> None:
     result = CliRunner().invoke(app, ["measurements", "--markdown"])
     assert result.exit_code == 0
     assert result.stdout == PAGE.read_text(encoding="utf-8"), (
-        "make it anew: unlearn measurements --markdown > docs/measurements.md"
+        "make it again: unlearn measurements --markdown > docs/measurements.md"
     )
 
 
-def test_every_measurement_has_its_section_with_what_it_says_and_its_parameters() -> None:
+def test_every_measurement_has_a_section_with_summary_and_parameters() -> None:
     sections = measurements_page.page().split("\n### ")[1:]
     assert [section.split("\n")[0] for section in sections] == sorted(MEASUREMENTS)
     for section in sections:
@@ -32,13 +34,13 @@ def test_every_measurement_has_its_section_with_what_it_says_and_its_parameters(
             assert not row.endswith("|  |"), f"{measurement.name}.{parameter} has no description"
 
 
-def test_the_rule_of_the_dry_run_is_told_with_the_limits_that_it_goes_by() -> None:
-    told = measurements_page.page().split("\n## Is there anything to forget?\n")[1].split("\n## ")[0]
+def test_the_rule_of_the_dry_run_names_the_limits_that_the_code_uses() -> None:
+    section = measurements_page.page().split("\n## Is there anything to forget?\n")[1].split("\n## ")[0]
     for limit in (preview.MARGIN, preview.EXTRACTED, preview.CHANCE, preview.AUC_END, preview.FEW, preview.SHIFTED):
-        assert f"{limit:g}" in told
+        assert f"{limit:g}" in section
 
 
-def test_the_terminal_shows_every_measurement() -> None:
+def test_the_terminal_lists_every_measurement() -> None:
     result = CliRunner().invoke(app, ["measurements"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     assert all(name in result.stdout for name in MEASUREMENTS)

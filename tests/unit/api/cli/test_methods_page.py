@@ -1,3 +1,5 @@
+"""docs/methods.md is generated from the catalogue, and is up to date."""
+
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -10,15 +12,15 @@ from core.unlearning.objectives import METHODS
 PAGE = Path(__file__).parents[4] / "docs" / "methods.md"
 
 
-def test_the_committed_page_is_what_the_catalogue_says():
+def test_the_committed_page_is_up_to_date():
     result = CliRunner().invoke(app, ["methods", "--markdown"])
     assert result.exit_code == 0
     assert result.stdout == PAGE.read_text(encoding="utf-8"), (
-        "make it anew: unlearn methods --markdown > docs/methods.md"
+        "make it again: unlearn methods --markdown > docs/methods.md"
     )
 
 
-def test_every_method_has_its_section_with_formula_paper_and_parameters():
+def test_every_method_has_a_section_with_formula_paper_and_parameters():
     sections = methods_page.page().split("\n## ")[1:]
     assert [section.split("\n")[0] for section in sections] == sorted(METHODS)
     for section in sections:
@@ -43,6 +45,6 @@ def test_bounds_defaults_and_choices_are_shown():
     assert "large models: learning rate 0.0001, epochs 10" in sections["undial"]
 
 
-def test_a_bar_in_a_cell_does_not_end_it():
+def test_a_bar_in_a_cell_is_escaped():
     (row,) = parameter_rows({"a": {"type": "string", "description": "KL(p | q)"}}, {"a": "x"})
     assert row == "| `a` | `x` | string | KL(p \\| q) |"
