@@ -12,33 +12,34 @@ class JobCost(Strict):
     """
 
     seconds: dict[str, float] = Field(
-        description="seconds of each phase; to load a model again counts as a part of measuring it"
+        description="Seconds of each phase. Loading a model again counts as a part of measuring it."
     )
-    tokens: int = Field(description="tokens put through the model by all updates, earlier attempts included")
-    peak_host_bytes: int = Field(description="the host's memory at its peak")
+    tokens: int = Field(description="Tokens put through the model by all updates, earlier attempts included.")
+    peak_host_bytes: int = Field(description="The host's memory at its peak.")
     peak_device_bytes: int | None = Field(
-        default=None, description="a GPU's memory at its peak; null: the job ran without a GPU"
+        default=None, description="A GPU's memory at its peak. Null: the job ran without a GPU."
     )
     changed_share: float | None = Field(
-        default=None, description="share of the weights that differ from the weights that the job started with"
+        default=None, description="Share of the weights that differ from the weights that the job started with."
     )
     passed: dict[str, int] = Field(
         default={},
-        description="tokens that went through a model in each phase, forward alone or forward and backward",
+        description="Tokens that went through a model in each phase, forward alone or forward and backward.",
     )
     flops: dict[str, float] = Field(
         default={},
-        description="model FLOPs of these tokens in each phase; tasks of lm-evaluation-harness are not counted",
+        description="Model FLOPs of these tokens in each phase. Tasks of lm-evaluation-harness are not counted.",
     )
     tokens_per_second: dict[str, float] = Field(
         default={},
-        description="speed in `unlearning`, and in `measuring` (all phases that measure); absent where no token passed",
+        description="Speed in `unlearning`, and in `measuring` (all phases that measure). Absent where no token"
+        " passed.",
     )
     retraining_flops: float | None = Field(
         default=None,
-        description="model FLOPs of training the model anew: 6 times its weights times its training tokens; null: the"
-        " model's registration names no `training_tokens`",
+        description="Model FLOPs of training the model anew: 6 times its weights times its training tokens. Null: the"
+        " model's registration names no `training_tokens`.",
     )
     retraining_share: float | None = Field(
-        default=None, description="the job's model FLOPs, measuring included, as a share of `retraining_flops`"
+        default=None, description="The job's model FLOPs, measuring included, as a share of `retraining_flops`."
     )

@@ -5,8 +5,8 @@ from typing import Any
 DEPRECATED: dict[str, Any] = {"deprecated": True}
 
 
-def one_name(value: str | None, older: str | None, name: str, older_name: str) -> str | None:
-    """The value that was given under either name. Raises ValueError where the two differ."""
+def resolve_alias(value: str | None, older: str | None, name: str, older_name: str) -> str | None:
+    """Returns the value given under a field's name or under its older name. ValueError: the two differ."""
     if value is not None and older is not None and value != older:
         raise ValueError(f"{older_name} is the older name of {name}: give one of them")
     return older if value is None else value

@@ -1,4 +1,4 @@
-"""Measurements: what is asked to be measured, and the figures with their intervals, per set and per attack."""
+"""Measurements: the choice of them, and their figures with intervals, per set and per attack."""
 
 from typing import Any, Literal
 
@@ -7,86 +7,105 @@ from pydantic import Field
 from core.schema.strict import Strict
 
 Moment = Literal["before", "after", "retrained"]
-"""Which model: the one that the job starts from, the one that it saved, or a retrained one that it was given."""
+"""The measured model: `before` (the job starts from it), `after` (the job saved it), or `retrained` (the job names
+it)."""
 
 SetName = Literal["forget", "retain", "unseen", "general", "probes", "protected"]
-"""`probes` ask about what must be forgotten, `protected` about what must survive."""
+"""`probes` are questions about what the model must forget, `protected` about what it must keep."""
 
 JUDGED_ATTACKS = ("loss", "zlib", "min_k_20", "min_k_40", "min_k++_20")
-"""The membership attacks that a verdict goes by, unless a policy names others."""
+"""The membership attacks that the default policy judges."""
 
 
 class Figure(Strict):
-    """One number, its 95 % bootstrap interval over records, and how many records it stands on."""
+    """A number with its 95 % bootstrap interval over records, and the number of records behind it."""
 
-    value: float = Field(description="the figure itself")
-    low: float | None = Field(description="lower end of its 95 % interval; null: there is none")
-    high: float | None = Field(description="upper end of its 95 % interval; null: there is none")
-    records: int = Field(description="how many records it stands on")
+    value: float = Field(description="The number.")
+    low: float | None = Field(description="The lower end of its 95 % interval. Null: there is no interval.")
+    high: float | None = Field(description="The upper end of its 95 % interval. Null: there is no interval.")
+    records: int = Field(description="The number of records that it was measured on.")
 
 
 class Attack(Strict):
-    """A membership attack, forget (member) against unseen (non-member); higher scores mean more like a member."""
+    """A membership attack: it tells forget records (members) from unseen ones. A member should score higher."""
 
-    auc: Figure = Field(description="signed: below 0.5 is over-unlearning, and a leak too")
-    tpr_at_1_fpr: Figure = Field(description="share of members found where 1 % of non-members are taken for members")
-    tpr_at_5_fpr: Figure = Field(description="the same at 5 %")
-    roc: list[tuple[float, float]] = Field(description="(false positive rate, true positive rate), ascending")
+    auc: Figure = Field(
+        description="The area under the ROC curve. Above 0.5 the attack recognises the forgotten records. Below 0.5 the"
+        " model knows them less than text that it never saw, which gives them away too."
+    )
+    tpr_at_1_fpr: Figure = Field(
+        description="The share of members that the attack finds when it takes 1 % of non-members for members."
+    )
+    tpr_at_5_fpr: Figure = Field(
+        description="The share of members that the attack finds when it takes 5 % of non-members for members."
+    )
+    roc: list[tuple[float, float]] = Field(
+        description="The points of the ROC curve (false positive rate, true positive rate), ascending."
+    )
     joint: tuple[float, float] | None = Field(
         default=None,
-        description="the AUC's interval at the level at which those of all attacks that are judged hold together in"
-        " 95 % of cases; without resampling",
+        description="A wider interval of the AUC: the intervals of all judged attacks hold together in 95 % of cases."
+        " It is computed without resampling.",
     )
 
 
 class StepFigure(Strict):
-    """A figure after so many steps."""
+    """A point of a curve: a figure after a number of steps."""
 
-    step: int = Field(description="steps made so far")
-    figure: Figure = Field(description="the figure after them")
+    step: int = Field(description="The number of steps.")
+    figure: Figure = Field(description="The figure after these steps.")
 
 
 class CutShort(Strict):
-    """A figure that stands on fewer records, or steps, than there are."""
+    """A measurement that looked at fewer records, or made fewer steps, than there are."""
 
-    measurement: str = Field(description="which measurement")
-    what: str = Field(description="the set, or the curve")
-    done: int = Field(description="records, or steps, that were looked at")
-    of: int = Field(description="how many there are")
-    reason: Literal["records", "seconds"] = Field(description="its limit on records, or its time was up")
+    measurement: str = Field(description="The measurement's name.")
+    what: str = Field(description="The set, or the curve.")
+    done: int = Field(description="The number of records, or steps, that were measured.")
+    of: int = Field(description="The number of records, or steps, that there are.")
+    reason: Literal["records", "seconds"] = Field(
+        description="`records`: the measurement's limit on records. `seconds`: its time was up."
+    )
 
 
 class MeasurementResult(Strict):
-    """What one measurement found."""
+    """The figures of one measurement."""
 
-    sets: dict[SetName, dict[str, Figure]] = Field(default={}, description="per set: its figures by name")
-    attacks: dict[str, Attack] = Field(default={}, description="membership attacks by name")
-    across: dict[str, Figure] = Field(default={}, description="figures of several sets, or of several models")
+    sets: dict[SetName, dict[str, Figure]] = Field(default={}, description="The figures of each set, by name.")
+    attacks: dict[str, Attack] = Field(default={}, description="The membership attacks, by name.")
+    across: dict[str, Figure] = Field(default={}, description="Figures of several sets or several models, by name.")
     notes: dict[str, str] = Field(
-        default={}, description="what one has to know to read a figure of `across`, by its name: which AUC_ref it is of"
+        default={},
+        description="What a reader must know about a figure of `across`, by its name, such as which AUC_ref it uses.",
     )
     variants: dict[str, dict[SetName, dict[str, Figure]]] = Field(
-        default={}, description="the sets' figures of a changed copy of the model, such as `int4`"
+        default={}, description="The figures of the sets in a changed copy of the model, such as `int4`."
     )
-    curves: dict[str, list[StepFigure]] = Field(default={}, description="figures along steps, such as of relearning")
-    benchmarks: dict[str, dict[str, Figure]] = Field(default={}, description="a benchmark task's metrics")
-    cut_short: list[CutShort] = Field(default=[], description="figures that stand on less than there is")
-    warnings: list[str] = Field(default=[], description="what must be known to read the figures")
+    curves: dict[str, list[StepFigure]] = Field(
+        default={}, description="Figures over steps, such as the steps of relearning."
+    )
+    benchmarks: dict[str, dict[str, Figure]] = Field(default={}, description="The metrics of each benchmark task.")
+    cut_short: list[CutShort] = Field(
+        default=[], description="Measurements that looked at fewer records, or made fewer steps, than there are."
+    )
+    warnings: list[str] = Field(default=[], description="What a reader must know about the figures.")
 
 
 class Measurements(MeasurementResult):
-    """What one model scored on the measuring parts of the sets."""
+    """The figures of one model, on the records of each set that are kept for measuring."""
 
-    records: dict[SetName, int] = Field(default={}, description="how many there are to measure on, of each set")
-    seconds: float = Field(description="that measuring took")
-    seconds_of: dict[str, float] = Field(default={}, description="of each measurement")
-    model_digest: str = Field(description="digest of the model directory that was measured")
+    records: dict[SetName, int] = Field(
+        default={}, description="The number of records in each set that are kept for measuring."
+    )
+    seconds: float = Field(description="Seconds that all measurements took.")
+    seconds_of: dict[str, float] = Field(default={}, description="Seconds that each measurement took.")
+    model_digest: str = Field(description="The digest of the measured model's directory.")
 
 
 class MeasurementChoice(Strict, extra="allow"):
-    """A measurement's name, and its parameters beside it."""
+    """A measurement's name, with its parameters as further fields."""
 
-    name: str = Field(max_length=64, description="the measurement's name, see docs/measurements.md")
+    name: str = Field(max_length=64, description="The measurement's name (docs/measurements.md lists them).")
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -51,42 +51,45 @@ class EventDescription:
 
 
 _REASON = (
-    "why the attempt ended or who asked: `asked`, `resumed`, `retried`, `shutdown`, `terminated`, `lease_expired`, or"
-    " the code of the error that another attempt may get past"
+    "The reason: `asked` (someone asked for it), `resumed`, `retried`, `shutdown` (the worker's), `terminated` (the"
+    " host ended the process), `lease_expired` (the worker was lost), or the code of an error that another attempt may"
+    " avoid."
 )
 
 EVENTS: Mapping[EventType, EventDescription] = MappingProxyType(
     {
         EventType.CREATED: EventDescription(
             "The service has accepted the job and put it into the queue.",
-            {"model": "id of the registered model", "method": "name of the method"},
+            {"model": "The id of the registered model.", "method": "The method's name."},
         ),
         EventType.STARTED: EventDescription(
-            "A worker has taken up the job.", {"attempt": "number of the attempt, from 1"}
+            "A worker has taken up the job.", {"attempt": "The number of the attempt, from 1."}
         ),
-        EventType.PHASE: EventDescription("The job has begun a phase.", {"phase": "name of the phase"}),
+        EventType.PHASE: EventDescription("The job has begun a phase.", {"phase": "The phase's name."}),
         EventType.MEASURED: EventDescription(
             "A model is measured. All figures are in `GET /v1/jobs/{id}/metrics`.",
             {
-                "moment": "which model: `before` (as the job found it), `after` (as the job saved it) or `retrained`"
-                " (the retrained model that the job names)",
-                "perplexity": "perplexity of each set that has one",
+                "moment": "Which model: `before` (the job started from it), `after` (the job saved it) or `retrained`"
+                " (the job names it).",
+                "perplexity": "The perplexity of each set that has one.",
             },
         ),
         EventType.WARNING: EventDescription(
             "A person should know something. The job goes on.",
-            {"code": "name of the warning, for programs", "message": "the warning in words, for people"},
+            {"code": "The warning's name, for programs.", "message": "The warning in words."},
             level="warning",
         ),
         EventType.SNAPSHOT: EventDescription(
             "The worker has stored the state of the training. An interrupted job goes on from there.",
-            {"step": "updates made so far"},
+            {"step": "The number of updates made so far."},
         ),
         EventType.RESUMED: EventDescription(
-            "The training goes on from a snapshot.", {"step": "updates made before the interruption"}
+            "The training goes on from a snapshot of an earlier attempt.",
+            {"step": "The number of updates in the snapshot."},
         ),
         EventType.SAVED: EventDescription(
-            "The worker has written the checkpoint. It is measured next.", {"step": "updates made in all"}
+            "The worker has written the checkpoint. It is measured next.",
+            {"step": "The number of updates made in all."},
         ),
         EventType.COST: EventDescription(
             "The job has finished its work. The data says what the attempt took.",
@@ -105,37 +108,37 @@ EVENTS: Mapping[EventType, EventDescription] = MappingProxyType(
         EventType.JUDGED: EventDescription(
             "The measured checkpoint was compared with the job's policy.",
             {
-                "verdict": "`passed`, `failed` or `not_judged`",
-                "scope": "what was looked at: `verbatim` (the text itself) or `facts` (questions about it too)",
-                "reason": "why the verdict is `not_judged`, else null",
-                "policy": "name of the policy",
+                "verdict": "`passed`, `failed` or `not_judged`.",
+                "scope": "What the verdict covers: `verbatim` (the text itself) or `facts` (questions about it too).",
+                "reason": "Why the verdict is `not_judged`, else null.",
+                "policy": "The policy's name.",
             },
         ),
         EventType.RELEASED: EventDescription(
             "The checkpoint may be downloaded: by its verdict, by the model's rule, or by a person's decision.",
             {
-                "checkpoint": "id of the checkpoint",
-                "head": "whether later jobs on the model start from this checkpoint",
+                "checkpoint": "The checkpoint's id.",
+                "head": "Whether later jobs on the model start from this checkpoint.",
             },
         ),
         EventType.SUCCEEDED: EventDescription(
             "The job has ended, and its work is done. A checkpoint may still wait for its release.",
             {
-                "checkpoint": "id of the checkpoint, of a job that made one",
-                "digest": "digest of the checkpoint's files, of a job that made one",
-                "verdict": "`passed`, `failed` or `not_judged`, of a job that made a checkpoint",
-                "released": "whether the checkpoint may be downloaded, of a job that made one",
-                "outcome": "of a job that made no checkpoint: `preview` or `nothing_to_forget`; null of a measurement",
+                "checkpoint": "The checkpoint's id, if the job made one.",
+                "digest": "The checkpoint's digest, if the job made one.",
+                "verdict": "The verdict on the checkpoint: `passed`, `failed` or `not_judged`.",
+                "released": "Whether the checkpoint may be downloaded.",
+                "outcome": "Of a job without a checkpoint: `preview` or `nothing_to_forget`. Null of a measurement.",
             },
         ),
         EventType.FAILED: EventDescription(
             "The job has ended without a result. It can be retried.",
-            {"error": "`code`, `message`, `blame` and `retryable`, as in the job's `error`"},
+            {"error": "The error: `code`, `message`, `blame` and `retryable`, as in the job's `error`."},
             level="error",
         ),
         EventType.CANCELLED: EventDescription(
             "The job has ended because someone cancelled it.",
-            {"reason": "why the attempt ended; absent where no worker had the job"},
+            {"reason": _REASON},
         ),
     }
 )

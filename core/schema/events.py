@@ -1,6 +1,7 @@
-"""What the child says while it works: one JSON line each, on a descriptor of its own. No record's text, ever.
+"""Events of a job: those that the child process reports, and `Event`, which the API shows.
 
-The supervisor stores them; `progress` and `curve` in batches, the others at once. `Event` is what `/events` shows.
+The child writes one JSON line each on a descriptor of its own, never a record's text. The supervisor stores the lines:
+`progress` and `curve` in batches, all others at once.
 """
 
 from datetime import datetime
@@ -18,7 +19,7 @@ from core.schema.strict import Answer, Strict
 
 
 class Heartbeat(Strict):
-    """A sign of life between two other events: how much of the whole job is done, and how long the rest may take."""
+    """A sign of life between two other events: the share of the whole job that is done, and the time that is left."""
 
     kind: Literal["beat"] = "beat"
     fraction: float | None = Field(default=None, ge=0, le=1)
@@ -26,11 +27,15 @@ class Heartbeat(Strict):
 
 
 class PhaseStarted(Strict):
+    """A phase has begun."""
+
     kind: Literal["phase"] = "phase"
     phase: Phase
 
 
 class ProgressMade(Strict):
+    """An update of the training is made."""
+
     kind: Literal["progress"] = "progress"
     step: int
     steps: int
@@ -38,7 +43,7 @@ class ProgressMade(Strict):
 
 
 class CurvePoint(Strict):
-    """Values of one step, such as `loss`, `forget_loss`, `retain_loss`, `learning_rate`, `tokens_per_second`."""
+    """The values of one step, such as `loss`, `forget_loss`, `retain_loss`, `learning_rate`, `tokens_per_second`."""
 
     kind: Literal["curve"] = "curve"
     step: int
@@ -46,7 +51,7 @@ class CurvePoint(Strict):
 
 
 class Warned(Strict):
-    """Something a person should know; the job goes on."""
+    """A person should know something; the job goes on."""
 
     kind: Literal["warning"] = "warning"
     code: str
@@ -54,13 +59,15 @@ class Warned(Strict):
 
 
 class Measured(Strict):
+    """A model is measured."""
+
     kind: Literal["measured"] = "measured"
     moment: Moment
     measurements: Measurements
 
 
 class Judged(Strict):
-    """How the measured model kept the job's policy."""
+    """The measured model was judged by the job's policy."""
 
     kind: Literal["judged"] = "judged"
     judgement: Judgement
@@ -75,13 +82,13 @@ class Saved(Strict):
 
 
 class CostReported(JobCost):
-    """What the job took."""
+    """The cost of the attempt, just before its end."""
 
     kind: Literal["cost"] = "cost"
 
 
 class Done(Strict):
-    """The last line of a child that did its work; without it, the work was not done."""
+    """The last line of a child that has done its work. Without this line the work is not done."""
 
     kind: Literal["done"] = "done"
     outcome: Outcome | None
@@ -94,28 +101,28 @@ class Cancelled(Strict):
 
 
 class Snapshotted(Strict):
-    """A snapshot of this step is complete on this machine's disk."""
+    """A snapshot of this step is complete on the worker's disk."""
 
     kind: Literal["snapshot"] = "snapshot"
     step: int
 
 
 class Resumed(Strict):
-    """Training goes on from a snapshot, after this many updates."""
+    """The training goes on from a snapshot of this step."""
 
     kind: Literal["resumed"] = "resumed"
     step: int
 
 
 class Paused(Strict):
-    """The last line of a child that was told to pause: a snapshot of this step is complete (0: there was no step)."""
+    """The last line of a child that was told to pause. A snapshot of this step is complete (0: no step was made)."""
 
     kind: Literal["paused"] = "paused"
     step: int
 
 
 class Failed(Strict):
-    """The last line of a child that could not do its work and knows why."""
+    """The last line of a child that could not do its work and knows the reason."""
 
     kind: Literal["failed"] = "failed"
     error: JobError
@@ -143,19 +150,22 @@ CHILD_EVENT: TypeAdapter[ChildEvent] = TypeAdapter(ChildEvent)
 
 
 class Command(Strict):
-    """What the child is told on standard input after the spec, one JSON line each; end of file means: end yourself."""
+    """A command to the child, one JSON line on its standard input after the spec. At end of file the child ends
+    itself."""
 
     command: Literal["cancel", "pause"]
 
 
 class Event(Answer):
-    """One event of a job, as the API shows it. `seq` rises by one per job and never skips."""
+    """An event of a job, as the API shows it. `seq` rises by one in each job and never skips a number."""
 
-    object: Literal["event"] = Field(default="event", description="always `event`")
-    seq: int = Field(description="its number in the job, from 1")
+    object: Literal["event"] = Field(default="event", description="Always `event`.")
+    seq: int = Field(description="The event's number in the job, from 1.")
     type: Annotated[str, WithJsonSchema({"type": "string", "enum": list(EventType)})] = Field(
-        description=f"what happened:\n\n{describe_types()}"
+        description=f"What happened:\n\n{describe_types()}"
     )
     """A plain string to Python: while workers and API are upgraded, one may write types that the other lacks."""
-    data: dict[str, Any] = Field(description=f"more about it, by type; never a record's text:\n\n{describe_data()}")
-    created_at: datetime = Field(description="when it happened")
+    data: dict[str, Any] = Field(
+        description=f"The event's data, by type. It never holds a record's text.\n\n{describe_data()}"
+    )
+    created_at: datetime = Field(description="When it happened.")

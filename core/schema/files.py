@@ -14,27 +14,30 @@ PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 FileFormat = Literal["jsonl", "json", "txt", "csv", "parquet", "arrow"]
 
 
-def file_label(names: Sequence[str], place: int) -> str:
-    """A file among those of a job, given the sets' names in order: its set, and which one of several it is."""
-    name = names[place]
-    return f"{name}, file {names[: place + 1].count(name)}" if names.count(name) > 1 else name
+def file_label(names: Sequence[str], index: int) -> str:
+    """Returns the label of one of a job's files: its set, with its number if the set has several files.
+
+    `names` are the sets of all the job's files, in order.
+    """
+    name = names[index]
+    return f"{name}, file {names[: index + 1].count(name)}" if names.count(name) > 1 else name
 
 
 class File(Answer):
-    """An uploaded file, as `/v1/files` shows it. Its text is never part of an answer but of `/content`."""
+    """An uploaded file, as `/v1/files` shows it. Only `/v1/files/{id}/content` returns its text."""
 
-    id: str = Field(description="its id, `file-…`")
-    object: Literal["file"] = Field(default="file", description="always `file`")
-    purpose: Purpose = Field(description="what it may be used for")
-    filename: str = Field(description="as it was sent")
-    format: FileFormat = Field(description="how it was read")
-    bytes: int = Field(description="as they were sent")
-    sha256: str = Field(description="of the bytes as they were sent")
-    records: int = Field(description="how many")
+    id: str = Field(description="The file's id, `file-…`.")
+    object: Literal["file"] = Field(default="file", description="Always `file`.")
+    purpose: Purpose = Field(description="What the file may be used for.")
+    filename: str = Field(description="The file's name, as it was sent.")
+    format: FileFormat = Field(description="The format that the file was read in.")
+    bytes: int = Field(description="The size of the file in bytes, as it was sent.")
+    sha256: str = Field(description="The sha256 of the bytes, as they were sent.")
+    records: int = Field(description="The number of records.")
     understood: FileInterpretation | None = Field(
-        default=None, description="how the file was read; null of files that were uploaded before this was kept"
+        default=None, description="How the file was read. Null for files uploaded before the service kept this."
     )
-    created_at: datetime = Field(description="when it was uploaded")
+    created_at: datetime = Field(description="When the file was uploaded.")
     expires_at: datetime | None = Field(
-        description="when it is deleted, unless a job still needs it or a model has it as a default"
+        description="When the file is deleted, unless a job still needs it or a model has it as a default."
     )

@@ -1,7 +1,7 @@
-"""What the child process is told: a job spec (one JSON line on standard input), and how it gets its records.
+"""The job spec, one JSON line on the child process's standard input, and the ways in which the child gets its records.
 
-The records never stand in the spec: the child fetches them over a 0600 Unix socket with a one-time token, or, when a
-person runs it by hand (`unlearn run`), reads the files that the spec names.
+The spec never holds records. The child fetches them over a 0600 Unix socket with a one-time token, or, when a person
+runs it by hand (`unlearn run`), reads the files that the spec names.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from core.schema.training import Training
 
 
 class RecordSet(Strict):
-    """The records of one set. Over the socket: one JSON line a set, in any order, then end of file."""
+    """The records of one set. The socket carries one JSON line for each set, in any order, then end of file."""
 
     name: SetName
     kind: RetainKind | None = None
@@ -28,7 +28,7 @@ class RecordSet(Strict):
 
 
 class SocketRecords(Strict):
-    """Connect, send `token` and a newline, read lines of RecordSet until end of file."""
+    """Records from a socket: the child connects, sends `token` and a newline, and reads RecordSet lines to the end."""
 
     source: Literal["socket"] = "socket"
     path: Path
@@ -41,8 +41,8 @@ class FileRecords(Strict):
     source: Literal["files"] = "files"
     forget: Path | None = None
     retain: list[Path] = []
-    general: list[Path] = Field(default=[], description="retain files of kind `general`")
-    only_general: Path | None = Field(default=None, description="general text that only measures")
+    general: list[Path] = Field(default=[], description="Retain files of kind `general`.")
+    only_general: Path | None = Field(default=None, description="General text that is used for measuring only.")
     unseen: Path | None = None
     probes: Path | None = None
     protected: Path | None = None
@@ -51,11 +51,13 @@ class FileRecords(Strict):
 class ExpectedTokens(Strict):
     """Tokens that the job's estimate expects to go through the model."""
 
-    measured: float = Field(ge=0, description="by measuring, before and after together")
-    updates: float = Field(ge=0, description="by all updates")
+    measured: float = Field(ge=0, description="Tokens of all measurements, before and after together.")
+    updates: float = Field(ge=0, description="Tokens of all updates.")
 
 
 class ChildMethod(Strict):
+    """The method's name and parameters."""
+
     name: str
     parameters: dict[str, Any]
 
@@ -64,29 +66,38 @@ class CommonSpec(Strict):
     """What the child needs for a job of any kind, but for the records."""
 
     version: Literal[1] = 1
-    job: str = Field(description="the job's id")
-    fence: int = Field(default=0, description="the attempt's number: it stands in the path of each snapshot")
-    model: str = Field(description="the registered model's id, for the model card")
-    directory: Path = Field(description="θ0: the model the job starts from")
+    job: str = Field(description="The job's id.")
+    fence: int = Field(default=0, description="The fence of the attempt. It is part of the path of each snapshot.")
+    model: str = Field(description="The registered model's id, for the model card.")
+    directory: Path = Field(description="θ0, the model that the job starts from.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="what checkpoints store weights in; `auto`: each tensor's own dtype"
+        default="auto", description="The dtype of weights in checkpoints. `auto`: each tensor keeps its own."
     )
     training: Training = Field(
-        description="how the job trains; of a job of kind measure how records are read, which no other job chooses"
+        description="Settings of the training. Only in a job of kind measure they also decide how records are read to"
+        " be measured."
     )
     records: SocketRecords | FileRecords = Field(discriminator="source")
-    scratch: Path | None = Field(default=None, description="a private directory for what does not fit in memory")
-    measure: list[str | MeasurementChoice] = Field(default=["standard"], description="measurements, or groups of them")
-    retrained: Path | None = Field(default=None, description="a model retrained without the forget set")
-    cache: Path | None = Field(default=None, description="a directory where what was measured is kept for later jobs")
+    scratch: Path | None = Field(default=None, description="A private directory for data that does not fit in memory.")
+    measure: list[str | MeasurementChoice] = Field(default=["standard"], description="Measurements, or groups of them.")
+    retrained: Path | None = Field(default=None, description="A model retrained without the forget set.")
+    cache: Path | None = Field(default=None, description="A directory that keeps measured values for later jobs.")
     cache_forgotten: bool = Field(
-        default=False, description="values of the forget set's records too: for benchmarks, whose records are nobody's"
+        default=False,
+        description="Whether the cache keeps values of the forget set's records too. For benchmarks only, whose"
+        " records are not personal data.",
     )
-    benchmark_tasks: Path | None = Field(default=None, description="the operator's definitions of benchmark tasks")
-    benchmark_code: bool = Field(default=False, description="benchmark tasks may run code that the model writes")
-    training_tokens: int | None = Field(default=None, ge=1, description="that the model was trained on, once each")
-    expected: ExpectedTokens | None = Field(default=None, description="by which the job says how far it is")
-    threads: int | None = Field(default=None, ge=1, description="CPU threads; default: as many as this process may use")
+    benchmark_tasks: Path | None = Field(default=None, description="The operator's definitions of benchmark tasks.")
+    benchmark_code: bool = Field(
+        default=False, description="Whether benchmark tasks may run code that the model writes."
+    )
+    training_tokens: int | None = Field(default=None, ge=1, description="Tokens that the model was trained on.")
+    expected: ExpectedTokens | None = Field(
+        default=None, description="Expected tokens, from which the job computes its progress."
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads. Default: as many as this process may use."
+    )
 
     @classmethod
     def from_spec(cls, spec: "CommonSpec", **fields: Any) -> Self:
@@ -118,13 +129,19 @@ class UnlearnSpec(CommonSpec):
     """A job that unlearns: it measures, trains, saves a checkpoint, and measures what it saved."""
 
     kind: Literal["unlearn"] = "unlearn"
-    start: str | None = Field(default=None, description="the checkpoint that `directory` is; null: the model itself")
+    start: str | None = Field(
+        default=None, description="The checkpoint that `directory` holds. Null: it holds the registered model."
+    )
     method: ChildMethod
-    output: Path = Field(description="an empty or absent directory that the checkpoint is written to")
-    deliver: Output = Field(default="full", description="what the checkpoint holds of a model with an adapter")
-    ranks: int = Field(default=1, ge=1, le=64, description="processes that share the job, one per GPU")
-    snapshots: Path | None = Field(default=None, description="where this job's snapshots are kept; none without it")
-    policy: Policy | None = Field(default=None, description="what the saved model is held to; none: no verdict")
+    output: Path = Field(description="An empty or absent directory that the checkpoint is written to.")
+    deliver: Output = Field(default="full", description="What the checkpoint holds of a model with an adapter.")
+    ranks: int = Field(default=1, ge=1, le=64, description="Processes that share the job, one per GPU.")
+    snapshots: Path | None = Field(
+        default=None, description="The directory of this job's snapshots. Null: no snapshots."
+    )
+    policy: Policy | None = Field(
+        default=None, description="The policy that the saved model must meet. Null: no verdict."
+    )
 
     @property
     def processes(self) -> int:
@@ -145,10 +162,14 @@ class MeasureSpec(CommonSpec):
 
     kind: Literal["measure"] = "measure"
     original: Path | None = Field(
-        default=None, description="the model that the measured one was made from, to compare with"
+        default=None, description="The model that the measured one was made from, to compare with."
     )
-    base: Path | None = Field(default=None, description="where `directory` holds an adapter alone: its model")
-    policy: Policy | None = Field(default=None, description="what the measured model is held to; none: no verdict")
+    base: Path | None = Field(
+        default=None, description="The adapter's base model, if `directory` holds an adapter alone."
+    )
+    policy: Policy | None = Field(
+        default=None, description="The policy that the measured model must meet. Null: no verdict."
+    )
 
     @property
     def model_directory(self) -> Path:

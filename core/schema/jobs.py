@@ -1,11 +1,11 @@
-"""Jobs: the request, the job as the API shows it,"""
+"""Jobs: the request, and the job as the API shows it."""
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from core.schema.deprecation import DEPRECATED, one_name
+from core.schema.deprecation import DEPRECATED, resolve_alias
 from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.file_interpretation import FileInterpretation
 from core.schema.policies import POLICY_NAME, Bounds, Verdict
@@ -16,21 +16,21 @@ from core.schema.strict import Answer, Strict
 from core.schema.training import Training, TrainingRequest
 
 JobKind = Literal["unlearn", "preview", "measure"]
-"""A `preview` (`dry_run`) measures the model as it is, and what it remembers of the forget set, and changes nothing;
-to `measure` is the same without anything that must be forgotten, and belongs to `/v1/measurements`."""
+"""`preview` (a dry run) measures the model and what it remembers of the forget set, and changes nothing. `measure` only
+measures, on any sets; `/v1/measurements` makes such jobs."""
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 Phase = Literal["loading", "measuring_before", "unlearning", "saving", "measuring_after", "attacking"]
 MEASURING_PHASES: tuple[Phase, ...] = ("measuring_before", "measuring_after", "attacking")
 Requested = Literal["pause", "cancel"]
 Outcome = Literal["unlearned", "nothing_to_forget", "preview"]
 Output = Literal["full", "adapter", "merged"]
-"""What a checkpoint holds: the whole model (with an adapter: merged into it), or the adapter alone."""
+"""The content of a checkpoint: the whole model (a trained adapter is merged into it), or the adapter alone."""
 Part = Literal["trains", "measures"]
-"""What alone a file is for, of those of which one half trains or calibrates and the other measures; null: both."""
+"""The only use of a file whose records are otherwise split: one half trains or calibrates, the other half measures."""
 RetainKind = Literal["in_distribution", "general"]
 
 TERMINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
-"""What ends a job. Only a person's retry leads on from there, and only from `failed`."""
+"""The statuses in which a job has ended. Only a person's retry leads on, and only from `failed`."""
 
 
 def _in_known_shape(record: Any) -> Any:
@@ -40,15 +40,17 @@ def _in_known_shape(record: Any) -> Any:
 InlineRecord = Annotated[
     str | Record, BeforeValidator(_in_known_shape, json_schema_input_type=str | Record | dict[str, Any])
 ]
-"""A text, or an object in any shape that files may have."""
+"""A text, or an object in any of the shapes that uploaded files may have."""
 
 
 class ForgetSource(Strict):
-    """What must be forgotten: an uploaded file, or the records themselves (up to 1 MB), in any shape files may have."""
+    """The text to forget: an uploaded file, or the records in the request (up to 1 MB), in any shape of such files."""
 
-    file: str | None = Field(default=None, description="id of an uploaded file")
+    file: str | None = Field(default=None, description="The id of an uploaded file.")
     records: list[InlineRecord] | None = Field(
-        default=None, max_length=10_000, description="the records themselves: texts, or objects as in a JSON Lines file"
+        default=None,
+        max_length=10_000,
+        description="The records themselves: texts, or objects as in a JSON Lines file.",
     )
 
     @model_validator(mode="after")
@@ -60,8 +62,8 @@ class ForgetSource(Strict):
         return self
 
     def inline_records(self) -> list[Record]:
-        """The inline records, a bare string being a record of plain text."""
-        return [Record(text=one) if isinstance(one, str) else one for one in self.records or []]
+        """Returns the inline records. A bare string is a record of plain text."""
+        return [Record(text=record) if isinstance(record, str) else record for record in self.records or []]
 
     @field_validator("records")
     @classmethod
@@ -73,21 +75,32 @@ class ForgetSource(Strict):
 
 
 class RetainSource(Strict):
-    file: str = Field(description="id of an uploaded file")
-    kind: RetainKind = Field(default="in_distribution", description="what text it is: like that to forget, or general")
+    """An uploaded file of text that the model must keep."""
+
+    file: str = Field(description="The id of an uploaded file.")
+    kind: RetainKind = Field(
+        default="in_distribution",
+        description="`in_distribution`: text like the text to forget. `general`: text of any other kind.",
+    )
     weight: float = Field(
-        default=1.0, gt=0, le=1e6, description="mixes the retain sets; the term's own weight is retain_weight"
+        default=1.0,
+        gt=0,
+        le=1e6,
+        description="The share of this file among the retain files. How much all of them count against the forget set"
+        " is the method's `retain_weight`.",
     )
 
 
 class FileSource(Strict):
-    file: str = Field(description="id of an uploaded file")
+    """An uploaded file."""
+
+    file: str = Field(description="The id of an uploaded file.")
 
 
 class MethodChoice(Strict, extra="allow"):
-    """A method's name, and its parameters beside it (each method has its own schema: `GET /v1/methods/{name}`)."""
+    """A method's name, with its parameters as further fields (`GET /v1/methods/{name}` shows their schema)."""
 
-    name: str = Field(max_length=64, description="the method's name, see `GET /v1/methods`")
+    name: str = Field(max_length=64, description="The method's name. `GET /v1/methods` lists them.")
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -95,89 +108,111 @@ class MethodChoice(Strict, extra="allow"):
 
 
 class Resources(Strict):
-    gpus: int | None = Field(default=None, ge=0, le=64, description="default: one where a worker has one, else CPU")
+    """The hardware that a job asks for."""
+
+    gpus: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="The number of GPUs. 0: the job runs on the CPU. Default: 1 if a worker has a GPU, else 0.",
+    )
 
 
 class EvaluationRequest(Strict):
-    """What is measured, and what the result is held to."""
+    """The measurements of a job, and the policy that its result must meet."""
 
     measure: list[Annotated[str, Field(max_length=64)] | MeasurementChoice] = Field(
         default=["standard"],
         min_length=1,
         max_length=64,
-        description="`standard`, `thorough`, or measurements by name, with parameters beside the name if need be; what"
-        " the policy needs is measured too",
+        description="`standard`, `thorough`, or measurements by name, with their parameters as further fields. The"
+        " measurements that the policy needs are added.",
         examples=[["standard", {"name": "gradnorm", "records": 500}]],
     )
     policy: Annotated[str, Field(pattern=POLICY_NAME)] | Bounds | None = Field(
         default=None,
-        description="a policy by name, or bounds of the request's own; default: the one that is pinned to the model,"
-        " whose bounds they add to or make tighter, never looser",
+        description="The name of a policy, or bounds written in the request. They can add bounds to the policy that is"
+        " pinned to the model, or make its bounds tighter, never looser. Default: the pinned policy.",
         examples=["default"],
     )
 
 
 class EvaluationUsed(Answer):
-    measure: list[str | MeasurementChoice] = Field(description="what is measured")
-    policy: str | None = Field(description="its name; all of it stands with the job's figures")
+    """The measurements of a job, and its policy."""
+
+    measure: list[str | MeasurementChoice] = Field(description="The measurements.")
+    policy: str | None = Field(description="The policy's name. The job's metrics hold the whole policy.")
 
 
 class JobRequest(Strict):
-    """`POST /v1/jobs`."""
+    """The body of `POST /v1/jobs`."""
 
-    model: str = Field(max_length=256, examples=["demo"], description="a registered model's id")
-    start: str = Field(default="head", alias="from", max_length=64, description="`head` or `base`")
-    forget: ForgetSource = Field(description="what the model must forget")
+    model: str = Field(max_length=256, examples=["demo"], description="The id of a registered model.")
+    start: str = Field(
+        default="head",
+        alias="from",
+        max_length=64,
+        description="Where the job starts. `head`: the model's newest released checkpoint. `base`: the model as it was"
+        " registered.",
+    )
+    forget: ForgetSource = Field(description="The text that the model must forget.")
     retain: list[RetainSource] | None = Field(
-        default=None, max_length=16, description="what must survive; default: the model's"
+        default=None, max_length=16, description="Text that the model must keep. Default: the model's own retain file."
     )
     unseen: FileSource | None = Field(
         default=None,
-        description="where the model has an unseen file of its own, this one only trains: that is the yardstick",
+        description="Text like the text to forget that the model never saw. If the model has an unseen file of its"
+        " own, that file measures, and this one is used for training only.",
     )
-    probes: FileSource | None = Field(default=None, description="questions about what must be forgotten")
+    probes: FileSource | None = Field(default=None, description="Questions about the text to forget.")
     method: MethodChoice | Annotated[str, Field(max_length=64)] = Field(
-        default="calibrated", description="a method's name, or its name with parameters beside it"
+        default="calibrated",
+        description="The name of a method, or an object with the name and the method's parameters.",
     )
     training: TrainingRequest = Field(
-        default=TrainingRequest(), description="how it trains; what is left out is filled in"
+        default=TrainingRequest(),
+        description="Settings of the training. The method and the model's size decide those that are left out.",
     )
     output: Output = Field(
         default="full",
-        description="what the checkpoint holds: the whole model (an adapter merged into it: `merged` says so), or the"
-        " `adapter` alone, which never becomes the model's head",
+        description="What the checkpoint holds. `full` or `merged`: the whole model, with a trained adapter merged into"
+        " it. `adapter`: the adapter alone, which never becomes the model's head.",
     )
-    resources: Resources = Field(default=Resources(), description="what it runs on")
+    resources: Resources = Field(default=Resources(), description="The hardware that the job asks for.")
     evaluation: EvaluationRequest = Field(
-        default=EvaluationRequest(), description="what is measured, and what the result is held to"
+        default=EvaluationRequest(), description="What is measured, and which policy the result must meet."
     )
     retrained_model: str | None = Field(
         default=None,
         max_length=96,
-        description="a registered model that was retrained without the forget set: its figures take the place of the"
-        " approximation by unseen text",
+        description="The id of a registered model that was retrained without the text to forget. The result is compared"
+        " with its figures. Without such a model, the figures of unseen text stand in for them.",
     )
     reference_model: str | None = Field(
-        default=None, max_length=96, json_schema_extra=DEPRECATED, description="the older name of `retrained_model`"
+        default=None, max_length=96, json_schema_extra=DEPRECATED, description="The older name of `retrained_model`."
     )
     dry_run: bool = Field(
         default=False,
-        description="change nothing: check, estimate memory and time, and measure what the model remembers of the"
-        " forget set, and whatever else `evaluation.measure` asks for, beside the `retrained_model` where one is named."
-        " The job's `outcome` is `nothing_to_forget` where that is shown, else `preview`",
+        description="A dry run changes nothing. It checks the request, estimates memory and time, and measures what the"
+        " model remembers of the text to forget, and everything else in `evaluation.measure`, also for the"
+        " `retrained_model` if the request names one. The job's `outcome` is `nothing_to_forget` if the figures show"
+        " that, else `preview`.",
     )
     external_reference: str | None = Field(
         default=None,
         max_length=256,
         examples=["DSR-2026-0142"],
-        description="the submitter's own name for the request, such as a ticket's number",
+        description="Your own name for the request, such as the number of a ticket.",
     )
     reference: str | None = Field(
-        default=None, max_length=256, json_schema_extra=DEPRECATED, description="the older name of `external_reference`"
+        default=None,
+        max_length=256,
+        json_schema_extra=DEPRECATED,
+        description="The older name of `external_reference`.",
     )
-    due: date | None = Field(default=None, description="the day by which it must be done")
+    due: date | None = Field(default=None, description="The day by which the job must be done.")
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
-        default={}, max_length=16, description="the submitter's own pairs"
+        default={}, max_length=16, description="Your own names and values. The service only stores them."
     )
 
     @field_validator("start")
@@ -189,100 +224,129 @@ class JobRequest(Strict):
 
     @model_validator(mode="after")
     def _older_names(self) -> "JobRequest":
-        self.retrained_model = one_name(
+        self.retrained_model = resolve_alias(
             self.retrained_model, self.reference_model, "retrained_model", "reference_model"
         )
-        self.external_reference = one_name(self.external_reference, self.reference, "external_reference", "reference")
+        self.external_reference = resolve_alias(
+            self.external_reference, self.reference, "external_reference", "reference"
+        )
         return self
 
     def method_choice(self) -> MethodChoice:
+        """Returns the method's name with its parameters, in whichever form the request has it."""
         return MethodChoice(name=self.method) if isinstance(self.method, str) else self.method
 
 
 class SetUsed(Answer):
-    """One data set of a job: digests and counts only."""
+    """A data set of a job: digests and counts, no text."""
 
-    name: SetName = Field(description="which set")
-    file: str | None = Field(description="the file's id; null: records sent inline")
-    kind: RetainKind | None = Field(default=None, description="of a retain set: what text it is")
-    weight: float | None = Field(default=None, description="of a retain set: its share among them")
+    name: SetName = Field(description="The set's name.")
+    file: str | None = Field(description="The file's id. Null: the records were in the request.")
+    kind: RetainKind | None = Field(
+        default=None, description="Of a retain set: `in_distribution` (like the text to forget) or `general`."
+    )
+    weight: float | None = Field(default=None, description="Of a retain set: its share among the retain sets.")
     part: Part | None = Field(
         default=None,
-        description="`trains`: beside a file that is pinned to the model, which `measures`; null: a half for each",
+        description="`trains`: the file is used for training only, because a file that is pinned to the model"
+        " `measures`. Null: one half trains, the other half measures.",
     )
-    records: int = Field(description="how many")
+    records: int = Field(description="The number of records.")
     sha256: str | None = Field(
-        description="null for what was sent inline: a plain digest of a short text can be guessed"
+        description="The sha256 of the file's bytes. Null for records in the request: from the plain digest of a short"
+        " text its content can be guessed."
     )
 
 
 class Progress(Answer):
-    step: int = Field(description="updates made")
-    steps: int | None = Field(description="updates in all; null: training has not begun")
-    fraction: float = Field(description="of the whole job, measuring included, 0 to 1")
-    eta: float | None = Field(description="seconds that the rest of the job may take")
+    """How far a job is."""
+
+    step: int = Field(description="Training updates made so far.")
+    steps: int | None = Field(description="Training updates in all. Null: the training has not begun.")
+    fraction: float = Field(description="The share of the whole job that is done, measuring included, from 0 to 1.")
+    eta: float | None = Field(description="Seconds that the rest of the job may take.")
 
 
 class JobError(Answer):
-    code: str = Field(description="for programs")
-    message: str = Field(description="for people, with what to do next")
-    blame: Literal["user", "service"] = Field(description="whose fault it is")
-    retryable: bool = Field(description="whether a retry can help")
+    """Why a job failed."""
+
+    code: str = Field(description="The error's name, for programs.")
+    message: str = Field(description="The error in words, and what to do next.")
+    blame: Literal["user", "service"] = Field(
+        description="`user`: the request or the data caused the error. `service`: the service did."
+    )
+    retryable: bool = Field(description="Whether a retry can help.")
 
 
 class MethodUsed(Answer):
-    name: str = Field(description="the method's name")
-    parameters: dict[str, Any] = Field(description="with every default filled in")
+    """The method of a job."""
+
+    name: str = Field(description="The method's name.")
+    parameters: dict[str, Any] = Field(description="All parameters, defaults included.")
 
 
 class JobWarning(Answer):
-    code: str = Field(description="for programs")
-    message: str = Field(description="for people")
+    """Something that a person should know about a job."""
+
+    code: str = Field(description="The warning's name, for programs.")
+    message: str = Field(description="The warning in words.")
 
 
 class Job(Answer):
     """A job as the API shows it."""
 
-    id: str = Field(description="its id, `job-…`")
-    object: Literal["job"] = Field(default="job", description="always `job`")
-    kind: JobKind = Field(description="what it does")
-    status: Status = Field(description="what is true of it now")
-    requested: Requested | None = Field(description="what was asked of it and is not done yet")
-    phase: Phase | None = Field(description="what it does while it runs")
-    outcome: Outcome | None = Field(description="what came of it")
-    progress: Progress | None = Field(description="how far it is; null: nothing is known of that")
-    waiting_for: str | None = Field(default=None, description="why a queued job has not started")
-    model: str = Field(description="the registered model's id")
-    start: str = Field(serialization_alias="from", description="where it starts: `head` or `base`")
-    method: MethodUsed = Field(description="with every parameter")
-    training: Training = Field(description="with every default filled in")
-    output: Output = Field(description="what the checkpoint holds")
-    data: list[SetUsed] = Field(description="its sets: digests and counts")
-    evaluation: EvaluationUsed = Field(description="what is measured, and by which policy")
-    retrained_model: str | None = Field(description="the registered model that was retrained without the forget set")
+    id: str = Field(description="The job's id, `job-…`.")
+    object: Literal["job"] = Field(default="job", description="Always `job`.")
+    kind: JobKind = Field(
+        description="`unlearn`: the job changes the model. `preview`: a dry run. `measure`: it only measures."
+    )
+    status: Status = Field(description="The job's status now.")
+    requested: Requested | None = Field(description="A pause or a cancellation that was asked for and is not done yet.")
+    phase: Phase | None = Field(description="The phase that a running job is in.")
+    outcome: Outcome | None = Field(
+        description="The result of a job that has succeeded: `unlearned`, or of a dry run `nothing_to_forget` or"
+        " `preview`."
+    )
+    progress: Progress | None = Field(description="How far the job is. Null: that is not known.")
+    waiting_for: str | None = Field(default=None, description="Why a queued job has not started.")
+    model: str = Field(description="The registered model's id.")
+    start: str = Field(serialization_alias="from", description="Where the job starts: `head` or `base`.")
+    method: MethodUsed = Field(description="The method with all its parameters.")
+    training: Training = Field(description="All settings of the training, defaults included.")
+    output: Output = Field(description="What the checkpoint holds.")
+    data: list[SetUsed] = Field(description="The job's data sets: digests and counts.")
+    evaluation: EvaluationUsed = Field(description="What is measured, and by which policy the result is judged.")
+    retrained_model: str | None = Field(
+        description="The id of the registered model that was retrained without the text to forget."
+    )
     reference_model: str | None = Field(
-        json_schema_extra=DEPRECATED, description="the older name of `retrained_model`, with the same value"
+        json_schema_extra=DEPRECATED, description="The older name of `retrained_model`, with the same value."
     )
-    verdict: Verdict | None = Field(description="null until the job has succeeded")
-    checkpoint: str | None = Field(description="id of what it delivered")
+    verdict: Verdict | None = Field(description="The verdict by the policy. Null until the job has succeeded.")
+    checkpoint: str | None = Field(description="The id of the checkpoint that the job made.")
     released: bool | None = Field(
-        description="whether the checkpoint may be had; false: it waits for a person. null: there is none yet"
+        description="Whether the checkpoint may be downloaded. False: it waits for a person's decision. Null: there is"
+        " no checkpoint yet."
     )
-    error: JobError | None = Field(description="why it failed")
-    warnings: list[JobWarning] = Field(description="what a person should know")
-    estimate: Estimate | None = Field(default=None, description="what was expected of it when it was submitted")
-    attempts: int = Field(description="how often a worker has taken it up")
-    submitter: str = Field(description="the key that it was submitted with")
-    external_reference: str | None = Field(description="the submitter's own, such as a ticket's number")
+    error: JobError | None = Field(description="Why the job failed.")
+    warnings: list[JobWarning] = Field(description="What a person should know.")
+    estimate: Estimate | None = Field(
+        default=None, description="Memory and time that the service expected when the job was submitted."
+    )
+    attempts: int = Field(description="How often a worker has started the job.")
+    submitter: str = Field(description="The id of the key that the job was submitted with.")
+    external_reference: str | None = Field(
+        description="The submitter's own name for the request, such as the number of a ticket."
+    )
     reference: str | None = Field(
-        json_schema_extra=DEPRECATED, description="the older name of `external_reference`, with the same value"
+        json_schema_extra=DEPRECATED, description="The older name of `external_reference`, with the same value."
     )
-    due: date | None = Field(description="the day by which it must be done")
-    metadata: dict[str, str] = Field(description="the submitter's own")
-    created_at: datetime = Field(description="when it was submitted")
-    started_at: datetime | None = Field(description="when a worker first took it up")
-    finished_at: datetime | None = Field(description="when it was over")
-    links: dict[str, str] = Field(description="addresses of what belongs to it")
+    due: date | None = Field(description="The day by which the job must be done.")
+    metadata: dict[str, str] = Field(description="The submitter's own names and values.")
+    created_at: datetime = Field(description="When the job was submitted.")
+    started_at: datetime | None = Field(description="When a worker first started the job.")
+    finished_at: datetime | None = Field(description="When the job ended.")
+    links: dict[str, str] = Field(description="Addresses of what belongs to the job.")
 
 
 STATUSES: tuple[Status, ...] = get_args(Status)

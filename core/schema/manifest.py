@@ -1,4 +1,4 @@
-"""What a directory holds, file by file, and the one digest over it: of models and of checkpoints alike."""
+"""The manifest of a directory, of a model or a checkpoint: its files, and one digest of them all."""
 
 import hashlib
 import json
@@ -15,18 +15,18 @@ _BLOCK = 1 << 20
 
 
 class FileEntry(Strict):
-    """One file: its path below the directory with forward slashes, its size, its sha256 in hex."""
+    """A file of a directory."""
 
-    path: str = Field(description="below the directory, with forward slashes")
-    bytes: int = Field(ge=0, description="its size")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of its bytes, in hex")
+    path: str = Field(description="The path below the directory, with forward slashes.")
+    bytes: int = Field(ge=0, description="The size in bytes.")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="The sha256 of the file's bytes, in hexadecimal digits.")
 
 
 def manifest(directory: Path) -> list[FileEntry]:
-    """Every file of `directory`, sorted by path; links to files are followed, links to directories are not.
+    """Returns every file of a directory, sorted by path. Links to files are followed, links to directories are not.
 
-    Left out: the manifest itself, and whatever is hidden (what download tools leave behind differs from
-    machine to machine, and no model is read from there).
+    The manifest itself and hidden files are left out: download tools leave hidden files that differ from machine to
+    machine, and no model is read from them.
     """
     entries = []
     for folder, folders, names in os.walk(directory):
@@ -36,11 +36,11 @@ def manifest(directory: Path) -> list[FileEntry]:
             relative = path.relative_to(directory).as_posix()
             if not name.startswith(".") and relative != MANIFEST_NAME:
                 entries.append(file_entry(path, relative))
-    return sorted(entries, key=lambda one: one.path)
+    return sorted(entries, key=lambda entry: entry.path)
 
 
 def file_entry(path: Path, relative: str) -> FileEntry:
-    """The entry of one file, read in constant memory."""
+    """Returns the entry of a file, which is read in constant memory."""
     sha256, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -50,11 +50,12 @@ def file_entry(path: Path, relative: str) -> FileEntry:
 
 
 def canonical_json(entries: Iterable[FileEntry]) -> bytes:
-    """The entries as canonical JSON (sorted by path, sorted keys, no spaces, UTF-8): the bytes of `manifest.json`."""
-    listed = [one.model_dump() for one in sorted(entries, key=lambda one: one.path)]
+    """Returns the entries as canonical JSON (sorted by path, sorted keys, no spaces, UTF-8), the bytes of
+    manifest.json."""
+    listed = [entry.model_dump() for entry in sorted(entries, key=lambda entry: entry.path)]
     return json.dumps(listed, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def digest(entries: Iterable[FileEntry]) -> str:
-    """sha256, in hex, of the canonical JSON."""
+    """Returns the sha256 of the canonical JSON, in hexadecimal digits."""
     return hashlib.sha256(canonical_json(entries)).hexdigest()

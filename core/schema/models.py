@@ -1,4 +1,4 @@
-"""Base models: what a registration asks for and what the service knows of it."""
+"""Base models: the request that registers one, and the model as the API shows it."""
 
 from datetime import datetime
 from typing import Literal
@@ -15,116 +15,149 @@ MODEL_ID = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,95}$"
 
 
 class Defaults(Strict):
-    """The files a job on this model uses where it names none."""
+    """The files that a job on this model uses unless its request names others."""
 
-    retain: str | None = Field(default=None, description="id of a file with what must survive")
-    unseen: str | None = Field(default=None, description="id of a file with text that the model never saw")
-    general: str | None = Field(default=None, description="id of a file with text for general ability")
-    probes: str | None = Field(default=None, description="id of a file with questions that must still be answered")
+    retain: str | None = Field(default=None, description="The id of a file with text that the model must keep.")
+    unseen: str | None = Field(default=None, description="The id of a file with text that the model never saw.")
+    general: str | None = Field(
+        default=None, description="The id of a file with text that shows the model's general ability."
+    )
+    probes: str | None = Field(
+        default=None, description="The id of a file with questions that the model must still answer."
+    )
 
 
 class ModelRequest(Strict):
-    """`POST /v1/models`."""
+    """The body of `POST /v1/models`."""
 
-    id: str = Field(pattern=MODEL_ID, examples=["demo"], description="the name that jobs use")
+    id: str = Field(pattern=MODEL_ID, examples=["demo"], description="The model's name, which jobs use.")
     source: str = Field(
         min_length=1,
         max_length=1024,
-        description="a directory under the organisation's allowed roots, or `hf:org/name@revision`",
+        description="A directory below one of the organisation's allowed folders, or a model of the Hugging Face Hub:"
+        " `hf:org/name@revision`.",
         examples=["hf:meta-llama/Llama-3.2-1B@main"],
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="what checkpoints store weights in: `auto` keeps each tensor's own dtype, another takes the place"
-        " of the dtype that most weights have",
+        description="The number format of the weights in checkpoints. `auto`: each tensor keeps its own format. Any"
+        " other value replaces the format that most weights have.",
     )
-    defaults: Defaults = Field(default=Defaults(), description="files that its jobs use where a request names none")
+    defaults: Defaults = Field(
+        default=Defaults(), description="The files that jobs use unless their request names others."
+    )
     release: ReleasePolicy | None = Field(
-        default=None, description="default: the operator's setting; `always` takes the scope `release:write`"
+        default=None,
+        description="`on_pass`: a checkpoint that passes its policy is released, any other waits for a person."
+        " `always`: every checkpoint is released; this needs the scope `release:write`. Default: the operator's"
+        " setting.",
     )
     policy: str = Field(
         default=DEFAULT_POLICY.name,
         pattern=POLICY_NAME,
-        description="what every job on this model is held to; a request can tighten it, never loosen it",
+        description="The name of the policy that every job on this model must meet. A request can make it stricter,"
+        " never looser.",
     )
     training_tokens: int | None = Field(
         default=None,
         ge=1,
         le=10**18,
-        description="tokens of the text that the model was trained on, of all epochs: what a retraining would cost is"
-        " reckoned from it. Null: unknown",
+        description="Tokens of the text that the model was trained on, counted in every epoch. The cost of a retraining"
+        " is estimated from it. Null: unknown.",
         examples=[9_000_000_000_000],
     )
 
 
 class TensorGroup(Strict):
-    """Weights that differ by the numbers in their names alone, such as one matrix of every layer."""
+    """Tensors of one shape whose names differ by numbers only, such as the same matrix of every layer."""
 
-    name: str = Field(description="with `*` for each number, such as `model.layers.*.mlp.up_proj.weight`")
-    shape: list[int] = Field(description="of each tensor")
-    count: int = Field(description="how many tensors there are")
-    first: int = Field(default=0, description="the lowest of the first number")
+    name: str = Field(description="The name with `*` for each number, such as `model.layers.*.mlp.up_proj.weight`.")
+    shape: list[int] = Field(description="The shape of each tensor.")
+    count: int = Field(description="The number of tensors.")
+    first: int = Field(default=0, description="The lowest value of the first number in the names.")
 
 
 class MergedAdapter(Strict):
-    """What a registered adapter was merged from."""
+    """The adapter and the base that a registered model was merged from."""
 
-    adapter: str = Field(description="digest of the adapter's directory, as of a model's")
-    base: str = Field(description="the base as adapter_config.json names it")
-    base_digest: str = Field(description="digest of the base's directory")
+    adapter: str = Field(description="The digest of the adapter's directory.")
+    base: str = Field(description="The base model's name in adapter_config.json.")
+    base_digest: str = Field(description="The digest of the base model's directory.")
 
 
 class ModelShape(Strict):
-    """What config and safetensors headers say, read without torch.
+    """A model's sizes, read without torch from its config and the headers of its safetensors files.
 
-    What has a default was not read of models that were registered before it was.
+    A field with a default is absent for models that were registered before the service read it.
     """
 
-    architecture: str = Field(description="the class that config.json names")
-    parameters: int = Field(description="weights in all")
-    bytes: int = Field(description="of the weights' files")
-    hidden_size: int = Field(description="width of the residual stream")
-    layers: int = Field(description="how many")
-    heads: int | None = Field(description="of attention; null: the model has none, or does not say")
-    vocabulary: int = Field(description="tokens that the model knows")
-    context: int | None = Field(description="tokens; null: the model has no limit of its own")
-    dtype: str = Field(description="of most weights")
-    intermediate: int | None = Field(default=None, description="a token's width in the feed-forward layers")
-    key_value_heads: int | None = Field(default=None, description="of attention, where they are fewer than its heads")
-    head_size: int | None = Field(default=None, description="width of one head")
-    tied: bool | None = Field(default=None, description="the head is the embedding")
-    bytes_per_token: float | None = Field(default=None, description="of a text of names and numbers")
-    tensors: list[TensorGroup] = Field(default=[], description="the weights, those of all layers as one")
-    merged: MergedAdapter | None = Field(default=None, description="of an adapter that was registered with its base")
+    architecture: str = Field(description="The model's class, as config.json names it.")
+    parameters: int = Field(description="The number of weights.")
+    bytes: int = Field(description="The size of the weights' files in bytes.")
+    hidden_size: int = Field(description="The width of the residual stream.")
+    layers: int = Field(description="The number of layers.")
+    heads: int | None = Field(
+        description="The number of attention heads. Null: the model has none, or its config does not say."
+    )
+    vocabulary: int = Field(description="The number of tokens that the model knows.")
+    context: int | None = Field(
+        description="Tokens of the longest text that the model reads. Null: the model has no limit of its own."
+    )
+    dtype: str = Field(description="The number format of most weights.")
+    intermediate: int | None = Field(default=None, description="The width of a token in the feed-forward layers.")
+    key_value_heads: int | None = Field(
+        default=None, description="The number of key and value heads. Null: as many as `heads`."
+    )
+    head_size: int | None = Field(default=None, description="The width of one attention head.")
+    tied: bool | None = Field(default=None, description="Whether the output head is the token embedding.")
+    bytes_per_token: float | None = Field(
+        default=None, description="Bytes of text per token, for a text of names and numbers."
+    )
+    tensors: list[TensorGroup] = Field(
+        default=[], description="The weights. The same weight of all layers is one entry."
+    )
+    merged: MergedAdapter | None = Field(
+        default=None, description="For a model that was registered as an adapter with its base: what was merged."
+    )
 
     def within_context(self, length: int) -> int:
-        """The length in tokens, or the context where that is shorter."""
+        """Returns a length in tokens, cut to the model's context."""
         return length if self.context is None else min(length, self.context)
 
 
 class WeightCheckResult(Strict):
-    """What a process that knows the architectures says of a model directory."""
+    """The result of checking a model directory in a process that knows the architectures (core.lm.weight_check)."""
 
-    error: str | None = None
-    context: int | None = None
+    error: str | None = Field(default=None, description="Why the directory cannot be used. Null: it can be used.")
+    context: int | None = Field(default=None, description="Tokens of the longest text, if the architecture limits it.")
 
 
 class Model(Answer):
-    id: str = Field(description="its id")
-    object: Literal["model"] = Field(default="model", description="always `model`")
-    source: str = Field(description="the directory, or `hf:org/name@revision`")
-    revision: str | None = Field(description="the commit that a Hub repository was pinned to")
-    digest: str | None = Field(description="sha256 of the canonical JSON of {path, bytes, sha256} of all files")
-    dtype: str = Field(description="that checkpoints are written in; `auto`: each weight's own")
-    status: ModelStatus = Field(description="`fetching`, then `ready` or `failed`")
-    error: str | None = Field(description="why it failed")
-    shape: ModelShape | None = Field(description="what its files say; null until they were read")
-    defaults: Defaults = Field(description="files that its jobs use where a request names none")
-    release: ReleasePolicy = Field(description="which checkpoints need no person's release")
-    policy: str = Field(description="the name of the one that is pinned")
-    training_tokens: int | None = Field(
-        description="that the model was trained on, as its registration says; null: unknown, and with it the share of a"
-        " retraining that a job costs"
+    """A registered model as the API shows it."""
+
+    id: str = Field(description="The model's id.")
+    object: Literal["model"] = Field(default="model", description="Always `model`.")
+    source: str = Field(description="The directory, or `hf:org/name@revision`.")
+    revision: str | None = Field(description="For a model of the Hub: the commit that it is fixed to.")
+    digest: str | None = Field(
+        description="The model's digest: the sha256 of the canonical JSON of {path, bytes, sha256} of all its files."
     )
-    head: str | None = Field(description="the newest released checkpoint; null: the base model itself")
-    created_at: datetime = Field(description="when it was registered")
+    dtype: str = Field(description="The number format of weights in checkpoints. `auto`: each tensor keeps its own.")
+    status: ModelStatus = Field(description="`fetching` at first, then `ready` or `failed`.")
+    error: str | None = Field(description="Why the registration failed.")
+    shape: ModelShape | None = Field(description="The model's sizes. Null until its files are read.")
+    defaults: Defaults = Field(description="The files that jobs use unless their request names others.")
+    release: ReleasePolicy = Field(
+        description="`on_pass`: a checkpoint that passes its policy is released, any other waits for a person."
+        " `always`: every checkpoint is released."
+    )
+    policy: str = Field(description="The name of the policy that every job on this model must meet.")
+    training_tokens: int | None = Field(
+        description="Tokens that the model was trained on, as its registration says. Null: unknown; then a job's share"
+        " of the cost of a retraining is unknown too."
+    )
+    head: str | None = Field(
+        description="The id of the newest released checkpoint, from which jobs start. Null: they start from the base"
+        " model."
+    )
+    created_at: datetime = Field(description="When the model was registered.")

@@ -1,4 +1,4 @@
-"""A page of a list: newest first, by keyset."""
+"""A page of a list, newest first (keyset pagination)."""
 
 from typing import Generic, Literal, TypeVar
 
@@ -10,8 +10,12 @@ Entry = TypeVar("Entry")
 
 
 class Page(Answer, Generic[Entry]):
-    object: Literal["list"] = Field(default="list", description="always `list`")
-    data: list[Entry] = Field(description="the entries, newest first")
-    first_id: str | None = Field(description="id of the first entry; null: there is none")
-    last_id: str | None = Field(description="id of the last entry: `after` of the next page")
-    has_more: bool = Field(description="whether there are further entries")
+    """A page of a list."""
+
+    object: Literal["list"] = Field(default="list", description="Always `list`.")
+    data: list[Entry] = Field(description="The entries, newest first.")
+    first_id: str | None = Field(description="The id of the first entry. Null: the page is empty.")
+    last_id: str | None = Field(
+        description="The id of the last entry, for `after` of the next page. Null: the page is empty."
+    )
+    has_more: bool = Field(description="Whether there are more entries.")

@@ -1,4 +1,4 @@
-"""Policies and verdicts: what a model must keep within after unlearning, and how it did."""
+"""Policies and verdicts: the limits that a model must meet after unlearning, and whether it met them."""
 
 from typing import Literal
 
@@ -11,27 +11,28 @@ from core.schema.strict import Strict
 Verdict = Literal["passed", "failed", "not_judged"]
 
 ComparedWith = Literal["before", "retrained"]
-"""`before`: the same figure of the model that the job started from. `retrained`: what a model retrained without the
-forget set would score: the supplied one's own figure, or, without one, the original's on unseen text (0.5 of an attack;
-a curve has nothing to be held against then). The attack `reference`, which that model makes, is held against 0.5."""
+"""`before`: the same figure of the model that the job started from. `retrained`: the figure of a model retrained
+without the forget set. Where the job names such a model, it is that model's own figure. Else it is the figure of the
+model before on unseen text, or 0.5 for an attack; a curve then has nothing to compare with. The attack `reference` is
+made with the retrained model itself and is always compared with 0.5."""
 
 Yardstick = Literal["before", "retrained_model", "unseen_text", "chance"]
-"""What a bound was held against in the end: the model before; the retrained model that the job names; without one, what
-the model before scores on unseen text; or 0.5, the AUC of an attack that only guesses."""
+"""What a figure was compared with: the model before; the retrained model that the job names; without one, the model
+before on unseen text; or `chance`, the AUC 0.5 of an attack that only guesses."""
 
 Comparison = Literal["difference", "ratio"]
 
 Reason = Literal[
     "underpowered", "no_reference_text", "shifted_reference_text", "reference_knows_the_text", "not_measured"
 ]
-"""Why there is no verdict: the interval is too wide to tell; there is no unseen text; forget and unseen text can be
-told apart without any model; what was supplied as a retrained model has seen the forget set; a figure that the policy
-asks for is missing."""
+"""Why there is no verdict. `underpowered`: the interval is too wide to tell. `no_reference_text`: there is no unseen
+text. `shifted_reference_text`: forget and unseen text can be told apart without any model. `reference_knows_the_text`:
+the retrained model has seen the forget set. `not_measured`: a figure that the policy needs is missing."""
 
 Result = Literal["passed", "failed", "underpowered", "not_judged"]
 Scope = Literal["verbatim", "facts"]
-"""What was looked at: the text, or also questions about what it says (probes, or `cloze_fill`). That a text is not
-continued from its own words (`cloze`) is of the text."""
+"""What the verdict covers. `verbatim`: the text itself, including its continuation from its own words (`cloze`).
+`facts`: questions about its content too (probes, or `cloze_fill`)."""
 
 POLICY_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 BOUND_NAME = r"^[a-z0-9][a-z0-9._+-]{0,63}$"
@@ -39,36 +40,51 @@ FORGET_SETS: frozenset[SetName] = frozenset({"forget", "probes"})
 
 
 class Bound(Strict):
-    """One figure, what it is compared with, and the limits that the *whole* 95 % interval must lie within."""
+    """One figure, what it is compared with, and the limits that its *whole* 95 % interval must lie within."""
 
-    name: str = Field(pattern=BOUND_NAME, examples=["retain"], description="unique in its policy")
-    set: SetName | None = Field(default=None, description="whose `figure` is meant")
-    figure: str | None = Field(default=None, max_length=128, description="of the set, variant or benchmark")
-    variant: str | None = Field(default=None, max_length=32, description="a changed copy of the model, such as `int4`")
-    attack: str | None = Field(default=None, max_length=64, description="the AUC of this membership attack")
-    across: str | None = Field(default=None, max_length=64, description="a figure of several sets or models")
-    curve: str | None = Field(
-        default=None, max_length=64, description="every place of this curve: the one that is worst in the limits counts"
+    name: str = Field(pattern=BOUND_NAME, examples=["retain"], description="The bound's name, unique in its policy.")
+    set: SetName | None = Field(default=None, description="The set that the `figure` is measured on.")
+    figure: str | None = Field(default=None, max_length=128, description="The figure of the `set` or the `benchmark`.")
+    variant: str | None = Field(
+        default=None, max_length=32, description="The changed copy of the model that is measured, such as `int4`."
     )
-    benchmark: str | None = Field(default=None, max_length=128, description="the task whose metric `figure` is")
-    against: ComparedWith | None = Field(default=None, description="null: the limits are of the figure itself")
-    by: Comparison = Field(default="difference", description="how it is compared: `difference` or `ratio`")
-    low: float | None = Field(default=None, description="the interval may not lie below it")
-    high: float | None = Field(default=None, description="the interval may not lie above it")
+    attack: str | None = Field(default=None, max_length=64, description="The membership attack whose AUC is meant.")
+    across: str | None = Field(
+        default=None, max_length=64, description="The name of a figure of several sets or models."
+    )
+    curve: str | None = Field(
+        default=None,
+        max_length=64,
+        description="The curve that is meant. Each of its points must keep the limits; the worst one is shown.",
+    )
+    benchmark: str | None = Field(default=None, max_length=128, description="The task whose metric the `figure` is.")
+    against: ComparedWith | None = Field(
+        default=None,
+        description="What the figure is compared with: `before`, the model that the job started from, or `retrained`, a"
+        " model retrained without the text to forget. Null: the limits apply to the figure itself.",
+    )
+    by: Comparison = Field(
+        default="difference", description="How the figure is compared: its `difference` to the other, or their `ratio`."
+    )
+    low: float | None = Field(default=None, description="The lower limit of the interval.")
+    high: float | None = Field(default=None, description="The upper limit of the interval.")
     judged_from: int = Field(
         default=1,
         ge=1,
-        description="where there are fewer records to forget (of `retain` and its like: of the set), however many were"
-        " looked at, the bound counts only where it is `failed`: that it is passed or `underpowered` has no part in the"
-        " verdict",
+        description="The number of records from which the bound counts fully. It is the number of records to forget,"
+        " however many were measured; for a bound on a set that must be kept, the number of records in that set. With"
+        " fewer records the bound counts only if it has `failed`.",
     )
     optional_from: int | None = Field(
         default=None,
         ge=0,
-        description="from so many records to forget on, a figure that was not measured is not missed; 0: never missed;"
-        " null: always",
+        description="The number of records to forget from which the figure need not be measured. 0: it need never be"
+        " measured. Null: it must always be measured.",
     )
-    added: bool = Field(default=False, description="by a request to a pinned policy: it alone never shows forgetting")
+    added: bool = Field(
+        default=False,
+        description="Whether a request added the bound to a pinned policy. Such a bound alone never shows forgetting.",
+    )
 
     @model_validator(mode="after")
     def _means_one_figure(self) -> "Bound":
@@ -90,18 +106,18 @@ class Bound(Strict):
 
     @model_validator(mode="after")
     def _known(self) -> "Bound":
-        of_sets = figure_names.SET_FIGURES if self.variant is None else figure_names.VARIANT_FIGURES
-        for value, known, what in (
+        figures = figure_names.SET_FIGURES if self.variant is None else figure_names.VARIANT_FIGURES
+        for value, known, kind in (
             (self.variant, figure_names.VARIANTS, "variant"),
-            (self.figure if self.set else None, of_sets, "figure of a set"),
+            (self.figure if self.set else None, figures, "figure of a set"),
             (self.attack, figure_names.ATTACKS, "attack"),
             (self.across, figure_names.ACROSS_FIGURES, "figure across sets"),
             (self.curve, figure_names.CURVES, "curve"),
         ):
             if value is not None and value not in known:
-                raise ValueError(f"there is no such {what}: choose of {', '.join(known)}")
-        if self.set is not None and self.figure is not None and self.set not in of_sets[self.figure]:
-            raise ValueError(f"`{self.figure}` is measured of {', '.join(of_sets[self.figure])}, not of {self.set}")
+                raise ValueError(f"there is no such {kind}: choose of {', '.join(known)}")
+        if self.set is not None and self.figure is not None and self.set not in figures[self.figure]:
+            raise ValueError(f"`{self.figure}` is measured of {', '.join(figures[self.figure])}, not of {self.set}")
         return self
 
     @model_validator(mode="after")
@@ -116,7 +132,7 @@ class Bound(Strict):
 
     @property
     def concerns_forgetting(self) -> bool:
-        """Whether it says something of what must be forgotten, not of what must survive."""
+        """Whether the bound is about what the model must forget, not about what it must keep."""
         return (
             self.set in FORGET_SETS
             or self.attack is not None
@@ -130,38 +146,38 @@ class Bound(Strict):
 
     @property
     def concerns_survival(self) -> bool:
-        """Whether it is of records of what must survive, or was never known."""
+        """Whether the bound is about records that the model must keep, or that it never knew."""
         return self.across == "model_utility" or (self.set is not None and self.set not in FORGET_SETS)
 
     @property
     def compared_figure(self) -> tuple[object, ...]:
-        """What it is about, limits apart."""
+        """The figure and its comparison, without the limits."""
         figure = (self.set, self.figure, self.variant, self.attack, self.across, self.curve, self.benchmark)
         return (*figure, self.against, self.by)
 
 
 class PolicyLoosened(ValueError):
-    """A policy asks for less than the one that is pinned."""
+    """A policy asks for less than the policy that is pinned to the model."""
 
 
 class Bounds(Strict):
-    """A list of bounds: what a request adds to the policy of its model, or makes tighter there."""
+    """A list of bounds that a request adds to the policy of its model, or that make the policy's bounds tighter."""
 
-    name: str = Field(pattern=POLICY_NAME, examples=["default"], description="by which requests name it")
-    description: str | None = Field(default=None, max_length=2000, description="what it is for")
-    bounds: list[Bound] = Field(min_length=1, max_length=200, description="each of which must be passed")
+    name: str = Field(pattern=POLICY_NAME, examples=["default"], description="The name, which requests use.")
+    description: str | None = Field(default=None, max_length=2000, description="What the bounds are for.")
+    bounds: list[Bound] = Field(min_length=1, max_length=200, description="The bounds. The result must pass each.")
 
     @field_validator("bounds")
     @classmethod
     def _each_name_once(cls, bounds: list[Bound]) -> list[Bound]:
         names = [bound.name for bound in bounds]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"bounds of the same name: {', '.join(twice)}")
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"bounds of the same name: {', '.join(repeated)}")
         return bounds
 
 
 class Policy(Bounds):
-    """A list of bounds that a model can be held to. It is passed when every one is."""
+    """A list of bounds that a model must meet. The policy is passed if every bound is."""
 
     @field_validator("bounds")
     @classmethod
@@ -171,20 +187,20 @@ class Policy(Bounds):
         return bounds
 
     def tightened(self, by: Bounds) -> "Policy":
-        """This policy with those bounds, which may be tighter or further ones. Raises PolicyLoosened."""
-        wished = {bound.name: bound for bound in by.bounds}
-        whole = [wished.pop(bound.name, bound) for bound in self.bounds]
-        whole = [bound.model_copy(update={"added": False}) for bound in whole]
-        whole += [bound.model_copy(update={"added": True}) for bound in wished.values()]
-        made = Policy(name=by.name, description=by.description, bounds=whole)
-        if problems := loosened_bounds(self, made):
+        """Returns this policy with the given bounds added, or in place of its own. Raises PolicyLoosened."""
+        added = {bound.name: bound for bound in by.bounds}
+        bounds = [added.pop(bound.name, bound) for bound in self.bounds]
+        bounds = [bound.model_copy(update={"added": False}) for bound in bounds]
+        bounds += [bound.model_copy(update={"added": True}) for bound in added.values()]
+        policy = Policy(name=by.name, description=by.description, bounds=bounds)
+        if problems := loosened_bounds(self, policy):
             raise PolicyLoosened("; ".join(problems))
-        return made
+        return policy
 
 
-def loosened_bounds(pinned: Policy, wished: Policy) -> list[str]:
-    """What the wished policy would let pass that the pinned one does not: a sentence each."""
-    bounds = {bound.name: bound for bound in wished.bounds}
+def loosened_bounds(pinned: Policy, requested: Policy) -> list[str]:
+    """Returns a sentence for each bound of the pinned policy that the requested policy lacks or loosens."""
+    bounds = {bound.name: bound for bound in requested.bounds}
     problems = []
     for bound in pinned.bounds:
         other = bounds.get(bound.name)
@@ -193,20 +209,20 @@ def loosened_bounds(pinned: Policy, wished: Policy) -> list[str]:
         elif other.compared_figure != bound.compared_figure:
             problems.append(f"bound '{bound.name}' compares something else")
         else:
-            problems += [f"bound '{bound.name}': {problem}" for problem in _looser(bound, other)]
+            problems += [f"bound '{bound.name}': {problem}" for problem in _loosened_limits(bound, other)]
     return problems
 
 
-def _looser(pinned: Bound, wished: Bound) -> list[str]:
+def _loosened_limits(pinned: Bound, requested: Bound) -> list[str]:
     problems = []
-    if pinned.low is not None and (wished.low is None or wished.low < pinned.low):
+    if pinned.low is not None and (requested.low is None or requested.low < pinned.low):
         problems.append(f"low may not be under {pinned.low:g}")
-    if pinned.high is not None and (wished.high is None or wished.high > pinned.high):
+    if pinned.high is not None and (requested.high is None or requested.high > pinned.high):
         problems.append(f"high may not be over {pinned.high:g}")
-    if wished.judged_from > pinned.judged_from:
+    if requested.judged_from > pinned.judged_from:
         problems.append(f"judged_from may not be over {pinned.judged_from}")
-    if wished.optional_from is not None and (
-        pinned.optional_from is None or wished.optional_from < pinned.optional_from
+    if requested.optional_from is not None and (
+        pinned.optional_from is None or requested.optional_from < pinned.optional_from
     ):
         allowed = "null" if pinned.optional_from is None else f"{pinned.optional_from} or more, or null"
         problems.append(f"optional_from must be {allowed}")
@@ -214,36 +230,39 @@ def _looser(pinned: Bound, wished: Bound) -> list[str]:
 
 
 class JudgedBound(Strict):
-    """How one bound was kept."""
+    """Whether the model met one bound."""
 
-    bound: Bound = Field(description="as the policy has it")
+    bound: Bound = Field(description="The bound, as the policy has it.")
     value: float | None = Field(
-        default=None, description="what the limits are of: the figure, or its difference or ratio"
+        default=None, description="The number that the limits apply to: the figure, or its difference or ratio."
     )
-    low: float | None = Field(default=None, description="the 95 % interval's end")
-    high: float | None = Field(default=None, description="the other end")
-    limit_low: float | None = Field(description="that the interval had to stay above")
-    limit_high: float | None = Field(description="that the interval had to stay below")
-    result: Result = Field(description="how it was kept")
-    why: Reason | None = Field(default=None, description="why it is `not_judged`, or that it is `underpowered`")
-    carries: bool = Field(description="whether it has a part in the verdict")
-    records: int | None = Field(default=None, description="how many the figure stands on")
-    figure: Figure | None = Field(default=None, description="as measured after")
-    compared: Figure | None = Field(default=None, description="what it is held against")
+    low: float | None = Field(default=None, description="The lower end of the number's 95 % interval.")
+    high: float | None = Field(default=None, description="The upper end of the number's 95 % interval.")
+    limit_low: float | None = Field(description="The lower limit of the interval.")
+    limit_high: float | None = Field(description="The upper limit of the interval.")
+    result: Result = Field(description="Whether the interval kept the limits.")
+    why: Reason | None = Field(default=None, description="Why the result is `not_judged` or `underpowered`.")
+    carries: bool = Field(description="Whether the bound has a part in the verdict.")
+    records: int | None = Field(default=None, description="The number of records that the figure was measured on.")
+    figure: Figure | None = Field(default=None, description="The figure of the model after the job.")
+    compared: Figure | None = Field(default=None, description="The figure that it is compared with.")
     yardstick: Yardstick | None = Field(
         default=None,
-        description="where that comes from: `before`, the model before; `retrained_model`, the one that the job names;"
-        " `unseen_text`, without one, the model before on text that it never saw; `chance`, an AUC of 0.5. Null: the"
-        " limits are of the figure itself, or there was nothing to hold it against",
+        description="Where the compared figure comes from. `before`: the model before the job. `retrained_model`: the"
+        " retrained model that the job names. `unseen_text`: without such a model, the model before on text that it"
+        " never saw. `chance`: the AUC 0.5. Null: the limits apply to the figure itself, or there was nothing to"
+        " compare with.",
     )
 
 
 class Judgement(Strict):
     """A policy's verdict on one model."""
 
-    policy: str = Field(description="the policy's name")
-    verdict: Verdict = Field(description="on the whole")
-    reason: Reason | None = Field(default=None, description="why it is `not_judged`")
-    scope: Scope = Field(description="what was looked at: the text, or facts asked about it too")
-    warnings: list[str] = Field(default=[], description="what must survive that the verdict says nothing of")
-    bounds: list[JudgedBound] = Field(description="one by one")
+    policy: str = Field(description="The policy's name.")
+    verdict: Verdict = Field(description="The verdict on all bounds together.")
+    reason: Reason | None = Field(default=None, description="Why the verdict is `not_judged`.")
+    scope: Scope = Field(
+        description="What the verdict covers. `verbatim`: the text itself. `facts`: questions about its content too."
+    )
+    warnings: list[str] = Field(default=[], description="What the model must keep that the verdict says nothing about.")
+    bounds: list[JudgedBound] = Field(description="The result of each bound.")

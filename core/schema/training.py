@@ -1,4 +1,4 @@
-"""How a job trains: what a request may set, and the defaults filled in for a model's size."""
+"""Settings of the training: those that a request may name, and all of them with the defaults for a model's size."""
 
 from typing import Annotated, Literal
 
@@ -11,92 +11,105 @@ Optimizer = Literal["adamw", "adamw8bit", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16"]
 MasterWeights = Literal["float32", "bfloat16"]
 Chat = Literal["auto", "raw", "template"]
-"""How `messages` become text, all of a job's alike: by the chat template, as the turns stand, or (`auto`) by the
-template where the tokenizer has one."""
+"""How a job reads all `messages`: by the chat template, turn by turn without roles (`raw`), or (`auto`) by the template
+if the tokenizer has one."""
 
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 
+# descriptions that the request and the filled-in settings share
+_LEARNING_RATE = "The highest learning rate of the training."
+_SCHEDULER = "How the learning rate falls after the warm-up."
+_WARMUP = "The share of the updates in which the learning rate rises."
+_OPTIMIZER = "The optimiser. `adamw8bit` needs less memory."
+_WEIGHT_DECAY = "The decoupled weight decay of AdamW."
+_EPOCHS = "Passes over the forget set."
+_RECORDS_PER_STEP = "Records of the forget set in one update."
+_MAX_LENGTH = "Tokens of the longest piece. A longer record is cut into pieces."
+_CHAT = (
+    "How all `messages` become text. `template`: by the tokenizer's chat template. `raw`: turn by turn, without roles."
+    " `auto` (the default): by the template if the tokenizer has one, else as `raw`. A record that the template"
+    " refuses is an error; it is never read in another way."
+)
+_PRECISION = (
+    "The number format of products with weights. `auto`: bfloat16 if the hardware multiplies it directly, else float32."
+)
+_SEED = "The seed of every random choice."
+_GRADIENT_CLIP = "The largest norm that a gradient may have. A larger gradient is scaled down to it."
+_TRAINABLE = (
+    "The weights that are trained: `all`, or patterns of their names, such as `model.layers.1*.mlp.*` (`*` stands for"
+    " any characters)."
+)
+_LORA = "Trains adapters and leaves the weights as they are."
+_MASTER_WEIGHTS = (
+    "The number format that weights are kept in. `bfloat16` needs half the memory and rounds each update"
+    " stochastically."
+)
+_CHECKPOINTING = "Computes activations a second time in the backward pass, which needs less memory and more time."
+_COMPILE = "Compiles the model with torch.compile: the first update is slow, the others are faster."
+_SNAPSHOT_EVERY = "Updates between two snapshots, from which an interrupted job goes on. 0: no snapshots."
+
 
 class Lora(Strict):
-    """Low-rank adapters (arXiv 2106.09685) in place of training the weights themselves."""
+    """Low-rank adapters (arXiv 2106.09685), trained instead of the weights themselves."""
 
-    rank: int = Field(default=16, ge=1, le=1024, description="of the two small matrices")
-    alpha: float = Field(default=32.0, gt=0, le=1e6, description="the adapter's output is scaled by alpha / rank")
+    rank: int = Field(default=16, ge=1, le=1024, description="The rank of each adapter's two small matrices.")
+    alpha: float = Field(default=32.0, gt=0, le=1e6, description="The adapter's output is multiplied by alpha / rank.")
     modules: Literal["all-linear"] | list[Pattern] = Field(
         default="all-linear",
-        description="names of the layers that get one, such as `q_proj` or `experts.down_proj`; `all-linear`: every"
-        " linear layer and fused expert but the head and the routers",
+        description="The names of the layers that get an adapter, such as `q_proj` or `experts.down_proj`."
+        " `all-linear`: every linear layer and every fused expert, except the head and the routers.",
     )
 
 
 class EfficiencyOptions(Strict):
-    """How a job spends memory and time; none of them changes what an update is, but for rounding."""
+    """Settings of memory and time. None of them changes what an update computes, except by rounding."""
 
-    trainable: Literal["all"] | list[Pattern] = Field(
-        default="all", description="`all`, or shell patterns of weights' names, such as `model.layers.1*.mlp.*`"
-    )
-    lora: Lora | None = Field(default=None, description="train adapters and leave the weights as they are")
-    master_weights: MasterWeights = Field(
-        default="float32", description="bfloat16: half the memory, with stochastic rounding of every update"
-    )
-    checkpointing: bool = Field(default=False, description="recompute activations in the backward pass: less memory")
-    compile: bool = Field(default=False, description="torch.compile: quicker steps after a slow first one")
-    snapshot_every: int = Field(default=50, ge=0, le=1_000_000, description="updates between snapshots; 0: none")
+    trainable: Literal["all"] | list[Pattern] = Field(default="all", description=_TRAINABLE)
+    lora: Lora | None = Field(default=None, description=_LORA)
+    master_weights: MasterWeights = Field(default="float32", description=_MASTER_WEIGHTS)
+    checkpointing: bool = Field(default=False, description=_CHECKPOINTING)
+    compile: bool = Field(default=False, description=_COMPILE)
+    snapshot_every: int = Field(default=50, ge=0, le=1_000_000, description=_SNAPSHOT_EVERY)
 
 
 class TrainingRequest(Strict):
-    """`training` of a request: whatever is left out is filled in from the method and the model's size."""
+    """`training` of a request. The method and the model's size decide the settings that are left out."""
 
-    learning_rate: float | None = Field(default=None, gt=0, le=1, description="at its highest")
-    scheduler: Scheduler | None = Field(default=None, description="how the rate falls after the warm-up")
-    warmup: float | None = Field(default=None, ge=0, le=0.5, description="share of the steps")
-    optimizer: Optimizer | None = Field(
-        default=None, description="what makes an update of a gradient; `adamw8bit` takes less memory"
-    )
-    weight_decay: float | None = Field(default=None, ge=0, le=1, description="of AdamW, decoupled")
-    epochs: int | None = Field(default=None, ge=1, le=1000, description="passes over the forget set")
-    records_per_step: int | None = Field(default=None, ge=1, le=65536, description="forget records per update")
-    max_length: int | None = Field(default=None, ge=2, le=1_048_576, description="tokens; longer records are chunked")
-    chat: Chat | None = Field(
-        default=None,
-        description="how all `messages` become text: `auto` (the default) by the tokenizer's chat template where it has"
-        " one, else as `raw`; `template`; `raw`: turn by turn, without roles. A record that the template refuses is an"
-        " error, never read in another way",
-    )
-    precision: Precision | None = Field(
-        default=None, description="of products with weights; `auto`: bfloat16 where the device multiplies it itself"
-    )
-    seed: int | None = Field(default=None, ge=0, lt=2**31, description="of everything that is drawn")
-    gradient_clip: float | None = Field(default=None, gt=0, description="largest norm of a gradient")
-    trainable: Literal["all"] | list[Pattern] | None = Field(
-        default=None, description="`all`, or shell patterns of weights' names, such as `model.layers.1*.mlp.*`"
-    )
-    lora: Lora | None = Field(default=None, description="train adapters and leave the weights as they are")
-    master_weights: MasterWeights | None = Field(
-        default=None, description="bfloat16: half the memory, with stochastic rounding of every update"
-    )
-    checkpointing: bool | None = Field(
-        default=None, description="recompute activations in the backward pass: less memory"
-    )
-    compile: bool | None = Field(default=None, description="torch.compile: quicker steps after a slow first one")
-    snapshot_every: int | None = Field(
-        default=None, ge=0, le=1_000_000, description="updates between snapshots; 0: none"
-    )
+    learning_rate: float | None = Field(default=None, gt=0, le=1, description=_LEARNING_RATE)
+    scheduler: Scheduler | None = Field(default=None, description=_SCHEDULER)
+    warmup: float | None = Field(default=None, ge=0, le=0.5, description=_WARMUP)
+    optimizer: Optimizer | None = Field(default=None, description=_OPTIMIZER)
+    weight_decay: float | None = Field(default=None, ge=0, le=1, description=_WEIGHT_DECAY)
+    epochs: int | None = Field(default=None, ge=1, le=1000, description=_EPOCHS)
+    records_per_step: int | None = Field(default=None, ge=1, le=65536, description=_RECORDS_PER_STEP)
+    max_length: int | None = Field(default=None, ge=2, le=1_048_576, description=_MAX_LENGTH)
+    chat: Chat | None = Field(default=None, description=_CHAT)
+    precision: Precision | None = Field(default=None, description=_PRECISION)
+    seed: int | None = Field(default=None, ge=0, lt=2**31, description=_SEED)
+    gradient_clip: float | None = Field(default=None, gt=0, description=_GRADIENT_CLIP)
+    trainable: Literal["all"] | list[Pattern] | None = Field(default=None, description=_TRAINABLE)
+    lora: Lora | None = Field(default=None, description=_LORA)
+    master_weights: MasterWeights | None = Field(default=None, description=_MASTER_WEIGHTS)
+    checkpointing: bool | None = Field(default=None, description=_CHECKPOINTING)
+    compile: bool | None = Field(default=None, description=_COMPILE)
+    snapshot_every: int | None = Field(default=None, ge=0, le=1_000_000, description=_SNAPSHOT_EVERY)
 
 
 class Training(EfficiencyOptions):
-    """The same with every default filled in: what the trainer runs by and what the job shows."""
+    """All settings of the training, defaults included: the trainer runs by them, and the job shows them."""
 
-    learning_rate: float = Field(description="at its highest")
-    scheduler: Scheduler = Field(description="how the rate falls after the warm-up")
-    warmup: float = Field(description="share of the updates in which the rate rises")
-    optimizer: Optimizer = Field(description="what makes an update of a gradient")
-    weight_decay: float = Field(description="of AdamW, decoupled")
-    epochs: int = Field(description="passes over the forget set")
-    records_per_step: int = Field(description="forget records per update")
-    max_length: int = Field(description="tokens of a chunk; longer records are cut")
-    chat: Chat = Field(description="how `messages` become text")
-    precision: Precision = Field(description="of products with weights")
-    seed: int = Field(description="of everything that is drawn")
-    gradient_clip: float = Field(description="largest norm of a gradient")
-    micro_batch_tokens: int = Field(description="tokens in one forward; does not change the update")
+    learning_rate: float = Field(description=_LEARNING_RATE)
+    scheduler: Scheduler = Field(description=_SCHEDULER)
+    warmup: float = Field(description=_WARMUP)
+    optimizer: Optimizer = Field(description=_OPTIMIZER)
+    weight_decay: float = Field(description=_WEIGHT_DECAY)
+    epochs: int = Field(description=_EPOCHS)
+    records_per_step: int = Field(description=_RECORDS_PER_STEP)
+    max_length: int = Field(description=_MAX_LENGTH)
+    chat: Chat = Field(description=_CHAT)
+    precision: Precision = Field(description=_PRECISION)
+    seed: int = Field(description=_SEED)
+    gradient_clip: float = Field(description=_GRADIENT_CLIP)
+    micro_batch_tokens: int = Field(
+        description="Tokens that go through the model at once. The number changes the memory, not the update."
+    )
