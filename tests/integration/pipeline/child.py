@@ -19,7 +19,7 @@ SECONDS = 200
 
 @dataclass
 class Outcome:
-    """All that a child that ended has left."""
+    """Everything that an ended child has left."""
 
     code: int
     events: list[ChildEvent]
@@ -29,7 +29,7 @@ class Outcome:
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events]
 
-    def only(self, kind: str) -> list[ChildEvent]:
+    def of_kind(self, kind: str) -> list[ChildEvent]:
         return [event for event in self.events if event.kind == kind]
 
 
@@ -39,7 +39,7 @@ class Child:
     stderr: IO[str]
     lines: list[str] = field(default_factory=list)
 
-    def tell(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
@@ -54,10 +54,10 @@ class Child:
             self.lines.append(line)
             yield CHILD_EVENT.validate_json(line)
 
-    def until(self, wanted: Callable[[ChildEvent], bool]) -> ChildEvent:
-        return next(event for event in self.events() if wanted(event))
+    def wait_for(self, matches: Callable[[ChildEvent], bool]) -> ChildEvent:
+        return next(event for event in self.events() if matches(event))
 
-    def ended(self) -> Outcome:
+    def wait(self) -> Outcome:
         for _ in self.events():
             pass
         code = self.process.wait(SECONDS)
@@ -69,7 +69,7 @@ class Child:
 
 @contextmanager
 def child(spec: CommonSpec | str, command: Sequence[str] = COMMAND) -> Iterator[Child]:
-    """Started and told what to do; killed at the end if it still runs. Standard error is a file, so it never blocks."""
+    """Starts a child with its spec, and kills it at the end. Standard error is a file, so that it never blocks."""
     with tempfile.TemporaryFile("w+") as stderr:
         process = subprocess.Popen(
             command,
@@ -80,10 +80,10 @@ def child(spec: CommonSpec | str, command: Sequence[str] = COMMAND) -> Iterator[
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        one = Child(process, stderr)
+        started = Child(process, stderr)
         try:
-            one.tell(spec if isinstance(spec, str) else spec.model_dump_json())
-            yield one
+            started.write_line(spec if isinstance(spec, str) else spec.model_dump_json())
+            yield started
         finally:
             process.kill()
             process.wait()
@@ -93,5 +93,5 @@ def child(spec: CommonSpec | str, command: Sequence[str] = COMMAND) -> Iterator[
 
 
 def run(spec: CommonSpec | str) -> Outcome:
-    with child(spec) as one:
-        return one.ended()
+    with child(spec) as started:
+        return started.wait()

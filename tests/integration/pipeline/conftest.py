@@ -1,4 +1,4 @@
-"""The tiny model, and where a job on it leaves what it made."""
+"""The tiny model, and the spec of a job on it."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ __all__ = ["tiny_model"]
 
 @pytest.fixture
 def spec(tiny_model: TinyModel, tmp_path: Path) -> UnlearnSpec:
-    """A calibrated job on the tiny model: eight epochs, one thread; measured as little as most tests care."""
+    """A calibrated job on the tiny model: eight epochs, one thread, and few measurements."""
     return UnlearnSpec(
         job="job-of-a-test",
         model="tiny",

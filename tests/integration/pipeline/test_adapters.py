@@ -1,4 +1,4 @@
-"""Jobs that train an adapter, in a real child process: whole models and adapters are delivered, and measured so."""
+"""Jobs that train an adapter: delivered as a whole model or as the adapter alone, and measured as delivered."""
 
 import json
 import time
@@ -31,7 +31,7 @@ def adapter_job(spec: UnlearnSpec, tiny_model: TinyModel, **changes: object) -> 
 def perplexities(outcome: Outcome) -> list[float]:
     assert outcome.code == 0, outcome.stderr
     measured = [event for event in outcome.events if isinstance(event, Measured)]
-    return [one.measurements.sets["forget"]["perplexity"].value for one in measured]
+    return [event.measurements.sets["forget"]["perplexity"].value for event in measured]
 
 
 def loss(model: torch.nn.Module, directory: Path, text: str | None) -> float:
@@ -41,12 +41,12 @@ def loss(model: torch.nn.Module, directory: Path, text: str | None) -> float:
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks
-def test_an_adapter_that_is_delivered_alone_is_measured_on_its_base_and_says_what_the_merged_model_says(
+def test_an_adapter_delivered_alone_is_measured_on_its_base_and_predicts_like_the_merged_model(
     spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
-    alone = run(adapter_job(spec, tiny_model, deliver="adapter", start="ckpt-1"))
+    adapter = run(adapter_job(spec, tiny_model, deliver="adapter", start="ckpt-1"))
     merged = run(adapter_job(spec, tiny_model, output=tmp_path / "merged"))
-    before, after = perplexities(alone)
+    before, after = perplexities(adapter)
     assert after > 2 * before
     assert perplexities(merged) == pytest.approx([before, after], rel=1e-4)
 
@@ -54,7 +54,9 @@ def test_an_adapter_that_is_delivered_alone_is_measured_on_its_base_and_says_wha
     assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "tokenizer.json"} <= files
     assert not {"model.safetensors", "config.json"} & files
     config = json.loads((spec.output / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == "ckpt-1"  # the checkpoint that it changes, not the registered model
+    assert (
+        config["base_model_name_or_path"] == "ckpt-1"
+    )  # the checkpoint that the job started from, not the registered model
     assert "base_model: ckpt-1" in (spec.output / "README.md").read_text()
     assert str(tiny_model.directory) not in "".join(
         path.read_text() for path in spec.output.iterdir() if path.suffix != ".safetensors"
@@ -64,17 +66,17 @@ def test_an_adapter_that_is_delivered_alone_is_measured_on_its_base_and_says_wha
     text = tiny_model.sets["forget"][0].text
     base = AutoModelForCausalLM.from_pretrained(tiny_model.directory).eval()
     with_adapter = PeftModel.from_pretrained(base, spec.output).eval()
-    whole = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
-    found = loss(with_adapter, spec.output, text)
-    assert found == pytest.approx(loss(whole, tmp_path / "merged", text), rel=1e-4)
-    assert not any("lora" in name for name in whole.state_dict())
+    merged_model = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
+    adapter_loss = loss(with_adapter, spec.output, text)
+    assert adapter_loss == pytest.approx(loss(merged_model, tmp_path / "merged", text), rel=1e-4)
+    assert not any("lora" in name for name in merged_model.state_dict())
 
 
 @pytest.mark.parametrize(
     ("changes", "lora", "code"),
     [({}, Lora(modules=["c_attn"]), "no_such_modules"), ({"deliver": "adapter"}, None, "no_adapter")],
 )
-def test_what_cannot_be_trained_or_delivered_fails_before_anything_is_measured(
+def test_an_adapter_that_cannot_be_trained_or_delivered_fails_before_measuring(
     spec: UnlearnSpec, tiny_model: TinyModel, changes: dict[str, object], lora: Lora | None, code: str
 ) -> None:
     training = spec.training.model_copy(update={"lora": lora})
@@ -88,7 +90,7 @@ def test_what_cannot_be_trained_or_delivered_fails_before_anything_is_measured(
 
 @pytest.fixture
 def mamba(spec: UnlearnSpec, tmp_path: Path) -> UnlearnSpec:
-    """A job on a model that has no MLP, and layers that take no adapter."""
+    """A job on a model without MLPs, some of whose layers take no adapter."""
     from transformers import MambaConfig, MambaForCausalLM
 
     torch.manual_seed(0)
@@ -101,28 +103,28 @@ def mamba(spec: UnlearnSpec, tmp_path: Path) -> UnlearnSpec:
     return spec.model_copy(update={"directory": directory})
 
 
-def events_of(job: UnlearnSpec) -> list[ChildEvent]:
+def run_in_process(job: UnlearnSpec) -> list[ChildEvent]:
     events: list[ChildEvent] = []
     Run(job, events.append, lambda: False, lambda: False, began=time.monotonic())()
     return events
 
 
-def test_a_job_says_which_layers_get_no_adapter_before_it_trains_the_others(
+def test_a_job_warns_of_layers_without_an_adapter_before_it_trains_the_rest(
     mamba: UnlearnSpec, tiny_model: TinyModel
 ) -> None:
-    events = events_of(adapter_job(mamba, tiny_model, training=mamba.training.model_copy(update={"lora": Lora()})))
-    (at,) = [place for place, event in enumerate(events) if isinstance(event, Warned)]
-    warned = events[at]
-    assert isinstance(warned, Warned)
-    assert warned.code == "no_adapter_there"
-    assert "backbone.layers.*.mixer.dt_proj: the model reads its weight past the adapter" in warned.message
-    assert "backbone.layers.*.mixer.out_proj: peft takes no adapter there" in warned.message
-    assert not any(isinstance(event, Measured) for event in events[:at])
+    events = run_in_process(adapter_job(mamba, tiny_model, training=mamba.training.model_copy(update={"lora": Lora()})))
+    (index,) = [index for index, event in enumerate(events) if isinstance(event, Warned)]
+    warning = events[index]
+    assert isinstance(warning, Warned)
+    assert warning.code == "no_adapter_there"
+    assert "backbone.layers.*.mixer.dt_proj: the model reads its weight past the adapter" in warning.message
+    assert "backbone.layers.*.mixer.out_proj: peft takes no adapter there" in warning.message
+    assert not any(isinstance(event, Measured) for event in events[:index])
     assert sum(isinstance(event, Measured) for event in events) == 2
 
 
-def test_a_method_whose_matrices_the_model_lacks_is_refused_before_anything_is_measured(mamba: UnlearnSpec) -> None:
+def test_a_method_whose_matrices_the_model_lacks_is_refused_before_measuring(mamba: UnlearnSpec) -> None:
     job = mamba.model_copy(update={"method": ChildMethod(name="rmu", parameters={})})
     with pytest.raises(CoreError, match=r"no_such_layer.*MambaForCausalLM.*calibrated") as caught:
-        events_of(job)
+        run_in_process(job)
     assert not caught.value.retryable

@@ -1,4 +1,4 @@
-"""A job reads all its records in one way, or ends before anything is measured."""
+"""A job tokenizes all its conversations in one way, or fails before measuring."""
 
 import shutil
 import time
@@ -41,20 +41,20 @@ def with_system(record: Record) -> Record:
 
 
 @pytest.fixture
-def talking(spec: JobSpec, tiny_model: TinyModel, tmp_path: Path) -> JobSpec:
+def conversation_job(spec: JobSpec, tiny_model: TinyModel, tmp_path: Path) -> JobSpec:
     """A job whose records are all conversations, on a model with a template that refuses system turns."""
-    directory = templated(tiny_model.directory, tmp_path / "model", MODEL_ROLE)
+    directory = with_template(tiny_model.directory, tmp_path / "model", MODEL_ROLE)
     sets = {"forget": conversations(4, 1), "retain": conversations(8, 2), "unseen": conversations(8, 3)}
     for name, records in sets.items():
         write_jsonl(records, tmp_path / f"{name}.jsonl")
     source = FileRecords(
         forget=tmp_path / "forget.jsonl", retain=[tmp_path / "retain.jsonl"], unseen=tmp_path / "unseen.jsonl"
     )
-    return chosen(spec, directory=directory, records=source, chat="auto", epochs=1)
+    return changed(spec, directory=directory, records=source, chat="auto", epochs=1)
 
 
-def templated(model: Path, directory: Path, shape: Shape | None) -> Path:
-    """The model again, with a template or without one."""
+def with_template(model: Path, directory: Path, shape: Shape | None) -> Path:
+    """A copy of the model, with this chat template or without one."""
     shutil.copytree(model, directory)
     (directory / "chat_template.jinja").unlink(missing_ok=True)
     if shape is not None:
@@ -62,7 +62,7 @@ def templated(model: Path, directory: Path, shape: Shape | None) -> Path:
     return directory
 
 
-def chosen(
+def changed(
     spec: JobSpec, *, kind: str | None = None, chat: str | None = None, epochs: int | None = None, **fields: Any
 ) -> JobSpec:
     values = {name: value for name, value in {"chat": chat, "epochs": epochs}.items() if value is not None}
@@ -72,15 +72,15 @@ def chosen(
     return MeasureSpec.from_spec(spec, **fields) if kind == "measure" else spec.model_copy(update=fields)
 
 
-def refusing(spec: JobSpec, folder: Path) -> JobSpec:
-    """The same with a retain set whose third record has a system turn."""
+def with_refused_record(spec: JobSpec, folder: Path) -> JobSpec:
+    """The job with a retain set whose third record has a system turn."""
     records = conversations(8, 2)
     write_jsonl([*records[:2], with_system(records[2]), *records[3:]], folder / "refused.jsonl")
     assert isinstance(spec.records, FileRecords)
-    return chosen(spec, records=spec.records.model_copy(update={"retain": [folder / "refused.jsonl"]}))
+    return changed(spec, records=spec.records.model_copy(update={"retain": [folder / "refused.jsonl"]}))
 
 
-def said(spec: JobSpec) -> list[ChildEvent]:
+def run_job(spec: JobSpec) -> list[ChildEvent]:
     events: list[ChildEvent] = []
     Run(spec, events.append, lambda: False, lambda: False, began=time.monotonic())()
     return events
@@ -88,7 +88,9 @@ def said(spec: JobSpec) -> list[ChildEvent]:
 
 def figures(events: list[ChildEvent]) -> dict[str, Any]:
     first: Measurements = next(event.measurements for event in events if isinstance(event, Measured))
-    return {name: {key: figure.value for key, figure in of_set.items()} for name, of_set in first.sets.items()}
+    return {
+        name: {key: figure.value for key, figure in set_figures.items()} for name, set_figures in first.sets.items()
+    }
 
 
 def warnings(events: list[ChildEvent]) -> dict[str, str]:
@@ -97,11 +99,11 @@ def warnings(events: list[ChildEvent]) -> dict[str, str]:
 
 @pytest.mark.parametrize("chat", ["auto", "template"])
 @pytest.mark.parametrize("kind", ["unlearn", "preview", "measure"])
-def test_a_record_that_the_template_refuses_ends_the_job_before_anything_is_measured(
-    talking: JobSpec, tmp_path: Path, kind: str, chat: str
+def test_a_record_that_the_template_refuses_fails_the_job_before_measuring(
+    conversation_job: JobSpec, tmp_path: Path, kind: str, chat: str
 ) -> None:
     events: list[ChildEvent] = []
-    job = chosen(refusing(talking, tmp_path), kind=kind, chat=chat)
+    job = changed(with_refused_record(conversation_job, tmp_path), kind=kind, chat=chat)
     with pytest.raises(CoreError) as refused:
         Run(job, events.append, lambda: False, lambda: False, began=time.monotonic())()
     error = refused.value
@@ -111,75 +113,80 @@ def test_a_record_that_the_template_refuses_ends_the_job_before_anything_is_meas
     assert not any(isinstance(event, Measured) for event in events)
 
 
-def test_a_job_without_the_template_is_measured_by_it_unless_it_refuses_a_record(
-    talking: JobSpec, tmp_path: Path
+def test_a_job_that_trains_raw_is_measured_by_the_template_unless_that_refuses_a_record(
+    conversation_job: JobSpec, tmp_path: Path
 ) -> None:
-    by_template = figures(said(chosen(talking, kind="measure")))
-    as_they_stand = figures(said(chosen(talking, kind="measure", chat="raw")))
-    assert by_template["forget"] != as_they_stand["forget"]
-    raw = said(chosen(talking, kind="preview", chat="raw"))
+    by_template = figures(run_job(changed(conversation_job, kind="measure")))
+    raw_figures = figures(run_job(changed(conversation_job, kind="measure", chat="raw")))
+    assert by_template["forget"] != raw_figures["forget"]
+    raw = run_job(changed(conversation_job, kind="preview", chat="raw"))
     assert figures(raw)["forget"] == by_template["forget"]
     assert "measured_raw" not in warnings(raw)
-    refused = said(chosen(refusing(talking, tmp_path), kind="preview", chat="raw"))
-    assert figures(refused)["forget"] == as_they_stand["forget"]
+    refused = run_job(changed(with_refused_record(conversation_job, tmp_path), kind="preview", chat="raw"))
+    assert figures(refused)["forget"] == raw_figures["forget"]
     assert warnings(refused)["measured_raw"].startswith("retain: record 3: the chat template refuses it")
     assert "Zubrimoth" not in warnings(refused)["measured_raw"]
 
 
-def test_figures_of_a_format_in_which_the_model_is_not_asked_give_no_verdict(talking: JobSpec, tmp_path: Path) -> None:
-    judged = said(chosen(talking, chat="raw", policy=DEFAULT_POLICY, output=tmp_path / "judged"))
+def test_figures_without_the_models_template_give_no_verdict(conversation_job: JobSpec, tmp_path: Path) -> None:
+    judged = run_job(changed(conversation_job, chat="raw", policy=DEFAULT_POLICY, output=tmp_path / "judged"))
     assert any(isinstance(event, Judged) for event in judged)
-    unjudged = said(
-        chosen(refusing(talking, tmp_path), chat="raw", policy=DEFAULT_POLICY, output=tmp_path / "unjudged")
+    unjudged = run_job(
+        changed(
+            with_refused_record(conversation_job, tmp_path),
+            chat="raw",
+            policy=DEFAULT_POLICY,
+            output=tmp_path / "unjudged",
+        )
     )
     assert not any(isinstance(event, Judged) for event in unjudged)
     assert "not judged" in warnings(unjudged)["measured_raw"]
 
 
-def test_a_job_on_conversations_trains_and_measures_by_the_template(talking: JobSpec) -> None:
-    events = said(talking)
+def test_a_job_on_conversations_trains_and_measures_by_the_template(conversation_job: JobSpec) -> None:
+    events = run_job(conversation_job)
     assert sum(isinstance(event, Measured) for event in events) == 2
     assert not {"measured_raw", "turns_rewritten", "other_chat_template"} & warnings(events).keys()
 
 
 def test_turns_that_the_template_leaves_out_are_counted(
-    talking: JobSpec, tiny_model: TinyModel, tmp_path: Path
+    conversation_job: JobSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     silent = Shape(
         CHATML.source.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}"), ""
     )
-    directory = templated(tiny_model.directory, tmp_path / "silent", silent)
-    events = said(chosen(refusing(talking, tmp_path), kind="measure", directory=directory))
+    directory = with_template(tiny_model.directory, tmp_path / "silent", silent)
+    events = run_job(changed(with_refused_record(conversation_job, tmp_path), kind="measure", directory=directory))
     assert warnings(events)["turns_rewritten"].endswith("earlier turns of records: 1 of retain")
 
 
 @pytest.mark.parametrize("shape", [CHATML, None])
-def test_a_model_to_compare_with_that_is_asked_in_another_way_is_a_warning(
-    talking: JobSpec, tiny_model: TinyModel, tmp_path: Path, shape: Shape | None
+def test_a_model_to_compare_with_that_has_another_template_gives_a_warning(
+    conversation_job: JobSpec, tiny_model: TinyModel, tmp_path: Path, shape: Shape | None
 ) -> None:
-    other = templated(tiny_model.directory, tmp_path / "other", shape)
-    assert "other_chat_template" in warnings(said(chosen(talking, kind="measure", retrained=other)))
-    same = templated(tiny_model.directory, tmp_path / "same", MODEL_ROLE)
-    assert "other_chat_template" not in warnings(said(chosen(talking, kind="measure", retrained=same)))
+    other = with_template(tiny_model.directory, tmp_path / "other", shape)
+    assert "other_chat_template" in warnings(run_job(changed(conversation_job, kind="measure", retrained=other)))
+    same = with_template(tiny_model.directory, tmp_path / "same", MODEL_ROLE)
+    assert "other_chat_template" not in warnings(run_job(changed(conversation_job, kind="measure", retrained=same)))
 
 
-def test_what_was_measured_on_another_day_is_measured_again_where_the_template_writes_the_day(
-    talking: JobSpec, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_cached_figures_of_another_day_are_not_used_where_the_template_writes_the_day(
+    conversation_job: JobSpec, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dated = templated(tiny_model.directory, tmp_path / "dated", HEADERS)
-    job = chosen(talking, kind="measure", directory=dated, cache=tmp_path / "cache")
+    dated = with_template(tiny_model.directory, tmp_path / "dated", HEADERS)
+    job = changed(conversation_job, kind="measure", directory=dated, cache=tmp_path / "cache")
     monkeypatch.setattr(chat_template, "_now", lambda: datetime(2026, 1, 2))
-    first = figures(said(job))
-    assert figures(said(job)) == first
+    first = figures(run_job(job))
+    assert figures(run_job(job)) == first
     monkeypatch.setattr(chat_template, "_now", lambda: datetime(2027, 11, 30))
-    later = figures(said(job))
+    later = figures(run_job(job))
     assert later["retain"] != first["retain"]
-    assert later == figures(said(chosen(job, cache=None)))
+    assert later == figures(run_job(changed(job, cache=None)))
 
 
-def test_a_template_is_asked_for_that_the_model_does_not_have(
-    talking: JobSpec, spec: JobSpec, tiny_model: TinyModel
+def test_choosing_the_template_needs_a_model_with_one_unless_there_are_no_messages(
+    conversation_job: JobSpec, spec: JobSpec, tiny_model: TinyModel
 ) -> None:
     with pytest.raises(CoreError, match="no_chat_template"):
-        said(chosen(talking, kind="measure", chat="template", directory=tiny_model.directory))
-    said(chosen(spec, kind="measure", chat="template"))  # whose records hold no messages
+        run_job(changed(conversation_job, kind="measure", chat="template", directory=tiny_model.directory))
+    run_job(changed(spec, kind="measure", chat="template"))  # its records have no messages

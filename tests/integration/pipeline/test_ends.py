@@ -1,4 +1,4 @@
-"""How a child ends: told to, left alone, or unable to go on."""
+"""The ends of a child: cancelled, orphaned, or failed."""
 
 import contextlib
 import signal
@@ -34,9 +34,9 @@ def error(outcome: Outcome) -> JobError:
 
 
 @contextlib.contextmanager
-def served(path: Path, token: str, lines: list[bytes]) -> Iterator[list[bytes]]:
-    """A supervisor's socket: whoever says the token gets the lines. Yields the tokens that were said."""
-    said: list[bytes] = []
+def record_server(path: Path, token: str, lines: list[bytes]) -> Iterator[list[bytes]]:
+    """A supervisor's socket, which answers the token with the lines. Yields the tokens received."""
+    received: list[bytes] = []
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(str(path))
     server.listen(1)
@@ -45,53 +45,53 @@ def served(path: Path, token: str, lines: list[bytes]) -> Iterator[list[bytes]]:
     def serve() -> None:
         connection, _ = server.accept()
         with connection, connection.makefile("rwb") as stream:
-            said.append(stream.readline().rstrip(b"\n"))
-            if said[-1] == token.encode():
+            received.append(stream.readline().rstrip(b"\n"))
+            if received[-1] == token.encode():
                 stream.writelines(lines)
 
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield said
+        yield received
     finally:
         thread.join()
         server.close()
 
 
-def test_told_to_cancel_it_finishes_its_step_and_says_so(spec: UnlearnSpec) -> None:
-    with child(endless(spec)) as one:
-        one.until(lambda event: event.kind == "progress")
-        one.tell('{"command":"cancel"}')
-        outcome = one.ended()
+def test_a_cancelled_job_finishes_its_update_and_reports_it(spec: UnlearnSpec) -> None:
+    with child(endless(spec)) as job:
+        job.wait_for(lambda event: event.kind == "progress")
+        job.write_line('{"command":"cancel"}')
+        outcome = job.wait()
     assert outcome.code == 0
     assert outcome.events[-1] == Cancelled()
     assert "saved" not in outcome.kinds()
     assert not spec.output.exists()
 
 
-def test_a_wish_that_comes_before_training_is_heard_too(spec: UnlearnSpec) -> None:
-    with child(spec) as one:
-        one.tell("this is no command")
-        one.tell('{"command":"cancel"}')
-        outcome = one.ended()
+def test_a_cancel_before_training_takes_effect(spec: UnlearnSpec) -> None:
+    with child(spec) as job:
+        job.write_line("this is no command")
+        job.write_line('{"command":"cancel"}')
+        outcome = job.wait()
     assert outcome.code == 0
     assert outcome.events[-1] == Cancelled()
     assert "progress" not in outcome.kinds()
 
 
-def test_it_ends_itself_when_its_parent_closes_the_pipe(spec: UnlearnSpec) -> None:
-    with child(endless(spec)) as one:
-        one.until(lambda event: event.kind == "progress")
-        one.close_stdin()
+def test_a_child_ends_when_its_parent_closes_the_pipe(spec: UnlearnSpec) -> None:
+    with child(endless(spec)) as job:
+        job.wait_for(lambda event: event.kind == "progress")
+        job.close_stdin()
         closed = time.monotonic()
-        outcome = one.ended()
+        outcome = job.wait()
         assert time.monotonic() - closed < 60
     assert outcome.code == 4
     assert outcome.kinds()[-1] in ("progress", "curve")
 
 
-def test_closing_the_pipe_after_the_last_word_changes_nothing(spec: UnlearnSpec) -> None:
-    lingers = (
+def test_closing_the_pipe_after_the_last_event_changes_nothing(spec: UnlearnSpec) -> None:
+    lingering_child = (
         "import os, time\n"
         "from core.pipeline.channel import Channel\n"
         "from core.schema.events import Done\n"
@@ -102,27 +102,25 @@ def test_closing_the_pipe_after_the_last_word_changes_nothing(spec: UnlearnSpec)
         "time.sleep(2)\n"
         "os._exit(0)\n"
     )
-    with child(spec, [sys.executable, "-c", lingers]) as one:
-        one.until(lambda event: isinstance(event, Done))
-        one.close_stdin()
-        assert one.ended().code == 0
+    with child(spec, [sys.executable, "-c", lingering_child]) as job:
+        job.wait_for(lambda event: isinstance(event, Done))
+        job.close_stdin()
+        assert job.wait().code == 0
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the parent-death signal is Linux's")
-def test_it_dies_with_its_parent_even_where_the_pipe_stays_open(spec: UnlearnSpec) -> None:
+def test_a_child_dies_with_its_parent_even_where_the_pipe_stays_open(spec: UnlearnSpec) -> None:
     parent = f"import subprocess; subprocess.Popen({COMMAND!r}).wait()"
-    with child(endless(spec), [sys.executable, "-c", parent]) as one:
-        one.until(lambda event: event.kind == "progress")
-        one.process.send_signal(signal.SIGKILL)
+    with child(endless(spec), [sys.executable, "-c", parent]) as job:
+        job.wait_for(lambda event: event.kind == "progress")
+        job.process.send_signal(signal.SIGKILL)
         killed = time.monotonic()
-        # its standard output ends with it
-        assert one.ended().code == -signal.SIGKILL
+        # the child's standard output ends with it
+        assert job.wait().code == -signal.SIGKILL
         assert time.monotonic() - killed < 60
 
 
-def test_a_directory_that_holds_no_model_is_an_error_that_a_person_can_act_on(
-    spec: UnlearnSpec, tmp_path: Path
-) -> None:
+def test_a_directory_without_a_model_is_the_users_error(spec: UnlearnSpec, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     outcome = run(spec.model_copy(update={"directory": tmp_path / "empty"}))
     assert outcome.code == 3
@@ -131,7 +129,7 @@ def test_a_directory_that_holds_no_model_is_an_error_that_a_person_can_act_on(
     assert str(tmp_path) not in error(outcome).message
 
 
-def test_a_spec_that_is_none_is_refused_before_anything_is_loaded(spec: UnlearnSpec) -> None:
+def test_an_invalid_spec_is_refused_before_loading(spec: UnlearnSpec) -> None:
     line = spec.model_dump_json().replace('"version":1', '"version":9')
     outcome = run(line)
     assert outcome.code == 3
@@ -164,28 +162,24 @@ def test_a_bad_line_is_named_by_number_and_never_quoted(spec: UnlearnSpec, tmp_p
     assert "Qwyxcanary" not in outcome.stdout + outcome.stderr
 
 
-def test_records_come_over_the_socket_to_whoever_has_the_token(
-    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
-) -> None:
+def test_records_come_over_the_socket_for_the_token(spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path) -> None:
     lines = [
         RecordSet(name=name, records=records).model_dump_json().encode() + b"\n"
         for name, records in tiny_model.sets.items()
     ]
     source = SocketRecords(path=tmp_path / "s", token="once-only")
     measuring = MeasureSpec.from_spec(spec, records=source)
-    with served(tmp_path / "s", "once-only", lines) as said:
+    with record_server(tmp_path / "s", "once-only", lines) as tokens:
         outcome = run(measuring)
     assert outcome.code == 0, outcome.stderr
-    assert said == [b"once-only"]
+    assert tokens == [b"once-only"]
     (measured,) = (event for event in outcome.events if isinstance(event, Measured))
     assert set(measured.measurements.sets) == {"forget", "retain", "unseen"}
 
 
-def test_an_unforeseen_error_is_named_by_its_class_and_no_word_of_its_text_gets_out(
-    spec: UnlearnSpec, tmp_path: Path
-) -> None:
+def test_an_unexpected_error_is_reported_by_its_class_without_its_text(spec: UnlearnSpec, tmp_path: Path) -> None:
     source = SocketRecords(path=tmp_path / "s", token="once-only")
-    with served(tmp_path / "s", "once-only", [b'{"name": "forget", "records": "Zubrimoth"}\n']):
+    with record_server(tmp_path / "s", "once-only", [b'{"name": "forget", "records": "Zubrimoth"}\n']):
         outcome = run(spec.model_copy(update={"records": source}))
     assert outcome.code == 1
     assert error(outcome).code == "internal"
@@ -195,7 +189,7 @@ def test_an_unforeseen_error_is_named_by_its_class_and_no_word_of_its_text_gets_
     assert "Zubrimoth" not in outcome.stdout + outcome.stderr
 
 
-def test_a_socket_that_nobody_listens_on_can_be_tried_again(spec: UnlearnSpec, tmp_path: Path) -> None:
+def test_a_missing_record_server_is_a_retryable_error(spec: UnlearnSpec, tmp_path: Path) -> None:
     outcome = run(spec.model_copy(update={"records": SocketRecords(path=tmp_path / "none", token="t")}))
     assert outcome.code == 3
     assert error(outcome).code == "records_unavailable"
@@ -207,8 +201,8 @@ def test_an_empty_forget_set_is_refused(spec: UnlearnSpec, tiny_model: TinyModel
     assert error(outcome).code == "empty_forget_set"
 
 
-def test_what_a_library_prints_does_not_get_between_the_events(spec: UnlearnSpec) -> None:
-    prints = (
+def test_prints_of_libraries_do_not_get_between_the_events(spec: UnlearnSpec) -> None:
+    printing_child = (
         "import os, core.pipeline.__main__ as pipeline\n"
         "from core.pipeline.channel import Channel\n"
         "listen = Channel.listen\n"
@@ -220,14 +214,14 @@ def test_what_a_library_prints_does_not_get_between_the_events(spec: UnlearnSpec
         "os._exit(pipeline.main())\n"
     )
     measuring = MeasureSpec.from_spec(spec)
-    with child(measuring, [sys.executable, "-c", prints]) as one:
-        outcome = one.ended()
+    with child(measuring, [sys.executable, "-c", printing_child]) as job:
+        outcome = job.wait()
     assert outcome.events[-1] == Done(outcome=None)
     assert "a library says hello" in outcome.stderr
     assert "and so does its C code" in outcome.stderr
 
 
-def test_memory_that_runs_out_is_told_from_other_errors() -> None:
+def test_out_of_memory_is_told_from_other_errors() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 58)
     assert out_of_memory(caught.value)

@@ -1,6 +1,6 @@
-"""Models that transformers 4.57 wrote are loaded, trained and exported here, and are then the same model to 4.57 and 5.
+"""Models written by transformers 4.57, loaded, changed and exported here: transformers 4.57 and 5 read the same model.
 
-Whoever downloads a checkpoint has some version of transformers or another: each is asked in a process of its own.
+Each version of transformers reads the checkpoint in a process of its own.
 """
 
 import json
@@ -79,14 +79,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 directories, rows, text, out = json.loads(sys.argv[1])
 torch.set_num_threads(1)
-found, tokens = {}, {}
+logits, tokens = {}, {}
 for name, directory in directories.items():
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
     with torch.no_grad():
         for place, row in enumerate(rows):
-            found[f"{name}/{place}"] = model(input_ids=torch.tensor([row]), use_cache=False).logits[0].numpy()
+            logits[f"{name}/{place}"] = model(input_ids=torch.tensor([row]), use_cache=False).logits[0].numpy()
     tokens[name] = AutoTokenizer.from_pretrained(directory)(text)["input_ids"]
-numpy.savez(out, **found)
+numpy.savez(out, **logits)
 print(json.dumps(tokens))
 """
 
@@ -95,9 +95,9 @@ NAMES = ["llama3", "llama-bfloat16", "mixtral", "qwen2_moe", "qwen2", "phi3", "g
 
 @dataclass(frozen=True)
 class Exported:
-    """The directory that came in, the one that went out, and the model between, as the service has it."""
+    """The source directory, the exported directory, and the service's model between the two."""
 
-    given: Path
+    source: Path
     out: Path
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -109,56 +109,56 @@ class Exported:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
-    """Models of 4.57's making, two of them with float32 norms and routers beside bfloat16, whose weights all moved."""
+    """Models that 4.57 wrote, two with float32 norms and routers beside bfloat16, exported after all weights moved."""
     folder = tmp_path_factory.mktemp("exports")
     train_tokenizer(people(30, 0), VOCABULARY).save_pretrained(folder / "tokenizer")
     run(WRITE, str(folder), str(folder / "tokenizer/tokenizer.json"), str(VOCABULARY), major=4)
-    made = {}
+    exports = {}
     for name in NAMES:
-        given, out = folder / name, folder / f"{name}-out"
+        source, out = folder / name, folder / f"{name}-out"
         if name in ("llama-bfloat16", "qwen2_moe"):
-            _widen_some(given / "model.safetensors")
-        model, tokenizer = load(given, device=torch.device("cpu"))
+            _cast_some_to_float32(source / "model.safetensors")
+        model, tokenizer = load(source, device=torch.device("cpu"))
         torch.manual_seed(1)
         with torch.no_grad():
             for weight in model.parameters():
                 moved = weight + 0.05 * torch.randn_like(weight)
-                # the logits of values that the files hold exactly can be compared exactly
+                # values that the files hold exactly give comparable logits
                 weight.copy_(moved.bfloat16().float())
-        export(model, given, out, "card")
-        made[name] = Exported(given, out, model, tokenizer)
-    return made
+        export(model, source, out, "card")
+        exports[name] = Exported(source, out, model, tokenizer)
+    return exports
 
 
-def _widen_some(file: Path) -> None:
+def _cast_some_to_float32(file: Path) -> None:
     weights = load_file(file)
-    kept = {name: weight.float() for name, weight in weights.items() if "norm" in name or "mlp.gate.weight" in name}
-    save_file(weights | kept, file, metadata={"format": "pt"})
+    float32 = {name: weight.float() for name, weight in weights.items() if "norm" in name or "mlp.gate.weight" in name}
+    save_file(weights | float32, file, metadata={"format": "pt"})
 
 
 @pytest.mark.parametrize("major", [4, 5])
-def test_exports_are_the_services_own_model_to_plain_transformers(
+def test_plain_transformers_reads_an_export_as_the_services_own_model(
     exported: dict[str, Exported], major: Major, tmp_path: Path
 ) -> None:
-    directories = {name: str(one.out) for name, one in exported.items()}
+    directories = {name: str(export.out) for name, export in exported.items()}
     out = tmp_path / "logits.npz"
     printed = run(READ, json.dumps([directories, ROWS, TEXT, str(out)]), major=major)
     tokens = json.loads(printed.splitlines()[-1])
-    with np.load(out) as found:
-        for name, one in exported.items():
-            for place, wanted in enumerate(one.logits()):
-                np.testing.assert_allclose(found[f"{name}/{place}"], wanted, rtol=1e-5, atol=1e-5, err_msg=name)
-            if not (major == 5 and name == "qwen2"):  # which it makes anew, with another splitter, from any directory
-                assert tokens[name] == one.tokenizer(TEXT)["input_ids"], name
+    with np.load(out) as plain:
+        for name, export in exported.items():
+            for place, logits in enumerate(export.logits()):
+                np.testing.assert_allclose(plain[f"{name}/{place}"], logits, rtol=1e-5, atol=1e-5, err_msg=name)
+            if not (major == 5 and name == "qwen2"):  # transformers 5 rebuilds it with another splitter
+                assert tokens[name] == export.tokenizer(TEXT)["input_ids"], name
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_all_but_the_weights_is_what_came_in(exported: dict[str, Exported], name: str) -> None:
-    given, out = exported[name].given, exported[name].out
-    files = {path.name for path in given.iterdir()}
+def test_everything_but_the_weights_is_as_in_the_source(exported: dict[str, Exported], name: str) -> None:
+    source, out = exported[name].source, exported[name].out
+    files = {path.name for path in source.iterdir()}
     assert {path.name for path in out.iterdir()} == files | {"UNLEARNING.md"}
     assert {"LICENSE", "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"} < files
-    for path in given.iterdir():
+    for path in source.iterdir():
         if path.suffix != ".safetensors":
             assert (out / path.name).read_bytes() == path.read_bytes()
         else:
@@ -168,22 +168,22 @@ def test_all_but_the_weights_is_what_came_in(exported: dict[str, Exported], name
             }
 
 
-def test_a_job_on_chosen_weights_changes_those_and_leaves_out_what_holds_the_old_ones(
+def test_a_job_on_chosen_weights_changes_them_alone_and_leaves_out_files_with_old_weights(
     spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
-    given, chosen = tmp_path / "given", "model.layers.1.mlp.down_proj.weight"
-    given.mkdir()
+    source, chosen = tmp_path / "source", "model.layers.1.mlp.down_proj.weight"
+    source.mkdir()
     for path in tiny_model.directory.iterdir():
-        (given / path.name).symlink_to(path)
-    weights = load_file(given / "model.safetensors")
-    (given / "model.safetensors").unlink()
+        (source / path.name).symlink_to(path)
+    weights = load_file(source / "model.safetensors")
+    (source / "model.safetensors").unlink()
     weights = {name: weight if "norm" in name else weight.bfloat16() for name, weight in weights.items()}
-    save_file(weights, given / "model.safetensors", metadata={"format": "pt", "made": "by a team"})
-    (given / "pytorch_model.bin").write_bytes(b"the old model")
+    save_file(weights, source / "model.safetensors", metadata={"format": "pt", "made": "by a team"})
+    (source / "pytorch_model.bin").write_bytes(b"the old model")
     outcome = run_job(
         spec.model_copy(
             update={
-                "directory": given,
+                "directory": source,
                 "method": ChildMethod(name="gradient_ascent", parameters={}),
                 "records": FileRecords(forget=tiny_model.files["forget"]),
                 "training": spec.training.model_copy(update={"trainable": [chosen]}),
@@ -200,11 +200,11 @@ def test_a_job_on_chosen_weights_changes_those_and_leaves_out_what_holds_the_old
     assert (spec.output / "config.json").read_bytes() == (tiny_model.directory / "config.json").read_bytes()
     assert not (spec.output / "pytorch_model.bin").exists()
     assert "pytorch_model.bin" in (spec.output / "UNLEARNING.md").read_text()
-    (warned,) = [event for event in outcome.events if isinstance(event, Warned) and event.code == "files_left_out"]
-    assert "pytorch_model.bin" in warned.message
+    (warning,) = [event for event in outcome.events if isinstance(event, Warned) and event.code == "files_left_out"]
+    assert "pytorch_model.bin" in warning.message
 
 
-def test_a_model_that_could_not_be_written_is_refused_before_anything_is_measured(
+def test_a_model_that_cannot_be_exported_is_refused_before_measuring(
     spec: UnlearnSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def covered(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The halves that train or calibrate decide on no figure: a whole job of kind measure, with others in their place."""
+"""The training halves influence no figure: a job of kind measure, with other records in those halves."""
 
 import time
 from pathlib import Path
@@ -12,7 +12,7 @@ from core.schema.job_spec import FileRecords, MeasureSpec, UnlearnSpec
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
 
-SLOW = [
+SMALL_VERSIONS = [
     {"name": "exposure", "records": 3},
     {"name": "cloze", "records": 3},
     {"name": "cloze_fill", "records": 3},
@@ -24,17 +24,19 @@ SLOW = [
     {"name": "gradnorm", "records": 3},
     {"name": "relearned", "records": 3, "shown": 2, "steps": 2},
 ]
-"""Less of what is slow: the standard and the thorough group are measured whole."""
+"""Smaller versions of slow measurements, beside all others of the standard and the thorough group."""
 
 
-def others_in_the_calibrating_half(records: list[Record], purpose: SetName, others: list[Record]) -> list[Record]:
-    """The same subjects, so that all stay in their halves; but those that do not measure say what others do: the text
-    before is one's and the label, the answer, another's."""
-    calibrating, _ = split(records, purpose=purpose)
+def replace_training_half(records: list[Record], purpose: SetName, others: list[Record]) -> list[Record]:
+    """Replaces the records that do not measure by mismatched prompts and answers of `others`.
+
+    Subjects stay, so that all records stay in their halves.
+    """
+    training, _ = split(records, purpose=purpose)
     changed = list(records)
-    for number, place in enumerate(calibrating):
-        asked, answered = others[number], others[number - 1]
-        changed[place] = Record(prompt=asked.prompt, completion=answered.completion, subject=records[place].subject)
+    for number, index in enumerate(training):
+        prompt, completion = others[number].prompt, others[number - 1].completion
+        changed[index] = Record(prompt=prompt, completion=completion, subject=records[index].subject)
     return changed
 
 
@@ -46,14 +48,14 @@ def figures(spec: UnlearnSpec, sets: dict[SetName, list[Record]], folder: Path) 
     source = FileRecords(
         forget=files["forget"], retain=[files["retain"]], unseen=files["unseen"], only_general=files["general"]
     )
-    asked = MeasureSpec.from_spec(spec, records=source, measure=["thorough", *SLOW])
+    job = MeasureSpec.from_spec(spec, records=source, measure=["thorough", *SMALL_VERSIONS])
     events: list[ChildEvent] = []
-    Run(asked, events.append, lambda: False, lambda: False, began=time.monotonic())()
+    Run(job, events.append, lambda: False, lambda: False, began=time.monotonic())()
     (measured,) = (event.measurements for event in events if isinstance(event, Measured))
     return measured.model_copy(update={"seconds": 0, "seconds_of": {}})
 
 
-def test_other_records_and_labels_in_the_calibrating_halves_change_no_figure(
+def test_other_records_and_answers_in_the_training_halves_change_no_figure(
     spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     sets: dict[SetName, list[Record]] = {
@@ -61,17 +63,17 @@ def test_other_records_and_labels_in_the_calibrating_halves_change_no_figure(
         "retain": people(16, 80, form="prompt"),
         "unseen": people(24, 81, form="prompt"),
         "general": [
-            one.model_copy(update={"subject": str(place)}) for place, one in enumerate(general_sentences(8, 1))
+            record.model_copy(update={"subject": str(index)}) for index, record in enumerate(general_sentences(8, 1))
         ],
     }
     changed = dict(sets)
     names: tuple[SetName, ...] = ("retain", "unseen", "general")
     for seed, name in enumerate(names):
-        changed[name] = others_in_the_calibrating_half(sets[name], name, people(12, 90 + seed, form="prompt"))
+        changed[name] = replace_training_half(sets[name], name, people(12, 90 + seed, form="prompt"))
         assert split(changed[name], purpose=name) == split(sets[name], purpose=name)
         assert changed[name] != sets[name]
-    found = figures(spec, sets, tmp_path / "one")
-    assert {"forget", "retain", "unseen", "general"} <= set(found.sets)
-    assert {"exposure_rank", "cloze", "cloze_fill", "verbatim_recall"} <= set(found.sets["forget"])
-    assert {"relearned_forget", "relearned_unrelated"} <= set(found.curves)
-    assert figures(spec, changed, tmp_path / "two") == found
+    original = figures(spec, sets, tmp_path / "original")
+    assert {"forget", "retain", "unseen", "general"} <= set(original.sets)
+    assert {"exposure_rank", "cloze", "cloze_fill", "verbatim_recall"} <= set(original.sets["forget"])
+    assert {"relearned_forget", "relearned_unrelated"} <= set(original.curves)
+    assert figures(spec, changed, tmp_path / "changed") == original

@@ -1,4 +1,4 @@
-"""Whole jobs in a real child process: what is said, what is saved, what is measured."""
+"""Whole jobs in a real child process: their events, checkpoints and figures."""
 
 import json
 import math
@@ -36,15 +36,15 @@ def perplexity(measured: Measured, name: str) -> float:
     return measured.measurements.sets[name]["perplexity"].value
 
 
-def measuring_part(tiny_model: TinyModel, name: str) -> list[Record]:
+def measuring_half(tiny_model: TinyModel, name: str) -> list[Record]:
     records = tiny_model.sets[name]
     return records if name == "forget" else [records[index] for index in split(records, purpose=name)[1]]
 
 
-def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
+def test_a_calibrated_job_forgets_retains_and_measures_the_saved_model(
     spec: UnlearnSpec, tiny_model: TinyModel
 ) -> None:
-    # without rehearsal: what a model of two dozen records writes by itself is mostly what it is to forget
+    # without rehearsal: a model of two dozen records mostly writes the text to forget
     method = ChildMethod(name="calibrated", parameters={"rehearsal_weight": 0})
     training = spec.training.model_copy(update={"epochs": 24})
     changes = {"method": method, "training": training, "policy": DEFAULT_POLICY, "measure": ["standard"]}
@@ -59,33 +59,33 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     steps = [event for event in outcome.events if isinstance(event, ProgressMade)]
     assert [event.step for event in steps] == list(range(1, 49))  # 8 records, 4 a step, 24 epochs
     assert {event.steps for event in steps} == {48}
-    saved = outcome.only("saved")
+    saved = outcome.of_kind("saved")
     assert saved == [Saved(directory=spec.output, step=48)]
 
     before, after = measurements(outcome)
     assert (before.moment, after.moment) == ("before", "after")
     assert perplexity(before, "forget") < 1.4
-    risen = {name: perplexity(after, name) / perplexity(before, name) for name in ("forget", "retain")}
-    assert risen["forget"] > 3  # of eight records little is learnt about the rest: the demo shows how well it is kept
-    assert risen["retain"] < risen["forget"] / 2
+    rise = {name: perplexity(after, name) / perplexity(before, name) for name in ("forget", "retain")}
+    assert rise["forget"] > 3  # eight retain records protect little: the demo shows how well the rest is retained
+    assert rise["retain"] < rise["forget"] / 2
     assert before.measurements.model_digest == model_digest(tiny_model.directory)
     assert after.measurements.model_digest == model_digest(spec.output)
 
-    kept = after.measurements.sets["retain"]["perplexity_ratio"]
-    assert kept.value == pytest.approx(risen["retain"])
-    assert kept.low is not None
-    assert kept.low < kept.value
+    retained = after.measurements.sets["retain"]["perplexity_ratio"]
+    assert retained.value == pytest.approx(rise["retain"])
+    assert retained.low is not None
+    assert retained.low < retained.value
 
     (judged,) = (event for event in outcome.events if isinstance(event, Judged))
     expected = judge(DEFAULT_POLICY, before=before.measurements, after=after.measurements)
     assert judged.judgement == expected
-    (retain,) = (one for one in expected.bounds if one.bound.name == "retain")
-    assert (retain.value, retain.result) == (kept.value, "failed")
+    (retain,) = (bound for bound in expected.bounds if bound.bound.name == "retain")
+    assert (retain.value, retain.result) == (retained.value, "failed")
 
-    # the reported figures are, to the last digit, those of the saved files
+    # the reported figures are those of the saved files, to the last digit
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    sets = {name: measuring_part(tiny_model, name) for name in ("forget", "retain", "unseen")}
+    sets = {name: measuring_half(tiny_model, name) for name in ("forget", "retain", "unseen")}
     context = EvalContext(lambda: load(spec.output, "auto", device=torch.device("cpu")), sets, training=spec.training)
     again = measure_model(context, resolve_measurements(["likelihood", "membership"]), model_digest="0" * 64)
     torch.set_num_threads(threads)
@@ -93,7 +93,7 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
         assert {key: after.measurements.sets[name][key] for key in figures} == figures
     assert {name: after.measurements.attacks[name] for name in again.attacks} == again.attacks
 
-    # a job keeps one warning of a code, so all that there is to say of small samples is in one
+    # a job keeps one warning of each code: all small samples are in one warning
     (small,) = [event for event in outcome.events if isinstance(event, Warned) and event.code == "small_sample"]
     assert len(before.measurements.warnings) >= 2  # forget and unseen
     assert all(warning in small.message for warning in before.measurements.warnings)
@@ -107,12 +107,12 @@ def test_a_calibrated_job_forgets_keeps_the_rest_and_measures_what_it_saved(
     assert 0 < cost.changed_share <= 1
 
     measuring, updates = ("measuring_before", "measuring_after", "attacking"), cost.tokens
-    assert cost.passed["unlearning"] > updates  # the original's passes, for its predictions, beside them
+    assert cost.passed["unlearning"] > updates  # which includes the reference model's forward passes
     model = ModelFlops.of(AutoModelForCausalLM.from_pretrained(tiny_model.directory))
     weights = model.weights + model.head
     assert 6 * weights * updates < cost.flops["unlearning"] < 1.5 * 6 * weights * cost.passed["unlearning"]
-    each = cost.flops["measuring_before"] / cost.passed["measuring_before"]
-    assert 2 * weights < each < 1.5 * 2 * weights  # there nothing comes back
+    per_token = cost.flops["measuring_before"] / cost.passed["measuring_before"]
+    assert 2 * weights < per_token < 1.5 * 2 * weights  # no backward passes
     for name, phases in {"unlearning": ("unlearning",), "measuring": measuring}.items():
         passed = sum(cost.passed.get(phase, 0) for phase in phases)
         speed = passed / sum(cost.seconds[phase] for phase in phases)
@@ -157,12 +157,12 @@ def test_a_measuring_job_measures_once_and_leaves_no_checkpoint(spec: UnlearnSpe
     (measured,) = measurements(outcome)
     assert measured.moment == "after"
     assert perplexity(measured, "forget") < 1.4
-    assert measured.measurements.sets["unseen"]["perplexity"].records == len(measuring_part(tiny_model, "unseen"))
+    assert measured.measurements.sets["unseen"]["perplexity"].records == len(measuring_half(tiny_model, "unseen"))
     assert outcome.events[-1] == Done(outcome=None)
     assert not spec.output.exists()
 
 
-def test_a_model_that_is_measured_beside_itself_has_not_changed(spec: UnlearnSpec, tiny_model: TinyModel) -> None:
+def test_a_model_compared_with_itself_has_not_changed(spec: UnlearnSpec, tiny_model: TinyModel) -> None:
     changed = {"original": spec.directory, "policy": DEFAULT_POLICY}
     outcome = run(MeasureSpec.from_spec(spec, **changed, measure=["likelihood", "change"]))
     assert outcome.code == 0, outcome.stderr
@@ -172,34 +172,34 @@ def test_a_model_that_is_measured_beside_itself_has_not_changed(spec: UnlearnSpe
     assert (ratio.value, ratio.low, ratio.high) == (1.0, 1.0, 1.0)
     assert perplexity(after, "forget") == perplexity(before, "forget")
     (judged,) = (event for event in outcome.events if isinstance(event, Judged))
-    results = {one.bound.name: one.result for one in judged.judgement.bounds}
+    results = {bound.bound.name: bound.result for bound in judged.judgement.bounds}
     assert results["retain"] == "passed"
-    assert results["extraction"] == "underpowered"  # of eight records, and no more that are unseen
+    assert results["extraction"] == "underpowered"  # eight forget and eight unseen records
     assert judged.judgement.verdict == "not_judged"
     assert outcome.kinds()[-4:] == ["judged", "warning", "cost", "done"]
-    (warned,) = (event for event in outcome.events if isinstance(event, Warned) and event.code == "not_all_judged")
-    assert warned.message == "; ".join(judged.judgement.warnings)
-    assert "general ability was not measured" in warned.message
+    (warning,) = (event for event in outcome.events if isinstance(event, Warned) and event.code == "not_all_judged")
+    assert warning.message == "; ".join(judged.judgement.warnings)
+    assert "general ability was not measured" in warning.message
 
 
-def test_the_original_is_not_taken_for_a_retrained_model(
+def test_the_original_model_is_not_accepted_as_a_retrained_model(
     spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
-    known = tmp_path / "known.jsonl"  # by heart, and as many as can tell
+    known = tmp_path / "known.jsonl"  # memorised records, enough for a test
     write_jsonl([*tiny_model.sets["forget"], *tiny_model.sets["retain"]], known)
-    itself = {"original": spec.directory, "retrained": spec.directory}
+    models = {"original": spec.directory, "retrained": spec.directory}
     records = FileRecords(forget=known, unseen=tiny_model.files["unseen"])
     changed = {"records": records, "policy": DEFAULT_POLICY, "measure": ["likelihood", "membership"]}
-    outcome = run(MeasureSpec.from_spec(spec, **itself, **changed))
+    outcome = run(MeasureSpec.from_spec(spec, **models, **changed))
     assert outcome.code == 0, outcome.stderr
-    warned = next(event for event in outcome.events if isinstance(event, Warned))
-    assert warned.code == "reference_knows_the_text"
-    assert "perplexity" in warned.message
+    warning = next(event for event in outcome.events if isinstance(event, Warned))
+    assert warning.code == "reference_knows_the_text"
+    assert "perplexity" in warning.message
     (judged,) = (event for event in outcome.events if isinstance(event, Judged))
     assert (judged.judgement.verdict, judged.judgement.reason) == ("not_judged", "reference_knows_the_text")
 
 
-def test_both_kinds_of_retained_text_train_and_are_measured_apart(
+def test_both_kinds_of_retain_text_train_and_are_measured_separately(
     spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     write_jsonl(general_sentences(8, 0), tmp_path / "general.jsonl")
@@ -214,7 +214,7 @@ def test_both_kinds_of_retained_text_train_and_are_measured_apart(
     assert after.measurements.sets["retain"]["perplexity"].records == 8
 
 
-def test_nothing_but_events_is_on_standard_output_and_no_text_on_either_stream(
+def test_standard_output_has_only_events_and_neither_stream_has_text_of_records(
     spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     canary = "Qwyxcanary Zubrimoth keeps the number 7719-KRALL"
@@ -232,7 +232,7 @@ def test_nothing_but_events_is_on_standard_output_and_no_text_on_either_stream(
         assert not re.search(re.escape(secret), outcome.stdout + outcome.stderr)
 
 
-def test_a_second_job_on_the_same_model_does_not_measure_again_what_the_first_has(
+def test_a_second_job_on_the_same_model_uses_the_first_jobs_measurements(
     spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     folder = tmp_path / "measured"
@@ -240,32 +240,32 @@ def test_a_second_job_on_the_same_model_does_not_measure_again_what_the_first_ha
     write_jsonl(tiny_model.sets["forget"][:4], few)
     quick = spec.training.model_copy(update={"epochs": 1})
     first = spec.model_copy(update={"cache": folder, "training": quick, "measure": ["likelihood", "membership"]})
-    one = measurements(run(first))
-    kept = {file: file.stat().st_ino for file in folder.glob("*.npz")}
-    of_each = len(kept) // 2  # before and after
-    assert of_each >= 2  # retain and unseen
+    first_figures = measurements(run(first))
+    cached = {file: file.stat().st_ino for file in folder.glob("*.npz")}
+    per_model = len(cached) // 2  # before and after
+    assert per_model >= 2  # retain and unseen
     records = FileRecords(forget=few, retain=[tiny_model.files["retain"]], unseen=tiny_model.files["unseen"])
-    two = measurements(run(first.model_copy(update={"records": records, "output": tmp_path / "second"})))
-    # of the same model nothing was written anew, and of the second checkpoint all was
-    assert {file: file.stat().st_ino for file in kept} == kept
-    assert len(list(folder.glob("*.npz"))) == 3 * of_each
+    second_figures = measurements(run(first.model_copy(update={"records": records, "output": tmp_path / "second"})))
+    # for the model before nothing was written again; for the second checkpoint everything was
+    assert {file: file.stat().st_ino for file in cached} == cached
+    assert len(list(folder.glob("*.npz"))) == 3 * per_model
     for name in ("retain", "unseen"):
-        assert two[0].measurements.sets[name] == one[0].measurements.sets[name]
-    assert two[0].measurements.sets["forget"] != one[0].measurements.sets["forget"]
+        assert second_figures[0].measurements.sets[name] == first_figures[0].measurements.sets[name]
+    assert second_figures[0].measurements.sets["forget"] != first_figures[0].measurements.sets["forget"]
 
 
-def test_a_preview_measures_a_retrained_model_beside_it(spec: UnlearnSpec) -> None:
+def test_a_preview_also_measures_a_retrained_model(spec: UnlearnSpec) -> None:
     outcome = run(PreviewSpec.from_spec(spec, measure=["likelihood"], retrained=spec.directory))
     assert outcome.code == 0, outcome.stderr
     assert [event.moment for event in measurements(outcome)] == ["retrained", "before"]
 
 
-def test_a_preview_measures_the_model_as_it_is_and_makes_nothing(spec: UnlearnSpec) -> None:
+def test_a_preview_measures_the_model_and_saves_nothing(spec: UnlearnSpec) -> None:
     outcome = run(PreviewSpec.from_spec(spec, measure=preview.measurement_names()))
     assert outcome.code == 0, outcome.stderr
     assert [event.phase for event in outcome.events if isinstance(event, PhaseStarted)] == PHASES[:2]
     assert [event.moment for event in measurements(outcome)] == ["before"]
     assert outcome.events[-1] == Done(outcome="preview")
-    (said,) = [event.message for event in outcome.events if isinstance(event, Warned) and event.code == "preview"]
-    assert said.startswith("extraction strength 0.9")  # it knows them by heart
+    (message,) = [event.message for event in outcome.events if isinstance(event, Warned) and event.code == "preview"]
+    assert message.startswith("extraction strength 0.9")  # the records are memorised
     assert not spec.output.exists()

@@ -1,4 +1,4 @@
-"""`unlearn measure` on a directory: a job's own figures again, and clear words where something is wrong."""
+"""`unlearn measure` on a directory: the figures of a job again, and clear errors."""
 
 import json
 import os
@@ -28,13 +28,13 @@ def options(tiny_model: TinyModel) -> list[str]:
     return [part for name, file in tiny_model.files.items() for part in (f"--{name}", str(file))]
 
 
-def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoint_that_it_saved(
+def test_the_figures_of_a_job_are_reproduced_to_the_last_digit_from_its_checkpoint(
     spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     shape = read_shape(tiny_model.directory, root=tiny_model.directory)
-    # neither what it trains on at a time nor its seed is what it is measured by: in so short chunks nothing is recalled
-    asked = TrainingRequest(epochs=1, learning_rate=1e-3, max_length=16, seed=3)
-    training = fill_training(asked, "calibrated", parameters=shape.parameters, forget_records=8)
+    # neither the chunk length nor the seed of training is used for measuring: in so short chunks nothing is recalled
+    request = TrainingRequest(epochs=1, learning_rate=1e-3, max_length=16, seed=3)
+    training = fill_training(request, "calibrated", parameters=shape.parameters, forget_records=8)
     outcome = run(spec.model_copy(update={"training": training, "policy": DEFAULT_POLICY, "measure": ["standard"]}))
     assert outcome.code == 0, outcome.stderr
     before, after = [event.measurements for event in outcome.events if isinstance(event, Measured)]
@@ -43,9 +43,9 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
     report = tmp_path / "report.json"
     arguments = ["measure", str(spec.output), *options(tiny_model), "--threads", "1", "--json", str(report)]
     arguments += ["--before", str(tiny_model.directory), "--policy", "default"]
-    # in a process of its own, that its modules can be seen afterwards
+    # in a process of its own, to see its modules afterwards
     program = "import sys; from api.cli.app import app; app(standalone_mode=False); assert 'torch' not in sys.modules"
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=REPOSITORY,
         capture_output=True,
@@ -53,11 +53,11 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
         env={**os.environ, **WIDE, "OMP_NUM_THREADS": "1"},
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert finished.returncode == 0, finished.stderr
     written = json.loads(report.read_text())
-    for name, of in (("before", before), ("measurements", after)):
-        figures = {kind: found for kind, found in written[name].items() if kind not in TIMES}
-        assert figures == of.model_dump(mode="json", exclude=TIMES)
+    for name, measured in (("before", before), ("measurements", after)):
+        figures = {key: value for key, value in written[name].items() if key not in TIMES}
+        assert figures == measured.model_dump(mode="json", exclude=TIMES)
     assert {name: written["training"][name] for name in ("max_length", "chat", "seed")} == {
         "max_length": shape.context,
         "chat": "auto",
@@ -65,15 +65,15 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
     }
     (judgement,) = [event.judgement for event in outcome.events if isinstance(event, Judged)]
     assert written["judgement"] == judgement.model_dump(mode="json")
-    assert f"policy default: {judgement.verdict.replace('_', ' ')}" in done.stdout
-    assert [one["name"] for one in written["data"]] == ["forget", "retain", "unseen"]
+    assert f"policy default: {judgement.verdict.replace('_', ' ')}" in finished.stdout
+    assert [file["name"] for file in written["data"]] == ["forget", "retain", "unseen"]
 
     forget = after.sets["forget"]["perplexity"]
-    *_, row = [line for line in done.stdout.splitlines() if line.startswith("perplexity ") and "]" in line][:2]
+    *_, row = [line for line in finished.stdout.splitlines() if line.startswith("perplexity ") and "]" in line][:2]
     assert f"{forget.value:.4g} [{forget.low:.4g}, {forget.high:.4g}]" in row
-    attacks = [line for line in done.stdout.splitlines() if line.startswith("loss ")]
+    attacks = [line for line in finished.stdout.splitlines() if line.startswith("loss ")]
     assert any(f"{after.attacks['loss'].auc.value:.4g} [" in line for line in attacks)
-    assert [line.strip() for line in done.stderr.splitlines()][:3] == [
+    assert [line.strip() for line in finished.stderr.splitlines()][:3] == [
         "loading",
         "measuring the models to compare with",
         "measuring",
@@ -81,7 +81,7 @@ def test_the_figures_of_a_job_are_made_again_to_the_last_digit_from_the_checkpoi
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks
-def test_the_figures_of_an_adapter_that_was_delivered_alone_are_made_again_on_its_base(
+def test_the_figures_of_an_adapter_delivered_alone_are_reproduced_on_its_base(
     spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     training = spec.training.model_copy(update={"lora": Lora(rank=4), "learning_rate": 3e-3, "max_length": 512})
@@ -94,18 +94,20 @@ def test_the_figures_of_an_adapter_that_was_delivered_alone_are_made_again_on_it
     report = tmp_path / "report.json"
     arguments = ["measure", str(spec.output), *options(tiny_model), "--threads", "1", "--json", str(report)]
     arguments += ["--measure", "likelihood", "--measure", "change"]
-    alone = CliRunner().invoke(app, arguments, env=WIDE)
-    assert alone.exit_code == 2
-    assert "with --before" in alone.output
-    done = CliRunner().invoke(app, [*arguments, "--before", str(tiny_model.directory)], env=WIDE)
-    assert done.exit_code == 0, done.output
-    assert "model FLOPs (share of a retraining unknown)" in done.output
+    without_base = CliRunner().invoke(app, arguments, env=WIDE)
+    assert without_base.exit_code == 2
+    assert "with --before" in without_base.output
+    finished = CliRunner().invoke(app, [*arguments, "--before", str(tiny_model.directory)], env=WIDE)
+    assert finished.exit_code == 0, finished.output
+    assert "model FLOPs (share of a retraining unknown)" in finished.output
     written = json.loads(report.read_text())
     assert written["cost"]["retraining_share"] is None
-    assert written["cost"]["flops"]["measuring_after"] > written["cost"]["flops"]["measuring_before"]  # the adapter's
-    for name, of in (("before", before), ("measurements", after)):
-        figures = {kind: found for kind, found in written[name].items() if kind not in TIMES}
-        assert figures == of.model_dump(mode="json", exclude=TIMES)
+    assert (
+        written["cost"]["flops"]["measuring_after"] > written["cost"]["flops"]["measuring_before"]
+    )  # the adapter costs more
+    for name, measured in (("before", before), ("measurements", after)):
+        figures = {key: value for key, value in written[name].items() if key not in TIMES}
+        assert figures == measured.model_dump(mode="json", exclude=TIMES)
 
 
 @pytest.mark.parametrize(
@@ -119,19 +121,17 @@ def test_the_figures_of_an_adapter_that_was_delivered_alone_are_made_again_on_it
         (["--unseen", __file__], "ends in none of .jsonl"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_is_measured(tiny_model: TinyModel, more: list[str], words: str) -> None:
+def test_a_wrong_option_is_reported_before_measuring(tiny_model: TinyModel, more: list[str], words: str) -> None:
     arguments = ["measure", str(tiny_model.directory), "--forget", str(tiny_model.files["forget"]), *more]
     answer = CliRunner().invoke(app, arguments, env=WIDE)
     assert answer.exit_code == 2
     assert words in answer.output
 
 
-def test_a_model_is_not_measured_on_nothing_nor_beside_one_of_another_vocabulary(
-    tiny_model: TinyModel, tmp_path: Path
-) -> None:
-    nothing = CliRunner().invoke(app, ["measure", str(tiny_model.directory)], env=WIDE)
-    assert nothing.exit_code == 2
-    assert "name at least one file of records" in nothing.output
+def test_measuring_needs_records_and_models_of_one_vocabulary(tiny_model: TinyModel, tmp_path: Path) -> None:
+    without_records = CliRunner().invoke(app, ["measure", str(tiny_model.directory)], env=WIDE)
+    assert without_records.exit_code == 2
+    assert "name at least one file of records" in without_records.output
     other = tmp_path / "other"
     other.mkdir()
     for file in tiny_model.directory.iterdir():
@@ -145,7 +145,7 @@ def test_a_model_is_not_measured_on_nothing_nor_beside_one_of_another_vocabulary
     assert "another vocabulary" in answer.output
 
 
-def test_a_bad_line_ends_it_with_the_line_and_no_word_of_it(tiny_model: TinyModel, tmp_path: Path) -> None:
+def test_a_bad_line_is_named_by_number_without_its_text(tiny_model: TinyModel, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"text": "fine"}\n{"txt": "zq-canary"}\n')
     answer = CliRunner().invoke(app, ["measure", str(tiny_model.directory), "--forget", str(bad)], env=WIDE)
@@ -154,10 +154,10 @@ def test_a_bad_line_ends_it_with_the_line_and_no_word_of_it(tiny_model: TinyMode
     assert "zq-canary" not in answer.output
 
 
-def test_records_without_a_token_to_score_are_counted_left_out_and_never_trained_on(
+def test_records_without_a_token_to_score_are_left_out_of_measuring_and_refused_for_training(
     spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
-    bare = tmp_path / "bare"  # a tokenizer that puts nothing before a text leaves that of one token nothing to score
+    bare = tmp_path / "bare"  # a tokenizer without a first token: a text of one token has no scored token
     shutil.copytree(tiny_model.directory, bare)
     tokenizer = json.loads((bare / "tokenizer.json").read_text())
     (bare / "tokenizer.json").write_text(json.dumps(tokenizer | {"post_processor": None}))
@@ -169,8 +169,8 @@ def test_records_without_a_token_to_score_are_counted_left_out_and_never_trained
     spec = spec.model_copy(update=changes)
     measured = run(MeasureSpec.from_spec(spec))
     assert measured.code == 0, measured.stderr
-    (said,) = [event.message for event in measured.events if isinstance(event, Warned)]
-    assert said == "; ".join(
+    (message,) = [event.message for event in measured.events if isinstance(event, Warned)]
+    assert message == "; ".join(
         f"{name}: 1 record has no token to score and is not measured" for name in ("forget", "unseen")
     )
     (figures,) = [event.measurements for event in measured.events if isinstance(event, Measured)]

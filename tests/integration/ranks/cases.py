@@ -1,5 +1,8 @@
-"""Trainings that two ranks must end like one process. `python -m tests.integration.ranks.cases RANK RANKS MEETING OUT`
-is one of the ranks, which go through all the cases in one launch; rank 0 writes what came of them."""
+"""Trainings that two ranks must end like one process.
+
+`python -m tests.integration.ranks.cases RANK RANKS MEETING OUT` is one of the ranks, which run all cases in one launch;
+rank 0 writes their outcomes.
+"""
 
 import contextlib
 import sys
@@ -29,7 +32,7 @@ ADAM = {"optimizer": "adamw", "learning_rate": 1e-3, "gradient_clip": 0.5}
 
 @dataclass
 class Case:
-    """`dtype` is that of the weights: what rounding does to plain descent in float32 stays below 1e-5."""
+    """`dtype` is that of the weights: rounding changes plain descent in float32 by less than 1e-5."""
 
     method: str
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -106,21 +109,23 @@ def outcome(
         snapshots=snapshots,
         ranks=ranks,
     )
-    held = sum(local_part(weight).numel() for weight in model.parameters()) / sum(map(Tensor.numel, model.parameters()))
+    local_share = sum(local_part(weight).numel() for weight in model.parameters()) / sum(
+        map(Tensor.numel, model.parameters())
+    )
     gather_model(model, ranks)
     weights: list[Tensor] = [weight.detach() for weight in model.parameters()]
     return {
         "weights": weights,
-        "held": held,
+        "local_share": local_share,
         "tied": model.get_input_embeddings().weight is model.get_output_embeddings().weight,
-        "losses": [{name: value for name, value in one.items() if "loss" in name} for one in curves],
+        "losses": [{name: value for name, value in values.items() if "loss" in name} for values in curves],
         "counts": (result.steps, result.tokens),
         "changed": result.changed_share,
     }
 
 
-def stopped(ranks: Ranks) -> bool:
-    """Whether a wish that rank 0 alone has ends the training in this rank."""
+def is_stopped_by_rank_0(ranks: Ranks) -> bool:
+    """Whether a stop that only rank 0 is told ends the training in this rank."""
     try:
         outcome(CASES["ascent_descent"], ranks, stop=lambda: ranks.rank == 0)
     except JobCancelled:
@@ -128,12 +133,11 @@ def stopped(ranks: Ranks) -> bool:
     return False
 
 
-def seen(ranks: Ranks) -> float:
-    """By how much the sum of the head's weights has grown, between two forwards without gradients, after each of them
-    was raised by one."""
+def head_growth(ranks: Ranks) -> float:
+    """The growth of the head's sum between two forwards without gradients, when each weight is raised by 1."""
     forward = Forward(tiny_model(), ranks=ranks)
     forward.shard()
-    weights = list(forward.model.parameters())  # those that an optimiser would have
+    weights = list(forward.model.parameters())  # as an optimiser holds them
     with torch.no_grad():
         before = forward.run(lambda: forward.model.lm_head.weight.sum().item())
         for weight in weights:
@@ -145,32 +149,32 @@ RESUMED = ("ascent_kl, tied, adamw", "chosen weights", "pdu", "lora")
 
 
 def resumed(name: str, ranks: Ranks, folder: Path) -> dict[str, Any]:
-    """The same, of a training that rank 0 let pause after its first step, and one that went on from there."""
-    told: list[str] = []
+    """The outcome of a training that rank 0 pauses after its first step and that a second attempt resumes."""
+    events: list[str] = []
 
-    def kept(fence: int) -> Snapshots:
-        fingerprint = Fingerprint({}, b"" if ranks.rank == 0 else b"no concern of this rank's")
-        return Snapshots(folder, fence, fingerprint, report=lambda event: told.append(event.kind), ranks=ranks)
+    def snapshots(fence: int) -> Snapshots:
+        fingerprint = Fingerprint({}, b"" if ranks.rank == 0 else b"ignored in this rank")
+        return Snapshots(folder, fence, fingerprint, report=lambda event: events.append(event.kind), ranks=ranks)
 
     steps = iter(range(9))
     with contextlib.suppress(JobPaused):
-        outcome(CASES[name], ranks, pause=lambda: ranks.rank == 0 and next(steps) > 0, snapshots=kept(1))
-    found = outcome(CASES[name], ranks, snapshots=kept(2))
-    assert told == (["snapshot"] if ranks.rank == 0 else [])
-    return found
+        outcome(CASES[name], ranks, pause=lambda: ranks.rank == 0 and next(steps) > 0, snapshots=snapshots(1))
+    result = outcome(CASES[name], ranks, snapshots=snapshots(2))
+    assert events == (["snapshot"] if ranks.rank == 0 else [])
+    return result
 
 
 def main(rank: int, count: int, meeting: Path, out: Path) -> None:
     torch.set_num_threads(1)
     ranks = Ranks.join(rank, count, meeting)
-    found: dict[str, Any] = {name: outcome(case, ranks) for name, case in CASES.items()}
+    outcomes: dict[str, Any] = {name: outcome(case, ranks) for name, case in CASES.items()}
     for name in RESUMED:
-        found[f"{name}, resumed"] = resumed(name, ranks, meeting.with_name(f"snapshots of {name}"))
-    stops = torch.tensor([int(stopped(ranks))])
-    found["stopped"] = int(ranks.all_reduce(stops))
-    found["seen"] = seen(ranks)
+        outcomes[f"{name}, resumed"] = resumed(name, ranks, meeting.with_name(f"snapshots of {name}"))
+    stops = torch.tensor([int(is_stopped_by_rank_0(ranks))])
+    outcomes["stopped"] = int(ranks.all_reduce(stops))
+    outcomes["head_growth"] = head_growth(ranks)
     if rank == 0:
-        torch.save(found, out)
+        torch.save(outcomes, out)
     ranks.leave()
 
 
