@@ -1,4 +1,4 @@
-"""Tiny models of families that adapters once failed on, each with what sets it apart."""
+"""Tiny models of families on which adapters once failed, each with its own features."""
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
@@ -80,6 +80,6 @@ FAMILIES = {
 
 
 def family(kind: str, *, seed: int = 0) -> PreTrainedModel:
-    """In float32, with weights larger than a fresh model's; the same for the same seed."""
+    """Returns a model in float32, with weights larger than a fresh model's; the same for the same seed."""
     torch.manual_seed(seed)
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **FAMILIES[kind])).float().eval()

@@ -1,4 +1,4 @@
-"""Tokenizers that cut words into pieces as real ones do, with the tokens of a chat template's shape."""
+"""Tokenizers that cut words into pieces as those of real models do, with the tokens of a chat template's shape."""
 
 import string
 from functools import cache
@@ -17,36 +17,38 @@ END_OF_TEXT = "<|endoftext|>"
 
 @cache
 def _bytes() -> str:
-    """Pieces of bytes, a word's with the space before it (as GPT-2's)."""
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
+    """A tokenizer of pieces of bytes, with the space before a word in its first piece (as GPT-2's)."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    made.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False))
-    return str(made.to_str())
+    backend.train_from_iterator(
+        TEXTS, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
+    )
+    return str(backend.to_str())
 
 
 @cache
 def _pieces() -> str:
-    """Pieces of the whole text, which gets a space put before it (as Llama 2's)."""
-    made = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
-    made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    """A tokenizer of pieces of the whole text, with a space put before it (as Llama 2's)."""
+    backend = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     letters = sorted(set(f"{string.ascii_letters}{string.digits}{string.punctuation}\n▁"))
     trainer = trainers.BpeTrainer(
         vocab_size=160, initial_alphabet=letters, special_tokens=["<unk>"], show_progress=False
     )
-    made.train_from_iterator([word for text in TEXTS for word in text.split()], trainer)
-    return str(made.to_str())
+    backend.train_from_iterator([word for text in TEXTS for word in text.split()], trainer)
+    return str(backend.to_str())
 
 
 def chat_tokenizer(shape: Shape, *, pieces: bool = False, eos: str = "</s>") -> PreTrainedTokenizerFast:
-    """`pieces`: of the second kind. `eos` may be another token than the one that ends a turn."""
-    made = Tokenizer.from_str(_pieces() if pieces else _bytes())
-    made.add_special_tokens(
+    """Returns a tokenizer of bytes, or of pieces of the text. `eos` need not be the token that ends a turn."""
+    backend = Tokenizer.from_str(_pieces() if pieces else _bytes())
+    backend.add_special_tokens(
         [AddedToken(token, special=True, normalized=False) for token in ("<s>", "</s>", END_OF_TEXT, *shape.special)]
     )
-    made.add_tokens([AddedToken(token, special=False, normalized=False) for token in shape.added])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token=eos)
+    backend.add_tokens([AddedToken(token, special=False, normalized=False) for token in shape.added])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token=eos)
     tokenizer.chat_template = shape.source
     return tokenizer

@@ -1,4 +1,4 @@
-"""Unit tests share two cores with everything else: one thread is enough for models of this size."""
+"""One thread for each unit test: enough for models of this size, while other processes share the cores."""
 
 import pytest
 import torch

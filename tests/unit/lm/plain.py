@@ -1,4 +1,4 @@
-"""Plain transformers, one record at a time, as the measure of what the core computes."""
+"""Plain transformers, one record at a time, with which the core's results are compared."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +36,7 @@ DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
 def make_model(
     config: PreTrainedConfig, dtype: torch.dtype = torch.float64, attention: str | None = None
 ) -> PreTrainedModel:
-    """A model of the config with weights large enough to predict something, the same every time."""
+    """Returns a model of the config, the same every time. Its weights are large: predictions are far from uniform."""
     torch.manual_seed(0)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
     for name, weight in model.named_parameters():
@@ -45,14 +45,14 @@ def make_model(
 
 
 def random_chunks(*lengths: int) -> list[Chunk]:
-    """Records of these lengths, every token but the first scored."""
-    drawn = torch.Generator().manual_seed(3)
-    ids = [torch.randint(3, VOCABULARY, (length,), generator=drawn) for length in lengths]
-    return [Chunk(LongTensor(one), BoolTensor(torch.arange(len(one)) > 0), place) for place, one in enumerate(ids)]
+    """Returns records of these lengths, every token but the first scored."""
+    generator = torch.Generator().manual_seed(3)
+    records = [torch.randint(3, VOCABULARY, (length,), generator=generator) for length in lengths]
+    return [Chunk(LongTensor(ids), BoolTensor(torch.arange(len(ids)) > 0), place) for place, ids in enumerate(records)]
 
 
 def log_probabilities(model: PreTrainedModel, records: Sequence[Chunk]) -> Tensor:
-    """Of the scored tokens, (N,), with gradients."""
+    """Returns the log-probabilities of the scored tokens, (N,), with gradients."""
     rows = []
     for record in records:
         logits = model(input_ids=record.ids[None], use_cache=False).logits[0, :-1]

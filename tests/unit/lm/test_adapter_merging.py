@@ -1,4 +1,4 @@
-"""A directory out of adapter and base: peft's own answer, and the base's bytes elsewhere."""
+"""A model merged from adapter and base: peft's own predictions, and the base's bytes elsewhere."""
 
 import json
 from pathlib import Path
@@ -21,15 +21,15 @@ CPU = torch.device("cpu")
 PROMPT = torch.arange(3, 15)[None]
 
 
-def base_of(model: PreTrainedModel, directory: Path, **how: Any) -> Path:
-    model.save_pretrained(directory, **how)
+def save_base(model: PreTrainedModel, directory: Path, **options: Any) -> Path:
+    model.save_pretrained(directory, **options)
     tiny_tokenizer().save_pretrained(directory)
     (directory / "LICENSE").write_text("as it came")
     return directory
 
 
-def adapter_of(base: Path, directory: Path, **config: Any) -> Path:
-    """An adapter that changes what the model says, as peft saves it."""
+def save_adapter(base: Path, directory: Path, **config: Any) -> Path:
+    """Saves an adapter that changes the model's predictions, by peft."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     torch.manual_seed(1)
     adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **{"r": 4, **config}))
@@ -41,7 +41,7 @@ def adapter_of(base: Path, directory: Path, **config: Any) -> Path:
     return directory
 
 
-def told(directory: Path) -> torch.Tensor:
+def logits_of(directory: Path) -> torch.Tensor:
     return load(directory, device=CPU)[0](PROMPT).logits
 
 
@@ -55,31 +55,31 @@ def told(directory: Path) -> torch.Tensor:
         {"target_modules": ["v_proj"], "modules_to_save": ["lm_head", "embed_tokens"]},
     ],
 )
-def test_the_merged_model_says_what_peft_says(tmp_path, config):
-    base = base_of(tiny_model(dtype=torch.float32), tmp_path / "base", max_shard_size="10KB")
+def test_the_merged_model_predicts_what_peft_predicts(tmp_path, config):
+    base = save_base(tiny_model(dtype=torch.float32), tmp_path / "base", max_shard_size="10KB")
     assert len(list(base.glob("*.safetensors"))) > 1
-    adapter = adapter_of(base, tmp_path / "adapter", **config)
+    adapter = save_adapter(base, tmp_path / "adapter", **config)
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     before = plain(PROMPT).logits
     expected = PeftModel.from_pretrained(plain, adapter)(PROMPT).logits
     merge(adapter, base, tmp_path / "merged")
-    torch.testing.assert_close(told(tmp_path / "merged"), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits_of(tmp_path / "merged"), expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(before, expected, atol=1e-2)
 
 
-def test_matrices_that_are_stored_the_other_way_round_are_merged_so(tmp_path):
+def test_matrices_that_are_stored_transposed_are_merged_transposed(tmp_path):
     config = GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=32, vocab_size=VOCABULARY, eos_token_id=1)
-    base = base_of(GPT2LMHeadModel(config), tmp_path / "base")
-    adapter = adapter_of(base, tmp_path / "adapter", target_modules=["c_attn", "c_proj"], fan_in_fan_out=True)
+    base = save_base(GPT2LMHeadModel(config), tmp_path / "base")
+    adapter = save_adapter(base, tmp_path / "adapter", target_modules=["c_attn", "c_proj"], fan_in_fan_out=True)
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     merge(adapter, base, tmp_path / "merged")
     expected = PeftModel.from_pretrained(plain, adapter)(PROMPT).logits
-    torch.testing.assert_close(told(tmp_path / "merged"), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits_of(tmp_path / "merged"), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_everything_else_is_the_bases_byte_for_byte(tmp_path):
-    base = base_of(tiny_model(dtype=torch.bfloat16), tmp_path / "base")
-    adapter = adapter_of(base, tmp_path / "adapter", target_modules=["q_proj"])
+def test_weights_without_adapter_and_other_files_are_the_bases_byte_for_byte(tmp_path):
+    base = save_base(tiny_model(dtype=torch.bfloat16), tmp_path / "base")
+    adapter = save_adapter(base, tmp_path / "adapter", target_modules=["q_proj"])
     (adapter / "chat_template.jinja").write_text("{{ messages }}")
     merge(adapter, base, tmp_path / "merged")
     for name in ("config.json", "generation_config.json", "tokenizer.json", "LICENSE"):
@@ -91,7 +91,7 @@ def test_everything_else_is_the_bases_byte_for_byte(tmp_path):
         assert after[name].equal(weight) == ("q_proj" not in name), name
 
 
-def spoiled(adapter: Path, how: str) -> None:
+def spoil(adapter: Path, how: str) -> None:
     config = json.loads((adapter / "adapter_config.json").read_text())
     weights = load_file(adapter / "adapter_model.safetensors")
     name = next(iter(weights))
@@ -113,7 +113,7 @@ def spoiled(adapter: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "words"),
     [
         ("another model", "self_attn.query.weight"),
         ("another size", "the base has [16, 16]"),
@@ -123,18 +123,18 @@ def spoiled(adapter: Path, how: str) -> None:
         ("changed base", "pissa"),
     ],
 )
-def test_an_adapter_that_cannot_be_merged_exactly_is_refused_and_leaves_nothing(tmp_path, how, said):
-    base = base_of(tiny_model(dtype=torch.float32), tmp_path / "base")
-    adapter = adapter_of(base, tmp_path / "adapter", target_modules=["q_proj"])
-    spoiled(adapter, how)
+def test_an_adapter_that_cannot_be_merged_exactly_is_refused_and_leaves_nothing(tmp_path, how, words):
+    base = save_base(tiny_model(dtype=torch.float32), tmp_path / "base")
+    adapter = save_adapter(base, tmp_path / "adapter", target_modules=["q_proj"])
+    spoil(adapter, how)
     with pytest.raises(UnusableModel) as caught:
         merge(adapter, base, tmp_path / "merged")
-    assert said in str(caught.value)
+    assert words in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} == {"base", "adapter"}
 
 
 def test_a_head_that_is_the_embedding_takes_no_adapter_of_its_own(tmp_path):
-    base = base_of(tiny_model(dtype=torch.float32, tied=True), tmp_path / "base")
+    base = save_base(tiny_model(dtype=torch.float32, tied=True), tmp_path / "base")
     weights = {"base_model.model.lm_head.lora_A.weight": torch.ones(4, 16)}
     weights["base_model.model.lm_head.lora_B.weight"] = torch.ones(VOCABULARY, 4)
     (tmp_path / "adapter").mkdir()

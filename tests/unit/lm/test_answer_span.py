@@ -1,4 +1,4 @@
-"""Where an answer begins and ends in what a chat template writes, for every shape that templates have."""
+"""Where an answer begins and ends in a rendered conversation, for every shape of chat template."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.chat_templates import CHATML, OPENED, SHAPES, THINKING, Shape
 
 
 def conversation(*contents: str, system: str | None = None) -> Record:
-    """Turns by user and assistant in turn, the last one the assistant's."""
+    """Returns alternating turns of user and assistant, the last one the assistant's."""
     turns = [Message(role="system", content=system)] if system else []
     for place, content in enumerate(contents):
         turns.append(Message(role="assistant" if (len(contents) - place) % 2 else "user", content=content))
@@ -35,19 +35,19 @@ def template(shape: Shape | str) -> ChatTemplate:
 def test_the_answer_is_what_is_scored_and_its_end_is_the_templates_own(name: str, contents: tuple[str, ...]) -> None:
     shape = SHAPES[name]
     record = conversation(*contents)
-    written = render_record(record, template(shape))
+    rendered = render_record(record, template(shape))
     turns = [message.model_dump() for message in record.messages or []]
-    assert written.context + written.answer + written.after == template(shape).render(turns)
-    assert written.answer.strip() == contents[-1].strip()
-    assert end_of_turn(written.after, [*shape.special, *shape.added, "<s>", "</s>", "\n", "\n\n"]) == shape.end
-    assert contents[-2].strip() in written.context
-    assert not written.rewritten
+    assert rendered.context + rendered.answer + rendered.after == template(shape).render(turns)
+    assert rendered.answer.strip() == contents[-1].strip()
+    assert end_of_turn(rendered.after, [*shape.special, *shape.added, "<s>", "</s>", "\n", "\n\n"]) == shape.end
+    assert contents[-2].strip() in rendered.context
+    assert not rendered.rewritten
 
 
-def test_an_answer_alone_has_its_header_for_context() -> None:
-    written = render_record(conversation("In Pell."), template(CHATML))
-    assert written.context.endswith("<|im_start|>assistant\n")
-    assert written.answer == "In Pell."
+def test_the_context_of_an_answer_alone_is_its_header() -> None:
+    rendered = render_record(conversation("In Pell."), template(CHATML))
+    assert rendered.context.endswith("<|im_start|>assistant\n")
+    assert rendered.answer == "In Pell."
     assert render_record(conversation("In Pell."), template(OPENED)).context == "<s><|Assistant|>"
 
 
@@ -64,15 +64,15 @@ def test_an_empty_thought_is_context_and_a_thought_of_the_record_is_scored() -> 
     assert (earlier.answer, earlier.rewritten) == ("In May.", True)
 
 
-def test_an_opened_thought_is_not_part_of_what_the_record_is_read_after() -> None:
-    written = render_record(conversation("Where?", "In Pell."), template(OPENED))
-    assert (written.context, written.answer) == ("<s><|User|>Where?<|Assistant|>", "In Pell.")
+def test_a_thought_that_the_generation_prompt_opens_is_not_part_of_the_context() -> None:
+    rendered = render_record(conversation("Where?", "In Pell."), template(OPENED))
+    assert (rendered.context, rendered.answer) == ("<s><|User|>Where?<|Assistant|>", "In Pell.")
 
 
-def test_a_question_that_the_template_leaves_out_is_told_too_where_a_thought_is_opened() -> None:
+def test_a_question_that_the_template_leaves_out_is_reported_where_a_thought_is_opened_too() -> None:
     source = OPENED.source.replace("'<|User|>' + m['content']", "'<|User|>'")
-    written = render_record(conversation("Where is it, and since when was it there?", "In Pell."), template(source))
-    assert (written.context, written.rewritten) == ("<s><|User|><|Assistant|>", True)
+    rendered = render_record(conversation("Where is it, and since when was it there?", "In Pell."), template(source))
+    assert (rendered.context, rendered.rewritten) == ("<s><|User|><|Assistant|>", True)
     assert render_record(conversation(" ", "In Pell."), template(OPENED)).context == "<s><|User|> <|Assistant|>"
 
 
@@ -97,7 +97,7 @@ LAST = "{{ messages[-1]['content'] }}"
         ),
     ],
 )
-def test_what_a_template_does_not_write_is_refused(source: str, words: str) -> None:
+def test_an_answer_that_a_template_does_not_write_is_refused(source: str, words: str) -> None:
     with pytest.raises(Refusal) as refused:
         render_record(conversation("Where?", "<think>\nHm.\n</think>\n\nIn Pell."), template(source))
     assert refused.value.reason.startswith(words)
@@ -106,12 +106,12 @@ def test_what_a_template_does_not_write_is_refused(source: str, words: str) -> N
 def test_every_answer_that_a_record_names_is_tried() -> None:
     record = conversation("Where?", "In Pell.")
     assert check_record(record, template(OPENED)) is False
-    for other in ({"alternate": "<think>x</think>No."}, {"wrong": ["", "<think>x</think>No."]}):
+    for answers in ({"alternate": "<think>x</think>No."}, {"wrong": ["", "<think>x</think>No."]}):
         with pytest.raises(Refusal):
-            check_record(record.model_copy(update=other), template(OPENED))
+            check_record(record.model_copy(update=answers), template(OPENED))
 
 
-def test_a_turn_that_the_template_leaves_out_is_told() -> None:
+def test_a_turn_that_the_template_leaves_out_is_reported() -> None:
     source = CHATML.source.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}")
     assert check_record(conversation("Where?", "In Pell.", system="Be brief."), template(source)) is True
     assert check_record(conversation("Where?", "In Pell.", system="Be brief."), template(CHATML)) is False

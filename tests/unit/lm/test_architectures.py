@@ -1,4 +1,4 @@
-"""Figures of records that go through a model together, against plain transformers, one record at a time."""
+"""Records that go through a model together have the figures that plain transformers gives of each record alone."""
 
 import copy
 from typing import Any
@@ -33,7 +33,7 @@ from core.lm.forward import Forward
 from tests.unit.lm.plain import DYNAMIC, LONGROPE, SIZES, log_probabilities, make_model, random_chunks
 
 RECORDS = random_chunks(5, 60, 23, 23, 11, 40)
-"""Shorter and longer than every window, two of one length."""
+"""Records that are shorter and longer than every window, two of them of one length."""
 
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 
@@ -106,8 +106,8 @@ def architecture(request: pytest.FixtureRequest) -> tuple[str, PreTrainedModel]:
     return name, make_model(ARCHITECTURES[name][0])
 
 
-def summed(forward: Forward, max_tokens: int) -> Tensor:
-    """Log-probabilities in micro-batches of so many tokens, put in order again."""
+def batched_log_probabilities(forward: Forward, max_tokens: int) -> Tensor:
+    """Returns log-probabilities computed in micro-batches of `max_tokens`, in the records' order."""
     pieces: dict[int, Tensor] = {}
     for batch in forward.batches(RECORDS, max_tokens):
         rows = torch.log_softmax(forward.logits(forward.hidden(batch)), -1)
@@ -122,19 +122,19 @@ def test_records_that_go_together_are_predicted_as_plain_transformers_predicts_e
 ) -> None:
     """In micro-batches of all records, of two or three, of one; and with the same gradients."""
     name, model = architecture
-    plain, tried = copy.deepcopy(model), copy.deepcopy(model)
-    wanted = log_probabilities(plain, RECORDS)
-    wanted.mean().backward()
-    forward = Forward(tried)
+    plain, batched = copy.deepcopy(model), copy.deepcopy(model)
+    expected = log_probabilities(plain, RECORDS)
+    expected.mean().backward()
+    forward = Forward(batched)
     for max_tokens in (1000, 80, 1):
-        found = summed(forward, max_tokens)
-        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5, check_dtype=False)
-    found.mean().backward()
+        actual = batched_log_probabilities(forward, max_tokens)
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5, check_dtype=False)
+    actual.mean().backward()
     largest = max(float(weight.grad.abs().max()) for weight in plain.parameters() if weight.grad is not None)
-    for one, other in zip(tried.parameters(), plain.parameters(), strict=True):
-        if other.grad is not None:
-            assert one.grad is not None
-            torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-5 * largest)
+    for weight, plain_weight in zip(batched.parameters(), plain.parameters(), strict=True):
+        if plain_weight.grad is not None:
+            assert weight.grad is not None
+            torch.testing.assert_close(weight.grad, plain_weight.grad, rtol=1e-4, atol=1e-5 * largest)
     kind = ARCHITECTURES[name][1]
     assert forward._layout.kind == kind
 
@@ -153,14 +153,14 @@ def test_a_long_record_that_comes_later_is_tried_before_it_is_used() -> None:
     forward = Forward(model)
     assert forward.packed
     record = random_chunks(20)
-    wanted = log_probabilities(model, record)
+    expected = log_probabilities(model, record)
     forward.hidden(record)
     assert forward.packed
     forward.batches(random_chunks(*[20] * 8), 1000)
     assert not forward.packed
-    found = forward.logits(forward.hidden(record))
-    rows = torch.log_softmax(found, -1).gather(1, forward.targets(record)[:, None])[:, 0]
-    torch.testing.assert_close(rows, wanted, rtol=1e-6, atol=1e-6)
+    logits = forward.logits(forward.hidden(record))
+    rows = torch.log_softmax(logits, -1).gather(1, forward.targets(record)[:, None])[:, 0]
+    torch.testing.assert_close(rows, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_the_trial_is_made_once_for_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,18 +173,18 @@ def test_the_trial_is_made_once_for_a_model(monkeypatch: pytest.MonkeyPatch) -> 
     assert not calls
 
 
-def test_what_one_part_of_a_job_finds_out_about_long_rows_holds_for_those_that_began_before() -> None:
+def test_a_trial_of_long_rows_in_one_part_of_a_job_holds_for_parts_that_began_before() -> None:
     model = make_model(ARCHITECTURES["llama4 far floor"][0])
     records = random_chunks(5, 7, 9)
-    wanted = log_probabilities(model, records)
+    expected = log_probabilities(model, records)
     early = Forward(model)
     assert early.packed
     assert not Forward(model, longest=60, row=300).packed
     rows = torch.log_softmax(early.logits(early.hidden(records)), -1)
-    torch.testing.assert_close(rows.gather(1, early.targets(records)[:, None])[:, 0], wanted, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(rows.gather(1, early.targets(records)[:, None])[:, 0], expected, rtol=1e-6, atol=1e-6)
 
 
-def test_lengths_that_were_looked_at_are_not_looked_at_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lengths_that_were_tried_are_not_examined_again_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     forward, records = Forward(make_model(LlamaConfig(**SIZES))), random_chunks(60, 60)
     forward.hidden(records)
     monkeypatch.setattr("core.lm.forward.trial_row_length", lambda *_: pytest.fail("the config was gone through again"))
@@ -223,7 +223,7 @@ def test_a_window_counts_in_half_precision_too(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("config", [BertConfig(**SIZES), RobertaConfig(**SIZES)], ids=lambda config: config.model_type)
-def test_a_model_that_looks_ahead_is_refused(config: Any) -> None:
+def test_a_model_that_sees_later_tokens_is_refused(config: Any) -> None:
     with pytest.raises(CoreError, match="is_decoder") as refused:
         Forward(make_model(config))
     assert refused.value.code == "not_causal"
@@ -247,10 +247,10 @@ def test_a_model_that_cannot_read_plain_tokens_is_refused_by_name() -> None:
 
 def test_dynamic_factors_do_not_depend_on_the_records_before() -> None:
     model = make_model(ARCHITECTURES["dynamic scaling"][0])
-    long, other = random_chunks(60, 40)
-    wanted = log_probabilities(copy.deepcopy(model), [other])
+    longest, shorter = random_chunks(60, 40)
+    expected = log_probabilities(copy.deepcopy(model), [shorter])
     forward = Forward(model)
-    forward.hidden([long])
-    rows = torch.log_softmax(forward.logits(forward.hidden([other])), -1)
-    found = rows.gather(1, forward.targets([other])[:, None])[:, 0]
-    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
+    forward.hidden([longest])
+    rows = torch.log_softmax(forward.logits(forward.hidden([shorter])), -1)
+    actual = rows.gather(1, forward.targets([shorter])[:, None])[:, 0]
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)

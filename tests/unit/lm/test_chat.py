@@ -1,4 +1,4 @@
-"""Messages become the tokens that the model was given in its training: those of its chat template, and no others."""
+"""Messages become the tokens that the model has seen in its training: those of its chat template, and no others."""
 
 import pytest
 
@@ -14,33 +14,33 @@ TURNS = [
     Message(role="user", content="Where?"),
     Message(role="assistant", content="on the hill"),
 ]
-ASKED = Record(messages=TURNS)
+CONVERSATION = Record(messages=TURNS)
 
 
-def scored(record, tokenizer):
-    """What is context, and what is scored, as text."""
+def context_and_scored(record, tokenizer):
+    """Returns the context and the scored part of a record, as text."""
     (chunk,) = encode([record], tokenizer, max_length=512, chat="auto")
     return tuple(tokenizer.decode(chunk.ids[mask]) for mask in (~chunk.scored, chunk.scored))
 
 
 @pytest.mark.parametrize("pieces", [False, True], ids=["bytes", "pieces"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_tokens_are_those_of_the_template_and_scored_is_the_answer_with_one_end(name, pieces):
+def test_tokens_are_those_of_the_template_and_the_answer_is_scored_with_one_end(name, pieces):
     shape = SHAPES[name]
     tokenizer = chat_tokenizer(shape, pieces=pieces)
     turns = [message.model_dump() for message in TURNS]
-    whole = tokenizer.apply_chat_template(turns)["input_ids"]
-    (chunk,) = encode([ASKED], tokenizer, max_length=512, chat="auto")
+    template_ids = tokenizer.apply_chat_template(turns)["input_ids"]
+    (chunk,) = encode([CONVERSATION], tokenizer, max_length=512, chat="auto")
     ids = chunk.ids.tolist()
     if shape.end:
-        assert ids == whole[: len(ids)]
+        assert ids == template_ids[: len(ids)]
     else:
-        assert ids[:-1] == whole[: len(ids) - 1]
+        assert ids[:-1] == template_ids[: len(ids) - 1]
         assert ids[-1] == tokenizer.eos_token_id
-    context, said = scored(ASKED, tokenizer)
+    context, answer = context_and_scored(CONVERSATION, tokenizer)
     assert "Where?" in context
-    assert said.strip() == "on the hill" + (shape.end or "</s>")
-    parts = tokenize_record(ASKED, tokenizer, "template")
+    assert answer.strip() == "on the hill" + (shape.end or "</s>")
+    parts = tokenize_record(CONVERSATION, tokenizer, "template")
     assert parts.prompt + parts.scored == ids
     assert parts.scored == chunk.ids[chunk.scored].tolist()
     assert tokenizer.decode(parts.answer).strip() == "on the hill"
@@ -48,56 +48,56 @@ def test_tokens_are_those_of_the_template_and_scored_is_the_answer_with_one_end(
 
 def test_a_token_that_reaches_into_the_answer_is_scored_with_the_space_before_it():
     tokenizer = chat_tokenizer(SHAPES["brackets"], pieces=True)
-    (chunk,) = encode([ASKED], tokenizer, max_length=512, chat="auto")
+    (chunk,) = encode([CONVERSATION], tokenizer, max_length=512, chat="auto")
     first = int(chunk.scored.int().argmax())
     assert tokenizer.convert_ids_to_tokens(chunk.ids[first - 1 : first + 1].tolist()) == ["▁[/INST]", "▁on"]
 
 
 @pytest.mark.parametrize("shape", [CHATML, UNFLAGGED, SPELT])
-def test_after_the_end_of_the_turn_no_end_of_text_is_scored(shape):
+def test_no_end_of_text_is_scored_after_the_end_of_the_turn(shape):
     tokenizer = chat_tokenizer(shape, eos=END_OF_TEXT)
-    assert scored(ASKED, tokenizer)[1] == "on the hill" + shape.end
+    assert context_and_scored(CONVERSATION, tokenizer)[1] == "on the hill" + shape.end
 
 
 def test_an_end_of_text_that_closes_the_conversation_is_not_scored():
-    assert scored(ASKED, chat_tokenizer(CLOSED, eos=END_OF_TEXT))[1] == "on the hill<|end|>"
+    assert context_and_scored(CONVERSATION, chat_tokenizer(CLOSED, eos=END_OF_TEXT))[1] == "on the hill<|end|>"
 
 
 def test_where_the_template_writes_no_end_the_end_of_sequence_is_scored():
     tokenizer = chat_tokenizer(PLAIN, eos=END_OF_TEXT)
-    assert scored(ASKED, tokenizer)[1].lstrip() == "on the hill" + END_OF_TEXT
+    assert context_and_scored(CONVERSATION, tokenizer)[1].lstrip() == "on the hill" + END_OF_TEXT
     tokenizer.eos_token = None
     with pytest.raises(CoreError, match="no_end_token"):
-        scored(ASKED, tokenizer)
+        context_and_scored(CONVERSATION, tokenizer)
 
 
 def test_where_the_template_writes_an_end_the_tokenizer_need_not_name_one():
     tokenizer = chat_tokenizer(CHATML)
     tokenizer.eos_token = None
-    assert scored(ASKED, tokenizer)[1] == "on the hill<|im_end|>"
+    assert context_and_scored(CONVERSATION, tokenizer)[1] == "on the hill<|im_end|>"
 
 
 @pytest.mark.parametrize("shape", [CHATML, OPENED, THINKING])
 def test_an_answer_alone_is_scored_without_its_header(shape):
-    context, said = scored(Record(messages=TURNS[-1:]), chat_tokenizer(shape))
-    assert said == "on the hill" + shape.end
+    context, answer = context_and_scored(Record(messages=TURNS[-1:]), chat_tokenizer(shape))
+    assert answer == "on the hill" + shape.end
     assert "ssistant" in context
 
 
-def test_a_generation_prompt_that_opens_a_thought_leaves_messages_with_the_template():
-    context, said = scored(ASKED, chat_tokenizer(OPENED))
+def test_messages_are_read_by_the_template_although_its_generation_prompt_opens_a_thought():
+    context, answer = context_and_scored(CONVERSATION, chat_tokenizer(OPENED))
     assert context == "<s><|User|>Where is it?<|Assistant|>In Pell.</s><|User|>Where?<|Assistant|>"
-    assert said == "on the hill</s>"
-    assert scored(ASKED, chat_tokenizer(THINKING))[1] == "on the hill<|im_end|>"
+    assert answer == "on the hill</s>"
+    assert context_and_scored(CONVERSATION, chat_tokenizer(THINKING))[1] == "on the hill<|im_end|>"
 
 
-def test_one_record_that_is_refused_refuses_all_rather_than_being_read_in_another_way():
+def test_one_refused_record_refuses_all_records_instead_of_being_read_raw():
     tokenizer = chat_tokenizer(SHAPES["model_role"])
     system = Message(role="system", content="Be brief.")
     with pytest.raises(CoreError, match="No system turn, please") as refused:
-        encode([ASKED, Record(messages=[system, *TURNS])], tokenizer, max_length=512, chat="auto")
+        encode([CONVERSATION, Record(messages=[system, *TURNS])], tokenizer, max_length=512, chat="auto")
     assert refused.value.code == "bad_chat_template"
-    assert len(encode([ASKED, Record(messages=[system, *TURNS])], tokenizer, max_length=512, chat="raw")) == 2
+    assert len(encode([CONVERSATION, Record(messages=[system, *TURNS])], tokenizer, max_length=512, chat="raw")) == 2
 
 
 def test_the_token_that_ends_a_turn_is_known():

@@ -1,4 +1,4 @@
-"""Chat templates are run as transformers runs them, and refuse without a word of the record."""
+"""Chat templates render as transformers renders them, and refuse without quoting the record."""
 
 import json
 from collections.abc import Callable
@@ -13,20 +13,20 @@ from tests.chat_templates import CHATML, HEADERS, SHAPES
 from tests.unit.lm.tiny import tiny_tokenizer
 
 SYSTEM: Turn = {"role": "system", "content": "Be brief."}
-ASKED: Turn = {"role": "user", "content": " Where is it? "}
-SAID: Turn = {"role": "assistant", "content": "<think>\nHm.\n</think>\n\nIn Pell."}
+QUESTION: Turn = {"role": "user", "content": " Where is it? "}
+ANSWER: Turn = {"role": "assistant", "content": "<think>\nHm.\n</think>\n\nIn Pell."}
 CONVERSATIONS: list[list[Turn]] = [
-    [ASKED],
-    [ASKED, SAID],
-    [SYSTEM, ASKED, SAID],
-    [ASKED, SAID, ASKED, SAID],
-    [SAID],
-    [ASKED, ASKED, SAID],
+    [QUESTION],
+    [QUESTION, ANSWER],
+    [SYSTEM, QUESTION, ANSWER],
+    [QUESTION, ANSWER, QUESTION, ANSWER],
+    [ANSWER],
+    [QUESTION, QUESTION, ANSWER],
 ]
 
 
 def outcome(render: Callable[[], str]) -> str:
-    """The text, or the refusal."""
+    """Returns the text, or the refusal's reason."""
     try:
         return render()
     except TemplateError as error:
@@ -48,7 +48,7 @@ def test_a_conversation_is_rendered_as_transformers_renders_it(name: str) -> Non
 
 
 def rendered(source: str, *turns: Turn) -> str:
-    return ChatTemplate(source, {}).render(turns or [ASKED])
+    return ChatTemplate(source, {}).render(turns or [QUESTION])
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def rendered(source: str, *turns: Turn) -> str:
         "{{ tools is none }}{{ documents is none }}{{ bos_token }}{{ strftime_now('%Y-%m-%d') }}",
     ],
 )
-def test_a_template_has_at_hand_what_transformers_gives_it(source: str) -> None:
+def test_a_template_has_the_variables_and_functions_of_transformers(source: str) -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = source
-    expected = tokenizer.apply_chat_template([ASKED], tokenize=False)
-    assert ChatTemplate(source, tokenizer.special_tokens_map).render([ASKED]) == expected
+    expected = tokenizer.apply_chat_template([QUESTION], tokenize=False)
+    assert ChatTemplate(source, tokenizer.special_tokens_map).render([QUESTION]) == expected
 
 
 def reason(source: str, *turns: Turn) -> str:
@@ -75,7 +75,7 @@ def reason(source: str, *turns: Turn) -> str:
     return refused.value.reason
 
 
-def test_a_refusal_shows_the_templates_own_words_and_none_of_the_records() -> None:
+def test_a_refusal_quotes_the_templates_own_words_and_none_of_the_records() -> None:
     turn = {"role": "user", "content": "Zubrimoth"}
     assert reason("{{ raise_exception('Only one turn, please') }}", turn) == 'refuses it ("Only one turn, please")'
     assert reason("{{ raise_exception(messages[0]['content']) }}", turn) == "refuses it"
@@ -102,14 +102,15 @@ def test_a_directorys_template_is_found_where_transformers_finds_it(tmp_path: Pa
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(fields))
 
     def source() -> str | None:
-        found = template_in(tmp_path)
-        return found.source if found else None
+        template = template_in(tmp_path)
+        return template.source if template else None
 
     assert source() is None
     settings(eos_token={"content": "</s>"}, bos_token="<s>", chat_template=CHATML.source)
-    found = template_in(tmp_path)
-    assert found is not None
-    assert (found.source, found.special["eos_token"], found.special["bos_token"]) == (CHATML.source, "</s>", "<s>")
+    template = template_in(tmp_path)
+    assert template is not None
+    special = template.special
+    assert (template.source, special["eos_token"], special["bos_token"]) == (CHATML.source, "</s>", "<s>")
     settings(chat_template=[{"name": "tool_use", "template": "a"}, {"name": "default", "template": "b"}])
     assert source() == "b"
     settings(chat_template=[{"name": "tool_use", "template": "a"}])

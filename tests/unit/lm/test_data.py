@@ -15,55 +15,55 @@ CHATML = (
 )
 
 
-def only(record, *, tokenizer=None, chat="raw", max_length=64):
+def encode_one(record, *, tokenizer=None, chat="raw", max_length=64):
     (chunk,) = encode([record], tokenizer or tiny_tokenizer(), max_length=max_length, chat=chat)
     return chunk
 
 
 def test_every_token_of_a_text_but_the_first_is_scored():
-    chunk = only(Record(text="w0 w1 w2"))
+    chunk = encode_one(Record(text="w0 w1 w2"))
     assert chunk.ids.tolist() == [BOS, 3, 4, 5]
     assert chunk.scored.tolist() == [False, True, True, True]
-    bare = only(Record(text="w0 w1 w2"), tokenizer=tiny_tokenizer("$A"))
+    bare = encode_one(Record(text="w0 w1 w2"), tokenizer=tiny_tokenizer("$A"))
     assert bare.ids.tolist() == [3, 4, 5]
     assert bare.scored.tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize("single", ["<bos> $A <eos>", "$A <eos>"])
-def test_a_text_gets_no_end_even_where_the_tokenizer_adds_one(single):
-    assert only(Record(text="w0 w1 w2"), tokenizer=tiny_tokenizer(single)).ids.tolist()[-1] == 5
-    assert only(Record(text="w0 w1 <eos>"), tokenizer=tiny_tokenizer(single)).ids.tolist()[-2:] == [4, EOS]
+def test_a_text_gets_no_end_token_even_where_the_tokenizer_adds_one(single):
+    assert encode_one(Record(text="w0 w1 w2"), tokenizer=tiny_tokenizer(single)).ids.tolist()[-1] == 5
+    assert encode_one(Record(text="w0 w1 <eos>"), tokenizer=tiny_tokenizer(single)).ids.tolist()[-2:] == [4, EOS]
 
 
 def test_a_completion_and_its_end_are_scored_and_its_prompt_is_not():
-    chunk = only(Record(prompt="w0 w1", completion="w2 w3"), tokenizer=tiny_tokenizer("<bos> $A <eos>"))
+    chunk = encode_one(Record(prompt="w0 w1", completion="w2 w3"), tokenizer=tiny_tokenizer("<bos> $A <eos>"))
     assert chunk.ids.tolist() == [BOS, 3, 4, 5, 6, EOS]
     assert chunk.scored.tolist() == [False, False, False, True, True, True]
 
 
-def test_the_first_token_is_never_scored_even_where_nothing_is_before_the_completion():
-    chunk = only(Record(prompt="", completion="w2 w3"), tokenizer=tiny_tokenizer("$A"))
+def test_the_first_token_is_never_scored_even_where_the_prompt_is_empty():
+    chunk = encode_one(Record(prompt="", completion="w2 w3"), tokenizer=tiny_tokenizer("$A"))
     assert chunk.ids.tolist() == [5, 6, EOS]
     assert chunk.scored.tolist() == [False, True, True]
 
 
-def test_of_messages_the_last_turn_is_scored():
+def test_the_last_turn_of_messages_is_scored():
     turns = [
         Message(role="user", content="w0"),
         Message(role="assistant", content="w1"),
         Message(role="user", content="w2"),
         Message(role="assistant", content="w3 w4"),
     ]
-    chunk = only(Record(messages=turns))
+    chunk = encode_one(Record(messages=turns))
     assert chunk.ids.tolist() == [BOS, 3, 4, 5, 6, 7, EOS]
     assert chunk.scored.tolist() == [False] * 4 + [True] * 3
 
 
-def test_a_chat_template_is_scored_up_to_the_end_of_the_turn_and_not_what_it_writes_after():
+def test_an_answer_by_chat_template_is_scored_up_to_the_end_of_its_turn():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = CHATML
     record = Record(messages=[Message(role="user", content="w0"), Message(role="assistant", content="w3 w4")])
-    chunk = only(record, tokenizer=tokenizer, chat="template")
+    chunk = encode_one(record, tokenizer=tokenizer, chat="template")
     scored = chunk.ids[chunk.scored].tolist()
     assert scored[:3] == [6, 7, EOS]
     assert chunk.ids.tolist().count(BOS) == 2, "the template writes the beginnings; the tokenizer must not add another"
@@ -90,20 +90,20 @@ def test_messages_are_read_by_the_template_where_there_is_one(template, as_chose
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = template
     record = Record(messages=[Message(role="user", content="w0"), Message(role="assistant", content="w3 w4")])
-    chunk, expected = (only(record, tokenizer=tokenizer, chat=chat) for chat in ("auto", as_chosen))
+    chunk, expected = (encode_one(record, tokenizer=tokenizer, chat=chat) for chat in ("auto", as_chosen))
     assert chunk.ids.tolist() == expected.ids.tolist()
     assert chunk.scored.tolist() == expected.scored.tolist()
 
 
 @pytest.mark.parametrize("chat", ["auto", "template"])
-def test_a_template_that_refuses_a_record_says_so_without_a_word_of_it(chat):
+def test_a_template_that_refuses_a_record_is_an_error_without_the_records_text(chat):
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = "{{ raise_exception(messages[0]['content']) }}"
     record = Record(messages=[Message(role="user", content="w7"), Message(role="assistant", content="w3")])
     with pytest.raises(CoreError, match="bad_chat_template") as refused:
         encode([record], tokenizer, max_length=64, chat=chat)
     assert "w7" not in str(refused.value)
-    assert only(record, tokenizer=tokenizer, chat="raw").ids.tolist() == [BOS, 10, 6, EOS]
+    assert encode_one(record, tokenizer=tokenizer, chat="raw").ids.tolist() == [BOS, 10, 6, EOS]
 
 
 def test_a_record_without_a_scored_token_is_named_by_number_and_not_by_text():
@@ -166,5 +166,5 @@ def test_a_completion_without_a_token_to_end_it_is_an_error_and_a_text_is_not():
     tokenizer = tiny_tokenizer()
     tokenizer.eos_token = None
     with pytest.raises(CoreError, match="no_end_token"):
-        only(Record(prompt="w0", completion="w1 w2"), tokenizer=tokenizer)
-    assert only(Record(text="w0 w1"), tokenizer=tokenizer).ids.tolist() == [BOS, 3, 4]
+        encode_one(Record(prompt="w0", completion="w1 w2"), tokenizer=tokenizer)
+    assert encode_one(Record(text="w0 w1"), tokenizer=tokenizer).ids.tolist() == [BOS, 3, 4]

@@ -1,4 +1,4 @@
-"""Against a count of every product that a plain forward and backward make."""
+"""FLOPs in closed form against a count of every product that a plain forward and backward make."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def eager(**settings):
 
 
 def counted(model, tokens, *, backward=False):
-    """FLOPs of one record; the attention that the mask hides is computed, and counted too."""
+    """Counts the FLOPs of one record; attention that the mask hides is computed, and counted too."""
     with FlopCounterMode(display=False) as counter:
         logits = model(input_ids=torch.arange(tokens)[None], use_cache=False).logits
         if backward:
@@ -33,13 +33,13 @@ def chunks(longest=9):
 
 @pytest.fixture
 def spent():
-    """What was metered since."""
-    began = METER.reading
-    return lambda: METER.reading - began
+    """Returns the usage metered since the test began."""
+    start = METER.reading
+    return lambda: METER.reading - start
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_forward_is_what_a_plain_forward_multiplies_less_the_half_of_attention_that_the_mask_hides(tied):
+def test_a_forward_pass_costs_a_plain_forward_less_the_attention_that_the_mask_hides(tied):
     flops = ModelFlops.of(eager(tied=tied))
     hidden = 2 * flops.width * TOKENS**2
     assert flops.forward(TOKENS, TOKENS**2) == counted(eager(tied=tied), TOKENS) - hidden
@@ -47,7 +47,7 @@ def test_forward_is_what_a_plain_forward_multiplies_less_the_half_of_attention_t
     assert (flops.weights, flops.head, flops.width) == (2 * (2 * 256 + 2 * 128 + 3 * 512), 97 * 16, 32)
 
 
-def test_an_update_is_three_times_that():
+def test_an_update_costs_three_forward_passes():
     flops = ModelFlops.of(eager())
     hidden = 3 * 2 * flops.width * TOKENS**2
     assert flops.update(TOKENS, TOKENS**2) == counted(eager(), TOKENS, backward=True) - hidden
@@ -68,7 +68,7 @@ def test_weights_that_are_not_trained_have_no_gradient_of_their_own():
     assert flops.update(TOKENS, pairs) - flops.update(TOKENS, pairs, trained=1 - share) == pytest.approx(spared)
 
 
-def test_retraining_is_six_for_each_weight_and_token():
+def test_retraining_costs_six_flops_for_each_weight_and_token():
     flops = ModelFlops.of(tiny_model())
     assert flops.retraining(1000) == 6 * (flops.weights + flops.head) * 1000
 
@@ -76,16 +76,16 @@ def test_retraining_is_six_for_each_weight_and_token():
 @torch.no_grad()
 def test_a_pass_without_gradients_is_metered_as_forward_whatever_goes_through_together(spent):
     forward = Forward(tiny_model())
-    flops, lengths = ModelFlops.of(forward.model), [len(one.ids) for one in chunks()]
+    flops, lengths = ModelFlops.of(forward.model), [len(chunk.ids) for chunk in chunks()]
     forward.hidden(chunks())
     expected = sum(flops.forward(length, length**2) for length in lengths)
     assert spent() == ComputeUsage(sum(lengths), expected)
 
 
-def test_a_pass_that_comes_back_is_metered_with_its_way_back(spent):
+def test_a_pass_with_gradients_is_metered_with_its_backward_pass(spent):
     model = tiny_model()
     forward, flops = Forward(model), ModelFlops.of(model)
-    lengths = [len(one.ids) for one in chunks()]
+    lengths = [len(chunk.ids) for chunk in chunks()]
     forward.hidden(chunks())
     assert spent().flops == sum(flops.update(length, length**2) for length in lengths)
     before = spent()
@@ -100,9 +100,9 @@ def test_a_pass_that_comes_back_is_metered_with_its_way_back(spent):
 
 
 @torch.no_grad()
-def test_states_of_a_layer_are_metered_without_what_is_above_them(spent):
+def test_states_of_a_layer_are_metered_without_the_layers_above(spent):
     forward = Forward(tiny_model())
-    flops, lengths = ModelFlops.of(forward.model), [len(one.ids) for one in chunks()]
+    flops, lengths = ModelFlops.of(forward.model), [len(chunk.ids) for chunk in chunks()]
     forward.states(chunks(), 0)
     squares = sum(length**2 for length in lengths)
     assert spent() == ComputeUsage(sum(lengths), sum(lengths) * flops.weights + flops.width * squares)
@@ -119,7 +119,7 @@ def test_tokens_written_one_by_one_are_metered_as_one_pass_over_all_of_them(spen
 
 
 @torch.no_grad()
-def test_places_that_only_fill_a_row_are_not_metered(spent):
+def test_padding_is_not_metered(spent):
     forward = Forward(tiny_model())
     flops = ModelFlops.of(forward.model)
     present = torch.ones(2, 5, dtype=torch.bool)

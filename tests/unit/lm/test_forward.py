@@ -24,7 +24,7 @@ def chunks():
 
 
 def one_by_one(model):
-    """The logits that predict each scored token, from a plain forward of each chunk without padding."""
+    """Returns the logits that predict each scored token, from a plain forward of each chunk without padding."""
     rows = []
     for chunk in chunks():
         logits = model(input_ids=chunk.ids[None]).logits[0]
@@ -38,7 +38,7 @@ def test_records_in_one_row_do_not_change_each_others_logits():
     assert forward.head is not None
     assert forward.packed
     torch.testing.assert_close(forward.logits(forward.hidden(chunks())), one_by_one(model), rtol=1e-9, atol=1e-9)
-    assert forward.targets(chunks()).tolist() == [int(t) for one in chunks() for t in one.ids[one.scored]]
+    assert forward.targets(chunks()).tolist() == [int(token) for chunk in chunks() for token in chunk.ids[chunk.scored]]
 
 
 def test_losses_in_slices_are_those_of_all_logits_at_once(monkeypatch):
@@ -64,13 +64,13 @@ FAMILIES = [
 
 
 @pytest.mark.parametrize("config", FAMILIES, ids=lambda config: config.model_type)
-def test_every_family_gives_what_its_records_give_alone(config):
-    """Packed or padded, with a head of its own or as a whole: whatever the trial chose is right."""
+def test_records_of_every_family_have_the_logits_that_they_have_alone(config):
+    """Packed or padded, with a separate head or as a whole: the trial has chosen a correct layout."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
-    wanted = one_by_one(model)
+    expected = one_by_one(model)
     forward = Forward(model)
-    torch.testing.assert_close(forward.logits(forward.hidden(chunks())), wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(forward.logits(forward.hidden(chunks())), expected, rtol=1e-4, atol=1e-4)
     if config.model_type in ("llama", "mistral", "qwen2", "phi3"):
         assert forward.packed
 
@@ -78,16 +78,16 @@ def test_every_family_gives_what_its_records_give_alone(config):
 def test_states_are_those_of_the_layer_at_the_tokens_themselves_and_no_later_layer_runs():
     model = tiny_model()
     forward = Forward(model)
-    ran = []
-    model.model.layers[1].register_forward_hook(lambda *_: ran.append(1))
-    found = forward.states(chunks(), 0)
-    assert not ran
+    runs = []
+    model.model.layers[1].register_forward_hook(lambda *_: runs.append(1))
+    actual = forward.states(chunks(), 0)
+    assert not runs
     assert len(model.model.layers) == 2
     rows = []
     for chunk in chunks():
         states = model.model(input_ids=chunk.ids[None], output_hidden_states=True).hidden_states[1][0]
         rows += [states[place] for place in range(len(chunk.ids)) if chunk.scored[place]]
-    torch.testing.assert_close(found, torch.stack(rows), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(actual, torch.stack(rows), rtol=1e-9, atol=1e-9)
 
 
 def test_a_model_that_caps_its_logits_is_run_as_a_whole():
@@ -107,12 +107,12 @@ def test_a_model_that_caps_its_logits_is_run_as_a_whole():
     model = Gemma2ForCausalLM(config).eval()
     forward = Forward(model)
     assert forward.head is None
-    found = forward.logits(forward.hidden(chunks()))
-    assert found.abs().max() <= 0.5
-    torch.testing.assert_close(found, one_by_one(model), rtol=1e-4, atol=1e-5)
+    logits = forward.logits(forward.hidden(chunks()))
+    assert logits.abs().max() <= 0.5
+    torch.testing.assert_close(logits, one_by_one(model), rtol=1e-4, atol=1e-5)
 
 
-def test_a_frozen_head_stays_as_it_was():
+def test_a_frozen_head_is_not_changed_by_training():
     model = tiny_model(tied=True)
     forward = Forward(model)
     frozen = forward.frozen_head()

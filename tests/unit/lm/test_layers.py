@@ -12,7 +12,7 @@ IDS = torch.arange(3, 63).reshape(3, 20)
 
 
 def gradients(model):
-    """Of a weighted sum of the last hidden states, and how often the first layer's attention was run."""
+    """Returns gradients of a weighted sum of the last hidden states, and the runs of the first layer's attention."""
     runs = []
     model.model.layers[0].self_attn.register_forward_pre_hook(lambda *_: runs.append(1))
     states = model.model(input_ids=IDS, use_cache=False).last_hidden_state
@@ -25,13 +25,13 @@ def test_recomputing_runs_the_layers_twice_for_the_same_gradients():
     plain, once = gradients(tiny_model())
     model = tiny_model()
     recompute_activations(model)
-    found, runs = gradients(model)
+    recomputed, runs = gradients(model)
     assert (once, runs) == (1, 2)
-    for one, other in zip(found, plain, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+    for gradient, plain_gradient in zip(recomputed, plain, strict=True):
+        torch.testing.assert_close(gradient, plain_gradient, rtol=1e-10, atol=1e-10)
 
 
-def test_recomputing_wakes_no_dropout():
+def test_recomputing_switches_no_dropout_on():
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config(vocab_size=97, n_positions=64, n_embd=16, n_layer=2, n_head=2)).eval()
@@ -41,7 +41,7 @@ def test_recomputing_wakes_no_dropout():
     assert not any(module.training for module in model.modules() if isinstance(module, nn.Dropout))
 
 
-def test_recomputing_wakes_no_dropout_that_a_layer_does_itself():
+def test_recomputing_switches_no_dropout_on_that_a_layer_does_itself():
     from transformers import OPTConfig, OPTForCausalLM
 
     shape = {"hidden_size": 16, "word_embed_proj_dim": 16, "ffn_dim": 32, "num_hidden_layers": 2}
@@ -57,7 +57,7 @@ def test_recomputing_wakes_no_dropout_that_a_layer_does_itself():
     assert len(runs) == 2
 
 
-def test_recomputing_for_a_while_leaves_no_trace():
+def test_recomputing_ends_with_its_context():
     model = tiny_model()
     with layers.recomputing(model):
         assert gradients(model)[1] == 2
@@ -84,14 +84,14 @@ def test_experts_with_adapters_are_not_compiled(monkeypatch):
     assert compiled.count("MixtralRMSNorm") == 4
 
 
-def test_a_model_that_cannot_recompute_is_named():
+def test_a_model_that_cannot_recompute_is_an_error():
     model = tiny_model()
     model.model.layers = nn.ModuleList()
     with pytest.raises(CoreError, match="checkpointing_unavailable"):
         recompute_activations(model)
 
 
-def test_where_nothing_compiles_the_advice_is_to_install_a_compiler(monkeypatch):
+def test_without_a_compiler_the_error_advises_to_install_one(monkeypatch):
     def broken(function):
         raise RuntimeError("no compiler")
 

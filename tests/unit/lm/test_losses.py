@@ -17,7 +17,7 @@ def logits():
 
 
 @pytest.fixture
-def others():
+def reference_logits():
     return torch.randn(6, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) * 3
 
 
@@ -27,12 +27,12 @@ def test_nll_is_minus_the_log_probability_of_the_target(logits):
     assert token_nll(logits, targets).tolist() == pytest.approx(naive, rel=1e-12)
 
 
-def test_kl_is_that_of_the_reference_against_the_model(logits, others):
+def test_kl_is_that_of_the_reference_against_the_model(logits, reference_logits):
     naive = [
-        sum(p * (math.log(p) - math.log(q)) for p, q in zip(softmax(one), softmax(other), strict=True))
-        for one, other in zip(others.tolist(), logits.tolist(), strict=True)
+        sum(p * (math.log(p) - math.log(q)) for p, q in zip(softmax(reference), softmax(row), strict=True))
+        for reference, row in zip(reference_logits.tolist(), logits.tolist(), strict=True)
     ]
-    assert token_kl(torch.log_softmax(others, -1), logits).tolist() == pytest.approx(naive, rel=1e-12)
+    assert token_kl(torch.log_softmax(reference_logits, -1), logits).tolist() == pytest.approx(naive, rel=1e-12)
 
 
 def test_kl_of_a_model_against_itself_is_zero_and_so_is_its_gradient(logits):
@@ -43,20 +43,20 @@ def test_kl_of_a_model_against_itself_is_zero_and_so_is_its_gradient(logits):
     assert logits.grad.abs().max() < 1e-12
 
 
-def test_soft_nll_is_the_cross_entropy_to_the_soft_target(logits, others):
+def test_soft_nll_is_the_cross_entropy_to_the_soft_target(logits, reference_logits):
     naive = [
-        -sum(q * math.log(p) for q, p in zip(softmax(one), softmax(other), strict=True))
-        for one, other in zip(others.tolist(), logits.tolist(), strict=True)
+        -sum(q * math.log(p) for q, p in zip(softmax(target), softmax(row), strict=True))
+        for target, row in zip(reference_logits.tolist(), logits.tolist(), strict=True)
     ]
-    assert token_soft_nll(torch.log_softmax(others, -1), logits).tolist() == pytest.approx(naive, rel=1e-12)
+    assert token_soft_nll(torch.log_softmax(reference_logits, -1), logits).tolist() == pytest.approx(naive, rel=1e-12)
 
 
-def test_half_precision_is_widened_before_anything_is_summed(logits):
+def test_half_precision_is_converted_to_float32_before_sums(logits):
     half = logits.to(torch.bfloat16)
     assert token_nll(half, torch.zeros(6, dtype=torch.long)).dtype == torch.float32
     assert token_nll(logits, torch.zeros(6, dtype=torch.long)).dtype == torch.float64
 
 
-def test_a_record_mean_is_over_its_own_values_alone():
+def test_a_records_mean_is_over_its_own_values_alone():
     means = per_record_mean(torch.tensor([1.0, 2.0, 3.0, 10.0]), torch.tensor([0, 0, 2, 0]), 4)
     assert means.tolist() == pytest.approx([13 / 3, 0, 3, 0])

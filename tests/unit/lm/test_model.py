@@ -38,10 +38,10 @@ def test_weights_are_float32_in_memory_whatever_the_files_hold(tmp_path):
     assert stored_dtype(model) == torch.bfloat16
 
 
-@pytest.mark.parametrize("said", ["bfloat16", None])
-def test_what_a_model_is_stored_in_is_what_its_files_hold_and_not_what_its_config_says(saved, said):
+@pytest.mark.parametrize("dtype", ["bfloat16", None])
+def test_the_stored_dtype_is_that_of_the_files_and_not_the_configs(saved, dtype):
     config = json.loads((saved / "config.json").read_text())
-    (saved / "config.json").write_text(json.dumps(config | {"dtype": said}))
+    (saved / "config.json").write_text(json.dumps(config | {"dtype": dtype}))
     assert stored_dtype(load(saved, device=CPU)[0]) == torch.float32
     assert refused(saved, weights="bfloat16") == "master_weights_too_coarse"
 
@@ -64,7 +64,7 @@ def test_code_in_the_directory_is_never_run(saved):
 
 
 @pytest.mark.parametrize("harm", ["nothing there", "half a file", "a bad tokenizer", "no tokenizer", "not json"])
-def test_an_unreadable_model_is_the_users_and_named_without_its_path(saved, harm):
+def test_an_unreadable_model_is_the_users_fault_and_named_without_its_path(saved, harm):
     if harm == "nothing there":
         saved = saved / "absent"
     elif harm == "half a file":
@@ -93,7 +93,7 @@ def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_is_never_written_over_another_but_may_fill_an_empty_directory(saved, tmp_path):
+def test_a_checkpoint_is_written_into_an_empty_directory_and_never_over_another(saved, tmp_path):
     with pytest.raises(CoreError, match="output_not_empty"):
         save(tiny_model(dtype=torch.float32), tiny_tokenizer(), saved, "card")
     (tmp_path / "empty").mkdir()
@@ -101,7 +101,7 @@ def test_a_checkpoint_is_never_written_over_another_but_may_fill_an_empty_direct
     assert (tmp_path / "empty/model.safetensors").exists()
 
 
-def test_the_digest_is_of_every_file_and_of_nothing_else(saved):
+def test_the_digest_is_that_of_all_files_but_hidden_ones_and_the_manifest(saved):
     before = model_digest(saved)
     assert before == digest(manifest(saved))
     (saved / ".cache").mkdir()
@@ -127,7 +127,7 @@ def refused(directory, *args, **options):
     return caught.value.code
 
 
-def test_weights_that_cannot_be_trained_are_named(saved):
+def test_quantised_and_float8_weights_are_refused(saved):
     config = json.loads((saved / "config.json").read_text())
     quantised = config | {"quantization_config": {"quant_method": "gptq", "bits": 4}}
     (saved / "config.json").write_text(json.dumps(quantised))
@@ -140,7 +140,7 @@ def test_weights_that_cannot_be_trained_are_named(saved):
     assert refused(saved) == "unsupported_dtype"
 
 
-def test_a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_named(saved):
+def test_a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_refused(saved):
     tokenizer = tiny_tokenizer()
     tokenizer.add_tokens([f"more{number}" for number in range(3)])
     tokenizer.save_pretrained(saved)
@@ -151,7 +151,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_named(sav
     ("in_config", "in_generation", "end"),
     [(1, None, 1), ([4, 1], None, 4), (1, 5, 5), (1, [5, 4], 5), (None, [4, 1], 4), (None, None, None), ([], [], None)],
 )
-def test_a_tokenizer_without_an_end_takes_the_generation_configs_else_the_configs(saved, in_config, in_generation, end):
+def test_a_tokenizer_without_an_end_gets_the_generation_configs_else_the_configs(saved, in_config, in_generation, end):
     tokenizer = tiny_tokenizer()
     tokenizer.eos_token = None
     tokenizer.save_pretrained(saved)
@@ -167,7 +167,7 @@ def test_a_tokenizers_own_end_stays(saved):
     assert load(saved, device=CPU)[1].eos_token_id == tiny_tokenizer().eos_token_id
 
 
-def test_bfloat16_weights_are_held_as_they_are_stored_and_nothing_else_is_rounded_to_them(saved, tmp_path):
+def test_bfloat16_weights_can_be_held_in_bfloat16_and_finer_weights_cannot(saved, tmp_path):
     assert refused(saved, weights="bfloat16") == "master_weights_too_coarse"
     save(tiny_model(dtype=torch.bfloat16), tiny_tokenizer(), tmp_path / "half", "card")
     model, _ = load(tmp_path / "half", device=CPU, weights="bfloat16")
@@ -176,7 +176,7 @@ def test_bfloat16_weights_are_held_as_they_are_stored_and_nothing_else_is_rounde
 
 
 @pytest.mark.parametrize("weights", ["float32", "bfloat16"])
-def test_training_never_reaches_the_files_that_are_mapped(tmp_path, weights):
+def test_training_never_changes_the_mapped_files(tmp_path, weights):
     save(tiny_model(dtype=torch.bfloat16), tiny_tokenizer(), tmp_path / "half", "card")
     before = model_digest(tmp_path / "half")
     model, _ = load(tmp_path / "half", device=CPU, weights=weights)

@@ -18,17 +18,17 @@ def test_more_ranks_than_gpus_are_refused_and_on_the_cpu_there_may_be_any_number
     assert "2 can be seen" in caught.value.message
 
 
-def test_ranks_meet_on_linux_only(monkeypatch):
+def test_several_ranks_need_linux(monkeypatch):
     monkeypatch.setattr(process_group.sys, "platform", "darwin")
     process_group.require_ranks(1)
     with pytest.raises(CoreError, match="ranks_unavailable"):
         process_group.require_ranks(2)
 
 
-def test_who_is_alone_does_everything_and_wishes_for_itself():
+def test_a_single_rank_has_all_items_and_its_own_values():
     assert SINGLE_RANK.local_items([1, 2, 3]) == [1, 2, 3]
     assert SINGLE_RANK.gather_items([4, 5]) == [4, 5]
-    assert SINGLE_RANK.broadcast("thing") == "thing"
+    assert SINGLE_RANK.broadcast("value") == "value"
     assert SINGLE_RANK.broadcast_flag(True) is True
     assert SINGLE_RANK.broadcast_flag(False) is False
     assert SINGLE_RANK.all_reduce(torch.ones(2)).tolist() == [1, 1]

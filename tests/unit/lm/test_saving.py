@@ -1,4 +1,4 @@
-"""Exports: the files that came in, with the weights that changed."""
+"""Exports: the source's files, with the weights that changed."""
 
 import json
 import struct
@@ -42,7 +42,7 @@ def tensors(directory: Path) -> dict[str, torch.Tensor]:
 
 
 def differing(before: Path, after: Path) -> set[str]:
-    """Names of the tensors whose bytes are not the same."""
+    """Returns the names of the tensors whose bytes differ."""
     old, new = tensors(before), tensors(after)
     assert old.keys() == new.keys()
     return {name for name in old if old[name].dtype != new[name].dtype or not bits(old[name]).equal(bits(new[name]))}
@@ -52,8 +52,8 @@ def bits(weight: torch.Tensor) -> torch.Tensor:
     return weight.contiguous().flatten().view(torch.uint8)
 
 
-def shifted(source: Path, *names: str, **options: str):
-    """The model of the directory with some weights trained."""
+def load_and_change(source: Path, *names: str, **options: str):
+    """Loads the model of the directory and changes the named weights, as training does."""
     model, _ = load(source, device=CPU, **options)
     with torch.no_grad():
         for name in names:
@@ -63,7 +63,7 @@ def shifted(source: Path, *names: str, **options: str):
 
 @pytest.fixture
 def source(tmp_path):
-    """bfloat16 with float32 norms, as a team has it."""
+    """A model in bfloat16 with float32 norms."""
     directory = tmp_path / "theirs"
     model = tiny_model(dtype=torch.bfloat16)
     save(model, tiny_tokenizer(), directory, "# Theirs\n")
@@ -74,7 +74,7 @@ def source(tmp_path):
     return directory
 
 
-def test_whatever_is_not_trained_comes_out_byte_for_byte_as_it_came_in(source, tmp_path):
+def test_files_and_weights_that_did_not_change_are_exported_byte_for_byte(source, tmp_path):
     (source / "LICENSE").write_text("theirs")
     (source / "config.json").write_text((source / "config.json").read_text().replace("  ", "\t") + "\r\n")
     (tmp_path / "blob").write_bytes(b"\x00linked")
@@ -83,17 +83,17 @@ def test_whatever_is_not_trained_comes_out_byte_for_byte_as_it_came_in(source, t
     (source / "original" / "params.json").write_text("{}")
     (source / ".gitattributes").write_text("none of the model's")
     export(load(source, device=CPU)[0], source, tmp_path / "out", "card")
-    came, went = contents(source), contents(tmp_path / "out")
-    del came[".gitattributes"]
-    assert went.pop(CARD) == b"card"
-    assert went == came
+    before, after = contents(source), contents(tmp_path / "out")
+    del before[".gitattributes"]
+    assert after.pop(CARD) == b"card"
+    assert after == before
     assert not (tmp_path / "out/vocab.json").is_symlink()
 
 
 @pytest.mark.parametrize("master", ["float32", "bfloat16"])
 @pytest.mark.parametrize("trained", [[QUERY], [NORM], [QUERY, NORM, "lm_head.weight"]])
 def test_trained_tensors_alone_differ_and_keep_their_own_dtype(source, tmp_path, master, trained):
-    model = shifted(source, *trained, weights=master)
+    model = load_and_change(source, *trained, weights=master)
     export(model, source, tmp_path / "out", "card")
     assert differing(source, tmp_path / "out") == set(trained)
     assert header(source / "model.safetensors") == header(tmp_path / "out/model.safetensors")
@@ -102,8 +102,8 @@ def test_trained_tensors_alone_differ_and_keep_their_own_dtype(source, tmp_path,
         assert new.equal(model.get_parameter(name).to(old.dtype))
 
 
-def test_values_that_did_not_move_keep_what_the_model_could_not_hold(source, tmp_path):
-    """In bfloat16 a float32 norm is rounded; the values that training left alone are not rounded in the file."""
+def test_unchanged_values_keep_the_precision_that_the_model_in_memory_lacks(source, tmp_path):
+    """In bfloat16 a float32 norm is rounded; values that training did not change are not rounded in the file."""
     model, _ = load(source, device=CPU, weights="bfloat16")
     with torch.no_grad():
         model.get_parameter(NORM)[3] += 1
@@ -113,30 +113,30 @@ def test_values_that_did_not_move_keep_what_the_model_could_not_hold(source, tmp
 
 
 @pytest.mark.parametrize("names", [["lm_head.weight"], ["model.embed_tokens.weight"], None])
-def test_a_tied_model_keeps_the_names_that_its_file_has(tmp_path, names):
+def test_a_tied_model_keeps_the_tensor_names_of_its_file(tmp_path, names):
     save(tiny_model(dtype=torch.float32, tied=True), tiny_tokenizer(), tmp_path / "given", "card")
     weights = load_file(tmp_path / "given/model.safetensors")
     embeddings = weights.pop("model.embed_tokens.weight")
     names = names or ["lm_head.weight", "model.embed_tokens.weight"]
     weights |= {name: embeddings.clone() for name in names}
     save_file(weights, tmp_path / "given/model.safetensors", metadata={"format": "pt"})
-    model = shifted(tmp_path / "given", "model.embed_tokens.weight")
+    model = load_and_change(tmp_path / "given", "model.embed_tokens.weight")
     export(model, tmp_path / "given", tmp_path / "out", "card")
     assert differing(tmp_path / "given", tmp_path / "out") == set(names)
     for name in names:
         assert tensors(tmp_path / "out")[name].equal(embeddings + 0.25)
 
 
-def test_shards_and_their_index_stay(tmp_path):
+def test_shards_and_their_index_are_kept(tmp_path):
     original = tiny_model(dtype=torch.float32)
     original.save_pretrained(tmp_path / "given", max_shard_size="10KB")
     tiny_tokenizer().save_pretrained(tmp_path / "given")
     files = {path.name for path in (tmp_path / "given").iterdir()}
     assert len([name for name in files if name.endswith(".safetensors")]) > 2
-    export(shifted(tmp_path / "given", QUERY), tmp_path / "given", tmp_path / "out", "card")
-    came, went = contents(tmp_path / "given"), contents(tmp_path / "out")
-    assert went.keys() == came.keys() | {CARD}
-    assert sum(came[name] != went[name] for name in came) == 1
+    export(load_and_change(tmp_path / "given", QUERY), tmp_path / "given", tmp_path / "out", "card")
+    before, after = contents(tmp_path / "given"), contents(tmp_path / "out")
+    assert after.keys() == before.keys() | {CARD}
+    assert sum(before[name] != after[name] for name in before) == 1
     assert differing(tmp_path / "given", tmp_path / "out") == {QUERY}
 
 
@@ -155,7 +155,7 @@ def mixture(kind):
 
 
 @pytest.mark.parametrize("kind", ["mixtral", "qwen2_moe"])
-def test_experts_that_are_held_as_one_weight_go_back_to_their_own_tensors(tmp_path, kind):
+def test_experts_that_the_model_joins_are_exported_as_separate_tensors(tmp_path, kind):
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(mixture(kind)).save_pretrained(tmp_path / "given", max_shard_size="10KB")
     tiny_tokenizer().save_pretrained(tmp_path / "given")
@@ -166,15 +166,15 @@ def test_experts_that_are_held_as_one_weight_go_back_to_their_own_tensors(tmp_pa
         experts.down_proj[3] += 1
     export(model, tmp_path / "given", tmp_path / "out", "card")
     gate, down = ("w1", "w2") if kind == "mixtral" else ("gate_proj", "down_proj")
-    room = "block_sparse_moe" if kind == "mixtral" else "mlp"
-    layer = f"model.layers.1.{room}.experts"
+    module = "block_sparse_moe" if kind == "mixtral" else "mlp"
+    layer = f"model.layers.1.{module}.experts"
     assert differing(tmp_path / "given", tmp_path / "out") == {f"{layer}.2.{gate}.weight", f"{layer}.3.{down}.weight"}
-    again, _ = load(tmp_path / "out", device=CPU)
-    assert all(again.state_dict()[name].equal(weight) for name, weight in model.state_dict().items())
+    reloaded, _ = load(tmp_path / "out", device=CPU)
+    assert all(reloaded.state_dict()[name].equal(weight) for name, weight in model.state_dict().items())
 
 
 def gpt2(directory, rename):
-    """A GPT-2 whose file has names and masks of older versions."""
+    """Saves a GPT-2 whose file has names and masks of older versions."""
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=VOCABULARY, n_positions=64, n_embd=16, n_layer=2, n_head=2)
     GPT2LMHeadModel(config).save_pretrained(directory)
@@ -191,17 +191,17 @@ def gpt2(directory, rename):
         lambda name: name.removeprefix("transformer."),
     ],
 )
-def test_names_of_older_versions_and_what_the_model_does_not_load_stay(tmp_path, rename):
+def test_tensor_names_of_older_versions_and_tensors_that_are_not_loaded_are_kept(tmp_path, rename):
     gpt2(tmp_path / "given", rename)
     trained = ["transformer.h.0.attn.c_attn.weight", "transformer.ln_f.weight", "transformer.wte.weight"]
-    model = shifted(tmp_path / "given", *trained)
+    model = load_and_change(tmp_path / "given", *trained)
     export(model, tmp_path / "given", tmp_path / "out", "card")
     assert differing(tmp_path / "given", tmp_path / "out") == {rename(name) for name in trained}
     with torch.no_grad():
         assert load(tmp_path / "out", device=CPU)[0](IDS).logits.equal(model(IDS).logits)
 
 
-def test_norms_that_were_written_as_gamma_and_beta_stay_so(tmp_path):
+def test_norms_named_gamma_and_beta_keep_their_names(tmp_path):
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
     config = BertConfig(vocab_size=VOCABULARY, is_decoder=True, bos_token_id=0, eos_token_id=1, **sizes)
@@ -213,7 +213,7 @@ def test_norms_that_were_written_as_gamma_and_beta_stay_so(tmp_path):
     for now, before in old.items():
         weights = {name.replace(now, before): weight for name, weight in weights.items()}
     save_file(weights, file, metadata={"format": "pt"})
-    model = shifted(tmp_path / "given", "bert.embeddings.LayerNorm.weight")
+    model = load_and_change(tmp_path / "given", "bert.embeddings.LayerNorm.weight")
     export(model, tmp_path / "given", tmp_path / "out", "card")
     assert differing(tmp_path / "given", tmp_path / "out") == {"bert.embeddings.LayerNorm.gamma"}
 
@@ -221,8 +221,8 @@ def test_norms_that_were_written_as_gamma_and_beta_stay_so(tmp_path):
 OLD = ["consolidated.safetensors", "model.gguf", "onnx/model.onnx", "original/consolidated.00.pth", "pytorch_model.bin"]
 
 
-def test_weights_of_before_in_other_files_do_not_travel(source, tmp_path):
-    model = shifted(source, QUERY)
+def test_weights_in_other_files_are_left_out(source, tmp_path):
+    model = load_and_change(source, QUERY)
     for name in ("adapter_config.json", *OLD, "manifest.json"):
         (source / name).parent.mkdir(exist_ok=True)
         (source / name).write_text("{}")
@@ -231,9 +231,9 @@ def test_weights_of_before_in_other_files_do_not_travel(source, tmp_path):
     assert not {*OLD, "adapter_config.json", "manifest.json"} & contents(tmp_path / "out").keys()
 
 
-def test_a_second_export_tells_of_the_first(source, tmp_path):
-    export(shifted(source, QUERY), source, tmp_path / "first", "# The first\n")
-    export(shifted(tmp_path / "first", NORM), tmp_path / "first", tmp_path / "second", "# The second\n")
+def test_a_second_export_keeps_the_first_exports_card(source, tmp_path):
+    export(load_and_change(source, QUERY), source, tmp_path / "first", "# The first\n")
+    export(load_and_change(tmp_path / "first", NORM), tmp_path / "first", tmp_path / "second", "# The second\n")
     assert (tmp_path / "second" / CARD).read_text() == "# The second\n\n---\n\n# The first\n"
     assert (tmp_path / "second/README.md").read_text() == "# Theirs\n"
     assert differing(source, tmp_path / "second") == {QUERY, NORM}
@@ -251,25 +251,25 @@ def test_a_registered_dtype_replaces_the_one_that_most_weights_have_and_no_other
 
 
 @pytest.mark.parametrize("field", ["dtype", "torch_dtype"])
-def test_a_registered_dtype_is_said_in_the_config_and_in_the_index(tmp_path, field):
+def test_a_registered_dtype_is_written_to_the_config_and_the_index(tmp_path, field):
     tiny_model(dtype=torch.float32).save_pretrained(tmp_path / "given", max_shard_size="10KB")
     tiny_tokenizer().save_pretrained(tmp_path / "given")
     config = (tmp_path / "given/config.json").read_text().replace('"dtype"', f'"{field}"')
     (tmp_path / "given/config.json").write_text(config)
-    model = shifted(tmp_path / "given", QUERY)
+    model = load_and_change(tmp_path / "given", QUERY)
     export(model, tmp_path / "given", tmp_path / "out", "card", dtype="bfloat16")
     assert contents(tmp_path / "out")["config.json"].decode() == config.replace("float32", "bfloat16")
     index = json.loads((tmp_path / "out/model.safetensors.index.json").read_text())
     given = json.loads((tmp_path / "given/model.safetensors.index.json").read_text())
     assert index["metadata"]["total_size"] * 2 == given["metadata"]["total_size"]
     assert index["weight_map"] == given["weight_map"]
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
-    assert again.dtype == torch.bfloat16
-    assert all(again.state_dict()[name].equal(weight.bfloat16()) for name, weight in model.state_dict().items())
+    reloaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
+    assert reloaded.dtype == torch.bfloat16
+    assert all(reloaded.state_dict()[name].equal(weight.bfloat16()) for name, weight in model.state_dict().items())
 
 
-def test_a_weight_that_no_file_holds_ends_the_export_by_its_name_and_leaves_nothing_behind(source, tmp_path):
-    model = shifted(source, QUERY)
+def test_an_export_with_a_weight_that_no_file_holds_names_it_and_leaves_nothing_behind(source, tmp_path):
+    model = load_and_change(source, QUERY)
     weights = load_file(source / "model.safetensors")
     del weights[QUERY]
     save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
@@ -280,7 +280,7 @@ def test_a_weight_that_no_file_holds_ends_the_export_by_its_name_and_leaves_noth
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
 
 
-def test_a_weight_that_would_not_come_out_of_its_tensors_again_is_named(tmp_path, monkeypatch):
+def test_a_weight_that_cannot_be_converted_back_is_named(tmp_path, monkeypatch):
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(mixture("mixtral")).save_pretrained(tmp_path / "given")
     tiny_tokenizer().save_pretrained(tmp_path / "given")
@@ -299,7 +299,7 @@ def test_a_weight_that_would_not_come_out_of_its_tensors_again_is_named(tmp_path
 
 
 def test_a_full_disk_leaves_nothing_behind(source, tmp_path, monkeypatch):
-    model = shifted(source, QUERY)
+    model = load_and_change(source, QUERY)
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -321,7 +321,7 @@ def with_adapter(source):
     return model
 
 
-def test_an_adapter_is_merged_into_the_weights_that_have_one(source, tmp_path):
+def test_an_adapter_is_merged_into_its_weights(source, tmp_path):
     export(with_adapter(source), source, tmp_path / "out", "card")
     queries = {name for name in tensors(source) if "q_proj" in name}
     assert differing(source, tmp_path / "out") == queries
@@ -329,17 +329,17 @@ def test_an_adapter_is_merged_into_the_weights_that_have_one(source, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks
-def test_an_adapter_alone_comes_with_the_tokenizer_and_the_terms_as_they_were(source, tmp_path):
+def test_an_adapter_alone_is_exported_with_the_tokenizer_and_the_terms_unchanged(source, tmp_path):
     (source / "LICENSE.txt").write_text("theirs")
     (source / "special_tokens_map.json").write_text('{"eos_token": "<eos>"}')
     (source / "chat_template.jinja").write_text("{{ messages }}")
     export_adapter(with_adapter(source), source, tmp_path / "out", "card", base="theirs")
-    came, went = contents(source), contents(tmp_path / "out")
-    assert went.pop("README.md") == b"card"
-    assert went.pop("adapter_model.safetensors")
-    assert json.loads(went.pop("adapter_config.json"))["base_model_name_or_path"] == "theirs"
+    before, after = contents(source), contents(tmp_path / "out")
+    assert after.pop("README.md") == b"card"
+    assert after.pop("adapter_model.safetensors")
+    assert json.loads(after.pop("adapter_config.json"))["base_model_name_or_path"] == "theirs"
     kept = {"LICENSE.txt", "special_tokens_map.json", "chat_template.jinja", "tokenizer.json", "tokenizer_config.json"}
-    assert went == {name: came[name] for name in kept}
+    assert after == {name: before[name] for name in kept}
     base = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-    wanted = with_adapter(source)(IDS).logits
-    assert PeftModel.from_pretrained(base, tmp_path / "out").eval()(IDS).logits.equal(wanted)
+    expected = with_adapter(source)(IDS).logits
+    assert PeftModel.from_pretrained(base, tmp_path / "out").eval()(IDS).logits.equal(expected)

@@ -1,4 +1,4 @@
-"""Directories whose files are not those of the model that their config describes: told by name, loaded never."""
+"""Directories whose files do not fit the model that their config describes: refused by name, never loaded."""
 
 import json
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def under_another_prefix(weights: Weights) -> Weights:
 
 
 def refused(directory: Path, code: str) -> str:
-    """The message at loading, which registering says as well."""
+    """Returns the message at loading, which the check at registration gives too."""
     with pytest.raises(CoreError) as caught:
         load(directory, device=CPU)
     assert (caught.value.code, caught.value.blame, caught.value.retryable) == (code, "user", False)
@@ -61,7 +61,7 @@ def refused(directory: Path, code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("change", "config", "code", "said"),
+    ("change", "config", "code", "words"),
     [
         (without("1.mlp.up_proj.weight"), {}, "weights_missing", "1 tensor ('model.layers.1.mlp.up_proj.weight')"),
         (without("lm_head.weight"), {}, "weights_missing", '"tie_word_embeddings": true'),
@@ -85,14 +85,14 @@ def refused(directory: Path, code: str) -> str:
         (None, {"model_type": "wonder"}, "model_unreadable", "wonder"),
     ],
 )
-def test_weights_that_are_not_the_models_are_refused_by_name(tmp_path, change, config, code, said):
+def test_weights_that_are_not_the_models_are_refused_by_name(tmp_path, change, config, code, words):
     directory = llama(tmp_path / "model")
     spoil(directory, change, **config)
-    assert said in refused(directory, code)
+    assert words in refused(directory, code)
 
 
 @pytest.mark.parametrize("lost", [f"{MIXTURE}.2.w1.weight", f"{MIXTURE}.3.w2.weight"])
-def test_a_lost_expert_is_named_though_the_model_joins_experts_in_one_tensor(tmp_path, lost):
+def test_a_missing_expert_is_named_although_the_model_joins_experts_in_one_tensor(tmp_path, lost):
     directory = mixture(tmp_path / "model")
     assert check_weights(directory).error is None
     load(directory, device=CPU)
@@ -106,17 +106,17 @@ def test_an_expert_of_another_shape_is_named(tmp_path):
     assert f"'{MIXTURE}.1.w1.weight'" in refused(directory, "weights_of_another_shape")
 
 
-def test_masks_and_other_constants_of_older_files_are_no_weights(tmp_path):
+def test_masks_and_other_constants_of_older_files_are_not_counted_as_weights(tmp_path):
     config = GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=8, vocab_size=VOCABULARY, eos_token_id=1)
     model = GPT2LMHeadModel(config)
     model.save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
 
     def older(weights: Weights) -> Weights:
-        bare = {name.removeprefix("transformer."): weight for name, weight in weights.items()}
+        unprefixed = {name.removeprefix("transformer."): weight for name, weight in weights.items()}
         mask = torch.ones(1, 1, 8, 8).tril()
         masks = {"h.0.attn.bias": mask.to(torch.uint8), "h.1.attn.bias": mask.bool()}
-        return bare | masks | {"h.0.attn.masked_bias": torch.tensor(-1e4)}
+        return unprefixed | masks | {"h.0.attn.masked_bias": torch.tensor(-1e4)}
 
     spoil(tmp_path, older)
     shape = read_shape(tmp_path, root=tmp_path)
@@ -136,7 +136,7 @@ def test_a_tied_head_need_not_be_in_the_files(tmp_path):
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
-def test_files_that_transformers_would_pass_over_are_refused(tmp_path):
+def test_files_that_transformers_would_ignore_are_refused(tmp_path):
     directory = llama(tmp_path / "model")
     save_file({"model.norm.weight": torch.zeros(16)}, directory / "extra.safetensors")
     assert "extra.safetensors" in refused(directory, "model_unreadable")

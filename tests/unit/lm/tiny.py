@@ -1,4 +1,4 @@
-"""A Llama of two layers with random weights, and a tokenizer of 97 words: large enough to be wrong."""
+"""A Llama of two layers with random weights, and a tokenizer of 97 words: large enough for errors to show."""
 
 import random
 from typing import Any
@@ -14,7 +14,7 @@ VOCABULARY = 97
 
 
 def tiny_tokenizer(single: str = "<bos> $A") -> PreTrainedTokenizerFast:
-    """Words w0 to w93 are the tokens 3 to 96. `single` says what is put around a text."""
+    """Returns a tokenizer whose words w0 to w93 are the tokens 3 to 96. `single` is the template around a text."""
     words = {"<bos>": BOS, "<eos>": EOS, "<pad>": PAD} | {f"w{number}": number + 3 for number in range(VOCABULARY - 3)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -39,7 +39,7 @@ _SIZES: dict[str, Any] = {
 
 
 def tiny_model(seed: int = 0, *, dtype: torch.dtype = torch.float64, tied: bool = False) -> LlamaForCausalLM:
-    """Weights are larger than a fresh model's, so that its predictions are far from uniform."""
+    """Returns a model with weights larger than a fresh model's, so that its predictions are far from uniform."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         **_SIZES,
@@ -49,7 +49,7 @@ def tiny_model(seed: int = 0, *, dtype: torch.dtype = torch.float64, tied: bool 
 
 
 def tiny_mixture(seed: int = 0) -> MixtralForCausalLM:
-    """The same with four experts in each layer, two to a token, in float32."""
+    """Returns a model with four experts in each layer, two for each token, in float32."""
     torch.manual_seed(seed)
     config = MixtralConfig(
         **_SIZES,
@@ -64,17 +64,17 @@ def words(count: int, rng: random.Random) -> str:
 
 
 def records(count: int, seed: int, *, longest: int = 9) -> list[Record]:
-    """Records of all three shapes and many lengths, each with an alternate."""
+    """Returns records of all three shapes and many lengths, each with an alternate."""
     rng, alternates = random.Random(seed), random.Random(seed + 1000)
-    made: list[Record] = []
+    generated: list[Record] = []
     for number in range(count):
         size = rng.randint(2, longest)
         if number % 3 == 0:
-            made.append(Record(text=words(size, rng)))
+            generated.append(Record(text=words(size, rng)))
         elif number % 3 == 1:
-            made.append(Record(prompt=words(rng.randint(1, 4), rng), completion=words(size, rng)))
+            generated.append(Record(prompt=words(rng.randint(1, 4), rng), completion=words(size, rng)))
         else:
             turns = [Message(role="user", content=words(2, rng)), Message(role="assistant", content=words(size, rng))]
-            made.append(Record(messages=turns))
-        made[-1].alternate = words(alternates.randint(2, longest), alternates)
-    return made
+            generated.append(Record(messages=turns))
+        generated[-1].alternate = words(alternates.randint(2, longest), alternates)
+    return generated
