@@ -40,7 +40,7 @@ class Targets:
         )
 
 
-def find_targets(model: PreTrainedModel, wanted: str | Sequence[str]) -> Targets:
+def find_targets(model: PreTrainedModel, selection: str | Sequence[str]) -> Targets:
     """Returns the targets that `all-linear` or patterns stand for.
 
     The head is never among them: the losses compute its product themselves. `all-linear` is every linear layer and
@@ -48,16 +48,16 @@ def find_targets(model: PreTrainedModel, wanted: str | Sequence[str]) -> Targets
     `experts.down_proj`), or has shell wildcards. Raises CoreError `no_such_modules` and `unsupported_modules`.
     """
     possible = _possible_targets(model)
-    if wanted == "all-linear":
+    if selection == "all-linear":
         chosen = {name for name in possible.names() if not is_router(name.removesuffix(".weight"))}
         if not chosen:
             raise CoreError("no_such_modules", "the model has no linear layer that could get an adapter")
     else:
-        chosen = set[str]().union(*(_matching(model, possible, pattern) for pattern in wanted))
+        chosen = set[str]().union(*(_matching(model, possible, pattern) for pattern in selection))
     modules = {name: module for name, module in possible.modules.items() if name in chosen}
     weights = {name: weight for name, weight in possible.weights.items() if name in chosen}
-    left_out = possible.left_out if wanted == "all-linear" else {}
-    return _without_shared(model, Targets(modules, weights, dict(left_out)), explicit=wanted != "all-linear")
+    left_out = possible.left_out if selection == "all-linear" else {}
+    return _without_shared(model, Targets(modules, weights, dict(left_out)), explicit=selection != "all-linear")
 
 
 def _possible_targets(model: PreTrainedModel) -> Targets:

@@ -94,8 +94,8 @@ def check_record(record: Record, template: ChatTemplate) -> bool:
 
     Tries the record with each of its other answers too. Raises Refusal as `render_record` does.
     """
-    others = (*record.wrong_answers(), record.paraphrased_answer, record.alternate)
-    for answer in others:
+    answers = (*record.wrong_answers(), record.paraphrased_answer, record.alternate)
+    for answer in answers:
         if answer is not None and answer.strip():
             render_record(record.with_scored_text(answer), template)
     return render_record(record, template).rewritten

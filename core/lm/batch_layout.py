@@ -175,9 +175,9 @@ def _trial_lengths(longest: int, alone_above: int | None) -> list[int]:
     alone, the longest that goes together is among them too.
     """
     lengths = [min(5, longest)] * 2
-    for most in (longest, alone_above):
-        if most is not None and most <= longest:
-            lengths += [most, max(2, most - _BEYOND // 2)]
+    for length in (longest, alone_above):
+        if length is not None and length <= longest:
+            lengths += [length, max(2, length - _BEYOND // 2)]
     return lengths
 
 

@@ -56,14 +56,14 @@ precision of the weights, and the new cache. The last argument marks the tokens 
 _KNOWN: WeakKeyDictionary[PreTrainedModel, DecodingMode] = WeakKeyDictionary()
 
 
-def left_padded(rows: Sequence[Sequence[int]], more: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns ids (B, T), padded on the left, and a mask (B, T + more) that is False at the padding.
+def left_padded(rows: Sequence[Sequence[int]], following: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns ids (B, T), padded on the left, and a mask (B, T + following) that is False at the padding.
 
-    The mask covers `more` tokens that are to follow.
+    The mask covers `following` tokens that are still to come.
     """
     longest = max(len(row) for row in rows)
     ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows], device=device)
-    present = torch.ones(len(rows), longest + more, dtype=torch.bool)
+    present = torch.ones(len(rows), longest + following, dtype=torch.bool)
     for row, tokens in enumerate(rows):
         present[row, : longest - len(tokens)] = False
     return ids, present.to(device)

@@ -105,10 +105,10 @@ def refuse_unless_causal(model: PreTrainedModel, length: int) -> None:
     `not_repeatable` where it predicts the same tokens differently each time.
     """
     ids = random_token_ids(model, length)
-    others = random_token_ids(model, length, seed=1)
+    replacements = random_token_ids(model, length, seed=1)
     expected = plain_logits(model, ids)
     for cut in (length - 1, length // 2):
-        changed = torch.cat([ids[:cut], torch.where(ids[cut:] == others[cut:], ids[:1], others[cut:])])
+        changed = torch.cat([ids[:cut], torch.where(ids[cut:] == replacements[cut:], ids[:1], replacements[cut:])])
         logits = plain_logits(model, changed)
         if logits.shape == expected.shape and is_close(logits[:cut], expected[:cut], model, ids):
             continue

@@ -1,7 +1,7 @@
-"""Tokens that a model writes after prompts: batches of rows, greedily or sampled, with a cache of what was read.
+"""Generates tokens after prompts: batches of rows, greedily or sampled, with a cache where the model has one.
 
-Nothing here draws random numbers. A caller that samples brings one uniform number for each token, so that a row does
-not depend on the rows beside it and every caller keeps the seeds it had.
+This module draws no random numbers. A caller that samples passes one uniform number for each token, so that a row does
+not depend on the rows beside it, and each caller has its own rule for seeds.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -21,16 +21,15 @@ from core.lm.forward import Forward
 
 @dataclass(frozen=True, eq=False)
 class PromptBatch:
-    """P prompts, none of them empty, that go through the model together.
-
-    `counts` are the most tokens that follow each prompt. `chances` (P * S, at least the largest count) are uniform in
-    [0, 1) and choose one token each, in S rows for each prompt, one prompt after the other. Without chances the most
-    probable token is taken, in one row for each prompt.
-    """
+    """P prompts that go through the model together, each followed by S rows of new tokens."""
 
     prompts: Sequence[Sequence[int]]
+    """Token ids; no prompt is empty."""
     counts: Sequence[int]
+    """The largest number of new tokens for each prompt."""
     chances: Tensor | None = None
+    """(P * S, at least the largest count), uniform in [0, 1). Each chooses one token, in S rows for each prompt, prompt
+    by prompt. None: the most probable tokens, in one row for each prompt."""
 
 
 def plan_batches(
@@ -62,9 +61,9 @@ def plan_batches(
     def shape(number: int) -> tuple[int, int]:
         return samples, lengths[number]
 
-    most = max(1, rows_per_slice(forward.vocabulary) // samples)  # prompts whose logits are held at a time
+    limit = max(1, rows_per_slice(forward.vocabulary) // samples)  # prompts whose logits are held at a time
     batches = [batch for group in groups.values() for batch in bucket_by_length(group, shape, max_tokens)]
-    return [batch[start : start + most] for batch in batches for start in range(0, len(batch), most)]
+    return [batch[start : start + limit] for batch in batches for start in range(0, len(batch), limit)]
 
 
 def generate_batches(
@@ -76,10 +75,10 @@ def generate_batches(
     precision: torch.dtype | None = torch.float64,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[int, list[list[int]]]:
-    """Returns what `generate` gives for each batch, by the batch's number, the same in every rank.
+    """Generates the rows of each batch, and returns them by the batch's number, in every rank.
 
-    Each rank writes its own share of the batches. `should_stop` is asked before each batch; once it says yes, the
-    batches that are left are missing.
+    Each rank generates its own share of the batches. `should_stop` is called before each batch; once it returns True,
+    the remaining batches are missing from the result. The other parameters are those of `generate`.
     """
     ranks = forward.ranks
     written: dict[int, list[list[int]]] = {}
@@ -99,10 +98,10 @@ def generate(
     temperature: float = 1.0,
     precision: torch.dtype | None = torch.float64,
 ) -> list[list[int]]:
-    """Returns the tokens that follow the prompts, one list for each row, without the token of `ends` that ends it.
+    """Returns the new tokens of each row, without the token of `ends` that ends the row.
 
-    `temperature` and `precision` are those of `draw_tokens`. The model is prepared for the longest row
-    (`Forward.prepare_decoding`) before this is called.
+    `temperature` and `precision` are those of `draw_tokens`. The caller has prepared the model for the longest row
+    (`plan_batches` or `Forward.prepare_decoding`).
     """
     samples = 1 if batch.chances is None else len(batch.chances) // len(batch.prompts)
     chances = None if batch.chances is None else batch.chances.to(forward.device)
@@ -160,7 +159,7 @@ def draw_tokens(
     """
     scaled = logits if temperature == 1.0 else logits / temperature
     cumulated = torch.softmax(scaled, dim=-1, dtype=precision).cumsum(-1)
-    # of the last sum, which rounding leaves beside 1
+    # a share of the last sum, since rounding leaves that sum near 1
     bounds = chances.to(cumulated.device, cumulated.dtype)[:, None] * cumulated[:, -1:]
     return torch.searchsorted(cumulated, bounds, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
 

@@ -23,7 +23,7 @@ def find_layers(model: PreTrainedModel) -> tuple[nn.Module, str, nn.ModuleList]:
         lists = [(name, child) for name, child in owner.named_children() if isinstance(child, nn.ModuleList)]
         for name, child in lists:
             size = _size(child, embeddings)
-            siblings = [other for _, other in lists if other is not child and len(other) == len(child)]
+            siblings = [sibling for _, sibling in lists if sibling is not child and len(sibling) == len(child)]
             parallel = any(8 * _size(sibling, embeddings) > size for sibling in siblings)
             if size > largest_size and not parallel:
                 largest_size, largest = size, (owner, name, child)

@@ -33,7 +33,7 @@ def candidates(name: str, changes: Mapping[str, Any]) -> Iterator[PreTrainedConf
     """
     kind = CONFIG_MAPPING[name]
     last: Exception | None = None
-    made = False
+    accepted = False
     for filled in (False, True):
         for lists in ("kinds", "none"):
             for key_heads in (2, HEADS):
@@ -44,10 +44,10 @@ def candidates(name: str, changes: Mapping[str, Any]) -> Iterator[PreTrainedConf
                     except Exception as error:  # noqa: BLE001 - a class may raise anything for sizes that do not fit
                         last = error
                         continue
-                    made = True
+                    accepted = True
                     _name_tokens(config)
                     yield config
-    if not made and last is not None:
+    if not accepted and last is not None:
         raise last
 
 

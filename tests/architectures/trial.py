@@ -71,8 +71,8 @@ def _convert_config_to_4(directory: Path, reference: PreTrainedModel) -> None:
     before = path.read_text()
     try:
         if jobs.write_legacy_config(directory):
-            again = AutoModelForCausalLM.from_pretrained(directory).eval()
-            if _difference(reference, again) == 0.0:
+            reloaded = AutoModelForCausalLM.from_pretrained(directory).eval()
+            if _difference(reference, reloaded) == 0.0:
                 return
     except Exception:  # noqa: BLE001 - a form that this architecture never had
         pass

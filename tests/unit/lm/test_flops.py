@@ -93,9 +93,9 @@ def test_a_pass_with_gradients_is_metered_with_its_backward_pass(spent):
         forward.hidden(chunks())
     assert (spent() - before).flops == sum(flops.forward(length, length**2) for length in lengths)
     model.requires_grad_(False)
-    again = Forward(model)
+    frozen = Forward(model)
     before = spent()
-    again.hidden(chunks())
+    frozen.hidden(chunks())
     assert (spent() - before).flops == sum(flops.forward(length, length**2) for length in lengths)
 
 

@@ -96,10 +96,10 @@ def generated(
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("ends", [frozenset(), ENDS], ids=["endless", "ending"])
 def test_greedy_rows_are_those_of_a_plain_loop(config: PreTrainedConfig, ends: Collection[int]) -> None:
-    wanted = [
+    expected = [
         [naive(make_model(config), prompt, count, ends=ends)] for prompt, count in zip(PROMPTS, COUNTS, strict=True)
     ]  # fmt: skip
-    assert generated(Forward(make_model(config)), ends=ends) == wanted
+    assert generated(Forward(make_model(config)), ends=ends) == expected
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
@@ -109,16 +109,16 @@ def test_sampled_rows_are_those_of_a_plain_loop(
     config: PreTrainedConfig, ends: Collection[int], temperature: float
 ) -> None:
     model = make_model(config)
-    wanted = [
+    expected = [
         [
             naive(model, prompt, count, ends=ends, chances=chances, temperature=temperature)
             for chances in uniform(3, max(COUNTS), seed=number)
         ]
         for number, (prompt, count) in enumerate(zip(PROMPTS, COUNTS, strict=True))
     ]
-    found = generated(Forward(make_model(config)), samples=3, ends=ends, temperature=temperature)
-    assert found == wanted
-    assert len({tuple(tokens) for rows in found for tokens in rows}) > 5
+    results = generated(Forward(make_model(config)), samples=3, ends=ends, temperature=temperature)
+    assert results == expected
+    assert len({tuple(tokens) for rows in results for tokens in rows}) > 5
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_a_model_without_a_cache_writes_the_same() -> None:
         output["past_key_values"] = None
         return output
 
-    wanted = generated(Forward(make_model(CONFIGS["llama"])), samples=2)
+    expected = generated(Forward(make_model(CONFIGS["llama"])), samples=2)
     forgetful = make_model(CONFIGS["llama"])
     forgetful.base_model.register_forward_hook(without_cache)
-    assert generated(Forward(forgetful), samples=2) == wanted
+    assert generated(Forward(forgetful), samples=2) == expected
 
 
 def test_ended_rows_leave_the_cache_once_half_of_them_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,8 +167,8 @@ def test_ended_rows_leave_the_cache_once_half_of_them_have_ended(monkeypatch: py
 
 def test_the_size_of_the_batches_changes_no_row() -> None:
     forward = Forward(make_model(CONFIGS["llama"]))
-    wanted = generated(forward, samples=2)
-    assert generated(forward, samples=2, max_tokens=1) == wanted
+    expected = generated(forward, samples=2)
+    assert generated(forward, samples=2, max_tokens=1) == expected
 
 
 def test_batches_hold_each_prompt_once_and_no_more_tokens_or_rows_than_allowed(
@@ -179,17 +179,17 @@ def test_batches_hold_each_prompt_once_and_no_more_tokens_or_rows_than_allowed(
     batches = plan_batches(forward, prompts, counts, samples=2, max_tokens=30)
     assert sorted(number for batch in batches for number in batch) == [0, 1, 2, 3]  # none without prompt or count
     longest = [max(len(prompts[number]) + counts[number] for number in batch) for batch in batches]
-    assert all(len(batch) == 1 or 2 * len(batch) * most <= 30 for batch, most in zip(batches, longest, strict=True))
+    assert all(len(batch) == 1 or 2 * len(batch) * length <= 30 for batch, length in zip(batches, longest, strict=True))
     monkeypatch.setattr(generation, "rows_per_slice", lambda vocabulary: 4)
     assert max(len(batch) for batch in plan_batches(forward, prompts, counts, samples=2, max_tokens=1000)) == 2
 
 
-def test_batches_after_the_wish_to_stop_are_missing() -> None:
+def test_batches_after_a_stop_are_missing() -> None:
     forward = Forward(make_model(CONFIGS["llama"]))
     forward.prepare_decoding(20)
     batches = [PromptBatch([prompt], [2]) for prompt in PROMPTS]
-    asked: list[int] = []
-    written = generate_batches(forward, batches, should_stop=lambda: len(asked) == 2 or bool(asked.append(1)))
+    calls: list[int] = []
+    written = generate_batches(forward, batches, should_stop=lambda: len(calls) == 2 or bool(calls.append(1)))
     assert written == {number: generate(forward, batch) for number, batch in enumerate(batches[:2])}
 
 
@@ -210,7 +210,7 @@ def test_ranks_share_the_batches_and_all_get_every_row() -> None:
     assert list(written(Recorded(1, 2)).items()) == list(written(SINGLE_RANK).items())
 
 
-def test_generating_disturbs_no_other_chance() -> None:
+def test_generating_leaves_torchs_random_state_alone() -> None:
     forward = Forward(make_model(CONFIGS["llama"]))
     generated(forward)
     state = torch.random.get_rng_state()
