@@ -1,7 +1,7 @@
-"""Adapters by name: their file on disk, and which weights of a model never get one. Without torch."""
+"""Adapters: the name of their config file, and the modules of a model that never get one. Without torch."""
 
 ADAPTER_CONFIG = "adapter_config.json"
-"""Beside the weights, in place of a model's own config.json (peft's name for it)."""
+"""peft's name for the config beside an adapter's weights, where a model has config.json."""
 
 REFUSED = {
     architecture: ("out_proj", "conv1d")
@@ -13,31 +13,31 @@ REFUSED = {
         "NemotronHForCausalLM",
     )
 }
-"""Modules that peft puts no adapter beside, by the last part of their names: kernels read their weights directly."""
+"""Modules that peft adds no adapter to, by the last part of their names: kernels read their weights directly."""
 
-_PASSED = {
+_BYPASSED = {
     "FalconMambaForCausalLM": ("dt_proj",),
     "JambaForCausalLM": ("dt_proj",),
     "MambaForCausalLM": ("dt_proj",),
 }
-"""Linear layers whose weights a model of this architecture reads itself, past any adapter."""
+"""Linear layers whose weights the architecture reads directly, so that an adapter has no effect."""
 
 _UNUSED = ("cross_attn", "crossattention", "encoder_attn", "indexer", "pooler")
-"""Parts of names of what has no gradient: what looks at an encoder or selects without weighing."""
+"""Parts of the names of modules without a gradient: they attend to an encoder, or select without weighing."""
 
 
 def is_router(module: str) -> bool:
-    """Whether a module chooses between experts, by its name: `all-linear` leaves those as they are."""
+    """Whether a module chooses between experts, by its name. `all-linear` leaves such modules out."""
     parts = module.split(".")
     return parts[-1] == "gate" or any("router" in part for part in parts)
 
 
 def is_refused(architecture: str, module: str) -> bool:
-    """Whether peft, which must read what is delivered, refuses an adapter beside this module."""
+    """Whether peft, which must read delivered adapters, refuses one for this module."""
     return module.rpartition(".")[2] in REFUSED.get(architecture, ())
 
 
 def has_no_effect(architecture: str, module: str) -> bool:
-    """Whether an adapter beside this module is known to have none: such modules are left out of `all-linear`."""
+    """Whether an adapter of this module is known to have no effect. `all-linear` leaves such modules out."""
     parts = module.split(".")
-    return parts[-1] in _PASSED.get(architecture, ()) or any(part in _UNUSED for part in parts)
+    return parts[-1] in _BYPASSED.get(architecture, ()) or any(part in _UNUSED for part in parts)

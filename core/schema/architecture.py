@@ -1,4 +1,4 @@
-"""Which model a config describes, and whether it is a causal language model that can be trained."""
+"""The architecture that a config names, and whether it is a causal language model that can be trained."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ ENCODERS = frozenset(
 """Model types that attend to later tokens unless their config has `is_decoder`."""
 
 BIDIRECTIONAL = frozenset({"cpmant", "xlnet"})
-"""Model types that attend to later tokens whatever their config says."""
+"""Model types that always attend to later tokens."""
 
 AFTER_PADDING = frozenset(
     {
@@ -27,19 +27,21 @@ AFTER_PADDING = frozenset(
         *("xlm-roberta", "xlm-roberta-xl", "xmod"),
     }
 )
-"""Model types that count positions from behind the padding token's number: their tables are longer than a text."""
+"""Model types that count positions from the padding token's id on: their tables are longer than any text."""
 
 _BESIDE_TEXT = ("vision_config", "audio_config", "vision_tower", "vision_encoder")
 
 
 def supported_architecture(config: dict[str, Any]) -> str:
-    """The class that config.json names, of a causal language model whose weights can be trained. Raises
-    UnusableModel `unsupported-model` with the way out."""
-    name = _named(config)
+    """Returns the class that config.json names, if it is a causal language model whose weights can be trained.
+
+    Raises UnusableModel `unsupported-model` with advice.
+    """
+    name = _architecture_name(config)
     kind = config.get("model_type")
     causal = name.endswith(_CAUSAL) or name in _ALSO_CAUSAL
     if not causal and any(isinstance(config.get(key), dict) for key in (*_BESIDE_TEXT, "text_config")):
-        raise _unsupported(_two_parts(config, name))
+        raise _unsupported(_multimodal_message(config, name))
     if config.get("is_encoder_decoder") is True or (not causal and name.endswith("ForConditionalGeneration")):
         raise _unsupported(
             f"{name} is an encoder and a decoder: what it writes depends on a text beside the record. Register a model"
@@ -69,7 +71,7 @@ def supported_architecture(config: dict[str, Any]) -> str:
 
 
 def usable_context(positions: int, *, model_type: Any, padding: Any) -> int:
-    """Tokens of the longest text that a table of so many positions has room for."""
+    """Returns the tokens of the longest text that a table of so many positions has room for."""
     if model_type in AFTER_PADDING:
         return max(1, positions - 1 - (padding if isinstance(padding, int) else 1))
     return positions
@@ -77,10 +79,10 @@ def usable_context(positions: int, *, model_type: Any, padding: Any) -> int:
 
 def refuse_custom_code(name: str, content: dict[str, Any], *, model_type: Any) -> None:
     """Raises UnusableModel `unsafe-model` where a JSON file names code to load (`auto_map`)."""
-    if not _brings_code(content):
+    if not _names_code(content):
         return
     message = f"{name} has 'auto_map': models that bring their own code are refused"
-    if _known(model_type):
+    if _is_in_transformers(model_type):
         message += (
             f". transformers has '{model_type}' itself: remove 'auto_map' from config.json and tokenizer_config.json"
             " and register again"
@@ -90,7 +92,7 @@ def refuse_custom_code(name: str, content: dict[str, Any], *, model_type: Any) -
     raise UnusableModel("unsafe-model", message)
 
 
-def _named(config: dict[str, Any]) -> str:
+def _architecture_name(config: dict[str, Any]) -> str:
     names = config.get("architectures")
     if isinstance(names, list) and names and isinstance(names[0], str):
         return names[0]
@@ -100,29 +102,29 @@ def _named(config: dict[str, Any]) -> str:
     )
 
 
-def _two_parts(config: dict[str, Any], name: str) -> str:
+def _multimodal_message(config: dict[str, Any], name: str) -> str:
     text = config.get("text_config")
     kind = text.get("model_type") if isinstance(text, dict) else None
-    of_text = f" (its text part is '{kind}')" if isinstance(kind, str) else ""
+    text_part = f" (its text part is '{kind}')" if isinstance(kind, str) else ""
     return (
-        f"{name} works on images or sound beside text{of_text}: the service trains language models alone. Write the"
+        f"{name} works on images or sound beside text{text_part}: the service trains language models alone. Write the"
         ' language model to a directory of its own, as "Registering models" of docs/operations.md shows, and register'
         " that"
     )
 
 
-def _brings_code(content: Any) -> bool:
+def _names_code(content: Any) -> bool:
     if isinstance(content, dict):
-        return "auto_map" in content or any(_brings_code(value) for value in content.values())
-    return isinstance(content, list) and any(_brings_code(value) for value in content)
+        return "auto_map" in content or any(_names_code(value) for value in content.values())
+    return isinstance(content, list) and any(_names_code(value) for value in content)
 
 
-def _known(model_type: Any) -> bool:
-    """Whether transformers has the model type: by its folder, since importing the library loads torch."""
+def _is_in_transformers(model_type: Any) -> bool:
+    """Whether transformers has the model type. It looks for the folder, since importing the library loads torch."""
     if not isinstance(model_type, str) or not model_type.replace("-", "_").isidentifier():
         return False
-    places = getattr(find_spec("transformers"), "submodule_search_locations", None) or []
-    return any(Path(place, "models", model_type.replace("-", "_")).is_dir() for place in places)
+    folders = getattr(find_spec("transformers"), "submodule_search_locations", None) or []
+    return any(Path(folder, "models", model_type.replace("-", "_")).is_dir() for folder in folders)
 
 
 def _unsupported(message: str) -> UnusableModel:

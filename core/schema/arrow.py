@@ -1,8 +1,8 @@
-"""Records out of Arrow IPC files and streams (Feather version 2), within bounds that are kept before unpacking.
+"""Reads records from Arrow IPC files and streams (Feather version 2), and checks sizes before anything is unpacked.
 
-Both are the same messages one after the other, a file with a mark before and an index behind (Arrow columnar format,
-"Serialization and Interprocess Communication"). A message of some kilobytes may unpack to gigabytes, so each one's
-sizes are read off its metadata before Arrow sees it.
+A stream is a series of messages; a file is the same with a mark before and an index after it (Arrow columnar format,
+"Serialization and Interprocess Communication"). A message of some kilobytes may unpack to gigabytes, so its sizes are
+read from its metadata before Arrow sees it.
 """
 
 import io
@@ -18,7 +18,7 @@ from core.schema.flatbuffer import Table, root_table
 from core.schema.record import Record
 
 MAX_BATCH_BYTES = 256 << 20
-"""A batch is in memory as a whole."""
+"""Of one batch, which is unpacked into memory as a whole."""
 _MAX_METADATA_BYTES = 16 << 20
 _FILE, _FEATHER_1, _MESSAGE = b"ARROW1\0\0", b"FEA1", b"\xff\xff\xff\xff"
 _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
@@ -34,9 +34,9 @@ def arrow_records(
     max_bytes: int | None = None,
     interpretation: FileInterpretation | None = None,
 ) -> Iterator[tuple[int, Record]]:
-    """(row, record) of an Arrow IPC file or stream that can be sought in. Raises BadRecord.
+    """Yields (row, record) of a seekable Arrow IPC file or stream. Raises BadRecord.
 
-    `max_bytes` is the limit on all rows together, unpacked. Memory: a batch, of at most `MAX_BATCH_BYTES` unpacked.
+    `max_bytes` limits all rows together, unpacked. Memory: one batch, of at most `MAX_BATCH_BYTES` unpacked.
     """
     import pyarrow
 
@@ -61,7 +61,7 @@ def arrow_records(
 
 
 class _Messages(io.RawIOBase):
-    """The messages of the file as a stream, each given when its sizes are known to be within bounds."""
+    """The messages of the file as a stream. A message is passed on once its sizes are known to be within bounds."""
 
     def __init__(self, file: BinaryIO, limits: RowLimits) -> None:
         self._file, self._limits = file, limits
@@ -72,21 +72,21 @@ class _Messages(io.RawIOBase):
             raise BadRecord(1, "Feather version 1: write it as version 2, as pandas and polars do today", unit="row")
         if begin != _FILE:
             file.seek(0)
-        self._rest = memoryview(b"")
+        self._unread = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if not self._rest:
-            self._rest = memoryview(self._next())
-        piece = self._rest[: len(buffer)]
+        if not self._unread:
+            self._unread = memoryview(self._next())
+        piece = self._unread[: len(buffer)]
         buffer[: len(piece)] = piece
-        self._rest = self._rest[len(piece) :]
+        self._unread = self._unread[len(piece) :]
         return len(piece)
 
     def _next(self) -> bytes:
-        """The next message whole, empty after the last one."""
+        """Returns the next message; empty after the last one."""
         begin = self._file.read(8)
         if not begin or begin == _MESSAGE + bytes(4):
             return b""
@@ -100,7 +100,7 @@ class _Messages(io.RawIOBase):
         length = message.number(_BODY_LENGTH, "q")
         if not 0 <= length <= self._end - self._file.tell():
             raise self._limits.damaged()
-        self._refuse_too_much(length)
+        self._check_unpacked_size(length)
         body = self._file.read(length)
         kind, header = message.number(_MESSAGE_KIND, "B"), message.table(_MESSAGE_HEADER)
         if kind == _DICTIONARY_BATCH and header is not None:
@@ -115,11 +115,11 @@ class _Messages(io.RawIOBase):
             raise BadRecord(1, f"the records are over the limit of {self._limits.max_bytes} bytes", unit="row")
         if batch.table(_COMPRESSION) is None:
             return
-        # each buffer says before its bytes how many come out of it, or -1 where they are as they are
-        told = [struct.unpack_from("<q", body, begin)[0] for begin, size in batch.pairs(_BUFFERS, "<qq") if size >= 8]
-        self._refuse_too_much(sum(size for size in told if size > 0))
+        # each buffer begins with its unpacked size, or -1 where it is not compressed
+        sizes = [struct.unpack_from("<q", body, begin)[0] for begin, size in batch.pairs(_BUFFERS, "<qq") if size >= 8]
+        self._check_unpacked_size(sum(size for size in sizes if size > 0))
 
-    def _refuse_too_much(self, size: int) -> None:
+    def _check_unpacked_size(self, size: int) -> None:
         if size > MAX_BATCH_BYTES:
             number, megabytes = self._limits.number + 1, MAX_BATCH_BYTES >> 20
             reason = f"a batch of more than {megabytes} MB unpacked: write batches of fewer rows"

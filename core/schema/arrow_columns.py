@@ -1,7 +1,7 @@
-"""Records out of Arrow's columns, each weighed before it is unpacked.
+"""Reads records from Arrow's columns, and checks each row's size before it is unpacked.
 
-A columnar file of some hundred bytes can say "this text of 100 MB, a million times over". So texts stay in their
-dictionaries, in which each is there once, and a row becomes Python objects, alone, when its size is known.
+A columnar file of some hundred bytes can stand for a million copies of a text of 100 MB. So texts stay in their
+dictionaries, which hold each text once, and a single row becomes Python objects when its size is known.
 """
 
 from collections.abc import Iterator
@@ -22,14 +22,14 @@ _LISTS_OR_TEXT = frozenset({"paraphrased_question", "perturbed_answer"})
 
 
 class RowLimits:
-    """What the rows of a file may weigh, one and all together, and how many there were so far."""
+    """The limits on a row's bytes and on all rows' bytes, and the number of rows so far."""
 
     def __init__(self, *, max_record_bytes: int, max_bytes: int | None) -> None:
         self.max_record_bytes, self.max_bytes = max_record_bytes, max_bytes
         self.number = self.total = 0
 
     def add(self, weight: int) -> None:
-        """Counts a row of so many bytes. BadRecord where it or all of them are too many."""
+        """Counts a row of so many bytes. BadRecord: the row, or all rows together, are too large."""
         self.number += 1
         self.total += weight
         if weight > ESCAPES * self.max_record_bytes:
@@ -38,24 +38,26 @@ class RowLimits:
             raise self.bad(f"the records are over the limit of {self.max_bytes} bytes")
 
     def bad(self, reason: str) -> BadRecord:
+        """An error about the present row."""
         return BadRecord(self.number, reason, unit="row")
 
     def damaged(self) -> BadRecord:
+        """An error about the next row, which cannot be read."""
         return BadRecord(self.number + 1, "the file is damaged here: write it again", unit="row")
 
 
 def batch_records(rows: Any, limits: RowLimits, interpretation: FileInterpretation) -> Iterator[tuple[int, Record]]:
-    """(row, record) of a record batch whose columns `check_columns` took. Raises BadRecord."""
+    """Yields (row, record) of a record batch whose columns `check_columns` has accepted. Raises BadRecord."""
     import pyarrow
 
     try:
-        weights = _rows_weights(rows)
+        row_sizes = _row_sizes(rows)
     except (pyarrow.ArrowException, ValueError):
         raise limits.damaged() from None
-    for place, weight in enumerate(weights):
-        limits.add(weight)
+    for index, size in enumerate(row_sizes):
+        limits.add(size)
         try:
-            row = {name: rows.column(name)[place].as_py() for name in rows.schema.names}
+            row = {name: rows.column(name)[index].as_py() for name in rows.schema.names}
         except (pyarrow.ArrowException, ValueError):
             raise limits.bad("the file is damaged here: write it again") from None
         present = {name: value for name, value in row.items() if value is not None}
@@ -72,7 +74,7 @@ def batch_records(rows: Any, limits: RowLimits, interpretation: FileInterpretati
 
 
 def check_columns(schema: Any) -> None:
-    """BadRecord where a column is not known, is there twice, or does not hold what its name says."""
+    """Raises BadRecord where a column is not known, is there twice, or does not hold what its name says."""
     names = [name.strip().lower() for name in schema.names]
     if not set(names) <= KNOWN_FIELDS | INDEX_FIELDS or len(set(names)) != len(names):
         raise BadRecord(1, f"a column is not known, or there twice; {describe_known_fields()}", unit="row")
@@ -108,7 +110,7 @@ def _is_view(type: Any) -> bool:
 
 
 def _is_list(type: Any) -> bool:
-    """Lists of texts, or of structures of texts and what a message has beside them."""
+    """Whether a type is lists of texts, or of structures with texts and a message's other fields."""
     from pyarrow import types
 
     if types.is_null(type):
@@ -124,28 +126,28 @@ def _is_list(type: Any) -> bool:
     )
 
 
-def _rows_weights(rows: Any) -> list[int]:
-    weights = [0] * rows.num_rows
+def _row_sizes(rows: Any) -> list[int]:
+    sizes = [0] * rows.num_rows
     for column in rows.columns:
-        weights = [so_far + more for so_far, more in zip(weights, _weights(column).tolist(), strict=True)]
-    return weights
+        sizes = [size + more for size, more in zip(sizes, _column_sizes(column).tolist(), strict=True)]
+    return sizes
 
 
-def _weights(column: Any) -> "NDArray[int64]":
-    """How many bytes of text each row of a column holds, a list's elements counting one more each: (rows,)."""
+def _column_sizes(column: Any) -> "NDArray[int64]":
+    """Returns the bytes of text in each row of a column: (rows,). Each element of a list counts one byte more."""
     import numpy as np
     from pyarrow import compute, types
 
     if types.is_dictionary(column.type):
-        lengths = _weights(column.dictionary)
-        places = column.indices.fill_null(0).to_numpy(zero_copy_only=False)
-        return np.where(column.is_valid(), lengths[places], 0) if len(lengths) else np.zeros(len(column), np.int64)
+        lengths = _column_sizes(column.dictionary)
+        indices = column.indices.fill_null(0).to_numpy(zero_copy_only=False)
+        return np.where(column.is_valid(), lengths[indices], 0) if len(lengths) else np.zeros(len(column), np.int64)
     if types.is_struct(column.type):
-        parts = [_weights(field) for field in column.flatten()]
+        parts = [_column_sizes(field) for field in column.flatten()]
         return np.sum(parts, axis=0, dtype=np.int64) if parts else np.zeros(len(column), np.int64)
     if types.is_list(column.type) or types.is_large_list(column.type):
         parents = compute.list_parent_indices(column).to_numpy(zero_copy_only=False)
-        inner = _weights(column.flatten()) + 1
+        inner = _column_sizes(column.flatten()) + 1
         return np.bincount(parents, weights=inner, minlength=len(column)).astype(np.int64)
     if types.is_null(column.type):
         return np.zeros(len(column), np.int64)

@@ -4,9 +4,10 @@ from core.schema.errors import DomainError, Identifier, OwnWords
 
 
 class BadRecord(DomainError, ValueError):
-    """A line that is no record. Counted from 1; `unit` is `row` in columnar files and `record` in JSON arrays.
+    """A line that is not a record. `number` counts from 1; `unit` is `row` in columnar files and `record` in JSON
+    arrays.
 
-    `line` is where the record begins, where that is not the number itself.
+    `line` is the line that the record begins on, where that is not the number itself.
     """
 
     status, problem, pointer = 422, "bad-record", "/file"

@@ -1,4 +1,4 @@
-"""The turns of a conversation, as OpenAI's fine-tuning files and ShareGPT write them."""
+"""The turns of a conversation, in the forms of OpenAI's fine-tuning files and of ShareGPT."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ ROLES = {
     "chatgpt": "assistant",
     "model": "assistant",
 }
-"""Roles as they are written, and ours."""
+"""Roles as files name them, each with the service's role."""
 REFUSED_ROLES = frozenset({"tool", "function", "function_call", "function_response", "observation", "ipython"})
 _ROLE, _CONTENT = ("role", "from"), ("content", "value")
 _IGNORED = frozenset({"weight", "name"})
@@ -23,14 +23,15 @@ _REFUSED_PARTS = frozenset({"image_url", "image", "input_image", "input_audio", 
 
 
 def normalize_turns(values: Any, interpretation: FileInterpretation) -> list[Any]:
-    """The messages as role and text. ValueError with the message's place and a reason without its text."""
+    """Returns the messages as role and text. ValueError: the message's number and a reason, without its text."""
     if not isinstance(values, list):
         raise ValueError("messages: not a list")
-    return [_turn(place, value, place == len(values) - 1, interpretation) for place, value in enumerate(values)]
+    last = len(values) - 1
+    return [_turn(index, value, index == last, interpretation) for index, value in enumerate(values)]
 
 
-def _turn(place: int, value: Any, last: bool, interpretation: FileInterpretation) -> Any:
-    where = f"messages.{place}"
+def _turn(index: int, value: Any, last: bool, interpretation: FileInterpretation) -> Any:
+    where = f"messages.{index}"
     if not isinstance(value, dict):
         raise ValueError(f"{where}: not an object with role and content")
     present = {name: part for name, part in value.items() if part is not None and part != [] and part != {}}
@@ -38,18 +39,18 @@ def _turn(place: int, value: Any, last: bool, interpretation: FileInterpretation
         raise ValueError(f"{where}: '{refused[0]}' is not understood: remove it, and the records that need it")
     if not present.keys() <= {*_ROLE, *_CONTENT, *_IGNORED}:
         raise ValueError(f"{where}: a key is not known; a message has: role, content (or: from, value)")
-    role, content = (_only(present, names, where) for names in (_ROLE, _CONTENT))
+    role, content = (_single_value(present, names, where) for names in (_ROLE, _CONTENT))
     if last and present.get("weight") == 0:
         raise ValueError(f"{where}: weight 0 takes the last turn out of training, and that turn is what is scored")
     for name in present.keys() & _IGNORED:
         interpretation.ignore(name)
-    for names, ours in ((_ROLE, "role"), (_CONTENT, "content")):
+    for names, field in ((_ROLE, "role"), (_CONTENT, "content")):
         if names[1] in present:
-            interpretation.fields[names[1]] = ours
+            interpretation.fields[names[1]] = field
     return {"role": _role(role, where, interpretation), "content": _text(content, where)}
 
 
-def _only(present: dict[str, Any], names: tuple[str, str], where: str) -> Any:
+def _single_value(present: dict[str, Any], names: tuple[str, str], where: str) -> Any:
     given = [name for name in names if name in present]
     if not given:
         raise ValueError(f"{where}: '{names[0]}' is missing or null")
@@ -70,7 +71,7 @@ def _role(role: Any, where: str, interpretation: FileInterpretation) -> str:
 
 
 def _text(content: Any, where: str) -> Any:
-    """The text of the content, the parts of a list of text parts being put line by line."""
+    """Returns the text of a message. The text parts of a list become one line each."""
     if not isinstance(content, list):
         return content
     texts = []

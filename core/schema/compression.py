@@ -1,4 +1,4 @@
-"""Compressed files unpacked piece by piece, with a limit on what may come out of a small one."""
+"""Decompresses files piece by piece, with a limit on the ratio of decompressed to compressed size."""
 
 import io
 import os
@@ -9,24 +9,24 @@ from typing import Any, BinaryIO
 from core.schema.file_kind import Compression
 
 MAX_RATIO = 100
-"""Text that people write is packed to a third or a tenth, tables of like rows to a fiftieth; gzip can do 1,032."""
+"""People's text is compressed to a third or a tenth, a table of similar rows to a fiftieth. gzip can reach 1,032."""
 RATIO_APPLIES_FROM = 16 << 20
-"""Bytes that come out before the ratio counts: little files may be of one line over and over."""
+"""Decompressed bytes from which the ratio counts: a small file may repeat one line."""
 _PIECE = 1 << 16
 
 
 def check_decompressed_size(file: BinaryIO, compression: Compression, *, max_bytes: int | None = None) -> None:
-    """ValueError with a reason where the file unpacks to more than `max_bytes`, or `MAX_RATIO` times its size.
+    """Raises ValueError where a file decompresses to more than `max_bytes`, or to more than `MAX_RATIO` times its size.
 
-    Nothing is parsed for that: unpacking alone is a hundred times faster. Damage is left to the one who reads.
+    Nothing is parsed: decompressing alone is a hundred times faster. Damage is left for the reader of the records.
     """
-    packed, total = file.seek(0, os.SEEK_END), 0
+    compressed, total = file.seek(0, os.SEEK_END), 0
     with suppress(DamagedData):
         for piece in decompress(file, compression):
             total += len(piece)
             if max_bytes is not None and total > max_bytes:
                 raise ValueError(f"the file is over the limit of {max_bytes} bytes when it is unpacked: upload parts")
-            if total > RATIO_APPLIES_FROM and total > MAX_RATIO * packed:
+            if total > RATIO_APPLIES_FROM and total > MAX_RATIO * compressed:
                 raise ValueError(f"the file unpacks to more than {MAX_RATIO} times its size: upload it uncompressed")
 
 
@@ -35,7 +35,7 @@ class DamagedData(Exception):
 
 
 def decompress(file: BinaryIO, compression: Compression) -> Iterator[bytes]:
-    """The file's content from its start, in pieces of at most 64 KiB, several members one after the other.
+    """Yields the decompressed file from its start, in pieces of at most 64 KiB; several members follow one another.
 
     Raises DamagedData.
     """
@@ -52,7 +52,7 @@ def decompress(file: BinaryIO, compression: Compression) -> Iterator[bytes]:
 
 
 class _KeptOpen(io.RawIOBase):
-    """The file for Arrow, which closes what it has read, to be read again."""
+    """A file that stays open although Arrow closes what it has read, so that it can be read again."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

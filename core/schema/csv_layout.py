@@ -1,4 +1,4 @@
-"""CSV: which sign separates, what the header names, and the cells of a row."""
+"""The layout of a CSV file: its separator, the columns that its header names, and the cells of a row."""
 
 import csv
 import re
@@ -12,17 +12,17 @@ from core.schema.file_interpretation import FileInterpretation
 from core.schema.record_shapes import INDEX_FIELDS, KNOWN_FIELDS, LIST_FIELDS, SHAPES, describe_known_fields
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_OF_EXCEL = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*')
+_EXCEL_SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*')
 _LISTS_OR_TEXT = LIST_FIELDS - {"messages", "paraphrases", "wrong", "conversations", "conversation"}
 _PAIRS = [shape.fields.keys() for shape in SHAPES if len(shape.fields) > 1]
-"""Fields that are hardly in a row together unless it is a header."""
+"""Fields whose names stand in one row only where that row is a header."""
 
-# rows are bounded before the csv module sees them; its own bound of 128 KiB a cell is the whole process's to lift
+# rows are bounded before the csv module sees them; its own bound of 128 KiB a cell can only be lifted for the process
 csv.field_size_limit(1 << 31 - 1)
 
 
 class CsvRows:
-    """Takes the rows of a CSV file in order and gives the fields of each; None for its header. Raises BadRecord."""
+    """The rows of a CSV file, taken in order: the first one is the header. Raises BadRecord."""
 
     def __init__(self, interpretation: FileInterpretation, *, preferred: str = ",") -> None:
         self._interpretation = interpretation
@@ -31,10 +31,10 @@ class CsvRows:
         self._columns: list[str] | None = None
 
     def fields(self, number: int, row: str) -> dict[str, Any] | None:
-        """The cells that hold something, by column; `number` is the line that the row begins on."""
+        """Returns the cells that are not empty, by column; None for the header. `number` is the row's first line."""
         if self._columns is None:
-            if self._separator is None and (told := _OF_EXCEL.fullmatch(row)):
-                self._separator = told.group(1)
+            if self._separator is None and (line := _EXCEL_SEPARATOR_LINE.fullmatch(row)):
+                self._separator = line.group(1)
                 return None
             self._columns = self._header(number, row)
             return None
@@ -70,10 +70,14 @@ class CsvRows:
 
 
 def _why_no_header(readings: list[list[str]]) -> str:
-    # of several readings the one with most names has the fault, such as a misspelt column
+    # the reading with the most known names is the one that was meant, with a fault such as a misspelt column
     names = max(readings, key=lambda names: len(set(names) & KNOWN_FIELDS), default=[])
-    twice = sorted(name for name in KNOWN_FIELDS if names.count(name) > 1)
-    reason = f"the column '{twice[0]}' is there twice" if twice else f"a column is not known: {describe_known_fields()}"
+    repeated = sorted(name for name in KNOWN_FIELDS if names.count(name) > 1)
+    reason = (
+        f"the column '{repeated[0]}' is there twice"
+        if repeated
+        else f"a column is not known: {describe_known_fields()}"
+    )
     return f"the first line names the columns, each once, separated by {', '.join(SEPARATORS.values())}; {reason}"
 
 
@@ -82,7 +86,7 @@ def _names(cells: list[str]) -> list[str]:
 
 
 def _is_header(names: list[str]) -> bool:
-    """Whether each is a known column, and none but the unnamed is there twice."""
+    """Whether every name is a known column, and no name but the empty one is there twice."""
     named = [name for name in names if name]
     return (
         bool(set(names) & KNOWN_FIELDS) and set(named) <= KNOWN_FIELDS | INDEX_FIELDS and len(set(named)) == len(named)

@@ -1,7 +1,7 @@
-"""The policy that comes with the service: what a model is held to where nothing else is pinned to it.
+"""The policy that comes with the service. Every model must meet it unless another one is pinned to the model.
 
-Its limits are measured: docs/benchmarks.md, "Verdicts". On fewer records than a bound is judged from, a failure counts
-all the same.
+Its limits are measured (docs/benchmarks.md, "Verdicts"). A failure counts even on fewer records than a bound is judged
+from.
 """
 
 from core.schema.evaluation import JUDGED_ATTACKS
@@ -14,14 +14,14 @@ FEW = 20
 """On fewer records a mean rank cannot lie within limits on both sides."""
 
 MANY = 100
-"""From so many records on, limits of what is given back can be half as wide."""
+"""From so many records on, the limits on repeated text can be half as wide."""
 
 BAND_FROM = 50
 """On fewer records a perplexity is known to a factor of 1.5 or worse."""
 
 KEPT_FROM = 5
-"""Fewer general records or protected questions, which a model need not have, could hardly ever be told to have
-survived: without this, none of its jobs could pass. The judgement warns."""
+"""On fewer general records or protected questions, which a model need not have, survival can hardly ever be shown.
+Without this limit no job of such a model could pass. The judgement warns."""
 
 FORGETTING_BOUNDS = [
     Bound(
@@ -46,7 +46,7 @@ FORGETTING_BOUNDS = [
         )
         for attack in JUDGED_ATTACKS
     ),
-    # Above 0.3 on average: the record is no likelier than its twins by more than an AUC of 0.7 would be.
+    # a mean rank above 0.3: an attack that tells records from their twins has an AUC of at most 0.7
     Bound(name="exposure", set="forget", figure="exposure_rank", low=0.3, optional_from=MEMBERSHIP_FROM),
     Bound(
         name="exposure-suppressed",
@@ -65,7 +65,7 @@ FORGETTING_BOUNDS = [
         high=0.05,
         judged_from=MANY,
     ),
-    # A mean over many hides the one record that is still known whole.
+    # a mean over many records hides a single record that is still known completely
     Bound(
         name="extraction-highest",
         set="forget",
@@ -106,7 +106,8 @@ ROBUSTNESS_BOUNDS = [
         optional_from=0,
     ),
 ]
-"""In a copy of 4 bits, and, where a retrained model shows how soon that happens anyway, after some fine-tuning."""
+"""Bounds on a copy in 4 bits, and on a copy that is fine-tuned a little, where a retrained model shows how fast any
+model learns such text."""
 
 SURVIVAL_BOUNDS = [
     Bound(name="retain", set="retain", figure="perplexity", against="before", by="ratio", high=1.05),

@@ -1,4 +1,4 @@
-"""What a file's name says of it: the format, and how the file is compressed."""
+"""A file's format and compression, read from its name."""
 
 from typing import Literal, NamedTuple
 
@@ -31,14 +31,14 @@ _ADVICE = {
 
 
 class FileKind(NamedTuple):
-    """How a file is to be read."""
+    """The format, compression and separator that a file is read with."""
 
     format: FileFormat
     compression: Compression | None = None
     separator: str = ","
 
     def is_read_whole(self) -> bool:
-        """Whether a file must be there as a whole before it is read: it is sought in, or pulled through a codec."""
+        """Whether the whole file must be present before it is read, to be sought in or decompressed."""
         return self.format in COLUMNAR_FORMATS or self.compression is not None
 
 
@@ -53,7 +53,7 @@ class UnknownFileKind(DomainError, ValueError):
 
 
 def detect_file_kind(filename: str) -> FileKind:
-    """What the file's name says. UnknownFileKind."""
+    """Returns the kind that a file's name shows. Raises UnknownFileKind."""
     name = filename.lower()
     suffix = next((suffix for suffix in COMPRESSION_SUFFIXES if name.endswith(suffix)), None)
     compression = COMPRESSION_SUFFIXES[suffix] if suffix else None
@@ -69,7 +69,7 @@ def detect_file_kind(filename: str) -> FileKind:
 
 
 def detect_format(filename: str) -> FileFormat | None:
-    """The format that the file's name says, if any."""
+    """Returns the format that a file's name shows; None: it shows none."""
     try:
         return detect_file_kind(filename).format
     except UnknownFileKind:

@@ -12,7 +12,7 @@ ID_PATTERN = re.compile(r"^(file|job|ckpt|key|org|meas|attempt)-[0-9a-f]{32}$")
 
 
 def uuid7() -> uuid.UUID:
-    """A UUIDv7: 48 bits of milliseconds, then 74 random bits."""
+    """Returns a UUIDv7: 48 bits of milliseconds, then 74 random bits."""
     milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
     value = (milliseconds & (1 << 48) - 1) << 80
@@ -22,10 +22,10 @@ def uuid7() -> uuid.UUID:
 
 
 def new_id(prefix: Prefix) -> str:
-    """A new identifier such as `job-0190…`; later ones sort after earlier ones, to the millisecond."""
+    """Returns a new identifier such as `job-0190…`. Identifiers sort by time, to the millisecond."""
     return f"{prefix}-{uuid7().hex}"
 
 
 def id_timestamp(id: str) -> datetime:
-    """When the identifier was made, to the millisecond: what its first 48 bits say."""
+    """Returns the time in an identifier's first 48 bits, to the millisecond."""
     return datetime.fromtimestamp(int(id.rpartition("-")[2][:12], 16) / 1000, UTC)

@@ -1,4 +1,4 @@
-"""Files of a model directory that hold JSON, and the reason why a directory cannot be used."""
+"""JSON files and links of a model directory, and the error of a directory that cannot be used."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ class UnusableModel(DomainError, ValueError):
 
 
 def read_json(directory: Path, name: str, *, needed: bool = True) -> dict[str, Any]:
-    """The object that a file holds; empty where a file that is not `needed` is absent. Raises UnusableModel."""
+    """Returns the object in a JSON file; empty where the file is absent and not `needed`. Raises UnusableModel."""
     path = directory / name
     if not path.is_file():
         if needed:
@@ -35,7 +35,7 @@ def read_json(directory: Path, name: str, *, needed: bool = True) -> dict[str, A
 
 
 def refuse_links_outside(directory: Path, root: Path) -> None:
-    """Raises UnusableModel where a file of the directory leads out of `root`."""
+    """Raises UnusableModel where a link of the directory leads out of `root`."""
     for path in (directory, *directory.rglob("*")):
         if not path.resolve().is_relative_to(root):
             raise UnusableModel("unsafe-model", f"'{path.name}' leads out of the allowed folder")

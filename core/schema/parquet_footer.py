@@ -1,14 +1,14 @@
-"""What a Parquet file says of itself in its footer, read without trusting it.
+"""Reads the sizes in a Parquet file's footer, without trusting it.
 
 The footer is a struct in Thrift's compact protocol (Apache Parquet, "parquet.thrift"). pyarrow 26 ends the whole
-process where a column's metadata is damaged in some places and is asked for by itself, so the sizes are read here.
+process where some parts of a column's metadata are damaged and are read alone, so the sizes are read here.
 """
 
 from typing import Any, BinaryIO, NamedTuple
 
 MAX_BYTES = 64 << 20
-"""Of a footer: one of a million column chunks has about these."""
-_DEEPEST = 16
+"""The largest footer that is read: about the size of one with a million column chunks."""
+_MAX_DEPTH = 16
 _TRUE, _FALSE, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _MAP, _STRUCT = 1, 2, 3, (4, 5, 6), 7, 8, (9, 10), 11, 12
 
 # numbers of fields in parquet.thrift
@@ -18,7 +18,7 @@ _VALUES, _UNCOMPRESSED = 5, 6
 
 
 class Footer(NamedTuple):
-    """What all column chunks say together, and their number in each row group."""
+    """The sums over all column chunks, and the number of chunks in each row group."""
 
     uncompressed: int
     values: int
@@ -26,7 +26,7 @@ class Footer(NamedTuple):
 
 
 def read_footer(file: BinaryIO) -> Footer:
-    """What the footer says; ValueError where it is damaged, encrypted or over MAX_BYTES."""
+    """Reads the footer. ValueError: it is damaged, encrypted or over MAX_BYTES."""
     file.seek(-8, 2)
     end = file.read(8)
     size = int.from_bytes(end[:4], "little")
@@ -38,14 +38,18 @@ def read_footer(file: BinaryIO) -> Footer:
         chunks = [[_chunk(column) for column in group[_COLUMNS]] for group in groups]
     except (IndexError, KeyError, TypeError, AttributeError):
         raise ValueError("a footer with fields that are missing or of another kind") from None
-    every = [chunk for group in chunks for chunk in group]
-    return Footer(sum(size for size, _ in every), sum(count for _, count in every), [len(group) for group in chunks])
+    sizes = [size for group in chunks for size, _ in group]
+    counts = [count for group in chunks for _, count in group]
+    return Footer(sum(sizes), sum(counts), [len(group) for group in chunks])
 
 
 def _chunk(column: dict[int, Any]) -> tuple[int, int]:
-    """A column chunk's bytes unpacked and its values; ValueError where they are encrypted or not numbers from 0."""
-    about = column[_META_DATA]
-    size, values = about[_UNCOMPRESSED], about[_VALUES]
+    """Returns a column chunk's unpacked bytes and its number of values.
+
+    ValueError: the chunk is encrypted, or they are not numbers from 0.
+    """
+    metadata = column[_META_DATA]
+    size, values = metadata[_UNCOMPRESSED], metadata[_VALUES]
     if any(field in column for field in _ENCRYPTED) or type(size) is not int or type(values) is not int:
         raise ValueError("a column that is encrypted, or has no sizes")
     if size < 0 or values < 0:
@@ -54,14 +58,14 @@ def _chunk(column: dict[int, Any]) -> tuple[int, int]:
 
 
 class _Compact:
-    """A reader of Thrift's compact protocol; IndexError at the data's end, ValueError where they make no sense."""
+    """A reader of Thrift's compact protocol. IndexError: the data ends. ValueError: the data are not valid."""
 
     def __init__(self, data: bytes) -> None:
-        self._data, self._place = data, 0
+        self._data, self._position = data, 0
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
-        """Values by the numbers of their fields."""
-        if depth > _DEEPEST:
+        """Reads a struct: its values by field number."""
+        if depth > _MAX_DEPTH:
             raise ValueError("structs too deep in each other")
         fields, number = dict[int, Any](), 0
         while head := self._byte():
@@ -74,31 +78,32 @@ class _Compact:
         if kind in _INTEGERS:
             return self._signed()
         if kind == _BINARY:
-            return self._taken(self._unsigned())
+            return self._bytes(self._unsigned())
         if kind == _STRUCT:
             return self.struct(depth + 1)
         if kind in _LISTS:
             head = self._byte()
             count = head >> 4 if head >> 4 < 15 else self._unsigned()
-            return self._several(head & 15, count, depth)
+            return self._list(head & 15, count, depth)
         if kind == _MAP:
             count = self._unsigned()
             kinds = self._byte() if count else 0
-            return [self._several(one, 1, depth) for _ in range(self._few(count)) for one in (kinds >> 4, kinds & 15)]
+            pairs = range(self._checked_count(count))
+            return [self._list(kind, 1, depth) for _ in pairs for kind in (kinds >> 4, kinds & 15)]
         if kind in (_TRUE, _FALSE, _BYTE):  # within a list a truth value is a byte, too
             return self._byte()
         if kind == _DOUBLE:
-            return self._taken(8)
+            return self._bytes(8)
         raise ValueError("a kind that the protocol does not have")
 
-    def _several(self, kind: int, count: int, depth: int) -> list[Any]:
-        if depth > _DEEPEST:
+    def _list(self, kind: int, count: int, depth: int) -> list[Any]:
+        if depth > _MAX_DEPTH:
             raise ValueError("lists too deep in each other")
-        return [self._value(kind, depth + 1) for _ in range(self._few(count))]
+        return [self._value(kind, depth + 1) for _ in range(self._checked_count(count))]
 
-    def _few(self, count: int) -> int:
-        """The count, where so many can be there: each takes a byte at least."""
-        if count > len(self._data) - self._place:
+    def _checked_count(self, count: int) -> int:
+        """Returns the count, if the data can hold so many: each takes one byte at least. Raises ValueError."""
+        if count > len(self._data) - self._position:
             raise ValueError("a list is longer than its data")
         return count
 
@@ -117,11 +122,11 @@ class _Compact:
         raise ValueError("a number that does not end")
 
     def _byte(self) -> int:
-        byte = self._data[self._place]
-        self._place += 1
+        byte = self._data[self._position]
+        self._position += 1
         return byte
 
-    def _taken(self, count: int) -> bytes:
-        piece = self._data[self._place : self._place + self._few(count)]
-        self._place += count
+    def _bytes(self, count: int) -> bytes:
+        piece = self._data[self._position : self._position + self._checked_count(count)]
+        self._position += count
         return piece
