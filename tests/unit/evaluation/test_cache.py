@@ -1,4 +1,4 @@
-"""What is kept of a model's measurements: found for the same model, records and code, for nothing else, and safely."""
+"""The cache of measurements: reused for the same model, records and code only, and safe against crashes."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ COLUMNS = {"loss": np.array([1.0, 2.0]), "score/loss": np.array([-1.0, -2.0])}
 
 
 class Counting(EvalContext):
-    """Says which sets it has run through the model."""
+    """A context that lists the sets that it has run through the model."""
 
     def __init__(self, loaded: Loaded, sets: dict[SetName, list[Record]], kept: MeasurementCache) -> None:
         super().__init__(lambda: loaded, sets, training=TRAINING, cache=kept)
@@ -43,7 +43,7 @@ class Counting(EvalContext):
         return super().statistics(records, label=label)
 
 
-def opened(folder: Path, model: str = "0" * 64, dtype: str = "auto") -> MeasurementCache:
+def open_cache(folder: Path, model: str = "0" * 64, dtype: str = "auto") -> MeasurementCache:
     return MeasurementCache(folder, model_digest=model, dtype=dtype)
 
 
@@ -56,32 +56,32 @@ def measured(context: EvalContext) -> Measurements:
     return measure_model(context, resolve_measurements(["likelihood", "membership"]), model_digest="0" * 64)
 
 
-def test_a_second_job_measures_its_own_records_alone_and_finds_the_same_figures(
+def test_a_second_job_measures_only_its_forget_set_and_has_the_same_figures(
     loaded: Loaded, tiny_model: TinyModel, folder: Path
 ) -> None:
-    first = Counting(loaded, tiny_model.sets, opened(folder))
-    one = measured(first)
+    first = Counting(loaded, tiny_model.sets, open_cache(folder))
+    figures = measured(first)
     assert sorted(first.passes) == ["forget", "retain", "unseen"]
     others = {**tiny_model.sets, "forget": tiny_model.sets["forget"][:3]}
-    second = Counting(loaded, others, opened(folder))
-    two = measured(second)
+    second = Counting(loaded, others, open_cache(folder))
+    of_others = measured(second)
     assert second.passes == ["forget"]
-    assert (two.sets["retain"], two.sets["unseen"]) == (one.sets["retain"], one.sets["unseen"])
-    third = Counting(loaded, tiny_model.sets, opened(folder))
-    same = measured(third)
+    assert (of_others.sets["retain"], of_others.sets["unseen"]) == (figures.sets["retain"], figures.sets["unseen"])
+    third = Counting(loaded, tiny_model.sets, open_cache(folder))
+    again = measured(third)
     assert third.passes == ["forget"]  # the very same sets: of what must be forgotten nothing was kept
-    assert (same.sets, same.attacks, same.warnings) == (one.sets, one.attacks, one.warnings)
+    assert (again.sets, again.attacks, again.warnings) == (figures.sets, figures.attacks, figures.warnings)
 
 
-def test_figures_are_kept_of_what_must_not_be_forgotten(loaded: Loaded, tiny_model: TinyModel, folder: Path) -> None:
+def test_figures_of_sets_other_than_forget_are_cached(loaded: Loaded, tiny_model: TinyModel, folder: Path) -> None:
     others = {name: records for name, records in tiny_model.sets.items() if name != "forget"}
-    one = measured(Counting(loaded, others, opened(folder)))
-    again = Counting(loaded, others, opened(folder))
+    figures = measured(Counting(loaded, others, open_cache(folder)))
+    again = Counting(loaded, others, open_cache(folder))
     for file in folder.glob("*.npz"):
         file.unlink()
-    same = measured(again)
+    cached = measured(again)
     assert again.passes == []
-    assert (same.sets, same.warnings) == (one.sets, one.warnings)
+    assert (cached.sets, cached.warnings) == (figures.sets, figures.warnings)
 
 
 class Reading(Measurement):
@@ -95,25 +95,25 @@ class Reading(Measurement):
         return MeasurementResult()
 
 
-def test_what_reads_other_sets_alone_is_kept_whatever_must_be_forgotten(loaded: Loaded, folder: Path) -> None:
+def test_a_measurement_that_does_not_read_the_forget_set_is_cached(loaded: Loaded, folder: Path) -> None:
     retain, forget = RECORDS, [Record(text="a"), Record(text="b")]
     for sets, times in (
         ({"retain": retain, "forget": forget}, 1),
         ({"retain": retain, "forget": forget[:1]}, 1),
         ({"retain": retain[:1], "forget": forget}, 2),
     ):
-        context = Counting(loaded, sets, opened(folder))  # type: ignore[arg-type]
+        context = Counting(loaded, sets, open_cache(folder))  # type: ignore[arg-type]
         measure_model(context, [Reading()], model_digest="0" * 64)
         assert Reading.made == times
 
 
-def test_nothing_is_kept_of_forget_and_its_probes(loaded: Loaded, tiny_model: TinyModel, folder: Path) -> None:
+def test_nothing_of_forget_and_probes_is_cached(loaded: Loaded, tiny_model: TinyModel, folder: Path) -> None:
     asked: dict[SetName, list[Record]] = {"forget": tiny_model.sets["forget"], "probes": tiny_model.sets["unseen"]}
-    measured(Counting(loaded, asked, opened(folder)))
+    measured(Counting(loaded, asked, open_cache(folder)))
     assert [file.name for file in folder.iterdir()] == ["key"]
 
 
-def test_a_benchmark_keeps_the_values_of_its_forget_set_too(
+def test_a_benchmarks_cache_keeps_columns_of_the_forget_set_too(
     loaded: Loaded, tiny_model: TinyModel, folder: Path
 ) -> None:
     def context() -> Counting:
@@ -123,11 +123,11 @@ def test_a_benchmark_keeps_the_values_of_its_forget_set_too(
             MeasurementCache(folder, model_digest="0" * 64, dtype="auto", keeps_forget_set=True),
         )
 
-    one = measured(first := context())
+    figures = measured(first := context())
     assert "forget" in first.passes
-    same = measured(second := context())
+    cached = measured(second := context())
     assert second.passes == []
-    assert (same.sets, same.attacks, same.warnings) == (one.sets, one.attacks, one.warnings)
+    assert (cached.sets, cached.attacks, cached.warnings) == (figures.sets, figures.attacks, figures.warnings)
 
 
 @pytest.mark.parametrize(
@@ -146,11 +146,11 @@ def test_a_benchmark_keeps_the_values_of_its_forget_set_too(
         {"threads": 7},
     ],
 )
-def test_nothing_is_found_for_another(
+def test_columns_are_not_reused_for_another_model_training_code_or_key(
     folder: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, object]
 ) -> None:
-    opened(folder).keep_columns("key", RECORDS, TRAINING, COLUMNS)
-    assert opened(folder).columns("key", RECORDS, TRAINING) is not None
+    open_cache(folder).keep_columns("key", RECORDS, TRAINING, COLUMNS)
+    assert open_cache(folder).columns("key", RECORDS, TRAINING) is not None
     if "code" in changed:
         monkeypatch.setattr(cache, "code_digest", lambda: "another")
     if "threads" in changed:
@@ -158,7 +158,7 @@ def test_nothing_is_found_for_another(
     training = Training.model_validate(
         {**TRAINING.model_dump(), **{name: value for name, value in changed.items() if name in Training.model_fields}}
     )
-    kept = opened(folder, str(changed.get("model", "0" * 64)), str(changed.get("dtype", "auto")))
+    kept = open_cache(folder, str(changed.get("model", "0" * 64)), str(changed.get("dtype", "auto")))
     records = RECORDS[::-1] if "records" in changed else RECORDS
     assert kept.columns(str(changed.get("key", "key")), records, training) is None
 
@@ -174,7 +174,7 @@ def test_nothing_is_found_for_another(
         ("unlearning/trainer.py", False),
     ],
 )
-def test_the_code_is_another_when_a_line_of_what_measures_changes(
+def test_the_code_version_changes_with_every_file_that_decides_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, another: bool
 ) -> None:
     copy = tmp_path / "core"
@@ -190,8 +190,8 @@ def test_the_code_is_another_when_a_line_of_what_measures_changes(
 
 
 @pytest.mark.parametrize("left", [b"", b"PK\x03\x04", b"half"])
-def test_what_a_crash_has_cut_short_is_measured_again(folder: Path, left: bytes) -> None:
-    kept = opened(folder)
+def test_files_that_a_crash_left_incomplete_are_ignored(folder: Path, left: bytes) -> None:
+    kept = open_cache(folder)
     kept.keep_columns("key", RECORDS, TRAINING, COLUMNS)
     kept.keep_result("key", {"forget": RECORDS}, TRAINING, MeasurementResult())
     for file in (*folder.glob("*.npz"), *folder.glob("*.json")):
@@ -200,10 +200,10 @@ def test_what_a_crash_has_cut_short_is_measured_again(folder: Path, left: bytes)
     assert kept.result("key", {"forget": RECORDS}, TRAINING) is None
 
 
-def test_a_full_disk_leaves_nothing_behind_and_is_nobodys_failure(
+def test_a_full_disk_leaves_no_partial_file_and_fails_no_measurement(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = opened(folder)
+    kept = open_cache(folder)
 
     def full(self: Path, content: bytes) -> int:
         with self.open("wb") as file:
@@ -214,33 +214,33 @@ def test_a_full_disk_leaves_nothing_behind_and_is_nobodys_failure(
     kept.keep_columns("key", RECORDS, TRAINING, COLUMNS)
     assert [file.name for file in folder.iterdir()] == ["key"]
     with pytest.raises(CacheUnusable):
-        opened(folder.with_name("another"))
+        open_cache(folder.with_name("another"))
     assert list(folder.with_name("another").iterdir()) == []
 
 
-def test_a_folder_that_others_can_read_or_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_other_users_can_read_and_a_file_are_refused(tmp_path: Path) -> None:
     loose = tmp_path / "loose"
     loose.mkdir()
     loose.chmod(0o750)
     with pytest.raises(CacheUnusable, match="private"):
-        opened(loose)
+        open_cache(loose)
     (tmp_path / "file").touch()
     with pytest.raises(CacheUnusable, match="FileExistsError"):
-        opened(tmp_path / "file")
-    assert (os.stat(opened(tmp_path / "new")._folder).st_mode & 0o777) == 0o700
+        open_cache(tmp_path / "file")
+    assert (os.stat(open_cache(tmp_path / "new")._folder).st_mode & 0o777) == 0o700
 
 
-def test_all_who_open_a_new_folder_at_once_have_one_key(folder: Path) -> None:
+def test_processes_that_open_a_new_folder_at_once_share_one_key(folder: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
-        keys = {one._key for one in threads.map(lambda _: opened(folder), range(32))}
+        keys = {opened_cache._key for opened_cache in threads.map(lambda _: open_cache(folder), range(32))}
     assert len(keys) == 1
     assert [file.name for file in folder.iterdir()] == ["key"]
     (folder / "key").write_bytes(b"short")  # as a crash may leave it
-    assert len(opened(folder)._key) == 32
+    assert len(open_cache(folder)._key) == 32
 
 
-def test_what_was_not_used_for_longest_goes_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = opened(folder)
+def test_the_files_unused_for_the_longest_time_are_deleted_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = open_cache(folder)
     kept.keep_columns("old", RECORDS, TRAINING, COLUMNS)
     (size,) = (file.stat().st_size for file in folder.glob("*.npz"))
     monkeypatch.setattr(cache, "MOST_BYTES", 2 * size)
@@ -254,6 +254,6 @@ def test_what_was_not_used_for_longest_goes_first(folder: Path, monkeypatch: pyt
     broken.touch()
     os.utime(broken, (1000, 1000))
     kept.keep_columns("new", RECORDS, TRAINING, COLUMNS)
-    found = [name for name in ("old", "middle", "new") if kept.columns(name, RECORDS, TRAINING) is not None]
-    assert found == ["old", "new"]
+    kept_keys = [name for name in ("old", "middle", "new") if kept.columns(name, RECORDS, TRAINING) is not None]
+    assert kept_keys == ["old", "new"]
     assert not broken.exists()

@@ -1,4 +1,4 @@
-"""What bounds may name is what is measured: by what measurements declare, and by what a small context really gives."""
+"""The figures that bounds may name are those that measurements declare, and those that a small context really gives."""
 
 import copy
 from itertools import chain
@@ -44,8 +44,10 @@ CHANGES = {"perplexity_ratio", "accuracy_change", "probability_change", "extract
 def asked(records: list[Record]) -> list[Record]:
     """The same as questions, in other words too, and with wrong answers."""
     return [
-        Record(prompt=one.prompt, completion=one.completion, paraphrases=["who, then?"], wrong=["a baker", "nobody"])
-        for one in records
+        Record(
+            prompt=record.prompt, completion=record.completion, paraphrases=["who, then?"], wrong=["a baker", "nobody"]
+        )
+        for record in records
     ]
 
 
@@ -86,7 +88,7 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
 
 
 def declared(of: str) -> set[str]:
-    return set(chain.from_iterable(getattr(one.produces, of) for one in MEASUREMENTS.values()))
+    return set(chain.from_iterable(getattr(measurement.produces, of) for measurement in MEASUREMENTS.values()))
 
 
 def test_a_bound_may_name_what_measurements_declare_and_nothing_else() -> None:
@@ -94,25 +96,25 @@ def test_a_bound_may_name_what_measurements_declare_and_nothing_else() -> None:
     assert declared("across") == set(figure_names.ACROSS_FIGURES)
     assert declared("curves") == set(figure_names.CURVES)
     assert declared("variants") == set(figure_names.VARIANTS)
-    copies = [one.produces for one in MEASUREMENTS.values() if one.produces.variants]
-    whole = [one.produces for one in MEASUREMENTS.values() if not one.produces.variants]
+    copies = [measurement.produces for measurement in MEASUREMENTS.values() if measurement.produces.variants]
+    whole = [measurement.produces for measurement in MEASUREMENTS.values() if not measurement.produces.variants]
     assert by_sets(whole) == {name: set(sets) for name, sets in figure_names.SET_FIGURES.items()}
     assert by_sets(copies) == {name: set(sets) for name, sets in figure_names.VARIANT_FIGURES.items()}
 
 
 def by_sets(produces: list[ProducedFigures]) -> dict[str, set[str]]:
-    every = figure_names.SET_FIGURES["perplexity"]
-    found: dict[str, set[str]] = {}
-    for one in produces:
-        for figure in one.figures:
-            found.setdefault(figure, set()).update(one.sets or every)
-    return found
+    all_sets = figure_names.SET_FIGURES["perplexity"]
+    sets_of: dict[str, set[str]] = {}
+    for measured in produces:
+        for figure in measured.figures:
+            sets_of.setdefault(figure, set()).update(measured.sets or all_sets)
+    return sets_of
 
 
-def test_each_figure_is_one_measurements_own() -> None:
+def test_each_figure_is_produced_by_exactly_one_measurement() -> None:
     for figure, sets in figure_names.SET_FIGURES.items():
         for name in sets:
-            assert sum(one.produces.includes(figure, name, None) for one in MEASUREMENTS.values()) == 1
+            assert sum(measurement.produces.includes(figure, name, None) for measurement in MEASUREMENTS.values()) == 1
 
 
 def test_every_figure_that_a_bound_may_name_is_measured(measured: Measurements) -> None:
@@ -127,12 +129,12 @@ def test_every_figure_that_a_bound_may_name_is_measured(measured: Measurements) 
 
 
 def test_a_bound_may_name_every_figure_that_is_measured(measured: Measurements) -> None:
-    for name, found in measured.sets.items():
-        of_groups = {figure for figure in found if figure.startswith("utility_")}
-        assert set(found) - CHANGES - of_groups == {
+    for name, result in measured.sets.items():
+        of_groups = {figure for figure in result if figure.startswith("utility_")}
+        assert set(result) - CHANGES - of_groups == {
             figure for figure, sets in figure_names.SET_FIGURES.items() if name in sets
         }
     for variant, sets_of in measured.variants.items():
         assert variant in figure_names.VARIANTS
-        for name, found in sets_of.items():
-            assert set(found) == {figure for figure, sets in figure_names.VARIANT_FIGURES.items() if name in sets}
+        for name, result in sets_of.items():
+            assert set(result) == {figure for figure, sets in figure_names.VARIANT_FIGURES.items() if name in sets}

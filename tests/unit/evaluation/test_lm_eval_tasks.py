@@ -1,4 +1,4 @@
-"""lm-evaluation-harness on a model that is loaded: a task of the operator's, with its data on disk."""
+"""lm-evaluation-harness on a loaded model: a task of the operator, with its data on disk."""
 
 import json
 import math
@@ -85,7 +85,7 @@ def questions(records: list[Record]) -> list[dict[str, object]]:
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As in a job's process; and a connection to anywhere is an error."""
+    """Offline as in a job's process; every connection is an error."""
     import datasets
     import huggingface_hub
 
@@ -104,7 +104,7 @@ def tasks(tmp_path: Path, tiny_model: TinyModel) -> Path:
     folder = tmp_path / "tasks"
     folder.mkdir()
     asked = questions([*tiny_model.sets["forget"][:4], *tiny_model.sets["unseen"][:4]])
-    (folder / "endings.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
+    (folder / "endings.jsonl").write_text("".join(json.dumps(record) + "\n" for record in asked))
     (folder / "endings.yaml").write_text(TASK)
     (folder / "ended.yaml").write_text(ENDED)
     (folder / "scoring.py").write_text(SCORING)
@@ -116,7 +116,7 @@ def tasks(tmp_path: Path, tiny_model: TinyModel) -> Path:
     return folder
 
 
-def bench_of(loaded: Loaded, tasks: Path | None, *, code: bool = False) -> EvalContext:
+def context_of(loaded: Loaded, tasks: Path | None, *, code: bool = False) -> EvalContext:
     sets = {"forget": people(1, 0)}
     return EvalContext(lambda: loaded, sets, training=TRAINING, benchmark_tasks=tasks, benchmark_code=code)  # type: ignore[arg-type]
 
@@ -129,15 +129,15 @@ def naive(loaded: Loaded, file: Path) -> tuple[list[float], list[float]]:
         asked = json.loads(line)
         scores = []
         for ending in asked["endings"]:
-            whole = tokenizer(asked["beginning"] + ending)["input_ids"]
+            ids_of_both = tokenizer(asked["beginning"] + ending)["input_ids"]
             first = len(tokenizer(asked["beginning"])["input_ids"])
-            ids = torch.tensor([whole])
+            ids = torch.tensor([ids_of_both])
             with torch.no_grad():
                 log_p = torch.log_softmax(model(input_ids=ids).logits[0].double(), -1)
-            scores.append(sum(log_p[place - 1, whole[place]].item() for place in range(first, len(whole))))
+            scores.append(sum(log_p[place - 1, ids_of_both[place]].item() for place in range(first, len(ids_of_both))))
         lengths = [len(ending) for ending in asked["endings"]]
-        best = max(range(3), key=lambda one: scores[one])
-        best_normed = max(range(3), key=lambda one: scores[one] / lengths[one])
+        best = max(range(3), key=lambda index: scores[index])
+        best_normed = max(range(3), key=lambda index: scores[index] / lengths[index])
         plain.append(float(best == asked["right"]))
         normed.append(float(best_normed == asked["right"]))
     return plain, normed
@@ -145,41 +145,41 @@ def naive(loaded: Loaded, file: Path) -> tuple[list[float], list[float]]:
 
 def interval(values: list[float]) -> tuple[float, float, float]:
     mean = sum(values) / len(values)
-    error = math.sqrt(sum((one - mean) ** 2 for one in values) / (len(values) - 1) / len(values))
+    error = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
     return mean, mean - 1.959964 * error, mean + 1.959964 * error
 
 
-def test_a_task_from_disk_is_scored_as_the_models_own_log_probabilities_say(
+def test_a_task_from_disk_is_scored_by_the_models_log_probabilities(
     loaded: Loaded, tasks: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = Benchmarks(tasks=["endings"]).measure(bench_of(loaded, tasks))
+    result = Benchmarks(tasks=["endings"]).measure(context_of(loaded, tasks))
     plain, normed = naive(loaded, tasks / "endings.jsonl")
-    assert set(found.benchmarks) == {"endings"}
-    for metric, wanted in (("acc", plain), ("acc_norm", normed)):
-        figure = found.benchmarks["endings"][metric]
-        assert (figure.value, figure.low, figure.high) == pytest.approx(interval(wanted), abs=1e-6)
+    assert set(result.benchmarks) == {"endings"}
+    for metric, expected in (("acc", plain), ("acc_norm", normed)):
+        figure = result.benchmarks["endings"][metric]
+        assert (figure.value, figure.low, figure.high) == pytest.approx(interval(expected), abs=1e-6)
         assert figure.records == 8
     assert 0 < sum(plain) < 8  # or the model would not be looked at
-    assert found.warnings == found.cut_short == []
+    assert result.warnings == result.cut_short == []
     assert capfd.readouterr() == ("", "")  # standard output is for events
 
 
-def test_a_group_is_run_with_code_that_lies_beside_its_tasks(loaded: Loaded, tasks: Path) -> None:
-    found = Benchmarks(tasks=["both", "both"], records=6).measure(bench_of(loaded, tasks))
-    assert set(found.benchmarks) == {"both", "endings", "ended"}
-    assert found.benchmarks["ended"]["starts_right"].records == 6
-    assert found.benchmarks["both"]["acc"].value == found.benchmarks["endings"]["acc"].value
-    assert [(cut.what, cut.done, cut.of, cut.reason) for cut in found.cut_short] == [
+def test_a_group_of_tasks_may_use_code_from_its_folder(loaded: Loaded, tasks: Path) -> None:
+    result = Benchmarks(tasks=["both", "both"], records=6).measure(context_of(loaded, tasks))
+    assert set(result.benchmarks) == {"both", "endings", "ended"}
+    assert result.benchmarks["ended"]["starts_right"].records == 6
+    assert result.benchmarks["both"]["acc"].value == result.benchmarks["endings"]["acc"].value
+    assert [(cut.what, cut.done, cut.of, cut.reason) for cut in result.cut_short] == [
         ("endings", 6, 8, "records"),
         ("ended", 6, 8, "records"),
     ]
 
 
-def test_the_model_is_as_before_and_says_the_same_again(loaded: Loaded, tasks: Path) -> None:
+def test_a_task_leaves_the_model_unchanged_and_gives_the_same_figures_again(loaded: Loaded, tasks: Path) -> None:
     before = {name: weight.clone() for name, weight in loaded[0].state_dict().items()}
     padding = loaded[1].pad_token
-    one, two = (Benchmarks(tasks=["endings"], num_fewshot=1).measure(bench_of(loaded, tasks)) for _ in range(2))
-    assert one == two
+    first, second = (Benchmarks(tasks=["endings"], num_fewshot=1).measure(context_of(loaded, tasks)) for _ in range(2))
+    assert first == second
     assert all(torch.equal(weight, before[name]) for name, weight in loaded[0].state_dict().items())
     assert loaded[1].pad_token == padding
 
@@ -191,18 +191,18 @@ def test_the_model_is_as_before_and_says_the_same_again(loaded: Loaded, tasks: P
         ("absent", "benchmarks_unavailable", "its data must be on this worker's disk"),
     ],
 )
-def test_what_cannot_be_run_says_why_and_names_no_path(
+def test_a_task_that_cannot_run_gives_its_reason_and_no_path(
     loaded: Loaded, tasks: Path, task: str, code: str, says: str
 ) -> None:
     with pytest.raises(CoreError, match=says) as caught:
-        Benchmarks(tasks=[task]).measure(bench_of(loaded, tasks))
+        Benchmarks(tasks=[task]).measure(context_of(loaded, tasks))
     assert caught.value.code == code
     assert str(tasks) not in caught.value.message
 
 
 def test_an_operator_may_allow_tasks_that_run_code(loaded: Loaded, tasks: Path) -> None:
-    found = Benchmarks(tasks=["running"], records=2).measure(bench_of(loaded, tasks, code=True))
-    assert found.benchmarks["running"]["acc"].records == 2
+    result = Benchmarks(tasks=["running"], records=2).measure(context_of(loaded, tasks, code=True))
+    assert result.benchmarks["running"]["acc"].records == 2
 
 
 def test_a_task_is_a_name_and_never_a_file(
@@ -214,23 +214,23 @@ def test_a_task_is_a_name_and_never_a_file(
     monkeypatch.setattr(lm_eval.tasks.manager, "__file__", str(tmp_path / "few" / "manager.py"))
     for name in (str(tasks / "endings.yaml"), "nonsense"):
         with pytest.raises(CoreError) as caught:
-            Benchmarks(tasks=[name]).measure(bench_of(loaded, tasks))
+            Benchmarks(tasks=[name]).measure(context_of(loaded, tasks))
         assert caught.value.code == "unknown_task"
 
 
-def test_without_the_harness_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_names_the_extra_to_install_if_the_harness_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(CoreError, match=r"\[lm-eval\]"):
         require()
 
 
 def test_a_task_that_takes_too_long_is_left_out(loaded: Loaded, tasks: Path) -> None:
-    found = Benchmarks(tasks=["endings"], seconds=1e-9).measure(bench_of(loaded, tasks))
-    assert found.benchmarks == {}
-    assert [(cut.what, cut.reason) for cut in found.cut_short] == [("endings", "seconds")]
+    result = Benchmarks(tasks=["endings"], seconds=1e-9).measure(context_of(loaded, tasks))
+    assert result.benchmarks == {}
+    assert [(cut.what, cut.reason) for cut in result.cut_short] == [("endings", "seconds")]
 
 
-def test_a_wish_to_stop_is_heard(loaded: Loaded, tasks: Path) -> None:
+def test_a_task_ends_when_the_job_is_to_stop(loaded: Loaded, tasks: Path) -> None:
     def stop() -> None:
         raise InterruptedError
 
@@ -241,7 +241,7 @@ def test_a_wish_to_stop_is_heard(loaded: Loaded, tasks: Path) -> None:
         Benchmarks(tasks=["endings"]).measure(context)
 
 
-def test_what_is_no_number_is_left_out_and_told_of() -> None:
+def test_a_metric_that_is_not_finite_is_left_out_and_listed() -> None:
     values = {"alias": "t", "sample_len": 3, "acc,none": float("nan"), "acc_stderr,none": "N/A", "f1,strict": 0.5}
     figures, broken = Results({"results": {"t": values}, "n-samples": {}}).figures()
     assert broken == ["t acc"]
@@ -249,7 +249,7 @@ def test_what_is_no_number_is_left_out_and_told_of() -> None:
     assert set(figures["t"]) == {"f1,strict"}
 
 
-def test_a_changed_task_is_another_task(tasks: Path) -> None:
+def test_the_version_of_the_tasks_changes_with_their_files(tasks: Path) -> None:
     before = tasks_version(tasks)
     assert tasks_version(tasks) == before
     os.utime(tasks / "endings.jsonl", (1, 1))
@@ -262,15 +262,17 @@ def test_a_changed_task_is_another_task(tasks: Path) -> None:
     assert tasks_version(None) != before
 
 
-def test_it_is_only_made_by_name_and_with_tasks() -> None:
-    assert "benchmarks" not in {one.name for one in resolve_measurements(["thorough"])}
-    (one,) = resolve_measurements([MeasurementChoice.model_validate({"name": "benchmarks", "tasks": ["endings"]})])
-    assert isinstance(one, Benchmarks)
+def test_benchmarks_run_only_by_name_and_with_tasks() -> None:
+    assert "benchmarks" not in {measurement.name for measurement in resolve_measurements(["thorough"])}
+    (measurement,) = resolve_measurements(
+        [MeasurementChoice.model_validate({"name": "benchmarks", "tasks": ["endings"]})]
+    )
+    assert isinstance(measurement, Benchmarks)
     with pytest.raises(ValidationError):
         resolve_measurements(["benchmarks"])
 
 
-def test_a_jobs_process_fetches_nothing_and_tells_nobody() -> None:
+def test_a_jobs_process_is_offline_and_sends_no_telemetry() -> None:
     script = (
         "import core.pipeline.__main__, os\n"
         "import huggingface_hub.constants as hub\n"
@@ -279,7 +281,7 @@ def test_a_jobs_process_fetches_nothing_and_tells_nobody() -> None:
         "print(os.environ['HF_UPDATE_DOWNLOAD_COUNTS'])\n"
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    said = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, env=kept, capture_output=True, text=True, check=True
     )
-    assert said.stdout.split() == ["True", "True", "1", "1", "0"]
+    assert process.stdout.split() == ["True", "True", "1", "1", "0"]

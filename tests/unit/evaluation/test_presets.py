@@ -1,4 +1,4 @@
-"""Other benchmarks' tables, out of what was measured of a small model on questions of TOFU's form."""
+"""Tables of other benchmarks, from figures of a small model on questions of TOFU's form."""
 
 import math
 
@@ -50,43 +50,43 @@ def measured(loaded: Loaded) -> Measurements:
     )
 
 
-def test_every_key_of_tofu_is_there_but_what_needs_attacks_that_were_not_made(measured: Measurements) -> None:
-    found = preset_table("tofu", measured)
-    assert set(PRESETS["tofu"].keys) - set(found) == {"mia_reference", "mia_gradnorm"}
-    assert all(math.isfinite(value) for value in found.values())
-    assert list(found) == [name for name in PRESETS["tofu"].keys if name in found]
-    assert found["forget_quality"] == 1.0  # the retrained model is the model itself
-    assert found["privleak"] == 0.0
-    assert found["forget_truth_ratio"] == found["forget_Truth_Ratio"] == measured.sets["probes"]["truth_ratio"].value
-    assert found["forget_Q_A_Prob"] == measured.sets["forget"]["probability"].value
-    assert found["ra_Q_A_Prob_normalised"] == measured.sets["protected"]["utility_probability_real_authors"].value
-    assert found["mia_loss"] == measured.attacks["loss"].auc.value
+def test_the_tofu_table_has_every_key_except_those_of_attacks_that_were_not_chosen(measured: Measurements) -> None:
+    result = preset_table("tofu", measured)
+    assert set(PRESETS["tofu"].keys) - set(result) == {"mia_reference", "mia_gradnorm"}
+    assert all(math.isfinite(value) for value in result.values())
+    assert list(result) == [name for name in PRESETS["tofu"].keys if name in result]
+    assert result["forget_quality"] == 1.0  # the retrained model is the model itself
+    assert result["privleak"] == 0.0
+    assert result["forget_truth_ratio"] == result["forget_Truth_Ratio"] == measured.sets["probes"]["truth_ratio"].value
+    assert result["forget_Q_A_Prob"] == measured.sets["forget"]["probability"].value
+    assert result["ra_Q_A_Prob_normalised"] == measured.sets["protected"]["utility_probability_real_authors"].value
+    assert result["mia_loss"] == measured.attacks["loss"].auc.value
 
 
-def test_every_key_of_muse_is_there(measured: Measurements) -> None:
-    found = preset_table("muse", measured)
-    assert list(found) == ["verbmem_f", "knowmem_f", "knowmem_r", "privleak"]
-    assert 0 <= found["verbmem_f"] <= 100
+def test_the_muse_table_has_every_key(measured: Measurements) -> None:
+    result = preset_table("muse", measured)
+    assert list(result) == ["verbmem_f", "knowmem_f", "knowmem_r", "privleak"]
+    assert 0 <= result["verbmem_f"] <= 100
     assert measured.sets["protected"]["knowmem_muse"].records == 4  # of the group retain
 
 
-def test_a_table_holds_no_key_that_was_not_measured(loaded: Loaded) -> None:
-    found = measure_model(
+def test_a_preset_table_has_no_key_that_was_not_measured(loaded: Loaded) -> None:
+    result = measure_model(
         context(loaded, {"forget": SETS["forget"]}), resolve_measurements(["likelihood"]), model_digest="0" * 64
     )
-    assert preset_table("tofu", found) == {"forget_Q_A_Prob": found.sets["forget"]["probability"].value}
-    assert preset_table("muse", found) == {}
+    assert preset_table("tofu", result) == {"forget_Q_A_Prob": result.sets["forget"]["probability"].value}
+    assert preset_table("muse", result) == {}
 
 
-def test_muse_says_which_sets_it_misses(loaded: Loaded) -> None:
-    found = Muse(verbatim_tokens=2, knowledge_tokens=2).measure(context(loaded, {"forget": SETS["forget"][:1]}))
-    assert found.warnings == [
+def test_muse_warns_of_missing_sets(loaded: Loaded) -> None:
+    result = Muse(verbatim_tokens=2, knowledge_tokens=2).measure(context(loaded, {"forget": SETS["forget"][:1]}))
+    assert result.warnings == [
         "muse: not measured without records of probes",
         "muse: not measured without records of protected",
     ]
 
 
-def test_what_only_presets_show_is_in_no_group() -> None:
+def test_measurements_that_only_presets_show_are_in_no_group() -> None:
     assert all(MEASUREMENTS[name].group is None for name in ("open_unlearning", "muse"))
     for name in PRESET_NAMES:
         assert resolve_measurements(list(PRESETS[name].measure))

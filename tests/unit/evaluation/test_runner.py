@@ -1,4 +1,4 @@
-"""The whole suite on a model that knows forget and retain by heart and never saw unseen."""
+"""The runner on a model that has memorised forget and retain and never saw unseen."""
 
 import copy
 
@@ -43,59 +43,65 @@ def measured(loaded: Loaded, sets: dict[SetName, list[Record]], training: Traini
     return measure_model(context, resolve_measurements(["likelihood", "membership"]), model_digest="0" * 64)
 
 
-def without_time(found: Measurements) -> Measurements:
-    return found.model_copy(update={"seconds": 0, "seconds_of": {}})
+def without_time(result: Measurements) -> Measurements:
+    return result.model_copy(update={"seconds": 0, "seconds_of": {}})
 
 
-def test_a_model_that_knows_its_records_is_seen_to_know_them(loaded: Loaded, tiny_model: TinyModel) -> None:
-    found = measured(loaded, tiny_model.sets)
-    forget, unseen = found.sets["forget"], found.sets["unseen"]
+def test_memorised_records_have_a_low_perplexity_and_a_high_auc(loaded: Loaded, tiny_model: TinyModel) -> None:
+    result = measured(loaded, tiny_model.sets)
+    forget, unseen = result.sets["forget"], result.sets["unseen"]
     assert forget["perplexity"].value < 1.4
     assert unseen["perplexity"].value > 10 * forget["perplexity"].value
     assert forget["accuracy"].value > 0.9 > unseen["accuracy"].value
     assert forget["extraction_strength"].value > 0.8 > 0.3 > unseen["extraction_strength"].value
-    assert found.attacks["loss"].auc.value == found.attacks["min_k++_20"].auc.value == 1.0
-    assert {"loss", "zlib", "min_k_5", "min_k_100", "min_k++_5", "min_k++_100"} <= set(found.attacks)
-    assert found.model_digest == "0" * 64
-    assert found.seconds > 0
+    assert result.attacks["loss"].auc.value == result.attacks["min_k++_20"].auc.value == 1.0
+    assert {"loss", "zlib", "min_k_5", "min_k_100", "min_k++_5", "min_k++_100"} <= set(result.attacks)
+    assert result.model_digest == "0" * 64
+    assert result.seconds > 0
 
 
 def test_the_same_seed_gives_the_same_figures(loaded: Loaded, tiny_model: TinyModel) -> None:
-    one, two = (measured(loaded, tiny_model.sets) for _ in range(2))
-    assert without_time(one) == without_time(two)
+    first, second = (measured(loaded, tiny_model.sets) for _ in range(2))
+    assert without_time(first) == without_time(second)
 
 
 def test_figures_do_not_depend_on_the_micro_batch(loaded: Loaded, tiny_model: TinyModel) -> None:
-    one = measured(loaded, tiny_model.sets)
-    two = measured(loaded, tiny_model.sets, TRAINING.model_copy(update={"micro_batch_tokens": 64}))
+    large_batches = measured(loaded, tiny_model.sets)
+    small_batches = measured(loaded, tiny_model.sets, TRAINING.model_copy(update={"micro_batch_tokens": 64}))
     for name in ("forget", "unseen"):
-        assert one.sets[name]["perplexity"].value == pytest.approx(two.sets[name]["perplexity"].value, rel=1e-5)
+        assert large_batches.sets[name]["perplexity"].value == pytest.approx(
+            small_batches.sets[name]["perplexity"].value, rel=1e-5
+        )
 
 
 def test_records_cut_into_chunks_stay_one_record(loaded: Loaded, tiny_model: TinyModel) -> None:
-    found = measured(loaded, tiny_model.sets, TRAINING.model_copy(update={"max_length": 8}))
-    assert found.sets["forget"]["perplexity"].records == len(tiny_model.sets["forget"])
+    result = measured(loaded, tiny_model.sets, TRAINING.model_copy(update={"max_length": 8}))
+    assert result.sets["forget"]["perplexity"].records == len(tiny_model.sets["forget"])
 
 
-def test_general_text_is_measured_apart_and_attacks_only_forget_with_unseen(loaded: Loaded) -> None:
-    found = measured(loaded, {"forget": people(3, 50), "general": general_sentences(4, 0)})
-    assert set(found.sets) == {"forget", "general"}
-    assert found.attacks == {}
-    assert any("membership" in warning for warning in found.warnings)
+def test_attacks_need_unseen_records_and_general_text_does_not_replace_them(loaded: Loaded) -> None:
+    result = measured(loaded, {"forget": people(3, 50), "general": general_sentences(4, 0)})
+    assert set(result.sets) == {"forget", "general"}
+    assert result.attacks == {}
+    assert any("membership" in warning for warning in result.warnings)
 
 
-def test_what_lacks_the_same_set_is_named_in_one_warning(loaded: Loaded) -> None:
+def test_measurements_that_lack_the_same_set_share_one_warning(loaded: Loaded) -> None:
     context = EvalContext(lambda: loaded, {"retain": people(3, 50)}, training=TRAINING)
-    found = measure_model(context, resolve_measurements(["membership", "privleak", "quantized"]), model_digest="0" * 64)
-    assert found.warnings == [
+    result = measure_model(
+        context, resolve_measurements(["membership", "privleak", "quantized"]), model_digest="0" * 64
+    )
+    assert result.warnings == [
         "membership, privleak: not measured without records of forget and unseen",
         "quantized: not measured without records of forget",
     ]
 
 
-def test_questions_that_nobody_has_written_are_missed_only_by_who_asks_for_them(loaded: Loaded) -> None:
+def test_missing_probes_give_a_warning_only_for_measurements_chosen_by_name(loaded: Loaded) -> None:
     context = EvalContext(lambda: loaded, {"forget": people(3, 50)}, training=TRAINING)
-    of_group = [one for one in resolve_measurements(["standard"]) if one.name == "model_utility"]
+    of_group = [
+        measurement for measurement in resolve_measurements(["standard"]) if measurement.name == "model_utility"
+    ]
     assert measure_model(context, of_group, model_digest="0" * 64).warnings == []
     by_name = measure_model(context, resolve_measurements(["model_utility"]), model_digest="0" * 64)
     assert by_name.warnings == ["model_utility: not measured without records of protected"]
@@ -103,13 +109,13 @@ def test_questions_that_nobody_has_written_are_missed_only_by_who_asks_for_them(
 
 def test_few_records_give_figures_with_a_warning_each(loaded: Loaded, tiny_model: TinyModel) -> None:
     sets = tiny_model.sets
-    found = measured(loaded, {"forget": sets["forget"][:1], "retain": [], "unseen": sets["unseen"]})
-    assert "retain" not in found.sets
-    assert found.sets["forget"]["perplexity"].low is None
-    assert found.attacks["loss"].auc.low is not None
-    assert sum("retain: there is no record" in warning for warning in found.warnings) == 1
-    assert sum("forget: one record" in warning for warning in found.warnings) == 1
-    assert sum("fewer than 20" in warning for warning in found.warnings) == 2
+    result = measured(loaded, {"forget": sets["forget"][:1], "retain": [], "unseen": sets["unseen"]})
+    assert "retain" not in result.sets
+    assert result.sets["forget"]["perplexity"].low is None
+    assert result.attacks["loss"].auc.low is not None
+    assert sum("retain: there is no record" in warning for warning in result.warnings) == 1
+    assert sum("forget: one record" in warning for warning in result.warnings) == 1
+    assert sum("fewer than 20" in warning for warning in result.warnings) == 2
 
 
 def test_twenty_records_in_each_set_are_enough_for_no_warning(loaded: Loaded) -> None:
@@ -120,12 +126,12 @@ def test_a_wrecked_model_still_has_figures(loaded: Loaded, tiny_model: TinyModel
     model, tokenizer = copy.deepcopy(loaded[0]), loaded[1]
     with torch.no_grad():
         model.get_output_embeddings().weight.mul_(-4e4)
-    found = measured((model, tokenizer), tiny_model.sets)
-    assert found.sets["forget"]["perplexity"].value > 1e300
-    assert any("beyond what a number can hold" in warning for warning in found.warnings)
+    result = measured((model, tokenizer), tiny_model.sets)
+    assert result.sets["forget"]["perplexity"].value > 1e300
+    assert any("beyond what a number can hold" in warning for warning in result.warnings)
 
 
-def test_a_broken_model_is_an_error_with_a_name(loaded: Loaded, tiny_model: TinyModel) -> None:
+def test_a_model_without_finite_probabilities_is_an_error(loaded: Loaded, tiny_model: TinyModel) -> None:
     model, tokenizer = copy.deepcopy(loaded[0]), loaded[1]
     with torch.no_grad():
         model.get_output_embeddings().weight.fill_(float("nan"))
@@ -134,7 +140,7 @@ def test_a_broken_model_is_an_error_with_a_name(loaded: Loaded, tiny_model: Tiny
     assert caught.value.code == "not_finite"
 
 
-def test_measuring_can_be_ended_between_measurements(loaded: Loaded, tiny_model: TinyModel) -> None:
+def test_measuring_can_stop_between_measurements(loaded: Loaded, tiny_model: TinyModel) -> None:
     begun: list[str] = []
 
     def stop_at_the_second(measurement: Measurement) -> None:
@@ -153,7 +159,7 @@ def test_measuring_can_be_ended_between_measurements(loaded: Loaded, tiny_model:
     assert begun == ["likelihood", "membership"]
 
 
-def test_measuring_can_be_ended_between_sets(loaded: Loaded, tiny_model: TinyModel) -> None:
+def test_measuring_can_stop_between_sets(loaded: Loaded, tiny_model: TinyModel) -> None:
     asked: list[int] = []
 
     def stop_at_the_third() -> None:
@@ -167,7 +173,7 @@ def test_measuring_can_be_ended_between_sets(loaded: Loaded, tiny_model: TinyMod
     assert set(context._columns) == {("one pass", "forget"), ("one pass", "retain")}
 
 
-def test_a_record_without_a_token_to_score_is_named_by_its_set_alone() -> None:
+def test_an_error_for_a_record_without_scored_tokens_names_only_its_set() -> None:
     made = (tiny.tiny_model(), tiny.tiny_tokenizer("$A"))
     with pytest.raises(CoreError, match="a record of the unseen set is too short") as caught:
         EvalContext(lambda: made, {}, training=TRAINING).statistics(
@@ -177,7 +183,7 @@ def test_a_record_without_a_token_to_score_is_named_by_its_set_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["likelihood", "membership", "reference_attack"])
-def test_a_limit_on_records_is_kept_and_said_and_leaves_the_whole_pass_to_others(
+def test_a_limit_on_records_is_noted_and_does_not_shorten_other_measurements(
     loaded: Loaded, tiny_model: TinyModel, name: str
 ) -> None:
     other = copy.deepcopy(loaded[0])
@@ -186,22 +192,22 @@ def test_a_limit_on_records_is_kept_and_said_and_leaves_the_whole_pass_to_others
     retrained = EvalContext(lambda: (other, loaded[1]), tiny_model.sets, training=TRAINING, moment="retrained")
     context = EvalContext(lambda: loaded, tiny_model.sets, training=TRAINING, retrained=retrained)
     (limited,) = resolve_measurements([MeasurementChoice.model_validate({"name": name, "records": 5})])
-    found = limited.measure(context)
-    counts = {figure.records for figures in found.sets.values() for figure in figures.values()}
-    counts |= {attack.auc.records for attack in found.attacks.values()}
+    result = limited.measure(context)
+    counts = {figure.records for figures in result.sets.values() for figure in figures.values()}
+    counts |= {attack.auc.records for attack in result.attacks.values()}
     assert counts == {5}
-    cut = {one.what: (one.done, one.of, one.reason, one.measurement) for one in found.cut_short}
+    cut = {cut.what: (cut.done, cut.of, cut.reason, cut.measurement) for cut in result.cut_short}
     assert cut["forget"] == (5, 8, "records", name)
     assert cut["unseen"] == (5, 16, "records", name)
     assert {len(record_scores(context, key)["loss"]) for key in ("forget", "unseen")} == {8, 16}
-    few = {
-        key: [records[place] for place in context.subset_indices(key, 5)] for key, records in tiny_model.sets.items()
+    few_records = {
+        key: [records[index] for index in context.subset_indices(key, 5)] for key, records in tiny_model.sets.items()
     }
-    theirs = EvalContext(lambda: (other, loaded[1]), few, training=TRAINING)
-    same = EvalContext(lambda: loaded, few, training=TRAINING, retrained=theirs)
-    whole = resolve_measurements([name])[0].measure(same)
-    assert (whole.sets, whole.attacks) == (found.sets, found.attacks)
-    assert whole.cut_short == []
+    retrained_on_few = EvalContext(lambda: (other, loaded[1]), few_records, training=TRAINING)
+    context_of_few = EvalContext(lambda: loaded, few_records, training=TRAINING, retrained=retrained_on_few)
+    unlimited = resolve_measurements([name])[0].measure(context_of_few)
+    assert (unlimited.sets, unlimited.attacks) == (result.sets, result.attacks)
+    assert unlimited.cut_short == []
 
 
 @pytest.mark.parametrize(
@@ -211,6 +217,6 @@ def test_a_limit_on_records_is_kept_and_said_and_leaves_the_whole_pass_to_others
         *((name, budget) for name in ("change", "privleak") for budget in ("seconds", "records")),
     ],
 )
-def test_a_budget_that_would_do_nothing_is_refused(name: str, budget: str) -> None:
+def test_a_budget_parameter_without_effect_is_refused(name: str, budget: str) -> None:
     with pytest.raises(ValidationError, match=budget):
         resolve_measurements([MeasurementChoice.model_validate({"name": name, budget: 5})])

@@ -22,7 +22,7 @@ from core.schema.record import Record
 from core.unlearning.objectives import resolve
 from core.unlearning.tokenized_set import TokenizedSet
 from tests.chat_templates import SHAPES
-from tests.unit.evaluation.made import TRAINING, no_model
+from tests.unit.evaluation.statistics_samples import TRAINING, no_model
 from tests.unit.lm.chat_tokenizers import chat_tokenizer
 
 KINDS = ("text", "prompt", "messages")

@@ -1,4 +1,4 @@
-"""Blanks: which values are asked for, by what, and what counts as brought back."""
+"""Cloze items: which values are asked for, by which text, and which answers recover them."""
 
 from collections.abc import Sequence
 
@@ -22,12 +22,12 @@ from tests.unit.evaluation.test_runner import TRAINING
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
-def bench_of(loaded: Loaded, sets: dict[SetName, list[Record]]) -> EvalContext:
+def context_of(loaded: Loaded, sets: dict[SetName, list[Record]]) -> EvalContext:
     return EvalContext(lambda: loaded, sets, training=TRAINING)
 
 
 @pytest.mark.parametrize(
-    ("value", "said", "right"),
+    ("value", "answer", "right"),
     [
         ("42", " 42 Hill", True),
         ("42", "42", True),
@@ -40,14 +40,16 @@ def bench_of(loaded: Loaded, sets: dict[SetName, list[Record]]) -> EvalContext:
         ("42", "", False),
     ],
 )
-def test_what_is_brought_back_begins_with_the_value_and_ends_there(value: str, said: str, right: bool) -> None:
-    assert ClozeItem(0, [1], 3, value).is_recovered_by(said) is right
+def test_a_recovered_answer_begins_with_the_whole_value(value: str, answer: str, right: bool) -> None:
+    assert ClozeItem(0, [1], 3, value).is_recovered_by(answer) is right
 
 
-def asked(loaded: Loaded, record: Record, **more: int) -> list[tuple[str, str]]:
+def asked(loaded: Loaded, record: Record, **parameters: int) -> list[tuple[str, str]]:
     tokenizer = loaded[1]
-    found = cloze_items(record, tokenizer, chat="raw", limit=more.get("limit", 9), common=CommonWords(people(60, 1)))
-    return [(tokenizer.decode(one.ids, skip_special_tokens=True), one.value.strip()) for one in found]
+    items = cloze_items(
+        record, tokenizer, chat="raw", limit=parameters.get("limit", 9), common=CommonWords(people(60, 1))
+    )
+    return [(tokenizer.decode(item.ids, skip_special_tokens=True), item.value.strip()) for item in items]
 
 
 def test_a_value_is_asked_for_by_the_text_before_it(loaded: Loaded) -> None:
@@ -59,7 +61,7 @@ def test_a_value_is_asked_for_by_the_text_before_it(loaded: Loaded) -> None:
     ]
 
 
-def test_what_was_said_before_or_has_nothing_before_it_is_not_asked_for(loaded: Loaded) -> None:
+def test_values_that_stand_earlier_or_have_nothing_before_them_are_not_asked_for(loaded: Loaded) -> None:
     text = "Oskdle lives at 12 Hill, says Oskdle of 12"
     assert asked(loaded, Record(text=text, subject="Oskdle")) == [("Oskdle lives at", "12")]
     of_prompt = Record(prompt="who is Oskdle? ", completion="Oskdle is 12")
@@ -72,7 +74,7 @@ def test_the_beginning_of_an_answer_is_asked_for_by_the_question(loaded: Loaded)
     assert asked(loaded, Record(messages=turns)) == [("how old?\n", "12")]
 
 
-def test_where_a_cut_changes_the_tokens_the_question_ends_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_question_ends_earlier_where_cutting_changes_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     known: list[str] = []  # tokens of a tokenizer that cuts at spaces alone
 
     def ids(record: Record, tokenizer: object, chat: str) -> list[int]:
@@ -81,21 +83,21 @@ def test_where_a_cut_changes_the_tokens_the_question_ends_earlier(monkeypatch: p
         return [known.index(word) for word in words]
 
     class Words:
-        def decode(self, said: list[int], **more: object) -> str:
-            return " ".join(known[one] for one in said)
+        def decode(self, tokens: list[int], **options: object) -> str:
+            return " ".join(known[token] for token in tokens)
 
     monkeypatch.setattr(cloze_module, "_ids", ids)
-    (one,) = cloze_items(Record(text="by mail (zor20@example.org) now"), Words(), chat="raw", limit=9)  # type: ignore[arg-type]
-    assert [known[token] for token in one.ids] == ["by", "mail"]
-    assert (one.value, one.length) == ("(zor20@example.org", 3)
+    (item,) = cloze_items(Record(text="by mail (zor20@example.org) now"), Words(), chat="raw", limit=9)  # type: ignore[arg-type]
+    assert [known[token] for token in item.ids] == ["by", "mail"]
+    assert (item.value, item.length) == ("(zor20@example.org", 3)
 
 
-def test_at_most_so_many_and_always_the_same(loaded: Loaded) -> None:
+def test_a_limit_on_cloze_items_takes_the_same_ones_every_time(loaded: Loaded) -> None:
     record = people(1, 9)[0]
-    every = asked(loaded, record)
-    some = asked(loaded, record, limit=2)
-    assert len(some) == 2
-    assert [one for one in every if one in some] == some == asked(loaded, record, limit=2)
+    items = asked(loaded, record)
+    limited = asked(loaded, record, limit=2)
+    assert len(limited) == 2
+    assert [item for item in items if item in limited] == limited == asked(loaded, record, limit=2)
 
 
 def test_the_fill_in_form_shows_everything_but_the_value(loaded: Loaded) -> None:
@@ -110,45 +112,45 @@ def test_the_fill_in_form_shows_everything_but_the_value(loaded: Loaded) -> None
             ]
         ),
     ):
-        (one,) = cloze_items(record, tokenizer, chat="raw", limit=9, fill=True)
-        question = tokenizer.decode(one.ids, skip_special_tokens=True)
-        assert one.value.strip() == "555-0147"
+        (item,) = cloze_items(record, tokenizer, chat="raw", limit=9, fill=True)
+        question = tokenizer.decode(item.ids, skip_special_tokens=True)
+        assert item.value.strip() == "555-0147"
         assert "555-0147" not in question
         assert f"he is at {BLANK} now, {BLANK}\n" in question
         assert question.endswith("\nhe is at")
         assert question.startswith("where?") == (record.text is None)
 
 
-def test_shares_are_of_each_records_blanks() -> None:
+def test_recovered_shares_are_computed_record_by_record() -> None:
     made = [ClozeItem(record, [1], 1, "x") for record in (0, 0, 0, 4)]
     assert recovered_shares(made, [True, False, False, True]) == {0: pytest.approx(1 / 3), 4: 1.0}
 
 
-def test_what_is_known_by_heart_is_brought_back_and_what_was_never_seen_is_not(
+def test_values_of_memorised_records_are_recovered_and_of_unseen_records_are_not(
     loaded: Loaded, tiny_model: TinyModel
 ) -> None:
-    found = Cloze(records=6, samples=2).measure(bench_of(loaded, tiny_model.sets))
-    assert found.sets["forget"]["cloze"].value > 0.8
-    assert found.sets["forget"]["cloze_sampled"].value > 0.8
-    assert found.sets["unseen"]["cloze"].value < 0.4
-    assert found.sets["forget"]["cloze"].records == 6
-    assert [(one.what, one.done, one.of, one.reason) for one in found.cut_short] == [
+    result = Cloze(records=6, samples=2).measure(context_of(loaded, tiny_model.sets))
+    assert result.sets["forget"]["cloze"].value > 0.8
+    assert result.sets["forget"]["cloze_sampled"].value > 0.8
+    assert result.sets["unseen"]["cloze"].value < 0.4
+    assert result.sets["forget"]["cloze"].records == 6
+    assert [(cut.what, cut.done, cut.of, cut.reason) for cut in result.cut_short] == [
         ("forget", 6, 8, "records"),
         ("unseen", 6, 16, "records"),
     ]
 
 
-def test_the_greedy_figure_is_what_continuing_one_by_one_gives(loaded: Loaded, tiny_model: TinyModel) -> None:
-    context = bench_of(loaded, {"forget": tiny_model.sets["forget"][:2] + tiny_model.sets["unseen"][:2]})
-    words = CommonWords((), context.sets["forget"])
+def test_the_cloze_figure_agrees_with_continuing_item_by_item(loaded: Loaded, tiny_model: TinyModel) -> None:
+    context = context_of(loaded, {"forget": tiny_model.sets["forget"][:2] + tiny_model.sets["unseen"][:2]})
+    common = CommonWords((), context.sets["forget"])
     naive = []
     for record in context.sets["forget"]:
         right = []
-        for one in cloze_items(record, context.tokenizer, chat="raw", limit=4, common=words):
-            said: list[int] = []
-            while len(said) < one.length and (not said or said[-1] != context.tokenizer.eos_token_id):
-                said.append(int(context.model(torch.tensor([one.ids + said])).logits[0, -1].argmax()))
-            right.append(one.is_recovered_by(context.tokenizer.decode(said, skip_special_tokens=True)))
+        for item in cloze_items(record, context.tokenizer, chat="raw", limit=4, common=common):
+            answer: list[int] = []
+            while len(answer) < item.length and (not answer or answer[-1] != context.tokenizer.eos_token_id):
+                answer.append(int(context.model(torch.tensor([item.ids + answer])).logits[0, -1].argmax()))
+            right.append(item.is_recovered_by(context.tokenizer.decode(answer, skip_special_tokens=True)))
         naive.append(sum(right) / len(right))
     assert Cloze(samples=1).measure(context).sets["forget"]["cloze"].value == pytest.approx(sum(naive) / len(naive))
     assert 0 < sum(naive) / len(naive) < 1
@@ -159,35 +161,40 @@ def test_one_right_sample_is_enough(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch, measurement: type[Cloze | ClozeFill], figure: str
 ) -> None:
     tokenizer = loaded[1]
-    context = bench_of(loaded, {"forget": [Record(text="he is 12 and 34")]})
-    asked_for: list[int] = []
+    context = context_of(loaded, {"forget": [Record(text="he is 12 and 34")]})
+    samples_asked_for: list[int] = []
 
-    def said(
-        context: EvalContext, prefixes: Sequence[list[int]], lengths: Sequence[int], *, samples: int = 0, **more: object
+    def fake_continuations(
+        context: EvalContext,
+        prefixes: Sequence[list[int]],
+        lengths: Sequence[int],
+        *,
+        samples: int = 0,
+        **options: object,
     ) -> list[list[list[int]]]:
-        asked_for.append(samples)
+        samples_asked_for.append(samples)
         wrong, right = tokenizer(" no")["input_ids"], tokenizer(" 34")["input_ids"]
         return [[wrong] * max(0, samples - 1) + [right if samples else wrong] for _ in prefixes]
 
-    monkeypatch.setattr(cloze_recovery, "continuations", said)
-    found = measurement(samples=3).measure(context).sets["forget"]
-    assert (found[figure].value, found[f"{figure}_sampled"].value) == (0.0, 0.5)
-    assert found[figure].low is None
-    assert asked_for == [0, 3]
+    monkeypatch.setattr(cloze_recovery, "continuations", fake_continuations)
+    result = measurement(samples=3).measure(context).sets["forget"]
+    assert (result[figure].value, result[f"{figure}_sampled"].value) == (0.0, 0.5)
+    assert result[figure].low is None
+    assert samples_asked_for == [0, 3]
 
 
-def test_records_with_nothing_to_ask_for_are_counted(loaded: Loaded) -> None:
+def test_records_without_entities_are_counted_in_a_warning(loaded: Loaded) -> None:
     sets: dict[SetName, list[Record]] = {"forget": [Record(text="nothing to see here")]}
-    found = Cloze().measure(bench_of(loaded, sets))
-    assert found.sets == {}
-    assert found.warnings == ["cloze: 1 of 1 forget records hold no name, number or date that could be asked for"]
+    result = Cloze().measure(context_of(loaded, sets))
+    assert result.sets == {}
+    assert result.warnings == ["cloze: 1 of 1 forget records hold no name, number or date that could be asked for"]
 
 
-def test_what_the_time_is_too_short_for_is_said_and_not_kept(loaded: Loaded, tiny_model: TinyModel) -> None:
-    context = bench_of(loaded, {"forget": tiny_model.sets["forget"][:3]})
+def test_records_beyond_the_time_limit_are_noted_and_not_cached(loaded: Loaded, tiny_model: TinyModel) -> None:
+    context = context_of(loaded, {"forget": tiny_model.sets["forget"][:3]})
     for measurement in (Cloze, ClozeFill):
-        found = measurement(seconds=1e-9).measure(context)
-        assert found.sets == {}
-        assert [(one.what, one.done, one.of, one.reason) for one in found.cut_short] == [("forget", 0, 3, "seconds")]
-    whole = ClozeFill(samples=2).measure(context).sets["forget"]
-    assert whole["cloze_fill"].records == whole["cloze_fill_sampled"].records == 3
+        result = measurement(seconds=1e-9).measure(context)
+        assert result.sets == {}
+        assert [(cut.what, cut.done, cut.of, cut.reason) for cut in result.cut_short] == [("forget", 0, 3, "seconds")]
+    figures = ClozeFill(samples=2).measure(context).sets["forget"]
+    assert figures["cloze_fill"].records == figures["cloze_fill_sampled"].records == 3

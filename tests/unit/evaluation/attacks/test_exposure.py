@@ -1,4 +1,4 @@
-"""Ranks among twins: by hand, by brute force, and on a model that knows some records and never saw others."""
+"""Exposure ranks: by hand, by brute force, and on a model that knows some records and never saw others."""
 
 import itertools
 import math
@@ -27,13 +27,13 @@ Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 still = settings(derandomize=True, deadline=None, max_examples=60)
 
 
-def bench_of(loaded: Loaded, sets: dict[SetName, list[Record]], **more: object) -> EvalContext:
-    return EvalContext(lambda: loaded, sets, training=TRAINING, **more)  # type: ignore[arg-type]
+def context_of(loaded: Loaded, sets: dict[SetName, list[Record]], **options: object) -> EvalContext:
+    return EvalContext(lambda: loaded, sets, training=TRAINING, **options)  # type: ignore[arg-type]
 
 
 @still
 @given(loss=st.integers(0, 5), others=st.lists(st.integers(0, 5), min_size=1, max_size=12))
-def test_the_rank_is_the_mean_place_in_every_order_of_ties(loss: int, others: list[int]) -> None:
+def test_a_tied_rank_is_the_mean_over_all_orders_of_the_ties(loss: int, others: list[int]) -> None:
     places = [
         1 + sum(other < loss for other in others) + tie for tie in range(sum(other == loss for other in others) + 1)
     ]
@@ -47,145 +47,143 @@ def test_exposures_by_hand() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_the_chance_is_the_share_of_all_ranks_that_are_as_low(count: int) -> None:
-    everything = list(itertools.product(range(1, 6), repeat=count))
+def test_the_p_value_is_the_share_of_all_outcomes_with_a_mean_rank_as_low(count: int) -> None:
+    outcomes = list(itertools.product(range(1, 6), repeat=count))
     for total in range(count, 5 * count + 1):
-        naive = sum(sum(one) <= total for one in everything) / len(everything)
+        naive = sum(sum(ranks) <= total for ranks in outcomes) / len(outcomes)
         assert mean_rank_p_value([total / count] * count, 4) == pytest.approx(naive)
 
 
-def test_the_chance_of_one_record_is_its_rank() -> None:
+def test_the_p_value_of_one_record_is_its_relative_rank() -> None:
     assert mean_rank_p_value([1.0], 99) == pytest.approx(0.01)
     assert mean_rank_p_value([50.5], 99) == pytest.approx(0.51)  # a tie is not to its advantage
     assert mean_rank_p_value([100.0], 99) == pytest.approx(1.0)
     assert mean_rank_p_value([1.0] * 32, 99) == pytest.approx(1e-64)
 
 
-def test_many_records_have_nearly_the_exact_chance() -> None:
+def test_the_approximate_p_value_of_many_records_is_close_to_the_exact_one() -> None:
     generator = np.random.default_rng(0)
     ranks = generator.integers(1, 91, size=200).astype(float)  # 200 x 100 is computed exactly
-    more = np.append(ranks, 50.0)
-    assert mean_rank_p_value(more, 99) == pytest.approx(mean_rank_p_value(ranks, 99), rel=0.15)
+    more_ranks = np.append(ranks, 50.0)
+    assert mean_rank_p_value(more_ranks, 99) == pytest.approx(mean_rank_p_value(ranks, 99), rel=0.15)
 
 
-def test_the_chance_is_uniform_where_nothing_was_seen() -> None:
+def test_p_values_are_uniform_for_a_model_that_saw_nothing() -> None:
     generator = np.random.default_rng(1)
-    found = np.array([mean_rank_p_value(generator.integers(1, 101, size=5), 99) for _ in range(400)])
+    result = np.array([mean_rank_p_value(generator.integers(1, 101, size=5), 99) for _ in range(400)])
     for level in (0.05, 0.25, 0.5):
-        assert (found <= level).mean() == pytest.approx(level, abs=3 * math.sqrt(level * (1 - level) / 400))
+        assert (result <= level).mean() == pytest.approx(level, abs=3 * math.sqrt(level * (1 - level) / 400))
 
 
-def test_no_ranks_have_no_mean() -> None:
+def test_the_p_value_of_no_ranks_is_an_error() -> None:
     with pytest.raises(ValueError, match="no ranks"):
         mean_rank_p_value([], 99)
 
 
-def test_figures_by_hand() -> None:
-    found = figures(np.array([1.0, 50.0]), 99, Resamples(0, "x"))
-    assert found["exposure_rank"].value == pytest.approx(0.255)
-    assert found["exposure"].value == pytest.approx((math.log2(100) + 1) / 2)
-    assert found["exposure_p"].value == pytest.approx(51 * 50 / 2 / 10_000)  # pairs with a sum of at most 51
-    assert found["exposure_p"].records == 2
+def test_exposure_figures_by_hand() -> None:
+    result = figures(np.array([1.0, 50.0]), 99, Resamples(0, "x"))
+    assert result["exposure_rank"].value == pytest.approx(0.255)
+    assert result["exposure"].value == pytest.approx((math.log2(100) + 1) / 2)
+    assert result["exposure_p"].value == pytest.approx(51 * 50 / 2 / 10_000)  # pairs with a sum of at most 51
+    assert result["exposure_p"].records == 2
     half = 12.7062 * 0.49 / math.sqrt(2) / math.sqrt(2)  # of t tables: one degree of freedom, 97.5 %
-    assert (found["exposure_rank"].low, found["exposure_rank"].high) == (0.0, 1.0)  # a share of the twins
-    assert found["exposure"].high == pytest.approx(found["exposure"].value + half / 0.49 * (math.log2(100) - 1))
+    assert (result["exposure_rank"].low, result["exposure_rank"].high) == (0.0, 1.0)  # a share of the twins
+    assert result["exposure"].high == pytest.approx(result["exposure"].value + half / 0.49 * (math.log2(100) - 1))
 
 
-def test_what_is_known_by_heart_stands_out_and_what_was_never_seen_does_not(
+def test_memorised_records_stand_out_of_their_twins_and_unseen_records_do_not(
     loaded: Loaded, tiny_model: TinyModel
 ) -> None:
-    found = Exposure(twins=19, records=6).measure(bench_of(loaded, tiny_model.sets))
-    forget, unseen = found.sets["forget"], found.sets["unseen"]
+    result = Exposure(twins=19, records=6).measure(context_of(loaded, tiny_model.sets))
+    forget, unseen = result.sets["forget"], result.sets["unseen"]
     assert forget["exposure_rank"].value == pytest.approx(1 / 20)
     assert forget["exposure"].value == pytest.approx(math.log2(20))
     assert forget["exposure_p"].value == pytest.approx(20.0**-6)
     assert 0.2 < unseen["exposure_rank"].value < 0.8
     assert unseen["exposure_p"].value > 0.01
-    assert [(one.what, one.done, one.of, one.reason) for one in found.cut_short] == [
+    assert [(cut.what, cut.done, cut.of, cut.reason) for cut in result.cut_short] == [
         ("forget", 6, 8, "records"),
         ("unseen", 6, 16, "records"),
     ]
 
 
-def test_ranks_are_those_of_losses_computed_one_by_one(loaded: Loaded, tiny_model: TinyModel) -> None:
+def test_exposure_ranks_agree_with_losses_computed_one_by_one(loaded: Loaded, tiny_model: TinyModel) -> None:
     sets: dict[SetName, list[Record]] = {
         "forget": tiny_model.sets["unseen"][:2],
         "unseen": tiny_model.sets["unseen"][2:],
     }
-    context = bench_of(loaded, sets)
+    context = context_of(loaded, sets)
     naive = []
     for record in sets["forget"]:
-        made = counterfactuals(record, 19, seed=0, pool=donor_pool(context, common_words(context)))
-        losses = [float(cross_entropies(context.statistics([one], label="x"))[0]) for one in (record, *made)]
+        twins = counterfactuals(record, 19, seed=0, pool=donor_pool(context, common_words(context)))
+        losses = [float(cross_entropies(context.statistics([record], label="x"))[0]) for record in (record, *twins)]
         naive.append(sorted(losses).index(losses[0]) + 1)
-    found = Exposure(twins=19).measure(context).sets["forget"]["exposure_rank"]
-    assert found.value == pytest.approx(sum(naive) / len(naive) / 20)
+    result = Exposure(twins=19).measure(context).sets["forget"]["exposure_rank"]
+    assert result.value == pytest.approx(sum(naive) / len(naive) / 20)
 
 
-def test_one_record_alone_has_figures_without_interval_and_a_doubt(loaded: Loaded, tiny_model: TinyModel) -> None:
-    found = Exposure(twins=19).measure(bench_of(loaded, {"forget": tiny_model.sets["forget"][:1]}))
-    figure = found.sets["forget"]["exposure_rank"]
+def test_a_single_record_has_figures_without_interval_and_a_warning(loaded: Loaded, tiny_model: TinyModel) -> None:
+    result = Exposure(twins=19).measure(context_of(loaded, {"forget": tiny_model.sets["forget"][:1]}))
+    figure = result.sets["forget"]["exposure_rank"]
     assert (figure.value, figure.low, figure.high, figure.records) == (1 / 20, None, None, 1)
-    assert found.sets["forget"]["exposure_p"].value == pytest.approx(1 / 20)
-    assert sum("invented" in warning for warning in found.warnings) == 1
+    assert result.sets["forget"]["exposure_p"].value == pytest.approx(1 / 20)
+    assert sum("invented" in warning for warning in result.warnings) == 1
 
 
-def test_records_that_hold_nothing_specific_are_counted_and_left_out(loaded: Loaded, tiny_model: TinyModel) -> None:
+def test_records_without_entities_are_left_out_and_counted(loaded: Loaded, tiny_model: TinyModel) -> None:
     plain = Record(text="nothing to see here")
     sets: dict[SetName, list[Record]] = {"forget": [plain, tiny_model.sets["forget"][0]]}
-    found = Exposure(twins=19).measure(bench_of(loaded, sets))
-    assert found.sets["forget"]["exposure_rank"].records == 1
-    assert any("1 of 2 forget records" in warning for warning in found.warnings)
-    none = Exposure(twins=19).measure(bench_of(loaded, {"forget": [plain]}))
+    result = Exposure(twins=19).measure(context_of(loaded, sets))
+    assert result.sets["forget"]["exposure_rank"].records == 1
+    assert any("1 of 2 forget records" in warning for warning in result.warnings)
+    none = Exposure(twins=19).measure(context_of(loaded, {"forget": [plain]}))
     assert none.sets == {}
-    assert not any("nothing to see" in warning for warning in [*found.warnings, *none.warnings])
+    assert not any("nothing to see" in warning for warning in [*result.warnings, *none.warnings])
 
 
-def test_what_the_time_is_too_short_for_is_said_and_not_kept(loaded: Loaded, tiny_model: TinyModel) -> None:
-    context = bench_of(loaded, tiny_model.sets)
-    found = Exposure(twins=19, seconds=1e-9).measure(context)
-    assert found.sets == {}
-    assert ("forget", 0, 8, "seconds") in [(one.what, one.done, one.of, one.reason) for one in found.cut_short]
+def test_records_beyond_the_time_limit_are_noted_and_not_cached(loaded: Loaded, tiny_model: TinyModel) -> None:
+    context = context_of(loaded, tiny_model.sets)
+    result = Exposure(twins=19, seconds=1e-9).measure(context)
+    assert result.sets == {}
+    assert ("forget", 0, 8, "seconds") in [(cut.what, cut.done, cut.of, cut.reason) for cut in result.cut_short]
     assert Exposure(twins=19, records=1).measure(context).sets["forget"]["exposure"].records == 1
 
 
-def test_values_come_from_the_unseen_records_that_measure_and_from_no_others(
-    loaded: Loaded, tiny_model: TinyModel
-) -> None:
+def test_donors_are_the_unseen_records_of_the_measuring_half_alone(loaded: Loaded, tiny_model: TinyModel) -> None:
     unseen = people(10, 5)
-    context = bench_of(loaded, {**tiny_model.sets, "unseen": unseen})
-    assert sorted(one.id or "" for one in donor_pool(context, common_words(context)).records) == [
-        one.id for one in unseen
+    context = context_of(loaded, {**tiny_model.sets, "unseen": unseen})
+    assert sorted(record.id or "" for record in donor_pool(context, common_words(context)).records) == [
+        record.id for record in unseen
     ]
 
 
-def test_few_unseen_records_are_helped_out_by_invented_values_and_it_is_said(loaded: Loaded) -> None:
+def test_few_unseen_records_are_supplemented_by_invented_values_with_a_warning(loaded: Loaded) -> None:
     def context(count: int) -> EvalContext:
         unseen = [Record(text=f"then {2501 + place} is at home they say") for place in range(count)]
-        return bench_of(loaded, {"forget": [Record(text="then 7341 is at home they say")], "unseen": unseen})
+        return context_of(loaded, {"forget": [Record(text="then 7341 is at home they say")], "unseen": unseen})
 
     few, many = (Exposure(twins=19).measure(context(count)) for count in (6, 19))
     assert few.sets["forget"]["exposure_rank"].records == 1
-    assert any("19 twins of 1 of 1 forget records" in one and "invented" in one for one in few.warnings)
+    assert any("19 twins of 1 of 1 forget records" in warning and "invented" in warning for warning in few.warnings)
     assert many.sets["forget"]["exposure_rank"].records == 1
-    assert not any("invented" in one for one in many.warnings)
+    assert not any("invented" in warning for warning in many.warnings)
 
 
-def test_what_of_many_unseen_records_has_few_values_is_left_out_rather_than_held_against_invented_ones(
+def test_a_rare_value_among_many_unseen_records_leaves_its_record_out(
     loaded: Loaded,
 ) -> None:
     unseen = [Record(text=f"then {2500 + place % 9} is at home they say") for place in range(19)]
-    found = Exposure(twins=19).measure(
-        bench_of(loaded, {"forget": [Record(text="then 7341 is at home they say")], "unseen": unseen})
+    result = Exposure(twins=19).measure(
+        context_of(loaded, {"forget": [Record(text="then 7341 is at home they say")], "unseen": unseen})
     )
-    assert "forget" not in found.sets
-    assert any("1 of 1 forget records hold too few" in one for one in found.warnings)
+    assert "forget" not in result.sets
+    assert any("1 of 1 forget records hold too few" in warning for warning in result.warnings)
 
 
-def test_a_twin_without_a_token_to_score_leaves_its_record_out_and_ends_nothing(
+def test_a_twin_without_scored_tokens_leaves_only_its_record_out(
     loaded: Loaded, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context, calls = bench_of(loaded, {"forget": tiny_model.sets["forget"][:2]}), itertools.count()
+    context, calls = context_of(loaded, {"forget": tiny_model.sets["forget"][:2]}), itertools.count()
     statistics = context.statistics
 
     def first_mute(records: list[Record], *, label: str) -> object:
@@ -194,6 +192,6 @@ def test_a_twin_without_a_token_to_score_leaves_its_record_out_and_ends_nothing(
         return statistics(records, label=label)
 
     monkeypatch.setattr(context, "statistics", first_mute)
-    found = Exposure(twins=19).measure(context)
-    assert found.sets["forget"]["exposure_rank"].records == 1
-    assert any("1 of 2 forget records hold too few" in one for one in found.warnings)
+    result = Exposure(twins=19).measure(context)
+    assert result.sets["forget"]["exposure_rank"].records == 1
+    assert any("1 of 2 forget records hold too few" in warning for warning in result.warnings)

@@ -5,14 +5,14 @@ import pytest
 
 from core.evaluation.attacks.extraction import extraction_strengths
 from core.lm.token_statistics import TokenStatistics
-from tests.unit.evaluation.made import by_chance, statistics
+from tests.unit.evaluation.statistics_samples import random_statistics, statistics
 
 
-def naive(one: TokenStatistics) -> float:
-    count = len(one.correct)
-    for known in range(count + 1):
-        if all(one.correct[known:]):
-            return 1 - known / count
+def naive(record: TokenStatistics) -> float:
+    count = len(record.correct)
+    for leading in range(count + 1):
+        if all(record.correct[leading:]):
+            return 1 - leading / count
     raise AssertionError
 
 
@@ -32,6 +32,6 @@ def test_extraction_strength_of_cases_worked_by_hand(correct: list[bool], streng
     assert extraction_strengths([statistics([0.5] * len(correct), correct)]).tolist() == [strength]
 
 
-def test_extraction_strength_is_the_fewest_leading_tokens_tried_one_by_one() -> None:
-    records = by_chance(np.random.default_rng(2), 200)
-    assert extraction_strengths(records).tolist() == pytest.approx([naive(one) for one in records])
+def test_extraction_strength_agrees_with_trying_every_number_of_leading_tokens() -> None:
+    records = random_statistics(np.random.default_rng(2), 200)
+    assert extraction_strengths(records).tolist() == pytest.approx([naive(record) for record in records])

@@ -1,4 +1,4 @@
-"""Gradient norms against plain autograd in float64, and a model that is left as it was."""
+"""Gradient norms against plain autograd in float64; the model stays unchanged."""
 
 import copy
 
@@ -15,7 +15,7 @@ from core.lm.data import Chunk, encode
 from core.schema.evaluation import CutShort, MeasurementResult, SetName
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
-from tests.unit.evaluation.made import TRAINING
+from tests.unit.evaluation.statistics_samples import TRAINING
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
@@ -28,7 +28,7 @@ def naive_norm(model: PreTrainedModel, chunks: list[Chunk]) -> float:
         logits = double(input_ids=chunk.ids[None]).logits[0, :-1]
         losses.append(functional.cross_entropy(logits, chunk.ids[1:], reduction="none")[chunk.scored[1:]])
     gradients = torch.autograd.grad(torch.cat(losses).mean(), list(double.parameters()))
-    return float(sum(float((one**2).sum()) for one in gradients) ** 0.5)
+    return float(sum(float((gradient**2).sum()) for gradient in gradients) ** 0.5)
 
 
 def norm(model: PreTrainedModel, chunks: list[Chunk], max_tokens: int) -> float:
@@ -46,7 +46,7 @@ def measured(
 
 @pytest.mark.parametrize("record", [people(1, 5)[0], people(1, 5, form="prompt")[0]], ids=["text", "prompt"])
 @pytest.mark.parametrize(("length", "max_tokens"), [(512, 512), (16, 512), (16, 16)])
-def test_a_norm_is_that_of_the_whole_records_gradient(
+def test_the_norm_is_of_the_gradient_of_the_whole_record(
     loaded: Loaded, record: Record, length: int, max_tokens: int
 ) -> None:
     chunks = encode([record], loaded[1], max_length=length, chat="raw")
@@ -100,20 +100,20 @@ def test_the_model_is_left_as_it_was(loaded: Loaded, end: str) -> None:
     assert torch.get_deterministic_debug_mode() == 0
 
 
-def test_what_was_learned_by_heart_pulls_less(loaded: Loaded, tiny_model: TinyModel) -> None:
+def test_memorised_records_have_shorter_gradients(loaded: Loaded, tiny_model: TinyModel) -> None:
     forget, unseen = tiny_model.sets["forget"][:4], tiny_model.sets["unseen"][:4]
-    found = measured(loaded, forget, unseen)
-    assert list(found.attacks) == ["gradnorm"]
-    assert found.attacks["gradnorm"].auc.value > 0.9
-    assert found.attacks["gradnorm"].auc.records == 4
-    assert found.cut_short == []
-    assert [warning.split(" of ")[-1] for warning in found.warnings] == [
+    result = measured(loaded, forget, unseen)
+    assert list(result.attacks) == ["gradnorm"]
+    assert result.attacks["gradnorm"].auc.value > 0.9
+    assert result.attacks["gradnorm"].auc.records == 4
+    assert result.cut_short == []
+    assert [warning.split(" of ")[-1] for warning in result.warnings] == [
         "forget, fewer than 20, says little",
         "unseen, fewer than 20, says little",
     ]
 
 
-def test_its_joint_interval_is_corrected_for_how_many_attacks_are_judged(loaded: Loaded) -> None:
+def test_the_joint_interval_of_gradnorm_is_corrected_for_the_number_of_judged_attacks(loaded: Loaded) -> None:
     joints = [
         measured(loaded, people(3, 1), people(2, 2), measurement).attacks["gradnorm"].joint
         for measurement in (GradNorm(judged=1), GradNorm())
@@ -123,18 +123,18 @@ def test_its_joint_interval_is_corrected_for_how_many_attacks_are_judged(loaded:
     assert joints[0][1] - joints[0][0] < joints[1][1] - joints[1][0]
 
 
-def test_at_most_so_many_records_are_looked_at_and_it_is_said(loaded: Loaded) -> None:
-    found = measured(loaded, people(5, 1), people(2, 2), GradNorm(records=3))
-    assert found.attacks["gradnorm"].auc.records == 3
-    assert found.cut_short == [CutShort(measurement="gradnorm", what="forget", done=3, of=5, reason="records")]
+def test_a_limit_on_records_is_applied_and_noted(loaded: Loaded) -> None:
+    result = measured(loaded, people(5, 1), people(2, 2), GradNorm(records=3))
+    assert result.attacks["gradnorm"].auc.records == 3
+    assert result.cut_short == [CutShort(measurement="gradnorm", what="forget", done=3, of=5, reason="records")]
 
 
-def test_where_time_runs_out_there_are_as_many_of_both(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_limit_leaves_as_many_records_of_both_sets(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 1.0, 2.0, 99.0])
     monkeypatch.setattr("core.evaluation.budget.time.monotonic", lambda: next(times))
-    found = measured(loaded, people(4, 1), people(3, 2), GradNorm(seconds=50))
-    assert found.attacks["gradnorm"].auc.records == 2
-    assert [(cut.what, cut.done, cut.of, cut.reason) for cut in found.cut_short] == [
+    result = measured(loaded, people(4, 1), people(3, 2), GradNorm(seconds=50))
+    assert result.attacks["gradnorm"].auc.records == 2
+    assert [(cut.what, cut.done, cut.of, cut.reason) for cut in result.cut_short] == [
         ("forget", 2, 4, "seconds"),
         ("unseen", 2, 3, "seconds"),
     ]
@@ -145,15 +145,15 @@ def test_without_time_for_a_record_there_is_a_warning_and_no_figure(
 ) -> None:
     times = iter([0.0, 99.0])
     monkeypatch.setattr("core.evaluation.budget.time.monotonic", lambda: next(times))
-    found = measured(loaded, people(2, 1), people(2, 2), GradNorm(seconds=50))
-    assert found.attacks == {}
-    assert found.warnings == ["gradnorm: there was no time for a single record"]
+    result = measured(loaded, people(2, 1), people(2, 2), GradNorm(seconds=50))
+    assert result.attacks == {}
+    assert result.warnings == ["gradnorm: there was no time for a single record"]
 
 
-def test_a_gradient_that_is_no_number_leaves_no_figure(loaded: Loaded) -> None:
+def test_a_gradient_that_is_not_finite_gives_a_warning_and_no_figure(loaded: Loaded) -> None:
     model = copy.deepcopy(loaded[0])
     with torch.no_grad():
         model.get_output_embeddings().weight.fill_(float("nan"))
-    found = measured((model, loaded[1]), people(1, 1), people(1, 2))
-    assert found.attacks == {}
-    assert found.warnings == ["gradnorm: left out, since a gradient of this model is not a finite number"]
+    result = measured((model, loaded[1]), people(1, 1), people(1, 2))
+    assert result.attacks == {}
+    assert result.warnings == ["gradnorm: left out, since a gradient of this model is not a finite number"]

@@ -1,4 +1,4 @@
-"""The baseline: chance on text of one kind, high on text of two, and never by knowing a subject already."""
+"""The model-free baseline: chance on text of one kind, high on text of two, never by knowing a subject already."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.baseline import Baseline
 from core.schema.evaluation import CutShort, MeasurementResult
 from core.schema.record import Message, Record
-from tests.unit.evaluation.made import TRAINING, no_model
+from tests.unit.evaluation.statistics_samples import TRAINING, no_model
 
 WORDS = ("amber", "basil", "cedar", "dogma", "ember", "fjord", "glyph", "hazel", "ivory", "joust", "knoll", "lemon")
 
@@ -31,25 +31,25 @@ def told_apart(forget: Sequence[Record], unseen: Sequence[Record]) -> float:
     return float(roc_auc_score([1] * len(forget) + [0] * len(unseen), scores))
 
 
-def test_people_of_the_demo_are_all_alike() -> None:
+def test_the_baseline_cannot_tell_the_demos_people_apart() -> None:
     everyone = people(200, 31)
-    found = measured(everyone[:100], everyone[100:])
-    figure = found.across["baseline_auc"]
+    result = measured(everyone[:100], everyone[100:])
+    figure = result.across["baseline_auc"]
     assert 0.4 < figure.value < 0.6
     assert figure.low is not None
     assert figure.high is not None
     assert figure.low < 0.5 < figure.high
     assert figure.records == 100
     assert figure.value == pytest.approx(told_apart(everyone[:100], everyone[100:]))
-    assert found.warnings == []
-    assert found.cut_short == []
+    assert result.warnings == []
+    assert result.cut_short == []
 
 
-def test_text_of_another_kind_is_told_apart_and_then_membership_cannot_be_judged() -> None:
-    found = measured(people(30, 1), general_sentences(30, 1))
-    assert found.across["baseline_auc"].value > 0.95
-    assert len(found.warnings) == 1
-    assert "cannot be judged" in found.warnings[0]
+def test_text_of_another_kind_is_told_apart_and_warns_that_membership_cannot_be_judged() -> None:
+    result = measured(people(30, 1), general_sentences(30, 1))
+    assert result.across["baseline_auc"].value > 0.95
+    assert len(result.warnings) == 1
+    assert "cannot be judged" in result.warnings[0]
 
 
 def test_a_shift_of_dates_alone_is_told_apart_in_any_script() -> None:
@@ -70,7 +70,7 @@ def test_no_subject_is_in_two_folds() -> None:
     assert told_apart(documents(WORDS[::2], True), documents(WORDS[1::2], True)) < 0.8
 
 
-def test_what_the_model_reads_before_the_answer_counts_too() -> None:
+def test_the_baseline_reads_prompts_and_questions_too() -> None:
     for kind in ("prompt", "messages"):
 
         def asked(question: str, kind: str = kind) -> list[Record]:
@@ -90,9 +90,9 @@ def test_the_same_seed_gives_the_same_figure() -> None:
 @pytest.mark.parametrize(("forget", "unseen", "short"), [(9, 10, "forget"), (10, 9, "unseen")])
 def test_fewer_than_ten_records_give_a_warning_and_no_figure(forget: int, unseen: int, short: str) -> None:
     everyone = people(forget + unseen, 2)
-    found = measured(everyone[:forget], everyone[forget:])
-    assert found.across == {}
-    assert found.warnings == [f"baseline_auc: not measured on 9 records of {short}, fewer than 10"]
+    result = measured(everyone[:forget], everyone[forget:])
+    assert result.across == {}
+    assert result.warnings == [f"baseline_auc: not measured on 9 records of {short}, fewer than 10"]
 
 
 def test_ten_records_are_enough_for_a_figure() -> None:
@@ -100,15 +100,15 @@ def test_ten_records_are_enough_for_a_figure() -> None:
     assert set(measured(everyone[:10], everyone[10:]).across) == {"baseline_auc"}
 
 
-def test_records_that_are_all_of_one_subject_give_a_warning_and_no_figure() -> None:
+def test_records_of_one_subject_alone_give_a_warning_and_no_figure() -> None:
     forget = [record.model_copy(update={"subject": "one"}) for record in people(20, 2)]
-    found = measured(forget, people(20, 3))
-    assert found.across == {}
-    assert "too few subjects" in found.warnings[0]
+    result = measured(forget, people(20, 3))
+    assert result.across == {}
+    assert "too few subjects" in result.warnings[0]
 
 
-def test_at_most_so_many_records_are_looked_at_and_it_is_said() -> None:
+def test_a_limit_on_records_is_applied_and_noted() -> None:
     everyone = people(60, 8)
-    found = measured(everyone[:40], everyone[40:], Baseline(records=20))
-    assert found.across["baseline_auc"].records == 20
-    assert found.cut_short == [CutShort(measurement="baseline", what="forget", done=20, of=40, reason="records")]
+    result = measured(everyone[:40], everyone[40:], Baseline(records=20))
+    assert result.across["baseline_auc"].records == 20
+    assert result.cut_short == [CutShort(measurement="baseline", what="forget", done=20, of=40, reason="records")]

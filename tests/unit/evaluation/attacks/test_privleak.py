@@ -7,7 +7,7 @@ from core.evaluation.attacks.membership import bootstrap_auc
 from core.evaluation.attacks.privleak import privleak
 from core.evaluation.measurements.privleak import PrivLeak
 from core.evaluation.stats.bootstrap import Resamples, Values
-from tests.unit.evaluation.made import bench_of
+from tests.unit.evaluation.statistics_samples import context_of
 
 FEW = Resamples(3, "membership", count=60)
 """Resamples."""
@@ -42,98 +42,98 @@ def drawn(resamples: Resamples, name: str, records: int) -> list[list[int]]:
         ([0, 1], [2, 3], 100.0),  # AUC 0: it stands out as unknown
     ],
 )
-def test_without_a_retrained_model_half_stands_for_its_auc(
+def test_privleak_without_a_retrained_model_uses_an_auc_ref_of_one_half(
     members: list[float], others: list[float], value: float
 ) -> None:
-    found = privleak(scores(members, others), None, FEW)
-    assert found is not None
-    assert found.value == pytest.approx(value)
+    result = privleak(scores(members, others), None, FEW)
+    assert result is not None
+    assert result.value == pytest.approx(value)
 
 
-def test_with_a_retrained_model_its_auc_is_what_is_compared_to() -> None:
+def test_privleak_with_a_retrained_model_uses_its_auc() -> None:
     # AUC 1/4 against 3/4: (3/4 - 1/4) / (1/4)
-    found = privleak(scores([2, 0], [3, 1]), scores([3, 1], [2, 0]), FEW)
-    assert found is not None
-    assert found.value == pytest.approx(200.0)
-    assert found.records == 2
+    result = privleak(scores([2, 0], [3, 1]), scores([3, 1], [2, 0]), FEW)
+    assert result is not None
+    assert result.value == pytest.approx(200.0)
+    assert result.records == 2
 
 
-def test_it_is_undefined_where_the_retrained_models_auc_is_one() -> None:
+def test_privleak_is_undefined_if_the_retrained_models_auc_is_one() -> None:
     assert privleak(scores([2, 0], [3, 1]), scores([3, 2], [1, 0]), FEW) is None
 
 
 @pytest.mark.parametrize("count", [8, 40])
-def test_without_a_retrained_model_the_interval_is_the_aucs_own(count: int) -> None:
+def test_the_interval_of_privleak_without_a_retrained_model_is_the_aucs_own(count: int) -> None:
     members, others = by_chance(1, count, 0.5)
-    found, of_auc = privleak((members, others), None, FEW), bootstrap_auc(members, others, FEW)[0]
-    assert found is not None
+    result, of_auc = privleak((members, others), None, FEW), bootstrap_auc(members, others, FEW)[0]
+    assert result is not None
     assert of_auc.low is not None
     assert of_auc.high is not None
-    assert found.low == pytest.approx(100 * (0.5 - of_auc.high) / 0.5)
-    assert found.high == pytest.approx(100 * (0.5 - of_auc.low) / 0.5)
+    assert result.low == pytest.approx(100 * (0.5 - of_auc.high) / 0.5)
+    assert result.high == pytest.approx(100 * (0.5 - of_auc.low) / 0.5)
 
 
-def test_with_a_retrained_model_both_aucs_come_from_the_same_resamples() -> None:
+def test_the_interval_of_privleak_with_a_retrained_model_uses_the_same_resamples_for_both() -> None:
     own, retrained = by_chance(1, 24, 0.5), by_chance(2, 24, 0.2)
-    found = privleak(own, retrained, FEW)
+    result = privleak(own, retrained, FEW)
     leaks = []
     for members, others in zip(drawn(FEW, "members", 24), drawn(FEW, "others", 24), strict=True):
         a, b = (naive_auc(one[0][members], one[1][others]) for one in (own, retrained))
         leaks.append(100 * ((1 - a) - (1 - b)) / (1 - b))
-    assert found is not None
-    assert found.low == pytest.approx(np.quantile(leaks, 0.025))
-    assert found.high == pytest.approx(np.quantile(leaks, 0.975))
+    assert result is not None
+    assert result.low == pytest.approx(np.quantile(leaks, 0.025))
+    assert result.high == pytest.approx(np.quantile(leaks, 0.975))
 
 
-def test_a_model_against_itself_differs_by_nothing_however_the_records_fall() -> None:
+def test_privleak_of_a_model_against_itself_is_zero_in_every_resample() -> None:
     own = by_chance(1, 24, 0.5)
-    found = privleak(own, own, FEW)
-    assert found is not None
-    assert (found.value, found.low, found.high) == pytest.approx((0.0, 0.0, 0.0))
+    result = privleak(own, own, FEW)
+    assert result is not None
+    assert (result.value, result.low, result.high) == pytest.approx((0.0, 0.0, 0.0))
 
 
-def test_few_records_against_themselves_are_still_not_called_certain() -> None:
+def test_the_interval_of_privleak_stays_wide_for_few_records_against_themselves() -> None:
     own = by_chance(1, 5, 0.0)
-    found = privleak(own, own, FEW)
-    assert found is not None
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low < -30
-    assert found.high > 30
+    result = privleak(own, own, FEW)
+    assert result is not None
+    assert result.low is not None
+    assert result.high is not None
+    assert result.low < -30
+    assert result.high > 30
 
 
-def test_there_is_no_interval_without_an_end() -> None:
+def test_privleak_has_no_interval_if_it_would_be_infinite() -> None:
     retrained = scores([5, 6, 7], [1, 2, 5.5])  # AUC 8/9, and 1 in many resamples
-    found = privleak(scores([0, 3, 1.5], [1, 2, 5.5]), retrained, FEW)
-    assert found is not None
-    assert np.isfinite(found.value)
-    assert (found.low, found.high) == (None, None)
+    result = privleak(scores([0, 3, 1.5], [1, 2, 5.5]), retrained, FEW)
+    assert result is not None
+    assert np.isfinite(result.value)
+    assert (result.low, result.high) == (None, None)
 
 
-def test_every_attack_of_the_membership_measurement_has_one() -> None:
+def test_every_membership_attack_has_a_privleak() -> None:
     own, retrained = by_chance(1, 30, 0.5), by_chance(2, 30, 0.2)
-    context = bench_of({"loss": own, "zlib": own}, retrained={"loss": retrained, "zlib": retrained})
-    found = PrivLeak().measure(context)
-    assert set(found.across) == {"privleak_loss", "privleak_zlib"}
-    assert found.across["privleak_loss"] == privleak(own, retrained, context.resamples("membership"))
-    assert found.notes == dict.fromkeys(found.across, "AUC_ref: the retrained model's own")
-    assert found.warnings == []
+    context = context_of({"loss": own, "zlib": own}, retrained={"loss": retrained, "zlib": retrained})
+    result = PrivLeak().measure(context)
+    assert set(result.across) == {"privleak_loss", "privleak_zlib"}
+    assert result.across["privleak_loss"] == privleak(own, retrained, context.resamples("membership"))
+    assert result.notes == dict.fromkeys(result.across, "AUC_ref: the retrained model's own")
+    assert result.warnings == []
 
 
-def test_without_a_retrained_model_every_attack_still_has_one() -> None:
+def test_every_membership_attack_has_a_privleak_without_a_retrained_model() -> None:
     own = by_chance(1, 30, 0.5)
-    context = bench_of({"loss": own})
-    found = PrivLeak().measure(context)
-    assert found.across == {"privleak_loss": privleak(own, None, context.resamples("membership"))}
-    assert found.notes == {"privleak_loss": "AUC_ref: 0.5, for want of a retrained model"}
+    context = context_of({"loss": own})
+    result = PrivLeak().measure(context)
+    assert result.across == {"privleak_loss": privleak(own, None, context.resamples("membership"))}
+    assert result.notes == {"privleak_loss": "AUC_ref: 0.5, for want of a retrained model"}
 
 
-def test_what_is_undefined_or_has_no_interval_is_said() -> None:
+def test_an_undefined_privleak_and_a_missing_interval_give_a_warning() -> None:
     own, apart = scores([0, 3, 1.5], [1, 2, 5.5]), scores([5, 6, 7], [1, 2, 3])
     near = scores([5, 6, 7], [1, 2, 5.5])
-    found = PrivLeak().measure(bench_of({"loss": own, "zlib": own}, retrained={"loss": apart, "zlib": near}))
-    assert set(found.across) == {"privleak_zlib"}
-    assert found.warnings == [
+    result = PrivLeak().measure(context_of({"loss": own, "zlib": own}, retrained={"loss": apart, "zlib": near}))
+    assert set(result.across) == {"privleak_zlib"}
+    assert result.warnings == [
         "privleak: undefined where the retrained model's own AUC is 1: loss",
         "privleak: no interval where the retrained model's AUC reaches 1 in many resamples",
     ]

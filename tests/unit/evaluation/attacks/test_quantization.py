@@ -42,15 +42,15 @@ def nearest(value: float) -> int:
 
 
 def naive_int8(weight: torch.Tensor) -> list[list[float]]:
-    found = []
+    result = []
     for row in weight.double().tolist():
         scale = max(max(abs(one) for one in row) / 127.5, 2**-23)
-        found.append([min(127, max(-128, nearest(one / scale))) * scale for one in row])
-    return found
+        result.append([min(127, max(-128, nearest(one / scale))) * scale for one in row])
+    return result
 
 
 def naive_int4(weight: torch.Tensor, group: int) -> list[list[float]]:
-    found = []
+    result = []
     for row in weight.double().tolist():
         line: list[float] = []
         for start in range(0, len(row), group):
@@ -59,25 +59,25 @@ def naive_int4(weight: torch.Tensor, group: int) -> list[list[float]]:
             scale = max((high - low) / 15, 2**-23)
             zero = min(15, max(0, -nearest(low / scale)))
             line += [(min(15, max(0, nearest(one / scale) + zero)) - zero) * scale for one in part]
-        found.append(line)
-    return found
+        result.append(line)
+    return result
 
 
-def test_eight_bits_by_hand() -> None:
+def test_rounding_to_eight_bits_by_hand() -> None:
     scale = 1.275 / 127.5  # 0.01
-    found = int8(torch.tensor([[1.275, 0.014, -0.016, 0.0, -1.275]]))[0].tolist()
-    assert found == pytest.approx([127 * scale, 0.01, -0.02, 0.0, -128 * scale])
+    result = int8(torch.tensor([[1.275, 0.014, -0.016, 0.0, -1.275]]))[0].tolist()
+    assert result == pytest.approx([127 * scale, 0.01, -0.02, 0.0, -128 * scale])
 
 
-def test_four_bits_by_hand_for_each_group_its_own() -> None:
+def test_rounding_to_four_bits_by_hand_group_by_group() -> None:
     # of the first pair the step is 0.1 and 0 is level 10; of the second 1, and 0 is level 0; the last is alone
-    found = int4(torch.tensor([[-1.0, 0.46, 15.0, 6.6, 0.3]]), 2)[0].tolist()
+    result = int4(torch.tensor([[-1.0, 0.46, 15.0, 6.6, 0.3]]), 2)[0].tolist()
     step = 1.46 / 15
-    assert found == pytest.approx([-10 * step, 5 * step, 15.0, 7.0, 0.3], rel=1e-6)
+    assert result == pytest.approx([-10 * step, 5 * step, 15.0, 7.0, 0.3], rel=1e-6)
 
 
 @pytest.mark.parametrize("width", [128, 100])
-def test_rounding_is_what_it_is_one_weight_at_a_time(width: int) -> None:
+def test_rounding_agrees_with_a_loop_over_weights(width: int) -> None:
     weight = matrix(7, width)
     np.testing.assert_allclose(int8(weight).numpy(), naive_int8(weight), rtol=0, atol=1e-7)
     for group in (32, 64, 128):
@@ -94,7 +94,7 @@ def test_zero_stays_zero_and_no_weight_moves_further_than_a_step() -> None:
     assert (int4(weight, 32) - weight).abs().max() <= (weight.max() - weight.min()) / 15
 
 
-def test_torchaos_own_copies_multiply_by_the_same_numbers() -> None:
+def test_torchaos_quantised_copies_have_the_same_weights() -> None:
     if find_spec("torchao") is None:
         pytest.skip("torchao is not installed: the extra [gpu] brings it")
     from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, PerGroup, quantize_
@@ -119,7 +119,7 @@ def test_only_the_linear_layers_below_the_head_are_rounded(loaded: Loaded) -> No
         assert bool(weight.any()) == ("proj" not in name), name
 
 
-def test_layers_that_hold_their_weights_sideways_are_rounded_along_the_same_side() -> None:
+def test_layers_with_transposed_weights_are_rounded_along_the_same_side() -> None:
     config = GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=50, n_positions=16)
     model = GPT2LMHeadModel(config)
     before = model.transformer.h[0].mlp.c_fc.weight.detach().clone()  # (in, out)
@@ -127,7 +127,7 @@ def test_layers_that_hold_their_weights_sideways_are_rounded_along_the_same_side
     assert torch.equal(model.transformer.h[0].mlp.c_fc.weight, int8(before.T).T)
 
 
-def test_weights_that_are_in_no_linear_layer_are_told_of() -> None:
+def test_weights_outside_linear_layers_give_a_warning() -> None:
     config = MixtralConfig(
         vocab_size=50,
         hidden_size=32,
@@ -140,15 +140,17 @@ def test_weights_that_are_in_no_linear_layer_are_told_of() -> None:
     assert round_weights(MixtralForCausalLM(config), int8) < 0.3
 
 
-def test_a_matrix_is_rounded_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch, loaded: Loaded) -> None:
+def test_a_matrix_is_rounded_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch, loaded: Loaded) -> None:
     whole, pieces = copy.deepcopy(loaded[0]), copy.deepcopy(loaded[0])
     round_weights(whole, partial(int4, group=32))
     monkeypatch.setattr("core.evaluation.attacks.quantization._AT_ONCE", 1000)
     round_weights(pieces, partial(int4, group=32))
-    assert all(torch.equal(one, two) for one, two in zip(whole.parameters(), pieces.parameters(), strict=True))
+    assert all(
+        torch.equal(first, second) for first, second in zip(whole.parameters(), pieces.parameters(), strict=True)
+    )
 
 
-def bench_of(loaded: Loaded, tiny_model: TinyModel) -> EvalContext:
+def context_of(loaded: Loaded, tiny_model: TinyModel) -> EvalContext:
     return EvalContext(lambda: copy.deepcopy(loaded), tiny_model.sets, training=TRAINING)
 
 
@@ -167,33 +169,33 @@ def naive_perplexity(loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase], te
     return math.exp(sum(losses) / len(losses))
 
 
-def test_the_figures_are_those_of_a_model_with_rounded_weights(loaded: Loaded, tiny_model: TinyModel) -> None:
-    found = Quantized(group_size=32).measure(bench_of(loaded, tiny_model))
+def test_quantized_figures_are_those_of_a_model_with_rounded_weights(loaded: Loaded, tiny_model: TinyModel) -> None:
+    result = Quantized(group_size=32).measure(context_of(loaded, tiny_model))
     texts = [record.text or "" for record in tiny_model.sets["unseen"]]
-    assert found.variants["int4"]["unseen"]["perplexity"].value == pytest.approx(
+    assert result.variants["int4"]["unseen"]["perplexity"].value == pytest.approx(
         naive_perplexity(loaded, texts), rel=1e-4
     )
-    assert set(found.variants) == {"int8", "int4"}
-    for sets in found.variants.values():
+    assert set(result.variants) == {"int8", "int4"}
+    for sets in result.variants.values():
         assert set(sets) == {"forget", "unseen", "retain"}
         assert set(sets["forget"]) == {"perplexity", "probability", "accuracy", "extraction_strength"}
-    assert found.cut_short == found.warnings == []
+    assert result.cut_short == result.warnings == []
 
 
 def test_eight_bits_change_less_than_four(loaded: Loaded, tiny_model: TinyModel) -> None:
-    context = bench_of(loaded, tiny_model)
-    found = Quantized().measure(context).variants
+    context = context_of(loaded, tiny_model)
+    result = Quantized().measure(context).variants
 
     def far(figure: Figure) -> float:
         return abs(math.log(figure.value / whole))
 
     context.unload_model()
     whole = math.exp(record_scores(context, "forget")["loss"].mean())
-    assert far(found["int8"]["forget"]["perplexity"]) < far(found["int4"]["forget"]["perplexity"])
-    assert far(found["int8"]["forget"]["perplexity"]) < 0.01
+    assert far(result["int8"]["forget"]["perplexity"]) < far(result["int4"]["forget"]["perplexity"])
+    assert far(result["int8"]["forget"]["perplexity"]) < 0.01
 
 
-def test_an_adapter_is_part_of_the_copy(loaded: Loaded, tiny_model: TinyModel) -> None:
+def test_an_adapter_is_merged_into_the_quantised_copy(loaded: Loaded, tiny_model: TinyModel) -> None:
     def with_adapter() -> Loaded:
         model, tokenizer = copy.deepcopy(loaded)
         torch.manual_seed(0)
@@ -209,17 +211,19 @@ def test_an_adapter_is_part_of_the_copy(loaded: Loaded, tiny_model: TinyModel) -
         return model, tokenizer
 
     sets = {"forget": tiny_model.sets["forget"]}
-    one, two = (Quantized().measure(EvalContext(load, sets, training=TRAINING)) for load in (with_adapter, merged))
-    assert one == two
+    of_adapter, of_merged = (
+        Quantized().measure(EvalContext(load, sets, training=TRAINING)) for load in (with_adapter, merged)
+    )
+    assert of_adapter == of_merged
 
 
-def test_what_is_left_out_is_said(loaded: Loaded, tiny_model: TinyModel) -> None:
-    few = Quantized(records=5).measure(bench_of(loaded, tiny_model))
+def test_records_and_variants_that_are_left_out_are_noted(loaded: Loaded, tiny_model: TinyModel) -> None:
+    few = Quantized(records=5).measure(context_of(loaded, tiny_model))
     assert few.variants["int8"]["retain"]["perplexity"].records == 5
     assert [(cut.what, cut.done, cut.of, cut.reason) for cut in few.cut_short][:2] == [
         ("int8 forget", 5, 8, "records"),
         ("int8 unseen", 5, 16, "records"),
     ]
-    late = Quantized(seconds=1e-9).measure(bench_of(loaded, tiny_model))
+    late = Quantized(seconds=1e-9).measure(context_of(loaded, tiny_model))
     assert late.variants == {"int8": {}, "int4": {}}
     assert {cut.reason for cut in late.cut_short} == {"seconds"}

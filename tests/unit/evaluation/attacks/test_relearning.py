@@ -21,7 +21,7 @@ RATE = 1e-3
 QUICK = Relearned(shown=2, steps=3, every=2, learning_rate=RATE)
 
 
-def bench_of(
+def context_of(
     loaded: Loaded,
     sets: dict[SetName, list[Record]],
     *,
@@ -56,10 +56,10 @@ def naive(loaded: Loaded, shown: list[Record], others: list[Record], steps: int)
     return losses, perplexities
 
 
-def test_the_steps_are_those_of_a_plain_loop(loaded: Loaded) -> None:
+def test_fine_tuning_steps_agree_with_a_plain_loop(loaded: Loaded) -> None:
     shown, others = people(3, 70), people(4, 71)
     losses, perplexities = naive(loaded, shown, others, 3)
-    context = bench_of(loaded, {"forget": others})
+    context = context_of(loaded, {"forget": others})
     tuning = FineTuning(context.model, context.encode(shown), learning_rate=RATE, training=TRAINING)
     assert [tuning.step() for _ in range(3)] == pytest.approx(losses, rel=1e-4)
     after = cross_entropies(context.statistics(others, label="forget"))
@@ -67,9 +67,7 @@ def test_the_steps_are_those_of_a_plain_loop(loaded: Loaded) -> None:
 
 
 @pytest.mark.parametrize("change", [{"micro_batch_tokens": 64}, {"max_length": 16}, {"checkpointing": True}])
-def test_how_records_are_cut_and_computed_does_not_change_what_a_record_counts(
-    loaded: Loaded, change: dict[str, int]
-) -> None:
+def test_every_record_counts_the_same_whatever_its_chunks_and_batches(loaded: Loaded, change: dict[str, int]) -> None:
     training = TRAINING.model_copy(update=change)
     context = EvalContext(lambda: copy.deepcopy(loaded), {"forget": people(1, 0)}, training=training)
     shown = people(3, 70)
@@ -79,14 +77,14 @@ def test_how_records_are_cut_and_computed_does_not_change_what_a_record_counts(
     assert tuning.step() < before
 
 
-def test_the_curves_are_of_records_that_were_not_shown(loaded: Loaded, tiny_model: TinyModel) -> None:
+def test_relearning_curves_are_of_records_that_were_not_trained_on(loaded: Loaded, tiny_model: TinyModel) -> None:
     sets: dict[SetName, list[Record]] = {
         "forget": people(6, 72),
         "unseen": tiny_model.sets["unseen"][:4],
         "general": general_sentences(5, 0),
     }
-    context = bench_of(loaded, sets)
-    found = QUICK.measure(context)
+    context = context_of(loaded, sets)
+    result = QUICK.measure(context)
     shown = context.subset_indices("forget", 2)
     others = [record for place, record in enumerate(sets["forget"]) if place not in shown]
     trained = [sets["forget"][place] for place in shown]
@@ -96,38 +94,38 @@ def test_the_curves_are_of_records_that_were_not_shown(loaded: Loaded, tiny_mode
         ("relearned_unrelated", general_sentences(5, 0)[:2], others),
     ):
         wanted = naive(loaded, records, measured, 3)[1]
-        curve = found.curves[name]
+        curve = result.curves[name]
         assert [place.step for place in curve] == [0, 2, 3]
         assert [place.figure.value for place in curve] == pytest.approx([wanted[0], *wanted[2:]], rel=1e-4)
         assert all(place.figure.records == len(measured) for place in curve)
         assert all(place.figure.low < place.figure.value < (place.figure.high or 0) for place in curve)  # type: ignore[operator]
-    assert found.warnings == found.cut_short == []
+    assert result.warnings == result.cut_short == []
 
 
-def test_before_only_the_first_place_is_measured(loaded: Loaded, tiny_model: TinyModel) -> None:
-    before = QUICK.measure(bench_of(loaded, tiny_model.sets, moment="before")).curves
-    after = QUICK.measure(bench_of(loaded, tiny_model.sets)).curves
+def test_only_the_first_point_is_measured_before_unlearning(loaded: Loaded, tiny_model: TinyModel) -> None:
+    before = QUICK.measure(context_of(loaded, tiny_model.sets, moment="before")).curves
+    after = QUICK.measure(context_of(loaded, tiny_model.sets)).curves
     assert before == {"relearned_forget": after["relearned_forget"][:1]}
 
 
-def test_two_records_are_only_measured_while_other_text_is_learned(loaded: Loaded) -> None:
-    found = QUICK.measure(bench_of(loaded, {"forget": people(2, 73), "retain": people(3, 74)}))
-    assert set(found.curves) == {"relearned_unrelated"}
-    assert found.curves["relearned_unrelated"][0].figure.records == 2
-    assert any("under 3 forget records" in warning for warning in found.warnings)
+def test_two_forget_records_are_only_measured_while_unrelated_text_is_learned(loaded: Loaded) -> None:
+    result = QUICK.measure(context_of(loaded, {"forget": people(2, 73), "retain": people(3, 74)}))
+    assert set(result.curves) == {"relearned_unrelated"}
+    assert result.curves["relearned_unrelated"][0].figure.records == 2
+    assert any("under 3 forget records" in warning for warning in result.warnings)
 
 
-def test_without_other_text_there_is_no_curve_of_it(loaded: Loaded) -> None:
-    found = QUICK.measure(bench_of(loaded, {"forget": people(3, 73)}))
-    assert set(found.curves) == {"relearned_forget"}
-    assert any("no text beside" in warning for warning in found.warnings)
+def test_without_unrelated_text_there_is_no_curve_for_it(loaded: Loaded) -> None:
+    result = QUICK.measure(context_of(loaded, {"forget": people(3, 73)}))
+    assert set(result.curves) == {"relearned_forget"}
+    assert any("no text beside" in warning for warning in result.warnings)
 
 
-def test_what_is_left_out_is_said(loaded: Loaded, tiny_model: TinyModel) -> None:
-    few = QUICK.model_copy(update={"records": 3}).measure(bench_of(loaded, tiny_model.sets))
+def test_records_and_variants_that_are_left_out_are_noted(loaded: Loaded, tiny_model: TinyModel) -> None:
+    few = QUICK.model_copy(update={"records": 3}).measure(context_of(loaded, tiny_model.sets))
     assert few.curves["relearned_forget"][-1].figure.records == 3
     assert [(cut.what, cut.done, cut.of) for cut in few.cut_short] == [("forget", 3, 6), ("unseen", 3, 16)]
-    late = QUICK.model_copy(update={"seconds": 1e-9}).measure(bench_of(loaded, tiny_model.sets))
+    late = QUICK.model_copy(update={"seconds": 1e-9}).measure(context_of(loaded, tiny_model.sets))
     assert [place.step for place in late.curves["relearned_forget"]] == [0]
     assert next((cut.what, cut.done, cut.of, cut.reason) for cut in late.cut_short) == (
         "relearned_forget",
@@ -137,28 +135,30 @@ def test_what_is_left_out_is_said(loaded: Loaded, tiny_model: TinyModel) -> None
     )
 
 
-def test_an_attack_that_diverges_is_a_warning(loaded: Loaded, tiny_model: TinyModel) -> None:
+def test_a_diverging_fine_tuning_gives_a_warning(loaded: Loaded, tiny_model: TinyModel) -> None:
     wild = Relearned(shown=2, steps=6, learning_rate=1.0).model_copy(update={"learning_rate": 1e30})
-    found = wild.measure(bench_of(loaded, tiny_model.sets))
-    assert found.curves == {}
-    assert any("learning rate is too high" in warning for warning in found.warnings)
+    result = wild.measure(context_of(loaded, tiny_model.sets))
+    assert result.curves == {}
+    assert any("learning rate is too high" in warning for warning in result.warnings)
 
 
-def test_an_attack_that_does_not_fit_is_a_warning(
+def test_fine_tuning_that_does_not_fit_in_memory_gives_a_warning(
     loaded: Loaded, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: FineTuning) -> float:
         raise MemoryError
 
     monkeypatch.setattr(FineTuning, "step", full)
-    found = QUICK.measure(bench_of(loaded, tiny_model.sets))
-    assert found.curves == {}
-    assert any("does not fit in memory" in warning for warning in found.warnings)
+    result = QUICK.measure(context_of(loaded, tiny_model.sets))
+    assert result.curves == {}
+    assert any("does not fit in memory" in warning for warning in result.warnings)
 
 
-def test_large_models_are_fine_tuned_at_a_lower_rate(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_models_have_a_lower_default_learning_rate(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_learning_rate(loaded[0]) == 1e-4
-    monkeypatch.setattr("core.evaluation.attacks.relearning.LARGE", sum(one.numel() for one in loaded[0].parameters()))
+    monkeypatch.setattr(
+        "core.evaluation.attacks.relearning.LARGE", sum(weight.numel() for weight in loaded[0].parameters())
+    )
     assert default_learning_rate(loaded[0]) == 2e-5
 
 
@@ -170,14 +170,14 @@ def curve(*losses: float) -> list[StepFigure]:
     ]
 
 
-def test_half_is_back_where_the_curve_crosses_the_middle() -> None:
+def test_half_steps_is_where_the_curve_crosses_the_middle() -> None:
     assert half_steps(curve(4.0, 3.0, 1.0), math.exp(1.0)) == pytest.approx(5 + 5 * 0.5 / 2)
     assert half_steps(curve(4.0, 2.0), 1.0) == pytest.approx(5.0)
     assert half_steps(curve(4.0, 3.9, 2.1), 1.0) is None
     assert half_steps(curve(4.0, 5.0, 1.0), 1.0) == pytest.approx(5 + 5 * 3 / 4)
 
 
-def test_how_soon_half_is_back_needs_the_original(loaded: Loaded, tiny_model: TinyModel) -> None:
+def test_half_steps_needs_the_original_models_figures(loaded: Loaded, tiny_model: TinyModel) -> None:
     def of(*losses: float) -> MeasurementResult:
         return MeasurementResult(curves={"relearned_forget": curve(*losses)})
 
@@ -188,10 +188,10 @@ def test_how_soon_half_is_back_needs_the_original(loaded: Loaded, tiny_model: Ti
     assert "not back within 10 steps" in Relearned().compare_with_original(original, of(4.0, 3.9, 3.8)).warnings[0]
     assert Relearned().compare_with_original(original, MeasurementResult()) == MeasurementResult()
 
-    context = bench_of(loaded, {"forget": people(6, 72)})
+    context = context_of(loaded, {"forget": people(6, 72)})
     alone = measure_model(context, [QUICK], model_digest="0" * 64)
     assert "relearned_half_steps" not in alone.across
     first = alone.curves["relearned_forget"][0].figure.value
     worse = original.model_copy(update={"curves": of(math.log(first) - 0.01).curves})
-    held = measure_model(bench_of(loaded, context.sets), [QUICK], model_digest="0" * 64, original=worse)
+    held = measure_model(context_of(loaded, context.sets), [QUICK], model_digest="0" * 64, original=worse)
     assert 0 < held.across["relearned_half_steps"].value < 3

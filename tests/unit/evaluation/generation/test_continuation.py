@@ -55,9 +55,9 @@ def by_itself(model: PreTrainedModel, prefix: list[int], count: int, ends: tuple
 
 
 def greedy(model: PreTrainedModel, prefixes: list[list[int]], counts: list[int]) -> list[list[int]]:
-    found = continue_prefixes(model, TOKENIZER, prefixes, counts, max_tokens=1000)
-    assert all(len(each) == 1 for each in found)
-    return [each[0] for each in found]
+    continuations = continue_prefixes(model, TOKENIZER, prefixes, counts, max_tokens=1000)
+    assert all(len(samples) == 1 for samples in continuations)
+    return [samples[0] for samples in continuations]
 
 
 def sampled(
@@ -72,7 +72,7 @@ def sampled(
     return continue_prefixes(model, TOKENIZER, prefixes, counts, samples=samples, seed=seed, max_tokens=max_tokens)
 
 
-def test_rows_of_unequal_length_are_written_as_each_is_by_itself(model: PreTrainedModel) -> None:
+def test_rows_of_unequal_length_are_continued_as_each_is_alone(model: PreTrainedModel) -> None:
     assert greedy(model, PREFIXES, COUNTS) == [
         by_itself(model, ids, count) for ids, count in zip(PREFIXES, COUNTS, strict=True)
     ]
@@ -104,7 +104,7 @@ def test_rows_of_unequal_length_are_written_as_each_is_by_itself(model: PreTrain
     ],
     ids=lambda config: config.model_type,
 )
-def test_models_of_other_kinds_are_too(config: PreTrainedConfig) -> None:
+def test_models_of_other_architectures_continue_rows_as_each_is_alone(config: PreTrainedConfig) -> None:
     torch.manual_seed(0)
     other = AutoModelForCausalLM.from_config(config).eval()
     for weight in other.parameters():
@@ -119,10 +119,10 @@ def test_models_of_other_kinds_are_too(config: PreTrainedConfig) -> None:
     ]
 
 
-def test_rows_of_one_length_go_together_where_a_model_does_not_bear_filling(
+def test_batches_have_rows_of_one_length_where_a_model_cannot_be_padded(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = greedy(model, PREFIXES, COUNTS)
+    expected = greedy(model, PREFIXES, COUNTS)
     read: list[tuple[int, ...]] = []
     forward = type(model.base_model).forward
 
@@ -133,19 +133,19 @@ def test_rows_of_one_length_go_together_where_a_model_does_not_bear_filling(
         return forward(self, input_ids, **options)
 
     monkeypatch.setattr(type(model.base_model), "forward", without_mask)
-    assert greedy(copy.deepcopy(model), PREFIXES, COUNTS) == wanted  # of a model that was not tried yet
+    assert greedy(copy.deepcopy(model), PREFIXES, COUNTS) == expected  # of a model that was not tried yet
     assert {(1, 1), (1, 9), (2, 4), (1, 7)} <= set(read)
 
 
-def test_a_row_stops_at_the_end_of_sequence_and_leaves_the_others_be(endless: PreTrainedModel) -> None:
-    whole = greedy(endless, PREFIXES, COUNTS)
-    ends = [whole[1][2], whole[3][5]]
+def test_a_row_stops_at_the_end_of_sequence_and_other_rows_go_on(endless: PreTrainedModel) -> None:
+    continuations = greedy(endless, PREFIXES, COUNTS)
+    ends = [continuations[1][2], continuations[3][5]]
     endless.generation_config.eos_token_id = ends
     assert end_tokens(endless, TOKENIZER) == {*ends, EOS}
-    found = greedy(endless, PREFIXES, COUNTS)
-    assert found == [by_itself(endless, ids, count, (*ends, EOS)) for ids, count in zip(PREFIXES, COUNTS, strict=True)]
-    assert len(found[1]) <= 2
-    endless.generation_config.eos_token_id = whole[0][0]
+    result = greedy(endless, PREFIXES, COUNTS)
+    assert result == [by_itself(endless, ids, count, (*ends, EOS)) for ids, count in zip(PREFIXES, COUNTS, strict=True)]
+    assert len(result[1]) <= 2
+    endless.generation_config.eos_token_id = continuations[0][0]
     assert greedy(endless, PREFIXES[:1], [5]) == [[]]
 
 
@@ -156,54 +156,54 @@ def test_an_answer_ends_where_the_chat_template_ends_a_turn(model: PreTrainedMod
     assert end_tokens(model, tokenizer) - end_tokens(model, TOKENIZER) == {tokenizer.convert_tokens_to_ids(word)}
 
 
-def test_samples_depend_on_seed_and_prefix_but_not_on_the_rows_beside_them(model: PreTrainedModel) -> None:
-    found = sampled(model, PREFIXES, COUNTS)
-    assert [len(each) for each in found] == [3] * 5
-    assert all(len(ids) <= count for each, count in zip(found, COUNTS, strict=True) for ids in each)
-    assert sampled(model, PREFIXES, COUNTS, max_tokens=8) == found
-    assert sampled(model, PREFIXES[::-1], COUNTS[::-1]) == found[::-1]
-    assert sampled(model, PREFIXES[3:4], COUNTS[3:4]) == found[3:4]
-    assert [each[:2] for each in found] == sampled(model, PREFIXES, COUNTS, samples=2)
-    assert sampled(model, PREFIXES, COUNTS, seed=1) != found
-    assert len({tuple(ids) for ids in found[1]}) == 3
+def test_samples_depend_on_seed_and_prefix_but_not_on_other_rows(model: PreTrainedModel) -> None:
+    continuations = sampled(model, PREFIXES, COUNTS)
+    assert [len(drawn) for drawn in continuations] == [3] * 5
+    assert all(len(ids) <= count for drawn, count in zip(continuations, COUNTS, strict=True) for ids in drawn)
+    assert sampled(model, PREFIXES, COUNTS, max_tokens=8) == continuations
+    assert sampled(model, PREFIXES[::-1], COUNTS[::-1]) == continuations[::-1]
+    assert sampled(model, PREFIXES[3:4], COUNTS[3:4]) == continuations[3:4]
+    assert [drawn[:2] for drawn in continuations] == sampled(model, PREFIXES, COUNTS, samples=2)
+    assert sampled(model, PREFIXES, COUNTS, seed=1) != continuations
+    assert len({tuple(ids) for ids in continuations[1]}) == 3
 
 
-def test_where_all_is_equally_probable_other_prefixes_still_have_other_samples(model: PreTrainedModel) -> None:
+def test_different_prefixes_have_different_samples_even_under_uniform_probabilities(model: PreTrainedModel) -> None:
     level = copy.deepcopy(model)
     with torch.no_grad():
         level.get_output_embeddings().weight.zero_()
-    one, two = sampled(level, [[5], [6]], [9, 9], samples=1)
-    assert one != two
+    first, second = sampled(level, [[5], [6]], [9, 9], samples=1)
+    assert first != second
 
 
-def test_no_more_rows_go_together_than_the_logits_have_room_for(
+def test_the_memory_for_logits_limits_the_rows_of_a_batch(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = sampled(model, PREFIXES, COUNTS, samples=2)
+    expected = sampled(model, PREFIXES, COUNTS, samples=2)
     heights: list[int] = []
     forward = Forward.next_logits
 
-    def seen(self: Forward, ids: torch.Tensor, *more: object) -> object:
+    def seen(self: Forward, ids: torch.Tensor, *arguments: object) -> object:
         heights.append(len(ids))
-        return forward(self, ids, *more)
+        return forward(self, ids, *arguments)
 
     monkeypatch.setattr(generation, "rows_per_slice", lambda vocabulary: 4)
     monkeypatch.setattr(Forward, "next_logits", seen)
-    assert sampled(model, PREFIXES, COUNTS, samples=2) == wanted
+    assert sampled(model, PREFIXES, COUNTS, samples=2) == expected
     assert max(heights) == 4
 
 
 def test_samples_are_as_frequent_as_they_are_probable(model: PreTrainedModel) -> None:
     count = 4000
-    found = sampled(model, [PREFIXES[2]], [1], samples=count)[0]
+    result = sampled(model, [PREFIXES[2]], [1], samples=count)[0]
     with torch.no_grad():
-        wanted = model(input_ids=torch.tensor([PREFIXES[2]])).logits[0, -1].double().softmax(-1).numpy()
-    seen = np.bincount([ids[0] if ids else EOS for ids in found], minlength=VOCABULARY) / count
-    assert np.abs(seen - wanted).max() < 4 * np.sqrt(0.25 / count)
-    assert np.abs(seen - wanted).sum() < 0.15
+        expected = model(input_ids=torch.tensor([PREFIXES[2]])).logits[0, -1].double().softmax(-1).numpy()
+    seen = np.bincount([ids[0] if ids else EOS for ids in result], minlength=VOCABULARY) / count
+    assert np.abs(seen - expected).max() < 4 * np.sqrt(0.25 / count)
+    assert np.abs(seen - expected).sum() < 0.15
 
 
-def test_what_does_not_fit_in_the_context_is_cut_from_the_left(model: PreTrainedModel) -> None:
+def test_a_prefix_that_exceeds_the_context_loses_its_beginning(model: PreTrainedModel) -> None:
     long = [(7 * place) % 90 + 3 for place in range(100)]  # the context is 64 tokens
     assert greedy(model, [long, PREFIXES[2]], [5, 2]) == [
         by_itself(model, long[-59:], 5),
@@ -212,28 +212,28 @@ def test_what_does_not_fit_in_the_context_is_cut_from_the_left(model: PreTrained
     assert max(len(ids) for ids in sampled(model, [[3]], [100], samples=20)[0]) == 63
 
 
-def test_nothing_is_said_after_nothing_or_where_nothing_is_asked(model: PreTrainedModel) -> None:
+def test_an_empty_prefix_or_a_length_of_zero_has_an_empty_continuation(model: PreTrainedModel) -> None:
     assert greedy(model, [[], [5], []], [3, 0, 0]) == [[], [], []]
     assert sampled(model, [[], [5]], [3, 0]) == [[[]] * 3, [[]] * 3]
     assert continue_prefixes(model, TOKENIZER, [], [], max_tokens=100) == []
 
 
-def test_what_is_not_reached_in_time_has_no_continuation_at_all(model: PreTrainedModel) -> None:
-    asked: list[int] = []
+def test_prefixes_that_are_not_reached_in_time_have_no_continuation(model: PreTrainedModel) -> None:
+    calls: list[int] = []
 
     def after_two() -> bool:
-        asked.append(1)
-        return len(asked) > 2
+        calls.append(1)
+        return len(calls) > 2
 
-    whole = continue_prefixes(model, TOKENIZER, PREFIXES, COUNTS, max_tokens=1)
-    found = continue_prefixes(model, TOKENIZER, PREFIXES, COUNTS, max_tokens=1, should_stop=after_two)
-    assert sum(each == [] for each in found) == 3
-    assert all(each in ([], full) for each, full in zip(found, whole, strict=True))
+    all_continuations = continue_prefixes(model, TOKENIZER, PREFIXES, COUNTS, max_tokens=1)
+    in_time = continue_prefixes(model, TOKENIZER, PREFIXES, COUNTS, max_tokens=1, should_stop=after_two)
+    assert sum(samples == [] for samples in in_time) == 3
+    assert all(samples in ([], expected) for samples, expected in zip(in_time, all_continuations, strict=True))
 
 
-def test_the_bench_gives_the_same_and_its_budget_ends_it(model: PreTrainedModel) -> None:
+def test_a_context_continues_in_the_same_way_until_its_budget_expires(model: PreTrainedModel) -> None:
     context = EvalContext(lambda: (model, TOKENIZER), {}, training=TRAINING)
-    assert [each[0] for each in continuations(context, PREFIXES, COUNTS)] == greedy(model, PREFIXES, COUNTS)
+    assert [samples[0] for samples in continuations(context, PREFIXES, COUNTS)] == greedy(model, PREFIXES, COUNTS)
     assert continuations(context, PREFIXES, COUNTS, samples=2, seed=3) == sampled(
         model, PREFIXES, COUNTS, samples=2, seed=3
     )

@@ -65,18 +65,18 @@ def generated(config: PreTrainedConfig, prefix: list[int]) -> list[int]:
     model.generation_config = GenerationConfig()
     ids = torch.tensor([prefix])
     greedy = GenerationConfig(max_new_tokens=COUNT, do_sample=False, pad_token_id=0)
-    found = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=greedy)
-    written: list[int] = found[0, len(prefix) :].tolist()
+    result = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=greedy)
+    written: list[int] = result[0, len(prefix) :].tolist()
     return written
 
 
-def test_rows_that_are_written_together_are_what_generate_writes_of_each(model: PreTrainedModel) -> None:
+def test_rows_of_a_batch_are_continued_as_generate_continues_each(model: PreTrainedModel) -> None:
     TOKENIZER.eos_token = None
-    found = continue_prefixes(model, TOKENIZER, PREFIXES, [COUNT] * len(PREFIXES), max_tokens=1000)
-    assert [rows[0] for rows in found] == [generated(model.config, prefix) for prefix in PREFIXES]
+    result = continue_prefixes(model, TOKENIZER, PREFIXES, [COUNT] * len(PREFIXES), max_tokens=1000)
+    assert [rows[0] for rows in result] == [generated(model.config, prefix) for prefix in PREFIXES]
 
 
-def test_samples_do_not_depend_on_what_they_are_drawn_together_with(model: PreTrainedModel) -> None:
+def test_samples_do_not_depend_on_the_batch(model: PreTrainedModel) -> None:
     together = continue_prefixes(model, TOKENIZER, PREFIXES[:4], [4] * 4, samples=3, max_tokens=1000)
     alone = [
         continue_prefixes(model, TOKENIZER, [prefix], [4], samples=3, max_tokens=1000)[0] for prefix in PREFIXES[:4]
@@ -84,7 +84,7 @@ def test_samples_do_not_depend_on_what_they_are_drawn_together_with(model: PreTr
     assert together == alone
 
 
-def test_a_model_that_keeps_nothing_reads_its_whole_text_for_each_token() -> None:
+def test_a_model_without_a_cache_reads_the_whole_text_for_each_token() -> None:
     """Answers that a method has written, and samples for rehearsal, do not need a cache."""
     config = ARCHITECTURES["llama"]
 

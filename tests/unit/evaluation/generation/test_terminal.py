@@ -1,4 +1,4 @@
-"""Continuations: what a person is shown before and after."""
+"""Continuations that a person is shown in the terminal."""
 
 import json
 import subprocess
@@ -14,21 +14,21 @@ from tests.tiny_model import REPOSITORY, TinyModel
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
-def test_what_is_known_by_heart_is_continued_to_the_letter(loaded: Loaded, tiny_model: TinyModel) -> None:
-    found = continue_records(*loaded, tiny_model.sets["forget"])
-    assert len(found) == len(tiny_model.sets["forget"])
-    for one, record in zip(found, tiny_model.sets["forget"], strict=True):
-        assert one.prefix + one.truth == record.text
-    assert sum(one.continuation == one.truth for one in found) >= len(found) - 1
+def test_memorised_records_are_continued_word_for_word(loaded: Loaded, tiny_model: TinyModel) -> None:
+    continuations = continue_records(*loaded, tiny_model.sets["forget"])
+    assert len(continuations) == len(tiny_model.sets["forget"])
+    for shown, record in zip(continuations, tiny_model.sets["forget"], strict=True):
+        assert shown.prefix + shown.truth == record.text
+    assert sum(shown.continuation == shown.truth for shown in continuations) >= len(continuations) - 1
 
 
-def test_what_was_never_seen_is_continued_wrongly(loaded: Loaded, tiny_model: TinyModel) -> None:
-    found = continue_records(*loaded, tiny_model.sets["unseen"], count=4)
-    assert len(found) == 4
-    assert all(one.continuation != one.truth for one in found)
+def test_unseen_records_are_continued_wrongly(loaded: Loaded, tiny_model: TinyModel) -> None:
+    continuations = continue_records(*loaded, tiny_model.sets["unseen"], count=4)
+    assert len(continuations) == 4
+    assert all(shown.continuation != shown.truth for shown in continuations)
 
 
-def test_the_share_says_how_much_is_given(loaded: Loaded, tiny_model: TinyModel) -> None:
+def test_the_prefix_share_sets_the_length_of_the_prefix(loaded: Loaded, tiny_model: TinyModel) -> None:
     short, long = (
         continue_records(*loaded, tiny_model.sets["forget"], prefix_share=share, count=1)[0] for share in (0.2, 0.8)
     )
@@ -40,16 +40,18 @@ def test_the_continuation_is_the_models_own_greedy_generation(loaded: Loaded, ti
     record = tiny_model.sets["unseen"][0]
     ids = tokenizer(record.text)["input_ids"]
     first = len(ids) // 2
-    said = model.generate(torch.tensor([ids[:first]]), max_new_tokens=len(ids) - first, do_sample=False, use_cache=True)
+    generated = model.generate(
+        torch.tensor([ids[:first]]), max_new_tokens=len(ids) - first, do_sample=False, use_cache=True
+    )
     assert continue_records(model, tokenizer, [record])[0].continuation == tokenizer.decode(
-        said[0, first:], skip_special_tokens=True
+        generated[0, first:], skip_special_tokens=True
     )
 
 
-def test_a_prompt_is_given_whole(loaded: Loaded) -> None:
-    one = continue_records(*loaded, [Record(prompt="Who is Zorzen?\n", completion="Zorzen is a baker.")])[0]
-    assert one.prefix == "Who is Zorzen?\n"
-    assert one.truth == "Zorzen is a baker."
+def test_the_prefix_of_a_prompted_record_is_the_whole_prompt(loaded: Loaded) -> None:
+    shown = continue_records(*loaded, [Record(prompt="Who is Zorzen?\n", completion="Zorzen is a baker.")])[0]
+    assert shown.prefix == "Who is Zorzen?\n"
+    assert shown.truth == "Zorzen is a baker."
 
 
 def test_the_process_prints_one_line_for_each_index_and_nothing_else(tiny_model: TinyModel) -> None:

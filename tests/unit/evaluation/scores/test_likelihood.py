@@ -12,7 +12,7 @@ from core.evaluation.stats.bootstrap import Resamples
 from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import Figure
 from core.schema.record import Record
-from tests.unit.evaluation.made import by_chance, statistics
+from tests.unit.evaluation.statistics_samples import random_statistics, statistics
 
 # CE: ln 2 (two tokens at 1/2), ln 8 / 4 (four tokens: 1/8 and certainty)
 RECORDS = [statistics([0.5, 0.5], [True, False]), statistics([1.0, 1.0, 0.125, 1.0], [True, True, False, True])]
@@ -47,16 +47,16 @@ def test_probability_is_the_mean_of_geometric_means() -> None:
     assert figures()["probability"] == pytest.approx((1 / 2 + 8 ** (-1 / 4)) / 2)
 
 
-def test_figures_agree_with_loops_over_records_made_by_chance() -> None:
-    records = by_chance(np.random.default_rng(5), 30)
-    losses = [-sum(one.log_probability) / len(one.log_probability) for one in records]
-    tokens = [len(one.log_probability) for one in records]
-    found = set_figures(records, Resamples(0, "forget"))
-    assert found["perplexity"].value == pytest.approx(math.exp(sum(losses) / 30))
+def test_likelihood_figures_agree_with_loops_over_random_records() -> None:
+    records = random_statistics(np.random.default_rng(5), 30)
+    losses = [-sum(record.log_probability) / len(record.log_probability) for record in records]
+    tokens = [len(record.log_probability) for record in records]
+    result = set_figures(records, Resamples(0, "forget"))
+    assert result["perplexity"].value == pytest.approx(math.exp(sum(losses) / 30))
     total = sum(loss * count for loss, count in zip(losses, tokens, strict=True))
-    assert found["perplexity_tokens"].value == pytest.approx(math.exp(total / sum(tokens)))
-    assert found["probability"].value == pytest.approx(sum(math.exp(-loss) for loss in losses) / 30)
-    assert found["perplexity"].records == 30
+    assert result["perplexity_tokens"].value == pytest.approx(math.exp(total / sum(tokens)))
+    assert result["probability"].value == pytest.approx(sum(math.exp(-loss) for loss in losses) / 30)
+    assert result["perplexity"].records == 30
 
 
 def test_a_wrecked_models_perplexity_stays_a_number() -> None:
@@ -66,5 +66,5 @@ def test_a_wrecked_models_perplexity_stays_a_number() -> None:
 
 def test_the_highest_extraction_strength_is_known_exactly() -> None:
     columns = {name: np.array([0.1, 0.7, 0.2]) for name in ("loss", "accuracy", "probability", "extraction_strength")}
-    found = measurement.figures({**columns, "tokens": np.ones(3)}, Resamples(0, "a"))["extraction_strength_highest"]
-    assert (found.value, found.low, found.high, found.records) == (0.7, 0.7, 0.7, 3)
+    result = measurement.figures({**columns, "tokens": np.ones(3)}, Resamples(0, "a"))["extraction_strength_highest"]
+    assert (result.value, result.low, result.high, result.records) == (0.7, 0.7, 0.7, 3)

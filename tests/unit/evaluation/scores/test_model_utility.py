@@ -1,4 +1,4 @@
-"""Model utility: worked by hand, beside loops, and of a real model."""
+"""Model utility: worked by hand, against loops, and on a real model."""
 
 import statistics
 
@@ -28,31 +28,31 @@ def part(values: list[float], weights: list[float] | None = None) -> Part:
     return np.array(values), np.array(weights or [1.0] * len(values))
 
 
-def test_the_harmonic_mean_is_zero_where_a_part_is() -> None:
+def test_the_harmonic_mean_is_zero_if_a_part_is_zero() -> None:
     with np.errstate(all="raise", divide="warn"):
         assert harmonic_mean(np.array([[0.5, 0.25], [0.0, 1.0]])).tolist() == [pytest.approx(1 / 3), 0.0]
 
 
-def test_utility_is_the_harmonic_mean_of_all_groups_parts() -> None:
+def test_model_utility_is_the_harmonic_mean_of_all_parts_of_all_groups() -> None:
     groups = {
         "retain": {"probability": part([0.2, 0.4]), "rouge": part([1.0, 0.5])},
         "facts": {"probability": part([0.6, 9.0], [1.0, 0.0])},
     }
-    found = model_utility(groups, RESAMPLES)
-    assert found.value == pytest.approx(statistics.harmonic_mean([0.3, 0.75, 0.6]))
-    assert found.records == 4
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low < found.value < found.high
+    result = model_utility(groups, RESAMPLES)
+    assert result.value == pytest.approx(statistics.harmonic_mean([0.3, 0.75, 0.6]))
+    assert result.records == 4
+    assert result.low is not None
+    assert result.high is not None
+    assert result.low < result.value < result.high
 
 
-def test_the_interval_resamples_records_within_their_group_whole() -> None:
+def test_the_interval_of_model_utility_resamples_records_within_each_group() -> None:
     generator = np.random.default_rng(2)
-    one, other = generator.random((2, 9))
-    third = generator.random(5)
+    first_part, second_part = generator.random((2, 9))
+    third_part = generator.random(5)
     weights = np.array([1.0, 1, 0, 1, 1])
-    groups = {"a": {"p": (one, np.ones(9)), "q": (other, np.ones(9))}, "b": {"p": (third, weights)}}
-    found = model_utility(groups, RESAMPLES)
+    groups = {"a": {"p": (first_part, np.ones(9)), "q": (second_part, np.ones(9))}, "b": {"p": (third_part, weights)}}
+    result = model_utility(groups, RESAMPLES)
     expected = []
     draws = zip(
         next(iter(Resamples(0, "utility a", 200).blocks(9, rows=200))),
@@ -61,22 +61,26 @@ def test_the_interval_resamples_records_within_their_group_whole() -> None:
     )
     for first, second in draws:
         left = sum(second[place] * weights[place] for place in range(5))
-        mean = sum(second[p] * weights[p] * third[p] for p in range(5)) / left if left else third[weights > 0].mean()
-        parts = [sum(first[p] * values[p] for p in range(9)) / 9 for values in (one, other)]
+        mean = (
+            sum(second[p] * weights[p] * third_part[p] for p in range(5)) / left
+            if left
+            else third_part[weights > 0].mean()
+        )
+        parts = [sum(first[p] * values[p] for p in range(9)) / 9 for values in (first_part, second_part)]
         expected.append(statistics.harmonic_mean([*parts, mean]))
     students = (5 / 4) ** 0.5 * 2.776445 / 1.959964  # of t tables: 4 degrees of freedom, of the smaller group
-    ends = found.value + students * (np.quantile(expected, [0.025, 0.975]) - found.value)
-    assert (found.low, found.high) == pytest.approx(tuple(ends), rel=1e-6)
+    ends = result.value + students * (np.quantile(expected, [0.025, 0.975]) - result.value)
+    assert (result.low, result.high) == pytest.approx(tuple(ends), rel=1e-6)
 
 
 def test_a_resample_without_a_parts_records_keeps_the_part() -> None:
-    found = model_utility({"a": {"p": part([0.5, 0.9, 0.9, 0.9], [1.0, 0, 0, 0])}}, RESAMPLES)
-    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+    result = model_utility({"a": {"p": part([0.5, 0.9, 0.9, 0.9], [1.0, 0, 0, 0])}}, RESAMPLES)
+    assert (result.value, result.low, result.high) == (0.5, 0.5, 0.5)
 
 
 def test_single_records_have_no_interval() -> None:
-    found = model_utility({"a": {"p": part([0.5])}, "b": {"p": part([0.25])}}, RESAMPLES)
-    assert (found.value, found.low, found.high) == (pytest.approx(1 / 3), None, None)
+    result = model_utility({"a": {"p": part([0.5])}, "b": {"p": part([0.25])}}, RESAMPLES)
+    assert (result.value, result.low, result.high) == (pytest.approx(1 / 3), None, None)
 
 
 PROTECTED = [
@@ -85,10 +89,10 @@ PROTECTED = [
 ]
 
 
-def test_the_parts_are_those_of_the_measurements_by_themselves(loaded: Loaded) -> None:
+def test_the_parts_of_model_utility_equal_the_single_measurements(loaded: Loaded) -> None:
     made = context(loaded, {"protected": PROTECTED})
-    found = ModelUtility().measure(made)
-    figures = found.sets["protected"]
+    result = ModelUtility().measure(made)
+    figures = result.sets["protected"]
     retain, facts = (context(loaded, {"protected": records}) for records in (PROTECTED[:3], PROTECTED[3:]))
     plain = record_scores(retain, "protected")["probability"].mean()
     among = WrongAnswers().measure(facts).sets["protected"]["probability_among_wrong"].value
@@ -97,39 +101,43 @@ def test_the_parts_are_those_of_the_measurements_by_themselves(loaded: Loaded) -
     for name, alone in (("retain", retain), ("facts", facts)):
         ratio = TruthRatio().measure(alone).sets["protected"]["truth_ratio"].value
         assert figures[f"utility_truth_ratio_{name}"].value == pytest.approx(ratio, rel=1e-4, abs=1e-7)
-    parts = [one.value for one in figures.values()]
+    parts = [figure.value for figure in figures.values()]
     assert len(parts) == 6
-    assert found.across["model_utility"].value == pytest.approx(
+    assert result.across["model_utility"].value == pytest.approx(
         statistics.harmonic_mean(parts) if min(parts) > 0 else 0.0
     )
     mixed = ModelUtility(plain=[]).measure(made).sets["protected"]["utility_probability_retain"].value
     assert mixed != pytest.approx(plain, rel=1e-3)
 
 
-def test_a_model_that_knows_its_probes_is_useful(loaded: Loaded, tiny_model: TinyModel) -> None:
-    known = [one.model_copy(update={"group": "known"}) for one in tiny_model.sets["retain"][:4]]
-    found = ModelUtility().measure(context(loaded, {"protected": known}))
-    figures = found.sets["protected"]
+def test_a_model_that_knows_its_probes_has_a_high_utility(loaded: Loaded, tiny_model: TinyModel) -> None:
+    known = [record.model_copy(update={"group": "known"}) for record in tiny_model.sets["retain"][:4]]
+    result = ModelUtility().measure(context(loaded, {"protected": known}))
+    figures = result.sets["protected"]
     assert set(figures) == {"utility_probability_known", "utility_rouge_known"}
-    assert found.across["model_utility"].value > 0.8
+    assert result.across["model_utility"].value > 0.8
     assert figures["utility_rouge_known"].value > 0.9
-    assert any("known has no wrong answers" in warning for warning in found.warnings)
+    assert any("known has no wrong answers" in warning for warning in result.warnings)
 
 
-def test_what_time_does_not_allow_leaves_the_number_out_aloud(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_without_time_leaves_model_utility_out_with_a_warning(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(greedy_answers, "BATCH", 3)
-    found = ModelUtility(seconds=1e-9).measure(context(loaded, {"protected": PROTECTED}))
-    assert found.across == {}
-    assert any("no time for rouge of facts" in warning for warning in found.warnings)
-    assert [(cut.done, cut.of, cut.reason) for cut in found.cut_short] == [(3, 6, "seconds")]
+    result = ModelUtility(seconds=1e-9).measure(context(loaded, {"protected": PROTECTED}))
+    assert result.across == {}
+    assert any("no time for rouge of facts" in warning for warning in result.warnings)
+    assert [(cut.done, cut.of, cut.reason) for cut in result.cut_short] == [(3, 6, "seconds")]
 
 
-def test_a_limit_on_records_is_said_once(loaded: Loaded) -> None:
-    found = ModelUtility(records=4).measure(context(loaded, {"protected": PROTECTED}))
-    assert [(cut.done, cut.of, cut.reason) for cut in found.cut_short] == [(4, 6, "records")]
+def test_a_limit_on_records_is_noted_once(loaded: Loaded) -> None:
+    result = ModelUtility(records=4).measure(context(loaded, {"protected": PROTECTED}))
+    assert [(cut.done, cut.of, cut.reason) for cut in result.cut_short] == [(4, 6, "records")]
 
 
-def test_an_answer_is_what_follows_the_prompt_up_to_a_stop(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_follows_the_prompt_and_ends_before_a_stop_text(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = EvalContext(lambda: loaded, {}, training=TRAINING)
     said = loaded[1]("In the town.\n\nQuestion: who?", add_special_tokens=False)["input_ids"]
     asked: list[int] = []
@@ -150,7 +158,7 @@ def test_an_answer_is_what_follows_the_prompt_up_to_a_stop(loaded: Loaded, monke
     assert (columns["recall"][0], columns["f1"][0]) == (pytest.approx(3 / 4), pytest.approx(2 * 0.75 / 1.75))
 
 
-def test_stems_of_words_are_alike_and_the_librarys_words_are_latin() -> None:
+def test_rouge_can_compare_stems_and_latin_words() -> None:
     pairs = [("she writes books", "she wrote a book"), ("Ана живёт", "Ана живёт")]
     any_words, latin, stems = (greedy_answers._rouge(pairs, words)["recall"] for words in ("any", "latin", "stems"))
     assert any_words.tolist() == pytest.approx([1 / 3, 1.0])

@@ -66,32 +66,32 @@ def naive_ratio(loaded: Loaded, record: Record) -> tuple[float, float]:
     right = math.exp(-naive_loss(loaded, record))
     other = record.paraphrased_answer
     true = right if other is None else math.exp(-naive_loss(loaded, record.with_scored_text(other)))
-    wrong = [math.exp(-naive_loss(loaded, record.with_scored_text(one))) for one in record.wrong or [] if one.strip()]
+    wrong = [math.exp(-naive_loss(loaded, record.with_scored_text(answer))) for answer in record.wrong_answers()]
     return math.prod(wrong) ** (1 / len(wrong)) / true, right / (right + sum(wrong))
 
 
-def test_figures_are_those_of_a_loop_over_answers(loaded: Loaded) -> None:
+def test_wrong_answer_figures_agree_with_a_loop_over_answers(loaded: Loaded) -> None:
     made = context(loaded, {"probes": [*PLAIN, *PROBES], "protected": PROBES[:2], "retain": PLAIN})
-    found = measure_model(made, resolve_measurements(["wrong_answers", "truth_ratio"]), model_digest="0" * 64)
-    assert set(found.sets) == {"probes", "protected"}
+    result = measure_model(made, resolve_measurements(["wrong_answers", "truth_ratio"]), model_digest="0" * 64)
+    assert set(result.sets) == {"probes", "protected"}
     exact = (copy.deepcopy(loaded[0]).double(), loaded[1])
     ratios, shares = zip(*(naive_ratio(exact, record) for record in PROBES), strict=True)
-    probes, protected = found.sets["probes"], found.sets["protected"]
+    probes, protected = result.sets["probes"], result.sets["protected"]
     assert probes["probability_among_wrong"].value == pytest.approx(sum(shares) / 4, rel=1e-4)
     assert protected["probability_among_wrong"].value == pytest.approx(sum(shares[:2]) / 2, rel=1e-4)
-    assert probes["truth_ratio"].value == pytest.approx(sum(min(one, 1 / one) for one in ratios) / 4, rel=1e-4)
+    assert probes["truth_ratio"].value == pytest.approx(sum(min(ratio, 1 / ratio) for ratio in ratios) / 4, rel=1e-4)
     assert protected["truth_ratio"].value == pytest.approx(
-        sum(max(0.0, 1 - one) for one in ratios[:2]) / 2, rel=1e-4, abs=1e-6
+        sum(max(0.0, 1 - ratio) for ratio in ratios[:2]) / 2, rel=1e-4, abs=1e-6
     )
     assert (probes["truth_ratio"].records, protected["truth_ratio_arithmetic"].records) == (4, 2)
     low, high = probes["truth_ratio"].low, probes["truth_ratio"].high
     assert low is not None
     assert high is not None
     assert low <= probes["truth_ratio"].value <= high
-    assert found.warnings == []
+    assert result.warnings == []
 
 
-def test_answers_are_asked_once_for_all_measurements(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_losses_are_computed_once_for_all_measurements(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
     plain = EvalContext.statistics
 
@@ -105,36 +105,36 @@ def test_answers_are_asked_once_for_all_measurements(loaded: Loaded, monkeypatch
     assert passes == [4 + 4 + 3, 3]  # own answers, paraphrases and wrong ones of three records, then of the last
 
 
-def test_figures_do_not_depend_on_how_many_are_asked_at_once(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = WrongAnswers().measure(context(loaded, {"probes": PROBES}))
+def test_wrong_answer_figures_do_not_depend_on_the_batch_size(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_batch = WrongAnswers().measure(context(loaded, {"probes": PROBES}))
     monkeypatch.setattr(answer_probabilities, "BATCH", 1)
-    parts = WrongAnswers().measure(context(loaded, {"probes": PROBES}))
-    one, other = (found.sets["probes"]["probability_among_wrong"] for found in (whole, parts))
-    assert one.value == pytest.approx(other.value, rel=1e-5)
+    batches = WrongAnswers().measure(context(loaded, {"probes": PROBES}))
+    together, apart = (result.sets["probes"]["probability_among_wrong"] for result in (one_batch, batches))
+    assert together.value == pytest.approx(apart.value, rel=1e-5)
 
 
-def test_without_wrong_answers_it_is_said_that_nothing_was_measured(loaded: Loaded) -> None:
-    for one in (WrongAnswers(), TruthRatio(), ForgetQuality()):
-        found = one.measure(context(loaded, {"forget": PLAIN, "probes": PLAIN}))
-        assert (found.sets, found.across) == ({}, {})
-        assert found.warnings == [f"{one.name}: not measured: no record has wrong answers"]
-        assert one.measure(context(loaded, {"forget": PLAIN})).warnings == []  # nobody asked anything
+def test_records_without_wrong_answers_give_a_warning_and_no_figure(loaded: Loaded) -> None:
+    for measurement in (WrongAnswers(), TruthRatio(), ForgetQuality()):
+        result = measurement.measure(context(loaded, {"forget": PLAIN, "probes": PLAIN}))
+        assert (result.sets, result.across) == ({}, {})
+        assert result.warnings == [f"{measurement.name}: not measured: no record has wrong answers"]
+        assert measurement.measure(context(loaded, {"forget": PLAIN})).warnings == []  # nobody asked anything
 
 
-def test_a_limit_on_records_is_kept_and_said(loaded: Loaded) -> None:
-    found = TruthRatio(records=3).measure(context(loaded, {"probes": PROBES}))
-    assert found.sets["probes"]["truth_ratio"].records == 3
-    assert [(cut.what, cut.done, cut.of, cut.reason) for cut in found.cut_short] == [("probes", 3, 4, "records")]
+def test_a_limit_on_records_is_applied_and_noted(loaded: Loaded) -> None:
+    result = TruthRatio(records=3).measure(context(loaded, {"probes": PROBES}))
+    assert result.sets["probes"]["truth_ratio"].records == 3
+    assert [(cut.what, cut.done, cut.of, cut.reason) for cut in result.cut_short] == [("probes", 3, 4, "records")]
 
 
-def test_what_time_does_not_allow_is_left_out_and_said(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_beyond_the_time_limit_are_left_out_and_noted(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_probabilities, "BATCH", 3)
-    found = WrongAnswers(seconds=1e-9).measure(context(loaded, {"probes": PROBES}))
-    assert found.sets["probes"]["probability_among_wrong"].records == 3
-    assert [(cut.done, cut.of, cut.reason) for cut in found.cut_short] == [(3, 4, "seconds")]
+    result = WrongAnswers(seconds=1e-9).measure(context(loaded, {"probes": PROBES}))
+    assert result.sets["probes"]["probability_among_wrong"].records == 3
+    assert [(cut.done, cut.of, cut.reason) for cut in result.cut_short] == [(3, 4, "seconds")]
 
 
-def test_an_answer_without_a_token_to_score_is_named_by_its_set_and_not_said(loaded: Loaded) -> None:
+def test_an_error_for_an_answer_without_scored_tokens_names_its_set_and_not_its_text(loaded: Loaded) -> None:
     def none_scored(records: list[Record], *, label: str) -> Any:
         raise CoreError("no_scored_tokens", "record 2 is too short: it has no token to score")
 
@@ -159,27 +159,27 @@ def quality(loaded: Loaded, other: Loaded | None, moment: Moment = "after", name
 
 
 @pytest.mark.parametrize("name", ["probes", "forget"])
-def test_a_model_is_of_the_quality_of_itself(loaded: Loaded, name: SetName) -> None:
-    found = quality(loaded, loaded, name=name)
-    assert found.across["forget_quality"].value == 1.0
-    assert found.across["forget_quality_ks"].value == 0.0
-    assert found.across["forget_quality"].records == 24
-    assert found.warnings == []
+def test_forget_quality_of_a_model_against_itself_is_one(loaded: Loaded, name: SetName) -> None:
+    result = quality(loaded, loaded, name=name)
+    assert result.across["forget_quality"].value == 1.0
+    assert result.across["forget_quality_ks"].value == 0.0
+    assert result.across["forget_quality"].records == 24
+    assert result.warnings == []
 
 
-def test_forget_quality_is_the_test_of_both_models_ratios(loaded: Loaded) -> None:
+def test_forget_quality_tests_the_truth_ratios_of_both_models(loaded: Loaded) -> None:
     other = scaled(loaded, 0.5)
-    found = quality(loaded, other)
+    result = quality(loaded, other)
     records = [Record(prompt=f"Who is {n}? ", completion=f"A{n}", wrong=[f"B{n}", f"C{n}"]) for n in range(24)]
     exact = [(copy.deepcopy(model).double(), tokenizer) for model, tokenizer in (loaded, other)]
-    ours, theirs = ([naive_ratio(one, record)[0] for record in records] for one in exact)
-    expected = stats.ks_2samp(ours, theirs)
+    ratios, retrained_ratios = ([naive_ratio(model, record)[0] for record in records] for model in exact)
+    expected = stats.ks_2samp(ratios, retrained_ratios)
     assert 0 < expected.pvalue < 1
-    assert found.across["forget_quality"].value == pytest.approx(expected.pvalue)
-    assert found.across["forget_quality_ks"].value == pytest.approx(expected.statistic)
+    assert result.across["forget_quality"].value == pytest.approx(expected.pvalue)
+    assert result.across["forget_quality_ks"].value == pytest.approx(expected.statistic)
 
 
-def test_two_models_are_never_held_at_once(loaded: Loaded) -> None:
+def test_forget_quality_never_holds_two_models_in_memory(loaded: Loaded) -> None:
     held: list[str] = []
 
     def loads(name: str) -> Any:
@@ -197,18 +197,18 @@ def test_two_models_are_never_held_at_once(loaded: Loaded) -> None:
     assert retrained._loaded is None
 
 
-def test_without_a_retrained_model_forget_quality_is_left_out_aloud(loaded: Loaded) -> None:
-    found = quality(loaded, None)
-    assert found.across == {}
-    assert found.warnings == ["forget_quality: not measured: there is no retrained model to compare with"]
+def test_forget_quality_without_a_retrained_model_is_left_out_with_a_warning(loaded: Loaded) -> None:
+    result = quality(loaded, None)
+    assert result.across == {}
+    assert result.warnings == ["forget_quality: not measured: there is no retrained model to compare with"]
 
 
-def test_the_retrained_model_itself_is_only_asked(loaded: Loaded) -> None:
-    found = quality(loaded, None, moment="retrained")
-    assert (found.across, found.warnings) == ({}, [])
+def test_the_retrained_model_itself_has_answer_losses_but_no_forget_quality(loaded: Loaded) -> None:
+    result = quality(loaded, None, moment="retrained")
+    assert (result.across, result.warnings) == ({}, [])
 
 
-def test_few_records_are_said_to_find_little(loaded: Loaded) -> None:
+def test_forget_quality_on_few_records_has_a_warning(loaded: Loaded) -> None:
     retrained = context(loaded, {"probes": PROBES}, moment="retrained")
-    found = ForgetQuality().measure(context(loaded, {"probes": PROBES}, retrained=retrained))
-    assert any("fewer than 20" in warning for warning in found.warnings)
+    result = ForgetQuality().measure(context(loaded, {"probes": PROBES}, retrained=retrained))
+    assert any("fewer than 20" in warning for warning in result.warnings)

@@ -112,7 +112,7 @@ def test_a_record_without_entities_has_no_counterfactuals_and_a_record_with_few_
     assert {twin.text for twin in few} == {f"they keep {number} hens" for number in (1, 2, 3, 4, 5, 6, 8, 9)}
 
 
-def test_values_are_invented_only_after_all_that_the_pool_can_give_and_only_if_asked_for() -> None:
+def test_values_are_invented_only_on_request_and_only_after_the_pools_values() -> None:
     pool = DonorPool([Record(text=f"then {number} is at home") for number in range(2501, 2507)])
     record = Record(text="now 7341 is at home")
     drawn = counterfactuals(record, 19, seed=0, pool=pool)
@@ -148,7 +148,7 @@ def test_invented_words_keep_length_capitals_and_script(text: str, seed: int) ->
 
 @still
 @given(day=st.integers(1, 31), month=st.integers(1, 12), year=st.integers(1500, 2099), seed=st.integers(0, 99))
-def test_invented_dates_are_dates_of_the_same_century(day: int, month: int, year: int, seed: int) -> None:
+def test_invented_dates_are_valid_and_of_the_same_century(day: int, month: int, year: int, seed: int) -> None:
     twin = counterfactuals(Record(text=f"it was {year}-{month:02}-{day:02} then"), 1, seed=seed)[0].text or ""
     match = re.fullmatch(r"it was (\d{4})-(\d\d)-(\d\d) then", twin)
     assert match is not None

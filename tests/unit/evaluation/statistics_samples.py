@@ -43,11 +43,11 @@ def statistics(probabilities: list[float], correct: list[bool] | None = None) ->
     )
 
 
-def by_chance(generator: np.random.Generator, records: int) -> list[TokenStatistics]:
+def random_statistics(generator: np.random.Generator, records: int) -> list[TokenStatistics]:
     """Records of 1 to 40 tokens."""
-    made = []
+    records_statistics = []
     for count in generator.integers(1, 41, size=records):
-        made.append(
+        records_statistics.append(
             TokenStatistics(
                 log_probability=-generator.exponential(2.0, size=count),
                 correct=generator.random(count) < 0.6,
@@ -55,14 +55,14 @@ def by_chance(generator: np.random.Generator, records: int) -> list[TokenStatist
                 deviation=generator.exponential(1.0, size=count),
             )
         )
-    return made
+    return records_statistics
 
 
-def bench_of(scores: Mapping[str, Scores], *, retrained: Mapping[str, Scores] | None = None) -> EvalContext:
+def context_of(scores: Mapping[str, Scores], *, retrained: Mapping[str, Scores] | None = None) -> EvalContext:
     """A context without a model, whose pass over forget and unseen has found these scores, and `loss` of the attack."""
-    retrained = None if retrained is None else bench_of(retrained)
+    retrained = None if retrained is None else context_of(retrained)
     names: tuple[SetName, ...] = ("forget", "unseen")
-    counts = [len(one) for one in next(iter(scores.values()))]
+    counts = [len(values) for values in next(iter(scores.values()))]
     sets = {name: [Record(text="text")] * count for name, count in zip(names, counts, strict=True)}
     context = EvalContext(no_model, sets, training=TRAINING, retrained=retrained)
     for place, name in enumerate(names):
