@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from api.cli.events_page import page
+from api.cli.pages.events import page
 from core.schema.event_types import EVENTS
 
 

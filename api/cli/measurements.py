@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from api.cli.measurements_page import page
+from api.cli.pages.measurements import page
 from core.evaluation.measurements import MEASUREMENTS
 
 

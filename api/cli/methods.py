@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from api.cli.methods_page import page
+from api.cli.pages.methods import page
 from core.unlearning.objectives import METHODS, describe
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from api.cli import methods_page
 from api.cli.app import app
-from api.cli.parameters import parameter_rows
+from api.cli.pages import methods as methods_page
+from api.cli.pages.parameters import parameter_rows
 from core.unlearning.objectives import METHODS
 
-PAGE = Path(__file__).parents[4] / "docs" / "methods.md"
+PAGE = Path(__file__).parents[5] / "docs" / "methods.md"
 
 
 def test_the_committed_page_is_up_to_date():

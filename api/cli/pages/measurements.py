@@ -2,7 +2,7 @@
 
 import re
 
-from api.cli.parameters import REQUIRED, parameter_rows
+from api.cli.pages.parameters import REQUIRED, parameter_rows
 from core.demo.people import general_sentences
 from core.evaluation.measurement import ALL_MOMENTS, Measurement
 from core.evaluation.measurements import MEASUREMENTS
@@ -218,7 +218,7 @@ def page() -> str:
 
 def _section(measurement: type[Measurement]) -> str:
     schema = measurement.model_json_schema().get("properties", {})
-    defaults = {name: about.get("default", REQUIRED) for name, about in schema.items()}
+    defaults = {name: parameter.get("default", REQUIRED) for name, parameter in schema.items()}
     head = ["| parameter | default | allowed | meaning |", "|---|---|---|---|"]
     table = "\n".join([*head, *parameter_rows(schema, defaults)]) if schema else "It has no parameters."
     return f"""
@@ -226,13 +226,13 @@ def _section(measurement: type[Measurement]) -> str:
 
 {measurement.summary}
 
-{_about(measurement)}
+{_properties(measurement)}
 
 {table}
 """
 
 
-def _about(measurement: type[Measurement]) -> str:
+def _properties(measurement: type[Measurement]) -> str:
     group = f"Group: `{measurement.group}`." if measurement.group else "Asked for by name."
     sentences = [group]
     if measurement.needs:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from api.cli import measurements_page
 from api.cli.app import app
+from api.cli.pages import measurements as measurements_page
 from core.evaluation.measurements import MEASUREMENTS
 from core.evaluation.policy import preview
 
-PAGE = Path(__file__).parents[4] / "docs" / "measurements.md"
+PAGE = Path(__file__).parents[5] / "docs" / "measurements.md"
 
 
 def test_the_committed_page_is_up_to_date() -> None:

@@ -1,11 +1,11 @@
-"""docs/events.md, written from the catalogue of events."""
+"""docs/events.md, generated from the catalogue of events."""
 
 from core.schema.event_types import EVENTS, PROGRESS_MESSAGE, EventDescription, EventType
 
 _HEAD = f"""# Events
 
-Made by `unlearn events --markdown > docs/events.md`; a test holds it to the catalogue that the service itself writes by
-(`core/schema/event_types.py`).
+Made by `unlearn events --markdown > docs/events.md`. A test holds the page equal to the catalogue that the service
+itself uses (`core/schema/event_types.py`).
 
 Every job keeps a list of what happened to it: `GET /v1/jobs/{{id}}/events`, newest first. Each event has a number
 (`seq`, from 1, without gaps), a `type`, its `data` and a time. No event holds a record's text.
@@ -27,13 +27,13 @@ The level says how much attention an event needs: `info`, `warning` or `error`. 
 def page() -> str:
     """Returns the whole page."""
     rows = "".join(
-        f"| [`{type}`](#{type}) | {description.level} | {description.meaning} |\n"
-        for type, description in EVENTS.items()
+        f"| [`{event_type}`](#{event_type}) | {description.level} | {description.meaning} |\n"
+        for event_type, description in EVENTS.items()
     )
-    return f"{_HEAD}{rows}" + "".join(_section(type, description) for type, description in EVENTS.items())
+    return f"{_HEAD}{rows}" + "".join(_section(event_type, description) for event_type, description in EVENTS.items())
 
 
-def _section(type: EventType, description: EventDescription) -> str:
+def _section(event_type: EventType, description: EventDescription) -> str:
     fields = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in description.data.items())
     table = f"| data | meaning |\n|---|---|\n{fields}" if fields else "No data.\n"
-    return f"\n## {type}\n\n{description.meaning}\n\n{table}"
+    return f"\n## {event_type}\n\n{description.meaning}\n\n{table}"
