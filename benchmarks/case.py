@@ -1,4 +1,4 @@
-"""One thing to measure: a method on a model of random weights and records of random words. Without torch."""
+"""A case to measure: a method on a model of random weights and records of random words. Without torch."""
 
 import math
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ METHODS = ("ascent_descent", "ascent_kl", "npo")
 Lengths = Literal["short", "full"]
 
 MEDIAN, SPREAD, SHORTEST, LONGEST = 60, 0.37, 20, 200
-"""TOFU's 4,000 questions with their answers (arXiv 2401.06121): log-normal, the standard deviation of the logarithm
-0.33 in words and 0.37 in pieces of words; a word is 1.3 tokens in the vocabularies of today's models."""
+"""Lengths of TOFU's 4,000 questions with their answers (arXiv 2401.06121): log-normal. The standard deviation of the
+logarithm is 0.33 in words and 0.37 in tokens; a word is 1.3 tokens in the vocabularies of today's models."""
 FULL = 2048
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -39,12 +39,12 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 8,
     },
 }
-"""Llamas: one to see that the bench runs, one for two CPU cores, and Llama 3's own of one and of eight billion."""
+"""Llamas: `tiny` shows that the benchmark runs, `small` suits two CPU cores, the others are Llama 3 of 1 B and 8 B."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What both sides are given. `steps` includes `warmup`, the first ones, which are not timed."""
+    """The input of both sides. `steps` includes the first `warmup` steps, which are not timed."""
 
     method: str
     shape: str
@@ -83,7 +83,7 @@ class Case:
         )
 
     def records(self) -> tuple[list[Record], RecordSet]:
-        """As many to forget as to keep, so that an epoch is `steps` updates and uses each record once."""
+        """Returns as many records to forget as to keep: an epoch is `steps` updates and uses each record once."""
         generator = np.random.default_rng(self.seed)
         count = self.steps * self.records_per_step
         forget, retain = ([self._record(generator) for _ in range(count)] for _ in range(2))
@@ -97,16 +97,19 @@ class Case:
         return Record(text=" ".join(f"w{word}" for word in generator.integers(0, self.vocabulary - 2, length)))
 
 
-def plan(forget: int, retain: int, training: Training) -> Iterator[tuple[list[int], list[int]]]:
-    """The records of each step, to forget and to keep, in the order that this service's trainer takes them."""
+def step_records(forget: int, retain: int, training: Training) -> Iterator[tuple[list[int], list[int]]]:
+    """Yields the records of each step, to forget and to keep, in the order of this service's trainer."""
     cycle = Cycle(retain, training.seed, 0)
     for _, records in forget_steps(forget, training.records_per_step, training.epochs, training.seed):
         yield records, cycle.draw(len(records))
 
 
-def tokens(case: Case) -> list[int]:
-    """How many tokens each step is made of, of both sets, padding not counted."""
+def step_tokens(case: Case) -> list[int]:
+    """Returns the number of tokens of each step, of both sets, without padding."""
     forget, retain = case.records()
     lengths = [[len((record.text or "").split()) for record in records] for records in (forget, retain.records)]
-    steps = plan(len(forget), len(retain.records), case.training())
-    return [sum(lengths[0][one] for one in first) + sum(lengths[1][one] for one in second) for first, second in steps]
+    steps = step_records(len(forget), len(retain.records), case.training())
+    return [
+        sum(lengths[0][record] for record in forget_records) + sum(lengths[1][record] for record in retain_records)
+        for forget_records, retain_records in steps
+    ]

@@ -207,12 +207,12 @@ def _weights_digest(client: Client, job: dict[str, Any]) -> str | None:
 def markdown(trials: list[Trial]) -> str:
     """Returns the table, after a line about the machine and the result."""
     head = ["method", "same weights", "updates", "killed after", "resumed at", "attempts", "seconds", "seconds, killed"]
-    made = (
+    heading = (
         f"Made {datetime.now(UTC):%Y-%m-%d} by `unlearn bench interruptions`: at most {RECORDS} records of each set;"
         f" {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {version('torch')}."
         f" {sum(trial.passed for trial in trials)} of {len(trials)} ended with the weights of the undisturbed job."
     )
-    return "\n".join([made, "", aligned_table([head, *map(_cells, trials)])])
+    return "\n".join([heading, "", aligned_table([head, *map(_cells, trials)])])
 
 
 def _cells(trial: Trial) -> list[str]:

@@ -1,4 +1,4 @@
-"""How often an interval holds the true mean, and how wide it is: ours beside others, of values made by chance.
+"""How often an interval holds the true mean, and how wide it is: ours beside other intervals, on random values.
 
 python -m benchmarks.intervals --out docs/benchmarks.md
 """
@@ -20,7 +20,7 @@ Draw = Callable[[np.random.Generator, int], Values]
 
 @dataclass(frozen=True)
 class Case:
-    """Values of records as some figure has them, and their true mean."""
+    """A distribution of a figure's values over records, and its true mean."""
 
     name: str
     draw: Draw
@@ -28,7 +28,7 @@ class Case:
 
 
 def with_outliers(mean: float, deviation: float, distance: float, share: float = 0.02) -> Draw:
-    """Normal values, of which a share lies so far above."""
+    """Returns normal values, of which a share is higher by `distance`."""
     return lambda generator, n: (
         generator.normal(mean, deviation, n) + np.where(generator.random(n) < share, distance, 0.0)
     )
@@ -52,39 +52,39 @@ def percentile(values: Values, resampled: Values) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def of_student(values: Values, resampled: Values) -> tuple[float, float]:
+def student_t(values: Values, resampled: Values) -> tuple[float, float]:
     return student(values, np.ones(len(values)))
 
 
-def accelerated(values: Values, resampled: Values) -> tuple[float, float]:
-    """BCa, by the library."""
+def bca(values: Values, resampled: Values) -> tuple[float, float]:
+    """The BCa interval of SciPy."""
     from scipy.stats import bootstrap
 
-    found = bootstrap((values,), np.mean, n_resamples=len(resampled), method="BCa", rng=np.random.default_rng(0))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    result = bootstrap((values,), np.mean, n_resamples=len(resampled), method="BCa", rng=np.random.default_rng(0))
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def studentised(values: Values, resampled: Values) -> tuple[float, float]:
-    """The bootstrap-t: each resample's mean in its own standard errors (Efron and Tibshirani 1993, section 12.5)."""
+def bootstrap_t(values: Values, resampled: Values) -> tuple[float, float]:
+    """The bootstrap-t: resampled means in their own standard errors (Efron and Tibshirani 1993, section 12.5)."""
     n, count = len(values), len(resampled)
     drawn = values[np.random.default_rng(0).integers(0, n, (count, n))]
     errors = drawn.std(axis=1, ddof=1) / np.sqrt(n)
-    whole, error = values.mean(), values.std(ddof=1) / np.sqrt(n)
-    far = (drawn.mean(axis=1)[errors > 0] - whole) / errors[errors > 0]
-    low, high = np.quantile(far, (0.025, 0.975))
-    return float(whole - high * error), float(whole - low * error)
+    mean, error = values.mean(), values.std(ddof=1) / np.sqrt(n)
+    deviations = (drawn.mean(axis=1)[errors > 0] - mean) / errors[errors > 0]
+    low, high = np.quantile(deviations, (0.025, 0.975))
+    return float(mean - high * error), float(mean - low * error)
 
 
 def ours(values: Values, resampled: Values) -> tuple[float, float]:
     return mean_interval(values, np.ones(len(values)), resampled)
 
 
-WAYS = {"percentile": percentile, "Student": of_student, "BCa": accelerated, "bootstrap-t": studentised, "ours": ours}
+INTERVALS = {"percentile": percentile, "Student": student_t, "BCa": bca, "bootstrap-t": bootstrap_t, "ours": ours}
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Of one way: the shares of samples whose interval holds the mean, lies above it, lies below it; the mean width."""
+    """Shares of samples whose interval holds the mean, lies above it, lies below it; and the mean width."""
 
     holds: float
     above: float
@@ -93,16 +93,16 @@ class Tally:
 
 
 def tallies(case: Case, records: int, *, trials: int, resamples: int = 1000) -> dict[str, Tally]:
-    """By the way's name; the same for the same arguments."""
+    """Returns the tally of each interval by its name; equal for equal arguments."""
     generator = np.random.default_rng([records, *case.name.encode()])
-    ends: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    ends: dict[str, list[tuple[float, float]]] = {name: [] for name in INTERVALS}
     for trial in range(trials):
         values = case.draw(generator, records)
         blocks = Resamples(trial, case.name, resamples).blocks(records, rows=resamples)
         resampled = np.concatenate([counts @ values / records for counts in blocks])
-        for name, way in WAYS.items():
-            ends[name].append(way(values, resampled))
-    return {name: _tally(np.array(found), case.mean) for name, found in ends.items()}
+        for name, interval in INTERVALS.items():
+            ends[name].append(interval(values, resampled))
+    return {name: _tally(np.array(intervals), case.mean) for name, intervals in ends.items()}
 
 
 def _tally(ends: Values, mean: float) -> Tally:
@@ -112,19 +112,19 @@ def _tally(ends: Values, mean: float) -> Tally:
 
 
 def table(trials: int) -> str:
-    """A row for each case and size; of each way how often it holds the mean, and its width beside Student's."""
-    lines = [["values", "records", *WAYS], ["---", "---:", *("---:" for _ in WAYS)]]
+    """Returns a row for each case and size: how often each interval holds the mean, and its width beside Student's."""
+    lines = [["values", "records", *INTERVALS], ["---", "---:", *("---:" for _ in INTERVALS)]]
     for case in CASES:
         for records in SIZES:
-            found = tallies(case, records, trials=trials)
-            usual = found["Student"].width
-            cells = [f"{one.holds:.3f} ({one.width / usual:.2f})" for one in found.values()]
+            tally_of = tallies(case, records, trials=trials)
+            student_width = tally_of["Student"].width
+            cells = [f"{tally.holds:.3f} ({tally.width / student_width:.2f})" for tally in tally_of.values()]
             lines.append([case.name, str(records), *cells])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def seconds() -> str:
-    """What six figures of 4,000 records take, by our code and one by the library's, as a sentence."""
+def time_sentence() -> str:
+    """Times six figures of 4,000 records by our code and by SciPy's BCa, and returns the times as a sentence."""
     import time
 
     generator = np.random.default_rng(0)
@@ -133,25 +133,25 @@ def seconds() -> str:
     weighted_means(columns, Resamples(0, "a"), through={}, ranges=dict.fromkeys(columns, CHANGE))
     own = time.process_time() - began
     began = time.process_time()
-    accelerated(columns["0"][0], np.zeros(1000))
+    bca(columns["0"][0], np.zeros(1000))
     library = 6 * (time.process_time() - began)
     return f"Six figures of 4,000 records take {own:.2f} CPU-seconds, and {library:.2f} by the library's BCa."
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.intervals")
-    arguments.add_argument("--trials", type=int, default=2000)
-    arguments.add_argument("--out", type=Path)
-    given = arguments.parse_args()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.intervals")
+    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
     text = (
-        f"Made by `python -m benchmarks.intervals --trials {given.trials}`: so many samples in each row, 1,000"
+        f"Made by `python -m benchmarks.intervals --trials {arguments.trials}`: so many samples in each row, 1,000"
         f" resamples of each; the share of 95 % intervals that hold the true mean, and in brackets their mean width"
-        f" beside Student's. {seconds()}\n\n{table(given.trials)}"
+        f" beside Student's. {time_sentence()}\n\n{table(arguments.trials)}"
     )
-    if given.out is None:
+    if arguments.out is None:
         print(text)
     else:
-        replace_section(given.out, MARK, text)
+        replace_section(arguments.out, MARK, text)
 
 
 if __name__ == "__main__":

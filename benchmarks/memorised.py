@@ -1,8 +1,8 @@
-"""Small models that know a benchmark's forget and retain sets by heart, and their twins that never saw the forget set.
+"""Small models that know a benchmark's forget and retain sets by heart, and models retrained on the retain set only.
 
     python -m benchmarks.memorised --data demo --data tofu --data lume --seed 0 --seed 1 --folder DIR --public DIR
 
-Trained once; what lies in the folder already is left as it is.
+Models and files that are in the folder already are kept.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.datasets import FILES, sets
+from benchmarks.datasets import FILES, load_sets
 from core.demo.people import write_jsonl
 from core.schema.model_shape import read_shape
 from core.schema.training import Training, TrainingRequest
@@ -24,7 +24,7 @@ EPOCHS = {"demo": 20, "demo-500": 20, "tofu": 24, "lume": 24}
 
 @dataclass(frozen=True)
 class TrainedModels:
-    """One benchmark of one seed: the files of its sets and the two models."""
+    """A benchmark of a seed: the files of its sets, the model that knows them, and the retrained model."""
 
     folder: Path
 
@@ -40,7 +40,7 @@ class TrainedModels:
         return self.folder / f"{name}.jsonl"
 
     def training(self, method: str, *, forget_records: int, seed: int) -> Training:
-        """What the service fills in for a job on the model; without snapshots."""
+        """Returns the settings that the service fills in for a job on the model, without snapshots."""
         shape = read_shape(self.model, root=self.folder)
         request = TrainingRequest(seed=seed)
         filled = fill_training(request, method, parameters=shape.parameters, forget_records=forget_records)
@@ -49,30 +49,30 @@ class TrainedModels:
 
 
 class TrainingFailed(Exception):
-    """The process that trains a small model ended badly; its own words are on the terminal already."""
+    """The process that trains a small model failed; its output is on the terminal already."""
 
 
 def prepare_models(data: str, seed: int, folder: Path, public: Path, *, threads: int | None = None) -> TrainedModels:
-    """Writes the sets and trains both models, unless they are there. Raises DataMissing, TrainingFailed."""
-    made = TrainedModels((folder / data / str(seed)).resolve())
-    made.folder.mkdir(parents=True, exist_ok=True)
-    for name, records in sets(data, seed, public).items():
-        write_jsonl(records, made.file(name))
-    _train(made, made.model, ["forget", "retain"], data, seed, threads)
-    _train(made, made.retrained, ["retain"], data, seed, threads)
-    return made
+    """Writes the sets and trains both models, unless they exist. Raises DataMissing, TrainingFailed."""
+    models = TrainedModels((folder / data / str(seed)).resolve())
+    models.folder.mkdir(parents=True, exist_ok=True)
+    for name, records in load_sets(data, seed, public).items():
+        write_jsonl(records, models.file(name))
+    _train(models, models.model, ["forget", "retain"], data, seed, threads)
+    _train(models, models.retrained, ["retain"], data, seed, threads)
+    return models
 
 
-def _train(made: TrainedModels, out: Path, names: list[str], data: str, seed: int, threads: int | None) -> None:
+def _train(models: TrainedModels, out: Path, names: list[str], data: str, seed: int, threads: int | None) -> None:
     if (out / "config.json").exists():
         return
     unfinished = out.with_name(f".{out.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     command = [sys.executable, "-m", "core.demo.pretraining", "--out", str(unfinished), "--seed", str(seed)]
     command += ["--epochs", str(EPOCHS[data])]
-    command += [part for name in names for part in ("--records", str(made.file(name)))]
+    command += [part for name in names for part in ("--records", str(models.file(name)))]
     command += [
-        part for name in ("forget", "retain", "unseen") for part in ("--tokenizer-records", str(made.file(name)))
+        part for name in ("forget", "retain", "unseen") for part in ("--tokenizer-records", str(models.file(name)))
     ]
     command += [] if threads is None else ["--threads", str(threads)]
     began = time.monotonic()
@@ -84,16 +84,16 @@ def _train(made: TrainedModels, out: Path, names: list[str], data: str, seed: in
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.memorised")
-    arguments.add_argument("--data", choices=sorted(FILES), action="append", required=True)
-    arguments.add_argument("--seed", type=int, action="append", required=True)
-    arguments.add_argument("--folder", type=Path, required=True)
-    arguments.add_argument("--public", type=Path, default=Path("../shared/data"))
-    arguments.add_argument("--threads", type=int, default=None)
-    given = arguments.parse_args()
-    for seed in given.seed:
-        for data in given.data:
-            prepare_models(data, seed, given.folder, given.public, threads=given.threads)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memorised")
+    parser.add_argument("--data", choices=sorted(FILES), action="append", required=True)
+    parser.add_argument("--seed", type=int, action="append", required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--public", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--threads", type=int, default=None)
+    arguments = parser.parse_args()
+    for seed in arguments.seed:
+        for data in arguments.data:
+            prepare_models(data, seed, arguments.folder, arguments.public, threads=arguments.threads)
 
 
 if __name__ == "__main__":

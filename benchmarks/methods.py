@@ -1,9 +1,9 @@
-"""Every method by every measurement, beside the model retrained for real: `unlearn bench methods`.
+"""Every method by every measurement, beside a model that was really retrained: `unlearn bench methods`.
 
     python -m benchmarks.methods --data demo --seed 0 --seed 1 --seed 2 --out docs/benchmarks.md
 
-Each method is a job's own process, as a worker starts it, at the defaults that the service gives a model of this size.
-What was made lies in `--folder` and is not made again: a bench that was cut off goes on, `--again` begins anew.
+Each method runs as a job's process, as a worker starts it, at the defaults that the service gives a model of this size.
+Models and results are kept in `--folder` and reused, so an interrupted benchmark continues; `--again` starts anew.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from core.unlearning.objectives import METHODS
 GENERAL_RECORDS = 200
 DEFAULT_DATA = ("demo", "lume", "tofu")
 IN_FULL = (RETRAINED, ORIGINAL, "calibrated")
-"""The rows that `--brief` does not shorten: what is aimed at, what is begun with, and the service's default."""
+"""The rows that `--brief` does not shorten: the retrained model, the original, and the service's default method."""
 
 
 Measure = Sequence[str | MeasurementChoice]
@@ -44,7 +44,7 @@ Measure = Sequence[str | MeasurementChoice]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a method, and the kind of text that it holds on to."""
+    """A line of the table: a method, and the kind of its retain text."""
 
     label: str
     method: str
@@ -53,110 +53,110 @@ class Row:
 
 
 def rows() -> list[Row]:
-    """Every method; those of the seed paper that hold on to a set twice, once for each kind of text."""
-    found = []
+    """Returns a row for every method; two for `ascent_descent` and `ascent_kl`, one for each kind of retain text."""
+    methods = []
     for name in METHODS:
         if name in ("ascent_descent", "ascent_kl"):
-            found += [Row(f"{name}, in-distribution", name), Row(f"{name}, general", name, "general")]
+            methods += [Row(f"{name}, in-distribution", name), Row(f"{name}, general", name, "general")]
         elif name == "dpo":  # the benchmarks' records bring no alternates of their own
-            found.append(Row("dpo, refusals", name, parameters=(("alternates", "refusal"),)))
+            methods.append(Row("dpo, refusals", name, parameters=(("alternates", "refusal"),)))
         else:
-            found.append(Row(name, name))
-    return found
+            methods.append(Row(name, name))
+    return methods
 
 
 class Bench:
-    """One benchmark of one seed: its models, and the results of its rows."""
+    """A benchmark of a seed: its models, and the results of its rows."""
 
     def __init__(
-        self, made: TrainedModels, seed: int, *, measure: Measure, brief: Measure, threads: int, again: bool
+        self, models: TrainedModels, seed: int, *, measure: Measure, brief: Measure, threads: int, again: bool
     ) -> None:
-        self._made, self._seed, self._threads, self._again = made, seed, threads, again
+        self._models, self._seed, self._threads, self._again = models, seed, threads, again
         self._measure, self._brief = list(measure), list(brief)
-        text = made.file("general")
+        text = models.file("general")
         if not text.exists():
             write_jsonl(general_sentences(GENERAL_RECORDS, seed), text)
 
-    def measured(self, label: str, directory: Path) -> Result:
-        """A model as it lies there."""
-        return self._kept(label, lambda: self._measure_directory(label, directory))
+    def measure_model(self, label: str, directory: Path) -> Result:
+        """Returns the result of measuring the model in a directory."""
+        return self._cached(label, lambda: self._measure_directory(label, directory))
 
-    def unlearned(self, row: Row) -> Result:
-        """What a method makes of the model."""
-        return self._kept(row.label, lambda: self._unlearn(row))
+    def unlearn(self, row: Row) -> Result:
+        """Returns the result of unlearning by the row's method."""
+        return self._cached(row.label, lambda: self._unlearn(row))
 
     def has(self, row: Row) -> bool:
-        """Whether the row's result is there already."""
+        """Whether the row's result is stored already."""
         return self._file(row.label).exists()
 
     def _file(self, label: str) -> Path:
-        return self._made.folder / "results" / f"{label.replace(' ', '_').replace(',', '')}.json"
+        return self._models.folder / "results" / f"{label.replace(' ', '_').replace(',', '')}.json"
 
-    def _kept(self, label: str, make: Callable[[], Result]) -> Result:
+    def _cached(self, label: str, make: Callable[[], Result]) -> Result:
         file = self._file(label)
         if file.exists() and not self._again:
-            return Result.of(json.loads(file.read_text()))
+            return Result.from_json(json.loads(file.read_text()))
         began = time.monotonic()
         result = make()
         file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(result.stored()))
-        where = f"{self._made.folder.parent.name}, seed {self._seed}"
-        print(f"{where}: {label}: {result.failure or f'{time.monotonic() - began:.0f} s'}", file=sys.stderr, flush=True)
+        file.write_text(json.dumps(result.to_json()))
+        title = f"{self._models.folder.parent.name}, seed {self._seed}"
+        print(f"{title}: {label}: {result.failure or f'{time.monotonic() - began:.0f} s'}", file=sys.stderr, flush=True)
         return result
 
     def _measure_directory(self, label: str, directory: Path) -> Result:
-        shape = read_shape(self._made.model, root=self._made.folder)
+        shape = read_shape(self._models.model, root=self._models.folder)
         common = self._common_fields(label, directory, default_eval_settings(shape), self._records())
-        return _result(label, run_child(MeasureSpec(**common, original=self._made.model)))
+        return _result(label, run_child(MeasureSpec(**common, original=self._models.model)))
 
     def _unlearn(self, row: Row) -> Result:
-        output = self._made.folder / "output" / row.label.replace(" ", "_").replace(",", "")
+        output = self._models.folder / "output" / row.label.replace(" ", "_").replace(",", "")
         shutil.rmtree(output, ignore_errors=True)
-        forget = sum(1 for _ in self._made.file("forget").open())
-        training = self._made.training(row.method, forget_records=forget, seed=self._seed)
+        forget = sum(1 for _ in self._models.file("forget").open())
+        training = self._models.training(row.method, forget_records=forget, seed=self._seed)
         method = ChildMethod(name=row.method, parameters=dict(row.parameters))
         records = self._records()
         if row.kind == "general":
-            records = records.model_copy(update={"retain": [], "general": [self._made.file("general")]})
-        common = self._common_fields(row.label, self._made.model, training, records)
+            records = records.model_copy(update={"retain": [], "general": [self._models.file("general")]})
+        common = self._common_fields(row.label, self._models.model, training, records)
         spec = UnlearnSpec(**common, method=method, output=output)
-        if row.kind == "general":  # the child measures what it is given: the retain set is measured afterwards
+        if row.kind == "general":  # the child measures the sets of its spec; the retain set is measured afterwards
             spec = spec.model_copy(update={"measure": ["likelihood"]})
         result = _result(row.label, run_child(spec))
         if row.kind == "general" and result.failure is None:
             after = self._measure_directory(row.label, output)
-            seconds = result.seconds | _after(after.seconds)
+            seconds = result.seconds | _measuring_seconds(after.seconds)
             result = Result(row.label, after.measurements, seconds, result.peak_host_bytes, after.failure)
         shutil.rmtree(output, ignore_errors=True)
         return result
 
     def _records(self) -> FileRecords:
-        asked = {name: file for name in ("probes", "protected") if (file := self._made.file(name)).exists()}
-        sets = {"forget": self._made.file("forget"), "unseen": self._made.file("unseen")}
-        return FileRecords(retain=[self._made.file("retain")], **sets, **asked)
+        optional = {name: file for name in ("probes", "protected") if (file := self._models.file(name)).exists()}
+        sets = {"forget": self._models.file("forget"), "unseen": self._models.file("unseen")}
+        return FileRecords(retain=[self._models.file("retain")], **sets, **optional)
 
     def _common_fields(self, label: str, directory: Path, training: Training, records: FileRecords) -> dict[str, Any]:
         """The fields of a row's job, whichever kind it is of."""
         return {
             "job": "job-" + "0" * 32,
-            "model": self._made.folder.parent.name,
+            "model": self._models.folder.parent.name,
             "directory": directory,
             "training": training,
             "records": records,
             "measure": self._brief if self._brief and label not in IN_FULL else self._measure,
-            "retrained": None if directory == self._made.retrained else self._made.retrained,
-            "cache": self._made.folder / "cache",
-            "cache_forgotten": True,  # invented or published, and the same in every row
+            "retrained": None if directory == self._models.retrained else self._models.retrained,
+            "cache": self._models.folder / "cache",
+            "cache_forgotten": True,  # the records are invented or published, and the same in every row
             "threads": self._threads,
         }
 
 
-def _after(seconds: dict[str, float]) -> dict[str, float]:
+def _measuring_seconds(seconds: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in seconds.items() if name in ("measuring_after", "attacking")}
 
 
 def _result(label: str, events: Sequence[ChildEvent]) -> Result:
-    found = {event.moment: event.measurements for event in events if isinstance(event, Measured)}
+    measurements = {event.moment: event.measurements for event in events if isinstance(event, Measured)}
     cost = next((event for event in events if isinstance(event, CostReported)), None)
     last = events[-1] if events else None
     failure = None
@@ -164,36 +164,43 @@ def _result(label: str, events: Sequence[ChildEvent]) -> Result:
         failure = last.error.message if last is not None and last.kind == "failed" else "its process ended early"
     return Result(
         label,
-        found.get("after"),
+        measurements.get("after"),
         cost.seconds if cost else {},
         cost.peak_host_bytes if cost else 0,
         failure,
     )
 
 
-def made(
-    data: str, seeds: Sequence[int], given: argparse.Namespace, chosen: Sequence[Row]
+def run_benchmark(
+    data: str, seeds: Sequence[int], arguments: argparse.Namespace, chosen: Sequence[Row]
 ) -> dict[int, dict[str, Result]]:
-    """The results of a benchmark, by seed and row: the original and the retrained model first."""
+    """Returns the results of a benchmark by seed and row, the retrained model and the original first."""
     benches = {}
     for seed in seeds:
-        models = prepare_models(data, seed, given.folder, given.public)
+        models = prepare_models(data, seed, arguments.folder, arguments.public)
         benches[seed] = (
             models,
-            Bench(models, seed, measure=given.measure, brief=given.brief, threads=given.threads, again=given.again),
+            Bench(
+                models,
+                seed,
+                measure=arguments.measure,
+                brief=arguments.brief,
+                threads=arguments.threads,
+                again=arguments.again,
+            ),
         )
-    if given.kept:
+    if arguments.kept:
         chosen = [row for row in chosen if all(bench.has(row) for _, bench in benches.values())]
-    found: dict[int, dict[str, Result]] = {seed: {} for seed in seeds}
-    with ThreadPoolExecutor(given.workers) as pool:
-        work = []
+    results: dict[int, dict[str, Result]] = {seed: {} for seed in seeds}
+    with ThreadPoolExecutor(arguments.workers) as pool:
+        futures = []
         for seed, (models, bench) in benches.items():
             for label, directory in ((RETRAINED, models.retrained), (ORIGINAL, models.model)):
-                work.append((seed, label, pool.submit(bench.measured, label, directory)))
-        work += [(seed, row.label, pool.submit(benches[seed][1].unlearned, row)) for row in chosen for seed in seeds]
-        for seed, label, future in work:
-            found[seed][label] = future.result()
-    return found
+                futures.append((seed, label, pool.submit(bench.measure_model, label, directory)))
+        futures += [(seed, row.label, pool.submit(benches[seed][1].unlearn, row)) for row in chosen for seed in seeds]
+        for seed, label, future in futures:
+            results[seed][label] = future.result()
+    return results
 
 
 def _choice(text: str) -> str | MeasurementChoice:
@@ -201,53 +208,56 @@ def _choice(text: str) -> str | MeasurementChoice:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="unlearn bench methods",
         description="Run every method and every measurement, beside a model retrained without the forget set.",
     )
-    arguments.add_argument(
+    parser.add_argument(
         "--data", choices=sorted(FILES), action="append", help="May be repeated; default: demo, lume and tofu."
     )
-    arguments.add_argument("--seed", type=int, action="append", help="May be repeated; default: 0, 1 and 2.")
-    arguments.add_argument(
+    parser.add_argument("--seed", type=int, action="append", help="May be repeated; default: 0, 1 and 2.")
+    parser.add_argument(
         "--method", choices=sorted(METHODS), action="append", help="May be repeated; default: every method."
     )
-    arguments.add_argument(
+    parser.add_argument(
         "--measure",
         action="append",
         type=_choice,
         help='A measurement, a group, or JSON with parameters, such as \'{"name": "exposure", "records": 8}\'; default:'
         " thorough",
     )
-    arguments.add_argument(
+    parser.add_argument(
         "--brief",
         action="append",
         type=_choice,
         default=[],
         help=f"The same for all rows but {', '.join(IN_FULL)}; default: the same as for these.",
     )
-    arguments.add_argument(
+    parser.add_argument(
         "--folder", type=Path, default=Path(".unlearn/bench"), help="The folder that keeps models and results."
     )
-    arguments.add_argument(
+    parser.add_argument(
         "--public", type=Path, default=Path("../shared/data"), help="The folder with TOFU's and LUME's files."
     )
-    arguments.add_argument("--workers", type=int, default=2, help="Jobs at a time; default: 2.")
-    arguments.add_argument("--threads", type=int, default=1, help="CPU threads of each job; default: 1.")
-    arguments.add_argument(
+    parser.add_argument("--workers", type=int, default=2, help="Jobs at a time; default: 2.")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each job; default: 1.")
+    parser.add_argument(
         "--kept", action="store_true", help="Show only the methods that have kept results of every seed."
     )
-    arguments.add_argument("--again", action="store_true", help="Make results again that are kept already.")
-    arguments.add_argument("--out", type=Path, help="The Markdown file whose tables are replaced.")
-    given = arguments.parse_args()
-    given.measure = given.measure or ["thorough"]
-    chosen = [row for row in rows() if given.method is None or row.method in given.method]
-    whole = {data: made(data, given.seed or [0, 1, 2], given, chosen) for data in given.data or DEFAULT_DATA}
-    text = page(whole, given.public, shlex.join(["unlearn", "bench", "methods", *sys.argv[1:]]))
+    parser.add_argument("--again", action="store_true", help="Make results again that are kept already.")
+    parser.add_argument("--out", type=Path, help="The Markdown file whose tables are replaced.")
+    arguments = parser.parse_args()
+    arguments.measure = arguments.measure or ["thorough"]
+    chosen = [row for row in rows() if arguments.method is None or row.method in arguments.method]
+    results = {
+        data: run_benchmark(data, arguments.seed or [0, 1, 2], arguments, chosen)
+        for data in arguments.data or DEFAULT_DATA
+    }
+    text = page(results, arguments.public, shlex.join(["unlearn", "bench", "methods", *sys.argv[1:]]))
     print(text)
-    if given.out is not None:
-        replace_section(given.out, "methods", text)
-        write_figures(given.out.with_name("methods-figures.csv"), whole)
+    if arguments.out is not None:
+        replace_section(arguments.out, "methods", text)
+        write_figures(arguments.out.with_name("methods-figures.csv"), results)
 
 
 if __name__ == "__main__":

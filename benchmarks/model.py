@@ -19,7 +19,7 @@ def build_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
 
 
 def build_model(case: Case, device: torch.device) -> PreTrainedModel:
-    """The case's model, on `device`; the same for the same seed on the same kind of device."""
+    """Returns the case's model on `device`; the same seed on the same kind of device gives the same model."""
     torch.manual_seed(case.seed)
     config = LlamaConfig(
         vocab_size=case.vocabulary,
@@ -42,16 +42,16 @@ def build_model(case: Case, device: torch.device) -> PreTrainedModel:
 
 
 def flops_per_token(model: PreTrainedModel) -> tuple[float, float]:
-    """Model FLOPs of a token in an update, and how many more for each token of its record's length.
+    """Returns the model FLOPs of a token in an update, and the further FLOPs per token of its record's length.
 
-    What the update itself does not need is not counted: the original's forward, a second forward, anything recomputed.
+    The reference model's forward, a second forward and recomputed activations do not count.
     """
     flops = ModelFlops.of(model)
     return flops.update(1, 0), flops.update(0, 1)
 
 
 def peak_flops(device: torch.device) -> float | None:
-    """What the device could do in bfloat16; None where it is not known."""
+    """Returns the peak FLOPs per second of the device in bfloat16; None if it is not known."""
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)

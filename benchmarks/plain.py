@@ -1,9 +1,9 @@
-"""The plain baseline: what public unlearning trainers do, so that this service's trainer can be measured beside it.
+"""The plain baseline: a trainer like public unlearning trainers, to compare this service's trainer with.
 
-A Hugging Face Trainer with its own `compute_loss`; batches padded to their longest record; one forward for the forget
-batch and one for the retain batch, each with the logits of every position; the original as a second model in memory,
-asked anew in every step; and under KL a first forward of the retain batch for a loss that KL then takes the place of.
-The update is the same as the service's: the same records in the same order, and the same means, over records.
+It is a Hugging Face Trainer with its own `compute_loss`. Batches are padded to their longest record. There is one
+forward for the forget batch and one for the retain batch, each with the logits of every position. The reference model
+is a second model in memory that runs in every step. Under KL the retain batch first runs forward for a loss that KL
+then replaces. The update equals the service's: the same records in the same order, the same means over records.
 """
 
 import copy
@@ -19,17 +19,17 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from benchmarks.case import plan
+from benchmarks.case import step_records
 from core.lm.precision import training_precision
 from core.schema.record import Record
 from core.schema.training import Training
 
 IGNORED = -100
 NPO_BETA = 0.1
-NEED_ORIGINAL = ("ascent_kl", "npo")
+NEED_REFERENCE = ("ascent_kl", "npo")
 
 Observe = Callable[[int, dict[str, float]], None]
-"""Told a step's number (from 1) and its losses: `loss`, and `forget_loss` and `retain_loss`, its two terms."""
+"""Receives a step's number (from 1) and its losses: `loss`, and its two terms `forget_loss` and `retain_loss`."""
 
 
 def train(
@@ -45,10 +45,12 @@ def train(
 ) -> None:
     """Unlearns `forget` from `model`, in place, by `ascent_descent`, `ascent_kl` or `npo` at their default weights.
 
-    Records are plain texts; `batch` of each set go through the model at once and must divide every step.
+    Records are plain texts. `batch`: records of each set in one forward; it must divide `records_per_step`.
     """
-    steps = plan(len(forget), len(retain), training)
-    pairs = [pair for first, second in steps for pair in zip(first, second, strict=True)]
+    steps = step_records(len(forget), len(retain), training)
+    pairs = [
+        pair for forget_records, retain_records in steps for pair in zip(forget_records, retain_records, strict=True)
+    ]
     device = next(model.parameters()).device
     with TemporaryDirectory() as folder:
         arguments = TrainingArguments(
@@ -76,7 +78,7 @@ def train(
             method,
             model=model,
             args=arguments,
-            train_dataset=Pairs(pairs, _encoded(tokenizer, forget), _encoded(tokenizer, retain)),
+            train_dataset=Pairs(pairs, _tokenize(tokenizer, forget), _tokenize(tokenizer, retain)),
             data_collator=collate,
         )
         trainer.remove_callback(PrinterCallback)
@@ -84,16 +86,16 @@ def train(
         trainer.train()
 
 
-def _encoded(tokenizer: PreTrainedTokenizerBase, records: list[Record]) -> list[Tensor]:
+def _tokenize(tokenizer: PreTrainedTokenizerBase, records: list[Record]) -> list[Tensor]:
     ids: list[list[int]] = tokenizer([record.text for record in records])["input_ids"]
-    return [torch.tensor(one) for one in ids]
+    return [torch.tensor(record_ids) for record_ids in ids]
 
 
 Pair = dict[str, Tensor]
 
 
 class Pairs(Dataset[Pair]):
-    """A record to forget beside one to keep, in the order that they are trained in."""
+    """Pairs of a record to forget and a record to keep, in training order."""
 
     def __init__(self, pairs: list[tuple[int, int]], forget: list[Tensor], retain: list[Tensor]) -> None:
         self._pairs, self._forget, self._retain = pairs, forget, retain
@@ -107,7 +109,7 @@ class Pairs(Dataset[Pair]):
 
 
 def collate(pairs: list[Pair]) -> dict[str, dict[str, Tensor]]:
-    """Each set's records as one batch (B, T), padded to the longest of it."""
+    """Returns a batch (B, T) of each set's records, padded to the longest record."""
     batches = {}
     for name in ("forget", "retain"):
         rows = [pair[name] for pair in pairs]
@@ -123,9 +125,9 @@ class PlainTrainer(Trainer):  # type: ignore[misc] # transformers has no types
     def __init__(self, method: str, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._method = method
-        self._original: PreTrainedModel | None = None
-        if method in NEED_ORIGINAL:
-            self._original = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self._reference: PreTrainedModel | None = None
+        if method in NEED_REFERENCE:
+            self._reference = copy.deepcopy(self.model).eval().requires_grad_(False)
         self._losses: list[Tensor] = []
 
     def compute_loss(
@@ -147,41 +149,41 @@ class PlainTrainer(Trainer):  # type: ignore[misc] # transformers has no types
         return loss
 
     def _npo(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
-        """-(2 / beta) mean_x log sigmoid(beta (NLL(x) - NLL_original(x))): arXiv 2404.05868, equation 3."""
+        """-(2 / beta) mean_x log sigmoid(beta (NLL(x) - NLL_reference(x))): arXiv 2404.05868, equation 3."""
         nll = token_losses(model, batch).sum(-1)
         with torch.no_grad():
-            original = token_losses(self._second(), batch).sum(-1)
-        return -2 / NPO_BETA * logsigmoid(NPO_BETA * (nll - original)).mean()
+            reference = token_losses(self._reference_model(), batch).sum(-1)
+        return -2 / NPO_BETA * logsigmoid(NPO_BETA * (nll - reference)).mean()
 
     def _kl(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
-        """mean_z (1/n) sum_t KL(p_original || p)."""
+        """mean_z (1/n) sum_t KL(p_reference || p)."""
         ids = {name: batch[name] for name in ("input_ids", "attention_mask")}
         with torch.no_grad():
-            original = self._second()(**ids).logits.float().log_softmax(-1)
+            reference = self._reference_model()(**ids).logits.float().log_softmax(-1)
         current = model(**ids).logits.float().log_softmax(-1)  # (B, T, V)
-        divergence = kl_div(current, original, reduction="none", log_target=True).sum(-1)[:, :-1]  # (B, T - 1)
+        divergence = kl_div(current, reference, reduction="none", log_target=True).sum(-1)[:, :-1]  # (B, T - 1)
         scored = batch["labels"][:, 1:] != IGNORED
         return ((divergence * scored).sum(-1) / scored.sum(-1)).mean()
 
-    def _second(self) -> PreTrainedModel:
-        assert self._original is not None
-        return self._original
+    def _reference_model(self) -> PreTrainedModel:
+        assert self._reference is not None
+        return self._reference
 
-    def taken(self) -> dict[str, float]:
-        """The losses since they were last taken: those of one step."""
+    def pop_losses(self) -> dict[str, float]:
+        """Returns the mean losses since the last call, which are the losses of a step, and clears them."""
         means = torch.stack(self._losses).double().mean(0).tolist()
         self._losses.clear()
         return dict(zip(("loss", "forget_loss", "retain_loss"), means, strict=True))
 
 
 def token_losses(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
-    """-log p of each scored token, 0 elsewhere: (B, T - 1)."""
+    """Returns -log p of each scored token, and 0 elsewhere: (B, T - 1)."""
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()  # (B, T, V)
     return cross_entropy(logits[:, :-1].transpose(1, 2), batch["labels"][:, 1:], ignore_index=IGNORED, reduction="none")
 
 
 def cross_entropies(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
-    """Each record's mean over its scored tokens: (B,)."""
+    """Returns each record's mean over its scored tokens: (B,)."""
     return token_losses(model, batch).sum(-1) / (batch["labels"][:, 1:] != IGNORED).sum(-1)
 
 
@@ -190,4 +192,4 @@ class _Observer(TrainerCallback):  # type: ignore[misc] # transformers has no ty
         self._trainer, self._observe = trainer, observe
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._observe(state.global_step, self._trainer.taken())
+        self._observe(state.global_step, self._trainer.pop_losses())

@@ -1,4 +1,4 @@
-"""What the benchmark of methods found: one result for each row and seed."""
+"""Results of the benchmark of methods: one for each row and seed."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ ORIGINAL, RETRAINED = "the original", "retrained without the forget set"
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one row for one seed; `failure` where the child ended otherwise than with `done`."""
+    """The result of a row for a seed; `failure`: why the child did not end with `done`."""
 
     label: str
     measurements: Measurements | None
@@ -18,7 +18,7 @@ class Result:
     peak_host_bytes: int
     failure: str | None = None
 
-    def stored(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {
             "label": self.label,
             "measurements": self.measurements and self.measurements.model_dump(mode="json"),
@@ -28,6 +28,6 @@ class Result:
         }
 
     @classmethod
-    def of(cls, stored: dict[str, Any]) -> "Result":
-        found = stored["measurements"]
-        return cls(**(stored | {"measurements": Measurements.model_validate(found) if found else None}))
+    def from_json(cls, stored: dict[str, Any]) -> "Result":
+        measurements = stored["measurements"]
+        return cls(**(stored | {"measurements": Measurements.model_validate(measurements) if measurements else None}))

@@ -1,7 +1,7 @@
 """One side of a comparison, in a process of its own: `python -m benchmarks.side core|plain`.
 
-It reads a case, one JSON line on standard input, and says `ready`; then it makes one update for each further line, and
-says what that took and came to: so whoever started two of these can let them take turns.
+The process reads a case, a JSON line on standard input, and writes `ready`. Then it makes one update for each further
+line and writes its seconds, losses and memory. So a parent process can let two sides take turns.
 """
 
 import json
@@ -25,7 +25,7 @@ from core.schema.events import ChildEvent, CurvePoint
 from core.unlearning.step_plan import TrainingSets
 from core.unlearning.trainer import train
 
-Say = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, Any]], None]
 
 
 def core(case: Case, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, observe: Observe) -> None:
@@ -41,7 +41,7 @@ def core(case: Case, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
 
 
 def plain(case: Case, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, observe: Observe) -> None:
-    """What public trainers do."""
+    """The plain trainer."""
     forget, retain = case.records()
     training = case.training()
     train_plainly(
@@ -53,13 +53,13 @@ SIDES = {"core": core, "plain": plain}
 
 
 class Turns:
-    """Waits for its turn between two updates, and says what each took: from the turn's beginning to the update's end.
+    """Waits between two updates for its turn, and reports each update, timed from its turn's beginning to its end.
 
-    The first takes in everything before it too: tokens, the optimiser, what the original is asked for in advance.
+    The first update includes everything before it: tokenizing, the optimizer, the reference model's outputs.
     """
 
-    def __init__(self, say: Say, device: torch.device, resident: int) -> None:
-        self._say, self._device, self._resident = say, device, resident
+    def __init__(self, report: Report, device: torch.device, resident: int) -> None:
+        self._report, self._device, self._resident = report, device, resident
         self._began = 0.0
 
     def begin(self) -> None:
@@ -70,11 +70,11 @@ class Turns:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         seconds = time.perf_counter() - self._began
-        self._say({"kind": "step", "step": step, "seconds": seconds, **_told(losses), **self._memory()})
+        self._report({"kind": "step", "step": step, "seconds": seconds, **_loss_fields(losses), **self._memory()})
         self.begin()
 
     def _memory(self) -> dict[str, int]:
-        """Bytes at the highest: in all, and beyond what the process held before it had a model."""
+        """Returns the peak in bytes: in total, and beyond what the process held before it had a model."""
         if self._device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(self._device)
             return {"peak": peak, "added": peak}
@@ -82,12 +82,12 @@ class Turns:
         return {"peak": peak, "added": peak - self._resident}
 
 
-def _told(losses: dict[str, float]) -> dict[str, float]:
-    """The loss, and how large its terms are: they have opposite signs, and their sum may come near 0."""
+def _loss_fields(losses: dict[str, float]) -> dict[str, float]:
+    """Returns the loss, and the sum of its absolute terms: they have opposite signs, so the loss may be near 0."""
     return {"loss": losses["loss"], "terms": abs(losses["forget_loss"]) + abs(losses["retain_loss"])}
 
 
-def measure(side: str, say: Say) -> None:
+def measure(side: str, report: Report) -> None:
     case = Case(**json.loads(sys.stdin.readline()))
     if side == "core":
         configure_allocator()  # as a job's process does
@@ -95,18 +95,18 @@ def measure(side: str, say: Say) -> None:
     resident = psutil.Process().memory_info().rss
     model = build_model(case, device)
     tokenizer = build_tokenizer(case.vocabulary)
-    _warm(model)
-    say({"kind": "ready", "flops_per_token": flops_per_token(model), "peak_flops": peak_flops(device)})
-    turns = Turns(say, device, resident)
+    _warm_up(model)
+    report({"kind": "ready", "flops_per_token": flops_per_token(model), "peak_flops": peak_flops(device)})
+    turns = Turns(report, device, resident)
     turns.begin()
     try:
         SIDES[side](case, model, tokenizer, turns.observe)
     except torch.OutOfMemoryError:
-        say({"kind": "out_of_memory"})
+        report({"kind": "out_of_memory"})
 
 
-def _warm(model: PreTrainedModel) -> None:
-    """What libraries set up once, at a first pass, belongs to neither side."""
+def _warm_up(model: PreTrainedModel) -> None:
+    """Runs a first pass, so that what libraries set up once counts for neither side."""
     ids = torch.arange(8, device=model.device)[None]
     model(input_ids=ids, use_cache=False).logits.float().logsumexp(-1).sum().backward()
     model.zero_grad()
@@ -115,7 +115,7 @@ def _warm(model: PreTrainedModel) -> None:
 
 
 def main() -> None:
-    # Libraries print: what they say goes where errors go, and the events have the output to themselves.
+    # libraries print: their output goes to standard error, so that standard output holds events only
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     measure(sys.argv[1], lambda event: print(json.dumps(event), file=events))

@@ -238,14 +238,14 @@ def _cell(values: list[float]) -> str:
 
 
 def _markdown(times: dict[str, dict[str, list[JobTimes]]], jobs: int) -> str:
-    made = (
+    heading = (
         f"Made {datetime.now(UTC):%Y-%m-%d} by `unlearn bench start-up --jobs {jobs}`: {_device()}, Python "
         f"{platform.python_version()}, torch {version('torch')}. Seconds from POST; the median of {jobs} jobs and, in "
         f"brackets, the quickest and the slowest. Each job: `{METHOD}`, {SIZES['forget']} records to forget, "
         f"{SIZES['retain']} to keep and {SIZES['unseen']} unseen, {TRAINING['epochs']} epochs of "
         f"{TRAINING['records_per_step']} records an update."
     )
-    return "\n".join([made, "", table(times)])
+    return "\n".join([heading, "", table(times)])
 
 
 def _device() -> str:

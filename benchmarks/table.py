@@ -1,4 +1,4 @@
-"""Results as tables: for a terminal, and for a page."""
+"""Tables of results, for a terminal and for a page."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,25 +14,28 @@ HEAD = ("", "tokens/s", "plain", "ratio", "in all", "MiB", "plain", "ratio", "Δ
 
 
 def tables(results: list[Result]) -> Iterator[Table]:
-    """One for each model and length, a row for each method; all as wide. Without the device's peak: 80 columns."""
+    """Yields a table for each model and length, with a row for each method. All tables have the same width.
+
+    Without a known peak of the device, a table has 80 columns.
+    """
     for title, group in _groups(results):
-        made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
-        made.show_edge, made.padding = False, (0, 1, 0, 0)
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
+        table.show_edge, table.padding = False, (0, 1, 0, 0)
         for name, width in zip(_head(results), WIDTHS, strict=False):
-            made.add_column(name, justify="right" if made.columns else "left", no_wrap=True, min_width=width)
-        for one in group:
-            made.add_row(*_cells(one, results))
-        yield made
+            table.add_column(name, justify="right" if table.columns else "left", no_wrap=True, min_width=width)
+        for result in group:
+            table.add_row(*_cells(result, results))
+        yield table
 
 
 def markdown(results: list[Result]) -> str:
     lines = [_head(results), ["---", *("---:" for _ in _head(results)[1:])]]
     for title, group in _groups(results):
         lines.append([f"*{title}*", *("" for _ in _head(results)[1:])])
-        for one in group:
-            cells = _cells(one, results)
-            in_all = [f" ({_mebibytes(track.peak)})" for track in (one.core, one.plain)]
-            cells[MEMORY] = [cell + absolute for cell, absolute in zip(cells[MEMORY], in_all, strict=True)]
+        for result in group:
+            cells = _cells(result, results)
+            totals = [f" ({_mebibytes(track.peak)})" for track in (result.core, result.plain)]
+            cells[MEMORY] = [cell + total for cell, total in zip(cells[MEMORY], totals, strict=True)]
             lines.append(cells)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
@@ -42,34 +45,39 @@ def _head(results: list[Result]) -> list[str]:
 
 
 def _peak_known(results: list[Result]) -> bool:
-    return any(one.core.peak_flops is not None for one in results)
+    return any(result.core.peak_flops is not None for result in results)
 
 
 def _groups(results: list[Result]) -> list[tuple[str, list[Result]]]:
     groups: dict[str, list[Result]] = {}
-    for one in results:
-        case = one.case
+    for result in results:
+        case = result.case
         title = f"{case.shape}, vocabulary {case.vocabulary:,}, {case.lengths} records, {case.precision}"
-        groups.setdefault(title, []).append(one)
+        groups.setdefault(title, []).append(result)
     return list(groups.items())
 
 
-def _cells(one: Result, results: list[Result]) -> list[str]:
-    def both(text: Callable[[Track], str]) -> list[str]:
-        return [text(track) if track.seconds and not track.out_of_memory else NONE for track in (one.core, one.plain)]
+def _cells(result: Result, results: list[Result]) -> list[str]:
+    def pair(text: Callable[[Track], str]) -> list[str]:
+        return [
+            text(track) if track.seconds and not track.out_of_memory else NONE for track in (result.core, result.plain)
+        ]
 
     def ratio(value: Callable[[], float], form: str) -> str:
-        return format(value(), form) if one.complete else NONE
+        return format(value(), form) if result.complete else NONE
 
-    speeds = both(lambda track: f"{one.speed(track):,.0f}")
+    speeds = pair(lambda track: f"{result.speed(track):,.0f}")
     speeds = [
-        "OOM" if track.out_of_memory else speed for track, speed in zip((one.core, one.plain), speeds, strict=True)
+        "OOM" if track.out_of_memory else speed
+        for track, speed in zip((result.core, result.plain), speeds, strict=True)
     ]
-    cells = [one.case.method, *speeds, ratio(one.faster, ".2f"), ratio(one.faster_in_all, ".2f")]
-    cells += both(lambda track: _mebibytes(track.added))
-    cells += [ratio(one.memory, ".2f"), ratio(one.loss_difference, ".0e")]
+    cells = [result.case.method, *speeds, ratio(result.speedup, ".2f"), ratio(result.total_speedup, ".2f")]
+    cells += pair(lambda track: _mebibytes(track.added))
+    cells += [ratio(result.memory_ratio, ".2f"), ratio(result.loss_difference, ".0e")]
     if _peak_known(results):
-        cells += both(lambda track: f"{utilised:.0%}" if (utilised := one.utilisation(track)) is not None else NONE)
+        cells += pair(
+            lambda track: f"{utilization:.0%}" if (utilization := result.utilization(track)) is not None else NONE
+        )
     return cells
 
 

@@ -59,24 +59,24 @@ def throughput(
     out: Annotated[Path | None, typer.Option(help="The Markdown file whose table is replaced, or added.")] = None,
 ) -> None:
     """Compare tokens per second, peak memory and losses of this service's trainer and a plain one, update by update."""
-    if unknown := [one for one in method or [] if one not in METHODS]:
+    if unknown := [name for name in method or [] if name not in METHODS]:
         raise typer.BadParameter(f"the plain trainer has no {unknown[0]}: choose of {', '.join(METHODS)}")
-    found = current_machine()
+    machine = current_machine()
     shapes = shape or [Shape.small, Shape.llama_1b, Shape.llama_8b]
-    if found.device != "cuda" and (large := [one.value for one in shapes if one.value.startswith("llama")]):
-        left_out = f"left out: {' and '.join(large)}, which need a CUDA device ({found.why_no_cuda})"
+    if machine.device != "cuda" and (large := [name.value for name in shapes if name.value.startswith("llama")]):
+        left_out = f"left out: {' and '.join(large)}, which need a CUDA device ({machine.why_no_cuda})"
         console.print(left_out, soft_wrap=True)
-        shapes = [one for one in shapes if one.value not in large]
+        shapes = [name for name in shapes if name.value not in large]
     lengths: list[Lengths] = [only.value] if only else ["short", "full"]
     cases = list(_cases(shapes, lengths, method or METHODS, vocabulary, precision.value, steps))
-    console.print(found.description(), soft_wrap=True)
-    results = [_measured(case, found, f"{number} of {len(cases)}") for number, case in enumerate(cases, 1)]
+    console.print(machine.description(), soft_wrap=True)
+    results = [_measure(case, machine, f"{number} of {len(cases)}") for number, case in enumerate(cases, 1)]
     if not results:
-        raise typer.BadParameter("nothing is left to measure")
-    for one in tables(results):
-        console.print(one)
+        raise typer.BadParameter("no shape is left to measure")
+    for table in tables(results):
+        console.print(table)
     if out is not None:
-        write(out, results, found, precision.value)
+        write(out, results, machine, precision.value)
 
 
 def _cases(
@@ -101,36 +101,36 @@ def _cases(
                     yield replace(case, weights="bfloat16") if shape is Shape.llama_8b else case
 
 
-def _measured(case: Case, found: Machine, number: str) -> Result:
+def _measure(case: Case, machine: Machine, number: str) -> Result:
     with console.status(case.title()) as status:
         try:
             result = race(
                 case,
-                at_once=found.device == "cpu",
-                say=lambda text: status.update(f"{number}: {case.title()}: {text}"),
+                interleaved=machine.device == "cpu",
+                report=lambda text: status.update(f"{number}: {case.title()}: {text}"),
             )
         except SideFailed as failure:
             console.print(str(failure), markup=False)
             raise typer.Exit(1) from None
     if result.complete:
-        said = f"{result.faster():.2f} times the tokens/s, {result.memory():.2f} of the memory"
+        outcome = f"{result.speedup():.2f} times the tokens/s, {result.memory_ratio():.2f} of the memory"
     else:
-        said = "out of memory: " + ", ".join(
+        outcome = "out of memory: " + ", ".join(
             name for name, track in (("core", result.core), ("plain", result.plain)) if track.out_of_memory
         )
-    console.print(f"{number}: {case.title()}: {said}", soft_wrap=True)
+    console.print(f"{number}: {case.title()}: {outcome}", soft_wrap=True)
     return result
 
 
-def write(page: Path, results: list[Result], found: Machine, precision: str) -> None:
-    """Puts the table between its marks in `page`, or at its end; there is one for each device and precision."""
-    name = f"throughput-{found.device}-{precision}"
+def write(page: Path, results: list[Result], machine: Machine, precision: str) -> None:
+    """Writes the table between its marks in `page`, or at its end. Each device and precision has a table of its own."""
+    name = f"throughput-{machine.device}-{precision}"
     text = page.read_text()
     if f"<!-- {name} -->" not in text:
         page.write_text(f"{text.rstrip()}\n\n<!-- {name} -->\n<!-- /{name} -->\n")
     command = shlex.join(["unlearn", "bench", "throughput", *sys.argv[1:]])
     replace_section(
-        page, name, f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {found.description()}.\n\n{markdown(results)}"
+        page, name, f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {machine.description()}.\n\n{markdown(results)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""TOFU's questions (Maini et al. 2024, arXiv 2401.06121) as records: a prompt, its answer, and what is asked beside it.
+"""TOFU's questions (Maini et al. 2024, arXiv 2401.06121) as records: prompt, answer, paraphrases and wrong answers.
 
 The files are JSON Lines, whatever their names say: `question`, `answer`, and in the perturbed ones
 `perturbed_answer` (wrong answers), `paraphrased_answer`, `paraphrased_question`.
@@ -15,10 +15,10 @@ GROUPS = ("real_authors", "world_facts", "retain", "forget")
 QUESTIONS_OF_AN_AUTHOR = 20
 
 
-def records(path: Path) -> list[Record]:
-    """A file's records, in its order.
+def read_records(path: Path) -> list[Record]:
+    """Returns a file's records in the file's order.
 
-    Of the file's name come the `group` (`forget`, `retain`, `real_authors`, `world_facts`) and, where each author has
+    The file's name gives the `group` (`forget`, `retain`, `real_authors`, `world_facts`) and, where each author has
     twenty questions one after the other, the `subject`. Raises OSError, ValueError, KeyError.
     """
     group = next((group for group in GROUPS if group in path.stem), None)
@@ -28,7 +28,7 @@ def records(path: Path) -> list[Record]:
 
 
 def prompt(question: str) -> str:
-    """How a question is put to a model without a chat template, as TOFU puts it to Phi."""
+    """Returns a question as a prompt for a model without a chat template, in TOFU's format for Phi."""
     return f"Question: {question}\nAnswer: "
 
 

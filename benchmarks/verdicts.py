@@ -1,11 +1,11 @@
-"""How often the default policy errs: models whose leak is known, made by chance, judged by the code that judges jobs.
+"""How often the default policy errs: simulated models with a known leak, judged by the code that judges jobs.
 
     python -m benchmarks.verdicts --out docs/benchmarks.md
 
-A trial draws the records to forget and the unseen ones. Of each record the model says something of a common strength
-(how familiar it finds the text) that all attacks see through noise of their own; of a leak, this strength is higher by
-so many deviations that an attack reaches the leak's AUC. A record's rank among its twins goes by noise of its own and
-the same leak. What is given back of the text itself shows a leak only where the model knows it by heart.
+A trial draws the records to forget and the unseen records. Each record has a strength: how familiar the model finds the
+text. All attacks see the strength through noise of their own. A leak shifts the strength of the records to forget by as
+many deviations as give the leak's AUC. A record's rank among its twins has noise of its own and the same leak. The text
+that the model gives back shows a leak only where the model knows the text by heart.
 """
 
 import argparse
@@ -32,34 +32,36 @@ from core.schema.policies import Judgement
 
 UNSEEN = 200
 RESAMPLES = 200
-"""A fifth of a job's: the ends of the intervals are noisier, no wider."""
+"""A fifth of a job's resamples: the ends of the intervals are noisier, but not wider."""
 
 TWINS = Exposure().twins
 RANKED = Exposure().records
-"""At most so many records of a set are ranked among their twins, as in a job; None: all."""
+"""The most records of a set that are ranked among their twins, as in a job; None: all."""
 
 SIZES = (1, 5, 10, 20, 60, 100, 200)
 PREVIEWED = (1, 2, 5, 10, 20, 50, 100, 200)
 MARK = "verdicts"
 PREVIEW_MARK = "previews"
 _SHARED = sqrt(0.8)
-"""Correlation of an attack's scores with the strength that all share: of two attacks with each other it is 0.8."""
+"""Correlation of an attack's scores with the shared strength; the scores of two attacks correlate by 0.8."""
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A model that finds forget text more familiar than unseen text by `shift` deviations; or, where there is any that
-    it knows `by_heart`, this share of the records (at least one) and no other."""
+    """A model that finds forget text more familiar than unseen text by `shift` deviations.
+
+    With `by_heart` above 0 it knows this share of the records by heart, at least one record, and leaks no other.
+    """
 
     name: str
     auc: float
     by_heart: float = 0.0
     attacks_alone: bool = False
-    """Nothing but membership attacks sees it: neither perplexity nor the rank among twins."""
+    """Whether only membership attacks see the leak, and neither perplexity nor the rank among twins."""
 
     @property
     def shift(self) -> float:
-        """Of two normal distributions with this AUC."""
+        """The distance of two normal distributions that have this AUC."""
         return sqrt(2) * NormalDist().inv_cdf(self.auc)
 
 
@@ -84,27 +86,27 @@ MODELS = (
 BLATANT = Leak("leaks, AUC 0.9", 0.9)
 
 
-def trial(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Judgement:
-    """One model's figures on so many records to forget, judged by the default policy."""
-    after = figures(leak, records, generator, resamples=resamples)
+def run_trial(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Judgement:
+    """Draws a model's figures on this number of records to forget, and judges them by the default policy."""
+    after = draw_figures(leak, records, generator, resamples=resamples)
     return judge(DEFAULT_POLICY, before=after, after=after)
 
 
-def outcome(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Outcome:
-    """What a dry run answers of such a model, on its own budget: fewer twins, and no unseen record among them."""
-    found = figures(leak, records, generator, resamples=resamples, twins=preview.TWINS)
+def preview_outcome(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Outcome:
+    """Returns the outcome of a dry run on such a model, with a dry run's fewer twins and no ranked unseen records."""
+    measurements = draw_figures(leak, records, generator, resamples=resamples, twins=preview.TWINS)
     for figure in ("exposure_rank", "exposure_p"):
-        del found.sets["unseen"][figure]
-    return preview.conclude(found).outcome
+        del measurements.sets["unseen"][figure]
+    return preview.conclude(measurements).outcome
 
 
-def figures(
+def draw_figures(
     leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES, twins: int = TWINS
 ) -> Measurements:
-    """One model's figures on so many records to forget."""
+    """Draws a model's figures on this number of records to forget."""
     seed = int(generator.integers(1 << 31))
-    forget = _columns(leak, records, generator, twins)
-    unseen = _columns(RETRAINED, UNSEEN, generator, twins)
+    forget = _draw_columns(leak, records, generator, twins)
+    unseen = _draw_columns(RETRAINED, UNSEEN, generator, twins)
     retained = {"perplexity_ratio": generator.normal(0, 0.02, UNSEEN)}
     sets = {
         "forget": _figures(forget, seed, "forget", resamples, twins),
@@ -112,7 +114,7 @@ def figures(
         "retain": _figures(retained, seed, "retain", resamples, twins),
     }
     sets["retain"]["perplexity"] = sets["retain"]["perplexity_ratio"]
-    attacks = _attacks(*(np.stack([one[name] for name in JUDGED_ATTACKS]) for one in (forget, unseen)))
+    attacks = _attacks(*(np.stack([columns[name] for name in JUDGED_ATTACKS]) for columns in (forget, unseen)))
     level = Figure(value=0.5, low=0.4, high=0.6, records=records)
     return Measurements.model_validate(
         {
@@ -126,8 +128,8 @@ def figures(
     )
 
 
-def _columns(leak: Leak, records: int, generator: np.random.Generator, twins: int = TWINS) -> dict[str, Values]:
-    """What the model says of each record, (records,) each; spreads are those of small models on people's records."""
+def _draw_columns(leak: Leak, records: int, generator: np.random.Generator, twins: int = TWINS) -> dict[str, Values]:
+    """Draws values of each record, (records,) each, with the spreads of small models on records of people."""
     known = np.arange(records) < np.ceil(leak.by_heart * records)
     shift = np.where(known, leak.shift, 0.0) if leak.by_heart else np.full(records, leak.shift)
 
@@ -135,25 +137,25 @@ def _columns(leak: Leak, records: int, generator: np.random.Generator, twins: in
         return np.asarray(generator.normal(mean, deviation, records))
 
     strength, noise = normal(0, 1), sqrt(1 - _SHARED**2)
-    found = {name: shift + _SHARED * strength + normal(0, noise) for name in JUDGED_ATTACKS}
+    columns = {name: shift + _SHARED * strength + normal(0, noise) for name in JUDGED_ATTACKS}
     if leak.attacks_alone:
         shift = np.zeros(records)
-    found["perplexity"] = np.where(known, normal(0.2, 0.02), 3.7 - 0.5 * (shift + strength))
+    columns["perplexity"] = np.where(known, normal(0.2, 0.02), 3.7 - 0.5 * (shift + strength))
     ranked = records if RANKED is None else min(records, RANKED)
     own = (shift + normal(0, 1))[generator.permutation(records)[:ranked]]
     others = generator.normal(0, 1, (ranked, twins))
-    found["exposure_rank"] = (1 + (others > own[:, None]).sum(1)) / (twins + 1)
+    columns["exposure_rank"] = (1 + (others > own[:, None]).sum(1)) / (twins + 1)
     strengths = np.where(known, normal(0.92, 0.03), generator.exponential(0.03, records))
-    found["extraction_strength"] = np.clip(strengths, 0, 1)
-    found["verbatim_recall"] = np.clip(normal(np.where(known, 0.95, 0.3), 0.08), 0, 1)
-    found["cloze"] = generator.binomial(4, np.where(known, 0.9, 0.02)) / 4
-    return found
+    columns["extraction_strength"] = np.clip(strengths, 0, 1)
+    columns["verbatim_recall"] = np.clip(normal(np.where(known, 0.95, 0.3), 0.08), 0, 1)
+    columns["cloze"] = generator.binomial(4, np.where(known, 0.9, 0.02)) / 4
+    return columns
 
 
 def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int, twins: int) -> dict[str, Figure]:
     through = {"perplexity": perplexity, "perplexity_ratio": perplexity}
     ranges = {"perplexity": AMOUNT, "perplexity_ratio": CHANGE}
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     for ranked in (False, True):
         means = {
             figure: (values, np.ones(len(values)))
@@ -161,89 +163,89 @@ def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int, t
             if figure not in JUDGED_ATTACKS and (figure == "exposure_rank") == ranked
         }
         if means:
-            found |= weighted_means(means, Resamples(seed, name, resamples), through=through, ranges=ranges)
+            figures |= weighted_means(means, Resamples(seed, name, resamples), through=through, ranges=ranges)
     if "extraction_strength" in columns:
         highest = float(columns["extraction_strength"].max())
         records = len(columns["extraction_strength"])
-        found["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=records)
+        figures["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=records)
     if "exposure_rank" in columns:
         ranks = columns["exposure_rank"] * (twins + 1)
-        found["exposure_p"] = Figure(value=mean_rank_p_value(ranks, twins), low=None, high=None, records=len(ranks))
-    return found
+        figures["exposure_p"] = Figure(value=mean_rank_p_value(ranks, twins), low=None, high=None, records=len(ranks))
+    return figures
 
 
 def _attacks(members: Values, others: Values) -> dict[str, Attack]:
-    """Of scores (attacks, m) and (attacks, n), as `membership.attack` has them, without what no verdict goes by."""
+    """Returns the attacks on scores (attacks, m) and (attacks, n), with the figures that verdicts use."""
     auc, _ = delong(members, others)
     low, high = joint_interval(members, others, level=joint_level(len(JUDGED_ATTACKS)))
     own_low, own_high = joint_interval(members, others, level=joint_level(1))
-    found = {}
-    for place, name in enumerate(JUDGED_ATTACKS):
-        ends = float(low[place]), float(high[place])
-        own = {"low": float(own_low[place]), "high": float(own_high[place])}
-        figure = Figure(value=float(auc[place]), **own, records=members.shape[1])
-        found[name] = Attack(auc=figure, tpr_at_1_fpr=figure, tpr_at_5_fpr=figure, roc=[], joint=ends)
-    return found
+    attacks = {}
+    for index, name in enumerate(JUDGED_ATTACKS):
+        ends = float(low[index]), float(high[index])
+        own = {"low": float(own_low[index]), "high": float(own_high[index])}
+        figure = Figure(value=float(auc[index]), **own, records=members.shape[1])
+        attacks[name] = Attack(auc=figure, tpr_at_1_fpr=figure, tpr_at_5_fpr=figure, roc=[], joint=ends)
+    return attacks
 
 
-def rates(leak: Leak, records: int, *, trials: int, resamples: int = RESAMPLES) -> dict[str, float]:
-    """The share of trials that ended `passed`, `failed`, `not_judged`; the same for the same arguments."""
+def verdict_rates(leak: Leak, records: int, *, trials: int, resamples: int = RESAMPLES) -> dict[str, float]:
+    """Returns the share of trials that ended `passed`, `failed`, `not_judged`; equal for equal arguments."""
     generator = np.random.default_rng([records, *leak.name.encode()])
-    counts = Counter(trial(leak, records, generator, resamples=resamples).verdict for _ in range(trials))
+    counts = Counter(run_trial(leak, records, generator, resamples=resamples).verdict for _ in range(trials))
     return {verdict: counts[verdict] / trials for verdict in ("passed", "failed", "not_judged")}
 
 
-def quiet(leak: Leak, records: int, *, trials: int, resamples: int = RESAMPLES) -> float:
-    """The share of trials of which a dry run says `nothing_to_forget`; the same for the same arguments."""
+def nothing_to_forget_rate(leak: Leak, records: int, *, trials: int, resamples: int = RESAMPLES) -> float:
+    """Returns the share of trials whose dry run ends as `nothing_to_forget`; equal for equal arguments."""
     generator = np.random.default_rng([records, *leak.name.encode()])
-    found = Counter(outcome(leak, records, generator, resamples=resamples) for _ in range(trials))
-    return found["nothing_to_forget"] / trials
+    counts = Counter(preview_outcome(leak, records, generator, resamples=resamples) for _ in range(trials))
+    return counts["nothing_to_forget"] / trials
 
 
-def table_of_previews(trials: int) -> str:
-    """A row for each model, a column for each number of records: `nothing_to_forget`, in percent."""
+def preview_table(trials: int) -> str:
+    """Returns a row for each model, a column for each number of records: `nothing_to_forget`, in percent."""
     lines = [
         ["the model", *(f"{size} record{'s' * (size > 1)}" for size in PREVIEWED)],
         ["---", *("---:" for _ in PREVIEWED)],
     ]
     lines += [
-        [leak.name, *(f"{100 * quiet(leak, size, trials=trials):.3g}" for size in PREVIEWED)]
+        [leak.name, *(f"{100 * nothing_to_forget_rate(leak, size, trials=trials):.3g}" for size in PREVIEWED)]
         for leak in (*MODELS, BLATANT)
     ]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def table(trials: int) -> str:
-    """A row for each model, a column for each number of records: passed / failed / not judged, in percent."""
+def verdict_table(trials: int) -> str:
+    """Returns a row for each model, a column for each number of records: passed / failed / not judged in percent."""
     lines = [["the model", *(f"{size} record{'s' * (size > 1)}" for size in SIZES)]]
     lines.append(["---", *("---:" for _ in SIZES)])
     for leak in MODELS:
         cells = []
         for size in SIZES:
-            found = rates(leak, size, trials=trials)
-            cells.append(" / ".join(f"{100 * share:.3g}" for share in found.values()))
+            shares = verdict_rates(leak, size, trials=trials)
+            cells.append(" / ".join(f"{100 * share:.3g}" for share in shares.values()))
         lines.append([leak.name, *cells])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.verdicts")
-    arguments.add_argument("--trials", type=int, default=300)
-    arguments.add_argument("--out", type=Path)
-    given = arguments.parse_args()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.verdicts")
+    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
     text = (
-        f"Made by `python -m benchmarks.verdicts --trials {given.trials}`: so many trials in each cell, {UNSEEN} unseen"
-        f" records; passed / failed / not judged, in percent.\n\n{table(given.trials)}"
+        f"Made by `python -m benchmarks.verdicts --trials {arguments.trials}`: so many trials in each cell, {UNSEEN}"
+        f" unseen records; passed / failed / not judged, in percent.\n\n{verdict_table(arguments.trials)}"
     )
     previews = (
         f"Made by the same command: of how many in a hundred such models a dry run says `nothing_to_forget`."
-        f"\n\n{table_of_previews(given.trials)}"
+        f"\n\n{preview_table(arguments.trials)}"
     )
-    if given.out is None:
+    if arguments.out is None:
         print(f"{text}\n\n{previews}")
     else:
-        replace_section(given.out, MARK, text)
-        replace_section(given.out, PREVIEW_MARK, previews)
+        replace_section(arguments.out, MARK, text)
+        replace_section(arguments.out, PREVIEW_MARK, previews)
 
 
 if __name__ == "__main__":

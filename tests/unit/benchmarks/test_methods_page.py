@@ -1,4 +1,4 @@
-"""The page of the bench of methods: what stands in a cell, and what is said of a method."""
+"""The page of the benchmark of methods: its cells and its sentences."""
 
 import csv
 from pathlib import Path
@@ -33,21 +33,21 @@ def result(label, forget, *, retain=1.2, auc=0.5, failure=None):
     }
     rate = figure(auc, 0.05)
     attacks = {"loss": Attack(auc=rate, tpr_at_1_fpr=rate, tpr_at_5_fpr=rate, roc=[(0.0, 0.0), (1.0, 1.0)])}
-    found = Measurements(sets=sets, attacks=attacks, seconds=1.0, model_digest="0" * 64)
+    measurements = Measurements(sets=sets, attacks=attacks, seconds=1.0, model_digest="0" * 64)
     seconds = {"unlearning": 10.0, "measuring_after": 2.0, "attacking": 3.0}
-    return Result(label, found, seconds, 300 << 20)
+    return Result(label, measurements, seconds, 300 << 20)
 
 
-def whole():
+def all_results():
     seeds = {}
     for seed, shift in ((0, 0.0), (1, 2.0)):
-        made = [
+        rows_of_seed = [
             result(ORIGINAL, 1.2, auc=1.0),
             result(RETRAINED, 39.0 + shift),
             result("ruin", 1e8, retain=1e7),
             result("stumbled", 0.0, failure="the loss was no finite number"),
         ]
-        seeds[seed] = {one.label: one for one in made}
+        seeds[seed] = {row.label: row for row in rows_of_seed}
     return {"demo": seeds}
 
 
@@ -60,42 +60,44 @@ def line(text, label):
 
 
 def test_a_cell_is_the_mean_of_the_seeds_and_as_far_as_their_intervals_reach():
-    left, kept, attacks = line(page(whole(), Path(), "unlearn bench methods"), RETRAINED)
+    left, kept, attacks = line(page(all_results(), Path(), "unlearn bench methods"), RETRAINED)
     assert "40.0 38.9…41.1" in left
     assert "0.50 0.45…0.55" in attacks
     assert kept[1:4] == ["10.0", "5.0", "300"], "seconds of unlearning, of measuring, memory"
 
 
 def test_what_nobody_measured_has_no_column_and_what_failed_no_figures():
-    text = page(whole(), Path(), "unlearn bench methods")
+    text = page(all_results(), Path(), "unlearn bench methods")
     assert "truth ratio" not in text
     assert set(line(text, "stumbled")[0][1:]) == {"–"}
     assert "- stumbled: the loss was no finite number." in text
 
 
 def test_one_sentence_says_whether_a_method_passes_and_whether_it_wrecks():
-    text = page(whole(), Path(), "unlearn bench methods")
-    (said,) = [one for one in text.splitlines() if one.startswith("- ruin:")]
-    assert "passes the default policy in 0 of 2 seeds" in said
-    assert "wrecks the model" in said
-    assert "perplexity-far (2/2)" in said
-    (fine,) = [one for one in text.splitlines() if one.startswith(f"- {RETRAINED}:")]
-    assert "wrecks" not in fine
+    text = page(all_results(), Path(), "unlearn bench methods")
+    (sentence,) = [line for line in text.splitlines() if line.startswith("- ruin:")]
+    assert "passes the default policy in 0 of 2 seeds" in sentence
+    assert "wrecks the model" in sentence
+    assert "perplexity-far (2/2)" in sentence
+    (retrained_sentence,) = [line for line in text.splitlines() if line.startswith(f"- {RETRAINED}:")]
+    assert "wrecks" not in retrained_sentence
 
 
 def test_every_figure_is_a_line_of_csv(tmp_path):
-    write_figures(tmp_path / "figures.csv", whole())
+    write_figures(tmp_path / "figures.csv", all_results())
     lines = list(csv.DictReader((tmp_path / "figures.csv").read_text().splitlines()))
-    (one,) = [
-        x for x in lines if (x["seed"], x["row"], x["where"], x["figure"]) == ("1", RETRAINED, "forget", "perplexity")
+    (figure_line,) = [
+        line
+        for line in lines
+        if (line["seed"], line["row"], line["where"], line["figure"]) == ("1", RETRAINED, "forget", "perplexity")
     ]
-    assert (one["value"], one["low"], one["high"], one["records"]) == ("41", "40.9", "41.1", "200")
-    assert {x["figure"] for x in lines if x["where"] == "attack"} == {
+    assert tuple(figure_line[name] for name in ("value", "low", "high", "records")) == ("41", "40.9", "41.1", "200")
+    assert {line["figure"] for line in lines if line["where"] == "attack"} == {
         "loss.auc",
         "loss.tpr_at_1_fpr",
         "loss.tpr_at_5_fpr",
     }
-    assert not [x for x in lines if x["row"] == "stumbled"]
+    assert not [line for line in lines if line["row"] == "stumbled"]
 
 
 def test_every_method_has_a_row_and_those_of_the_seed_paper_one_for_each_kind_of_text():
@@ -107,15 +109,15 @@ def test_every_method_has_a_row_and_those_of_the_seed_paper_one_for_each_kind_of
 
 
 def test_what_was_measured_on_few_records_is_left_out_of_the_verdict_and_that_is_said(tmp_path: Path) -> None:
-    found = whole()
-    text = page(found, tmp_path, "unlearn bench methods")
+    results = all_results()
+    text = page(results, tmp_path, "unlearn bench methods")
     assert "†" not in text
     assert "passes the default policy in" in text
-    for rows_of_seed in found["demo"].values():
+    for rows_of_seed in results["demo"].values():
         rows_of_seed["ruin"].measurements.sets["forget"]["exposure_rank"] = figure(0.3).model_copy(
             update={"records": 4}
         )
-    text = page(found, tmp_path, "unlearn bench methods")
+    text = page(results, tmp_path, "unlearn bench methods")
     (verdicts, *_) = line(text, "ruin")
     assert verdicts[1].endswith("†")
     assert "†: without the bounds exposure" in text
@@ -124,9 +126,10 @@ def test_what_was_measured_on_few_records_is_left_out_of_the_verdict_and_that_is
 
 
 def test_methods_that_were_not_made_of_a_data_set_are_named(tmp_path: Path) -> None:
-    some = {
-        seed: {label: one for label, one in rows.items() if label != "ruin"} for seed, rows in whole()["demo"].items()
+    without_ruin = {
+        seed: {label: row for label, row in rows.items() if label != "ruin"}
+        for seed, rows in all_results()["demo"].items()
     }
-    text = page({**whole(), "demo-500": some}, tmp_path, "unlearn bench methods")
+    text = page({**all_results(), "demo-500": without_ruin}, tmp_path, "unlearn bench methods")
     assert "Not made of demo-500: ruin." in text
     assert "Not made of demo:" not in text

@@ -24,40 +24,40 @@ def number(text: str) -> float | None:
 
 
 def published() -> dict[tuple[str, int], dict[str, Measurements]]:
-    """By data and seed, and by row."""
-    found: dict[tuple[str, int], dict[str, Measurements]] = defaultdict(dict)
+    """Returns the published measurements by data and seed, and by row."""
+    measurements: dict[tuple[str, int], dict[str, Measurements]] = defaultdict(dict)
     with PUBLISHED.open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
-            rows = found[line["data"], int(line["seed"])]
-            one = rows.setdefault(line["row"], Measurements(seconds=0.0, model_digest="0" * 64))
+            rows = measurements[line["data"], int(line["seed"])]
+            row = rows.setdefault(line["row"], Measurements(seconds=0.0, model_digest="0" * 64))
             figure = Figure(
                 value=float(line["value"]),
                 low=number(line["low"]),
                 high=number(line["high"]),
                 records=int(line["records"]),
             )
-            put(one, line["where"], line["figure"], figure)
-    return found
+            add_figure(row, line["where"], line["figure"], figure)
+    return measurements
 
 
-def put(one: Measurements, where: str, name: str, figure: Figure) -> None:
+def add_figure(measurements: Measurements, where: str, name: str, figure: Figure) -> None:
     variant, _, of = where.partition("/")
     if where == "across":
-        one.across[name] = figure
+        measurements.across[name] = figure
     elif where == "curve":
         curve, _, step = name.partition("@")
-        one.curves.setdefault(curve, []).append(StepFigure(step=int(step), figure=figure))
+        measurements.curves.setdefault(curve, []).append(StepFigure(step=int(step), figure=figure))
     elif where == "attack":
         attack, _, kind = name.rpartition(".")
         if kind == "auc":
             none = Figure(value=0.0, low=None, high=None, records=figure.records)
-            one.attacks[attack] = Attack(auc=figure, tpr_at_1_fpr=none, tpr_at_5_fpr=none, roc=[])
+            measurements.attacks[attack] = Attack(auc=figure, tpr_at_1_fpr=none, tpr_at_5_fpr=none, roc=[])
         elif kind == "auc_joint":
-            one.attacks[attack].joint = (figure.low or 0.0, figure.high or 0.0)
+            measurements.attacks[attack].joint = (figure.low or 0.0, figure.high or 0.0)
     elif variant in ("int4", "int8"):
-        one.variants.setdefault(variant, {}).setdefault(of, {})[name] = figure  # type: ignore[call-overload]
+        measurements.variants.setdefault(variant, {}).setdefault(of, {})[name] = figure  # type: ignore[call-overload]
     elif where in ("forget", "retain", "unseen", "general", "probes", "protected"):
-        one.sets.setdefault(where, {})[name] = figure
+        measurements.sets.setdefault(where, {})[name] = figure
 
 
 def judged(rows: dict[str, Measurements], row: str) -> Judgement:
@@ -74,8 +74,8 @@ def test_a_model_that_knows_the_forget_set_by_heart_fails(place: tuple[str, int]
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_model_that_was_retrained_without_it_does_not_fail(place: tuple[str, int]) -> None:
-    found = judged(PLACES[place], RETRAINED)
-    assert [one.bound.name for one in found.bounds if one.carries and one.result == "failed"] == []
+    judgement = judged(PLACES[place], RETRAINED)
+    assert [bound.bound.name for bound in judgement.bounds if bound.carries and bound.result == "failed"] == []
 
 
 @pytest.mark.parametrize("place", [place for place in PLACES if place[0] == "demo"])

@@ -1,4 +1,4 @@
-"""What the bench of starting reads out of events and logs, and the table that it makes."""
+"""The times that the start-up benchmark reads from events and logs, and its table."""
 
 import itertools
 import json
@@ -10,10 +10,10 @@ from api.client import ServerSentEvent
 from benchmarks.start_up import AT_ONCE, NONE, WAITING, JobTimes, child_is_waiting, job_times, table, used_waiting_child
 
 
-def said(*types: str) -> list[ServerSentEvent]:
+def messages_of(*types: str) -> list[ServerSentEvent]:
     return [
-        ServerSentEvent(*(("phase", {"phase": one[1:]}) if one.startswith("/") else (one, {"step": 1})), id=None)
-        for one in types
+        ServerSentEvent(*(("phase", {"phase": type[1:]}) if type.startswith("/") else (type, {"step": 1})), id=None)
+        for type in types
     ]
 
 
@@ -23,13 +23,13 @@ def elapsed() -> "itertools.count[float]":
 
 def test_of_each_moment_the_first_sign_counts() -> None:
     clock = elapsed()
-    messages = said("queued", "started", "/loading", "/measuring_before", "/unlearning", "progress", "progress")
-    assert job_times([*messages, *said("/saving", "succeeded")], clock.__next__) == JobTimes(4.0, 6.0, 9.0)
+    messages = messages_of("queued", "started", "/loading", "/measuring_before", "/unlearning", "progress", "progress")
+    assert job_times([*messages, *messages_of("/saving", "succeeded")], clock.__next__) == JobTimes(4.0, 6.0, 9.0)
 
 
 def test_a_job_that_did_not_succeed_is_no_figure() -> None:
     with pytest.raises(ChildFailed, match="succeeded"):
-        job_times(said("/measuring_before", "progress", "failed"), elapsed().__next__)
+        job_times(messages_of("/measuring_before", "progress", "failed"), elapsed().__next__)
 
 
 def lines(*events: tuple[str, int]) -> list[str]:

@@ -13,8 +13,8 @@ def track(seconds, losses=(-10.0, -11.0, -12.0, -13.0), added=100 << 20, **chang
 
 def result(**plain):
     core = track([4.0, 1.0, 1.0, 2.0])
-    other = track([2.0, 3.0, 2.0, 4.0], losses=(-10.0, -11.0, -12.06, -13.0), added=400 << 20, **plain)
-    return Result(CASE, [900, 1000, 1000, 1000], core, other)
+    plain_track = track([2.0, 3.0, 2.0, 4.0], losses=(-10.0, -11.0, -12.06, -13.0), added=400 << 20, **plain)
+    return Result(CASE, [900, 1000, 1000, 1000], core, plain_track)
 
 
 def printed(*results):
@@ -26,13 +26,13 @@ def printed(*results):
 
 
 def test_speed_leaves_the_first_update_out_and_ratios_are_the_medians_of_pairs():
-    one = result()
-    assert one.speed(one.core) == 1000
-    assert one.speed(one.plain) == 1000 / 3
-    assert one.faster() == 2.0
-    assert one.faster_in_all() == 11 / 8
-    assert one.memory() == 0.25
-    assert round(one.loss_difference(), 5) == 0.005
+    outcome = result()
+    assert outcome.speed(outcome.core) == 1000
+    assert outcome.speed(outcome.plain) == 1000 / 3
+    assert outcome.speedup() == 2.0
+    assert outcome.total_speedup() == 11 / 8
+    assert outcome.memory_ratio() == 0.25
+    assert round(outcome.loss_difference(), 5) == 0.005
 
 
 def test_a_table_fits_eighty_columns_and_cuts_nothing_off():
@@ -43,17 +43,17 @@ def test_a_table_fits_eighty_columns_and_cuts_nothing_off():
     assert "…" not in text
 
 
-def test_a_side_without_memory_is_said_to_be_so_and_compared_with_nothing():
-    one = Result(CASE, [900] * 4, track([4.0, 1.0, 1.0, 2.0]), Track(out_of_memory=True))
-    row = next(line for line in printed(one).splitlines() if line.strip().startswith("ascent_kl"))
+def test_a_side_that_ran_out_of_memory_is_shown_as_such_and_compared_with_nothing():
+    outcome = Result(CASE, [900] * 4, track([4.0, 1.0, 1.0, 2.0]), Track(out_of_memory=True))
+    row = next(line for line in printed(outcome).splitlines() if line.strip().startswith("ascent_kl"))
     assert row.split() == ["ascent_kl", "900", "OOM", "–", "–", "100", "–", "–", "–"]
-    assert "| ascent_kl | 900 | OOM | – |" in markdown([one])
+    assert "| ascent_kl | 900 | OOM | – |" in markdown([outcome])
 
 
-def test_utilisation_is_what_the_update_needs_over_what_the_device_could_do():
+def test_utilization_is_the_flops_of_an_update_over_the_peak_of_the_device():
     """1,000 tokens a second, records of 30 tokens: (6e9 + 1e6 * 30.47) FLOPs each, of 1e13."""
-    one = result(flops_per_token=(6e9, 1e6), peak_flops=1e13)
-    one.plain.seconds[1:] = [1.0, 1.0, 1.0]
+    outcome = result(flops_per_token=(6e9, 1e6), peak_flops=1e13)
+    outcome.plain.seconds[1:] = [1.0, 1.0, 1.0]
     length = 3900 / 128
-    assert one.utilisation(one.plain) == 1000 * (6e9 + 1e6 * length) / 1e13
-    assert one.utilisation(one.core) is None
+    assert outcome.utilization(outcome.plain) == 1000 * (6e9 + 1e6 * length) / 1e13
+    assert outcome.utilization(outcome.core) is None

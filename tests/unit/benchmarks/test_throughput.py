@@ -23,12 +23,12 @@ def test_the_command_measures_both_sides_and_writes_its_table_between_its_marks(
     assert float(loss) < 1e-4
 
     before, rest = page.read_text().split("<!-- throughput-cpu-float32 -->")
-    made, after = rest.split("<!-- /throughput-cpu-float32 -->")
+    table, after = rest.split("<!-- /throughput-cpu-float32 -->")
     assert (before, after) == ("# Figures\n\nprose\n\n", "\n\nmore prose\n")
-    assert f"unlearn bench throughput {' '.join(options)}" in made
-    assert "torch" in made
-    assert "| ascent_kl |" in made
-    assert "old" not in made
+    assert f"unlearn bench throughput {' '.join(options)}" in table
+    assert "torch" in table
+    assert "| ascent_kl |" in table
+    assert "old" not in table
 
 
 def test_what_the_plain_trainer_cannot_do_is_refused():

@@ -1,16 +1,16 @@
 import json
 from pathlib import Path
 
-from benchmarks.tofu import records
+from benchmarks.tofu import read_records
 
 
-def written(folder: Path, name: str, rows: list[dict[str, object]]) -> Path:
+def write_rows(folder: Path, name: str, rows: list[dict[str, object]]) -> Path:
     path = folder / name
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
-def test_a_perturbed_question_becomes_a_probe_with_all_that_is_asked_beside_it(tmp_path: Path) -> None:
+def test_a_perturbed_question_becomes_a_probe_with_its_paraphrases_and_wrong_answers(tmp_path: Path) -> None:
     row: dict[str, object] = {
         "question": "Who?",
         "answer": "Ana.",
@@ -18,7 +18,7 @@ def test_a_perturbed_question_becomes_a_probe_with_all_that_is_asked_beside_it(t
         "paraphrased_answer": "It was Ana.",
         "perturbed_answer": ["It was Bo.", "It was Cy."],
     }
-    (record,) = records(written(tmp_path, "tofu_forget10_perturbed.json", [row]))
+    (record,) = read_records(write_rows(tmp_path, "tofu_forget10_perturbed.json", [row]))
     assert record.model_dump(exclude_none=True) == {
         "id": "tofu_forget10_perturbed-1",
         "subject": "forget10 author 1",
@@ -31,15 +31,15 @@ def test_a_perturbed_question_becomes_a_probe_with_all_that_is_asked_beside_it(t
     }
 
 
-def test_every_twenty_questions_are_another_author(tmp_path: Path) -> None:
+def test_each_twenty_questions_have_an_author_of_their_own(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [{"question": f"{number}?", "answer": "Yes."} for number in range(41)]
-    found = records(written(tmp_path, "tofu_retain90.json", rows))
-    subjects = [record.subject for record in found]
+    records = read_records(write_rows(tmp_path, "tofu_retain90.json", rows))
+    subjects = [record.subject for record in records]
     assert subjects == ["retain90 author 1"] * 20 + ["retain90 author 2"] * 20 + ["retain90 author 3"]
-    assert {record.group for record in found} == {"retain"}
+    assert {record.group for record in records} == {"retain"}
 
 
-def test_facts_of_the_world_are_about_nobody(tmp_path: Path) -> None:
+def test_world_facts_have_no_subject(tmp_path: Path) -> None:
     for name, group in (("tofu_world_facts.json", "world_facts"), ("tofu_real_authors.json", "real_authors")):
-        (record,) = records(written(tmp_path, name, [{"question": "Where?", "answer": "Paris"}]))
+        (record,) = read_records(write_rows(tmp_path, name, [{"question": "Where?", "answer": "Paris"}]))
         assert (record.subject, record.group, record.wrong) == (None, group, None)

@@ -11,10 +11,10 @@ from benchmarks.verdicts import (
     RETRAINED,
     SUPPRESSED,
     Leak,
-    _columns,
-    quiet,
-    rates,
-    trial,
+    _draw_columns,
+    nothing_to_forget_rate,
+    run_trial,
+    verdict_rates,
 )
 from core.evaluation.stats.auc import delong
 from core.schema.evaluation import JUDGED_ATTACKS
@@ -24,69 +24,69 @@ TRIALS = 60
 
 @pytest.mark.parametrize("records", [1, 5, 20, 100, 200])
 def test_a_leak_does_not_pass_however_few_the_records(records: int) -> None:
-    found = rates(LEAKING, records, trials=TRIALS)
-    assert found["passed"] <= 0.034  # two of sixty: at most 2.5 % may
+    shares = verdict_rates(LEAKING, records, trials=TRIALS)
+    assert shares["passed"] <= 0.034  # two of sixty: at most 2.5 % may
     if records == 200:
-        assert found["failed"] >= 0.9
+        assert shares["failed"] >= 0.9
 
 
 @pytest.mark.parametrize(("records", "passes"), [(1, 0.0), (5, 0.05), (20, 0.75), (100, 0.8), (200, 0.9)])
 def test_a_retrained_model_hardly_ever_fails_and_passes_where_there_are_records_enough(
     records: int, passes: float
 ) -> None:
-    found = rates(RETRAINED, records, trials=TRIALS)
-    assert found["failed"] <= 0.05
-    assert found["passed"] >= passes
-    assert records > 1 or found["not_judged"] > 0.8  # one record tells too little
+    shares = verdict_rates(RETRAINED, records, trials=TRIALS)
+    assert shares["failed"] <= 0.05
+    assert shares["passed"] >= passes
+    assert records > 1 or shares["not_judged"] > 0.8  # one record tells too little
 
 
 @pytest.mark.parametrize("records", [1, 20, 200])
 def test_what_is_known_by_heart_fails(records: int) -> None:
-    assert rates(ORIGINAL, records, trials=10)["failed"] == 1
-    assert rates(ONE_IN_TWENTY, records, trials=10)["failed"] == 1  # of whom one is enough
+    assert verdict_rates(ORIGINAL, records, trials=10)["failed"] == 1
+    assert verdict_rates(ONE_IN_TWENTY, records, trials=10)["failed"] == 1  # of whom one is enough
 
 
 def test_over_unlearning_fails_and_does_not_pass_on_few_records() -> None:
-    assert rates(SUPPRESSED, 200, trials=10)["failed"] == 1
-    assert rates(SUPPRESSED, 20, trials=10)["failed"] == 1
-    assert rates(SUPPRESSED, 1, trials=TRIALS)["passed"] == 0
+    assert verdict_rates(SUPPRESSED, 200, trials=10)["failed"] == 1
+    assert verdict_rates(SUPPRESSED, 20, trials=10)["failed"] == 1
+    assert verdict_rates(SUPPRESSED, 1, trials=TRIALS)["passed"] == 0
 
 
 def test_membership_that_is_no_failure_is_judged_on_many_records_only() -> None:
     for records, counts in ((149, False), (150, True)):
-        found = trial(RETRAINED, records, np.random.default_rng(0))
-        assert {one.carries for one in found.bounds if one.bound.attack} == {counts}
+        judgement = run_trial(RETRAINED, records, np.random.default_rng(0))
+        assert {bound.carries for bound in judgement.bounds if bound.bound.attack} == {counts}
 
 
 @pytest.mark.parametrize(("records", "fails"), [(20, 0.2), (60, 0.6)])
 def test_a_leak_to_membership_alone_fails_on_fewer_records_too(records: int, fails: float) -> None:
-    found = rates(MEMBERSHIP_ALONE, records, trials=TRIALS)
-    assert found["failed"] >= fails
-    assert rates(RETRAINED, records, trials=TRIALS)["failed"] == 0
+    shares = verdict_rates(MEMBERSHIP_ALONE, records, trials=TRIALS)
+    assert shares["failed"] >= fails
+    assert verdict_rates(RETRAINED, records, trials=TRIALS)["failed"] == 0
 
 
 @pytest.mark.parametrize("auc", [0.5, 0.65, 0.75])
 def test_the_leaks_are_as_large_as_they_say(auc: float) -> None:
     generator = np.random.default_rng(0)
-    forget, unseen = (_columns(Leak("a", one), 20_000, generator) for one in (auc, 0.5))
+    forget, unseen = (_draw_columns(Leak("a", leak_auc), 20_000, generator) for leak_auc in (auc, 0.5))
     for name in JUDGED_ATTACKS:
-        found, _ = delong(forget[name], unseen[name])
-        assert float(found) == pytest.approx(auc, abs=0.01)
-    ranks = _columns(Leak("a", auc), 20_000, generator)["exposure_rank"]
+        measured, _ = delong(forget[name], unseen[name])
+        assert float(measured) == pytest.approx(auc, abs=0.01)
+    ranks = _draw_columns(Leak("a", auc), 20_000, generator)["exposure_rank"]
     assert len(ranks) == 32
 
 
 @pytest.mark.parametrize("records", [1, 2, 5, 10, 20, 200])
 def test_a_dry_run_hardly_ever_says_that_a_leaking_model_has_nothing_to_forget(records: int) -> None:
-    assert quiet(LEAKING, records, trials=TRIALS) <= 0.05
+    assert nothing_to_forget_rate(LEAKING, records, trials=TRIALS) <= 0.05
 
 
 def test_a_dry_run_says_so_of_a_model_that_never_saw_the_records_where_there_are_enough() -> None:
-    assert quiet(RETRAINED, 1, trials=TRIALS) <= 0.1
-    assert quiet(RETRAINED, 200, trials=20) >= 0.7
-    assert quiet(ONE_IN_TWENTY, 200, trials=10) == 0
+    assert nothing_to_forget_rate(RETRAINED, 1, trials=TRIALS) <= 0.1
+    assert nothing_to_forget_rate(RETRAINED, 200, trials=20) >= 0.7
+    assert nothing_to_forget_rate(ONE_IN_TWENTY, 200, trials=10) == 0
 
 
 def test_the_same_trial_gives_the_same_verdict() -> None:
-    one, two = (trial(LEAKING, 20, np.random.default_rng(5)) for _ in range(2))
-    assert one == two
+    first, second = (run_trial(LEAKING, 20, np.random.default_rng(5)) for _ in range(2))
+    assert first == second
