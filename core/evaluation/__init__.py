@@ -1,1 +1,1 @@
-"""What a model still knows: figures with their intervals, from one pass over each set."""
+"""Measures what a model still knows: figures with intervals, attacks, and the verdict against a policy."""

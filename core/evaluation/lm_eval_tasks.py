@@ -157,12 +157,12 @@ class Results:
                     broken.append(f"{task} {metric}")
                     continue
                 error = values.get(f"{metric}_stderr,{filter_name}")
-                known = isinstance(error, int | float) and math.isfinite(error)
+                has_error = isinstance(error, int | float) and math.isfinite(error)
                 name = metric if filter_name == "none" else key
                 figures.setdefault(task, {})[name] = Figure(
                     value=float(value),
-                    low=value - _Z * error if known else None,
-                    high=value + _Z * error if known else None,
+                    low=value - _Z * error if has_error else None,
+                    high=value + _Z * error if has_error else None,
                     records=int(values["sample_len"]),
                 )
         return figures, broken

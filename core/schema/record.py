@@ -17,36 +17,42 @@ from core.schema.strict import Strict
 
 
 class Message(Strict):
-    role: Literal["system", "user", "assistant"] = Field(description="who speaks")
-    content: str = Field(min_length=1, description="what is said")
+    role: Literal["system", "user", "assistant"] = Field(description="The speaker of this turn.")
+    content: str = Field(min_length=1, description="The text of this turn.")
 
 
 class Record(Strict):
-    """One record in one of three shapes: `text`, `prompt` + `completion`, or `messages`.
+    """One record in one of three shapes: `text`, `prompt` with `completion`, or `messages`.
 
-    Scored positions: every token but the first of a plain text; of the other two shapes the completion alone
-    (of `messages`: the last assistant turn), with the end-of-sequence token where the record ends there.
-    That scored text is the record's answer; `paraphrased_answer`, `wrong` and `alternate` are other answers.
+    Scored are all tokens of a plain text except the first; of the other shapes the completion or the last assistant
+    turn alone, with the end-of-sequence token behind it. That scored text is the record's answer;
+    `paraphrased_answer`, `wrong` and `alternate` are other answers.
     """
 
-    text: str | None = Field(default=None, description="a plain text")
-    prompt: str | None = Field(default=None, description="what is asked, with `completion`")
-    completion: str | None = Field(default=None, description="the answer, which is scored")
+    text: str | None = Field(default=None, description="A plain text.")
+    prompt: str | None = Field(default=None, description="A prompt; `completion` goes with it.")
+    completion: str | None = Field(default=None, description="The answer to the prompt, which is scored.")
     messages: list[Message] | None = Field(
-        default=None, description="a conversation that ends with the assistant's turn"
+        default=None, description="A conversation. Its last turn is the assistant's, which is scored."
     )
-    id: str | None = Field(default=None, max_length=256, description="the owner's own name for it")
-    subject: str | None = Field(default=None, max_length=256, description="whom or what the record is about")
+    id: str | None = Field(default=None, max_length=256, description="Your own identifier of the record.")
+    subject: str | None = Field(
+        default=None, max_length=256, description="The person or thing that the record is about."
+    )
     group: str | None = Field(
         default=None,
         max_length=64,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
-        description="of probes: which it belongs to, such as `retain`, `real_authors`, `world_facts`",
+        description="For probes: the record's group, such as `retain`, `real_authors` or `world_facts`.",
     )
-    alternate: str | None = Field(default=None, description="what some methods make the model say instead")
-    paraphrases: list[str] | None = Field(default=None, description="the prompt in other words")
-    paraphrased_answer: str | None = Field(default=None, description="the right answer in other words")
-    wrong: list[str] | None = Field(default=None, description="wrong answers of the same form; blank ones do not count")
+    alternate: str | None = Field(
+        default=None, description="Another answer, which some methods teach instead of the record's own."
+    )
+    paraphrases: list[str] | None = Field(default=None, description="The prompt in other words, for measuring.")
+    paraphrased_answer: str | None = Field(default=None, description="The right answer in other words, for measuring.")
+    wrong: list[str] | None = Field(
+        default=None, description="Wrong answers of the same form, for measuring. Blank ones do not count."
+    )
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:

@@ -1,1 +1,1 @@
-"""Text that a model writes: continuations, answers, and what is said of them."""
+"""Text that a model writes: continuations, answers, and their overlap, diversity and perplexity."""

@@ -77,16 +77,16 @@ def main() -> None:
     arguments.add_argument("--model", type=Path, required=True)
     arguments.add_argument("--records", type=Path, required=True, help="JSON Lines")
     arguments.add_argument("--index", type=int, action="append", required=True, help="from 0; may be repeated")
-    given = arguments.parse_args()
-    lines = [line for line in given.records.read_text(encoding="utf-8").split("\n") if line.strip()]
-    if any(not 0 <= index < len(lines) for index in given.index):
+    options = arguments.parse_args()
+    lines = [line for line in options.records.read_text(encoding="utf-8").split("\n") if line.strip()]
+    if any(not 0 <= index < len(lines) for index in options.index):
         arguments.error(f"--index is from 0 to {len(lines) - 1}")
     transformers_logging.disable_progress_bar()
     answers = sys.stdout
     with redirect_stdout(sys.stderr):
-        model, tokenizer = load(given.model, "auto", device=device())
-        records = [Record.model_validate_json(lines[index]) for index in given.index]
-        for index, shown in zip(given.index, continue_records(model, tokenizer, records), strict=True):
+        model, tokenizer = load(options.model, "auto", device=device())
+        records = [Record.model_validate_json(lines[index]) for index in options.index]
+        for index, shown in zip(options.index, continue_records(model, tokenizer, records), strict=True):
             print(json.dumps({"index": index, **asdict(shown)}, ensure_ascii=False), file=answers, flush=True)
 
 

@@ -40,14 +40,14 @@ class ForgetQuality(Budgeted):
         if context.retrained is None and context.moment != "retrained":
             return self._left_out("there is no retrained model to compare with")
         budget = self.budget(context)
-        ours = answer_losses(context, name, self.records, budget)
-        if context.retrained is None or ours is None:
+        losses = answer_losses(context, name, self.records, budget)
+        if context.retrained is None or losses is None:
             return MeasurementResult(cut_short=budget.cut_short)  # the retrained model itself: its losses are kept
-        theirs = retrained_answer_losses(context, name, self.records, self.budget(context.retrained))
-        if theirs is None:
+        retrained = retrained_answer_losses(context, name, self.records, self.budget(context.retrained))
+        if retrained is None:
             return self._left_out("the retrained model was not asked the same")
-        records = min(len(ours["true"]), len(theirs["true"]))  # time may have cut either
-        statistic, probability = kolmogorov_smirnov(log_ratios(ours)[:records], log_ratios(theirs)[:records])
+        records = min(len(losses["true"]), len(retrained["true"]))  # the time limit may have shortened either
+        statistic, probability = kolmogorov_smirnov(log_ratios(losses)[:records], log_ratios(retrained)[:records])
         across = {
             "forget_quality": Figure(value=probability, low=None, high=None, records=records),
             "forget_quality_ks": Figure(value=statistic, low=None, high=None, records=records),

@@ -25,14 +25,14 @@ def model_utility(groups: Mapping[str, Mapping[str, Part]], resamples: Resamples
     Records are resampled within each group; the interval is then widened as Student's would be for as many records as
     the smallest group has. A part that has no record in a resample keeps its value. Raises ValueError without any part.
     """
-    whole: list[float] = []
+    part_means: list[float] = []
     resampled: list[Values] = []  # (R,) each
     sizes: list[int] = []
     for name, parts in groups.items():
         values = np.stack([value * weight for value, weight in parts.values()], axis=1)  # (n, k)
         weights = np.stack([weight for _, weight in parts.values()], axis=1)  # (n, k)
         means = values.sum(0) / weights.sum(0)
-        whole += list(means)
+        part_means += list(means)
         sizes.append(len(values))
         own = Resamples(resamples.seed, f"{resamples.name} {name}", resamples.count)
         blocks = []
@@ -40,9 +40,9 @@ def model_utility(groups: Mapping[str, Mapping[str, Part]], resamples: Resamples
             drawn = counts @ weights  # (B, k)
             blocks.append(np.where(drawn > 0, (counts @ values) / np.where(drawn > 0, drawn, 1.0), means))
         resampled += list(np.concatenate(blocks).T)
-    if not whole:
+    if not part_means:
         raise ValueError("a mean of no parts")
-    value = float(harmonic_mean(np.array(whole)))
+    value = float(harmonic_mean(np.array(part_means)))
     low = high = None
     if several := [size for size in sizes if size > 1]:
         times = widening(min(several))

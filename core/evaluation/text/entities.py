@@ -98,7 +98,9 @@ def find_entities(record: Record, common: CommonWords = ENGLISH_ONLY) -> list[En
     names = set(subject)
     for text in texts:
         capitalised = [word for word in find_words(text) if word[0][0].isupper()]
-        names |= {strip_possessive(word[0]).casefold() for word in capitalised if not _begins(text, word.start())}
+        names |= {
+            strip_possessive(word[0]).casefold() for word in capitalised if not _begins_sentence(text, word.start())
+        }
     entities = []
     for number, text in enumerate(texts):
         of_text: list[Entity] = []
@@ -231,7 +233,7 @@ def _part_shape(part: Part, languages: Sequence[str]) -> str:
     return "year" if len(part.text) == 4 else digit_shape(part.text)
 
 
-def _begins(text: str, start: int) -> bool:
+def _begins_sentence(text: str, start: int) -> bool:
     """Whether a sentence begins at `start`."""
     return _SENTENCE_END.search(text[max(0, start - 12) : start]) is not None if start else True
 
@@ -262,7 +264,7 @@ def _is_name(run: Sequence[Part], text: str, common: CommonWords, names: set[str
     word = run[0].text
     if len(word) == 1:
         return False
-    return common.reliable or word.casefold() in names or not _begins(text, run[0].start)
+    return common.reliable or word.casefold() in names or not _begins_sentence(text, run[0].start)
 
 
 def _name(number: int, text: str, run: Sequence[Part]) -> Entity:
