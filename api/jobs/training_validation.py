@@ -13,7 +13,7 @@ from core.schema.adapters import is_refused
 from core.schema.jobs import JobRequest
 from core.schema.models import ModelShape
 from core.schema.training import TrainingRequest
-from core.schema.weight_patterns import is_module, is_weight, suggest_names
+from core.schema.weight_patterns import matches_module, matches_weight, suggest_names
 from core.unlearning.method import Method
 
 _PREFIXES = ("", "model.", "transformer.")
@@ -30,13 +30,13 @@ def check_training(request: JobRequest, method: Method, shape: ModelShape, *, st
     names = list(_weight_names(shape))
     if names and isinstance(training.trainable, list):
         for number, pattern in enumerate(training.trainable):
-            _check_pattern(f"/training/trainable/{number}", "no-such-layer", pattern, names, is_weight)
+            _check_pattern(f"/training/trainable/{number}", "no-such-layer", pattern, names, matches_weight)
     if training.lora is not None and isinstance(training.lora.modules, list):
         _check_peft_support(training.lora.modules, shape)
     if names and training.lora is not None and isinstance(training.lora.modules, list):
         modules = [name.removesuffix(".weight") for name in _linear_weight_names(shape)]
         for number, pattern in enumerate(training.lora.modules):
-            _check_pattern(f"/training/lora/modules/{number}", "no-such-modules", pattern, modules, is_module)
+            _check_pattern(f"/training/lora/modules/{number}", "no-such-modules", pattern, modules, matches_module)
     if training.max_length is not None and shape.within_context(training.max_length) < training.max_length:
         detail = f"the model's context is {shape.context} tokens"
         raise unprocessable("/training/max_length", detail, name="max-length-beyond-context")
@@ -66,7 +66,7 @@ def _check_trained_weights(method: Method, shape: ModelShape) -> None:
         return
     for group in shape.tensors:
         for name in parameter_counts.expand_names(group, shape.layers):
-            if any(is_weight(name, pattern) for pattern in patterns):
+            if any(matches_weight(name, pattern) for pattern in patterns):
                 return
     detail = (
         f"the method '{method.name}' trains the MLPs' down-projections of a few layers, and {shape.architecture} has"
@@ -78,7 +78,7 @@ def _check_trained_weights(method: Method, shape: ModelShape) -> None:
 def _check_peft_support(patterns: list[str], shape: ModelShape) -> None:
     modules = [name.removesuffix(".weight") for name in _linear_weight_names(shape)]
     for number, pattern in enumerate(patterns):
-        matching = [name for name in modules if is_module(name, pattern)]
+        matching = [name for name in modules if matches_module(name, pattern)]
         if matching and all(is_refused(shape.architecture, name) for name in matching):
             detail = f"peft takes no adapter for '{pattern}' in {shape.architecture}: name other modules"
             raise unprocessable(f"/training/lora/modules/{number}", detail, name="unsupported-modules")

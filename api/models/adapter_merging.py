@@ -13,9 +13,10 @@ from api.models import torch_process
 from api.models.hub import PREFIX, Repository, fetch_repository
 from api.models.model_sources import find_directory
 from core.records import models
+from core.schema.adapters import ADAPTER_CONFIG
 from core.schema.manifest import digest, manifest
 from core.schema.model_files import UnusableModel, read_json, refuse_links_outside
-from core.schema.model_shape import ADAPTER, read_shape
+from core.schema.model_shape import read_shape
 from core.schema.models import MergedAdapter
 from core.settings import Settings
 
@@ -69,7 +70,8 @@ class AdapterMerger:
             raise UnusableModel(
                 "model-incomplete",
                 f"the adapter's base '{name}' is not known here: register the base, and write its id as"
-                f" base_model_name_or_path into {ADAPTER} (a directory under the allowed roots may stand there too)",
+                f" base_model_name_or_path into {ADAPTER_CONFIG} (a directory under the allowed roots may stand there"
+                " too)",
             )
         read_shape(directory, root=root)
         return directory, digest(manifest(directory))
@@ -86,8 +88,8 @@ def _delete_abandoned(folder: Path) -> None:
 def _read_adapter(adapter: Path, root: Path) -> tuple[str, str]:
     """Returns the name of the adapter's base and the digest of its files. Blocks. Raises UnusableModel."""
     refuse_links_outside(adapter, root)
-    name = read_json(adapter, ADAPTER).get("base_model_name_or_path")
+    name = read_json(adapter, ADAPTER_CONFIG).get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
-        message = f"{ADAPTER} does not name the adapter's base: write the id of a registered model as"
+        message = f"{ADAPTER_CONFIG} does not name the adapter's base: write the id of a registered model as"
         raise UnusableModel("model-incomplete", f"{message} base_model_name_or_path")
     return name, digest(manifest(adapter))

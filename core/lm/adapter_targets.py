@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from core.lm.errors import CoreError
 from core.schema.adapters import is_refused, is_router
-from core.schema.weight_patterns import is_module, suggest_names
+from core.schema.weight_patterns import matches_module, suggest_names
 
 
 @dataclass
@@ -109,16 +109,18 @@ def _holds_experts(name: str, module: nn.Module) -> bool:
 
 
 def _matching(model: PreTrainedModel, possible: Targets, pattern: str) -> set[str]:
-    modules = {name for name in possible.modules if is_module(name, pattern)}
+    modules = {name for name in possible.modules if matches_module(name, pattern)}
     weights = {
-        name for name in possible.weights if is_module(name, pattern) or is_module(name.rpartition(".")[0], pattern)
+        name
+        for name in possible.weights
+        if matches_module(name, pattern) or matches_module(name.rpartition(".")[0], pattern)
     }
     if modules or weights:
         return modules | weights
-    if refused := sorted(name for name in possible.left_out if is_module(name, pattern)):
+    if refused := sorted(name for name in possible.left_out if matches_module(name, pattern)):
         message = f"training.lora.modules names '{pattern}', but {possible.left_out[refused[0]]}: name other modules"
         raise CoreError("unsupported_modules", message)
-    if any(is_module(name, pattern) for name, _ in model.named_modules()):
+    if any(matches_module(name, pattern) for name, _ in model.named_modules()):
         message = (
             f"training.lora.modules names '{pattern}', which is no linear layer below the head: only those get adapters"
         )

@@ -10,7 +10,7 @@ from core.preflight.workload import Workload
 from core.schema.adapters import has_no_effect, is_refused, is_router
 from core.schema.models import ModelShape, TensorGroup
 from core.schema.training import Lora
-from core.schema.weight_patterns import is_module
+from core.schema.weight_patterns import matches_module
 
 _EMBEDDING = re.compile(r"(?<!un)embed|\bw[tp]e\b")
 _GATED = {"up_proj": "gate_proj", "w3": "w1"}
@@ -122,4 +122,4 @@ def _module(group: TensorGroup) -> str:
 
 
 def _named(group: TensorGroup, modules: list[str]) -> bool:
-    return any(is_module(_module(group), pattern) for pattern in modules)
+    return any(matches_module(_module(group), pattern) for pattern in modules)

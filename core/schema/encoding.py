@@ -30,8 +30,7 @@ _MARKS = (  # UTF-32 before UTF-16, since its mark begins with the mark of UTF-1
     (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
 )
 _NUL_SHARE = 0.2
-"""The least share of ASCII in text recognised as UTF-16: each such character shows a NUL, all at even or all at odd
-bytes."""
+"""The least share of ASCII in text recognised as UTF-16. Such a character shows a NUL, always at an even or an odd byte."""
 
 _LOWER = "àâäáãåæçèéêëìíîïñòóôöõøœùúûü"
 _UPPER = _LOWER.upper()
@@ -49,8 +48,7 @@ _IMPLAUSIBLE = re.compile(
         )
     )
 )
-"""Sequences, of at most 3 characters, that Western European text does not hold if Windows-1252 is the right
-encoding."""
+"""Sequences, of at most 3 characters, that no Western European text holds if Windows-1252 is its encoding."""
 _OVERLAP = 2
 
 
@@ -176,8 +174,7 @@ def _whole_characters(codec: str, data: bytes, *, last: bool = False) -> tuple[s
 
 
 def _unmarked_utf_16(head: bytes) -> str | None:
-    """Returns the codec of UTF-16 without a mark: its ASCII shows NULs, all at even or all at odd bytes. None: it is
-    not."""
+    """Returns the codec of UTF-16 without a mark, whose ASCII shows NULs at even or at odd bytes; None: it is not."""
     half = max(1, len(head) // 2)
     even, odd = head[::2].count(0), head[1::2].count(0)
     codec = "utf-16-le" if odd else "utf-16-be"

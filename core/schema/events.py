@@ -150,8 +150,7 @@ CHILD_EVENT: TypeAdapter[ChildEvent] = TypeAdapter(ChildEvent)
 
 
 class Command(Strict):
-    """A command to the child, one JSON line on its standard input after the spec. At end of file the child ends
-    itself."""
+    """A command to the child, a JSON line on its standard input after the spec. The child exits at end of file."""
 
     command: Literal["cancel", "pause"]
 

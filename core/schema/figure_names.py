@@ -1,7 +1,8 @@
-"""The names that figures go by: what a bound may be put on. What measurements declare is held to them by a test.
+"""Names of the figures that a bound may be on. A test compares them with the figures that measurements declare.
 
-Not among them: the change of each record, which bounds against `before` are judged by; what only another benchmark's
-preset shows; what is named after groups of questions. A benchmark's metrics go by the names of its task.
+Three kinds of figures are left out: the change of each record, by which bounds against `before` are judged; figures
+that only a benchmark's preset shows; and figures named after groups of questions. A benchmark task names its own
+metrics.
 """
 
 from typing import get_args
@@ -9,54 +10,54 @@ from typing import get_args
 from core.schema.evaluation import SetName
 
 SHARES = (5, 10, 20, 30, 40, 50, 60, 100)
-"""Percent of a record's tokens that the attacks `min_k` and `min_k++` look at."""
+"""Percent of a record's tokens that the attacks `min_k` and `min_k++` use."""
 
-_EVERY: tuple[SetName, ...] = get_args(SetName)
-_ASKED: tuple[SetName, ...] = ("forget", "unseen")
-_REWORDED: tuple[SetName, ...] = ("forget", "probes")
-_WRITTEN: tuple[SetName, ...] = ("unseen", "retain")
-_COPIED: tuple[SetName, ...] = ("forget", "unseen", "retain")
+_ALL_SETS: tuple[SetName, ...] = get_args(SetName)
+_FORGET_AND_UNSEEN: tuple[SetName, ...] = ("forget", "unseen")
+_FORGET_AND_PROBES: tuple[SetName, ...] = ("forget", "probes")
+_UNSEEN_AND_RETAIN: tuple[SetName, ...] = ("unseen", "retain")
+_TEXT_SETS: tuple[SetName, ...] = ("forget", "unseen", "retain")
 
 SET_FIGURES: dict[str, tuple[SetName, ...]] = {
-    "perplexity": _EVERY,
-    "perplexity_tokens": _EVERY,
-    "accuracy": _EVERY,
-    "probability": _EVERY,
-    "exact_memorization": _EVERY,
-    "extraction_strength": _EVERY,
-    "extraction_strength_highest": _EVERY,
-    "verbatim_recall": _COPIED,
-    "verbatim_f1": _COPIED,
-    "verbatim_longest": _COPIED,
-    "sampled_leak_recall": _ASKED,
-    "sampled_leak_f1": _ASKED,
-    "sampled_leak_longest": _ASKED,
-    "prefix_recall": _ASKED,
-    "prefix_longest": _ASKED,
-    "prefix_probability": _ASKED,
-    "paraphrase_recall": _REWORDED,
-    "paraphrase_probability": _REWORDED,
-    "truth_ratio": _EVERY,
-    "truth_ratio_arithmetic": _EVERY,
-    "probability_among_wrong": _EVERY,
-    "exposure": _ASKED,
-    "exposure_rank": _ASKED,
-    "exposure_p": _ASKED,
-    "cloze": _ASKED,
-    "cloze_sampled": _ASKED,
-    "cloze_fill": _ASKED,
-    "cloze_fill_sampled": _ASKED,
-    "fluency_distinct_1": _WRITTEN,
-    "fluency_distinct_2": _WRITTEN,
-    "fluency_repetition": _WRITTEN,
-    "fluency_perplexity": _WRITTEN,
+    "perplexity": _ALL_SETS,
+    "perplexity_tokens": _ALL_SETS,
+    "accuracy": _ALL_SETS,
+    "probability": _ALL_SETS,
+    "exact_memorization": _ALL_SETS,
+    "extraction_strength": _ALL_SETS,
+    "extraction_strength_highest": _ALL_SETS,
+    "verbatim_recall": _TEXT_SETS,
+    "verbatim_f1": _TEXT_SETS,
+    "verbatim_longest": _TEXT_SETS,
+    "sampled_leak_recall": _FORGET_AND_UNSEEN,
+    "sampled_leak_f1": _FORGET_AND_UNSEEN,
+    "sampled_leak_longest": _FORGET_AND_UNSEEN,
+    "prefix_recall": _FORGET_AND_UNSEEN,
+    "prefix_longest": _FORGET_AND_UNSEEN,
+    "prefix_probability": _FORGET_AND_UNSEEN,
+    "paraphrase_recall": _FORGET_AND_PROBES,
+    "paraphrase_probability": _FORGET_AND_PROBES,
+    "truth_ratio": _ALL_SETS,
+    "truth_ratio_arithmetic": _ALL_SETS,
+    "probability_among_wrong": _ALL_SETS,
+    "exposure": _FORGET_AND_UNSEEN,
+    "exposure_rank": _FORGET_AND_UNSEEN,
+    "exposure_p": _FORGET_AND_UNSEEN,
+    "cloze": _FORGET_AND_UNSEEN,
+    "cloze_sampled": _FORGET_AND_UNSEEN,
+    "cloze_fill": _FORGET_AND_UNSEEN,
+    "cloze_fill_sampled": _FORGET_AND_UNSEEN,
+    "fluency_distinct_1": _UNSEEN_AND_RETAIN,
+    "fluency_distinct_2": _UNSEEN_AND_RETAIN,
+    "fluency_repetition": _UNSEEN_AND_RETAIN,
+    "fluency_perplexity": _UNSEEN_AND_RETAIN,
 }
-"""With the sets that have them."""
+"""Figures of sets, each with the sets that it is measured on."""
 
 VARIANT_FIGURES: dict[str, tuple[SetName, ...]] = dict.fromkeys(
-    ("perplexity", "probability", "accuracy", "extraction_strength"), _COPIED
+    ("perplexity", "probability", "accuracy", "extraction_strength"), _TEXT_SETS
 )
-"""Those that are measured of changed copies of the model, too."""
+"""Figures that are measured on changed copies of the model too."""
 
 LIKELIHOOD_ATTACKS = (
     "loss",

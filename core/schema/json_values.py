@@ -1,4 +1,4 @@
-"""The values of a `.json` file, one by one, however it is laid out: a list, objects in a row, a list in an object."""
+"""Splits a `.json` file into its values, in any layout: a list, objects one after another, or a list in an object."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _KEY_REACH = 200
 
 
 class JsonValue(NamedTuple):
-    """The JSON text of a value, the line it begins on, and its number among the values, both from 1."""
+    """The JSON text of a value, the line that it begins on, and its number among the values, both from 1."""
 
     text: str
     line: int
@@ -24,10 +24,10 @@ class JsonValue(NamedTuple):
 
 
 class JsonValues:
-    """Takes the text of a JSON file as it comes and gives the values that may be records.
+    """Takes the text of a JSON file in pieces and yields the values that may be records.
 
-    These are the elements of a list, the elements of the one list in an object that has no field of a record, or
-    objects one after the other. Memory: one value, of at most `max_characters`. Raises BadRecord.
+    The values are the elements of a list, the elements of the only list in an object without a record's fields, or
+    objects one after another. Memory: one value, of at most `max_characters`. Raises BadRecord.
     """
 
     def __init__(self, *, max_characters: int, too_long: str) -> None:
@@ -38,25 +38,25 @@ class JsonValues:
         self._size = self._depth = self._count = 0
         self._quoted = self._escaped = False
         self._line = self._first = 1
-        self._around: str | None = None  # the text of the object that the list is in, up to the list
-        self._listed = False
+        self._outer: str | None = None  # the text of the object that holds the list, up to the list
+        self._in_object = False  # whether the list is in an object
         self._is_record = False  # whether the object that is not complete yet has a field of a record
 
     def feed(self, text: str) -> Iterator[JsonValue]:
-        """The values that this text completes; to be exhausted before the next one."""
-        at = counted = 0
-        begin = 0 if self._depth or self._quoted else None  # of the value in this text
-        while at < len(text):
+        """Yields the values that this text completes. Exhaust it before the next call."""
+        position = counted = 0
+        begin = 0 if self._depth or self._quoted else None  # where the value begins in this text
+        while position < len(text):
             if self._quoted:
-                at = self._in_string(text, at)
+                position = self._in_string(text, position)
                 if not self._quoted and self._depth == 0:
-                    yield self._whole(text[begin:at])
+                    yield self._complete(text[begin:position])
                     begin = None
                 continue
-            sign = _OUTSIDE.search(text, at)
+            sign = _OUTSIDE.search(text, position)
             if sign is None:
                 break
-            start, at, mark = sign.start(), sign.end(), sign.group()
+            start, position, mark = sign.start(), sign.end(), sign.group()
             if self._depth:
                 may_open = mark in "{[" and self._depth == 1 and self._place == "top"
                 if may_open and self._opens_list(mark, text, begin or 0, start):
@@ -65,9 +65,9 @@ class JsonValues:
                 self._quoted = mark == '"'
                 self._depth += (mark in "{[") - (mark in "}]")
                 if self._depth == 0:
-                    value = self._whole(text[begin:at])
+                    value = self._complete(text[begin:position])
                     begin = None
-                    if not self._listed:
+                    if not self._in_object:
                         yield value
                     elif self._place == "top":
                         self._close_object(value.text)
@@ -76,22 +76,22 @@ class JsonValues:
                 continue
             self._line, counted = self._line + text.count("\n", counted, start), start
             if self._between(mark):
-                begin = start if mark != "]" else at
+                begin = start if mark != "]" else position
         self._line += text.count("\n", counted)
         if begin is not None:
             self._keep(text[begin:])
 
     def close(self) -> None:
-        """BadRecord where the file ends before the JSON does."""
+        """Raises BadRecord where the file ends before the JSON does."""
         if self._depth or self._quoted or self._place == "list":
             raise self._bad("the file ends before its JSON does: it is cut short, or a bracket or quote is missing")
 
-    def _in_string(self, text: str, at: int) -> int:
-        """The place after the string or the escape, or after the text where the string goes on."""
+    def _in_string(self, text: str, position: int) -> int:
+        """Returns the position after the string or the escape; after the text where the string goes on."""
         if self._escaped:
             self._escaped = False
-            return at + 1
-        sign = _INSIDE.search(text, at)
+            return position + 1
+        sign = _INSIDE.search(text, position)
         if sign is None:
             return len(text)
         self._escaped = sign.group() == "\\"
@@ -99,7 +99,7 @@ class JsonValues:
         return sign.end()
 
     def _between(self, mark: str) -> bool:
-        """Takes a mark between values; whether a value begins with it, or goes on after it."""
+        """Takes a mark between values. Returns whether a value begins with it, or goes on after it."""
         self._first = self._line
         if self._place == "over":
             raise self._bad("there is more after the list: a file holds one list")
@@ -129,7 +129,7 @@ class JsonValues:
         return True
 
     def _opens_list(self, mark: str, text: str, begin: int, start: int) -> bool:
-        """Goes into the list that opens at `start` of an object whose text goes on at `begin`, if it is of records."""
+        """Enters the list that opens at `start`, if it holds records. The object's text goes on at `begin`."""
         key = _LAST_KEY.search(self._end_of_object(text, begin, start))
         name = key.group(1).strip().lower() if key else ""
         if name in TEXT_FIELDS:
@@ -138,21 +138,21 @@ class JsonValues:
             return False
         before = "".join([*self._pieces, text[begin:start]])
         try:
-            around = from_json(before + "null}")
+            outer = from_json(before + "null}")
         except ValueError:
             raise self._bad("not valid JSON") from None
-        if self._knows_any(around):
+        if self._has_known_field(outer):
             self._is_record = True  # so that an object of many lists is not parsed anew at each
             return False
-        if self._listed or self._count > 1:
+        if self._in_object or self._count > 1:
             raise self._bad("more than one list: which of them holds the records cannot be told; save one list alone")
-        self._around, self._listed, self._place = before, True, "list"
+        self._outer, self._in_object, self._place = before, True, "list"
         self._expected = "value or end"
         self._pieces, self._size, self._depth, self._count = [], 0, 0, 0
         return True
 
     def _end_of_object(self, text: str, begin: int, start: int) -> str:
-        """The last characters of an object's text up to `start`, enough for a key."""
+        """Returns the last characters of an object's text up to `start`, enough for a key."""
         end = text[max(begin, start - _KEY_REACH) : start]
         for piece in reversed(self._pieces):
             if len(end) >= _KEY_REACH:
@@ -161,27 +161,27 @@ class JsonValues:
         return end[-_KEY_REACH:]
 
     def _close_list(self) -> bool:
-        if self._around is None:
+        if self._outer is None:
             self._place = "over"
             return False
-        self._pieces, self._size, self._depth = [self._around, "[]"], len(self._around), 1
+        self._pieces, self._size, self._depth = [self._outer, "[]"], len(self._outer), 1
         self._place = "top"
         return True
 
     def _close_object(self, text: str) -> None:
         try:
-            around = from_json(text)
+            outer = from_json(text)
         except ValueError:
             raise self._bad("not valid JSON") from None
-        if self._knows_any(around):
+        if self._has_known_field(outer):
             raise self._bad("both a record and a list of records: save the list alone")
         self._place = "over"
 
     @staticmethod
-    def _knows_any(around: dict[str, object]) -> bool:
-        return any(name.strip().lower() in KNOWN_FIELDS for name in around)
+    def _has_known_field(outer: dict[str, object]) -> bool:
+        return any(name.strip().lower() in KNOWN_FIELDS for name in outer)
 
-    def _whole(self, end: str) -> JsonValue:
+    def _complete(self, end: str) -> JsonValue:
         self._keep(end)
         text, self._pieces, self._size, self._is_record = "".join(self._pieces), [], 0, False
         return JsonValue(text, self._first, self._count)

@@ -50,8 +50,7 @@ def file_entry(path: Path, relative: str) -> FileEntry:
 
 
 def canonical_json(entries: Iterable[FileEntry]) -> bytes:
-    """Returns the entries as canonical JSON (sorted by path, sorted keys, no spaces, UTF-8), the bytes of
-    manifest.json."""
+    """Returns the bytes of manifest.json: canonical JSON, sorted by path, with sorted keys, no spaces, in UTF-8."""
     listed = [entry.model_dump() for entry in sorted(entries, key=lambda entry: entry.path)]
     return json.dumps(listed, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 

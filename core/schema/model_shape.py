@@ -1,7 +1,7 @@
-"""What a model directory is, read from its config, tokenizer and safetensors headers: without torch, without weights.
+"""Reads a model's shape from its config, tokenizer and safetensors headers, without torch and without the weights.
 
-And whether it can be used: weights in safetensors alone, no code of its own, nothing outside of the allowed folder.
-Whether the weights are those of the model that the config describes is for core.lm.weight_check.
+A model can be used if its weights are in safetensors, it brings no code, and no file leads out of the allowed folder.
+core.lm.weight_check checks whether the weights belong to the model that the config describes.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.schema.adapters import ADAPTER_CONFIG
 from core.schema.architecture import refuse_custom_code, supported_architecture, usable_context
 from core.schema.model_files import UnusableModel, read_json, refuse_links_outside
 from core.schema.models import ModelShape, TensorGroup
@@ -17,8 +18,6 @@ from core.schema.tokenizer_files import bytes_per_token, check_tokenizer
 from core.schema.weight_files import DTYPES, INDEX, NUMBER, SINGLE, Tensor, read_tensors, weight_files
 
 __all__ = ["DTYPES", "SIZES", "UnusableModel", "group_tensors", "holds_adapter", "read_shape"]
-
-ADAPTER = "adapter_config.json"
 
 SIZES = {
     "hidden_size": ("hidden_size", "n_embd", "d_model", "emb_dim", "dim"),
@@ -34,10 +33,10 @@ SIZES = {
     "context": (
         *("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length"),
         *("context_length", "max_target_positions"),
-        "max_inference_chunksize",  # xLSTM: longer texts go piece by piece, and no gradient comes out
+        "max_inference_chunksize",  # xLSTM: it computes longer texts in pieces, without a gradient
     ),
 }
-"""The names that architectures give to one thing."""
+"""For each size, the names that architectures give it in config.json."""
 
 OPTIONAL_SIZES = {
     "key_value_heads": ("num_key_value_heads", "multi_query_group_num", "num_kv_heads"),
@@ -51,8 +50,11 @@ _EMBEDDING = re.compile(r"(^|\.)(\w*embed\w*|wte|emb|embeddings?\.weight)(\.|$)"
 
 
 def read_shape(directory: Path, *, root: Path) -> ModelShape:
-    """The shape of a model directory that is in order. `root`: the folder that its files may not lead out of, both
-    resolved already. Raises UnusableModel: `model-incomplete`, `unsafe-model` or `unsupported-model`."""
+    """Returns the shape of a model directory that is in order.
+
+    `root` is the folder that no file may lead out of; both paths are resolved. Raises UnusableModel:
+    `model-incomplete`, `unsafe-model` or `unsupported-model`.
+    """
     refuse_links_outside(directory, root)
     _refuse_other_formats(directory)
     config = read_json(directory, "config.json")
@@ -76,7 +78,7 @@ def read_shape(directory: Path, *, root: Path) -> ModelShape:
         layers=_layers(text, weights),
         heads=_optional(text, SIZES["heads"]),
         context=_context(text),
-        **{ours: _optional(text, names) for ours, names in OPTIONAL_SIZES.items()},
+        **{size: _optional(text, names) for size, names in OPTIONAL_SIZES.items()},
         intermediate=_width(text),
         tied=_tied(weights, vocabulary),
         bytes_per_token=bytes_per_token(directory),
@@ -86,11 +88,11 @@ def read_shape(directory: Path, *, root: Path) -> ModelShape:
 
 def holds_adapter(directory: Path) -> bool:
     """Whether a directory holds an adapter (as peft writes it) and no model."""
-    return (directory / ADAPTER).is_file() and not (directory / "config.json").is_file()
+    return (directory / ADAPTER_CONFIG).is_file() and not (directory / "config.json").is_file()
 
 
 def group_tensors(tensors: Iterable[Tensor]) -> list[TensorGroup]:
-    """The weights, those alike but for the numbers in their names as one, in order of name."""
+    """Groups the weights whose names differ by numbers only, in order of name."""
     groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
     for tensor in tensors:
         numbers = NUMBER.findall(tensor.name)
@@ -102,7 +104,7 @@ def group_tensors(tensors: Iterable[Tensor]) -> list[TensorGroup]:
 
 
 def _refuse_other_formats(directory: Path) -> None:
-    """Refuses a directory that is whole in a way of its own, and so has no config.json."""
+    """Refuses a directory in another format, which has no config.json."""
     if (directory / "config.json").is_file():
         return
     if any(directory.glob("*.gguf")):
@@ -116,11 +118,11 @@ def _refuse_other_formats(directory: Path) -> None:
 
 
 def _refuse_other_weights(directory: Path, config: dict[str, Any]) -> None:
-    """Refuses what makes transformers load other files than those that are checked here."""
+    """Refuses files that make transformers load other weights than those that are checked here."""
     if config.get("transformers_weights") not in (None, SINGLE, INDEX):
         message = f"config.json has 'transformers_weights': remove it, and name the weights {SINGLE} or {INDEX}"
         raise UnusableModel("unsupported-model", message)
-    if (directory / ADAPTER).is_file():
+    if (directory / ADAPTER_CONFIG).is_file():
         raise UnusableModel(
             "unsupported-model",
             "the directory holds a whole model and an adapter's adapter_config.json, which makes transformers load the"
@@ -136,7 +138,7 @@ def _dtype(weights: list[Tensor]) -> str:
 
 
 def _embedding(config: dict[str, Any], weights: list[Tensor]) -> tuple[int, int]:
-    """Rows and width of the token embedding: as the config says, else as the matrix is."""
+    """Returns the rows and the width of the token embedding: from the config, else from the matrix."""
     vocabulary, width = (_optional(config, SIZES[name]) for name in ("vocabulary", "hidden_size"))
     matrices = [weight for weight in weights if len(weight.shape) == 2]
     if vocabulary is None:
@@ -159,19 +161,19 @@ def _context(config: dict[str, Any]) -> int | None:
 
 
 def _tied(weights: Sequence[Tensor], vocabulary: int) -> bool:
-    """Whether the head is the embedding: else it is a second matrix like it, with a row for every token."""
+    """Whether the head is the embedding; else there is a second matrix of its shape, with a row for every token."""
     shapes = Counter(weight.shape for weight in weights if len(weight.shape) == 2 and weight.shape[0] == vocabulary)
     return max(shapes.values(), default=0) < 2
 
 
 def _layers(config: dict[str, Any], weights: Sequence[Tensor]) -> int:
-    """Layers by the config, else as many as the weights' names count."""
+    """Returns the number of layers: from the config, else from the numbers in the weights' names."""
     if (count := _optional(config, SIZES["layers"])) is not None:
         return count
     for name in LAYER_LISTS:
         if isinstance(config.get(name), list) and config[name]:
             return len(config[name])
-    numbers = [int(found[0]) for weight in weights if (found := NUMBER.findall(weight.name))]
+    numbers = [int(matches[0]) for weight in weights if (matches := NUMBER.findall(weight.name))]
     return max(numbers, default=0) + 1
 
 
@@ -181,7 +183,7 @@ def _optional(config: dict[str, Any], names: tuple[str, ...]) -> int | None:
 
 
 def _width(config: dict[str, Any]) -> int | None:
-    """How wide a token's way through the feed-forward layers is: of a mixture, all the experts that it goes through."""
+    """Returns a token's width in the feed-forward layers; in a mixture, of all the experts that it goes through."""
     experts = _optional(config, EXPERTS_PER_TOKEN)
     if experts is None:
         return _optional(config, WIDTHS)

@@ -1,4 +1,4 @@
-"""From bytes to records: JSON Lines, JSON, text and CSV. An error names the line and the reason, never the text."""
+"""Parses records from JSON Lines, JSON, text and CSV. An error names the line and the reason, never the text."""
 
 import json
 from collections import Counter
@@ -18,17 +18,16 @@ from core.schema.record import Record
 from core.schema.record_shapes import KNOWN_FIELDS, describe_known_fields, normalize_record
 
 ESCAPES = 8
-"""A line may be so many times longer than the record in it: JSON escapes, and fields that are not counted."""
+"""How many times longer a line may be than its record: JSON escapes, and fields that are not counted."""
 LONG_PARAGRAPH = 20_000
-"""Characters of a paragraph that is rather a file without blank lines than a record."""
+"""Characters from which a paragraph is probably a file without blank lines, not a record."""
 
 
 class RecordReader:
-    """Takes the bytes of a JSON Lines, JSON, .txt or CSV file as they come and gives the records that are complete.
+    """Takes the bytes of a JSON Lines, JSON, .txt or CSV file in chunks and yields the complete records, numbered.
 
-    Memory: one record. Raises BadRecord. `number` is the line a record begins on, of a JSON file the record's own.
-    `separator` is what separates where a CSV header of one column does not tell. `interpretation` says how the file was
-    read so far.
+    A record's number is the line that it begins on; in a JSON file it is counted. Memory: one record. Raises BadRecord.
+    `separator` is used where a CSV header has a single column. `interpretation` says how the file was read so far.
     """
 
     def __init__(
@@ -40,15 +39,13 @@ class RecordReader:
         interpretation: FileInterpretation | None = None,
     ) -> None:
         if format in ("parquet", "arrow"):
-            raise ValueError(
-                "columnar files are read from a file that can be sought in: use core.schema.record_reading"
-            )
+            raise ValueError("columnar files are read from a seekable file: use core.schema.record_reading")
         self.interpretation = interpretation or FileInterpretation()
         self.line = 0
         self._format = format
         self._limit = max_record_bytes
         self._decoder = Decoder(self.interpretation)
-        self._take = {"jsonl": self._jsonl, "txt": self._txt, "csv": self._csv}.get(format)
+        self._take_line = {"jsonl": self._jsonl, "txt": self._txt, "csv": self._csv}.get(format)
         too_long = f"longer than a record of {max_record_bytes} bytes can be"
         self._values = JsonValues(max_characters=ESCAPES * max_record_bytes, too_long=too_long)
         self._rows = CsvRows(self.interpretation, preferred=separator)
@@ -57,53 +54,53 @@ class RecordReader:
         self._lines: list[str] = []  # of the paragraph or quoted row that is not complete yet
         self._held = self._quotes = 0
         self._first = 0
-        self._long: list[int] = []
+        self._long: list[int] = []  # first lines of long paragraphs
 
     def feed(self, chunk: bytes) -> Iterator[tuple[int, Record]]:
-        """The records that this chunk completes; to be exhausted before the next one."""
+        """Yields the records that this chunk completes. Exhaust it before the next call."""
         for text in self._decoder.feed(chunk):
-            yield from self._text(text)
+            yield from self._take_text(text)
 
     def close(self) -> Iterator[tuple[int, Record]]:
-        """The records that end with the file."""
+        """Yields the records that end with the file."""
         for text in self._decoder.close():
-            yield from self._text(text)
-        if self._take is None:
+            yield from self._take_text(text)
+        if self._take_line is None:
             self._values.close()
             return
         if self._pieces:
-            yield from self._next("")
+            yield from self._end_line("")
         if self._format == "txt":
             yield from self._txt("")
             self._warn_of_long_paragraphs()
         elif self._lines:
             raise BadRecord(self._first, "a quoted cell is not closed")
 
-    def _text(self, text: str) -> Iterator[tuple[int, Record]]:
-        if self._take is None:
+    def _take_text(self, text: str) -> Iterator[tuple[int, Record]]:
+        if self._take_line is None:
             for value in self._values.feed(text):
                 yield self._json(value)
             return
-        *whole, last = text.split("\n")
-        for piece in whole:
-            yield from self._next(piece)
+        *complete, last = text.split("\n")
+        for piece in complete:
+            yield from self._end_line(piece)
         if last:
             self._pieces.append(last)
             self._size += len(last)
         if self._size > ESCAPES * self._limit:
             raise self._too_long(self.line + 1)
 
-    def _next(self, piece: str) -> Iterator[tuple[int, Record]]:
+    def _end_line(self, piece: str) -> Iterator[tuple[int, Record]]:
         self.line += 1
         line = "".join([*self._pieces, piece]).removesuffix("\r")
         self._pieces, self._size = [], 0
         if len(line) > ESCAPES * self._limit:
             raise self._too_long(self.line)
-        if self._take is not None:
-            yield from self._take(line)
+        if self._take_line is not None:
+            yield from self._take_line(line)
 
     def _hold(self, line: str) -> None:
-        """Keeps a line of a record that goes on, within bounds."""
+        """Keeps a line of a record that goes on. BadRecord: the record is too long."""
         if not self._lines:
             self._first = self.line
         self._lines.append(line)
@@ -112,6 +109,7 @@ class RecordReader:
             raise self._too_long(self._first)
 
     def _held_text(self) -> str:
+        """Takes the lines that were kept."""
         text = "\n".join(self._lines)
         self._lines, self._held, self._quotes = [], 0, 0
         return text
@@ -128,9 +126,9 @@ class RecordReader:
         yield self.line, self._record(self.line, values)
 
     def _json(self, value: JsonValue) -> tuple[int, Record]:
-        place: _Place = {"unit": "record", "line": value.line}
-        values = parse_json(value.text, value.record, **place)
-        return value.record, self._record(value.record, values, **place)
+        position: _Position = {"unit": "record", "line": value.line}
+        values = parse_json(value.text, value.record, **position)
+        return value.record, self._record(value.record, values, **position)
 
     def _txt(self, line: str) -> Iterator[tuple[int, Record]]:
         if line.strip():
@@ -143,9 +141,9 @@ class RecordReader:
 
     def _warn_of_long_paragraphs(self) -> None:
         if self._long:
-            which = "1 record is" if len(self._long) == 1 else f"{len(self._long)} records are"
+            count = "1 record is" if len(self._long) == 1 else f"{len(self._long)} records are"
             self.interpretation.warn(
-                f"{which} longer than {LONG_PARAGRAPH} characters, the first one beginning at line {self._long[0]}: a"
+                f"{count} longer than {LONG_PARAGRAPH} characters, the first one beginning at line {self._long[0]}: a"
                 " record ends at a blank line, and every figure counts it once; put blank lines between the records"
             )
 
@@ -170,33 +168,35 @@ class RecordReader:
         return BadRecord(number, f"longer than a record of {self._limit} bytes can be")
 
 
-class _Place(TypedDict):
+class _Position(TypedDict):
     unit: str
     line: int
 
 
 def parse_json(text: str, number: int, *, unit: str = "line", line: int | None = None) -> Any:
-    """The JSON value. BadRecord where it is none, or an object has a key twice, of which all but the last were lost."""
+    """Parses a JSON value. BadRecord: it is not valid, or an object repeats a key, of which only the last would count."""
     try:
         value = from_json(text)
-        json.loads(text, object_pairs_hook=_once_each)
-    except _Twice as twice:
-        raise BadRecord(number, str(twice), unit=unit, line=line) from None
+        json.loads(text, object_pairs_hook=_refuse_repeated_keys)
+    except _RepeatedKey as repeated:
+        raise BadRecord(number, str(repeated), unit=unit, line=line) from None
     except (ValueError, RecursionError):
         raise BadRecord(number, "not valid JSON", unit=unit, line=line) from None
     return value
 
 
-class _Twice(Exception):
+class _RepeatedKey(Exception):
     pass
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> None:
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        ((twice, _),) = Counter(names).most_common(1)
-        known = f"the key '{twice}'" if twice in KNOWN_FIELDS or twice in ("role", "from", "value") else "a key"
-        raise _Twice(f"{known} is there twice in one object")
+        ((repeated, _),) = Counter(names).most_common(1)
+        known = (
+            f"the key '{repeated}'" if repeated in KNOWN_FIELDS or repeated in ("role", "from", "value") else "a key"
+        )
+        raise _RepeatedKey(f"{known} is there twice in one object")
 
 
 def validate_record(
@@ -208,7 +208,7 @@ def validate_record(
     unit: str = "line",
     line: int | None = None,
 ) -> Record:
-    """The record, or BadRecord with a reason that repeats nothing of it."""
+    """Returns the record. BadRecord: it is not valid; the reason repeats nothing of it."""
     try:
         record = Record.model_validate(normalize_record(values, interpretation or FileInterpretation()))
     except ValidationError as error:
@@ -224,9 +224,9 @@ def _reason(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     if first["type"] == "extra_forbidden":  # the name of an unknown field may be text itself
         return f"a field is not known; {describe_known_fields()}"
-    place = ".".join(str(step) for step in first["loc"])
+    field = ".".join(str(step) for step in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+    return f"{field}: {message}" if field else message
 
 
 def parse_records(
@@ -236,7 +236,7 @@ def parse_records(
     max_record_bytes: int = 1 << 20,
     interpretation: FileInterpretation | None = None,
 ) -> Iterator[tuple[int, Record]]:
-    """(number, record) of a text file that comes in chunks, in constant memory. Raises BadRecord."""
+    """Yields (number, record) of a text file that comes in chunks, in constant memory. Raises BadRecord."""
     reader = RecordReader(format, max_record_bytes=max_record_bytes, interpretation=interpretation)
     for chunk in chunks:
         yield from reader.feed(chunk)

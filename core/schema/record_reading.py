@@ -1,4 +1,4 @@
-"""Records out of a file that lies whole on this machine, of any format and compression."""
+"""Reads records from a complete file on this machine, of any format and compression."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -23,9 +23,9 @@ def read_records(
     max_bytes: int | None = None,
     interpretation: FileInterpretation | None = None,
 ) -> Iterator[tuple[int, Record]]:
-    """(number, record) of the file, read from its start, in constant memory. Raises BadRecord.
+    """Yields (number, record) of a file, read from its start, in constant memory. Raises BadRecord.
 
-    `max_bytes` is the limit on the file unpacked. A columnar file must be one that can be sought in.
+    `max_bytes` limits the decompressed file. A columnar file must be seekable.
     """
     interpretation = interpretation or FileInterpretation()
     if kind.format == "parquet":
@@ -39,10 +39,10 @@ def read_records(
     reader = RecordReader(
         kind.format, max_record_bytes=max_record_bytes, separator=kind.separator, interpretation=interpretation
     )
-    return _of_text(file, kind, reader, max_bytes)
+    return _text_records(file, kind, reader, max_bytes)
 
 
-def _of_text(
+def _text_records(
     file: BinaryIO, kind: FileKind, reader: RecordReader, max_bytes: int | None
 ) -> Iterator[tuple[int, Record]]:
     pieces = iter(lambda: file.read(_PIECE), b"")

@@ -1,4 +1,4 @@
-"""The known shapes of records, as teams have them: one entry a shape. To know another one, add an entry."""
+"""The record shapes that teams use, one entry each, and their translation to `Record`. A new shape is a new entry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ from core.schema.record import Record
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape's fields and those of Record that they are read as, all of `fields` being needed.
+    """A shape's fields, each with the field of Record that it is read as. All of `fields` are needed.
 
-    Where several are read as the prompt, they stand there in this order, a blank line between them.
+    Several fields that are read as the prompt are joined in this order, with a blank line between them.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Shape:
     ignored: frozenset[str] = frozenset()
 
     def all(self) -> dict[str, str]:
+        """Returns the needed and the optional fields."""
         return {**self.fields, **self.optional}
 
 
@@ -55,27 +56,30 @@ SHAPES = (
 
 RECORD_FIELDS = tuple(Record.model_fields)
 INDEX_FIELDS = frozenset({"", "index", "level_0", "unnamed: 0", "__index_level_0__"})
-"""Names of a data frame's index: ignored where they hold row numbers."""
-_SHAPED = frozenset({"text", "prompt", "completion", "messages"})
-_BESIDE = frozenset(RECORD_FIELDS) - _SHAPED
-_NAMES = ("id", "subject", "group")
+"""Names of a data frame's index, which is ignored where it holds row numbers."""
+_SHAPE_FIELDS = frozenset({"text", "prompt", "completion", "messages"})
+_EXTRA_FIELDS = frozenset(RECORD_FIELDS) - _SHAPE_FIELDS
+_TEXT_OR_NUMBER_FIELDS = ("id", "subject", "group")
 
 LIST_FIELDS = frozenset({"paraphrases", "wrong"}) | {
-    name for shape in SHAPES for name, ours in shape.all().items() if ours in ("messages", "paraphrases", "wrong")
+    name for shape in SHAPES for name, target in shape.all().items() if target in ("messages", "paraphrases", "wrong")
 }
-"""Fields that hold lists: as JSON in a CSV cell."""
+"""Fields that hold lists. In a CSV cell they are JSON."""
 TEXT_FIELDS = frozenset(
-    name for shape in SHAPES for name, ours in shape.all().items() if ours in ("text", "prompt", "completion", "system")
+    name
+    for shape in SHAPES
+    for name, target in shape.all().items()
+    if target in ("text", "prompt", "completion", "system")
 )
-KNOWN_FIELDS = _BESIDE | LIST_FIELDS | TEXT_FIELDS | {name for shape in SHAPES for name in shape.ignored}
+KNOWN_FIELDS = _EXTRA_FIELDS | LIST_FIELDS | TEXT_FIELDS | {name for shape in SHAPES for name in shape.ignored}
 REFUSED_FIELDS = frozenset(
     {"tools", "functions", "tool_choice", "parallel_tool_calls", "function_call", "chosen", "rejected"}
 )
-"""Fields of known shapes that change what a record says, and have no place in ours."""
+"""Fields of known shapes that change a record's meaning and have no counterpart in Record."""
 
 
 def normalize_record(values: Any, interpretation: FileInterpretation) -> dict[str, Any]:
-    """The values of a Record, of a text or an object in any known shape. ValueError with a reason without its text."""
+    """Translates a text, or an object in any known shape, to the values of a Record. ValueError: why, without text."""
     if isinstance(values, str):
         values = {"text": values}
     if not isinstance(values, dict):
@@ -86,26 +90,28 @@ def normalize_record(values: Any, interpretation: FileInterpretation) -> dict[st
         if known in named:
             raise ValueError(f"'{known}' is there twice" if known in KNOWN_FIELDS else "a field is there twice")
         named[known] = value
-    present = {name: value for name, value in named.items() if not _is_nothing(value)}
+    present = {name: value for name, value in named.items() if not _is_missing(value)}
     for name in INDEX_FIELDS & present.keys():
         if not _is_row_number(present.pop(name)):
-            raise ValueError(f"{_index(name)} does not hold row numbers: rename it to a record's field, or remove it")
-        interpretation.ignore(_index(name))
+            raise ValueError(
+                f"{_index_label(name)} does not hold row numbers: rename it to a record's field, or remove it"
+            )
+        interpretation.ignore(_index_label(name))
     shape = _shape_of(frozenset(present))
-    record = {name: present.pop(name) for name in _BESIDE & present.keys()} if shape else present
+    record = {name: present.pop(name) for name in _EXTRA_FIELDS & present.keys()} if shape else present
     if shape is None:
         return record
     interpretation.add_shape(shape.name)
-    for name, ours in shape.all().items():
+    for name, target in shape.all().items():
         if name in present:
-            if ours == "system":
+            if target == "system":
                 interpretation.fields[name] = "messages"
-            elif name != ours:
-                interpretation.fields[name] = ours
-            _put(record, ours, present[name], interpretation)
+            elif name != target:
+                interpretation.fields[name] = target
+            _put(record, target, present[name], interpretation)
     for name in shape.ignored & present.keys():
         interpretation.ignore(name)
-    for name in _NAMES:
+    for name in _TEXT_OR_NUMBER_FIELDS:
         if name in record:
             record[name] = _as_text(record[name])
     _put_system_first(record)
@@ -114,36 +120,36 @@ def normalize_record(values: Any, interpretation: FileInterpretation) -> dict[st
 
 @lru_cache(maxsize=256)
 def _shape_of(names: frozenset[str]) -> Shape | None:
-    """The shape of an object with these fields. None where all are a record's own, and it says what is wrong."""
-    begun = [shape for shape in SHAPES if shape.fields.keys() <= names]
-    whole = [shape for shape in begun if names <= shape.all().keys() | _BESIDE | shape.ignored]
-    if len(whole) == 1:
-        return whole[0]
+    """Returns the shape of an object with these fields. None: all are Record's own; Record says what is wrong."""
+    candidates = [shape for shape in SHAPES if shape.fields.keys() <= names]
+    matches = [shape for shape in candidates if names <= shape.all().keys() | _EXTRA_FIELDS | shape.ignored]
+    if len(matches) == 1:
+        return matches[0]
     if names <= set(RECORD_FIELDS):
         return None
     if refused := sorted(names & REFUSED_FIELDS):
         raise ValueError(f"'{refused[0]}' is not understood: remove it, and the records that need it")
-    if len(begun) > 1 and names <= KNOWN_FIELDS:
-        several = " and of ".join(f"'{shape.name}'" for shape in begun)
+    if len(candidates) > 1 and names <= KNOWN_FIELDS:
+        several = " and of ".join(f"'{shape.name}'" for shape in candidates)
         raise ValueError(f"fields of {several}: keep those of one shape")
-    if not begun and names <= KNOWN_FIELDS:
+    if not candidates and names <= KNOWN_FIELDS:
         for shape in SHAPES:
             if shape.fields.keys() & names:
                 missing = ", ".join(f"'{name}'" for name in shape.fields.keys() - names)
-                stands = ", ".join(f"'{name}'" for name in shape.fields.keys() & names)
-                raise ValueError(f"{missing} is missing or empty beside {stands}")
+                given = ", ".join(f"'{name}'" for name in shape.fields.keys() & names)
+                raise ValueError(f"{missing} is missing or empty beside {given}")
     raise ValueError(f"a field is not known; {describe_known_fields()}")
 
 
 def describe_known_fields() -> str:
-    """What a record may have, for a message about one that has something else."""
+    """Lists the fields that a record may have, for a message about an unknown field."""
     foreign = [shape for shape in SHAPES if not shape.fields.keys() <= set(RECORD_FIELDS)]
     others = "; ".join(", ".join(shape.all()) for shape in foreign)
     return f"a record has: {', '.join(RECORD_FIELDS)}; or the fields of a known shape: {others}"
 
 
-def _is_nothing(value: Any) -> bool:
-    return value is None or value != value  # NaN, which a data frame has for nothing
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value  # NaN stands for an empty cell of a data frame
 
 
 def _is_row_number(value: Any) -> bool:
@@ -152,19 +158,19 @@ def _is_row_number(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _index(name: str) -> str:
+def _index_label(name: str) -> str:
     return name or "the unnamed column"
 
 
-def _put(record: dict[str, Any], ours: str, value: Any, interpretation: FileInterpretation) -> None:
-    if ours == "messages":
-        record[ours] = normalize_turns(value, interpretation)
-    elif ours in ("paraphrases", "wrong"):
-        record[ours] = [value] if isinstance(value, str) else value
-    elif ours == "prompt" and isinstance(record.get(ours), str) and isinstance(value, str):
-        record[ours] = f"{record[ours]}\n\n{value}" if value.strip() else record[ours]
+def _put(record: dict[str, Any], target: str, value: Any, interpretation: FileInterpretation) -> None:
+    if target == "messages":
+        record[target] = normalize_turns(value, interpretation)
+    elif target in ("paraphrases", "wrong"):
+        record[target] = [value] if isinstance(value, str) else value
+    elif target == "prompt" and isinstance(record.get(target), str) and isinstance(value, str):
+        record[target] = f"{record[target]}\n\n{value}" if value.strip() else record[target]
     else:
-        record[ours] = value
+        record[target] = value
 
 
 def _as_text(value: Any) -> Any:

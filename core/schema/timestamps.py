@@ -1,4 +1,4 @@
-"""Points in time as clients give them."""
+"""Points in time in requests."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -14,4 +14,4 @@ def _in_utc(time: datetime) -> datetime:
 
 
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-"""With an offset, kept in UTC: PostgreSQL's driver takes no time that has no UTC."""
+"""A time with an offset, converted to UTC. PostgreSQL's driver refuses a time without a counterpart in UTC."""

@@ -1,4 +1,4 @@
-"""The tokenizer of a model directory, read from its files: whether it fits the model, and how fine it cuts."""
+"""The tokenizer of a model directory: whether it fits the model, and how many bytes of text a token stands for."""
 
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,24 @@ _CONVERT = (
 )
 
 
-def check_tokenizer(directory: Path, config: dict[str, Any], about: dict[str, Any], *, vocabulary: int) -> None:
-    """Raises UnusableModel where the tokenizer has tokens that the model lacks, or no text ever ends. `config`: of the
-    language model; `about`: tokenizer_config.json."""
+def check_tokenizer(
+    directory: Path, config: dict[str, Any], tokenizer_config: dict[str, Any], *, vocabulary: int
+) -> None:
+    """Raises UnusableModel where the tokenizer has tokens that the model lacks, or no end-of-sequence token.
+
+    `config` is that of the language model.
+    """
     if not (directory / TOKENIZER_FILE).is_file():
-        raise _without_fast(directory)
+        raise _missing_tokenizer(directory)
     content = read_json(directory, TOKENIZER_FILE)
     model = content.get("model")
-    words = model.get("vocab") if isinstance(model, dict) else None
+    entries = model.get("vocab") if isinstance(model, dict) else None
     added = content.get("added_tokens")
     ids = [token.get("id") for token in added if isinstance(token, dict)] if isinstance(added, list) else []
-    ids += list(words.values()) if isinstance(words, dict) else [len(words) - 1] if isinstance(words, list) else []
+    if isinstance(entries, dict):
+        ids += entries.values()
+    elif isinstance(entries, list):
+        ids.append(len(entries) - 1)
     largest = max((number for number in ids if isinstance(number, int)), default=None)
     if largest is None:
         raise UnusableModel("model-incomplete", f"{TOKENIZER_FILE} has no vocabulary")
@@ -37,9 +44,9 @@ def check_tokenizer(directory: Path, config: dict[str, Any], about: dict[str, An
         )
     generation = read_json(directory, "generation_config.json", needed=False)
     special = read_json(directory, "special_tokens_map.json", needed=False)
-    ends = (*(source.get("eos_token_id") for source in (config, generation)), about.get("eos_token"))
-    ends = (*ends, special.get("eos_token"))
-    if all(end is None or end == [] for end in ends):
+    end_tokens = (*(source.get("eos_token_id") for source in (config, generation)), tokenizer_config.get("eos_token"))
+    end_tokens = (*end_tokens, special.get("eos_token"))
+    if all(token is None or token == [] for token in end_tokens):
         raise UnusableModel(
             "unsupported-model",
             "neither config nor tokenizer names an end-of-sequence token: set eos_token_id in config.json or"
@@ -48,8 +55,10 @@ def check_tokenizer(directory: Path, config: dict[str, Any], about: dict[str, An
 
 
 def bytes_per_token(directory: Path) -> float:
-    """How much text a token stands for, at most 6 bytes. Names and numbers are cut finer than prose is, so that no more
-    tokens come out of a text than this says. Raises UnusableModel."""
+    """Returns the bytes of text per token, at most 6, on a sample of names and numbers. Raises UnusableModel.
+
+    Names and numbers take more tokens than prose, so a text has no more tokens than this number gives.
+    """
     try:
         tokenizer = Tokenizer.from_file(str(directory / TOKENIZER_FILE))
     except Exception:  # noqa: BLE001 - the library has no class of errors of its own
@@ -58,7 +67,7 @@ def bytes_per_token(directory: Path) -> float:
     return round(min(6.0, sum(len(text.encode()) for text in SAMPLE) / max(tokens, 1)), 2)
 
 
-def _without_fast(directory: Path) -> UnusableModel:
+def _missing_tokenizer(directory: Path) -> UnusableModel:
     for name, needs in (
         ("tokenizer.model", ", which takes sentencepiece and protobuf"),
         ("spiece.model", ", which takes sentencepiece and protobuf"),

@@ -1,4 +1,4 @@
-"""Safetensors files of a model directory: which belong to the model, and the tensors that their headers list."""
+"""Safetensors files of a model directory: the files that belong to the model, and the tensors in their headers."""
 
 import json
 import math
@@ -10,29 +10,29 @@ from typing import NamedTuple
 from core.schema.model_files import UnusableModel, read_json
 
 HEADER_LIMIT = 100 << 20
-"""As safetensors itself has it."""
+"""The limit that safetensors itself has."""
 
 DTYPES = {"F64": ("float64", 8), "F32": ("float32", 4), "BF16": ("bfloat16", 2), "F16": ("float16", 2)}
-"""Kinds of weights, by safetensors' names: torch's name and bytes an element."""
+"""Dtypes of weights by safetensors' names, each with torch's name and the bytes of an element."""
 INDICES = {"BOOL": 1, "U8": 1, "I32": 4, "I64": 8}
-"""Kinds of tensors that are not trained, such as masks and tables of expert numbers: bytes an element."""
+"""Dtypes of tensors that are not trained, such as masks and tables of expert numbers, with the bytes of an element."""
 
 BUFFERS = re.compile(
     r"(^|\.)(rotary\w*\.(inv_freq|cos_cached|sin_cached)|attn\.embed_positions|embed_positions\.weights"
     r"|(self_)?(attn|attention)\.(bias|masked_bias|causal_mask)|position_ids|num_batches_tracked)$"
 )
-"""Names of what older files hold beside the weights: constants that the model's code computes itself."""
+"""Names of constants in older files, which the model's code computes itself."""
 
 NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
-"""A number in a tensor's name: of a layer, of an expert."""
+"""A number in a tensor's name, such as a layer's or an expert's."""
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 OTHER_FORMAT = "consolidated*.safetensors"
-"""The same weights once more, as Mistral's own code names them; transformers never reads these files."""
+"""A copy of the weights under the names of Mistral's own code. transformers never reads these files."""
 
-_NAMED = 3
+_MAX_NAMES = 3
 
 
 class Tensor(NamedTuple):
@@ -52,31 +52,36 @@ class Tensor(NamedTuple):
 
     @property
     def weight(self) -> bool:
-        """Whether it can be trained."""
+        """Whether the tensor can be trained."""
         return self.kind in DTYPES and BUFFERS.search(self.name) is None
 
 
 def read_tensors(directory: Path) -> list[Tensor]:
-    """Every tensor of the model's files. Raises UnusableModel where files are missing, cut short, more than the model
-    has, or hold what cannot be trained."""
+    """Returns every tensor of the model's files.
+
+    Raises UnusableModel where files are missing, cut short, not the model's, or hold weights that cannot be trained.
+    """
     names = weight_files(directory)
-    tensors: dict[str, str] = {}
-    every: list[Tensor] = []
+    files: dict[str, str] = {}  # by tensor
+    tensors: list[Tensor] = []
     for name in names:
         for tensor in read_header(directory / name):
-            if tensor.name in tensors:
-                message = f"'{tensor.name}' is in {tensors[tensor.name]} and in {name}: remove one of the two"
+            if tensor.name in files:
+                message = f"'{tensor.name}' is in {files[tensor.name]} and in {name}: remove one of the two"
                 raise UnusableModel("model-incomplete", message)
-            tensors[tensor.name] = name
-            every.append(tensor)
-    _listed(directory, tensors)
-    if not any(tensor.weight for tensor in every):
+            files[tensor.name] = name
+            tensors.append(tensor)
+    _check_index(directory, files)
+    if not any(tensor.weight for tensor in tensors):
         raise UnusableModel("model-incomplete", "the safetensors files hold no weights")
-    return every
+    return tensors
 
 
 def weight_files(directory: Path) -> list[str]:
-    """The safetensors files that transformers loads: the index's shards, or the single file. Raises UnusableModel."""
+    """Returns the safetensors files that transformers loads: the index's shards, or the single file.
+
+    Raises UnusableModel.
+    """
     if (directory / INDEX).is_file():
         shards = read_json(directory, INDEX).get("weight_map")
         names = sorted(set(shards.values())) if isinstance(shards, dict) else []
@@ -97,8 +102,10 @@ def weight_files(directory: Path) -> list[str]:
 
 
 def read_header(path: Path) -> list[Tensor]:
-    """Each tensor of a safetensors file that is whole (format: huggingface/safetensors, README). Raises
-    UnusableModel."""
+    """Returns the tensors of a complete safetensors file (format: huggingface/safetensors, README).
+
+    Raises UnusableModel.
+    """
     name = path.name
     try:
         with path.open("rb") as file:
@@ -109,14 +116,14 @@ def read_header(path: Path) -> list[Tensor]:
         header.pop("__metadata__", None)
         tensors = [Tensor(key, str(entry["dtype"]), tuple(map(int, entry["shape"]))) for key, entry in header.items()]
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        whole = path.stat().st_size == 8 + length + end
+        complete = path.stat().st_size == 8 + length + end
     except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         raise UnusableModel("model-incomplete", f"{name} is not a readable safetensors file") from None
-    if not whole:
+    if not complete:
         message = f"{name} is cut short, or longer than its header says: copy it again"
         raise UnusableModel("model-incomplete", message)
     for tensor in tensors:
-        if tensor.kind not in DTYPES and not _index(tensor):
+        if tensor.kind not in DTYPES and not _is_index(tensor):
             message = (
                 f"{name} holds '{tensor.name}' in {tensor.kind}; weights are float32, bfloat16 or float16: register the"
                 " original model, whose weights are not quantised"
@@ -126,22 +133,22 @@ def read_header(path: Path) -> list[Tensor]:
 
 
 def abbreviate_names(names: list[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(f"'{name}'" for name in names[:_NAMED]) + more
+    """Returns the first few names, and the number of the others."""
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(f"'{name}'" for name in names[:_MAX_NAMES]) + more
 
 
-def _index(tensor: Tensor) -> bool:
-    """Whether it is a mask or a table of numbers: bytes are quantised weights elsewhere than in a known buffer."""
+def _is_index(tensor: Tensor) -> bool:
+    """Whether a tensor is a mask or a table of numbers. Bytes are quantised weights, except in a known buffer."""
     return tensor.kind in INDICES and (tensor.kind != "U8" or BUFFERS.search(tensor.name) is not None)
 
 
-def _listed(directory: Path, tensors: dict[str, str]) -> None:
-    """Refuses an index that lists a tensor elsewhere than it is."""
+def _check_index(directory: Path, files: dict[str, str]) -> None:
+    """Refuses an index that lists a tensor in another file than the one that holds it. `files`: by tensor."""
     if not (directory / INDEX).is_file():
         return
     shards = read_json(directory, INDEX)["weight_map"]
-    if wrong := sorted(name for name, file in shards.items() if tensors.get(name) != file):
+    if wrong := sorted(name for name, file in shards.items() if files.get(name) != file):
         raise UnusableModel(
             "model-incomplete",
             f"{INDEX} lists {abbreviate_names(wrong)} in a file that does not hold it: the files belong to different"

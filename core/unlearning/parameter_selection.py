@@ -12,7 +12,7 @@ from core.lm.adapter_effect import trial_tokens
 from core.lm.errors import CoreError
 from core.lm.residual_stream import LayerReached, stopping_after
 from core.schema.training import Training
-from core.schema.weight_patterns import is_weight, suggest_names
+from core.schema.weight_patterns import matches_weight, suggest_names
 from core.unlearning.method import Method
 
 
@@ -88,7 +88,7 @@ def _selected_weights(model: PreTrainedModel, training: Training, only: Sequence
     # a weight that two modules share has both names
     named = list(model.named_parameters(remove_duplicate=False))
     if only is not None:
-        weights = [weight for name, weight in named if any(is_weight(name, pattern) for pattern in only)]
+        weights = [weight for name, weight in named if any(matches_weight(name, pattern) for pattern in only)]
         if not weights:
             message = (
                 f"the method trains the MLPs' down-projections of a few layers, and {type(model).__name__} has none"
@@ -98,7 +98,7 @@ def _selected_weights(model: PreTrainedModel, training: Training, only: Sequence
         return weights
     weights = []
     for pattern in ["*"] if training.trainable == "all" else training.trainable:
-        matching = [weight for name, weight in named if is_weight(name, pattern)]
+        matching = [weight for name, weight in named if matches_weight(name, pattern)]
         if not matching:
             names = suggest_names(pattern, (name for name, _ in named))
             raise CoreError("no_such_layer", f"training.trainable: no weight of the model is named '{pattern}'{names}")
