@@ -30,7 +30,7 @@ _MARKS = (  # UTF-32 before UTF-16, since its mark begins with the mark of UTF-1
     (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
 )
 _NUL_SHARE = 0.2
-"""The least share of ASCII in text recognised as UTF-16. Such a character shows a NUL, always at an even or an odd byte."""
+"""The least share of ASCII in text recognised as UTF-16. Such a character has a NUL, at an even or an odd byte."""
 
 _LOWER = "àâäáãåæçèéêëìíîïñòóôöõøœùúûü"
 _UPPER = _LOWER.upper()

@@ -7,7 +7,7 @@ from pydantic import Field
 from core.schema.strict import Strict
 
 Moment = Literal["before", "after", "retrained"]
-"""The measured model: `before` the job, `after` the job (as it was saved), or the `retrained` model that the job names."""
+"""The measured model: `before` the job, `after` the job (as saved), or the `retrained` model that the job names."""
 
 SetName = Literal["forget", "retain", "unseen", "general", "probes", "protected"]
 """`probes` are questions about what the model must forget, `protected` about what it must keep."""

@@ -174,7 +174,7 @@ class _Position(TypedDict):
 
 
 def parse_json(text: str, number: int, *, unit: str = "line", line: int | None = None) -> Any:
-    """Parses a JSON value. BadRecord: it is not valid, or an object repeats a key, of which only the last would count."""
+    """Parses a JSON value. BadRecord: it is not valid, or an object repeats a key (only the last would count)."""
     try:
         value = from_json(text)
         json.loads(text, object_pairs_hook=_refuse_repeated_keys)
