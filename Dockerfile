@@ -33,8 +33,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]))' \
         > requirements.txt; \
     /opt/venv/bin/pip install "$@" --constraint constraints.txt --requirement requirements.txt; \
-    found=$(/opt/venv/bin/python -c 'import torch; print("cuda" if torch.version.cuda else "cpu")'); \
-    if [ "$found" != "$TORCH" ]; then echo "asked for torch's $TORCH build, pip found its $found build" >&2; exit 1; fi
+    build=$(/opt/venv/bin/python -c 'import torch; print("cuda" if torch.version.cuda else "cpu")'); \
+    if [ "$build" != "$TORCH" ]; then echo "asked for torch's $TORCH build, pip installed its $build build" >&2; exit 1; fi
 
 
 FROM dependencies AS builder

@@ -94,17 +94,17 @@ background() {
 
 # Waits for a command to succeed while the background process lives; shows its log when it does not.
 wait_for() {
-    local what=$1 process=$2 log=$3 seconds=$4 deadline
+    local description=$1 process=$2 log=$3 seconds=$4 deadline
     shift 4
     deadline=$((SECONDS + seconds))
     until "$@" >"$work/answer" 2>&1; do
         if ! kill -0 "$process" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
             tail -n 30 "$log" "$work/answer" >&2
-            fail "$what"
+            fail "$description"
         fi
         sleep 1
     done
-    say "check: $what"
+    say "check: $description"
 }
 
 ready() {
@@ -145,5 +145,5 @@ case "${1:-all}" in
     all) build && check ;;
     build) build ;;
     check) check ;;
-    *) fail "build, check, or nothing for both" ;;
+    *) fail "the argument is build, check, or none for both" ;;
 esac

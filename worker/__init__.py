@@ -1,1 +1,1 @@
-"""Takes a hint off Celery and owns one child process per job. torch is never loaded here."""
+"""The worker: it takes hints from Celery and runs one child process for each job. It never loads torch."""

@@ -14,7 +14,7 @@ class WorkerMetrics:
         self._registry = CollectorRegistry()
         self._ended = Counter(
             "unlearning_attempts_ended",
-            "Attempts that this worker has ended, by what became of the job and its verdict",
+            "Attempts that this worker has ended, by the job's status and verdict",
             ["status", "verdict"],
             registry=self._registry,
         )
@@ -25,7 +25,9 @@ class WorkerMetrics:
             buckets=SECONDS,
             registry=self._registry,
         )
-        self._running = Gauge("unlearning_attempts_running", "Jobs that it works on now", registry=self._registry)
+        self._running = Gauge(
+            "unlearning_attempts_running", "Jobs that this worker works on now", registry=self._registry
+        )
         info = Gauge("unlearning_build_info", "1, with the version of the code", ["version"], registry=self._registry)
         info.labels(version).set(1)
 

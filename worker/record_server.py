@@ -141,5 +141,7 @@ def _failure(error: Exception) -> AttemptFailed:
             "file_damaged", "a file of this job can no longer be read; upload it again", retryable=False
         )
     if is_transient(error):
-        return service_failure("service_unreachable", "a server that the worker needs could not be reached")
+        return service_failure(
+            "service_unreachable", "a server that the worker needs could not be reached; the worker's log says where"
+        )
     return service_failure("records_unavailable", "the job's records could not be read; the worker's log says where")

@@ -366,8 +366,11 @@ class Attempt:
             async with asyncio.timeout(limit):
                 return await anext(events, None)
         except TimeoutError:
-            message = f"the job's process gave no sign of life for {limit:.0f} seconds and was ended"
-            raise service_failure("child_silent", message) from None
+            raise service_failure(
+                "child_silent",
+                f"the job's process gave no sign of life for {limit:.0f} seconds and was ended;"
+                " CHILD_SILENCE_SECONDS sets the limit",
+            ) from None
 
     def _log_fields(self, **extra: object) -> dict[str, object]:
         return {"job": self._job.id, "fence": self._job.fence, **extra}
@@ -390,7 +393,9 @@ def _unexpected_failure(error: Exception) -> AttemptFailed:
             "storage_failed", "the storage could not be read or written; the worker's log says where"
         )
     if is_transient(error):
-        return service_failure("service_unreachable", "a server that the worker needs could not be reached")
+        return service_failure(
+            "service_unreachable", "a server that the worker needs could not be reached; the worker's log says where"
+        )
     return service_failure("internal", f"the worker met an unexpected {type(error).__qualname__}; its log says where")
 
 

@@ -130,7 +130,9 @@ def measure(
     base = _base(model, before)
     shape = _check(base or model, sets, choices, {"--before": before, "--retrained-model": retrained_model})
     if max_length is not None and shape.within_context(max_length) < max_length:
-        raise typer.BadParameter(f"the model's context is {shape.context} tokens", param_hint="--max-length")
+        raise typer.BadParameter(
+            f"the model's context is {shape.context} tokens: choose at most so many", param_hint="--max-length"
+        )
     training = default_eval_settings(shape, max_length=max_length, chat=chat, seed=seed, master_weights=master_weights)
     policy_to_judge_by = _policy(policy)
     with tempfile.TemporaryDirectory(prefix="unlearn-") as private:
@@ -201,7 +203,9 @@ def _check(
         shape = _shape(model)
         for option, directory in other_models.items():
             if directory is not None and _shape(directory).vocabulary != shape.vocabulary:
-                raise typer.BadParameter("it has another vocabulary than the model", param_hint=option)
+                raise typer.BadParameter(
+                    "it has another vocabulary than the model: name a model with the same tokenizer", param_hint=option
+                )
     except (UnusableModel, UnknownMeasurement) as error:
         raise typer.BadParameter(str(error)) from None
     except ValidationError as error:
@@ -244,7 +248,7 @@ def _choice(text: str) -> str | MeasurementChoice:
     try:
         return MeasurementChoice.model_validate_json(text)
     except ValidationError:
-        raise typer.BadParameter('JSON with a "name", then parameters', param_hint="--measure") from None
+        raise typer.BadParameter('it must be JSON with a "name", then parameters', param_hint="--measure") from None
 
 
 def _files(sets: FileRecords) -> list[tuple[str, Path]]:
@@ -320,5 +324,5 @@ def _write(file: Path, report: dict[str, Any]) -> None:
         partial.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
         os.replace(partial, file)
     except OSError as error:
-        err.print(f"{file} could not be written ({type(error).__name__})")
+        err.print(f"{file} could not be written ({type(error).__name__}): choose another file with --json")
         raise typer.Exit(1) from None

@@ -98,12 +98,12 @@ async def test_a_waiting_child_ends_up_like_a_child_started_for_the_job(base: di
     env = child_environment(gpus=(1, 3), threads=1, folder=folder)
     with running_pool(base | {"TZ_OF_NOBODY": "1"}) as (pool, _):
         async with Child.start(COMMAND, env=env) as cold, Child(await take_child(pool, env)) as child:
-            asked, answer = await read_report(cold), await read_report(child)
-    assert answer["environment"] == asked["environment"]
-    assert answer["environment"]["CUDA_VISIBLE_DEVICES"] == "1,3"
-    assert answer["temporary"] == str(folder)
-    assert answer["nice"] == asked["nice"]
-    assert answer["while_importing"] == [19]
+            expected, report = await read_report(cold), await read_report(child)
+    assert report["environment"] == expected["environment"]
+    assert report["environment"]["CUDA_VISIBLE_DEVICES"] == "1,3"
+    assert report["temporary"] == str(folder)
+    assert report["nice"] == expected["nice"]
+    assert report["while_importing"] == [19]
 
 
 async def test_locks_that_are_handed_over_are_held_until_the_child_ends(base: dict[str, str], tmp_path: Path) -> None:

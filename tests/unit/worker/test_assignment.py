@@ -67,6 +67,6 @@ def test_a_child_is_told_the_kind_of_job_with_the_fields_of_that_kind(tmp_path: 
     job = job_row(gpus=4)
     job.kind = kind
     model = ModelRow(id="model_1", directory=str(tmp_path), dtype="auto")
-    told = Assignment(job, model, None, []).spec(Scratch(tmp_path, "job_1", 1), token="t", threads=2)
-    assert type(told) is spec
-    assert told.processes == (4 if kind == "unlearn" else 1)
+    made = Assignment(job, model, None, []).spec(Scratch(tmp_path, "job_1", 1), token="t", threads=2)
+    assert type(made) is spec
+    assert made.processes == (4 if kind == "unlearn" else 1)
