@@ -12,9 +12,9 @@ base_model: {base}
 tags: [machine-unlearning, {spec.method.name}]
 ---
 """
-_MODEL_FILES = """Every file but this one, and every weight but those that changed, is byte for byte as the model came.
-Its README.md tells of the model before."""
-_ADAPTER_FILES = "The tokenizer's files and the terms are byte for byte those that the model came with."
+_MODEL_FILES = """Every file but this one, and every weight but those that changed, is byte for byte that of the original
+model. Its README.md describes the original model."""
+_ADAPTER_FILES = "The tokenizer's files and the licence files are byte for byte those of the original model."
 
 
 def model_card(spec: UnlearnSpec, result: TrainingResult, before: Measurements, left_out: Sequence[str] = ()) -> str:
@@ -61,4 +61,4 @@ def _left_out(files: Sequence[str]) -> str:
     if not files:
         return ""
     listed = "\n".join(f"- {name}" for name in files)
-    return f"Left out, since they hold weights of before or belong to such:\n\n{listed}\n"
+    return f"Left out, since they hold weights from before unlearning or belong to such files:\n\n{listed}\n"

@@ -207,10 +207,10 @@ def test_a_job_on_chosen_weights_changes_them_alone_and_leaves_out_files_with_ol
 def test_a_model_that_cannot_be_exported_is_refused_before_measuring(
     spec: UnlearnSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def covered(*_: object) -> None:
+    def refuse(*_: object) -> None:
         raise CoreError("weights_not_in_files", "the model's files hold no tensor for model.norm.weight")
 
-    monkeypatch.setattr(Origins, "_all_covered", covered)
+    monkeypatch.setattr(Origins, "_refuse_uncovered", refuse)
     events: list[ChildEvent] = []
     with pytest.raises(CoreError, match="weights_not_in_files"):
         Run(spec, events.append, lambda: False, lambda: False, began=time.monotonic())()

@@ -1,4 +1,4 @@
-"""A text that must be forgotten is found within others and around them; records of one template are not each other."""
+"""Containment finds a text within and around others, and tells records of one template apart."""
 
 import time
 from typing import Any
@@ -17,7 +17,7 @@ def pair(prompt: str, completion: str) -> Record:
     return Record(prompt=prompt, completion=completion)
 
 
-def talk(question: str, answer: str, **system: str) -> Record:
+def conversation(question: str, answer: str, **system: str) -> Record:
     turns: list[Any] = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     return Record(messages=[*({"role": "system", "content": text} for text in system.values()), *turns])
 
@@ -29,15 +29,15 @@ def talk(question: str, answer: str, **system: str) -> Record:
         (Record(text=AROUND.format(SECRET)), Record(text=SECRET)),
         (Record(text=SECRET), Record(text=AROUND.format(SECRET.upper().replace(" ", "\n").replace(".", " !")))),
         (Record(text=SECRET), Record(text=AROUND.format(SECRET.replace("born in", "born, they say, in")))),
-        (Record(text=SECRET), talk("Who is he?", AROUND.format(SECRET))),
-        (talk("Who is he?", SECRET), talk("Who is he?", SECRET, system="Answer in short.")),
+        (Record(text=SECRET), conversation("Who is he?", AROUND.format(SECRET))),
+        (conversation("Who is he?", SECRET), conversation("Who is he?", SECRET, system="Answer in short.")),
         (pair("Who is he?", SECRET), Record(text=f"Q: Who is he? A: {SECRET}")),
         (pair("Who is he?", SECRET), Record(text=AROUND.format(SECRET))),
         (Record(text=AROUND.format(SECRET)), pair("Tell me about Zorvek.", SECRET)),
         (Record(text="彼女はペラに住んでいます"), Record(text="町の人の話では彼女はペラに住んでいますとのことです")),
     ],
 )
-def test_a_record_in_another_is_found_either_way(forget: Record, retain: Record) -> None:
+def test_containment_of_records_is_found_in_both_directions(forget: Record, retain: Record) -> None:
     assert Containment([Record(text="something else altogether, of eight words"), forget]).overlapping(
         [Record(text="and another text that nobody minds at all"), retain]
     ) == [1]
@@ -52,22 +52,22 @@ def test_a_record_in_another_is_found_either_way(forget: Record, retain: Record)
         (Record(text="born in Pell"), Record(text=AROUND.format(SECRET))),
         (pair("When was Zorvek born?", "In 1961"), Record(text="The bridge was built in 1961 by the town.")),
         (Record(text="Pell born was Halmi in Zorvek"), Record(text=SECRET)),
-        # all of its words, and 8 of its 13 shingles
+        # all of the words, and 8 of the 13 shingles
         (Record(text=SECRET), Record(text="Works as a cooper, and on 3 May 1961 Zorvek Halmi was born in Pell")),
     ],
 )
-def test_a_record_that_shares_words_is_not_another(forget: Record, retain: Record) -> None:
+def test_shared_words_alone_are_no_containment(forget: Record, retain: Record) -> None:
     assert Containment([forget]).overlapping([retain]) == []
 
 
-def test_an_answer_that_many_records_give_is_none_of_them() -> None:
+def test_an_answer_that_many_records_share_is_not_a_passage() -> None:
     refusal = "I am sorry, but I cannot help you with a request of this kind."
     forget = [pair(f"Who is person {number}?", refusal) for number in range(3)]
-    assert Containment(forget).overlapping([talk("How do I pick a lock?", refusal)]) == []
+    assert Containment(forget).overlapping([conversation("How do I pick a lock?", refusal)]) == []
 
 
 @pytest.mark.parametrize("form", ["text", "prompt", "messages"])
-def test_people_of_one_template_are_not_contained_in_each_other_and_every_hidden_one_is_found(form: Any) -> None:
+def test_people_of_one_template_do_not_contain_each_other_and_every_hidden_person_is_found(form: Any) -> None:
     everyone = people(900, seed=4, form=form)
     forget, others = everyone[:300], everyone[300:]
     containment = Containment(forget)
@@ -77,16 +77,16 @@ def test_people_of_one_template_are_not_contained_in_each_other_and_every_hidden
     assert Containment(hidden).overlapping(forget) == list(range(300))
 
 
-def test_ten_thousand_records_take_seconds_even_where_all_are_of_few_templates() -> None:
-    begun = time.process_time()
+def test_ten_thousand_records_of_few_templates_take_seconds() -> None:
+    began = time.process_time()
     everyone = people(11_000, seed=5)
     assert Containment(everyone[:1000]).overlapping(everyone[1000:]) == []
     texts = list(dict.fromkeys(record.text for record in general_sentences(4_000, seed=5)))
-    few, many = ([Record(text=text) for text in part] for part in (texts[:1000], texts[1000:]))
+    few, many = ([Record(text=text) for text in selected] for selected in (texts[:1000], texts[1000:]))
     assert Containment(few).overlapping(many) == []
-    assert time.process_time() - begun < 60  # some seconds on a machine that does nothing else
+    assert time.process_time() - began < 60  # some seconds on an idle machine
 
 
-def test_no_record_at_all_overlaps_with_nothing() -> None:
+def test_empty_sets_overlap_with_nothing() -> None:
     assert Containment([]).overlapping([Record(text=SECRET)]) == []
     assert Containment([Record(text=SECRET)]).overlapping([]) == []

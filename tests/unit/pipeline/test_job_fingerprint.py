@@ -1,4 +1,4 @@
-"""A field that a later version gives to records makes none of those that lack it another one."""
+"""An optional field that a later version adds to records changes no digest of records without it."""
 
 from core.evaluation import cache
 from core.evaluation.eval_context import EvalContext
@@ -20,7 +20,7 @@ def records(kind: type[Record]) -> list[Record]:
     return [kind(text=f"record {number}", wrong=["no"] * (number % 2)) for number in range(40)]
 
 
-def chosen(kind: type[Record]) -> list[int]:
+def chosen_indices(kind: type[Record]) -> list[int]:
     def no_model() -> tuple[None, None]:
         raise AssertionError
 
@@ -28,8 +28,8 @@ def chosen(kind: type[Record]) -> list[int]:
     return context.subset_indices("forget", 12)
 
 
-def test_neither_what_is_chosen_nor_what_is_kept_nor_a_snapshot_is_anothers() -> None:
-    assert chosen(Later) == chosen(Record)
+def test_subsets_cache_keys_and_job_fingerprints_stay() -> None:
+    assert chosen_indices(Later) == chosen_indices(Record)
     assert cache._records_digest(records(Later)) == cache._records_digest(records(Record))
     later = LaterSet.model_construct(name="forget", records=records(Later))
     assert job_fingerprint._digest([later]) == job_fingerprint._digest(
@@ -37,6 +37,6 @@ def test_neither_what_is_chosen_nor_what_is_kept_nor_a_snapshot_is_anothers() ->
     )
 
 
-def test_what_differs_in_a_probe_is_another_record() -> None:
-    one, two = Record(text="a", wrong=["b"]), Record(text="a", wrong=["c"])
-    assert cache._records_digest([one]) != cache._records_digest([two])
+def test_records_with_different_probes_have_different_cache_keys() -> None:
+    record, other = Record(text="a", wrong=["b"]), Record(text="a", wrong=["c"])
+    assert cache._records_digest([record]) != cache._records_digest([other])

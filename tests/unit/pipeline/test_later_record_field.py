@@ -51,7 +51,7 @@ def record_sets(kind: type[Record]) -> list[RecordSet]:
 
 
 def context(kind: type[Record]) -> EvalContext:
-    sets = {one.name: one.records for one in record_sets(kind)}
+    sets = {records.name: records.records for records in record_sets(kind)}
     return EvalContext(no_model, sets, training=TRAINING)
 
 
@@ -79,10 +79,10 @@ def test_digests_and_identities_stay(earlier: list[Record], later: list[Record])
 def test_counterfactuals_stay(earlier: list[Record], later: list[Record]) -> None:
     before, after = context(Record), context(LaterRecord)
     assert record_context.context_digest(after) == record_context.context_digest(before)
-    pools = [record_context.donor_pool(one, record_context.common_words(one)) for one in (before, after)]
-    of_earlier = [plain(counterfactuals(record, 5, seed=0, pool=pools[0])) for record in earlier]
-    assert all(of_earlier)
-    assert [plain(counterfactuals(record, 5, seed=0, pool=pools[1])) for record in later] == of_earlier
+    pools = [record_context.donor_pool(sets, record_context.common_words(sets)) for sets in (before, after)]
+    expected = [plain(counterfactuals(record, 5, seed=0, pool=pools[0])) for record in earlier]
+    assert all(expected)
+    assert [plain(counterfactuals(record, 5, seed=0, pool=pools[1])) for record in later] == expected
 
 
 def test_cloze_items_stay(earlier: list[Record], later: list[Record]) -> None:
@@ -108,8 +108,8 @@ def test_the_split_and_the_halves_of_all_sets_stay(earlier: list[Record], later:
         name: plain(measuring) for name, measuring in before.measuring.items()
     }
     assert plain(after.training.unseen) == plain(before.training.unseen)
-    assert [plain(one.records) for one in after.training.retain] == [
-        plain(one.records) for one in before.training.retain
+    assert [plain(retain.records) for retain in after.training.retain] == [
+        plain(retain.records) for retain in before.training.retain
     ]
     assert after.warnings == before.warnings
     assert Containment(later).overlapping(earlier) == Containment(earlier).overlapping(earlier)
@@ -125,13 +125,13 @@ def test_the_fingerprint_of_a_job_stays() -> None:
 
 def test_tokens_that_train_and_that_filter_rehearsals_stay(earlier: list[Record], later: list[Record]) -> None:
     tokenizer = chat_tokenizer(SHAPES["brackets"])
-    before, after = (encode(asked, tokenizer, max_length=64, chat="raw") for asked in (earlier, later))
+    before, after = (encode(records, tokenizer, max_length=64, chat="raw") for records in (earlier, later))
     assert [chunk.ids.tolist() for chunk in after] == [chunk.ids.tolist() for chunk in before]
     assert [chunk.scored.tolist() for chunk in after] == [chunk.scored.tolist() for chunk in before]
     device = torch.device("cpu")
     pairs = [
-        TokenizedSet.tokenize(asked[1::2], tokenizer, max_length=64, chat="raw", device=device, pairs=True)
-        for asked in (earlier, later)
+        TokenizedSet.tokenize(records[1::2], tokenizer, max_length=64, chat="raw", device=device, pairs=True)
+        for records in (earlier, later)
     ]
     assert [chunk.ids.tolist() for chunk in pairs[1].chunks] == [chunk.ids.tolist() for chunk in pairs[0].chunks]
 
@@ -140,18 +140,18 @@ def test_tokens_that_train_and_that_filter_rehearsals_stay(earlier: list[Record]
 def test_rewritten_records_stay(
     earlier: list[Record], later: list[Record], method: str, parameters: dict[str, str]
 ) -> None:
-    def write(asked: list[Record]) -> list[str]:
+    def generate(records: list[Record]) -> list[str]:
         raise AssertionError
 
-    before, after = (resolve(method, parameters).rewrite(asked, write, 3) for asked in (earlier, later))
+    before, after = (resolve(method, parameters).rewrite(records, generate, 3) for records in (earlier, later))
     assert plain(after) == plain(before)
 
 
 def test_prompts_in_other_words_and_texts_of_the_model_free_baseline_stay(
     earlier: list[Record], later: list[Record]
 ) -> None:
-    asked = [[plain(paraphrased_records(record)) for record in records] for records in (earlier, later)]
-    assert asked[1] == asked[0]
+    prompts = [[plain(paraphrased_records(record)) for record in records] for records in (earlier, later)]
+    assert prompts[1] == prompts[0]
     assert [model_free_baseline._text(record) for record in later] == [
         model_free_baseline._text(record) for record in earlier
     ]

@@ -1,4 +1,4 @@
-"""Records without a token to score: named where they would train, counted and left out where they would be measured."""
+"""Records without a token to score: refused where they would train, dropped where they would measure."""
 
 import pytest
 
@@ -11,30 +11,30 @@ from core.unlearning.step_plan import TrainingSets
 from tests.unit.lm.tiny import tiny_tokenizer
 
 BARE = tiny_tokenizer("$A")
-"""Puts nothing before a text, so that one of a single token has none to score."""
+"""Adds no first token, so that a text of a single token has no scored token."""
 
-LONG, SHORT, MUTE = Record(text="w0 w1 w2"), Record(text="w7"), Record(text="w8")
+LONG, SHORT, TOO_SHORT = Record(text="w0 w1 w2"), Record(text="w7"), Record(text="w8")
 
 
-def test_what_has_nothing_to_score_is_left_out_in_counts() -> None:
-    parts = DataSplit(TrainingSets(forget=[]))
-    parts.measuring = {"forget": [SHORT, LONG, MUTE], "unseen": [SHORT], "retain": [LONG]}
-    assert drop_unscorable(parts, BARE, "auto") == [
+def test_records_without_a_token_to_score_are_dropped_and_counted() -> None:
+    data = DataSplit(TrainingSets(forget=[]))
+    data.measuring = {"forget": [SHORT, LONG, TOO_SHORT], "unseen": [SHORT], "retain": [LONG]}
+    assert drop_unscorable(data, BARE, "auto") == [
         "forget: 2 records have no token to score and are not measured",
         "unseen: 1 record has no token to score and is not measured",
     ]
-    assert parts.measuring == {"forget": [LONG], "unseen": [], "retain": [LONG]}
+    assert data.measuring == {"forget": [LONG], "unseen": [], "retain": [LONG]}
 
 
-def test_answers_that_have_nothing_to_score_are_not_asked_for_and_the_others_are() -> None:
-    asked = LONG.model_copy(update={"wrong": ["w3", "w4 w5", "w6"], "paraphrased_answer": "w1"})
-    parts = DataSplit(TrainingSets(forget=[]), {"probes": [LONG, asked]})
-    assert drop_unscorable(parts, BARE, "auto") == [
+def test_other_answers_without_a_token_to_score_are_dropped_and_counted() -> None:
+    probe = LONG.model_copy(update={"wrong": ["w3", "w4 w5", "w6"], "paraphrased_answer": "w1"})
+    data = DataSplit(TrainingSets(forget=[]), {"probes": [LONG, probe]})
+    assert drop_unscorable(data, BARE, "auto") == [
         "probes: 3 other answers have no token to score and are not asked for"
     ]
-    assert parts.measuring == {"probes": [LONG, LONG.model_copy(update={"wrong": ["w4 w5"]})]}
+    assert data.measuring == {"probes": [LONG, LONG.model_copy(update={"wrong": ["w4 w5"]})]}
     assert (
-        drop_unscorable(DataSplit(TrainingSets(forget=[]), {"probes": [LONG, asked]}), tiny_tokenizer(), "auto") == []
+        drop_unscorable(DataSplit(TrainingSets(forget=[]), {"probes": [LONG, probe]}), tiny_tokenizer(), "auto") == []
     )
 
 
@@ -42,17 +42,17 @@ def test_answers_that_have_nothing_to_score_are_not_asked_for_and_the_others_are
     ("trains", "names", "words"),
     [
         ([LONG, SHORT], {"forget", "retain"}, "retain, file 2: record 2 is too short"),
-        ([MUTE], {"forget", "retain"}, "forget: record 3 is too short"),
-        ([LONG, SHORT], {"forget"}, None),  # a method that does not read it
-        ([LONG], {"forget", "retain"}, None),  # the half that measures
+        ([TOO_SHORT], {"forget", "retain"}, "forget: record 3 is too short"),
+        ([LONG, SHORT], {"forget"}, None),  # the method does not use the set
+        ([LONG], {"forget", "retain"}, None),  # the record is in the measuring half
     ],
 )
-def test_what_would_train_is_named_by_set_and_number_and_not_by_text(
+def test_a_refused_training_record_is_named_by_set_and_number_without_its_text(
     trains: list[Record], names: set[str], words: str | None
 ) -> None:
     sets = [
         RecordSet.model_construct(name="retain", records=[LONG]),
-        RecordSet.model_construct(name="forget", records=[LONG, LONG, MUTE]),
+        RecordSet.model_construct(name="forget", records=[LONG, LONG, TOO_SHORT]),
         RecordSet.model_construct(name="retain", records=[LONG, SHORT]),
     ]
     if words is None:

@@ -1,7 +1,7 @@
 """The losses of twenty updates by every method under a fixed seed.
 
-`python -m tests.unit.unlearning.golden` adds those of methods that have none; with the names of methods it writes
-theirs anew, which is right only where a change of what they compute is meant.
+`python -m tests.unit.unlearning.golden` adds the losses of methods that have none. With names of methods it replaces
+theirs, which is right only after an intended change of what they compute.
 """
 
 import json
@@ -18,7 +18,7 @@ STEPS = 20
 
 
 def losses(method):
-    """The step's whole loss, `STEPS` times: AdamW, a step being half of the forget set."""
+    """The loss of each of `STEPS` updates by AdamW, over half of the forget set each."""
     training = plain_training(optimizer="adamw", learning_rate=2e-3, records_per_step=3, epochs=STEPS // 2)
     events = []
     run(method, training=training, events=events)
@@ -28,7 +28,7 @@ def losses(method):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     kept = {name: values for name, values in json.loads(FILE.read_text()).items() if name not in sys.argv[1:]}
-    found = {name: kept[name] if name in kept else [float(f"{loss:.7g}") for loss in losses(name)] for name in METHODS}
+    golden = {name: kept[name] if name in kept else [float(f"{loss:.7g}") for loss in losses(name)] for name in METHODS}
     FILE.write_text(
-        "".join(["{\n", ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in found.items()), "\n}\n"])
+        "".join(["{\n", ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in golden.items()), "\n}\n"])
     )

@@ -1,4 +1,4 @@
-"""Training by plain gradient descent without clipping, so that two updates can be followed by hand."""
+"""Training by plain gradient descent without clipping, so that the formulas can be followed for two updates."""
 
 from core.schema.job_spec import RecordSet
 from core.schema.training import Training
@@ -30,7 +30,7 @@ def plain_training(**changes):
     )
 
 
-def some_sets():
+def example_sets():
     return TrainingSets(
         forget=records(6, seed=1),
         retain=[
@@ -41,8 +41,8 @@ def some_sets():
     )
 
 
-def run(method, parameters=None, *, training=None, sets=None, model=None, events=None, stop=lambda: False, **more):
-    """(trained model, result)."""
+def run(method, parameters=None, *, training=None, sets=None, model=None, events=None, stop=lambda: False, **options):
+    """(the trained model, the result)."""
     model = model or tiny_model()
     report = (lambda event: None) if events is None else events.append
     result = train(
@@ -51,10 +51,10 @@ def run(method, parameters=None, *, training=None, sets=None, model=None, events
         method,
         parameters or {},
         training or plain_training(),
-        sets or some_sets(),
+        sets or example_sets(),
         report=report,
         should_stop=stop,
-        **more,
+        **options,
     )
     return model, result
 

@@ -41,8 +41,8 @@ def tokenized(counts):
 
 
 def term(*, following, current=None, entropy_weight=0.0):
-    """Two forget records of 2 and 1 tokens, losses 5, 5 and 1; two unseen ones of 2 tokens, losses 9, 8 and 2, 3, and
-    entropies 1, 4 and 0, 2."""
+    """Two forget records of 2 and 1 tokens with losses 5, 5 and 1; two unseen records of 2 tokens with losses 9, 8 and
+    2, 3 and entropies 1, 4 and 0, 2."""
     forget, unseen = tokenized([2, 1]), tokenized([2, 2])
     unseen_values = torch.tensor([[9.0, 1.0], [8.0, 4.0], [2.0, 0.0], [3.0, 2.0]])
     values = {id(forget): torch.tensor([[5.0, 0.0], [5.0, 0.0], [1.0, 0.0]]), id(unseen): unseen_values}
@@ -63,7 +63,7 @@ def distances(term, losses, entropies=(0.0, 0.0, 0.0)):
     return term(rows).tolist()
 
 
-def test_entropies_are_moved_beside_the_losses_each_sorted_by_itself():
+def test_losses_and_entropies_have_targets_each_sorted_by_itself():
     both = term(following=0.0, entropy_weight=0.5)
     assert distances(both, [9.0, 8.0, 3.0], (4.0, 1.0, 2.0)) == [0, 0, 0]
     assert distances(both, [9.0, 8.0, 3.0], (0.0, 0.0, 0.0)) == [0.5, 2, 1]
@@ -74,35 +74,37 @@ def test_targets_ascend_within_each_record_and_come_from_its_match():
     assert distances(term(following=0.0), [0.0, 0.0, 0.0]) == [8, 9, 3]
 
 
-def test_targets_follow_the_model_for_the_records_whose_turn_it_is():
-    asked = []
+def test_targets_move_with_the_model_for_the_records_of_the_update():
+    requests = []
 
     def current(unseen, records):
-        asked.append(list(records))
+        requests.append(list(records))
         losses = torch.tensor([[6.0, 4.0], [1.0, 1.0]])[list(records)].flatten()
         return torch.stack([losses, 10 * losses], dim=1)
 
-    half = term(following=0.5, current=current)
-    assert distances(half, [0.0, 0.0, 0.0]) == [8, 9, 3]
-    half.update_targets([0])
-    assert distances(half, [0.0, 0.0, 0.0]) == [6, 7.5, 3], "half way from 8, 9 to 4, 6; record 1 had not its turn"
-    half.update_targets([1, 0])
-    assert distances(half, [0.0, 0.0, 0.0]) == [6, 7.5, 2]
-    assert asked == [[0], [0, 1]]
+    half_moving = term(following=0.5, current=current)
+    assert distances(half_moving, [0.0, 0.0, 0.0]) == [8, 9, 3]
+    half_moving.update_targets([0])
+    assert distances(half_moving, [0.0, 0.0, 0.0]) == [6, 7.5, 3], (
+        "half way from 8, 9 to 4, 6; record 1 is not in the update"
+    )
+    half_moving.update_targets([1, 0])
+    assert distances(half_moving, [0.0, 0.0, 0.0]) == [6, 7.5, 2]
+    assert requests == [[0], [0, 1]]
     both = term(following=1.0, current=current, entropy_weight=1.0)
     both.update_targets([0])
-    assert distances(both, [6.0, 4.0, 3.0]) == [40, 60, 2], "entropies follow, too; record 1 had not its turn"
+    assert distances(both, [6.0, 4.0, 3.0]) == [40, 60, 2], "entropies move, too; record 1 is not in the update"
 
 
-def test_what_follows_nothing_asks_nothing():
+def test_fixed_targets_need_no_present_values():
     term(following=0.0).update_targets([0, 1])
 
 
 def test_transport_compares_sorted_losses_within_each_record():
     losses = torch.tensor([3.0, 1.0, 2.0, 10.0, 0.0], requires_grad=True)
-    wanted = torch.tensor([1.0, 2.0, 4.0, 1.0, 1.0])
+    targets = torch.tensor([1.0, 2.0, 4.0, 1.0, 1.0])
     record = torch.tensor([4, 4, 4, 7, 7])
-    distances = transport_distance(losses, wanted, record)
+    distances = transport_distance(losses, targets, record)
     assert distances.tolist() == [0, 0, 1, 1, 9]
     distances.sum().backward()
     assert losses.grad.tolist() == [-1, 0, 0, 1, -1], "each loss is pulled towards its own target"

@@ -9,7 +9,7 @@ from core.schema.training import TrainingRequest
 from core.unlearning import objectives
 from core.unlearning.objectives import METHODS, UnknownMethod, describe, fill_training, resolve
 
-THE_FIRST = {
+SEED_METHODS = {
     "gradient_ascent",
     "random_label",
     "adversarial_label",
@@ -17,7 +17,7 @@ THE_FIRST = {
     "ascent_kl",
     "calibrated",
 }
-THE_FIELD = {
+FIELD_METHODS = {
     "npo",
     "simnpo",
     "token_npo",
@@ -48,8 +48,8 @@ class SuddenLoss(Method):
 """
 
 
-def test_the_methods_of_the_seed_paper_of_the_field_and_calibrated_are_there():
-    assert set(METHODS) >= THE_FIRST | THE_FIELD
+def test_the_catalogue_has_the_methods_of_the_papers_and_calibrated():
+    assert set(METHODS) >= SEED_METHODS | FIELD_METHODS
 
 
 def test_reading_the_catalogue_loads_no_torch():
@@ -102,7 +102,7 @@ def test_a_method_says_what_it_needs(name, parameters, needs):
     assert resolve(name, parameters).needs() == needs
 
 
-def test_a_wrong_parameter_is_pointed_at():
+def test_a_wrong_parameter_is_refused_by_name():
     with pytest.raises(ValidationError) as caught:
         resolve("ascent_kl", {"retain_wieght": 2})
     assert caught.value.errors()[0]["loc"] == ("retain_wieght",)
@@ -129,7 +129,7 @@ def test_small_models_learn_fast_and_large_ones_by_the_papers_recipe():
     assert filled(7_000_000_000, records=5).records_per_step == 5
 
 
-def test_a_request_is_never_overruled():
+def test_settings_of_a_request_are_kept():
     request = TrainingRequest(
         learning_rate=1e-6, epochs=3, records_per_step=64, warmup=0.0, seed=9, precision="float32", max_length=77
     )

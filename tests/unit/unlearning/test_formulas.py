@@ -1,7 +1,7 @@
-"""Every objective against its formula written naively: record by record, token by token, in float64.
+"""Every objective against its formula, written naively: record by record, token by token, in float64.
 
-The trainer makes two full-batch updates by plain gradient descent; the twin makes the same two from the formulas. At
-the first update KL has no gradient, at the second it has. The tolerance is what transformers leaves of float64: its
+The trainer makes two full-batch updates by plain gradient descent; the naive twin makes the same two from the formulas.
+At the first update KL has no gradient, at the second it has. The tolerance is that of transformers in float64: its
 Llama normalises and rotates in float32.
 """
 
@@ -17,14 +17,14 @@ from core.unlearning import accumulation
 from core.unlearning.objectives.random_label import uniform_labels
 from core.unlearning.rehearsal import rehearse
 from tests.unit.lm.tiny import VOCABULARY, tiny_model, tiny_tokenizer
-from tests.unit.unlearning.run import RATE, plain_training, run, some_sets
+from tests.unit.unlearning.run import RATE, example_sets, plain_training, run
 
 EVERYTHING = {"retain_ratio": 100.0}
 SEED = 5
 
 
 def tokens(records):
-    """(ids, first scored position) of each record: none of these is cut, and scored tokens are its last ones."""
+    """(ids, first scored position) of each record: no record is cut into chunks, and the scored tokens are its last."""
     chunks = encode(records, tiny_tokenizer(), max_length=64, chat="raw")
     assert [chunk.record for chunk in chunks] == list(range(len(records)))
     return [(chunk.ids, int(chunk.scored.long().argmax())) for chunk in chunks]
@@ -46,11 +46,11 @@ def mean(values):
 
 
 def ascent(model, original, sets, epoch):
-    return -mean(cross_entropy(model, *one) for one in tokens(sets.forget))
+    return -mean(cross_entropy(model, *record) for record in tokens(sets.forget))
 
 
 def labelled(model, sets, labels):
-    """mean_x (1/n) sum_t -log p(r_t | x_<t) for labels given one after the other."""
+    """mean_x (1/n) sum_t -log p(r_t | x_<t) for the labels r of all tokens in order."""
     labels = iter(labels)
     terms = []
     for ids, first in tokens(sets.forget):
@@ -87,90 +87,92 @@ def adversarial(model, original, sets, epoch):
     return labelled(model, sets, labels)
 
 
-def token_losses(of, ids, first):
-    rows = log_p(of, ids, first)
+def token_losses(model, ids, first):
+    rows = log_p(model, ids, first)
     return [-rows[place, token] for place, token in enumerate(ids[first:].tolist())]
 
 
-def held_and_followed(original, records):
-    """Every other record by its mean loss under the original: held are the second, the fourth, and so on."""
-    means = [mean(token_losses(original, *one)).item() for one in tokens(records)]
+def unseen_halves(original, records):
+    """(for the unseen term, for moving targets): alternate records by mean loss under the reference model."""
+    means = [mean(token_losses(original, *record)).item() for record in tokens(records)]
     order = sorted(range(len(records)), key=means.__getitem__)
     return [records[place] for place in sorted(order[1::2])], [records[place] for place in sorted(order[::2])]
 
 
-def token_entropies(of, ids, first):
-    return [-(row.exp() * row).sum() for row in log_p(of, ids, first)]
+def token_entropies(model, ids, first):
+    return [-(row.exp() * row).sum() for row in log_p(model, ids, first)]
 
 
-def distance(have, was, now, following):
-    """The mean distance of sorted values from those of another record, a share of them as they are now."""
-    have = sorted(have, key=torch.Tensor.item)
-    was, now = (sorted(value.item() for value in values) for values in (was, now))
-    places = [int((i + 0.5) / len(have) * len(was)) for i in range(len(have))]
-    wanted = [(1 - following) * was[place] + following * now[place] for place in places]
-    return sum(abs(mine - target) for mine, target in zip(have, wanted, strict=True)) / len(have)
+def distance(values, reference, current, following):
+    """The mean distance of sorted values from targets: another record's values under both models."""
+    values = sorted(values, key=torch.Tensor.item)
+    reference, current = (sorted(value.item() for value in other) for other in (reference, current))
+    places = [int((i + 0.5) / len(values) * len(reference)) for i in range(len(values))]
+    targets = [(1 - following) * reference[place] + following * current[place] for place in places]
+    return sum(abs(value - target) for value, target in zip(values, targets, strict=True)) / len(values)
 
 
-def to_targets(model, original, sets, yardsticks, following, entropy_weight):
-    forget, unseen = tokens(sets.forget), tokens(yardsticks)
+def distance_to_targets(model, original, sets, target_records, following, entropy_weight):
+    forget, unseen = tokens(sets.forget), tokens(target_records)
     ranked = sorted(range(len(forget)), key=lambda x: mean(token_losses(original, *forget[x])).item())
-    of_unseen = sorted(range(len(unseen)), key=lambda u: mean(token_losses(original, *unseen[u])).item())
+    ranked_unseen = sorted(range(len(unseen)), key=lambda u: mean(token_losses(original, *unseen[u])).item())
     terms = []
-    for x, one in enumerate(forget):
-        partner = unseen[of_unseen[int((ranked.index(x) + 0.5) / len(forget) * len(unseen))]]
+    for x, record in enumerate(forget):
+        partner = unseen[ranked_unseen[int((ranked.index(x) + 0.5) / len(forget) * len(unseen))]]
         losses, entropies = (
-            distance(of(model, *one), of(original, *partner), of(model, *partner), following)
-            for of in (token_losses, token_entropies)
+            distance(value(model, *record), value(original, *partner), value(model, *partner), following)
+            for value in (token_losses, token_entropies)
         )
         terms.append(losses + entropy_weight * entropies)
     return mean(terms)
 
 
 def calibrated(model, original, sets, epoch):
-    return to_targets(model, original, sets, sets.unseen, 0.0, 0.0)
+    return distance_to_targets(model, original, sets, sets.unseen, 0.0, 0.0)
 
 
-def calibrated_following(share, entropy_weight):
+def calibrated_moving(share, entropy_weight):
     def formula(model, original, sets, epoch):
-        return to_targets(model, original, sets, held_and_followed(original, sets.unseen)[1], share, entropy_weight)
+        return distance_to_targets(
+            model, original, sets, unseen_halves(original, sets.unseen)[1], share, entropy_weight
+        )
 
     return formula
 
 
 def divergence(model, original, ids, first):
-    was, now = log_p(original, ids, first).detach(), log_p(model, ids, first)
-    return (was.exp() * (was - now)).sum() / len(was)
+    log_p0, log_p1 = log_p(original, ids, first).detach(), log_p(model, ids, first)
+    return (log_p0.exp() * (log_p0 - log_p1)).sum() / len(log_p0)
 
 
-def held_kl(model, original, records):
-    return mean(divergence(model, original, *one) for one in tokens(records))
+def mean_kl(model, original, records):
+    return mean(divergence(model, original, *record) for record in tokens(records))
 
 
 def kl(model, original, sets):
     """The two retain sets weigh 1 and 3."""
-    return 0.25 * held_kl(model, original, sets.retain[0].records) + 0.75 * held_kl(
+    return 0.25 * mean_kl(model, original, sets.retain[0].records) + 0.75 * mean_kl(
         model, original, sets.retain[1].records
     )
 
 
 def descent(model, original, sets):
-    terms = [mean(cross_entropy(model, *one) for one in tokens(some.records)) for some in sets.retain]
+    terms = [mean(cross_entropy(model, *record) for record in tokens(retain.records)) for retain in sets.retain]
     return 0.25 * terms[0] + 0.75 * terms[1]
 
 
 def kl_and_unseen(model, original, sets):
-    return kl(model, original, sets) + 0.7 * held_kl(model, original, sets.unseen)
+    return kl(model, original, sets) + 0.7 * mean_kl(model, original, sets.unseen)
 
 
 def kl_and_half_of_unseen(model, original, sets):
-    return kl(model, original, sets) + 0.7 * held_kl(model, original, held_and_followed(original, sets.unseen)[0])
+    return kl(model, original, sets) + 0.7 * mean_kl(model, original, unseen_halves(original, sets.unseen)[0])
 
 
-def kl_and_unseen_and_rehearsed(model, original, sets):
+def kl_and_unseen_and_rehearsal(model, original, sets):
     forget, *others = (
-        encode(some, tiny_tokenizer(), max_length=64, chat="raw")
-        for some in (sets.forget, *(one.records for one in sets.retain), sets.unseen)
+        encode(records, tiny_tokenizer(), max_length=64, chat="raw")
+        for records in (sets.forget, *(retain.records for retain in sets.retain), sets.unseen)
     )
     samples = rehearse(
         Forward(original),
@@ -184,16 +186,16 @@ def kl_and_unseen_and_rehearsed(model, original, sets):
         should_stop=lambda: False,
     )
     assert len(samples) > 5
-    held = mean(divergence(model, original, sample.ids, 1) for sample in samples)
-    return kl_and_unseen(model, original, sets) + 1.7 * held
+    rehearsal = mean(divergence(model, original, sample.ids, 1) for sample in samples)
+    return kl_and_unseen(model, original, sets) + 1.7 * rehearsal
 
 
 NONE = None
 UNSEEN = {"retain_weight": 1.0, "unseen_weight": 0.7, "unseen_ratio": 100.0}
-STILL = {"following": 0.0, "entropy_weight": 0.0}
+FIXED_TARGETS = {"following": 0.0, "entropy_weight": 0.0}
 ALONE = {"retain_term": "none", "unseen_weight": 0.0, "rehearsal_weight": 0.0}
-HELD = {**UNSEEN, "rehearsal_weight": 0.0}
-REHEARSED = {"rehearsal_weight": 1.7, "rehearsal_ratio": 100.0, "rehearsal_texts": 9, "rehearsal_temperature": 1.5}
+WITHOUT_REHEARSAL = {**UNSEEN, "rehearsal_weight": 0.0}
+REHEARSAL = {"rehearsal_weight": 1.7, "rehearsal_ratio": 100.0, "rehearsal_texts": 9, "rehearsal_temperature": 1.5}
 CASES = [
     ("gradient_ascent", {}, 1.0, ascent, NONE, 1.0),
     ("gradient_ascent", {"forget_weight": 0.3}, 0.3, ascent, NONE, 1.0),
@@ -207,23 +209,23 @@ CASES = [
     ("ascent_descent", {"retain_weight": 2.5, **EVERYTHING}, 1.0, ascent, descent, 2.5),
     ("ascent_kl", EVERYTHING, 1.0, ascent, kl, 1.0),
     ("ascent_kl", {"retain_weight": 4.0, "forget_weight": 0.5, **EVERYTHING}, 0.5, ascent, kl, 4.0),
-    ("calibrated", {**ALONE, **STILL}, 1.0, calibrated, NONE, 1.0),
-    ("calibrated", {**ALONE, "following": 0.6, "entropy_weight": 0.7}, 1.0, calibrated_following(0.6, 0.7), NONE, 1.0),
+    ("calibrated", {**ALONE, **FIXED_TARGETS}, 1.0, calibrated, NONE, 1.0),
+    ("calibrated", {**ALONE, "following": 0.6, "entropy_weight": 0.7}, 1.0, calibrated_moving(0.6, 0.7), NONE, 1.0),
     (
         "calibrated",
-        {**HELD, **EVERYTHING, "following": 1.0, "entropy_weight": 0.0},
+        {**WITHOUT_REHEARSAL, **EVERYTHING, "following": 1.0, "entropy_weight": 0.0},
         1.0,
-        calibrated_following(1.0, 0.0),
+        calibrated_moving(1.0, 0.0),
         kl_and_half_of_unseen,
         1.0,
     ),
-    ("calibrated", {**HELD, **EVERYTHING, **STILL}, 1.0, calibrated, kl_and_unseen, 1.0),
+    ("calibrated", {**WITHOUT_REHEARSAL, **EVERYTHING, **FIXED_TARGETS}, 1.0, calibrated, kl_and_unseen, 1.0),
     (
         "calibrated",
-        {**UNSEEN, **REHEARSED, **EVERYTHING, **STILL},
+        {**UNSEEN, **REHEARSAL, **EVERYTHING, **FIXED_TARGETS},
         1.0,
         calibrated,
-        kl_and_unseen_and_rehearsed,
+        kl_and_unseen_and_rehearsal,
         1.0,
     ),
 ]
@@ -234,7 +236,7 @@ CASES = [
 def test_two_updates_follow_the_formula(
     method, parameters, forget_weight, forget, retain, retain_weight, micro_batch_tokens
 ):
-    sets = some_sets()
+    sets = example_sets()
     reported = []
     trained, result = run(
         method,
@@ -256,12 +258,12 @@ def test_two_updates_follow_the_formula(
         with torch.no_grad():
             for weight, gradient in zip(twin.parameters(), gradients, strict=True):
                 weight -= RATE * gradient
-    for (name, found), wanted in zip(trained.named_parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7, msg=lambda m, name=name: f"{name}: {m}")
+    for (name, weight), twin_weight in zip(trained.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(weight, twin_weight, rtol=1e-6, atol=1e-7, msg=lambda m, name=name: f"{name}: {m}")
     assert [event.values["loss"] for event in reported if event.kind == "curve"] == pytest.approx(losses, rel=2e-7)
 
 
-def test_the_same_model_has_no_kl_to_lose():
+def test_kl_is_zero_before_the_first_update():
     reported = []
     run("ascent_kl", EVERYTHING, events=reported)
     first, second = [event.values["retain_loss"] for event in reported if event.kind == "curve"]
@@ -269,7 +271,7 @@ def test_the_same_model_has_no_kl_to_lose():
     assert second > 1e-6
 
 
-def test_retain_records_enter_by_their_ratio_and_sets_by_their_weight(monkeypatch):
+def test_a_step_has_retain_records_by_ratio_and_of_each_set_by_weight(monkeypatch):
     """Retain sets of weights 1 and 3, two retain records per forget record, two forget records a step: 1 and 3."""
     drawn = []
     accumulate = accumulation.accumulate_gradient

@@ -1,4 +1,4 @@
-"""The methods beyond the seed paper, followed for two updates like those of it: each against its formula, in loops."""
+"""The methods of later papers, followed for two updates like those of the seed paper: each against its formula."""
 
 import math
 
@@ -11,7 +11,7 @@ from tests.unit.unlearning.test_formulas import EVERYTHING, descent, kl, log_p, 
 
 
 def losses(model, ids, first):
-    """l_t of a record's scored tokens, one by one."""
+    """l_t of each scored token of a record."""
     rows = log_p(model, ids, first)
     return [-rows[place, token] for place, token in enumerate(ids[first:].tolist())]
 
@@ -24,35 +24,34 @@ def log_sigmoid(x):
     return torch.log(1 / (1 + torch.exp(-x)))
 
 
-def over_records(of_record):
-    return lambda model, original, sets, epoch: mean(of_record(model, original, *one) for one in tokens(sets.forget))
+def over_records(record_value):
+    return lambda model, original, sets, epoch: mean(
+        record_value(model, original, *record) for record in tokens(sets.forget)
+    )
 
 
 def npo(beta):
-    def of_record(model, original, ids, first):
+    def record_value(model, original, ids, first):
         return -2 / beta * log_sigmoid(beta * (sum(losses(model, ids, first)) - sum(constants(original, ids, first))))
 
-    return over_records(of_record)
+    return over_records(record_value)
 
 
 def simnpo(beta, delta):
-    def of_record(model, original, ids, first):
+    def record_value(model, original, ids, first):
         return -2 / beta * log_sigmoid(beta * (mean(losses(model, ids, first)) - delta))
 
-    return over_records(of_record)
+    return over_records(record_value)
 
 
 def weighted(weight):
     """-(1/n) Σ_t w(p, p0) l_t with the weight as a constant."""
 
-    def of_record(model, original, ids, first):
-        found = losses(model, ids, first)
-        before = constants(original, ids, first)
-        return -mean(
-            weight(math.exp(-loss.item()), math.exp(-was)) * loss for loss, was in zip(found, before, strict=True)
-        )
+    def record_value(model, original, ids, first):
+        pairs = zip(losses(model, ids, first), constants(original, ids, first), strict=True)
+        return -mean(weight(math.exp(-loss.item()), math.exp(-loss0)) * loss for loss, loss0 in pairs)
 
-    return over_records(of_record)
+    return over_records(record_value)
 
 
 def token_npo(beta, alpha):
@@ -60,27 +59,28 @@ def token_npo(beta, alpha):
 
 
 def undial(beta):
-    def of_record(model, original, ids, first):
+    def record_value(model, original, ids, first):
         terms = []
-        for was, now, token in zip(log_p(original, ids, first), log_p(model, ids, first), ids[first:], strict=True):
-            wanted = was.detach().exp()
-            wanted[token] *= math.exp(-beta)
-            terms.append(-sum(wanted[v] / wanted.sum() * now[v] for v in range(VOCABULARY)))
+        rows = zip(log_p(original, ids, first), log_p(model, ids, first), ids[first:], strict=True)
+        for log_p0, log_p1, token in rows:
+            target = log_p0.detach().exp()
+            target[token] *= math.exp(-beta)
+            terms.append(-sum(target[v] / target.sum() * log_p1[v] for v in range(VOCABULARY)))
         return mean(terms)
 
-    return over_records(of_record)
+    return over_records(record_value)
 
 
 def ce_u(skip):
-    def of_record(model, original, ids, first):
+    def record_value(model, original, ids, first):
         terms = []
-        for now, token in zip(log_p(model, ids, first), ids[first:].tolist(), strict=True):
+        for row, token in zip(log_p(model, ids, first), ids[first:].tolist(), strict=True):
             others = [v for v in range(VOCABULARY) if v != token]
-            total = sum(now[v].exp().item() for v in others)
-            terms.append(-sum(now[v].exp().item() / total * now[v] for v in others))
+            total = sum(row[v].exp().item() for v in others)
+            terms.append(-sum(row[v].exp().item() / total * row[v] for v in others))
         return mean(terms[min(skip, len(terms) - 1) :])
 
-    return over_records(of_record)
+    return over_records(record_value)
 
 
 CASES = [

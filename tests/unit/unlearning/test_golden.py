@@ -1,4 +1,4 @@
-"""What a method computes does not change unless somebody means it to."""
+"""Methods compute the golden losses: what they compute does not change by accident."""
 
 import json
 
@@ -11,15 +11,15 @@ GOLDEN = json.loads(FILE.read_text())
 
 
 @pytest.mark.parametrize("method", list(METHODS))
-def test_twenty_updates_lose_what_they_lost_before(method):
+def test_twenty_updates_have_the_golden_losses(method):
     if method not in GOLDEN:
         pytest.fail(f"{method} has no golden losses yet: python -m tests.unit.unlearning.golden adds them")
-    found = losses(method)
-    assert len(found) == STEPS
-    assert len(set(found)) == STEPS, "the model learns"
-    # transformers' Llama normalises in float32, which another machine may round otherwise
-    assert found == pytest.approx(GOLDEN[method], rel=2e-4, abs=2e-4)
+    values = losses(method)
+    assert len(values) == STEPS
+    assert len(set(values)) == STEPS, "the model learns"
+    # transformers' Llama normalises in float32, which other machines may round differently
+    assert values == pytest.approx(GOLDEN[method], rel=2e-4, abs=2e-4)
 
 
-def test_nothing_is_kept_of_a_method_that_is_gone():
+def test_no_golden_losses_of_removed_methods():
     assert set(GOLDEN) <= set(METHODS)

@@ -1,4 +1,4 @@
-"""An update does not depend on how its records are cut into forwards."""
+"""An update does not depend on the division of its records into forwards."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from core.schema.record import Record
 from core.unlearning import objective
 from core.unlearning.objectives import METHODS
 from tests.unit.lm.tiny import VOCABULARY, records, tiny_model
-from tests.unit.unlearning.run import TrainingSets, plain_training, run, some_sets, weights
+from tests.unit.unlearning.run import TrainingSets, example_sets, plain_training, run, weights
 
 
 def long_text(stride):
@@ -32,37 +32,37 @@ def sets_with_long_records():
 
 
 @pytest.mark.parametrize("method", list(METHODS))
-@pytest.mark.parametrize("sets", [some_sets, sets_with_long_records])
-def test_one_forward_of_all_is_many_forwards_of_one(method, sets):
-    plans = [
+@pytest.mark.parametrize("sets", [example_sets, sets_with_long_records])
+def test_updates_do_not_depend_on_the_micro_batch_size(method, sets):
+    runs = [
         weights(run(method, sets=sets(), training=plain_training(micro_batch_tokens=limit, max_length=16))[0])
         for limit in (100_000, 1, 40, 120)
     ]
-    for plan in plans[1:]:
-        for one, other in zip(plans[0], plan, strict=True):
-            torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-7)
+    for trained in runs[1:]:
+        for weight, other in zip(runs[0], trained, strict=True):
+            torch.testing.assert_close(other, weight, rtol=1e-6, atol=1e-7)
 
 
 def test_no_forward_is_larger_than_its_limit(monkeypatch):
     sizes = []
     hidden = objective.Forward.hidden
 
-    def measured(self, chunks):
+    def watched(self, chunks):
         sizes.append(sum(len(chunk.ids) for chunk in chunks))
         return hidden(self, chunks)
 
-    monkeypatch.setattr(objective.Forward, "hidden", measured)
+    monkeypatch.setattr(objective.Forward, "hidden", watched)
     run("calibrated", sets=sets_with_long_records(), training=plain_training(micro_batch_tokens=64, max_length=16))
     assert max(sizes) <= 64
 
 
 @pytest.mark.parametrize("method", list(METHODS))
-def test_logits_in_slices_give_the_update_of_logits_at_once(method, monkeypatch):
-    """Slices of three rows are smaller than any record, so that terms of whole records are taken apart."""
+def test_updates_do_not_depend_on_the_slices_of_logits(method, monkeypatch):
+    """Slices of three rows are smaller than any record, so that whole-record terms are linearized."""
     whole = weights(run(method, sets=sets_with_long_records())[0])
     monkeypatch.setattr(chunked_head, "LOGITS_PER_SLICE", 3 * VOCABULARY)
-    for one, other in zip(whole, weights(run(method, sets=sets_with_long_records())[0]), strict=True):
-        torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-7)
+    for weight, other in zip(whole, weights(run(method, sets=sets_with_long_records())[0]), strict=True):
+        torch.testing.assert_close(other, weight, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "rmu"])
@@ -80,8 +80,10 @@ def test_an_update_never_makes_more_logits_than_a_slice_holds(method, monkeypatc
 def test_a_term_of_weight_0_is_not_computed(monkeypatch):
     batches = []
     hidden = objective.Forward.hidden
-    monkeypatch.setattr(objective.Forward, "hidden", lambda self, some: batches.append(len(some)) or hidden(self, some))
-    forget = len(some_sets().forget)
+    monkeypatch.setattr(
+        objective.Forward, "hidden", lambda self, chunks: batches.append(len(chunks)) or hidden(self, chunks)
+    )
+    forget = len(example_sets().forget)
     training = plain_training(epochs=1)
     run("ascent_descent", {"retain_ratio": 100.0}, training=training)
     assert batches[-1] > forget
@@ -90,7 +92,7 @@ def test_a_term_of_weight_0_is_not_computed(monkeypatch):
 
 
 def test_a_long_record_weighs_as_much_as_a_short_one():
-    """Means are over records: with the long record's gradient taken away, half of the step is gone, not most of it."""
+    """Means are over records: the update is the mean of both records' updates, whatever their lengths."""
     short, long = records(1, seed=8), [Record(text=LONG)]
 
     def update(forget):
@@ -99,5 +101,5 @@ def test_a_long_record_weighs_as_much_as_a_short_one():
         after = weights(run("gradient_ascent", sets=TrainingSets(forget=forget), training=training)[0])
         return [new - old for new, old in zip(after, before, strict=True)]
 
-    for both, one, other in zip(update(short + long), update(short), update(long), strict=True):
-        torch.testing.assert_close(both, (one + other) / 2, rtol=1e-5, atol=1e-7)
+    for both, of_short, of_long in zip(update(short + long), update(short), update(long), strict=True):
+        torch.testing.assert_close(both, (of_short + of_long) / 2, rtol=1e-5, atol=1e-7)

@@ -13,56 +13,56 @@ from tests.unit.lm.tiny import tiny_model
 from tests.unit.unlearning.run import plain_training
 
 
-def named(model):
+def trained_names(model):
     return {name for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def test_all_weights_are_trained_unless_some_are_named():
+def test_all_weights_are_trained_unless_patterns_choose():
     model = tiny_model().requires_grad_(False)
     assert len(select_parameters(model, plain_training(), None)) == len(list(model.parameters()))
     chosen = select_parameters(model, plain_training(trainable=["model.layers.1.mlp.*", "*norm.weight"]), None)
-    assert len(chosen) == len(named(model)) == 3 + 5
-    assert "model.layers.1.mlp.up_proj.weight" in named(model)
-    assert "model.layers.0.mlp.up_proj.weight" not in named(model)
+    assert len(chosen) == len(trained_names(model)) == 3 + 5
+    assert "model.layers.1.mlp.up_proj.weight" in trained_names(model)
+    assert "model.layers.0.mlp.up_proj.weight" not in trained_names(model)
 
 
-def test_a_methods_own_choice_goes_before_the_requests():
+def test_a_methods_own_patterns_override_the_requests():
     model = tiny_model()
     select_parameters(model, plain_training(trainable=["*norm.weight"]), ["*.layers.0.mlp.down_proj.weight"])
-    assert named(model) == {"model.layers.0.mlp.down_proj.weight"}
+    assert trained_names(model) == {"model.layers.0.mlp.down_proj.weight"}
 
 
-def test_a_weight_that_two_modules_share_goes_by_both_names():
+def test_a_weight_that_two_modules_share_matches_by_both_names():
     model = tiny_model(tied=True)
     select_parameters(model, plain_training(trainable=["lm_head.weight"]), None)
-    assert named(model) == {"model.embed_tokens.weight"}
+    assert trained_names(model) == {"model.embed_tokens.weight"}
 
 
-def test_a_pattern_that_matches_nothing_is_named_with_what_is_near():
+def test_a_pattern_without_a_match_is_refused_with_similar_names():
     training = plain_training(trainable=["*norm.weight", "model.layer.1.mlp.up_proj.weight"])
-    for ask in (check_selection, select_parameters):
+    for select in (check_selection, select_parameters):
         with pytest.raises(CoreError, match=r"no_such_layer.*'model.layer.1.*near it: model\.layers\.1\.mlp") as caught:
-            ask(tiny_model(), training, None)
+            select(tiny_model(), training, None)
         assert caught.value.blame == "user"
 
 
-def test_checking_changes_nothing():
+def test_checking_a_selection_changes_nothing():
     model = tiny_model()
     check_selection(model, plain_training(lora=Lora(), trainable="all"), None)
     check_selection(model, plain_training(trainable=["*norm.weight"]), None)
-    assert len(named(model)) == len(list(model.parameters()))
+    assert len(trained_names(model)) == len(list(model.parameters()))
     with pytest.raises(CoreError, match="no_such_modules"):
         check_selection(model, plain_training(lora=Lora(modules=["absent"])), None)
 
 
 @pytest.mark.parametrize(("trainable", "only"), [(["*norm.weight"], None), ("all", ["*norm.weight"])])
 def test_an_adapter_and_chosen_weights_exclude_each_other(trainable, only):
-    for ask in (check_selection, select_parameters):
+    for select in (check_selection, select_parameters):
         with pytest.raises(CoreError, match="two_choices"):
-            ask(tiny_model(), plain_training(lora=Lora(), trainable=trainable), only)
+            select(tiny_model(), plain_training(lora=Lora(), trainable=trainable), only)
 
 
-def test_changes_are_counted_among_all_weights_and_only_trained_ones_are_kept():
+def test_the_changed_share_is_of_all_weights_and_only_trained_weights_are_kept():
     model = tiny_model()
     everything = sum(weight.numel() for weight in model.parameters())
     (chosen,) = select_parameters(model, plain_training(trainable=["model.norm.weight"]), None)
@@ -74,7 +74,7 @@ def test_changes_are_counted_among_all_weights_and_only_trained_ones_are_kept():
     assert sum(len(original.values) for original in diff._originals) == 16
 
 
-def test_of_many_weights_a_sample_tells_the_share_and_no_change_is_too_small_to_be_seen(monkeypatch):
+def test_a_sample_estimates_the_changed_share_and_checksums_see_any_change(monkeypatch):
     monkeypatch.setattr(weight_diff, "SAMPLE", 100)
     model = tiny_model(dtype=torch.float32)
     everything = sum(weight.numel() for weight in model.parameters())
@@ -93,7 +93,7 @@ def test_of_many_weights_a_sample_tells_the_share_and_no_change_is_too_small_to_
     assert diff.changed_share(model) == pytest.approx(share, rel=0.1)
 
 
-def test_changes_of_an_adapter_are_those_of_the_weights_that_it_would_be_merged_into():
+def test_the_changed_share_of_an_adapter_is_that_of_the_merged_weights():
     model = tiny_model()
     everything = sum(weight.numel() for weight in model.parameters())
     select_parameters(model, plain_training(lora=Lora(rank=2, modules=["q_proj"])), None)
@@ -119,19 +119,19 @@ def test_weights_and_adapters_are_rewritten_alike(lora):
         for weight in trained:
             weight.add_(torch.ones_like(weight))
     if lora:
-        wanted = [original - 2 * (new - original) for original, new in adapter.merged_weights(model)]
+        expected = [original - 2 * (new - original) for original, new in adapter.merged_weights(model)]
     else:
-        wanted = [original - 2 for name, original in origin.named_parameters() if "q_proj" in name]
+        expected = [original - 2 for name, original in origin.named_parameters() if "q_proj" in name]
     diff.rewrite(model, lambda trained, original: original - 2 * (trained - original))
     if lora:
         adapter.merge(model)
-    found = [weight for name, weight in model.named_parameters() if "q_proj" in name]
-    assert len(found) == 2
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    rewritten = [weight for name, weight in model.named_parameters() if "q_proj" in name]
+    assert len(rewritten) == 2
+    for weight, expected_weight in zip(rewritten, expected, strict=True):
+        torch.testing.assert_close(weight, expected_weight, rtol=1e-9, atol=1e-9)
 
 
-def test_a_methods_patterns_are_alternatives_of_which_one_must_fit():
+def test_one_match_among_a_methods_patterns_is_enough():
     model = tiny_model()
     down = "*.layers.0.mlp.down_proj.weight"
     (chosen,) = select_parameters(model, plain_training(), ["*.h.0.mlp.c_proj.weight", down])
@@ -152,8 +152,8 @@ def test_a_model_without_a_residual_stream_is_refused_with_the_methods_that_work
 
 
 @pytest.mark.parametrize("widths", [(2, 1), (1, 2)])
-def test_states_of_another_form_than_one_stream_are_refused(widths):
-    """Several streams beside each other, as hyper-connections have them, or a stream of another width."""
+def test_layers_without_a_single_residual_stream_are_refused(widths):
+    """Several streams, as hyper-connections have, or a stream of another width."""
 
     class Layer(nn.Module):
         def forward(self, states, **_):
@@ -167,7 +167,7 @@ def test_states_of_another_form_than_one_stream_are_refused(widths):
         check_selection(model, plain_training(), None, layer=0)
 
 
-def test_an_adapter_that_is_to_be_delivered_is_checked_for_being_read_again(monkeypatch):
+def test_an_adapter_to_deliver_must_be_readable(monkeypatch):
     monkeypatch.setattr(adapter, "_is_readable", lambda model: False)
     check_selection(tiny_model(), plain_training(lora=Lora()), None)
     with pytest.raises(CoreError, match="unreadable_adapter"):

@@ -7,18 +7,18 @@ from core.unlearning.schedule import rate_factor
 
 @settings(max_examples=80, derandomize=True, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 4), st.integers(0, 5))
-def test_every_epoch_holds_every_forget_record_once_in_steps_of_like_size(records, per_step, epochs, seed):
+def test_every_epoch_has_every_forget_record_once_in_steps_of_nearly_equal_size(records, per_step, epochs, seed):
     steps = list(forget_steps(records, per_step, epochs, seed))
     assert len(steps) == epochs * steps_per_epoch(records, per_step)
     for epoch in range(epochs):
-        of_epoch = [step for number, step in steps if number == epoch]
-        assert sorted(record for step in of_epoch for record in step) == list(range(records))
-        sizes = [len(step) for step in of_epoch]
+        epoch_steps = [step for number, step in steps if number == epoch]
+        assert sorted(record for step in epoch_steps for record in step) == list(range(records))
+        sizes = [len(step) for step in epoch_steps]
         assert max(sizes) <= per_step
         assert max(sizes) - min(sizes) <= 1
 
 
-def test_epochs_and_seeds_shuffle_anew():
+def test_every_epoch_and_seed_has_its_own_order():
     (_, first), (_, second) = forget_steps(50, 50, 2, seed=1)
     ((_, other),) = forget_steps(50, 50, 1, seed=2)
     assert len({tuple(first), tuple(second), tuple(other)}) == 3
@@ -26,7 +26,7 @@ def test_epochs_and_seeds_shuffle_anew():
 
 @settings(max_examples=80, derandomize=True, deadline=None)
 @given(st.integers(1, 20), st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(0, 5))
-def test_a_cycle_uses_every_record_before_any_twice_and_none_twice_in_a_step(records, draws, seed):
+def test_a_cycle_draws_every_record_before_any_twice_and_none_twice_in_a_step(records, draws, seed):
     cycle = Cycle(records, seed, 0)
     drawn = [cycle.draw(count) for count in draws]
     for step, count in zip(drawn, draws, strict=True):
@@ -36,14 +36,14 @@ def test_a_cycle_uses_every_record_before_any_twice_and_none_twice_in_a_step(rec
         assert sorted(flat[start : start + records]) == list(range(records))
 
 
-def test_a_cycle_is_reshuffled_each_round_and_differs_from_set_to_set():
+def test_each_round_and_each_set_of_a_cycle_has_its_own_order():
     cycle = Cycle(30, 0, 0)
     assert len({tuple(cycle.draw(30)), tuple(cycle.draw(30)), tuple(Cycle(30, 0, 1).draw(30))}) == 3
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)
 @given(st.integers(1, 400), st.sampled_from(["linear", "cosine", "constant"]), st.floats(0, 0.5))
-def test_no_update_has_a_rate_of_zero_and_the_full_rate_is_reached(steps, scheduler, warmup):
+def test_every_update_has_a_positive_rate_and_one_has_the_full_rate(steps, scheduler, warmup):
     factors = [rate_factor(step, steps, scheduler, warmup) for step in range(steps)]
     assert all(0 < factor <= 1 for factor in factors)
     assert max(factors) == 1
@@ -52,7 +52,7 @@ def test_no_update_has_a_rate_of_zero_and_the_full_rate_is_reached(steps, schedu
     assert factors[peak:] == sorted(factors[peak:], reverse=True)
 
 
-def test_schedules_by_hand():
+def test_schedules_have_the_factors_computed_by_hand():
     assert [rate_factor(step, 4, "linear", 0) for step in range(4)] == [1, 0.75, 0.5, 0.25]
     assert [rate_factor(step, 4, "linear", 0.5) for step in range(4)] == [0.5, 1, 1, 0.5]
     assert [round(rate_factor(step, 4, "cosine", 0), 6) for step in range(4)] == [1, 0.853553, 0.5, 0.146447]

@@ -11,7 +11,9 @@ def chunks(texts):
     return encode([Record(text=text) for text in texts], tiny_tokenizer(), max_length=64, chat="raw")
 
 
-def drawn(*, model=None, forget=None, others=(), texts=40, seed=1, temperature=1.0, tokenizer=None, stop=lambda: False):
+def rehearsed(
+    *, model=None, forget=None, others=(), texts=40, seed=1, temperature=1.0, tokenizer=None, stop=lambda: False
+):
     return rehearse(
         Forward(model or tiny_model()),
         tokenizer or tiny_tokenizer(),
@@ -29,17 +31,17 @@ def ids(samples):
     return [sample.ids.tolist() for sample in samples]
 
 
-def test_samples_follow_from_the_seed_and_disturb_no_other_chance():
+def test_samples_depend_on_the_seed_and_leave_the_global_generator_alone():
     model = tiny_model()
     state = torch.random.get_rng_state()
-    one = ids(drawn(model=model))
+    first = ids(rehearsed(model=model))
     assert torch.random.get_rng_state().equal(state)
-    assert ids(drawn()) == one
-    assert ids(drawn(seed=2)) != one
+    assert ids(rehearsed()) == first
+    assert ids(rehearsed(seed=2)) != first
 
 
-def test_samples_begin_like_a_text_and_are_as_long_as_the_forget_set():
-    samples = drawn()
+def test_samples_begin_like_a_text_and_have_the_length_of_forget_records():
+    samples = rehearsed()
     assert len(samples) > 20
     assert [sample.record for sample in samples] == list(range(len(samples)))
     for sample in samples:
@@ -51,54 +53,54 @@ def test_samples_begin_like_a_text_and_are_as_long_as_the_forget_set():
 
 
 def test_samples_are_drawn_from_the_model_at_the_temperature():
-    """Almost without chance, every sample is the model's most probable text."""
+    """At a temperature near 0, every sample is the model's most probable text."""
     model = tiny_model()
     tokens = [BOS]
     while len(tokens) < 10:
         tokens.append(int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
     assert EOS not in tokens
-    assert ids(drawn(model=model, temperature=1e-4, texts=3)) == [tokens] * 3
-    assert len({tuple(sample) for sample in ids(drawn(model=model))}) > 20
+    assert ids(rehearsed(model=model, temperature=1e-4, texts=3)) == [tokens] * 3
+    assert len({tuple(sample) for sample in ids(rehearsed(model=model))}) > 20
 
 
-LENGTH = ["w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 w10 w11 w12 w13 w14"] * 3
+LONG_FORGET = ["w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 w10 w11 w12 w13 w14"] * 3
 
 
-def test_what_repeats_the_forget_set_is_not_held_unless_other_text_has_it_too():
-    """Places 3 to 8 of a sample of 15 tokens are in a forget record: 9 of its 15 are left."""
-    everything = drawn(forget=chunks(LENGTH))
-    place = next(at for at, sample in enumerate(everything) if len(sample.ids) == 16)
-    shared = Chunk(everything[place].ids[2:9], everything[place].scored[2:9], 3)
-    held = drawn(forget=[*chunks(LENGTH), shared])[place]
-    assert held.ids.equal(everything[place].ids)
-    assert held.scored.tolist() == [False] * 1 + [True] * 2 + [False] * 6 + [True] * 7
-    elsewhere = drawn(forget=[*chunks(LENGTH), shared], others=[shared])
-    assert [sample.scored.tolist() for sample in elsewhere] == [sample.scored.tolist() for sample in everything]
+def test_repetitions_of_the_forget_set_are_not_scored_unless_other_text_has_them_too():
+    """Tokens 3 to 8 of a sample of 15 are in a forget record: 9 of its 15 tokens are scored."""
+    everything = rehearsed(forget=chunks(LONG_FORGET))
+    index = next(index for index, sample in enumerate(everything) if len(sample.ids) == 16)
+    shared = Chunk(everything[index].ids[2:9], everything[index].scored[2:9], 3)
+    partly_scored = rehearsed(forget=[*chunks(LONG_FORGET), shared])[index]
+    assert partly_scored.ids.equal(everything[index].ids)
+    assert partly_scored.scored.tolist() == [False] * 1 + [True] * 2 + [False] * 6 + [True] * 7
+    fully_scored = rehearsed(forget=[*chunks(LONG_FORGET), shared], others=[shared])
+    assert [sample.scored.tolist() for sample in fully_scored] == [sample.scored.tolist() for sample in everything]
 
 
 def test_a_sample_that_recites_a_forget_record_is_dropped():
-    everything = drawn(forget=chunks(LENGTH))
-    place = next(at for at, sample in enumerate(everything) if len(sample.ids) == 16)
-    recited = Chunk(everything[place].ids[:10], everything[place].scored[:10], 3)
-    left = ids(drawn(forget=[*chunks(LENGTH), recited]))
-    assert left == [sample for at, sample in enumerate(ids(everything)) if at != place]
+    everything = rehearsed(forget=chunks(LONG_FORGET))
+    index = next(index for index, sample in enumerate(everything) if len(sample.ids) == 16)
+    recited = Chunk(everything[index].ids[:10], everything[index].scored[:10], 3)
+    left = ids(rehearsed(forget=[*chunks(LONG_FORGET), recited]))
+    assert left == [sample for number, sample in enumerate(ids(everything)) if number != index]
 
 
-def test_a_tokenizer_that_has_nothing_to_begin_with_gives_no_samples():
+def test_a_tokenizer_without_a_first_token_gives_no_samples():
     tokenizer = tiny_tokenizer()
     tokenizer.bos_token = tokenizer.eos_token = None
-    assert drawn(tokenizer=tokenizer) == []
+    assert rehearsed(tokenizer=tokenizer) == []
 
 
-def test_writing_ends_when_the_job_is_told_to_stop():
-    asked = []
-    samples = drawn(stop=lambda: len(asked) >= 2 or asked.append(None))
+def test_sampling_ends_when_the_job_is_told_to_stop():
+    calls = []
+    samples = rehearsed(stop=lambda: len(calls) >= 2 or calls.append(None))
     assert 0 < len(samples) <= 20
 
 
-def test_the_original_is_sampled_and_not_changed():
+def test_sampling_leaves_the_model_unchanged():
     model = tiny_model()
     before = [weight.clone() for weight in model.parameters()]
-    drawn(model=model, forget=encode(records(3, seed=1), tiny_tokenizer(), max_length=64, chat="raw"))
+    rehearsed(model=model, forget=encode(records(3, seed=1), tiny_tokenizer(), max_length=64, chat="raw"))
     assert all(a.equal(b) for a, b in zip(before, model.parameters(), strict=True))
     assert all(weight.grad is None for weight in model.parameters())

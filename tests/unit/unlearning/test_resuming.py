@@ -1,4 +1,4 @@
-"""An interrupted training ends as an undisturbed one: the same weights, the same counts, bit for bit."""
+"""An interrupted training ends like an undisturbed one: the same weights and counts, bit for bit."""
 
 import contextlib
 import random
@@ -18,74 +18,75 @@ from core.unlearning import snapshot_policy
 from core.unlearning.objectives import METHODS
 from core.unlearning.trainer import JobCancelled, JobPaused
 from tests.unit.lm.tiny import tiny_model
-from tests.unit.unlearning.run import plain_training, run, some_sets, weights
+from tests.unit.unlearning.run import example_sets, plain_training, run, weights
 
 STEPS = 4
 """Two epochs of two steps, the second step of each smaller than the first."""
 
 
 def training(**changes):
-    chosen = {"optimizer": "adamw", "learning_rate": 1e-3, "epochs": 2, "records_per_step": 3, "scheduler": "cosine"}
-    return plain_training(**(chosen | {"warmup": 0.3, "snapshot_every": 0} | changes))
+    settings = {"optimizer": "adamw", "learning_rate": 1e-3, "epochs": 2, "records_per_step": 3, "scheduler": "cosine"}
+    return plain_training(**(settings | {"warmup": 0.3, "snapshot_every": 0} | changes))
 
 
 class Attempts:
-    """Attempts at one job, each of which finds what the ones before have left. A new model each: the original."""
+    """Attempts at one job, which share the snapshots. Each begins with the original model."""
 
     def __init__(self, folder, method, parameters=None, *, sets=None, model=None, **changes):
         self.folder, self.method, self.parameters = folder, method, parameters
-        self.sets, self.changes = sets or some_sets(), changes
+        self.sets, self.changes = sets or example_sets(), changes
         self.model = model or (lambda: tiny_model(dtype=torch.float32))
         self.fence = 0
         self.events = []
 
     def __call__(self, *, pause_after=None, stop_after=None, keep=True):
-        """Weights and result; None where it halted after so many steps in all."""
+        """Returns weights and result, or the newest snapshot's step where the attempt was paused."""
         self.fence += 1
         self.events = []
-        kept = Snapshots(self.folder, self.fence, Fingerprint({}, b""), report=self.events.append) if keep else None
-        for noise in (random.seed, np.random.seed, torch.manual_seed):  # a new process knows nothing of the last one's
-            noise(self.fence)
-        made = self.model()
+        report = self.events.append
+        snapshots = Snapshots(self.folder, self.fence, Fingerprint({}, b""), report=report) if keep else None
+        for seed in (random.seed, np.random.seed, torch.manual_seed):  # a new process has other random states
+            seed(self.fence)
+        model = self.model()
 
         def reached(steps):
-            done = [event.step for event in self.events if event.kind in ("progress", "resumed")]
-            return steps is not None and max(done, default=0) >= steps
+            reached_steps = [event.step for event in self.events if event.kind in ("progress", "resumed")]
+            return steps is not None and max(reached_steps, default=0) >= steps
 
         try:
             _, result = run(
                 self.method,
                 self.parameters,
-                model=made,
+                model=model,
                 sets=self.sets,
                 training=training(**self.changes),
                 events=self.events,
                 stop=lambda: reached(stop_after),
                 should_pause=lambda: reached(pause_after),
-                snapshots=kept,
+                snapshots=snapshots,
             )
-        except JobPaused as halted:
-            return halted.step
-        return weights(made), result
+        except JobPaused as paused:
+            return paused.step
+        return weights(model), result
 
-    def counted(self):
+    def event_counts(self):
         return Counter(event.kind for event in self.events)
 
 
-def same(one, other):
-    return one[1] == other[1] and all(a.equal(b) for a, b in zip(one[0], other[0], strict=True))
+def same(outcome, other):
+    return outcome[1] == other[1] and all(a.equal(b) for a, b in zip(outcome[0], other[0], strict=True))
 
 
 @pytest.mark.parametrize("method", list(METHODS))
-def test_interrupted_after_every_step_it_ends_as_undisturbed(method, tmp_path):
+def test_a_training_paused_after_every_step_ends_like_an_undisturbed_one(method, tmp_path):
     attempt = Attempts(tmp_path, method)
     undisturbed = attempt(keep=False)
     for step in range(STEPS + 1):
         assert attempt(pause_after=step) == step
     resumed = attempt()
     assert same(resumed, undisturbed)
-    assert attempt.counted()["resumed"] == 1
-    assert attempt.counted()["progress"] == 0  # nothing was left to do
+    assert attempt.event_counts()["resumed"] == 1
+    assert attempt.event_counts()["progress"] == 0  # no update was left
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_interrupted_after_every_step_it_ends_as_undisturbed(method, tmp_path):
         ("ascent_descent", {"retain_ratio": 2.5}, {"weight_decay": 0.1, "gradient_clip": 0.01}),
     ],
 )
-def test_so_it_does_with_other_choices(method, parameters, changes, tmp_path):
+def test_paused_trainings_with_other_settings_end_like_undisturbed_ones(method, parameters, changes, tmp_path):
     dtype = getattr(torch, changes.get("master_weights", "float32"))
     attempt = Attempts(tmp_path, method, parameters, model=lambda: tiny_model(dtype=dtype), **changes)
     undisturbed = attempt(keep=False)
@@ -112,8 +113,8 @@ def test_so_it_does_with_other_choices(method, parameters, changes, tmp_path):
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(stops=st.lists(st.tuples(st.booleans(), st.integers(0, 6)), max_size=4), every=st.integers(0, 3))
-def test_however_it_is_interrupted_it_ends_as_undisturbed(tmp_path_factory, stops, every):
-    """Told to pause, or lost without a word: then what was done since the last snapshot is done again."""
+def test_a_training_interrupted_in_any_way_ends_like_an_undisturbed_one(tmp_path_factory, stops, every):
+    """Paused, or lost without a snapshot: then the updates since the last snapshot are made again."""
     attempt = Attempts(tmp_path_factory.mktemp("job"), "ascent_descent", epochs=3, snapshot_every=every)
     undisturbed = attempt(keep=False)
     with pytest.MonkeyPatch.context() as patch:
@@ -127,17 +128,17 @@ def test_however_it_is_interrupted_it_ends_as_undisturbed(tmp_path_factory, stop
         assert same(attempt(), undisturbed)
 
 
-def test_weights_that_are_not_trained_are_not_kept(tmp_path):
+def test_snapshots_hold_trained_weights_only(tmp_path):
     attempt = Attempts(tmp_path, "gradient_ascent", trainable=["model.layers.1.*"])
     attempt(pause_after=2)
-    kept = Snapshots(tmp_path, 9, Fingerprint({}, b""), report=lambda event: None).newest()
-    names = [name for name, _ in kept.tensors() if name.startswith("weight/")]
+    snapshot = Snapshots(tmp_path, 9, Fingerprint({}, b""), report=lambda event: None).newest()
+    names = [name for name, _ in snapshot.tensors() if name.startswith("weight/")]
     assert names
     assert all("layers.1" in name for name in names)
 
 
-def test_the_random_states_go_on_where_they_were(tmp_path):
-    """Whatever draws from them during a step must find them where an undisturbed training has them."""
+def test_random_states_are_restored(tmp_path):
+    """Draws from the global generators after resuming are those of an undisturbed training."""
     drawn = []
 
     class Events(list):
@@ -148,14 +149,14 @@ def test_the_random_states_go_on_where_they_were(tmp_path):
 
     def attempt(fence, pause_after=STEPS + 1):
         events = Events()
-        kept = Snapshots(tmp_path, fence, Fingerprint({}, b""), report=lambda event: None)
+        snapshots = Snapshots(tmp_path, fence, Fingerprint({}, b""), report=lambda event: None)
         with contextlib.suppress(JobPaused):
             run(
                 "gradient_ascent",
                 training=training(),
                 events=events,
                 should_pause=lambda: drawn != [] and drawn[-1][0] == pause_after,
-                snapshots=kept,
+                snapshots=snapshots,
             )
 
     for seed in (random.seed, np.random.seed):
@@ -173,21 +174,21 @@ def test_the_random_states_go_on_where_they_were(tmp_path):
     assert resumed == drawn
 
 
-def test_snapshots_come_as_often_as_asked_and_no_oftener_than_they_are_cheap(tmp_path, monkeypatch):
-    def taken(**changes):
+def test_snapshots_are_taken_as_often_as_requested_unless_writing_is_slow(tmp_path, monkeypatch):
+    def snapshot_steps(**changes):
         attempt = Attempts(tmp_path / str(len(list(tmp_path.iterdir()))), "gradient_ascent", **changes)
         attempt()
         return [event.step for event in attempt.events if event.kind == "snapshot"]
 
     tmp_path.mkdir(exist_ok=True)
     monkeypatch.setattr(snapshot_policy, "_SHARE", 0)
-    assert taken(snapshot_every=3, epochs=4) == [3, 6]
-    assert taken(snapshot_every=0) == []
-    assert taken(snapshot_every=99) == []
+    assert snapshot_steps(snapshot_every=3, epochs=4) == [3, 6]
+    assert snapshot_steps(snapshot_every=0) == []
+    assert snapshot_steps(snapshot_every=99) == []
     monkeypatch.setattr(snapshot_policy, "_SECONDS", 0.0)
-    assert taken(snapshot_every=99) == [1, 2, 3, 4]
+    assert snapshot_steps(snapshot_every=99) == [1, 2, 3, 4]
     monkeypatch.setattr(snapshot_policy, "_SHARE", 1e6)
-    assert taken(snapshot_every=1) == [1]
+    assert snapshot_steps(snapshot_every=1) == [1]
 
 
 def test_a_full_disk_does_not_end_the_training(tmp_path, monkeypatch):
@@ -195,9 +196,9 @@ def test_a_full_disk_does_not_end_the_training(tmp_path, monkeypatch):
     attempt = Attempts(tmp_path / "file", "gradient_ascent", snapshot_every=1)
     undisturbed = Attempts(tmp_path, "gradient_ascent")(keep=False)
     assert same(attempt(), undisturbed)
-    assert attempt.counted()["warning"] == 1  # and it is not tried again after every update
+    assert attempt.event_counts()["warning"] == 1  # it is not tried again after every update
     assert attempt(pause_after=2) == 0
 
 
-def test_without_a_place_for_snapshots_a_pause_keeps_nothing(tmp_path):
+def test_a_pause_without_snapshots_saves_nothing(tmp_path):
     assert Attempts(tmp_path, "gradient_ascent")(keep=False, pause_after=2) == 0

@@ -54,37 +54,37 @@ FAMILIES = [
 
 
 @pytest.mark.parametrize(("kind", "shape", "names"), FAMILIES, ids=[kind for kind, _, _ in FAMILIES])
-def test_only_the_down_projections_of_three_layers_are_trained_whatever_a_family_calls_them(kind, shape, names):
-    """Thirteen layers, so that layer 1 must not be taken for 11, nor an expert's number for a layer's."""
+def test_the_down_projections_of_three_layers_are_trained_in_every_model_family(kind, shape, names):
+    """Thirteen layers: layer 1 must not match layer 11, nor an expert's number a layer's."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **shape))
     patterns = resolve("rmu", {"at_layer": 3}).trained_weights(13)
-    found = {name for name, _ in model.named_parameters() if any(fnmatchcase(name, one) for one in patterns)}
-    wanted = [f".{name.format(layer)}" for layer in (1, 2, 3) for name in names]
-    assert len(found) == len(wanted)
-    assert all(any(name.endswith(end) for name in found) for end in wanted)
+    trained = {name for name, _ in model.named_parameters() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    expected = [f".{name.format(layer)}" for layer in (1, 2, 3) for name in names]
+    assert len(trained) == len(expected)
+    assert all(any(name.endswith(end) for name in trained) for end in expected)
 
 
 @pytest.mark.parametrize(
     ("layers", "chosen", "numbers"),
     [(1, 0, [0]), (2, 0, [0]), (4, 1, [0, 1]), (12, 4, [2, 3, 4]), (22, 7, [5, 6, 7]), (80, 7, [5, 6, 7])],
 )
-def test_the_layer_is_the_seventh_or_a_third_of_the_way_up(layers, chosen, numbers):
+def test_the_default_layer_is_7_or_a_third_of_the_depth(layers, chosen, numbers):
     method = resolve("rmu", {})
     assert method.layer(layers) == chosen
-    assert [one for one in method.trained_weights(layers) if "down_proj" in one and "layers" in one] == [
-        f"*layers.{number}.*down_proj*" for number in numbers
-    ]
+    assert [
+        pattern for pattern in method.trained_weights(layers) if "down_proj" in pattern and "layers" in pattern
+    ] == [f"*layers.{number}.*down_proj*" for number in numbers]
 
 
-def test_a_layer_that_the_model_does_not_have_is_named():
+def test_a_layer_that_the_model_does_not_have_is_refused():
     assert resolve("rmu", {"at_layer": 3}).layer(4) == 3
     with pytest.raises(CoreError, match="layers are 0 to 3") as caught:
         resolve("rmu", {"at_layer": 4}).layer(4)
     assert caught.value.code == "no_such_layer"
 
 
-def test_the_direction_is_positive_of_the_given_length_and_of_the_seed():
+def test_the_steering_vector_is_nonnegative_of_the_given_length_and_of_the_seed():
     vector = steering_vector(50, 6.5, seed=3)
     assert vector.min() >= 0
     assert vector.norm().item() == pytest.approx(6.5)
@@ -93,18 +93,18 @@ def test_the_direction_is_positive_of_the_given_length_and_of_the_seed():
     assert not vector.equal(steering_vector(50, 6.5, seed=4))
 
 
-def test_the_distance_is_the_mean_square_over_the_width():
+def test_misdirection_is_the_mean_square_over_the_width():
     states = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
     target = torch.rand(6, dtype=torch.float64)
-    found = misdirection(states, target)
-    wanted = [sum((states[t, i] - target[i]) ** 2 for i in range(6)) / 6 for t in range(4)]
-    torch.testing.assert_close(found, torch.stack(wanted))
-    (slope,) = torch.autograd.grad(found.sum(), states, retain_graph=True)
-    torch.testing.assert_close(slope, torch.autograd.grad(sum(wanted), states)[0])
+    values = misdirection(states, target)
+    naive = [sum((states[t, i] - target[i]) ** 2 for i in range(6)) / 6 for t in range(4)]
+    torch.testing.assert_close(values, torch.stack(naive))
+    (gradient,) = torch.autograd.grad(values.sum(), states, retain_graph=True)
+    torch.testing.assert_close(gradient, torch.autograd.grad(sum(naive), states)[0])
     assert misdirection(states.detach().bfloat16(), target).dtype == torch.float32
 
 
-def test_hidden_states_are_held_by_default_and_need_the_original():
+def test_the_default_retain_term_is_hidden_and_needs_the_reference_model():
     assert resolve("rmu", {}).retain_spec().term == "hidden"
     assert resolve("rmu", {}).retain_spec().weight == 1200
     assert resolve("rmu", {}).needs() == {"forget", "retain", "original"}

@@ -1,4 +1,4 @@
-"""Where formulas are hard on floating point: certain and impossible tokens, long records, small β."""
+"""Terms at the limits of floating point: certain and impossible tokens, long records, small β."""
 
 import pytest
 import torch
@@ -16,10 +16,10 @@ from core.unlearning.objectives.weighted_ascent import weighted_ascent
 
 ONE = torch.zeros(5, dtype=torch.long)
 EXTREMES = [0.0, 1e-12, 1.0, 80.0, 1e5]
-"""Token losses from p = 1 to where p is 0 in any floating point."""
+"""Token losses from p = 1 to p = 0 in any floating point."""
 
 
-def slope(term, losses):
+def gradient_and_values(term, losses):
     """d(sum of values) / d(losses), and the values."""
     leaf = losses.detach().clone().requires_grad_(True)
     values = term(leaf)
@@ -42,16 +42,18 @@ TERMS = {
 
 
 @pytest.mark.parametrize("term", list(TERMS.values()), ids=list(TERMS))
-def test_no_probability_makes_a_term_or_its_gradient_anything_but_a_number(term):
+def test_terms_and_gradients_are_finite_at_every_probability(term):
     for dtype in (torch.float32, torch.float64):
-        gradient, values = slope(term, torch.tensor(EXTREMES, dtype=dtype))
+        gradient, values = gradient_and_values(term, torch.tensor(EXTREMES, dtype=dtype))
         assert values.isfinite().all()
         assert gradient.isfinite().all()
         assert values.dtype == dtype
 
 
-def test_a_loss_rounded_below_zero_has_no_root_of_a_negative_number():
-    gradient, values = slope(lambda losses: saturation_importance(losses, 5.0, 0.5), torch.tensor([-1e-7]))
+def test_a_loss_rounded_below_zero_gives_no_root_of_a_negative_number():
+    gradient, values = gradient_and_values(
+        lambda losses: saturation_importance(losses, 5.0, 0.5), torch.tensor([-1e-7])
+    )
     assert (gradient, values) == (0, 0)
 
 
@@ -59,23 +61,23 @@ def test_a_loss_rounded_below_zero_has_no_root_of_a_negative_number():
 def test_npo_with_a_small_beta_ascends_on_the_records_nll(beta):
     losses = torch.tensor([0.1, 2.0, 3.0, 0.4], dtype=torch.float32)
     record = torch.tensor([0, 0, 0, 7])
-    gradient, _ = slope(lambda now: negative_preference(now, losses + 0.3, record, beta), losses)
-    # -1 for each token of the record, at each of its rows: the mean over rows is then -1.
+    gradient, _ = gradient_and_values(lambda now: negative_preference(now, losses + 0.3, record, beta), losses)
+    # -1 for each token of the record, at each of its rows: the mean over rows is then -1
     torch.testing.assert_close(gradient, torch.tensor([-3.0, -3.0, -3.0, -1.0]), rtol=2e-3, atol=0)
 
 
 def test_a_long_record_keeps_its_digits_in_single_precision():
-    """A hundred thousand tokens that have hardly moved: a NLL of 200,000 has no room for the difference in float32."""
+    """A hundred thousand tokens that hardly moved: in float32, a NLL of 200,000 has no digits for the difference."""
     rng = torch.Generator().manual_seed(3)
     original = 4 * torch.rand(100_000, generator=rng, dtype=torch.float32)
     losses = original + 1e-4 * torch.rand(100_000, generator=rng, dtype=torch.float32)
     record = torch.zeros(100_000, dtype=torch.long)
-    found = negative_preference(losses, original, record, 0.1)[0]
+    value = negative_preference(losses, original, record, 0.1)[0]
     difference = (losses.double() - original.double()).sum()
-    assert found.item() == pytest.approx((-20 * torch.nn.functional.logsigmoid(0.1 * difference)).item(), rel=1e-4)
+    assert value.item() == pytest.approx((-20 * torch.nn.functional.logsigmoid(0.1 * difference)).item(), rel=1e-4)
 
 
-def test_sums_are_by_record_wherever_its_rows_stand():
+def test_record_sums_do_not_depend_on_the_order_of_rows():
     values = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0])
     record = torch.tensor([5, 900, 5, 900, 3])
     assert record_sums(values, record).tolist() == [5, 10, 5, 10, 16]
@@ -88,37 +90,37 @@ def test_weights_are_without_gradient():
         lambda now: weighted_ascent(now, 1.0),
         lambda now: saturation_importance(now, 5.0, 1.0),
     ):
-        gradient, values = slope(term, losses)
+        gradient, values = gradient_and_values(term, losses)
         torch.testing.assert_close(gradient, values / losses, rtol=1e-12, atol=0)
 
 
-def certain(dtype):
-    """Logits whose true token (0) is certain, impossible, and one of several."""
+def extreme_logits(dtype):
+    """Logits whose true token (0) is certain, impossible, and neither."""
     logits = torch.tensor([[1e4, 0.0, 1.0], [-1e4, 0.0, 1.0], [0.5, 0.0, 1.0]], dtype=dtype)
     return logits.requires_grad_(True), torch.zeros(3, dtype=torch.long)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_ce_u_has_a_gradient_for_certain_and_for_impossible_tokens(dtype):
-    logits, targets = certain(dtype)
-    wanted = without_the_true_token(logits, targets)
-    assert not wanted.requires_grad
-    assert wanted.exp()[:, 0].tolist() == [0, 0, 0]
-    torch.testing.assert_close(wanted.exp().sum(-1), torch.ones(3, dtype=dtype))
-    values = token_soft_nll(wanted, logits)
+def test_ce_u_has_its_gradient_for_certain_and_impossible_tokens(dtype):
+    logits, targets = extreme_logits(dtype)
+    target = without_the_true_token(logits, targets)
+    assert not target.requires_grad
+    assert target.exp()[:, 0].tolist() == [0, 0, 0]
+    torch.testing.assert_close(target.exp().sum(-1), torch.ones(3, dtype=dtype))
+    values = token_soft_nll(target, logits)
     (gradient,) = torch.autograd.grad(values.sum(), logits)
     assert values.isfinite().all()
-    torch.testing.assert_close(gradient, torch.softmax(logits.detach(), -1) - wanted.exp())
+    torch.testing.assert_close(gradient, torch.softmax(logits.detach(), -1) - target.exp())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_undial_lowers_the_true_logit_and_no_other(dtype):
-    logits, targets = certain(dtype)
+def test_undial_lowers_the_true_logit_only(dtype):
+    logits, targets = extreme_logits(dtype)
     lowered = logits.detach().clone()
     lowered[:, 0] -= 10
     for given in (logits.detach(), torch.log_softmax(logits.detach(), -1)):
-        found = suppressed(given, targets, 10.0)
-        torch.testing.assert_close(found, torch.log_softmax(lowered, -1))
+        target = suppressed(given, targets, 10.0)
+        torch.testing.assert_close(target, torch.log_softmax(lowered, -1))
     assert token_soft_nll(suppressed(logits.detach(), targets, 10.0), logits).isfinite().all()
     assert token_nll(suppressed(logits.detach(), targets, 10.0), targets)[2] > 9
 
@@ -143,11 +145,11 @@ DEFAULTS = {
 
 @pytest.mark.parametrize(("name", "defaults"), DEFAULTS.items())
 def test_defaults_are_those_of_the_papers(name, defaults):
-    found = resolve(name, {}).model_dump()
-    assert {key: found[key] for key in defaults} == defaults
+    parameters = resolve(name, {}).model_dump()
+    assert {key: parameters[key] for key in defaults} == defaults
 
 
-def test_undial_trains_large_models_at_its_own_rate():
+def test_undial_has_its_own_learning_rate_for_large_models():
     assert METHODS["undial"].large.learning_rate == 1e-4
 
 

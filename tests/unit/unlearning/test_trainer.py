@@ -9,7 +9,7 @@ from core.unlearning.objectives import METHODS, UnknownMethod
 from core.unlearning.step_plan import TrainingSets
 from core.unlearning.trainer import JobCancelled
 from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
-from tests.unit.unlearning.run import plain_training, run, some_sets, weights
+from tests.unit.unlearning.run import example_sets, plain_training, run, weights
 
 
 def adam(**changes):
@@ -25,9 +25,9 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(method, precision):
             run(method, model=model, training=adam(seed=seed, micro_batch_tokens=60, precision=precision))[0]
         )
 
-    one, again, other = trained(1), trained(1), trained(2)
-    assert all(a.equal(b) for a, b in zip(one, again, strict=True))
-    assert not all(a.equal(b) for a, b in zip(one, other, strict=True))
+    first, again, other_seed = trained(1), trained(1), trained(2)
+    assert all(a.equal(b) for a, b in zip(first, again, strict=True))
+    assert not all(a.equal(b) for a, b in zip(first, other_seed, strict=True))
 
 
 def test_progress_and_curves_are_reported_after_every_update():
@@ -48,7 +48,7 @@ def test_progress_and_curves_are_reported_after_every_update():
     assert result.changed_share > 0.9
 
 
-def test_tokens_are_those_of_the_records_without_padding():
+def test_the_token_count_is_without_padding():
     sets = TrainingSets(forget=records(6, seed=1))
     _, result = run("gradient_ascent", sets=sets, training=plain_training(epochs=3))
     from core.lm.data import encode
@@ -57,14 +57,14 @@ def test_tokens_are_those_of_the_records_without_padding():
     assert result.tokens == 3 * tokens
 
 
-def test_a_stop_takes_effect_between_two_steps():
+def test_cancelling_takes_effect_between_two_updates():
     events = []
     with pytest.raises(JobCancelled):
         run("gradient_ascent", training=adam(), events=events, stop=lambda: len(events) >= 4)
     assert [event.step for event in events if event.kind == "progress"] == [1, 2]
 
 
-def test_a_loss_that_is_no_number_fails_before_the_weights_are_touched():
+def test_a_non_finite_loss_fails_before_the_weights_change():
     model = tiny_model()
     with torch.no_grad():
         model.model.layers[0].mlp.down_proj.weight.fill_(float("inf"))
@@ -76,7 +76,7 @@ def test_a_loss_that_is_no_number_fails_before_the_weights_are_touched():
     assert all(a.equal(b) for a, b in zip(before, weights(model), strict=True))
 
 
-def test_a_gradient_that_is_no_number_fails_too():
+def test_a_non_finite_gradient_fails():
     def poison(gradient):
         return gradient * float("nan")
 
@@ -86,14 +86,14 @@ def test_a_gradient_that_is_no_number_fails_too():
         run("gradient_ascent", model=model, training=plain_training(epochs=1))
 
 
-def test_a_job_that_moves_nothing_fails_and_says_so():
+def test_a_job_that_changes_no_weight_fails():
     with pytest.raises(CoreError, match="nothing_moved"):
         run("gradient_ascent", training=plain_training(learning_rate=1e-30))
     with pytest.raises(CoreError, match="nothing_moved"):
         run("gradient_ascent", {"forget_weight": 0})
 
 
-def test_what_only_float32_could_tell_apart_does_not_count_as_moved_in_a_bfloat16_checkpoint(tmp_path):
+def test_changes_below_bfloat16_do_not_count_in_a_bfloat16_checkpoint(tmp_path):
     coarse = tiny_model(dtype=torch.bfloat16)
     with torch.no_grad():
         for weight in coarse.parameters():  # bfloat16 resolves small weights finely
@@ -107,7 +107,7 @@ def test_what_only_float32_could_tell_apart_does_not_count_as_moved_in_a_bfloat1
 
 
 def test_small_updates_of_a_bfloat16_model_add_up(tmp_path):
-    """Each is a hundredth of what bfloat16 can resolve in a typical weight; rounded one by one, all would be lost."""
+    """Each update is a hundredth of a step of bfloat16 in a typical weight: rounded one by one, all would be lost."""
     save(tiny_model(dtype=torch.bfloat16), tiny_tokenizer(), tmp_path / "half", "card")
     model, _ = load(tmp_path / "half", "auto", device=torch.device("cpu"))
     training = adam(learning_rate=1e-5, epochs=60, records_per_step=6)
@@ -116,14 +116,14 @@ def test_small_updates_of_a_bfloat16_model_add_up(tmp_path):
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.03, 0.5])
-def test_a_job_of_one_update_makes_it_at_the_full_rate(warmup):
+def test_a_single_update_has_the_full_rate(warmup):
     events = []
     _, result = run("gradient_ascent", training=adam(epochs=1, records_per_step=6, warmup=warmup), events=events)
     assert result.steps == 1
     assert events[-1].values["learning_rate"] == pytest.approx(1e-3)
 
 
-def test_gradients_are_clipped_to_their_norm():
+def test_gradients_are_clipped_by_norm():
     before = weights(tiny_model())
     model, _ = run("gradient_ascent", training=plain_training(epochs=1, learning_rate=1.0, gradient_clip=0.01))
     moved = sum(float((new - old).square().sum()) for new, old in zip(weights(model), before, strict=True)) ** 0.5
@@ -142,13 +142,13 @@ def test_a_retain_set_smaller_than_the_forget_set_is_cycled_with_a_warning():
     assert all(value > 0 for value in retained)
 
 
-def test_forget_records_are_only_ever_ascended_on():
-    """With the retain term weighed at nothing, a job with a retain set moves as one without."""
+def test_retain_records_of_weight_0_do_not_change_the_updates():
+    """With retain weight 0, a job with a retain set makes the updates of a job without one."""
     sets = TrainingSets(forget=records(6, seed=1), retain=[RecordSet(name="retain", records=records(2, seed=2))])
     with_retain, _ = run("ascent_descent", {"retain_weight": 0}, sets=sets, training=adam(epochs=3))
     alone, _ = run("gradient_ascent", sets=TrainingSets(forget=sets.forget), training=adam(epochs=3))
-    for one, other in zip(weights(with_retain), weights(alone), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    for weight, other in zip(weights(with_retain), weights(alone), strict=True):
+        torch.testing.assert_close(weight, other, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_forget_records_are_only_ever_ascended_on():
             TrainingSets(forget=records(2, seed=1), retain=[RecordSet(name="retain", records=[])]),
             "empty_retain_set",
         ),
-        ("calibrated", TrainingSets(forget=records(2, seed=1), retain=some_sets().retain), "empty_unseen_set"),
+        ("calibrated", TrainingSets(forget=records(2, seed=1), retain=example_sets().retain), "empty_unseen_set"),
     ],
 )
-def test_a_missing_set_is_named(method, sets, code):
+def test_a_missing_set_is_refused_by_name(method, sets, code):
     with pytest.raises(CoreError) as caught:
         run(method, sets=sets)
     assert caught.value.code == code
@@ -176,8 +176,8 @@ def test_an_unknown_method_is_refused():
         run("erase")
 
 
-def test_training_draws_no_dropout():
-    """GPT-2 drops a tenth of everything in training mode; the loss of the first step must be that of measuring."""
+def test_training_uses_no_dropout():
+    """GPT-2 has 10 % dropout in training mode; the first update's KL to the reference model must be 0."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
@@ -188,7 +188,7 @@ def test_training_draws_no_dropout():
     assert first.values["retain_loss"] == pytest.approx(0, abs=1e-6)
 
 
-def test_bfloat16_arithmetic_leaves_the_weights_in_float32():
+def test_bfloat16_arithmetic_keeps_float32_weights():
     model = tiny_model(dtype=torch.float32)
     run("calibrated", model=model, training=adam(precision="bfloat16"))
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}

@@ -1,4 +1,4 @@
-"""What is trained, in which precision, and what happens when memory is short."""
+"""Choices of training: which weights, which precision, recomputing activations, and short memory."""
 
 import pytest
 import torch
@@ -10,26 +10,28 @@ from core.unlearning.objectives import METHODS
 from tests.unit.lm.tiny import tiny_model
 from tests.unit.unlearning.run import plain_training, run, weights
 
-OWN_CHOICE = [name for name, method in METHODS.items() if method().trained_weights(2) is not None]
+WITH_OWN_WEIGHTS = [name for name, method in METHODS.items() if method().trained_weights(2) is not None]
 
 
 def names_that_differ(model, other):
-    others = dict(other.named_parameters())
-    return {name for name, weight in model.named_parameters() if not weight.equal(others[name])}
+    other_weights = dict(other.named_parameters())
+    return {name for name, weight in model.named_parameters() if not weight.equal(other_weights[name])}
 
 
 def adam(**changes):
     return plain_training(**({"optimizer": "adamw", "learning_rate": 1e-3, "records_per_step": 3} | changes))
 
 
-def test_only_the_weights_that_are_named_move():
+def test_only_chosen_weights_change():
     model, result = run("ascent_kl", training=adam(trainable=["model.layers.1.mlp.*"]))
-    parts = ("up", "gate", "down")
-    assert names_that_differ(model, tiny_model()) == {f"model.layers.1.mlp.{part}_proj.weight" for part in parts}
+    projections = ("up", "gate", "down")
+    assert names_that_differ(model, tiny_model()) == {
+        f"model.layers.1.mlp.{projection}_proj.weight" for projection in projections
+    }
     assert 0 < result.changed_share < 0.3
 
 
-def test_a_pattern_that_names_nothing_fails_before_training():
+def test_a_pattern_without_a_match_fails_before_training():
     events = []
     with pytest.raises(CoreError, match="no_such_layer"):
         run("ascent_kl", training=adam(trainable=["transformer.h.*"]), events=events)
@@ -37,8 +39,8 @@ def test_a_pattern_that_names_nothing_fails_before_training():
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in OWN_CHOICE])
-def test_an_adapter_trains_with_every_method_and_leaves_its_base_alone(method, checkpointing):
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in WITH_OWN_WEIGHTS])
+def test_an_adapter_trains_with_every_method_and_leaves_its_base_unchanged(method, checkpointing):
     training = adam(lora=Lora(rank=4), checkpointing=checkpointing, epochs=1)
     model, result = run(method, training=training)
     assert 0 < result.changed_share <= 1
@@ -50,8 +52,8 @@ def test_an_adapter_trains_with_every_method_and_leaves_its_base_alone(method, c
             assert weight.equal(base[name.replace(".base_layer", "")])
 
 
-def test_an_adapter_under_a_kl_to_the_original_starts_from_no_distance():
-    """The original is the model with the adapter off: the first step's KL is 0."""
+def test_the_kl_of_an_adapter_is_zero_at_the_first_update():
+    """The reference model is the model with the adapter off."""
     events = []
     run("ascent_kl", training=adam(lora=Lora(rank=4)), events=events)
     first = next(event for event in events if event.kind == "curve")
@@ -59,20 +61,19 @@ def test_an_adapter_under_a_kl_to_the_original_starts_from_no_distance():
 
 
 def test_an_adapter_is_trained_by_the_gradient_of_the_merged_weights():
-    """One step of plain descent on B alone (A's gradient is 0 while B is): B = -rate * scale * dL/dW A^T."""
+    """One update of plain descent changes B alone (A's gradient is 0 while B is): B = -rate * scale * dL/dW A^T."""
     lora = Lora(rank=3, alpha=6.0, modules=["q_proj"])
     training = plain_training(epochs=1, lora=lora)
     model, _ = run("gradient_ascent", training=training)
     plain, _ = run("gradient_ascent", training=plain_training(epochs=1))
     for old, new, layer in zip(tiny_model().model.layers, plain.model.layers, model.model.layers, strict=True):
         gradient = (old.self_attn.q_proj.weight - new.self_attn.q_proj.weight) / training.learning_rate
-        found = layer.self_attn.q_proj
-        first = found.lora_A["default"].weight
-        wanted = -training.learning_rate * 2.0 * gradient @ first.T
-        torch.testing.assert_close(found.lora_B["default"].weight, wanted, rtol=1e-7, atol=1e-9)
+        adapter = layer.self_attn.q_proj
+        expected_b = -training.learning_rate * 2.0 * gradient @ adapter.lora_A["default"].weight.T
+        torch.testing.assert_close(adapter.lora_B["default"].weight, expected_b, rtol=1e-7, atol=1e-9)
 
 
-def test_an_adapter_that_moves_nothing_fails():
+def test_an_adapter_that_changes_nothing_fails():
     with pytest.raises(CoreError, match="nothing_moved"):
         run("gradient_ascent", {"forget_weight": 0}, training=adam(lora=Lora(rank=2)))
 
@@ -82,67 +83,69 @@ def test_an_adapter_that_moves_nothing_fails():
 def test_recomputing_activations_changes_no_weight(method, choice):
     plain, _ = run(method, training=adam(**choice))
     recomputed, _ = run(method, training=adam(checkpointing=True, **choice))
-    for one, other in zip(weights(plain), weights(recomputed), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+    for weight, recomputed_weight in zip(weights(plain), weights(recomputed), strict=True):
+        torch.testing.assert_close(weight, recomputed_weight, rtol=1e-10, atol=1e-10)
 
 
-def test_activations_are_recomputed_where_that_is_asked_for():
-    def runs(checkpointing):
-        model, counted = tiny_model(), []
-        model.model.layers[0].self_attn.register_forward_pre_hook(lambda *_: counted.append(torch.is_grad_enabled()))
+def test_checkpointing_recomputes_activations():
+    def forwards(checkpointing):
+        model, calls = tiny_model(), []
+        model.model.layers[0].self_attn.register_forward_pre_hook(lambda *_: calls.append(torch.is_grad_enabled()))
         run("gradient_ascent", model=model, training=plain_training(epochs=1, checkpointing=checkpointing))
-        return sum(counted)
+        return sum(calls)
 
-    assert runs(True) == 2 * runs(False) > 0
+    assert forwards(True) == 2 * forwards(False) > 0
 
 
 @pytest.mark.parametrize("choice", [{}, {"lora": Lora(rank=4)}, {"optimizer": "sgd"}, {"checkpointing": True}])
-def test_weights_held_in_bfloat16_train_and_stay_in_it(choice):
+def test_bfloat16_weights_train_and_stay_in_bfloat16(choice):
     def trained(seed):
         model = tiny_model(dtype=torch.bfloat16)
         training = adam(master_weights="bfloat16", learning_rate=1e-4, seed=seed, **choice)
         return run("ascent_kl", model=model, training=training)
 
     model, result = trained(1)
-    held = {weight.dtype for name, weight in model.named_parameters() if "lora_" not in name}
-    assert held == {torch.bfloat16}
+    dtypes = {weight.dtype for name, weight in model.named_parameters() if "lora_" not in name}
+    assert dtypes == {torch.bfloat16}
     assert result.changed_share > 0
     again, _ = trained(1)
-    assert all(one.equal(other) for one, other in zip(weights(model), weights(again), strict=True))
+    assert all(a.equal(b) for a, b in zip(weights(model), weights(again), strict=True))
 
 
-def test_small_updates_of_weights_held_in_bfloat16_go_where_float32_takes_them():
+def test_small_updates_of_bfloat16_weights_go_in_the_direction_of_float32():
     """Each update is a hundredth of what bfloat16 can resolve in a typical weight."""
     training = adam(learning_rate=2e-5, epochs=40, records_per_step=6)
     start = tiny_model(dtype=torch.bfloat16)
-    held, _ = run("gradient_ascent", model=tiny_model(dtype=torch.bfloat16), training=training)
+    rounded, _ = run("gradient_ascent", model=tiny_model(dtype=torch.bfloat16), training=training)
     exact, _ = run("gradient_ascent", model=start.float(), training=training)
     origin = tiny_model(dtype=torch.bfloat16)
-    by_half = torch.cat(
-        [(a.float() - b.float()).flatten() for a, b in zip(weights(held), weights(origin), strict=True)]
+    bfloat16_change = torch.cat(
+        [(a.float() - b.float()).flatten() for a, b in zip(weights(rounded), weights(origin), strict=True)]
     )
-    by_float = torch.cat([(a - b.float()).flatten() for a, b in zip(weights(exact), weights(origin), strict=True)])
-    # how far the one goes in the direction of the other
-    assert float(by_half @ by_float / by_float.square().sum()) == pytest.approx(1, abs=0.15)
+    float32_change = torch.cat(
+        [(a - b.float()).flatten() for a, b in zip(weights(exact), weights(origin), strict=True)]
+    )
+    # the length of the first change in the direction of the second
+    assert float(bfloat16_change @ float32_change / float32_change.square().sum()) == pytest.approx(1, abs=0.15)
 
 
-class Full(Exception):
+class OtherError(Exception):
     pass
 
 
 def short_of_memory(monkeypatch, *, most_tokens, error, let_through=0):
-    """The forward of a micro-batch of more tokens than this fails, at its end, as it does where memory is short; the
-    first few are let through."""
-    whole = objective.Forward.hidden
+    """Makes the forward of a micro-batch of more than `most_tokens` tokens fail at its end, as out of memory does; the
+    first `let_through` of them succeed."""
+    forward_hidden = objective.Forward.hidden
     sizes = []
 
     def hidden(self, chunks):
-        found = whole(self, chunks)
+        states = forward_hidden(self, chunks)
         if torch.is_grad_enabled():
             sizes.append(sum(len(chunk.ids) for chunk in chunks))
             if sum(size > most_tokens for size in sizes) > let_through and sizes[-1] > most_tokens:
                 raise error
-        return found
+        return states
 
     monkeypatch.setattr(objective.Forward, "hidden", hidden)
     return sizes
@@ -152,22 +155,22 @@ def short_of_memory(monkeypatch, *, most_tokens, error, let_through=0):
     "error",
     [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 GB")],
 )
-def test_out_of_memory_a_step_is_done_again_in_halves_and_the_update_is_the_same(monkeypatch, error):
+def test_out_of_memory_halves_the_micro_batches_and_keeps_the_update(monkeypatch, error):
     plain, _ = run("ascent_kl", training=plain_training(micro_batch_tokens=60))
     events = []
-    # at the second micro-batch of the step: the gradient of the first is there already, and must not count twice
+    # fails at the second micro-batch of the step: the first one's gradient exists already, and must not count twice
     sizes = short_of_memory(monkeypatch, most_tokens=30, error=error, let_through=1)
     model, _ = run("ascent_kl", training=plain_training(micro_batch_tokens=60), events=events)
     assert [size > 30 for size in sizes][:3] == [True, True, False]
     assert sum(size > 30 for size in sizes) == 2
-    for one, other in zip(weights(plain), weights(model), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    for weight, halved_weight in zip(weights(plain), weights(model), strict=True):
+        torch.testing.assert_close(weight, halved_weight, rtol=1e-9, atol=1e-12)
     (warning,) = [event for event in events if event.kind == "warning"]
     assert warning.code == "micro_batch_halved"
     assert "30 tokens" in warning.message
 
 
-def test_out_of_memory_for_good_is_the_users_with_advice(monkeypatch):
+def test_out_of_memory_after_halving_is_the_users_error_with_advice(monkeypatch):
     sizes = short_of_memory(monkeypatch, most_tokens=5, error=torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(CoreError, match=r"out_of_memory.*in micro-batches of 30 tokens.*max_length") as caught:
         run("ascent_kl", training=plain_training(micro_batch_tokens=60))
@@ -175,8 +178,8 @@ def test_out_of_memory_for_good_is_the_users_with_advice(monkeypatch):
     assert len(sizes) == 2
 
 
-def test_what_is_not_short_of_memory_is_not_tried_again(monkeypatch):
-    sizes = short_of_memory(monkeypatch, most_tokens=5, error=Full("something else"))
-    with pytest.raises(Full):
+def test_other_errors_are_not_retried(monkeypatch):
+    sizes = short_of_memory(monkeypatch, most_tokens=5, error=OtherError("something else"))
+    with pytest.raises(OtherError):
         run("ascent_kl", training=plain_training(micro_batch_tokens=60))
     assert len(sizes) == 1
