@@ -12,8 +12,8 @@ base_model: {base}
 tags: [machine-unlearning, {spec.method.name}]
 ---
 """
-_MODEL_FILES = """Every file but this one, and every weight but those that changed, is byte for byte that of the original
-model. Its README.md describes the original model."""
+_MODEL_FILES = """Every file but this one, and every weight but those that changed, is byte for byte that of the
+original model. Its README.md describes the original model."""
 _ADAPTER_FILES = "The tokenizer's files and the licence files are byte for byte those of the original model."
 
 

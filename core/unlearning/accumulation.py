@@ -18,7 +18,7 @@ class GradientAccumulator:
         self._tokens, self._report = micro_batch_tokens, report
         self._halved = False
 
-    def __call__(self, forward: Forward, batches: Sequence[TermBatch], epoch: int) -> StepValues:
+    def accumulate(self, forward: Forward, batches: Sequence[TermBatch], epoch: int) -> StepValues:
         """Sets the model's `.grad`, which must be empty, to the step's gradient.
 
         Out of memory, drops the partial gradient and computes the step again: the update is the same. Raises CoreError
@@ -26,7 +26,7 @@ class GradientAccumulator:
         again, since the other ranks do not know of the error: it is raised as it is.
         """
         while True:
-            values = self._accumulate(forward, batches, epoch)
+            values = self._try_once(forward, batches, epoch)
             if values is not None:
                 return values
             # outside the except block: the error held the step's frames, and they its activations
@@ -44,7 +44,7 @@ class GradientAccumulator:
             message = f"a step did not fit in memory: from now on micro-batches have at most {self._tokens} tokens"
             self._report(Warned(code="micro_batch_halved", message=f"{message}; the updates stay the same"))
 
-    def _accumulate(self, forward: Forward, batches: Sequence[TermBatch], epoch: int) -> StepValues | None:
+    def _try_once(self, forward: Forward, batches: Sequence[TermBatch], epoch: int) -> StepValues | None:
         """The step's values; None where memory ran out."""
         try:
             return accumulate_gradient(

@@ -76,19 +76,19 @@ def train(
 
     Where several `ranks` share the model, all call this with the same arguments; only the first rank's `should_stop`,
     `should_pause` and `report` count. Either all have `snapshots` or none has. All get the same result, and each keeps
-    its part of the model, which `core.lm.sharding.gather` makes whole.
+    its part of the model, which `core.lm.sharding.gather_model` makes whole.
 
     Raises, between two updates, JobCancelled (`should_stop`), or JobPaused (`should_pause`) once a snapshot is taken;
     and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`, `nan_loss`,
-    `nothing_moved`, `out_of_memory`, and those of `select_parameters`, `require_optimizer` and the layers.
+    `nothing_moved`, `out_of_memory`, and those of `select_parameters`, `require_optimizer` and `compile_layers`.
     """
-    unlearning = resolve(method, parameters)
+    unlearning_method = resolve(method, parameters)
     if not sets.forget:
         raise CoreError("empty_forget_set", "the forget set holds no record")
     torch.manual_seed(training.seed)
     # no dropout: the trained model is then the measured one, and KL compares like with like
     model.eval()
-    select_parameters(model, training, unlearning.trained_weights(layer_count(model)))
+    select_parameters(model, training, unlearning_method.trained_weights(layer_count(model)))
     require_optimizer(training, model.device)
     longest = context_length(model, training.max_length)
     forward = Forward(
@@ -104,18 +104,18 @@ def train(
     def interrupted() -> bool:
         return should_stop() or should_pause()
 
-    plan = plan_steps(unlearning, forward, tokenizer, training, sets, report=report, should_stop=interrupted)
+    plan = plan_steps(unlearning_method, forward, tokenizer, training, sets, report=report, should_stop=interrupted)
     # after planning, which may generate text: layers that recompute their activations keep no cache
     if training.checkpointing:
         recompute_activations(model)
     # after planning, for which each rank runs a whole model of its own
     forward.shard()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    rewrites_weights = type(unlearning).final_weight is not Method.final_weight
+    rewrites_weights = type(unlearning_method).final_weight is not Method.final_weight
     diff = WeightDiff(model, ranks, keep_all=rewrites_weights)
     optimizer = make_optimizer(trained, training)
 
-    gradient = GradientAccumulator(training.micro_batch_tokens, report)
+    accumulator = GradientAccumulator(training.micro_batch_tokens, report)
     state = TrainingState(model, optimizer, plan)
     snapshot_policy = SnapshotPolicy(snapshots, state, training.snapshot_every, ranks)
 
@@ -139,7 +139,7 @@ def train(
         rate = training.learning_rate * rate_factor(step, steps, training.scheduler, training.warmup)
         set_learning_rate(optimizer, rate)
         plan.update_targets(records)
-        values = gradient(forward, plan.term_batches(step, steps, records), epoch)
+        values = accumulator.accumulate(forward, plan.term_batches(step, steps, records), epoch)
         norm = full_tensor(torch.nn.utils.clip_grad_norm_(trained, training.gradient_clip))
         if not math.isfinite(values.loss) or not torch.isfinite(norm):
             raise CoreError(
@@ -157,7 +157,7 @@ def train(
         snapshot_policy.snapshot_if_due()
     stop_if_told()
     if rewrites_weights:
-        diff.rewrite(model, unlearning.final_weight)
+        diff.rewrite(model, unlearning_method.final_weight)
     changed = diff.changed_share(model)
     if changed == 0:
         raise CoreError(
