@@ -21,9 +21,9 @@ const SCOPES = {
   verbatim: "the text itself; no questions about what it says were asked",
   facts: "the text, and questions about what it says",
 };
-const AGAINST = { before: "before", retrained: "a retrained model, or unseen text in its place" };
+const AGAINST = { before: "the model before the job", retrained: "a retrained model, or unseen text in its place" };
 const COMPARED_WITH = {
-  before: "before", retrained_model: "the retrained model", unseen_text: "the original on unseen text", chance: "0.5 (guessing)",
+  before: "the model before the job", retrained_model: "the retrained model", unseen_text: "the original on unseen text", chance: "0.5 (guessing)",
 };
 const MEANING =
   "A bound is passed if the whole interval lies within its limits, failed if the whole interval lies outside them, and " +
@@ -48,7 +48,7 @@ export function verdict(judgement) {
 
 function row(judged) {
   const { bound } = judged;
-  const against = bound.against && element("span", { class: "faint" }, `${bound.by} to ${COMPARED_WITH[judged.yardstick] ?? AGAINST[bound.against]}`);
+  const against = bound.against && element("span", { class: "faint" }, `${comparedBy(bound)} ${COMPARED_WITH[judged.yardstick] ?? AGAINST[bound.against]}`);
   const remarks = [reasonText(judged), asideText(judged)].filter(Boolean).map((line) => element("p", { class: "faint" }, line));
   return element("tr", { "data-bound": bound.name, class: judged.carries ? null : "aside" }, cells(COLUMNS, [
     bound.name,
@@ -67,6 +67,10 @@ function figureName({ set, figure: name, variant, attack, across, curve, benchma
   if (benchmark) return `${words(name)} of ${benchmark}`;
   if (!set) return words(across ?? curve);
   return `${words(name)} of ${set}${variant ? `, ${variant} copy` : ""}`;
+}
+
+function comparedBy({ by }) {
+  return by === "difference" ? "difference from" : `${by} to`;
 }
 
 function limits({ limit_low: low, limit_high: high }) {

@@ -1,4 +1,4 @@
-"""A headless Chromium that talks to nobody but the page it is shown."""
+"""A headless Chromium without background requests."""
 
 import shutil
 from pathlib import Path
@@ -22,7 +22,7 @@ QUIET = (
 
 
 def open_browser(profile: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> webdriver.Chrome:
-    """The browser, with a fresh profile in `profile`; it logs what it requests and what its console says."""
+    """Starts the browser with a fresh profile in `profile`; it logs its requests and its console's messages."""
     if CHROMIUM is None or CHROMEDRIVER is None:
         raise FileNotFoundError("chromium and chromedriver are needed (Debian: apt install chromium chromium-driver)")
     options = webdriver.ChromeOptions()

@@ -136,14 +136,14 @@ class Console:
 
     def texts(self, selector: str) -> list[str]:
         """What a person reads in these places; unfolded or not."""
-        script = "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent.trim())"
-        found: list[str] = self.page.execute_script(script, selector)
-        return found
+        script = "return [...document.querySelectorAll(arguments[0])].map((node) => node.textContent.trim())"
+        texts: list[str] = self.page.execute_script(script, selector)
+        return texts
 
     def shows(self, text: str, within: str = "main", seconds: float = WAIT_SECONDS) -> None:
-        """Waits until the text is there to be read."""
+        """Waits until the text is visible."""
         try:
-            self.until(lambda: any(text in one for one in self.texts(within)), seconds)
+            self.until(lambda: any(text in shown for shown in self.texts(within)), seconds)
         except TimeoutError:
             raise AssertionError(f"{text!r} is not in {self.texts(within)}") from None
 
@@ -155,14 +155,16 @@ class Console:
             time.sleep(0.05)
 
     def requests(self) -> list[str]:
-        """Every URL that the page has asked for since the last call."""
+        """Returns every URL that the page has requested since the last call."""
         logged = [json.loads(entry["message"])["message"] for entry in self.page.get_log("performance")]
-        return [one["params"]["request"]["url"] for one in logged if one["method"] == "Network.requestWillBeSent"]
+        return [entry["params"]["request"]["url"] for entry in logged if entry["method"] == "Network.requestWillBeSent"]
 
     def complaints(self) -> list[str]:
-        """What the browser's console has said since the last call, but for what was provoked."""
-        said = [entry["message"] for entry in self.page.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
-        return [one for one in said if not any(words in one for words in self.excused)]
+        """Returns the messages of the browser's console since the last call, without the excused messages."""
+        messages = [
+            entry["message"] for entry in self.page.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")
+        ]
+        return [message for message in messages if not any(words in message for words in self.excused)]
 
 
 @pytest.fixture(scope="package")
@@ -177,7 +179,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[webdriv
 
 @pytest.fixture
 def console(chromium: tuple[webdriver.Chrome, Path], served: Served) -> Iterator[Console]:
-    """The console; after each test, whatever it showed: no other host was asked, and nothing went wrong unsaid."""
+    """The console. After each test: no request went to another host, and the browser logged nothing unexpected."""
     browser, profile = chromium
     shown = Console(browser, served, profile)
     shown.requests()

@@ -1,4 +1,4 @@
-"""Measurements as a small model's unlearning gives them, made of a few numbers."""
+"""Measurements like those of a small model's job, made from a few numbers."""
 
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import Attack, CutShort, Figure, Measurements, Moment, SetName, StepFigure
@@ -51,18 +51,21 @@ def measurements(moment: Moment) -> Measurements:
 
 
 def everything() -> Measurements:
-    """Figures of every kind that there is, of a model after unlearning."""
-    found = measurements("after")
-    asked = {"probability": _around(0.21, 0.01), "exposure_p": Figure(value=1e-32, low=None, high=None, records=16)}
+    """Returns figures of every kind, of a model after unlearning."""
+    after = measurements("after")
+    probe_figures = {
+        "probability": _around(0.21, 0.01),
+        "exposure_p": Figure(value=1e-32, low=None, high=None, records=16),
+    }
     more = {
-        "sets": found.sets | {"probes": asked},
+        "sets": after.sets | {"probes": probe_figures},
         "variants": {"int4": {"forget": {"perplexity": _around(61.5, 3)}}},
         "across": {"baseline_auc": _around(0.512, 0.05)},
         "curves": {"relearned_forget": [StepFigure(step=5, figure=_around(40.25, 2))]},
         "benchmarks": {"a_task": {"acc": _around(0.253, 0.02)}},
         "cut_short": [CutShort(measurement="exposure", what="forget", done=32, of=200, reason="records")],
     }
-    return found.model_copy(update=more)
+    return after.model_copy(update=more)
 
 
 def judgement() -> Judgement:

@@ -1,4 +1,4 @@
-"""A picture of a job's page: `python -m tests.integration.console.screenshot URL KEYFILE JOB OUT [--dark]`."""
+"""Takes a screenshot of a job's page: `python -m tests.integration.console.screenshot URL KEYFILE JOB OUT [--dark]`."""
 
 import sys
 import tempfile
@@ -12,7 +12,7 @@ from tests.integration.console.browser import open_browser, resize
 WIDTH = 1280
 SECONDS = 30
 DOWN_TO = "#figures .tiles"
-"""The last part of the page that is in the picture."""
+"""The last part of the page that is in the screenshot."""
 
 
 def take(url: str, key: str, job: str, out: Path, *, dark: bool = False) -> None:
@@ -33,7 +33,13 @@ def take(url: str, key: str, job: str, out: Path, *, dark: bool = False) -> None
 
 
 if __name__ == "__main__":
-    given = [one for one in sys.argv[1:] if one != "--dark"]
-    if len(given) != 4:
+    arguments = [argument for argument in sys.argv[1:] if argument != "--dark"]
+    if len(arguments) != 4:
         sys.exit(__doc__)
-    take(given[0], Path(given[1]).read_text().strip(), given[2], Path(given[3]), dark="--dark" in sys.argv)
+    take(
+        arguments[0],
+        Path(arguments[1]).read_text().strip(),
+        arguments[2],
+        Path(arguments[3]),
+        dark="--dark" in sys.argv,
+    )

@@ -1,4 +1,4 @@
-"""Jobs in every state, brought there by the very functions that API and worker use."""
+"""Jobs in every state, made with the functions that API and worker use."""
 
 import hashlib
 import math
@@ -105,14 +105,14 @@ class Story:
         return id
 
     async def queued(self, model: str, *, reference: str | None = None, gpus: int = 0, kind: str = "unlearn") -> str:
-        """A job as the API would have written it."""
+        """Creates a job as the API would create it, and returns its id."""
         sets = [
             {"name": name, "file": None, "kind": None, "weight": None, "records": 200, "sha256": None}
             for name in ("forget", "retain", "unseen")
         ]
-        for one in sets[1:]:
-            one["file"] = await self.file(str(one["name"]))
-            one["sha256"] = hashlib.sha256(str(one["file"]).encode()).hexdigest()
+        for entry in sets[1:]:
+            entry["file"] = await self.file(str(entry["name"]))
+            entry["sha256"] = hashlib.sha256(str(entry["file"]).encode()).hexdigest()
         sets[1] |= {"kind": "in_distribution", "weight": 1.0}
         job = JobRow(
             id=new_id("job"),
@@ -136,7 +136,7 @@ class Story:
         return job.id
 
     async def running(self, model: str, *, step: int = 0, reference: str | None = None) -> tuple[str, int]:
-        """A job in its training, `(id, fence)`; no other may be queued."""
+        """Brings a job into training and returns `(id, fence)`; no other job may be queued."""
         job = await self.queued(model, reference=reference)
         async with self.sessions.begin() as session:
             row = await leases.claim(session, worker="console-tests", gpus=0, lease_seconds=600)
@@ -154,7 +154,7 @@ class Story:
         return job, fence
 
     async def train(self, job: str, fence: int, first: int, last: int) -> None:
-        """The curves of these steps."""
+        """Writes the curves of these steps."""
         points = [(step, name, value) for step in range(first, last + 1) for name, value in _curves(step).items()]
         async with self.sessions.begin() as session:
             await progress.set_steps(
@@ -170,7 +170,7 @@ class Story:
         after: Measurements | None = None,
         retrained: Measurements | None = None,
     ) -> str:
-        """A job that succeeded, its checkpoint's files really stored."""
+        """Brings a job to success, with the files of its checkpoint in the storage."""
         job, fence = await self.running(model, step=STEPS, reference=reference)
         prefix = f"checkpoints/{job}/{fence}"
         weights = bytes(range(256)) * 4096
@@ -192,7 +192,7 @@ class Story:
         return job
 
     async def dry_run(self, model: str) -> str:
-        """A dry run that is over: a job that measured the model as it is, and changed nothing."""
+        """Brings a dry run to its end: a job that measured the model and changed nothing."""
         job = await self.queued(model, kind="preview")
         async with self.sessions.begin() as session:
             row = await leases.claim(session, worker="console-tests", gpus=0, lease_seconds=600)

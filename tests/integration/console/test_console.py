@@ -20,7 +20,7 @@ BUSY_ELSEWHERE = 8
 """GPUs that no job of these tests is claimed with: such a job stays in the queue."""
 
 
-def test_a_wrong_key_is_told_and_not_kept(console: Console) -> None:
+def test_a_wrong_key_is_reported_and_not_kept(console: Console) -> None:
     console.excused = ("401 (Unauthorized)",)
     console.open("jobs", key=new_api_key())
     console.shows("does not know this key", "#key-error")
@@ -41,7 +41,7 @@ def test_a_key_that_is_revoked_leads_back_to_the_sign_in(console: Console, serve
     assert console.page.execute_script("return sessionStorage.length") == 0
 
 
-async def test_the_list_shows_the_newest_jobs_and_older_ones_when_asked(console: Console, story: Story) -> None:
+async def test_the_list_shows_the_newest_jobs_and_older_jobs_on_request(console: Console, story: Story) -> None:
     await story.model("many")
     made = [await story.queued("many", gpus=BUSY_ELSEWHERE, reference=f"DSR-{number}") for number in range(22)]
     console.open("jobs")
@@ -213,7 +213,7 @@ async def test_a_job_is_paused_and_goes_on_by_its_buttons(console: Console, stor
     assert console.texts("#retry") == []
 
 
-async def test_a_verdict_shows_every_bound_with_its_figures_and_what_came_of_it(console: Console, story: Story) -> None:
+async def test_a_verdict_shows_every_bound_with_its_figures_and_its_result(console: Console, story: Story) -> None:
     await story.model("judged")
     console.open(f"jobs/{await story.finished('judged', judgement=judgement())}")
     console.shows("failed", "#verdict .badge")
@@ -278,14 +278,14 @@ async def test_models_methods_and_files_are_listed(console: Console, story: Stor
     console.shows("default", "tbody tr")
     console.shows("no release needed", "tbody tr")
     console.page.find_element(By.LINK_TEXT, "Methods").click()
-    names = [one["name"] for one in served.get("/v1/methods")["data"]]
+    names = [method["name"] for method in served.get("/v1/methods")["data"]]
     console.until(lambda: console.texts("article h2") == names)
     console.page.find_element(By.LINK_TEXT, "Files").click()
     console.shows(file[-8:], "tbody code")
     console.shows("1,234", "tbody tr:first-child")
 
 
-def test_a_page_that_is_not_there_says_so(console: Console) -> None:
+def test_an_unknown_job_is_reported(console: Console) -> None:
     console.excused = ("404 (Not Found)",)
     console.open("jobs/job-none")
     console.shows("there is no such job", "[role=alert]")
@@ -299,7 +299,7 @@ def _written(value: float, decimals: int) -> str:
     return f"{mantissa} · 10{exponent.translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
-async def test_the_filter_shows_what_fits_alone_lives_in_the_address_and_survives_back(
+async def test_the_filter_shows_matching_jobs_only_is_in_the_address_and_survives_going_back(
     console: Console, story: Story
 ) -> None:
     await story.model("filtered")
@@ -335,9 +335,9 @@ async def test_a_list_of_open_jobs_is_kept_up_to_date_by_one_request_at_a_time(c
     console.until(lambda: len(console.texts("tbody tr")) > 20)
     console.requests()
     await asyncio.sleep(7)
-    asked = [url for url in console.requests() if "/v1/jobs" in url]
-    assert 1 <= len(asked) <= 4, asked
-    assert all("/v1/jobs?" in url for url in asked)
+    requested = [url for url in console.requests() if "/v1/jobs" in url]
+    assert 1 <= len(requested) <= 4, requested
+    assert all("/v1/jobs?" in url for url in requested)
     console.open("jobs")  # the teardown wants to see a request
 
 
@@ -353,7 +353,7 @@ async def test_a_checkpoint_that_waits_for_a_person_does_not_look_like_a_success
     console.shows("waits for release", "h1")
 
 
-async def test_a_key_that_may_not_steer_or_release_is_shown_no_such_buttons(
+async def test_a_key_without_the_scopes_sees_no_buttons_for_actions_or_release(
     console: Console, story: Story, served: Served
 ) -> None:
     await story.model("read-only")
@@ -369,7 +369,7 @@ async def test_a_key_that_may_not_steer_or_release_is_shown_no_such_buttons(
     assert console.texts("#stop button") == []
 
 
-async def test_the_focus_goes_back_where_it_was_after_a_dialog(console: Console, story: Story) -> None:
+async def test_the_focus_returns_to_its_element_after_a_dialog(console: Console, story: Story) -> None:
     await story.model("focused")
     job = await story.queued("focused", gpus=BUSY_ELSEWHERE)
     console.open(f"jobs/{job}")

@@ -1,4 +1,4 @@
-"""What is in sight on screens of several widths."""
+"""The visible parts of the console on screens of several widths."""
 
 from tests.integration.console.browser import resize
 from tests.integration.console.conftest import Console
@@ -21,7 +21,7 @@ async def test_a_narrow_window_shows_result_and_due_date_without_scrolling_sidew
             (f"jobs/{job}", ("[data-bound=extraction] .badge", "[data-bound=extraction] .interval")),
         ):
             console.open(page)
-            console.until(lambda wanted=places[0]: console.texts(wanted) != [])
+            console.until(lambda selector=places[0]: console.texts(selector) != [])
             for place in places:
                 left, right = console.page.execute_script(script, place)
                 assert (left >= 0, right <= 400, right > left) == (True, True, True), place
@@ -38,5 +38,5 @@ async def test_a_usual_window_shows_all_of_a_verdict_without_scrolling_sideways(
         "const place = document.querySelector('[data-bound=relearned]').closest('.scrollable');"
         "return [place.scrollWidth, place.clientWidth]"
     )
-    needed, there = console.page.execute_script(script)
-    assert 0 < needed <= there
+    content_width, region_width = console.page.execute_script(script)
+    assert 0 < content_width <= region_width
