@@ -1,4 +1,4 @@
-"""How sure an AUC is, at any level and without resampling: a thousand resamples have no tails far beyond 95 %."""
+"""Intervals of an AUC at any level, in closed form: a thousand resamples have no tails far beyond 95 %."""
 
 from statistics import NormalDist
 
@@ -8,21 +8,22 @@ from numpy.typing import NDArray
 from core.evaluation.stats.bootstrap import Values
 
 FEW = 20
-"""Under so many records in either set the bootstrap is too narrow, up to claiming certainty."""
+"""With fewer records in either set the bootstrap's interval is too narrow, down to no width at all."""
 
 _HALVINGS = 50
 
 
 def joint_level(judged: int) -> float:
-    """The level at which `judged` intervals all hold in 95 % of cases, however they hang together (Bonferroni)."""
+    """The level at which `judged` intervals all hold in 95 % of cases, whatever their correlation (Bonferroni)."""
     return 1 - 0.05 / judged
 
 
 def joint_interval(members: Values, others: Values, *, level: float) -> tuple[Values, Values]:
     """An interval of the AUC of scores (..., m) against (..., n): (...) each.
 
-    DeLong's on the logit, which knows how unlike the two sets spread, widened to hold Newcombe's, which does not
-    vanish at 0 and 1. Under `FEW` records in a set DeLong's variance is itself a guess, and `binomial` stands alone.
+    DeLong's interval on the logit, which accounts for unequal spreads of the two sets, widened to contain Newcombe's,
+    which keeps its width at 0 and 1. With fewer than `FEW` records in a set DeLong's variance is too uncertain, and
+    `binomial` is used alone.
     """
     m, n = members.shape[-1], others.shape[-1]
     auc, variance = delong(members, others)

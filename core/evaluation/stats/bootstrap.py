@@ -1,9 +1,9 @@
-"""How sure a figure is: 95 % intervals from resampling records with replacement (Efron 1979).
+"""95 % intervals of figures, by resampling records with replacement (Efron 1979).
 
-A mean's interval reaches on each side as far as the wider of two: Student's, which knows how few the records are, and
-the bias-corrected and accelerated bootstrap, which knows on which side the far ones lie (BCa: Efron 1987, J. Am. Stat.
-Assoc. 82:171). docs/benchmarks.md, "Intervals", has how often it holds the true mean, beside others. All else that is
-resampled (rates, differences of two figures) has plain percentiles.
+A mean's interval is on each side the wider of two: Student's, which accounts for few records, and the bias-corrected
+and accelerated bootstrap, which accounts for skew (BCa: Efron 1987, J. Am. Stat. Assoc. 82:171). docs/benchmarks.md,
+"Intervals", shows how often it holds the true mean, compared with other intervals. Other resampled figures (rates,
+differences of two figures) have plain percentile intervals.
 """
 
 import math
@@ -22,7 +22,7 @@ Counts = NDArray[np.float64]
 """(B, n): how often each of n records is in each of B resamples; every row sums to n."""
 
 Range = tuple[float, float]
-"""The least and the most that a value, and so a mean, can be."""
+"""The smallest and the largest possible value, and so mean."""
 
 SHARE: Range = (0.0, 1.0)
 AMOUNT: Range = (0.0, math.inf)
@@ -36,7 +36,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Resamples:
-    """The same `count` resamples of n records, however often they are gone through; a function of seed and `name`."""
+    """`count` resamples of n records. They are a function of seed and `name`: every pass gives the same ones."""
 
     seed: int
     name: str
@@ -70,9 +70,9 @@ def weighted_means(
 ) -> dict[str, Figure]:
     """For each name, through(sum(values * weights) / sum(weights)) over n records, with its interval.
 
-    `columns[name]` is (values (n,), weights (n,)); `through` is monotonic, and the interval is taken before it: of a
-    perplexity on logarithms. `ranges[name]` is what the values can be, SHARE without: no interval reaches beyond it.
-    A single record says nothing about others: no interval.
+    `columns[name]` is (values (n,), weights (n,)). `through` is monotonic and is applied to the interval's ends: a
+    perplexity's interval is taken on logarithms. `ranges[name]` holds the possible values, by default SHARE; no interval
+    reaches beyond them. A single record tells nothing of others: it gives no interval.
     Raises ValueError where there are no records, or values outside of their range.
     """
     numerators = np.stack([values * weights for values, weights in columns.values()], axis=1)  # (n, k)
@@ -100,8 +100,8 @@ def weighted_means(
 def mean_interval(values: Values, weights: Values, resampled: Values) -> tuple[float, float]:
     """The interval of sum(values * weights) / sum(weights) over n > 1 records, whose resampled means are (R,).
 
-    On each side the wider of Student's interval, by the records' influence, and BCa's. (scipy.stats.bootstrap has BCa
-    too; of six figures of 4,000 records it takes eight times as long, as it leaves out each record in turn.)
+    On each side the wider of Student's interval, by the records' influence, and BCa's. scipy.stats.bootstrap has BCa
+    too, but it leaves out each record in turn: six figures of 4,000 records take eight times as long.
     """
     whole = (values * weights).sum() / weights.sum()
     own = student(values, weights)
@@ -118,7 +118,7 @@ def student(values: Values, weights: Values) -> tuple[float, float]:
 
 
 def _influence(values: Values, weights: Values) -> Values:
-    """How far each record pulls the mean, times n: (n,), around 0."""
+    """The influence of each record on the mean, times n: (n,), with mean 0."""
     whole = (values * weights).sum() / weights.sum()
     return np.asarray((values - whole) * weights / weights.mean())
 

@@ -1,4 +1,4 @@
-"""Student's t (1908, Biometrika 6:1): how much less sure a mean is of few records."""
+"""Student's t (1908, Biometrika 6:1): the interval of a mean over few records."""
 
 import math
 from statistics import NormalDist
@@ -7,13 +7,13 @@ LEVEL = 0.95
 
 
 def quantile(records: int) -> float:
-    """How many standard errors to each side hold the mean of n > 1 normal values in 95 % of cases."""
+    """Standard errors on each side of the mean that contain the true mean of n > 1 normal values in 95 % of cases."""
     from scipy.special import stdtrit
 
     return float(stdtrit(records - 1, (1 + LEVEL) / 2))
 
 
 def widening(records: int) -> float:
-    """By how much a percentile interval of n > 1 records is narrower than Student's: its deviation is too small by
-    sqrt((n - 1) / n), and it ends where a normal distribution does."""
+    """Student's width over a percentile interval's, of n > 1 records. The latter's deviation is too small by
+    sqrt((n - 1) / n), and its ends are a normal distribution's."""
     return math.sqrt(records / (records - 1)) * quantile(records) / NormalDist().inv_cdf((1 + LEVEL) / 2)

@@ -1,4 +1,4 @@
-"""An AUC's intervals: against their equations, and held against how often they hold."""
+"""Intervals of an AUC, compared with their equations and with their coverage by simulation."""
 
 from math import comb
 from statistics import NormalDist
@@ -23,15 +23,15 @@ def naive_delong(members: list[float], others: list[float]) -> tuple[float, floa
     variance = 0.0
     for shares in (of_member, of_other):
         if len(shares) > 1:
-            variance += sum((one - auc) ** 2 for one in shares) / (len(shares) - 1) / len(shares)
+            variance += sum((share - auc) ** 2 for share in shares) / (len(shares) - 1) / len(shares)
     return auc, variance
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(members=few_values, others=few_values)
 def test_delongs_variance_is_that_of_all_pairs(members: list[float], others: list[float]) -> None:
-    found = delong(np.array(members, float), np.array(others, float))
-    assert tuple(map(float, found)) == pytest.approx(naive_delong(members, others))
+    computed = delong(np.array(members, float), np.array(others, float))
+    assert tuple(map(float, computed)) == pytest.approx(naive_delong(members, others))
 
 
 def test_delongs_variance_worked_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""Intervals: honest about what they stand on, and the same however memory is cut."""
+"""Bootstrap intervals: their coverage, and that the block size in memory does not change them."""
 
 import math
 
@@ -30,9 +30,9 @@ def test_resamples_do_not_depend_on_how_many_are_made_at_once(rows: int) -> None
 
 
 def test_resamples_depend_on_seed_and_set() -> None:
-    one = counts(Resamples(3, "unseen"), 13, 500)
-    assert (one != counts(Resamples(4, "unseen"), 13, 500)).any()
-    assert (one != counts(Resamples(3, "retain"), 13, 500)).any()
+    drawn = counts(Resamples(3, "unseen"), 13, 500)
+    assert (drawn != counts(Resamples(4, "unseen"), 13, 500)).any()
+    assert (drawn != counts(Resamples(3, "retain"), 13, 500)).any()
 
 
 def drawn_means(values: np.ndarray, weights: np.ndarray, resamples: Resamples) -> list[float]:
@@ -78,9 +78,11 @@ def test_the_interval_of_a_few_records_holds_the_truth_as_often_as_it_says(recor
     held = 0
     for sample in range(400):
         values = generator.normal(0, 1, records)
-        one = weighted_means({"a": (values, np.ones(records))}, Resamples(sample, "a", 200), through={}, ranges=CHANGES)
-        assert None not in (one["a"].low, one["a"].high)
-        held += one["a"].low <= 0 <= one["a"].high  # type: ignore[operator]
+        figures = weighted_means(
+            {"a": (values, np.ones(records))}, Resamples(sample, "a", 200), through={}, ranges=CHANGES
+        )
+        assert None not in (figures["a"].low, figures["a"].high)
+        held += figures["a"].low <= 0 <= figures["a"].high  # type: ignore[operator]
     assert held / 400 > 0.93
 
 
