@@ -71,8 +71,8 @@ def weighted_means(
     """For each name, through(sum(values * weights) / sum(weights)) over n records, with its interval.
 
     `columns[name]` is (values (n,), weights (n,)). `through` is monotonic and is applied to the interval's ends: a
-    perplexity's interval is taken on logarithms. `ranges[name]` holds the possible values, by default SHARE; no interval
-    reaches beyond them. A single record tells nothing of others: it gives no interval.
+    perplexity's interval is taken on logarithms. `ranges[name]` holds the possible values, SHARE by default; intervals
+    do not reach beyond them. A single record tells nothing of others: it gives no interval.
     Raises ValueError where there are no records, or values outside of their range.
     """
     numerators = np.stack([values * weights for values, weights in columns.values()], axis=1)  # (n, k)
