@@ -64,12 +64,12 @@ class WeightedTerm:
     """The term needs all rows of a record at once, and depends on the model through their `loss` and `entropy` only."""
     layer: int | None = None
     """The layer whose hidden states the term is computed from; None: the logits."""
-    always_computed: bool = False
-    """The term's value is needed even while its weight is 0."""
+    controlled: bool = False
+    """A controller sets the term's weight, and needs its value even while the weight is 0."""
 
     @property
     def computed(self) -> bool:
-        return self.always_computed or self.weight * self.share != 0
+        return self.controlled or self.weight * self.share != 0
 
 
 TermBatch = tuple[WeightedTerm, Sequence[int]]

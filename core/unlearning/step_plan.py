@@ -59,7 +59,7 @@ class StepPlan:
         factor = self.controller.weight(step, steps) if self.controller else 1.0
         for sampled in self.retain_terms:
             weighted = sampled.weighted
-            if weighted.always_computed:  # the controller's
+            if weighted.controlled:
                 weighted = replace(weighted, weight=weighted.weight * factor)
             batches.append((weighted, sampled.cycle.draw(max(1, round(sampled.ratio * len(records))))))
         return batches
@@ -125,7 +125,7 @@ def plan_steps(
             spec.weight,
             share,
             layer=layer if spec.term == "hidden" else None,
-            always_computed=controlled,
+            controlled=controlled,
         )
         cycle = Cycle(len(tokenized), training.seed, len(retain_terms))
         retain_terms.append(SampledTerm(weighted, cycle, spec.ratio * share))

@@ -80,7 +80,8 @@ def train(
 
     Raises, between two updates, JobCancelled (`should_stop`), or JobPaused (`should_pause`) once a snapshot is taken;
     and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`, `nan_loss`,
-    `nothing_moved`, `out_of_memory`, and those of `select_parameters`, `require_optimizer` and `compile_layers`.
+    `nothing_moved`, `out_of_memory`, and those of `select_parameters`, `require_optimizer`, `compile_layers` and
+    `recompute_activations`.
     """
     unlearning_method = resolve(method, parameters)
     if not sets.forget:
