@@ -82,7 +82,7 @@ class MethodContext:
 
     @torch.no_grad()
     def current_losses_and_entropies(self, tokenized: TokenizedSet, records: Sequence[int]) -> Tensor:
-        """The same under the present weights, for these records in their order: (N, 2).
+        """-log p and entropy of each scored token under the present weights, for these records in their order: (N, 2).
 
         Works for a sharded model: every rank runs all records, at the same time."""
         chunks = [tokenized.chunks[index] for record in records for index in tokenized.record_chunks[record]]

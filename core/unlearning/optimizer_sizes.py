@@ -1,4 +1,4 @@
-"""How much an optimiser computes at a time. Without torch: preflight counts with the same."""
+"""Sizes that optimisers compute with, in a module without torch, so that preflight counts with the same ones."""
 
 WEIGHTS_PER_SLICE = 1 << 24
 """Weights held in bfloat16 that are computed in float32 at a time."""
