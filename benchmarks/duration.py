@@ -62,7 +62,7 @@ def run_timed_job(model: str, kind: str, gpus: int) -> TimedJob:
         seconds=cost.seconds,
         flops=cost.flops,
         passed=cost.passed,
-        expected_tokens=work.tokens,
+        expected_tokens=work.trained_tokens,
         expected_measured=flops.total_measured_tokens(work),
     )
     return TimedJob(model, kind, work, job)

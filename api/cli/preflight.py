@@ -85,14 +85,14 @@ def _print_estimate(workload: Workload) -> None:
     table.add_column(justify="right")
     table.add_row("weights", f"{counts.parameters:,}")
     table.add_row("  of them trained", f"{counts.trained_parameters:,}")
-    table.add_row("tokens of an update", f"{sum(draw.tokens for draw in workload.drawn()):,.0f}")
-    table.add_row("  in one forward", f"{workload.micro_batch:,}")
+    table.add_row("tokens of an update", f"{sum(draw.tokens for draw in workload.draws()):,.0f}")
+    table.add_row("  in one forward", f"{workload.training_batch_tokens:,}")
     places: list[Place] = ["device", "host"] if workload.gpus else ["host"]
     for place in places:
         peak = memory.peak(place)
         where = "of each GPU" if place == "device" else "of the host"
         table.add_row(f"memory {where}, while {peak.name}", messages.format_bytes(peak.total(place)))
         for item in sorted((item for item in peak.items if item.place == place), key=lambda item: -item.bytes):
-            table.add_row(f"  {item.what}", messages.format_bytes(item.bytes))
+            table.add_row(f"  {item.name}", messages.format_bytes(item.bytes))
     table.add_row("disk of the worker", messages.format_bytes(scratch_bytes(workload)))
     out.print(table)

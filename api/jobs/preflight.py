@@ -80,5 +80,8 @@ async def estimate_cost(session: AsyncSession, organisation: str, model: str, wo
         )
         if shape
     ]
-    untried = GPU_FLOPS_PER_SECOND * workload.gpus if workload.gpus else flops_per_second()
-    return estimate(workload, seconds=duration.estimate_seconds(workload, model, finished_jobs, untried=untried))
+    default_flops_per_second = GPU_FLOPS_PER_SECOND * workload.gpus if workload.gpus else flops_per_second()
+    seconds = duration.estimate_seconds(
+        workload, model, finished_jobs, default_flops_per_second=default_flops_per_second
+    )
+    return estimate(workload, seconds=seconds)

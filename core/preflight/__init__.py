@@ -1,5 +1,5 @@
-"""What a job will take, by closed form from a model's shape: no torch, no weights, a millisecond.
+"""Estimates of a job's memory and time, in closed form from a model's shape: no torch, no weights, a millisecond.
 
-`work` says what is asked, `counting` how many weights it trains, `activations` and `memory` what stands in memory and
-when, `fitting` whether that fits and what would, `duration` how long by what earlier jobs took.
+`workload` describes the job, `parameter_counts` counts the weights that it trains, `activations` and `memory` what each
+phase holds in memory, `capacity` whether that fits and which changes would, `duration` the time, by earlier jobs.
 """

@@ -1,4 +1,4 @@
-"""Whether a job fits on the machines that the operator has, and the smallest change with which it would."""
+"""Whether a job fits on the machines that the operator has, and the smallest changes with which it would."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,14 +10,14 @@ from core.schema.preflight import WorkerClass
 from core.schema.training import Lora
 
 _CUDA_CONTEXT = 1 << 30
-"""Of a GPU's memory, what is never PyTorch's to give: the driver's context and kernels."""
+"""Memory of a GPU that PyTorch never gets: the driver's context and kernels."""
 _FRAGMENTS = 0.05
-"""Of what is left, what its allocator loses between blocks."""
+"""Share of the other memory that PyTorch's allocator loses between blocks."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that a request could say otherwise: the field by its JSON pointer, and what to put there."""
+    """A change of the request: the field by its JSON pointer, and its new value."""
 
     pointer: str
     value: Any
@@ -25,7 +25,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Shortage:
-    """Where it does not fit: the phase and the place that lack memory, on the class that has most of it."""
+    """The phase and the place that lack memory, on the worker class that has most of it."""
 
     place: Place
     phase: Phase
@@ -34,12 +34,13 @@ class Shortage:
 
     @property
     def needed(self) -> int:
+        """Bytes that the phase needs there."""
         return self.phase.total(self.place)
 
 
 @dataclass(frozen=True)
 class Saving:
-    """Changes, and what the job is expected to take where memory was short, in bytes: without them and with them."""
+    """Changes, with the bytes that the job needs where memory was short: before and after the changes."""
 
     changes: tuple[Change, ...]
     before: int
@@ -47,7 +48,7 @@ class Saving:
 
 
 _WORTHWHILE = 0.2
-"""A saving that is worth a change of what was asked for."""
+"""The smallest share of memory that justifies a change of the request."""
 
 _TRAINING: tuple[tuple[Change, ...], ...] = (
     (Change("/training/checkpointing", True),),
@@ -69,131 +70,137 @@ _TRAINING: tuple[tuple[Change, ...], ...] = (
         Change("/training/checkpointing", True),
     ),
 )
-"""From the least to the most: first what leaves every update what it is, then coarser numbers, last another model."""
+"""From the smallest change to the largest: first those that keep every update, then coarser numbers, last adapters."""
 
 
-def find_shortage(work: Workload, classes: Sequence[WorkerClass]) -> Shortage | None:
-    """None: some class holds the job, or none is declared that would have to."""
+def find_shortage(workload: Workload, classes: Sequence[WorkerClass]) -> Shortage | None:
+    """Returns where the job lacks memory. None: some class holds the job, or no class is declared that must hold it."""
     if not classes:
         return None
-    eligible = [one for one in classes if _limits(one, work.gpus) is not None]
-    if not eligible and work.gpus == 0:
-        return None  # machines with GPUs run jobs without too, and what memory they have for these is not known
-    memory = Memory(work)
-    found = [_lack(memory, one, work.gpus) for one in eligible]
+    eligible = [worker_class for worker_class in classes if _limits(worker_class, workload.gpus) is not None]
+    if not eligible and workload.gpus == 0:
+        return None  # machines with GPUs run jobs without GPUs too, and their memory for such jobs is not declared
+    memory = Memory(workload)
     if not eligible:
         return Shortage("device", memory.peak("device"), 0, None)
-    if None in found:
-        return None
-    return max((one for one in found if one is not None), key=lambda one: (one.available, one.place))
+    shortages = []
+    for worker_class in eligible:
+        shortage = _class_shortage(memory, worker_class, workload.gpus)
+        if shortage is None:
+            return None
+        shortages.append(shortage)
+    return max(shortages, key=lambda shortage: (shortage.available, shortage.place))
 
 
-def fitting_changes(work: Workload, classes: Sequence[WorkerClass], *, most: int = 3) -> list[tuple[Change, ...]]:
-    """The smallest changes that make the job fit, at most so many, the least first; empty: none of those known does."""
-    found: list[tuple[Change, ...]] = []
-    for one in _candidates(work, classes):
-        more_than_enough = any(set(map(_name, before)) <= set(map(_name, one)) for before in found)
-        if not more_than_enough and _fits(work, one, classes):
-            found.append(one)
-            if len(found) == most:
+def fitting_changes(workload: Workload, classes: Sequence[WorkerClass], *, most: int = 3) -> list[tuple[Change, ...]]:
+    """Returns up to `most` alternatives with which the job fits, the smallest first. Empty: no known change helps."""
+    alternatives: list[tuple[Change, ...]] = []
+    for changes in _candidates(workload, classes):
+        includes_another = any(set(map(_field, smaller)) <= set(map(_field, changes)) for smaller in alternatives)
+        if not includes_another and _fits(workload, changes, classes):
+            alternatives.append(changes)
+            if len(alternatives) == most:
                 break
-    return found
+    return alternatives
 
 
-def memory_savings(work: Workload, during: Collection[str], classes: Sequence[WorkerClass] = ()) -> list[Saving]:
-    """What would take less in those phases, from the least change on, each a fifth less than the one before at least.
+def memory_savings(workload: Workload, during: Collection[str], classes: Sequence[WorkerClass] = ()) -> list[Saving]:
+    """Returns changes that take less memory in these phases, smallest first, each a fifth less than the one before.
 
-    For a job that ran out of memory although nothing spoke against it. `classes` say how many GPUs it could share.
+    It is for a job that ran out of memory although preflight let it pass. `classes` say how many GPUs it could share.
     """
-    place: Place = "device" if work.gpus else "host"
-    least, found = _needed(work, during, place), []
-    before = least
-    for these in _candidates(work, classes):
-        needed = _needed(apply_changes(work, these), during, place)
+    place: Place = "device" if workload.gpus else "host"
+    before = least = _needed(workload, during, place)
+    savings = []
+    for changes in _candidates(workload, classes):
+        needed = _needed(apply_changes(workload, changes), during, place)
         if needed <= (1 - _WORTHWHILE) * least:
-            found.append(Saving(these, before, needed))
+            savings.append(Saving(changes, before, needed))
             least = needed
-    return found
+    return savings
 
 
-def _needed(work: Workload, during: Collection[str], place: Place) -> int:
-    return max((phase.total(place) for phase in Memory(work).phases if phase.name in during), default=0)
+def _needed(workload: Workload, during: Collection[str], place: Place) -> int:
+    return max((phase.total(place) for phase in Memory(workload).phases if phase.name in during), default=0)
 
 
-def apply_changes(work: Workload, these: Sequence[Change]) -> Workload:
-    """The job with the changes made."""
-    for change in these:
-        name = change.pointer.rpartition("/")[2]
+def apply_changes(workload: Workload, changes: Sequence[Change]) -> Workload:
+    """Returns the job with the changes made."""
+    for change in changes:
+        name = _field(change)
         if name == "gpus":
-            work = replace(work, gpus=change.value)
+            workload = replace(workload, gpus=change.value)
         else:
-            work = replace(work, training=work.training.model_copy(update={name: change.value}))
-    return work
+            workload = replace(workload, training=workload.training.model_copy(update={name: change.value}))
+    return workload
 
 
-def _candidates(work: Workload, classes: Sequence[WorkerClass]) -> Iterator[tuple[Change, ...]]:
-    training, usable = work.training, _usable(work)
-    if work.method is None:  # only how weights are held is the same in measuring
+def _candidates(workload: Workload, classes: Sequence[WorkerClass]) -> Iterator[tuple[Change, ...]]:
+    training, usable = workload.training, _usable(workload)
+    if workload.method is None:  # of all settings only that of the held weights has an effect on measuring
         narrow = Change("/training/master_weights", "bfloat16")
         if usable(narrow) and training.master_weights != narrow.value:
             yield (narrow,)
         return
-    steps = [these for these in _TRAINING if all(usable(one) for one in these)]
-    steps = [these for these in steps if any(getattr(training, _name(one)) != one.value for one in these)]
-    more = [
-        Change("/resources/gpus", count)
-        for count in range(work.gpus + 1, max((one.gpus for one in classes), default=0) + 1)
+    options = [changes for changes in _TRAINING if all(usable(change) for change in changes)]
+    options = [
+        changes for changes in options if any(getattr(training, _field(change)) != change.value for change in changes)
     ]
-    yield from (these for these in steps if _name(these[0]) in ("checkpointing", "optimizer"))
-    yield from ((one,) for one in more)
+    more_gpus = [
+        Change("/resources/gpus", count)
+        for count in range(workload.gpus + 1, max((worker_class.gpus for worker_class in classes), default=0) + 1)
+    ]
+    yield from (changes for changes in options if _field(changes[0]) in ("checkpointing", "optimizer"))
+    yield from ((change,) for change in more_gpus)
     if not training.checkpointing:
-        yield from ((Change("/training/checkpointing", True), one) for one in more)
-    yield from (these for these in steps if _name(these[0]) not in ("checkpointing", "optimizer"))
-    # the most at once, on the most GPUs
-    yield from ((*these, more[-1]) for these in steps if more)
+        yield from ((Change("/training/checkpointing", True), change) for change in more_gpus)
+    yield from (changes for changes in options if _field(changes[0]) not in ("checkpointing", "optimizer"))
+    # last, each option on the most GPUs
+    yield from ((*changes, more_gpus[-1]) for changes in options if more_gpus)
 
 
-def _usable(work: Workload) -> Callable[[Change], bool]:
-    """Which changes the job may have at all."""
-    only = None if work.method is None else work.method.trained_weights(work.shape.layers)
-    chosen = work.training.trainable != "all" or only is not None
-    stored = work.shape.dtype if work.dtype == "auto" else work.dtype
+def _usable(workload: Workload) -> Callable[[Change], bool]:
+    """Returns a function that says whether the job may have a change at all."""
+    selected = None if workload.method is None else workload.method.trained_weights(workload.shape.layers)
+    trains_selection = workload.training.trainable != "all" or selected is not None
+    stored_dtype = workload.shape.dtype if workload.dtype == "auto" else workload.dtype
 
     def usable(change: Change) -> bool:
-        match _name(change):
+        match _field(change):
             case "lora":
-                return not chosen and work.training.lora is None
+                return not trains_selection and workload.training.lora is None
             case "master_weights":
-                return stored == "bfloat16"
+                return stored_dtype == "bfloat16"
             case "optimizer":
-                return work.training.optimizer == "adamw"
+                return workload.training.optimizer == "adamw"
         return True
 
     return usable
 
 
-def _name(change: Change) -> str:
+def _field(change: Change) -> str:
     return change.pointer.rpartition("/")[2]
 
 
-def _fits(work: Workload, these: Sequence[Change], classes: Sequence[WorkerClass]) -> bool:
-    return find_shortage(apply_changes(work, these), classes) is None
+def _fits(workload: Workload, changes: Sequence[Change], classes: Sequence[WorkerClass]) -> bool:
+    return find_shortage(apply_changes(workload, changes), classes) is None
 
 
-def _limits(one: WorkerClass, gpus: int) -> dict[Place, int] | None:
-    """What a job of so many GPUs may use there; None: it would not run there, or nobody said how much that is."""
+def _limits(worker_class: WorkerClass, gpus: int) -> dict[Place, int] | None:
+    """Returns the memory that a job of so many GPUs may use. None: it cannot run, or the memory is not declared."""
     if gpus == 0:
-        host = one.memory_bytes if one.gpus == 0 else one.host_bytes
+        host = worker_class.memory_bytes if worker_class.gpus == 0 else worker_class.host_bytes
         return None if host is None else {"host": host}
-    if one.gpus < gpus:
+    if worker_class.gpus < gpus:
         return None
-    limits: dict[Place, int] = {"device": int((one.memory_bytes - _CUDA_CONTEXT) * (1 - _FRAGMENTS))}
-    return limits if one.host_bytes is None else limits | {"host": one.host_bytes}
+    device = int((worker_class.memory_bytes - _CUDA_CONTEXT) * (1 - _FRAGMENTS))
+    limits: dict[Place, int] = {"device": device}
+    return limits if worker_class.host_bytes is None else limits | {"host": worker_class.host_bytes}
 
 
-def _lack(memory: Memory, one: WorkerClass, gpus: int) -> Shortage | None:
-    for place, limit in (_limits(one, gpus) or {}).items():
+def _class_shortage(memory: Memory, worker_class: WorkerClass, gpus: int) -> Shortage | None:
+    for place, limit in (_limits(worker_class, gpus) or {}).items():
         phase = memory.peak(place)
         if phase.total(place) > limit:
-            return Shortage(place, phase, max(0, limit), one)
+            return Shortage(place, phase, max(0, limit), worker_class)
     return None

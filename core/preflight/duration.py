@@ -1,8 +1,9 @@
-"""How long a job takes, by what earlier ones took: what it starts with, and model FLOPs by how many there are a second.
+"""The time of a job, from earlier jobs: seconds to begin with, and seconds for each model FLOP.
 
-Measuring and training each take some time however few FLOPs there are; earlier jobs of other sizes show how much. A
-narrow model reaches fewer of a machine's FLOPs, since norms and activations take their time as well, and a matrix has
-as many more FLOPs than they have as it is wide: one of width H is reckoned to reach H / (H + NARROW) of them.
+Measuring and training each take some time at any number of FLOPs; earlier jobs of different sizes show how much. A
+narrow model reaches fewer of a machine's FLOPs, because norms and activations take time too, and a matrix has more
+FLOPs than they have in proportion to its width. A model of width H is assumed to reach H / (H + HALF_SPEED_WIDTH) of
+the machine's FLOPs.
 """
 
 import itertools
@@ -16,25 +17,25 @@ from core.preflight.workload import Workload
 from core.schema.jobs import MEASURING_PHASES
 from core.schema.models import ModelShape
 
-NARROW = 128
+HALF_SPEED_WIDTH = 128
 """The width at which a model reaches half of the machine's FLOPs: docs/benchmarks.md, "Duration"."""
-STARTING = 5.0
-"""Seconds that measuring and training are taken to begin with, half of what they took at most, where the earlier jobs
-are too alike to show it."""
-_APART = 2.0
-"""How many times more FLOPs a job must have than another for the two to show it."""
-_LOADED = 500e6
-"""Bytes of a model that are read in a second, beside what any job takes to start."""
+START_SECONDS = 5.0
+"""Seconds that measuring and training take to begin with, where earlier jobs are too similar to show it. They are at
+most half of the time that those jobs took."""
+_MIN_RATIO = 2.0
+"""How many times more FLOPs a job needs than another one before the two show a slope."""
+_LOADED_BYTES_PER_SECOND = 500e6
+"""Bytes of a model that are read in a second, beside the time that every job takes to start."""
 _MEASURING = (("measuring_before",), ("measuring_after", "attacking"))
-
 _COUNTED = {"unlearning", *MEASURING_PHASES}
 
 
 @dataclass(frozen=True)
 class FinishedJob:
-    """What a finished job took, by phase: seconds, model FLOPs and the tokens that they are of.
+    """The cost of a finished job: seconds, model FLOPs and their tokens, by phase.
 
-    `expected_tokens`, `expected_measured`: its estimate's, of updates and of measuring."""
+    `expected_tokens` and `expected_measured` are the tokens of its estimate, of updates and of measuring.
+    """
 
     model: str
     shape: ModelShape
@@ -45,23 +46,24 @@ class FinishedJob:
     expected_tokens: int | None = None
     expected_measured: int | None = None
 
-    def points(self, phases: Sequence[Sequence[str]]) -> list[tuple[float, float]]:
-        """(the machine's FLOPs, seconds) of each of these groups of phases in which anything passed."""
-        found = []
-        for group in phases:
-            spent, taken = (sum(of.get(name, 0.0) for name in group) for of in (self.flops, self.seconds))
-            if spent > 0 and taken > 0:
-                found.append((_whole(spent, self.shape), taken))
-        return found
+    def points(self, groups: Sequence[Sequence[str]]) -> list[tuple[float, float]]:
+        """Returns (machine FLOPs, seconds) of each group of phases in which a token passed."""
+        points = []
+        for group in groups:
+            spent, seconds = (sum(phases.get(name, 0.0) for name in group) for phases in (self.flops, self.seconds))
+            if spent > 0 and seconds > 0:
+                points.append((_machine_flops(spent, self.shape), seconds))
+        return points
 
     @property
-    def around(self) -> float:
-        """Seconds of loading and saving, but for how long a model is read."""
-        idle = sum(taken for name, taken in self.seconds.items() if name not in _COUNTED)
-        return max(0.0, idle - _reading(self.shape))
+    def overhead_seconds(self) -> float:
+        """Seconds of loading and saving, without reading the model."""
+        other = sum(seconds for name, seconds in self.seconds.items() if name not in _COUNTED)
+        return max(0.0, other - _load_seconds(self.shape))
 
     @property
-    def measured(self) -> int:
+    def measured_tokens(self) -> int:
+        """Tokens of all phases that measure."""
         return sum(self.passed.get(name, 0) for name in MEASURING_PHASES)
 
 
@@ -69,70 +71,76 @@ class FinishedJob:
 class Pace:
     """Seconds to begin with, and seconds for each FLOP of the machine."""
 
-    beginning: float
-    each: float
+    start_seconds: float
+    seconds_per_flop: float
 
     @classmethod
-    def of(cls, points: Sequence[tuple[float, float]]) -> "Pace | None":
-        """The line through what earlier jobs took, by the median of all pairs that lie apart (Sen 1968, J. Am. Stat.
-        Assoc. 63:1379); None: there is nothing to go by."""
+    def fit(cls, points: Sequence[tuple[float, float]]) -> "Pace | None":
+        """Fits a line through the points of earlier jobs; None: there are no points.
+
+        The slope is the median of all pairs that lie apart (Sen 1968, J. Am. Stat. Assoc. 63:1379).
+        """
         if not points:
             return None
         pairs = [sorted(pair) for pair in itertools.combinations(points, 2)]
-        slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in pairs if x2 >= _APART * x1]
-        each = median(slopes) if slopes else 0.0
-        if each <= 0:
+        slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in pairs if x2 >= _MIN_RATIO * x1]
+        slope = median(slopes) if slopes else 0.0
+        if slope <= 0:
             return cls(
-                median(min(STARTING, taken / 2) for _, taken in points),
-                median((taken - min(STARTING, taken / 2)) / spent for spent, taken in points),
+                median(min(START_SECONDS, seconds / 2) for _, seconds in points),
+                median((seconds - min(START_SECONDS, seconds / 2)) / spent for spent, seconds in points),
             )
-        return cls(max(0.0, median(taken - each * spent for spent, taken in points)), each)
+        return cls(max(0.0, median(seconds - slope * spent for spent, seconds in points)), slope)
 
 
 def estimate_seconds(
-    work: Workload, model: str, runs: Sequence[FinishedJob], *, untried: float | None = None
+    workload: Workload,
+    model: str,
+    finished_jobs: Sequence[FinishedJob],
+    *,
+    default_flops_per_second: float | None = None,
 ) -> float | None:
-    """From the runs of the same model where there are any, else from all; None: there is nothing to go by.
+    """Estimates a job's seconds from finished jobs of the same model, or of all models where there are none.
 
-    `untried` is what a model may reach of FLOPs a second, roughly: it counts where there is no run.
+    `default_flops_per_second` is a rough guess for the case without any finished job; None: then the result is None.
     """
-    runs = [run for run in runs if run.model == model] or list(runs)
-    measuring = Pace.of([point for run in runs for point in run.points(_MEASURING)])
-    training = Pace.of([point for run in runs for point in run.points([["unlearning"]])])
+    finished_jobs = [job for job in finished_jobs if job.model == model] or list(finished_jobs)
+    measuring = Pace.fit([point for job in finished_jobs for point in job.points(_MEASURING)])
+    training = Pace.fit([point for job in finished_jobs for point in job.points([["unlearning"]])])
     if measuring is None and training is None:
-        if untried is None:
+        if default_flops_per_second is None:
             return None
-        measuring = Pace(STARTING, 1.0 / untried)
-    found = median([run.around for run in runs] or [STARTING]) + _reading(work.shape)
-    if work.method is not None:
-        pace = training or measuring
-        amiss = _amiss([(run.tokens, run.expected_tokens) for run in runs])
-        found += _taken(pace, amiss * flops.training_flops(work), work.shape)
-    pace, moments = measuring or training, 1 if work.method is None else 2
-    amiss = _amiss([(run.measured, run.expected_measured) for run in runs])
-    if work.measurements:
-        found += moments * (0.0 if pace is None else pace.beginning)
-    for measurement, tokens in flops.measuring_tokens(work):
-        taken = _taken(pace, amiss * tokens * flops.flops_per_token(work.shape), work.shape, begins=False)
-        found += moments * (min(taken, measurement.seconds) if isinstance(measurement, Budgeted) else taken)
-    return round(found, 1)
+        measuring = Pace(START_SECONDS, 1.0 / default_flops_per_second)
+    total = median([job.overhead_seconds for job in finished_jobs] or [START_SECONDS]) + _load_seconds(workload.shape)
+    if workload.method is not None:
+        ratio = _token_ratio([(job.tokens, job.expected_tokens) for job in finished_jobs])
+        total += _seconds(training or measuring, ratio * flops.training_flops(workload), workload.shape)
+    pace, moments = measuring or training, 1 if workload.method is None else 2
+    ratio = _token_ratio([(job.measured_tokens, job.expected_measured) for job in finished_jobs])
+    if workload.measurements:
+        total += moments * (0.0 if pace is None else pace.start_seconds)
+    for measurement, tokens in flops.measuring_tokens(workload):
+        spent = ratio * tokens * flops.flops_per_token(workload.shape)
+        seconds = _seconds(pace, spent, workload.shape, starts=False)
+        total += moments * (min(seconds, measurement.seconds) if isinstance(measurement, Budgeted) else seconds)
+    return round(total, 1)
 
 
-def _taken(pace: Pace | None, spent: float, shape: ModelShape, *, begins: bool = True) -> float:
+def _seconds(pace: Pace | None, spent: float, shape: ModelShape, *, starts: bool = True) -> float:
     if pace is None:
         return 0.0
-    return (pace.beginning if begins else 0.0) + pace.each * _whole(spent, shape)
+    return (pace.start_seconds if starts else 0.0) + pace.seconds_per_flop * _machine_flops(spent, shape)
 
 
-def _whole(spent: float, shape: ModelShape) -> float:
-    """What the machine could have done in that time, of a model so narrow."""
-    return spent * (1 + NARROW / shape.hidden_size)
+def _machine_flops(spent: float, shape: ModelShape) -> float:
+    """Returns the FLOPs that the machine could have computed in the time that a model of this width needs."""
+    return spent * (1 + HALF_SPEED_WIDTH / shape.hidden_size)
 
 
-def _reading(shape: ModelShape) -> float:
-    return shape.bytes / _LOADED
+def _load_seconds(shape: ModelShape) -> float:
+    return shape.bytes / _LOADED_BYTES_PER_SECOND
 
 
-def _amiss(pairs: Sequence[tuple[int, int | None]]) -> float:
-    """Tokens are reckoned from bytes before a job, counted in it: by how much the first were wrong, these will be."""
+def _token_ratio(pairs: Sequence[tuple[int, int | None]]) -> float:
+    """Returns counted over expected tokens. Tokens are estimated from bytes before a job, and counted during it."""
     return median([counted / expected for counted, expected in pairs if expected and counted] or [1.0])

@@ -7,25 +7,27 @@ from core.preflight.workload import Workload
 from core.schema.preflight import Estimate
 
 
-def estimate(work: Workload, *, seconds: float | None = None) -> Estimate:
-    """What the job takes. Bytes are an upper bound on the CPU; `seconds` come from `core.preflight.duration`."""
-    memory = Memory(work)
+def estimate(workload: Workload, *, seconds: float | None = None) -> Estimate:
+    """Estimates a job. On the CPU, bytes are an upper bound. `seconds` come from `core.preflight.duration`."""
+    memory = Memory(workload)
     return Estimate(
-        gpus=work.gpus,
-        parameters=work.shape.parameters,
-        trained_parameters=trained_parameters(work),
-        tokens=work.tokens,
-        measured_tokens=flops.total_measured_tokens(work),
+        gpus=workload.gpus,
+        parameters=workload.shape.parameters,
+        trained_parameters=trained_parameters(workload),
+        tokens=workload.trained_tokens,
+        measured_tokens=flops.total_measured_tokens(workload),
         peak_host_bytes=memory.peak("host").total("host"),
-        peak_device_bytes=memory.peak("device").total("device") if work.gpus else None,
-        scratch_bytes=scratch_bytes(work),
+        peak_device_bytes=memory.peak("device").total("device") if workload.gpus else None,
+        scratch_bytes=scratch_bytes(workload),
         seconds=seconds,
     )
 
 
-def scratch_bytes(work: Workload) -> int:
-    """The worker's disk: the checkpoint, and with snapshots the newest one and the one being written; nothing of a job
-    that only measures."""
-    if work.method is None or work.training.snapshot_every == 0:
-        return work.stored_bytes
-    return work.stored_bytes + 2 * Memory(work).snapshot_bytes
+def scratch_bytes(workload: Workload) -> int:
+    """Returns the bytes on the worker's disk: the checkpoint, and with snapshots the newest one and the next one.
+
+    A job that only measures needs none.
+    """
+    if workload.method is None or workload.training.snapshot_every == 0:
+        return workload.stored_bytes
+    return workload.stored_bytes + 2 * Memory(workload).snapshot_bytes

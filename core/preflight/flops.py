@@ -1,4 +1,4 @@
-"""Model FLOPs of a job, by closed form from the model's shape: as `core.lm.flops` counts them while it runs."""
+"""Model FLOPs of a job, in closed form from the model's shape. `core.lm.flops` counts them while the job runs."""
 
 from collections.abc import Iterator
 from typing import get_args
@@ -11,50 +11,56 @@ from core.schema.evaluation import SetName
 from core.schema.models import ModelShape
 
 BACKWARD = 3
-"""Model FLOPs of an update's token, forward and backward, over those of forward alone (core.lm.flops)."""
+"""Model FLOPs of a token in an update, forward and backward, relative to forward alone (core.lm.flops)."""
 
 
 def flops_per_token(shape: ModelShape) -> float:
-    """Model FLOPs of one token forward: two of every weight that multiplies, the head's among them."""
-    embedded = 0 if shape.tied else shape.vocabulary * shape.hidden_size
-    return 2.0 * max(shape.parameters - embedded, shape.hidden_size)
+    """Returns the model FLOPs of one token forward: two for every weight that multiplies, the head's included."""
+    embedding = 0 if shape.tied else shape.vocabulary * shape.hidden_size
+    return 2.0 * max(shape.parameters - embedding, shape.hidden_size)
 
 
-def training_flops(work: Workload) -> float:
-    """Of all updates, and of what the original says once of the sets that are held."""
-    return flops_per_token(work.shape) * (BACKWARD * work.tokens + work.reference_tokens)
+def training_flops(workload: Workload) -> float:
+    """Returns the model FLOPs of all updates, and of the reference model's pass over the sets that need it."""
+    return flops_per_token(workload.shape) * (BACKWARD * workload.trained_tokens + workload.reference_tokens)
 
 
-def measuring_tokens(work: Workload) -> Iterator[tuple[Measurement, float]]:
-    """Of each measurement once, with its tokens, about: each record of its sets once, or as often as it has twins."""
-    for measurement in work.measurements:
-        yield measurement, sum(_tokens(measurement, name, text) for name, text in _sets(work) if text.records)
+def measuring_tokens(workload: Workload) -> Iterator[tuple[Measurement, float]]:
+    """Yields each measurement with about the tokens that it puts through the model when it is made once.
+
+    These are the tokens of each record of its sets, times its twins and itself where the measurement makes twins.
+    """
+    for measurement in workload.measurements:
+        sizes = ((name, size) for name, size in _set_sizes(workload) if size.records)
+        yield measurement, sum(_set_tokens(measurement, name, size) for name, size in sizes)
 
 
-def total_measured_tokens(work: Workload) -> int:
-    """Put through the model by all measurements, about: once where the job only measures, else before and after."""
-    moments = 1 if work.method is None else 2
-    return moments * round(sum(tokens for _, tokens in measuring_tokens(work)))
+def total_measured_tokens(workload: Workload) -> int:
+    """Returns about the tokens of all measurements: made once where the job only measures, else before and after."""
+    moments = 1 if workload.method is None else 2
+    return moments * round(sum(tokens for _, tokens in measuring_tokens(workload)))
 
 
-def _sets(work: Workload) -> Iterator[tuple[str, SetSize]]:
+def _set_sizes(workload: Workload) -> Iterator[tuple[str, SetSize]]:
+    """Yields each set with its size, files that only measure included."""
     for name in get_args(SetName):
-        text, apart = work.sets.get(name, SetSize(0, 0)), work.sets.get(f"{name} to measure", SetSize(0, 0))
-        yield name, SetSize(text.records + apart.records, text.tokens + apart.tokens)
+        size = workload.sets.get(name, SetSize(0, 0))
+        extra = workload.sets.get(f"{name} to measure", SetSize(0, 0))
+        yield name, SetSize(size.records + extra.records, size.tokens + extra.tokens)
 
 
-def _tokens(measurement: Measurement, name: str, text: SetSize) -> float:
-    only = getattr(measurement, "only", None) or measurement.produces.sets or measurement.reads
+def _set_tokens(measurement: Measurement, name: str, size: SetSize) -> float:
+    sets = getattr(measurement, "only", None) or measurement.produces.sets or measurement.reads
     if isinstance(measurement, Exposure):
-        only = ("forget", "unseen") if measurement.control else ("forget",)
-    if (only and name not in only) or not _passes(measurement):
+        sets = ("forget", "unseen") if measurement.control else ("forget",)
+    if (sets and name not in sets) or not _runs_the_model(measurement):
         return 0.0
     limit = getattr(measurement, "records", None)
-    records = text.records if limit is None else min(limit, text.records)
-    halved = records if name in ("forget", "probes", "protected") or limit is not None else records / 2
-    return halved * text.mean * (1 + getattr(measurement, "twins", 0))
+    records = size.records if limit is None else min(limit, size.records)
+    measured = records if name in ("forget", "probes", "protected") or limit is not None else records / 2
+    return measured * size.mean * (1 + getattr(measurement, "twins", 0))
 
 
-def _passes(measurement: Measurement) -> bool:
-    """Whether it puts records through the model: what one pass yields serves all that read likelihoods."""
+def _runs_the_model(measurement: Measurement) -> bool:
+    """Whether a measurement puts records through the model. One pass serves all measurements of likelihoods."""
     return isinstance(measurement, Likelihood | Budgeted)

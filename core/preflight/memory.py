@@ -1,9 +1,9 @@
-"""What stands in memory in each phase of a job: item by item, on the host and on each device.
+"""Memory of a job in each of its phases, item by item, on the host and on each device.
 
-With P the model's weights and T those that are trained: weights 4P (2P held in bfloat16), gradients and AdamW's two
-moments of the trained ones (4T and 8T; 2T and 4T in bfloat16; the moments 2T in 8 bits), the activations of the largest
-forward, the head's slices, and the original's last hidden states on the sets that are held. On the CPU all of it is
-host memory. Several GPUs share what is P and T (fully sharded) once training begins; activations are each one's own.
+With P weights of the model and T trained ones: weights 4P (2P if held in bfloat16), gradients and AdamW's two moments
+of the trained weights (4T and 8T; 2T and 4T in bfloat16; the moments 2T in 8 bits), the activations of the largest
+forward, the head's slices, and the reference model's last hidden states on the sets that need them. On the CPU all of
+it is host memory. Once training begins, several GPUs share P and T (fully sharded); each GPU has its own activations.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Literal
 from core.evaluation.measurements.gradnorm import GradNorm
 from core.evaluation.measurements.relearned import Relearned
 from core.lm.block_sizes import LOGITS_PER_SLICE, ONEDNN_PRIMITIVES
-from core.preflight.activations import cache_bytes, kept_bytes, passing_bytes
+from core.preflight.activations import cache_bytes, forward_bytes, kept_bytes
 from core.preflight.parameter_counts import largest_tensor, merged_parameters, trained_parameters
 from core.preflight.workload import DTYPE_BYTES, Workload
 from core.unlearning.method import Method
@@ -24,10 +24,10 @@ MIB = 1 << 20
 Place = Literal["host", "device"]
 
 PROCESS = 640 * MIB
-"""The child with torch and transformers (measured: 415 MiB), with scikit-learn, SciPy and rouge-score, which measuring
-loads (150 MiB), and with what these hold from then on."""
-MEASURERS = 64 * MIB
-"""What measuring has on the host besides: twins, continuations and their samples, a classifier's n-grams."""
+"""The child process with torch and transformers (measured: 415 MiB), with scikit-learn, SciPy and rouge-score, which
+measurements load (150 MiB), and with what these libraries keep from then on."""
+MEASUREMENT_DATA = 64 * MIB
+"""Other host memory of measurements: twins, continuations and their samples, a classifier's n-grams."""
 CUDA_PROCESS = 3 << 30
 """Host memory of the same process with CUDA's libraries and context: an upper guess. Whole jobs on a model of 4 million
 weights took 1.7 to 2.5 GB of host memory on a machine with a GPU (docs/benchmarks.md, "On a GPU")."""
@@ -35,76 +35,79 @@ CUDA_WORKSPACE = 96 * MIB
 """cuBLAS and cuDNN workspaces that PyTorch's allocator counts."""
 COMPILER = 600 * MIB
 SLICES = 6
-"""Slices' worth of float32 in use at once: logits, their gradient, log-probabilities, and the same of a reference."""
-SLICES_MEASURED = 4
-"""The same without gradients."""
+"""Slices in float32 in use at once: logits, their gradient, log-probabilities, and the same of a reference model."""
+SLICES_WITHOUT_GRADIENT = 4
 HEAP = 1.05
-"""What the C library's heap holds beyond what is asked of it, on the CPU."""
-MANY = 5
-"""Updates until that shows in full: each has another number of tokens, and leaves gaps that the next does not fill."""
+"""Heap memory that the C library holds on the CPU, relative to the memory that was asked for."""
+MANY_UPDATES = 5
+"""Updates until the heap's gaps have grown in full. Each update has another number of tokens, and leaves gaps that the
+next one does not fill."""
 GAPS = 1.0
-"""Those gaps, as a share of the activations: what bounds the jobs of docs/benchmarks.md."""
+"""These gaps as a share of the activations: an upper bound for the jobs of docs/benchmarks.md."""
 MORE_GAPS = 0.25
-"""By how much that share grows each time the updates are twice as many: a job of 180 comes from 1.0 to 1.5 GB."""
-SCATTERED = 0.15
-"""What of the heap that unlearning came to hold is held again by what comes after it, whose pieces lie between what
-stays."""
+"""Growth of that share with each doubling of the updates: a job of 180 updates grows from 1.0 to 1.5 GB."""
+FRAGMENTED = 0.15
+"""Share of the heap of unlearning that later phases cannot use: fragmentation keeps it."""
 UNRETURNED = 0.35
-"""What the heap keeps of weights that were loaded, measured and cast (core.lm.memory), as a share of the weights: found
-by measuring models of 20 to 140 million."""
+"""Heap memory that stays after weights were loaded, measured and cast (core.lm.memory), as a share of the weights. It
+was measured on models of 20 to 140 million weights."""
 KERNELS = ONEDNN_PRIMITIVES * 3 * MIB // 2
 """oneDNN's compiled products (core.lm.block_sizes), about 1.2 MiB each, with room."""
-_GRADIENTS = {GradNorm.name, Relearned.name}
-"""Measurements that have gradients of the weights."""
+_WITH_GRADIENTS = {GradNorm.name, Relearned.name}
+"""Measurements that compute gradients of the weights."""
 
 
 @dataclass(frozen=True)
 class Item:
-    what: str
+    """Something in memory."""
+
+    name: str
     place: Place
     bytes: int
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What is in memory at one time."""
+    """All that is in memory at one time."""
 
     name: str
     items: tuple[Item, ...]
 
     def total(self, place: Place) -> int:
+        """Returns the bytes on a place."""
         return sum(item.bytes for item in self.items if item.place == place)
 
 
 class Memory:
-    """The phases of one job."""
+    """The memory of one job, phase by phase."""
 
-    def __init__(self, work: Workload) -> None:
-        self._work = work
-        self._model, self._trained = work.shape.parameters, trained_parameters(work)
-        self._cuda = work.gpus > 0
-        self._here: Place = "device" if self._cuda else "host"
-        self._ranks = max(1, work.gpus)
-        self.phases = tuple(Phase(name, tuple(self._settled(items))) for name, items in self._all())
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+        self._model, self._trained = workload.shape.parameters, trained_parameters(workload)
+        self._cuda = workload.gpus > 0
+        self._place: Place = "device" if self._cuda else "host"
+        self._ranks = max(1, workload.gpus)
+        self.phases = tuple(Phase(name, tuple(self._with_process(items))) for name, items in self._phases())
 
     def peak(self, place: Place) -> Phase:
-        """The phase that takes most there."""
+        """Returns the phase that takes most memory on a place."""
         return max(self.phases, key=lambda phase: phase.total(place))
 
     @property
     def snapshot_bytes(self) -> int:
-        """What a job resumes from: the trained weights and the optimiser's states."""
-        return self._held_by_trained * self._trained + self._moments()
+        """Bytes of a snapshot: the trained weights and the optimiser's states."""
+        return self._trained_weight_bytes * self._trained + self._moments()
 
-    def _settled(self, items: Iterator[Item]) -> Iterator[Item]:
+    def _with_process(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Adds the process and the heap's overhead, and leaves out empty items."""
         yield self._process()
-        slack = 1.0 if self._cuda else HEAP
-        yield from (Item(one.what, one.place, math.ceil(one.bytes * slack)) for one in items if one.bytes > 0)
+        overhead = 1.0 if self._cuda else HEAP
+        yield from (Item(item.name, item.place, math.ceil(item.bytes * overhead)) for item in items if item.bytes > 0)
 
-    def _all(self) -> Iterator[tuple[str, Iterator[Item]]]:
+    def _phases(self) -> Iterator[tuple[str, Iterator[Item]]]:
         yield "loading", self._loading()
         yield "measuring", self._measuring()
-        if self._work.method is None:
+        if self._workload.method is None:
             return
         yield "preparing", self._preparing()
         yield "unlearning", self._unlearning()
@@ -115,215 +118,224 @@ class Memory:
     # the phases
 
     def _loading(self) -> Iterator[Item]:
-        yield Item("the model's files", "host", self._work.shape.bytes)
+        yield Item("the model's files", "host", self._workload.shape.bytes)
         yield self._weights()
-        yield self._unshared()
+        yield self._unsharded_weights()
         if self._cuda:
-            yield Item("weights", "host", self._held * self._model)
+            yield Item("weights", "host", self._weight_bytes * self._model)
 
     def _measuring(self) -> Iterator[Item]:
-        work = self._work
+        workload = self._workload
+        tokens = workload.measuring_batch_tokens
         yield self._weights()
-        yield self._unshared()
-        yield Item("activations", self._here, work.measured * passing_bytes(work.shape))
-        yield Item("logits of measuring", self._here, self._logits(work.measured, SLICES_MEASURED))
-        yield from self._measurers()
-        if work.method is None:  # elsewhere training takes more
-            yield from self._changing()
+        yield self._unsharded_weights()
+        yield Item("activations", self._place, tokens * forward_bytes(workload.shape))
+        yield Item("logits of measuring", self._place, self._logits(tokens, SLICES_WITHOUT_GRADIENT))
+        yield Item("data of measurements", "host", MEASUREMENT_DATA)
+        yield self._generation_cache()
+        if workload.method is None:  # else training takes more
+            yield from self._gradients_of_measurements()
 
-    def _changing(self) -> Iterator[Item]:
-        """What measurements take that have gradients: of all weights, and by fine-tuning moments and a copy, too."""
-        names = {one.name for one in self._work.measurements}
-        if names & _GRADIENTS:
-            yield Item("gradients", self._here, self._held * self._model)
-            kept = kept_bytes(self._work.shape, "float32", checkpointing=False)
-            yield Item("activations kept", self._here, self._work.measured * kept)
+    def _gradients_of_measurements(self) -> Iterator[Item]:
+        """Memory of measurements with gradients: those of all weights, and for fine-tuning moments and a copy."""
+        names = {measurement.name for measurement in self._workload.measurements}
+        if names & _WITH_GRADIENTS:
+            yield Item("gradients", self._place, self._weight_bytes * self._model)
+            kept = kept_bytes(self._workload.shape, "float32", checkpointing=False)
+            yield Item("activations kept", self._place, self._workload.measuring_batch_tokens * kept)
         if Relearned.name in names:
-            yield Item("the optimiser's states", self._here, 2 * self._held * self._model)
+            yield Item("the optimiser's states", self._place, 2 * self._weight_bytes * self._model)
 
     def _preparing(self) -> Iterator[Item]:
-        """The original says what it has to say, and writes the texts that are rehearsed."""
-        work, shape = self._work, self._work.shape
-        yield from self._kept()
-        yield self._unshared()
-        most = max((one.reference_tokens for one in work.drawn()), default=0)
-        yield Item("hidden states being put in order", "host", most * self._state)
-        if work.method is not None and work.method.rehearsal_spec() is not None:
-            yield Item("keys and values", self._here, work.training.micro_batch_tokens * cache_bytes(shape))
-        yield Item("activations", self._here, work.micro_batch * passing_bytes(shape))
-        yield Item("logits", self._here, self._logits(work.micro_batch, SLICES))
-        if getattr(work.method, "reference", None) == "random_model":
-            yield Item("an untrained model", self._here, 4 * self._model)
+        """The reference model computes its outputs, and writes the texts that are rehearsed."""
+        workload = self._workload
+        tokens = workload.training_batch_tokens
+        yield from self._training_state()
+        yield self._unsharded_weights()
+        most = max((draw.reference_tokens for draw in workload.draws()), default=0)
+        yield Item("hidden states being put in order", "host", most * self._hidden_state_bytes)
+        if workload.method is not None and workload.method.rehearsal_spec() is not None:
+            yield self._generation_cache()
+        yield Item("activations", self._place, tokens * forward_bytes(workload.shape))
+        yield Item("logits", self._place, self._logits(tokens, SLICES))
+        if getattr(workload.method, "reference", None) == "random_model":
+            yield Item("an untrained model", self._place, 4 * self._model)
 
     def _unlearning(self) -> Iterator[Item]:
-        """A backward pass lets go of a layer's activations as it comes to its gradients, so that only gradients of an
-        earlier micro-batch stand beside all activations; and no moments are there before the first update."""
-        work, training, shape = self._work, self._work.training, self._work.shape
-        yield from self._kept()
-        gradients = self._share(self._held_by_trained * self._trained)
-        kept = max(kept_bytes(shape, one, checkpointing=training.checkpointing) for one in self._precisions())
-        activations = work.micro_batch * (kept + self._adapters_activations())
+        """Forward and backward passes.
+
+        A backward pass frees a layer's activations when it reaches the layer's gradients, so only gradients of an
+        earlier micro-batch are in memory beside all activations. Before the first update there are no moments.
+        """
+        workload, training, shape = self._workload, self._workload.training, self._workload.shape
+        yield from self._training_state()
+        gradients = self._share(self._trained_weight_bytes * self._trained)
+        kept = max(kept_bytes(shape, dtype, checkpointing=training.checkpointing) for dtype in self._precisions())
+        activations = workload.training_batch_tokens * (kept + self._adapter_activations())
         yield self._experts()
-        cast = "bfloat16" in self._precisions() and self._held == 4
+        cast = "bfloat16" in self._precisions() and self._weight_bytes == 4
         if cast:
-            yield Item("weights in bfloat16", self._here, self._share(2 * self._trained))
-        if work.update > training.micro_batch_tokens:
-            yield Item("gradients", self._here, gradients)
-            yield Item("activations", self._here, activations)
+            yield Item("weights in bfloat16", self._place, self._share(2 * self._trained))
+        if workload.update_tokens > training.micro_batch_tokens:
+            yield Item("gradients", self._place, gradients)
+            yield Item("activations", self._place, activations)
         else:
-            yield Item("activations, then gradients", self._here, max(activations, gradients))
-        if work.steps > 1:
-            yield Item("the optimiser's states", self._here, self._share(self._moments()))
+            yield Item("activations, then gradients", self._place, max(activations, gradients))
+        if workload.steps > 1:
+            yield Item("the optimiser's states", self._place, self._share(self._moments()))
         if not self._cuda:
-            share = min(1.0, (work.steps - 1) / (MANY - 1))
-            gaps = share * GAPS + MORE_GAPS * math.log2(max(1.0, work.steps / MANY))
+            share = min(1.0, (workload.steps - 1) / (MANY_UPDATES - 1))
+            gaps = share * GAPS + MORE_GAPS * math.log2(max(1.0, workload.steps / MANY_UPDATES))
             yield Item("the heap's gaps", "host", math.ceil(gaps * activations))
             yield Item("kernels", "host", math.ceil(share * KERNELS))
         if not self._cuda:
-            yield Item("freed memory that is kept", "host", math.ceil(UNRETURNED * self._held * self._model))
+            yield Item("freed memory that is kept", "host", math.ceil(UNRETURNED * self._weight_bytes * self._model))
         head = shape.vocabulary * shape.hidden_size
-        # its gradient, one slice's part of it, and its weights in bfloat16
+        # its gradient, one slice's part of the gradient, and its weights in bfloat16
         trained = head if self._trained == self._model else 0
-        yield Item("the head", self._here, 2 * self._held * trained + (2 * head if cast else 0))
-        yield Item("logits", self._here, self._logits(work.micro_batch, SLICES))
+        yield Item("the head", self._place, 2 * self._weight_bytes * trained + (2 * head if cast else 0))
+        yield Item("logits", self._place, self._logits(workload.training_batch_tokens, SLICES))
         if training.compile:
             yield Item("compiled code", "host", COMPILER)
 
     def _updating(self) -> Iterator[Item]:
-        yield from self._kept()
-        yield Item("gradients", self._here, self._share(self._held_by_trained * self._trained))
-        yield Item("the optimiser's states", self._here, self._share(self._moments()))
-        yield Item("the optimiser at work", self._here, self._at_work())
+        yield from self._training_state()
+        yield Item("gradients", self._place, self._share(self._trained_weight_bytes * self._trained))
+        yield Item("the optimiser's states", self._place, self._share(self._moments()))
+        yield Item("the optimiser at work", self._place, self._optimizer_buffers())
 
     def _measuring_again(self) -> Iterator[Item]:
-        """What was freed until then has been given back (core.lm.memory), but for what lies between things that stay;
-        the checkpoint's files are mapped."""
+        """Measuring with the checkpoint's files mapped. Freed memory was returned, except for fragments of the heap."""
         yield from self._measuring()
-        yield Item("the checkpoint's files", "host", self._work.stored_bytes)
+        yield Item("the checkpoint's files", "host", self._workload.stored_bytes)
         if not self._cuda:
-            before = sum(one.bytes for one in self._unlearning() if one.place == "host")
-            yield Item("the heap's gaps", "host", math.ceil(SCATTERED * before))
-
-    def _measurers(self) -> Iterator[Item]:
-        work = self._work
-        yield Item("what measures", "host", MEASURERS)
-        yield Item("keys and values", self._here, work.training.micro_batch_tokens * cache_bytes(work.shape))
+            unlearning = sum(item.bytes for item in self._unlearning() if item.place == "host")
+            yield Item("the heap's gaps", "host", math.ceil(FRAGMENTED * unlearning))
 
     def _saving(self) -> Iterator[Item]:
         yield self._weights()
         yield self._adapters()
-        yield self._copy()
-        yield Item("the model's files", "host", self._work.stored_bytes)  # mapped, and read beside what is written
+        yield self._weights_before()
+        yield Item("the model's files", "host", self._workload.stored_bytes)  # mapped, and read while it is written
 
     # the items
 
     def _process(self) -> Item:
         return Item("the process", "host", CUDA_PROCESS * self._ranks if self._cuda else PROCESS)
 
-    def _kept(self) -> Iterator[Item]:
-        """From before the first update to the last."""
-        work = self._work
+    def _training_state(self) -> Iterator[Item]:
+        """Items that stay in memory from before the first update to after the last."""
+        workload = self._workload
         yield self._weights()
         yield self._adapters()
-        yield self._gathered()
-        yield self._copy()
-        tokens = work.reference_tokens
-        yield Item("the original's hidden states", "host", tokens * self._state)
+        yield self._gathered_weights()
+        yield self._weights_before()
+        tokens = workload.reference_tokens
+        yield Item("the original's hidden states", "host", tokens * self._hidden_state_bytes)
         if tokens:
-            yield Item("the original's head", self._here, 4 * work.shape.vocabulary * work.shape.hidden_size)
+            yield Item("the original's head", self._place, 4 * workload.shape.vocabulary * workload.shape.hidden_size)
         if self._cuda:
             yield Item("workspaces", "device", CUDA_WORKSPACE)
 
     def _weights(self) -> Item:
-        return Item("weights", self._here, self._share(self._held * self._model))
+        return Item("weights", self._place, self._share(self._weight_bytes * self._model))
 
-    def _unshared(self) -> Item:
-        """What a rank holds beyond its share until training begins: it is measured, and asked, as a whole."""
-        size = self._held * self._model
-        return Item("the whole model", self._here, size - self._share(size))
+    def _unsharded_weights(self) -> Item:
+        """Weights beyond a rank's share. Until training begins each rank holds the whole model, which is measured."""
+        size = self._weight_bytes * self._model
+        return Item("the whole model", self._place, size - self._share(size))
 
     def _adapters(self) -> Item:
-        size = 0 if self._work.training.lora is None else 4 * self._trained
-        return Item("adapters", self._here, self._share(size))
+        size = 0 if self._workload.training.lora is None else 4 * self._trained
+        return Item("adapters", self._place, self._share(size))
 
-    def _gathered(self) -> Item:
-        """Of sharded weights, those outside of the layers, which are whole in a micro-batch, and two layers at work."""
+    def _gathered_weights(self) -> Item:
+        """Sharded weights that a micro-batch gathers: all weights outside of the layers, and two layers at work."""
         if self._ranks == 1:
-            return Item("gathered weights", self._here, 0)
-        shape = self._work.shape
+            return Item("gathered weights", self._place, 0)
+        shape = self._workload.shape
         outside = min(self._model, shape.vocabulary * shape.hidden_size * (1 if shape.tied else 2))
         layers = self._model - outside
-        at_work = math.ceil(layers * min(1.0, 2 / max(1, shape.layers)))
-        return Item("gathered weights", self._here, self._held * (outside + at_work))
+        two_layers = math.ceil(layers * min(1.0, 2 / max(1, shape.layers)))
+        return Item("gathered weights", self._place, self._weight_bytes * (outside + two_layers))
 
-    def _copy(self) -> Item:
-        """The trained weights as they were, of methods that turn them round in the end; others keep a sample."""
-        method = self._work.method
+    def _weights_before(self) -> Item:
+        """A copy of the trained weights before training, for methods with a final weight; others keep a sample."""
+        method = self._workload.method
         copied = (
             method is not None
             and type(method).final_weight is not Method.final_weight
-            and self._work.training.lora is None
+            and self._workload.training.lora is None
         )
         share = self._trained / self._model if copied else 0.0
-        return Item("the weights as they were", "host", math.ceil(self._work.stored_bytes * share))
+        return Item("the weights as they were", "host", math.ceil(self._workload.stored_bytes * share))
 
-    def _adapters_activations(self) -> int:
-        """Kept for one token by adapters, beyond what frozen norms then do not keep (4H each)."""
-        lora, shape = self._work.training.lora, self._work.shape
+    def _adapter_activations(self) -> int:
+        """Bytes kept for one token by adapters, beyond those that frozen norms then do not keep (4H each)."""
+        lora, shape = self._workload.training.lora, self._workload.shape
         return 0 if lora is None else max(0, 4 * lora.rank * 7 - 8 * shape.hidden_size) * shape.layers
 
     def _experts(self) -> Item:
-        """Fused experts with their adapters added: kept for the way back like activations, and a layer's gradient."""
-        lora, shape = self._work.training.lora, self._work.shape
+        """Fused experts with their adapters added, which are kept for the backward pass, and a layer's gradient."""
+        lora, shape = self._workload.training.lora, self._workload.shape
         merged = 0 if lora is None else merged_parameters(shape, lora)
         layer = math.ceil(merged / max(1, shape.layers))
-        kept = layer if self._work.training.checkpointing else merged
-        return Item("experts with adapters", self._here, self._held * (kept + (2 * layer if merged else 0)))
+        kept = layer if self._workload.training.checkpointing else merged
+        return Item("experts with adapters", self._place, self._weight_bytes * (kept + (2 * layer if merged else 0)))
+
+    def _generation_cache(self) -> Item:
+        """Keys and values of texts that are being written."""
+        workload = self._workload
+        size = workload.training.micro_batch_tokens * cache_bytes(workload.shape)
+        return Item("keys and values", self._place, size)
 
     def _moments(self) -> int:
-        match self._work.training.optimizer:
+        """Bytes of the optimiser's moments."""
+        match self._workload.training.optimizer:
             case "sgd":
                 return 0
             case "adamw8bit":  # a byte each, and a float32 scale for every block
                 return math.ceil(2 * (1 + 4 / EIGHT_BIT_BLOCK) * self._trained)
             case "adamw":
-                return 2 * self._held_by_trained * self._trained
+                return 2 * self._trained_weight_bytes * self._trained
 
-    def _at_work(self) -> int:
-        """Beside its states, while it updates one matrix: widened weights, gradient, moments and what comes of them."""
-        training = self._work.training
-        if training.optimizer == "adamw" and self._held_by_trained == 4:
+    def _optimizer_buffers(self) -> int:
+        """Bytes of an optimiser that updates one matrix, beside its states: weights, gradient, moments in float32."""
+        training = self._workload.training
+        if training.optimizer == "adamw" and self._trained_weight_bytes == 4:
             return 0
-        once = min(largest_tensor(self._work.shape), self._trained)
-        return 12 * once if training.optimizer == "adamw8bit" else 28 * min(once, WEIGHTS_PER_SLICE)
+        weights = min(largest_tensor(self._workload.shape), self._trained)
+        return 12 * weights if training.optimizer == "adamw8bit" else 28 * min(weights, WEIGHTS_PER_SLICE)
 
-    def _logits(self, tokens: int, times: int) -> int:
-        return 4 * times * min(LOGITS_PER_SLICE, tokens * self._work.shape.vocabulary)
+    def _logits(self, tokens: int, slices: int) -> int:
+        return 4 * slices * min(LOGITS_PER_SLICE, tokens * self._workload.shape.vocabulary)
 
     def _share(self, size: int) -> int:
+        """Returns one rank's share."""
         return math.ceil(size / self._ranks)
 
     def _precisions(self) -> list[str]:
-        """Which of them it may be: `auto` is bfloat16 on a GPU, on a processor whichever it multiplies quickly."""
-        asked, quick = self._work.training.precision, self._work.bfloat16
-        if asked != "auto":
-            return [asked]
-        if self._cuda or quick:
+        """Returns the possible precisions. `auto` is bfloat16 on a GPU, or on a processor that multiplies it
+        directly."""
+        precision, fast_bfloat16 = self._workload.training.precision, self._workload.bfloat16
+        if precision != "auto":
+            return [precision]
+        if self._cuda or fast_bfloat16:
             return ["bfloat16"]
-        return ["float32"] if quick is False else ["bfloat16", "float32"]
+        return ["float32"] if fast_bfloat16 is False else ["bfloat16", "float32"]
 
     @property
-    def _held(self) -> int:
+    def _weight_bytes(self) -> int:
         """Bytes of a weight in memory."""
-        return DTYPE_BYTES[self._work.training.master_weights]
+        return DTYPE_BYTES[self._workload.training.master_weights]
 
     @property
-    def _held_by_trained(self) -> int:
-        """Bytes of a weight that is trained: an adapter's are always float32."""
-        return 4 if self._work.training.lora is not None else self._held
+    def _trained_weight_bytes(self) -> int:
+        """Bytes of a trained weight in memory. Adapters are always in float32."""
+        return 4 if self._workload.training.lora is not None else self._weight_bytes
 
     @property
-    def _state(self) -> int:
+    def _hidden_state_bytes(self) -> int:
         """Bytes of one last hidden state."""
         wide = "float32" in self._precisions()
-        return self._work.shape.hidden_size * (4 if wide else 2)
+        return self._workload.shape.hidden_size * (4 if wide else 2)

@@ -1,4 +1,4 @@
-"""How many weights a job trains, from the names and shapes in the safetensors headers."""
+"""Counts the weights that a job trains, from the names and shapes in the safetensors headers."""
 
 import itertools
 import math
@@ -13,22 +13,25 @@ from core.schema.training import Lora
 from core.schema.weight_patterns import matches_module
 
 _EMBEDDING = re.compile(r"(?<!un)embed|\bw[tp]e\b")
-_GATED = {"up_proj": "gate_proj", "w3": "w1"}
-"""Matrices of an expert that become one with the other as a model is loaded."""
+_FUSED_WITH = {"up_proj": "gate_proj", "w3": "w1"}
+"""Matrices of an expert that are fused with another matrix when the model is loaded."""
 
-_PARTED = {"HrmTextForCausalLM": {"gqkv_proj": 4, "gate_up_proj": 2}}
-"""Matrices of files that become several as a model is loaded."""
+_SPLIT_INTO = {"HrmTextForCausalLM": {"gqkv_proj": 4, "gate_up_proj": 2}}
+"""Matrices that are split into several when the model is loaded, by architecture."""
 
 
-def trained_parameters(work: Workload) -> int:
-    """Weights that the optimiser holds: all, those that a pattern names, the adapters' own; 0 where a job measures."""
-    shape, training = work.shape, work.training
-    if work.method is None:
+def trained_parameters(workload: Workload) -> int:
+    """Returns the weights that the optimiser holds: all, those that patterns select, or the adapters'.
+
+    A job that only measures has none.
+    """
+    shape, training = workload.shape, workload.training
+    if workload.method is None:
         return 0
-    only = work.method.trained_weights(shape.layers)
-    if training.lora is not None and only is None:
+    selected = workload.method.trained_weights(shape.layers)
+    if training.lora is not None and selected is None:
         return adapter_parameters(shape, training.lora)
-    patterns = only if only is not None else training.trainable
+    patterns = selected if selected is not None else training.trainable
     if patterns == "all" or not shape.tensors:
         return shape.parameters
     matching = (
@@ -41,46 +44,45 @@ def trained_parameters(work: Workload) -> int:
 
 
 def adapter_parameters(shape: ModelShape, lora: Lora) -> int:
-    """rank * (in + out) of every matrix that gets one (arXiv 2106.09685, section 4.1).
+    """Returns the weights of all adapters: rank * (in + out) for each matrix (arXiv 2106.09685, section 4.1).
 
-    An expert's two gated matrices are one in memory, so that their adapters share the half at the input.
+    An expert's two gated matrices are one in memory, so their adapters share the half at the input.
     """
     matrices = [group for group in shape.tensors if _is_adapted(group, shape)]
-    if not matrices:  # a shape that was read before names were: those of a Llama
+    if not matrices:  # a shape that was registered before names were read: assume a Llama's matrices
         width = shape.intermediate or 4 * shape.hidden_size
         return lora.rank * shape.layers * (8 * shape.hidden_size + 3 * (shape.hidden_size + width))
     if lora.modules == "all-linear":
-        wanted = [group for group in matrices if _is_chosen(group, shape)]
+        selected = [group for group in matrices if _is_in_all_linear(group, shape)]
     else:
-        wanted = [group for group in matrices if _named(group, lora.modules)]
+        selected = [group for group in matrices if _matches(group, lora.modules)]
     present = {group.name for group in shape.tensors}
-    return sum(lora.rank * _width(group, shape, present) * group.count for group in wanted)
+    return sum(lora.rank * _adapter_width(group, shape, present) * group.count for group in selected)
 
 
 def merged_parameters(shape: ModelShape, lora: Lora) -> int:
-    """Weights of fused experts with adapters, which are added to the weights in each pass instead of to outputs."""
+    """Returns the weights of fused experts with adapters, which each pass adds to the weights, not to outputs."""
     experts = (group for group in shape.tensors if "expert" in group.name and _is_adapted(group, shape))
-    wanted = (group for group in experts if lora.modules == "all-linear" or _named(group, lora.modules))
-    return sum(math.prod(group.shape) * group.count for group in wanted if _is_fused(group))
+    selected = (group for group in experts if lora.modules == "all-linear" or _matches(group, lora.modules))
+    return sum(math.prod(group.shape) * group.count for group in selected if _is_fused(group))
 
 
 def _is_fused(group: TensorGroup) -> bool:
     return len(group.shape) == 3 or "experts.*" in group.name
 
 
-def _width(group: TensorGroup, shape: ModelShape, present: set[str]) -> int:
-    """The rows and columns that an adapter of rank 1 has for one tensor of the group."""
+def _adapter_width(group: TensorGroup, shape: ModelShape, present: set[str]) -> int:
+    """Returns the weights of an adapter of rank 1 for one tensor of the group."""
     if len(group.shape) == 3:
         return group.shape[0] * (group.shape[1] + group.shape[2])
-    before, _, end = _module(group).rpartition(".")
-    fused = "experts.*" in before and f"{before}.{_GATED.get(end)}.weight" in present
-    inputs = 0 if fused else _PARTED.get(shape.architecture, {}).get(end, 1)
+    parent, _, name = _module(group).rpartition(".")
+    fused = "experts.*" in parent and f"{parent}.{_FUSED_WITH.get(name)}.weight" in present
+    inputs = 0 if fused else _SPLIT_INTO.get(shape.architecture, {}).get(name, 1)
     return group.shape[0] + inputs * group.shape[1]
 
 
 def expand_names(group: TensorGroup, layers: int) -> Iterator[str]:
-    """The names that a group stands for: its first number counts layers, each further one what a layer has several
-    of (experts)."""
+    """Yields the names that a group stands for. The first number counts layers, each further one a layer's experts."""
     stars = group.name.count("*")
     if stars == 0:
         yield group.name
@@ -96,12 +98,12 @@ def expand_names(group: TensorGroup, layers: int) -> Iterator[str]:
 
 
 def largest_tensor(shape: ModelShape) -> int:
-    """Weights of the largest single matrix."""
-    return max((math.prod(one.shape) for one in shape.tensors), default=shape.vocabulary * shape.hidden_size)
+    """Returns the weights of the largest single matrix."""
+    return max((math.prod(group.shape) for group in shape.tensors), default=shape.vocabulary * shape.hidden_size)
 
 
 def _is_adapted(group: TensorGroup, shape: ModelShape) -> bool:
-    """Whether an adapter can go beside the tensor: a linear layer's weight, or fused experts'."""
+    """Whether a tensor can have an adapter: the weight of a linear layer, or of fused experts."""
     name = _module(group)
     if is_refused(shape.architecture, name):
         return False
@@ -111,8 +113,8 @@ def _is_adapted(group: TensorGroup, shape: ModelShape) -> bool:
     return linear and _EMBEDDING.search(name) is None
 
 
-def _is_chosen(group: TensorGroup, shape: ModelShape) -> bool:
-    """Whether `all-linear` means the tensor."""
+def _is_in_all_linear(group: TensorGroup, shape: ModelShape) -> bool:
+    """Whether `all-linear` includes a tensor."""
     name = _module(group)
     return not is_router(name) and not has_no_effect(shape.architecture, name)
 
@@ -121,5 +123,5 @@ def _module(group: TensorGroup) -> str:
     return group.name.removesuffix(".weight")
 
 
-def _named(group: TensorGroup, modules: list[str]) -> bool:
+def _matches(group: TensorGroup, modules: list[str]) -> bool:
     return any(matches_module(_module(group), pattern) for pattern in modules)

@@ -23,7 +23,7 @@ GB = 1 << 30
 
 
 def items(one: Workload, phase: str) -> dict[str, int]:
-    return {item.what: item.bytes for found in Memory(one).phases if found.name == phase for item in found.items}
+    return {item.name: item.bytes for found in Memory(one).phases if found.name == phase for item in found.items}
 
 
 def test_weights_gradients_and_moments_of_eight_billion_weights_on_a_gpu() -> None:
@@ -197,7 +197,7 @@ def run(job: Workload, **changed: Any) -> duration.FinishedJob:
     known = {
         "model": "m",
         "shape": job.shape,
-        "tokens": job.tokens,
+        "tokens": job.trained_tokens,
         "seconds": {
             "loading": 4.0 + job.shape.bytes / 500e6,
             "measuring_before": 20.0,
@@ -219,7 +219,7 @@ ONE_PASS = tuple(resolve_measurements(["likelihood"]))
 def test_a_job_takes_as_long_as_the_same_one_before_it() -> None:
     job = replace(work(records=10, length=100), measurements=ONE_PASS)
     assert duration.estimate_seconds(job, "m", []) is None
-    whole = 7 + 50 + 15 + 2 * duration.STARTING + job.shape.bytes / 500e6  # it measures twice
+    whole = 7 + 50 + 15 + 2 * duration.START_SECONDS + job.shape.bytes / 500e6  # it measures twice
     assert duration.estimate_seconds(job, "m", [run(job)]) == pytest.approx(whole, rel=1e-3)
     slower = run(job, model="x", seconds={"unlearning": 5000.0})
     # the same model's own runs say more than another's
@@ -232,7 +232,7 @@ def test_what_a_job_starts_with_does_not_grow_with_its_tokens() -> None:
     one, hundred = (duration.estimate_seconds(of, "m", [run(job)]) for of in (job, longer))
     assert one is not None
     assert hundred is not None
-    assert hundred - 7 == pytest.approx(duration.STARTING + 100 * (50 - duration.STARTING), rel=0.01)
+    assert hundred - 7 == pytest.approx(duration.START_SECONDS + 100 * (50 - duration.START_SECONDS), rel=0.01)
     assert one - 7 == pytest.approx(50, rel=0.05)
 
 
@@ -243,7 +243,7 @@ def test_a_wider_model_reaches_more_of_the_machine_than_its_weights_are_more() -
     found = duration.estimate_seconds(large, "large", [run(small)])
     assert found is not None
     times = flops.training_flops(large) / flops.training_flops(small)
-    narrow = (1 + duration.NARROW / 1024) / (1 + duration.NARROW / 128)
+    narrow = (1 + duration.HALF_SPEED_WIDTH / 1024) / (1 + duration.HALF_SPEED_WIDTH / 128)
     assert found == pytest.approx(12 + large.shape.bytes / 500e6 + 45 * times * narrow, rel=1e-3)
     assert found < 0.6 * 50 * times
 
@@ -269,7 +269,7 @@ def test_a_measurement_takes_no_longer_than_its_budget() -> None:
 
 def test_what_was_wrong_about_tokens_before_is_put_right() -> None:
     job = work(records=10, length=100)
-    before = run(job, tokens=job.tokens // 2, expected_tokens=job.tokens)
+    before = run(job, tokens=job.trained_tokens // 2, expected_tokens=job.trained_tokens)
     whole = 7 + 5 + 45 / 2 + job.shape.bytes / 500e6
     assert duration.estimate_seconds(job, "m", [before]) == pytest.approx(whole, rel=1e-2)
 

@@ -78,7 +78,7 @@ def test_an_adapter_never_takes_more_than_all_weights(work: Workload, rank: int)
         adapted = with_training(work, lora=Lora(rank=rank))
         # what the adapter's own layers keep of each token, with the heap's gaps between, and its weights with their
         # gradients and moments, of which each device holds all: more than what it saves on the smallest models
-        kept = 28 * rank * work.shape.layers * work.micro_batch
+        kept = 28 * rank * work.shape.layers * work.training_batch_tokens
         assert grows(adapted, work, but=8 * kept + 16 * trained_parameters(adapted))
 
 

@@ -19,7 +19,7 @@ from transformers import (
 
 from core.demo.people import people
 from core.demo.pretraining import train_tokenizer
-from core.preflight.activations import cache_bytes, kept_bytes, passing_bytes
+from core.preflight.activations import cache_bytes, forward_bytes, kept_bytes
 from core.schema.model_shape import UnusableModel, read_shape
 from core.schema.models import ModelShape, TensorGroup
 
@@ -90,7 +90,7 @@ def test_architectures_with_names_of_their_own_or_without_a_context_are_read(
     assert (shape.heads, shape.context) == (heads, context)
     assert shape.parameters == sum(weight.numel() for weight in model.parameters())
     assert shape.within_context(100) == min(100, context or 100)
-    for estimate in (cache_bytes(shape), passing_bytes(shape), kept_bytes(shape, "float32", checkpointing=False)):
+    for estimate in (cache_bytes(shape), forward_bytes(shape), kept_bytes(shape, "float32", checkpointing=False)):
         assert estimate > 0
 
 

@@ -44,5 +44,5 @@ def test_default_settings_are_those_of_a_job_except_for_given_ones() -> None:
 
 def test_memory_is_estimated_by_the_length_for_measuring() -> None:
     short = with_training(work(records=1, length=5000), max_length=16, micro_batch_tokens=64)
-    assert short.measured == EVAL_LENGTH
-    assert with_training(short, max_length=4500).measured == 4500
+    assert short.measuring_batch_tokens == EVAL_LENGTH
+    assert with_training(short, max_length=4500).measuring_batch_tokens == 4500
