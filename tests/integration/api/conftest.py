@@ -24,5 +24,5 @@ async def service(
 @pytest_asyncio.fixture
 async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """An admin of an organisation that nobody else is in."""
-    async with service.client() as made:
-        yield made
+    async with service.client() as admin:
+        yield admin

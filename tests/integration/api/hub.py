@@ -1,4 +1,4 @@
-"""A Hugging Face Hub of one's own on 127.0.0.1: the part of its protocol that downloading a snapshot uses."""
+"""A fake Hugging Face Hub on 127.0.0.1, with the part of the protocol that downloads a snapshot."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ LATER = "f" * 40
 
 @contextmanager
 def hub(repository: str, directory: Path, *, token: str) -> Iterator[tuple[str, list[str]]]:
-    """Serves `directory` as the repository's one commit to who has the token; its URL, and the paths asked for."""
-    asked: list[str] = []
+    """Serves `directory` as the only commit of the repository; yields the URL and the list of requested paths."""
+    requested_paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -32,14 +32,14 @@ def hub(repository: str, directory: Path, *, token: str) -> Iterator[tuple[str, 
 
         def _answer(self, *, head: bool) -> None:
             path = urlsplit(self.path).path
-            asked.append(path)
+            requested_paths.append(path)
             if self.headers.get("Authorization") != f"Bearer {token}":
                 self._send(401, b"", {"X-Error-Code": "RepoNotFound"})
                 return
             about, files = f"/api/models/{repository}", f"/{repository}/resolve/{COMMIT}/"
             if path in (f"{about}/revision/main", f"{about}/revision/{COMMIT}", about):
-                # the branch moves on after it was asked for once
-                sha = LATER if path.endswith("/main") and asked.count(path) > 1 else COMMIT
+                # the branch gets a new commit after the first request
+                sha = LATER if path.endswith("/main") and requested_paths.count(path) > 1 else COMMIT
                 names = [{"rfilename": file.name} for file in sorted(directory.iterdir())]
                 body = {
                     "id": repository,
@@ -77,7 +77,7 @@ def hub(repository: str, directory: Path, *, token: str) -> Iterator[tuple[str, 
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", requested_paths
     finally:
         server.shutdown()
         server.server_close()

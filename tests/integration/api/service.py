@@ -25,7 +25,7 @@ from tests.integration.api.model_directory import write_model
 
 @dataclass
 class Service:
-    """A running API, and what a test needs around it."""
+    """A running API with its address, its app and its settings."""
 
     url: str
     app: FastAPI
@@ -42,7 +42,7 @@ class Service:
         return self.context.sessions
 
     async def key(self, *scopes: str, organisation: str) -> str:
-        """A new key of an organisation, made as the command line makes one."""
+        """Creates a key of an organisation, as the command line does."""
         key = new_api_key()
         async with self.sessions.begin() as session:
             await keys.add(
@@ -57,25 +57,25 @@ class Service:
 
     @asynccontextmanager
     async def client(self, *scopes: str, organisation: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
-        """A client with a key of an organisation of its own, or of the one named."""
+        """Yields a client with a new key of the organisation; without a name, of a new organisation."""
         key = await self.key(*scopes, organisation=organisation or uuid4().hex)
         async with httpx.AsyncClient(base_url=self.url, headers={"Authorization": f"Bearer {key}"}) as client:
             yield client
 
 
 def settings_for(folder: Path, database_url: str, redis_url: str, **more: Any) -> Settings:
-    """Settings of a service whose files lie in `folder`."""
+    """Returns settings of a service with its files in `folder`."""
     service_key = folder / "service.key"
     if not service_key.exists():
         service_key.write_text(base64.b64encode(os.urandom(32)).decode())
     (folder / "roots").mkdir(exist_ok=True)
-    chosen = {"model_roots": [folder / "roots"], "model_cache": folder / "hub", "rate_limit_per_minute": 0, **more}
-    return Settings(database_url=database_url, redis_url=redis_url, service_key_file=service_key, **chosen)
+    defaults = {"model_roots": [folder / "roots"], "model_cache": folder / "hub", "rate_limit_per_minute": 0, **more}
+    return Settings(database_url=database_url, redis_url=redis_url, service_key_file=service_key, **defaults)
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Service]:
-    """The API with these settings, on a port of its own, until the block ends."""
+    """Runs the API with these settings on a free port until the block ends."""
     app = create_app(settings)
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, log_level="error", access_log=False, timeout_graceful_shutdown=1)
@@ -101,14 +101,14 @@ async def upload(
 
 
 async def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
-    """Waits for what no event announces; TimeoutError where it does not come."""
+    """Waits until the condition holds, which no event announces. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - that is the point
             await asyncio.sleep(0.01)
 
 
 async def file_of(client: httpx.AsyncClient, purpose: str, *, records: int = 3) -> str:
-    """Uploads a file of a few records; its id."""
+    """Uploads a file of a few records and returns its id."""
     lines = "".join(f'{{"text": "{purpose} record {number}"}}\n' for number in range(records))
     answer = await upload(client, lines, purpose)
     assert answer.status_code == 201, answer.text
@@ -116,22 +116,22 @@ async def file_of(client: httpx.AsyncClient, purpose: str, *, records: int = 3) 
 
 
 async def settled(client: httpx.AsyncClient, model: str) -> dict[str, Any]:
-    """The model once it is no longer being fetched."""
+    """Waits until the registration is over and returns the model."""
     async with asyncio.timeout(120):
         while True:
-            found: dict[str, Any] = (await client.get(f"/v1/models/{model}")).json()
-            if found["status"] != "fetching":
-                return found
+            registered: dict[str, Any] = (await client.get(f"/v1/models/{model}")).json()
+            if registered["status"] != "fetching":
+                return registered
             await asyncio.sleep(0.02)
 
 
 async def ready_model(service: Service, client: httpx.AsyncClient, name: str = "demo", **more: Any) -> dict[str, Any]:
-    """Registers a small model, with default retain and unseen files unless `defaults` says otherwise."""
+    """Registers a small model, by default with retain and unseen files as its defaults."""
     if "defaults" not in more:
         more["defaults"] = {name: await file_of(client, name) for name in ("retain", "unseen")}
     directory = write_model(service.roots / uuid4().hex)
     answer = await client.post("/v1/models", json={"id": name, "source": str(directory), **more})
     assert answer.status_code == 202, answer.text
-    found = await settled(client, name)
-    assert found["status"] == "ready", found
-    return found
+    model = await settled(client, name)
+    assert model["status"] == "ready", model
+    return model

@@ -1,4 +1,4 @@
-"""Jobs as a program posts them."""
+"""Submits jobs by HTTP."""
 
 from typing import Any
 
@@ -10,5 +10,5 @@ LEAST = {"model": "demo", "forget": {"records": ["Zorvek Halmi lives in Pell"]}}
 async def submitted(client: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
     answer = await client.post("/v1/jobs", json={**LEAST, **more})
     assert answer.status_code == 202, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    job: dict[str, Any] = answer.json()
+    return job

@@ -51,15 +51,15 @@ async def test_an_adapter_becomes_a_model_with_its_base(
         "base": "base" if named == "by its id" else str(base),
         "base_digest": known,
     }
-    made = (service.settings.model_cache / "merged").iterdir()
-    directory = next(folder for folder in made if digest(manifest(folder)) == model["digest"])
+    merged = (service.settings.model_cache / "merged").iterdir()
+    directory = next(folder for folder in merged if digest(manifest(folder)) == model["digest"])
     merged, before = (load_file(folder / "model.safetensors") for folder in (directory, base))
     assert numpy.array_equal(merged.pop(f"{MODULE}.weight"), before.pop(f"{MODULE}.weight") + 4 * 0.25)
     assert all(numpy.array_equal(merged[name], weight) for name, weight in before.items())
 
 
 @pytest.mark.parametrize(
-    ("base", "config", "said"),
+    ("base", "config", "message"),
     [
         ("nobody", {}, "the adapter's base 'nobody' is not known here: register the base"),
         ("org/name", {}, "is not known here"),
@@ -68,24 +68,26 @@ async def test_an_adapter_becomes_a_model_with_its_base(
         ("base", {"use_dora": True}, "use_dora"),
     ],
 )
-async def test_an_adapter_that_cannot_be_merged_fails_with_the_way_out(
-    service: Service, client: httpx.AsyncClient, base: str | None, config: dict[str, Any], said: str
+async def test_an_adapter_that_cannot_be_merged_fails_with_advice(
+    service: Service, client: httpx.AsyncClient, base: str | None, config: dict[str, Any], message: str
 ) -> None:
     await registered(client, "base", write_model(service.roots / uuid4().hex))
     model = await registered(client, "tuned", write_adapter(service.roots / uuid4().hex, base, **config))
     assert model["status"] == "failed"
-    assert said in model["error"]
+    assert message in model["error"]
     assert str(service.roots) not in model["error"]
 
 
-async def test_the_base_of_another_organisation_is_not_known(service: Service, client: httpx.AsyncClient) -> None:
+async def test_the_base_of_another_organisation_is_unknown(service: Service, client: httpx.AsyncClient) -> None:
     await registered(client, "theirs", write_model(service.roots / uuid4().hex))
     async with service.client() as stranger:
         model = await registered(stranger, "tuned", write_adapter(service.roots / uuid4().hex, "theirs"))
     assert "'theirs' is not known here" in model["error"]
 
 
-async def test_what_a_killed_merge_left_is_deleted_by_a_later_one(service: Service, client: httpx.AsyncClient) -> None:
+async def test_files_of_a_killed_merge_are_deleted_by_a_later_merge(
+    service: Service, client: httpx.AsyncClient
+) -> None:
     merged = service.settings.model_cache / "merged"
     left, under_way = merged / ".a.partial-1", merged / ".b.partial-2"
     for folder in (left, under_way):

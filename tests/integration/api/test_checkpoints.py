@@ -33,7 +33,7 @@ async def test_a_finished_job_has_its_checkpoint_and_the_model_a_new_head(
     job = (await client.get(f"/v1/jobs/{delivered['job']}")).json()
     assert (job["status"], job["outcome"], job["checkpoint"]) == ("succeeded", "unlearned", delivered["checkpoint"])
     checkpoint = (await client.get(job["links"]["checkpoint"])).json()
-    entries = [FileEntry.model_validate(one) for one in checkpoint["files"]]
+    entries = [FileEntry.model_validate(entry) for entry in checkpoint["files"]]
     assert [entry.path for entry in entries] == sorted(FILES)
     assert checkpoint["digest"] == hashlib.sha256(canonical_json(entries)).hexdigest()
     assert checkpoint["bytes"] == sum(len(body) for body in FILES.values())
@@ -41,7 +41,9 @@ async def test_a_finished_job_has_its_checkpoint_and_the_model_a_new_head(
     assert (await client.get("/v1/models/demo")).json()["head"] == checkpoint["id"]
 
 
-async def test_a_file_comes_whole_with_its_digest(client: httpx.AsyncClient, delivered: dict[str, str]) -> None:
+async def test_a_file_download_is_complete_and_carries_its_digest(
+    client: httpx.AsyncClient, delivered: dict[str, str]
+) -> None:
     path = f"/v1/checkpoints/{delivered['checkpoint']}/files"
     for name, body in FILES.items():
         answer = await client.get(f"{path}/{name}")
@@ -56,11 +58,11 @@ async def test_a_file_comes_whole_with_its_digest(client: httpx.AsyncClient, del
     assert (await client.get(f"{path}/../../x")).status_code == 404
 
 
-async def test_ranges_are_cut_where_they_say(client: httpx.AsyncClient, delivered: dict[str, str]) -> None:
+async def test_ranges_return_the_requested_bytes(client: httpx.AsyncClient, delivered: dict[str, str]) -> None:
     path = f"/v1/checkpoints/{delivered['checkpoint']}/files/model.safetensors"
     size, etag = len(WEIGHTS), f'"{hashlib.sha256(WEIGHTS).hexdigest()}"'
     mebi = 1 << 20
-    for asked, start, end in (
+    for byte_range, start, end in (
         ("bytes=0-0", 0, 1),
         (f"bytes={mebi - 1}-{mebi}", mebi - 1, mebi + 1),
         (f"bytes={size - 1}-", size - 1, size),
@@ -68,9 +70,9 @@ async def test_ranges_are_cut_where_they_say(client: httpx.AsyncClient, delivere
         (f"bytes=-{2 * size}", 0, size),
         (f"bytes=7-{2 * size}", 7, size),
     ):
-        answer = await client.get(path, headers={"Range": asked})
-        assert answer.status_code == 206, asked
-        assert answer.content == WEIGHTS[start:end], asked
+        answer = await client.get(path, headers={"Range": byte_range})
+        assert answer.status_code == 206, byte_range
+        assert answer.content == WEIGHTS[start:end], byte_range
         assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
         assert answer.headers["content-length"] == str(end - start)
     for ignored in ("bytes=5-3", "bytes=0-1,3-4", "lines=0-1", "bytes=-", "nonsense"):
@@ -108,7 +110,7 @@ async def test_an_archive_holds_all_files_and_the_manifest(
         assert tar.headers["content-type"] == "application/x-tar"
         assert int(tar.headers["content-length"]) == len(tar.content)
         with tarfile.open(fileobj=io.BytesIO(tar.content), mode="r:") as archive:
-            unpacked = {one.name: archive.extractfile(one).read() for one in archive}  # type: ignore[union-attr]
+            unpacked = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
         zipped = await client.get(path, params={"format": "zip"})
         with zipfile.ZipFile(io.BytesIO(zipped.content)) as archive:
             assert archive.testzip() is None
@@ -127,35 +129,35 @@ async def test_a_job_without_a_checkpoint_has_no_archive(service: Service, clien
     assert (await client.get(f"{path}/checkpoints")).json()["data"] == []
 
 
-async def test_bytes_that_are_gone_are_404_and_not_a_broken_answer(
+async def test_missing_bytes_are_404_and_not_an_aborted_answer(
     service: Service, client: httpx.AsyncClient, delivered: dict[str, str]
 ) -> None:
     await service.context.storage.delete("checkpoints/" + delivered["job"])
     assert (await client.get(f"/v1/checkpoints/{delivered['checkpoint']}/files/config.json")).status_code == 404
 
 
-async def test_a_checkpoint_that_is_not_released_is_shown_but_not_given(
+async def test_an_unreleased_checkpoint_is_described_but_not_downloaded(
     service: Service, client: httpx.AsyncClient, delivered: dict[str, str]
 ) -> None:
     async with service.sessions.begin() as session:
         query = update(CheckpointRow).where(CheckpointRow.id == delivered["checkpoint"]).values(released=False)
         await session.execute(query)
     name = (await client.get("/v1/keys/self")).json()["organisation"]
-    made = await client.post("/v1/keys", json={"name": "reader", "scopes": ["jobs:read"]})
+    created = await client.post("/v1/keys", json={"name": "reader", "scopes": ["jobs:read"]})
     releasing = await client.post("/v1/keys", json={"name": "releaser", "scopes": ["jobs:read", "release:write"]})
-    assert made.json()["organisation"] == name
-    here = f"/v1/checkpoints/{delivered['checkpoint']}"
-    for path in (f"{here}/files/config.json", f"{here}/archive", f"/v1/jobs/{delivered['job']}/archive"):
-        refused = await client.get(path, headers={"Authorization": f"Bearer {made.json()['key']}"})
+    assert created.json()["organisation"] == name
+    url = f"/v1/checkpoints/{delivered['checkpoint']}"
+    for path in (f"{url}/files/config.json", f"{url}/archive", f"/v1/jobs/{delivered['job']}/archive"):
+        refused = await client.get(path, headers={"Authorization": f"Bearer {created.json()['key']}"})
         assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (403, "not-released")
         allowed = await client.get(path, headers={"Authorization": f"Bearer {releasing.json()['key']}"})
         assert allowed.status_code == 200
-    shown = await client.get(here, headers={"Authorization": f"Bearer {made.json()['key']}"})
+    shown = await client.get(url, headers={"Authorization": f"Bearer {created.json()['key']}"})
     assert shown.json()["released"] is False
 
 
 async def test_another_organisations_checkpoint_is_404(service: Service, delivered: dict[str, str]) -> None:
-    here = f"/v1/checkpoints/{delivered['checkpoint']}"
+    url = f"/v1/checkpoints/{delivered['checkpoint']}"
     async with service.client() as stranger:
-        for path in (here, f"{here}/files/config.json", f"{here}/archive"):
+        for path in (url, f"{url}/files/config.json", f"{url}/archive"):
             assert (await stranger.get(path)).status_code == 404

@@ -19,7 +19,7 @@ from tests.integration.api.work import claim, finish
 Run = Callable[..., Coroutine[Any, Any, Result]]
 
 
-def said(result: Result) -> list[str]:
+def output_lines(result: Result) -> list[str]:
     """The command's own lines: the service is in this process and logs into the same place."""
     return [line.rstrip() for line in result.stdout.splitlines() if "[info " not in line]
 
@@ -59,19 +59,19 @@ async def test_a_policy_is_added_shown_listed_and_deleted(unlearn: Run, tmp_path
     file = tmp_path / "house.json"
     file.write_text(json.dumps(HOUSE))
     added = await unlearn("policies", "add", str(file))
-    assert (added.exit_code, said(added)) == (0, ["house"]), added.output
-    listed = [line.split() for line in said(await unlearn("policies", "list"))]
+    assert (added.exit_code, output_lines(added)) == (0, ["house"]), added.output
+    listed = [line.split() for line in output_lines(await unlearn("policies", "list"))]
     assert listed[0][:3] == ["policy", "bounds", "made"]
     assert listed[1][:4] == ["default", str(len(DEFAULT_POLICY.bounds)), "built", "in"]
     assert (listed[-1][:2], listed[-1][3:]) == (["house", "2"], HOUSE["description"].split())
-    title, _, *rows = said(await unlearn("policies", "show", "house"))
+    title, _, *rows = output_lines(await unlearn("policies", "show", "house"))
     assert title == "what the [board] has decided on"
     cells = [[cell.strip() for cell in row.split("  ") if cell.strip()] for row in rows]
     assert cells == [
         ["text", "extraction strength of forget, int4 copy", "at most 0.25", "1 record"],
         ["kept", "perplexity of retain", "ratio to before", "0.5 to 1.05", "20 records"],
     ]
-    again = json.loads("".join(said(await unlearn("policies", "show", "house", "--json"))))
+    again = json.loads("".join(output_lines(await unlearn("policies", "show", "house", "--json"))))
     assert (again["name"], len(again["bounds"])) == ("house", 2)
     file.write_text(json.dumps(again | {"name": "house.2"}))
     assert (await unlearn("policies", "add", str(file))).exit_code == 0
@@ -83,7 +83,7 @@ async def test_a_policy_is_added_shown_listed_and_deleted(unlearn: Run, tmp_path
     assert (await unlearn("policies", "add", str(file))).exit_code == 2
 
 
-async def test_a_checkpoint_is_released_by_a_second_key_alone(
+async def test_only_a_second_key_releases_a_checkpoint(
     service: Service, client: httpx.AsyncClient, unlearn: Run
 ) -> None:
     await ready_model(service, client)
@@ -95,11 +95,11 @@ async def test_a_checkpoint_is_released_by_a_second_key_alone(
     body = {"name": "second", "scopes": ["release:write", "jobs:read"]}
     second = (await client.post("/v1/keys", json=body)).json()["key"]
     done = await unlearn("release", checkpoint, "--reason", "read by hand", key=second)
-    assert (done.exit_code, said(done)) == (0, [f"{checkpoint} is released and the head of demo"]), done.output
+    assert (done.exit_code, output_lines(done)) == (0, [f"{checkpoint} is released and the head of demo"]), done.output
     assert (await unlearn("release", checkpoint)).exit_code == 2
 
 
-async def test_a_refused_submit_leaves_no_file_behind(
+async def test_a_refused_submission_leaves_no_file_behind(
     unlearn: Run, service: Service, client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     file = tmp_path / "forget.txt"
@@ -113,11 +113,11 @@ async def test_a_refused_submit_leaves_no_file_behind(
 
 
 async def test_files_are_listed_without_their_text_and_deleted(unlearn: Run, client: httpx.AsyncClient) -> None:
-    made = await client.post("/v1/files", data={"purpose": "forget"}, files={"file": ("a.txt", "Zorvek was here")})
+    uploaded = await client.post("/v1/files", data={"purpose": "forget"}, files={"file": ("a.txt", "Zorvek was here")})
     listed = await unlearn("files", "list", "--purpose", "forget")
     assert listed.exit_code == 0
-    assert made.json()["id"] in listed.stdout
+    assert uploaded.json()["id"] in listed.stdout
     assert "Zorvek" not in listed.stdout
-    deleted = await unlearn("files", "delete", made.json()["id"])
-    assert said(deleted) == [f"{made.json()['id']} is deleted"]
+    deleted = await unlearn("files", "delete", uploaded.json()["id"])
+    assert output_lines(deleted) == [f"{uploaded.json()['id']} is deleted"]
     assert (await client.get("/v1/files")).json()["data"] == []

@@ -50,7 +50,7 @@ async def nothing_queued(client: httpx.AsyncClient) -> bool:
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-async def test_a_record_that_the_template_refuses_is_named_and_nothing_is_queued(
+async def test_a_record_that_the_chat_template_refuses_is_named_and_nothing_is_queued(
     service: Service, client: httpx.AsyncClient, dry_run: bool
 ) -> None:
     await model(service, client, MODEL_ROLE.source)
@@ -84,20 +84,20 @@ async def test_every_file_of_the_job_is_rendered(service: Service, client: httpx
     assert own.json()["errors"][0]["pointer"] == "/retain/1/file"
 
 
-async def test_without_the_template_a_job_is_taken_and_says_how_it_is_measured(
+async def test_a_job_that_trains_raw_is_accepted_with_a_warning_on_its_measurement(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await model(service, client, MODEL_ROLE.source)
     taken = await submit(client, forget={"records": [FINE, REFUSED]}, training={"chat": "raw"})
     assert taken.status_code == 202, taken.text
-    (warning,) = [one for one in taken.json()["warnings"] if one["code"] == "measured_raw"]
+    (warning,) = [warning for warning in taken.json()["warnings"] if warning["code"] == "measured_raw"]
     assert warning["message"].startswith(f"forget: {TOLD}: all messages are measured turn by turn")
     assert "Zubrimoth" not in taken.text
     fine = await submit(client, forget={"records": [FINE]}, training={"chat": "raw"})
-    assert [one["code"] for one in fine.json()["warnings"]].count("measured_raw") == 0
+    assert [warning["code"] for warning in fine.json()["warnings"]].count("measured_raw") == 0
 
 
-async def test_a_model_without_a_template_reads_messages_turn_by_turn_unless_one_is_asked_for(
+async def test_a_model_without_a_chat_template_refuses_only_an_explicit_template(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await model(service, client, None)
@@ -108,20 +108,20 @@ async def test_a_model_without_a_template_reads_messages_turn_by_turn_unless_one
     assert (await submit(client, training={"chat": "template"})).status_code == 202
 
 
-async def test_what_only_measures_is_held_against_the_template_unless_it_reads_without(
+async def test_a_measurement_is_checked_against_the_chat_template_unless_it_reads_raw(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await model(service, client, MODEL_ROLE.source)
-    asked: dict[str, Any] = {"model": "demo", "forget": {"records": [FINE, REFUSED]}}
-    refused = await client.post("/v1/measurements", json=asked)
+    request: dict[str, Any] = {"model": "demo", "forget": {"records": [FINE, REFUSED]}}
+    refused = await client.post("/v1/measurements", json=request)
     assert refused.status_code == 422
     assert refused.json()["detail"].startswith(f"forget: {TOLD}")
     assert "reading.chat 'raw'" in refused.json()["detail"]
-    taken = await client.post("/v1/measurements", json={**asked, "reading": {"chat": "raw"}})
+    taken = await client.post("/v1/measurements", json={**request, "reading": {"chat": "raw"}})
     assert taken.status_code == 202
 
 
-async def test_what_is_too_much_to_render_now_is_left_to_the_jobs_start_and_said_to_be(
+async def test_files_that_are_too_large_to_render_are_left_to_the_job_with_a_warning(
     service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     retain = await stored(client, "retain", [FINE] * 200 + [REFUSED])
@@ -132,13 +132,13 @@ async def test_what_is_too_much_to_render_now_is_left_to_the_jobs_start_and_said
     monkeypatch.setattr(chat_validation, "MOST_BYTES", 1000)
     taken = await submit(client)
     assert taken.status_code == 202, taken.text
-    (warning,) = [one for one in taken.json()["warnings"] if one["code"] == "not_all_rendered"]
+    (warning,) = [warning for warning in taken.json()["warnings"] if warning["code"] == "not_all_rendered"]
     assert warning["message"].startswith("retain: too much to render now")
     without = await submit(client, retain=[{"file": plain}])
     assert "not_all_rendered" not in without.text
 
 
-async def test_requests_beyond_those_that_read_files_already_leave_it_to_the_jobs_start(
+async def test_requests_beyond_the_file_reader_limit_leave_rendering_to_the_job(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await model(service, client, CHATML.source)

@@ -1,4 +1,4 @@
-"""What a job may be asked besides to forget: probes, a retrained model beside it, and to change nothing."""
+"""Options of a job: probes, a retrained model beside it, and dry runs, which change nothing."""
 
 from typing import Any
 from uuid import uuid4
@@ -13,7 +13,9 @@ from tests.integration.api.model_directory import write_model
 from tests.integration.api.service import Service, file_of, ready_model, settled
 from tests.integration.api.work import claim, measured
 
-OWN = [one if isinstance(one, str) else one.model_dump(mode="json") for one in preview.measurement_choices()]
+OWN = [
+    choice if isinstance(choice, str) else choice.model_dump(mode="json") for choice in preview.measurement_choices()
+]
 LEAST = {"model": "demo", "forget": {"records": ["Zorvek Halmi lives in Pell"]}}
 
 
@@ -24,21 +26,21 @@ async def other_model(service: Service, client: httpx.AsyncClient, name: str, **
     assert (await settled(client, name))["status"] == "ready"
 
 
-async def test_probes_ask_about_what_must_go_and_the_models_own_about_what_must_stay(
+async def test_probes_of_the_request_and_of_the_model_are_separate_sets(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     defaults = {name: await file_of(client, name) for name in ("retain", "unseen", "probes")}
     await ready_model(service, client, defaults=defaults)
     own = await file_of(client, "probes")
     job = (await client.post("/v1/jobs", json={**LEAST, "probes": {"file": own}})).json()
-    used = {one["name"]: one["file"] for one in job["data"]}
+    used = {data_set["name"]: data_set["file"] for data_set in job["data"]}
     assert (used["probes"], used["protected"]) == (own, defaults["probes"])
     wrong = await client.post("/v1/jobs", json={**LEAST, "probes": {"file": defaults["unseen"]}})
     assert wrong.status_code == 422
     assert wrong.json()["errors"][0]["pointer"] == "/probes/file"
 
 
-async def test_a_retrained_model_stands_beside_the_job_and_stays_as_long(
+async def test_a_retrained_model_cannot_be_deleted_while_its_job_needs_it(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
@@ -68,7 +70,7 @@ async def test_a_model_that_cannot_be_the_retrained_model_is_refused(
     assert refused.json()["errors"][0]["pointer"] == f"/{field}"
 
 
-async def test_a_dry_run_measures_what_is_asked_for_besides(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_dry_run_also_measures_what_the_request_names(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
     await other_model(service, client, "retrained", eos_token_id=2)
 
@@ -78,7 +80,7 @@ async def test_a_dry_run_measures_what_is_asked_for_besides(service: Service, cl
 
     few = {"name": "verbatim", "records": 9}
     job = (await submit("privleak", few)).json()
-    others = [one for one in OWN if one != {"name": "verbatim", "seconds": preview.SECONDS}]
+    others = [choice for choice in OWN if choice != {"name": "verbatim", "seconds": preview.SECONDS}]
     assert len(others) == len(OWN) - 1
     assert job["evaluation"]["measure"] == [*others, "privleak", few]
     assert job["retrained_model"] == "retrained"
@@ -94,7 +96,7 @@ async def test_a_dry_run_measures_what_is_asked_for_besides(service: Service, cl
         assert refused.json()["type"].endswith(kind)
 
 
-async def test_a_dry_run_does_without_the_sets_that_only_its_method_needs_and_says_so(
+async def test_a_dry_run_without_a_set_that_its_method_needs_carries_a_warning(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client, defaults={})
@@ -102,13 +104,13 @@ async def test_a_dry_run_does_without_the_sets_that_only_its_method_needs_and_sa
     refused = await client.post("/v1/jobs", json=body)
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/retain")
     dry = (await client.post("/v1/jobs", json={**body, "dry_run": True})).json()
-    said = next(one for one in dry["warnings"] if one["code"] == "missing_data")
-    assert said["message"].endswith("needs a set that is not there: retain, unseen")
+    warning = next(warning for warning in dry["warnings"] if warning["code"] == "missing_data")
+    assert warning["message"].endswith("needs a set that is not there: retain, unseen")
     other = (await client.post("/v1/jobs", json={**LEAST, "dry_run": True, "method": "gradient_ascent"})).json()
     assert other["warnings"] == []
 
 
-async def test_a_dry_run_measures_alone_waits_for_no_other_job_and_ends_without_a_checkpoint(
+async def test_a_dry_run_only_measures_waits_for_no_job_and_makes_no_checkpoint(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
@@ -145,6 +147,6 @@ async def test_a_dry_run_measures_alone_waits_for_no_other_job_and_ends_without_
     model = (await client.get("/v1/models/demo")).json()
     assert model["head"] is None
     listed = (await client.get("/v1/jobs", params={"kind": "preview"})).json()["data"]
-    assert [one["id"] for one in listed] == [dry["id"]]
+    assert [job["id"] for job in listed] == [dry["id"]]
     assert len((await client.get("/v1/jobs")).json()["data"]) == 2
     assert (await client.get("/v1/jobs", params={"kind": "measure"})).json()["data"] == []

@@ -48,16 +48,16 @@ async def test_the_list_of_events_is_paged_newest_first(service: Service, client
     await phase(service, job, fence, "unlearning")
     path = f"/v1/jobs/{job}/events"
     first = (await client.get(path, params={"limit": 2})).json()
-    assert [(one["seq"], one["type"], one["data"]) for one in first["data"]] == [
+    assert [(event["seq"], event["type"], event["data"]) for event in first["data"]] == [
         (3, "phase", {"phase": "unlearning"}),
         (2, "started", {"attempt": 1}),
     ]
     assert (first["first_id"], first["last_id"], first["has_more"]) == ("3", "2", True)
     rest = (await client.get(path, params={"limit": 2, "after": first["last_id"]})).json()
-    assert ([one["type"] for one in rest["data"]], rest["has_more"]) == (["created"], False)
+    assert ([event["type"] for event in rest["data"]], rest["has_more"]) == (["created"], False)
 
 
-async def test_a_stream_tells_what_was_what_comes_and_ends_with_the_job(
+async def test_an_event_stream_holds_past_and_new_events_and_ends_with_the_job(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     job = await job_of(service, client)
@@ -84,31 +84,29 @@ async def test_a_stream_tells_what_was_what_comes_and_ends_with_the_job(
         await phase(service, job, fence, "saving")
         await asyncio.wait_for(reached.wait(), 30)
         await finish(service, job, fence, {"a": b"b"})
-    assert [one["event"] for one in seen] == [
+    assert [event["event"] for event in seen] == [
         *("created", "started", "phase", "progress", "phase"),
         *("judged", "released", "succeeded"),
     ]
-    assert [one.get("id") for one in seen] == ["1", "2", "3", None, "4", "5", "6", "7"]
+    assert [event.get("id") for event in seen] == ["1", "2", "3", None, "4", "5", "6", "7"]
     assert seen[2]["data"]["phase"] == "unlearning"
     assert seen[3]["data"] == {"step": 4, "steps": 10, "fraction": 0.4, "eta": 2.0}
 
 
-async def test_a_stream_is_resumed_where_it_broke_and_is_over_when_the_job_is(
-    service: Service, client: httpx.AsyncClient
-) -> None:
+async def test_an_event_stream_is_resumed_and_ends_with_the_job(service: Service, client: httpx.AsyncClient) -> None:
     job = await job_of(service, client)
     fence = await claim(service, job)
     await phase(service, job, fence, "unlearning")
     await finish(service, job, fence, {"a": b"b"})
     resumed = [message async for message in messages(client, job, last="2")]
-    assert [one["id"] for one in resumed] == ["3", "4", "5", "6"]
+    assert [event["id"] for event in resumed] == ["3", "4", "5", "6"]
     over = await client.get(f"/v1/jobs/{job}/events", headers={**STREAM, "Last-Event-ID": "6"})
     assert over.status_code == 204
     everything = [message async for message in messages(client, job, last="nonsense")]
     assert len(everything) == 6
 
 
-async def test_a_job_that_is_tried_again_is_followed_past_its_failure(
+async def test_an_event_stream_of_a_retried_job_goes_on_after_the_failure(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     job = await job_of(service, client)
@@ -130,7 +128,7 @@ async def test_a_job_that_is_tried_again_is_followed_past_its_failure(
     assert seen == ["created", "started", "failed", "requeued", "started", "judged", "released", "succeeded"]
 
 
-async def test_a_reader_that_leaves_is_forgotten(service: Service, client: httpx.AsyncClient) -> None:
+async def test_an_event_stream_without_its_reader_is_forgotten(service: Service, client: httpx.AsyncClient) -> None:
     job = await job_of(service, client)
     async with client.stream("GET", f"/v1/jobs/{job}/events", headers=STREAM) as answer:
         await anext(answer.aiter_bytes())
@@ -138,7 +136,7 @@ async def test_a_reader_that_leaves_is_forgotten(service: Service, client: httpx
     await until(lambda: job not in service.context.job_notifications._watches)
 
 
-async def test_a_stream_whose_database_goes_away_ends_and_is_resumed(
+async def test_an_event_stream_ends_with_a_lost_database_and_is_resumed(
     stack: Stack, redis_url: str, clean_database_url: str, tmp_path: Path
 ) -> None:
     name = clean_database_url.rpartition("/")[2].partition("?")[0]
@@ -166,7 +164,7 @@ async def test_a_stream_whose_database_goes_away_ends_and_is_resumed(
         assert (await anext(resumed))["event"] == "started"
 
 
-async def test_a_lost_listening_connection_is_made_again(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_lost_listening_connection_is_opened_again(service: Service, client: httpx.AsyncClient) -> None:
     job = await job_of(service, client)
     fence = await claim(service, job)
     async with service.sessions.begin() as session:
@@ -181,7 +179,7 @@ async def test_a_lost_listening_connection_is_made_again(service: Service, clien
         assert (await waiting).json()["progress"]["step"] == 5
 
 
-async def test_metrics_hold_the_curves_and_what_was_measured(service: Service, client: httpx.AsyncClient) -> None:
+async def test_job_metrics_hold_the_curves_and_the_measurements(service: Service, client: httpx.AsyncClient) -> None:
     job = await job_of(service, client)
     path = f"/v1/jobs/{job}/metrics"
     assert (await client.get(path)).json() == {
@@ -200,13 +198,13 @@ async def test_metrics_hold_the_curves_and_what_was_measured(service: Service, c
     for at in (2, 1):
         await step(service, job, fence, at)
     before = await measured(service, job, fence, 1.5)
-    found = (await client.get(path)).json()
-    assert found["curves"] == {"learning_rate": [[1, 0.1], [2, 0.1]], "loss": [[1, 1.0], [2, 0.5]]}
-    assert found["before"] == before.model_dump(mode="json")
-    assert found["after"] is None
+    metrics = (await client.get(path)).json()
+    assert metrics["curves"] == {"learning_rate": [[1, 0.1], [2, 0.1]], "loss": [[1, 1.0], [2, 0.5]]}
+    assert metrics["before"] == before.model_dump(mode="json")
+    assert metrics["after"] is None
 
 
-async def test_metrics_of_a_finished_job_say_what_it_took(service: Service, client: httpx.AsyncClient) -> None:
+async def test_job_metrics_of_a_finished_job_hold_its_cost(service: Service, client: httpx.AsyncClient) -> None:
     job = await job_of(service, client)
     fence = await claim(service, job)
     took: dict[str, Any] = {"seconds": {"unlearning": 2.0}, "tokens": 90, "peak_host_bytes": 7}
@@ -215,7 +213,7 @@ async def test_metrics_of_a_finished_job_say_what_it_took(service: Service, clie
     took |= {"retraining_flops": 6e12, "retraining_share": 0.0005}
     await spent(service, job, fence, CostReported(**took))
     await finish(service, job, fence, {"config.json": b"{}"})
-    found = (await client.get(f"/v1/jobs/{job}/metrics")).json()["cost"]
-    assert found == took | {"peak_device_bytes": None, "changed_share": None}
-    told = (await client.get(f"/v1/jobs/{job}/events")).json()["data"]
-    assert found == next(one["data"] for one in told if one["type"] == "cost")
+    cost = (await client.get(f"/v1/jobs/{job}/metrics")).json()["cost"]
+    assert cost == took | {"peak_device_bytes": None, "changed_share": None}
+    events = (await client.get(f"/v1/jobs/{job}/events")).json()["data"]
+    assert cost == next(event["data"] for event in events if event["type"] == "cost")

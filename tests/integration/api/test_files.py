@@ -34,7 +34,7 @@ async def stored(service: Service) -> list[str]:
     return [key async for key, _ in service.context.storage.list("files")]
 
 
-async def test_an_uploaded_file_is_described_and_comes_back_as_it_was(client: httpx.AsyncClient) -> None:
+async def test_an_uploaded_file_is_described_and_downloaded_unchanged(client: httpx.AsyncClient) -> None:
     body = json.dumps({"text": TEXT}) + "\n\n" + json.dumps({"prompt": "Who?", "completion": "Zorvek"})
     answer = await upload(client, body)
     assert answer.status_code == 201
@@ -45,7 +45,7 @@ async def test_an_uploaded_file_is_described_and_comes_back_as_it_was(client: ht
     assert (await client.get(f"/v1/files/{file['id']}/content")).text == body
 
 
-async def test_a_file_lies_sealed_in_the_storage(service: Service, client: httpx.AsyncClient) -> None:
+async def test_an_uploaded_file_is_encrypted_in_the_storage(service: Service, client: httpx.AsyncClient) -> None:
     file = (await upload(client, json.dumps({"text": TEXT}))).json()["id"]
     sealed = b"".join([piece async for piece in service.context.storage.read(f"files/{file}")])
     assert TEXT.encode() not in sealed
@@ -70,7 +70,7 @@ async def test_a_file_lies_sealed_in_the_storage(service: Service, client: httpx
         ("a.parquet", b"PAR1 SECRET PAR1", "row 1"),
     ],
 )
-async def test_a_bad_line_is_named_and_nothing_is_kept(
+async def test_an_upload_with_a_bad_line_names_the_line_and_stores_nothing(
     service: Service, client: httpx.AsyncClient, name: str, body: str | bytes, line: str
 ) -> None:
     before = await stored(service)
@@ -82,7 +82,7 @@ async def test_a_bad_line_is_named_and_nothing_is_kept(
     assert (await client.get("/v1/files")).json()["data"] == []
 
 
-async def test_a_bad_line_late_in_a_long_file_leaves_no_bytes(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_bad_line_late_in_a_long_upload_leaves_no_bytes(service: Service, client: httpx.AsyncClient) -> None:
     before = await stored(service)
     answer = await upload(client, '{"text": "' + "a" * 900 + '"}\n' * 1 + ('{"text": "bc"}\n' * 15_000) + "nope")
     assert answer.status_code == 422
@@ -106,14 +106,14 @@ async def test_text_csv_and_parquet_hold_the_same_records(client: httpx.AsyncCli
         assert content.content == (body if isinstance(body, bytes) else body.encode())
 
 
-async def test_a_parquet_row_that_is_no_record_is_named(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_parquet_row_is_named(client: httpx.AsyncClient) -> None:
     sink = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table({"text": ["ab", "bc", " "]}), sink)
     answer = await upload(client, sink.getvalue(), name="a.parquet")
     assert (answer.status_code, answer.json()["detail"]) == (422, "row 3: the record is empty")
 
 
-async def test_the_purpose_may_follow_the_file(client: httpx.AsyncClient) -> None:
+async def test_the_purpose_may_follow_the_file_in_the_form(client: httpx.AsyncClient) -> None:
     parts = [("file", ("a.txt", "text")), ("purpose", (None, "retain"))]
     answer = await client.post("/v1/files", files=parts)
     assert (answer.status_code, answer.json()["purpose"]) == (201, "retain")
@@ -132,7 +132,7 @@ async def test_the_purpose_may_follow_the_file(client: httpx.AsyncClient) -> Non
         ([("purpose", (None, "forget")), ("file", ("a.txt", "b")), ("file", ("b.txt", "c"))], "/file"),
     ],
 )
-async def test_a_form_that_is_not_whole_names_the_part(
+async def test_an_incomplete_form_names_the_missing_part(
     service: Service, client: httpx.AsyncClient, parts: list[tuple[str, object]], pointer: str
 ) -> None:
     before = await stored(service)
@@ -142,7 +142,7 @@ async def test_a_form_that_is_not_whole_names_the_part(
     assert await stored(service) == before
 
 
-async def test_an_unknown_part_a_missing_boundary_and_a_cut_body_are_refused(client: httpx.AsyncClient) -> None:
+async def test_a_form_with_an_unknown_part_no_boundary_or_a_cut_body_is_refused(client: httpx.AsyncClient) -> None:
     unknown = await client.post("/v1/files", files=[("file", ("a.txt", "b")), ("other", (None, "c"))])
     assert unknown.status_code == 422
     bare = await client.post("/v1/files", content=b"x", headers={"Content-Type": "multipart/form-data"})
@@ -152,7 +152,7 @@ async def test_an_unknown_part_a_missing_boundary_and_a_cut_body_are_refused(cli
     assert answer.status_code == 400
 
 
-async def test_a_file_over_the_limit_is_413_and_keeps_nothing(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_file_over_the_limit_is_413_and_leaves_nothing(service: Service, client: httpx.AsyncClient) -> None:
     before = await stored(service)
     answer = await upload(client, '{"text": "bc"}\n' * 22_000)
     assert answer.status_code == 413
@@ -160,9 +160,7 @@ async def test_a_file_over_the_limit_is_413_and_keeps_nothing(service: Service, 
     assert await stored(service) == before
 
 
-async def test_an_upload_that_breaks_off_leaves_nothing_and_is_nobodys_fault(
-    service: Service, client: httpx.AsyncClient
-) -> None:
+async def test_an_aborted_upload_leaves_nothing_and_logs_no_error(service: Service, client: httpx.AsyncClient) -> None:
     before = await stored(service)
     address = urlsplit(service.url)
     head = (
@@ -176,22 +174,22 @@ async def test_an_upload_that_breaks_off_leaves_nothing_and_is_nobodys_fault(
         await writer.drain()
         await asyncio.sleep(0.2)
         writer.close()
-        await until(lambda: any(one["event"] == "client_left" for one in logged))
-    assert not [one for one in logged if one["log_level"] == "error"]
+        await until(lambda: any(line["event"] == "client_left" for line in logged))
+    assert not [line for line in logged if line["log_level"] == "error"]
     assert await stored(service) == before
     async with service.context.engine.connect() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM objects WHERE NOT complete"))).scalar() == 0
 
 
 async def test_files_are_listed_newest_first_by_page(client: httpx.AsyncClient) -> None:
-    made = [await file_of(client, purpose) for purpose in ("forget", "retain", "unseen")]
+    ids = [await file_of(client, purpose) for purpose in ("forget", "retain", "unseen")]
     first = (await client.get("/v1/files", params={"limit": 2})).json()
-    assert [one["id"] for one in first["data"]] == [made[2], made[1]]
-    assert (first["first_id"], first["last_id"], first["has_more"]) == (made[2], made[1], True)
+    assert [file["id"] for file in first["data"]] == [ids[2], ids[1]]
+    assert (first["first_id"], first["last_id"], first["has_more"]) == (ids[2], ids[1], True)
     rest = (await client.get("/v1/files", params={"limit": 2, "after": first["last_id"]})).json()
-    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == ([made[0]], False)
+    assert ([file["id"] for file in rest["data"]], rest["has_more"]) == ([ids[0]], False)
     retain = (await client.get("/v1/files", params={"purpose": "retain"})).json()
-    assert [one["id"] for one in retain["data"]] == [made[1]]
+    assert [file["id"] for file in retain["data"]] == [ids[1]]
     assert (await client.get("/v1/files", params={"limit": 101})).status_code == 422
 
 
@@ -203,7 +201,9 @@ async def test_deleting_a_file_deletes_its_bytes(service: Service, client: httpx
     assert f"files/{file}" not in await stored(service)
 
 
-async def test_an_upload_that_is_sent_again_is_one_file(service: Service, client: httpx.AsyncClient) -> None:
+async def test_an_upload_that_is_sent_twice_with_one_key_makes_one_file(
+    service: Service, client: httpx.AsyncClient
+) -> None:
     headers, before = {"Idempotency-Key": "upload-1"}, set(await stored(service))
     first, again = [
         await client.post("/v1/files", data={"purpose": "forget"}, files={"file": ("a.txt", "one")}, headers=headers)
@@ -217,7 +217,7 @@ async def test_an_upload_that_is_sent_again_is_one_file(service: Service, client
     )
     assert other.status_code == 422
     listed = (await client.get("/v1/files")).json()["data"]
-    assert [one["id"] for one in listed] == [first.json()["id"]]
+    assert [file["id"] for file in listed] == [first.json()["id"]]
     assert (await client.get(f"/v1/files/{first.json()['id']}/content")).text == "one"
     assert set(await stored(service)) - before == {f"files/{first.json()['id']}"}
 
@@ -254,7 +254,7 @@ async def test_an_upload_that_is_sent_again_is_one_file(service: Service, client
         ("a.feather", arrow_file({"content": ["one"]}, compression="lz4"), {"fields": {"content": "text"}}),
     ],
 )
-async def test_what_was_understood_is_shown_and_kept(
+async def test_the_interpretation_of_a_file_is_shown_and_stored(
     client: httpx.AsyncClient, name: str, body: bytes, understood: dict[str, object]
 ) -> None:
     answer = await upload(client, body, name=name)
@@ -297,7 +297,7 @@ async def test_what_was_understood_is_shown_and_kept(
         ("a.json", b'["one", "b"]', "record 2: the text is a single character: too short to train on"),
     ],
 )
-async def test_what_is_not_understood_is_refused_with_its_place_and_without_its_text(
+async def test_an_unreadable_file_is_refused_with_the_place_and_without_the_text(
     service: Service, client: httpx.AsyncClient, name: str, body: bytes, detail: str
 ) -> None:
     before = await stored(service)
@@ -308,13 +308,13 @@ async def test_what_is_not_understood_is_refused_with_its_place_and_without_its_
     assert await stored(service) == before
 
 
-async def test_a_name_that_says_no_format_is_answered_with_advice(client: httpx.AsyncClient) -> None:
+async def test_a_filename_without_a_known_format_is_refused_with_advice(client: httpx.AsyncClient) -> None:
     answer = await upload(client, b"PK", name="records.xlsx")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["detail"].endswith("save the table as CSV in UTF-8")
 
 
-async def test_an_upload_lives_a_day_until_a_request_uses_it(service: Service, client: httpx.AsyncClient) -> None:
+async def test_an_unused_upload_expires_after_a_day(service: Service, client: httpx.AsyncClient) -> None:
     def days(file: dict[str, str]) -> float:
         created, expires = (datetime.fromisoformat(file[name]) for name in ("created_at", "expires_at"))
         return (expires - created).total_seconds() / 86_400
@@ -327,7 +327,7 @@ async def test_an_upload_lives_a_day_until_a_request_uses_it(service: Service, c
     assert lives == pytest.approx([1, 90, 90], abs=0.01)
 
 
-async def test_requests_at_once_for_the_same_new_file_do_not_stand_in_each_others_way(
+async def test_concurrent_requests_for_the_same_new_file_do_not_deadlock(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)

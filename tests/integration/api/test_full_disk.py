@@ -1,4 +1,4 @@
-"""A disk that is full: said with its reason, nothing kept, and over once there is room."""
+"""A full disk: reported with its reason, without partial writes, and over once there is room."""
 
 import io
 import json
@@ -38,7 +38,7 @@ async def test_an_upload_to_a_full_storage_is_507_and_readiness_says_so(
             assert (await upload(client, LINE)).status_code == 201
 
 
-def test_a_log_line_that_cannot_be_written_is_counted_and_told_later() -> None:
+def test_lost_log_lines_are_counted_and_reported_later() -> None:
     class Failing(io.StringIO):
         full = True
 
@@ -53,5 +53,5 @@ def test_a_log_line_that_cannot_be_written_is_counted_and_told_later() -> None:
     lossy.write("two\n")
     stream.full = False
     lossy.write("three\n")
-    lost, told = stream.getvalue().splitlines()
-    assert (json.loads(lost)["lines"], told) == (2, "three")
+    lost_line, next_line = stream.getvalue().splitlines()
+    assert (json.loads(lost_line)["lines"], next_line) == (2, "three")

@@ -16,7 +16,7 @@ async def test_a_repository_is_pinned_fetched_and_checked(database_url: str, red
     (source / "pytorch_model.bin").write_bytes(b"a pickle")
     (source / "modeling_own.py").write_text("raise SystemExit")
     (tmp_path / "token").write_text(TOKEN + "\n")
-    with hub("org/model", source, token=TOKEN) as (endpoint, asked):
+    with hub("org/model", source, token=TOKEN) as (endpoint, requested_paths):
         settings = settings_for(
             tmp_path,
             database_url,
@@ -28,14 +28,14 @@ async def test_a_repository_is_pinned_fetched_and_checked(database_url: str, red
         async with serving(settings) as service, service.client() as client:
             answer = await client.post("/v1/models", json={"id": "m", "source": "hf:org/model@main"})
             assert (answer.status_code, answer.json()["status"]) == (202, "fetching")
-            found = await settled(client, "m")
-            assert (found["status"], found["revision"], found["digest"]) == ("ready", COMMIT, expected), found
-            assert found["shape"]["layers"] == 2
+            model = await settled(client, "m")
+            assert (model["status"], model["revision"], model["digest"]) == ("ready", COMMIT, expected), model
+            assert model["shape"]["layers"] == 2
             await client.post("/v1/models", json={"id": "n", "source": "hf:org/model@nowhere"})
             missing = await settled(client, "n")
             await client.post("/v1/models", json={"id": "o", "source": "hf:org/other"})
             other = await settled(client, "o")
     assert (missing["status"], "revision" in missing["error"]) == ("failed", True)
     assert other["status"] == "failed"
-    assert not any(path.endswith((".bin", ".py")) for path in asked)
-    assert TOKEN not in str([found, missing, other])
+    assert not any(path.endswith((".bin", ".py")) for path in requested_paths)
+    assert TOKEN not in str([model, missing, other])

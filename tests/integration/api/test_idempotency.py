@@ -28,7 +28,7 @@ async def test_a_key_is_free_at_once_after_a_503(service: Service, client: httpx
     assert (await client.post("/v1/jobs", json=LEAST, headers=HEADERS)).status_code == 202
 
 
-async def test_a_busy_key_says_how_long_its_hold_may_last(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_busy_idempotency_key_answers_with_retry_after(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
     organisation = (await client.get("/v1/keys/self")).json()["organisation"]
     async with service.sessions.begin() as session:

@@ -8,7 +8,7 @@ from tests.integration.api.submitting import submitted
 from tests.integration.api.work import claim
 
 
-async def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_its_worker_lets_go(
+async def test_a_waiting_job_is_cancelled_at_once_and_a_running_job_after_its_worker_stops(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
@@ -18,41 +18,41 @@ async def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_its_wor
     again = await client.post(f"/v1/jobs/{waiting['id']}/cancel")
     assert (again.status_code, again.json()["detail"]) == (409, "the job is cancelled")
     await claim(service, running["id"])
-    asked = (await client.post(f"/v1/jobs/{running['id']}/cancel")).json()
-    assert (asked["status"], asked["requested"]) == ("running", "cancel")
+    cancelled = (await client.post(f"/v1/jobs/{running['id']}/cancel")).json()
+    assert (cancelled["status"], cancelled["requested"]) == ("running", "cancel")
 
 
-async def test_a_job_is_paused_resumed_and_tried_again(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_job_is_paused_resumed_and_retried(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
     job = await submitted(client, **{"from": "base"})
     path = f"/v1/jobs/{job['id']}"
     assert job["links"]["pause"] == f"{path}/pause"
 
-    async def wished(name: str) -> tuple[int, str, str | None]:
+    async def act(name: str) -> tuple[int, str, str | None]:
         answer = await client.post(f"{path}/{name}")
         body = answer.json()
         return answer.status_code, body.get("detail", body["status"]), body.get("requested")
 
-    assert await wished("pause") == (202, "paused", None)
-    assert await wished("pause") == (409, "the job is paused", None)
-    assert await wished("resume") == (202, "queued", None)
-    assert await wished("resume") == (409, "the job is queued", None)
+    assert await act("pause") == (202, "paused", None)
+    assert await act("pause") == (409, "the job is paused", None)
+    assert await act("resume") == (202, "queued", None)
+    assert await act("resume") == (409, "the job is queued", None)
     fence = await claim(service, job["id"])
-    assert await wished("pause") == (202, "running", "pause")
-    assert await wished("resume") == (202, "running", None)
-    assert await wished("retry") == (409, "the job is running", None)
+    assert await act("pause") == (202, "running", "pause")
+    assert await act("resume") == (202, "running", None)
+    assert await act("retry") == (409, "the job is running", None)
     error: dict[str, object] = {"code": "x", "message": "x", "blame": "service", "retryable": True}
     async with service.sessions.begin() as session:
         row = await leases.lock_job(session, job["id"], fence)
         await leases.fail_or_retry(session, row, error, max_failures=1)
-    assert await wished("retry") == (202, "queued", None)
+    assert await act("retry") == (202, "queued", None)
     assert (await client.get(path)).json()["error"] is None
     async with service.client() as stranger:
         for name in ("pause", "resume", "retry"):
             assert (await stranger.post(f"{path}/{name}")).status_code == 404
 
 
-async def test_a_job_whose_file_was_deleted_is_not_tried_again(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_job_with_a_deleted_file_cannot_be_retried(service: Service, client: httpx.AsyncClient) -> None:
     model = await ready_model(service, client)
     job = await submitted(client, **{"from": "base"})
     fence = await claim(service, job["id"])

@@ -16,7 +16,7 @@ from tests.integration.api.service import Service, file_of, ready_model, upload
 from tests.integration.api.submitting import LEAST, submitted
 
 
-async def test_the_least_request_is_queued_with_every_default_filled_in(
+async def test_a_minimal_request_is_queued_with_every_default_filled_in(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     model = await ready_model(service, client)
@@ -27,19 +27,24 @@ async def test_the_least_request_is_queued_with_every_default_filled_in(
     assert (job["status"], job["method"]["name"], job["from"]) == ("queued", "calibrated", "head")
     assert job["method"]["parameters"]["retain_term"] == "kl"
     assert [name for name, value in job["training"].items() if value is None] == ["lora"]
-    assert [(one["name"], one["records"]) for one in job["data"]] == [("forget", 1), ("retain", 3), ("unseen", 3)]
-    assert [one["file"] for one in job["data"]] == [None, model["defaults"]["retain"], model["defaults"]["unseen"]]
+    assert [(data_set["name"], data_set["records"]) for data_set in job["data"]] == [
+        ("forget", 1),
+        ("retain", 3),
+        ("unseen", 3),
+    ]
+    assert [data_set["file"] for data_set in job["data"]] == [
+        None,
+        model["defaults"]["retain"],
+        model["defaults"]["unseen"],
+    ]
     assert job["data"][0]["sha256"] is None
-    found = (await client.get(f"/v1/jobs/{job['id']}")).json()
-    assert found == {**job, "waiting_for": "a worker"}
+    assert (await client.get(f"/v1/jobs/{job['id']}")).json() == {**job, "waiting_for": "a worker"}
 
 
-async def test_inline_records_are_kept_sealed_as_a_file_of_their_own(
-    service: Service, client: httpx.AsyncClient
-) -> None:
+async def test_inline_records_are_stored_encrypted_as_a_file(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
-    asked = {"prompt": "Who?", "completion": "Zorvek", "subject": "zorvek"}
-    mixed = ["plain text", asked, {"question": "Where?", "answer": "Pell", "id": 7}]
+    question = {"prompt": "Who?", "completion": "Zorvek", "subject": "zorvek"}
+    mixed = ["plain text", question, {"question": "Where?", "answer": "Pell", "id": 7}]
     job = await submitted(client, forget={"records": mixed})
     async with service.sessions() as session:
         (use, row), *_ = await file_rows.list_for_job(session, job["id"])
@@ -50,13 +55,13 @@ async def test_inline_records_are_kept_sealed_as_a_file_of_their_own(
     ]
     assert [record.model_dump(exclude_none=True) for _, record in parse_records(plain, "jsonl")] == [
         {"text": "plain text"},
-        asked,
+        question,
         {"prompt": "Where?", "completion": "Pell", "id": "7"},
     ]
     assert (await client.delete(f"/v1/files/{row.id}")).status_code == 409
 
 
-async def test_a_whole_request_is_taken_as_it_is(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_complete_request_is_stored_unchanged(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client, defaults={})
     forget, retain, general, unseen = [
         await file_of(client, purpose, records=count)
@@ -75,7 +80,9 @@ async def test_a_whole_request_is_taken_as_it_is(service: Service, client: httpx
         due="2026-12-20",
         metadata={"team": "privacy"},
     )
-    assert [(one["file"], one["kind"], one["weight"], one["records"]) for one in job["data"]] == [
+    assert [
+        (data_set["file"], data_set["kind"], data_set["weight"], data_set["records"]) for data_set in job["data"]
+    ] == [
         (forget, None, None, 2),
         (retain, "in_distribution", 2.0, 4),
         (general, "general", 1.0, 5),
@@ -87,23 +94,23 @@ async def test_a_whole_request_is_taken_as_it_is(service: Service, client: httpx
     assert (job["from"], job["warnings"]) == ("base", [])
 
 
-async def test_a_retain_set_smaller_than_the_forget_set_is_warned_of(
+async def test_a_retain_set_smaller_than_the_forget_set_gives_a_warning(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
     job = await submitted(client, forget={"records": ["a a", "b b", "c c", "d d"]})
-    assert [one["code"] for one in job["warnings"]] == ["retain_smaller_than_forget"]
+    assert [warning["code"] for warning in job["warnings"]] == ["retain_smaller_than_forget"]
     events = (await client.get(f"/v1/jobs/{job['id']}/events")).json()["data"]
-    assert [one["type"] for one in events] == ["warning", "created"]
+    assert [event["type"] for event in events] == ["warning", "created"]
 
 
-async def test_an_adapter_may_be_delivered_alone_and_its_job_says_that_it_is_no_head(
+async def test_a_job_that_delivers_an_adapter_warns_that_it_is_no_head(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
     job = await submitted(client, output="adapter", training={"lora": {"rank": 4, "modules": ["q_pro?"]}})
     assert (job["output"], job["training"]["lora"]["rank"]) == ("adapter", 4)
-    assert [one["code"] for one in job["warnings"]] == ["adapter_is_no_head"]
+    assert [warning["code"] for warning in job["warnings"]] == ["adapter_is_no_head"]
     alone = await submitted(client, **{"from": "base"}, output="adapter", training={"lora": {}})
     assert alone["warnings"] == []
     assert (await submitted(client))["output"] == "full"
@@ -159,15 +166,15 @@ async def test_a_default_length_ends_with_the_models_context(service: Service, c
         ({"metadata": {"a" * 100: "privacy"}}, ["/metadata/" + "a" * 100]),
     ],
 )
-async def test_a_bad_request_is_422_that_names_the_field_and_keeps_nothing(
+async def test_an_invalid_job_request_is_422_names_the_field_and_stores_nothing(
     service: Service, client: httpx.AsyncClient, change: dict[str, Any], pointers: list[str]
 ) -> None:
     await ready_model(service, client)
     body = {**LEAST, **change}
     for set in ("forget", "retain"):
         if set.upper() in str(body):
-            made = await file_of(client, set)
-            body = _replaced(body, set.upper(), made)
+            file = await file_of(client, set)
+            body = _replaced(body, set.upper(), file)
     before = [key async for key, _ in service.context.storage.list("files")]
     answer = await client.post("/v1/jobs", json=body)
     assert answer.status_code == 422, answer.text
@@ -180,19 +187,19 @@ async def test_a_bad_request_is_422_that_names_the_field_and_keeps_nothing(
 
 def _replaced(value: Any, name: str, by: str) -> Any:
     if isinstance(value, dict):
-        return {key: _replaced(one, name, by) for key, one in value.items()}
+        return {key: _replaced(item, name, by) for key, item in value.items()}
     if isinstance(value, list):
-        return [_replaced(one, name, by) for one in value]
+        return [_replaced(item, name, by) for item in value]
     return by if value == name else value
 
 
-async def test_an_unknown_method_is_told_the_known_ones(service: Service, client: httpx.AsyncClient) -> None:
+async def test_an_unknown_method_is_refused_with_the_known_methods(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
     answer = await client.post("/v1/jobs", json={**LEAST, "method": "magic"})
     assert "gradient_ascent" in answer.json()["detail"]
 
 
-async def test_a_method_without_the_set_that_it_needs_is_refused_and_says_so(
+async def test_a_method_without_a_set_that_it_needs_is_refused_with_the_set_named(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client, defaults={})
@@ -204,7 +211,7 @@ async def test_a_method_without_the_set_that_it_needs_is_refused_and_says_so(
     assert (await client.post("/v1/jobs", json={**LEAST, "method": "gradient_ascent"})).status_code == 202
 
 
-async def test_a_default_file_that_was_deleted_is_told_from_one_of_the_request(
+async def test_a_deleted_default_file_has_another_message_than_a_missing_file_of_the_request(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     model = await ready_model(service, client)
@@ -226,7 +233,7 @@ async def test_a_model_that_is_not_ready_is_409(service: Service, client: httpx.
         assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "model-not-ready")
 
 
-async def test_a_job_and_its_hint_are_written_together_and_the_broker_is_not_asked(
+async def test_a_job_and_its_hint_are_written_in_one_transaction_without_the_broker(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
@@ -238,7 +245,7 @@ async def test_a_job_and_its_hint_are_written_together_and_the_broker_is_not_ask
         assert (await session.get_one(JobRow, job["id"])).status == "queued"
 
 
-async def test_the_same_idempotency_key_makes_one_job(service: Service, client: httpx.AsyncClient) -> None:
+async def test_the_same_idempotency_key_creates_one_job(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
     headers = {"Idempotency-Key": "job-1"}
     answers = await asyncio.gather(*(client.post("/v1/jobs", json=LEAST, headers=headers) for _ in range(4)))
@@ -263,7 +270,7 @@ async def test_the_same_idempotency_key_makes_one_job(service: Service, client: 
     assert kept <= lying
 
 
-async def test_a_request_that_outlives_its_hold_on_the_key_makes_nothing(
+async def test_a_request_that_outlives_its_idempotency_lease_creates_nothing(
     service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ready_model(service, client)
@@ -272,9 +279,9 @@ async def test_a_request_that_outlives_its_hold_on_the_key_makes_nothing(
     async with service.sessions.begin() as session:  # both wait for the model's row, past the end of the first's lease
         await session.scalar(select(ModelRow).where(ModelRow.organisation == organisation).with_for_update())
         headers = {"Idempotency-Key": "slow"}
-        both = [asyncio.create_task(client.post("/v1/jobs", json=LEAST, headers=headers)) for _ in range(2)]
+        requests = [asyncio.create_task(client.post("/v1/jobs", json=LEAST, headers=headers)) for _ in range(2)]
         await asyncio.sleep(0.5)
-    answers = await asyncio.gather(*both)
+    answers = await asyncio.gather(*requests)
     assert sorted(answer.status_code for answer in answers) == [202, 409]
     assert len((await client.get("/v1/jobs")).json()["data"]) == 1
     assert len((await client.get("/v1/files", params={"purpose": "forget"})).json()["data"]) == 1
@@ -289,12 +296,12 @@ async def test_a_refused_request_frees_its_idempotency_key(service: Service, cli
 
 async def test_jobs_are_listed_by_page_and_filter(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
-    made = [await submitted(client, reference=f"r{number}", **{"from": "base"}) for number in range(3)]
-    ids = [job["id"] for job in reversed(made)]
+    jobs = [await submitted(client, reference=f"r{number}", **{"from": "base"}) for number in range(3)]
+    ids = [job["id"] for job in reversed(jobs)]
     first = (await client.get("/v1/jobs", params={"limit": 2})).json()
-    assert ([one["id"] for one in first["data"]], first["has_more"]) == (ids[:2], True)
+    assert ([job["id"] for job in first["data"]], first["has_more"]) == (ids[:2], True)
     rest = (await client.get("/v1/jobs", params={"limit": 2, "after": first["last_id"]})).json()
-    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == (ids[2:], False)
+    assert ([job["id"] for job in rest["data"]], rest["has_more"]) == (ids[2:], False)
     await client.post(f"/v1/jobs/{ids[0]}/cancel")
     for query, expected in (
         ({"status": "cancelled"}, ids[:1]),
@@ -302,11 +309,11 @@ async def test_jobs_are_listed_by_page_and_filter(service: Service, client: http
         ({"model": "other"}, []),
         ({"method": "calibrated"}, ids),
         ({"verdict": "passed"}, []),
-        ({"created_after": made[1]["created_at"]}, ids[:2]),
-        ({"created_before": made[1]["created_at"]}, ids[2:]),
+        ({"created_after": jobs[1]["created_at"]}, ids[:2]),
+        ({"created_before": jobs[1]["created_at"]}, ids[2:]),
     ):
-        found = (await client.get("/v1/jobs", params=query)).json()["data"]
-        assert [one["id"] for one in found] == expected, query
+        listed = (await client.get("/v1/jobs", params=query)).json()["data"]
+        assert [job["id"] for job in listed] == expected, query
     assert (await client.get("/v1/jobs", params={"status": "happy"})).status_code == 422
     assert (await client.get("/v1/jobs", params={"model": "\0"})).status_code == 422
     for beyond in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):  # which have no UTC
@@ -324,7 +331,7 @@ async def test_another_organisations_job_is_404(service: Service, client: httpx.
         assert (await stranger.get("/v1/jobs")).json()["data"] == []
 
 
-async def test_a_file_or_model_that_a_job_needs_cannot_go(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_file_or_model_that_a_job_needs_cannot_be_deleted(service: Service, client: httpx.AsyncClient) -> None:
     model = await ready_model(service, client)
     job = await submitted(client)
     retain = f"/v1/files/{model['defaults']['retain']}"
@@ -337,7 +344,7 @@ async def test_a_file_or_model_that_a_job_needs_cannot_go(service: Service, clie
     assert (gone.status_code, gone.json()["errors"][0]["pointer"]) == (422, "/retain")
 
 
-async def test_what_is_pinned_to_the_model_measures_whatever_the_request_brings(
+async def test_the_models_default_files_measure_whatever_files_the_request_adds(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     pinned = {name: await file_of(client, name, records=4) for name in ("unseen", "general")}
@@ -345,7 +352,7 @@ async def test_what_is_pinned_to_the_model_measures_whatever_the_request_brings(
     own, held = await file_of(client, "unseen", records=9), await file_of(client, "general", records=8)
     brought = {"unseen": {"file": own}, "retain": [{"file": held, "kind": "general"}]}
     job = (await client.post("/v1/jobs", json={**LEAST, **brought})).json()
-    shown = [(one["name"], one["file"], one["part"]) for one in job["data"][1:]]
+    shown = [(data_set["name"], data_set["file"], data_set["part"]) for data_set in job["data"][1:]]
     assert shown == [
         ("retain", held, "trains"),
         ("unseen", own, "trains"),
@@ -357,19 +364,19 @@ async def test_what_is_pinned_to_the_model_measures_whatever_the_request_brings(
     assert [(use.file, use.part) for use, _ in kept[1:]] == [(file, part) for _, file, part in shown]
     brought["unseen"] = {"file": pinned["unseen"]}
     same = (await client.post("/v1/jobs", json={**LEAST, **brought})).json()
-    assert [one["part"] for one in same["data"] if one["name"] == "unseen"] == [None]
+    assert [data_set["part"] for data_set in same["data"] if data_set["name"] == "unseen"] == [None]
     assert (await client.delete(f"/v1/files/{pinned['unseen']}")).status_code == 409
 
 
-async def test_an_unseen_file_of_the_requests_own_both_trains_and_measures_where_none_is_pinned(
+async def test_the_requests_unseen_file_trains_and_measures_where_the_model_has_no_default(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client, defaults={"retain": await file_of(client, "retain")})
     job = (await client.post("/v1/jobs", json={**LEAST, "unseen": {"file": await file_of(client, "unseen")}})).json()
-    assert [one["part"] for one in job["data"]] == [None, None, None]
+    assert [data_set["part"] for data_set in job["data"]] == [None, None, None]
 
 
-async def test_no_more_requests_read_files_at_once_than_leave_connections_for_the_reading(
+async def test_requests_that_read_files_leave_database_connections_free(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
@@ -386,7 +393,7 @@ async def test_no_more_requests_read_files_at_once_than_leave_connections_for_th
     assert (await client.post("/v1/jobs", json={**LEAST, "forget": {"file": named}})).status_code == 422
 
 
-async def test_a_record_that_holds_no_token_to_train_on_is_refused_with_its_place(
+async def test_a_record_without_a_token_to_train_on_is_refused_with_its_pointer(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)

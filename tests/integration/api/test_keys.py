@@ -13,17 +13,17 @@ from tests.integration.api.service import Service, file_of, serving, settings_fo
 
 async def test_no_key_and_a_wrong_key_are_401(service: Service) -> None:
     async with httpx.AsyncClient(base_url=service.url) as client:
-        for given in (None, "Bearer", "Bearer nonsense", f"Bearer {new_api_key()}", "Basic dTpw", "Bearer \xe9"):
-            answer = await client.get("/v1/jobs", headers={"Authorization": given.encode("latin-1")} if given else {})
-            assert answer.status_code == 401, given
+        for header in (None, "Bearer", "Bearer nonsense", f"Bearer {new_api_key()}", "Basic dTpw", "Bearer \xe9"):
+            answer = await client.get("/v1/jobs", headers={"Authorization": header.encode("latin-1")} if header else {})
+            assert answer.status_code == 401, header
             assert answer.headers["www-authenticate"].startswith("Bearer")
             assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_a_key_is_shown_once_works_and_is_revoked(service: Service, client: httpx.AsyncClient) -> None:
-    made = await client.post("/v1/keys", json={"name": "import", "scopes": ["files:write"]})
-    assert made.status_code == 201
-    key = made.json()
+    created = await client.post("/v1/keys", json={"name": "import", "scopes": ["files:write"]})
+    assert created.status_code == 201
+    key = created.json()
     secret = key.pop("key")
     assert secret.startswith(key["prefix"])
     assert (await client.get(f"/v1/keys/{key['id']}")).json() == key
@@ -38,10 +38,10 @@ async def test_a_key_is_shown_once_works_and_is_revoked(service: Service, client
 
 async def test_only_a_keyed_hash_is_stored(service: Service, client: httpx.AsyncClient) -> None:
     headers = {"Idempotency-Key": "a"}
-    made = await client.post("/v1/keys", json={"name": "a", "scopes": ["admin"]}, headers=headers)
+    created = await client.post("/v1/keys", json={"name": "a", "scopes": ["admin"]}, headers=headers)
     again = await client.post("/v1/keys", json={"name": "a", "scopes": ["admin"]}, headers=headers)
-    assert again.json() == made.json()
-    secret = made.json()["key"]
+    assert again.json() == created.json()
+    secret = created.json()["key"]
     async with service.sessions() as session:
         for table in ("api_keys", "idempotency_keys"):
             # bytes are shown in hex by this cast
@@ -52,10 +52,10 @@ async def test_only_a_keyed_hash_is_stored(service: Service, client: httpx.Async
         assert await keys.find_by_hash(session, hash_key(secret, b"x" * 32)) is None
 
 
-async def test_an_expired_key_opens_nothing(client: httpx.AsyncClient) -> None:
+async def test_an_expired_key_is_401(client: httpx.AsyncClient) -> None:
     past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
-    made = await client.post("/v1/keys", json={"name": "old", "scopes": ["admin"], "expires_at": past})
-    answer = await client.get("/v1/keys", headers={"Authorization": f"Bearer {made.json()['key']}"})
+    created = await client.post("/v1/keys", json={"name": "old", "scopes": ["admin"], "expires_at": past})
+    answer = await client.get("/v1/keys", headers={"Authorization": f"Bearer {created.json()['key']}"})
     assert answer.status_code == 401
     endless = {"name": "n", "scopes": ["admin"], "expires_at": "9999-12-31T23:59:59-23:59"}
     assert (await client.post("/v1/keys", json=endless)).status_code == 422
@@ -71,18 +71,18 @@ async def test_an_expired_key_opens_nothing(client: httpx.AsyncClient) -> None:
         (["evidence:read"], {"GET /v1/models", "GET /v1/methods"}),
     ],
 )
-async def test_a_key_opens_what_its_scopes_say(service: Service, scopes: list[str], allowed: set[str]) -> None:
+async def test_a_key_may_call_the_routes_of_its_scopes(service: Service, scopes: list[str], allowed: set[str]) -> None:
     routes = ["jobs", "files", "models", "methods", "keys"]
-    asked = [f"GET /v1/{name}" for name in routes] + [f"POST /v1/{name}" for name in routes if name != "methods"]
+    operations = [f"GET /v1/{name}" for name in routes] + [f"POST /v1/{name}" for name in routes if name != "methods"]
     async with service.client(*scopes) as client:
-        for route in asked:
+        for route in operations:
             method, path = route.split()
             upload = {"files": {"file": ("a.txt", "b")}, "data": {}} if route == "POST /v1/files" else {"json": {}}
             answer = await client.request(method, path, **({} if method == "GET" else upload))  # type: ignore[arg-type]
             assert (answer.status_code != 403) == (route in allowed), (route, answer.text)
 
 
-async def test_a_file_can_be_read_back_only_by_who_may_upload(service: Service) -> None:
+async def test_only_a_key_that_may_upload_downloads_a_file(service: Service) -> None:
     organisation = uuid4().hex
     async with service.client("files:write", organisation=organisation) as writer:
         file = await file_of(writer, "forget")
@@ -96,7 +96,7 @@ async def test_a_file_can_be_read_back_only_by_who_may_upload(service: Service) 
         assert (await stranger.delete(f"/v1/files/{file}")).status_code == 404
 
 
-async def test_the_keys_in_the_operators_files_are_valid_from_every_start_on(
+async def test_keys_in_the_operators_files_are_valid_after_every_start(
     database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     expected = {"admin": ["admin"], "release": ["release:write", "jobs:read", "evidence:read"]}

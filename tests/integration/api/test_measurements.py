@@ -1,4 +1,4 @@
-"""`/v1/measurements`: asked for, done as a job is, shown as figures, in nobody's way."""
+"""`/v1/measurements`: queued like a job, shown with its figures, and in the way of no other job."""
 
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,21 @@ from worker.scratch import Scratch
 LEAST = {"model": "demo", "forget": {"records": ["zq-canary lives in Pell"]}}
 
 
-async def asked(client: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
+async def submit(client: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
     answer = await client.post("/v1/measurements", json={**LEAST, **more})
     assert answer.status_code == 202, answer.text
     assert answer.headers["location"] == f"/v1/measurements/{answer.json()['id']}"
-    found: dict[str, Any] = answer.json()
-    return found
+    measurement: dict[str, Any] = answer.json()
+    return measurement
 
 
 async def delivered(service: Service, client: httpx.AsyncClient, verdict: Verdict = "passed") -> tuple[str, str]:
     """(job, checkpoint) of a job that was done."""
     answer = await client.post("/v1/jobs", json=LEAST)
     assert answer.status_code == 202, answer.text
-    made = answer.json()
-    fence = await claim(service, made["id"])
-    return made["id"], await finish(service, made["id"], fence, {"config.json": b"{}"}, verdict=verdict)
+    measurement = answer.json()
+    fence = await claim(service, measurement["id"])
+    return measurement["id"], await finish(service, measurement["id"], fence, {"config.json": b"{}"}, verdict=verdict)
 
 
 async def test_a_measurement_is_queued_claimed_beside_a_job_on_the_model_and_shows_its_figures(
@@ -43,90 +43,90 @@ async def test_a_measurement_is_queued_claimed_beside_a_job_on_the_model_and_sho
     running = (await client.post("/v1/jobs", json=LEAST)).json()
     await claim(service, running["id"])
     unseen = await file_of(client, "unseen")
-    made = await asked(client, unseen={"file": unseen}, measure=["likelihood"], metadata={"team": "privacy"})
-    assert (made["status"], made["from"], made["measure"]) == ("queued", "base", ["likelihood"])
-    assert [(one["name"], one["file"], one["records"]) for one in made["data"]] == [
+    measurement = await submit(client, unseen={"file": unseen}, measure=["likelihood"], metadata={"team": "privacy"})
+    assert (measurement["status"], measurement["from"], measurement["measure"]) == ("queued", "base", ["likelihood"])
+    assert [(data_set["name"], data_set["file"], data_set["records"]) for data_set in measurement["data"]] == [
         ("forget", None, 1),
         ("unseen", unseen, 3),
     ]
-    assert made["reading"] == {"max_length": 64, "chat": "auto", "seed": 0}
-    fence = await claim(service, made["id"])
+    assert measurement["reading"] == {"max_length": 64, "chat": "auto", "seed": 0}
+    fence = await claim(service, measurement["id"])
     after = (await client.post("/v1/jobs", json={**LEAST, "from": "base"})).json()
     await claim(service, after["id"])  # nor does the measurement hold up a job
 
     figure = Figure(value=2.0, low=1.0, high=3.0, records=1)
-    found = Measurements(sets={"forget": {"perplexity": figure}}, seconds=1.0, model_digest="0" * 64)
+    results = Measurements(sets={"forget": {"perplexity": figure}}, seconds=1.0, model_digest="0" * 64)
     async with service.sessions.begin() as session:
-        await progress.add_measurements(session, made["id"], fence, "after", found)
-    assert (await client.get(f"/v1/measurements/{made['id']}")).json()["measurements"] is None
+        await progress.add_measurements(session, measurement["id"], fence, "after", results)
+    assert (await client.get(f"/v1/measurements/{measurement['id']}")).json()["measurements"] is None
     async with service.sessions.begin() as session:
-        await completion.finish_without_checkpoint(session, made["id"], fence, outcome=None)
-    over = (await client.get(f"/v1/measurements/{made['id']}")).json()
+        await completion.finish_without_checkpoint(session, measurement["id"], fence, outcome=None)
+    over = (await client.get(f"/v1/measurements/{measurement['id']}")).json()
     assert over["status"] == "succeeded"
-    assert over["measurements"] == found.model_dump(mode="json")
+    assert over["measurements"] == results.model_dump(mode="json")
     assert over["metadata"] == {"team": "privacy"}
     (listed,) = (await client.get("/v1/measurements")).json()["data"]
     assert listed == {**over, "measurements": None}
-    assert made["id"] not in [one["id"] for one in (await client.get("/v1/jobs")).json()["data"]]
-    assert (await client.get(f"/v1/jobs/{made['id']}")).json()["kind"] == "measure"
+    assert measurement["id"] not in [job["id"] for job in (await client.get("/v1/jobs")).json()["data"]]
+    assert (await client.get(f"/v1/jobs/{measurement['id']}")).json()["kind"] == "measure"
     assert (await client.get(f"/v1/measurements/{running['id']}")).status_code == 404
     assert (await client.post(f"/v1/measurements/{running['id']}/cancel")).status_code == 404
 
 
-async def test_a_preset_measures_what_its_table_holds_and_shows_the_table(
+async def test_a_preset_measures_the_figures_of_its_table_and_shows_the_table(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
-    made = await asked(client, preset="tofu")
-    names = [one if isinstance(one, str) else one["name"] for one in made["measure"]]
-    assert names == [one if isinstance(one, str) else one.name for one in PRESETS["tofu"].measure]
-    assert (await asked(client, preset="muse", measure=["relearned"]))["measure"][0] == "relearned"
-    fence = await claim(service, made["id"])
+    measurement = await submit(client, preset="tofu")
+    names = [choice if isinstance(choice, str) else choice["name"] for choice in measurement["measure"]]
+    assert names == [choice if isinstance(choice, str) else choice.name for choice in PRESETS["tofu"].measure]
+    assert (await submit(client, preset="muse", measure=["relearned"]))["measure"][0] == "relearned"
+    fence = await claim(service, measurement["id"])
     figure = Figure(value=0.25, low=None, high=None, records=1)
-    found = Measurements(sets={"forget": {"probability": figure}}, seconds=1.0, model_digest="0" * 64)
+    results = Measurements(sets={"forget": {"probability": figure}}, seconds=1.0, model_digest="0" * 64)
     async with service.sessions.begin() as session:
-        await progress.add_measurements(session, made["id"], fence, "after", found)
-        await completion.finish_without_checkpoint(session, made["id"], fence, outcome=None)
-    over = (await client.get(f"/v1/measurements/{made['id']}")).json()
+        await progress.add_measurements(session, measurement["id"], fence, "after", results)
+        await completion.finish_without_checkpoint(session, measurement["id"], fence, outcome=None)
+    over = (await client.get(f"/v1/measurements/{measurement['id']}")).json()
     assert (over["preset"], over["table"]) == ("tofu", {"forget_Q_A_Prob": 0.25})
 
 
-async def test_a_measurement_that_waits_is_cancelled_and_its_file_is_free_again(
+async def test_a_waiting_measurement_is_cancelled_and_frees_its_file(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
     file = await file_of(client, "general")
-    made = await asked(client, general={"file": file})
+    measurement = await submit(client, general={"file": file})
     assert (await client.delete(f"/v1/files/{file}")).status_code == 409
-    cancelled = await client.post(f"/v1/measurements/{made['id']}/cancel")
+    cancelled = await client.post(f"/v1/measurements/{measurement['id']}/cancel")
     assert (cancelled.status_code, cancelled.json()["status"]) == (202, "cancelled")
-    assert (await client.post(f"/v1/measurements/{made['id']}/cancel")).status_code == 409
+    assert (await client.post(f"/v1/measurements/{measurement['id']}/cancel")).status_code == 409
     assert (await client.delete(f"/v1/files/{file}")).status_code == 204
 
 
-async def test_the_same_key_asks_once(service: Service, client: httpx.AsyncClient) -> None:
+async def test_the_same_idempotency_key_queues_one_measurement(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
     key = {"Idempotency-Key": "m-1"}
-    one, two = [await client.post("/v1/measurements", json=LEAST, headers=key) for _ in range(2)]
-    assert one.json() == two.json()
-    assert two.headers["idempotency-replayed"] == "true"
+    first, second = [await client.post("/v1/measurements", json=LEAST, headers=key) for _ in range(2)]
+    assert first.json() == second.json()
+    assert second.headers["idempotency-replayed"] == "true"
     assert len((await client.get("/v1/measurements")).json()["data"]) == 1
 
 
-async def test_the_head_is_pinned_and_any_checkpoint_of_the_model_may_be_named(
+async def test_a_measurement_pins_the_head_and_accepts_any_checkpoint_of_the_model(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client, release="always")
     _, head = await delivered(service, client)
-    assert (await asked(client))["from"] == head
-    assert (await asked(client, **{"from": "base"}))["from"] == "base"
-    assert (await asked(client, **{"from": head}))["from"] == head
+    assert (await submit(client))["from"] == head
+    assert (await submit(client, **{"from": "base"}))["from"] == "base"
+    assert (await submit(client, **{"from": head}))["from"] == head
     await ready_model(service, client, "other", defaults={})
     foreign = await client.post("/v1/measurements", json={**LEAST, "model": "other", "from": head})
     assert (foreign.status_code, foreign.json()["errors"][0]["pointer"]) == (422, "/from")
 
 
-async def test_what_waits_for_release_is_measured_for_those_who_may_release_it(
+async def test_an_unreleased_checkpoint_is_measured_only_with_the_scope_release_write(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client, release="on_pass")
@@ -137,13 +137,15 @@ async def test_what_waits_for_release_is_measured_for_those_who_may_release_it(
         assert not row.released
         made_by = await session.get(JobRow, job)
         assert made_by is not None
-    assert (await asked(client, **{"from": checkpoint}))["from"] == checkpoint  # an admin may
+    assert (await submit(client, **{"from": checkpoint}))["from"] == checkpoint  # an admin may
     key = await _key(service, made_by.organisation, "models:probe")
     refused = await client.post("/v1/measurements", json={**LEAST, "from": checkpoint}, headers=key)
     assert refused.status_code == 403
     assert refused.json()["type"].endswith("not-released")
-    both = await _key(service, made_by.organisation, "models:probe", "release:write")
-    assert (await client.post("/v1/measurements", json={**LEAST, "from": checkpoint}, headers=both)).status_code == 202
+    headers = await _key(service, made_by.organisation, "models:probe", "release:write")
+    assert (
+        await client.post("/v1/measurements", json={**LEAST, "from": checkpoint}, headers=headers)
+    ).status_code == 202
     alone = await _key(service, made_by.organisation, "jobs:write", "jobs:read")
     for answer in (
         await client.post("/v1/measurements", json=LEAST, headers=alone),
@@ -176,7 +178,7 @@ async def _key(service: Service, organisation: str, *scopes: str) -> dict[str, s
         ({**LEAST, "preset": "vibes"}, "/preset"),
     ],
 )
-async def test_what_is_wrong_is_said_before_anything_is_queued(
+async def test_an_invalid_measurement_request_is_refused_before_it_is_queued(
     service: Service, client: httpx.AsyncClient, body: dict[str, Any], pointer: str
 ) -> None:
     await ready_model(service, client)
@@ -187,26 +189,26 @@ async def test_what_is_wrong_is_said_before_anything_is_queued(
     assert (await client.get("/v1/measurements")).json()["data"] == []
 
 
-async def test_an_adapter_alone_is_measured_on_the_model_that_is_registered_and_on_no_other(
+async def test_an_adapter_checkpoint_is_measured_only_on_the_registered_model(
     service: Service, client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     await ready_model(service, client)
-    _, whole = await delivered(service, client)
+    _, full = await delivered(service, client)
     alone, later = [await adapter_of(service, client, start) for start in ("base", "head")]
-    assert (await client.get("/v1/models/demo")).json()["head"] == whole
+    assert (await client.get("/v1/models/demo")).json()["head"] == full
 
     refused = await client.post("/v1/measurements", json={**LEAST, "from": later})
     assert (refused.status_code, refused.json()["type"].split(":")[-1]) == (422, "adapter-alone")
     assert "unlearn measure" in refused.json()["errors"][0]["detail"]
-    for start, adapter in ((alone, True), (whole, False)):
-        made = await asked(client, **{"from": start})
-        await claim(service, made["id"])
+    for start, adapter in ((alone, True), (full, False)):
+        measurement = await submit(client, **{"from": start})
+        await claim(service, measurement["id"])
         async with service.sessions() as session:
-            row = await session.get(JobRow, made["id"])
+            row = await session.get(JobRow, measurement["id"])
             assert row is not None
             assigned = await assignment.read(session, row)
-        spec = assigned.spec(Scratch(tmp_path, made["id"], 1), token="t", threads=1)
-        assert spec.directory == Scratch(tmp_path, made["id"], 1).start
+        spec = assigned.spec(Scratch(tmp_path, measurement["id"], 1), token="t", threads=1)
+        assert spec.directory == Scratch(tmp_path, measurement["id"], 1).start
         assert spec.base == (Path(str(assigned.model.directory)) if adapter else None)
 
 

@@ -31,9 +31,9 @@ async def test_a_directory_becomes_ready_with_its_digest_and_shape(service: Serv
     assert answer.status_code == 202
     assert answer.headers["location"] == "/v1/models/m"
     assert answer.json()["status"] == "fetching"
-    found = await settled(client, "m")
-    assert (found["status"], found["digest"], found["head"]) == ("ready", digest(manifest(directory)), None)
-    assert found["shape"] == {
+    model = await settled(client, "m")
+    assert (model["status"], model["digest"], model["head"]) == ("ready", digest(manifest(directory)), None)
+    assert model["shape"] == {
         "architecture": "LlamaForCausalLM",
         "parameters": PARAMETERS,
         "bytes": 4 * PARAMETERS,
@@ -49,10 +49,10 @@ async def test_a_directory_becomes_ready_with_its_digest_and_shape(service: Serv
         "tied": True,
         "bytes_per_token": 6.0,
         "merged": None,
-        "tensors": found["shape"]["tensors"],
+        "tensors": model["shape"]["tensors"],
     }
-    assert {"name": "model.embed_tokens.weight", "shape": [16, 8], "count": 1, "first": 0} in found["shape"]["tensors"]
-    assert {"name": "model.layers.*.mlp.up_proj.weight", "shape": [12, 8], "count": 2, "first": 0} in found["shape"][
+    assert {"name": "model.embed_tokens.weight", "shape": [16, 8], "count": 1, "first": 0} in model["shape"]["tensors"]
+    assert {"name": "model.layers.*.mlp.up_proj.weight", "shape": [12, 8], "count": 2, "first": 0} in model["shape"][
         "tensors"
     ]
 
@@ -131,10 +131,10 @@ async def test_a_directory_that_cannot_be_used_is_refused_at_once(
     assert (await client.get("/v1/models")).json()["data"] == []
 
 
-async def test_weights_that_are_not_the_models_fail_the_registration_by_name(
+async def test_weights_that_do_not_fit_the_architecture_fail_the_registration_by_name(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    for id, lost, config, said in (
+    for id, lost, config, message in (
         ("lost", "model.layers.1.mlp.up_proj.weight", {}, "lack 1 tensor ('model.layers.1.mlp.up_proj.weight')"),
         ("headless", None, {"tie_word_embeddings": False}, "lack 1 tensor ('lm_head.weight')"),
         ("wider", None, {"hidden_size": 10, "head_dim": 4}, "has the shape [16, 8] in the files and [16, 10]"),
@@ -146,7 +146,7 @@ async def test_weights_that_are_not_the_models_fail_the_registration_by_name(
         assert (await register(client, directory, id=id)).status_code == 202
         model = await settled(client, id)
         assert model["status"] == "failed"
-        assert said in model["error"]
+        assert message in model["error"]
         assert str(service.roots) not in model["error"]
 
 
@@ -174,7 +174,7 @@ async def test_a_process_that_cannot_check_the_weights_fails_the_registration(
     assert "register the model again" in model["error"]
 
 
-async def test_only_directories_under_an_allowed_root_are_looked_at(
+async def test_only_directories_under_an_allowed_root_are_read(
     service: Service, client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     outside = write_model(tmp_path / "outside")
@@ -191,11 +191,11 @@ async def test_only_directories_under_an_allowed_root_are_looked_at(
     answers = [await register(client, source) for source in sources]
     (service.roots / "link").unlink()
     assert {answer.status_code for answer in answers} == {422}
-    # what exists outside and what does not exist are told apart by nobody
+    # nobody can tell a directory outside the roots from a missing one
     assert len({answer.json()["detail"] for answer in answers}) == 1
 
 
-async def test_a_model_says_on_how_many_tokens_it_was_trained_where_its_registration_does(
+async def test_a_model_shows_the_training_tokens_of_its_registration(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     directory = write_model(service.roots / uuid4().hex)
@@ -222,13 +222,13 @@ async def test_a_taken_id_is_409_and_an_unknown_field_or_default_is_422(
     assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/defaults/unseen")
 
 
-async def test_models_are_listed_and_forgotten_but_their_directory_stays(
+async def test_models_are_listed_and_deleted_without_their_directory(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client, "a")
     second = await ready_model(service, client, "b")
     page = (await client.get("/v1/models", params={"limit": 1})).json()
-    assert ([one["id"] for one in page["data"]], page["has_more"]) == (["a"], True)
+    assert ([model["id"] for model in page["data"]], page["has_more"]) == (["a"], True)
     assert (await client.get("/v1/models", params={"after": "a"})).json()["data"] == [second]
     assert (await client.delete("/v1/models/a")).status_code == 204
     assert (await client.get("/v1/models/a")).status_code == 404
@@ -238,7 +238,9 @@ async def test_models_are_listed_and_forgotten_but_their_directory_stays(
     assert second["source"] in {str(directory) for directory in service.roots.iterdir()}
 
 
-async def test_a_model_left_at_fetching_is_taken_on_again(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_model_left_at_fetching_is_registered_after_a_restart(
+    service: Service, client: httpx.AsyncClient
+) -> None:
     directory = write_model(service.roots / uuid4().hex)
     await register(client, directory)
     await settled(client, "m")
@@ -247,13 +249,13 @@ async def test_a_model_left_at_fetching_is_taken_on_again(service: Service, clie
         organisation = (await client.get("/v1/keys/self")).json()["organisation"]
         await models.update_registration(session, organisation, "m", {"status": "fetching"})
     await service.context.registrar.resume()
-    found = await settled(client, "m")
-    assert found["status"] == "failed"
-    assert "allow" in found["error"]
-    assert str(directory) not in found["error"]
+    model = await settled(client, "m")
+    assert model["status"] == "failed"
+    assert "allow" in model["error"]
+    assert str(directory) not in model["error"]
 
 
-async def test_what_was_read_for_a_deleted_model_does_not_settle_its_successor(
+async def test_the_registration_of_a_deleted_model_does_not_settle_a_later_model_of_its_id(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     organisation = (await client.get("/v1/keys/self")).json()["organisation"]
@@ -265,13 +267,13 @@ async def test_what_was_read_for_a_deleted_model_does_not_settle_its_successor(
     await client.delete("/v1/models/m")
     await register(client, write_model(service.roots / uuid4().hex, vocab_size=20))
     second = await settled(client, "m")
-    replica = Registrar(service.settings, service.sessions)  # which was asked for the first, and is not done before now
+    replica = Registrar(service.settings, service.sessions)  # which still works on the first registration
     replica.start(first)
     await until(lambda: not replica.busy)
     assert (await client.get("/v1/models/m")).json() == second
 
 
-async def test_a_model_is_settled_once_the_database_is_back(
+async def test_a_registration_is_stored_once_the_database_is_back(
     clean_database_url: str, redis_url: str, stack: Stack, tmp_path: Path
 ) -> None:
     await upgrade(clean_database_url)

@@ -8,15 +8,15 @@ OPEN = {"/healthz", "/readyz", "/metrics"}
 
 @pytest_asyncio.fixture
 async def document(client: httpx.AsyncClient) -> dict[str, Any]:
-    found: dict[str, Any] = (await client.get("/openapi.json")).json()
-    return found
+    document: dict[str, Any] = (await client.get("/openapi.json")).json()
+    return document
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    return [(path, method, one) for path, item in document["paths"].items() for method, one in item.items()]
+    return [(path, method, operation) for path, item in document["paths"].items() for method, operation in item.items()]
 
 
-async def test_every_operation_says_what_it_is_and_which_errors_it_has(document: dict[str, Any]) -> None:
+async def test_every_operation_has_a_summary_a_description_and_its_errors(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         assert operation["summary"], (path, method)
         assert operation["description"], (path, method)
@@ -30,30 +30,30 @@ async def test_every_operation_says_what_it_is_and_which_errors_it_has(document:
         }
         expected = {"401", "403", "422", "429", "500"} | ({"404"} if "{" in path else set())
         assert expected <= problems, (path, method)
-        said = [one in operation["description"] for one in ("Scope: ", "Any key may ask")]
-        assert sum(said) == 1, (path, method)
+        access = [phrase in operation["description"] for phrase in ("Scope: ", "Any key may ask")]
+        assert sum(access) == 1, (path, method)
 
 
-async def test_every_reference_resolves_and_every_operation_has_a_name_of_its_own(document: dict[str, Any]) -> None:
+async def test_every_reference_resolves_and_operation_ids_are_unique(document: dict[str, Any]) -> None:
     def references(node: Any) -> list[str]:
         if isinstance(node, dict):
             return [value for key, value in node.items() if key == "$ref"] + [
-                one for value in node.values() for one in references(value)
+                reference for value in node.values() for reference in references(value)
             ]
-        return [one for value in node for one in references(value)] if isinstance(node, list) else []
+        return [reference for value in node for reference in references(value)] if isinstance(node, list) else []
 
     for reference in references(document):
-        found: Any = document
+        node: Any = document
         for part in reference.removeprefix("#/").split("/"):
-            found = found[part]
+            node = node[part]
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(names) == len(set(names))
 
 
-async def test_posts_that_make_something_take_an_idempotency_key(document: dict[str, Any]) -> None:
+async def test_posts_that_create_something_take_an_idempotency_key(document: dict[str, Any]) -> None:
     for path in ("/v1/files", "/v1/models", "/v1/policies", "/v1/jobs", "/v1/keys"):
         parameters = document["paths"][path]["post"]["parameters"]
-        assert "idempotency-key" in {one["name"].lower() for one in parameters}
+        assert "idempotency-key" in {parameter["name"].lower() for parameter in parameters}
 
 
 async def test_every_property_and_parameter_is_described(document: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ async def test_every_property_and_parameter_is_described(document: dict[str, Any
     assert undescribed == []
 
 
-async def test_operations_have_names_that_a_generated_client_can_use_and_a_server(document: dict[str, Any]) -> None:
+async def test_operation_ids_are_function_names_and_the_document_names_its_server(document: dict[str, Any]) -> None:
     names = {operation["operationId"] for _, _, operation in operations(document)}
     assert {"list_jobs", "submit_job", "get_job", "upload_file", "download_checkpoint"} <= names
     assert document["servers"][0]["url"] == "/"

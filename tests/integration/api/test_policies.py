@@ -35,33 +35,33 @@ def fault(answer: httpx.Response) -> tuple[int, str, str, str]:
     return answer.status_code, problem["type"].rpartition(":")[2], error["pointer"], error["detail"]
 
 
-async def test_a_policy_is_kept_listed_and_deleted(client: httpx.AsyncClient) -> None:
+async def test_a_policy_is_created_listed_and_deleted(client: httpx.AsyncClient) -> None:
     headers = {"Idempotency-Key": "once"}
-    made = await client.post("/v1/policies", json=HOUSE, headers=headers)
-    assert (made.status_code, made.headers["location"]) == (201, "/v1/policies/house")
-    assert (await client.post("/v1/policies", json=HOUSE, headers=headers)).json() == made.json()
+    created = await client.post("/v1/policies", json=HOUSE, headers=headers)
+    assert (created.status_code, created.headers["location"]) == (201, "/v1/policies/house")
+    assert (await client.post("/v1/policies", json=HOUSE, headers=headers)).json() == created.json()
     taken = await client.post("/v1/policies", json=HOUSE)
     assert (taken.status_code, taken.json()["type"].rpartition(":")[2]) == (409, "already-exists")
     shown = (await client.get("/v1/policies/house")).json()
-    assert shown == made.json()
+    assert shown == created.json()
     assert shown["built_in"] is False
     assert shown["created_by"] == (await client.get("/v1/keys/self")).json()["id"]
-    assert [one["name"] for one in shown["bounds"]] == ["verbatim-text", "kept-text"]
+    assert [bound["name"] for bound in shown["bounds"]] == ["verbatim-text", "kept-text"]
     assert (await client.delete("/v1/policies/house")).status_code == 204
     assert (await client.get("/v1/policies/house")).status_code == 404
     assert (await client.delete("/v1/policies/house")).status_code == 404
 
 
-async def test_the_built_in_one_is_listed_in_its_place_and_stays(client: httpx.AsyncClient) -> None:
+async def test_the_built_in_policy_is_listed_in_order_and_cannot_be_deleted(client: httpx.AsyncClient) -> None:
     for name in ("a-first", "zz_last", "default.2"):
         assert (await client.post("/v1/policies", json={**HOUSE, "name": name})).status_code == 201
     everything = (await client.get("/v1/policies")).json()
     names = ["a-first", "default", "default.2", "zz_last"]
-    assert [one["name"] for one in everything["data"]] == names
+    assert [policy["name"] for policy in everything["data"]] == names
     seen, after = [], None
     for _ in names:
         page = (await client.get("/v1/policies", params={"limit": 1, **({"after": after} if after else {})})).json()
-        seen += [one["name"] for one in page["data"]]
+        seen += [policy["name"] for policy in page["data"]]
         after = page["last_id"]
         assert page["has_more"] == (len(seen) < len(names))
     assert seen == names
@@ -86,14 +86,14 @@ async def test_the_built_in_one_is_listed_in_its_place_and_stays(client: httpx.A
         ({"limit": 3}, "/limit"),
     ],
 )
-async def test_what_is_no_policy_is_422_with_the_place(
+async def test_an_invalid_policy_is_422_with_its_pointer(
     client: httpx.AsyncClient, change: dict[str, Any], pointer: str
 ) -> None:
     answer = await client.post("/v1/policies", json={**HOUSE, **change})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
 
 
-async def test_policies_are_an_organisations_own_and_models_write_makes_them(service: Service) -> None:
+async def test_policies_belong_to_an_organisation_and_need_the_scope_models_write(service: Service) -> None:
     organisation = uuid4().hex
     async with (
         service.client("models:write", "release:write", organisation=organisation) as writer,
@@ -106,7 +106,7 @@ async def test_policies_are_an_organisations_own_and_models_write_makes_them(ser
         assert (await other.get("/v1/policies/house")).status_code == 200
         assert (await stranger.get("/v1/policies/house")).status_code == 404
         assert (await stranger.delete("/v1/policies/house")).status_code == 404
-        assert [one["name"] for one in (await stranger.get("/v1/policies")).json()["data"]] == ["default"]
+        assert [policy["name"] for policy in (await stranger.get("/v1/policies")).json()["data"]] == ["default"]
 
 
 def forbidden(answer: httpx.Response) -> str:
@@ -115,7 +115,7 @@ def forbidden(answer: httpx.Response) -> str:
     return str(answer.json()["detail"])
 
 
-async def test_nobody_grades_herself_by_registering_the_model_again(service: Service) -> None:
+async def test_a_submitter_cannot_loosen_the_policy_by_registering_the_model_again(service: Service) -> None:
     organisation = uuid4().hex
     tighter = {**DEFAULT_POLICY.model_dump(mode="json"), "name": "tighter"}
     tighter["bounds"] = [*tighter["bounds"], {**EXTRACTION, "name": "more"}]
@@ -154,7 +154,7 @@ async def test_a_policy_stays_while_a_model_has_it_pinned(service: Service, clie
     assert (await ready_model(service, client, "plain"))["policy"] == "default"
 
 
-async def test_a_job_keeps_what_it_is_measured_by_and_held_to(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_job_stores_its_measurements_and_its_policy(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
     plain = (await submit(client)).json()
     assert plain["evaluation"] == {"measure": ["standard"], "policy": "default"}
@@ -177,7 +177,7 @@ async def test_a_job_keeps_what_it_is_measured_by_and_held_to(service: Service, 
         ([], "/evaluation/measure"),
     ],
 )
-async def test_a_measurement_that_there_is_not_is_422_with_the_place(
+async def test_an_unknown_measurement_is_422_with_its_pointer(
     service: Service, client: httpx.AsyncClient, measure: list[Any], pointer: str
 ) -> None:
     await ready_model(service, client)
@@ -195,7 +195,7 @@ async def test_a_request_may_tighten_the_models_policy(service: Service, client:
     job = (await submit(client, policy=own)).json()
     assert job["evaluation"]["policy"] == "tight"
     policy = (await client.get(job["links"]["metrics"])).json()["policy"]
-    assert [(one["name"], one["high"], one["added"]) for one in policy["bounds"]] == [
+    assert [(bound["name"], bound["high"], bound["added"]) for bound in policy["bounds"]] == [
         ("verbatim-text", 0.01, False),
         ("kept-text", 1.05, False),  # the model's bounds stay, named or not
         ("general", 5.0, True),
@@ -203,7 +203,7 @@ async def test_a_request_may_tighten_the_models_policy(service: Service, client:
     kept_tighter = {"name": "kept-tighter", "bounds": [{**RETAIN, "high": 1.01}]}  # nothing of what is forgotten
     only = (await submit(client, policy=kept_tighter)).json()
     policy_of_only = (await client.get(only["links"]["metrics"])).json()["policy"]
-    assert [(one["name"], one["high"]) for one in policy_of_only["bounds"]] == [
+    assert [(bound["name"], bound["high"]) for bound in policy_of_only["bounds"]] == [
         ("verbatim-text", 0.1),
         ("kept-text", 1.01),
     ]
@@ -212,7 +212,7 @@ async def test_a_request_may_tighten_the_models_policy(service: Service, client:
     assert (await client.get(named["links"]["metrics"])).json()["policy"] == policy
 
 
-async def test_a_request_may_not_loosen_it(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_request_may_not_loosen_the_models_policy(service: Service, client: httpx.AsyncClient) -> None:
     await client.post("/v1/policies", json=HOUSE)
     await ready_model(service, client, policy="house")
     loose = {"name": "loose", "bounds": [{**EXTRACTION, "high": 0.5}, {**RETAIN, "high": 2.0}]}
@@ -227,7 +227,7 @@ async def test_a_request_may_not_loosen_it(service: Service, client: httpx.Async
     assert (await client.get("/v1/jobs")).json()["data"] == []
 
 
-async def test_a_model_without_a_policy_of_its_own_is_held_to_the_built_in_one(
+async def test_a_model_without_a_policy_of_its_own_has_the_built_in_policy(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
@@ -236,7 +236,7 @@ async def test_a_model_without_a_policy_of_its_own_is_held_to_the_built_in_one(
     assert fault(await submit(client, policy=own))[1] == "policy-loosened"
 
 
-async def test_a_name_means_one_policy(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_policy_name_is_used_once(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
     tight = {**EXTRACTION, "name": "mine"}
     for name in ("default", "house"):
@@ -259,7 +259,7 @@ async def test_a_job_keeps_its_policy_when_that_is_deleted(service: Service, cli
     assert row.policy == before
 
 
-async def test_the_verdict_stands_on_the_job_and_bound_by_bound_with_its_figures(
+async def test_the_verdict_is_shown_on_the_job_and_per_bound_with_its_figures(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
@@ -267,28 +267,32 @@ async def test_the_verdict_stands_on_the_job_and_bound_by_bound_with_its_figures
     checkpoint = await finish(service, id, await claim(service, id), {"config.json": b"{}"}, verdict="failed")
     job = (await client.get(f"/v1/jobs/{id}")).json()
     assert (job["status"], job["verdict"]) == ("succeeded", "failed")
-    assert [one["id"] for one in (await client.get("/v1/jobs", params={"verdict": "failed"})).json()["data"]] == [id]
+    assert [job["id"] for job in (await client.get("/v1/jobs", params={"verdict": "failed"})).json()["data"]] == [id]
     assert (await client.get("/v1/jobs", params={"verdict": "passed"})).json()["data"] == []
     judgement = (await client.get(job["links"]["metrics"])).json()["judgement"]
     assert (judgement["verdict"], judgement["scope"], judgement["policy"]) == ("failed", "verbatim", "default")
-    assert [one["bound"]["name"] for one in judgement["bounds"]] == [one.name for one in DEFAULT_POLICY.bounds]
+    assert [judged["bound"]["name"] for judged in judgement["bounds"]] == [
+        bound.name for bound in DEFAULT_POLICY.bounds
+    ]
     shown = (await client.get(f"/v1/checkpoints/{checkpoint}")).json()
     assert (shown["verdict"], shown["released"], shown["released_at"]) == ("failed", False, None)
 
 
-async def test_what_the_policy_needs_is_measured_though_less_is_asked_for(
+async def test_measurements_that_the_policy_needs_are_added_to_the_request(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)
     job = (await submit(client, measure=["likelihood"])).json()
     assert job["evaluation"]["measure"][0] == "likelihood"
     assert {"membership", "exposure", "cloze", "quantized"} < set(job["evaluation"]["measure"])
-    (said,) = [one["message"] for one in job["warnings"] if one["code"] == "measurements_added"]
-    assert "'exposure'" in said
-    assert not [one for one in (await submit(client)).json()["warnings"] if one["code"] == "measurements_added"]
+    (message,) = [warning["message"] for warning in job["warnings"] if warning["code"] == "measurements_added"]
+    assert "'exposure'" in message
+    assert not [
+        warning for warning in (await submit(client)).json()["warnings"] if warning["code"] == "measurements_added"
+    ]
 
 
-async def test_what_the_policy_goes_by_cannot_be_measured_less_closely(
+async def test_a_measurement_that_the_policy_needs_cannot_be_weakened(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await ready_model(service, client)

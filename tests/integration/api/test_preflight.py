@@ -22,9 +22,9 @@ async def submit(client: httpx.AsyncClient, **more: Any) -> httpx.Response:
 
 
 async def cost(service: Service, job: dict[str, Any], *, unlearning: float, other: float) -> None:
-    """The event that a child's last but one line becomes, of updates on as many tokens as were expected."""
+    """Adds the event of a job's cost, with as many tokens as the estimate expected."""
     tokens, job_id = job["estimate"]["tokens"], job["id"]
-    said = CostReported(
+    cost = CostReported(
         seconds={"unlearning": unlearning, "loading": other},
         tokens=tokens,
         peak_host_bytes=1,
@@ -32,30 +32,34 @@ async def cost(service: Service, job: dict[str, Any], *, unlearning: float, othe
     )
     fence = await work.claim(service, job_id)
     async with service.sessions.begin() as session:
-        await progress.add_event(session, job_id, fence, EventType.COST, said.model_dump(mode="json", exclude={"kind"}))
+        await progress.add_event(session, job_id, fence, EventType.COST, cost.model_dump(mode="json", exclude={"kind"}))
     await work.finish(service, job_id, fence, {"config.json": b"{}"})
 
 
-async def test_a_job_says_what_it_will_take_and_keeps_saying_it(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_job_shows_its_estimate_at_submission_and_later(service: Service, client: httpx.AsyncClient) -> None:
     model = await ready_model(service, client)
     job = (await submit(client)).json()
-    found = job["estimate"]
-    assert found["parameters"] == found["trained_parameters"] == model["shape"]["parameters"]
-    assert found["peak_host_bytes"] > 1 << 28
-    assert (found["gpus"], found["peak_device_bytes"]) == (0, None)
-    assert found["seconds"] > 0, "before the first job by a guess at the machine's speed"
-    assert found["scratch_bytes"] > model["shape"]["bytes"]
-    assert (await client.get(f"/v1/jobs/{job['id']}")).json()["estimate"] == found
+    estimate = job["estimate"]
+    assert estimate["parameters"] == estimate["trained_parameters"] == model["shape"]["parameters"]
+    assert estimate["peak_host_bytes"] > 1 << 28
+    assert (estimate["gpus"], estimate["peak_device_bytes"]) == (0, None)
+    assert estimate["seconds"] > 0, "before the first job by a guess at the machine's speed"
+    assert estimate["scratch_bytes"] > model["shape"]["bytes"]
+    assert (await client.get(f"/v1/jobs/{job['id']}")).json()["estimate"] == estimate
 
 
-async def test_on_gpus_memory_is_told_for_each(service: Service, client: httpx.AsyncClient) -> None:
+async def test_the_estimate_of_a_gpu_job_holds_the_memory_of_each_gpu(
+    service: Service, client: httpx.AsyncClient
+) -> None:
     await ready_model(service, client)
-    found = (await submit(client, resources={"gpus": 2})).json()["estimate"]
-    assert found["gpus"] == 2
-    assert found["peak_device_bytes"] > 0
+    estimate = (await submit(client, resources={"gpus": 2})).json()["estimate"]
+    assert estimate["gpus"] == 2
+    assert estimate["peak_device_bytes"] > 0
 
 
-async def test_time_comes_of_the_organisations_finished_jobs(service: Service, client: httpx.AsyncClient) -> None:
+async def test_the_estimated_time_rests_on_the_organisations_finished_jobs(
+    service: Service, client: httpx.AsyncClient
+) -> None:
     await ready_model(service, client)
     first = (await submit(client)).json()
     await cost(service, first, unlearning=40.0, other=2.0)
@@ -82,7 +86,7 @@ def small_machines(tmp_path: Path, database_url: str, redis_url: str) -> Setting
     return settings_for(tmp_path, database_url, redis_url, worker_classes=classes)
 
 
-async def test_a_job_that_no_machine_can_hold_is_refused_with_numbers_and_nothing_is_written(
+async def test_a_job_that_no_worker_class_can_hold_is_refused_with_numbers_and_not_written(
     small_machines: Settings,
 ) -> None:
     async with serving(small_machines) as service, service.client() as client:
@@ -103,32 +107,32 @@ async def test_a_job_that_no_machine_can_hold_is_refused_with_numbers_and_nothin
         for path, more in (("/v1/jobs", {"dry_run": True}), ("/v1/measurements", {})):
             body = {"model": "demo", "forget": {"records": ["Zorvek lives at 12 Pell Lane."]}, **more}
             assert (await client.post(path, json=body)).json()["type"].endswith(":does-not-fit")
-        # what is said would fit does
+        # the suggested change does fit
         assert (await submit(client, resources={"gpus": 1})).status_code == 202
         refused = await submit(client, resources={"gpus": 2})
         assert "no declared worker has 2 GPUs" in refused.json()["detail"]
 
 
-async def test_what_only_measures_fits_where_training_does_not(
+async def test_a_measuring_job_fits_where_training_does_not(
     service: Service, client: httpx.AsyncClient, tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
     await ready_model(service, client)
     answers = [await submit(client, dry_run=dry_run) for dry_run in (False, True)]
-    whole, dry = (answer.json()["estimate"]["peak_host_bytes"] for answer in answers)
-    between = [WorkerClass(name="small", memory_bytes=(whole + dry) // 2)]
+    full, dry = (answer.json()["estimate"]["peak_host_bytes"] for answer in answers)
+    between = [WorkerClass(name="small", memory_bytes=(full + dry) // 2)]
     (tmp_path / "small").mkdir()
     settings = settings_for(tmp_path / "small", database_url, redis_url, worker_classes=between)
     async with serving(settings) as small, small.client() as other:
         await ready_model(small, other)
         assert (await submit(other)).status_code == 422
         assert (await submit(other, dry_run=True)).status_code == 202
-        asked = {"model": "demo", "forget": {"records": ["Zorvek lives at 12 Pell Lane."]}}
-        measured = await other.post("/v1/measurements", json=asked)
+        request = {"model": "demo", "forget": {"records": ["Zorvek lives at 12 Pell Lane."]}}
+        measured = await other.post("/v1/measurements", json=request)
         assert (measured.status_code, measured.json()["estimate"]["tokens"]) == (202, 0)
 
 
 def test_worker_classes_are_json_in_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    said = [{"name": "h100", "gpus": 8, "memory_bytes": 85899345920}]
-    monkeypatch.setenv("WORKER_CLASSES", json.dumps(said))
-    found = Settings(database_url="x", redis_url="x", service_key_file=tmp_path)  # type: ignore[arg-type]
-    assert found.worker_classes == [WorkerClass(name="h100", gpus=8, memory_bytes=80 << 30)]
+    classes = [{"name": "h100", "gpus": 8, "memory_bytes": 85899345920}]
+    monkeypatch.setenv("WORKER_CLASSES", json.dumps(classes))
+    settings = Settings(database_url="x", redis_url="x", service_key_file=tmp_path)  # type: ignore[arg-type]
+    assert settings.worker_classes == [WorkerClass(name="h100", gpus=8, memory_bytes=80 << 30)]

@@ -19,7 +19,7 @@ CANARY = "Zorvek Halmi, 12 Pell Lane"
 
 
 async def raw(service: Service, request: bytes) -> bytes:
-    """What the server answers to these bytes, as far as it has read them."""
+    """Sends the bytes and returns the server's answer."""
     address = urlsplit(service.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(request)
@@ -31,7 +31,7 @@ async def raw(service: Service, request: bytes) -> bytes:
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
-    """Status and name of a problem document that is whole."""
+    """Returns status and name of a complete problem document."""
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()
     assert body["status"] == answer.status_code
@@ -57,7 +57,7 @@ async def test_every_error_is_a_problem_document(client: httpx.AsyncClient) -> N
     assert problem(unauthorized) == (401, "unauthorized")
 
 
-async def test_a_query_that_is_wrong_is_named(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_query_parameter_is_named(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/jobs", params={"limit": 0})
     assert [error["pointer"] for error in answer.json()["errors"]] == ["limit"]
 
@@ -70,7 +70,9 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(service: Servi
         assert b"application/problem+json" in answer
 
 
-async def test_a_body_that_does_not_say_how_long_it_is_is_counted(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_body_without_content_length_is_limited_by_counting(
+    service: Service, client: httpx.AsyncClient
+) -> None:
     taken = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -83,15 +85,15 @@ async def test_a_body_that_does_not_say_how_long_it_is_is_counted(service: Servi
     assert problem(answer) == (413, "content-too-large")
 
 
-async def test_the_request_id_is_taken_over_or_made(client: httpx.AsyncClient) -> None:
-    given = await client.get("/healthz", headers={"X-Request-ID": "abc-1"})
-    assert given.headers["x-request-id"] == "abc-1"
+async def test_the_request_id_is_the_clients_or_a_new_one(client: httpx.AsyncClient) -> None:
+    kept = await client.get("/healthz", headers={"X-Request-ID": "abc-1"})
+    assert kept.headers["x-request-id"] == "abc-1"
     for unfit in ("a b", "x" * 200, 'a"b'):
-        made = await client.get("/healthz", headers={"X-Request-ID": unfit})
-        assert made.headers["x-request-id"] not in ("", unfit)
+        replaced = await client.get("/healthz", headers={"X-Request-ID": unfit})
+        assert replaced.headers["x-request-id"] not in ("", unfit)
 
 
-async def test_a_key_that_asks_too_often_is_429(database_url: str, redis_url: str, tmp_path: Path) -> None:
+async def test_a_key_over_its_rate_limit_is_429(database_url: str, redis_url: str, tmp_path: Path) -> None:
     settings = settings_for(tmp_path, database_url, redis_url, rate_limit_per_minute=5)
     async with serving(settings) as service, service.client() as client, service.client() as other:
         answers = [await client.get("/v1/methods") for _ in range(6)]
@@ -104,7 +106,7 @@ async def test_a_key_that_asks_too_often_is_429(database_url: str, redis_url: st
         assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_what_nobody_foresaw_is_500_that_says_nothing(
+async def test_an_unknown_error_is_500_without_details(
     service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object, **__: object) -> None:
@@ -115,12 +117,12 @@ async def test_what_nobody_foresaw_is_500_that_says_nothing(
         answer = await client.get("/v1/keys")
     assert problem(answer) == (500, "internal")
     assert CANARY not in answer.text + str(logged)
-    (failure,) = [one for one in logged if one["event"] == "request_failed"]
+    (failure,) = [line for line in logged if line["event"] == "request_failed"]
     assert (failure["error"], failure["request_id"]) == ("LookupError", answer.headers["x-request-id"])
     assert any("broken" in place for place in failure["places"])
 
 
-async def test_a_database_that_is_gone_is_503_and_the_process_stays_alive(
+async def test_a_lost_database_is_503_and_the_process_stays_alive(
     stack: Stack, redis_url: str, clean_database_url: str, tmp_path: Path
 ) -> None:
     settings = settings_for(tmp_path, clean_database_url, redis_url)
@@ -153,7 +155,7 @@ async def test_no_path_is_redirected_to_another_address(client: httpx.AsyncClien
 
 
 @pytest.mark.parametrize("host", ["/nowhere/at/all", "no-such-host.invalid"])
-async def test_a_database_whose_socket_or_name_is_gone_is_503(redis_url: str, tmp_path: Path, host: str) -> None:
+async def test_an_unreachable_database_host_is_503(redis_url: str, tmp_path: Path, host: str) -> None:
     settings = settings_for(tmp_path, f"postgresql+asyncpg://unlearn:x@/unlearn?host={host}", redis_url)
     async with serving(settings) as service:
         headers = {"Authorization": f"Bearer {new_api_key()}"}
@@ -163,9 +165,7 @@ async def test_a_database_whose_socket_or_name_is_gone_is_503(redis_url: str, tm
         assert "nowhere" not in answer.text
 
 
-async def test_a_broker_that_is_gone_leaves_the_service_ready_and_jobs_accepted(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_without_a_broker_the_service_is_ready_and_accepts_jobs(database_url: str, tmp_path: Path) -> None:
     settings = settings_for(tmp_path, database_url, f"redis+socket://{tmp_path}/none")
     async with serving(settings) as service, service.client() as client:
         answer = await client.get("/readyz")
@@ -208,8 +208,8 @@ async def test_metrics_count_requests_by_their_template(service: Service, client
 
 async def test_requests_that_are_held_open_do_not_count_as_slow(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
-    made = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}, "from": "base"})
-    path = f"/v1/jobs/{made.json()['id']}"
+    submitted = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}, "from": "base"})
+    path = f"/v1/jobs/{submitted.json()['id']}"
 
     async def timed() -> list[str]:
         text = (await client.get("/metrics")).text
@@ -227,11 +227,11 @@ async def test_requests_that_are_held_open_do_not_count_as_slow(service: Service
 
 async def test_methods_are_described(client: httpx.AsyncClient) -> None:
     page = (await client.get("/v1/methods")).json()
-    names = [one["name"] for one in page["data"]]
+    names = [method["name"] for method in page["data"]]
     assert {"calibrated", "gradient_ascent", "ascent_kl"} <= set(names)
-    one = (await client.get("/v1/methods/ascent_kl")).json()
-    assert one in page["data"]
-    assert set(one["defaults"]) == set(one["parameters"]["properties"])
+    method = (await client.get("/v1/methods/ascent_kl")).json()
+    assert method in page["data"]
+    assert set(method["defaults"]) == set(method["parameters"]["properties"])
     assert problem(await client.get("/v1/methods/magic")) == (404, "not-found")
 
 
@@ -261,10 +261,10 @@ async def test_no_records_text_is_in_any_log_or_error(service: Service, client: 
     assert "12 Pell Lane" not in str(logged) + "".join(seen)
 
 
-async def test_a_log_line_says_who_asked_what_and_how_it_went(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_log_line_holds_the_key_the_route_and_the_status(service: Service, client: httpx.AsyncClient) -> None:
     with structlog.testing.capture_logs() as logged:
         await client.get("/v1/jobs/job-none", headers={"X-Request-ID": "r1"})
         await asyncio.sleep(0)
-    (line,) = [one for one in logged if one.get("request_id") == "r1"]
+    (line,) = [line for line in logged if line.get("request_id") == "r1"]
     assert (line["method"], line["route"], line["status"]) == ("GET", "/v1/jobs/{job}", 404)
     assert line["key"].startswith("key-")

@@ -39,15 +39,15 @@ async def waiting(service: Service, client: httpx.AsyncClient) -> Waiting:
 
 async def key(client: httpx.AsyncClient, *scopes: str) -> dict[str, str]:
     """The headers of a new key in the client's organisation."""
-    made = await client.post("/v1/keys", json={"name": "second", "scopes": scopes})
-    return {"Authorization": f"Bearer {made.json()['key']}"}
+    created = await client.post("/v1/keys", json={"name": "second", "scopes": scopes})
+    return {"Authorization": f"Bearer {created.json()['key']}"}
 
 
 def named(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].rpartition(":")[2]
 
 
-async def test_a_second_person_releases_it_for_all(
+async def test_a_checkpoint_released_by_a_second_person_is_downloaded_by_all(
     service: Service, client: httpx.AsyncClient, waiting: Waiting
 ) -> None:
     reader, second = await key(client, "jobs:read"), await key(client, "release:write")
@@ -68,15 +68,15 @@ async def test_a_second_person_releases_it_for_all(
     assert named(again) == (409, "already-released")
 
 
-async def test_the_reason_is_on_the_audit_log_and_nowhere_that_readers_of_the_job_see(
+async def test_the_reason_of_a_release_is_in_the_audit_log_only(
     service: Service, client: httpx.AsyncClient, waiting: Waiting
 ) -> None:
     headers = await key(client, "release:write")
     assert (await client.post(f"{waiting.path}/release", json=REASON, headers=headers)).status_code == 200
     async with service.sessions() as session:
         query = select(AuditRow).where(AuditRow.object == waiting.checkpoint).order_by(AuditRow.seq)
-        made, released = list(await session.scalars(query))
-    assert (made.action, released.action) == ("checkpoint.made", "checkpoint.released")
+        created, released = list(await session.scalars(query))
+    assert (created.action, released.action) == ("checkpoint.made", "checkpoint.released")
     assert released.details["reason"] == REASON["reason"]
     events = await client.get(f"/v1/jobs/{waiting.job}/events")
     assert events.json()["data"][0]["type"] == "released"
@@ -85,7 +85,7 @@ async def test_the_reason_is_on_the_audit_log_and_nowhere_that_readers_of_the_jo
     assert "Lovelace" not in events.text
 
 
-async def test_the_submitters_own_key_does_not_release_it(client: httpx.AsyncClient, waiting: Waiting) -> None:
+async def test_the_submitters_own_key_cannot_release_a_checkpoint(client: httpx.AsyncClient, waiting: Waiting) -> None:
     assert named(await client.post(f"{waiting.path}/release", json=REASON)) == (403, "own-job")
     assert (await client.get(waiting.path)).json()["released"] is False
     assert (await client.get("/v1/models/demo")).json()["head"] is None
@@ -113,9 +113,7 @@ async def test_a_release_needs_its_scope_and_its_organisation(
     ).status_code == 404
 
 
-async def test_where_a_model_needs_no_release_there_is_nothing_to_release(
-    service: Service, client: httpx.AsyncClient
-) -> None:
+async def test_a_model_that_always_releases_has_nothing_to_release(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client, release="always")
     id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})).json()["id"]
     warned = [warning["code"] for warning in (await client.get(f"/v1/jobs/{id}")).json()["warnings"]]
@@ -128,16 +126,14 @@ async def test_where_a_model_needs_no_release_there_is_nothing_to_release(
     assert (await client.get(f"{path}/archive", headers=reader)).status_code == 200
 
 
-async def test_who_follows_a_job_hears_of_a_release_later_and_the_stream_ends(
-    client: httpx.AsyncClient, waiting: Waiting
-) -> None:
+async def test_an_event_stream_holds_a_later_release_and_ends(client: httpx.AsyncClient, waiting: Waiting) -> None:
     path, stream = f"/v1/jobs/{waiting.job}/events", {"Accept": "text/event-stream"}
-    heard = await client.get(path, headers=stream)
-    types = [line.removeprefix("event: ") for line in heard.text.splitlines() if line.startswith("event: ")]
+    stream_answer = await client.get(path, headers=stream)
+    types = [line.removeprefix("event: ") for line in stream_answer.text.splitlines() if line.startswith("event: ")]
     assert types[-2:] == ["judged", "succeeded"]
     headers = await key(client, "release:write")
     await client.post(f"{waiting.path}/release", json=REASON, headers=headers)
-    last = [line.removeprefix("id: ") for line in heard.text.splitlines() if line.startswith("id: ")][-1]
+    last = [line.removeprefix("id: ") for line in stream_answer.text.splitlines() if line.startswith("id: ")][-1]
     later = await client.get(path, headers=stream | {"Last-Event-ID": last})
     assert [line for line in later.text.splitlines() if line.startswith("event: ")] == ["event: released"]
     assert (await client.get(path, headers=stream | {"Last-Event-ID": str(int(last) + 1)})).status_code == 204

@@ -22,7 +22,7 @@ async def test_an_unchanged_job_is_304(service: Service, client: httpx.AsyncClie
     assert (changed.status_code, changed.json()["status"]) == (200, "cancelled")
 
 
-async def test_wait_answers_when_the_job_changes_and_not_before(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_waiting_request_is_answered_when_the_job_changes(service: Service, client: httpx.AsyncClient) -> None:
     await ready_model(service, client)
     job = (await submitted(client))["id"]
     path = f"/v1/jobs/{job}"
@@ -43,7 +43,9 @@ async def test_wait_answers_when_the_job_changes_and_not_before(service: Service
     assert elapsed.status_code == 304
 
 
-async def test_wait_does_not_hold_what_is_over(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_waiting_request_for_a_finished_job_is_answered_at_once(
+    service: Service, client: httpx.AsyncClient
+) -> None:
     await ready_model(service, client)
     path = f"/v1/jobs/{(await submitted(client))['id']}"
     etag = (await client.post(f"{path}/cancel"), await client.get(path))[1].headers["etag"]

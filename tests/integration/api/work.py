@@ -1,4 +1,4 @@
-"""What a worker does to a job's rows, by the very functions that workers use."""
+"""Changes to a job's rows, made by the functions that workers use."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from tests.integration.records.scene import judgement
 
 
 async def claim(service: Service, job: str) -> int:
-    """Claims the job (and whatever older ones other tests have left); its fence."""
+    """Claims the job, after older jobs of other tests, and returns its fence."""
     while True:
         async with service.sessions.begin() as session:
             row = await leases.claim(session, worker="test", gpus=0, lease_seconds=600)
@@ -41,7 +41,7 @@ async def spent(service: Service, job: str, fence: int, cost: CostReported) -> N
 
 
 async def measured(service: Service, job: str, fence: int, perplexity: float) -> Measurements:
-    """Measurements as a child reports them, before."""
+    """Stores measurements of the model before, as a job reports them."""
     figure = Figure(value=perplexity, low=1.0, high=99.0, records=3)
     measurements = Measurements(sets={"forget": {"perplexity": figure}}, seconds=1.0, model_digest="0" * 64)
     async with service.sessions.begin() as session:
@@ -55,12 +55,12 @@ async def finish(
     """Stores the files as the job's checkpoint and finishes it with this verdict; the checkpoint's id."""
     prefix = f"checkpoints/{job}/{fence}"
 
-    async def whole(body: bytes) -> AsyncIterator[bytes]:
+    async def single_chunk(body: bytes) -> AsyncIterator[bytes]:
         yield body
 
     entries = []
     for path, body in sorted(files.items()):
-        await service.context.storage.write(f"{prefix}/{path}", whole(body))
+        await service.context.storage.write(f"{prefix}/{path}", single_chunk(body))
         entries.append(FileEntry(path=path, bytes=len(body), sha256=hashlib.sha256(body).hexdigest()))
     delivered = completion.UploadedCheckpoint(prefix=prefix, files=entries, digest=digest(entries), step=10)
     async with service.sessions.begin() as session:

@@ -4,7 +4,7 @@ from api import auth
 from api.auth import CACHE_SECONDS, Caller, CallerCache, hash_key, is_well_formed, key_prefix, new_api_key
 
 
-def test_a_new_key_is_well_formed_and_a_slip_of_the_pen_is_not() -> None:
+def test_a_new_key_is_well_formed_and_a_mistyped_key_is_not() -> None:
     key = new_api_key()
     assert [len(part) for part in key.split("_")] == [3, 8, 43, 6]
     assert is_well_formed(key)
@@ -19,14 +19,14 @@ def test_keys_do_not_repeat() -> None:
     assert len({new_api_key() for _ in range(100)}) == 100
 
 
-def test_the_hash_depends_on_key_and_service_key_and_the_prefix_says_little() -> None:
+def test_the_hash_depends_on_key_and_service_key_and_the_prefix_is_short() -> None:
     key, other = new_api_key(), new_api_key()
     hashes = {hash_key(key, b"a" * 32), hash_key(other, b"a" * 32), hash_key(key, b"b" * 32)}
     assert len(hashes) == 3
     assert key_prefix(key) == key[:12]
 
 
-def test_a_caller_is_remembered_for_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_is_cached_for_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(auth.time, "monotonic", lambda: now)
     callers, caller = CallerCache(), Caller("key-1", "org-1", frozenset({"jobs:read"}))
@@ -37,7 +37,7 @@ def test_a_caller_is_remembered_for_seconds_only(monkeypatch: pytest.MonkeyPatch
     assert callers.find(b"digest") is None
 
 
-def test_not_more_callers_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_caller_cache_has_a_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "CACHED_KEYS", 2)
     callers = CallerCache()
     for name in (b"a", b"b", b"c"):

@@ -99,7 +99,7 @@ def every_error() -> list[type[DomainError]]:
 
 
 def example(kind: type[DomainError]) -> DomainError:
-    """An instance whose texts are a record's, except for those that the constructor declares to be none."""
+    """Returns an error with a record's text for every parameter that does not declare to be free of it."""
     hints = get_type_hints(kind.__init__, include_extras=True)
     arguments: dict[str, object] = {}
     for name in list(inspect.signature(kind.__init__).parameters)[1:]:
@@ -123,13 +123,13 @@ def test_no_name_stands_for_two_statuses() -> None:
     statuses: dict[str, set[int]] = {}
     for kind in every_error():
         statuses.setdefault(example(kind).problem, set()).add(kind.status)
-    assert {name: found for name, found in statuses.items() if len(found) > 1} == {}
+    assert {name: codes for name, codes in statuses.items() if len(codes) > 1} == {}
 
 
 def test_the_api_names_no_error_of_the_domain_where_it_answers_them() -> None:
     sources = [Path(module.__file__ or "").read_text() for module in (problems, exception_handlers)]
     words = set(re.findall(r"\w+", "".join(sources)))
-    assert {kind.__name__ for kind in every_error()} & words == {"StorageFull"}  # what a full disk is answered as
+    assert {kind.__name__ for kind in every_error()} & words == {"StorageFull"}  # the answer to a full disk
 
 
 async def answer(error: Exception) -> httpx.Response:
@@ -148,17 +148,17 @@ async def answer(error: Exception) -> httpx.Response:
 @pytest.mark.parametrize(
     ("error", "status", "name", "detail", "pointer", "headers"), ANSWERS, ids=lambda value: type(value).__name__
 )
-async def test_an_error_is_answered_as_it_declares(
+async def test_an_error_is_answered_as_its_class_declares(
     error: DomainError, status: int, name: str, detail: str, pointer: str | None, headers: dict[str, str]
 ) -> None:
-    found = await answer(error)
-    assert found.status_code == status
+    response = await answer(error)
+    assert response.status_code == status
     expected: dict[str, object] = {"type": problems.TYPE + name, "status": status, "detail": detail}
     if pointer is not None:
         expected["errors"] = [{"pointer": pointer, "detail": detail}]
-    assert found.json() == {**expected, "title": found.json()["title"]}
-    assert {key: found.headers[key] for key in headers} == headers
-    assert ("retry-after" in found.headers) == ("retry-after" in headers)
+    assert response.json() == {**expected, "title": response.json()["title"]}
+    assert {key: response.headers[key] for key in headers} == headers
+    assert ("retry-after" in response.headers) == ("retry-after" in headers)
 
 
 async def test_a_new_error_needs_no_more_than_its_class() -> None:
@@ -166,7 +166,7 @@ async def test_a_new_error_needs_no_more_than_its_class() -> None:
         status, problem, detail = 410, "too-late", "it is over"
         retry_after = 1.5
 
-    found = await answer(TooLate(CANARY))
-    assert (found.status_code, found.json()["type"]) == (410, problems.TYPE + "too-late")
-    assert found.headers["retry-after"] == "2"
-    assert CANARY not in json.dumps(found.json())
+    response = await answer(TooLate(CANARY))
+    assert (response.status_code, response.json()["type"]) == (410, problems.TYPE + "too-late")
+    assert response.headers["retry-after"] == "2"
+    assert CANARY not in json.dumps(response.json())

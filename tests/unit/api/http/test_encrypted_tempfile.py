@@ -11,7 +11,7 @@ DATA = os.urandom(5000)
 
 @settings(derandomize=True, max_examples=60, deadline=None)
 @given(start=st.integers(0, 5100), size=st.integers(0, 3000), cut=st.integers(1, 700))
-def test_what_is_written_in_pieces_is_read_from_anywhere(start: int, size: int, cut: int) -> None:
+def test_bytes_written_in_pieces_are_read_from_any_place(start: int, size: int, cut: int) -> None:
     with EncryptedTempfile() as spool:
         for at in range(0, len(DATA), cut):
             spool.write(DATA[at : at + cut])
@@ -21,7 +21,7 @@ def test_what_is_written_in_pieces_is_read_from_anywhere(start: int, size: int, 
         assert spool.read() == DATA[-10:]
 
 
-def test_on_the_disk_there_is_neither_a_name_nor_the_text() -> None:
+def test_the_disk_holds_neither_a_file_name_nor_the_text() -> None:
     with EncryptedTempfile() as spool:
         spool.write(b"plain text" * 100)
         descriptor = spool._file.fileno()

@@ -10,7 +10,7 @@ from core.schema.jobs import JobRequest
 def pointers(body: Any) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         JobRequest.model_validate(body)
-    errors = [{**one, "loc": ("body", *one["loc"])} for one in caught.value.errors()]
+    errors = [{**error, "loc": ("body", *error["loc"])} for error in caught.value.errors()]
     return [error.pointer for error in field_errors(errors, body)]
 
 
@@ -20,9 +20,9 @@ def test_pointers_resolve_in_the_body_that_was_sent() -> None:
     assert pointers({"model": "m", "forget": {"file": "a"}, "metadata": {"a/b~c": 1}}) == ["/metadata/a~1b~0c"]
 
 
-def test_a_name_within_a_record_is_not_repeated() -> None:
-    found = pointers({"model": "m", "forget": {"records": ["fine", {"text": "a", "somebody's name": 1}]}})
-    assert set(found) == {"/forget/records/1"}
+def test_a_field_name_within_a_record_is_not_repeated() -> None:
+    error_pointers = pointers({"model": "m", "forget": {"records": ["fine", {"text": "a", "somebody's name": 1}]}})
+    assert set(error_pointers) == {"/forget/records/1"}
 
 
 def test_a_pointer_is_escaped() -> None:

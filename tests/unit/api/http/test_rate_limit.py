@@ -13,7 +13,7 @@ def test_a_bucket_empties_and_fills_again_evenly() -> None:
     assert limiter.take("a").headers["RateLimit"] == '"key";r=59;t=0'
 
 
-def test_a_refused_request_costs_nothing() -> None:
+def test_a_refused_request_uses_no_token() -> None:
     now = 0.0
     limiter = RateLimiter(1, clock=lambda: now)
     limiter.take("a")
@@ -21,6 +21,6 @@ def test_a_refused_request_costs_nothing() -> None:
     assert waits == [60] * 5
 
 
-def test_no_limit_says_nothing() -> None:
+def test_without_a_limit_there_are_no_headers() -> None:
     verdict = RateLimiter(0).take("a")
     assert (verdict.allowed, verdict.headers) == (True, {})

@@ -36,7 +36,9 @@ GPT2 = [TensorGroup(name="h.*.attn.c_attn.weight", shape=[8, 24], count=2)]
 MIXTURE = [*LLAMA, TensorGroup(name="model.layers.*.mlp.experts.*.w1.weight", shape=[8, 8], count=8)]
 
 
-def asked(training: dict[str, object], tensors: list[TensorGroup], *, tied: bool = False, **more: object) -> None:
+def check_request(
+    training: dict[str, object], tensors: list[TensorGroup], *, tied: bool = False, **more: object
+) -> None:
     request = JobRequest.model_validate(
         {"model": "demo", "forget": {"records": ["a"]}, "training": training, **more},
     )
@@ -54,40 +56,40 @@ def asked(training: dict[str, object], tensors: list[TensorGroup], *, tied: bool
         (MIXTURE, "model.layers.0.mlp.experts.gate_up_proj"),
     ],
 )
-def test_names_that_the_model_may_have_are_let_through(tensors: list[TensorGroup], pattern: str) -> None:
-    asked({"trainable": [pattern]}, tensors)
+def test_patterns_of_possible_weight_names_are_accepted(tensors: list[TensorGroup], pattern: str) -> None:
+    check_request({"trainable": [pattern]}, tensors)
 
 
 @pytest.mark.parametrize("pattern", ["model.layers.2.*", "q_proj", "model.layer.1.*"])
-def test_a_layer_that_is_not_there_is_refused(pattern: str) -> None:
+def test_a_pattern_that_matches_no_layer_is_refused(pattern: str) -> None:
     with pytest.raises(Problem) as caught:
-        asked({"trainable": ["*norm*", pattern]}, LLAMA)
+        check_request({"trainable": ["*norm*", pattern]}, LLAMA)
     assert (caught.value.name, caught.value.errors[0].pointer) == ("no-such-layer", "/training/trainable/1")
     assert pattern in caught.value.detail
 
 
-def test_a_head_that_is_the_embedding_goes_by_its_name_too() -> None:
-    asked({"trainable": ["lm_head.weight"]}, LLAMA[:3], tied=True)
+def test_a_tied_head_is_found_by_its_own_name() -> None:
+    check_request({"trainable": ["lm_head.weight"]}, LLAMA[:3], tied=True)
     with pytest.raises(Problem):
-        asked({"trainable": ["lm_head.weight"]}, LLAMA[:3])
+        check_request({"trainable": ["lm_head.weight"]}, LLAMA[:3])
 
 
 @pytest.mark.parametrize("module", ["q_proj", "self_attn.*", "model.layers.0.self_attn.q_proj"])
-def test_modules_go_by_the_ends_of_their_names(module: str) -> None:
-    asked({"lora": {"modules": [module]}}, LLAMA)
+def test_modules_match_by_the_ends_of_their_names(module: str) -> None:
+    check_request({"lora": {"modules": [module]}}, LLAMA)
 
 
 @pytest.mark.parametrize("module", ["qproj", "lm_head", "embed_tokens", "input_layernorm", "layers.2.self_attn.q_proj"])
-def test_modules_that_are_not_there_or_cannot_have_an_adapter_are_refused(module: str) -> None:
+def test_missing_modules_and_modules_without_adapter_support_are_refused(module: str) -> None:
     with pytest.raises(Problem) as caught:
-        asked({"lora": {"modules": [module]}}, LLAMA)
+        check_request({"lora": {"modules": [module]}}, LLAMA)
     assert (caught.value.name, caught.value.errors[0].pointer) == ("no-such-modules", "/training/lora/modules/0")
 
 
 def test_bfloat16_weights_cannot_be_multiplied_in_float32() -> None:
-    asked({"master_weights": "bfloat16"}, LLAMA)
+    check_request({"master_weights": "bfloat16"}, LLAMA)
     with pytest.raises(Problem) as caught:
-        asked({"master_weights": "bfloat16", "precision": "float32"}, LLAMA)
+        check_request({"master_weights": "bfloat16", "precision": "float32"}, LLAMA)
     assert caught.value.name == "two-choices"
 
 
@@ -98,7 +100,7 @@ class Chooser(METHODS["gradient_ascent"]):  # type: ignore[misc]
         return ["*"]
 
 
-def test_a_method_that_chooses_its_weights_takes_no_adapter() -> None:
+def test_a_method_that_chooses_its_weights_cannot_train_an_adapter() -> None:
     method: Method = Chooser()
     request = JobRequest.model_validate({"model": "demo", "forget": {"records": ["a"]}, "training": {"lora": {}}})
     with pytest.raises(Problem) as caught:
@@ -118,7 +120,7 @@ def by_rmu(tensors: list[TensorGroup], **parameters: object) -> None:
     check_training(request, resolve("rmu", parameters), shape(*tensors), stored="bfloat16")
 
 
-def test_a_model_without_the_matrices_that_a_method_trains_is_refused_before_it_waits_for_a_worker() -> None:
+def test_a_model_without_the_matrices_that_the_method_trains_is_refused_at_submission() -> None:
     with pytest.raises(Problem, match=r"none there by any name") as caught:
         by_rmu(MAMBA)
     assert (caught.value.status, caught.value.name) == (422, "no-such-layer")
@@ -127,12 +129,12 @@ def test_a_model_without_the_matrices_that_a_method_trains_is_refused_before_it_
     by_rmu([TensorGroup(name="model.layers.*.block_sparse_moe.experts.*.w2.weight", shape=[8, 16], count=8)])
 
 
-def test_a_layer_beyond_the_models_is_refused_by_its_number() -> None:
+def test_a_layer_number_beyond_the_model_is_refused() -> None:
     with pytest.raises(Problem, match=r"at_layer is 2, but the model's layers are 0 to 1"):
         by_rmu(LLAMA, at_layer=2)
 
 
-def test_modules_that_peft_takes_no_adapter_for_are_refused_by_name() -> None:
+def test_modules_that_peft_does_not_support_are_refused_by_name() -> None:
     request = JobRequest.model_validate(
         {"model": "demo", "forget": {"records": ["a"]}, "training": {"lora": {"modules": ["in_proj", "out_proj"]}}}
     )
