@@ -7,7 +7,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.integration.api.service import Service, serving, settings_for
+from tests.integration.api.service import Service, make_settings, run_service
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -17,7 +17,7 @@ async def service(
     """Small limits, so that tests of them stay small."""
     folder: Path = tmp_path_factory.mktemp("api")
     limits = {"max_record_bytes": 2000, "max_file_bytes": 300_000, "max_body_bytes": 2 << 20}
-    async with serving(settings_for(folder, database_url, redis_url, **limits)) as running:
+    async with run_service(make_settings(folder, database_url, redis_url, **limits)) as running:
         yield running
 
 

@@ -63,7 +63,7 @@ class Service:
             yield client
 
 
-def settings_for(folder: Path, database_url: str, redis_url: str, **more: Any) -> Settings:
+def make_settings(folder: Path, database_url: str, redis_url: str, **more: Any) -> Settings:
     """Returns settings of a service with its files in `folder`."""
     service_key = folder / "service.key"
     if not service_key.exists():
@@ -74,7 +74,7 @@ def settings_for(folder: Path, database_url: str, redis_url: str, **more: Any) -
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Service]:
+async def run_service(settings: Settings) -> AsyncIterator[Service]:
     """Runs the API with these settings on a free port until the block ends."""
     app = create_app(settings)
     server = uvicorn.Server(
@@ -100,14 +100,14 @@ async def upload(
     return await client.post("/v1/files", data={"purpose": purpose}, files={"file": (name, text)})
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+async def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
     """Waits until the condition holds, which no event announces. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - that is the point
             await asyncio.sleep(0.01)
 
 
-async def file_of(client: httpx.AsyncClient, purpose: str, *, records: int = 3) -> str:
+async def upload_records(client: httpx.AsyncClient, purpose: str, *, records: int = 3) -> str:
     """Uploads a file of a few records and returns its id."""
     lines = "".join(f'{{"text": "{purpose} record {number}"}}\n' for number in range(records))
     answer = await upload(client, lines, purpose)
@@ -115,7 +115,7 @@ async def file_of(client: httpx.AsyncClient, purpose: str, *, records: int = 3) 
     return str(answer.json()["id"])
 
 
-async def settled(client: httpx.AsyncClient, model: str) -> dict[str, Any]:
+async def wait_for_registration(client: httpx.AsyncClient, model: str) -> dict[str, Any]:
     """Waits until the registration is over and returns the model."""
     async with asyncio.timeout(120):
         while True:
@@ -125,13 +125,15 @@ async def settled(client: httpx.AsyncClient, model: str) -> dict[str, Any]:
             await asyncio.sleep(0.02)
 
 
-async def ready_model(service: Service, client: httpx.AsyncClient, name: str = "demo", **more: Any) -> dict[str, Any]:
+async def register_ready_model(
+    service: Service, client: httpx.AsyncClient, name: str = "demo", **more: Any
+) -> dict[str, Any]:
     """Registers a small model, by default with retain and unseen files as its defaults."""
     if "defaults" not in more:
-        more["defaults"] = {name: await file_of(client, name) for name in ("retain", "unseen")}
+        more["defaults"] = {name: await upload_records(client, name) for name in ("retain", "unseen")}
     directory = write_model(service.roots / uuid4().hex)
     answer = await client.post("/v1/models", json={"id": name, "source": str(directory), **more})
     assert answer.status_code == 202, answer.text
-    model = await settled(client, name)
+    model = await wait_for_registration(client, name)
     assert model["status"] == "ready", model
     return model

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from api.models import adapter_merging
 from core.schema.manifest import digest, manifest
 from tests.integration.api.model_directory import write_model
-from tests.integration.api.service import Service, settled
+from tests.integration.api.service import Service, wait_for_registration
 
 MODULE = "model.layers.1.self_attn.q_proj"
 
@@ -31,10 +31,10 @@ def write_adapter(directory: Path, base: str | None, **config: Any) -> Path:
     return directory
 
 
-async def registered(client: httpx.AsyncClient, id: str, source: Path) -> dict[str, Any]:
+async def register(client: httpx.AsyncClient, id: str, source: Path) -> dict[str, Any]:
     answer = await client.post("/v1/models", json={"id": id, "source": str(source)})
     assert answer.status_code == 202, answer.text
-    return await settled(client, id)
+    return await wait_for_registration(client, id)
 
 
 @pytest.mark.parametrize("named", ["by its id", "by its directory"])
@@ -42,9 +42,9 @@ async def test_an_adapter_becomes_a_model_with_its_base(
     service: Service, client: httpx.AsyncClient, named: str
 ) -> None:
     base = write_model(service.roots / uuid4().hex)
-    known = (await registered(client, "base", base))["digest"]
+    known = (await register(client, "base", base))["digest"]
     adapter = write_adapter(service.roots / uuid4().hex, "base" if named == "by its id" else str(base))
-    model = await registered(client, "tuned", adapter)
+    model = await register(client, "tuned", adapter)
     assert (model["status"], model["error"]) == ("ready", None)
     assert model["shape"]["merged"] == {
         "adapter": digest(manifest(adapter)),
@@ -71,17 +71,17 @@ async def test_an_adapter_becomes_a_model_with_its_base(
 async def test_an_adapter_that_cannot_be_merged_fails_with_advice(
     service: Service, client: httpx.AsyncClient, base: str | None, config: dict[str, Any], message: str
 ) -> None:
-    await registered(client, "base", write_model(service.roots / uuid4().hex))
-    model = await registered(client, "tuned", write_adapter(service.roots / uuid4().hex, base, **config))
+    await register(client, "base", write_model(service.roots / uuid4().hex))
+    model = await register(client, "tuned", write_adapter(service.roots / uuid4().hex, base, **config))
     assert model["status"] == "failed"
     assert message in model["error"]
     assert str(service.roots) not in model["error"]
 
 
 async def test_the_base_of_another_organisation_is_unknown(service: Service, client: httpx.AsyncClient) -> None:
-    await registered(client, "theirs", write_model(service.roots / uuid4().hex))
+    await register(client, "theirs", write_model(service.roots / uuid4().hex))
     async with service.client() as stranger:
-        model = await registered(stranger, "tuned", write_adapter(service.roots / uuid4().hex, "theirs"))
+        model = await register(stranger, "tuned", write_adapter(service.roots / uuid4().hex, "theirs"))
     assert "'theirs' is not known here" in model["error"]
 
 
@@ -95,7 +95,7 @@ async def test_files_of_a_killed_merge_are_deleted_by_a_later_merge(
         (folder / "model.safetensors").write_bytes(b"x")
     long_ago = time.time() - 3 * adapter_merging.SECONDS
     os.utime(left, (long_ago, long_ago))
-    await registered(client, "base", write_model(service.roots / uuid4().hex))
-    model = await registered(client, "tuned", write_adapter(service.roots / uuid4().hex, "base", lora_alpha=6))
+    await register(client, "base", write_model(service.roots / uuid4().hex))
+    model = await register(client, "tuned", write_adapter(service.roots / uuid4().hex, "base", lora_alpha=6))
     assert model["status"] == "ready"
     assert (left.exists(), under_way.exists()) == (False, True)

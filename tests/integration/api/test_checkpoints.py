@@ -11,8 +11,8 @@ from sqlalchemy import update
 
 from core.records.tables import CheckpointRow
 from core.schema.manifest import FileEntry, canonical_json
-from tests.integration.api.service import Service, ready_model
-from tests.integration.api.work import claim, finish
+from tests.integration.api.service import Service, register_ready_model
+from tests.integration.api.worker_actions import claim_job, finish_job
 
 FILES = {"config.json": b"{}", "sub/empty.txt": b"", "model.safetensors": os.urandom(3 * (1 << 20) + 17)}
 WEIGHTS = FILES["model.safetensors"]
@@ -21,10 +21,10 @@ WEIGHTS = FILES["model.safetensors"]
 @pytest_asyncio.fixture
 async def delivered(service: Service, client: httpx.AsyncClient) -> dict[str, str]:
     """A finished job of the client's: its id and its checkpoint's."""
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     answer = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})
     job = answer.json()["id"]
-    return {"job": job, "checkpoint": await finish(service, job, await claim(service, job), FILES)}
+    return {"job": job, "checkpoint": await finish_job(service, job, await claim_job(service, job), FILES)}
 
 
 async def test_a_finished_job_has_its_checkpoint_and_the_model_a_new_head(
@@ -122,7 +122,7 @@ async def test_an_archive_holds_all_files_and_the_manifest(
 
 
 async def test_a_job_without_a_checkpoint_has_no_archive(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     answer = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})
     path = f"/v1/jobs/{answer.json()['id']}"
     assert (await client.get(f"{path}/archive")).status_code == 404

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from api.cli.app import app
 from core.schema.default_policy import DEFAULT_POLICY
-from tests.integration.api.service import Service, ready_model
-from tests.integration.api.work import claim, finish
+from tests.integration.api.service import Service, register_ready_model
+from tests.integration.api.worker_actions import claim_job, finish_job
 
 Run = Callable[..., Coroutine[Any, Any, Result]]
 
@@ -86,9 +86,9 @@ async def test_a_policy_is_added_shown_listed_and_deleted(unlearn: Run, tmp_path
 async def test_only_a_second_key_releases_a_checkpoint(
     service: Service, client: httpx.AsyncClient, unlearn: Run
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})).json()["id"]
-    checkpoint = await finish(service, id, await claim(service, id), {"a": b"b"}, verdict="not_judged")
+    checkpoint = await finish_job(service, id, await claim_job(service, id), {"a": b"b"}, verdict="not_judged")
     own = await unlearn("release", checkpoint, "--reason", "mine")
     assert own.exit_code == 1
     assert "a second person" in own.stderr
@@ -106,7 +106,7 @@ async def test_a_refused_submission_leaves_no_file_behind(
     file.write_text("What must go.")
     unknown = await unlearn("submit", "nomodel", "--forget", str(file))
     assert unknown.exit_code == 1
-    await ready_model(service, client, defaults={})
+    await register_ready_model(service, client, defaults={})
     refused = await unlearn("submit", "demo", "--forget", str(file), "--method", "lobotomy")
     assert refused.exit_code == 1
     assert (await client.get("/v1/files")).json()["data"] == []

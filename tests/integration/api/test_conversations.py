@@ -14,7 +14,7 @@ from core.records.tables import FileRow
 from core.schema.record import Record
 from tests.chat_templates import CHATML, MODEL_ROLE
 from tests.integration.api.model_directory import write_model
-from tests.integration.api.service import Service, file_of, settled, upload
+from tests.integration.api.service import Service, upload, upload_records, wait_for_registration
 
 SYSTEM = {"role": "system", "content": "Answer for Zubrimoth."}
 ASKED = {"role": "user", "content": "Where is it?"}
@@ -24,18 +24,18 @@ TEXT = {"text": "Zorvek Halmi lives in Pell."}
 TOLD = 'record 2: the chat template refuses it ("No system turn, please")'
 
 
-async def model(service: Service, client: httpx.AsyncClient, template: str | None, **defaults: str) -> None:
+async def register_model(service: Service, client: httpx.AsyncClient, template: str | None, **defaults: str) -> None:
     """A registered model `demo` with a chat template, and retain and unseen files of plain text."""
     directory = write_model(service.roots / uuid4().hex)
     if template is not None:
         (directory / "chat_template.jinja").write_text(template)
-    named = {name: await file_of(client, name) for name in ("retain", "unseen")} | defaults
+    named = {name: await upload_records(client, name) for name in ("retain", "unseen")} | defaults
     answer = await client.post("/v1/models", json={"id": "demo", "source": str(directory), "defaults": named})
     assert answer.status_code == 202, answer.text
-    assert (await settled(client, "demo"))["status"] == "ready"
+    assert (await wait_for_registration(client, "demo"))["status"] == "ready"
 
 
-async def stored(client: httpx.AsyncClient, purpose: str, records: Sequence[dict[str, Any]]) -> str:
+async def upload_file(client: httpx.AsyncClient, purpose: str, records: Sequence[dict[str, Any]]) -> str:
     answer = await upload(client, "".join(json.dumps(record) + "\n" for record in records), purpose)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
@@ -45,7 +45,7 @@ async def submit(client: httpx.AsyncClient, **more: Any) -> httpx.Response:
     return await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": [TEXT]}, **more})
 
 
-async def nothing_queued(client: httpx.AsyncClient) -> bool:
+async def has_no_jobs(client: httpx.AsyncClient) -> bool:
     return (await client.get("/v1/jobs")).json()["data"] == []
 
 
@@ -53,7 +53,7 @@ async def nothing_queued(client: httpx.AsyncClient) -> bool:
 async def test_a_record_that_the_chat_template_refuses_is_named_and_nothing_is_queued(
     service: Service, client: httpx.AsyncClient, dry_run: bool
 ) -> None:
-    await model(service, client, MODEL_ROLE.source)
+    await register_model(service, client, MODEL_ROLE.source)
     inline = await submit(client, forget={"records": [FINE, REFUSED]}, dry_run=dry_run)
     assert inline.status_code == 422
     problem = inline.json()
@@ -61,24 +61,24 @@ async def test_a_record_that_the_chat_template_refuses_is_named_and_nothing_is_q
     assert problem["detail"].startswith(f"forget: {TOLD}")
     assert "training.chat 'raw'" in problem["detail"]
     assert problem["errors"][0]["pointer"] == "/forget/records/1"
-    file = await stored(client, "forget", [FINE, REFUSED])
+    file = await upload_file(client, "forget", [FINE, REFUSED])
     of_file = await submit(client, forget={"file": file}, dry_run=dry_run)
     assert of_file.json()["errors"][0]["pointer"] == "/forget/file"
     assert of_file.json()["detail"] == problem["detail"]
     for answer in (inline, of_file):
         assert "Zubrimoth" not in answer.text
-    assert await nothing_queued(client)
+    assert await has_no_jobs(client)
     assert (await submit(client, forget={"records": [FINE, TEXT]}, dry_run=dry_run)).status_code == 202
 
 
 async def test_every_file_of_the_job_is_rendered(service: Service, client: httpx.AsyncClient) -> None:
-    unseen = await stored(client, "unseen", [FINE, REFUSED])
-    await model(service, client, MODEL_ROLE.source, unseen=unseen)
+    unseen = await upload_file(client, "unseen", [FINE, REFUSED])
+    await register_model(service, client, MODEL_ROLE.source, unseen=unseen)
     by_default = await submit(client)
     assert by_default.status_code == 422
     assert by_default.json()["detail"].startswith(f"unseen: {TOLD}")
     assert by_default.json()["errors"][0]["pointer"] == "/unseen"
-    fine, refused = await stored(client, "retain", [FINE]), await stored(client, "retain", [TEXT, REFUSED])
+    fine, refused = await upload_file(client, "retain", [FINE]), await upload_file(client, "retain", [TEXT, REFUSED])
     own = await submit(client, retain=[{"file": fine}, {"file": refused}])
     assert own.json()["detail"].startswith(f"retain, file 2: {TOLD}")
     assert own.json()["errors"][0]["pointer"] == "/retain/1/file"
@@ -87,7 +87,7 @@ async def test_every_file_of_the_job_is_rendered(service: Service, client: httpx
 async def test_a_job_that_trains_raw_is_accepted_with_a_warning_on_its_measurement(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await model(service, client, MODEL_ROLE.source)
+    await register_model(service, client, MODEL_ROLE.source)
     taken = await submit(client, forget={"records": [FINE, REFUSED]}, training={"chat": "raw"})
     assert taken.status_code == 202, taken.text
     (warning,) = [warning for warning in taken.json()["warnings"] if warning["code"] == "measured_raw"]
@@ -100,7 +100,7 @@ async def test_a_job_that_trains_raw_is_accepted_with_a_warning_on_its_measureme
 async def test_a_model_without_a_chat_template_refuses_only_an_explicit_template(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await model(service, client, None)
+    await register_model(service, client, None)
     assert (await submit(client, forget={"records": [REFUSED]})).status_code == 202
     refused = await submit(client, forget={"records": [TEXT, REFUSED]}, training={"chat": "template"})
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/training/chat")
@@ -111,7 +111,7 @@ async def test_a_model_without_a_chat_template_refuses_only_an_explicit_template
 async def test_a_measurement_is_checked_against_the_chat_template_unless_it_reads_raw(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await model(service, client, MODEL_ROLE.source)
+    await register_model(service, client, MODEL_ROLE.source)
     request: dict[str, Any] = {"model": "demo", "forget": {"records": [FINE, REFUSED]}}
     refused = await client.post("/v1/measurements", json=request)
     assert refused.status_code == 422
@@ -124,9 +124,9 @@ async def test_a_measurement_is_checked_against_the_chat_template_unless_it_read
 async def test_files_that_are_too_large_to_render_are_left_to_the_job_with_a_warning(
     service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    retain = await stored(client, "retain", [FINE] * 200 + [REFUSED])
-    plain = await stored(client, "retain", [TEXT] * 300)
-    await model(service, client, MODEL_ROLE.source, retain=retain)
+    retain = await upload_file(client, "retain", [FINE] * 200 + [REFUSED])
+    plain = await upload_file(client, "retain", [TEXT] * 300)
+    await register_model(service, client, MODEL_ROLE.source, retain=retain)
     refused = await submit(client)
     assert refused.json()["detail"].startswith("retain: record 201: the chat template refuses it")
     monkeypatch.setattr(chat_validation, "MOST_BYTES", 1000)
@@ -141,8 +141,8 @@ async def test_files_that_are_too_large_to_render_are_left_to_the_job_with_a_war
 async def test_requests_beyond_the_file_reader_limit_leave_rendering_to_the_job(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await model(service, client, CHATML.source)
-    forget = await stored(client, "forget", [FINE])
+    await register_model(service, client, CHATML.source)
+    forget = await upload_file(client, "forget", [FINE])
     held = service.context.file_readers
     for _ in range(4):
         await held.acquire()
@@ -160,7 +160,7 @@ async def test_a_compressed_file_that_is_too_large_to_render_is_not_unpacked(
 ) -> None:
     lines = "".join(json.dumps(record) + "\n" for record in [FINE] * 20 + [REFUSED])
     uploaded = await upload(client, gzip.compress(lines.encode()), "forget", name="a.jsonl.gz")
-    await model(service, client, MODEL_ROLE.source)
+    await register_model(service, client, MODEL_ROLE.source)
     forget = {"file": uploaded.json()["id"]}
     assert (await submit(client, forget=forget)).json()["detail"].startswith("forget: record 21: the chat template")
     monkeypatch.setattr(chat_validation, "MOST_BYTES", uploaded.json()["bytes"] - 1)

@@ -10,32 +10,32 @@ from core.evaluation.policy import preview
 from core.records import completion, leases
 from core.records.leases import FenceLost
 from tests.integration.api.model_directory import write_model
-from tests.integration.api.service import Service, file_of, ready_model, settled
-from tests.integration.api.work import claim, measured
+from tests.integration.api.service import Service, register_ready_model, upload_records, wait_for_registration
+from tests.integration.api.worker_actions import claim_job, record_measurements
 
 OWN = [
     choice if isinstance(choice, str) else choice.model_dump(mode="json") for choice in preview.measurement_choices()
 ]
-LEAST = {"model": "demo", "forget": {"records": ["Zorvek Halmi lives in Pell"]}}
+MINIMAL_REQUEST = {"model": "demo", "forget": {"records": ["Zorvek Halmi lives in Pell"]}}
 
 
-async def other_model(service: Service, client: httpx.AsyncClient, name: str, **config: Any) -> None:
+async def register_model(service: Service, client: httpx.AsyncClient, name: str, **config: Any) -> None:
     directory = write_model(service.roots / uuid4().hex, **config)
     answer = await client.post("/v1/models", json={"id": name, "source": str(directory)})
     assert answer.status_code == 202, answer.text
-    assert (await settled(client, name))["status"] == "ready"
+    assert (await wait_for_registration(client, name))["status"] == "ready"
 
 
 async def test_probes_of_the_request_and_of_the_model_are_separate_sets(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    defaults = {name: await file_of(client, name) for name in ("retain", "unseen", "probes")}
-    await ready_model(service, client, defaults=defaults)
-    own = await file_of(client, "probes")
-    job = (await client.post("/v1/jobs", json={**LEAST, "probes": {"file": own}})).json()
+    defaults = {name: await upload_records(client, name) for name in ("retain", "unseen", "probes")}
+    await register_ready_model(service, client, defaults=defaults)
+    own = await upload_records(client, "probes")
+    job = (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "probes": {"file": own}})).json()
     used = {data_set["name"]: data_set["file"] for data_set in job["data"]}
     assert (used["probes"], used["protected"]) == (own, defaults["probes"])
-    wrong = await client.post("/v1/jobs", json={**LEAST, "probes": {"file": defaults["unseen"]}})
+    wrong = await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "probes": {"file": defaults["unseen"]}})
     assert wrong.status_code == 422
     assert wrong.json()["errors"][0]["pointer"] == "/probes/file"
 
@@ -43,9 +43,9 @@ async def test_probes_of_the_request_and_of_the_model_are_separate_sets(
 async def test_a_retrained_model_cannot_be_deleted_while_its_job_needs_it(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
-    await other_model(service, client, "retrained", eos_token_id=2)
-    job = (await client.post("/v1/jobs", json={**LEAST, "retrained_model": "retrained"})).json()
+    await register_ready_model(service, client)
+    await register_model(service, client, "retrained", eos_token_id=2)
+    job = (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "retrained_model": "retrained"})).json()
     assert job["retrained_model"] == "retrained"
     refused = await client.delete("/v1/models/retrained")
     assert refused.status_code == 409
@@ -61,21 +61,21 @@ async def test_a_retrained_model_cannot_be_deleted_while_its_job_needs_it(
 async def test_a_model_that_cannot_be_the_retrained_model_is_refused(
     service: Service, client: httpx.AsyncClient, field: str, name: str, kind: str
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     if name == "larger":
-        await other_model(service, client, name, vocab_size=17)
-    refused = await client.post("/v1/jobs", json={**LEAST, field: name})
+        await register_model(service, client, name, vocab_size=17)
+    refused = await client.post("/v1/jobs", json={**MINIMAL_REQUEST, field: name})
     assert refused.status_code == 422
     assert refused.json()["type"].endswith(kind)
     assert refused.json()["errors"][0]["pointer"] == f"/{field}"
 
 
 async def test_a_dry_run_also_measures_what_the_request_names(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
-    await other_model(service, client, "retrained", eos_token_id=2)
+    await register_ready_model(service, client)
+    await register_model(service, client, "retrained", eos_token_id=2)
 
     async def submit(*measure: Any) -> httpx.Response:
-        body = {**LEAST, "dry_run": True, "retrained_model": "retrained", "evaluation": {"measure": measure}}
+        body = {**MINIMAL_REQUEST, "dry_run": True, "retrained_model": "retrained", "evaluation": {"measure": measure}}
         return await client.post("/v1/jobs", json=body)
 
     few = {"name": "verbatim", "records": 9}
@@ -99,32 +99,34 @@ async def test_a_dry_run_also_measures_what_the_request_names(service: Service, 
 async def test_a_dry_run_without_a_set_that_its_method_needs_carries_a_warning(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client, defaults={})
-    body = {**LEAST, "method": "calibrated"}
+    await register_ready_model(service, client, defaults={})
+    body = {**MINIMAL_REQUEST, "method": "calibrated"}
     refused = await client.post("/v1/jobs", json=body)
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/retain")
     dry = (await client.post("/v1/jobs", json={**body, "dry_run": True})).json()
     warning = next(warning for warning in dry["warnings"] if warning["code"] == "missing_data")
     assert warning["message"].endswith("needs a set that is not there: retain, unseen")
-    other = (await client.post("/v1/jobs", json={**LEAST, "dry_run": True, "method": "gradient_ascent"})).json()
+    other = (
+        await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "dry_run": True, "method": "gradient_ascent"})
+    ).json()
     assert other["warnings"] == []
 
 
 async def test_a_dry_run_only_measures_waits_for_no_job_and_makes_no_checkpoint(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
-    real = (await client.post("/v1/jobs", json=LEAST)).json()
-    dry = (await client.post("/v1/jobs", json={**LEAST, "dry_run": True})).json()
+    await register_ready_model(service, client)
+    real = (await client.post("/v1/jobs", json=MINIMAL_REQUEST)).json()
+    dry = (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "dry_run": True})).json()
     assert (real["kind"], dry["kind"], dry["from"]) == ("unlearn", "preview", "base")
     assert dry["evaluation"]["measure"] == OWN
     assert dry["estimate"]["peak_host_bytes"] < real["estimate"]["peak_host_bytes"]
     nothing = ("tokens", "trained_parameters", "scratch_bytes")
     assert [dry["estimate"][name] for name in nothing] == [0, 0, 0]
     assert all(real["estimate"][name] > 0 for name in nothing)
-    await claim(service, real["id"])
-    fence = await claim(service, dry["id"])  # though the other runs from the same head
-    await measured(service, dry["id"], fence, 7.0)
+    await claim_job(service, real["id"])
+    fence = await claim_job(service, dry["id"])  # though the other runs from the same head
+    await record_measurements(service, dry["id"], fence, 7.0)
     with pytest.raises(FenceLost):
         async with service.sessions.begin() as session:
             await completion.finish_without_checkpoint(session, dry["id"], fence - 1, outcome="preview")

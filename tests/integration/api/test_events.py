@@ -14,20 +14,29 @@ from core.embedded import Stack
 from core.records import leases
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.events import CostReported
-from tests.integration.api.service import Service, ready_model, serving, settings_for, until
-from tests.integration.api.work import claim, finish, measured, phase, spent, step
+from tests.integration.api.service import Service, make_settings, register_ready_model, run_service, wait_until
+from tests.integration.api.worker_actions import (
+    claim_job,
+    finish_job,
+    record_cost,
+    record_measurements,
+    record_phase,
+    record_step,
+)
 from tests.servers import execute
 
 STREAM = {"Accept": "text/event-stream"}
 
 
-async def job_of(service: Service, client: httpx.AsyncClient) -> str:
-    await ready_model(service, client)
+async def submit_job(service: Service, client: httpx.AsyncClient) -> str:
+    await register_ready_model(service, client)
     answer = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})
     return str(answer.json()["id"])
 
 
-async def messages(client: httpx.AsyncClient, job: str, last: str | None = None) -> AsyncIterator[dict[str, Any]]:
+async def stream_messages(
+    client: httpx.AsyncClient, job: str, last: str | None = None
+) -> AsyncIterator[dict[str, Any]]:
     """A stream's messages, fields by name, `data` out of its JSON."""
     headers = STREAM | ({"Last-Event-ID": last} if last else {})
     async with client.stream("GET", f"/v1/jobs/{job}/events", headers=headers, timeout=20) as answer:
@@ -43,9 +52,9 @@ async def messages(client: httpx.AsyncClient, job: str, last: str | None = None)
 
 
 async def test_the_list_of_events_is_paged_newest_first(service: Service, client: httpx.AsyncClient) -> None:
-    job = await job_of(service, client)
-    fence = await claim(service, job)
-    await phase(service, job, fence, "unlearning")
+    job = await submit_job(service, client)
+    fence = await claim_job(service, job)
+    await record_phase(service, job, fence, "unlearning")
     path = f"/v1/jobs/{job}/events"
     first = (await client.get(path, params={"limit": 2})).json()
     assert [(event["seq"], event["type"], event["data"]) for event in first["data"]] == [
@@ -60,12 +69,12 @@ async def test_the_list_of_events_is_paged_newest_first(service: Service, client
 async def test_an_event_stream_holds_past_and_new_events_and_ends_with_the_job(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    job = await job_of(service, client)
+    job = await submit_job(service, client)
     seen: list[dict[str, Any]] = []
     reached = asyncio.Event()
 
     async def follow() -> None:
-        async for message in messages(client, job):
+        async for message in stream_messages(client, job):
             seen.append(message)
             if message["event"] in ("created", "phase", "progress"):
                 reached.set()
@@ -73,17 +82,17 @@ async def test_an_event_stream_holds_past_and_new_events_and_ends_with_the_job(
     async with asyncio.TaskGroup() as group:
         group.create_task(follow())
         await reached.wait()
-        fence = await claim(service, job)
+        fence = await claim_job(service, job)
         reached.clear()
-        await phase(service, job, fence, "unlearning")
+        await record_phase(service, job, fence, "unlearning")
         await reached.wait()
         reached.clear()
-        await step(service, job, fence, 4)
+        await record_step(service, job, fence, 4)
         await asyncio.wait_for(reached.wait(), 30)
         reached.clear()
-        await phase(service, job, fence, "saving")
+        await record_phase(service, job, fence, "saving")
         await asyncio.wait_for(reached.wait(), 30)
-        await finish(service, job, fence, {"a": b"b"})
+        await finish_job(service, job, fence, {"a": b"b"})
     assert [event["event"] for event in seen] == [
         *("created", "started", "phase", "progress", "phase"),
         *("judged", "released", "succeeded"),
@@ -94,23 +103,23 @@ async def test_an_event_stream_holds_past_and_new_events_and_ends_with_the_job(
 
 
 async def test_an_event_stream_is_resumed_and_ends_with_the_job(service: Service, client: httpx.AsyncClient) -> None:
-    job = await job_of(service, client)
-    fence = await claim(service, job)
-    await phase(service, job, fence, "unlearning")
-    await finish(service, job, fence, {"a": b"b"})
-    resumed = [message async for message in messages(client, job, last="2")]
+    job = await submit_job(service, client)
+    fence = await claim_job(service, job)
+    await record_phase(service, job, fence, "unlearning")
+    await finish_job(service, job, fence, {"a": b"b"})
+    resumed = [message async for message in stream_messages(client, job, last="2")]
     assert [event["id"] for event in resumed] == ["3", "4", "5", "6"]
     over = await client.get(f"/v1/jobs/{job}/events", headers={**STREAM, "Last-Event-ID": "6"})
     assert over.status_code == 204
-    everything = [message async for message in messages(client, job, last="nonsense")]
+    everything = [message async for message in stream_messages(client, job, last="nonsense")]
     assert len(everything) == 6
 
 
 async def test_an_event_stream_of_a_retried_job_goes_on_after_the_failure(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    job = await job_of(service, client)
-    fence = await claim(service, job)
+    job = await submit_job(service, client)
+    fence = await claim_job(service, job)
     async with service.sessions.begin() as session:
         row = await leases.lock_job(session, job, fence)
         error: dict[str, object] = {"code": "x", "message": "x", "blame": "service", "retryable": True}
@@ -123,17 +132,17 @@ async def test_an_event_stream_of_a_retried_job_goes_on_after_the_failure(
             return [message.type for message in following.follow(job)]
 
     following = asyncio.create_task(asyncio.to_thread(follow))
-    await finish(service, job, await claim(service, job), {"a": b"b"})
+    await finish_job(service, job, await claim_job(service, job), {"a": b"b"})
     seen = await asyncio.wait_for(following, 30)
     assert seen == ["created", "started", "failed", "requeued", "started", "judged", "released", "succeeded"]
 
 
 async def test_an_event_stream_without_its_reader_is_forgotten(service: Service, client: httpx.AsyncClient) -> None:
-    job = await job_of(service, client)
+    job = await submit_job(service, client)
     async with client.stream("GET", f"/v1/jobs/{job}/events", headers=STREAM) as answer:
         await anext(answer.aiter_bytes())
         assert job in service.context.job_notifications._watches
-    await until(lambda: job not in service.context.job_notifications._watches)
+    await wait_until(lambda: job not in service.context.job_notifications._watches)
 
 
 async def test_an_event_stream_ends_with_a_lost_database_and_is_resumed(
@@ -141,12 +150,12 @@ async def test_an_event_stream_ends_with_a_lost_database_and_is_resumed(
 ) -> None:
     name = clean_database_url.rpartition("/")[2].partition("?")[0]
     async with (
-        serving(settings_for(tmp_path, clean_database_url, redis_url)) as service,
+        run_service(make_settings(tmp_path, clean_database_url, redis_url)) as service,
         service.client() as client,
     ):
-        job = await job_of(service, client)
+        job = await submit_job(service, client)
         with structlog.testing.capture_logs() as lines:
-            stream = messages(client, job)
+            stream = stream_messages(client, job)
             first = await anext(stream)
             await execute(
                 stack.superuser_url,
@@ -159,28 +168,28 @@ async def test_an_event_stream_ends_with_a_lost_database_and_is_resumed(
                 await execute(stack.superuser_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert [line["event"] for line in lines if line.get("log_level") == "error"] == []
         assert "stream_ended" in [line["event"] for line in lines]
-        resumed = messages(client, job, first["id"])
-        await claim(service, job)
+        resumed = stream_messages(client, job, first["id"])
+        await claim_job(service, job)
         assert (await anext(resumed))["event"] == "started"
 
 
 async def test_a_lost_listening_connection_is_opened_again(service: Service, client: httpx.AsyncClient) -> None:
-    job = await job_of(service, client)
-    fence = await claim(service, job)
+    job = await submit_job(service, client)
+    fence = await claim_job(service, job)
     async with service.sessions.begin() as session:
         mine = "datname = current_database() AND application_name = :name"
         query = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
         assert (await session.scalars(query, {"name": LISTENING})).all() == [True]
     async with asyncio.timeout(10):
-        await until(lambda: not service.context.job_notifications.connected.is_set())
+        await wait_until(lambda: not service.context.job_notifications.connected.is_set())
         waiting = asyncio.create_task(client.get(f"/v1/jobs/{job}", params={"wait": 9}))
         await service.context.job_notifications.connected.wait()
-        await step(service, job, fence, 5)
+        await record_step(service, job, fence, 5)
         assert (await waiting).json()["progress"]["step"] == 5
 
 
 async def test_job_metrics_hold_the_curves_and_the_measurements(service: Service, client: httpx.AsyncClient) -> None:
-    job = await job_of(service, client)
+    job = await submit_job(service, client)
     path = f"/v1/jobs/{job}/metrics"
     assert (await client.get(path)).json() == {
         "object": "job.metrics",
@@ -194,10 +203,10 @@ async def test_job_metrics_hold_the_curves_and_the_measurements(service: Service
         "judgement": None,
         "cost": None,
     }
-    fence = await claim(service, job)
+    fence = await claim_job(service, job)
     for at in (2, 1):
-        await step(service, job, fence, at)
-    before = await measured(service, job, fence, 1.5)
+        await record_step(service, job, fence, at)
+    before = await record_measurements(service, job, fence, 1.5)
     metrics = (await client.get(path)).json()
     assert metrics["curves"] == {"learning_rate": [[1, 0.1], [2, 0.1]], "loss": [[1, 1.0], [2, 0.5]]}
     assert metrics["before"] == before.model_dump(mode="json")
@@ -205,14 +214,14 @@ async def test_job_metrics_hold_the_curves_and_the_measurements(service: Service
 
 
 async def test_job_metrics_of_a_finished_job_hold_its_cost(service: Service, client: httpx.AsyncClient) -> None:
-    job = await job_of(service, client)
-    fence = await claim(service, job)
+    job = await submit_job(service, client)
+    fence = await claim_job(service, job)
     took: dict[str, Any] = {"seconds": {"unlearning": 2.0}, "tokens": 90, "peak_host_bytes": 7}
-    await spent(service, job, fence, CostReported(**took))  # of an attempt that came to nothing in the end
+    await record_cost(service, job, fence, CostReported(**took))  # of an attempt that came to nothing in the end
     took |= {"passed": {"unlearning": 100}, "flops": {"unlearning": 3e9}, "tokens_per_second": {"unlearning": 50.0}}
     took |= {"retraining_flops": 6e12, "retraining_share": 0.0005}
-    await spent(service, job, fence, CostReported(**took))
-    await finish(service, job, fence, {"config.json": b"{}"})
+    await record_cost(service, job, fence, CostReported(**took))
+    await finish_job(service, job, fence, {"config.json": b"{}"})
     cost = (await client.get(f"/v1/jobs/{job}/metrics")).json()["cost"]
     assert cost == took | {"peak_device_bytes": None, "changed_share": None}
     events = (await client.get(f"/v1/jobs/{job}/events")).json()["data"]

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from sqlalchemy import text
 
-from tests.integration.api.service import Service, file_of, ready_model, until, upload
+from tests.integration.api.service import Service, register_ready_model, upload, upload_records, wait_until
 
 TEXT = "Zorvek Halmi was born in Pell"
 
@@ -30,7 +30,7 @@ def arrow_file(columns: dict[str, list[str]], *, compression: str | None = None)
     return sink.getvalue()
 
 
-async def stored(service: Service) -> list[str]:
+async def storage_keys(service: Service) -> list[str]:
     return [key async for key, _ in service.context.storage.list("files")]
 
 
@@ -73,21 +73,21 @@ async def test_an_uploaded_file_is_encrypted_in_the_storage(service: Service, cl
 async def test_an_upload_with_a_bad_line_names_the_line_and_stores_nothing(
     service: Service, client: httpx.AsyncClient, name: str, body: str | bytes, line: str
 ) -> None:
-    before = await stored(service)
+    before = await storage_keys(service)
     answer = await upload(client, body, name=name)
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(line)
     assert "SECRET" not in answer.text
-    assert await stored(service) == before
+    assert await storage_keys(service) == before
     assert (await client.get("/v1/files")).json()["data"] == []
 
 
 async def test_a_bad_line_late_in_a_long_upload_leaves_no_bytes(service: Service, client: httpx.AsyncClient) -> None:
-    before = await stored(service)
+    before = await storage_keys(service)
     answer = await upload(client, '{"text": "' + "a" * 900 + '"}\n' * 1 + ('{"text": "bc"}\n' * 15_000) + "nope")
     assert answer.status_code == 422
     assert answer.json()["detail"] == "line 15002: not valid JSON"
-    assert await stored(service) == before
+    assert await storage_keys(service) == before
 
 
 async def test_text_csv_and_parquet_hold_the_same_records(client: httpx.AsyncClient) -> None:
@@ -135,11 +135,11 @@ async def test_the_purpose_may_follow_the_file_in_the_form(client: httpx.AsyncCl
 async def test_an_incomplete_form_names_the_missing_part(
     service: Service, client: httpx.AsyncClient, parts: list[tuple[str, object]], pointer: str
 ) -> None:
-    before = await stored(service)
+    before = await storage_keys(service)
     answer = await client.post("/v1/files", files=parts)  # type: ignore[arg-type]  # httpx takes lists of parts
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
-    assert await stored(service) == before
+    assert await storage_keys(service) == before
 
 
 async def test_a_form_with_an_unknown_part_no_boundary_or_a_cut_body_is_refused(client: httpx.AsyncClient) -> None:
@@ -153,15 +153,15 @@ async def test_a_form_with_an_unknown_part_no_boundary_or_a_cut_body_is_refused(
 
 
 async def test_a_file_over_the_limit_is_413_and_leaves_nothing(service: Service, client: httpx.AsyncClient) -> None:
-    before = await stored(service)
+    before = await storage_keys(service)
     answer = await upload(client, '{"text": "bc"}\n' * 22_000)
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
-    assert await stored(service) == before
+    assert await storage_keys(service) == before
 
 
 async def test_an_aborted_upload_leaves_nothing_and_logs_no_error(service: Service, client: httpx.AsyncClient) -> None:
-    before = await stored(service)
+    before = await storage_keys(service)
     address = urlsplit(service.url)
     head = (
         f"POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: {client.headers['authorization']}\r\n"
@@ -174,15 +174,15 @@ async def test_an_aborted_upload_leaves_nothing_and_logs_no_error(service: Servi
         await writer.drain()
         await asyncio.sleep(0.2)
         writer.close()
-        await until(lambda: any(line["event"] == "client_left" for line in logged))
+        await wait_until(lambda: any(line["event"] == "client_left" for line in logged))
     assert not [line for line in logged if line["log_level"] == "error"]
-    assert await stored(service) == before
+    assert await storage_keys(service) == before
     async with service.context.engine.connect() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM objects WHERE NOT complete"))).scalar() == 0
 
 
 async def test_files_are_listed_newest_first_by_page(client: httpx.AsyncClient) -> None:
-    ids = [await file_of(client, purpose) for purpose in ("forget", "retain", "unseen")]
+    ids = [await upload_records(client, purpose) for purpose in ("forget", "retain", "unseen")]
     first = (await client.get("/v1/files", params={"limit": 2})).json()
     assert [file["id"] for file in first["data"]] == [ids[2], ids[1]]
     assert (first["first_id"], first["last_id"], first["has_more"]) == (ids[2], ids[1], True)
@@ -194,17 +194,17 @@ async def test_files_are_listed_newest_first_by_page(client: httpx.AsyncClient) 
 
 
 async def test_deleting_a_file_deletes_its_bytes(service: Service, client: httpx.AsyncClient) -> None:
-    file = await file_of(client, "forget")
+    file = await upload_records(client, "forget")
     assert (await client.delete(f"/v1/files/{file}")).status_code == 204
     assert (await client.get(f"/v1/files/{file}")).status_code == 404
     assert (await client.delete(f"/v1/files/{file}")).status_code == 404
-    assert f"files/{file}" not in await stored(service)
+    assert f"files/{file}" not in await storage_keys(service)
 
 
 async def test_an_upload_that_is_sent_twice_with_one_key_makes_one_file(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    headers, before = {"Idempotency-Key": "upload-1"}, set(await stored(service))
+    headers, before = {"Idempotency-Key": "upload-1"}, set(await storage_keys(service))
     first, again = [
         await client.post("/v1/files", data={"purpose": "forget"}, files={"file": ("a.txt", "one")}, headers=headers)
         for _ in range(2)
@@ -219,7 +219,7 @@ async def test_an_upload_that_is_sent_twice_with_one_key_makes_one_file(
     listed = (await client.get("/v1/files")).json()["data"]
     assert [file["id"] for file in listed] == [first.json()["id"]]
     assert (await client.get(f"/v1/files/{first.json()['id']}/content")).text == "one"
-    assert set(await stored(service)) - before == {f"files/{first.json()['id']}"}
+    assert set(await storage_keys(service)) - before == {f"files/{first.json()['id']}"}
 
 
 @pytest.mark.parametrize(
@@ -300,12 +300,12 @@ async def test_the_interpretation_of_a_file_is_shown_and_stored(
 async def test_an_unreadable_file_is_refused_with_the_place_and_without_the_text(
     service: Service, client: httpx.AsyncClient, name: str, body: bytes, detail: str
 ) -> None:
-    before = await stored(service)
+    before = await storage_keys(service)
     answer = await upload(client, body, name=name)
     assert answer.status_code == 422
     assert detail in answer.json()["detail"]
     assert "SECRET" not in answer.text
-    assert await stored(service) == before
+    assert await storage_keys(service) == before
 
 
 async def test_a_filename_without_a_known_format_is_refused_with_advice(client: httpx.AsyncClient) -> None:
@@ -319,8 +319,10 @@ async def test_an_unused_upload_expires_after_a_day(service: Service, client: ht
         created, expires = (datetime.fromisoformat(file[name]) for name in ("created_at", "expires_at"))
         return (expires - created).total_seconds() / 86_400
 
-    unused, used, default = [await file_of(client, purpose) for purpose in ("forget", "forget", "retain")]
-    await ready_model(service, client, defaults={"retain": default, "unseen": await file_of(client, "unseen")})
+    unused, used, default = [await upload_records(client, purpose) for purpose in ("forget", "forget", "retain")]
+    await register_ready_model(
+        service, client, defaults={"retain": default, "unseen": await upload_records(client, "unseen")}
+    )
     request = {"model": "demo", "forget": {"file": used}}
     assert (await client.post("/v1/jobs", json=request)).status_code == 202
     lives = [days((await client.get(f"/v1/files/{file}")).json()) for file in (unused, used, default)]
@@ -330,9 +332,9 @@ async def test_an_unused_upload_expires_after_a_day(service: Service, client: ht
 async def test_concurrent_requests_for_the_same_new_file_do_not_deadlock(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
-    request = {"model": "demo", "forget": {"file": await file_of(client, "forget")}, "from": "base"}
+    await register_ready_model(service, client)
+    request = {"model": "demo", "forget": {"file": await upload_records(client, "forget")}, "from": "base"}
     for _ in range(3):
-        request["retain"] = [{"file": await file_of(client, "retain")}]
+        request["retain"] = [{"file": await upload_records(client, "retain")}]
         answers = await asyncio.gather(*(client.post("/v1/jobs", json=request) for _ in range(6)))
         assert [answer.status_code for answer in answers] == [202] * 6

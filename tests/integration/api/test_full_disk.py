@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from api.http.logs import LossyStream
-from tests.integration.api.service import serving, settings_for, upload
+from tests.integration.api.service import make_settings, run_service, upload
 from tests.small_disk import small_disk
 
 LINE = json.dumps({"text": "a line of text that fills the disk " * 40}) + "\n"
@@ -19,8 +19,8 @@ async def test_an_upload_to_a_full_storage_is_507_and_readiness_says_so(
 ) -> None:
     monkeypatch.setattr("api.http.storage_probe.SUCCESS_SECONDS", 0.0)
     with small_disk(tmp_path / "disk", megabytes=1) as disk:
-        settings = settings_for(tmp_path, database_url, redis_url, storage_url=f"file://{disk}/objects")
-        async with serving(settings) as service, service.client() as client:
+        settings = make_settings(tmp_path, database_url, redis_url, storage_url=f"file://{disk}/objects")
+        async with run_service(settings) as service, service.client() as client:
             with structlog.testing.capture_logs() as lines:
                 refused = await upload(client, LINE * 2000)
             assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (507, "storage-full")

@@ -3,7 +3,7 @@ from pathlib import Path
 from core.schema.manifest import digest, manifest
 from tests.integration.api.hub import COMMIT, hub
 from tests.integration.api.model_directory import write_model
-from tests.integration.api.service import serving, settings_for, settled
+from tests.integration.api.service import make_settings, run_service, wait_for_registration
 
 TOKEN = "hf_secret"
 
@@ -17,7 +17,7 @@ async def test_a_repository_is_pinned_fetched_and_checked(database_url: str, red
     (source / "modeling_own.py").write_text("raise SystemExit")
     (tmp_path / "token").write_text(TOKEN + "\n")
     with hub("org/model", source, token=TOKEN) as (endpoint, requested_paths):
-        settings = settings_for(
+        settings = make_settings(
             tmp_path,
             database_url,
             redis_url,
@@ -25,16 +25,16 @@ async def test_a_repository_is_pinned_fetched_and_checked(database_url: str, red
             hf_endpoint=endpoint,
             hf_token_file=tmp_path / "token",
         )
-        async with serving(settings) as service, service.client() as client:
+        async with run_service(settings) as service, service.client() as client:
             answer = await client.post("/v1/models", json={"id": "m", "source": "hf:org/model@main"})
             assert (answer.status_code, answer.json()["status"]) == (202, "fetching")
-            model = await settled(client, "m")
+            model = await wait_for_registration(client, "m")
             assert (model["status"], model["revision"], model["digest"]) == ("ready", COMMIT, expected), model
             assert model["shape"]["layers"] == 2
             await client.post("/v1/models", json={"id": "n", "source": "hf:org/model@nowhere"})
-            missing = await settled(client, "n")
+            missing = await wait_for_registration(client, "n")
             await client.post("/v1/models", json={"id": "o", "source": "hf:org/other"})
-            other = await settled(client, "o")
+            other = await wait_for_registration(client, "o")
     assert (missing["status"], "revision" in missing["error"]) == ("failed", True)
     assert other["status"] == "failed"
     assert not any(path.endswith((".bin", ".py")) for path in requested_paths)

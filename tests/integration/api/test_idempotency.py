@@ -7,35 +7,35 @@ import pytest
 from sqlalchemy import PoolProxiedConnection, select, text
 
 from core.records.tables import ModelRow
-from tests.integration.api.service import Service, ready_model
-from tests.integration.api.submitting import LEAST
+from tests.integration.api.service import Service, register_ready_model
+from tests.integration.api.submission import MINIMAL_REQUEST
 
 HEADERS = {"Idempotency-Key": "a-request"}
 
 
 async def test_a_key_is_free_at_once_after_a_503(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     organisation = (await client.get("/v1/keys/self")).json()["organisation"]
     async with service.sessions.begin() as session:
         await session.scalar(select(ModelRow).where(ModelRow.organisation == organisation).with_for_update())
-        sent = asyncio.create_task(client.post("/v1/jobs", json=LEAST, headers=HEADERS))
+        sent = asyncio.create_task(client.post("/v1/jobs", json=MINIMAL_REQUEST, headers=HEADERS))
         waits = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         async with asyncio.timeout(20):
             while not sent.done():
                 await session.execute(text(f"{waits} AND datname = current_database()"))
                 await asyncio.sleep(0.05)
     assert (await sent).status_code == 503
-    assert (await client.post("/v1/jobs", json=LEAST, headers=HEADERS)).status_code == 202
+    assert (await client.post("/v1/jobs", json=MINIMAL_REQUEST, headers=HEADERS)).status_code == 202
 
 
 async def test_a_busy_idempotency_key_answers_with_retry_after(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     organisation = (await client.get("/v1/keys/self")).json()["organisation"]
     async with service.sessions.begin() as session:
         await session.scalar(select(ModelRow).where(ModelRow.organisation == organisation).with_for_update())
-        first = asyncio.create_task(client.post("/v1/jobs", json=LEAST, headers=HEADERS))
+        first = asyncio.create_task(client.post("/v1/jobs", json=MINIMAL_REQUEST, headers=HEADERS))
         await asyncio.sleep(0.5)
-        busy = await client.post("/v1/jobs", json=LEAST, headers=HEADERS)
+        busy = await client.post("/v1/jobs", json=MINIMAL_REQUEST, headers=HEADERS)
     assert busy.status_code == 409
     assert 30 <= int(busy.headers["retry-after"]) <= 60
     assert (await first).status_code == 202
@@ -47,7 +47,7 @@ async def test_a_commit_whose_answer_was_lost_keeps_its_answer(
     dialect = service.context.engine.dialect
     commit, commits = dialect.do_commit, 0
 
-    def second_unheard(connection: PoolProxiedConnection) -> None:
+    def lose_second_answer(connection: PoolProxiedConnection) -> None:
         nonlocal commits
         commits += 1
         commit(connection)
@@ -55,7 +55,7 @@ async def test_a_commit_whose_answer_was_lost_keeps_its_answer(
             raise ConnectionResetError
 
     wanted = {"name": "second", "scopes": ["jobs:read"]}
-    monkeypatch.setattr(dialect, "do_commit", second_unheard)
+    monkeypatch.setattr(dialect, "do_commit", lose_second_answer)
     assert (await client.post("/v1/keys", json=wanted, headers=HEADERS)).status_code == 503
     monkeypatch.undo()
     again = await client.post("/v1/keys", json=wanted, headers=HEADERS)

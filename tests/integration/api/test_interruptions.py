@@ -3,28 +3,28 @@
 import httpx
 
 from core.records import leases
-from tests.integration.api.service import Service, ready_model
-from tests.integration.api.submitting import submitted
-from tests.integration.api.work import claim
+from tests.integration.api.service import Service, register_ready_model
+from tests.integration.api.submission import submit_job
+from tests.integration.api.worker_actions import claim_job
 
 
 async def test_a_waiting_job_is_cancelled_at_once_and_a_running_job_after_its_worker_stops(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
-    waiting, running = [await submitted(client, **{"from": "base"}) for _ in range(2)]
+    await register_ready_model(service, client)
+    waiting, running = [await submit_job(client, **{"from": "base"}) for _ in range(2)]
     answer = await client.post(f"/v1/jobs/{waiting['id']}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
     again = await client.post(f"/v1/jobs/{waiting['id']}/cancel")
     assert (again.status_code, again.json()["detail"]) == (409, "the job is cancelled")
-    await claim(service, running["id"])
+    await claim_job(service, running["id"])
     cancelled = (await client.post(f"/v1/jobs/{running['id']}/cancel")).json()
     assert (cancelled["status"], cancelled["requested"]) == ("running", "cancel")
 
 
 async def test_a_job_is_paused_resumed_and_retried(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
-    job = await submitted(client, **{"from": "base"})
+    await register_ready_model(service, client)
+    job = await submit_job(client, **{"from": "base"})
     path = f"/v1/jobs/{job['id']}"
     assert job["links"]["pause"] == f"{path}/pause"
 
@@ -37,7 +37,7 @@ async def test_a_job_is_paused_resumed_and_retried(service: Service, client: htt
     assert await act("pause") == (409, "the job is paused", None)
     assert await act("resume") == (202, "queued", None)
     assert await act("resume") == (409, "the job is queued", None)
-    fence = await claim(service, job["id"])
+    fence = await claim_job(service, job["id"])
     assert await act("pause") == (202, "running", "pause")
     assert await act("resume") == (202, "running", None)
     assert await act("retry") == (409, "the job is running", None)
@@ -53,9 +53,9 @@ async def test_a_job_is_paused_resumed_and_retried(service: Service, client: htt
 
 
 async def test_a_job_with_a_deleted_file_cannot_be_retried(service: Service, client: httpx.AsyncClient) -> None:
-    model = await ready_model(service, client)
-    job = await submitted(client, **{"from": "base"})
-    fence = await claim(service, job["id"])
+    model = await register_ready_model(service, client)
+    job = await submit_job(client, **{"from": "base"})
+    fence = await claim_job(service, job["id"])
     async with service.sessions.begin() as session:
         row = await leases.lock_job(session, job["id"], fence)
         error: dict[str, object] = {"code": "x", "message": "x", "blame": "service", "retryable": True}

@@ -12,15 +12,15 @@ from core.records import idempotency, models
 from core.records.tables import FileRow, JobRow, ModelRow, OutboxRow
 from core.schema.parsing import parse_records
 from core.storage.uploads import read_upload
-from tests.integration.api.service import Service, file_of, ready_model, upload
-from tests.integration.api.submitting import LEAST, submitted
+from tests.integration.api.service import Service, register_ready_model, upload, upload_records
+from tests.integration.api.submission import MINIMAL_REQUEST, submit_job
 
 
 async def test_a_minimal_request_is_queued_with_every_default_filled_in(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    model = await ready_model(service, client)
-    answer = await client.post("/v1/jobs", json=LEAST)
+    model = await register_ready_model(service, client)
+    answer = await client.post("/v1/jobs", json=MINIMAL_REQUEST)
     assert answer.status_code == 202
     job = answer.json()
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
@@ -42,10 +42,10 @@ async def test_a_minimal_request_is_queued_with_every_default_filled_in(
 
 
 async def test_inline_records_are_stored_encrypted_as_a_file(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     question = {"prompt": "Who?", "completion": "Zorvek", "subject": "zorvek"}
     mixed = ["plain text", question, {"question": "Where?", "answer": "Pell", "id": 7}]
-    job = await submitted(client, forget={"records": mixed})
+    job = await submit_job(client, forget={"records": mixed})
     async with service.sessions() as session:
         (use, row), *_ = await file_rows.list_for_job(session, job["id"])
     assert (use.name, row.purpose, row.records) == ("forget", "forget", 3)
@@ -62,12 +62,12 @@ async def test_inline_records_are_stored_encrypted_as_a_file(service: Service, c
 
 
 async def test_a_complete_request_is_stored_unchanged(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client, defaults={})
+    await register_ready_model(service, client, defaults={})
     forget, retain, general, unseen = [
-        await file_of(client, purpose, records=count)
+        await upload_records(client, purpose, records=count)
         for purpose, count in (("forget", 2), ("retain", 4), ("general", 5), ("unseen", 6))
     ]
-    job = await submitted(
+    job = await submit_job(
         client,
         **{"from": "base"},
         forget={"file": forget},
@@ -97,8 +97,8 @@ async def test_a_complete_request_is_stored_unchanged(service: Service, client: 
 async def test_a_retain_set_smaller_than_the_forget_set_gives_a_warning(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
-    job = await submitted(client, forget={"records": ["a a", "b b", "c c", "d d"]})
+    await register_ready_model(service, client)
+    job = await submit_job(client, forget={"records": ["a a", "b b", "c c", "d d"]})
     assert [warning["code"] for warning in job["warnings"]] == ["retain_smaller_than_forget"]
     events = (await client.get(f"/v1/jobs/{job['id']}/events")).json()["data"]
     assert [event["type"] for event in events] == ["warning", "created"]
@@ -107,19 +107,19 @@ async def test_a_retain_set_smaller_than_the_forget_set_gives_a_warning(
 async def test_a_job_that_delivers_an_adapter_warns_that_it_is_no_head(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
-    job = await submitted(client, output="adapter", training={"lora": {"rank": 4, "modules": ["q_pro?"]}})
+    await register_ready_model(service, client)
+    job = await submit_job(client, output="adapter", training={"lora": {"rank": 4, "modules": ["q_pro?"]}})
     assert (job["output"], job["training"]["lora"]["rank"]) == ("adapter", 4)
     assert [warning["code"] for warning in job["warnings"]] == ["adapter_is_no_head"]
-    alone = await submitted(client, **{"from": "base"}, output="adapter", training={"lora": {}})
+    alone = await submit_job(client, **{"from": "base"}, output="adapter", training={"lora": {}})
     assert alone["warnings"] == []
-    assert (await submitted(client))["output"] == "full"
+    assert (await submit_job(client))["output"] == "full"
 
 
 async def test_a_default_length_ends_with_the_models_context(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
-    assert (await submitted(client))["training"]["max_length"] == 64
-    assert (await submitted(client, training={"max_length": 32}))["training"]["max_length"] == 32
+    await register_ready_model(service, client)
+    assert (await submit_job(client))["training"]["max_length"] == 64
+    assert (await submit_job(client, training={"max_length": 32}))["training"]["max_length"] == 32
 
 
 @pytest.mark.parametrize(
@@ -169,11 +169,11 @@ async def test_a_default_length_ends_with_the_models_context(service: Service, c
 async def test_an_invalid_job_request_is_422_names_the_field_and_stores_nothing(
     service: Service, client: httpx.AsyncClient, change: dict[str, Any], pointers: list[str]
 ) -> None:
-    await ready_model(service, client)
-    body = {**LEAST, **change}
+    await register_ready_model(service, client)
+    body = {**MINIMAL_REQUEST, **change}
     for set in ("forget", "retain"):
         if set.upper() in str(body):
-            file = await file_of(client, set)
+            file = await upload_records(client, set)
             body = _replaced(body, set.upper(), file)
     before = [key async for key, _ in service.context.storage.list("files")]
     answer = await client.post("/v1/jobs", json=body)
@@ -194,63 +194,65 @@ def _replaced(value: Any, name: str, by: str) -> Any:
 
 
 async def test_an_unknown_method_is_refused_with_the_known_methods(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
-    answer = await client.post("/v1/jobs", json={**LEAST, "method": "magic"})
+    await register_ready_model(service, client)
+    answer = await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "method": "magic"})
     assert "gradient_ascent" in answer.json()["detail"]
 
 
 async def test_a_method_without_a_set_that_it_needs_is_refused_with_the_set_named(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client, defaults={})
-    needing = await client.post("/v1/jobs", json={**LEAST, "method": "ascent_descent"})
+    await register_ready_model(service, client, defaults={})
+    needing = await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "method": "ascent_descent"})
     assert (needing.status_code, needing.json()["errors"][0]["pointer"]) == (422, "/retain")
     assert "retain" in needing.json()["detail"]
-    calibrated = await client.post("/v1/jobs", json={**LEAST, "retain": [{"file": await file_of(client, "retain")}]})
+    calibrated = await client.post(
+        "/v1/jobs", json={**MINIMAL_REQUEST, "retain": [{"file": await upload_records(client, "retain")}]}
+    )
     assert (calibrated.status_code, calibrated.json()["errors"][0]["pointer"]) == (422, "/unseen")
-    assert (await client.post("/v1/jobs", json={**LEAST, "method": "gradient_ascent"})).status_code == 202
+    assert (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "method": "gradient_ascent"})).status_code == 202
 
 
 async def test_a_deleted_default_file_has_another_message_than_a_missing_file_of_the_request(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    model = await ready_model(service, client)
+    model = await register_ready_model(service, client)
     assert (await client.delete(f"/v1/files/{model['defaults']['unseen']}")).status_code == 204
-    answer = await client.post("/v1/jobs", json=LEAST)
+    answer = await client.post("/v1/jobs", json=MINIMAL_REQUEST)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/unseen")
     assert "default" in answer.json()["detail"]
-    named = await client.post("/v1/jobs", json={**LEAST, "unseen": {"file": "file-none"}})
+    named = await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "unseen": {"file": "file-none"}})
     assert named.json()["detail"] == "there is no such file"
 
 
 async def test_a_model_that_is_not_ready_is_409(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     organisation = (await client.get("/v1/keys/self")).json()["organisation"]
     for status in ("fetching", "failed"):
         async with service.sessions.begin() as session:
             await models.update_registration(session, organisation, "demo", {"status": status, "error": "why"})
-        answer = await client.post("/v1/jobs", json=LEAST)
+        answer = await client.post("/v1/jobs", json=MINIMAL_REQUEST)
         assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "model-not-ready")
 
 
 async def test_a_job_and_its_hint_are_written_in_one_transaction_without_the_broker(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     async with service.sessions() as session:
         before = len((await session.scalars(select(OutboxRow.id))).all())
-    job = await submitted(client)
+    job = await submit_job(client)
     async with service.sessions() as session:
         assert len((await session.scalars(select(OutboxRow.id))).all()) == before + 1
         assert (await session.get_one(JobRow, job["id"])).status == "queued"
 
 
 async def test_the_same_idempotency_key_creates_one_job(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     headers = {"Idempotency-Key": "job-1"}
-    answers = await asyncio.gather(*(client.post("/v1/jobs", json=LEAST, headers=headers) for _ in range(4)))
+    answers = await asyncio.gather(*(client.post("/v1/jobs", json=MINIMAL_REQUEST, headers=headers) for _ in range(4)))
     assert {answer.status_code for answer in answers} <= {202, 409}
-    again = await client.post("/v1/jobs", json=LEAST, headers=headers)
+    again = await client.post("/v1/jobs", json=MINIMAL_REQUEST, headers=headers)
     first = next(a for a in answers if a.status_code == 202 and "idempotency-replayed" not in a.headers)
     assert (again.status_code, again.json(), again.headers["location"]) == (
         202,
@@ -258,7 +260,7 @@ async def test_the_same_idempotency_key_creates_one_job(service: Service, client
         first.headers["location"],
     )
     assert again.headers["idempotency-replayed"] == "true"
-    other = await client.post("/v1/jobs", json={**LEAST, "reference": "x"}, headers=headers)
+    other = await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "reference": "x"}, headers=headers)
     assert (other.status_code, other.json()["type"].rpartition(":")[2]) == (422, "idempotency-key-reused")
     assert len((await client.get("/v1/jobs")).json()["data"]) == 1
     async with service.sessions() as session:
@@ -273,13 +275,15 @@ async def test_the_same_idempotency_key_creates_one_job(service: Service, client
 async def test_a_request_that_outlives_its_idempotency_lease_creates_nothing(
     service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     organisation = (await client.get("/v1/keys/self")).json()["organisation"]
     monkeypatch.setattr(idempotency, "LEASE_SECONDS", 0.0)
     async with service.sessions.begin() as session:  # both wait for the model's row, past the end of the first's lease
         await session.scalar(select(ModelRow).where(ModelRow.organisation == organisation).with_for_update())
         headers = {"Idempotency-Key": "slow"}
-        requests = [asyncio.create_task(client.post("/v1/jobs", json=LEAST, headers=headers)) for _ in range(2)]
+        requests = [
+            asyncio.create_task(client.post("/v1/jobs", json=MINIMAL_REQUEST, headers=headers)) for _ in range(2)
+        ]
         await asyncio.sleep(0.5)
     answers = await asyncio.gather(*requests)
     assert sorted(answer.status_code for answer in answers) == [202, 409]
@@ -289,14 +293,14 @@ async def test_a_request_that_outlives_its_idempotency_lease_creates_nothing(
 
 async def test_a_refused_request_frees_its_idempotency_key(service: Service, client: httpx.AsyncClient) -> None:
     headers = {"Idempotency-Key": "job-1"}
-    assert (await client.post("/v1/jobs", json=LEAST, headers=headers)).status_code == 422
-    await ready_model(service, client)
-    assert (await client.post("/v1/jobs", json=LEAST, headers=headers)).status_code == 202
+    assert (await client.post("/v1/jobs", json=MINIMAL_REQUEST, headers=headers)).status_code == 422
+    await register_ready_model(service, client)
+    assert (await client.post("/v1/jobs", json=MINIMAL_REQUEST, headers=headers)).status_code == 202
 
 
 async def test_jobs_are_listed_by_page_and_filter(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
-    jobs = [await submitted(client, reference=f"r{number}", **{"from": "base"}) for number in range(3)]
+    await register_ready_model(service, client)
+    jobs = [await submit_job(client, reference=f"r{number}", **{"from": "base"}) for number in range(3)]
     ids = [job["id"] for job in reversed(jobs)]
     first = (await client.get("/v1/jobs", params={"limit": 2})).json()
     assert ([job["id"] for job in first["data"]], first["has_more"]) == (ids[:2], True)
@@ -322,8 +326,8 @@ async def test_jobs_are_listed_by_page_and_filter(service: Service, client: http
 
 
 async def test_another_organisations_job_is_404(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
-    job = await submitted(client)
+    await register_ready_model(service, client)
+    job = await submit_job(client)
     async with service.client() as stranger:
         for path in ("", "/events", "/metrics", "/checkpoints", "/archive"):
             assert (await stranger.get(f"/v1/jobs/{job['id']}{path}")).status_code == 404, path
@@ -332,26 +336,26 @@ async def test_another_organisations_job_is_404(service: Service, client: httpx.
 
 
 async def test_a_file_or_model_that_a_job_needs_cannot_be_deleted(service: Service, client: httpx.AsyncClient) -> None:
-    model = await ready_model(service, client)
-    job = await submitted(client)
+    model = await register_ready_model(service, client)
+    job = await submit_job(client)
     retain = f"/v1/files/{model['defaults']['retain']}"
     for path in (retain, "/v1/models/demo"):
         refused = await client.delete(path)
         assert (refused.status_code, job["id"] in refused.json()["detail"]) == (409, True)
     await client.post(f"/v1/jobs/{job['id']}/cancel")
     assert (await client.delete(retain)).status_code == 204
-    gone = await client.post("/v1/jobs", json=LEAST)
+    gone = await client.post("/v1/jobs", json=MINIMAL_REQUEST)
     assert (gone.status_code, gone.json()["errors"][0]["pointer"]) == (422, "/retain")
 
 
 async def test_the_models_default_files_measure_whatever_files_the_request_adds(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    pinned = {name: await file_of(client, name, records=4) for name in ("unseen", "general")}
-    await ready_model(service, client, defaults=pinned)
-    own, held = await file_of(client, "unseen", records=9), await file_of(client, "general", records=8)
+    pinned = {name: await upload_records(client, name, records=4) for name in ("unseen", "general")}
+    await register_ready_model(service, client, defaults=pinned)
+    own, held = await upload_records(client, "unseen", records=9), await upload_records(client, "general", records=8)
     brought = {"unseen": {"file": own}, "retain": [{"file": held, "kind": "general"}]}
-    job = (await client.post("/v1/jobs", json={**LEAST, **brought})).json()
+    job = (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, **brought})).json()
     shown = [(data_set["name"], data_set["file"], data_set["part"]) for data_set in job["data"][1:]]
     assert shown == [
         ("retain", held, "trains"),
@@ -363,7 +367,7 @@ async def test_the_models_default_files_measure_whatever_files_the_request_adds(
         kept = await file_rows.list_for_job(session, job["id"])
     assert [(use.file, use.part) for use, _ in kept[1:]] == [(file, part) for _, file, part in shown]
     brought["unseen"] = {"file": pinned["unseen"]}
-    same = (await client.post("/v1/jobs", json={**LEAST, **brought})).json()
+    same = (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, **brought})).json()
     assert [data_set["part"] for data_set in same["data"] if data_set["name"] == "unseen"] == [None]
     assert (await client.delete(f"/v1/files/{pinned['unseen']}")).status_code == 409
 
@@ -371,36 +375,40 @@ async def test_the_models_default_files_measure_whatever_files_the_request_adds(
 async def test_the_requests_unseen_file_trains_and_measures_where_the_model_has_no_default(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client, defaults={"retain": await file_of(client, "retain")})
-    job = (await client.post("/v1/jobs", json={**LEAST, "unseen": {"file": await file_of(client, "unseen")}})).json()
+    await register_ready_model(service, client, defaults={"retain": await upload_records(client, "retain")})
+    job = (
+        await client.post(
+            "/v1/jobs", json={**MINIMAL_REQUEST, "unseen": {"file": await upload_records(client, "unseen")}}
+        )
+    ).json()
     assert [data_set["part"] for data_set in job["data"]] == [None, None, None]
 
 
 async def test_requests_that_read_files_leave_database_connections_free(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     named = (await upload(client, json.dumps({"text": "is"}), "forget")).json()["id"]
     held = service.context.file_readers
     for _ in range(FILE_READERS):
         await held.acquire()
     try:
-        taken = await client.post("/v1/jobs", json={**LEAST, "forget": {"file": named}})
+        taken = await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "forget": {"file": named}})
     finally:
         for _ in range(FILE_READERS):
             held.release()
     assert taken.status_code == 202
-    assert (await client.post("/v1/jobs", json={**LEAST, "forget": {"file": named}})).status_code == 422
+    assert (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "forget": {"file": named}})).status_code == 422
 
 
 async def test_a_record_without_a_token_to_train_on_is_refused_with_its_pointer(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
-    inline = await client.post("/v1/jobs", json={**LEAST, "forget": {"records": ["fine text", "a"]}})
+    await register_ready_model(service, client)
+    inline = await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "forget": {"records": ["fine text", "a"]}})
     lines = "\n".join(json.dumps({"text": text}) for text in ("fine text", "and this", "an is the of", "is"))
     named = (await upload(client, lines, "forget")).json()["id"]
-    filed = await client.post("/v1/jobs", json={**LEAST, "forget": {"file": named}})
+    filed = await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "forget": {"file": named}})
     for answer, number, pointer in ((inline, 2, "/forget/records/1"), (filed, 4, "/forget/file")):
         assert answer.status_code == 422
         assert answer.json()["type"].endswith(":record-too-short")

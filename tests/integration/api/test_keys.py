@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from api.auth import hash_key, new_api_key
 from core.records import keys
-from tests.integration.api.service import Service, file_of, serving, settings_for
+from tests.integration.api.service import Service, make_settings, run_service, upload_records
 
 
 async def test_no_key_and_a_wrong_key_are_401(service: Service) -> None:
@@ -85,7 +85,7 @@ async def test_a_key_may_call_the_routes_of_its_scopes(service: Service, scopes:
 async def test_only_a_key_that_may_upload_downloads_a_file(service: Service) -> None:
     organisation = uuid4().hex
     async with service.client("files:write", organisation=organisation) as writer:
-        file = await file_of(writer, "forget")
+        file = await upload_records(writer, "forget")
         assert (await writer.get(f"/v1/files/{file}/content")).status_code == 200
     async with service.client("jobs:read", organisation=organisation) as reader:
         assert (await reader.get(f"/v1/files/{file}")).status_code == 200
@@ -104,9 +104,9 @@ async def test_keys_in_the_operators_files_are_valid_after_every_start(
     for file in files.values():
         file.write_text(new_api_key() + "\n")
     named = {"admin_key_file": files["admin"], "release_key_file": files["release"]}
-    settings = settings_for(tmp_path, database_url, redis_url, **named)
+    settings = make_settings(tmp_path, database_url, redis_url, **named)
     for _ in range(2):
-        async with serving(settings) as service, httpx.AsyncClient(base_url=service.url) as client:
+        async with run_service(settings) as service, httpx.AsyncClient(base_url=service.url) as client:
             for name, file in files.items():
                 headers = {"Authorization": f"Bearer {file.read_text().strip()}"}
                 answer = await client.get("/v1/keys/self", headers=headers)

@@ -17,7 +17,15 @@ from core.records import models
 from core.records.migrate import upgrade
 from core.schema.manifest import digest, manifest
 from tests.integration.api.model_directory import PARAMETERS, weights, write_model
-from tests.integration.api.service import Service, file_of, ready_model, serving, settings_for, settled, until
+from tests.integration.api.service import (
+    Service,
+    make_settings,
+    register_ready_model,
+    run_service,
+    upload_records,
+    wait_for_registration,
+    wait_until,
+)
 from tests.servers import execute
 
 
@@ -31,7 +39,7 @@ async def test_a_directory_becomes_ready_with_its_digest_and_shape(service: Serv
     assert answer.status_code == 202
     assert answer.headers["location"] == "/v1/models/m"
     assert answer.json()["status"] == "fetching"
-    model = await settled(client, "m")
+    model = await wait_for_registration(client, "m")
     assert (model["status"], model["digest"], model["head"]) == ("ready", digest(manifest(directory)), None)
     assert model["shape"] == {
         "architecture": "LlamaForCausalLM",
@@ -57,7 +65,7 @@ async def test_a_directory_becomes_ready_with_its_digest_and_shape(service: Serv
     ]
 
 
-def _spoil(directory: Path, how: str) -> None:
+def damage_model(directory: Path, how: str) -> None:
     weights, config = directory / "model.safetensors", directory / "config.json"
     match how:
         case "no config":
@@ -121,7 +129,7 @@ async def test_a_directory_that_cannot_be_used_is_refused_at_once(
     service: Service, client: httpx.AsyncClient, how: str, config: dict[str, Any], name: str
 ) -> None:
     directory = write_model(service.roots / uuid4().hex, **config)
-    _spoil(directory, how)
+    damage_model(directory, how)
     answer = await register(client, directory)
     assert answer.status_code == 422, how
     problem = answer.json()
@@ -144,7 +152,7 @@ async def test_weights_that_do_not_fit_the_architecture_fail_the_registration_by
         held.pop(lost, None)
         save_file(held, directory / "model.safetensors", metadata={"format": "pt"})
         assert (await register(client, directory, id=id)).status_code == 202
-        model = await settled(client, id)
+        model = await wait_for_registration(client, id)
         assert model["status"] == "failed"
         assert message in model["error"]
         assert str(service.roots) not in model["error"]
@@ -159,7 +167,7 @@ async def test_constants_of_older_files_are_neither_weights_nor_a_reason_to_refu
     constants["model.layers.0.self_attn.rotary_emb.inv_freq"] = numpy.ones(2, "float32")
     save_file(weights() | constants, directory / "model.safetensors", metadata={"format": "pt"})
     await register(client, directory)
-    model = await settled(client, "m")
+    model = await wait_for_registration(client, "m")
     assert (model["status"], model["error"], model["shape"]["parameters"]) == ("ready", None, PARAMETERS)
 
 
@@ -169,7 +177,7 @@ async def test_a_process_that_cannot_check_the_weights_fails_the_registration(
     monkeypatch.setattr(torch_process, "SECONDS", 0.01)
     directory = write_model(service.roots / uuid4().hex, vocab_size=23)
     await register(client, directory)
-    model = await settled(client, "m")
+    model = await wait_for_registration(client, "m")
     assert model["status"] == "failed"
     assert "register the model again" in model["error"]
 
@@ -201,7 +209,7 @@ async def test_a_model_shows_the_training_tokens_of_its_registration(
     directory = write_model(service.roots / uuid4().hex)
     for id, training_tokens in (("known", 9_000_000_000_000), ("unknown", None)):
         await register(client, directory, id=id, training_tokens=training_tokens)
-        assert (await settled(client, id))["training_tokens"] == training_tokens
+        assert (await wait_for_registration(client, id))["training_tokens"] == training_tokens
     for wrong in (0, 2**63, "many"):
         refused = await register(client, directory, id="wrong", training_tokens=wrong)
         assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/training_tokens")
@@ -210,7 +218,7 @@ async def test_a_model_shows_the_training_tokens_of_its_registration(
 async def test_a_taken_id_is_409_and_an_unknown_field_or_default_is_422(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client, "m")
+    await register_ready_model(service, client, "m")
     directory = write_model(service.roots / uuid4().hex)
     assert (await register(client, directory)).status_code == 409
     assert (await register(client, directory, id="a/b")).status_code == 422
@@ -218,15 +226,15 @@ async def test_a_taken_id_is_409_and_an_unknown_field_or_default_is_422(
     assert unknown.json()["errors"] == [{"pointer": "/trust_remote_code", "detail": "this field is not known"}]
     missing = await register(client, directory, id="n", defaults={"retain": "file-none"})
     assert missing.json()["errors"][0]["pointer"] == "/defaults/retain"
-    wrong = await register(client, directory, id="n", defaults={"unseen": await file_of(client, "forget")})
+    wrong = await register(client, directory, id="n", defaults={"unseen": await upload_records(client, "forget")})
     assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/defaults/unseen")
 
 
 async def test_models_are_listed_and_deleted_without_their_directory(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client, "a")
-    second = await ready_model(service, client, "b")
+    await register_ready_model(service, client, "a")
+    second = await register_ready_model(service, client, "b")
     page = (await client.get("/v1/models", params={"limit": 1})).json()
     assert ([model["id"] for model in page["data"]], page["has_more"]) == (["a"], True)
     assert (await client.get("/v1/models", params={"after": "a"})).json()["data"] == [second]
@@ -243,13 +251,13 @@ async def test_a_model_left_at_fetching_is_registered_after_a_restart(
 ) -> None:
     directory = write_model(service.roots / uuid4().hex)
     await register(client, directory)
-    await settled(client, "m")
+    await wait_for_registration(client, "m")
     shutil.rmtree(directory)
     async with service.sessions.begin() as session:
         organisation = (await client.get("/v1/keys/self")).json()["organisation"]
         await models.update_registration(session, organisation, "m", {"status": "fetching"})
     await service.context.registrar.resume()
-    model = await settled(client, "m")
+    model = await wait_for_registration(client, "m")
     assert model["status"] == "failed"
     assert "allow" in model["error"]
     assert str(directory) not in model["error"]
@@ -260,16 +268,16 @@ async def test_the_registration_of_a_deleted_model_does_not_settle_a_later_model
 ) -> None:
     organisation = (await client.get("/v1/keys/self")).json()["organisation"]
     await register(client, write_model(service.roots / uuid4().hex))
-    await settled(client, "m")
+    await wait_for_registration(client, "m")
     async with service.sessions() as session:
         first = await models.get(session, organisation, "m")
     assert first is not None
     await client.delete("/v1/models/m")
     await register(client, write_model(service.roots / uuid4().hex, vocab_size=20))
-    second = await settled(client, "m")
+    second = await wait_for_registration(client, "m")
     replica = Registrar(service.settings, service.sessions)  # which still works on the first registration
     replica.start(first)
-    await until(lambda: not replica.busy)
+    await wait_until(lambda: not replica.busy)
     assert (await client.get("/v1/models/m")).json() == second
 
 
@@ -277,10 +285,13 @@ async def test_a_registration_is_stored_once_the_database_is_back(
     clean_database_url: str, redis_url: str, stack: Stack, tmp_path: Path
 ) -> None:
     await upgrade(clean_database_url)
-    async with serving(settings_for(tmp_path, clean_database_url, redis_url)) as service, service.client() as client:
+    async with (
+        run_service(make_settings(tmp_path, clean_database_url, redis_url)) as service,
+        service.client() as client,
+    ):
         name = clean_database_url.rpartition("/")[2].partition("?")[0]
         await register(client, write_model(service.roots / "m"))
-        await settled(client, "m")
+        await wait_for_registration(client, "m")
         async with service.sessions.begin() as session:
             organisation = (await client.get("/v1/keys/self")).json()["organisation"]
             await models.update_registration(session, organisation, "m", {"status": "fetching"})
@@ -293,7 +304,7 @@ async def test_a_registration_is_stored_once_the_database_is_back(
         service.context.registrar.start(row)
         await asyncio.sleep(0.5)
         await execute(stack.superuser_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        assert (await settled(client, "m"))["status"] == "ready"
+        assert (await wait_for_registration(client, "m"))["status"] == "ready"
 
 
 async def test_a_repository_that_is_not_on_the_operators_list_is_refused(client: httpx.AsyncClient) -> None:

@@ -5,17 +5,17 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.api.service import Service, ready_model
-from tests.integration.api.test_dry_runs import LEAST, other_model
+from tests.integration.api.service import Service, register_ready_model
+from tests.integration.api.test_dry_runs import MINIMAL_REQUEST, register_model
 
 
 @pytest.mark.parametrize("name", ["external_reference", "reference"])
 async def test_a_job_takes_its_submitters_reference_under_either_name(
     service: Service, client: httpx.AsyncClient, name: str
 ) -> None:
-    await ready_model(service, client)
-    job = (await client.post("/v1/jobs", json={**LEAST, name: "DSR-7"})).json()
-    await client.post("/v1/jobs", json={**LEAST, name: "DSR-8"})
+    await register_ready_model(service, client)
+    job = (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, name: "DSR-7"})).json()
+    await client.post("/v1/jobs", json={**MINIMAL_REQUEST, name: "DSR-8"})
     assert (job["external_reference"], job["reference"]) == ("DSR-7", "DSR-7")
     for filter_name in ("external_reference", "reference"):
         listed = (await client.get("/v1/jobs", params={filter_name: "DSR-7"})).json()["data"]
@@ -27,9 +27,9 @@ async def test_a_job_takes_its_submitters_reference_under_either_name(
 async def test_a_retrained_model_is_named_by_either_name(
     service: Service, client: httpx.AsyncClient, route: str, name: str
 ) -> None:
-    await ready_model(service, client)
-    await other_model(service, client, "retrained", eos_token_id=2)
-    made = (await client.post(route, json={**LEAST, name: "retrained"})).json()
+    await register_ready_model(service, client)
+    await register_model(service, client, "retrained", eos_token_id=2)
+    made = (await client.post(route, json={**MINIMAL_REQUEST, name: "retrained"})).json()
     assert (made["retrained_model"], made["reference_model"]) == ("retrained", "retrained")
 
 
@@ -44,8 +44,8 @@ async def test_a_retrained_model_is_named_by_either_name(
 async def test_both_names_with_different_values_are_refused(
     service: Service, client: httpx.AsyncClient, route: str, names: dict[str, Any]
 ) -> None:
-    await ready_model(service, client)
-    refused = await client.post(route, json={**LEAST, **names})
+    await register_ready_model(service, client)
+    refused = await client.post(route, json={**MINIMAL_REQUEST, **names})
     assert refused.status_code == 422
     name, older = names
     assert f"{older} is the older name of {name}" in refused.text

@@ -9,8 +9,8 @@ import pytest
 from core.records import jobs
 from core.schema.default_policy import DEFAULT_POLICY
 from tests.integration.api.model_directory import write_model
-from tests.integration.api.service import Service, ready_model
-from tests.integration.api.work import claim, finish
+from tests.integration.api.service import Service, register_ready_model
+from tests.integration.api.worker_actions import claim_job, finish_job
 
 EXTRACTION = {"name": "verbatim-text", "set": "forget", "figure": "extraction_strength", "high": 0.1}
 RETAIN = {
@@ -29,7 +29,7 @@ async def submit(client: httpx.AsyncClient, **evaluation: Any) -> httpx.Response
     return await client.post("/v1/jobs", json=body)
 
 
-def fault(answer: httpx.Response) -> tuple[int, str, str, str]:
+def problem_fields(answer: httpx.Response) -> tuple[int, str, str, str]:
     problem = answer.json()
     (error,) = problem["errors"]
     return answer.status_code, problem["type"].rpartition(":")[2], error["pointer"], error["detail"]
@@ -109,7 +109,7 @@ async def test_policies_belong_to_an_organisation_and_need_the_scope_models_writ
         assert [policy["name"] for policy in (await stranger.get("/v1/policies")).json()["data"]] == ["default"]
 
 
-def forbidden(answer: httpx.Response) -> str:
+def forbidden_detail(answer: httpx.Response) -> str:
     assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (403, "forbidden")
     assert "lacks the scope release:write" in answer.json()["detail"]
     return str(answer.json()["detail"])
@@ -124,13 +124,15 @@ async def test_a_submitter_cannot_loosen_the_policy_by_registering_the_model_aga
         service.client("models:write", "jobs:write", organisation=organisation) as submitter,
         service.client("models:write", "release:write", organisation=organisation) as operator,
     ):
-        detail = forbidden(await submitter.post("/v1/policies", json=HOUSE))
+        detail = forbidden_detail(await submitter.post("/v1/policies", json=HOUSE))
         assert "looser than the default one (bound 'perplexity' is missing)" in detail
         assert (await submitter.post("/v1/policies", json=tighter)).status_code == 201
         assert (await operator.post("/v1/policies", json=HOUSE)).status_code == 201
         model = {"id": "again", "source": source}
-        forbidden(await submitter.post("/v1/models", json={**model, "release": "always"}))
-        assert "'house' is looser" in forbidden(await submitter.post("/v1/models", json={**model, "policy": "house"}))
+        forbidden_detail(await submitter.post("/v1/models", json={**model, "release": "always"}))
+        assert "'house' is looser" in forbidden_detail(
+            await submitter.post("/v1/models", json={**model, "policy": "house"})
+        )
         assert (await submitter.get("/v1/models/again")).status_code == 404
         allowed = {**model, "policy": "tighter", "release": "on_pass"}
         assert (await submitter.post("/v1/models", json=allowed)).status_code == 202
@@ -141,7 +143,7 @@ async def test_a_submitter_cannot_loosen_the_policy_by_registering_the_model_aga
 
 async def test_a_policy_stays_while_a_model_has_it_pinned(service: Service, client: httpx.AsyncClient) -> None:
     await client.post("/v1/policies", json=HOUSE)
-    model = await ready_model(service, client, policy="house")
+    model = await register_ready_model(service, client, policy="house")
     assert model["policy"] == "house"
     refused = await client.delete("/v1/policies/house")
     assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (409, "in-use")
@@ -150,12 +152,12 @@ async def test_a_policy_stays_while_a_model_has_it_pinned(service: Service, clie
     assert (await client.delete("/v1/policies/house")).status_code == 204
     source = str(write_model(service.roots / uuid4().hex))
     gone = await client.post("/v1/models", json={"id": "other", "source": source, "policy": "house"})
-    assert fault(gone)[:3] == (422, "unknown-policy", "/policy")
-    assert (await ready_model(service, client, "plain"))["policy"] == "default"
+    assert problem_fields(gone)[:3] == (422, "unknown-policy", "/policy")
+    assert (await register_ready_model(service, client, "plain"))["policy"] == "default"
 
 
 async def test_a_job_stores_its_measurements_and_its_policy(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     plain = (await submit(client)).json()
     assert plain["evaluation"] == {"measure": ["standard"], "policy": "default"}
     assert plain["verdict"] is None
@@ -180,7 +182,7 @@ async def test_a_job_stores_its_measurements_and_its_policy(service: Service, cl
 async def test_an_unknown_measurement_is_422_with_its_pointer(
     service: Service, client: httpx.AsyncClient, measure: list[Any], pointer: str
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     answer = await submit(client, measure=measure)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
     assert (await client.get("/v1/jobs")).json()["data"] == []
@@ -188,7 +190,7 @@ async def test_an_unknown_measurement_is_422_with_its_pointer(
 
 async def test_a_request_may_tighten_the_models_policy(service: Service, client: httpx.AsyncClient) -> None:
     await client.post("/v1/policies", json=HOUSE)
-    await ready_model(service, client, policy="house")
+    await register_ready_model(service, client, policy="house")
     assert (await submit(client)).json()["evaluation"]["policy"] == "house"
     further = {"name": "general", "set": "general", "figure": "perplexity", "against": "before", "high": 5.0}
     own = {"name": "tight", "bounds": [{**EXTRACTION, "high": 0.01}, further]}
@@ -214,40 +216,40 @@ async def test_a_request_may_tighten_the_models_policy(service: Service, client:
 
 async def test_a_request_may_not_loosen_the_models_policy(service: Service, client: httpx.AsyncClient) -> None:
     await client.post("/v1/policies", json=HOUSE)
-    await ready_model(service, client, policy="house")
+    await register_ready_model(service, client, policy="house")
     loose = {"name": "loose", "bounds": [{**EXTRACTION, "high": 0.5}, {**RETAIN, "high": 2.0}]}
-    status, name, pointer, detail = fault(await submit(client, policy=loose))
+    status, name, pointer, detail = problem_fields(await submit(client, policy=loose))
     assert (status, name, pointer) == (422, "policy-loosened", "/evaluation/policy")
     assert "'house'" in detail
     assert "bound 'verbatim-text': high may not be over 0.1" in detail
     assert "bound 'kept-text': high may not be over 1.05" in detail
     await client.post("/v1/policies", json=loose)
-    assert fault(await submit(client, policy="loose"))[1] == "policy-loosened"
-    assert fault(await submit(client, policy="nobodys"))[:3] == (422, "unknown-policy", "/evaluation/policy")
+    assert problem_fields(await submit(client, policy="loose"))[1] == "policy-loosened"
+    assert problem_fields(await submit(client, policy="nobodys"))[:3] == (422, "unknown-policy", "/evaluation/policy")
     assert (await client.get("/v1/jobs")).json()["data"] == []
 
 
 async def test_a_model_without_a_policy_of_its_own_has_the_built_in_policy(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     bound = DEFAULT_POLICY.bounds[0].model_dump(mode="json")
     own = {"name": "mine", "bounds": [bound | {"high": (bound["high"] or 0) + 1}]}
-    assert fault(await submit(client, policy=own))[1] == "policy-loosened"
+    assert problem_fields(await submit(client, policy=own))[1] == "policy-loosened"
 
 
 async def test_a_policy_name_is_used_once(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     tight = {**EXTRACTION, "name": "mine"}
     for name in ("default", "house"):
         await client.post("/v1/policies", json=HOUSE)
         answer = await submit(client, policy={"name": name, "bounds": [tight]})
-        assert fault(answer)[:3] == (422, "name-taken", "/evaluation/policy/name")
+        assert problem_fields(answer)[:3] == (422, "name-taken", "/evaluation/policy/name")
     assert (await submit(client, policy=HOUSE)).status_code == 202
 
 
 async def test_a_job_keeps_its_policy_when_that_is_deleted(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     await client.post("/v1/policies", json=HOUSE)
     job = (await submit(client, policy="house")).json()
     before = (await client.get(job["links"]["metrics"])).json()["policy"]
@@ -262,9 +264,9 @@ async def test_a_job_keeps_its_policy_when_that_is_deleted(service: Service, cli
 async def test_the_verdict_is_shown_on_the_job_and_per_bound_with_its_figures(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     id = (await submit(client)).json()["id"]
-    checkpoint = await finish(service, id, await claim(service, id), {"config.json": b"{}"}, verdict="failed")
+    checkpoint = await finish_job(service, id, await claim_job(service, id), {"config.json": b"{}"}, verdict="failed")
     job = (await client.get(f"/v1/jobs/{id}")).json()
     assert (job["status"], job["verdict"]) == ("succeeded", "failed")
     assert [job["id"] for job in (await client.get("/v1/jobs", params={"verdict": "failed"})).json()["data"]] == [id]
@@ -281,7 +283,7 @@ async def test_the_verdict_is_shown_on_the_job_and_per_bound_with_its_figures(
 async def test_measurements_that_the_policy_needs_are_added_to_the_request(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     job = (await submit(client, measure=["likelihood"])).json()
     assert job["evaluation"]["measure"][0] == "likelihood"
     assert {"membership", "exposure", "cloze", "quantized"} < set(job["evaluation"]["measure"])
@@ -295,9 +297,9 @@ async def test_measurements_that_the_policy_needs_are_added_to_the_request(
 async def test_a_measurement_that_the_policy_needs_cannot_be_weakened(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     blunt = {"name": "membership", "judged": 1}
-    status, name, pointer, detail = fault(await submit(client, measure=["standard", blunt]))
+    status, name, pointer, detail = problem_fields(await submit(client, measure=["standard", blunt]))
     assert (status, name, pointer) == (422, "measurement-loosened", "/evaluation/measure/1/judged")
     assert "'default'" in detail
     closer = [{"name": "exposure", "twins": 200, "records": 4}, {"name": "relearned", "steps": 1}]

@@ -12,8 +12,8 @@ from core.schema.event_types import EventType
 from core.schema.events import CostReported
 from core.schema.preflight import WorkerClass
 from core.settings import Settings
-from tests.integration.api import work
-from tests.integration.api.service import Service, file_of, ready_model, serving, settings_for
+from tests.integration.api import worker_actions
+from tests.integration.api.service import Service, make_settings, register_ready_model, run_service, upload_records
 
 
 async def submit(client: httpx.AsyncClient, **more: Any) -> httpx.Response:
@@ -21,7 +21,7 @@ async def submit(client: httpx.AsyncClient, **more: Any) -> httpx.Response:
     return await client.post("/v1/jobs", json=body)
 
 
-async def cost(service: Service, job: dict[str, Any], *, unlearning: float, other: float) -> None:
+async def record_cost(service: Service, job: dict[str, Any], *, unlearning: float, other: float) -> None:
     """Adds the event of a job's cost, with as many tokens as the estimate expected."""
     tokens, job_id = job["estimate"]["tokens"], job["id"]
     cost = CostReported(
@@ -30,14 +30,14 @@ async def cost(service: Service, job: dict[str, Any], *, unlearning: float, othe
         peak_host_bytes=1,
         flops={"unlearning": 6.0 * tokens * job["estimate"]["parameters"]},
     )
-    fence = await work.claim(service, job_id)
+    fence = await worker_actions.claim_job(service, job_id)
     async with service.sessions.begin() as session:
         await progress.add_event(session, job_id, fence, EventType.COST, cost.model_dump(mode="json", exclude={"kind"}))
-    await work.finish(service, job_id, fence, {"config.json": b"{}"})
+    await worker_actions.finish_job(service, job_id, fence, {"config.json": b"{}"})
 
 
 async def test_a_job_shows_its_estimate_at_submission_and_later(service: Service, client: httpx.AsyncClient) -> None:
-    model = await ready_model(service, client)
+    model = await register_ready_model(service, client)
     job = (await submit(client)).json()
     estimate = job["estimate"]
     assert estimate["parameters"] == estimate["trained_parameters"] == model["shape"]["parameters"]
@@ -51,7 +51,7 @@ async def test_a_job_shows_its_estimate_at_submission_and_later(service: Service
 async def test_the_estimate_of_a_gpu_job_holds_the_memory_of_each_gpu(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     estimate = (await submit(client, resources={"gpus": 2})).json()["estimate"]
     assert estimate["gpus"] == 2
     assert estimate["peak_device_bytes"] > 0
@@ -60,9 +60,9 @@ async def test_the_estimate_of_a_gpu_job_holds_the_memory_of_each_gpu(
 async def test_the_estimated_time_rests_on_the_organisations_finished_jobs(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     first = (await submit(client)).json()
-    await cost(service, first, unlearning=40.0, other=2.0)
+    await record_cost(service, first, unlearning=40.0, other=2.0)
     again = (await submit(client)).json()["estimate"]["seconds"]
     dry = (await submit(client, dry_run=True)).json()["estimate"]["seconds"]
     assert again > 42.0  # and what measuring takes, of which there was none
@@ -72,7 +72,7 @@ async def test_the_estimated_time_rests_on_the_organisations_finished_jobs(
     longer = (await submit(client, training={"epochs": epochs})).json()["estimate"]
     assert longer["seconds"] - again == pytest.approx(40.0, rel=0.15)  # and more rehearsal
     async with service.client() as stranger:
-        await ready_model(service, stranger)
+        await register_ready_model(service, stranger)
         assert (await submit(stranger)).json()["estimate"]["seconds"] == first["estimate"]["seconds"]
 
 
@@ -83,14 +83,14 @@ def small_machines(tmp_path: Path, database_url: str, redis_url: str) -> Setting
         WorkerClass(name="small", memory_bytes=300 << 20),
         WorkerClass(name="card", gpus=1, memory_bytes=1 << 34),
     ]
-    return settings_for(tmp_path, database_url, redis_url, worker_classes=classes)
+    return make_settings(tmp_path, database_url, redis_url, worker_classes=classes)
 
 
 async def test_a_job_that_no_worker_class_can_hold_is_refused_with_numbers_and_not_written(
     small_machines: Settings,
 ) -> None:
-    async with serving(small_machines) as service, service.client() as client:
-        await ready_model(service, client)
+    async with run_service(small_machines) as service, service.client() as client:
+        await register_ready_model(service, client)
         answer = await submit(client)
         assert answer.status_code == 422
         problem = answer.json()
@@ -100,7 +100,7 @@ async def test_a_job_that_no_worker_class_can_hold_is_refused_with_numbers_and_n
         assert "resources.gpus = 1" in problem["detail"]
         assert problem["errors"] == [{"pointer": "/resources/gpus", "detail": "resources.gpus = 1"}]
         assert (await client.get("/v1/jobs")).json()["data"] == []
-        forget = await file_of(client, "forget")
+        forget = await upload_records(client, "forget")
         assert (await submit(client, forget={"file": forget})).status_code == 422
         assert (await client.delete(f"/v1/files/{forget}")).status_code == 204  # no job has it
         # nor a dry run, or a measurement, which has no training that could be changed
@@ -116,14 +116,14 @@ async def test_a_job_that_no_worker_class_can_hold_is_refused_with_numbers_and_n
 async def test_a_measuring_job_fits_where_training_does_not(
     service: Service, client: httpx.AsyncClient, tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     answers = [await submit(client, dry_run=dry_run) for dry_run in (False, True)]
     full, dry = (answer.json()["estimate"]["peak_host_bytes"] for answer in answers)
     between = [WorkerClass(name="small", memory_bytes=(full + dry) // 2)]
     (tmp_path / "small").mkdir()
-    settings = settings_for(tmp_path / "small", database_url, redis_url, worker_classes=between)
-    async with serving(settings) as small, small.client() as other:
-        await ready_model(small, other)
+    settings = make_settings(tmp_path / "small", database_url, redis_url, worker_classes=between)
+    async with run_service(settings) as small, small.client() as other:
+        await register_ready_model(small, other)
         assert (await submit(other)).status_code == 422
         assert (await submit(other, dry_run=True)).status_code == 202
         request = {"model": "demo", "forget": {"records": ["Zorvek lives at 12 Pell Lane."]}}

@@ -12,13 +12,21 @@ from api.auth import new_api_key
 from core.embedded import Stack
 from core.records import keys
 from core.records.migrate import upgrade
-from tests.integration.api.service import Service, file_of, ready_model, serving, settings_for, until, upload
+from tests.integration.api.service import (
+    Service,
+    make_settings,
+    register_ready_model,
+    run_service,
+    upload,
+    upload_records,
+    wait_until,
+)
 from tests.servers import execute, new_database
 
 CANARY = "Zorvek Halmi, 12 Pell Lane"
 
 
-async def raw(service: Service, request: bytes) -> bytes:
+async def send_raw(service: Service, request: bytes) -> bytes:
     """Sends the bytes and returns the server's answer."""
     address = urlsplit(service.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -65,7 +73,7 @@ async def test_an_invalid_query_parameter_is_named(client: httpx.AsyncClient) ->
 async def test_a_body_over_the_limit_is_refused_before_it_is_read(service: Service) -> None:
     for path, kind in (("/v1/jobs", "application/json"), ("/v1/files", "multipart/form-data; boundary=b")):
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 9000000000\r\n\r\n"
-        answer = await raw(service, head.encode())
+        answer = await send_raw(service, head.encode())
         assert answer.startswith(b"HTTP/1.1 413"), answer
         assert b"application/problem+json" in answer
 
@@ -94,8 +102,8 @@ async def test_the_request_id_is_the_clients_or_a_new_one(client: httpx.AsyncCli
 
 
 async def test_a_key_over_its_rate_limit_is_429(database_url: str, redis_url: str, tmp_path: Path) -> None:
-    settings = settings_for(tmp_path, database_url, redis_url, rate_limit_per_minute=5)
-    async with serving(settings) as service, service.client() as client, service.client() as other:
+    settings = make_settings(tmp_path, database_url, redis_url, rate_limit_per_minute=5)
+    async with run_service(settings) as service, service.client() as client, service.client() as other:
         answers = [await client.get("/v1/methods") for _ in range(6)]
         assert [answer.status_code for answer in answers] == [200] * 5 + [429]
         assert answers[0].headers["ratelimit-policy"] == '"key";q=5;w=60'
@@ -125,8 +133,8 @@ async def test_an_unknown_error_is_500_without_details(
 async def test_a_lost_database_is_503_and_the_process_stays_alive(
     stack: Stack, redis_url: str, clean_database_url: str, tmp_path: Path
 ) -> None:
-    settings = settings_for(tmp_path, clean_database_url, redis_url)
-    async with serving(settings) as service, service.client() as client:
+    settings = make_settings(tmp_path, clean_database_url, redis_url)
+    async with run_service(settings) as service, service.client() as client:
         assert (await client.get("/readyz")).json() == {
             "ready": True,
             "database": "ok",
@@ -156,8 +164,8 @@ async def test_no_path_is_redirected_to_another_address(client: httpx.AsyncClien
 
 @pytest.mark.parametrize("host", ["/nowhere/at/all", "no-such-host.invalid"])
 async def test_an_unreachable_database_host_is_503(redis_url: str, tmp_path: Path, host: str) -> None:
-    settings = settings_for(tmp_path, f"postgresql+asyncpg://unlearn:x@/unlearn?host={host}", redis_url)
-    async with serving(settings) as service:
+    settings = make_settings(tmp_path, f"postgresql+asyncpg://unlearn:x@/unlearn?host={host}", redis_url)
+    async with run_service(settings) as service:
         headers = {"Authorization": f"Bearer {new_api_key()}"}
         async with httpx.AsyncClient(base_url=service.url, headers=headers) as client:
             answer = await client.get("/v1/jobs")
@@ -166,11 +174,11 @@ async def test_an_unreachable_database_host_is_503(redis_url: str, tmp_path: Pat
 
 
 async def test_without_a_broker_the_service_is_ready_and_accepts_jobs(database_url: str, tmp_path: Path) -> None:
-    settings = settings_for(tmp_path, database_url, f"redis+socket://{tmp_path}/none")
-    async with serving(settings) as service, service.client() as client:
+    settings = make_settings(tmp_path, database_url, f"redis+socket://{tmp_path}/none")
+    async with run_service(settings) as service, service.client() as client:
         answer = await client.get("/readyz")
         assert (answer.status_code, answer.json()["broker"]) == (200, "unreachable")
-        await ready_model(service, client)
+        await register_ready_model(service, client)
         accepted = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})
         assert accepted.status_code == 202
 
@@ -181,14 +189,14 @@ async def test_a_service_that_starts_before_the_migration_is_ready_after_it(
     key = new_api_key()
     (tmp_path / "admin.key").write_text(key)
     async with new_database(stack) as url:
-        settings = settings_for(tmp_path, url, redis_url, admin_key_file=tmp_path / "admin.key")
-        async with serving(settings) as service, httpx.AsyncClient(base_url=service.url) as client:
+        settings = make_settings(tmp_path, url, redis_url, admin_key_file=tmp_path / "admin.key")
+        async with run_service(settings) as service, httpx.AsyncClient(base_url=service.url) as client:
             early = await client.get("/readyz")
             assert (early.status_code, early.json()["database"]) == (503, "not_migrated")
             mine = {"Authorization": f"Bearer {key}"}
             assert problem(await client.get("/v1/jobs", headers=mine)) == (503, "unavailable")
             await upgrade(url)
-            await until(lambda: service.context.startup.complete)
+            await wait_until(lambda: service.context.startup.complete)
             assert (await client.get("/readyz")).json()["ready"] is True
             assert (await client.get("/v1/jobs", headers=mine)).status_code == 200
 
@@ -207,22 +215,22 @@ async def test_metrics_count_requests_by_their_template(service: Service, client
 
 
 async def test_requests_that_are_held_open_do_not_count_as_slow(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     submitted = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}, "from": "base"})
     path = f"/v1/jobs/{submitted.json()['id']}"
 
-    async def timed() -> list[str]:
+    async def duration_counts() -> list[str]:
         text = (await client.get("/metrics")).text
         counts = [
             line for line in text.splitlines() if line.startswith("unlearning_http_request_duration_seconds_count")
         ]
         return [line for line in counts if 'route="/v1/jobs/{job}"' in line or 'route="/v1/jobs/{job}/events"' in line]
 
-    before = await timed()
+    before = await duration_counts()
     await client.get(path, params={"wait": 0.2})
     async with client.stream("GET", f"{path}/events", headers={"Accept": "text/event-stream"}) as answer:
         await anext(answer.aiter_bytes())
-    assert await timed() == before
+    assert await duration_counts() == before
 
 
 async def test_methods_are_described(client: httpx.AsyncClient) -> None:
@@ -236,7 +244,7 @@ async def test_methods_are_described(client: httpx.AsyncClient) -> None:
 
 
 async def test_no_records_text_is_in_any_log_or_error(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     seen: list[str] = []
     with structlog.testing.capture_logs() as logged:
         for body in (
@@ -254,7 +262,7 @@ async def test_no_records_text_is_in_any_log_or_error(service: Service, client: 
         lines = (("a.jsonl", f'{{"text": "a"}}\n{{"{CANARY}"'), ("a.csv", f"{CANARY}\n"), ("a.csv", f'text\n"{CANARY}'))
         for name, text in lines:
             seen.append((await upload(client, text, name=name)).text)
-        file = await file_of(client, "forget")
+        file = await upload_records(client, "forget")
         seen.append((await client.get("/v1/files")).text)
         await client.get(f"/v1/files/{file}/content", params={"note": CANARY})
     assert CANARY not in str(logged) + "".join(seen)

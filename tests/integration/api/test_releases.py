@@ -9,8 +9,8 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from core.records.tables import AuditRow
-from tests.integration.api.service import Service, ready_model
-from tests.integration.api.work import claim, finish
+from tests.integration.api.service import Service, register_ready_model
+from tests.integration.api.worker_actions import claim_job, finish_job
 
 REASON = {"reason": "Two records: no test can tell more. Ada Lovelace read it by hand."}
 
@@ -31,28 +31,28 @@ class Waiting:
 @pytest_asyncio.fixture
 async def waiting(service: Service, client: httpx.AsyncClient) -> Waiting:
     """Of a job that the client, an admin, has submitted."""
-    await ready_model(service, client)
+    await register_ready_model(service, client)
     id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})).json()["id"]
-    checkpoint = await finish(service, id, await claim(service, id), {"config.json": b"{}"}, verdict="failed")
+    checkpoint = await finish_job(service, id, await claim_job(service, id), {"config.json": b"{}"}, verdict="failed")
     return Waiting((await client.get("/v1/keys/self")).json()["organisation"], id, checkpoint)
 
 
-async def key(client: httpx.AsyncClient, *scopes: str) -> dict[str, str]:
+async def key_headers(client: httpx.AsyncClient, *scopes: str) -> dict[str, str]:
     """The headers of a new key in the client's organisation."""
     created = await client.post("/v1/keys", json={"name": "second", "scopes": scopes})
     return {"Authorization": f"Bearer {created.json()['key']}"}
 
 
-def named(answer: httpx.Response) -> tuple[int, str]:
+def problem_name(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].rpartition(":")[2]
 
 
 async def test_a_checkpoint_released_by_a_second_person_is_downloaded_by_all(
     service: Service, client: httpx.AsyncClient, waiting: Waiting
 ) -> None:
-    reader, second = await key(client, "jobs:read"), await key(client, "release:write")
+    reader, second = await key_headers(client, "jobs:read"), await key_headers(client, "release:write")
     refused = await client.get(f"{waiting.path}/files/config.json", headers=reader)
-    assert named(refused) == (403, "not-released")
+    assert problem_name(refused) == (403, "not-released")
     assert f"POST {waiting.path}/release" in refused.json()["detail"]
     answer = await client.post(f"{waiting.path}/release", json=REASON, headers=second)
     assert answer.status_code == 200, answer.text
@@ -65,13 +65,13 @@ async def test_a_checkpoint_released_by_a_second_person_is_downloaded_by_all(
     assert (await client.get(f"/v1/jobs/{waiting.job}/archive", headers=reader)).status_code == 200
     assert (await client.get("/v1/models/demo")).json()["head"] == waiting.checkpoint
     again = await client.post(f"{waiting.path}/release", json=REASON, headers=second)
-    assert named(again) == (409, "already-released")
+    assert problem_name(again) == (409, "already-released")
 
 
 async def test_the_reason_of_a_release_is_in_the_audit_log_only(
     service: Service, client: httpx.AsyncClient, waiting: Waiting
 ) -> None:
-    headers = await key(client, "release:write")
+    headers = await key_headers(client, "release:write")
     assert (await client.post(f"{waiting.path}/release", json=REASON, headers=headers)).status_code == 200
     async with service.sessions() as session:
         query = select(AuditRow).where(AuditRow.object == waiting.checkpoint).order_by(AuditRow.seq)
@@ -86,7 +86,7 @@ async def test_the_reason_of_a_release_is_in_the_audit_log_only(
 
 
 async def test_the_submitters_own_key_cannot_release_a_checkpoint(client: httpx.AsyncClient, waiting: Waiting) -> None:
-    assert named(await client.post(f"{waiting.path}/release", json=REASON)) == (403, "own-job")
+    assert problem_name(await client.post(f"{waiting.path}/release", json=REASON)) == (403, "own-job")
     assert (await client.get(waiting.path)).json()["released"] is False
     assert (await client.get("/v1/models/demo")).json()["head"] is None
 
@@ -95,7 +95,7 @@ async def test_the_submitters_own_key_cannot_release_a_checkpoint(client: httpx.
     "body", [{}, {"reason": ""}, {"reason": " \n"}, {"reason": "x" * 2001}, {**REASON, "force": 1}]
 )
 async def test_a_release_needs_a_reason(client: httpx.AsyncClient, waiting: Waiting, body: dict[str, object]) -> None:
-    headers = await key(client, "release:write")
+    headers = await key_headers(client, "release:write")
     answer = await client.post(f"{waiting.path}/release", json=body, headers=headers)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, f"/{list(body or ['reason'])[-1]}")
 
@@ -103,26 +103,31 @@ async def test_a_release_needs_a_reason(client: httpx.AsyncClient, waiting: Wait
 async def test_a_release_needs_its_scope_and_its_organisation(
     service: Service, client: httpx.AsyncClient, waiting: Waiting
 ) -> None:
-    headers = await key(client, "jobs:read", "jobs:write", "models:write", "evidence:read")
-    assert named(await client.post(f"{waiting.path}/release", json=REASON, headers=headers)) == (403, "forbidden")
+    headers = await key_headers(client, "jobs:read", "jobs:write", "models:write", "evidence:read")
+    assert problem_name(await client.post(f"{waiting.path}/release", json=REASON, headers=headers)) == (
+        403,
+        "forbidden",
+    )
     async with service.client("release:write") as stranger:
         assert (await stranger.post(f"{waiting.path}/release", json=REASON)).status_code == 404
-    second = await key(client, "release:write")
+    second = await key_headers(client, "release:write")
     assert (
         await client.post(f"/v1/checkpoints/ckpt-{uuid4().hex}/release", json=REASON, headers=second)
     ).status_code == 404
 
 
 async def test_a_model_that_always_releases_has_nothing_to_release(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client, release="always")
+    await register_ready_model(service, client, release="always")
     id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})).json()["id"]
     warned = [warning["code"] for warning in (await client.get(f"/v1/jobs/{id}")).json()["warnings"]]
     assert "released_whatever_the_verdict" in warned
-    checkpoint = await finish(service, id, await claim(service, id), {"config.json": b"{}"}, verdict="not_judged")
+    checkpoint = await finish_job(
+        service, id, await claim_job(service, id), {"config.json": b"{}"}, verdict="not_judged"
+    )
     path = f"/v1/checkpoints/{checkpoint}"
     assert (await client.get(path)).json()["released"] is True
-    assert named(await client.post(f"{path}/release", json=REASON)) == (409, "already-released")
-    reader = await key(client, "jobs:read")
+    assert problem_name(await client.post(f"{path}/release", json=REASON)) == (409, "already-released")
+    reader = await key_headers(client, "jobs:read")
     assert (await client.get(f"{path}/archive", headers=reader)).status_code == 200
 
 
@@ -131,7 +136,7 @@ async def test_an_event_stream_holds_a_later_release_and_ends(client: httpx.Asyn
     stream_answer = await client.get(path, headers=stream)
     types = [line.removeprefix("event: ") for line in stream_answer.text.splitlines() if line.startswith("event: ")]
     assert types[-2:] == ["judged", "succeeded"]
-    headers = await key(client, "release:write")
+    headers = await key_headers(client, "release:write")
     await client.post(f"{waiting.path}/release", json=REASON, headers=headers)
     last = [line.removeprefix("id: ") for line in stream_answer.text.splitlines() if line.startswith("id: ")][-1]
     later = await client.get(path, headers=stream | {"Last-Event-ID": last})

@@ -5,14 +5,14 @@ import time
 
 import httpx
 
-from tests.integration.api.service import Service, ready_model
-from tests.integration.api.submitting import submitted
-from tests.integration.api.work import claim, step
+from tests.integration.api.service import Service, register_ready_model
+from tests.integration.api.submission import submit_job
+from tests.integration.api.worker_actions import claim_job, record_step
 
 
 async def test_an_unchanged_job_is_304(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
-    path = f"/v1/jobs/{(await submitted(client))['id']}"
+    await register_ready_model(service, client)
+    path = f"/v1/jobs/{(await submit_job(client))['id']}"
     first = await client.get(path)
     known = {"If-None-Match": first.headers["etag"]}
     unchanged = await client.get(path, headers=known)
@@ -23,10 +23,10 @@ async def test_an_unchanged_job_is_304(service: Service, client: httpx.AsyncClie
 
 
 async def test_a_waiting_request_is_answered_when_the_job_changes(service: Service, client: httpx.AsyncClient) -> None:
-    await ready_model(service, client)
-    job = (await submitted(client))["id"]
+    await register_ready_model(service, client)
+    job = (await submit_job(client))["id"]
     path = f"/v1/jobs/{job}"
-    fence = await claim(service, job)
+    fence = await claim_job(service, job)
     first = await client.get(path)
     waiting = asyncio.create_task(
         client.get(path, params={"wait": 20}, headers={"If-None-Match": first.headers["etag"]})
@@ -35,7 +35,7 @@ async def test_a_waiting_request_is_answered_when_the_job_changes(service: Servi
     done, _ = await asyncio.wait([waiting, bare], timeout=0.3)
     assert done == set()
     began = time.monotonic()
-    await step(service, job, fence, 3)
+    await record_step(service, job, fence, 3)
     for answer in (await waiting, await bare):
         assert answer.json()["progress"] == {"step": 3, "steps": 10, "fraction": 0.3, "eta": 2.0}
     assert time.monotonic() - began < 15
@@ -46,8 +46,8 @@ async def test_a_waiting_request_is_answered_when_the_job_changes(service: Servi
 async def test_a_waiting_request_for_a_finished_job_is_answered_at_once(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    await ready_model(service, client)
-    path = f"/v1/jobs/{(await submitted(client))['id']}"
+    await register_ready_model(service, client)
+    path = f"/v1/jobs/{(await submit_job(client))['id']}"
     etag = (await client.post(f"{path}/cancel"), await client.get(path))[1].headers["etag"]
     began = time.monotonic()
     assert (await client.get(path, params={"wait": 30})).status_code == 200

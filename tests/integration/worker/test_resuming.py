@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.integration.api.service import serving
+from tests.integration.api.service import run_service
 from tests.integration.worker.worker_setup import WorkerSetup, log_lines, terminate, wait_for
 
 EPOCHS = 300
@@ -27,7 +27,7 @@ async def wait_for_step(setup: WorkerSetup, job: str, after: int = 0) -> None:
 async def test_paused_resumed_and_killed_a_job_ends_with_the_weights_of_an_undisturbed_one(setup: WorkerSetup) -> None:
     undisturbed, job = await setup.job(epochs=EPOCHS), await setup.job(epochs=EPOCHS)
     settings = setup.settings.model_copy(update={"model_roots": [setup.folder]})
-    async with serving(settings) as service, service.client(organisation=setup.scene.organisation) as client:
+    async with run_service(settings) as service, service.client(organisation=setup.scene.organisation) as client:
         worker = setup.worker()
         await wait_for_step(setup, job)
         requested = (await client.post(f"/v1/jobs/{job}/pause")).json()

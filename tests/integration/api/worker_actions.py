@@ -13,7 +13,7 @@ from tests.integration.api.service import Service
 from tests.integration.records.scene import judgement
 
 
-async def claim(service: Service, job: str) -> int:
+async def claim_job(service: Service, job: str) -> int:
     """Claims the job, after older jobs of other tests, and returns its fence."""
     while True:
         async with service.sessions.begin() as session:
@@ -23,24 +23,24 @@ async def claim(service: Service, job: str) -> int:
                 return row.fence
 
 
-async def step(service: Service, job: str, fence: int, at: int, *, of: int = 10) -> None:
+async def record_step(service: Service, job: str, fence: int, at: int, *, of: int = 10) -> None:
     async with service.sessions.begin() as session:
         points = [(at, "loss", 1.0 / at), (at, "learning_rate", 0.1)]
         await progress.set_steps(session, job, fence, step=at, steps=of, eta_seconds=2.0, points=points)
 
 
-async def phase(service: Service, job: str, fence: int, name: str) -> None:
+async def record_phase(service: Service, job: str, fence: int, name: str) -> None:
     async with service.sessions.begin() as session:
         await progress.set_phase(session, job, fence, name)
 
 
-async def spent(service: Service, job: str, fence: int, cost: CostReported) -> None:
+async def record_cost(service: Service, job: str, fence: int, cost: CostReported) -> None:
     """What a child says the job took, as the worker writes it down."""
     async with service.sessions.begin() as session:
         await progress.add_event(session, job, fence, EventType.COST, cost.model_dump(mode="json", exclude={"kind"}))
 
 
-async def measured(service: Service, job: str, fence: int, perplexity: float) -> Measurements:
+async def record_measurements(service: Service, job: str, fence: int, perplexity: float) -> Measurements:
     """Stores measurements of the model before, as a job reports them."""
     figure = Figure(value=perplexity, low=1.0, high=99.0, records=3)
     measurements = Measurements(sets={"forget": {"perplexity": figure}}, seconds=1.0, model_digest="0" * 64)
@@ -49,7 +49,7 @@ async def measured(service: Service, job: str, fence: int, perplexity: float) ->
     return measurements
 
 
-async def finish(
+async def finish_job(
     service: Service, job: str, fence: int, files: dict[str, bytes], *, verdict: Verdict = "passed"
 ) -> str:
     """Stores the files as the job's checkpoint and finishes it with this verdict; the checkpoint's id."""
