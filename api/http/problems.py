@@ -19,6 +19,8 @@ TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 class FieldError(BaseModel):
+    """A field of the request that is at fault."""
+
     pointer: str = Field(description="JSON pointer (RFC 6901) into the request's body, or the name of a parameter")
     detail: str = Field(description="what is wrong with the field")
 

@@ -23,10 +23,14 @@ State = Literal["ok", "unreachable", "not_migrated"]
 
 
 class Alive(BaseModel):
+    """The answer of `GET /healthz`."""
+
     status: Literal["ok"] = Field(default="ok", description="always `ok`")
 
 
 class Readiness(BaseModel):
+    """The answer of `GET /readyz`."""
+
     ready: bool = Field(description="whether requests can be served")
     database: State = Field(description="whether the database can be reached and is migrated to this version")
     storage: StorageState = Field(description="whether files and checkpoints can be written")

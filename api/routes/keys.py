@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=JsonRoute)
 
 
 class KeyRequest(Strict):
-    """`POST /v1/keys`."""
+    """The body of `POST /v1/keys`."""
 
     name: str = Field(min_length=1, max_length=96, examples=["nightly DSR import"], description="what the key is for")
     scopes: list[Scope] = Field(
@@ -49,6 +49,8 @@ class Key(Answer):
 
 
 class NewKey(Key):
+    """A new key, with the key itself."""
+
     key: str = Field(description="the key itself: shown only this once, and stored nowhere", examples=["ulk_…"])
 
 

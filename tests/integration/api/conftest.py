@@ -1,4 +1,4 @@
-"""One API for all tests of this folder; each test has an organisation of its own in it."""
+"""One API for all tests of this folder; each test has its own organisation."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.integration.api.service import Service, make_settings, run_service
 async def service(
     database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Service]:
-    """Small limits, so that tests of them stay small."""
+    """A running API with small limits, so that tests of the limits need little data."""
     folder: Path = tmp_path_factory.mktemp("api")
     limits = {"max_record_bytes": 2000, "max_file_bytes": 300_000, "max_body_bytes": 2 << 20}
     async with run_service(make_settings(folder, database_url, redis_url, **limits)) as running:
@@ -23,6 +23,6 @@ async def service(
 
 @pytest_asyncio.fixture
 async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    """An admin of an organisation that nobody else is in."""
+    """A client with an admin key of a new organisation."""
     async with service.client() as admin:
         yield admin

@@ -1,4 +1,4 @@
-"""Model directories as small as they can be, written without torch."""
+"""Minimal model directories, written without torch."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ PARAMETERS = 16 * 8 + 2 * (4 * 8 * 8 + 3 * 12 * 8 + 2 * 8) + 8
 
 
 def write_model(directory: Path, **config: Any) -> Path:
-    """A directory that passes every check; `config` replaces fields of its config.json."""
+    """Writes a directory that passes every check; `config` replaces fields of its config.json."""
     directory.mkdir(parents=True)
     described = {**CONFIG, **config}
     (directory / "config.json").write_text(json.dumps(described))
@@ -36,7 +36,7 @@ def write_model(directory: Path, **config: Any) -> Path:
 
 
 def weights(vocabulary: int = 16) -> dict[str, Any]:
-    """A Llama's, with the embedding as its head."""
+    """Returns the weights of a Llama whose head is its embedding."""
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, 8), "model.norm.weight": (8,)}
     for layer in (f"model.layers.{number}" for number in range(2)):
         shapes |= {f"{layer}.self_attn.{name}_proj.weight": (8, 8) for name in "qkvo"}

@@ -1,4 +1,4 @@
-"""Adapters are registered together with their base, wherever it is known."""
+"""Adapters are registered as models, merged with their base."""
 
 import json
 import os
@@ -21,7 +21,7 @@ MODULE = "model.layers.1.self_attn.q_proj"
 
 
 def write_adapter(directory: Path, base: str | None, **config: Any) -> Path:
-    """LoRA of rank 2 on one matrix, scaled by 4, as peft writes it."""
+    """Writes a LoRA adapter of rank 2 on one matrix, scaled by 4, as peft does."""
     directory.mkdir(parents=True)
     described = {"peft_type": "LORA", "r": 2, "lora_alpha": 8, "base_model_name_or_path": base, **config}
     (directory / "adapter_config.json").write_text(json.dumps(described))

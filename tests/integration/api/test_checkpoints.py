@@ -20,7 +20,7 @@ WEIGHTS = FILES["model.safetensors"]
 
 @pytest_asyncio.fixture
 async def delivered(service: Service, client: httpx.AsyncClient) -> dict[str, str]:
-    """A finished job of the client's: its id and its checkpoint's."""
+    """The ids of a finished job of the client and of its checkpoint."""
     await register_ready_model(service, client)
     answer = await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})
     job = answer.json()["id"]

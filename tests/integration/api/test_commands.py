@@ -20,7 +20,7 @@ Run = Callable[..., Coroutine[Any, Any, Result]]
 
 
 def output_lines(result: Result) -> list[str]:
-    """The command's own lines: the service is in this process and logs into the same place."""
+    """Returns the command's own lines, without the log of the service, which runs in the same process."""
     return [line.rstrip() for line in result.stdout.splitlines() if "[info " not in line]
 
 
@@ -45,7 +45,7 @@ HOUSE: dict[str, Any] = {
 
 @pytest.fixture
 def unlearn(service: Service, client: httpx.AsyncClient) -> Run:
-    """Runs the command with the client's key, or another."""
+    """Runs the command, by default with the client's key."""
 
     async def run(*arguments: str, key: str | None = None) -> Result:
         own = client.headers["authorization"].removeprefix("Bearer ")

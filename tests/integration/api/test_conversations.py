@@ -1,4 +1,4 @@
-"""Records that the model's chat template does not write are refused before anything is queued, and never quoted."""
+"""Records that the model's chat template refuses are refused before a job is queued, and never quoted."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ TOLD = 'record 2: the chat template refuses it ("No system turn, please")'
 
 
 async def register_model(service: Service, client: httpx.AsyncClient, template: str | None, **defaults: str) -> None:
-    """A registered model `demo` with a chat template, and retain and unseen files of plain text."""
+    """Registers a model `demo` with a chat template, and retain and unseen files of plain text."""
     directory = write_model(service.roots / uuid4().hex)
     if template is not None:
         (directory / "chat_template.jinja").write_text(template)

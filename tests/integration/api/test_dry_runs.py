@@ -125,7 +125,7 @@ async def test_a_dry_run_only_measures_waits_for_no_job_and_makes_no_checkpoint(
     assert [dry["estimate"][name] for name in nothing] == [0, 0, 0]
     assert all(real["estimate"][name] > 0 for name in nothing)
     await claim_job(service, real["id"])
-    fence = await claim_job(service, dry["id"])  # though the other runs from the same head
+    fence = await claim_job(service, dry["id"])  # while the other job runs from the same head
     await record_measurements(service, dry["id"], fence, 7.0)
     with pytest.raises(FenceLost):
         async with service.sessions.begin() as session:

@@ -37,7 +37,7 @@ async def submit_job(service: Service, client: httpx.AsyncClient) -> str:
 async def stream_messages(
     client: httpx.AsyncClient, job: str, last: str | None = None
 ) -> AsyncIterator[dict[str, Any]]:
-    """A stream's messages, fields by name, `data` out of its JSON."""
+    """Yields the stream's messages as dicts, with `data` decoded from JSON."""
     headers = STREAM | ({"Last-Event-ID": last} if last else {})
     async with client.stream("GET", f"/v1/jobs/{job}/events", headers=headers, timeout=20) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -217,7 +217,7 @@ async def test_job_metrics_of_a_finished_job_hold_its_cost(service: Service, cli
     job = await submit_job(service, client)
     fence = await claim_job(service, job)
     took: dict[str, Any] = {"seconds": {"unlearning": 2.0}, "tokens": 90, "peak_host_bytes": 7}
-    await record_cost(service, job, fence, CostReported(**took))  # of an attempt that came to nothing in the end
+    await record_cost(service, job, fence, CostReported(**took))  # of an attempt that fails in the end
     took |= {"passed": {"unlearning": 100}, "flops": {"unlearning": 3e9}, "tokens_per_second": {"unlearning": 50.0}}
     took |= {"retraining_flops": 6e12, "retraining_share": 0.0005}
     await record_cost(service, job, fence, CostReported(**took))

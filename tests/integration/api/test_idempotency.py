@@ -1,4 +1,4 @@
-"""An Idempotency-Key after requests that did not end well."""
+"""Idempotency keys of requests that failed."""
 
 import asyncio
 
@@ -51,7 +51,7 @@ async def test_a_commit_whose_answer_was_lost_keeps_its_answer(
         nonlocal commits
         commits += 1
         commit(connection)
-        if commits == 2:  # the first takes the key
+        if commits == 2:  # the first commit takes the key
             raise ConnectionResetError
 
     wanted = {"name": "second", "scopes": ["jobs:read"]}

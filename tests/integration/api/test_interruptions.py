@@ -1,4 +1,4 @@
-"""A job that is cancelled, paused, resumed or tried again by request."""
+"""Jobs that are cancelled, paused, resumed or retried by request."""
 
 import httpx
 

@@ -278,7 +278,7 @@ async def test_a_request_that_outlives_its_idempotency_lease_creates_nothing(
     await register_ready_model(service, client)
     organisation = (await client.get("/v1/keys/self")).json()["organisation"]
     monkeypatch.setattr(idempotency, "LEASE_SECONDS", 0.0)
-    async with service.sessions.begin() as session:  # both wait for the model's row, past the end of the first's lease
+    async with service.sessions.begin() as session:  # both requests wait for the model's row, past the first lease
         await session.scalar(select(ModelRow).where(ModelRow.organisation == organisation).with_for_update())
         headers = {"Idempotency-Key": "slow"}
         requests = [
@@ -320,7 +320,7 @@ async def test_jobs_are_listed_by_page_and_filter(service: Service, client: http
         assert [job["id"] for job in listed] == expected, query
     assert (await client.get("/v1/jobs", params={"status": "happy"})).status_code == 422
     assert (await client.get("/v1/jobs", params={"model": "\0"})).status_code == 422
-    for beyond in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):  # which have no UTC
+    for beyond in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):  # times that UTC cannot express
         assert (await client.get("/v1/jobs", params={"created_after": beyond})).status_code == 422
         assert (await client.get("/v1/jobs", params={"created_before": beyond})).status_code == 422
 

@@ -44,7 +44,7 @@ async def test_only_a_keyed_hash_is_stored(service: Service, client: httpx.Async
     secret = created.json()["key"]
     async with service.sessions() as session:
         for table in ("api_keys", "idempotency_keys"):
-            # bytes are shown in hex by this cast
+            # the cast writes bytes as hex
             rows = str((await session.scalars(text(f"SELECT CAST({table} AS text) FROM {table}"))).all())
             assert secret not in rows
             assert secret.encode().hex() not in rows

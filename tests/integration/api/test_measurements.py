@@ -30,7 +30,7 @@ async def submit(client: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
 async def deliver_checkpoint(
     service: Service, client: httpx.AsyncClient, verdict: Verdict = "passed"
 ) -> tuple[str, str]:
-    """(job, checkpoint) of a job that was done."""
+    """Finishes a job; returns its id and its checkpoint's."""
     answer = await client.post("/v1/jobs", json=MINIMAL_REQUEST)
     assert answer.status_code == 202, answer.text
     measurement = answer.json()
@@ -56,7 +56,7 @@ async def test_a_measurement_is_queued_claimed_beside_a_job_on_the_model_and_sho
     assert measurement["reading"] == {"max_length": 64, "chat": "auto", "seed": 0}
     fence = await claim_job(service, measurement["id"])
     after = (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "from": "base"})).json()
-    await claim_job(service, after["id"])  # nor does the measurement hold up a job
+    await claim_job(service, after["id"])  # the measurement does not hold up a job either
 
     figure = Figure(value=2.0, low=1.0, high=3.0, records=1)
     results = Measurements(sets={"forget": {"perplexity": figure}}, seconds=1.0, model_digest="0" * 64)
@@ -217,7 +217,7 @@ async def test_an_adapter_checkpoint_is_measured_only_on_the_registered_model(
 
 
 async def deliver_adapter(service: Service, client: httpx.AsyncClient, start: str) -> str:
-    """The checkpoint of a job that delivered an adapter alone."""
+    """Finishes a job that delivers only an adapter; returns its checkpoint's id."""
     body = {**MINIMAL_REQUEST, "from": start, "output": "adapter", "training": {"lora": {}}}
     answer = await client.post("/v1/jobs", json=body)
     assert answer.status_code == 202, answer.text

@@ -1,4 +1,4 @@
-"""Policies by name, and what a job is held to."""
+"""Policies, and the policy of a job."""
 
 from typing import Any
 from uuid import uuid4
@@ -199,10 +199,10 @@ async def test_a_request_may_tighten_the_models_policy(service: Service, client:
     policy = (await client.get(job["links"]["metrics"])).json()["policy"]
     assert [(bound["name"], bound["high"], bound["added"]) for bound in policy["bounds"]] == [
         ("verbatim-text", 0.01, False),
-        ("kept-text", 1.05, False),  # the model's bounds stay, named or not
+        ("kept-text", 1.05, False),  # the model's bounds stay, whether the request names them or not
         ("general", 5.0, True),
     ]
-    kept_tighter = {"name": "kept-tighter", "bounds": [{**RETAIN, "high": 1.01}]}  # nothing of what is forgotten
+    kept_tighter = {"name": "kept-tighter", "bounds": [{**RETAIN, "high": 1.01}]}  # no bound on the forget set
     only = (await submit(client, policy=kept_tighter)).json()
     policy_of_only = (await client.get(only["links"]["metrics"])).json()["policy"]
     assert [(bound["name"], bound["high"]) for bound in policy_of_only["bounds"]] == [
@@ -303,4 +303,4 @@ async def test_a_measurement_that_the_policy_needs_cannot_be_weakened(
     assert (status, name, pointer) == (422, "measurement-loosened", "/evaluation/measure/1/judged")
     assert "'default'" in detail
     closer = [{"name": "exposure", "twins": 200, "records": 4}, {"name": "relearned", "steps": 1}]
-    assert (await submit(client, measure=["standard", *closer])).status_code == 202  # without a reference: no bound
+    assert (await submit(client, measure=["standard", *closer])).status_code == 202

@@ -1,4 +1,4 @@
-"""What a job was expected to take, and jobs that no declared machine can hold."""
+"""Estimates of jobs, and jobs that no declared worker class can hold."""
 
 import json
 from pathlib import Path
@@ -65,12 +65,12 @@ async def test_the_estimated_time_rests_on_the_organisations_finished_jobs(
     await record_cost(service, first, unlearning=40.0, other=2.0)
     again = (await submit(client)).json()["estimate"]["seconds"]
     dry = (await submit(client, dry_run=True)).json()["estimate"]["seconds"]
-    assert again > 42.0  # and what measuring takes, of which there was none
+    assert again > 42.0  # plus the time of measuring, of which the first job had none
     assert 2.0 < dry < again - 40.0
-    # twice as many passes: twice as long, but for what is not training
+    # twice as many passes take twice the training time
     epochs = 2 * first["training"]["epochs"]
     longer = (await submit(client, training={"epochs": epochs})).json()["estimate"]
-    assert longer["seconds"] - again == pytest.approx(40.0, rel=0.15)  # and more rehearsal
+    assert longer["seconds"] - again == pytest.approx(40.0, rel=0.15)  # plus more rehearsal
     async with service.client() as stranger:
         await register_ready_model(service, stranger)
         assert (await submit(stranger)).json()["estimate"]["seconds"] == first["estimate"]["seconds"]
@@ -78,7 +78,7 @@ async def test_the_estimated_time_rests_on_the_organisations_finished_jobs(
 
 @pytest.fixture
 def small_machines(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
-    """A service whose operator has a small machine and nothing else."""
+    """Settings of an operator whose only worker class is small."""
     classes = [
         WorkerClass(name="small", memory_bytes=300 << 20),
         WorkerClass(name="card", gpus=1, memory_bytes=1 << 34),
@@ -102,8 +102,8 @@ async def test_a_job_that_no_worker_class_can_hold_is_refused_with_numbers_and_n
         assert (await client.get("/v1/jobs")).json()["data"] == []
         forget = await upload_records(client, "forget")
         assert (await submit(client, forget={"file": forget})).status_code == 422
-        assert (await client.delete(f"/v1/files/{forget}")).status_code == 204  # no job has it
-        # nor a dry run, or a measurement, which has no training that could be changed
+        assert (await client.delete(f"/v1/files/{forget}")).status_code == 204  # no job uses the file
+        # neither does a dry run or a measurement fit; a measurement has no training that could be changed
         for path, more in (("/v1/jobs", {"dry_run": True}), ("/v1/measurements", {})):
             body = {"model": "demo", "forget": {"records": ["Zorvek lives at 12 Pell Lane."]}, **more}
             assert (await client.post(path, json=body)).json()["type"].endswith(":does-not-fit")

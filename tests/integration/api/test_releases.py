@@ -1,4 +1,4 @@
-"""A second person's word for a checkpoint that missed its policy."""
+"""Releases of checkpoints that did not pass their policy, by a second person."""
 
 from dataclasses import dataclass
 from uuid import uuid4
@@ -16,8 +16,8 @@ REASON = {"reason": "Two records: no test can tell more. Ada Lovelace read it by
 
 
 @dataclass
-class Waiting:
-    """A checkpoint that missed its policy, and who may what."""
+class UnreleasedCheckpoint:
+    """An unreleased checkpoint, its job and its path."""
 
     organisation: str
     job: str
@@ -29,16 +29,16 @@ class Waiting:
 
 
 @pytest_asyncio.fixture
-async def waiting(service: Service, client: httpx.AsyncClient) -> Waiting:
-    """Of a job that the client, an admin, has submitted."""
+async def unreleased(service: Service, client: httpx.AsyncClient) -> UnreleasedCheckpoint:
+    """An unreleased checkpoint of a job that the client, an admin, submitted."""
     await register_ready_model(service, client)
     id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})).json()["id"]
     checkpoint = await finish_job(service, id, await claim_job(service, id), {"config.json": b"{}"}, verdict="failed")
-    return Waiting((await client.get("/v1/keys/self")).json()["organisation"], id, checkpoint)
+    return UnreleasedCheckpoint((await client.get("/v1/keys/self")).json()["organisation"], id, checkpoint)
 
 
 async def key_headers(client: httpx.AsyncClient, *scopes: str) -> dict[str, str]:
-    """The headers of a new key in the client's organisation."""
+    """Creates a key in the client's organisation and returns the headers with it."""
     created = await client.post("/v1/keys", json={"name": "second", "scopes": scopes})
     return {"Authorization": f"Bearer {created.json()['key']}"}
 
@@ -48,68 +48,72 @@ def problem_name(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_a_checkpoint_released_by_a_second_person_is_downloaded_by_all(
-    service: Service, client: httpx.AsyncClient, waiting: Waiting
+    service: Service, client: httpx.AsyncClient, unreleased: UnreleasedCheckpoint
 ) -> None:
     reader, second = await key_headers(client, "jobs:read"), await key_headers(client, "release:write")
-    refused = await client.get(f"{waiting.path}/files/config.json", headers=reader)
+    refused = await client.get(f"{unreleased.path}/files/config.json", headers=reader)
     assert problem_name(refused) == (403, "not-released")
-    assert f"POST {waiting.path}/release" in refused.json()["detail"]
-    answer = await client.post(f"{waiting.path}/release", json=REASON, headers=second)
+    assert f"POST {unreleased.path}/release" in refused.json()["detail"]
+    answer = await client.post(f"{unreleased.path}/release", json=REASON, headers=second)
     assert answer.status_code == 200, answer.text
     shown = answer.json()
     assert (shown["released"], shown["verdict"]) == (True, "failed")
     assert shown["released_by"] == (await client.get("/v1/keys/self", headers=second)).json()["id"]
     assert shown["released_at"] is not None
-    assert shown == (await client.get(waiting.path)).json()
-    assert (await client.get(f"{waiting.path}/files/config.json", headers=reader)).status_code == 200
-    assert (await client.get(f"/v1/jobs/{waiting.job}/archive", headers=reader)).status_code == 200
-    assert (await client.get("/v1/models/demo")).json()["head"] == waiting.checkpoint
-    again = await client.post(f"{waiting.path}/release", json=REASON, headers=second)
+    assert shown == (await client.get(unreleased.path)).json()
+    assert (await client.get(f"{unreleased.path}/files/config.json", headers=reader)).status_code == 200
+    assert (await client.get(f"/v1/jobs/{unreleased.job}/archive", headers=reader)).status_code == 200
+    assert (await client.get("/v1/models/demo")).json()["head"] == unreleased.checkpoint
+    again = await client.post(f"{unreleased.path}/release", json=REASON, headers=second)
     assert problem_name(again) == (409, "already-released")
 
 
 async def test_the_reason_of_a_release_is_in_the_audit_log_only(
-    service: Service, client: httpx.AsyncClient, waiting: Waiting
+    service: Service, client: httpx.AsyncClient, unreleased: UnreleasedCheckpoint
 ) -> None:
     headers = await key_headers(client, "release:write")
-    assert (await client.post(f"{waiting.path}/release", json=REASON, headers=headers)).status_code == 200
+    assert (await client.post(f"{unreleased.path}/release", json=REASON, headers=headers)).status_code == 200
     async with service.sessions() as session:
-        query = select(AuditRow).where(AuditRow.object == waiting.checkpoint).order_by(AuditRow.seq)
+        query = select(AuditRow).where(AuditRow.object == unreleased.checkpoint).order_by(AuditRow.seq)
         created, released = list(await session.scalars(query))
     assert (created.action, released.action) == ("checkpoint.made", "checkpoint.released")
     assert released.details["reason"] == REASON["reason"]
-    events = await client.get(f"/v1/jobs/{waiting.job}/events")
+    events = await client.get(f"/v1/jobs/{unreleased.job}/events")
     assert events.json()["data"][0]["type"] == "released"
-    for path in (f"/v1/jobs/{waiting.job}", f"/v1/jobs/{waiting.job}/metrics", waiting.path):
+    for path in (f"/v1/jobs/{unreleased.job}", f"/v1/jobs/{unreleased.job}/metrics", unreleased.path):
         assert "Lovelace" not in (await client.get(path)).text
     assert "Lovelace" not in events.text
 
 
-async def test_the_submitters_own_key_cannot_release_a_checkpoint(client: httpx.AsyncClient, waiting: Waiting) -> None:
-    assert problem_name(await client.post(f"{waiting.path}/release", json=REASON)) == (403, "own-job")
-    assert (await client.get(waiting.path)).json()["released"] is False
+async def test_the_submitters_own_key_cannot_release_a_checkpoint(
+    client: httpx.AsyncClient, unreleased: UnreleasedCheckpoint
+) -> None:
+    assert problem_name(await client.post(f"{unreleased.path}/release", json=REASON)) == (403, "own-job")
+    assert (await client.get(unreleased.path)).json()["released"] is False
     assert (await client.get("/v1/models/demo")).json()["head"] is None
 
 
 @pytest.mark.parametrize(
     "body", [{}, {"reason": ""}, {"reason": " \n"}, {"reason": "x" * 2001}, {**REASON, "force": 1}]
 )
-async def test_a_release_needs_a_reason(client: httpx.AsyncClient, waiting: Waiting, body: dict[str, object]) -> None:
+async def test_a_release_needs_a_reason(
+    client: httpx.AsyncClient, unreleased: UnreleasedCheckpoint, body: dict[str, object]
+) -> None:
     headers = await key_headers(client, "release:write")
-    answer = await client.post(f"{waiting.path}/release", json=body, headers=headers)
+    answer = await client.post(f"{unreleased.path}/release", json=body, headers=headers)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, f"/{list(body or ['reason'])[-1]}")
 
 
 async def test_a_release_needs_its_scope_and_its_organisation(
-    service: Service, client: httpx.AsyncClient, waiting: Waiting
+    service: Service, client: httpx.AsyncClient, unreleased: UnreleasedCheckpoint
 ) -> None:
     headers = await key_headers(client, "jobs:read", "jobs:write", "models:write", "evidence:read")
-    assert problem_name(await client.post(f"{waiting.path}/release", json=REASON, headers=headers)) == (
+    assert problem_name(await client.post(f"{unreleased.path}/release", json=REASON, headers=headers)) == (
         403,
         "forbidden",
     )
     async with service.client("release:write") as stranger:
-        assert (await stranger.post(f"{waiting.path}/release", json=REASON)).status_code == 404
+        assert (await stranger.post(f"{unreleased.path}/release", json=REASON)).status_code == 404
     second = await key_headers(client, "release:write")
     assert (
         await client.post(f"/v1/checkpoints/ckpt-{uuid4().hex}/release", json=REASON, headers=second)
@@ -131,13 +135,15 @@ async def test_a_model_that_always_releases_has_nothing_to_release(service: Serv
     assert (await client.get(f"{path}/archive", headers=reader)).status_code == 200
 
 
-async def test_an_event_stream_holds_a_later_release_and_ends(client: httpx.AsyncClient, waiting: Waiting) -> None:
-    path, stream = f"/v1/jobs/{waiting.job}/events", {"Accept": "text/event-stream"}
+async def test_an_event_stream_holds_a_later_release_and_ends(
+    client: httpx.AsyncClient, unreleased: UnreleasedCheckpoint
+) -> None:
+    path, stream = f"/v1/jobs/{unreleased.job}/events", {"Accept": "text/event-stream"}
     stream_answer = await client.get(path, headers=stream)
     types = [line.removeprefix("event: ") for line in stream_answer.text.splitlines() if line.startswith("event: ")]
     assert types[-2:] == ["judged", "succeeded"]
     headers = await key_headers(client, "release:write")
-    await client.post(f"{waiting.path}/release", json=REASON, headers=headers)
+    await client.post(f"{unreleased.path}/release", json=REASON, headers=headers)
     last = [line.removeprefix("id: ") for line in stream_answer.text.splitlines() if line.startswith("id: ")][-1]
     later = await client.get(path, headers=stream | {"Last-Event-ID": last})
     assert [line for line in later.text.splitlines() if line.startswith("event: ")] == ["event: released"]

@@ -1,4 +1,4 @@
-"""Polling a job: 304 for what has not changed, and `wait`, which answers when it does."""
+"""Polling of a job: 304 where it has not changed, and `wait`, which answers when it changes."""
 
 import asyncio
 import time

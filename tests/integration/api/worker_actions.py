@@ -35,7 +35,7 @@ async def record_phase(service: Service, job: str, fence: int, name: str) -> Non
 
 
 async def record_cost(service: Service, job: str, fence: int, cost: CostReported) -> None:
-    """What a child says the job took, as the worker writes it down."""
+    """Stores the cost of the job, as a worker does."""
     async with service.sessions.begin() as session:
         await progress.add_event(session, job, fence, EventType.COST, cost.model_dump(mode="json", exclude={"kind"}))
 
@@ -52,7 +52,7 @@ async def record_measurements(service: Service, job: str, fence: int, perplexity
 async def finish_job(
     service: Service, job: str, fence: int, files: dict[str, bytes], *, verdict: Verdict = "passed"
 ) -> str:
-    """Stores the files as the job's checkpoint and finishes it with this verdict; the checkpoint's id."""
+    """Stores the files as the job's checkpoint and finishes it with this verdict; returns the checkpoint's id."""
     prefix = f"checkpoints/{job}/{fence}"
 
     async def single_chunk(body: bytes) -> AsyncIterator[bytes]:

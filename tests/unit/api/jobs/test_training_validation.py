@@ -1,4 +1,4 @@
-"""Names are held against the model's files, whatever small differences there are to the names in memory."""
+"""Names of weights and modules are checked against the model's files, although names in memory may differ a little."""
 
 import pytest
 
@@ -94,7 +94,7 @@ def test_bfloat16_weights_cannot_be_multiplied_in_float32() -> None:
 
 
 class Chooser(METHODS["gradient_ascent"]):  # type: ignore[misc]
-    """A method with weights of its own."""
+    """A method that chooses the weights that it trains."""
 
     def trained_weights(self, layers: int) -> list[str] | None:
         return ["*"]
