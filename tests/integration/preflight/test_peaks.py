@@ -1,4 +1,4 @@
-"""What was expected, beside what a real child process had in memory; `python -m benchmarks.preflight` tries more."""
+"""Compares estimated memory with that of real child processes; `python -m benchmarks.preflight` tries more cases."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_expected_bounds_what_is_measured_and_not_by_far(name: str) -> None:
-    found = compare_peaks(name, CASES[name])
-    assert 1 <= found.ratio <= UPPER, found
+def test_the_estimated_peak_is_a_close_upper_bound_of_the_measured_one(name: str) -> None:
+    peak = compare_peaks(name, CASES[name])
+    assert 1 <= peak.ratio <= UPPER, peak
 
 
-def test_a_table_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> None:
+def test_a_new_table_replaces_the_old_one_and_nothing_else(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# Page\n<!-- preflight -->\nold\n<!-- /preflight -->\nrest\n")
     replace_section(page, MARK, "new")

@@ -1,4 +1,4 @@
-"""Jobs of any size, for preflight: no file, no weights."""
+"""Workloads of any size for preflight, without files or weights."""
 
 import math
 from dataclasses import replace
@@ -13,7 +13,7 @@ from core.unlearning.objectives import METHODS, fill_training, resolve
 
 
 def llama(*, hidden: int = 4096, layers: int = 32, heads: int = 32, vocabulary: int = 128256, wide: int = 14336) -> Any:
-    """The shape of a Llama in bfloat16; as it stands, that of Llama-3-8B (8,030,261,248 weights)."""
+    """Returns the shape of a Llama in bfloat16, by default that of Llama-3-8B (8,030,261,248 weights)."""
     narrow = hidden // 4
     matrices = {
         "self_attn.q_proj": [hidden, hidden],
@@ -35,7 +35,7 @@ def llama(*, hidden: int = 4096, layers: int = 32, heads: int = 32, vocabulary: 
         ("model.norm", [hidden]),
     ):
         tensors.append(TensorGroup(name=f"{name}.weight", shape=sizes, count=1))
-    weights = sum(math.prod(one.shape) * one.count for one in tensors)
+    weights = sum(math.prod(group.shape) * group.count for group in tensors)
     return ModelShape(
         architecture="LlamaForCausalLM",
         parameters=weights,
@@ -54,7 +54,7 @@ def llama(*, hidden: int = 4096, layers: int = 32, heads: int = 32, vocabulary: 
     )
 
 
-def work(
+def workload(
     shape: ModelShape | None = None,
     *,
     method: str = "ascent_kl",
@@ -63,19 +63,20 @@ def work(
     gpus: int = 0,
     **training: Any,
 ) -> Workload:
-    """A job with as many records in each of its sets, of `length` tokens each."""
+    """Returns a job with the same number of records in each of its sets, of `length` tokens each."""
     shape = shape or llama()
     filled = fill_training(TrainingRequest(**training), method, parameters=shape.parameters, forget_records=records)
     sets = dict.fromkeys(("forget", "retain", "unseen"), SetSize(records, records * length))
     return Workload(shape, resolve(method, {}), filled, sets, gpus=gpus, bfloat16=True)
 
 
-def with_training(one: Workload, **changed: Any) -> Workload:
-    return replace(one, training=one.training.model_copy(update=changed))
+def with_training(job: Workload, **changed: Any) -> Workload:
+    """Returns the job with other settings of its training."""
+    return replace(job, training=job.training.model_copy(update=changed))
 
 
 methods = st.sampled_from(sorted(METHODS))
-places = st.sampled_from([0, 1, 4])
+gpu_counts = st.sampled_from([0, 1, 4])
 
 
 @st.composite
@@ -92,13 +93,13 @@ def shapes(draw: st.DrawFn) -> ModelShape:
 
 
 @st.composite
-def works(draw: st.DrawFn) -> Workload:
-    return work(
+def workloads(draw: st.DrawFn) -> Workload:
+    return workload(
         draw(shapes()),
         method=draw(methods),
         records=draw(st.integers(1, 5000)),
         length=draw(st.integers(2, 4000)),
-        gpus=draw(places),
+        gpus=draw(gpu_counts),
         records_per_step=draw(st.integers(1, 600)),
         max_length=draw(st.integers(16, 8192)),
         optimizer=draw(st.sampled_from(["adamw", "adamw8bit", "sgd"])),

@@ -1,4 +1,4 @@
-"""Reads a file's bytes for the tests, whole or cut."""
+"""Reads records from bytes for the tests, complete or in chunks."""
 
 import io
 from typing import Any
@@ -11,7 +11,7 @@ from core.schema.record_reading import read_records
 
 
 def read(name: str, body: str | bytes, **limits: Any) -> tuple[list[dict[str, Any]], FileInterpretation]:
-    """The records of a file of this name, and how it was read."""
+    """Returns the records of a file of this name, and how it was read."""
     interpretation = FileInterpretation()
     file = io.BytesIO(body if isinstance(body, bytes) else body.encode())
     numbered = list(read_records(file, detect_file_kind(name), interpretation=interpretation, **limits))
@@ -21,14 +21,14 @@ def read(name: str, body: str | bytes, **limits: Any) -> tuple[list[dict[str, An
 def outcome(
     name: str, body: bytes, size: int, *, max_record_bytes: int = 1 << 20
 ) -> tuple[list[Any], str, FileInterpretation]:
-    """The numbered records of the body cut into pieces of `size`, its fault, and how it was read."""
+    """Returns the numbered records of a body cut into chunks of `size`, its fault, and how it was read."""
     kind = detect_file_kind(name)
     reader = RecordReader(kind.format, max_record_bytes=max_record_bytes, separator=kind.separator)
-    found: list[Any] = []
+    records: list[Any] = []
     try:
-        for at in range(0, len(body), size):
-            found += reader.feed(body[at : at + size])
-        found += reader.close()
+        for start in range(0, len(body), size):
+            records += reader.feed(body[start : start + size])
+        records += reader.close()
     except BadRecord as bad:
-        return found, str(bad), reader.interpretation
-    return found, "", reader.interpretation
+        return records, str(bad), reader.interpretation
+    return records, "", reader.interpretation

@@ -1,4 +1,4 @@
-"""Arrow files and streams are read batch by batch, none of which unpacks to more than is allowed."""
+"""Arrow files and streams are read batch by batch, and no batch unpacks to more than the limit."""
 
 import io
 import tracemalloc
@@ -30,7 +30,7 @@ def arrow_file(table: Any, *, kind: str = "file", compression: str | None = None
 
 @pytest.mark.parametrize("kind", ["file", "stream"])
 @pytest.mark.parametrize("compression", [None, "lz4", "zstd"])
-def test_rows_come_out_as_they_went_in_whatever_their_columns(kind: str, compression: str | None) -> None:
+def test_rows_are_read_as_they_were_written_for_every_type_of_column(kind: str, compression: str | None) -> None:
     table = pyarrow.table(
         {
             "question": pyarrow.array(["a longer question than twelve bytes", "b"] * 50, pyarrow.string_view()),
@@ -48,13 +48,15 @@ def test_rows_come_out_as_they_went_in_whatever_their_columns(kind: str, compres
     assert interpretation.shapes == ["question and answer"]
 
 
-def test_messages_are_lists_of_structures_with_a_weight() -> None:
+def test_messages_are_read_from_lists_of_structures_and_their_weight_is_ignored() -> None:
     records, interpretation = read("a.feather", arrow_file({"messages": [TURNS]}))
     assert records == [{"messages": [{"role": turn["role"], "content": turn["content"]} for turn in TURNS]}]
     assert interpretation.ignored == ["weight"]
 
 
-def test_a_batch_that_unpacks_to_too_much_is_never_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_would_unpack_to_too_much_is_refused_before_it_is_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(arrow, "MAX_BATCH_BYTES", 10 * MB)
     bomb = arrow_file({"text": ["a" * (100 * MB)]}, compression="zstd")
     assert len(bomb) < 100_000
@@ -69,7 +71,7 @@ def test_a_batch_that_unpacks_to_too_much_is_never_unpacked(monkeypatch: pytest.
         pyarrow.set_memory_pool(default)
 
 
-def test_a_text_that_many_rows_view_is_never_unpacked_many_times() -> None:
+def test_a_text_that_many_rows_share_as_a_view_is_not_unpacked_many_times() -> None:
     once = pyarrow.array(["a" * MB], pyarrow.string_view())
     views = pyarrow.Array.from_buffers(
         pyarrow.string_view(), 500, [None, pyarrow.py_buffer(once.buffers()[1].to_pybytes() * 500), *once.buffers()[2:]]
@@ -95,25 +97,25 @@ def test_a_text_that_many_rows_view_is_never_unpacked_many_times() -> None:
         (arrow_file({"text": ["a"] * 100}, rows=50)[:-800], "the file is damaged here"),
     ],
 )
-def test_what_cannot_be_records_is_refused_without_its_text(body: bytes, reason: str) -> None:
+def test_a_file_without_records_is_refused_without_its_text(body: bytes, reason: str) -> None:
     with pytest.raises(BadRecord, match=reason) as refused:
         read("a.arrow", body)
     assert "SECRET" not in str(refused.value)
 
 
 @settings(derandomize=True, max_examples=300, deadline=None)
-@given(place=st.integers(0, 2000), value=st.integers(0, 255), compressed=st.booleans())
-def test_damage_anywhere_is_a_bad_record_or_another_text_and_never_a_crash(
-    place: int, value: int, compressed: bool
+@given(position=st.integers(0, 2000), value=st.integers(0, 255), compressed=st.booleans())
+def test_a_damaged_byte_gives_a_bad_record_or_another_text_but_never_a_crash(
+    position: int, value: int, compressed: bool
 ) -> None:
     table = {"text": ["a longer text than twelve bytes", "b"] * 20, "wrong": [["c"], None] * 20}
     body = bytearray(arrow_file(table, compression="lz4" if compressed else None))
-    body[place % len(body)] = value
+    body[position % len(body)] = value
     with suppress(BadRecord):  # any other exception fails the test
         assert len(list(arrow_records(io.BytesIO(bytes(body)), max_bytes=MB))) <= 40
 
 
-def test_a_table_of_a_flatbuffer_has_zero_for_what_it_lacks() -> None:
+def test_a_missing_field_of_a_flatbuffers_table_is_zero_or_empty() -> None:
     # root offset 8; vtable at 4 (size 4: no fields); table at 8 whose vtable is 4 before it
     buffer = b"\x08\0\0\0" + b"\x04\0\x04\0" + b"\x04\0\0\0"
     table = root_table(buffer)

@@ -1,4 +1,4 @@
-"""CSV as spreadsheets and data frames write it."""
+"""CSV files as spreadsheets and data frames write them."""
 
 import csv
 import io
@@ -19,25 +19,25 @@ CELL = st.text(alphabet='ab,;\t|"\n é', max_size=8).map(lambda text: f"x{text}"
     separator=st.sampled_from(",;\t|"),
     size=st.integers(1, 9),
 )
-def test_the_separator_is_read_off_the_header(rows: list[tuple[str, str]], separator: str, size: int) -> None:
+def test_the_separator_is_read_from_the_header(rows: list[tuple[str, str]], separator: str, size: int) -> None:
     sink = io.StringIO()
     csv.writer(sink, delimiter=separator).writerows([("question", "answer"), *rows])
-    found, fault, interpretation = outcome("a.csv", sink.getvalue().encode(), size)
-    assert ([(record.prompt, record.completion) for _, record in found], fault) == (rows, "")
+    records, fault, interpretation = outcome("a.csv", sink.getvalue().encode(), size)
+    assert ([(record.prompt, record.completion) for _, record in records], fault) == (rows, "")
     assert interpretation.separator == {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}[separator]
 
 
-def test_cells_in_a_tsv_of_one_column_hold_commas() -> None:
+def test_cells_of_a_tsv_with_one_column_may_hold_commas() -> None:
     assert read("a.tsv", "text\nred, green\n")[0] == [{"text": "red, green"}]
 
 
-def test_the_line_by_which_excel_names_the_separator_is_none_of_the_table() -> None:
+def test_excels_line_that_names_the_separator_is_not_a_part_of_the_table() -> None:
     records, interpretation = read("a.csv", "sep=;\ntext\none; two\n".replace("one; two", '"one; two"'))
     assert (records, interpretation.separator) == ([{"text": "one; two"}], "semicolon")
 
 
 @pytest.mark.parametrize("index", ["", "Unnamed: 0", "__index_level_0__", "index"])
-def test_the_index_of_a_data_frame_is_ignored_and_said(index: str) -> None:
+def test_a_data_frames_index_is_ignored_and_reported(index: str) -> None:
     records, interpretation = read("a.csv", f"{index},text\n0,one\n1,two\n")
     assert records == [{"text": "one"}, {"text": "two"}]
     assert interpretation.ignored == [index.lower() or "the unnamed column"]
@@ -57,17 +57,17 @@ def test_the_index_of_a_data_frame_is_ignored_and_said(index: str) -> None:
         ('text\n"SECRET" b\n', "line 2: not a CSV row (RFC 4180): a quote inside a quoted cell is written twice"),
     ],
 )
-def test_a_fault_is_named_by_its_line_with_what_to_do(body: str, message: str) -> None:
+def test_an_error_names_the_line_and_the_remedy(body: str, message: str) -> None:
     with pytest.raises(BadRecord) as refused:
         read("a.csv", body)
     assert str(refused.value).startswith(message)
     assert "SECRET" not in str(refused.value)
 
 
-def test_a_column_that_is_there_twice_is_named() -> None:
+def test_a_repeated_column_is_named() -> None:
     with pytest.raises(BadRecord, match="the column 'text' is there twice"):
         read("a.csv", "text;id;Text\n")
 
 
-def test_a_row_that_shares_a_word_with_the_header_is_a_record() -> None:
+def test_a_row_with_a_word_of_the_header_is_a_record() -> None:
     assert read("a.csv", "text,id\nbody,7\ntext,8\n")[0] == [{"text": "body", "id": "7"}, {"text": "text", "id": "8"}]

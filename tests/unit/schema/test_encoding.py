@@ -1,4 +1,4 @@
-"""The encoding of a text file is read off it, guessed and said, or refused with what to do."""
+"""The encoding of a text file is read from it, guessed with a warning, or refused with advice."""
 
 import codecs
 
@@ -29,14 +29,14 @@ def paragraphs(text: str) -> list[dict[str, str]]:
         ("cp1252", "Windows-1252", True),
     ],
 )
-def test_text_is_the_same_in_every_encoding_that_can_be_told(codec: str, name: str, guessed: bool) -> None:
+def test_text_is_the_same_in_every_recognised_encoding(codec: str, name: str, guessed: bool) -> None:
     records, interpretation = read("a.txt", WESTERN.encode(codec))
     assert records == paragraphs(WESTERN)
     assert interpretation.encoding == name
     assert any(f"guessed to be {name}" in warning for warning in interpretation.warnings) == guessed
 
 
-def test_utf_16_with_the_big_end_first_has_a_mark_too() -> None:
+def test_big_endian_utf_16_has_a_mark_too() -> None:
     records, interpretation = read("a.txt", codecs.BOM_UTF16_BE + WESTERN.encode("utf-16-be"))
     assert (records, interpretation.warnings) == (paragraphs(WESTERN), [])
 
@@ -57,7 +57,7 @@ def test_utf_16_with_the_big_end_first_has_a_mark_too() -> None:
         ("mac-roman", "Zoë ate a crème brûlée"),
     ],
 )
-def test_an_encoding_that_cannot_be_told_is_refused_with_advice_and_without_its_text(codec: str, text: str) -> None:
+def test_an_unrecognised_encoding_is_refused_with_advice_and_without_text(codec: str, text: str) -> None:
     with pytest.raises(BadRecord) as refused:
         read("a.txt", b"plain\n\n" + text.encode(codec))
     assert str(refused.value) == "line 3: not valid UTF-8, nor plainly Windows-1252: save the file as UTF-8"
@@ -76,14 +76,14 @@ def test_an_encoding_that_cannot_be_told_is_refused_with_advice_and_without_its_
         (b"PAR1SECRET", "line 1: the file is Parquet: let its name end in .parquet"),
     ],
 )
-def test_what_is_no_text_is_named_by_line_with_what_to_do(body: bytes, message: str) -> None:
+def test_bytes_that_are_not_text_are_refused_by_line_with_advice(body: bytes, message: str) -> None:
     for size in (1, 7, len(body)):
         _, fault, _ = outcome("a.txt", body, size)
         assert fault.startswith(message)
         assert "SECRET" not in fault
 
 
-def test_a_byte_of_another_encoding_far_behind_the_beginning_is_found_by_its_line() -> None:
+def test_a_byte_of_another_encoding_far_into_the_file_is_found_by_its_line() -> None:
     body = b"plain text\n" * 5000 + "crème\n\n".encode("cp1252") + b"more\n"
     (_, last), fault, interpretation = outcome("a.txt", body, 999)
     assert (last[1].text, fault, interpretation.encoding) == ("more", "", "Windows-1252")
@@ -91,7 +91,7 @@ def test_a_byte_of_another_encoding_far_behind_the_beginning_is_found_by_its_lin
     assert fault.startswith("line 10001: not valid UTF-8, nor plainly")
 
 
-def test_words_of_another_alphabet_are_found_where_the_bytes_are_cut_within_them() -> None:
+def test_words_of_another_alphabet_are_found_even_where_a_chunk_ends_within_them() -> None:
     body = "crème ".encode("cp1252") + b"plain words\n" * 500 + "свет".encode("cp1251") + b"\n"
     for size in (1, 2, 3, len(body)):
         _, fault, _ = outcome("a.txt", body, size)
@@ -107,12 +107,12 @@ def test_lines_may_end_in_carriage_returns_alone(name: str) -> None:
     }[name]
     body = "\r".join(lines).encode()
     for size in (1, 2, 5, 100):
-        found, fault, interpretation = outcome(name, body, size)
-        assert ([record.text for _, record in found], fault) == (["one\ntwo", "three"], "")
+        records, fault, interpretation = outcome(name, body, size)
+        assert ([record.text for _, record in records], fault) == (["one\ntwo", "three"], "")
         assert any("CR alone" in warning for warning in interpretation.warnings)
 
 
-def test_a_carriage_return_within_a_line_of_other_ends_stays() -> None:
+def test_a_carriage_return_within_a_line_stays_where_lines_end_otherwise() -> None:
     assert read("a.txt", "one\r\ntwo\rthree\r\n")[0] == [{"text": "one\ntwo\rthree"}]
 
 
@@ -123,6 +123,6 @@ def test_a_carriage_return_within_a_line_of_other_ends_stays() -> None:
     damage=st.binary(max_size=2),
     size=st.integers(1, 9),
 )
-def test_however_the_bytes_are_cut_the_outcome_is_the_same(text: str, codec: str, damage: bytes, size: int) -> None:
+def test_the_outcome_does_not_depend_on_how_the_bytes_are_cut(text: str, codec: str, damage: bytes, size: int) -> None:
     body = text.encode(codec, "replace") + damage + b"a\n\nb"
     assert outcome("a.txt", body, size) == outcome("a.txt", body, len(body))

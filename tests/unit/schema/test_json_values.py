@@ -1,4 +1,4 @@
-"""A .json file is a list, objects one after the other, or an object around one list; each value comes by itself."""
+"""A .json file holds a list, objects one after another, or an object around a list; its values are read one by one."""
 
 import json
 import tracemalloc
@@ -28,18 +28,18 @@ ROWS = [{"text": "one"}, {"prompt": "a [", "completion": 'b "}'}]
         "\n\n".join(json.dumps(row, indent=2) for row in ROWS),
     ],
 )
-def test_the_same_records_in_every_layout(body: str) -> None:
+def test_every_layout_gives_the_same_records(body: str) -> None:
     assert read("a.json", body)[0] == ROWS
 
 
-def test_one_object_may_be_a_record_with_lists_of_its_own() -> None:
+def test_a_single_object_may_be_a_record_with_lists() -> None:
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     assert read("a.json", json.dumps({"messages": turns}))[0] == [{"messages": turns}]
     probe = {"wrong": ["x"], "text": "a"}
     assert read("a.json", json.dumps(probe, indent=1))[0] == [probe]
 
 
-def test_texts_in_a_list_are_records_of_plain_text() -> None:
+def test_texts_in_a_list_become_records_of_plain_text() -> None:
     assert read("a.json", '["one", "two"]')[0] == [{"text": "one"}, {"text": "two"}]
 
 
@@ -67,7 +67,7 @@ def test_texts_in_a_list_are_records_of_plain_text() -> None:
         ('[{"text": "' + "a" * 9000 + '"}]', "record 1 (line 1): longer than a record of 1000 bytes can be"),
     ],
 )
-def test_a_fault_is_named_by_record_and_line(body: str, message: str) -> None:
+def test_an_error_names_the_record_and_the_line(body: str, message: str) -> None:
     for size in (1, 3, 64, len(body)):
         _, fault, _ = outcome("a.json", body.encode(), size, max_record_bytes=1000)
         assert fault.startswith(message)
@@ -78,22 +78,24 @@ def test_a_fault_is_named_by_record_and_line(body: str, message: str) -> None:
 @given(
     texts=st.lists(TEXT, max_size=5),
     indent=st.sampled_from([None, 1]),
-    around=st.booleans(),
+    in_object=st.booleans(),
     cut=st.integers(0, 60),
     size=st.integers(1, 30),
 )
-def test_however_the_bytes_are_cut_the_records_are_the_same(
-    texts: list[str], indent: int | None, around: bool, cut: int, size: int
+def test_the_records_do_not_depend_on_how_the_bytes_are_cut(
+    texts: list[str], indent: int | None, in_object: bool, cut: int, size: int
 ) -> None:
     rows: Any = [{"text": text, "id": number} for number, text in enumerate(texts)]
-    body = json.dumps({"rows": rows, "n": 1} if around else rows, indent=indent, ensure_ascii=bool(size % 2)).encode()
-    found, fault, _ = outcome("a.json", body, size)
-    assert ([record.text for _, record in found], fault) == (texts, "")
+    body = json.dumps(
+        {"rows": rows, "n": 1} if in_object else rows, indent=indent, ensure_ascii=bool(size % 2)
+    ).encode()
+    records, fault, _ = outcome("a.json", body, size)
+    assert ([record.text for _, record in records], fault) == (texts, "")
     damaged = body[:cut] + body[cut + 1 :]
     assert outcome("a.json", damaged, size) == outcome("a.json", damaged, len(body))
 
 
-def test_a_list_without_end_is_read_in_the_memory_of_a_record() -> None:
+def test_an_endless_list_is_read_in_the_memory_of_one_record() -> None:
     reader = RecordReader("json", max_record_bytes=10_000)
     piece = (json.dumps({"text": "a" * 1000}) + ",").encode() * 50
     assert not list(reader.feed(b"["))

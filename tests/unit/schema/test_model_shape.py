@@ -1,4 +1,4 @@
-"""What preflight needs of a model directory: written by transformers, read from its headers."""
+"""Model directories that transformers wrote are read from their headers, and unusable ones are refused."""
 
 import json
 from pathlib import Path
@@ -33,23 +33,23 @@ def shape_of(model: PreTrainedModel, directory: Path) -> ModelShape:
     return read_shape(directory, root=directory)
 
 
-def test_of_a_llama_widths_heads_and_every_weight(tmp_path: Path) -> None:
+def test_a_llamas_widths_heads_and_weights_are_read(tmp_path: Path) -> None:
     model = LlamaForCausalLM(LlamaConfig(**SIZES, **HEADS, eos_token_id=1))
     shape = shape_of(model, tmp_path)
     assert (shape.intermediate, shape.key_value_heads, shape.head_size, shape.tied) == (48, 2, 8, False)
     assert TensorGroup(name="model.layers.*.mlp.down_proj.weight", shape=[32, 48], count=3) in shape.tensors
     assert shape.parameters == sum(weight.numel() for weight in model.parameters())
-    assert sum(one.count * torch.Size(one.shape).numel() for one in shape.tensors) == shape.parameters
+    assert sum(group.count * torch.Size(group.shape).numel() for group in shape.tensors) == shape.parameters
 
 
-def test_a_head_that_is_the_embedding_is_seen_to_be(tmp_path: Path) -> None:
+def test_a_head_that_is_the_embedding_is_recognised(tmp_path: Path) -> None:
     shape = shape_of(
         LlamaForCausalLM(LlamaConfig(**SIZES, **HEADS, eos_token_id=1, tie_word_embeddings=True)), tmp_path
     )
     assert shape.tied is True
 
 
-def test_a_narrower_table_of_tokens_is_no_head(llama: Path) -> None:
+def test_a_narrower_table_of_tokens_is_not_taken_for_a_head(llama: Path) -> None:
     weights = load_file(llama / "model.safetensors")
     del weights["lm_head.weight"]
     weights["model.per_layer.weight"] = torch.ones(400, 8)
@@ -57,7 +57,7 @@ def test_a_narrower_table_of_tokens_is_no_head(llama: Path) -> None:
     assert read_shape(llama, root=llama).tied is True
 
 
-def test_of_a_mixture_a_token_goes_through_some_experts_only(tmp_path: Path) -> None:
+def test_the_width_of_a_mixture_counts_the_experts_of_one_token(tmp_path: Path) -> None:
     config = MixtralConfig(**SIZES, **HEADS, eos_token_id=1, num_local_experts=4, num_experts_per_tok=2)
     assert shape_of(MixtralForCausalLM(config), tmp_path).intermediate == 96
 
@@ -81,7 +81,7 @@ FEW: dict[str, Any] = {"vocab_size": 400, "hidden_size": 32, "eos_token_id": 1, 
         ("roberta", {"num_hidden_layers": 2, "num_attention_heads": 4, "is_decoder": True, "pad_token_id": 1}, 4, 510),
     ],
 )
-def test_architectures_with_names_of_their_own_or_without_a_context_are_read(
+def test_architectures_with_other_config_names_or_without_a_context_are_read(
     tmp_path: Path, kind: str, config: dict[str, Any], heads: int | None, context: int | None
 ) -> None:
     model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**FEW | config))
@@ -114,7 +114,7 @@ def refusal(directory: Path) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("fields", "code", "said"),
+    ("fields", "code", "advice"),
     [
         ({"auto_map": {"AutoModel": "x.Y"}}, "unsafe-model", "transformers has 'llama' itself: remove 'auto_map'"),
         ({"auto_map": {"AutoModel": "x.Y"}, "model_type": "theirs"}, "unsafe-model", "bring their own code"),
@@ -140,14 +140,12 @@ def refusal(directory: Path) -> tuple[str, str]:
         ({"vocab_size": 299}, "unsupported-model", "resize_token_embeddings"),
     ],
 )
-def test_a_config_that_cannot_be_used_is_refused_with_the_way_out(
-    llama: Path, fields: dict[str, Any], code: str, said: str
-) -> None:
+def test_an_unusable_config_is_refused_with_advice(llama: Path, fields: dict[str, Any], code: str, advice: str) -> None:
     (llama / "generation_config.json").unlink()
     change(llama, "tokenizer_config.json", eos_token="absent")
     change(llama, "config.json", **fields)
-    named, message = refusal(llama)
-    assert (named, said in message) == (code, True), message
+    refused, message = refusal(llama)
+    assert (refused, advice in message) == (code, True), message
 
 
 @pytest.mark.parametrize(
@@ -158,9 +156,7 @@ def test_a_config_that_cannot_be_used_is_refused_with_the_way_out(
         ("special_tokens_map.json", {"eos_token": "</s>"}),
     ],
 )
-def test_an_end_of_sequence_may_be_named_anywhere_and_be_several(
-    llama: Path, name: str, fields: dict[str, Any]
-) -> None:
+def test_end_of_sequence_tokens_may_be_several_and_in_any_file(llama: Path, name: str, fields: dict[str, Any]) -> None:
     (llama / "generation_config.json").unlink()
     change(llama, "tokenizer_config.json", eos_token="absent")
     change(llama, "config.json", eos_token_id=None)
@@ -169,7 +165,7 @@ def test_an_end_of_sequence_may_be_named_anywhere_and_be_several(
 
 
 @pytest.mark.parametrize(
-    ("present", "code", "said"),
+    ("files", "code", "advice"),
     [
         ({"tokenizer.json": None, "tokenizer.model": b"sp"}, "model-incomplete", "only tokenizer.model"),
         ({"tokenizer.json": None, "vocab.json": b"{}"}, "model-incomplete", "save_pretrained(directory)"),
@@ -181,19 +177,19 @@ def test_an_end_of_sequence_may_be_named_anywhere_and_be_several(
         ({"adapter_model.safetensors": b""}, "unsupported-model", "a whole model and an adapter"),
     ],
 )
-def test_files_that_cannot_be_used_are_refused_with_the_way_out(
-    llama: Path, present: dict[str, bytes | None], code: str, said: str
+def test_unusable_files_are_refused_with_advice(
+    llama: Path, files: dict[str, bytes | None], code: str, advice: str
 ) -> None:
-    for name, content in present.items():
+    for name, content in files.items():
         if content is None:
             (llama / name).unlink()
         else:
             (llama / name).write_bytes(content)
-    named, message = refusal(llama)
-    assert (named, said in message) == (code, True), message
+    refused, message = refusal(llama)
+    assert (refused, advice in message) == (code, True), message
 
 
-def test_a_file_beside_the_models_own_is_refused_with_its_tensors(llama: Path) -> None:
+def test_a_file_that_is_not_the_models_is_refused_with_its_tensors(llama: Path) -> None:
     save_file({"model.side.weight": torch.ones(2)}, llama / "extra.safetensors")
     assert "extra.safetensors" in refusal(llama)[1]
     assert "'model.side.weight'" in refusal(llama)[1]
@@ -201,13 +197,13 @@ def test_a_file_beside_the_models_own_is_refused_with_its_tensors(llama: Path) -
     assert read_shape(llama, root=llama).layers == 3
 
 
-def test_an_index_and_its_files_agree(llama: Path) -> None:
+def test_an_index_must_agree_with_its_files(llama: Path) -> None:
     weights = load_file(llama / "model.safetensors")
     names = sorted(weights)
     files = {"a.safetensors": names[:5], "b.safetensors": names[5:]}
-    for file, held in files.items():
-        save_file({name: weights[name] for name in held}, llama / file)
-    index = {name: file for file, held in files.items() for name in held}
+    for file, tensors in files.items():
+        save_file({name: weights[name] for name in tensors}, llama / file)
+    index = {name: file for file, tensors in files.items() for name in tensors}
     change(llama, "model.safetensors.index.json", weight_map=index)
     assert "two sets of weights" in refusal(llama)[1]
     (llama / "model.safetensors").unlink()
@@ -218,7 +214,7 @@ def test_an_index_and_its_files_agree(llama: Path) -> None:
     assert f"'{names[4]}' is in a.safetensors and in b.safetensors" in refusal(llama)[1]
 
 
-def test_weights_in_bytes_are_quantised_and_tables_of_numbers_are_not(llama: Path) -> None:
+def test_weights_in_bytes_are_refused_as_quantised_but_tables_of_numbers_are_not(llama: Path) -> None:
     weights = load_file(llama / "model.safetensors")
     table = {"model.layers.0.experts": torch.arange(4), "model.layers.0.self_attn.bias": torch.ones(2, 2).byte()}
     save_file(weights | table, llama / "model.safetensors")

@@ -1,3 +1,5 @@
+"""Parquet files are read row by row, and no row is unpacked before its size is known."""
+
 import io
 import tracemalloc
 from datetime import datetime
@@ -21,7 +23,7 @@ def parquet(table: Any, **options: Any) -> io.BytesIO:
 
 
 def repeated(value: Any, rows: int) -> pyarrow.DictionaryArray:
-    """The value once, and the row numbers that say it: some hundred bytes in a file."""
+    """Returns a column that holds a value once, with an index in every row: some hundred bytes in a file."""
     return pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * rows, pyarrow.int32()), pyarrow.array([value]))
 
 
@@ -30,17 +32,17 @@ def packed(**columns: Any) -> io.BytesIO:
 
 
 @pytest.mark.parametrize("dictionary", [True, False])
-def test_rows_come_out_as_they_went_in_whatever_their_columns(dictionary: bool) -> None:
+def test_rows_are_read_as_they_were_written_with_dictionaries_and_without(dictionary: bool) -> None:
     rows: list[dict[str, Any]] = [
         {"text": f"record {number}", "id": str(number) if number % 3 else None, "wrong": ["a", "bc"] * (number % 2)}
         for number in range(9000)
     ]
-    found = list(parquet_records(parquet(pyarrow.Table.from_pylist(rows), use_dictionary=dictionary)))
-    assert [number for number, _ in found] == list(range(1, 9001))
-    assert [{name: getattr(record, name) for name in rows[0]} for _, record in found] == rows
+    numbered = list(parquet_records(parquet(pyarrow.Table.from_pylist(rows), use_dictionary=dictionary)))
+    assert [number for number, _ in numbered] == list(range(1, 9001))
+    assert [{name: getattr(record, name) for name in rows[0]} for _, record in numbered] == rows
 
 
-def test_messages_are_lists_of_structures() -> None:
+def test_messages_are_read_from_lists_of_structures() -> None:
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "answer"}]
     ((_, record),) = parquet_records(parquet({"messages": [turns], "paraphrases": pyarrow.array([None])}))
     assert [turn.model_dump() for turn in record.messages or []] == turns
@@ -60,7 +62,7 @@ def test_a_probe_is_the_same_record_as_in_json_lines() -> None:
 
 
 @pytest.mark.parametrize("column", ["text", "alternate", "paraphrased_answer"])
-def test_a_text_that_is_said_many_times_is_never_unpacked_many_times(column: str) -> None:
+def test_a_text_that_many_rows_repeat_is_not_unpacked_many_times(column: str) -> None:
     columns = {"text": ["short"] * 64} | {column: repeated("a" * (2 * MB), 64)}
     small = packed(**columns)
     assert len(small.getvalue()) < 2000
@@ -77,7 +79,7 @@ def test_a_text_that_is_said_many_times_is_never_unpacked_many_times(column: str
         pyarrow.set_memory_pool(default)
 
 
-def test_a_row_is_weighed_before_it_is_unpacked() -> None:
+def test_a_rows_size_is_checked_before_it_is_unpacked() -> None:
     lists = pyarrow.ListArray.from_arrays(pyarrow.array([0, 100_000], pyarrow.int32()), repeated("a" * 1000, 100_000))
     tracemalloc.start()
     try:
@@ -103,18 +105,18 @@ def test_a_row_is_weighed_before_it_is_unpacked() -> None:
         ({"id": ["a"]}, "row 1: a record has exactly one of"),
     ],
 )
-def test_columns_that_cannot_be_records_are_refused_without_their_text(table: Any, reason: str) -> None:
+def test_columns_that_hold_no_records_are_refused_without_their_text(table: Any, reason: str) -> None:
     with pytest.raises(BadRecord, match=reason) as refused:
         list(parquet_records(parquet(table)))
     assert "SECRET" not in str(refused.value)
 
 
-def test_the_footer_is_believed_when_it_says_too_much() -> None:
+def test_a_footer_that_announces_too_much_is_refused() -> None:
     with pytest.raises(BadRecord, match="row 1: the records are over the limit of 1000 bytes"):
         list(parquet_records(parquet({"text": ["a" * 600, "b" * 600]}), max_bytes=1000))
 
 
-def test_views_whole_numbers_dictionaries_and_a_data_frames_index_are_read() -> None:
+def test_views_integers_dictionaries_and_a_data_frames_index_are_read() -> None:
     table = pyarrow.table(
         {
             "content": pyarrow.array(["one", "a text of more than twelve bytes"], pyarrow.string_view()),
@@ -124,26 +126,26 @@ def test_views_whole_numbers_dictionaries_and_a_data_frames_index_are_read() -> 
         }
     )
     interpretation = FileInterpretation()
-    found = [record for _, record in parquet_records(parquet(table), interpretation=interpretation)]
-    assert [(record.text, record.id, record.subject) for record in found] == [
+    records = [record for _, record in parquet_records(parquet(table), interpretation=interpretation)]
+    assert [(record.text, record.id, record.subject) for record in records] == [
         ("one", "7", "x"),
         ("a text of more than twelve bytes", None, "y"),
     ]
     assert (interpretation.ignored, interpretation.fields) == (["__index_level_0__"], {"content": "text"})
 
 
-def test_conversations_are_lists_of_structures_under_their_own_names() -> None:
+def test_conversations_with_other_field_names_are_read_from_lists_of_structures() -> None:
     turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
     ((_, record),) = parquet_records(parquet({"conversations": [turns]}))
     assert [turn.role for turn in record.messages or []] == ["user", "assistant"]
 
 
-def test_no_byte_of_the_pages_ends_in_another_error_than_that_the_file_is_damaged() -> None:
+def test_a_damaged_byte_of_the_pages_causes_no_other_error_than_a_bad_record() -> None:
     body = parquet({"text": ["one", "two", "three"] * 20}).getvalue()
     footer = int.from_bytes(body[-8:-4], "little") + 8
     damaged = 0
-    for place in range(4, len(body) - footer):
-        changed = body[:place] + b"\xff" + body[place + 1 :]
+    for position in range(4, len(body) - footer):
+        changed = body[:position] + b"\xff" + body[position + 1 :]
         try:
             list(parquet_records(io.BytesIO(changed)))
         except BadRecord:

@@ -1,3 +1,5 @@
+"""A Parquet file's footer is read without trusting it."""
+
 import io
 import subprocess
 import sys
@@ -8,15 +10,15 @@ import pytest
 
 from core.schema.parquet_footer import read_footer
 
-ONE_CHANGE_AT_EVERY_PLACE = """
+CHANGE_EVERY_BYTE = """
 import io, sys
 from core.schema.bad_record import BadRecord
 from core.schema.parquet import parquet_records
-whole, refused = sys.stdin.buffer.read(), 0
-for place in range(len(whole) - 8 - int.from_bytes(whole[-8:-4], "little"), len(whole)):
+file, refused = sys.stdin.buffer.read(), 0
+for position in range(len(file) - 8 - int.from_bytes(file[-8:-4], "little"), len(file)):
     for change in (1, 8, 255):
-        data = bytearray(whole)
-        data[place] ^= change
+        data = bytearray(file)
+        data[position] ^= change
         try:
             list(parquet_records(io.BytesIO(data), max_bytes=1 << 20))
         except BadRecord:
@@ -33,20 +35,19 @@ def written(**options: object) -> bytes:
 
 
 @pytest.mark.parametrize("options", [{}, {"row_group_size": 7}, {"store_schema": False, "compression": "zstd"}])
-def test_the_footer_says_what_pyarrow_says_of_it(options: dict[str, object]) -> None:
-    whole = written(**options)
-    about = pyarrow.parquet.ParquetFile(io.BytesIO(whole)).metadata
-    chunks = [about.row_group(group).column(column) for group in range(about.num_row_groups) for column in range(2)]
-    said = read_footer(io.BytesIO(whole))
-    assert said.uncompressed == sum(chunk.total_uncompressed_size for chunk in chunks)
-    assert said.values == sum(chunk.num_values for chunk in chunks) == 200
-    assert said.columns == [2] * about.num_row_groups
+def test_the_footer_is_read_as_pyarrow_reads_it(options: dict[str, object]) -> None:
+    file = written(**options)
+    metadata = pyarrow.parquet.ParquetFile(io.BytesIO(file)).metadata
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    chunks = [group.column(column) for group in groups for column in range(2)]
+    footer = read_footer(io.BytesIO(file))
+    assert footer.uncompressed == sum(chunk.total_uncompressed_size for chunk in chunks)
+    assert footer.values == sum(chunk.num_values for chunk in chunks) == 200
+    assert footer.columns == [2] * metadata.num_row_groups
 
 
 def test_no_damage_to_a_footer_ends_the_process() -> None:
-    child = subprocess.run(
-        [sys.executable, "-c", ONE_CHANGE_AT_EVERY_PLACE], input=written(), capture_output=True, timeout=300
-    )
+    child = subprocess.run([sys.executable, "-c", CHANGE_EVERY_BYTE], input=written(), capture_output=True, timeout=300)
     assert child.returncode == 0, child.stderr.decode()[-500:]
     assert int(child.stdout) > 300
 

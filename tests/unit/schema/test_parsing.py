@@ -1,3 +1,5 @@
+"""JSON Lines, CSV and plain text are parsed record by record, however the bytes are cut."""
+
 import csv
 import io
 import json
@@ -19,16 +21,16 @@ FIXED = settings(derandomize=True, max_examples=80, deadline=None)
 
 
 def cut(body: bytes, size: int) -> list[bytes]:
-    return [body[at : at + size] for at in range(0, len(body), size)]
+    return [body[start : start + size] for start in range(0, len(body), size)]
 
 
-def plain(found: Any) -> list[dict[str, Any]]:
-    return [record.model_dump(exclude_none=True) for _, record in found]
+def plain(numbered: Any) -> list[dict[str, Any]]:
+    return [record.model_dump(exclude_none=True) for _, record in numbered]
 
 
 @FIXED
 @given(texts=st.lists(TEXT, max_size=6), size=st.integers(1, 30))
-def test_json_lines_come_out_as_they_went_in_however_they_are_cut(texts: list[str], size: int) -> None:
+def test_json_lines_are_read_as_they_were_written_however_they_are_cut(texts: list[str], size: int) -> None:
     body = "".join(json.dumps({"text": text}, ensure_ascii=bool(size % 2)) + "\n" for text in texts).encode()
     assert plain(parse_records(cut(body, size), "jsonl")) == [{"text": text} for text in texts]
 
@@ -44,7 +46,7 @@ def test_csv_is_read_as_it_was_written_quotes_and_line_breaks_included(rows: lis
     assert plain(parse_records(cut(sink.getvalue().encode(), size), "csv")) == expected
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+def test_a_byte_order_mark_is_not_a_part_of_the_text() -> None:
     assert plain(parse_records([b"\xef\xbb\xbfa"], "txt")) == [{"text": "a"}]
     assert plain(parse_records([b'\xef\xbb\xbf{"text":"a"}'], "jsonl")) == [{"text": "a"}]
 
@@ -77,19 +79,19 @@ def test_paragraphs_are_numbered_by_their_first_line() -> None:
         ("txt", "a\n" * 5000, "line 1: longer than"),
     ],
 )
-def test_a_fault_is_named_by_line_and_reason(format: FileFormat, body: str, message: str) -> None:
+def test_an_error_names_the_line_and_the_reason(format: FileFormat, body: str, message: str) -> None:
     with pytest.raises(BadRecord) as caught:
         list(parse_records(cut(body.encode(), 64), format, max_record_bytes=1000))
     assert str(caught.value).startswith(message)
 
 
-def test_the_limit_counts_bytes_of_text_and_not_the_json_around_it() -> None:
+def test_the_limit_counts_the_bytes_of_text_without_the_json_around_it() -> None:
     line = json.dumps({"text": "é" * 500, "id": "x" * 200}).encode()
     assert len(line) > 3000
     assert len(list(parse_records([line], "jsonl", max_record_bytes=1000))) == 1
 
 
-def test_a_reader_holds_no_more_than_a_record() -> None:
+def test_a_reader_keeps_no_more_than_one_record_in_memory() -> None:
     reader = RecordReader("jsonl", max_record_bytes=1000)
     endless = (record for _ in range(1000) for record in reader.feed(b" " * 1000))
     with pytest.raises(BadRecord, match="line 1"):
@@ -97,7 +99,7 @@ def test_a_reader_holds_no_more_than_a_record() -> None:
     assert sum(map(len, reader._pieces)) < 10_000
 
 
-def test_the_name_says_the_format() -> None:
+def test_the_format_is_read_from_the_file_name() -> None:
     assert [detect_format(name) for name in ("a.JSONL", "a.txt", "a.csv", "a.parquet", "a.docx", "txt")] == [
         *("jsonl", "txt", "csv", "parquet"),
         None,
@@ -105,7 +107,7 @@ def test_the_name_says_the_format() -> None:
     ]
 
 
-def test_all_three_shapes_are_records() -> None:
+def test_all_three_shapes_are_read_as_records() -> None:
     shapes: list[dict[str, Any]] = [
         {"text": "a", "subject": "s"},
         {"prompt": "a", "completion": "b", "alternate": "c"},
@@ -135,7 +137,7 @@ def test_a_probe_is_the_same_record_in_json_lines_and_csv() -> None:
     assert plain(parse_records([sink.getvalue().encode()], "csv")) == [PROBE]
 
 
-def test_all_that_is_asked_counts_towards_the_records_bytes() -> None:
+def test_a_probes_questions_and_answers_count_towards_the_records_bytes() -> None:
     size = len("Who?AnaWhich one?Say who.It is AnaIt is BoIt is Cy")
     line = json.dumps(PROBE).encode()
     assert len(list(parse_records([line], "jsonl", max_record_bytes=size))) == 1
@@ -150,7 +152,7 @@ def test_an_alternate_counts_towards_the_records_bytes() -> None:
         list(parse_records([line], "jsonl", max_record_bytes=101))
 
 
-def test_a_text_of_pages_without_blank_lines_is_one_record_and_said_to_be() -> None:
+def test_a_long_text_without_blank_lines_is_one_record_with_a_warning() -> None:
     interpretation = FileInterpretation()
     long, short = ("a line of words\n" * 2000).encode(), b"a line\n"
     assert len(list(parse_records([short, b"\n", long], "txt", interpretation=interpretation))) == 2
@@ -160,7 +162,7 @@ def test_a_text_of_pages_without_blank_lines_is_one_record_and_said_to_be() -> N
     assert few.warnings == []
 
 
-def test_a_json_list_in_a_jsonl_file_is_told_where_it_belongs() -> None:
+def test_a_json_list_in_a_jsonl_file_is_refused_with_advice() -> None:
     for body in (b'[{"text": "a"}]', b'[\n  {"text": "a"}\n]'):
         with pytest.raises(BadRecord, match=r"line 1: .*list.*\.json$"):
             list(parse_records([body], "jsonl"))

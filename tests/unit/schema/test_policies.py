@@ -1,4 +1,4 @@
-"""Policies as an operator sends them: what is refused, and that a request can tighten one but never loosen it."""
+"""Policies: invalid bounds are refused, and a request can tighten a policy but never loosen it."""
 
 from typing import Any
 
@@ -20,11 +20,11 @@ LOSS = {
 PINNED = Policy.model_validate({"name": "pinned", "bounds": [RETAIN, LOSS]})
 
 
-def wished(**changes: Any) -> Policy:
-    return Policy.model_validate({"name": "wished", "bounds": [RETAIN, LOSS | changes]})
+def requested(**changes: Any) -> Policy:
+    return Policy.model_validate({"name": "requested", "bounds": [RETAIN, LOSS | changes]})
 
 
-def test_a_bound_means_one_known_figure() -> None:
+def test_a_bound_names_one_known_figure() -> None:
     for good in (
         RETAIN,
         LOSS,
@@ -64,7 +64,7 @@ def test_a_bound_means_one_known_figure() -> None:
         ({"attack": "loss", "high": 1.0, "unknown": 0}, "Extra inputs"),
     ],
 )
-def test_a_bound_that_makes_no_sense_is_refused(bound: dict[str, Any], problem: str) -> None:
+def test_an_invalid_bound_is_refused(bound: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError) as error:
         Bound.model_validate({"name": "a", **bound})
     assert problem in str(error.value)
@@ -80,7 +80,7 @@ def test_a_policy_has_bounds_of_different_names_and_one_about_forgetting() -> No
             Policy.model_validate({"name": "a", "bounds": bounds})
 
 
-def test_what_speaks_of_forgetting() -> None:
+def test_bounds_that_concern_forgetting_are_recognised() -> None:
     assert Bound.model_validate(LOSS).concerns_forgetting
     assert Bound(name="a", across="privleak_loss", high=5).concerns_forgetting
     assert Bound(name="a", set="probes", figure="probability", high=1).concerns_forgetting
@@ -102,32 +102,32 @@ def test_what_speaks_of_forgetting() -> None:
         ({"name": "other"}, "bound 'loss' is missing"),
     ],
 )
-def test_loosening_is_named(changes: dict[str, Any], problem: str) -> None:
-    (found,) = loosened_bounds(PINNED, wished(**changes))
-    assert problem in found
+def test_each_loosened_limit_is_named(changes: dict[str, Any], problem: str) -> None:
+    (sentence,) = loosened_bounds(PINNED, requested(**changes))
+    assert problem in sentence
 
 
-def test_tightening_is_no_loosening() -> None:
+def test_a_tightened_policy_is_not_loosened() -> None:
     for changes in ({}, {"high": 0.05, "low": -0.1}, {"judged_from": 1}, {"optional_from": None}, {"optional_from": 9}):
-        assert loosened_bounds(PINNED, wished(**changes)) == []
+        assert loosened_bounds(PINNED, requested(**changes)) == []
     strict = Policy.model_validate({"name": "pinned", "bounds": [{**LOSS, "optional_from": None}]})
-    assert "must be null" in loosened_bounds(strict, wished(optional_from=10**6))[0]
+    assert "must be null" in loosened_bounds(strict, requested(optional_from=10**6))[0]
 
 
-def test_a_request_adds_and_tightens_and_keeps_what_it_does_not_name() -> None:
+def test_a_request_adds_and_tightens_bounds_and_keeps_the_others() -> None:
     more = {"name": "more", "set": "forget", "figure": "cloze", "high": 0.2}
-    asked = Policy.model_validate({"name": "wished", "bounds": [{**LOSS, "high": 0.05}, more]})
-    made = PINNED.tightened(asked)
-    assert made.name == "wished"
-    assert [(bound.name, bound.high) for bound in made.bounds] == [("retain", 1.05), ("loss", 0.05), ("more", 0.2)]
-    assert [bound.added for bound in made.bounds] == [False, False, True]
+    policy = Policy.model_validate({"name": "requested", "bounds": [{**LOSS, "high": 0.05}, more]})
+    tightened = PINNED.tightened(policy)
+    assert tightened.name == "requested"
+    assert [(bound.name, bound.high) for bound in tightened.bounds] == [("retain", 1.05), ("loss", 0.05), ("more", 0.2)]
+    assert [bound.added for bound in tightened.bounds] == [False, False, True]
     with pytest.raises(PolicyLoosened, match="bound 'loss': high may not be over"):
-        PINNED.tightened(wished(high=0.2))
+        PINNED.tightened(requested(high=0.2))
 
 
-def test_bounds_on_what_survives_alone_tighten_a_policy_but_are_none() -> None:
-    kept = {"name": "wished", "bounds": [{**RETAIN, "high": 1.01}]}
-    made = PINNED.tightened(Bounds.model_validate(kept))
-    assert [(bound.name, bound.high) for bound in made.bounds] == [("retain", 1.01), ("loss", 0.1)]
+def test_bounds_on_survival_alone_can_tighten_a_policy_but_are_no_policy() -> None:
+    kept = {"name": "requested", "bounds": [{**RETAIN, "high": 1.01}]}
+    tightened = PINNED.tightened(Bounds.model_validate(kept))
+    assert [(bound.name, bound.high) for bound in tightened.bounds] == [("retain", 1.01), ("loss", 0.1)]
     with pytest.raises(ValidationError, match="no bound is about what must be forgotten"):
         Policy.model_validate(kept)

@@ -1,4 +1,4 @@
-"""No record, however it is made, keeps its reader busy for longer than its length explains."""
+"""The time to read a record grows with its length, for any record."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ def object_of(value: str) -> Callable[[int], str]:
     return lambda count: '{"text": "a", ' + ", ".join(f'"{number}": {value}' for number in range(count)) + "}"
 
 
-def twice_at_the_end(count: int) -> str:
+def repeated_key_at_the_end(count: int) -> str:
     return "{" + ", ".join(f'"{number}": 1' for number in [*range(count), count - 1]) + "}"
 
 
@@ -27,12 +27,14 @@ def columns(count: int) -> str:
     [
         ("json", object_of("[]")),
         ("json", object_of("{}")),
-        ("json", twice_at_the_end),
-        ("jsonl", twice_at_the_end),
+        ("json", repeated_key_at_the_end),
+        ("jsonl", repeated_key_at_the_end),
         ("csv", columns),
     ],
 )
-def test_ten_times_as_much_takes_about_ten_times_as_long(format: FileFormat, body: Callable[[int], str]) -> None:
+def test_a_record_ten_times_as_long_takes_about_ten_times_as_long(
+    format: FileFormat, body: Callable[[int], str]
+) -> None:
     def seconds(count: int) -> float:
         chunks = [body(count).encode()]
         began = time.process_time()

@@ -1,4 +1,4 @@
-"""Records as teams have them are read by a table of shapes; what is not understood is refused by its place or name."""
+"""Records are read by a table of known shapes; unknown fields are refused by their place or name."""
 
 import json
 from typing import Any
@@ -54,7 +54,7 @@ USER, ANSWER = {"role": "user", "content": "a"}, {"role": "assistant", "content"
           "perturbed_answer": "wrong"}),
     ],
 )  # fmt: skip
-def test_a_known_shape_is_read_as_ours_and_said(
+def test_a_known_shape_is_translated_and_reported(
     row: dict[str, Any], record: dict[str, Any], shape: str, fields: dict[str, str]
 ) -> None:
     records, interpretation = read("a.jsonl", json.dumps(row))
@@ -62,7 +62,7 @@ def test_a_known_shape_is_read_as_ours_and_said(
     assert (interpretation.shapes, interpretation.fields) == ([shape], fields)
 
 
-def test_what_is_not_used_is_said_by_its_name() -> None:
+def test_unused_fields_are_reported_by_name() -> None:
     lines = [
         {"text": "a b", "__index_level_0__": 1},
         {"messages": [USER, {**ANSWER, "weight": 1}]},
@@ -103,36 +103,36 @@ def test_what_is_not_used_is_said_by_its_name() -> None:
         ({"question": "a", "answer": "b", "SECRET": "c"}, "a field is not known; a record has: text, prompt"),
     ],
 )  # fmt: skip
-def test_what_is_not_understood_is_refused_without_its_text(row: dict[str, Any], message: str) -> None:
+def test_an_unknown_record_is_refused_without_its_text(row: dict[str, Any], message: str) -> None:
     with pytest.raises(BadRecord) as refused:
         read("a.jsonl", '{"text": "fine"}\n' + json.dumps(row))
     assert str(refused.value).startswith(f"line 2: {message}")
     assert "SECRET" not in str(refused.value)
 
 
-def test_a_message_about_an_unknown_field_lists_those_of_every_shape() -> None:
+def test_the_message_about_an_unknown_field_lists_the_fields_of_every_shape() -> None:
     with pytest.raises(BadRecord) as refused:
         read("a.jsonl", '{"SECRET": 1}')
     assert all(name in refused.value.reason for shape in SHAPES for name in shape.all())
 
 
 @pytest.mark.parametrize(
-    ("line", "named"),
+    ("line", "message"),
     [
         ('{"text": "a", "text": "b"}', "the key 'text' is there twice in one object"),
         ('{"SECRET": "a", "SECRET": "b"}', "a key is there twice in one object"),
         ('{"messages": [{"role": "user", "role": "user", "content": "a"}]}', "the key 'role' is there twice"),
     ],
 )
-def test_a_key_that_is_there_twice_is_refused_by_line(line: str, named: str) -> None:
+def test_a_repeated_key_is_refused_by_line(line: str, message: str) -> None:
     with pytest.raises(BadRecord) as refused:
         read("a.jsonl", '{"text": "fine"}\n' + line)
-    assert str(refused.value).startswith(f"line 2: {named}")
+    assert str(refused.value).startswith(f"line 2: {message}")
 
 
-def test_every_shape_of_the_table_makes_a_record_of_its_own_fields() -> None:
+def test_every_shape_of_the_table_makes_a_record_of_the_fields_that_it_names() -> None:
     for shape in SHAPES:
-        row = {name: [USER, ANSWER] if ours == "messages" else "a b" for name, ours in shape.fields.items()}
+        row = {name: [USER, ANSWER] if field == "messages" else "a b" for name, field in shape.fields.items()}
         records, interpretation = read("a.jsonl", json.dumps(row))
         assert interpretation.shapes == [shape.name]
         assert set(shape.fields.values()) == set(records[0]) <= set(Record.model_fields)
@@ -150,7 +150,7 @@ VALUES = st.recursive(
 
 @settings(derandomize=True, max_examples=400, deadline=None)
 @given(row=st.dictionaries(NAMES, VALUES, max_size=4))
-def test_any_object_is_a_record_or_refused_without_its_text(row: dict[str, Any]) -> None:
+def test_any_object_becomes_a_record_or_is_refused_without_its_text(row: dict[str, Any]) -> None:
     try:
         records, _ = read("a.jsonl", json.dumps(row))
     except BadRecord as bad:

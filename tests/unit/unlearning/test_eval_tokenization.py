@@ -5,7 +5,7 @@ import pytest
 from core.schema.training import Training, TrainingRequest
 from core.unlearning.eval_tokenization import EVAL_LENGTH, EVAL_SEED, default_eval_settings, eval_settings
 from core.unlearning.objectives import fill_training
-from tests.unit.preflight.workloads import llama, with_training, work
+from tests.unit.preflight.workloads import llama, with_training, workload
 
 
 def filled(**settings: object) -> Training:
@@ -43,6 +43,6 @@ def test_default_settings_are_those_of_a_job_except_for_given_ones() -> None:
 
 
 def test_memory_is_estimated_by_the_length_for_measuring() -> None:
-    short = with_training(work(records=1, length=5000), max_length=16, micro_batch_tokens=64)
+    short = with_training(workload(records=1, length=5000), max_length=16, micro_batch_tokens=64)
     assert short.measuring_batch_tokens == EVAL_LENGTH
     assert with_training(short, max_length=4500).measuring_batch_tokens == 4500
