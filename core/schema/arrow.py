@@ -18,7 +18,7 @@ from core.schema.flatbuffer import Table, root_table
 from core.schema.record import Record
 
 MAX_BATCH_BYTES = 256 << 20
-"""Of one batch, which is unpacked into memory as a whole."""
+"""The largest batch that is read. It is unpacked into memory as a whole."""
 _MAX_METADATA_BYTES = 16 << 20
 _FILE, _FEATHER_1, _MESSAGE = b"ARROW1\0\0", b"FEA1", b"\xff\xff\xff\xff"
 _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3

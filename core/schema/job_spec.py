@@ -63,7 +63,7 @@ class ChildMethod(Strict):
 
 
 class CommonSpec(Strict):
-    """What the child needs for a job of any kind, but for the records."""
+    """The fields of a spec that every kind of job has."""
 
     version: Literal[1] = 1
     job: str = Field(description="The job's id.")

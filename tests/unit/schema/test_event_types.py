@@ -67,10 +67,10 @@ def test_a_type_that_is_not_of_the_catalogue_is_found_in_source(statement: str) 
 
 
 def test_the_service_writes_no_event_that_the_catalogue_lacks() -> None:
-    found = {path.relative_to(ROOT).as_posix(): list(bare_types(path.read_text())) for path in sources()}
-    inserted = found.pop("core/records/events.py")
+    lines_by_path = {path.relative_to(ROOT).as_posix(): list(bare_types(path.read_text())) for path in sources()}
+    inserted = lines_by_path.pop("core/records/events.py")
     assert len(inserted) == 1  # the one place where events become rows
-    assert {path: lines for path, lines in found.items() if lines} == {}
+    assert {path: lines for path, lines in lines_by_path.items() if lines} == {}
 
 
 def test_the_service_writes_every_event_of_the_catalogue() -> None:
