@@ -62,15 +62,15 @@ def unlearning_files(request: JobRequest, model: ModelRow) -> list[RequestedFile
     return requested
 
 
-def _unseen_files(own: str | None, default: str | None) -> list[RequestedFile]:
+def _unseen_files(request_file: str | None, default: str | None) -> list[RequestedFile]:
     """Returns the request's own unseen file and the model's; the own file only trains where the model has another."""
     requested = []
-    if own is not None:
-        use = FileUse(own, "unseen", part=None if default in (None, own) else "trains")
+    if request_file is not None:
+        use = FileUse(request_file, "unseen", part=None if default in (None, request_file) else "trains")
         requested.append(RequestedFile(use, "/unseen/file", ("unseen",)))
-    if default not in (None, own):
-        use = FileUse(default, "unseen", part=None if own is None else "measures")
-        requested.append(RequestedFile(use, "/unseen" if own is None else "/model", ("unseen",)))
+    if default not in (None, request_file):
+        use = FileUse(default, "unseen", part=None if request_file is None else "measures")
+        requested.append(RequestedFile(use, "/unseen" if request_file is None else "/model", ("unseen",)))
     return requested
 
 

@@ -89,13 +89,13 @@ async def test_files_of_a_killed_merge_are_deleted_by_a_later_merge(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     merged = service.settings.model_cache / "merged"
-    left, under_way = merged / ".a.partial-1", merged / ".b.partial-2"
-    for folder in (left, under_way):
+    abandoned, under_way = merged / ".a.partial-1", merged / ".b.partial-2"
+    for folder in (abandoned, under_way):
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_bytes(b"x")
     long_ago = time.time() - 3 * adapter_merging.SECONDS
-    os.utime(left, (long_ago, long_ago))
+    os.utime(abandoned, (long_ago, long_ago))
     await register(client, "base", write_model(service.roots / uuid4().hex))
     model = await register(client, "tuned", write_adapter(service.roots / uuid4().hex, "base", lora_alpha=6))
     assert model["status"] == "ready"
-    assert (left.exists(), under_way.exists()) == (False, True)
+    assert (abandoned.exists(), under_way.exists()) == (False, True)

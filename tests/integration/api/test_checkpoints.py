@@ -80,9 +80,9 @@ async def test_ranges_return_the_requested_bytes(client: httpx.AsyncClient, deli
     for beyond in (f"bytes={size}-", "bytes=-0"):
         refused = await client.get(path, headers={"Range": beyond})
         assert (refused.status_code, refused.headers["content-range"]) == (416, f"bytes */{size}")
-    same = await client.get(path, headers={"Range": "bytes=0-1", "If-Range": etag})
+    unchanged = await client.get(path, headers={"Range": "bytes=0-1", "If-Range": etag})
     other = await client.get(path, headers={"Range": "bytes=0-1", "If-Range": '"other"'})
-    assert (same.status_code, other.status_code, len(other.content)) == (206, 200, size)
+    assert (unchanged.status_code, other.status_code, len(other.content)) == (206, 200, size)
     partial = await client.head(path, headers={"Range": "bytes=0-9"})
     assert (partial.status_code, partial.headers["content-length"]) == (206, "10")
     assert (await client.get(path, headers={"If-None-Match": etag})).status_code == 304
@@ -92,8 +92,8 @@ async def test_a_broken_download_is_resumed(client: httpx.AsyncClient, delivered
     path = f"/v1/checkpoints/{delivered['checkpoint']}/files/model.safetensors"
     got = b""
     async with client.stream("GET", path) as answer:
-        async for piece in answer.aiter_bytes(64 << 10):
-            got += piece
+        async for chunk in answer.aiter_bytes(64 << 10):
+            got += chunk
             if len(got) > 1_000_000:
                 break
     rest = await client.get(path, headers={"Range": f"bytes={len(got)}-"})
@@ -152,8 +152,8 @@ async def test_an_unreleased_checkpoint_is_described_but_not_downloaded(
         assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (403, "not-released")
         allowed = await client.get(path, headers={"Authorization": f"Bearer {releasing.json()['key']}"})
         assert allowed.status_code == 200
-    shown = await client.get(url, headers={"Authorization": f"Bearer {created.json()['key']}"})
-    assert shown.json()["released"] is False
+    description = await client.get(url, headers={"Authorization": f"Bearer {created.json()['key']}"})
+    assert description.json()["released"] is False
 
 
 async def test_another_organisations_checkpoint_is_404(service: Service, delivered: dict[str, str]) -> None:

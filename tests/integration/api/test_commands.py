@@ -48,8 +48,8 @@ def unlearn(service: Service, client: httpx.AsyncClient) -> Run:
     """Runs the command, by default with the client's key."""
 
     async def run(*arguments: str, key: str | None = None) -> Result:
-        own = client.headers["authorization"].removeprefix("Bearer ")
-        environment = {"UNLEARN_URL": service.url, "UNLEARN_KEY": key or own, "COLUMNS": "200"}
+        client_key = client.headers["authorization"].removeprefix("Bearer ")
+        environment = {"UNLEARN_URL": service.url, "UNLEARN_KEY": key or client_key, "COLUMNS": "200"}
         return await asyncio.to_thread(CliRunner().invoke, app, list(arguments), env=environment)
 
     return run
@@ -89,9 +89,9 @@ async def test_only_a_second_key_releases_a_checkpoint(
     await register_ready_model(service, client)
     id = (await client.post("/v1/jobs", json={"model": "demo", "forget": {"records": ["a b"]}})).json()["id"]
     checkpoint = await finish_job(service, id, await claim_job(service, id), {"a": b"b"}, verdict="not_judged")
-    own = await unlearn("release", checkpoint, "--reason", "mine")
-    assert own.exit_code == 1
-    assert "a second person" in own.stderr
+    refused = await unlearn("release", checkpoint, "--reason", "mine")
+    assert refused.exit_code == 1
+    assert "a second person" in refused.stderr
     body = {"name": "second", "scopes": ["release:write", "jobs:read"]}
     second = (await client.post("/v1/keys", json=body)).json()["key"]
     done = await unlearn("release", checkpoint, "--reason", "read by hand", key=second)

@@ -79,9 +79,9 @@ async def test_every_file_of_the_job_is_rendered(service: Service, client: httpx
     assert by_default.json()["detail"].startswith(f"unseen: {TOLD}")
     assert by_default.json()["errors"][0]["pointer"] == "/unseen"
     fine, refused = await upload_file(client, "retain", [FINE]), await upload_file(client, "retain", [TEXT, REFUSED])
-    own = await submit(client, retain=[{"file": fine}, {"file": refused}])
-    assert own.json()["detail"].startswith(f"retain, file 2: {TOLD}")
-    assert own.json()["errors"][0]["pointer"] == "/retain/1/file"
+    answer = await submit(client, retain=[{"file": fine}, {"file": refused}])
+    assert answer.json()["detail"].startswith(f"retain, file 2: {TOLD}")
+    assert answer.json()["errors"][0]["pointer"] == "/retain/1/file"
 
 
 async def test_a_job_that_trains_raw_is_accepted_with_a_warning_on_its_measurement(

@@ -31,10 +31,10 @@ async def test_probes_of_the_request_and_of_the_model_are_separate_sets(
 ) -> None:
     defaults = {name: await upload_records(client, name) for name in ("retain", "unseen", "probes")}
     await register_ready_model(service, client, defaults=defaults)
-    own = await upload_records(client, "probes")
-    job = (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "probes": {"file": own}})).json()
+    request_probes = await upload_records(client, "probes")
+    job = (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "probes": {"file": request_probes}})).json()
     used = {data_set["name"]: data_set["file"] for data_set in job["data"]}
-    assert (used["probes"], used["protected"]) == (own, defaults["probes"])
+    assert (used["probes"], used["protected"]) == (request_probes, defaults["probes"])
     wrong = await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "probes": {"file": defaults["unseen"]}})
     assert wrong.status_code == 422
     assert wrong.json()["errors"][0]["pointer"] == "/probes/file"

@@ -177,8 +177,8 @@ async def test_a_lost_listening_connection_is_opened_again(service: Service, cli
     job = await submit_job(service, client)
     fence = await claim_job(service, job)
     async with service.sessions.begin() as session:
-        mine = "datname = current_database() AND application_name = :name"
-        query = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
+        condition = "datname = current_database() AND application_name = :name"
+        query = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}")
         assert (await session.scalars(query, {"name": LISTENING})).all() == [True]
     async with asyncio.timeout(10):
         await wait_until(lambda: not service.context.job_notifications.connected.is_set())

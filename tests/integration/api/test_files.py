@@ -47,7 +47,7 @@ async def test_an_uploaded_file_is_described_and_downloaded_unchanged(client: ht
 
 async def test_an_uploaded_file_is_encrypted_in_the_storage(service: Service, client: httpx.AsyncClient) -> None:
     file = (await upload(client, json.dumps({"text": TEXT}))).json()["id"]
-    sealed = b"".join([piece async for piece in service.context.storage.read(f"files/{file}")])
+    sealed = b"".join([chunk async for chunk in service.context.storage.read(f"files/{file}")])
     assert TEXT.encode() not in sealed
 
 

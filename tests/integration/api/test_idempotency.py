@@ -54,11 +54,11 @@ async def test_a_commit_whose_answer_was_lost_keeps_its_answer(
         if commits == 2:  # the first commit takes the key
             raise ConnectionResetError
 
-    wanted = {"name": "second", "scopes": ["jobs:read"]}
+    body = {"name": "second", "scopes": ["jobs:read"]}
     monkeypatch.setattr(dialect, "do_commit", lose_second_answer)
-    assert (await client.post("/v1/keys", json=wanted, headers=HEADERS)).status_code == 503
+    assert (await client.post("/v1/keys", json=body, headers=HEADERS)).status_code == 503
     monkeypatch.undo()
-    again = await client.post("/v1/keys", json=wanted, headers=HEADERS)
+    again = await client.post("/v1/keys", json=body, headers=HEADERS)
     assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
     named = [key for key in (await client.get("/v1/keys")).json()["data"] if key["name"] == "second"]
     assert len(named) == 1

@@ -50,8 +50,8 @@ async def test_inline_records_are_stored_encrypted_as_a_file(service: Service, c
         (use, row), *_ = await file_rows.list_for_job(session, job["id"])
     assert (use.name, row.purpose, row.records) == ("forget", "forget", 3)
     plain = [
-        piece
-        async for piece in read_upload(service.context.storage, row.id, row.wrapped_key, service.context.service_key)
+        chunk
+        async for chunk in read_upload(service.context.storage, row.id, row.wrapped_key, service.context.service_key)
     ]
     assert [record.model_dump(exclude_none=True) for _, record in parse_records(plain, "jsonl")] == [
         {"text": "plain text"},
@@ -266,10 +266,10 @@ async def test_the_same_idempotency_key_creates_one_job(service: Service, client
     async with service.sessions() as session:
         organisation = (await client.get("/v1/keys/self")).json()["organisation"]
         query = select(FileRow.id).where(FileRow.organisation == organisation, FileRow.purpose == "forget")
-        kept = set(await session.scalars(query))
+        stored = set(await session.scalars(query))
     lying = {key.removeprefix("files/") async for key, _ in service.context.storage.list("files")}
-    assert len(kept) == 1
-    assert kept <= lying
+    assert len(stored) == 1
+    assert stored <= lying
 
 
 async def test_a_request_that_outlives_its_idempotency_lease_creates_nothing(
@@ -353,22 +353,25 @@ async def test_the_models_default_files_measure_whatever_files_the_request_adds(
 ) -> None:
     pinned = {name: await upload_records(client, name, records=4) for name in ("unseen", "general")}
     await register_ready_model(service, client, defaults=pinned)
-    own, held = await upload_records(client, "unseen", records=9), await upload_records(client, "general", records=8)
-    brought = {"unseen": {"file": own}, "retain": [{"file": held, "kind": "general"}]}
+    unseen, general = (
+        await upload_records(client, "unseen", records=9),
+        await upload_records(client, "general", records=8),
+    )
+    brought = {"unseen": {"file": unseen}, "retain": [{"file": general, "kind": "general"}]}
     job = (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, **brought})).json()
-    shown = [(data_set["name"], data_set["file"], data_set["part"]) for data_set in job["data"][1:]]
-    assert shown == [
-        ("retain", held, "trains"),
-        ("unseen", own, "trains"),
+    data_sets = [(data_set["name"], data_set["file"], data_set["part"]) for data_set in job["data"][1:]]
+    assert data_sets == [
+        ("retain", general, "trains"),
+        ("unseen", unseen, "trains"),
         ("unseen", pinned["unseen"], "measures"),
         ("general", pinned["general"], None),
     ]
     async with service.sessions() as session:
-        kept = await file_rows.list_for_job(session, job["id"])
-    assert [(use.file, use.part) for use, _ in kept[1:]] == [(file, part) for _, file, part in shown]
+        job_files = await file_rows.list_for_job(session, job["id"])
+    assert [(use.file, use.part) for use, _ in job_files[1:]] == [(file, part) for _, file, part in data_sets]
     brought["unseen"] = {"file": pinned["unseen"]}
-    same = (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, **brought})).json()
-    assert [data_set["part"] for data_set in same["data"] if data_set["name"] == "unseen"] == [None]
+    repeated = (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, **brought})).json()
+    assert [data_set["part"] for data_set in repeated["data"] if data_set["name"] == "unseen"] == [None]
     assert (await client.delete(f"/v1/files/{pinned['unseen']}")).status_code == 409
 
 

@@ -29,8 +29,8 @@ async def test_a_retrained_model_is_named_by_either_name(
 ) -> None:
     await register_ready_model(service, client)
     await register_model(service, client, "retrained", eos_token_id=2)
-    made = (await client.post(route, json={**MINIMAL_REQUEST, name: "retrained"})).json()
-    assert (made["retrained_model"], made["reference_model"]) == ("retrained", "retrained")
+    measurement = (await client.post(route, json={**MINIMAL_REQUEST, name: "retrained"})).json()
+    assert (measurement["retrained_model"], measurement["reference_model"]) == ("retrained", "retrained")
 
 
 @pytest.mark.parametrize(

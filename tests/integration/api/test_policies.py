@@ -42,11 +42,11 @@ async def test_a_policy_is_created_listed_and_deleted(client: httpx.AsyncClient)
     assert (await client.post("/v1/policies", json=HOUSE, headers=headers)).json() == created.json()
     taken = await client.post("/v1/policies", json=HOUSE)
     assert (taken.status_code, taken.json()["type"].rpartition(":")[2]) == (409, "already-exists")
-    shown = (await client.get("/v1/policies/house")).json()
-    assert shown == created.json()
-    assert shown["built_in"] is False
-    assert shown["created_by"] == (await client.get("/v1/keys/self")).json()["id"]
-    assert [bound["name"] for bound in shown["bounds"]] == ["verbatim-text", "kept-text"]
+    policy = (await client.get("/v1/policies/house")).json()
+    assert policy == created.json()
+    assert policy["built_in"] is False
+    assert policy["created_by"] == (await client.get("/v1/keys/self")).json()["id"]
+    assert [bound["name"] for bound in policy["bounds"]] == ["verbatim-text", "kept-text"]
     assert (await client.delete("/v1/policies/house")).status_code == 204
     assert (await client.get("/v1/policies/house")).status_code == 404
     assert (await client.delete("/v1/policies/house")).status_code == 404
@@ -193,8 +193,8 @@ async def test_a_request_may_tighten_the_models_policy(service: Service, client:
     await register_ready_model(service, client, policy="house")
     assert (await submit(client)).json()["evaluation"]["policy"] == "house"
     further = {"name": "general", "set": "general", "figure": "perplexity", "against": "before", "high": 5.0}
-    own = {"name": "tight", "bounds": [{**EXTRACTION, "high": 0.01}, further]}
-    job = (await submit(client, policy=own)).json()
+    request_policy = {"name": "tight", "bounds": [{**EXTRACTION, "high": 0.01}, further]}
+    job = (await submit(client, policy=request_policy)).json()
     assert job["evaluation"]["policy"] == "tight"
     policy = (await client.get(job["links"]["metrics"])).json()["policy"]
     assert [(bound["name"], bound["high"], bound["added"]) for bound in policy["bounds"]] == [
@@ -209,7 +209,7 @@ async def test_a_request_may_tighten_the_models_policy(service: Service, client:
         ("verbatim-text", 0.1),
         ("kept-text", 1.01),
     ]
-    await client.post("/v1/policies", json=own)
+    await client.post("/v1/policies", json=request_policy)
     named = (await submit(client, policy="tight")).json()
     assert (await client.get(named["links"]["metrics"])).json()["policy"] == policy
 
@@ -234,8 +234,8 @@ async def test_a_model_without_a_policy_of_its_own_has_the_built_in_policy(
 ) -> None:
     await register_ready_model(service, client)
     bound = DEFAULT_POLICY.bounds[0].model_dump(mode="json")
-    own = {"name": "mine", "bounds": [bound | {"high": (bound["high"] or 0) + 1}]}
-    assert problem_fields(await submit(client, policy=own))[1] == "policy-loosened"
+    request_policy = {"name": "mine", "bounds": [bound | {"high": (bound["high"] or 0) + 1}]}
+    assert problem_fields(await submit(client, policy=request_policy))[1] == "policy-loosened"
 
 
 async def test_a_policy_name_is_used_once(service: Service, client: httpx.AsyncClient) -> None:
@@ -276,8 +276,8 @@ async def test_the_verdict_is_shown_on_the_job_and_per_bound_with_its_figures(
     assert [judged["bound"]["name"] for judged in judgement["bounds"]] == [
         bound.name for bound in DEFAULT_POLICY.bounds
     ]
-    shown = (await client.get(f"/v1/checkpoints/{checkpoint}")).json()
-    assert (shown["verdict"], shown["released"], shown["released_at"]) == ("failed", False, None)
+    released = (await client.get(f"/v1/checkpoints/{checkpoint}")).json()
+    assert (released["verdict"], released["released"], released["released_at"]) == ("failed", False, None)
 
 
 async def test_measurements_that_the_policy_needs_are_added_to_the_request(

@@ -94,8 +94,8 @@ async def test_a_body_without_content_length_is_limited_by_counting(
 
 
 async def test_the_request_id_is_the_clients_or_a_new_one(client: httpx.AsyncClient) -> None:
-    kept = await client.get("/healthz", headers={"X-Request-ID": "abc-1"})
-    assert kept.headers["x-request-id"] == "abc-1"
+    unchanged = await client.get("/healthz", headers={"X-Request-ID": "abc-1"})
+    assert unchanged.headers["x-request-id"] == "abc-1"
     for unfit in ("a b", "x" * 200, 'a"b'):
         replaced = await client.get("/healthz", headers={"X-Request-ID": unfit})
         assert replaced.headers["x-request-id"] not in ("", unfit)
@@ -193,12 +193,12 @@ async def test_a_service_that_starts_before_the_migration_is_ready_after_it(
         async with run_service(settings) as service, httpx.AsyncClient(base_url=service.url) as client:
             early = await client.get("/readyz")
             assert (early.status_code, early.json()["database"]) == (503, "not_migrated")
-            mine = {"Authorization": f"Bearer {key}"}
-            assert problem(await client.get("/v1/jobs", headers=mine)) == (503, "unavailable")
+            headers = {"Authorization": f"Bearer {key}"}
+            assert problem(await client.get("/v1/jobs", headers=headers)) == (503, "unavailable")
             await upgrade(url)
             await wait_until(lambda: service.context.startup.complete)
             assert (await client.get("/readyz")).json()["ready"] is True
-            assert (await client.get("/v1/jobs", headers=mine)).status_code == 200
+            assert (await client.get("/v1/jobs", headers=headers)).status_code == 200
 
 
 async def test_metrics_count_requests_by_their_template(service: Service, client: httpx.AsyncClient) -> None:

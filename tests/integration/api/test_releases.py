@@ -56,11 +56,11 @@ async def test_a_checkpoint_released_by_a_second_person_is_downloaded_by_all(
     assert f"POST {unreleased.path}/release" in refused.json()["detail"]
     answer = await client.post(f"{unreleased.path}/release", json=REASON, headers=second)
     assert answer.status_code == 200, answer.text
-    shown = answer.json()
-    assert (shown["released"], shown["verdict"]) == (True, "failed")
-    assert shown["released_by"] == (await client.get("/v1/keys/self", headers=second)).json()["id"]
-    assert shown["released_at"] is not None
-    assert shown == (await client.get(unreleased.path)).json()
+    checkpoint = answer.json()
+    assert (checkpoint["released"], checkpoint["verdict"]) == (True, "failed")
+    assert checkpoint["released_by"] == (await client.get("/v1/keys/self", headers=second)).json()["id"]
+    assert checkpoint["released_at"] is not None
+    assert checkpoint == (await client.get(unreleased.path)).json()
     assert (await client.get(f"{unreleased.path}/files/config.json", headers=reader)).status_code == 200
     assert (await client.get(f"/v1/jobs/{unreleased.job}/archive", headers=reader)).status_code == 200
     assert (await client.get("/v1/models/demo")).json()["head"] == unreleased.checkpoint

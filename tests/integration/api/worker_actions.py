@@ -23,10 +23,10 @@ async def claim_job(service: Service, job: str) -> int:
                 return row.fence
 
 
-async def record_step(service: Service, job: str, fence: int, at: int, *, of: int = 10) -> None:
+async def record_step(service: Service, job: str, fence: int, number: int, *, steps: int = 10) -> None:
     async with service.sessions.begin() as session:
-        points = [(at, "loss", 1.0 / at), (at, "learning_rate", 0.1)]
-        await progress.set_steps(session, job, fence, step=at, steps=of, eta_seconds=2.0, points=points)
+        points = [(number, "loss", 1.0 / number), (number, "learning_rate", 0.1)]
+        await progress.set_steps(session, job, fence, step=number, steps=steps, eta_seconds=2.0, points=points)
 
 
 async def record_phase(service: Service, job: str, fence: int, name: str) -> None:
