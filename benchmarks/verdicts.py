@@ -11,24 +11,29 @@ that the model gives back shows a leak only where the model knows the text by he
 import argparse
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
+from typing import get_args
 
 import numpy as np
 
 from benchmarks.generated_page import replace_section
 from core.evaluation.attacks.exposure import mean_rank_p_value
 from core.evaluation.measurements.exposure import Exposure
+from core.evaluation.measurements.leak_at_k import LeakAtK
 from core.evaluation.policy import preview
 from core.evaluation.policy.verdict import judge
 from core.evaluation.scores.likelihood import perplexity
 from core.evaluation.stats.auc import delong, joint_interval, joint_level
 from core.evaluation.stats.bootstrap import AMOUNT, CHANGE, Resamples, Values, weighted_means
+from core.evaluation.stats.leak_rates import highest_rate
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import JUDGED_ATTACKS, Attack, Figure, Measurements
 from core.schema.jobs import Outcome
 from core.schema.policies import Judgement
+from core.schema.verdict_parts import Part
 
 UNSEEN = 200
 RESAMPLES = 200
@@ -38,7 +43,19 @@ TWINS = Exposure().twins
 RANKED = Exposure().records
 """The most records of a set that are ranked among their twins, as in a job; None: all."""
 
+SAMPLED, SAMPLES = LeakAtK().records, LeakAtK().samples
+"""Records that are sampled, and how often each, as in a job."""
+
+HIGHEST = {
+    "extraction_strength": "extraction_strength_highest",
+    "verbatim_recall": "verbatim_recall_highest",
+    "cloze": "cloze_highest",
+}
+
 SIZES = (1, 5, 10, 20, 60, 100, 200)
+FEW_RECORDS = (1, 5, 10, 20)
+"""Sizes at which the parts are shown apart."""
+RESULTS = ("passed", "failed", "not_judged")
 PREVIEWED = (1, 2, 5, 10, 20, 50, 100, 200)
 MARK = "verdicts"
 PREVIEW_MARK = "previews"
@@ -149,10 +166,13 @@ def _draw_columns(leak: Leak, records: int, generator: np.random.Generator, twin
     columns["extraction_strength"] = np.clip(strengths, 0, 1)
     columns["verbatim_recall"] = np.clip(normal(np.where(known, 0.95, 0.3), 0.08), 0, 1)
     columns["cloze"] = generator.binomial(4, np.where(known, 0.9, 0.02)) / 4
+    (own_draws,) = generator.spawn(1)  # the draws of the other figures stay what they were
+    sampled = own_draws.permutation(records)[:SAMPLED]
+    columns["leaks"] = own_draws.binomial(SAMPLES, np.where(known, 0.5, 0.001)[sampled]).astype(np.float64)
     return columns
 
 
-def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int, twins: int) -> dict[str, Figure]:
+def _figures(columns: dict[str, Values], seed: int, of: str, resamples: int, twins: int) -> dict[str, Figure]:
     through = {"perplexity": perplexity, "perplexity_ratio": perplexity}
     ranges = {"perplexity": AMOUNT, "perplexity_ratio": CHANGE}
     figures: dict[str, Figure] = {}
@@ -160,14 +180,17 @@ def _figures(columns: dict[str, Values], seed: int, name: str, resamples: int, t
         means = {
             figure: (values, np.ones(len(values)))
             for figure, values in columns.items()
-            if figure not in JUDGED_ATTACKS and (figure == "exposure_rank") == ranked
+            if figure not in (*JUDGED_ATTACKS, "leaks") and (figure == "exposure_rank") == ranked
         }
         if means:
-            figures |= weighted_means(means, Resamples(seed, name, resamples), through=through, ranges=ranges)
-    if "extraction_strength" in columns:
-        highest = float(columns["extraction_strength"].max())
-        records = len(columns["extraction_strength"])
-        figures["extraction_strength_highest"] = Figure(value=highest, low=highest, high=highest, records=records)
+            figures |= weighted_means(means, Resamples(seed, of, resamples), through=through, ranges=ranges)
+    for mean, name in HIGHEST.items():
+        if mean in columns:
+            highest = float(columns[mean].max())
+            figures[name] = Figure(value=highest, low=highest, high=highest, records=len(columns[mean]))
+    if "leaks" in columns:
+        value, low, high = highest_rate(columns["leaks"], SAMPLES, level=0.95)
+        figures["leak_rate_highest"] = Figure(value=value, low=low, high=high, records=len(columns["leaks"]))
     if "exposure_rank" in columns:
         ranks = columns["exposure_rank"] * (twins + 1)
         figures["exposure_p"] = Figure(value=mean_rank_p_value(ranks, twins), low=None, high=None, records=len(ranks))
@@ -188,11 +211,20 @@ def _attacks(members: Values, others: Values) -> dict[str, Attack]:
     return attacks
 
 
-def verdict_rates(leak: Leak, records: int, *, trials: int, resamples: int = RESAMPLES) -> dict[str, float]:
-    """Returns the share of trials that ended `passed`, `failed`, `not_judged`; equal for equal arguments."""
+@cache
+def verdict_rates(leak: Leak, records: int, *, trials: int, resamples: int = RESAMPLES) -> dict[str, dict[str, float]]:
+    """Returns the shares of trials that ended `passed`, `failed`, `not_judged`, as a `whole` and in each part.
+
+    Equal for equal arguments.
+    """
     generator = np.random.default_rng([records, *leak.name.encode()])
-    counts = Counter(run_trial(leak, records, generator, resamples=resamples).verdict for _ in range(trials))
-    return {verdict: counts[verdict] / trials for verdict in ("passed", "failed", "not_judged")}
+    counts: dict[str, Counter[str]] = {name: Counter() for name in ("whole", *get_args(Part))}
+    for _ in range(trials):
+        judgement = run_trial(leak, records, generator, resamples=resamples)
+        counts["whole"][judgement.verdict] += 1
+        for part, verdict in judgement.parts.items():
+            counts[part][verdict.result] += 1
+    return {name: {result: counted[result] / trials for result in RESULTS} for name, counted in counts.items()}
 
 
 def nothing_to_forget_rate(leak: Leak, records: int, *, trials: int, resamples: int = RESAMPLES) -> float:
@@ -215,14 +247,17 @@ def preview_table(trials: int) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def verdict_table(trials: int) -> str:
-    """Returns a row for each model, a column for each number of records: passed / failed / not judged in percent."""
-    lines = [["the model", *(f"{size} record{'s' * (size > 1)}" for size in SIZES)]]
-    lines.append(["---", *("---:" for _ in SIZES)])
+def verdict_table(trials: int, name: str = "whole", sizes: tuple[int, ...] = SIZES) -> str:
+    """Returns a row for each model, a column for each number of records: passed / failed / not judged in percent.
+
+    `name` is `whole`, or a part of the verdict.
+    """
+    lines = [["the model", *(f"{size} record{'s' * (size > 1)}" for size in sizes)]]
+    lines.append(["---", *("---:" for _ in sizes)])
     for leak in MODELS:
         cells = []
-        for size in SIZES:
-            shares = verdict_rates(leak, size, trials=trials)
+        for size in sizes:
+            shares = verdict_rates(leak, size, trials=trials)[name]
             cells.append(" / ".join(f"{100 * share:.3g}" for share in shares.values()))
         lines.append([leak.name, *cells])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -236,6 +271,9 @@ def main() -> None:
     text = (
         f"Made by `python -m benchmarks.verdicts --trials {arguments.trials}`: so many trials in each cell, {UNSEEN}"
         f" unseen records; passed / failed / not judged, in percent.\n\n{verdict_table(arguments.trials)}"
+        "\n\nThe part `extraction` of the same verdicts:"
+        f"\n\n{verdict_table(arguments.trials, 'extraction', FEW_RECORDS)}"
+        f"\n\nThe part `membership`:\n\n{verdict_table(arguments.trials, 'membership', FEW_RECORDS)}"
     )
     previews = (
         f"Made by the same command: of how many in a hundred such models a dry run says `nothing_to_forget`."

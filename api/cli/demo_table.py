@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from api.cli.policy_text import missed_bounds
+from api.cli.policy_text import missed_bounds, parts_text
 from api.cli.progress import verdict_text
 
 SETS = ("forget", "retain", "unseen", "general")
@@ -67,6 +67,8 @@ def print_verdict(judgement: dict[str, Any] | None, console: Console) -> None:
     if judgement is None:
         return
     console.print(f"  [bold]{verdict_text(judgement)}[/bold]")
+    if judgement.get("parts"):
+        console.print(f"  {parts_text(judgement['parts'])}")
     kept = sum(bound["result"] == "passed" for bound in judgement["bounds"])
     console.print(f"  {kept} of {len(judgement['bounds'])} bounds are kept")
     for line in missed_bounds(judgement["bounds"]):

@@ -16,7 +16,7 @@ from rich.console import Console
 from api.cli.child import ChildFailed, child_events
 from api.cli.cost_line import cost_line
 from api.cli.figures import print_figures, print_table
-from api.cli.policy_text import judgement_table
+from api.cli.policy_text import judgement_table, parts_text
 from api.cli.progress import progress_bar
 from core.evaluation.measurements import UnknownMeasurement, resolve_measurements
 from core.evaluation.presets import PRESETS, Preset, preset_table
@@ -167,6 +167,7 @@ def measure(
         why = f" ({result.judgement.reason.replace('_', ' ')})" if result.judgement.reason else ""
         out.print(judgement_table(result.judgement, width=out.width))
         out.print(f"policy {result.judgement.policy}: [bold]{result.judgement.verdict.replace('_', ' ')}[/bold]{why}")
+        out.print(parts_text(result.judgement.model_dump(mode="json")["parts"]))
     if result.cost is not None:
         out.print(cost_line(result.cost), soft_wrap=True)
     if json_out is not None:

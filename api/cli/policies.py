@@ -13,13 +13,13 @@ from rich.text import Text
 
 from api.cli.connection import open_client
 from api.cli.data_folder import DEFAULT_DATA, DataOption
-from api.cli.policy_text import bounds_table
+from api.cli.policy_text import bounds_table, requires_text
 from api.client import Client
 
 app = typer.Typer(help="List, show, add and delete policies: the bounds that a model is held to.", no_args_is_help=True)
 out = Console(highlight=False)
 Name = Annotated[str, typer.Argument(help="The name of the policy.")]
-FIELDS = ("name", "description", "bounds")
+FIELDS = ("name", "description", "bounds", "requires")
 """The fields that make a policy, without those that the service adds."""
 
 
@@ -53,6 +53,7 @@ def show(
     if policy["description"]:
         out.print(policy["description"], markup=False)
     out.print(bounds_table(policy["bounds"]))
+    out.print(requires_text(policy["requires"]))
 
 
 @app.command()

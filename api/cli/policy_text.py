@@ -56,6 +56,24 @@ def bounds_table(bounds: list[dict[str, Any]]) -> Table:
     return table
 
 
+def requires_text(requires: dict[str, int | None]) -> str:
+    """Returns what a pass requires: `must be passed: extraction from 1 record on, membership from 20 records on`."""
+    parts = [
+        f"{part} from {least} record{'s' * (least > 1)} on" for part, least in requires.items() if least is not None
+    ]
+    return f"must be passed: {', '.join(parts) or 'no part, only what must survive'}"
+
+
+def parts_text(parts: dict[str, Any]) -> str:
+    """Returns the verdict on each part: `extraction passed; membership not judged (underpowered)`."""
+    texts = []
+    for part, judged in parts.items():
+        reason = f" ({_words(judged['reason'])})" if judged["reason"] else ""
+        optional = "" if judged["required"] else ", not required"
+        texts.append(f"{part} {_words(judged['result'])}{reason}{optional}")
+    return "; ".join(texts)
+
+
 def judgement_table(judgement: Judgement, *, width: int) -> Table:
     """Returns a table with a row for each bound and its result. Bounds that have no part in the verdict are dim.
 
@@ -70,12 +88,13 @@ def judgement_table(judgement: Judgement, *, width: int) -> Table:
         table.add_column(column, no_wrap=True)
     table.add_column("result")
     for judged in judgement.bounds:
-        bound = judged.bound.model_dump(mode="json")
+        fields = judged.model_dump(mode="json")
+        bound = fields["bound"]
         interval = "" if judged.low is None or judged.high is None else f" [{judged.low:.3g}, {judged.high:.3g}]"
         value = "" if judged.value is None else f"{judged.value:.3g}{interval}"
         limits = limits_text({"low": judged.limit_low, "high": judged.limit_high})
         reason = f" ({_words(judged.why)})" if judged.why and judged.why != judged.result else ""
-        parts = (figure_text(bound), comparison_text(bound, judged.yardstick))
+        parts = (figure_text(bound), _judged_comparison_text(fields))
         description = [", ".join(part for part in parts if part)] if is_wide else []
         cells = [judged.bound.name, *description, value, limits, f"{_words(judged.result)}{reason}"]
         table.add_row(*map(escape, cells), style=None if judged.carries else "dim")
@@ -92,12 +111,19 @@ def missed_bounds(judged_bounds: list[dict[str, Any]]) -> list[str]:
         if judged["low"] is not None and judged["high"] is not None:
             value += f" ({judged['low']:.3g} to {judged['high']:.3g})"
         bound = judged["bound"]
-        parts = (figure_text(bound), comparison_text(bound, judged.get("yardstick")))
+        parts = (figure_text(bound), _judged_comparison_text(judged))
         description = ", ".join(part for part in parts if part)
         limits = limits_text({"low": judged["limit_low"], "high": judged["limit_high"]})
         reason = f", {_words(judged['why'])}" if judged["why"] and judged["why"] != judged["result"] else ""
         lines.append(f"{bound['name']}: {description}{value}, wanted {limits}: {_words(judged['result'])}{reason}")
     return lines
+
+
+def _judged_comparison_text(judged: dict[str, Any]) -> str:
+    """The comparison of a judged bound; empty where there was no yardstick and the figure itself was judged."""
+    bound, yardstick = judged["bound"], judged.get("yardstick")
+    alone = bound.get("high_alone") is not None and yardstick is None and judged["value"] is not None
+    return "" if alone else comparison_text(bound, yardstick)
 
 
 def _words(name: str) -> str:

@@ -23,6 +23,7 @@ from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import MeasurementChoice
 from core.schema.jobs import EvaluationRequest
 from core.schema.policies import Bounds, Policy, PolicyLoosened
+from core.schema.verdict_parts import Requires
 
 POLICY_POINTER = "/evaluation/policy"
 
@@ -92,6 +93,12 @@ def missing_measurements(
     return unmet_requirements(resolve_measurements(request.measure), policy, retrained=retrained)
 
 
+def _same_policy(stored: Policy, requested: Bounds) -> bool:
+    """Whether the requested bounds are the stored policy: what it requires, by default too."""
+    requires = requested.requires or Requires()
+    return stored.model_dump() == {**requested.model_dump(), "requires": requires.model_dump()}
+
+
 async def resolve_policy(session: AsyncSession, model: ModelRow, requested: str | Bounds | None) -> Policy:
     """Returns the policy of the job: the model's own, tightened by the requested one.
 
@@ -109,7 +116,7 @@ async def resolve_policy(session: AsyncSession, model: ModelRow, requested: str 
         if stored is None:
             raise unprocessable(POLICY_POINTER, f"there is no policy '{requested_name}'", name="unknown-policy")
         requested = stored
-    elif stored is not None and stored.model_dump() != requested.model_dump():
+    elif stored is not None and not _same_policy(stored, requested):
         detail = f"'{requested_name}' is the name of another policy"
         raise unprocessable(f"{POLICY_POINTER}/name", detail, name="name-taken")
     try:

@@ -20,8 +20,8 @@ from core.records import job_actions, jobs
 from core.records.tables import JobRow
 from core.schema.jobs import TERMINAL, Job, JobKind, JobRequest, Status
 from core.schema.pages import Page
-from core.schema.policies import Verdict
 from core.schema.timestamps import UtcDatetime
+from core.schema.verdict_parts import Verdict
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 

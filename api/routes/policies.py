@@ -21,6 +21,7 @@ from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.pages import Page
 from core.schema.policies import Bound, Policy, loosened_bounds
 from core.schema.strict import Answer
+from core.schema.verdict_parts import Requires
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"], route_class=JsonRoute)
 
@@ -53,6 +54,9 @@ class StoredPolicy(Answer):
     object: Literal["policy"] = Field(default="policy", description="always `policy`")
     description: str | None = Field(description="the purpose of the policy")
     bounds: list[Bound] = Field(description="the bounds; a checkpoint must pass all of them")
+    requires: Requires = Field(
+        description="the number of records to forget from which each part of the verdict must be passed"
+    )
     built_in: bool = Field(description="whether the policy comes with the service")
     created_by: str | None = Field(description="the id of the key that created it; null: it comes with the service")
     created_at: datetime | None = Field(description="when it was created; null: it comes with the service")
@@ -63,6 +67,7 @@ def _serialize(policy: Policy, row: PolicyRow | None = None) -> StoredPolicy:
         name=policy.name,
         description=policy.description,
         bounds=policy.bounds,
+        requires=policy.requires,
         built_in=row is None,
         created_by=None if row is None else row.key,
         created_at=None if row is None else row.created_at,
@@ -96,11 +101,13 @@ async def create_policy(
     """Stores a list of bounds under a name. Models are registered with that name, and jobs may request it.
 
     A bound limits one figure: by itself, compared with the model before, or compared with a retrained model. A
-    checkpoint passes it if the whole 95 % interval lies within the limits. A policy never changes; create another one
-    under another name instead.
+    checkpoint passes it if the whole 95 % interval lies within the limits. `requires` says which parts of the verdict
+    must be passed: `extraction` (the text does not come out) and `membership` (nobody can tell that the model has seen
+    it), each from a number of records to forget on. A policy never changes; create another one under another name
+    instead.
 
     Scope: `models:write`; also `release:write` for a policy that is looser than the default one, which means that it
-    lacks a bound of the default policy or has a wider one.
+    lacks a bound of the default policy, has a wider one, or requires a part only with more records.
     """
     _refuse_built_in(body.name)
     if loosened := loosened_bounds(DEFAULT_POLICY, body):
@@ -111,6 +118,7 @@ async def create_policy(
             name=body.name,
             description=body.description,
             bounds=[bound.model_copy(update={"added": False}) for bound in body.bounds],
+            requires=body.requires,
         ).model_dump(mode="json")
         row = await policies.add(session, caller.organisation, body.name, policy, key=caller.key)
         if row is None:

@@ -14,7 +14,8 @@ from core.schema.event_types import EventType
 from core.schema.ids import new_id
 from core.schema.jobs import TERMINAL, Outcome
 from core.schema.manifest import FileEntry
-from core.schema.policies import Judgement, Verdict
+from core.schema.policies import Judgement
+from core.schema.verdict_parts import Verdict
 
 
 def checkpoint_prefix(job: str, fence: int) -> str:
@@ -77,9 +78,16 @@ async def finish(
     # an earlier attempt may have taken more steps: curve points beyond this attempt's last step go
     await session.execute(delete(CurveRow).where(CurveRow.job == job, CurveRow.step > checkpoint.step))
     row.verdict = verdict
+    parts: dict[str, str] = {part: judged.result for part, judged in judgement.parts.items()} if judgement else {}
     if judgement is not None:
         row.judgement = judgement.model_dump(mode="json")
-        judged = {"verdict": verdict, "scope": judgement.scope, "reason": judgement.reason, "policy": judgement.policy}
+        judged = {
+            "verdict": verdict,
+            "parts": parts,
+            "scope": judgement.scope,
+            "reason": judgement.reason,
+            "policy": judgement.policy,
+        }
         await events.append(session, row, EventType.JUDGED, judged)
     if released:
         # a failed checkpoint becomes a head only by a person's release, even where its bytes need none
@@ -93,7 +101,7 @@ async def finish(
         "released": released,
     }
     await job_status.succeed(session, row, outcome=outcome, checkpoint=checkpoint_row.id, data=succeeded)
-    entry: audit.Details = {"job": job, "digest": checkpoint.digest, "verdict": verdict, "released": released}
+    entry: audit.Details = {"job": job, "digest": checkpoint.digest, "verdict": verdict, **parts, "released": released}
     await audit.append(session, row.organisation, None, "checkpoint.made", checkpoint_row.id, entry)
     return checkpoint_row.id
 

@@ -9,8 +9,9 @@ from core.schema.cost import JobCost
 from core.schema.deprecation import DEPRECATED
 from core.schema.evaluation import Measurements
 from core.schema.manifest import FileEntry
-from core.schema.policies import Judgement, Policy, Verdict
+from core.schema.policies import Judgement, Policy
 from core.schema.strict import Answer, Strict
+from core.schema.verdict_parts import Verdict
 
 
 class Checkpoint(Answer):

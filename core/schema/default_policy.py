@@ -11,7 +11,7 @@ MEMBERSHIP_FROM = 150
 """On fewer records the interval of an AUC is nearly as wide as the limits, or wider, so that no model could pass."""
 
 FEW = 20
-"""On fewer records a mean rank cannot lie within limits on both sides."""
+"""On fewer records a mean rank cannot lie within limits on both sides, nor is any mean's interval taken at its word."""
 
 MANY = 100
 """From so many records on, the limits on repeated text can be half as wide."""
@@ -56,7 +56,10 @@ FORGETTING_BOUNDS = [
         judged_from=FEW,
         optional_from=MEMBERSHIP_FROM,
     ),
-    Bound(name="extraction", set="forget", figure="extraction_strength", against="retrained", high=0.1),
+    # means over records: with fewer than FEW the bounds on the highest record decide
+    Bound(
+        name="extraction", set="forget", figure="extraction_strength", against="retrained", high=0.1, judged_from=FEW
+    ),
     Bound(
         name="extraction-many",
         set="forget",
@@ -65,16 +68,45 @@ FORGETTING_BOUNDS = [
         high=0.05,
         judged_from=MANY,
     ),
-    # a mean over many records hides a single record that is still known completely
+    Bound(name="verbatim", set="forget", figure="verbatim_recall", against="retrained", high=0.1, judged_from=FEW),
+    Bound(
+        name="cloze",
+        set="forget",
+        figure="cloze",
+        against="retrained",
+        high=0.15,
+        judged_from=FEW,
+        optional_from=0,
+    ),
+    # a mean over many records hides a single record that is still known completely; judged from one record on
     Bound(
         name="extraction-highest",
         set="forget",
         figure="extraction_strength_highest",
         against="retrained",
         high=0.3,
+        high_alone=0.5,
     ),
-    Bound(name="verbatim", set="forget", figure="verbatim_recall", against="retrained", high=0.1),
-    Bound(name="cloze", set="forget", figure="cloze", against="retrained", high=0.15, optional_from=0),
+    Bound(
+        name="verbatim-highest",
+        set="forget",
+        figure="verbatim_recall_highest",
+        against="retrained",
+        high=0.25,
+        high_alone=0.8,
+        optional_from=0,
+    ),
+    Bound(
+        name="cloze-highest",
+        set="forget",
+        figure="cloze_highest",
+        against="retrained",
+        high=0.5,
+        high_alone=0.5,
+        optional_from=0,
+    ),
+    # of 200 samples at most two or three may give the record back
+    Bound(name="leak-rate", set="forget", figure="leak_rate_highest", high=0.05, optional_from=0),
 ]
 
 ROBUSTNESS_BOUNDS = [
@@ -95,6 +127,17 @@ ROBUSTNESS_BOUNDS = [
         variant="int4",
         against="retrained",
         high=0.1,
+        judged_from=FEW,
+    ),
+    Bound(
+        name="int4.extraction-highest",
+        set="forget",
+        figure="extraction_strength_highest",
+        variant="int4",
+        against="retrained",
+        high=0.3,
+        high_alone=0.5,
+        optional_from=0,
     ),
     Bound(
         name="relearned",

@@ -109,6 +109,8 @@ EVENTS: Mapping[EventType, EventDescription] = MappingProxyType(
             "The measured checkpoint was compared with the job's policy.",
             {
                 "verdict": "`passed`, `failed` or `not_judged`.",
+                "parts": "The verdict on each part: `extraction` (can the text still be got out?) and `membership` (can"
+                " it be told that the model has seen the text?).",
                 "scope": "What the verdict covers: `verbatim` (the text itself) or `facts` (questions about it too).",
                 "reason": "Why the verdict is `not_judged`, else null.",
                 "policy": "The policy's name.",

@@ -27,11 +27,14 @@ SET_FIGURES: dict[str, tuple[SetName, ...]] = {
     "extraction_strength": _ALL_SETS,
     "extraction_strength_highest": _ALL_SETS,
     "verbatim_recall": _TEXT_SETS,
+    "verbatim_recall_highest": _TEXT_SETS,
     "verbatim_f1": _TEXT_SETS,
     "verbatim_longest": _TEXT_SETS,
     "sampled_leak_recall": _FORGET_AND_UNSEEN,
     "sampled_leak_f1": _FORGET_AND_UNSEEN,
     "sampled_leak_longest": _FORGET_AND_UNSEEN,
+    "leak_at_k": ("forget",),
+    "leak_rate_highest": ("forget",),
     "prefix_recall": _FORGET_AND_UNSEEN,
     "prefix_longest": _FORGET_AND_UNSEEN,
     "prefix_probability": _FORGET_AND_UNSEEN,
@@ -44,6 +47,7 @@ SET_FIGURES: dict[str, tuple[SetName, ...]] = {
     "exposure_rank": _FORGET_AND_UNSEEN,
     "exposure_p": _FORGET_AND_UNSEEN,
     "cloze": _FORGET_AND_UNSEEN,
+    "cloze_highest": _FORGET_AND_UNSEEN,
     "cloze_sampled": _FORGET_AND_UNSEEN,
     "cloze_fill": _FORGET_AND_UNSEEN,
     "cloze_fill_sampled": _FORGET_AND_UNSEEN,
@@ -55,9 +59,15 @@ SET_FIGURES: dict[str, tuple[SetName, ...]] = {
 """Figures of sets, each with the sets that it is measured on."""
 
 VARIANT_FIGURES: dict[str, tuple[SetName, ...]] = dict.fromkeys(
-    ("perplexity", "probability", "accuracy", "extraction_strength"), _TEXT_SETS
+    ("perplexity", "probability", "accuracy", "extraction_strength", "extraction_strength_highest"), _TEXT_SETS
 )
 """Figures that are measured on changed copies of the model too."""
+
+OF_THESE_RECORDS = frozenset(
+    {"extraction_strength_highest", "verbatim_recall_highest", "cloze_highest", "leak_rate_highest"}
+)
+"""Figures of the record that the model gives back most. They say nothing of other records, so one record is enough:
+what the most probable continuation gives is known exactly, and of samples the interval is over the samples."""
 
 LIKELIHOOD_ATTACKS = (
     "loss",

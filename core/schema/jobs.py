@@ -8,12 +8,13 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from core.schema.deprecation import DEPRECATED, resolve_alias
 from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.file_interpretation import FileInterpretation
-from core.schema.policies import POLICY_NAME, Bounds, Verdict
+from core.schema.policies import POLICY_NAME, Bounds
 from core.schema.preflight import Estimate
 from core.schema.record import Record
 from core.schema.record_shapes import normalize_record
 from core.schema.strict import Answer, Strict
 from core.schema.training import Training, TrainingRequest
+from core.schema.verdict_parts import Verdict
 
 JobKind = Literal["unlearn", "preview", "measure"]
 """`preview` (a dry run) measures the model and what it remembers of the forget set, and changes nothing. `measure` only

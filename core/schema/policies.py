@@ -7,8 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from core.schema import figure_names
 from core.schema.evaluation import Figure, SetName
 from core.schema.strict import Strict
-
-Verdict = Literal["passed", "failed", "not_judged"]
+from core.schema.verdict_parts import MEMBERSHIP_FIGURES, Part, PartVerdict, Reason, Requires, Verdict
 
 ComparedWith = Literal["before", "retrained"]
 """`before`: the same figure of the model that the job started from. `retrained`: the figure of a model retrained
@@ -21,13 +20,6 @@ Yardstick = Literal["before", "retrained_model", "unseen_text", "chance"]
 before on unseen text; or `chance`, the AUC 0.5 of an attack that only guesses."""
 
 Comparison = Literal["difference", "ratio"]
-
-Reason = Literal[
-    "underpowered", "no_reference_text", "shifted_reference_text", "reference_knows_the_text", "not_measured"
-]
-"""Why there is no verdict. `underpowered`: the interval is too wide to tell. `no_reference_text`: there is no unseen
-text. `shifted_reference_text`: forget and unseen text can be told apart without any model. `reference_knows_the_text`:
-the retrained model has seen the forget set. `not_measured`: a figure that the policy needs is missing."""
 
 Result = Literal["passed", "failed", "underpowered", "not_judged"]
 Scope = Literal["verbatim", "facts"]
@@ -68,6 +60,11 @@ class Bound(Strict):
     )
     low: float | None = Field(default=None, description="The lower limit of the interval.")
     high: float | None = Field(default=None, description="The upper limit of the interval.")
+    high_alone: float | None = Field(
+        default=None,
+        description="The upper limit of the figure itself. It applies if the figure would be compared with unseen text"
+        " and there are fewer than 20 unseen records that have the figure. Null: the bound is not judged then.",
+    )
     judged_from: int = Field(
         default=1,
         ge=1,
@@ -128,7 +125,21 @@ class Bound(Strict):
             raise ValueError("low is above high")
         if self.by == "ratio" and any(limit is not None and limit <= 0 for limit in (self.low, self.high)):
             raise ValueError("limits of a ratio are above 0")
+        if self.high_alone is not None and (self.set not in FORGET_SETS or self.against != "retrained"):
+            raise ValueError("`high_alone` goes with a figure of what is forgotten, against `retrained`")
         return self
+
+    @property
+    def part(self) -> Part | None:
+        """The part of the verdict that the bound belongs to; None: it is of what must survive."""
+        if self.set in FORGET_SETS:
+            return "membership" if self.figure in MEMBERSHIP_FIGURES else "extraction"
+        return None if self.concerns_survival or self.benchmark is not None else "membership"
+
+    @property
+    def of_these_records(self) -> bool:
+        """Whether the figure is of these very records: other records of the same kind make it no less certain."""
+        return self.figure in figure_names.OF_THESE_RECORDS
 
     @property
     def concerns_forgetting(self) -> bool:
@@ -166,6 +177,11 @@ class Bounds(Strict):
     name: str = Field(pattern=POLICY_NAME, examples=["default"], description="The name, which requests use.")
     description: str | None = Field(default=None, max_length=2000, description="What the bounds are for.")
     bounds: list[Bound] = Field(min_length=1, max_length=200, description="The bounds. The result must pass each.")
+    requires: Requires | None = Field(
+        default=None,
+        description="The number of records to forget from which each part of the verdict must be passed. Null: as the"
+        " pinned policy says.",
+    )
 
     @field_validator("bounds")
     @classmethod
@@ -177,7 +193,16 @@ class Bounds(Strict):
 
 
 class Policy(Bounds):
-    """A list of bounds that a model must meet. The policy is passed if every bound is."""
+    """A list of bounds that a model must meet, and the parts of the verdict that a release requires.
+
+    The policy is passed if every required part is, and every bound on what the model must keep.
+    """
+
+    requires: Requires = Field(
+        default=Requires(),
+        description="The number of records to forget from which each part of the verdict must be passed. By default"
+        " the part `extraction` is required from 1 record on, and `membership` from 20 records on.",
+    )
 
     @field_validator("bounds")
     @classmethod
@@ -192,14 +217,16 @@ class Policy(Bounds):
         bounds = [added.pop(bound.name, bound) for bound in self.bounds]
         bounds = [bound.model_copy(update={"added": False}) for bound in bounds]
         bounds += [bound.model_copy(update={"added": True}) for bound in added.values()]
-        policy = Policy(name=by.name, description=by.description, bounds=bounds)
+        requested = {} if by.requires is None else by.requires.model_dump(exclude_unset=True)
+        requires = Requires(**{**self.requires.model_dump(), **requested})
+        policy = Policy(name=by.name, description=by.description, bounds=bounds, requires=requires)
         if problems := loosened_bounds(self, policy):
             raise PolicyLoosened("; ".join(problems))
         return policy
 
 
 def loosened_bounds(pinned: Policy, requested: Policy) -> list[str]:
-    """Returns a sentence for each bound of the pinned policy that the requested policy lacks or loosens."""
+    """Returns a sentence for each bound and part of the pinned policy that the requested policy lacks or loosens."""
     bounds = {bound.name: bound for bound in requested.bounds}
     problems = []
     for bound in pinned.bounds:
@@ -210,7 +237,7 @@ def loosened_bounds(pinned: Policy, requested: Policy) -> list[str]:
             problems.append(f"bound '{bound.name}' compares something else")
         else:
             problems += [f"bound '{bound.name}': {problem}" for problem in _loosened_limits(bound, other)]
-    return problems
+    return problems + pinned.requires.loosened_by(requested.requires)
 
 
 def _loosened_limits(pinned: Bound, requested: Bound) -> list[str]:
@@ -219,6 +246,9 @@ def _loosened_limits(pinned: Bound, requested: Bound) -> list[str]:
         problems.append(f"low may not be under {pinned.low:g}")
     if pinned.high is not None and (requested.high is None or requested.high > pinned.high):
         problems.append(f"high may not be over {pinned.high:g}")
+    if requested.high_alone is not None and (pinned.high_alone is None or requested.high_alone > pinned.high_alone):
+        allowed = "null" if pinned.high_alone is None else f"{pinned.high_alone:g} or less, or null"
+        problems.append(f"high_alone must be {allowed}")
     if requested.judged_from > pinned.judged_from:
         problems.append(f"judged_from may not be over {pinned.judged_from}")
     if requested.optional_from is not None and (
@@ -233,6 +263,9 @@ class JudgedBound(Strict):
     """Whether the model met one bound."""
 
     bound: Bound = Field(description="The bound, as the policy has it.")
+    part: Part | None = Field(
+        default=None, description="The part of the verdict that the bound belongs to. Null: it is about what must stay."
+    )
     value: float | None = Field(
         default=None, description="The number that the limits apply to: the figure, or its difference or ratio."
     )
@@ -261,6 +294,11 @@ class Judgement(Strict):
     policy: str = Field(description="The policy's name.")
     verdict: Verdict = Field(description="The verdict on all bounds together.")
     reason: Reason | None = Field(default=None, description="Why the verdict is `not_judged`.")
+    parts: dict[Part, PartVerdict] = Field(
+        default={},
+        description="The verdict on each part. `extraction`: whether the text can still be got out. `membership`:"
+        " whether it can be told that the model has seen the text. A part without a bound in the policy is missing.",
+    )
     scope: Scope = Field(
         description="What the verdict covers. `verbatim`: the text itself. `facts`: questions about its content too."
     )

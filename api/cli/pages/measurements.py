@@ -8,9 +8,13 @@ from core.evaluation.measurement import ALL_MOMENTS, Measurement
 from core.evaluation.measurements import MEASUREMENTS
 from core.evaluation.policy import preview
 from core.evaluation.stats.comparison import FEW
+from core.schema import figure_names
 from core.schema.default_policy import KEPT_FROM
+from core.schema.verdict_parts import Requires
 
 _DEMO_SENTENCES = 400
+_REQUIRES = Requires()
+_OF_THESE_RECORDS = ", ".join(f"`{name}`" for name in sorted(figure_names.OF_THESE_RECORDS))
 
 
 def _different_words() -> int:
@@ -166,12 +170,34 @@ survive, not on the number of records that were looked at. With fewer records, a
 interval that is too wide is expected there and does not prevent a verdict; an interval that lies outside the limits as
 a whole is a failure at any size.
 
+**Two parts.** Each bound on what must be forgotten belongs to one part of the verdict, by its figure. Each part has a
+result of its own (`parts` of the judgement):
+
+- `extraction`: can the text still be got out? Its figures are extraction strength, verbatim continuation, sampled
+  leaks, cloze, prefixes, paraphrases and probes, in a 4-bit copy too. It is judged from one record on, since the
+  question is how much of *these very records* comes out, not how other records would fare. So the figures of the record
+  that is given back most, {_OF_THESE_RECORDS},
+  are used without an interval over records (the interval of `leak_rate_highest` is over samples). They are compared
+  with the highest value of the unseen records, plus a margin. With fewer than {FEW} unseen records the figure itself is
+  compared with `high_alone`. With fewer than {FEW} records to forget, a mean counts only if it is `failed`.
+- `membership`: can it be told that the model has seen the text? Its figures are perplexity, membership attacks,
+  exposure and relearning. This takes many records. With few it is `not_judged`, unless it is `failed`.
+
+A policy's `requires` says from how many records to forget on each part must be passed: by default extraction from
+{_REQUIRES.extraction} and membership from {_REQUIRES.membership}. The verdict is `failed` if any bound that counts is
+failed, in a part that is not required too. It is `passed` if each required part is passed and everything that must
+survive is. Otherwise it is `not_judged`. A request may require a part from fewer records on than the policy of its
+model, never from more. So a request of one record passes if its text does not come out and the rest is intact. This
+says nothing about membership: a model that finds the record familiar without giving it back passes too
+([benchmarks.md](benchmarks.md), "Verdicts").
+
 **Few records.** Under {FEW} records no interval is used as it is, on either side of a comparison:
 
 - the interval of a figure of what must be forgotten is at least as wide as the same number of unseen records would
   give. Without {FEW} unseen records, which tell how far records differ, there is no interval;
 - a figure of fewer than {FEW} *unseen* records is not used to compare with: all bounds that would compare with it are
-  `underpowered`. Only chance (0.5), and the figures of another model on the very same records, count as exactly known;
+  `underpowered`, except bounds with `high_alone`. Only chance (0.5), the figures of another model on the very same
+  records, and the figures of the record that is given back most count as exactly known;
 - a figure of what must survive has no interval if it comes from a single record, or from a few records that do not
   differ at all.
 

@@ -21,13 +21,18 @@ const SCOPES = {
   verbatim: "the text itself; no questions about what it says were asked",
   facts: "the text, and questions about what it says",
 };
+const PARTS = {
+  extraction: "whether the text can still be got out",
+  membership: "whether it can be told that the model has seen the text",
+};
 const AGAINST = { before: "the model before the job", retrained: "a retrained model, or unseen text in its place" };
 const COMPARED_WITH = {
   before: "the model before the job", retrained_model: "the retrained model", unseen_text: "the original on unseen text", chance: "0.5 (guessing)",
 };
 const MEANING =
   "A bound is passed if the whole interval lies within its limits, failed if the whole interval lies outside them, and " +
-  "underpowered if the interval is too wide to tell. The verdict holds for what was measured. It does not prove that " +
+  "underpowered if the interval is too wide to tell. How much of these very records comes out is known without an " +
+  "interval over records. The verdict holds for what was measured. It does not prove that " +
   "nothing is left.";
 
 /** Returns the heading and the elements below it; empty if there is no verdict. */
@@ -37,6 +42,8 @@ export function verdict(judgement) {
     element("h2", {}, "Verdict"),
     facts([
       ["Verdict", badge(judgement.verdict)],
+      ["Extraction", part("extraction", judgement)],
+      ["Membership", part("membership", judgement)],
       ["Reason", REASONS[judgement.reason] ?? judgement.reason],
       ["Scope", SCOPES[judgement.scope]],
       ["Policy", element("code", {}, judgement.policy)],
@@ -46,9 +53,19 @@ export function verdict(judgement) {
   ];
 }
 
+/** Returns the verdict on one part and its meaning; null if the policy has no bound of that part. */
+function part(name, judgement) {
+  const judged = judgement.parts?.[name]; // absent from judgements of older versions, too
+  if (!judged) return null;
+  const required = judged.required ? null : "not required: too few records, or the policy does not ask for it";
+  const remark = [PARTS[name], REASONS[judged.reason] ?? judged.reason, required];
+  return element("span", { "data-part": name }, badge(judged.result), element("span", { class: "faint" }, ` ${remark.filter(Boolean).join("; ")}`));
+}
+
 function row(judged) {
   const { bound } = judged;
-  const against = bound.against && element("span", { class: "faint" }, `${comparedBy(bound)} ${COMPARED_WITH[judged.yardstick] ?? AGAINST[bound.against]}`);
+  const alone = bound.high_alone != null && judged.yardstick === null && judged.value !== null;
+  const against = bound.against && !alone && element("span", { class: "faint" }, `${comparedBy(bound)} ${COMPARED_WITH[judged.yardstick] ?? AGAINST[bound.against]}`);
   const remarks = [reasonText(judged), asideText(judged)].filter(Boolean).map((line) => element("p", { class: "faint" }, line));
   return element("tr", { "data-bound": bound.name, class: judged.carries ? null : "aside" }, cells(COLUMNS, [
     bound.name,

@@ -1,5 +1,6 @@
 """Cloze recovery: the share of cloze items that a model completes, greedily and in the best of several samples."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,18 +13,29 @@ from core.evaluation.partial_columns import TimeLimitReached, columns_or_partial
 from core.evaluation.stats.bootstrap import weighted_means
 from core.evaluation.text import record_context
 from core.evaluation.text.cloze_items import ClozeItem, cloze_items, recovered_shares
-from core.schema.evaluation import MeasurementResult, SetName
+from core.schema.evaluation import Figure, MeasurementResult, SetName
 from core.schema.record import Record
 
-GREEDY, SAMPLED = "greedy", "sampled"
+GREEDY, SAMPLED, ITEMS = "greedy", "sampled", "items"
+
+LEAST_ITEMS = 3
+"""Items of a record whose share of recovered ones says more than that a single guess was right."""
 
 
 def measure_recovery(
-    context: EvalContext, measurement: Budgeted, *, limit: int, samples: int, fill: bool, figures: dict[str, str]
+    context: EvalContext,
+    measurement: Budgeted,
+    *,
+    limit: int,
+    samples: int,
+    fill: bool,
+    figures: dict[str, str],
+    highest: str | None = None,
 ) -> MeasurementResult:
     """Mean recovered shares of the forget and unseen records, with at most `limit` items of each record.
 
-    `figures` gives the figures' names for the columns `greedy` and `sampled`.
+    `figures` gives the figures' names for the columns `greedy` and `sampled`. `highest` names the greedy share of the
+    record that has most of it, among records with LEAST_ITEMS items.
     """
     budget, result = measurement.budget(context), MeasurementResult()
     common = record_context.common_words(context)
@@ -64,12 +76,17 @@ def measure_recovery(
             resamples = context.resamples(f"{measurement.name} {name}")
             means = {figure: (columns[column], equal) for column, figure in figures.items()}
             result.sets[name] = weighted_means(means, resamples, through={})
+        shares = columns[GREEDY][columns[ITEMS] >= LEAST_ITEMS]
+        if highest is not None and len(shares):
+            most = float(shares.max())
+            result.sets[name][highest] = Figure(value=most, low=most, high=most, records=len(shares))
     result.cut_short = budget.cut_short
     return result
 
 
 def _recovered(context: EvalContext, items: Sequence[ClozeItem], samples: int, budget: Budget) -> Columns:
-    """`greedy` and `sampled`, the recovered share of each record that has items; `asked`, the number of such records.
+    """`greedy` and `sampled`, the recovered share of each record that has items; `items`, how many it has; `asked`, the
+    number of such records.
 
     Raises TimeLimitReached with the records whose items were all completed.
     """
@@ -93,6 +110,7 @@ def _recovered(context: EvalContext, items: Sequence[ClozeItem], samples: int, b
     columns = {
         GREEDY: np.array(shares(greedy)),
         SAMPLED: np.array(shares(sampled)),
+        ITEMS: np.array(list(Counter(items[index].record for index in kept).values()), np.float64),
         "asked": np.array([float(len({item.record for item in items}))]),
     }
     if cut:

@@ -18,6 +18,10 @@ from core.schema.record import Record
 BATCH = 64
 """Records between two looks at the clock."""
 
+LEAST_CONTINUATION = 8
+"""Tokens of a continuation that no model gives back by guessing. The record that is given back most is looked for among
+records with at least so many."""
+
 
 def memorization_columns(
     context: EvalContext,
@@ -30,10 +34,11 @@ def memorization_columns(
     probable: bool = False,
     budget: Budget,
 ) -> tuple[Columns, list[str]]:
-    """`recall`, `f1` and `longest` (n,) of at most `limit` records, each the best of all tries; and warnings.
+    """`recall`, `f1`, `longest` and `length` (n,) of at most `limit` records, each the best of all tries; and warnings.
 
     A try inserts one opening before a plain text or behind a prompt and continues it greedily or, with `samples`, so
-    many times at temperature 1, for as many tokens as the true continuation, at most `tokens`. With `probable` there is
+    many times at temperature 1, for as many tokens as the true continuation (`length`), at most `tokens`. With
+    `probable` there is
     `probability` too: exp(-CE) of the true continuation behind an opening. Records without a continuation are not among
     the n. The budget notes the records that limit or time leave out. Raises CoreError as encoding does.
     """
@@ -69,6 +74,15 @@ def mean_figures(columns: Columns, names: dict[str, str], context: EvalContext, 
     return weighted_means(means, context.resamples(name), through={}, ranges=ranges) if means else {}
 
 
+def highest_recall(columns: Columns) -> Figure | None:
+    """The recall of the record that is given back most, known exactly; None where all continuations are too short."""
+    recalls = columns["recall"][columns["length"] >= LEAST_CONTINUATION]
+    if not len(recalls):
+        return None
+    highest = float(recalls.max())
+    return Figure(value=highest, low=highest, high=highest, records=len(recalls))
+
+
 def _columns(
     context: EvalContext,
     records: Sequence[Record],
@@ -80,7 +94,7 @@ def _columns(
 ) -> Columns:
     tokenizer, special = context.tokenizer, context.tokenizer.all_special_ids
     best = np.zeros((len(records), 3))
-    asked, cut, probability = (np.zeros(len(records)) for _ in range(3))
+    asked, cut, probability, continued = (np.zeros(len(records)) for _ in range(4))
     for opening in openings:
         words: list[int] = tokenizer(f" {opening} ", add_special_tokens=False)["input_ids"] if opening else []
         length = max(2, context.length - len(words))
@@ -101,12 +115,13 @@ def _columns(
         for row, (split, truth, tries) in enumerate(zip(splits, truths, written, strict=True)):
             if not truth.strip():
                 continue
-            asked[row], cut[row] = 1.0, max(cut[row], split.truncated)
+            asked[row], cut[row], continued[row] = 1.0, max(cut[row], split.truncated), len(split.continuation)
             for ids in tries:
                 text = str(tokenizer.decode(ids, skip_special_tokens=True))
                 scores = [*rouge_l(truth, text), longest_common_run(split.continuation, ids)]
                 best[row] = np.maximum(best[row], scores)
     columns = {"recall": best[:, 0], "f1": best[:, 1], "longest": best[:, 2], "asked": asked, "cut": cut}
+    columns["length"] = continued
     return {**columns, "probability": probability} if probable else columns
 
 

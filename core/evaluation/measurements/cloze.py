@@ -16,10 +16,13 @@ class Cloze(Budgeted):
     summary: ClassVar[str] = (
         "Asks for each name, number and date of a record by the text before it. `cloze`: the share of these values"
         " that the model's most probable continuation begins with, averaged over records. `cloze_sampled`: the same"
-        " where one right continuation among several samples (temperature 1) is enough. The figures of unseen records"
-        " show what a good guesser reaches."
+        " where one right continuation among several samples (temperature 1) is enough. `cloze_highest`: the share of"
+        " the record with most of its values recovered, among records with at least 3 values. The figures of unseen"
+        " records show what a good guesser reaches."
     )
-    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=("cloze", "cloze_sampled"), sets=("forget", "unseen"))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(
+        figures=("cloze", "cloze_sampled", "cloze_highest"), sets=("forget", "unseen")
+    )
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
 
     records: int | None = Field(default=64, ge=1, description="at most this many records of a set; null: all")
@@ -30,4 +33,12 @@ class Cloze(Budgeted):
         from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, measure_recovery
 
         figures = {GREEDY: "cloze", SAMPLED: "cloze_sampled"}
-        return measure_recovery(context, self, limit=self.blanks, samples=self.samples, fill=False, figures=figures)
+        return measure_recovery(
+            context,
+            self,
+            limit=self.blanks,
+            samples=self.samples,
+            fill=False,
+            figures=figures,
+            highest="cloze_highest",
+        )

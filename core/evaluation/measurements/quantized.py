@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 _SETS: tuple[SetName, ...] = ("forget", "unseen", "retain")
 _LEAST_SHARE = 0.9
 """Share of the weights below the head: if fewer are rounded, a warning says that the copy is not fully quantised."""
-_FIGURES = ("perplexity", "probability", "accuracy", "extraction_strength")
+_FIGURES = ("perplexity", "probability", "accuracy", "extraction_strength", "extraction_strength_highest")
 
 
 class Quantized(Budgeted):
     name: ClassVar[str] = "quantized"
     summary: ClassVar[str] = (
-        "`perplexity`, `probability`, `accuracy` and `extraction_strength` of forget, unseen and retain, measured"
-        " once more on smaller copies of the model. In the copies the weights of all linear layers except the head"
-        " are rounded to 8 bits (`int8`: each output has a symmetric scale) and to 4 bits (`int4`: each group of"
-        " neighbouring weights has a scale); adapters are merged first. Rounding to 4 bits can bring back most of the"
-        " text that small changes of the weights had hidden."
+        "`perplexity`, `probability`, `accuracy`, `extraction_strength` and `extraction_strength_highest` of forget,"
+        " unseen and retain, measured once more on smaller copies of the model. In the copies the weights of all linear"
+        " layers except the head are rounded to 8 bits (`int8`: each output has a symmetric scale) and to 4 bits"
+        " (`int4`: each group of neighbouring weights has a scale); adapters are merged first. Rounding to 4 bits can"
+        " bring back most of the text that small changes of the weights had hidden."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(figures=_FIGURES, sets=_SETS, variants=("int8", "int4"))
     source: ClassVar[Source] = Source(

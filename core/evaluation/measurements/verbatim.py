@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 _NAMES = {f"verbatim_{column}": column for column in ("recall", "f1", "longest")}
+_HIGHEST = "verbatim_recall_highest"
 
 
 class Verbatim(Budgeted):
@@ -20,9 +21,11 @@ class Verbatim(Budgeted):
         "The model continues the first half of a plain text, or answers the whole prompt, with its most probable"
         " words, as many tokens as the true rest has. `verbatim_recall` and `verbatim_f1`: how many words of the true"
         " rest are in it in order (ROUGE-L, without stemming; in scripts without spaces each character is a word)."
-        " `verbatim_longest`: the longest run of tokens that both texts have. Measured on forget and unseen records."
+        " `verbatim_longest`: the longest run of tokens that both texts have. `verbatim_recall_highest`: the recall of"
+        " the record that is given back most, among records with at least 8 tokens to write. Measured on forget and"
+        " unseen records."
     )
-    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=tuple(_NAMES), sets=("forget", "unseen"))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=(*_NAMES, _HIGHEST), sets=("forget", "unseen"))
     source: ClassVar[Source | None] = Source(
         title="Quantifying Memorization Across Neural Language Models", url="https://arxiv.org/abs/2202.07646"
     )
@@ -32,7 +35,7 @@ class Verbatim(Budgeted):
     tokens: int = Field(default=128, ge=1, le=4096, description="at most this many tokens of a continuation")
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
-        from core.evaluation.attacks.verbatim_memorization import mean_figures, memorization_columns
+        from core.evaluation.attacks.verbatim_memorization import highest_recall, mean_figures, memorization_columns
 
         budget = self.budget(context)
         sets: dict[SetName, dict[str, Figure]] = {}
@@ -43,7 +46,8 @@ class Verbatim(Budgeted):
             )
             warnings += [f"{self.name}: {warning}" for warning in set_warnings]
             if figures := mean_figures(columns, _NAMES, context, name):
-                sets[name] = figures
+                highest = highest_recall(columns)
+                sets[name] = figures if highest is None else {**figures, _HIGHEST: highest}
         return MeasurementResult(sets=sets, cut_short=budget.cut_short, warnings=warnings)
 
 
@@ -54,4 +58,4 @@ class VerbatimRetain(Verbatim):
     needs: ClassVar[frozenset[SetName]] = frozenset({"retain"})
     reads: ClassVar[frozenset[SetName] | None] = frozenset({"retain"})
     measured_sets: ClassVar[tuple[SetName, ...]] = ("retain",)
-    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=tuple(_NAMES), sets=measured_sets)
+    produces: ClassVar[ProducedFigures] = ProducedFigures(figures=(*_NAMES, _HIGHEST), sets=measured_sets)

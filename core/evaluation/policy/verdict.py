@@ -5,7 +5,12 @@ A bound is `passed` when its whole interval lies within the limits, `failed` whe
 model that is exactly at one limit passes in at most 2.5 % of cases, however many bounds there are (an intersection-
 union test: Berger 1982, Technometrics 24:295). On fewer records than a bound is judged from, only a failure counts:
 an interval that is too wide is expected there, an interval that lies outside as a whole is not.
+
+The bounds on what must be forgotten belong to two parts with a verdict each. `extraction` can be judged from one record
+on: how much of these very records comes out is known without an interval over records. `membership` takes many records.
 """
+
+from typing import get_args
 
 from core.evaluation.policy.evidence import SINGLE, Evidence, figures_by_step
 from core.evaluation.stats.comparison import (
@@ -20,17 +25,8 @@ from core.evaluation.stats.comparison import (
     without_spread,
 )
 from core.schema.evaluation import Figure, Measurements
-from core.schema.policies import (
-    FORGET_SETS,
-    Bound,
-    JudgedBound,
-    Judgement,
-    Policy,
-    Reason,
-    Result,
-    Scope,
-    Verdict,
-)
+from core.schema.policies import FORGET_SETS, Bound, JudgedBound, Judgement, Policy, Result, Scope
+from core.schema.verdict_parts import Part, PartVerdict, Reason, Verdict
 
 SHIFTED = 0.6
 """Above this AUC of a classifier that sees the texts but no model, forget and unseen text differ by themselves, and
@@ -77,31 +73,66 @@ def judge(
 
     `before` measured the model that the job started from, `retrained` a retrained model. A bound against a model that
     was not measured, or against a retrained model that knows the text, is not judged. The verdict is `failed` where any
-    bound that counts failed; else `not_judged` where any bound that counts could not be told, or no bound about
-    forgetting counts; else `passed`.
+    bound that counts failed; else `not_judged` where a required part is not passed, a bound on what must survive could
+    not be told, or no part is passed; else `passed`.
     """
     evidence = Evidence(
         before, after, retrained, retrained_knows=bool(retrained and signs_of_memorization(retrained, before))
     )
     bounds = [_judge_bound(bound, evidence) for bound in policy.bounds]
     counting = [judged for judged in bounds if judged.carries]
-    reasons: list[Reason] = [judged.why for judged in counting if judged.why is not None]
-    if not any(
-        judged.bound.concerns_forgetting and not judged.bound.added and judged.result == "passed" for judged in counting
-    ):
-        reasons.append("underpowered")
+    parts = _judge_parts(policy, bounds, evidence)
+    required = [verdict for verdict in parts.values() if verdict.required]
+    reasons: list[Reason] = [judged.why for judged in counting if judged.part is None and judged.why is not None]
+    reasons += [verdict.reason for verdict in required if verdict.reason is not None]
+    if not any(verdict.result == "passed" for verdict in parts.values()):
+        reasons += [verdict.reason for verdict in parts.values() if verdict.reason is not None] or ["underpowered"]
     verdict: Verdict = "not_judged" if reasons else "passed"
     if any(judged.result == "failed" for judged in counting):
         verdict = "failed"
-    reason = min(reasons, key=_TELLING_FIRST.index) if verdict == "not_judged" else None
     return Judgement(
         policy=policy.name,
         verdict=verdict,
-        reason=reason,
+        reason=_most_telling(reasons) if verdict == "not_judged" else None,
+        parts=parts,
         scope=_scope(counting),
         warnings=_unjudged_survival(bounds),
         bounds=bounds,
     )
+
+
+def _judge_parts(policy: Policy, bounds: list[JudgedBound], evidence: Evidence) -> dict[Part, PartVerdict]:
+    """The verdict on each part that the policy has a bound of.
+
+    A part is required from the policy's number of records on, where any bound of it counts.
+    """
+    verdicts: dict[Part, PartVerdict] = {}
+    required_from = {"extraction": policy.requires.extraction, "membership": policy.requires.membership}
+    parts: tuple[Part, ...] = get_args(Part)
+    for part in parts:
+        if not any(judged.part == part for judged in bounds):
+            continue
+        counting = [judged for judged in bounds if judged.part == part and judged.carries]
+        reasons: list[Reason] = [judged.why for judged in counting if judged.why is not None]
+        if not any(
+            judged.bound.concerns_forgetting and not judged.bound.added and judged.result == "passed"
+            for judged in counting
+        ):
+            reasons.append("underpowered")
+        result: Verdict = "not_judged" if reasons else "passed"
+        if any(judged.result == "failed" for judged in counting):
+            result = "failed"
+        least, records = required_from[part], evidence.forget_records
+        verdicts[part] = PartVerdict(
+            result=result,
+            reason=_most_telling(reasons) if result == "not_judged" else None,
+            required=bool(counting) and least is not None and (records == 0 or records >= least),
+        )
+    return verdicts
+
+
+def _most_telling(reasons: list[Reason]) -> Reason:
+    return min(reasons, key=_TELLING_FIRST.index)
 
 
 def signs_of_memorization(retrained: Measurements, before: Measurements | None) -> list[str]:
@@ -160,6 +191,7 @@ def _judge_bound(bound: Bound, evidence: Evidence) -> JudgedBound:
         excused = error.why == "not_measured" and evidence.excuses(bound)
         return JudgedBound(
             bound=bound,
+            part=bound.part,
             limit_low=bound.low,
             limit_high=bound.high,
             result="not_judged",
@@ -172,11 +204,19 @@ def _judge_bound(bound: Bound, evidence: Evidence) -> JudgedBound:
     return min(judged, key=lambda place: _WORST_FIRST.index(place.result))
 
 
+def _alone(bound: Bound) -> Bound:
+    """The bound on the figure itself, where there is no yardstick."""
+    return bound.model_copy(update={"against": None, "by": "difference", "low": None, "high": bound.high_alone})
+
+
 def _judge_pair(bound: Bound, figure: Figure, other: Figure | None, evidence: Evidence) -> JudgedBound:
     """Judges one figure beside the figure that it is compared with, if any. Raises _NotJudged."""
     if bound.attack is not None:
         _check_texts(figure, evidence)
-    if bound.set in FORGET_SETS:
+    limits = _alone(bound) if other is None and bound.against is not None else bound
+    if bound.of_these_records:
+        figure = _of_same_records(figure)
+    elif bound.set in FORGET_SETS:
         figure = widen(figure, evidence.unseen.get(bound.figure or ""), bound.by)
     elif bound.concerns_survival:
         figure = without_spread(figure)
@@ -186,21 +226,22 @@ def _judge_pair(bound: Bound, figure: Figure, other: Figure | None, evidence: Ev
         )
     except NoRatio:
         raise _NotJudged("not_measured", figure) from None
-    result = _result(bound, comparison)
+    result = _result(limits, comparison)
     return JudgedBound(
         bound=bound,
+        part=bound.part,
         value=comparison.value,
         low=comparison.low,
         high=comparison.high,
-        limit_low=bound.low,
-        limit_high=bound.high,
+        limit_low=limits.low,
+        limit_high=limits.high,
         result=result,
         why="underpowered" if result == "underpowered" else None,
         carries=result == "failed" or evidence.suffices(bound, figure),
         records=figure.records,
         figure=figure,
         compared=other,
-        yardstick=evidence.yardstick(bound),
+        yardstick=evidence.yardstick(limits),
     )
 
 
@@ -237,6 +278,8 @@ def _pairs(bound: Bound, evidence: Evidence) -> list[tuple[Figure, Figure | None
         return [(figure, None) for figure in figures.values()]
     others = _others(bound, evidence, first)
     pairs = [(figure, others[step]) for step, figure in figures.items() if step in others]
+    if not pairs and bound.high_alone is not None and not evidence.has_retrained_yardstick(bound):
+        return [(figure, None) for figure in figures.values()]
     if not pairs:
         raise _NotJudged("not_measured", first)
     return pairs
@@ -263,13 +306,15 @@ def _others(bound: Bound, evidence: Evidence, figure: Figure) -> dict[int, Figur
         return {SINGLE: Figure(value=CHANCE, low=CHANCE, high=CHANCE, records=0)}
     if bound.curve is not None or evidence.before is None:
         return {}
-    if not evidence.has_unseen:
+    if not evidence.has_unseen and bound.high_alone is None:
         raise _NotJudged("no_reference_text", figure)
     of_unseen = bound.model_copy(update={"set": "unseen"})
     of_model_itself = of_unseen.model_copy(update={"variant": None})
     unseen = figures_by_step(of_unseen, evidence.before) or figures_by_step(of_model_itself, evidence.before)
     if evidence.doubted:
         return {step: _of_same_records(figure) for step, figure in unseen.items()}
+    if bound.high_alone is not None and any(figure.records < FEW for figure in unseen.values()):
+        return {}
     # Unseen records are not the forget records, and the submitter may have chosen them: few show nothing of others.
     return {step: figure if figure.records >= FEW else without_interval(figure) for step, figure in unseen.items()}
 

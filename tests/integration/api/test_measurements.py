@@ -10,7 +10,7 @@ from core.evaluation.presets import PRESETS
 from core.records import completion, progress
 from core.records.tables import CheckpointRow, JobRow, Organisation
 from core.schema.evaluation import Figure, Measurements
-from core.schema.policies import Verdict
+from core.schema.verdict_parts import Verdict
 from tests.integration.api.service import Service, register_ready_model, upload_records
 from tests.integration.api.worker_actions import claim_job, finish_job
 from worker import assignment

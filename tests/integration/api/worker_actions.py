@@ -8,7 +8,7 @@ from core.schema.evaluation import Figure, Measurements
 from core.schema.event_types import EventType
 from core.schema.events import CostReported
 from core.schema.manifest import FileEntry, digest
-from core.schema.policies import Verdict
+from core.schema.verdict_parts import Verdict
 from tests.integration.api.service import Service
 from tests.integration.records.scene import judgement
 

@@ -2,7 +2,8 @@
 
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import Attack, CutShort, Figure, Measurements, Moment, SetName, StepFigure
-from core.schema.policies import Bound, JudgedBound, Judgement, Reason, Result
+from core.schema.policies import Bound, JudgedBound, Judgement, Result
+from core.schema.verdict_parts import Part, PartVerdict, Reason
 
 RECORDS = 200
 PERPLEXITY: dict[Moment, dict[SetName, float]] = {
@@ -72,7 +73,11 @@ def judgement() -> Judgement:
     """The default policy's verdict on a model that gives too much back: one bound of each result."""
     results = iter(_RESULTS)
     bounds = [_judged(bound, next(results, ("passed", None))) for bound in DEFAULT_POLICY.bounds]
-    return Judgement(policy=DEFAULT_POLICY.name, verdict="failed", scope="verbatim", bounds=bounds)
+    parts: dict[Part, PartVerdict] = {
+        "extraction": PartVerdict(result="failed", required=True),
+        "membership": PartVerdict(result="not_judged", reason="underpowered", required=False),
+    }
+    return Judgement(policy=DEFAULT_POLICY.name, verdict="failed", parts=parts, scope="verbatim", bounds=bounds)
 
 
 _RESULTS: list[tuple[Result, Reason | None]] = [

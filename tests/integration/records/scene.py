@@ -12,8 +12,9 @@ from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.evaluation import Figure
 from core.schema.ids import new_id
 from core.schema.models import ReleasePolicy
-from core.schema.policies import JudgedBound, Judgement, Reason, Result, Verdict
+from core.schema.policies import JudgedBound, Judgement, Result
 from core.schema.training import Training
+from core.schema.verdict_parts import Reason, Verdict
 
 TRAINING = Training(
     learning_rate=1e-3,

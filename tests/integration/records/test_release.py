@@ -12,7 +12,7 @@ from core.records.leases import FenceLost
 from core.records.release import AlreadyReleased, OwnJob
 from core.records.tables import ApiKey, AuditRow, CheckpointRow, ModelRow
 from core.schema.ids import new_id
-from core.schema.policies import Verdict
+from core.schema.verdict_parts import Verdict
 from tests.integration.records.scene import Scene, judgement
 from tests.integration.records.test_completion import uploaded
 from tests.integration.records.test_leases import claim

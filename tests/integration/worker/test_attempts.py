@@ -14,7 +14,7 @@ from core.records import checkpoints, completion
 from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.manifest import digest, manifest
-from core.schema.policies import Verdict
+from core.schema.verdict_parts import Verdict
 from core.storage import Storage
 from tests.integration.records.scene import judgement
 from tests.integration.worker.scripted_child import WORK, ScriptedAttempts

@@ -25,31 +25,44 @@ TRIALS = 60
 @pytest.mark.parametrize("records", [1, 5, 20, 100, 200])
 def test_a_leak_does_not_pass_however_few_the_records(records: int) -> None:
     shares = verdict_rates(LEAKING, records, trials=TRIALS)
-    assert shares["passed"] <= 0.034  # two of sixty: at most 2.5 % may
+    assert shares["membership"]["passed"] <= 0.034  # two of sixty: at most 2.5 % may
+    if records >= 20:
+        assert shares["whole"]["passed"] <= 0.034
     if records == 200:
-        assert shares["failed"] >= 0.9
+        assert shares["whole"]["failed"] >= 0.9
 
 
-@pytest.mark.parametrize(("records", "passes"), [(1, 0.0), (5, 0.05), (20, 0.75), (100, 0.8), (200, 0.9)])
+@pytest.mark.parametrize("records", [1, 5])
+def test_a_leak_that_gives_nothing_back_passes_on_few_records_by_its_extraction_alone(records: int) -> None:
+    shares = verdict_rates(LEAKING, records, trials=TRIALS)
+    assert shares["extraction"]["passed"] >= 0.9
+    assert shares["whole"]["passed"] >= 0.9
+
+
+@pytest.mark.parametrize(("records", "passes"), [(1, 0.9), (5, 0.9), (10, 0.9), (20, 0.75), (100, 0.8), (200, 0.9)])
 def test_a_retrained_model_hardly_ever_fails_and_passes_where_there_are_records_enough(
     records: int, passes: float
 ) -> None:
     shares = verdict_rates(RETRAINED, records, trials=TRIALS)
-    assert shares["failed"] <= 0.05
-    assert shares["passed"] >= passes
-    assert records > 1 or shares["not_judged"] > 0.8  # one record tells too little
+    assert shares["whole"]["failed"] <= 0.05
+    assert shares["whole"]["passed"] >= passes
+    assert shares["extraction"]["passed"] >= 0.9
+    assert records > 1 or shares["membership"]["not_judged"] > 0.8  # one record tells too little
 
 
 @pytest.mark.parametrize("records", [1, 20, 200])
 def test_what_is_known_by_heart_fails(records: int) -> None:
-    assert verdict_rates(ORIGINAL, records, trials=10)["failed"] == 1
-    assert verdict_rates(ONE_IN_TWENTY, records, trials=10)["failed"] == 1  # of whom one is enough
+    for leak in (ORIGINAL, ONE_IN_TWENTY):  # of whom one is enough
+        shares = verdict_rates(leak, records, trials=10)
+        assert shares["whole"]["failed"] == shares["extraction"]["failed"] == 1
 
 
-def test_over_unlearning_fails_and_does_not_pass_on_few_records() -> None:
-    assert verdict_rates(SUPPRESSED, 200, trials=10)["failed"] == 1
-    assert verdict_rates(SUPPRESSED, 20, trials=10)["failed"] == 1
-    assert verdict_rates(SUPPRESSED, 1, trials=TRIALS)["passed"] == 0
+def test_over_unlearning_fails_on_a_single_record_mostly_and_on_more_always() -> None:
+    assert verdict_rates(SUPPRESSED, 200, trials=10)["whole"]["failed"] == 1
+    assert verdict_rates(SUPPRESSED, 20, trials=10)["whole"]["failed"] == 1
+    single = verdict_rates(SUPPRESSED, 1, trials=TRIALS)
+    assert single["whole"]["failed"] >= 0.7
+    assert single["membership"]["passed"] == 0
 
 
 def test_membership_that_is_no_failure_is_judged_on_many_records_only() -> None:
@@ -61,8 +74,8 @@ def test_membership_that_is_no_failure_is_judged_on_many_records_only() -> None:
 @pytest.mark.parametrize(("records", "fails"), [(20, 0.2), (60, 0.6)])
 def test_a_leak_to_membership_alone_fails_on_fewer_records_too(records: int, fails: float) -> None:
     shares = verdict_rates(MEMBERSHIP_ALONE, records, trials=TRIALS)
-    assert shares["failed"] >= fails
-    assert verdict_rates(RETRAINED, records, trials=TRIALS)["failed"] == 0
+    assert shares["whole"]["failed"] >= fails
+    assert verdict_rates(RETRAINED, records, trials=TRIALS)["whole"]["failed"] == 0
 
 
 @pytest.mark.parametrize("auc", [0.5, 0.65, 0.75])

@@ -131,3 +131,70 @@ def test_bounds_on_survival_alone_can_tighten_a_policy_but_are_no_policy() -> No
     assert [(bound.name, bound.high) for bound in tightened.bounds] == [("retain", 1.01), ("loss", 0.1)]
     with pytest.raises(ValidationError, match="no bound is about what must be forgotten"):
         Policy.model_validate(kept)
+
+
+def test_a_bound_belongs_to_a_part_by_its_figure() -> None:
+    for part, bounds in {
+        "extraction": [
+            {"set": "forget", "figure": "extraction_strength", "variant": "int4", "high": 1},
+            {"set": "forget", "figure": "leak_rate_highest", "high": 1},
+            {"set": "probes", "figure": "paraphrase_recall", "high": 1},
+        ],
+        "membership": [
+            LOSS,
+            {"set": "forget", "figure": "exposure_rank", "low": 0},
+            {"curve": "relearned_forget", "against": "before", "low": 0},
+            {"across": "privleak_loss", "high": 5},
+        ],
+        None: [RETAIN, {"across": "model_utility", "low": 0}, {"benchmark": "arc", "figure": "acc", "low": 0}],
+    }.items():
+        assert {Bound.model_validate({**bound, "name": "a"}).part for bound in bounds} == {part}
+
+
+def test_a_limit_of_the_figure_alone_goes_with_what_is_forgotten() -> None:
+    highest = {"name": "a", "set": "forget", "figure": "cloze_highest", "high": 0.5, "high_alone": 0.5}
+    Bound.model_validate({**highest, "against": "retrained"})
+    for other in (highest, {**highest, "against": "before"}, {**LOSS, "high_alone": 0.5}):
+        with pytest.raises(ValidationError, match="`high_alone` goes with"):
+            Bound.model_validate(other)
+
+
+@pytest.mark.parametrize(
+    ("pinned", "wished", "problem"),
+    [
+        (0.5, 0.6, "high_alone must be 0.5 or less, or null"),
+        (None, 0.6, "high_alone must be null"),
+        (0.5, 0.4, None),
+        (0.5, None, None),
+    ],
+)
+def test_a_limit_of_the_figure_alone_is_tightened_only(
+    pinned: float | None, wished: float | None, problem: str | None
+) -> None:
+    bound = {"name": "a", "set": "forget", "figure": "cloze_highest", "against": "retrained", "high": 0.5}
+    policies = [
+        Policy.model_validate({"name": "p", "bounds": [{**bound, "high_alone": alone}]}) for alone in (pinned, wished)
+    ]
+    assert loosened_bounds(*policies) == ([] if problem is None else [f"bound 'a': {problem}"])
+
+
+def test_a_request_may_require_more_of_a_part_and_never_less() -> None:
+    pinned = Policy.model_validate({"name": "pinned", "bounds": [LOSS], "requires": {"membership": 10}})
+    assert (pinned.requires.extraction, pinned.requires.membership) == (1, 10)
+    assert PINNED.requires.membership == 20
+
+    def tightened(**requires: int | None) -> Policy:
+        return pinned.tightened(Bounds.model_validate({"name": "w", "bounds": [LOSS], "requires": requires}))
+
+    assert pinned.tightened(Bounds.model_validate({"name": "w", "bounds": [LOSS]})).requires == pinned.requires
+    assert tightened(membership=5).requires.membership == 5
+    assert tightened(extraction=1).requires.membership == 10  # what it does not name stays
+    for requires, problem in (
+        ({"membership": 11}, "requires.membership may not be over 10"),
+        ({"membership": None}, "requires.membership may not be over 10"),
+        ({"extraction": None}, "requires.extraction may not be over 1"),
+    ):
+        with pytest.raises(PolicyLoosened, match=problem):
+            tightened(**requires)
+    with pytest.raises(ValidationError):
+        tightened(membership=0)

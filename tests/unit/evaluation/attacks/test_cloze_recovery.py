@@ -152,7 +152,10 @@ def test_the_cloze_figure_agrees_with_continuing_item_by_item(loaded: Loaded, ti
                 answer.append(int(context.model(torch.tensor([item.ids + answer])).logits[0, -1].argmax()))
             right.append(item.is_recovered_by(context.tokenizer.decode(answer, skip_special_tokens=True)))
         naive.append(sum(right) / len(right))
-    assert Cloze(samples=1).measure(context).sets["forget"]["cloze"].value == pytest.approx(sum(naive) / len(naive))
+    figures = Cloze(samples=1).measure(context).sets["forget"]
+    assert figures["cloze"].value == pytest.approx(sum(naive) / len(naive))
+    assert figures["cloze_highest"].value == figures["cloze_highest"].low == max(naive)  # each has four blanks
+    assert "cloze_highest" not in Cloze(samples=1, blanks=2).measure(context).sets["forget"]
     assert 0 < sum(naive) / len(naive) < 1
 
 

@@ -58,12 +58,23 @@ def test_memorised_records_are_recited_and_unseen_records_are_not(loaded: Loaded
     tokens = np.mean([len(loaded[1](record.text)["input_ids"]) for record in tiny_model.sets["forget"]])
     assert 0.4 * tokens < forget["verbatim_longest"].value <= 0.5 * tokens + 1
     assert forget["verbatim_recall"].records == 8
+    highest = forget["verbatim_recall_highest"]
+    assert highest.value == highest.low == highest.high >= forget["verbatim_recall"].value
+    assert unseen["verbatim_recall_highest"].value < 0.9
     assert forget["verbatim_recall"].low is not None
     assert result.cut_short == []
     assert result.warnings == []
     kept = measured(context_of(loaded, tiny_model.sets), "verbatim_retain")
     assert set(kept.sets) == {"retain"}
     assert kept.sets["retain"]["verbatim_recall"].value > 0.9
+
+
+def test_the_highest_recall_is_of_continuations_that_cannot_be_guessed() -> None:
+    recalls, lengths = np.array([1.0, 0.4, 0.6]), np.array([7.0, 8.0, 30.0])
+    found = verbatim_memorization.highest_recall({"recall": recalls, "length": lengths})
+    assert found is not None
+    assert (found.value, found.low, found.high, found.records) == (0.6, 0.6, 0.6, 2)
+    assert verbatim_memorization.highest_recall({"recall": recalls[:1], "length": lengths[:1]}) is None
 
 
 def test_limits_on_records_and_tokens_are_deterministic_and_noted(loaded: Loaded, tiny_model: TinyModel) -> None:

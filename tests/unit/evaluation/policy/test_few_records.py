@@ -23,7 +23,10 @@ def well_forgotten(*, unseen: int, retain: int, forget: int = 100) -> dict[str, 
             "extraction_strength": of(0.02, records),
             "extraction_strength_highest": figure(0.1, 0.1, 0.1, records=records),
             "verbatim_recall": of(0.3, records),
+            "verbatim_recall_highest": figure(0.5, 0.5, 0.5, records=records),
             "cloze": of(0.02, records),
+            "cloze_highest": figure(0.25, 0.25, 0.25, records=records),
+            "leak_rate_highest": figure(0.0, 0.0, 0.02, records=min(records, 4)),
             "exposure_rank": of(0.5, records),
         }
 
@@ -53,7 +56,16 @@ def test_a_yardstick_of_hardly_any_records_tells_nothing() -> None:
 def test_a_single_record_to_forget_is_judged_beside_good_sets() -> None:
     found = judge(DEFAULT_POLICY, **well_forgotten(unseen=100, retain=100, forget=1))
     told = {one.bound.name: one.result for one in found.bounds if one.carries}
-    assert told["extraction"] == told["verbatim"] == told["retain"] == "passed"
+    judged_from_one = (
+        "extraction-highest",
+        "verbatim-highest",
+        "cloze-highest",
+        "leak-rate",
+        "int4.extraction-highest",
+    )
+    assert {told[name] for name in (*judged_from_one, "retain")} == {"passed"}
+    assert (found.verdict, found.parts["extraction"].result) == ("passed", "passed")
+    assert not found.parts["membership"].required
 
 
 @pytest.mark.parametrize(("records", "verdict"), [(1, "not_judged"), (2, "not_judged"), (10, "passed"), (20, "passed")])

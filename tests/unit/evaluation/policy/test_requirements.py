@@ -64,7 +64,7 @@ def test_the_default_policy_needs_no_more_than_is_measured_by_default_but_beside
     assert unmet_requirements(standard, DEFAULT_POLICY, retrained=False) == []
     assert unmet_requirements(standard, DEFAULT_POLICY, retrained=True) == ["relearned"]
     alone = unmet_requirements(resolve_measurements(["likelihood"]), DEFAULT_POLICY, retrained=False)
-    assert set(alone) == {"membership", "baseline", "exposure", "verbatim", "cloze", "quantized", "change"}
+    assert set(alone) == {"membership", "baseline", "exposure", "verbatim", "cloze", "leak_at_k", "quantized", "change"}
 
 
 def test_a_benchmark_is_measured_by_its_tasks() -> None:
