@@ -266,24 +266,28 @@ def verdict_table(trials: int, name: str = "whole", sizes: tuple[int, ...] = SIZ
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verdicts")
     parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--without-previews", action="store_true", help="leave the table of dry runs as it is")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    flag = " --without-previews" if arguments.without_previews else ""
     text = (
-        f"Made by `python -m benchmarks.verdicts --trials {arguments.trials}`: so many trials in each cell, {UNSEEN}"
-        f" unseen records; passed / failed / not judged, in percent.\n\n{verdict_table(arguments.trials)}"
+        f"Made by `python -m benchmarks.verdicts --trials {arguments.trials}{flag}`: so many trials in each cell,"
+        f" {UNSEEN} unseen records; passed / failed / not judged, in percent.\n\n{verdict_table(arguments.trials)}"
         "\n\nThe part `extraction` of the same verdicts:"
         f"\n\n{verdict_table(arguments.trials, 'extraction', FEW_RECORDS)}"
         f"\n\nThe part `membership`:\n\n{verdict_table(arguments.trials, 'membership', FEW_RECORDS)}"
     )
-    previews = (
-        f"Made by the same command: of how many in a hundred such models a dry run says `nothing_to_forget`."
-        f"\n\n{preview_table(arguments.trials)}"
-    )
+    sections = {MARK: text}
+    if not arguments.without_previews:
+        sections[PREVIEW_MARK] = (
+            f"Made by `python -m benchmarks.verdicts --trials {arguments.trials}`: of how many in a hundred such models"
+            f" a dry run says `nothing_to_forget`.\n\n{preview_table(arguments.trials)}"
+        )
     if arguments.out is None:
-        print(f"{text}\n\n{previews}")
+        print("\n\n".join(sections.values()))
     else:
-        replace_section(arguments.out, MARK, text)
-        replace_section(arguments.out, PREVIEW_MARK, previews)
+        for mark, section in sections.items():
+            replace_section(arguments.out, mark, section)
 
 
 if __name__ == "__main__":
