@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     worker_warm_children: int = Field(
         default=1, ge=0, le=1, description="processes that wait for the next job with everything imported"
     )
+    worker_throughput: bool = Field(
+        default=True, description="measure this machine's throughput at the first start, for estimates of a job's time"
+    )
     worker_gpus: Annotated[list[int], NoDecode] | None = Field(
         default=None, description="comma-separated GPU indices of this worker; default: all that nvidia-smi lists"
     )

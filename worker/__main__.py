@@ -20,6 +20,7 @@ from worker.metrics import WorkerMetrics
 from worker.prefork_pool import PreforkPool
 from worker.shutdown import ShutdownEvent
 from worker.sweeper import Sweeper
+from worker.throughput import ThroughputMeter
 
 _SWEEPER_SECONDS = 5.0
 
@@ -49,7 +50,10 @@ def main() -> int:
         except OSError as error:
             print(f"the worker cannot start: WORKER_METRICS_PORT cannot be had: {error.strerror}", file=sys.stderr)
             return 2
-    context = WorkerContext(worker_id(), configured, devices, shutdown, threads, prefork_pool, metrics)
+    meter = None
+    if configured.worker_throughput:
+        meter = ThroughputMeter(configured, devices, threads, shutdown, prefork_pool)
+    context = WorkerContext(worker_id(), configured, devices, shutdown, threads, prefork_pool, metrics, meter)
     register_task(app, context)
 
     def stop(**_: object) -> None:
@@ -64,6 +68,8 @@ def main() -> int:
     signals.worker_shutting_down.connect(stop, weak=False)
     sweeper = Sweeper(app, context)
     sweeper.start()
+    if meter is not None:
+        meter.start()
     logging.getLogger(log.LOGGER).info(
         "worker starts", extra={"worker": context.worker, "gpus": devices.gpus, "slots": devices.max_jobs}
     )

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class Devices:
 
     gpus: tuple[int, ...]
     descriptors: tuple[int, ...]
-    _slot: threading.Semaphore | None = None
+    _on_release: Callable[[], None]
     _closed: threading.Event = field(default_factory=threading.Event)
 
     def hand_over(self) -> None:
@@ -60,8 +61,7 @@ class Devices:
     def release(self) -> None:
         """Releases the devices that this process still holds."""
         self.hand_over()
-        if self._slot is not None:
-            self._slot.release()
+        self._on_release()
 
 
 class DeviceSlots:
@@ -73,6 +73,8 @@ class DeviceSlots:
         """The number of jobs at a time, at most."""
         self._lock_dir = lock_dir
         self._cpu = threading.Semaphore(cpu_slots)
+        self._lock = threading.Lock()
+        self._taken = 0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "DeviceSlots":
@@ -82,6 +84,11 @@ class DeviceSlots:
             if not os.access(settings.gpu_lock_dir, os.W_OK):
                 raise DevicesError("GPU_LOCK_DIR is not writable; name a folder that all workers of the machine share")
         return cls(gpus=gpus, cpu_slots=settings.worker_slots, lock_dir=settings.gpu_lock_dir)
+
+    @property
+    def are_idle(self) -> bool:
+        """Whether no job of this worker has any of them."""
+        return self._taken == 0
 
     @property
     def gpu_counts(self) -> range:
@@ -96,25 +103,38 @@ class DeviceSlots:
     def take(self, gpus: int) -> Devices | None:
         """Takes devices for a job of so many GPUs (0: a CPU slot); returns None where they are not free now."""
         if gpus == 0:
-            return Devices((), (), self._cpu) if self._cpu.acquire(blocking=False) else None
+            return self._devices((), (), self._cpu.release) if self._cpu.acquire(blocking=False) else None
         held: dict[int, int] = {}
         try:
             for index in self.gpus:
                 if len(held) == gpus:
                     break
-                if (descriptor := self._lock(index)) is not None:
+                if (descriptor := self._lock_gpu(index)) is not None:
                     held[index] = descriptor
         except OSError:
             for descriptor in held.values():
                 os.close(descriptor)
             raise
         if len(held) == gpus:
-            return Devices(tuple(held), tuple(held.values()))
+            return self._devices(tuple(held), tuple(held.values()))
         for descriptor in held.values():
             os.close(descriptor)
         return None
 
-    def _lock(self, index: int) -> int | None:
+    def _devices(
+        self, gpus: tuple[int, ...], descriptors: tuple[int, ...], release: Callable[[], None] | None = None
+    ) -> Devices:
+        def on_release() -> None:
+            with self._lock:
+                self._taken -= 1
+            if release is not None:
+                release()
+
+        with self._lock:
+            self._taken += 1
+        return Devices(gpus, descriptors, on_release)
+
+    def _lock_gpu(self, index: int) -> int | None:
         path = self._lock_dir / f"unlearn-gpu-{index}.lock"
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         try:

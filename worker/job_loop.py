@@ -21,6 +21,7 @@ from worker.metrics import WorkerMetrics
 from worker.prefork_pool import PreforkPool
 from worker.shutdown import ShutdownEvent
 from worker.supervisor import Attempt, claim_job
+from worker.throughput import ThroughputMeter
 
 log = logging.getLogger(LOGGER)
 
@@ -41,6 +42,7 @@ class WorkerContext:
     """CPU threads of each child."""
     prefork_pool: PreforkPool | None = None
     metrics: WorkerMetrics | None = None
+    throughput: ThroughputMeter | None = None
 
 
 def threads_per_job(settings: Settings, devices: DeviceSlots) -> int:

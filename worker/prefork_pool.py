@@ -120,6 +120,12 @@ class PreforkPool(threading.Thread):
         with self._lock:
             return child is self._waiting and child.process.poll() is None and not child.is_ready()
 
+    def is_importing(self) -> bool:
+        """Returns whether a child is on its way to be ready."""
+        with self._lock:
+            child = self._waiting
+        return child is not None and self._is_importing(child)
+
     def prepare_next(self) -> None:
         """Lets the next child start, if none waits."""
         self._wanted.set()

@@ -81,7 +81,13 @@ class Sweeper(threading.Thread):
     async def _mark_up(self, sessions: Sessions) -> None:
         devices = self._context.devices
         async with sessions.begin() as session:
-            await workers.mark_up(session, worker=self._context.worker, slots=devices.max_jobs, gpus=len(devices.gpus))
+            await workers.mark_up(
+                session,
+                worker=self._context.worker,
+                slots=devices.max_jobs,
+                gpus=len(devices.gpus),
+                throughput=self._context.throughput.measured if self._context.throughput else None,
+            )
 
     async def _relay(self, sessions: Sessions) -> None:
         """Publishes the hints of the outbox; while the broker is down, tries only once per sweep."""

@@ -66,7 +66,9 @@ class MeasurementSubmission:
             measurements=evaluation_validation.load_measurements(self._measure),
         )
         check_capacity(workload, classes, trains=False)
-        estimate = await estimate_cost(session, organisation, model.id, workload)
+        estimate = await estimate_cost(
+            session, organisation, model.id, workload, stale_seconds=self._context.stale_seconds
+        )
         job = JobRow(
             id=new_id("meas"),
             organisation=organisation,

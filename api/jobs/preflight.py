@@ -10,7 +10,7 @@ from core.preflight import capacity, duration, messages
 from core.preflight.estimate import estimate
 from core.preflight.processor import GPU_FLOPS_PER_SECOND, flops_per_second, has_fast_bfloat16
 from core.preflight.workload import SetSize, Workload
-from core.records import throughput
+from core.records import throughput, workers
 from core.records.jobs import FileUse
 from core.records.tables import FileRow, ModelRow
 from core.schema.models import ModelShape
@@ -62,8 +62,11 @@ def check_capacity(workload: Workload, classes: Sequence[WorkerClass], *, trains
     raise Problem(422, "does-not-fit", detail, errors)
 
 
-async def estimate_cost(session: AsyncSession, organisation: str, model: str, workload: Workload) -> Estimate:
-    """Returns the estimate; its time rests on the organisation's earlier jobs on as many GPUs, where there are any."""
+async def estimate_cost(
+    session: AsyncSession, organisation: str, model: str, workload: Workload, *, stale_seconds: float
+) -> Estimate:
+    """Returns the estimate. Its time rests on the organisation's earlier jobs on as many GPUs, where there are any of
+    this model, else on the throughput of workers that could run the job."""
     finished_jobs = [
         duration.FinishedJob(
             model=earlier_model,
@@ -80,8 +83,10 @@ async def estimate_cost(session: AsyncSession, organisation: str, model: str, wo
         )
         if shape
     ]
-    default_flops_per_second = GPU_FLOPS_PER_SECOND * workload.gpus if workload.gpus else flops_per_second()
+    throughputs = await workers.measured_throughputs(session, gpus=workload.gpus, stale_seconds=stale_seconds)
+    measured = duration.Speed.from_workers(throughputs, gpus=workload.gpus)
+    default = GPU_FLOPS_PER_SECOND * workload.gpus if workload.gpus else flops_per_second()
     seconds = duration.estimate_seconds(
-        workload, model, finished_jobs, default_flops_per_second=default_flops_per_second
+        workload, model, finished_jobs, measured=measured, default=duration.Speed(default, default)
     )
     return estimate(workload, seconds=seconds)

@@ -88,7 +88,9 @@ class UnlearnSubmission:
             measurements=evaluation_validation.load_measurements(measure),
         )
         check_capacity(workload, classes)
-        estimate = await estimate_cost(session, organisation, model.id, workload)
+        estimate = await estimate_cost(
+            session, organisation, model.id, workload, stale_seconds=self._context.stale_seconds
+        )
         job = JobRow(
             id=new_id("job"),
             organisation=organisation,

@@ -1,4 +1,6 @@
-"""The time of a job, from earlier jobs: seconds to begin with, and seconds for each model FLOP.
+"""The time of a job: seconds to begin with, and seconds for each model FLOP.
+
+Both follow from earlier jobs of the model, or before its first job from the throughput that workers measured.
 
 Measuring and training each take some time at any number of FLOPs; earlier jobs of different sizes show how much. A
 narrow model reaches fewer of a machine's FLOPs, because norms and activations take time too, and a matrix has more
@@ -16,6 +18,7 @@ from core.preflight import flops
 from core.preflight.workload import Workload
 from core.schema.jobs import MEASURING_PHASES
 from core.schema.models import ModelShape
+from core.schema.throughput import Throughput
 
 HALF_SPEED_WIDTH = 128
 """The width at which a model reaches half of the machine's FLOPs: docs/benchmarks.md, "Duration"."""
@@ -52,7 +55,7 @@ class FinishedJob:
         for group in groups:
             spent, seconds = (sum(phases.get(name, 0.0) for name in group) for phases in (self.flops, self.seconds))
             if spent > 0 and seconds > 0:
-                points.append((_machine_flops(spent, self.shape), seconds))
+                points.append((_machine_flops(spent, self.shape.hidden_size), seconds))
         return points
 
     @property
@@ -93,24 +96,52 @@ class Pace:
         return cls(max(0.0, median(seconds - slope * spent for spent, seconds in points)), slope)
 
 
+@dataclass(frozen=True)
+class Speed:
+    """Machine FLOPs a second, in measuring and in training."""
+
+    measuring: float
+    training: float
+
+    @classmethod
+    def from_workers(cls, throughputs: Sequence[Throughput], *, gpus: int) -> "Speed | None":
+        """Returns the speed of a job on so many GPUs (0: on the CPU), by the median of the workers' throughputs of one
+        device; None where there are none."""
+        if not throughputs:
+            return None
+        devices = max(1, gpus)
+        return cls(
+            devices * median(_machine_flops(throughput.forward, throughput.width) for throughput in throughputs),
+            devices * median(_machine_flops(throughput.update, throughput.width) for throughput in throughputs),
+        )
+
+
 def estimate_seconds(
     workload: Workload,
     model: str,
     finished_jobs: Sequence[FinishedJob],
     *,
-    default_flops_per_second: float | None = None,
+    measured: Speed | None = None,
+    default: Speed | None = None,
 ) -> float | None:
-    """Estimates a job's seconds from finished jobs of the same model, or of all models where there are none.
+    """Estimates a job's seconds from finished jobs of the same model.
 
-    `default_flops_per_second` is a rough guess for the case without any finished job; None: then the result is None.
+    Where none of them measured, or none trained, the speed that the workers `measured` takes their place. Without that
+    speed, finished jobs of other models do. `default` is a rough guess for the case without any of these; None: then
+    the result is None.
     """
-    finished_jobs = [job for job in finished_jobs if job.model == model] or list(finished_jobs)
-    measuring = Pace.fit([point for job in finished_jobs for point in job.points(_MEASURING)])
-    training = Pace.fit([point for job in finished_jobs for point in job.points([["unlearning"]])])
+    own_jobs = [job for job in finished_jobs if job.model == model]
+    measuring, training = _paces(own_jobs)
+    if measured is not None:
+        measuring = measuring or Pace(START_SECONDS, 1.0 / measured.measuring)
+        training = training or Pace(START_SECONDS, 1.0 / measured.training)
+    elif not own_jobs:
+        measuring, training = _paces(finished_jobs)
     if measuring is None and training is None:
-        if default_flops_per_second is None:
+        if default is None:
             return None
-        measuring = Pace(START_SECONDS, 1.0 / default_flops_per_second)
+        measuring, training = (Pace(START_SECONDS, 1.0 / speed) for speed in (default.measuring, default.training))
+    finished_jobs = own_jobs or finished_jobs
     total = median([job.overhead_seconds for job in finished_jobs] or [START_SECONDS]) + _load_seconds(workload.shape)
     if workload.method is not None:
         ratio = _token_ratio([(job.tokens, job.expected_tokens) for job in finished_jobs])
@@ -126,15 +157,22 @@ def estimate_seconds(
     return round(total, 1)
 
 
+def _paces(jobs: Sequence[FinishedJob]) -> tuple[Pace | None, Pace | None]:
+    """Returns the paces of measuring and of training; None where no job shows one."""
+    measuring = [point for job in jobs for point in job.points(_MEASURING)]
+    training = [point for job in jobs for point in job.points([["unlearning"]])]
+    return Pace.fit(measuring), Pace.fit(training)
+
+
 def _seconds(pace: Pace | None, spent: float, shape: ModelShape, *, starts: bool = True) -> float:
     if pace is None:
         return 0.0
-    return (pace.start_seconds if starts else 0.0) + pace.seconds_per_flop * _machine_flops(spent, shape)
+    return (pace.start_seconds if starts else 0.0) + pace.seconds_per_flop * _machine_flops(spent, shape.hidden_size)
 
 
-def _machine_flops(spent: float, shape: ModelShape) -> float:
+def _machine_flops(spent: float, width: int) -> float:
     """Returns the FLOPs that the machine could have computed in the time that a model of this width needs."""
-    return spent * (1 + HALF_SPEED_WIDTH / shape.hidden_size)
+    return spent * (1 + HALF_SPEED_WIDTH / width)
 
 
 def _load_seconds(shape: ModelShape) -> float:

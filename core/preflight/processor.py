@@ -1,5 +1,6 @@
 """The speed of this machine's processor, measured or read without torch."""
 
+import platform
 import time
 from functools import cache
 from pathlib import Path
@@ -31,11 +32,24 @@ def flops_per_second() -> float:
 
 
 @cache
+def processor_name() -> str:
+    """Returns the processor's model as Linux names it, else as Python does."""
+    return next(
+        (value for name, value in _cpuinfo() if name == "model name"), platform.processor() or platform.machine()
+    )
+
+
+@cache
 def has_fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 directly, as `core.lm.precision` asks torch. False: unknown."""
+    flags = next((value.split() for name, value in _cpuinfo() if name == "flags"), [])
+    return not _BFLOAT16_FLAGS.isdisjoint(flags)
+
+
+def _cpuinfo() -> list[tuple[str, str]]:
+    """Returns the names and values of /proc/cpuinfo; none where the system has no such file."""
     table = Path("/proc/cpuinfo")
     if not table.is_file():
-        return False
+        return []
     lines = table.read_text(encoding="utf-8", errors="replace").splitlines()
-    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
-    return not _BFLOAT16_FLAGS.isdisjoint(flags)
+    return [(name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]

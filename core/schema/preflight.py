@@ -44,6 +44,7 @@ class Estimate(Answer):
         description="The worker's disk space: the checkpoint, while it is written, and snapshots."
     )
     seconds: float | None = Field(
-        description="The job's duration, estimated from earlier jobs, or without any from a rough guess at the"
-        " machine's speed."
+        description="The job's duration. Estimated from the organisation's earlier jobs on this model; without any,"
+        " from the throughput that the workers measured when they started; before any worker has, from its earlier jobs"
+        " on other models, or from a rough guess at the machine's speed."
     )

@@ -33,3 +33,5 @@ class WorkerRow(Base):
     gpus: Mapped[int] = mapped_column(Integer)
     seen_at: Mapped[datetime] = mapped_column(server_default=Now)
     """Its last sign of life."""
+    throughput: Mapped[dict[str, Any] | None]
+    """What it has measured of its devices (`core.schema.throughput.Throughputs`); null: nothing yet."""

@@ -7,10 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from core.records import progress
+from core.records import progress, workers
 from core.schema.event_types import EventType
 from core.schema.events import CostReported
 from core.schema.preflight import WorkerClass
+from core.schema.throughput import Place, Throughput, Throughputs
 from core.settings import Settings
 from tests.integration.api import worker_actions
 from tests.integration.api.service import Service, make_settings, register_ready_model, run_service, upload_records
@@ -74,6 +75,51 @@ async def test_the_estimated_time_rests_on_the_organisations_finished_jobs(
     async with service.client() as stranger:
         await register_ready_model(service, stranger)
         assert (await submit(stranger)).json()["estimate"]["seconds"] == first["estimate"]["seconds"]
+
+
+async def mark_up(service: Service, worker: str, speed: float | None, *, gpus: int = 0) -> None:
+    """A worker's sign of life, with what it measured of its processor, and ten times that of its GPUs."""
+    figures: dict[Place, Throughput] = {}
+    if speed is not None:
+        figures = {"cpu": Throughput(width=256, forward=speed, update=speed)}
+        if gpus:
+            figures["gpu"] = Throughput(width=256, forward=10 * speed, update=10 * speed)
+    measured = Throughputs(figures) if figures else None
+    async with service.sessions.begin() as session:
+        await workers.mark_up(session, worker=worker, slots=1, gpus=gpus, throughput=measured)
+
+
+async def test_before_a_models_first_job_the_estimated_time_rests_on_workers_that_could_run_it(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await register_ready_model(service, client)
+
+    async def seconds(**more: Any) -> float:
+        return float((await submit(client, **more)).json()["estimate"]["seconds"])
+
+    first = (await submit(client)).json()
+    guess = first["estimate"]["seconds"]
+    await mark_up(service, "unmeasured", None)
+    assert await seconds() == guess
+    await mark_up(service, "slow", 1e6)
+    slow = await seconds()
+    assert slow > 2 * guess
+    await mark_up(service, "slow", None)
+    assert await seconds() == slow, "a sign of life without a figure keeps the figure"
+    # a job on GPUs goes to a worker that has as many, and counts each of them
+    on_gpu = await seconds(resources={"gpus": 2})
+    await mark_up(service, "small", 1e6, gpus=1)
+    assert await seconds(resources={"gpus": 2}) == on_gpu
+    await mark_up(service, "large", 1e6, gpus=2)
+    assert slow > await seconds(resources={"gpus": 1}) > await seconds(resources={"gpus": 2}) > on_gpu
+    # a worker that is up says more than one that is gone
+    await mark_up(service, "quick", 1e12)
+    async with service.sessions.begin() as session:
+        for worker in ("slow", "small", "large"):
+            await workers.mark_stopped(session, worker=worker)
+    assert await seconds() <= guess
+    await record_cost(service, first, unlearning=40.0, other=2.0)
+    assert await seconds() > 42.0, "the model's own jobs say more than either"
 
 
 @pytest.fixture

@@ -117,6 +117,7 @@ class WorkerSetup:
             "WORKER_GPUS": "",
             "JOB_THREADS": "1",
             "WORKER_WARM_CHILDREN": "0",
+            "WORKER_THROUGHPUT": "0",
             **changes,
         }
         with log.open("wb") as out:

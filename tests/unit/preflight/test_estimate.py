@@ -15,6 +15,7 @@ from core.preflight.parameter_counts import expand_names, trained_parameters
 from core.preflight.workload import SetSize, Workload
 from core.schema.models import TensorGroup
 from core.schema.preflight import WorkerClass
+from core.schema.throughput import Throughput
 from core.schema.training import Lora
 from tests.unit.preflight.workloads import llama, with_training, workload
 
@@ -324,3 +325,65 @@ def test_every_gpu_holds_the_whole_model_until_training_begins() -> None:
     sizes = items(workload(gpus=4), "unlearning")
     assert sizes["weights"] == EIGHT_BILLION
     assert "the whole model" not in sizes
+
+
+def throughput(**changed: Any) -> Throughput:
+    return Throughput(**{"width": 256, "forward": 40e9, "update": 60e9, **changed})
+
+
+def test_before_the_first_job_seconds_follow_from_the_workers_throughput() -> None:
+    """Against the arithmetic written out: FLOPs over FLOPs a second, both corrected for the widths of their models."""
+    shape = llama(hidden=1024, layers=4, heads=8, vocabulary=2000, wide=1024)
+    job = replace(workload(shape, records=10, length=100), measurements=ONE_PASS)
+    speed = duration.Speed.from_workers([throughput()], gpus=0)
+    assert speed is not None
+    machine, model = 1 + duration.HALF_SPEED_WIDTH / 256, 1 + duration.HALF_SPEED_WIDTH / 1024
+    assert speed == duration.Speed(measuring=40e9 * machine, training=60e9 * machine)
+    training = flops.training_flops(job) * model / (60e9 * machine)
+    measuring = flops.flops_per_token(shape) * flops.total_measured_tokens(job) * model / (40e9 * machine)
+    beginnings = 4 * duration.START_SECONDS  # around, training, and measuring twice
+    expected = beginnings + shape.bytes / 500e6 + training + measuring
+    assert duration.estimate_seconds(job, "m", [], measured=speed) == pytest.approx(expected, abs=0.05)
+    dry = replace(job, method=None)
+    expected = 2 * duration.START_SECONDS + shape.bytes / 500e6 + measuring / 2
+    assert duration.estimate_seconds(dry, "m", [], measured=speed) == pytest.approx(expected, abs=0.05)
+
+
+def test_of_several_workers_the_median_counts_and_each_gpu_of_a_job() -> None:
+    workers = [throughput(forward=speed, update=2 * speed) for speed in (1e9, 5e9, 6e9)]
+    assert duration.Speed.from_workers(workers, gpus=1) == duration.Speed(7.5e9, 15e9)
+    assert duration.Speed.from_workers(workers, gpus=2) == duration.Speed(15e9, 30e9)
+    assert duration.Speed.from_workers([], gpus=0) is None
+
+
+def test_throughput_counts_before_other_models_runs_and_after_the_models_own() -> None:
+    job = replace(workload(records=10, length=100), measurements=ONE_PASS)
+    speed = duration.Speed.from_workers([throughput()], gpus=0)
+    alone = duration.estimate_seconds(job, "m", [], measured=speed)
+    other = finished(
+        job, model="x", seconds={"loading": duration.START_SECONDS + job.shape.bytes / 500e6, "unlearning": 5.0}
+    )
+    assert duration.estimate_seconds(job, "m", [other], measured=speed) == pytest.approx(alone, rel=1e-6)
+    own = duration.estimate_seconds(job, "m", [finished(job)])
+    assert duration.estimate_seconds(job, "m", [finished(job)], measured=speed) == own != alone
+    # a dry run of the model shows what measuring takes, and nothing of training
+    assert speed is not None
+    measured = finished(job).flops["measuring_before"]
+    dry = finished(job, flops={"measuring_before": measured}, passed={})
+    trained = flops.training_flops(job) * (1 + duration.HALF_SPEED_WIDTH / 4096) / speed.training
+    # the run took 20 s for what the job does in all, before and after
+    found = duration.estimate_seconds(job, "m", [dry], measured=speed)
+    around = finished(job).overhead_seconds + job.shape.bytes / 500e6
+    assert found == pytest.approx(around + 15 + 2 * duration.START_SECONDS + duration.START_SECONDS + trained, rel=1e-3)
+
+
+def test_a_guess_counts_where_there_is_nothing_else() -> None:
+    job = replace(workload(records=10, length=100), measurements=ONE_PASS)
+    guess, speed = duration.Speed(1e9, 1e9), duration.Speed(40e9, 60e9)
+    assert duration.estimate_seconds(job, "m", [], default=guess) is not None
+    assert duration.estimate_seconds(job, "m", [finished(job)], default=guess) == duration.estimate_seconds(
+        job, "m", [finished(job)]
+    )
+    assert duration.estimate_seconds(job, "m", [], measured=speed, default=guess) == duration.estimate_seconds(
+        job, "m", [], measured=speed
+    )
