@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.schema.evaluation import Attack, CutShort, Figure, MeasurementResult, SetName, StepFigure
+from core.schema.figure_names import CURVE_POINTS
 
 _NAME_WIDTH, _CELL_WIDTH = 26, 30
 """Characters of the widest name, and of the widest figure with its interval."""
@@ -97,7 +98,7 @@ def _named_figures_table(title: str, figures: Mapping[str, Figure], notes: Mappi
 def _curve_table(name: str, steps: Sequence[StepFigure]) -> Table:
     table = _table(name, "")
     for step in steps:
-        table.add_row(f"after {step.step} steps", figure_text(step.figure))
+        table.add_row(CURVE_POINTS.get(name, "{}").format(step.step), figure_text(step.figure))
     return table
 
 

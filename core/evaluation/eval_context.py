@@ -27,7 +27,8 @@ class EvalContext:
 
     The halves that train or calibrate are left out, so that no figure can stand on them.
     `load` loads the same model again. `retrained` is the context of a retrained model, `original` that of the model
-    the job started from: both keep their columns, but no model. `check_stop` raises where the job is to stop.
+    the job started from: both keep their columns, but no model. `original_directory` holds the files of the model that
+    this one was made from. `check_stop` raises where the job is to stop.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class EvalContext:
         loaded: LoadedModel | None = None,
         retrained: "EvalContext | None" = None,
         original: "EvalContext | None" = None,
+        original_directory: Path | None = None,
         cache: MeasurementCache | None = None,
         check_stop: Callable[[], None] = lambda: None,
         benchmark_tasks: Path | None = None,
@@ -50,7 +52,7 @@ class EvalContext:
         self.empty_sets = [name for name, records in sets.items() if not records]
         self.training, self.moment, self.retrained = training, moment, retrained
         self.check_stop = check_stop
-        self.original = original
+        self.original, self.original_directory = original, original_directory
         self.seed = training.seed
         self.cache = cache
         self.benchmark_tasks, self.benchmark_code = benchmark_tasks, benchmark_code
@@ -136,8 +138,12 @@ class EvalContext:
             self._columns[key, name] = columns
         return self._columns[key, name]
 
+    def keep_columns(self, key: str, name: SetName, columns: Columns) -> None:
+        """Keeps columns of a changed copy of the model, to compare other models with them; never in the cache."""
+        self._columns[key, name] = columns
+
     def computed_columns(self, key: str, name: SetName) -> Columns | None:
-        """The columns that `columns` has given before under this key; None: not yet."""
+        """The columns that `columns` has given, or `keep_columns` has kept, under this key; None: not yet."""
         return self._columns.get((key, name))
 
     def _load_once(self) -> LoadedModel:

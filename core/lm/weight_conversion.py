@@ -1,11 +1,11 @@
-"""Converts a model's weights back to the tensors of the files that it was loaded from.
+"""Converts a model's weights back to the tensors of the files that it was loaded from, or tensors to weights.
 
 While it loads, transformers renames tensors and joins or splits them (experts into one tensor, say). The conversion is
 the library's own, name by name; the way back is the library's reverse, and is checked against the conversion.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,6 +84,24 @@ class Origins:
                 if tuple(tensor.shape) != shapes[name]:
                     raise _not_convertible(name)
             yield tensors
+
+    def convert(
+        self, shapes: dict[str, tuple[int, ...]], read: Callable[[str], Tensor]
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yields the model's weights by name, as they are made from the files' tensors, in the files' dtype.
+
+        `read` returns a tensor of the files by its name; the tensors of one weight are held at a time. Raises CoreError
+        `weights_not_in_files` where a weight has no tensor.
+        """
+        self._refuse_uncovered(
+            {target for origin in self._origins.values() for target in self._targets(origin, shapes)}
+        )
+        for origin in self._origins.values():
+            tensors = {name: read(name) for name in origin.tensors}
+            if origin.converter is None:
+                yield origin.weight, next(iter(tensors.values()))
+            else:
+                yield from self._converted(origin, origin.converter, tensors).items()
 
     def _targets(self, origin: Origin, shapes: dict[str, tuple[int, ...]]) -> list[str]:
         if origin.converter is None:

@@ -170,6 +170,7 @@ class ModelEvaluation:
             loaded=loaded,
             retrained=self._retrained,
             original=self._original,
+            original_directory=None if moment == "before" else spec.original_directory,
             cache=self._cache_of(directory, digest),
             check_stop=self._phases.check_cancelled,
             benchmark_tasks=spec.benchmark_tasks,

@@ -49,10 +49,13 @@ class Attack(Strict):
 
 
 class StepFigure(Strict):
-    """A point of a curve: a figure after a number of steps."""
+    """A point of a curve: a figure after a number of steps, of a layer, or at a place on a line."""
 
-    step: int = Field(description="The number of steps.")
-    figure: Figure = Field(description="The figure after these steps.")
+    step: int = Field(
+        description="The number of steps. In `weight_distance_layers` it is the layer's number from 0, in"
+        " `weight_line_loss` the percentage of the way back."
+    )
+    figure: Figure = Field(description="The figure after these steps, of this layer, or at this place.")
 
 
 class CutShort(Strict):
@@ -81,7 +84,7 @@ class MeasurementResult(Strict):
         default={}, description="The figures of the sets in a changed copy of the model, such as `int4`."
     )
     curves: dict[str, list[StepFigure]] = Field(
-        default={}, description="Figures over steps, such as the steps of relearning."
+        default={}, description="Figures over steps, layers or places, such as the steps of relearning."
     )
     benchmarks: dict[str, dict[str, Figure]] = Field(default={}, description="The metrics of each benchmark task.")
     cut_short: list[CutShort] = Field(

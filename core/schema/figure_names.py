@@ -75,6 +75,12 @@ LIKELIHOOD_ATTACKS = (
     *(f"min_k_{share}" for share in SHARES),
     *(f"min_k++_{share}" for share in SHARES),
 )
+VARIANTS = ("int8", "int4")
+RELEARNED_SYMMETRIC = ("relearned_symmetric", "relearned_unrelated_symmetric")
+"""How alike this model and the retrained one relearn, from forget records and from unrelated text."""
+SYMMETRIC_FIGURES = ("probability", "extraction_strength")
+"""Figures of the forget set that a quantised copy and the model itself are compared by."""
+
 ATTACKS = (*LIKELIHOOD_ATTACKS, "reference", "gradnorm")
 ACROSS_FIGURES = (
     "baseline_auc",
@@ -82,7 +88,17 @@ ACROSS_FIGURES = (
     "forget_quality_ks",
     "model_utility",
     "relearned_half_steps",
+    *RELEARNED_SYMMETRIC,
+    *(f"quantized_symmetric_{figure}_{variant}" for variant in VARIANTS for figure in SYMMETRIC_FIGURES),
+    "weight_distance",
+    "weight_distance_outside",
     *(f"privleak_{attack}" for attack in LIKELIHOOD_ATTACKS),
 )
-VARIANTS = ("int8", "int4")
-CURVES = ("relearned_forget", "relearned_unseen", "relearned_unrelated")
+RELEARNING_CURVES = ("relearned_forget", "relearned_unseen", "relearned_unrelated")
+CURVE_POINTS = {
+    **dict.fromkeys(RELEARNING_CURVES, "after {} steps"),
+    "weight_distance_layers": "layer {}",
+    "weight_line_loss": "{} % of the way back",
+}
+"""What the number of a curve's point stands for, by the curve's name."""
+CURVES = tuple(CURVE_POINTS)

@@ -111,6 +111,11 @@ class CommonSpec(Strict):
         return self.directory
 
     @property
+    def original_directory(self) -> Path | None:
+        """The model that measured models were made from; None where the job does not know it."""
+        return self.directory
+
+    @property
     def compared_models(self) -> list[Path]:
         """The models that are measured beside the job's own."""
         return [] if self.retrained is None else [self.retrained]
@@ -174,6 +179,10 @@ class MeasureSpec(CommonSpec):
     @property
     def model_directory(self) -> Path:
         return self.base or self.directory
+
+    @property
+    def original_directory(self) -> Path | None:
+        return self.original or self.base
 
     @property
     def compared_models(self) -> list[Path]:

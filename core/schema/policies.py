@@ -147,7 +147,7 @@ class Bound(Strict):
         return (
             self.set in FORGET_SETS
             or self.attack is not None
-            or self.curve is not None
+            or self.curve in figure_names.RELEARNING_CURVES
             or self.across
             in (
                 "forget_quality",

@@ -6,6 +6,11 @@ import { table } from "./table.js";
 
 const SETS = ["forget", "retain", "unseen", "general", "probes", "protected"];
 const MAIN = ["perplexity", "accuracy", "extraction_strength", "verbatim_recall", "cloze", "exposure_rank"];
+/** What the points of a curve are, where they are no steps of relearning. */
+const PLACES = {
+  weight_distance_layers: (layer) => `layer ${layer}`,
+  weight_line_loss: (percent) => `${percent} % of the way back`,
+};
 export const MOMENTS = { before: "Before", after: "After", retrained: "Retrained" };
 
 /** The moments at which the job measured a model, in order. */
@@ -16,7 +21,7 @@ export function measuredMoments(measured) {
 /** A figure as text. Perplexities go from 1 into the millions, most other figures from 0 to 1; probabilities may be tiny. */
 function figureText(name, value) {
   if (value === undefined || value === null) return NONE;
-  if (/(^|_)(p|quality)$/.test(name)) return short(value);
+  if (/(^|_)(p|quality)$|^weight_distance/.test(name)) return short(value);
   return number(value, /perplexity(_tokens)?$/.test(name) ? 2 : 3);
 }
 
@@ -64,7 +69,7 @@ function otherRows(measured) {
   for (const curve of keys((model) => model.curves)) {
     const steps = [...new Set(all.flatMap((model) => (model.curves[curve] ?? []).map(({ step }) => step)))];
     rows.push(...steps.sort((a, b) => a - b).map((step) => ({
-      name: `${curve}_perplexity`, set: `after ${step} steps`,
+      name: curve in PLACES ? curve : `${curve}_perplexity`, set: (PLACES[curve] ?? ((number) => `after ${number} steps`))(step),
       figureOf: (model) => model.curves[curve]?.find((point) => point.step === step)?.figure,
     })));
   }

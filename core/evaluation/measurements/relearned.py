@@ -7,17 +7,19 @@ from pydantic import Field
 from core.evaluation.budget import Budget
 from core.evaluation.measurement import Budgeted, Group, ProducedFigures, Source
 from core.schema.evaluation import Figure, MeasurementResult, Measurements, SetName, StepFigure
+from core.schema.figure_names import RELEARNED_SYMMETRIC, RELEARNING_CURVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from core.evaluation.eval_context import EvalContext
+    from core.evaluation.eval_context import Columns, EvalContext
     from core.evaluation.stats.bootstrap import Values
     from core.schema.record import Record
 
 _UNRELATED: tuple[SetName, ...] = ("general", "unseen", "retain")
 """Retain comes last: the model knows that text, so training on it changes little."""
-FORGET, UNSEEN, UNRELATED = "relearned_forget", "relearned_unseen", "relearned_unrelated"
+FORGET, UNSEEN, UNRELATED = RELEARNING_CURVES
+SYMMETRIC = dict(zip((FORGET, UNRELATED), RELEARNED_SYMMETRIC, strict=True))
 HALF = "relearned_half_steps"
 
 
@@ -30,9 +32,13 @@ class Relearned(Budgeted):
         " such text learns it too. `relearned_unrelated`: the same forget records, while a second copy is fine-tuned"
         " on as many general records (else unseen, else retain ones), which come from the measuring half but are not"
         " measured in that copy. `relearned_half_steps`: the number of steps until half of the loss that unlearning"
-        " added is gone. For the model that a job starts from, only the first point is measured."
+        " added is gone. For the model that a job starts from, only the first point is measured. Where the job names a"
+        " retrained model, `relearned_symmetric` and `relearned_unrelated_symmetric` compare how much both models gain"
+        " on the forget records until the last step, from the forget records and from the unrelated text:"
+        " 1 - |Δ - Δ_retrained| / (|Δ| + |Δ_retrained|), where Δ is how far the mean loss falls. 1: both models"
+        " relearn alike."
     )
-    produces: ClassVar[ProducedFigures] = ProducedFigures(curves=(FORGET, UNSEEN, UNRELATED), across=(HALF,))
+    produces: ClassVar[ProducedFigures] = ProducedFigures(curves=RELEARNING_CURVES, across=(HALF, *RELEARNED_SYMMETRIC))
     source: ClassVar[Source] = Source(
         title="Lynch et al. 2024, Eight Methods to Evaluate Robust Unlearning in LLMs; Hu et al. 2024, Jogging the"
         " Memory of Unlearned Models Through Targeted Relearning Attacks",
@@ -85,6 +91,8 @@ class Relearned(Budgeted):
             self._tune(context, unrelated, forget_only, {"forget": UNRELATED}, start, budget, result)
         else:
             result.warnings.append("relearned: there is no text beside the forget set to train on")
+        if context.moment == "after" and context.retrained is not None:
+            self._compare_with_retrained(context, context.retrained, result)
         return result
 
     def compare_with_original(self, original: Measurements, result: MeasurementResult) -> MeasurementResult:
@@ -128,12 +136,15 @@ class Relearned(Budgeted):
         from core.lm.errors import CoreError, out_of_memory
 
         curves = {name: [_point(context, names[name], 0, losses)] for name, losses in start.items() if name in measured}
+        forget: Columns = {"0": start["forget"]}  # losses of each record, by step
         try:
             for step in self._steps(context, records):
                 if step % self.every == 0 or step == self.steps:
                     for name in curves:
                         losses = _losses(context, name, measured[name])
                         curves[name].append(_point(context, names[name], step, losses))
+                        if name == "forget":
+                            forget[str(step)] = losses
                 if step < self.steps and budget.expired():
                     for name in curves:
                         budget.note_left_out(names[name], done=curves[name][-1].step, of=self.steps, reason="seconds")
@@ -146,6 +157,23 @@ class Relearned(Budgeted):
             result.warnings.append(f"relearned: no {' and '.join(names[name] for name in curves)}: {reason}")
             return
         result.curves |= {names[name]: curve for name, curve in curves.items()}
+        context.keep_columns(names["forget"], "forget", forget)
+
+    def _compare_with_retrained(
+        self, context: "EvalContext", retrained: "EvalContext", result: MeasurementResult
+    ) -> None:
+        """Adds the symmetric scores of relearning to the result, each until the last step that both models made."""
+        from core.evaluation.scores.symmetric import symmetric_score
+
+        for curve, name in SYMMETRIC.items():
+            own, other = (model.computed_columns(curve, "forget") or {} for model in (context, retrained))
+            last = max((int(step) for step in own if step in other), default=0)
+            if last:
+                gains, other_gains = (losses["0"] - losses[str(last)] for losses in (own, other))
+                result.across[name] = symmetric_score(gains, other_gains, context.resamples(curve))
+                result.notes[name] = f"after {last} steps"
+            elif curve in result.curves:
+                result.warnings.append(f"relearned: no {name}: there is no step that both models made")
 
     def _steps(self, context: "EvalContext", records: "Sequence[Record]") -> "Iterator[int]":
         """Fine-tunes the context's model, loaded again from disk; yields the number of each step, from 1, after it."""

@@ -24,6 +24,7 @@ from core.evaluation.stats.comparison import (
     without_interval,
     without_spread,
 )
+from core.schema import figure_names
 from core.schema.evaluation import Figure, Measurements
 from core.schema.policies import FORGET_SETS, Bound, JudgedBound, Judgement, Policy, Result, Scope
 from core.schema.verdict_parts import Part, PartVerdict, Reason, Verdict
@@ -289,7 +290,8 @@ def _depends_on_retrained(bound: Bound) -> bool:
     """Whether a supplied retrained model decides the bound's result."""
     across = bound.across or ""
     compares = bound.against == "retrained" or bound.attack == "reference"
-    return compares or across == "forget_quality" or across.startswith("privleak_")
+    by_itself = across in ("forget_quality", *figure_names.RELEARNED_SYMMETRIC)
+    return compares or by_itself or across.startswith("privleak_")
 
 
 def _others(bound: Bound, evidence: Evidence, figure: Figure) -> dict[int, Figure | None]:

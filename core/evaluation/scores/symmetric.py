@@ -15,7 +15,7 @@ def symmetric_scores(first: Values, second: Values) -> Values:
     """1 - |a - b| / (|a| + |b|), elementwise: from 0 to 1. Two zeros are equal: 1. Other signs: 0."""
     sizes = np.abs(first) + np.abs(second)
     shares = np.divide(np.abs(first - second), sizes, out=np.zeros_like(sizes), where=sizes > 0)
-    return np.clip(1 - shares, 0.0, 1.0)
+    return np.asarray(np.clip(1 - shares, 0.0, 1.0))
 
 
 def symmetric_score(first: Values, second: Values, resamples: Resamples) -> Figure:

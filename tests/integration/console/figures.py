@@ -62,7 +62,11 @@ def everything() -> Measurements:
         "sets": after.sets | {"probes": probe_figures},
         "variants": {"int4": {"forget": {"perplexity": _around(61.5, 3)}}},
         "across": {"baseline_auc": _around(0.512, 0.05)},
-        "curves": {"relearned_forget": [StepFigure(step=5, figure=_around(40.25, 2))]},
+        "curves": {
+            "relearned_forget": [StepFigure(step=5, figure=_around(40.25, 2))],
+            "weight_distance_layers": [StepFigure(step=3, figure=Figure(value=4.5e-4, low=None, high=None, records=0))],
+            "weight_line_loss": [StepFigure(step=75, figure=_around(2.5, 0.2))],
+        },
         "benchmarks": {"a_task": {"acc": _around(0.253, 0.02)}},
         "cut_short": [CutShort(measurement="exposure", what="forget", done=32, of=200, reason="records")],
     }

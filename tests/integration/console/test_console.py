@@ -103,6 +103,8 @@ async def test_every_figure_of_a_job_is_shown_beside_the_retrained_model_s(conso
         ("perplexity", "forget, int4 copy", "61.50"),
         ("baseline_auc", "", "0.512"),
         ("relearned_forget_perplexity", "after 5 steps", "40.25"),
+        ("weight_distance_layers", "layer 3", "4.50e-4"),
+        ("weight_line_loss", "75 % of the way back", "2.500"),
         ("acc", "a_task", "0.253"),
         ("true_positive_rate_at_5_%_false", "loss", "0.060"),
     ):

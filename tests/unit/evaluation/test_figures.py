@@ -76,13 +76,19 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
         EvalContext(lambda seed=seed: noisy(loaded, seed), sets, training=TRAINING, moment=moment)  # type: ignore[misc]
         for seed, moment in ((1, "retrained"), (2, "before"))
     )
+    measure_model(retrained, resolve_measurements(FEW[8:9]), model_digest="2" * 64)
     before = measure_model(original, resolve_measurements(["likelihood", *FEW[8:9]]), model_digest="0" * 64)
     (place,) = before.curves["relearned_forget"]
     # a little of what would have been added by unlearning, to be gained back within the few steps
     less = place.figure.model_copy(update={"value": 0.99 * place.figure.value})
     before = before.model_copy(update={"curves": {"relearned_forget": [place.model_copy(update={"figure": less})]}})
     context = EvalContext(
-        lambda: copy.deepcopy(loaded), sets, training=TRAINING, retrained=retrained, original=original
+        lambda: copy.deepcopy(loaded),
+        sets,
+        training=TRAINING,
+        retrained=retrained,
+        original=original,
+        original_directory=tiny_model.directory,
     )
     return measure_model(context, thorough, model_digest="1" * 64, original=before)
 

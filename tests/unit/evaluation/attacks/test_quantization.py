@@ -23,7 +23,9 @@ from core.evaluation.eval_context import EvalContext
 from core.evaluation.measurements.quantized import Quantized
 from core.evaluation.record_scores import record_scores
 from core.lm import adapter
+from core.lm.token_statistics import TokenStatistics
 from core.schema.evaluation import Figure
+from core.schema.record import Record
 from core.schema.training import Lora
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING, Loaded
@@ -227,3 +229,40 @@ def test_records_and_variants_that_are_left_out_are_noted(loaded: Loaded, tiny_m
     late = Quantized(seconds=1e-9).measure(context_of(loaded, tiny_model))
     assert late.variants == {"int8": {}, "int4": {}}
     assert {cut.reason for cut in late.cut_short} == {"seconds"}
+
+
+def test_symmetric_scores_compare_each_copy_with_the_model_itself(loaded: Loaded, tiny_model: TinyModel) -> None:
+    sets = {"forget": tiny_model.sets["forget"]}
+    retrained = EvalContext(lambda: copy.deepcopy(loaded), sets, training=TRAINING, moment="retrained")
+    context = EvalContext(lambda: copy.deepcopy(loaded), sets, training=TRAINING, retrained=retrained)
+    quantized = Quantized(group_size=32, records=6)
+    result = quantized.measure(context)
+    assert quantized.measure(retrained).across == result.across  # the retrained model's own, to compare with
+    indices = context.subset_indices("forget", 6)
+    for variant in ("int8", "int4"):
+        for figure in ("probability", "extraction_strength"):
+            copied = result.variants[variant]["forget"][figure].value
+            whole = record_scores(context, "forget")[figure][indices].mean()
+            score = result.across[f"quantized_symmetric_{figure}_{variant}"]
+            assert score.value == pytest.approx(1 - abs(copied - whole) / (copied + whole))
+            assert score.records == 6
+            assert score.low is not None
+            assert score.high is not None
+            assert 0 <= score.low <= score.value <= score.high <= 1
+    fine, coarse = (result.across[f"quantized_symmetric_probability_{variant}"].value for variant in ("int8", "int4"))
+    assert coarse < fine
+
+
+def test_without_a_retrained_model_there_are_no_symmetric_scores_and_no_further_pass(
+    loaded: Loaded, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = EvalContext(lambda: copy.deepcopy(loaded), {"forget": tiny_model.sets["forget"]}, training=TRAINING)
+    statistics, labels = context.statistics, []
+
+    def counted(records: list[Record], *, label: str) -> list[TokenStatistics]:
+        labels.append(label)
+        return statistics(records, label=label)
+
+    monkeypatch.setattr(context, "statistics", counted)
+    assert Quantized().measure(context).across == {}
+    assert labels == ["int8 forget", "int4 forget"]

@@ -195,3 +195,48 @@ def test_half_steps_needs_the_original_models_figures(loaded: Loaded, tiny_model
     worse = original.model_copy(update={"curves": of(math.log(first) - 0.01).curves})
     held = measure_model(context_of(loaded, context.sets), [QUICK], model_digest="0" * 64, original=worse)
     assert 0 < held.across["relearned_half_steps"].value < 3
+
+
+def test_symmetric_scores_compare_what_both_models_gain(loaded: Loaded, tiny_model: TinyModel) -> None:
+    sets: dict[SetName, list[Record]] = {"forget": people(6, 72), "general": general_sentences(5, 0)}
+    model, generator = copy.deepcopy(loaded[0]), torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.02 * torch.randn(weight.shape, generator=generator)
+    other = (model, loaded[1])
+    retrained = context_of(other, sets, moment="retrained")
+    assert QUICK.measure(retrained).across == {}
+    context = EvalContext(lambda: copy.deepcopy(loaded), sets, training=TRAINING, retrained=retrained)
+    result = QUICK.measure(context)
+    shown = context.subset_indices("forget", 2)
+    measured = [record for index, record in enumerate(sets["forget"]) if index not in shown]
+    trained = [sets["forget"][index] for index in shown]
+    for name, records in (
+        ("relearned_symmetric", trained),
+        ("relearned_unrelated_symmetric", sets["general"][:2]),
+    ):
+        ends = [naive(each, records, measured, 3)[1] for each in (loaded, other)]
+        gain, other_gain = (math.log(perplexities[0] / perplexities[-1]) for perplexities in ends)
+        expected = 1 - abs(gain - other_gain) / (abs(gain) + abs(other_gain))
+        score = result.across[name]
+        assert score.value == pytest.approx(expected, abs=2e-3)
+        assert (score.records, result.notes[name]) == (4, "after 3 steps")
+        assert score.low is not None
+        assert score.high is not None
+        assert 0 <= score.low <= score.value <= score.high <= 1
+    assert result.warnings == []
+
+
+def test_a_model_relearns_as_itself_and_without_a_common_step_there_is_no_score(loaded: Loaded) -> None:
+    sets: dict[SetName, list[Record]] = {"forget": people(6, 72)}
+    retrained = context_of(loaded, sets, moment="retrained")
+    context = EvalContext(lambda: copy.deepcopy(loaded), sets, training=TRAINING, retrained=retrained)
+    without = QUICK.measure(context)
+    assert without.across == {}
+    assert any("no step that both models made" in warning for warning in without.warnings)
+    QUICK.model_copy(update={"steps": 2}).measure(retrained)  # as where its time was up
+    result = QUICK.measure(context)
+    assert {name: (score.value, score.low, score.high) for name, score in result.across.items()} == {
+        "relearned_symmetric": (1, 1, 1)
+    }
+    assert result.notes == {"relearned_symmetric": "after 2 steps"}
