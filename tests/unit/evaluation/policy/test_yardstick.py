@@ -129,6 +129,20 @@ def test_a_bound_against_a_supplied_model_that_knows_the_text_is_not_judged() ->
     assert [one.result for one in honest.bounds] == ["failed", "passed", "passed"]
 
 
+def test_relearning_like_a_model_that_knows_the_text_is_not_judged() -> None:
+    score = figure(0.9, 0.85, 0.95)
+    across = {name: score for name in ("relearned_symmetric", "relearned_unrelated_symmetric")}
+    across["quantized_symmetric_probability_int4"] = score  # which compares the model with itself
+    after = measured(sets={"forget": ORIGINAL}, across=across)
+    bounds = policy(
+        {"set": "forget", "figure": "perplexity", "high": 2.0}, *({"across": name, "low": 0.8} for name in across)
+    )
+    before = measured(sets={"unseen": UNSEEN})
+    for supplied_figures, expected in ((ORIGINAL, "not_judged"), (HONEST, "passed")):
+        judgement = judge(bounds, before=before, after=after, retrained=supplied(supplied_figures))
+        assert [judged.result for judged in judgement.bounds] == ["passed", expected, expected, "passed"]
+
+
 def test_a_limit_on_records_takes_no_bound_out_of_the_verdict() -> None:
     def of(there: int, looked_at: int, **bound: Any) -> bool:
         sets = {"forget": {"cloze": figure(0.2, 0.1, 0.3, looked_at)}}
