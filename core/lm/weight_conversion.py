@@ -23,6 +23,7 @@ from transformers.core_model_loading import (
 )
 
 from core.lm.errors import CoreError
+from core.schema.weight_files import BUFFERS, abbreviate_names
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -91,11 +92,12 @@ class Origins:
         """Yields the model's weights by name, as they are made from the files' tensors, in the files' dtype.
 
         `read` returns a tensor of the files by its name; the tensors of one weight are held at a time. Raises CoreError
-        `weights_not_in_files` where a weight has no tensor.
+        `weights_not_in_files` where a weight has no tensor, and `weights_left_over` where a tensor has no weight.
         """
         self._refuse_uncovered(
             {target for origin in self._origins.values() for target in self._targets(origin, shapes)}
         )
+        self._refuse_left_over(shapes)
         for origin in self._origins.values():
             tensors = {name: read(name) for name in origin.tensors}
             if origin.converter is None:
@@ -143,6 +145,17 @@ class Origins:
     def _unprefixed(self, name: str) -> str:
         """Returns a name without the prefix of the base model, which files have or lack."""
         return name.removeprefix(f"{self._model.base_model_prefix}.")
+
+    def _refuse_left_over(self, tensors: Iterable[str]) -> None:
+        """Raises CoreError `weights_left_over` where the model has no place for a tensor, buffers apart."""
+        placed = {name for origin in self._origins.values() for name in origin.tensors}
+        ignored = [BUFFERS.pattern, *(self._model._keys_to_ignore_on_load_unexpected or ())]
+        left_over = sorted(
+            name for name in tensors if name not in placed and not any(re.search(pattern, name) for pattern in ignored)
+        )
+        if left_over:
+            message = f"the files hold {abbreviate_names(left_over)}, which the model does not have"
+            raise CoreError("weights_left_over", message)
 
     def _refuse_uncovered(self, targets: set[str]) -> None:
         """Raises CoreError `weights_not_in_files` where a weight is not among the targets."""

@@ -55,7 +55,8 @@ class WeightLine:
         """Moves the model in place along the line, from the place `start` (0: θ, 1: θ0) where it is.
 
         At 1 the weights are exactly θ0; in between they are rounded to their dtype in memory.
-        Raises CoreError `weights_not_in_files` and `weights_of_another_shape` where the files hold another model.
+        Raises CoreError `weights_not_in_files`, `weights_left_over` and `weights_of_another_shape` where the files hold
+        another model.
         """
         share = (to - start) / (1 - start)
         for _, weight, end in self._weights():

@@ -25,7 +25,7 @@ DISTANCE, OUTSIDE, LAYERS, LINE = (
 )
 PLACES = (0, 25, 50, 75, 100)
 """The measured places on the line, in percent of the way from θ to θ0."""
-_OTHER_MODEL = frozenset({"weights_not_in_files", "weights_of_another_shape"})
+_OTHER_MODEL = frozenset({"weights_not_in_files", "weights_left_over", "weights_of_another_shape"})
 
 
 class WeightDistance(Budgeted):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from core.lm import adapter, weight_line
@@ -38,7 +39,9 @@ def naive_squares(first, second):
     return sum((one - other) ** 2 for one, other in pairs), sum(other**2 for _, other in pairs)
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral", "qwen2_moe", "mamba"])
+@pytest.mark.parametrize(
+    "family", ["llama", "gpt2", "falcon", "mixtral", "qwen2_moe", "deepseek_v3", "gpt_oss", "mamba", "zamba2"]
+)
 def test_distances_and_places_on_the_line_are_those_of_the_loaded_weights(tmp_path, family, monkeypatch):
     monkeypatch.setattr(weight_line, "_PIECE", 100)
     torch.manual_seed(0)
@@ -124,9 +127,21 @@ def test_files_of_another_model_are_refused(tmp_path):
     )
     with pytest.raises(CoreError, match="weights_of_another_shape"):
         WeightLine(wider, tmp_path / "given").squares()
-    deeper = {**shape, "num_hidden_layers": 3}
-    deep = AutoModelForCausalLM.from_config(
-        AutoConfig.for_model("llama", hidden_size=16, intermediate_size=32, **deeper)
-    )
-    with pytest.raises(CoreError, match="weights_not_in_files"):
-        WeightLine(deep, tmp_path / "given").squares()
+    for layers, code in ((3, "weights_not_in_files"), (1, "weights_left_over")):
+        config = AutoConfig.for_model(
+            "llama", hidden_size=16, intermediate_size=32, **{**shape, "num_hidden_layers": layers}
+        )
+        with pytest.raises(CoreError, match=code):
+            WeightLine(AutoModelForCausalLM.from_config(config), tmp_path / "given").squares()
+
+
+def test_masks_in_the_files_are_no_weights(tmp_path):
+    config = AutoConfig.for_model("gpt2", **FAMILIES["gpt2"])
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "given")
+    tiny_tokenizer().save_pretrained(tmp_path / "given")
+    weights = load_file(tmp_path / "given/model.safetensors")
+    masks = {f"transformer.h.{layer}.attn.bias": torch.ones(1, 1, 64, 64).tril() for layer in range(2)}
+    save_file(weights | masks, tmp_path / "given/model.safetensors", metadata={"format": "pt"})
+    model, _ = load(tmp_path / "given", device=CPU)
+    squares = WeightLine(model, tmp_path / "given").squares()
+    assert squares.keys() == dict(model.named_parameters()).keys()
