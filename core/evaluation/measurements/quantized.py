@@ -27,9 +27,10 @@ class Quantized(Budgeted):
     summary: ClassVar[str] = (
         "`perplexity`, `probability`, `accuracy`, `extraction_strength` and `extraction_strength_highest` of forget,"
         " unseen and retain, measured once more on smaller copies of the model. In the copies the weights of all linear"
-        " layers except the head are rounded to 8 bits (`int8`: each output has a symmetric scale) and to 4 bits (`int4`: each group of"
-        " neighbouring weights has a scale); adapters are merged first. Rounding to 4 bits can bring back most of the"
-        " text that small changes of the weights had hidden. Where the job names a retrained model, the symmetric"
+        " layers except the head are rounded to 8 bits (`int8`: each output has a symmetric scale) and to 4 bits"
+        " (`int4`: each group of neighbouring weights has a scale); adapters are merged first. Rounding to 4 bits can"
+        " bring back most of the text that small changes of the weights had hidden. Where the job names a retrained"
+        " model, the symmetric"
         " score of each copy is measured for both models: `quantized_symmetric_probability_<copy>` and"
         " `quantized_symmetric_extraction_strength_<copy>` are 1 - |a - b| / (|a| + |b|), where a is the copy's mean"
         " over forget records and b that of the model itself. 1: rounding changes nothing."
