@@ -12,7 +12,7 @@ from core.lm.process_group import Ranks
 from core.schema.jobs import MEASURING_PHASES, Phase
 
 
-class JobCost:
+class CostMeter:
     """Seconds, tokens and model FLOPs of each phase. Time between two phases is charged to no phase."""
 
     def __init__(self, *, began: float) -> None:

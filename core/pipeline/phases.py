@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from core.lm.memory import release_free_memory
-from core.pipeline.cost import JobCost
+from core.pipeline.cost import CostMeter
 from core.pipeline.job_progress import JobProgress
 from core.schema.events import ChildEvent, PhaseStarted
 from core.schema.jobs import Phase
@@ -25,7 +25,7 @@ class Phases:
         self._emit, self._cancelled = emit, cancelled
         self.progress = progress
         self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
-        self.cost = JobCost(began=began)
+        self.cost = CostMeter(began=began)
 
     def check_cancelled(self) -> None:
         """Sends a heartbeat if one is due. Raises JobCancelled once the job is to be cancelled."""

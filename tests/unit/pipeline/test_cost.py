@@ -5,7 +5,7 @@ import pytest
 from core.lm.flops import METER, ComputeUsage, ModelFlops
 from core.lm.process_group import Ranks
 from core.pipeline import cost as cost_module
-from core.pipeline.cost import JobCost, meter_other_ranks
+from core.pipeline.cost import CostMeter, meter_other_ranks
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def clock(monkeypatch):
 
 def job(clock):
     """Loads from 90 to 101, measures to 103 and, 1 s later, to 105; trains to 115, measures to 120."""
-    cost = JobCost(began=90.0)
+    cost = CostMeter(began=90.0)
     for phase, start, end, usage in (
         ("loading", 100, 101, ComputeUsage()),
         ("measuring_before", 101, 103, ComputeUsage(30, 60.0)),
@@ -53,7 +53,7 @@ def test_the_cost_of_retraining_needs_the_model_and_its_training_tokens(clock):
 
 
 def test_a_job_without_tokens_has_no_speed(clock):
-    fields = JobCost(began=90.0).fields(None)
+    fields = CostMeter(began=90.0).fields(None)
     assert (fields["passed"], fields["tokens_per_second"]) == ({}, {})
 
 
