@@ -14,7 +14,7 @@ AGAINST = {"before": "before", "retrained": "a retrained model, or unseen text i
 YARDSTICKS = {
     "before": "before",
     "retrained_model": "the retrained model",
-    "unseen_text": "the original on unseen text",
+    "unseen_text": "the model before the job, on unseen text",
     "chance": "0.5 (guessing)",
 }
 

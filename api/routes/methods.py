@@ -22,10 +22,10 @@ class MethodDescription(Answer):
     object: Literal["method"] = Field(default="method", description="always `method`")
     summary: str = Field(description="what the method does")
     formula: str = Field(
-        description="the forget term: l_t = -log p(x_t | x_<t), n scored tokens; p0 and l0 are the original model's"
+        description="the forget term: l_t = -log p(x_t | x_<t), n scored tokens; p0 and l0 are the reference model's"
     )
     needs: list[str] = Field(
-        description="needed with default parameters: sets of records, or outputs of the original model"
+        description="needed with default parameters: sets of records, or outputs of the reference model (`original`)"
     )
     retain_terms: list[str] = Field(description="the retain terms that it supports")
     parameters: dict[str, Any] = Field(description="JSON schema of the fields beside `name` in a job's `method`")

@@ -160,7 +160,7 @@ class Method(Strict, ABC):
     forget_weight: float = Field(default=1.0, ge=0, le=1e6, description="the factor on the forget term")
     retain_term: RetainTerm = Field(
         default="none",
-        description="the term on the retain set: none, descent on its loss, or KL to the original's p",
+        description="the term on the retain set: none, descent on its loss, or KL to the reference model's p",
     )
     retain_weight: float = Field(default=1.0, ge=0, le=1e6, description="the factor on the retain term")
     retain_ratio: float = Field(default=1.0, gt=0, le=1000, description="retain records per forget record in a step")

@@ -52,8 +52,8 @@ adapter alone is measured on the registered model. An adapter whose job started 
 checkpoint, and is refused (`adapter-alone`): download both and use `unlearn measure`.
 
 A worker keeps what it measured of an unchanged model on unchanged records with unchanged code, and does not measure it
-again (`KEEP_MEASUREMENTS`). Each organisation has a store of its own. Of the forget set and its probes the worker keeps
-nothing, not even figures, since these files are deleted in the end. Each job measures them itself.
+again (`KEEP_MEASUREMENTS`). Each organisation has a store of its own. The worker keeps no figures of the forget set and
+its probes, since these files are deleted in the end. Each job measures them itself.
 
 ## Sets
 
@@ -72,11 +72,10 @@ in the forget set counts only there.
 
 **General ability has no text of its own.** The service brings no `general` file. It measures general ability only if
 the model's registration or the request names a file; otherwise the judgement says that general ability was not judged.
-Without borrowing a text from somebody, the service could only write a few sentences with changing words:
-{_DEMO_SENTENCES} of the demo's sentences hold {_different_words()} different words. A model that had lost everything
-else would look unharmed, and intervals over records that hardly differ would make that look certain. Bring some hundred
-records of the kind that the model is used for, as `general` of its registration, or name a task of
-lm-evaluation-harness (`benchmarks`).
+The service could only generate simple sentences: {_DEMO_SENTENCES} of the demo's sentences have {_different_words()}
+different words. A model that had lost everything else would look unharmed, and the intervals would be narrow, since
+such records hardly differ. Give some hundred records of the kind that the model is used for, as `general` of its
+registration, or name a task of lm-evaluation-harness (`benchmarks`).
 
 **Pinned sets.** If the model has an `unseen` or `general` file as its default, that file measures, whatever a request
 brings. The request's own `unseen` file, or its retained text of kind `general`, then only trains (`part` in the job's
@@ -98,14 +97,14 @@ records in the same way unless they are told otherwise.
 unit, however long it is. On each side the interval reaches as far as the wider of two intervals: Student's, and the
 bias-corrected and accelerated bootstrap (BCa), with the same resamples every time. For a perplexity, or a ratio of two
 perplexities, it is computed on logarithms, record by record. The interval tells how much the figure would move with
-other records of the same kind. It knows nothing of questions that were not asked, nor of a rare kind of record that is
-not among the measured records. An example: 2 in 100 records are far off. Then three in ten samples of 60 records hold
-none of these, and no interval holds the true mean more than about eight times in ten
-([benchmarks.md](benchmarks.md), "Intervals"). Rates, and differences of two models, have plain percentiles. A single
-record has no interval. A set that is too small for a figure gives it with a wide interval and a warning. A figure that
-cannot be measured is left out with a warning. A record without a token to score is left out of every set that measures,
-and counted in a warning (`nothing_to_score`). If such a record would train, the job ends before anything is measured,
-and names the record by its set and its number in the file.
+other records of the same kind. It does not cover questions that were not asked, nor a rare kind of record that is not
+among the measured records. An example: 2 in 100 records are far off. Then 30 % of samples of 60 records contain no such
+record, and every kind of interval misses the true mean about twice in ten times ([benchmarks.md](benchmarks.md),
+"Intervals"). Rates, and differences of two models, have plain percentiles. A single record has no interval. A set that
+is too small for a figure gives it with a wide interval and a warning. A figure that cannot be measured is left out with
+a warning. A record without a token to score is left out of every set that measures, and counted in a warning
+(`nothing_to_score`). If such a record would train, the job ends before anything is measured, and names the record by
+its set and its number in the file.
 
 **Limits.** A limit on records takes a sample by a hash of the record, the same sample every time. A limit on seconds is
 the last resort. Both report what they left out (`cut_short`).
@@ -136,7 +135,7 @@ every other case. All of these must hold:
   verbatim continuation beside unseen text. And no record's value is more than {preview.HIGHEST:g} over the highest of
   the unseen set;
 - exposure: the interval of the mean rank among twins has its lower end between {preview.RANK:g} and
-  {preview.NEVER_SEEN:g}, and a model that never saw the records would give ranks as low with a probability over
+  {preview.NEVER_SEEN:g}. And a model that never saw the records would give so low a mean rank with a probability over
   {preview.CHANCE:g};
 - membership: the interval of the AUC of `loss` holds 0.5 and ends under {preview.AUC_END:g}. With fewer than {FEW}
   records in a set no interval can show that; then membership counts only if its interval excludes 0.5. It does not
@@ -166,7 +165,7 @@ interval that is too wide to tell is `underpowered`, never passed. The verdict i
 with its reason. It carries its scope: `facts` if questions about the text were asked (`probes`, or `cloze_fill`),
 otherwise `verbatim` (`cloze` counts as verbatim, since it continues the text's own words). Whether there are enough
 records for a bound to count (`judged_from`) depends on the number of records in the forget set, or in the set that must
-survive, not on the number of records that were looked at. With fewer records, a bound counts only if it is `failed`. An
+survive, not on the number of records that were measured. With fewer records, a bound counts only if it is `failed`. An
 interval that is too wide is expected there and does not prevent a verdict; an interval that lies outside the limits as
 a whole is a failure at any size.
 

@@ -16,14 +16,15 @@ below are the forget terms. The retain term is one of
 
 - `none`: there is no retain term;
 - `descent`: mean_z (1/n) Σ_t l_t, the model trains on the retain set;
-- `kl`: mean_z (1/n) Σ_t KL(p0 ‖ p), the model keeps the original model's distribution on the retain set;
-- `hidden` (`rmu` alone): the model keeps the original model's hidden states of one layer on the retain set.
+- `kl`: mean_z (1/n) Σ_t KL(p0 ‖ p), the model keeps the reference model's distribution on the retain set;
+- `hidden` (`rmu` alone): the model keeps the reference model's hidden states of one layer on the retain set.
 
 Symbols: a record x has n scored tokens: all but the first of a plain text, or those of the completion.
-l_t = -log p(x_t | x_<t), in nats. p0, l0, z0 belong to the original model, which is the model as the job found it.
+l_t = -log p(x_t | x_<t), in nats. p0, l0, z0 belong to the reference model θ0: the model as it was before the job.
+"The original" in formulas and tables below is the same model.
 mean_x is the mean over the records of an update, however the update is cut into micro-batches. (The seed paper, arXiv
 2402.15159, sums over tokens. Its released code and this service average within a record, then over records.) *Needs*
-lists what a job with default parameters requires: sets of records, and `original`, figures of the original model that
+lists what a job with default parameters requires: sets of records, and `original`, outputs of the reference model that
 are computed once before training.
 
 The learning rates are for small models (up to 20 million weights) and for large models (from a billion on). In between,

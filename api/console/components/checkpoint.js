@@ -59,7 +59,7 @@ async function checkDigest(data, expected) {
   if (!globalThis.crypto?.subtle) return "sha256 not checked: browsers check it on https only";
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", data));
   const actual = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  if (actual !== expected) throw new Error("damaged on the way: its sha256 differs from the listed one; the file was not saved");
+  if (actual !== expected) throw new Error("The download is damaged: its sha256 differs from the listed one; the file was not saved");
   return "sha256 checked";
 }
 

@@ -8,9 +8,9 @@ import { notice } from "./notice.js";
 import { tiles } from "./tiles.js";
 
 const READ_FIGURES =
-  "A model that had never seen the forget set would treat it as this model treated unseen text before. So compare the " +
-  "figures of the forget set after with those of unseen text before. The figures describe how the model behaves on these " +
-  "texts. They do not prove that nothing is left.";
+  "A model that never saw the forget set would score on it about as this model scored on unseen text before the job. " +
+  "Compare these two columns. The figures describe how the model behaves on these texts. They do not prove that nothing " +
+  "is left.";
 const READ_ATTACKS =
   "A membership attack tries to tell the text to forget from unseen text by the model's reactions. At 0.5 the attacker can " +
   "only guess. Above 0.5 the model still knows the text. Below 0.5 the text stands out because it is unusually unknown to " +
@@ -21,7 +21,7 @@ export function figures(measured) {
   const all = Object.values(measured).filter(Boolean);
   if (all.length === 0) return [];
   const shown = [
-    element("h2", {}, "What the model shows of each set"),
+    element("h2", {}, "What the model knows of each set"),
     tiles(measured.before, measured.after),
     comparison(measured),
     element("p", { class: "faint prose" }, READ_FIGURES),

@@ -27,7 +27,7 @@ const PARTS = {
 };
 const AGAINST = { before: "the model before the job", retrained: "a retrained model, or unseen text in its place" };
 const COMPARED_WITH = {
-  before: "the model before the job", retrained_model: "the retrained model", unseen_text: "the original on unseen text", chance: "0.5 (guessing)",
+  before: "the model before the job", retrained_model: "the retrained model", unseen_text: "the model before the job, on unseen text", chance: "0.5 (guessing)",
 };
 const MEANING =
   "A bound is passed if the whole interval lies within its limits, failed if the whole interval lies outside them, and " +

@@ -30,7 +30,7 @@ import { verdict } from "../components/verdict.js";
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
 const KINDS = { preview: "dry run: nothing is changed", measure: "measurement: nothing is changed" };
 const OUTCOMES = { preview: "there may be something to forget" };
-const FINDINGS = { preview: "What the model shows of the text", nothing_to_forget: "Nothing to forget" };
+const FINDINGS = { preview: "What the model knows of the text", nothing_to_forget: "Nothing to forget" };
 const MAX_EVENTS = 100;
 const JOB_SECONDS = 0.5;
 const FIGURES_SECONDS = 3;
@@ -153,7 +153,7 @@ function summary(job) {
     ["Outcome", job.outcome && (OUTCOMES[job.outcome] ?? words(job.outcome))],
     ["Measured", job.evaluation.measure.map((choice) => choice.name ?? choice).join(", ")],
     ["Policy", job.kind === "unlearn" ? job.evaluation.policy : null],
-    ["Your reference", job.external_reference],
+    ["Ticket", job.external_reference],
     ["Due", job.due && due(job.due, OVER.has(job.status))],
     ["Created", time(job.created_at)],
     ["Started", job.started_at && time(job.started_at)],

@@ -21,7 +21,7 @@ const STATUSES = ["queued", "running", "paused", "succeeded", "failed", "cancell
 const FILTERS = ["kind", "status", "external_reference"];
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
 const COLUMNS = [
-  ["Status"], ["Job"], ["Model"], ["Method"], ["Outcome"], ["Progress", "stretch"], ["Reference, due"], ["Created"],
+  ["Status"], ["Job"], ["Model"], ["Method"], ["Outcome"], ["Progress", "stretch"], ["Ticket, due"], ["Created"],
 ];
 
 /** The jobs of a filter that are read so far. `end` stops all requests for them. */
@@ -163,7 +163,7 @@ export async function jobs({ service, main, signal, connection, query }) {
       element("div", { class: "filters" },
         element("label", { for: "kind" }, "Show"), inputs.kind,
         element("label", { for: "status" }, "Status"), inputs.status,
-        element("label", { for: "external_reference" }, "Reference"), inputs.external_reference)),
+        element("label", { for: "external_reference" }, "Ticket"), inputs.external_reference)),
     problem, listed, empty, element("p", { class: "more" }, older));
   repeat(poll, signal);
 }
@@ -177,13 +177,13 @@ function filterFrom(query) {
 
 function row(job) {
   const link = element("a", { href: `#/jobs/${job.id}`, title: job.id }, shortId(job.id));
-  const reference = job.external_reference || job.due
+  const ticket = job.external_reference || job.due
     ? element("span", { class: "stack" }, job.external_reference ?? "", job.due && due(job.due, OVER.has(job.status)))
     : "";
   const outcome = element("span", { class: "stack" }, job.outcome ? words(job.outcome) : "",
     job.verdict && element("span", {}, badge(job.verdict)));
   const method = { preview: "dry run", measure: "measurement" }[job.kind] ?? job.method.name;
-  const values = [status(job), link, job.model, method, outcome, progress(job), reference, time(job.created_at)];
+  const values = [status(job), link, job.model, method, outcome, progress(job), ticket, time(job.created_at)];
   return element("tr", {}, cells(COLUMNS, values));
 }
 

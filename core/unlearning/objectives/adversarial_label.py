@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class AdversarialLabel(Method):
     name: ClassVar[str] = "adversarial_label"
     summary: ClassVar[str] = (
-        "Descends on the forget set with each token replaced by the one that the original model holds most probable"
+        "Descends on the forget set with each token replaced by the one that the reference model holds most probable"
         " after the true one."
     )
     formula: ClassVar[str] = "mean_x (1/n) Σ_t -log p(r_t | x_<t), r_t = argmax_{a ≠ x_t} p0(a | x_<t)"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class AscentKL(Method):
     name: ClassVar[str] = "ascent_kl"
     summary: ClassVar[str] = (
-        "Ascends on the forget set and keeps the original model's next-token distribution on the retain set (KL),"
+        "Ascends on the forget set and keeps the reference model's next-token distribution on the retain set (KL),"
         " which is in-distribution or general text, or both."
     )
     formula: ClassVar[str] = "-mean_x (1/n) Σ_t l_t"

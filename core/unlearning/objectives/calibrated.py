@@ -23,13 +23,14 @@ class Calibrated(Method):
     name: ClassVar[str] = "calibrated"
     summary: ClassVar[str] = (
         "Moves each forget record's token losses, and how sure the model is at each token, to those of an unseen record"
-        " of the same rank, so that the model treats it like text that it never saw; keeps the original's distribution"
-        " on the retain set, on unseen text, and on text that the original writes by itself."
+        " of the same rank, so that the model treats it like text that it never saw; keeps the reference"
+        " model's distribution on the retain set, on unseen text, and on text that the reference model writes by"
+        " itself."
     )
     formula: ClassVar[str] = (
         "mean_x (1/n) Σ_i |sort(l)_i - Q((i + ½)/n)| + λ |sort(H)_i - R((i + ½)/n)|, H_t the entropy of p at t; Q and R"
-        " the quantiles of l and H on the unseen record of the same rank, partly under the original and partly as the"
-        " model is before the update"
+        " the quantiles of l and H on the unseen record of the same rank, partly under the reference model and partly"
+        " as the model is before the update"
     )
     paper: ClassVar[Paper] = Paper(
         title="This project's own; the approximate-retraining principle is of the seed paper", url=YAO_2024.url
@@ -55,7 +56,8 @@ class Calibrated(Method):
         ge=0,
         le=1,
         description="share of the targets that moves with the model: losses of unseen records before each update, not"
-        " under the original; above 0, half of the calibrating records give targets and the other half gets the KL",
+        " under the reference model; above 0, half of the calibrating records give targets and the other half gets the"
+        " KL",
     )
     entropy_weight: float = Field(
         default=1.0, ge=0, le=1e6, description="λ, the weight of the entropies' distance beside the losses'"

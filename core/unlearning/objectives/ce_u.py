@@ -44,7 +44,7 @@ class CEU(Method):
     name: ClassVar[str] = "ce_u"
     summary: ClassVar[str] = (
         "Teaches the forget set's positions what the model itself would say there if the true token did not exist;"
-        " needs no figure of the original model."
+        " needs no outputs of the reference model."
     )
     formula: ClassVar[str] = (
         "mean_x (1/(n-k)) Σ_{t>k} CE(softmax(z_t with x_t's logit = -inf, without gradient), z_t), z the logits"

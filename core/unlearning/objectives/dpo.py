@@ -49,7 +49,7 @@ class DPO(Method):
     name: ClassVar[str] = "dpo"
     summary: ClassVar[str] = (
         "Prefers an alternate answer to each forget record: one that comes with the record, a refusal, or one that the"
-        " original model writes itself."
+        " reference model writes itself."
     )
     formula: ClassVar[str] = (
         "-(2/β) mean_x log σ(β [(log p - log p0)(alternate of x) - (log p - log p0)(x)]), log p(x) = -Σ_t l_t"
@@ -68,9 +68,9 @@ class DPO(Method):
     beta: float = Field(default=0.1, gt=0, le=1000, description="β: how soon the push fades")
     alternates: Literal["records", "refusal", "generated"] = Field(
         default="records",
-        description="the preferred answer: each record's own `alternate`, a refusal, or one that the original model"
-        " writes (a refusal where it has no other words); for the latter two a plain text's first third or so is its"
-        " prompt",
+        description="the preferred answer: each record's own `alternate`, a refusal, or one that the reference"
+        " model writes (a refusal where it has no other words); for the latter two a plain text's first third or so is"
+        " its prompt",
     )
 
     def rewrite(self, records: list[Record], generate: AnswerGenerator, seed: int) -> list[Record]:

@@ -31,7 +31,7 @@ class NPO(Method):
     name: ClassVar[str] = "npo"
     summary: ClassVar[str] = (
         "Ascends on each forget record as on the rejected half of a preference: the further its probability has fallen"
-        " below the original's, the weaker the push."
+        " below the reference model's, the weaker the push."
     )
     formula: ClassVar[str] = "-(2/β) mean_x log σ(β (NLL(x) - NLL0(x))), NLL(x) = Σ_t l_t"
     paper: ClassVar[Paper] = Paper(

@@ -74,9 +74,11 @@ class PDU(Method):
         default=None,
         ge=0,
         le=1000,
-        description="ε, in nats: the allowed retain loss; default: the original's own plus `retain_slack`",
+        description="ε, in nats: the allowed retain loss; default: the reference model's plus `retain_slack`",
     )
-    retain_slack: float = Field(default=0.1, ge=0, le=1000, description="what ε allows beyond the original's own loss")
+    retain_slack: float = Field(
+        default=0.1, ge=0, le=1000, description="how far ε lies above the reference model's loss, in nats"
+    )
 
     def weight_controller(
         self, context: "MethodContext", retain: "list[tuple[TokenizedSet, float]]"

@@ -24,7 +24,7 @@ def suppressed(logits: "Tensor", targets: "Tensor", beta: float) -> "Tensor":
 class Undial(Method):
     name: ClassVar[str] = "undial"
     summary: ClassVar[str] = (
-        "Teaches the forget set's positions the original model's own distribution with the true token's logit lowered:"
+        "Teaches the forget set's positions the reference model's own distribution with the true token's logit lowered:"
         " a target that stands still, so that nothing runs away."
     )
     formula: ClassVar[str] = "mean_x (1/n) Σ_t CE(softmax(z0_t - β onehot(x_t)), z_t), z the logits, z0 the original's"

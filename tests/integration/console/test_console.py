@@ -152,7 +152,7 @@ async def test_a_file_that_is_damaged_is_not_saved(console: Console, story: Stor
     console.open(f"jobs/{job}")
     console.shows("tokenizer.json", "#made td")
     console.click('[aria-label="Download tokenizer.json"]')
-    console.shows("damaged on the way", "#made")
+    console.shows("The download is damaged", "#made")
     assert not (console.downloads / "tokenizer.json").exists()
 
 

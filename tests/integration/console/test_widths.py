@@ -17,7 +17,7 @@ async def test_a_narrow_window_shows_result_and_due_date_without_scrolling_sidew
     resize(console.page, 400, 900)
     try:
         for page, places in (
-            ("jobs", ("tbody tr:first-child [data-heading='Reference, due']",)),
+            ("jobs", ("tbody tr:first-child [data-heading='Ticket, due']",)),
             (f"jobs/{job}", ("[data-bound=extraction] .badge", "[data-bound=extraction] .interval")),
         ):
             console.open(page)
