@@ -30,8 +30,8 @@ def simple_negative_preference(losses: "Tensor", record: "Tensor", beta: float, 
 class SimNPO(Method):
     name: ClassVar[str] = "simnpo"
     summary: ClassVar[str] = (
-        "Ascends on each forget record, the weaker the higher its mean token loss already is; needs no figure of the"
-        " original model, and long records weigh no more than short ones."
+        "Ascends on each forget record, the weaker the higher its mean token loss already is; needs no outputs of the"
+        " reference model, and long records weigh no more than short ones."
     )
     formula: ClassVar[str] = "-(2/β) mean_x log σ(β ((1/n) Σ_t l_t - δ))"
     paper: ClassVar[Paper] = Paper(

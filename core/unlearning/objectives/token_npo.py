@@ -30,7 +30,7 @@ class TokenNPO(Method):
     name: ClassVar[str] = "token_npo"
     summary: ClassVar[str] = (
         "Ascends on each token of the forget set, the weaker the further its own probability has fallen below the"
-        " original's."
+        " reference model's."
     )
     formula: ClassVar[str] = (
         "-mean_x (1/n) Σ_t w_t l_t, w_t = 2 p^β / (p^β + p0^β) without gradient; with `weighted`, p^(β+α) above"
