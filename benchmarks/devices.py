@@ -27,7 +27,9 @@ from benchmarks.methods_page import FigureReader, attack_auc, curve_end, set_fig
 from core.evaluation.measurements import resolve_measurements
 from core.evaluation.policy import preview
 from core.preflight.estimate import estimate
+from core.preflight.measure_workload import MeasureWorkload
 from core.preflight.processor import has_fast_bfloat16
+from core.preflight.unlearn_workload import UnlearnWorkload
 from core.preflight.workload import SetSize, Workload
 from core.schema.evaluation import MeasurementChoice, Measurements
 from core.schema.events import ChildEvent, CostReported, Done, Failed, Measured
@@ -111,25 +113,23 @@ def run_job(models: TrainedModels, name: str, device: str, threads: int | None) 
 def estimate_job(models: TrainedModels, spec: CommonSpec, device: str) -> Estimate:
     """Returns preflight's estimate of the job on the device."""
     shape = read_shape(models.model, root=models.folder)
-    unlearn = spec if isinstance(spec, UnlearnSpec) else None
-    names = ("forget", "unseen") if unlearn is None else ("forget", "retain", "unseen")
+    names = ("forget", "retain", "unseen") if isinstance(spec, UnlearnSpec) else ("forget", "unseen")
     files = {name: models.file(name) for name in names}
     sets = {
         name: SetSize.from_file(records=sum(1 for _ in file.open()), size=file.stat().st_size, shape=shape)
         for name, file in files.items()
     }
-    method = None if unlearn is None else resolve(unlearn.method.name, unlearn.method.parameters)
-    return estimate(
-        Workload(
-            shape,
-            method,
-            spec.training,
-            sets,
-            gpus=int(device == "cuda"),
-            bfloat16=has_fast_bfloat16(),
-            measurements=tuple(resolve_measurements(spec.measure)),
+    gpus, bfloat16 = int(device == "cuda"), has_fast_bfloat16()
+    measurements = tuple(resolve_measurements(spec.measure))
+    workload: Workload
+    if isinstance(spec, UnlearnSpec):
+        method = resolve(spec.method.name, spec.method.parameters)
+        workload = UnlearnWorkload(
+            shape, spec.training, sets, method=method, gpus=gpus, bfloat16=bfloat16, measurements=measurements
         )
-    )
+    else:
+        workload = MeasureWorkload(shape, spec.training, sets, gpus=gpus, bfloat16=bfloat16, measurements=measurements)
+    return estimate(workload)
 
 
 def _spec(models: TrainedModels, job: Job, output: Path, threads: int | None) -> UnlearnSpec | PreviewSpec:

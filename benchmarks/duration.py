@@ -21,6 +21,7 @@ from benchmarks.random_models import SHAPES
 from core.evaluation.measurements import resolve_measurements
 from core.evaluation.policy import preview
 from core.preflight import duration, flops
+from core.preflight.measure_workload import MeasureWorkload
 from core.preflight.workload import Workload
 from core.schema.job_spec import CommonSpec, PreviewSpec
 
@@ -49,10 +50,11 @@ def run_timed_job(model: str, kind: str, gpus: int) -> TimedJob:
     case = Case(SHAPES[model], "ascent_descent", records=16 if kind == "unlearning" else 5, others=40, words=60)
     with TemporaryDirectory() as folder:
         spec: CommonSpec
+        work: Workload
         spec, work = write_job(case, Path(folder), gpus)
         if kind == "dry run":
             spec = PreviewSpec.from_spec(spec, measure=preview.measurement_choices())
-            work = replace(work, method=None)
+            work = MeasureWorkload(work.shape, work.training, work.sets, gpus=work.gpus, bfloat16=work.bfloat16)
         work = replace(work, measurements=tuple(resolve_measurements(spec.measure)))
         cost = measure_cost(spec, gpus)
     job = duration.FinishedJob(

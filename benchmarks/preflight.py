@@ -29,7 +29,8 @@ from benchmarks.random_models import SHAPES, Shape, write_model, write_records
 from core.preflight.estimate import estimate
 from core.preflight.memory import Memory
 from core.preflight.processor import has_fast_bfloat16
-from core.preflight.workload import SetSize, Workload
+from core.preflight.unlearn_workload import UnlearnWorkload
+from core.preflight.workload import SetSize
 from core.schema.evaluation import MeasurementChoice
 from core.schema.events import CostReported, Failed
 from core.schema.job_spec import ChildMethod, CommonSpec, FileRecords, UnlearnSpec
@@ -114,7 +115,7 @@ class PeakComparison:
         return self.expected / self.measured
 
 
-def write_job(case: Case, folder: Path, gpus: int = 0) -> tuple[UnlearnSpec, Workload]:
+def write_job(case: Case, folder: Path, gpus: int = 0) -> tuple[UnlearnSpec, UnlearnWorkload]:
     """Writes the case's model and records into `folder`; returns the child's job spec and preflight's workload."""
     directory = write_model(case.shape, folder / "model")
     shape = read_shape(directory.resolve(), root=directory.resolve())
@@ -145,7 +146,7 @@ def write_job(case: Case, folder: Path, gpus: int = 0) -> tuple[UnlearnSpec, Wor
         threads=1,
         measure=MEASURE,
     )
-    return spec, Workload(shape, method, training, sets, gpus=gpus, bfloat16=has_fast_bfloat16())
+    return spec, UnlearnWorkload(shape, training, sets, method=method, gpus=gpus, bfloat16=has_fast_bfloat16())
 
 
 def measure_cost(spec: CommonSpec, gpus: int = 0) -> CostReported:

@@ -12,6 +12,7 @@ from core.preflight import capacity, messages
 from core.preflight.estimate import estimate, scratch_bytes
 from core.preflight.memory import Memory, Place
 from core.preflight.processor import has_fast_bfloat16
+from core.preflight.unlearn_workload import UnlearnWorkload
 from core.preflight.workload import SetSize, Workload
 from core.schema.model_shape import UnusableModel, read_shape
 from core.schema.preflight import WorkerClass
@@ -66,7 +67,7 @@ def preflight(
         raise typer.Exit(2) from None
     training = fill_training(request, method, parameters=shape.parameters, forget_records=records)
     sets = dict.fromkeys(("forget", "retain", "unseen"), SetSize(records, records * tokens))
-    workload = Workload(shape, parameters, training, sets, gpus=gpus, bfloat16=has_fast_bfloat16())
+    workload = UnlearnWorkload(shape, training, sets, method=parameters, gpus=gpus, bfloat16=has_fast_bfloat16())
     _print_estimate(workload)
     if memory is not None:
         machine = WorkerClass(name="machine", gpus=gpus, memory_bytes=max(1, int(memory * _GB)))

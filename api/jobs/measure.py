@@ -10,7 +10,7 @@ from api.jobs.chat_validation import ChatValidation
 from api.jobs.inline_records import InlineRecords
 from api.jobs.job_files import list_job_files, lock_requested_files, measurement_files
 from api.jobs.job_models import check_retrained_model, lock_ready_model
-from api.jobs.preflight import check_capacity, describe_workload, estimate_cost
+from api.jobs.preflight import check_capacity, describe_measuring, estimate_cost
 from core.evaluation.presets import PRESET_NAMES, PRESETS, PresetDefinition
 from core.records import checkpoints, jobs
 from core.records.tables import JobRow, ModelRow
@@ -55,9 +55,8 @@ class MeasurementSubmission:
         if gpus is None:
             gpus = await jobs.default_gpus(session, stale_seconds=self._context.stale_seconds)
         classes = self._context.settings.worker_classes
-        workload = describe_workload(
+        workload = describe_measuring(
             model,
-            None,
             training,
             uses,
             rows,

@@ -8,7 +8,9 @@ from api.http.problems import FieldError, Problem
 from core.evaluation.measurement import Measurement
 from core.preflight import capacity, duration, messages
 from core.preflight.estimate import estimate
+from core.preflight.measure_workload import MeasureWorkload
 from core.preflight.processor import GPU_FLOPS_PER_SECOND, flops_per_second, has_fast_bfloat16
+from core.preflight.unlearn_workload import UnlearnWorkload
 from core.preflight.workload import SetSize, Workload
 from core.records import throughput, workers
 from core.records.jobs import FileUse
@@ -19,9 +21,8 @@ from core.schema.training import Training
 from core.unlearning.method import Method
 
 
-def describe_workload(
+def describe_measuring(
     model: ModelRow,
-    method: Method | None,
     training: Training,
     uses: Sequence[FileUse],
     rows: Mapping[str, FileRow],
@@ -29,20 +30,57 @@ def describe_workload(
     gpus: int,
     classes: Sequence[WorkerClass],
     measurements: Sequence[Measurement],
-) -> Workload:
-    """Returns the job as preflight sees it. `method` None: the job only measures."""
+) -> MeasureWorkload:
+    """Returns a job that only measures as preflight sees it. Files that only measure are sets like all others."""
     shape = ModelShape.model_validate(model.shape)
-    # a method does not draw from files that only measure; without a method the distinction has no effect
-    trains = method is not None
-    names = [f"{use.name} to measure" if trains and use.part == "measures" else use.name for use in uses]
-    files = [(name, rows[use.file].records, rows[use.file].size) for name, use in zip(names, uses, strict=True)]
-    sets = SetSize.from_files(files, shape)
-    # where no worker class declares it, the workers' processors are assumed to be like this one
-    declared = [worker.bfloat16 for worker in classes if worker.bfloat16 is not None and not worker.gpus]
-    fast_bfloat16 = all(declared) if declared else has_fast_bfloat16()
-    return Workload(
-        shape, method, training, sets, gpus=gpus, dtype=model.dtype, bfloat16=fast_bfloat16, measurements=measurements
+    return MeasureWorkload(
+        shape,
+        training,
+        _set_sizes([use.name for use in uses], uses, rows, shape),
+        gpus=gpus,
+        dtype=model.dtype,
+        bfloat16=_has_fast_bfloat16(classes),
+        measurements=measurements,
     )
+
+
+def describe_unlearning(
+    method: Method,
+    model: ModelRow,
+    training: Training,
+    uses: Sequence[FileUse],
+    rows: Mapping[str, FileRow],
+    *,
+    gpus: int,
+    classes: Sequence[WorkerClass],
+    measurements: Sequence[Measurement],
+) -> UnlearnWorkload:
+    """Returns a job that unlearns as preflight sees it. Its method does not draw from files that only measure."""
+    shape = ModelShape.model_validate(model.shape)
+    names = [f"{use.name} to measure" if use.part == "measures" else use.name for use in uses]
+    return UnlearnWorkload(
+        shape,
+        training,
+        _set_sizes(names, uses, rows, shape),
+        method=method,
+        gpus=gpus,
+        dtype=model.dtype,
+        bfloat16=_has_fast_bfloat16(classes),
+        measurements=measurements,
+    )
+
+
+def _set_sizes(
+    names: Sequence[str], uses: Sequence[FileUse], rows: Mapping[str, FileRow], shape: ModelShape
+) -> dict[str, SetSize]:
+    files = [(name, rows[use.file].records, rows[use.file].size) for name, use in zip(names, uses, strict=True)]
+    return SetSize.from_files(files, shape)
+
+
+def _has_fast_bfloat16(classes: Sequence[WorkerClass]) -> bool:
+    """Returns the worker classes' declaration; without one, workers' processors are assumed to be like this one."""
+    declared = [worker.bfloat16 for worker in classes if worker.bfloat16 is not None and not worker.gpus]
+    return all(declared) if declared else has_fast_bfloat16()
 
 
 def check_capacity(workload: Workload, classes: Sequence[WorkerClass], *, trains: bool = True) -> None:

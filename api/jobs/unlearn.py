@@ -1,5 +1,7 @@
 """From a request to an unlearning job: checks everything that needs no GPU, then writes all rows at once."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,9 +16,10 @@ from api.jobs.chat_validation import ChatValidation
 from api.jobs.inline_records import InlineRecords
 from api.jobs.job_files import RequestedFile, list_job_files, lock_requested_files, unlearning_files
 from api.jobs.job_models import check_retrained_model, lock_ready_model
-from api.jobs.preflight import check_capacity, describe_workload, estimate_cost
+from api.jobs.preflight import check_capacity, describe_measuring, describe_unlearning, estimate_cost
 from api.jobs.record_length import check_record_lengths
 from api.jobs.training_validation import check_training
+from core.preflight.workload import Workload
 from core.records import jobs
 from core.records.tables import JobRow, ModelRow
 from core.schema.ids import new_id
@@ -77,9 +80,10 @@ class UnlearnSubmission:
         if gpus is None:
             gpus = await jobs.default_gpus(session, stale_seconds=self._context.stale_seconds)
         classes = self._context.settings.worker_classes
-        workload = describe_workload(
+        describe: Callable[..., Workload]
+        describe = describe_measuring if request.dry_run else partial(describe_unlearning, method)
+        workload = describe(
             model,
-            None if request.dry_run else method,
             training,
             uses,
             rows,

@@ -137,19 +137,13 @@ def apply_changes(workload: Workload, changes: Sequence[Change]) -> Workload:
 
 def _candidates(workload: Workload, classes: Sequence[WorkerClass]) -> Iterator[tuple[Change, ...]]:
     training, usable = workload.training, _usable(workload)
-    if workload.method is None:  # of all settings only that of the held weights has an effect on measuring
-        narrow = Change("/training/master_weights", "bfloat16")
-        if usable(narrow) and training.master_weights != narrow.value:
-            yield (narrow,)
-        return
     options = [changes for changes in _TRAINING if all(usable(change) for change in changes)]
     options = [
         changes for changes in options if any(getattr(training, _field(change)) != change.value for change in changes)
     ]
-    more_gpus = [
-        Change("/resources/gpus", count)
-        for count in range(workload.gpus + 1, max((worker_class.gpus for worker_class in classes), default=0) + 1)
-    ]
+    most_gpus = max((worker_class.gpus for worker_class in classes), default=0)
+    more_gpus = [Change("/resources/gpus", count) for count in range(workload.gpus + 1, most_gpus + 1)]
+    more_gpus = [change for change in more_gpus if usable(change)]
     yield from (changes for changes in options if _field(changes[0]) in ("checkpointing", "optimizer"))
     yield from ((change,) for change in more_gpus)
     if not training.checkpointing:
@@ -161,14 +155,15 @@ def _candidates(workload: Workload, classes: Sequence[WorkerClass]) -> Iterator[
 
 def _usable(workload: Workload) -> Callable[[Change], bool]:
     """Returns a function that says whether the job may have a change at all."""
-    selected = None if workload.method is None else workload.method.trained_weights(workload.shape.layers)
-    trains_selection = workload.training.trainable != "all" or selected is not None
     stored_dtype = workload.shape.dtype if workload.dtype == "auto" else workload.dtype
 
     def usable(change: Change) -> bool:
-        match _field(change):
+        name = _field(change)
+        if name not in workload.memory_settings:
+            return False
+        match name:
             case "lora":
-                return not trains_selection and workload.training.lora is None
+                return workload.trained_patterns == "all" and workload.training.lora is None
             case "master_weights":
                 return stored_dtype == "bfloat16"
             case "optimizer":

@@ -143,17 +143,17 @@ def estimate_seconds(
         measuring, training = (Pace(START_SECONDS, 1.0 / speed) for speed in (default.measuring, default.training))
     finished_jobs = own_jobs or finished_jobs
     total = median([job.overhead_seconds for job in finished_jobs] or [START_SECONDS]) + _load_seconds(workload.shape)
-    if workload.method is not None:
+    if "unlearning" in workload.phases:
         ratio = _token_ratio([(job.tokens, job.expected_tokens) for job in finished_jobs])
         total += _seconds(training or measuring, ratio * flops.training_flops(workload), workload.shape)
-    pace, moments = measuring or training, 1 if workload.method is None else 2
+    pace, measured_models = measuring or training, workload.measured_models
     ratio = _token_ratio([(job.measured_tokens, job.expected_measured) for job in finished_jobs])
     if workload.measurements:
-        total += moments * (0.0 if pace is None else pace.start_seconds)
+        total += measured_models * (0.0 if pace is None else pace.start_seconds)
     for measurement, tokens in flops.measuring_tokens(workload):
         spent = ratio * tokens * flops.flops_per_token(workload.shape)
         seconds = _seconds(pace, spent, workload.shape, starts=False)
-        total += moments * (min(seconds, measurement.seconds) if isinstance(measurement, Budgeted) else seconds)
+        total += measured_models * (min(seconds, measurement.seconds) if isinstance(measurement, Budgeted) else seconds)
     return round(total, 1)
 
 

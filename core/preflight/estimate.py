@@ -2,7 +2,6 @@
 
 from core.preflight import flops
 from core.preflight.memory import Memory
-from core.preflight.parameter_counts import trained_parameters
 from core.preflight.workload import Workload
 from core.schema.preflight import Estimate
 
@@ -13,7 +12,7 @@ def estimate(workload: Workload, *, seconds: float | None = None) -> Estimate:
     return Estimate(
         gpus=workload.gpus,
         parameters=workload.shape.parameters,
-        trained_parameters=trained_parameters(workload),
+        trained_parameters=workload.trained_parameters,
         tokens=workload.trained_tokens,
         measured_tokens=flops.total_measured_tokens(workload),
         peak_host_bytes=memory.peak("host").total("host"),
@@ -24,10 +23,7 @@ def estimate(workload: Workload, *, seconds: float | None = None) -> Estimate:
 
 
 def scratch_bytes(workload: Workload) -> int:
-    """Returns the bytes on the worker's disk: the checkpoint, and with snapshots the newest one and the next one.
-
-    A job that only measures needs none.
-    """
-    if workload.method is None or workload.training.snapshot_every == 0:
+    """Returns the bytes on the worker's disk: the checkpoint, and with snapshots the newest one and the next one."""
+    if workload.training.snapshot_every == 0:
         return workload.stored_bytes
     return workload.stored_bytes + 2 * Memory(workload).snapshot_bytes

@@ -36,9 +36,8 @@ def measuring_tokens(workload: Workload) -> Iterator[tuple[Measurement, float]]:
 
 
 def total_measured_tokens(workload: Workload) -> int:
-    """Returns about the tokens of all measurements: made once where the job only measures, else before and after."""
-    moments = 1 if workload.method is None else 2
-    return moments * round(sum(tokens for _, tokens in measuring_tokens(workload)))
+    """Returns about the tokens of all measurements of all measured models."""
+    return workload.measured_models * round(sum(tokens for _, tokens in measuring_tokens(workload)))
 
 
 def _set_sizes(workload: Workload) -> Iterator[tuple[str, SetSize]]:

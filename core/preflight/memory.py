@@ -15,9 +15,8 @@ from core.evaluation.measurements.gradnorm import GradNorm
 from core.evaluation.measurements.relearned import Relearned
 from core.lm.block_sizes import LOGITS_PER_SLICE, ONEDNN_PRIMITIVES
 from core.preflight.activations import cache_bytes, forward_bytes, kept_bytes
-from core.preflight.parameter_counts import largest_tensor, merged_parameters, trained_parameters
-from core.preflight.workload import DTYPE_BYTES, Workload
-from core.unlearning.method import Method
+from core.preflight.parameter_counts import largest_tensor, merged_parameters
+from core.preflight.workload import DTYPE_BYTES, PhaseName, Workload
 from core.unlearning.optimizer_sizes import EIGHT_BIT_BLOCK, WEIGHTS_PER_SLICE
 
 MIB = 1 << 20
@@ -83,11 +82,11 @@ class Memory:
 
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
-        self._model, self._trained = workload.shape.parameters, trained_parameters(workload)
+        self._model, self._trained = workload.shape.parameters, workload.trained_parameters
         self._cuda = workload.gpus > 0
         self._place: Place = "device" if self._cuda else "host"
         self._ranks = max(1, workload.gpus)
-        self.phases = tuple(Phase(name, tuple(self._with_process(items))) for name, items in self._phases())
+        self.phases = tuple(Phase(name, tuple(self._with_process(self._items(name)))) for name in workload.phases)
 
     def peak(self, place: Place) -> Phase:
         """Returns the phase that takes most memory on a place."""
@@ -104,16 +103,22 @@ class Memory:
         overhead = 1.0 if self._cuda else HEAP
         yield from (Item(item.name, item.place, math.ceil(item.bytes * overhead)) for item in items if item.bytes > 0)
 
-    def _phases(self) -> Iterator[tuple[str, Iterator[Item]]]:
-        yield "loading", self._loading()
-        yield "measuring", self._measuring()
-        if self._workload.method is None:
-            return
-        yield "preparing", self._preparing()
-        yield "unlearning", self._unlearning()
-        yield "updating", self._updating()
-        yield "saving", self._saving()
-        yield "measuring again", self._measuring_again()
+    def _items(self, phase: PhaseName) -> Iterator[Item]:
+        match phase:
+            case "loading":
+                return self._loading()
+            case "measuring":
+                return self._measuring()
+            case "preparing":
+                return self._preparing()
+            case "unlearning":
+                return self._unlearning()
+            case "updating":
+                return self._updating()
+            case "saving":
+                return self._saving()
+            case "measuring again":
+                return self._measuring_again()
 
     # the phases
 
@@ -133,12 +138,11 @@ class Memory:
         yield Item("logits of measuring", self._place, self._logits(tokens, SLICES_WITHOUT_GRADIENT))
         yield Item("data of measurements", "host", MEASUREMENT_DATA)
         yield self._generation_cache()
-        if workload.method is None:  # else training takes more
-            yield from self._gradients_of_measurements()
+        yield from self._gradients_of_measurements()
 
     def _gradients_of_measurements(self) -> Iterator[Item]:
         """Memory of measurements with gradients: those of all weights, and for fine-tuning moments and a copy."""
-        names = {measurement.name for measurement in self._workload.measurements}
+        names = {measurement.name for measurement in self._workload.gradient_measurements}
         if names & _WITH_GRADIENTS:
             yield Item("gradients", self._place, self._weight_bytes * self._model)
             kept = kept_bytes(self._workload.shape, "float32", checkpointing=False)
@@ -154,11 +158,11 @@ class Memory:
         yield self._unsharded_weights()
         most = max((draw.reference_tokens for draw in workload.draws()), default=0)
         yield Item("hidden states being put in order", "host", most * self._hidden_state_bytes)
-        if workload.method is not None and workload.method.rehearsal_spec() is not None:
+        if any(draw.name == "rehearsal" for draw in workload.draws()):
             yield self._generation_cache()
         yield Item("activations", self._place, tokens * forward_bytes(workload.shape))
         yield Item("logits", self._place, self._logits(tokens, SLICES))
-        if getattr(workload.method, "reference", None) == "random_model":
+        if workload.needs_untrained_model:
             yield Item("an untrained model", self._place, 4 * self._model)
 
     def _unlearning(self) -> Iterator[Item]:
@@ -261,13 +265,7 @@ class Memory:
 
     def _weights_before(self) -> Item:
         """A copy of the trained weights before training, for methods with a final weight; others keep a sample."""
-        method = self._workload.method
-        copied = (
-            method is not None
-            and type(method).final_weight is not Method.final_weight
-            and self._workload.training.lora is None
-        )
-        share = self._trained / self._model if copied else 0.0
+        share = self._trained / self._model if self._workload.copies_trained_weights else 0.0
         return Item("the weights as they were", "host", math.ceil(self._workload.stored_bytes * share))
 
     def _adapter_activations(self) -> int:

@@ -3,10 +3,10 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from typing import Literal
 
-from core.preflight.workload import Workload
 from core.schema.adapters import has_no_effect, is_refused, is_router
 from core.schema.models import ModelShape, TensorGroup
 from core.schema.training import Lora
@@ -20,18 +20,8 @@ _SPLIT_INTO = {"HrmTextForCausalLM": {"gqkv_proj": 4, "gate_up_proj": 2}}
 """Matrices that are split into several when the model is loaded, by architecture."""
 
 
-def trained_parameters(workload: Workload) -> int:
-    """Returns the weights that the optimiser holds: all, those that patterns select, or the adapters'.
-
-    A job that only measures has none.
-    """
-    shape, training = workload.shape, workload.training
-    if workload.method is None:
-        return 0
-    selected = workload.method.trained_weights(shape.layers)
-    if training.lora is not None and selected is None:
-        return adapter_parameters(shape, training.lora)
-    patterns = selected if selected is not None else training.trainable
+def matching_parameters(shape: ModelShape, patterns: Sequence[str] | Literal["all"]) -> int:
+    """Returns the weights that the patterns select. A shape without names counts in full."""
     if patterns == "all" or not shape.tensors:
         return shape.parameters
     matching = (

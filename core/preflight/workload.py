@@ -1,8 +1,10 @@
-"""A job as preflight sees it: the model's shape, the method, the training, and the sizes of its sets."""
+"""A job as preflight sees it: the model's shape, the training, and the sizes of its sets."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements.exposure import Exposure
@@ -10,14 +12,14 @@ from core.schema.models import ModelShape
 from core.schema.training import Training
 from core.schema.weight_files import DTYPES
 from core.unlearning.eval_tokenization import eval_settings
-from core.unlearning.method import REHEARSAL_MAX_TOKENS, Method, RetainSpec
+
+PhaseName = Literal["loading", "measuring", "preparing", "unlearning", "updating", "saving", "measuring again"]
+"""A phase in preflight's terms."""
 
 DTYPE_BYTES = dict(DTYPES.values())
 _BYTES_PER_TOKEN = 3.0
 """Assumed where the model's shape does not say."""
-_HALF = 0.6
-"""Share of a set's tokens in the half that trains, with room for longer records."""
-_SPREAD = 1.25
+SPREAD = 1.25
 """How much longer than the mean the records of one update may be."""
 _LONGEST = 4
 """How much longer than the mean one record may be."""
@@ -66,12 +68,10 @@ class StepDraw:
 
 
 @dataclass(frozen=True)
-class Workload:
-    """Everything that an estimate depends on."""
+class Workload(ABC):
+    """Everything that an estimate depends on. Each kind of job answers for its training."""
 
     shape: ModelShape
-    method: Method | None
-    """None: the job only measures, and changes nothing."""
     training: Training
     sets: Mapping[str, SetSize] = field(default_factory=dict)
     gpus: int = 0
@@ -80,7 +80,56 @@ class Workload:
     bfloat16: bool | None = None
     """Whether the processor multiplies bfloat16 directly; None: unknown."""
     measurements: Sequence[Measurement] = ()
-    """Measurements of the model, made before and after it is changed."""
+    """Measurements of the model, made of each measured model."""
+
+    @property
+    @abstractmethod
+    def phases(self) -> Sequence[PhaseName]:
+        """Phases of the job, in order."""
+
+    @property
+    @abstractmethod
+    def measured_models(self) -> int:
+        """How many models the job measures: the model as it came, and the changed model."""
+
+    @property
+    @abstractmethod
+    def stored_bytes(self) -> int:
+        """Bytes of the checkpoint."""
+
+    @property
+    @abstractmethod
+    def trained_patterns(self) -> Sequence[str] | Literal["all"]:
+        """Patterns of the weights that training may change."""
+
+    @property
+    @abstractmethod
+    def trained_parameters(self) -> int:
+        """Weights that the optimiser holds."""
+
+    @property
+    @abstractmethod
+    def memory_settings(self) -> frozenset[str]:
+        """Settings of the request that have an effect on the job's memory."""
+
+    @property
+    @abstractmethod
+    def gradient_measurements(self) -> Sequence[Measurement]:
+        """Measurements whose gradients may be the most memory that the job takes."""
+
+    @property
+    @abstractmethod
+    def copies_trained_weights(self) -> bool:
+        """Whether a copy of the trained weights is kept from before training."""
+
+    @property
+    @abstractmethod
+    def needs_untrained_model(self) -> bool:
+        """Whether preparing takes an untrained model of the same shape."""
+
+    @abstractmethod
+    def draws(self) -> list[StepDraw]:
+        """Returns what one update takes from each set."""
 
     @property
     def chunk_length(self) -> int:
@@ -88,49 +137,15 @@ class Workload:
         return self.shape.within_context(self.training.max_length)
 
     @property
-    def stored_bytes(self) -> int:
-        """Bytes of the checkpoint."""
-        if self.method is None:
-            return 0
-        return self.shape.bytes if self.dtype == "auto" else self.shape.parameters * DTYPE_BYTES[self.dtype]
-
-    @property
     def steps(self) -> int:
         """Updates of the training."""
-        forget = self._set("forget").records
+        forget = self.set_size("forget").records
         return self.training.epochs * max(1, math.ceil(forget / self.training.records_per_step))
 
     @property
     def trained_tokens(self) -> int:
         """Tokens that all updates put through the model."""
-        if self.method is None:
-            return 0
         return math.ceil(self.steps * sum(draw.tokens for draw in self.draws()))
-
-    def draws(self) -> list[StepDraw]:
-        """Returns what one update takes from each set; nothing where the job only measures."""
-        if self.method is None:
-            return []
-        method, forget, unseen = self.method, self._set("forget"), self._set("unseen")
-        records = max(1, min(self.training.records_per_step, forget.records))
-        sides = 2 if method.pairs else 1
-        reference_tokens = sides * forget.tokens if method.needs_original else 0
-        draws = [StepDraw("forget", records, records * sides * forget.mean, reference_tokens)]
-        retain = method.retain_spec()
-        if retain.term != "none":
-            draws.append(self._retain_draw("retain", retain, records, self._set("retain")))
-        unseen_spec = method.unseen_spec()
-        if unseen_spec is not None:
-            draws.append(self._retain_draw("unseen", unseen_spec, records, unseen))
-        elif method.needs_unseen and method.needs_original:
-            draws.append(StepDraw("unseen", 0, 0.0, math.ceil(_HALF * unseen.tokens)))
-        rehearsal = method.rehearsal_spec()
-        if rehearsal is not None:
-            length = min(REHEARSAL_MAX_TOKENS, math.ceil(_SPREAD * forget.mean))
-            texts = min(rehearsal.texts, math.ceil(rehearsal.ratio * forget.records * self.training.epochs))
-            count = max(1, round(rehearsal.ratio * records))
-            draws.append(StepDraw("rehearsal", count, float(count * length), texts * length))
-        return draws
 
     @property
     def reference_tokens(self) -> int:
@@ -140,7 +155,7 @@ class Workload:
     @property
     def update_tokens(self) -> int:
         """Tokens of the largest update."""
-        return math.ceil(_SPREAD * sum(draw.tokens for draw in self.draws()))
+        return math.ceil(SPREAD * sum(draw.tokens for draw in self.draws()))
 
     @property
     def training_batch_tokens(self) -> int:
@@ -157,12 +172,8 @@ class Workload:
         length = eval_settings(self.training, context=self.shape.context).max_length
         return max(min(self.training.micro_batch_tokens, most), min(length, most))
 
-    def _retain_draw(self, name: str, spec: RetainSpec, records: int, size: SetSize) -> StepDraw:
-        count = max(1, round(spec.ratio * records))
-        reference_tokens = 0 if spec.term in ("none", "descent") else math.ceil(_HALF * size.tokens)
-        return StepDraw(name, count, count * size.mean, reference_tokens)
-
-    def _set(self, name: str) -> SetSize:
+    def set_size(self, name: str) -> SetSize:
+        """Returns the size of a set; an absent set is empty."""
         return self.sets.get(name, SetSize(0, 0))
 
     def _longest_record(self, size: SetSize) -> int:

@@ -11,13 +11,13 @@ from core.evaluation.policy import preview
 from core.preflight import capacity, duration, flops, messages
 from core.preflight.estimate import estimate
 from core.preflight.memory import Memory
-from core.preflight.parameter_counts import expand_names, trained_parameters
+from core.preflight.parameter_counts import expand_names
 from core.preflight.workload import SetSize, Workload
 from core.schema.models import TensorGroup
 from core.schema.preflight import WorkerClass
 from core.schema.throughput import Throughput
 from core.schema.training import Lora
-from tests.unit.preflight.workloads import llama, with_training, workload
+from tests.unit.preflight.workloads import dry_run, llama, with_training, workload
 
 EIGHT_BILLION = 8_030_261_248
 GB = 1 << 30
@@ -84,7 +84,7 @@ def test_the_reference_models_hidden_states_are_kept_for_the_half_that_trains() 
 )
 def test_trained_weights_are_counted_by_name(training: dict[str, Any], trained: int) -> None:
     job = workload(**training)
-    assert trained_parameters(job) == trained
+    assert job.trained_parameters == trained
     assert estimate(job).trained_parameters == trained
 
 
@@ -100,8 +100,8 @@ def test_a_group_of_experts_expands_to_a_name_for_each_expert() -> None:
 
 def test_a_shape_without_tensor_names_is_estimated_as_trained_in_full() -> None:
     old = llama().model_copy(update={"tensors": [], "intermediate": None, "key_value_heads": None, "head_size": None})
-    assert trained_parameters(workload(old, trainable=["model.layers.1.*"])) == EIGHT_BILLION
-    assert 0 < trained_parameters(workload(old, lora=Lora())) < EIGHT_BILLION // 100
+    assert workload(old, trainable=["model.layers.1.*"]).trained_parameters == EIGHT_BILLION
+    assert 0 < workload(old, lora=Lora()).trained_parameters < EIGHT_BILLION // 100
     assert estimate(workload(old)).peak_host_bytes > 18 * EIGHT_BILLION
 
 
@@ -252,7 +252,7 @@ def test_a_wider_model_reaches_more_of_the_machines_flops() -> None:
 
 
 def test_jobs_of_different_sizes_show_the_seconds_that_every_job_begins_with() -> None:
-    job = replace(workload(records=10, length=100), method=None, measurements=ONE_PASS)
+    job = dry_run(workload(records=10, length=100), measurements=ONE_PASS)
     spent = flops.flops_per_token(job.shape) * flops.total_measured_tokens(job)
 
     def took(times: int, seconds: float) -> duration.FinishedJob:
@@ -267,7 +267,7 @@ def test_jobs_of_different_sizes_show_the_seconds_that_every_job_begins_with() -
 
 
 def test_a_measurement_is_expected_to_take_no_longer_than_its_budget() -> None:
-    job = replace(workload(records=10, length=100), method=None, measurements=tuple(resolve_measurements(["exposure"])))
+    job = dry_run(workload(records=10, length=100), measurements=tuple(resolve_measurements(["exposure"])))
     slow = finished(job, seconds={"measuring_before": 1e6})
     assert duration.estimate_seconds(job, "m", [slow]) == pytest.approx(605 + job.shape.bytes / 500e6, rel=1e-3)
 
@@ -281,7 +281,7 @@ def test_earlier_errors_in_the_expected_tokens_are_corrected() -> None:
 
 def test_a_dry_run_is_estimated_without_the_needs_of_training() -> None:
     job = workload(records=5, length=200)
-    dry = replace(job, method=None, measurements=tuple(resolve_measurements(preview.measurement_choices())))
+    dry = dry_run(job, measurements=tuple(resolve_measurements(preview.measurement_choices())))
     dry_estimate, full_estimate = estimate(dry), estimate(job)
     numbers = (dry_estimate.tokens, dry_estimate.trained_parameters, dry_estimate.scratch_bytes)
     assert numbers == (0, 0, 0)
@@ -296,7 +296,7 @@ def test_a_dry_run_is_estimated_without_the_needs_of_training() -> None:
 
 
 def test_a_dry_run_that_does_not_fit_is_offered_no_change_of_its_training() -> None:
-    dry = replace(workload(), method=None)
+    dry = dry_run(workload())
     (changes,) = capacity.fitting_changes(dry, [WorkerClass(name="small", memory_bytes=40 * GB)])
     assert [change.pointer for change in changes] == ["/training/master_weights"]
     assert capacity.fitting_changes(dry, [WorkerClass(name="tiny", memory_bytes=GB)]) == []
@@ -304,9 +304,7 @@ def test_a_dry_run_that_does_not_fit_is_offered_no_change_of_its_training() -> N
 
 def test_a_measurement_with_gradients_needs_memory_for_them() -> None:
     def peak(*names: str) -> int:
-        return estimate(
-            replace(workload(), method=None, measurements=tuple(resolve_measurements(names)))
-        ).peak_host_bytes
+        return estimate(dry_run(workload(), measurements=tuple(resolve_measurements(names)))).peak_host_bytes
 
     assert peak("likelihood", "gradnorm") > peak("likelihood") + 4 * EIGHT_BILLION
     assert peak("relearned") > peak("gradnorm") + 8 * EIGHT_BILLION
@@ -344,7 +342,7 @@ def test_before_the_first_job_seconds_follow_from_the_workers_throughput() -> No
     beginnings = 4 * duration.START_SECONDS  # around, training, and measuring twice
     expected = beginnings + shape.bytes / 500e6 + training + measuring
     assert duration.estimate_seconds(job, "m", [], measured=speed) == pytest.approx(expected, abs=0.05)
-    dry = replace(job, method=None)
+    dry = dry_run(job)
     expected = 2 * duration.START_SECONDS + shape.bytes / 500e6 + measuring / 2
     assert duration.estimate_seconds(dry, "m", [], measured=speed) == pytest.approx(expected, abs=0.05)
 

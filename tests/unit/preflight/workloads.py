@@ -1,11 +1,15 @@
 """Workloads of any size for preflight, without files or weights."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
+from core.evaluation.measurement import Measurement
+from core.preflight.measure_workload import MeasureWorkload
+from core.preflight.unlearn_workload import UnlearnWorkload
 from core.preflight.workload import SetSize, Workload
 from core.schema.models import ModelShape, TensorGroup
 from core.schema.training import TrainingRequest
@@ -62,15 +66,28 @@ def workload(
     length: int = 200,
     gpus: int = 0,
     **training: Any,
-) -> Workload:
+) -> UnlearnWorkload:
     """Returns a job with the same number of records in each of its sets, of `length` tokens each."""
     shape = shape or llama()
     filled = fill_training(TrainingRequest(**training), method, parameters=shape.parameters, forget_records=records)
     sets = dict.fromkeys(("forget", "retain", "unseen"), SetSize(records, records * length))
-    return Workload(shape, resolve(method, {}), filled, sets, gpus=gpus, bfloat16=True)
+    return UnlearnWorkload(shape, filled, sets, method=resolve(method, {}), gpus=gpus, bfloat16=True)
 
 
-def with_training(job: Workload, **changed: Any) -> Workload:
+def dry_run(job: Workload, measurements: Sequence[Measurement] | None = None) -> MeasureWorkload:
+    """Returns the job's dry run, which only measures."""
+    return MeasureWorkload(
+        job.shape,
+        job.training,
+        job.sets,
+        gpus=job.gpus,
+        dtype=job.dtype,
+        bfloat16=job.bfloat16,
+        measurements=job.measurements if measurements is None else measurements,
+    )
+
+
+def with_training(job: UnlearnWorkload, **changed: Any) -> UnlearnWorkload:
     """Returns the job with other settings of its training."""
     return replace(job, training=job.training.model_copy(update=changed))
 
@@ -93,7 +110,7 @@ def shapes(draw: st.DrawFn) -> ModelShape:
 
 
 @st.composite
-def workloads(draw: st.DrawFn) -> Workload:
+def workloads(draw: st.DrawFn) -> UnlearnWorkload:
     return workload(
         draw(shapes()),
         method=draw(methods),
