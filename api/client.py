@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 import httpx
 
+from core.schema.jobs import TERMINAL
+
 RECONNECT_SECONDS = 0.5
-TERMINAL = ("succeeded", "failed", "cancelled")
 
 
 class ServiceError(Exception):

@@ -32,6 +32,7 @@ from benchmarks.command_line import run
 from benchmarks.generated_page import aligned_table, replace_section
 from core.demo.people import read_jsonl, write_jsonl
 from core.embedded.errors import StackError
+from core.schema.event_types import PROGRESS_MESSAGE, EventType
 from core.schema.record import Record
 from core.unlearning.objectives import METHODS, UnknownMethod
 
@@ -171,11 +172,11 @@ def disturb(client: Client, data_folder: DataFolder, job_id: str) -> tuple[int |
     """
     snapshot = killed_after = resumed_at = None
     for message in client.follow(job_id):
-        if message.type == "snapshot":
+        if message.type == EventType.SNAPSHOT:
             snapshot = message.data["step"]
-        elif message.type == "resumed":
+        elif message.type == EventType.RESUMED:
             resumed_at = message.data["step"]
-        elif message.type == "progress" and killed_after is None and snapshot is not None:
+        elif message.type == PROGRESS_MESSAGE and killed_after is None and snapshot is not None:
             step, steps = message.data["step"], message.data["steps"]
             # better after a snapshot of the middle; where the disk is slow, the first snapshot has to do
             if 3 * snapshot >= steps or 2 * step >= steps:

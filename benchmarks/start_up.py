@@ -33,6 +33,7 @@ from api.client import Client, ServerSentEvent
 from benchmarks.command_line import run
 from benchmarks.generated_page import aligned_table, replace_section
 from core.demo.people import demo_sets, read_jsonl, write_jsonl
+from core.schema.event_types import PROGRESS_MESSAGE, EventType
 
 console = Console(highlight=False)
 
@@ -56,10 +57,10 @@ def job_times(messages: Iterable[ServerSentEvent], elapsed: Callable[[], float])
     """Returns when a job began to measure, had made its first update, and succeeded. ChildFailed: it did not."""
     first_seen: dict[str, float] = {}
     for message in messages:
-        event = message.data["phase"] if message.type == "phase" else message.type
+        event = message.data["phase"] if message.type == EventType.PHASE else message.type
         first_seen.setdefault(event, elapsed())
     try:
-        return JobTimes(first_seen["measuring_before"], first_seen["progress"], first_seen["succeeded"])
+        return JobTimes(first_seen["measuring_before"], first_seen[PROGRESS_MESSAGE], first_seen[EventType.SUCCEEDED])
     except KeyError as missing:
         raise ChildFailed(f"a job of the benchmark never came to {missing}") from None
 

@@ -1,9 +1,9 @@
 /** Server-sent events through fetch: EventSource cannot send an Authorization header. */
 
+import { TERMINAL } from "./job_status.js";
 import { Refused } from "./service.js";
 import { sleep } from "./polling.js";
 
-const TERMINAL = new Set(["succeeded", "failed", "cancelled"]);
 const FIRST_WAIT_SECONDS = 1;
 const LONGEST_WAIT_SECONDS = 15;
 

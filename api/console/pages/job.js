@@ -6,6 +6,7 @@
 
 import { element } from "../element.js";
 import { bytes, seconds, shortId, words } from "../format.js";
+import { TERMINAL } from "../job_status.js";
 import { Refused } from "../service.js";
 import { coalesced } from "../polling.js";
 import { may } from "../key_scopes.js";
@@ -27,7 +28,6 @@ import { facts } from "../components/table.js";
 import { due, time } from "../components/time.js";
 import { verdict } from "../components/verdict.js";
 
-const OVER = new Set(["succeeded", "failed", "cancelled"]);
 const KINDS = { preview: "dry run: nothing is changed", measure: "measurement: nothing is changed" };
 const OUTCOMES = { preview: "there may be something to forget" };
 const FINDINGS = { preview: "What the model knows of the text", nothing_to_forget: "Nothing to forget" };
@@ -54,7 +54,7 @@ export async function job({ service, main, signal, id, connection }) {
     redraw(about, { ...shown, progress: null, phase: null }, () => [summary(shown)]);
     redraw(live, [shown.status, shown.phase, shown.progress, shown.waiting_for], () => inProgress(shown));
     redraw(remarks, [shown.error, shown.warnings], () => messages(shown));
-    const stoppable = !OVER.has(shown.status) && shown.requested !== "cancel";
+    const stoppable = !TERMINAL.has(shown.status) && shown.requested !== "cancel";
     redraw(actions, [stoppable, shown.status, shown.requested], () => !mayAct ? [] : [
       jobActions(service, shown, actionDone, signal),
       ...(stoppable ? [cancelButton(service, shown.id, refresh, signal)] : []),
@@ -84,7 +84,7 @@ export async function job({ service, main, signal, id, connection }) {
 
   /** Shows the job as an action left it. If the job was over and is no longer over, listens to its events again. */
   function actionDone(changed) {
-    const again = OVER.has(shown.status) && !OVER.has(changed.status);
+    const again = TERMINAL.has(shown.status) && !TERMINAL.has(changed.status);
     shown = changed;
     show();
     refresh();
@@ -111,10 +111,10 @@ export async function job({ service, main, signal, id, connection }) {
       element("h1", {}, element("code", { title: shown.id }, shortId(shown.id)), state), actions),
     about, live, remarks, judged, gate, measured, charts, costs, files,
     element("h2", {}, "Data used"), dataUsed(shown), settings(shown),
-    element("details", { open: !OVER.has(shown.status) }, element("summary", {}, element("h2", {}, "History")), past));
+    element("details", { open: !TERMINAL.has(shown.status) }, element("summary", {}, element("h2", {}, "History")), past));
   refresh();
   refreshFigures();
-  if (!OVER.has(shown.status)) listen();
+  if (!TERMINAL.has(shown.status)) listen();
 
   async function listen() {
     try {
@@ -154,7 +154,7 @@ function summary(job) {
     ["Measured", job.evaluation.measure.map((choice) => choice.name ?? choice).join(", ")],
     ["Policy", job.kind === "unlearn" ? job.evaluation.policy : null],
     ["Ticket", job.external_reference],
-    ["Due", job.due && due(job.due, OVER.has(job.status))],
+    ["Due", job.due && due(job.due, TERMINAL.has(job.status))],
     ["Created", time(job.created_at)],
     ["Started", job.started_at && time(job.started_at)],
     ["Finished", job.finished_at && time(job.finished_at)],

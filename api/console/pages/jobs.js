@@ -2,6 +2,7 @@
 
 import { element } from "../element.js";
 import { shortId, words } from "../format.js";
+import { STATUSES, TERMINAL } from "../job_status.js";
 import { Refused, Unreachable } from "../service.js";
 import { repeat } from "../polling.js";
 import { command } from "../components/command.js";
@@ -17,9 +18,7 @@ const NEW_JOBS = 5; // rarely more are new since the last request
 const BUSY_SECONDS = 3;
 const QUIET_SECONDS = 10;
 const KINDS = { unlearn: "unlearning", preview: "dry runs", measure: "measurements" };
-const STATUSES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"];
 const FILTERS = ["kind", "status", "external_reference"];
-const OVER = new Set(["succeeded", "failed", "cancelled"]);
 const COLUMNS = [
   ["Status"], ["Job"], ["Model"], ["Method"], ["Outcome"], ["Progress", "stretch"], ["Ticket, due"], ["Created"],
 ];
@@ -40,7 +39,7 @@ class View {
   }
 
   get open() {
-    return [...this.rows.values()].some(({ job }) => !OVER.has(job.status));
+    return [...this.rows.values()].some(({ job }) => !TERMINAL.has(job.status));
   }
 }
 
@@ -178,7 +177,7 @@ function filterFrom(query) {
 function row(job) {
   const link = element("a", { href: `#/jobs/${job.id}`, title: job.id }, shortId(job.id));
   const ticket = job.external_reference || job.due
-    ? element("span", { class: "stack" }, job.external_reference ?? "", job.due && due(job.due, OVER.has(job.status)))
+    ? element("span", { class: "stack" }, job.external_reference ?? "", job.due && due(job.due, TERMINAL.has(job.status)))
     : "";
   const outcome = element("span", { class: "stack" }, job.outcome ? words(job.outcome) : "",
     job.verdict && element("span", {}, badge(job.verdict)));

@@ -9,6 +9,7 @@ import pytest
 
 from core.schema.event_types import EVENTS, EventType, UndocumentedEvent, check_event
 from core.schema.events import CHILD_EVENT, Event
+from core.schema.jobs import STATUSES, TERMINAL
 
 ROOT = Path(__file__).parents[3]
 WRITERS = {"append": 2, "request": 2, "add_event": 3}
@@ -105,9 +106,19 @@ def test_the_console_has_a_sentence_for_every_type_and_names_no_other() -> None:
     history = (ROOT / "api/console/components/history.js").read_text()
     (sentences,) = re.findall(r"const SENTENCES = \{\n(.*?)\n\};", history, re.DOTALL)
     assert set(re.findall(r"^  (\w+): ", sentences, re.MULTILINE)) == set(EventType)
-    stream = (ROOT / "api/console/stream.js").read_text()
-    (terminal,) = re.findall(r"const TERMINAL = new Set\(\[(.*?)\]\)", stream)
+    job_status = (ROOT / "api/console/job_status.js").read_text()
+    (terminal,) = re.findall(r"const TERMINAL = new Set\(\[(.*?)\]\)", job_status)
     assert set(re.findall(r'"(\w+)"', terminal)) == {"succeeded", "failed", "cancelled"} <= set(EventType)
+
+
+def test_the_console_has_the_statuses_of_the_schema_in_one_module() -> None:
+    job_status = (ROOT / "api/console/job_status.js").read_text()
+    (statuses,) = re.findall(r"const STATUSES = \[(.*?)\]", job_status)
+    (terminal,) = re.findall(r"const TERMINAL = new Set\(\[(.*?)\]\)", job_status)
+    assert tuple(re.findall(r'"(\w+)"', statuses)) == STATUSES
+    assert set(re.findall(r'"(\w+)"', terminal)) == TERMINAL
+    lists = [path.name for path in (ROOT / "api/console").rglob("*.js") if '"failed", "cancelled"' in path.read_text()]
+    assert lists == ["job_status.js"]
 
 
 def test_the_console_reads_no_field_of_an_events_data_that_the_catalogue_lacks() -> None:
