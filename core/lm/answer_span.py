@@ -29,7 +29,7 @@ def render_record(record: Record, template: ChatTemplate) -> RenderedRecord:
     Raises Refusal: the template refuses or fails, leaves out or rewrites a part of the answer, or writes the earlier
     turns differently when it asks the model for an answer (with the generation prompt).
     """
-    turns: list[Turn] = [{"role": message.role, "content": message.content} for message in record.messages or []]
+    turns: list[Turn] = [{"role": message.role, "content": message.content} for message in record.turns()]
     *earlier, last = turns
     text = template.render(turns)
     before, mark, after = template.render([*earlier, {**last, "content": _MARK}]).rpartition(_MARK)

@@ -79,6 +79,10 @@ class Record(Strict):
         """Whether the record has messages, which a chat template may write."""
         return self.messages is not None
 
+    def turns(self) -> list[Message]:
+        """The turns of a conversation in order; empty for other shapes."""
+        return self.messages or []
+
     def texts(self) -> list[str]:
         """The record's own texts in order; the last is the scored one. Probes and other answers are left out."""
         if self.messages is not None:

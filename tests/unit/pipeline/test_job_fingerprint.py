@@ -1,5 +1,7 @@
 """An optional field that a later version adds to records changes no digest of records without it."""
 
+import hashlib
+
 from core.evaluation import cache
 from core.evaluation.eval_context import EvalContext
 from core.pipeline import job_fingerprint
@@ -14,6 +16,10 @@ class Later(Record):
 
 class LaterSet(RecordSet):
     records: list[Later]  # type: ignore[assignment]
+
+
+class SetWithField(RecordSet):
+    order: str = "given"
 
 
 def records(kind: type[Record]) -> list[Record]:
@@ -35,6 +41,17 @@ def test_subsets_cache_keys_and_job_fingerprints_stay() -> None:
     assert job_fingerprint._digest([later]) == job_fingerprint._digest(
         [RecordSet(name="forget", records=records(Record))]
     )
+
+
+def test_a_later_field_of_sets_changes_the_fingerprint_only_where_it_is_not_the_default() -> None:
+    texts = [Record(text="a")]
+    today = job_fingerprint._digest([RecordSet(name="forget", records=texts)])
+    lines = RecordSet(name="forget", records=texts).model_dump_json(exclude_none=True)
+    assert lines == '{"name":"forget","weight":1.0,"records":[{"text":"a"}]}'
+    assert today == hashlib.sha256(hashlib.sha256(lines.encode()).digest()).digest()
+    assert job_fingerprint._digest([SetWithField(name="forget", records=texts)]) == today
+    assert job_fingerprint._digest([SetWithField(name="forget", records=texts, order="given")]) == today
+    assert job_fingerprint._digest([SetWithField(name="forget", records=texts, order="random")]) != today
 
 
 def test_records_with_different_probes_have_different_cache_keys() -> None:
