@@ -37,6 +37,7 @@ from worker.child import Child, child_environment
 from worker.device_slots import Devices
 from worker.event_recorder import EventRecorder
 from worker.failure import AttemptFailed, child_died, service_failure
+from worker.interruptions import wait_for_end
 from worker.lease import Lease, LeaseExpired, Sessions
 from worker.log import LOGGER, traceback_frames
 from worker.metrics import WorkerMetrics
@@ -58,8 +59,6 @@ PAUSE_SECONDS = 900.0
 """How long a child may take to pause: it finishes its step and writes a snapshot, minutes for a large model."""
 UPLOAD_SECONDS = 20.0
 """How long a shutdown waits for the upload of a finished checkpoint."""
-
-STRONGEST_FIRST: tuple[Interruption, ...] = ("cancel", "shutdown", "pause")
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ class Attempt:
             "pause": asyncio.create_task(self._pause_requested.wait()),
         }
         try:
-            interruption = await self._wait_for_end(work, renewal, requests)
+            interruption = await wait_for_end(work, renewal, requests, self._interrupt)
             if renewal.done():
                 await renewal  # raises: it ends by itself only when the lease is lost
             return await _result(work), interruption
@@ -156,34 +155,6 @@ class Attempt:
             for task in (work, *requests.values()):
                 task.cancel()
             await asyncio.gather(work, renewal, *requests.values(), return_exceptions=True)
-
-    async def _wait_for_end(
-        self,
-        work: asyncio.Task[Result],
-        renewal: asyncio.Task[None],
-        requests: dict[Interruption, asyncio.Task[object]],
-    ) -> Interruption | None:
-        """Waits for the work or the lease to end, and passes interruptions to the child; returns the last one.
-
-        A stronger interruption replaces a weaker one. Work that does not end in time after it is cancelled, which
-        kills the child.
-        """
-        current: Interruption | None = None
-        end: float | None = None
-        while True:
-            stronger = STRONGEST_FIRST[: STRONGEST_FIRST.index(current)] if current else STRONGEST_FIRST
-            left = None if end is None else max(0.0, end - time.monotonic())
-            tasks = {work, renewal, *(requests[name] for name in stronger)}
-            await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if work.done() or renewal.done():
-                return current
-            requested = next((name for name in stronger if requests[name].done()), None)
-            if requested is None:
-                work.cancel()
-                await asyncio.wait({work})
-                return current
-            current, grace = requested, await self._interrupt(requested)
-            end = None if grace is None else time.monotonic() + grace
 
     async def _interrupt(self, interruption: Interruption) -> float | None:
         """Tells the child, if one runs; returns the seconds that the work may still take (None: all it needs)."""
