@@ -52,6 +52,7 @@ class AuditRow(Base):
     object: Mapped[str] = mapped_column(String(128))
     """Id or name of the object of the decision."""
     details: Mapped[dict[str, Any]]
+    """Facts of the decision, by the action."""
     previous: Mapped[str] = mapped_column(String(64))
     """`hash` of the entry before; 64 zeros for the first."""
     hash: Mapped[str] = mapped_column(String(64))
@@ -78,6 +79,7 @@ class IdempotencyKey(Base):
     status: Mapped[int | None] = mapped_column(Integer)
     """The stored answer's HTTP status; null: none yet."""
     headers: Mapped[dict[str, str] | None]
+    """The stored answer's headers; null: none yet."""
     body: Mapped[bytes | None]
     """The stored answer's body, encrypted."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

@@ -18,6 +18,7 @@ class OutboxRow(Base):
     topic: Mapped[str] = mapped_column(String(64))
     """The queue's name."""
     payload: Mapped[dict[str, Any]]
+    """The hint's content, which the queue's message carries."""
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
 
 
@@ -31,6 +32,7 @@ class WorkerRow(Base):
     slots: Mapped[int] = mapped_column(Integer)
     """Jobs without GPUs that it runs at a time."""
     gpus: Mapped[int] = mapped_column(Integer)
+    """GPUs that its jobs may use."""
     seen_at: Mapped[datetime] = mapped_column(server_default=Now)
     """Its last sign of life."""
     throughput: Mapped[dict[str, Any] | None]

@@ -72,6 +72,7 @@ class ModelRow(Base):
     status: Mapped[str] = mapped_column(String(16))
     """`fetching`, `ready` or `failed`."""
     error: Mapped[str | None] = mapped_column(Text)
+    """Why the registration failed; null: it has not."""
     shape: Mapped[dict[str, Any] | None]
     """Sizes read from the files (core.schema.model_shape); null until they were read."""
     defaults: Mapped[dict[str, Any]]
