@@ -47,7 +47,7 @@ class TimedJob:
 
 def run_timed_job(model: str, kind: str, gpus: int) -> TimedJob:
     """Runs one job that unlearns 16 records, or a dry run on 5."""
-    case = Case(SHAPES[model], "ascent_descent", records=16 if kind == "unlearning" else 5, others=40, words=60)
+    case = Case(SHAPES[model], "ascent_descent", records=16 if kind == "unlearning" else 5, retain_records=40, words=60)
     with TemporaryDirectory() as folder:
         spec: CommonSpec
         work: Workload

@@ -1,4 +1,4 @@
-"""How often an interval holds the true mean, and how wide it is: ours beside other intervals, on random values.
+"""How often intervals hold the true mean of random values, and their widths: the service's interval and others.
 
 python -m benchmarks.intervals --out docs/benchmarks.md
 """
@@ -75,11 +75,17 @@ def bootstrap_t(values: Values, resampled: Values) -> tuple[float, float]:
     return float(mean - high * error), float(mean - low * error)
 
 
-def ours(values: Values, resampled: Values) -> tuple[float, float]:
+def job_interval(values: Values, resampled: Values) -> tuple[float, float]:
     return mean_interval(values, np.ones(len(values)), resampled)
 
 
-INTERVALS = {"percentile": percentile, "Student": student_t, "BCa": bca, "bootstrap-t": bootstrap_t, "ours": ours}
+INTERVALS = {
+    "percentile": percentile,
+    "Student": student_t,
+    "BCa": bca,
+    "bootstrap-t": bootstrap_t,
+    "ours": job_interval,
+}
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ def table(trials: int) -> str:
 
 
 def time_sentence() -> str:
-    """Times six figures of 4,000 records by our code and by SciPy's BCa, and returns the times as a sentence."""
+    """Times six figures of 4,000 records, by the service's code and by SciPy's BCa; returns a sentence."""
     import time
 
     generator = np.random.default_rng(0)

@@ -117,9 +117,9 @@ def _benchmark(
     head = f"### {data}, seeds {', '.join(map(str, seeds))}" + (
         f"\n\nRead from {', '.join(sources)}." if sources else ""
     )
-    columns = {name: read for name, read in {**LEFT, **KEPT}.items() if _any(results, read)}
+    columns = {name: read for name, read in {**LEFT, **KEPT}.items() if _has_figure(results, read)}
     left, kept = ({name: read for name, read in columns.items() if name in group} for group in (LEFT, KEPT))
-    attacks = {name: attack_auc(name) for name in ATTACKS if _any(results, attack_auc(name))}
+    attacks = {name: attack_auc(name) for name in ATTACKS if _has_figure(results, attack_auc(name))}
 
     def table(reads: Mapping[str, FigureReader], more: Mapping[str, Callable[[str], str]]) -> str:
         lines = [["", *more, *reads]]
@@ -156,7 +156,7 @@ def _benchmark(
     )
 
 
-def _any(results: Mapping[int, Mapping[str, Result]], read: FigureReader) -> bool:
+def _has_figure(results: Mapping[int, Mapping[str, Result]], read: FigureReader) -> bool:
     return any(
         read(result.measurements) is not None
         for rows in results.values()

@@ -51,7 +51,7 @@ class Case:
     shape: Shape
     method: str
     records: int = 8
-    others: int = 16
+    retain_records: int = 16
     words: int = 30
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -59,13 +59,13 @@ class Case:
 CASES: dict[str, Case] = {
     "4M, 2k, ascent_descent": Case(SHAPES["4M, 2k"], "ascent_descent"),
     "4M, 2k, calibrated, the demo's sizes and updates": Case(
-        SHAPES["4M, 2k"], "calibrated", records=200, others=400, words=20, training={"epochs": 18}
+        SHAPES["4M, 2k"], "calibrated", records=200, retain_records=400, words=20, training={"epochs": 18}
     ),
     "4M, 2k, long records": Case(SHAPES["4M, 2k"], "gradient_ascent", records=24, words=400),
     "19M, 32k, ascent_kl": Case(SHAPES["19M, 32k"], "ascent_kl", words=60),
     "30M, 2k, ascent_descent": Case(SHAPES["30M, 2k"], "ascent_descent", words=60),
     "30M, 2k, many updates": Case(
-        SHAPES["30M, 2k"], "ascent_descent", records=64, others=64, words=20, training={"records_per_step": 8}
+        SHAPES["30M, 2k"], "ascent_descent", records=64, retain_records=64, words=20, training={"records_per_step": 8}
     ),
     "30M, 2k, float32": Case(SHAPES["30M, 2k"], "gradient_ascent", words=60, training={"precision": "float32"}),
     "30M, 2k, adapters": Case(SHAPES["30M, 2k"], "gradient_ascent", words=60, training={"lora": {"rank": 8}}),
@@ -81,7 +81,7 @@ CASES: dict[str, Case] = {
 LARGE_CASES: dict[str, Case] = {
     "1.2B, 32k, ascent_descent": Case(SHAPES["1.2B, 32k"], "ascent_descent", words=60),
     "1.2B, 32k, ascent_kl, many updates": Case(
-        SHAPES["1.2B, 32k"], "ascent_kl", records=32, others=64, words=60, training={"records_per_step": 16}
+        SHAPES["1.2B, 32k"], "ascent_kl", records=32, retain_records=64, words=60, training={"records_per_step": 16}
     ),
     "1.2B, 32k, long records, recomputed": Case(
         SHAPES["1.2B, 32k"], "gradient_ascent", words=800, training={"checkpointing": True}
@@ -121,7 +121,7 @@ def write_job(case: Case, folder: Path, gpus: int = 0) -> tuple[UnlearnSpec, Unl
     shape = read_shape(directory.resolve(), root=directory.resolve())
     request = TrainingRequest.model_validate({"epochs": 2, "learning_rate": 1e-4, "snapshot_every": 0} | case.training)
     training = fill_training(request, case.method, parameters=shape.parameters, forget_records=case.records)
-    counts = {"forget": case.records, "retain": case.others, "unseen": case.others}
+    counts = {"forget": case.records, "retain": case.retain_records, "unseen": case.retain_records}
     files = {
         name: write_records(folder / f"{name}.jsonl", records=count, words=case.words, seed=seed)
         for seed, (name, count) in enumerate(counts.items())

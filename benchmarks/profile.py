@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.case import METHODS, Case
 from benchmarks.model import build_model, build_tokenizer
 from benchmarks.side import SIDES
-from benchmarks.throughput import Only, Precision, Shape
+from benchmarks.throughput import Precision, Shape, TableChoice
 from core.lm.model import device as first_device
 
 console = Console(highlight=False)
@@ -31,7 +31,7 @@ def show(
     method: str = "ascent_kl",
     shape: Shape = Shape.small,
     vocabulary: int = 32_768,
-    lengths: Only = Only.short,
+    lengths: TableChoice = TableChoice.short,
     records: Annotated[int | None, typer.Option(help="of each set in an update; default: 16 short or 2 full")] = None,
     precision: Precision = Precision.float32,
     side: SideName = SideName.core,
@@ -41,7 +41,7 @@ def show(
     """Show the operations of an update that take the most time of their own, and the memory that they request."""
     if method not in METHODS:
         raise typer.BadParameter(f"choose of {', '.join(METHODS)}")
-    count = records or (2 if lengths == Only.full else 16)
+    count = records or (2 if lengths == TableChoice.full else 16)
     case = Case(
         method, shape.value, vocabulary, lengths.value, UPDATES_BEFORE + 1, count, count, precision=precision.value
     )

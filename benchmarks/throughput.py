@@ -29,7 +29,7 @@ class Precision(StrEnum):
     bfloat16 = "bfloat16"
 
 
-class Only(StrEnum):
+class TableChoice(StrEnum):
     short = "short"
     full = "full"
 
@@ -46,7 +46,7 @@ def throughput(
         Precision, typer.Option(help="The arithmetic of the small model; the Llamas use bfloat16.")
     ] = (Precision.float32),
     steps: Annotated[int, typer.Option(min=2, help="Updates of each side; the first one is not timed.")] = 6,
-    only: Annotated[Only | None, typer.Option(help="Only records of this kind.")] = None,
+    only: Annotated[TableChoice | None, typer.Option(help="Only records of this kind.")] = None,
     vocabulary: Annotated[
         int | None, typer.Option(min=64, help=f"Of the small model; default: {VOCABULARIES[0]} and {VOCABULARIES[1]}.")
     ] = None,

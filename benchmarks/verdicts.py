@@ -160,8 +160,8 @@ def _draw_columns(leak: Leak, records: int, generator: np.random.Generator, twin
     columns["perplexity"] = np.where(known, normal(0.2, 0.02), 3.7 - 0.5 * (shift + strength))
     ranked = records if RANKED is None else min(records, RANKED)
     own = (shift + normal(0, 1))[generator.permutation(records)[:ranked]]
-    others = generator.normal(0, 1, (ranked, twins))
-    columns["exposure_rank"] = (1 + (others > own[:, None]).sum(1)) / (twins + 1)
+    twin_strengths = generator.normal(0, 1, (ranked, twins))
+    columns["exposure_rank"] = (1 + (twin_strengths > own[:, None]).sum(1)) / (twins + 1)
     strengths = np.where(known, normal(0.92, 0.03), generator.exponential(0.03, records))
     columns["extraction_strength"] = np.clip(strengths, 0, 1)
     columns["verbatim_recall"] = np.clip(normal(np.where(known, 0.95, 0.3), 0.08), 0, 1)
@@ -197,11 +197,11 @@ def _figures(columns: dict[str, Values], seed: int, of: str, resamples: int, twi
     return figures
 
 
-def _attacks(members: Values, others: Values) -> dict[str, Attack]:
+def _attacks(members: Values, non_members: Values) -> dict[str, Attack]:
     """Returns the attacks on scores (attacks, m) and (attacks, n), with the figures that verdicts use."""
-    auc, _ = delong(members, others)
-    low, high = joint_interval(members, others, level=joint_level(len(JUDGED_ATTACKS)))
-    own_low, own_high = joint_interval(members, others, level=joint_level(1))
+    auc, _ = delong(members, non_members)
+    low, high = joint_interval(members, non_members, level=joint_level(len(JUDGED_ATTACKS)))
+    own_low, own_high = joint_interval(members, non_members, level=joint_level(1))
     attacks = {}
     for index, name in enumerate(JUDGED_ATTACKS):
         ends = float(low[index]), float(high[index])

@@ -22,7 +22,7 @@ CHECK_SECONDS = 2.0
 State = Literal["ok", "unreachable", "not_migrated"]
 
 
-class Alive(BaseModel):
+class Liveness(BaseModel):
     """The answer of `GET /healthz`."""
 
     status: Literal["ok"] = Field(default="ok", description="always `ok`")
@@ -38,9 +38,9 @@ class Readiness(BaseModel):
 
 
 @router.get("/healthz", summary="Whether the process is alive")
-async def get_health() -> Alive:
+async def get_health() -> Liveness:
     """Answers as long as the process runs, and checks nothing else."""
-    return Alive()
+    return Liveness()
 
 
 @router.get(

@@ -14,7 +14,7 @@ from core.schema.strict import Answer
 router = APIRouter(prefix="/v1/service", tags=["service"])
 
 
-class About(Answer):
+class ServiceInfo(Answer):
     """The answer of `GET /v1/service`."""
 
     object: Literal["service"] = Field(default="service", description="always `service`")
@@ -26,6 +26,6 @@ class About(Answer):
 
 
 @router.get("", summary="About this service", responses=problem_responses())
-async def get_service(context: ContextDep, caller: AnyKey) -> About:
+async def get_service(context: ContextDep, caller: AnyKey) -> ServiceInfo:
     """Returns the version, and whether checkpoints are released by their verdict. Any key may ask."""
-    return About(version=version("unlearning-service"), release=context.settings.release)
+    return ServiceInfo(version=version("unlearning-service"), release=context.settings.release)

@@ -9,9 +9,10 @@ from core.schema.evaluation import CutShort
 
 
 class Budget:
-    """The time of one measurement, a last resort: what it cuts off depends on the machine, a limit on records does not.
+    """The time limit of one measurement. Use it last: which records it leaves out depends on the machine's speed.
 
-    `check_stop` raises where the job is to stop. `cut_short` lists what the limits left out.
+    A limit on records leaves out the same records on every machine. `check_stop` raises where the job is to stop.
+    `cut_short` lists what the limits left out.
     """
 
     def __init__(self, measurement: str, *, seconds: float = math.inf, check_stop: Callable[[], None]) -> None:

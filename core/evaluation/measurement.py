@@ -97,7 +97,7 @@ class Measurement(Strict, ABC):
         """What decides the figures besides model, records, parameters and code, as values that JSON can hold."""
         return []
 
-    def compare_with_original(self, original: Measurements, found: MeasurementResult) -> MeasurementResult:
+    def compare_with_original(self, original: Measurements, result: MeasurementResult) -> MeasurementResult:
         """Further figures and warnings from the figures of the model that the job started from; never cached."""
         return MeasurementResult()
 

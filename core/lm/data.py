@@ -24,7 +24,7 @@ class Chunk:
 
     ids: LongTensor  # (T,)
     scored: BoolTensor  # (T,) whether x_t is scored; never the first
-    record: int  # its place among the records
+    record: int  # its index among the records
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +68,16 @@ def encode(
 
 
 def unscored_records(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, *, chat: Chat) -> list[int]:
-    """Returns the places of the records that have no token to score. Raises `encode`'s CoreErrors but
+    """Returns the indices of the records that have no token to score. Raises `encode`'s CoreErrors but
     `no_scored_tokens`."""
     tokenized = enumerate(_ids_and_first_scored(records, tokenizer, chat))
-    return [place for place, (ids, first) in tokenized if len(ids) <= first]
+    return [index for index, (ids, first) in tokenized if len(ids) <= first]
 
 
 def _ids_and_first_scored(
     records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, chat: Chat
 ) -> Iterator[tuple[list[int], int]]:
-    """Yields each record's token ids, and the place of its first scored token."""
+    """Yields each record's token ids, and the position of its first scored token."""
     encoded = iter(_ids(tokenizer, [record.scored_text for record in records if record.is_plain_text]))
     reader = _Reader(tokenizer, chat)
     for record in records:
@@ -208,7 +208,7 @@ def _end_token(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _cut(ids: list[int], first: int, number: int, max_length: int) -> list[Chunk]:
-    """Cuts a record into chunks that hold at least one scored token; `first` is the place of its first scored token."""
+    """Cuts a record into chunks that hold a scored token or more; `first` is the position of its first scored token."""
     tokens = torch.tensor(ids, dtype=torch.long)
     scored = torch.arange(len(ids)) >= first
     chunks = []

@@ -41,7 +41,7 @@ class DecodingMode:
     tried_length: int = 0
     """Tokens of the trial's longest row."""
 
-    def rereads_at(self, length: int) -> bool:
+    def must_reread_at(self, length: int) -> bool:
         """Whether a text of `length` tokens is read from its beginning, although a cache may hold it."""
         if self.unscaled is None or self.rereads in (None, "never") or length <= self.unscaled:
             return False
@@ -190,11 +190,11 @@ def _decode(mode: DecodingMode, read: ReadTokens, texts: Sequence[Tensor]) -> Te
     padded = not bool(present.all())
     width, cache, step = ids.shape[1], None, ids
     steps = []
-    for place in range(_STEPS):
-        if mode.rereads_at(width + place):
+    for position in range(_STEPS):
+        if mode.must_reread_at(width + position):
             step, cache = ids, None
-        logits, cache = read(mode, step, cache, present[:, : width + place] if padded else None)
+        logits, cache = read(mode, step, cache, present[:, : width + position] if padded else None)
         steps.append(logits)
-        ids = torch.cat([ids, written[:, place : place + 1]], dim=1)
-        step = ids if cache is None else written[:, place : place + 1]
+        ids = torch.cat([ids, written[:, position : position + 1]], dim=1)
+        step = ids if cache is None else written[:, position : position + 1]
     return torch.stack(steps)

@@ -13,7 +13,8 @@ from core.lm.float32_compute import computing_in_float32
 from core.lm.rotary import reset_dynamic_factors
 
 _RELATIVE = {torch.float64: 1e-6, torch.float32: 1e-5}
-"""How far two orders of the same sums may lie apart, as a share of the largest number. More is examined."""
+"""The largest difference between two orders of the same sums that counts as rounding, as a share of the largest
+number. A larger one is compared with the model's own rounding."""
 _NOISY = 1e-3
 """The share above which a difference is no rounding."""
 _LARGEST_LOGIT = 150.0
@@ -26,8 +27,8 @@ def random_token_ids(model: PreTrainedModel, count: int, seed: int = 0) -> Tenso
     rows = getattr(embeddings, "num_embeddings", None) or model.config.get_text_config().vocab_size
     special = set(_special(model.config.to_dict()))
     plain = [token for token in range(min(rows, 4096)) if token not in special] or list(range(rows))
-    places = torch.randint(len(plain), (count,), generator=torch.Generator().manual_seed(seed))
-    return torch.tensor(plain)[places].to(next(model.parameters()).device)
+    indices = torch.randint(len(plain), (count,), generator=torch.Generator().manual_seed(seed))
+    return torch.tensor(plain)[indices].to(next(model.parameters()).device)
 
 
 def _special(values: dict[str, object]) -> list[int]:
@@ -63,8 +64,8 @@ def plain_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
 def is_close(actual: Tensor, expected: Tensor, model: PreTrainedModel, ids: Tensor) -> bool:
     """Whether two results of one computation are equal but for rounding.
 
-    They have the same shape and the same infinite places, and differ in the last digits only. A larger difference
-    passes where it is no larger than the model's own rounding on `ids`.
+    They have the same shape, are infinite at the same positions, and differ in the last digits only. A larger
+    difference passes where it is no larger than the model's own rounding on `ids`.
     """
     if actual.shape != expected.shape:
         return False
@@ -174,4 +175,4 @@ def plain_head(model: PreTrainedModel) -> nn.Linear | None:
 
 def trial_records(model: PreTrainedModel, lengths: Sequence[int]) -> list[Tensor]:
     """Returns token ids of records of these lengths, each record different."""
-    return [random_token_ids(model, length, seed=place) for place, length in enumerate(lengths)]
+    return [random_token_ids(model, length, seed=index) for index, length in enumerate(lengths)]

@@ -280,9 +280,9 @@ class Forward:
         """Whether a text chooses rotary factors of its own once it is `length` tokens long, or earlier."""
         return self._unscaled is not None and length > self._unscaled
 
-    def rereads_at(self, length: int) -> bool:
+    def must_reread_at(self, length: int) -> bool:
         """Whether a text of `length` tokens is read from its beginning, although a cache may hold it."""
-        return self._decoding is not None and self._decoding.rereads_at(length)
+        return self._decoding is not None and self._decoding.must_reread_at(length)
 
     def next_logits(
         self, ids: Tensor, cache: Cache | None, present: Tensor | None = None

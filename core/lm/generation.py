@@ -113,11 +113,11 @@ def generate(
     unfinished = set(rows)
     cache: Cache | None = None
     step = ids
-    for place in range(max(lengths)):
-        if forward.rereads_at(width + place):
+    for position in range(max(lengths)):
+        if forward.must_reread_at(width + position):
             step, cache = ids, None
-        logits, cache = forward.next_logits(step, cache, present[:, : width + place] if padded else None)
-        if place == 0 and samples > 1:
+        logits, cache = forward.next_logits(step, cache, present[:, : width + position] if padded else None)
+        if position == 0 and samples > 1:
             present, ids = present.repeat_interleave(samples, 0), ids.repeat_interleave(samples, 0)
             if cache is not None and _holds_rows(cache):  # a prompt is read once
                 cache.batch_repeat_interleave(samples)
@@ -127,13 +127,15 @@ def generate(
         if chances is None:
             chosen = logits.argmax(-1)  # (B,)
         else:
-            chosen = draw_tokens(logits, chances[:, place], temperature=temperature, precision=precision)
+            chosen = draw_tokens(logits, chances[:, position], temperature=temperature, precision=precision)
         ids = torch.cat([ids, chosen[:, None]], dim=1)
-        if ends or place + 1 >= min(batch.counts):  # else no row can end here, and reading tokens waits for the device
+        if ends or position + 1 >= min(
+            batch.counts
+        ):  # else no row can end here, and reading tokens waits for the device
             for row, token in zip(rows, chosen.tolist(), strict=True):
-                if row in unfinished and (token in ends or place + 1 == lengths[row]):
+                if row in unfinished and (token in ends or position + 1 == lengths[row]):
                     unfinished.remove(row)
-                    lengths[row] = place if token in ends else lengths[row]
+                    lengths[row] = position if token in ends else lengths[row]
             if not unfinished:
                 break
             if 2 * len(unfinished) <= len(rows) and cache is not None and _holds_rows(cache):

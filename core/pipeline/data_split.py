@@ -26,9 +26,9 @@ def split_sets(sets: list[RecordSet]) -> DataSplit:
     Files of one set are halved together, so that a subject who is in two of them is in one half only. A file that only
     trains beside a pinned file is halved by itself, so that it cannot change which pinned records measure.
 
-    Then records are left out. A text of the forget set, a text around it and a text within it stay in the forget set
-    alone: they are neither retained nor compared with. A text that trains in one set measures in none; but pinned and
-    unseen texts measure, and train in none.
+    Then records are left out. A text of the forget set, a text that contains one and a text within one stay in the
+    forget set alone: no other set trains on them, and none but `probes` measures them. A text that trains in one set
+    measures in no set. Pinned and unseen texts are the exception: they measure, and train in no set.
     """
     data = DataSplit(TrainingSets(forget=[]))
     for records in sets:
@@ -43,8 +43,8 @@ def split_sets(sets: list[RecordSet]) -> DataSplit:
         if only_training := [records for records in named if records.part == "trains"]:
             _halve(only_training, name, data.training)
     for name in ("probes", "protected"):
-        if whole := [record for records in sets if records.name == name for record in records.records]:
-            data.measuring[name] = whole
+        if own_records := [record for records in sets if records.name == name for record in records.records]:
+            data.measuring[name] = own_records
     pinned: set[SetName] = {_measured_as(records) for records in sets if records.part == "trains"}
     _leave_out(data, pinned | {"unseen"})
     return data
@@ -54,9 +54,9 @@ def _halve(files: list[RecordSet], name: SetName, training: TrainingSets) -> lis
     """Returns the measuring half of the files, and adds the other half to `training` where it may train."""
     together = [record for records in files for record in records.records]
     trains, measures = split(together, purpose=name)
-    training_places, first = set(trains), 0
+    training_indices, first = set(trains), 0
     for records in files:
-        half = [record for place, record in enumerate(records.records, start=first) if place in training_places]
+        half = [record for index, record in enumerate(records.records, start=first) if index in training_indices]
         first += len(records.records)
         if records.name == "unseen" and records.part != "measures":
             training.unseen += half
@@ -64,7 +64,7 @@ def _halve(files: list[RecordSet], name: SetName, training: TrainingSets) -> lis
             training.retain.append(records.model_copy(update={"records": half}))
         # a set `general` outside of the retain sets only measures; its other half stays unused, so that a later job
         # that trains on it measures the same records
-    return [together[place] for place in measures]
+    return [together[index] for index in measures]
 
 
 def _leave_out(data: DataSplit, measuring_first: set[SetName]) -> None:
@@ -100,13 +100,13 @@ def _without(records: list[Record], elsewhere: set[tuple[str, ...]], data: DataS
 
 def _without_containment(records: list[Record], forget: Containment, data: DataSplit, use: str) -> list[Record]:
     """The records that neither contain a text of the forget set nor are contained in one."""
-    places = set(forget.overlapping(records))
-    if places:
+    overlapping = set(forget.overlapping(records))
+    if overlapping:
         data.warnings.append(
-            f"{len(places)} of {len(records)} records left out of what {use}: they contain a record of the forget set,"
-            " or are contained in one"
+            f"{len(overlapping)} of {len(records)} records left out of what {use}: they contain a record of the forget"
+            " set, or are contained in one"
         )
-    return [record for place, record in enumerate(records) if place not in places]
+    return [record for index, record in enumerate(records) if index not in overlapping]
 
 
 def _text(record: Record) -> tuple[str, ...]:

@@ -43,12 +43,14 @@ def drop_unscorable(data: DataSplit, tokenizer: PreTrainedTokenizerBase, chat: C
         kept = [record for index, record in enumerate(records) if index not in dropped]
         if dropped:
             messages.append(
-                f"{name}: {_have(len(dropped), 'record')} no token to score and {_are(len(dropped))} not measured"
+                f"{name}: {_number_has(len(dropped), 'record')} no token to score"
+                f" and {_is_or_are(len(dropped))} not measured"
             )
         data.measuring[name], answers = _without_unscorable_answers(kept, tokenizer, chat)
         if answers:
             messages.append(
-                f"{name}: {_have(answers, 'other answer')} no token to score and {_are(answers)} not asked for"
+                f"{name}: {_number_has(answers, 'other answer')} no token to score"
+                f" and {_is_or_are(answers)} not asked for"
             )
     return messages
 
@@ -73,9 +75,9 @@ def _other_answers(record: Record) -> list[str]:
     return [*record.wrong_answers(), *([record.paraphrased_answer] if record.paraphrased_answer else [])]
 
 
-def _have(count: int, noun: str) -> str:
+def _number_has(count: int, noun: str) -> str:
     return f"1 {noun} has" if count == 1 else f"{count} {noun}s have"
 
 
-def _are(count: int) -> str:
+def _is_or_are(count: int) -> str:
     return "is" if count == 1 else "are"

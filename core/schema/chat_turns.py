@@ -51,12 +51,12 @@ def _turn(index: int, value: Any, last: bool, interpretation: FileInterpretation
 
 
 def _single_value(present: dict[str, Any], names: tuple[str, str], where: str) -> Any:
-    given = [name for name in names if name in present]
-    if not given:
+    matches = [name for name in names if name in present]
+    if not matches:
         raise ValueError(f"{where}: '{names[0]}' is missing or null")
-    if len(given) > 1:
+    if len(matches) > 1:
         raise ValueError(f"{where}: both '{names[0]}' and '{names[1]}': keep one of them")
-    return present[given[0]]
+    return present[matches[0]]
 
 
 def _role(role: Any, where: str, interpretation: FileInterpretation) -> str:

@@ -130,7 +130,8 @@ class Record(Strict):
         return self.model_copy(update={"text" if self.text is not None else "completion": text})
 
     def with_texts(self, texts: Sequence[str]) -> "Record":
-        """A record of the same shape that has these own texts, as many as `texts()`, and no other field."""
+        """A record of the same shape with these texts in place of its own, as many as `texts()`; all other fields are
+        empty."""
         if self.messages is not None:
             pairs = zip(self.messages, texts, strict=True)
             return Record(messages=[message.model_copy(update={"content": text}) for message, text in pairs])

@@ -136,8 +136,8 @@ def _shape_of(names: frozenset[str]) -> Shape | None:
         for shape in SHAPES:
             if shape.fields.keys() & names:
                 missing = ", ".join(f"'{name}'" for name in shape.fields.keys() - names)
-                given = ", ".join(f"'{name}'" for name in shape.fields.keys() & names)
-                raise ValueError(f"{missing} is missing or empty beside {given}")
+                present = ", ".join(f"'{name}'" for name in shape.fields.keys() & names)
+                raise ValueError(f"{missing} is missing or empty beside {present}")
     raise ValueError(f"a field is not known; {describe_known_fields()}")
 
 

@@ -192,9 +192,9 @@ def _micro_batches_of_rank(forward: Forward, groups: Sequence[_ChunkGroup], max_
     for layer_groups in _by_layer(groups):
         shares = divide_among_ranks(layer_groups, forward.ranks.count)
         micro_batches = [_micro_batches(forward, share, max_tokens) for share in shares]
-        mine = micro_batches[forward.ranks.rank]
+        own_micro_batches = micro_batches[forward.ranks.rank]
         idle = [replace(min(layer_groups, key=_ChunkGroup.tokens), divisor=math.inf)]
-        own += mine + [idle] * (max(map(len, micro_batches)) - len(mine))
+        own += own_micro_batches + [idle] * (max(map(len, micro_batches)) - len(own_micro_batches))
     return own
 
 

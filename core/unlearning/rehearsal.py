@@ -27,15 +27,15 @@ def rehearse(
     temperature: float,
     seed: int,
     forget: Sequence[Chunk],
-    others: Iterable[Chunk],
+    retain_chunks: Iterable[Chunk],
     max_tokens: int,
     should_stop: Callable[[], bool],
 ) -> list[Chunk]:
     """Draws at most `texts` samples, one record each, as long as the forget set's median chunk (256 tokens at most).
 
-    Repetitions of the forget set are not scored: runs of five tokens that a forget record has and no chunk of `others`.
-    A sample with less than half of its tokens scored is dropped. So a sample that shares a date or a street with a
-    forget record retains the rest of its text, and one that recites the record retains nothing.
+    Repetitions of the forget set are not scored: runs of five tokens that a forget record has and none of
+    `retain_chunks`. A sample with less than half of its tokens scored is dropped. So a sample that shares a date or a
+    street with a forget record retains the rest of its text, and one that recites the record retains nothing.
     Returns no sample where the tokenizer has no token to begin a text with, and fewer once `should_stop` turns true.
     The same seed gives the same samples, however many tokens (`max_tokens`) are written at a time.
     """
@@ -44,7 +44,7 @@ def rehearse(
         return []
     lengths = sorted(len(chunk.ids) for chunk in forget)
     length = min(REHEARSAL_MAX_TOKENS, lengths[len(lengths) // 2])
-    repetitions = _runs(forget) - _runs(others)
+    repetitions = _runs(forget) - _runs(retain_chunks)
     chances = torch.rand(texts, length - 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     rows_per_batch = 1 if forward.prepare_decoding(length).one_row else max(1, max_tokens // length)
     batches = [

@@ -210,7 +210,7 @@ def _rehearsed(
         temperature=spec.temperature,
         seed=training.seed,
         forget=context.forget.chunks,
-        others=[chunk for tokenized in retained for chunk in tokenized.chunks],
+        retain_chunks=[chunk for tokenized in retained for chunk in tokenized.chunks],
         max_tokens=training.micro_batch_tokens,
         should_stop=should_stop,
     )

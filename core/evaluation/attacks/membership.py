@@ -50,46 +50,46 @@ def _lowest(ascending: Values, share: int) -> float:
 
 
 def evaluate_attack(
-    members: Values, others: Values, resamples: Resamples, *, judged: int = len(JUDGED_ATTACKS)
+    members: Values, non_members: Values, resamples: Resamples, *, judged: int = len(JUDGED_ATTACKS)
 ) -> Attack:
     """AUC, true positive rate at 1 % and 5 % false positives, and ROC of scores (m,) and (n,), at least one each.
 
-    Members and others are resampled independently. Under `FEW` records in a set the AUC's interval is widened to hold
-    Newcombe's interval too; a rate has no interval where a set has a single record. `joint` is the interval for a
+    Members and non-members are resampled independently. Under `FEW` records in a set the AUC's interval is widened to
+    hold Newcombe's interval too; a rate has no interval where a set has a single record. `joint` is the interval for a
     verdict on `judged` attacks together.
     """
-    ranking = _Ranking.of(members, others)
-    measured = ranking.figures(np.ones((1, len(members))), np.ones((1, len(others))))
-    blocks = [ranking.figures(*counts) for counts in _counts(len(members), len(others), resamples)]
+    ranking = _Ranking.from_scores(members, non_members)
+    measured = ranking.figures(np.ones((1, len(members))), np.ones((1, len(non_members))))
+    blocks = [ranking.figures(*counts) for counts in _counts(len(members), len(non_members), resamples)]
     resampled = {name: np.concatenate([block[name] for block in blocks]) for name in measured}
 
     def rate(name: str) -> Figure:
-        low, high = interval(resampled[name]) if min(len(members), len(others)) > 1 else (None, None)
+        low, high = interval(resampled[name]) if min(len(members), len(non_members)) > 1 else (None, None)
         return Figure(value=float(measured[name][0]), low=low, high=high, records=len(members))
 
-    low, high = joint_interval(members, others, level=joint_level(judged))
+    low, high = joint_interval(members, non_members, level=joint_level(judged))
     return Attack(
-        auc=_auc(measured["auc"][0], resampled["auc"], len(members), len(others)),
+        auc=_auc(measured["auc"][0], resampled["auc"], len(members), len(non_members)),
         tpr_at_1_fpr=rate("tpr_at_1_fpr"),
         tpr_at_5_fpr=rate("tpr_at_5_fpr"),
-        roc=_roc(members, others),
+        roc=_roc(members, non_members),
         joint=(float(low), float(high)),
     )
 
 
-def bootstrap_auc(members: Values, others: Values, resamples: Resamples) -> tuple[Figure, Values]:
+def bootstrap_auc(members: Values, non_members: Values, resamples: Resamples) -> tuple[Figure, Values]:
     """The AUC with its interval, and its value in each resample, (R,), so that two models can be compared."""
-    ranking = _Ranking.of(members, others)
-    measured = ranking.auc(np.ones((1, len(members))), np.ones((1, len(others))))
-    blocks = [ranking.auc(*counts) for counts in _counts(len(members), len(others), resamples)]
+    ranking = _Ranking.from_scores(members, non_members)
+    measured = ranking.auc(np.ones((1, len(members))), np.ones((1, len(non_members))))
+    blocks = [ranking.auc(*counts) for counts in _counts(len(members), len(non_members), resamples)]
     resampled = np.concatenate(blocks)
-    return _auc(measured[0], resampled, len(members), len(others)), resampled
+    return _auc(measured[0], resampled, len(members), len(non_members)), resampled
 
 
-def _auc(value: np.float64, resampled: Values, members: int, others: int) -> Figure:
+def _auc(value: np.float64, resampled: Values, members: int, non_members: int) -> Figure:
     low, high = interval(resampled)
-    if min(members, others) < FEW:
-        wide = newcombe(np.asarray(value), members, others)
+    if min(members, non_members) < FEW:
+        wide = newcombe(np.asarray(value), members, non_members)
         low, high = min(low, float(wide[0])), max(high, float(wide[1]))
     return Figure(value=float(value), low=low, high=high, records=members)
 
@@ -99,58 +99,58 @@ class _Ranking:
     """The order of all scores, computed once: a resample only counts anew."""
 
     members: NDArray[np.intp]  # (m,) ascending by score
-    others: NDArray[np.intp]  # (n,) descending by score
-    below: NDArray[np.intp]  # (n,) how many members score less than each other, in the order of `others`
+    non_members: NDArray[np.intp]  # (n,) descending by score
+    below: NDArray[np.intp]  # (n,) how many members score less than each of `non_members`, in its order
     up_to: NDArray[np.intp]  # (n,) how many members score no more
 
     @classmethod
-    def of(cls, members: Values, others: Values) -> "_Ranking":
-        ascending, descending = np.argsort(members, kind="stable"), np.argsort(-others, kind="stable")
-        ranked, thresholds = members[ascending], others[descending]
+    def from_scores(cls, members: Values, non_members: Values) -> "_Ranking":
+        ascending, descending = np.argsort(members, kind="stable"), np.argsort(-non_members, kind="stable")
+        ranked, thresholds = members[ascending], non_members[descending]
         below, up_to = (np.searchsorted(ranked, thresholds, side) for side in ("left", "right"))
         return cls(ascending, descending, below, up_to)
 
-    def figures(self, members: Counts, others: Counts) -> dict[str, Values]:
+    def figures(self, members: Counts, non_members: Counts) -> dict[str, Values]:
         """Each figure in each of B resamples, given as counts (B, m) and (B, n): (B,)."""
-        lowest, others = self._lowest_counts(members), others[:, self.others]
-        figures = {"auc": self._auc(lowest, others)}
-        false = others.cumsum(axis=1)
+        lowest, non_members = self._lowest_counts(members), non_members[:, self.non_members]
+        figures = {"auc": self._auc(lowest, non_members)}
+        false = non_members.cumsum(axis=1)
         for percent in (1, 5):
-            # The first of the others that a threshold must be above; the tolerance is for the rounding of the product.
-            first = (false > percent / 100 * others.shape[1] + 1e-6).argmax(axis=1)
+            # The first non-member that a threshold must exceed; the tolerance is for the rounding of the product.
+            first = (false > percent / 100 * non_members.shape[1] + 1e-6).argmax(axis=1)
             missed = lowest[np.arange(len(lowest)), self.up_to[first]]
             figures[f"tpr_at_{percent}_fpr"] = 1 - missed / members.shape[1]
         return figures
 
-    def auc(self, members: Counts, others: Counts) -> Values:
-        """P(member > other) + P(equal) / 2 in each of B resamples, given as counts (B, m) and (B, n): (B,)."""
-        return self._auc(self._lowest_counts(members), others[:, self.others])
+    def auc(self, members: Counts, non_members: Counts) -> Values:
+        """P(member > non-member) + P(equal) / 2 in each of B resamples, given as counts (B, m) and (B, n): (B,)."""
+        return self._auc(self._lowest_counts(members), non_members[:, self.non_members])
 
-    def _auc(self, lowest: Values, others: Counts) -> Values:
+    def _auc(self, lowest: Values, non_members: Counts) -> Values:
         count = lowest[0, -1]
         beaten = count - (lowest[:, self.below] + lowest[:, self.up_to]) / 2  # (B, n) members above, equals by half
-        return np.asarray((others * beaten).sum(axis=1) / (count * others.shape[1]))
+        return np.asarray((non_members * beaten).sum(axis=1) / (count * non_members.shape[1]))
 
     def _lowest_counts(self, members: Counts) -> Values:
         """(B, m) -> (B, m + 1): how often the lowest 0, 1, ... m members are in each resample."""
         return np.hstack([np.zeros((len(members), 1)), members[:, self.members].cumsum(axis=1)])
 
 
-def _roc(members: Values, others: Values) -> list[tuple[float, float]]:
+def _roc(members: Values, non_members: Values) -> list[tuple[float, float]]:
     """(false, true) positive rates from (0, 0) to (1, 1): at most 200 points, none inside a straight line."""
-    thresholds = np.unique(np.concatenate([members, others]))[::-1]
-    rates = [1 - np.searchsorted(np.sort(values), thresholds) / len(values) for values in (others, members)]
+    thresholds = np.unique(np.concatenate([members, non_members]))[::-1]
+    rates = [1 - np.searchsorted(np.sort(values), thresholds) / len(values) for values in (non_members, members)]
     points = np.vstack([[0.0, 0.0], np.stack(rates, axis=1)])
-    step = np.diff(points * [len(others), len(members)], axis=0).round()
+    step = np.diff(points * [len(non_members), len(members)], axis=0).round()
     straight = step[:-1, 0] * step[1:, 1] == step[:-1, 1] * step[1:, 0]
     points = points[np.concatenate([[True], ~straight, [True]])]
     kept = np.unique(np.linspace(0, len(points) - 1, min(len(points), _ROC_POINTS)).round().astype(int))
     return [(float(x), float(y)) for x, y in points[kept]]
 
 
-def _counts(members: int, others: int, resamples: Resamples) -> Iterator[tuple[Counts, Counts]]:
-    """Resamples of both sets, (B, members) and (B, others) at a time."""
-    rows = rows_at_once(members + others)
+def _counts(members: int, non_members: int, resamples: Resamples) -> Iterator[tuple[Counts, Counts]]:
+    """Resamples of both sets, (B, members) and (B, non_members) at a time."""
+    rows = rows_at_once(members + non_members)
     member_blocks = Resamples(resamples.seed, f"{resamples.name}/members", resamples.count).blocks(members, rows=rows)
-    other_blocks = Resamples(resamples.seed, f"{resamples.name}/others", resamples.count).blocks(others, rows=rows)
+    other_blocks = Resamples(resamples.seed, f"{resamples.name}/others", resamples.count).blocks(non_members, rows=rows)
     return zip(member_blocks, other_blocks, strict=True)

@@ -12,7 +12,7 @@ _CHARACTERS = 4000
 _FEATURES = 50_000
 
 
-def out_of_fold_scores(members: Sequence[Record], others: Sequence[Record], *, seed: int) -> Values | None:
+def out_of_fold_scores(members: Sequence[Record], non_members: Sequence[Record], *, seed: int) -> Values | None:
     """The log odds that each record is a member, (m + n,), by a classifier that saw neither it nor its subject.
 
     TF-IDF of runs of one to four letters within words (which suits every script) and logistic regression, in up to five
@@ -23,9 +23,9 @@ def out_of_fold_scores(members: Sequence[Record], others: Sequence[Record], *, s
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
 
-    records = [*members, *others]
-    label = np.repeat([1, 0], [len(members), len(others)])
-    subject = np.unique([_subject(record, place) for place, record in enumerate(records)], return_inverse=True)[1]
+    records = [*members, *non_members]
+    label = np.repeat([1, 0], [len(members), len(non_members)])
+    subject = np.unique([_subject(record, index) for index, record in enumerate(records)], return_inverse=True)[1]
     folds = min(FOLDS, len(set(subject[label == 1])), len(set(subject[label == 0])))
     if folds < 2:
         return None
@@ -41,8 +41,8 @@ def out_of_fold_scores(members: Sequence[Record], others: Sequence[Record], *, s
     return scores
 
 
-def _subject(record: Record, place: int) -> str:
-    return f"record {place}" if record.subject is None else f"subject {record.subject}"
+def _subject(record: Record, index: int) -> str:
+    return f"record {index}" if record.subject is None else f"subject {record.subject}"
 
 
 def _text(record: Record) -> str:

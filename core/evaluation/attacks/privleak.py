@@ -13,7 +13,7 @@ CHANCE_NOTE = f"AUC_ref: {CHANCE}, for want of a retrained model"
 RETRAINED_NOTE = "AUC_ref: the retrained model's own"
 
 Scores = tuple[Values, Values]
-"""Scores of members (m,) and of others (n,)."""
+"""Scores of members (m,) and of non-members (n,)."""
 
 
 def privleak(scores: Scores, retrained: Scores | None, resamples: Resamples) -> Figure | None:

@@ -53,8 +53,8 @@ class Baseline(Measurement):
             return MeasurementResult(
                 warnings=["baseline_auc: not measured, since too few subjects share out the sets' records"]
             )
-        members, others = scores[: len(subsets[0])], scores[len(subsets[0]) :]
-        figure, _ = bootstrap_auc(members, others, context.resamples("baseline"))
+        members, non_members = scores[: len(subsets[0])], scores[len(subsets[0]) :]
+        figure, _ = bootstrap_auc(members, non_members, context.resamples("baseline"))
         warnings = []
         if figure.value > SHIFTED:
             warnings.append(

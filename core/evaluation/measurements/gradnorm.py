@@ -70,9 +70,9 @@ class GradNorm(Budgeted):
         elif not np.isfinite([*norms["forget"], *norms["unseen"]]).all():
             result.warnings.append("gradnorm: left out, since a gradient of this model is not a finite number")
         else:
-            members, others = (-np.array(norms[name]) for name in names)
+            members, non_members = (-np.array(norms[name]) for name in names)
             result.attacks["gradnorm"] = evaluate_attack(
-                members, others, context.resamples("gradnorm"), judged=self.judged
+                members, non_members, context.resamples("gradnorm"), judged=self.judged
             )
             result.warnings += [
                 f"gradnorm: an AUC on {len(norms[name])} records of {name}, fewer than {FEW}, says little"

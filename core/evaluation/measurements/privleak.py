@@ -35,7 +35,7 @@ class PrivLeak(Measurement):
         from core.evaluation.record_scores import attack_scores, record_scores, retrained_record_scores
 
         names: tuple[SetName, ...] = ("forget", "unseen")
-        members, others = (attack_scores(record_scores(context, name)) for name in names)
+        members, non_members = (attack_scores(record_scores(context, name)) for name in names)
         columns = retrained_record_scores(context, names)
         retrained_scores = None if columns is None else [attack_scores(scores) for scores in columns]
         resamples = context.resamples("membership")
@@ -43,7 +43,7 @@ class PrivLeak(Measurement):
         undefined: list[str] = []
         for name in members:
             retrained = None if retrained_scores is None else (retrained_scores[0][name], retrained_scores[1][name])
-            figure = privleak.privleak((members[name], others[name]), retrained, resamples)
+            figure = privleak.privleak((members[name], non_members[name]), retrained, resamples)
             if figure is None:
                 undefined.append(name)
             else:

@@ -43,13 +43,13 @@ class ReferenceAttack(OnePass):
         retrained = retrained_record_scores(context, names, self.records)
         if retrained is None:
             return MeasurementResult()
-        members, others = (columns["loss"] - loss for columns, loss in zip(retrained, own, strict=True))
-        if not members.any() and not others.any():
+        members, non_members = (columns["loss"] - loss for columns, loss in zip(retrained, own, strict=True))
+        if not members.any() and not non_members.any():
             # With all scores 0 the AUC of 0.5 would look like that of a model that has forgotten.
             return MeasurementResult(
                 warnings=["reference: left out, since the retrained model is the measured one itself"]
             )
-        attack = evaluate_attack(members, others, context.resamples("membership"), judged=self.judged)
+        attack = evaluate_attack(members, non_members, context.resamples("membership"), judged=self.judged)
         budget = self.budget(context)
         for name, losses in zip(names, own, strict=True):
             budget.note_left_out(name, done=len(losses), of=len(context.sets[name]), reason="records")

@@ -7,7 +7,7 @@ from core.schema.evaluation import Attack, Figure, Measurements, SetName
 from core.schema.policies import Bound, Yardstick
 
 SINGLE = 0
-"""The step of a figure that is not a place on a curve."""
+"""The step of a figure that is not a point of a curve."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Evidence:
         records = max(size, 0 if figure is None else figure.records)
         return records == 0 or records >= bound.judged_from
 
-    def excuses(self, bound: Bound) -> bool:
+    def may_be_missing(self, bound: Bound) -> bool:
         """Whether a missing figure is no fault: no model has it, or there is nothing to compare a curve with.
 
         False where fewer records were measured than by default: more records might have shown the figure."""
@@ -83,7 +83,7 @@ class Evidence:
 def figures_by_step(bound: Bound, measurements: Measurements) -> dict[int, Figure]:
     """The figures that a bound names, by step: those of a curve, else a SINGLE one; empty where none was measured."""
     if bound.curve is not None:
-        return {place.step: place.figure for place in measurements.curves.get(bound.curve, [])}
+        return {point.step: point.figure for point in measurements.curves.get(bound.curve, [])}
     figure: Figure | None = None
     if bound.attack is not None:
         attack = measurements.attacks.get(bound.attack)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.evaluation.measurements import MEASUREMENTS
-from core.evaluation.stats.comparison import FEW, Comparison, compare, widen, without_interval
+from core.evaluation.stats.comparison import FEW, Comparison, compare, interval_from_larger_sample, without_interval
 from core.schema.evaluation import Figure, MeasurementChoice, Measurements
 from core.schema.jobs import Outcome
 
@@ -146,7 +146,7 @@ def _beside_unseen(before: Measurements, name: str, *, margin: float, alone: flo
     if forget is None or (unseen is None and alone is None):
         return None
     title = name.replace("_", " ")
-    figure = widen(forget, unseen, "difference")
+    figure = interval_from_larger_sample(forget, unseen, "difference")
     if unseen is None:
         level: Level = "unremarkable" if figure.high is not None and figure.high <= (alone or 0) else "open"
         return Finding(level, f"{title} {_text(forget)}, without unseen text to compare it with")
@@ -172,7 +172,9 @@ def _exposure(before: Measurements) -> Finding | None:
     chance, rank = forget.get("exposure_p"), forget.get("exposure_rank")
     if chance is None or rank is None:
         return None
-    rank = widen(rank, before.sets.get("unseen", {}).get("exposure_rank", _NEVER_SEEN_RANKS), "difference")
+    rank = interval_from_larger_sample(
+        rank, before.sets.get("unseen", {}).get("exposure_rank", _NEVER_SEEN_RANKS), "difference"
+    )
     words = (
         f"mean rank among twins {_text(rank)}, of a probability of {chance.value:.2g} for text that was never seen"
         f" (nothing stands out from a lower end of {RANK:g} on)"

@@ -19,8 +19,8 @@ from core.evaluation.stats.comparison import (
     NoRatio,
     as_constant,
     compare,
+    interval_from_larger_sample,
     uncompared,
-    widen,
     without_interval,
     without_spread,
 )
@@ -184,12 +184,12 @@ class _NotJudged(Exception):
 
 
 def _judge_bound(bound: Bound, evidence: Evidence) -> JudgedBound:
-    """Judges a bound; of a curve, the place with the worst result counts."""
+    """Judges a bound; of a curve, the point with the worst result counts."""
     try:
-        judged = [_judge_pair(bound, figure, other, evidence) for figure, other in _pairs(bound, evidence)]
+        judged_bounds = [_judge_pair(bound, figure, other, evidence) for figure, other in _pairs(bound, evidence)]
     except _NotJudged as error:
         figure = error.figure
-        excused = error.why == "not_measured" and evidence.excuses(bound)
+        may_be_missing = error.why == "not_measured" and evidence.may_be_missing(bound)
         return JudgedBound(
             bound=bound,
             part=bound.part,
@@ -197,12 +197,12 @@ def _judge_bound(bound: Bound, evidence: Evidence) -> JudgedBound:
             limit_high=bound.high,
             result="not_judged",
             why=error.why,
-            carries=not excused and evidence.suffices(bound, figure),
+            carries=not may_be_missing and evidence.suffices(bound, figure),
             records=None if figure is None else figure.records,
             figure=figure,
             yardstick=None if error.why == "no_reference_text" else evidence.yardstick(bound),
         )
-    return min(judged, key=lambda place: _WORST_FIRST.index(place.result))
+    return min(judged_bounds, key=lambda judged: _WORST_FIRST.index(judged.result))
 
 
 def _alone(bound: Bound) -> Bound:
@@ -218,7 +218,7 @@ def _judge_pair(bound: Bound, figure: Figure, other: Figure | None, evidence: Ev
     if bound.of_these_records:
         figure = _of_same_records(figure)
     elif bound.set in FORGET_SETS:
-        figure = widen(figure, evidence.unseen.get(bound.figure or ""), bound.by)
+        figure = interval_from_larger_sample(figure, evidence.unseen.get(bound.figure or ""), bound.by)
     elif bound.concerns_survival:
         figure = without_spread(figure)
     try:
@@ -267,7 +267,7 @@ def _check_texts(figure: Figure, evidence: Evidence) -> None:
 
 
 def _pairs(bound: Bound, evidence: Evidence) -> list[tuple[Figure, Figure | None]]:
-    """The model's figures (of a curve one for each step), each with the figure to compare with. Raises _NotJudged."""
+    """The model's figures, one for each step of a curve, each with the figure to compare it with. Raises _NotJudged."""
     figures = figures_by_step(bound, evidence.after)
     if not figures:
         needs_unseen = bound.attack is not None or (bound.across or "").startswith("privleak")
@@ -277,8 +277,8 @@ def _pairs(bound: Bound, evidence: Evidence) -> list[tuple[Figure, Figure | None
         raise _NotJudged("reference_knows_the_text", first)
     if bound.against is None:
         return [(figure, None) for figure in figures.values()]
-    others = _others(bound, evidence, first)
-    pairs = [(figure, others[step]) for step, figure in figures.items() if step in others]
+    expected = _figures_to_compare_with(bound, evidence, first)
+    pairs = [(figure, expected[step]) for step, figure in figures.items() if step in expected]
     if not pairs and bound.high_alone is not None and not evidence.has_retrained_yardstick(bound):
         return [(figure, None) for figure in figures.values()]
     if not pairs:
@@ -294,7 +294,7 @@ def _depends_on_retrained(bound: Bound) -> bool:
     return compares or by_itself or across.startswith("privleak_")
 
 
-def _others(bound: Bound, evidence: Evidence, figure: Figure) -> dict[int, Figure | None]:
+def _figures_to_compare_with(bound: Bound, evidence: Evidence, figure: Figure) -> dict[int, Figure | None]:
     """The figures to compare with, by step. Raises _NotJudged where there is no unseen text."""
     if bound.against == "before":
         before = {} if evidence.before is None else figures_by_step(bound, evidence.before)
@@ -322,7 +322,7 @@ def _others(bound: Bound, evidence: Evidence, figure: Figure) -> dict[int, Figur
 
 
 def _survivor(bound: Bound, figure: Figure) -> Figure:
-    """The figure of text to keep with no more certainty than its few records give; any other as it is."""
+    """The figure to compare with. On few records of text to keep, its interval is left out (`without_spread`)."""
     return without_spread(figure) if bound.concerns_survival else _of_same_records(figure)
 
 

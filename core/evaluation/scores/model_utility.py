@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from core.evaluation.stats.bootstrap import SHARE, Resamples, Values, interval, rows_at_once
-from core.evaluation.stats.student_t import widening
+from core.evaluation.stats.student_t import student_factor
 from core.schema.evaluation import Figure
 
 Part = tuple[Values, Values]
@@ -45,7 +45,7 @@ def model_utility(groups: Mapping[str, Mapping[str, Part]], resamples: Resamples
     value = float(harmonic_mean(np.array(part_means)))
     low = high = None
     if several := [size for size in sizes if size > 1]:
-        times = widening(min(several))
+        times = student_factor(min(several))
         ends = np.array(interval(harmonic_mean(np.stack(resampled, axis=1))))
         low, high = (float(end) for end in np.clip(value + times * (ends - value), *SHARE))
     return Figure(value=value, low=low, high=high, records=sum(sizes))

@@ -7,7 +7,7 @@ R of relearning compares the changes of two models, Q of quantisation a copy wit
 import numpy as np
 
 from core.evaluation.stats.bootstrap import Resamples, Values, interval, rows_at_once
-from core.evaluation.stats.student_t import widening
+from core.evaluation.stats.student_t import student_factor
 from core.schema.evaluation import Figure
 
 
@@ -34,6 +34,6 @@ def symmetric_score(first: Values, second: Values, resamples: Resamples) -> Figu
     blocks = resamples.blocks(records, rows=rows_at_once(records))  # (B, n) each
     resampled = [symmetric_scores(counts @ first / records, counts @ second / records) for counts in blocks]
     low, high = interval(np.concatenate(resampled))
-    wider = widening(records)
+    wider = student_factor(records)
     low, high = value - wider * max(0.0, value - low), value + wider * max(0.0, high - value)
     return Figure(value=value, low=max(0.0, low), high=min(1.0, high), records=records)

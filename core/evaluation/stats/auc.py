@@ -18,15 +18,15 @@ def joint_level(judged: int) -> float:
     return 1 - 0.05 / judged
 
 
-def joint_interval(members: Values, others: Values, *, level: float) -> tuple[Values, Values]:
+def joint_interval(members: Values, non_members: Values, *, level: float) -> tuple[Values, Values]:
     """An interval of the AUC of scores (..., m) against (..., n): (...) each.
 
     DeLong's interval on the logit, which accounts for unequal spreads of the two sets, widened to contain Newcombe's,
     which keeps its width at 0 and 1. With fewer than `FEW` records in a set DeLong's variance is too uncertain, and
     `binomial` is used alone.
     """
-    m, n = members.shape[-1], others.shape[-1]
-    auc, variance = delong(members, others)
+    m, n = members.shape[-1], non_members.shape[-1]
+    auc, variance = delong(members, non_members)
     if min(m, n) < FEW:
         return binomial(auc, m, n, level=level)
     low, high = newcombe(auc, m, n, level=level)
@@ -40,17 +40,17 @@ def joint_interval(members: Values, others: Values, *, level: float) -> tuple[Va
     )
 
 
-def delong(members: Values, others: Values) -> tuple[Values, Values]:
+def delong(members: Values, non_members: Values) -> tuple[Values, Values]:
     """AUC and its variance of scores (..., m) against (..., n) (DeLong et al. 1988, by ranks as Sun and Xu 2014).
 
     The variance counts a set of a single record as if it did not vary.
     """
     from scipy.stats import rankdata
 
-    m, n = members.shape[-1], others.shape[-1]
-    ranks = rankdata(np.concatenate([members, others], axis=-1), axis=-1)
-    above = (ranks[..., :m] - rankdata(members, axis=-1)) / n  # (..., m) share of others under each member
-    below = 1 - (ranks[..., m:] - rankdata(others, axis=-1)) / m  # (..., n) share of members over each other
+    m, n = members.shape[-1], non_members.shape[-1]
+    ranks = rankdata(np.concatenate([members, non_members], axis=-1), axis=-1)
+    above = (ranks[..., :m] - rankdata(members, axis=-1)) / n  # (..., m) share of non-members under each member
+    below = 1 - (ranks[..., m:] - rankdata(non_members, axis=-1)) / m  # (..., n) share of members over each non-member
     variance = np.zeros(above.shape[:-1])
     for shares in (above, below):
         if shares.shape[-1] > 1:
@@ -58,13 +58,13 @@ def delong(members: Values, others: Values) -> tuple[Values, Values]:
     return above.mean(axis=-1), variance
 
 
-def newcombe(auc: Values, members: int, others: int, *, level: float = 0.95) -> tuple[Values, Values]:
+def newcombe(auc: Values, members: int, non_members: int, *, level: float = 0.95) -> tuple[Values, Values]:
     """Newcombe's score interval of AUCs (...) (Stat. Med. 2006, 25:559, method 5), which stays wide at 0 and 1."""
-    typical = (members + others) / 2
+    typical = (members + non_members) / 2
 
     def outside(candidate: Values) -> NDArray[np.bool_]:
         spread = 1 + (typical - 1) * ((1 - candidate) / (2 - candidate) + candidate / (1 + candidate))
-        variance = candidate * (1 - candidate) * spread / (members * others)
+        variance = candidate * (1 - candidate) * spread / (members * non_members)
         return np.asarray((auc - candidate) ** 2 > normal_quantile(level) ** 2 * variance)
 
     def limit(end: float) -> Values:
@@ -78,12 +78,12 @@ def newcombe(auc: Values, members: int, others: int, *, level: float = 0.95) -> 
     return limit(0.0), limit(1.0)
 
 
-def binomial(auc: Values, members: int, others: int, *, level: float) -> tuple[Values, Values]:
+def binomial(auc: Values, members: int, non_members: int, *, level: float) -> tuple[Values, Values]:
     """Clopper and Pearson's exact limits of AUCs (...), a(1 - a) / min(m, n) being the most that any scores' AUC
     varies by (van Dantzig 1951): as if each record of the smaller set were one trial."""
     from scipy.special import betaincinv
 
-    trials, tail = min(members, others), (1 - level) / 2
+    trials, tail = min(members, non_members), (1 - level) / 2
     won = np.asarray(auc * trials, np.float64)
     lost = trials - won
     # Without a single win, or loss, the limit is the corner itself, and the beta distribution is not defined.

@@ -80,7 +80,7 @@ def weighted_means(
     records = len(numerators)
     if not records:
         raise ValueError("a mean over no records")
-    whole = numerators.sum(0) / denominators.sum(0)  # (k,)
+    means = numerators.sum(0) / denominators.sum(0)  # (k,)
     resampled = np.concatenate(
         [(counts @ numerators) / (counts @ denominators) for counts in _blocks(resamples, records)]
     )  # (R, k)
@@ -93,7 +93,7 @@ def weighted_means(
         if records > 1:
             ends = mean_interval(values, weights, resampled[:, column])
             low, high = (float(change(np.float64(end))) for end in np.clip(ends, least, most))
-        figures[name] = Figure(value=float(change(whole[column])), low=low, high=high, records=records)
+        figures[name] = Figure(value=float(change(means[column])), low=low, high=high, records=records)
     return figures
 
 
@@ -103,30 +103,30 @@ def mean_interval(values: Values, weights: Values, resampled: Values) -> tuple[f
     On each side the wider of Student's interval, by the records' influence, and BCa's. scipy.stats.bootstrap has BCa
     too, but it leaves out each record in turn: six figures of 4,000 records take eight times as long.
     """
-    whole = (values * weights).sum() / weights.sum()
+    mean = (values * weights).sum() / weights.sum()
     own = student(values, weights)
-    levels = _accelerated(_influence(values, weights), resampled, whole)
+    levels = _accelerated(_influence(values, weights), resampled, mean)
     low, high = np.quantile(resampled, levels)
     return min(own[0], float(low)), max(own[1], float(high))
 
 
 def student(values: Values, weights: Values) -> tuple[float, float]:
     """Student's interval of a weighted mean over n > 1 records, by the records' influence."""
-    n, whole = len(values), (values * weights).sum() / weights.sum()
+    n, mean = len(values), (values * weights).sum() / weights.sum()
     spread = quantile(n) * _influence(values, weights).std(ddof=1) / math.sqrt(n)
-    return float(whole - spread), float(whole + spread)
+    return float(mean - spread), float(mean + spread)
 
 
 def _influence(values: Values, weights: Values) -> Values:
     """The influence of each record on the mean, times n: (n,), with mean 0."""
-    whole = (values * weights).sum() / weights.sum()
-    return np.asarray((values - whole) * weights / weights.mean())
+    mean = (values * weights).sum() / weights.sum()
+    return np.asarray((values - mean) * weights / weights.mean())
 
 
-def _accelerated(influence: Values, resampled: Values, whole: float) -> tuple[float, float]:
+def _accelerated(influence: Values, resampled: Values, mean: float) -> tuple[float, float]:
     """The levels of the resampled means at which BCa's interval ends."""
     normal, count = NormalDist(), len(resampled)
-    below = float((resampled < whole).mean() + (resampled == whole).mean() / 2)
+    below = float((resampled < mean).mean() + (resampled == mean).mean() / 2)
     bias = normal.inv_cdf(min(max(below, 1 / (2 * count)), 1 - 1 / (2 * count)))
     squares = float((influence**2).sum())
     acceleration = float((influence**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from core.evaluation.stats.student_t import widening
+from core.evaluation.stats.student_t import student_factor
 from core.schema.evaluation import Figure
 
 FEW = 20
@@ -61,7 +61,7 @@ def without_interval(figure: Figure) -> Figure:
     return figure.model_copy(update={"low": None, "high": None})
 
 
-def widen(figure: Figure, larger: Figure | None, by: Literal["difference", "ratio"]) -> Figure:
+def interval_from_larger_sample(figure: Figure, larger: Figure | None, by: Literal["difference", "ratio"]) -> Figure:
     """The figure with an interval at least as wide as that of as many records of a larger sample of the same kind.
 
     A few records do not tell how far records lie apart, and a single one tells nothing of it; the larger sample does.
@@ -75,7 +75,7 @@ def widen(figure: Figure, larger: Figure | None, by: Literal["difference", "rati
         return without_interval(figure)
     if by == "ratio":
         try:
-            logarithms = widen(_logarithm(figure), _logarithm(larger), "difference")
+            logarithms = interval_from_larger_sample(_logarithm(figure), _logarithm(larger), "difference")
         except NoRatio:
             return without_interval(figure)
         return figure.model_copy(update={"low": _limit(logarithms.low), "high": _limit(logarithms.high)})
@@ -83,7 +83,7 @@ def widen(figure: Figure, larger: Figure | None, by: Literal["difference", "rati
     low = figure.value - scale * (larger.value - larger.low)
     high = figure.value + scale * (larger.high - larger.value)
     if figure.low is not None and figure.high is not None and figure.records > 1:
-        own = widening(figure.records)
+        own = student_factor(figure.records)
         low = min(low, figure.value - (figure.value - figure.low) / own)
         high = max(high, figure.value + (figure.high - figure.value) / own)
     return figure.model_copy(update={"low": low, "high": high})

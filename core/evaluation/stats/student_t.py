@@ -13,7 +13,7 @@ def quantile(records: int) -> float:
     return float(stdtrit(records - 1, (1 + LEVEL) / 2))
 
 
-def widening(records: int) -> float:
+def student_factor(records: int) -> float:
     """Student's width over a percentile interval's, of n > 1 records. The latter's deviation is too small by
     sqrt((n - 1) / n), and its ends are a normal distribution's."""
     return math.sqrt(records / (records - 1)) * quantile(records) / NormalDist().inv_cdf((1 + LEVEL) / 2)

@@ -277,7 +277,7 @@ def _name(number: int, text: str, run: Sequence[Part]) -> Entity:
 
 
 def _with_neighbours(text: str, entities: Sequence[Entity]) -> list[Entity]:
-    """The entities of a text with what stands left and right of each."""
+    """The entities of a text with its left and right context."""
     last = len(entities) - 1
     complete = []
     for index, entity in enumerate(entities):

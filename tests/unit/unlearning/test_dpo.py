@@ -117,7 +117,7 @@ class Reciting:
     def prepare_decoding(self, longest):
         """It continues a text of any length in the same way."""
 
-    def rereads_at(self, length):
+    def must_reread_at(self, length):
         return False
 
     def next_logits(self, ids, cache, present=None):

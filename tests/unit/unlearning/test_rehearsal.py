@@ -12,7 +12,7 @@ def chunks(texts):
 
 
 def rehearsed(
-    *, model=None, forget=None, others=(), texts=40, seed=1, temperature=1.0, tokenizer=None, stop=lambda: False
+    *, model=None, forget=None, retain_chunks=(), texts=40, seed=1, temperature=1.0, tokenizer=None, stop=lambda: False
 ):
     return rehearse(
         Forward(model or tiny_model()),
@@ -21,7 +21,7 @@ def rehearsed(
         temperature=temperature,
         seed=seed,
         forget=forget or chunks(["w0 w1 w2 w3 w4 w5 w6 w7 w8"]),
-        others=others,
+        retain_chunks=retain_chunks,
         max_tokens=100,
         should_stop=stop,
     )
@@ -74,7 +74,7 @@ def test_repetitions_of_the_forget_set_are_not_scored_unless_other_text_has_them
     partly_scored = rehearsed(forget=[*chunks(LONG_FORGET), shared])[index]
     assert partly_scored.ids.equal(everything[index].ids)
     assert partly_scored.scored.tolist() == [False] * 1 + [True] * 2 + [False] * 6 + [True] * 7
-    fully_scored = rehearsed(forget=[*chunks(LONG_FORGET), shared], others=[shared])
+    fully_scored = rehearsed(forget=[*chunks(LONG_FORGET), shared], retain_chunks=[shared])
     assert [sample.scored.tolist() for sample in fully_scored] == [sample.scored.tolist() for sample in everything]
 
 

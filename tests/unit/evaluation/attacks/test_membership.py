@@ -37,7 +37,7 @@ def naive_rate(members: list[float], others: list[float], limit: float) -> float
 
 
 def curve(members: list[float], others: list[float]) -> dict[str, float]:
-    ranking = _Ranking.of(np.array(members, float), np.array(others, float))
+    ranking = _Ranking.from_scores(np.array(members, float), np.array(others, float))
     result = ranking.figures(np.ones((1, len(members))), np.ones((1, len(others))))
     return {name: float(value[0]) for name, value in result.items()}
 
@@ -71,7 +71,7 @@ def test_a_resample_counts_like_a_list_in_which_records_repeat(
     generator = np.random.default_rng(seed)
     member_counts = generator.multinomial(len(members), [1 / len(members)] * len(members))
     other_counts = generator.multinomial(len(others), [1 / len(others)] * len(others))
-    ranking = _Ranking.of(np.array(members, float), np.array(others, float))
+    ranking = _Ranking.from_scores(np.array(members, float), np.array(others, float))
     result = ranking.figures(member_counts[None].astype(float), other_counts[None].astype(float))
     repeated = np.repeat(members, member_counts).tolist(), np.repeat(others, other_counts).tolist()
     assert result["auc"][0] == pytest.approx(naive_auc(*repeated))

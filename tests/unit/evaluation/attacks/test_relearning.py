@@ -30,8 +30,8 @@ def context_of(
     return EvalContext(lambda: copy.deepcopy(loaded), sets, training=TRAINING, moment=moment)
 
 
-def naive(loaded: Loaded, shown: list[Record], others: list[Record], steps: int) -> tuple[list[float], list[float]]:
-    """(the loss on what is shown before each step, the perplexity of the others after each, from 0 on)."""
+def naive(loaded: Loaded, shown: list[Record], held_out: list[Record], steps: int) -> tuple[list[float], list[float]]:
+    """(the loss on `shown` before each step, the perplexity of `held_out` after each step, step 0 included)."""
     model, tokenizer = copy.deepcopy(loaded[0]).double(), loaded[1]
     model.set_attn_implementation("eager")
 
@@ -42,7 +42,7 @@ def naive(loaded: Loaded, shown: list[Record], others: list[Record], steps: int)
 
     def perplexity() -> float:
         with torch.no_grad():
-            return math.exp(sum(loss(record).item() for record in others) / len(others))
+            return math.exp(sum(loss(record).item() for record in held_out) / len(held_out))
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
     losses, perplexities = [], [perplexity()]
@@ -57,12 +57,12 @@ def naive(loaded: Loaded, shown: list[Record], others: list[Record], steps: int)
 
 
 def test_fine_tuning_steps_agree_with_a_plain_loop(loaded: Loaded) -> None:
-    shown, others = people(3, 70), people(4, 71)
-    losses, perplexities = naive(loaded, shown, others, 3)
-    context = context_of(loaded, {"forget": others})
+    shown, held_out = people(3, 70), people(4, 71)
+    losses, perplexities = naive(loaded, shown, held_out, 3)
+    context = context_of(loaded, {"forget": held_out})
     tuning = FineTuning(context.model, context.encode(shown), learning_rate=RATE, training=TRAINING)
     assert [tuning.step() for _ in range(3)] == pytest.approx(losses, rel=1e-4)
-    after = cross_entropies(context.statistics(others, label="forget"))
+    after = cross_entropies(context.statistics(held_out, label="forget"))
     assert math.exp(after.mean()) == pytest.approx(perplexities[-1], rel=1e-4)
 
 
@@ -86,12 +86,12 @@ def test_relearning_curves_are_of_records_that_were_not_trained_on(loaded: Loade
     context = context_of(loaded, sets)
     result = QUICK.measure(context)
     shown = context.subset_indices("forget", 2)
-    others = [record for place, record in enumerate(sets["forget"]) if place not in shown]
+    held_out = [record for place, record in enumerate(sets["forget"]) if place not in shown]
     trained = [sets["forget"][place] for place in shown]
     for name, records, measured in (
-        ("relearned_forget", trained, others),
+        ("relearned_forget", trained, held_out),
         ("relearned_unseen", trained, sets["unseen"]),
-        ("relearned_unrelated", general_sentences(5, 0)[:2], others),
+        ("relearned_unrelated", general_sentences(5, 0)[:2], held_out),
     ):
         wanted = naive(loaded, records, measured, 3)[1]
         curve = result.curves[name]

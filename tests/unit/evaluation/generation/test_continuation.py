@@ -1,4 +1,4 @@
-"""Continuations of many prefixes at once: each what it is by itself."""
+"""Continuations of many prefixes at once equal the continuations of each prefix alone."""
 
 import copy
 from collections.abc import Iterator

@@ -60,7 +60,7 @@ def model(request: pytest.FixtureRequest) -> PreTrainedModel:
 
 
 def generated(config: PreTrainedConfig, prefix: list[int]) -> list[int]:
-    """By a model that has read nothing yet."""
+    """Greedy tokens of a newly built model, whose rotary factors no earlier text has changed."""
     model = make_model(config)
     model.generation_config = GenerationConfig()
     ids = torch.tensor([prefix])
@@ -97,7 +97,7 @@ def test_a_model_without_a_cache_reads_the_whole_text_for_each_token() -> None:
             temperature=1.0,
             seed=0,
             forget=random_chunks(20),
-            others=[],
+            retain_chunks=[],
             max_tokens=1000,
             should_stop=lambda: False,
         )

@@ -7,7 +7,7 @@ import pytest
 
 from core.evaluation.scores.symmetric import symmetric_score, symmetric_scores
 from core.evaluation.stats.bootstrap import Resamples
-from core.evaluation.stats.student_t import widening
+from core.evaluation.stats.student_t import student_factor
 
 
 def naive(first: float, second: float) -> float:
@@ -53,8 +53,8 @@ def test_a_figure_is_the_score_of_two_means_with_an_interval_from_the_same_resam
         drawn = [index for index, count in enumerate(counts[0]) for _ in range(int(count))]
         resampled.append(naive(math.fsum(first[drawn]) / 30, math.fsum(second[drawn]) / 30))
     low, high = np.quantile(resampled, [0.025, 0.975])
-    assert figure.low == pytest.approx(figure.value - widening(30) * (figure.value - low), abs=1e-12)
-    assert figure.high == pytest.approx(min(1, figure.value + widening(30) * (high - figure.value)), abs=1e-12)
+    assert figure.low == pytest.approx(figure.value - student_factor(30) * (figure.value - low), abs=1e-12)
+    assert figure.high == pytest.approx(min(1, figure.value + student_factor(30) * (high - figure.value)), abs=1e-12)
     assert figure.records == 30
 
 

@@ -10,8 +10,8 @@ from core.evaluation.stats.comparison import (
     NoRatio,
     as_constant,
     compare,
+    interval_from_larger_sample,
     uncompared,
-    widen,
     without_spread,
 )
 from core.schema.evaluation import Figure
@@ -64,32 +64,32 @@ def test_a_single_record_and_a_few_that_do_not_differ_have_no_interval() -> None
 
 def test_a_single_record_is_as_unsure_as_one_of_many_like_it() -> None:
     like = figure(10.0, 9.0, 12.0, records=100)
-    comparison = widen(figure(4.0, records=1), like, "difference")
+    comparison = interval_from_larger_sample(figure(4.0, records=1), like, "difference")
     assert (comparison.value, comparison.low, comparison.high) == (4.0, -6.0, 24.0)
     students = (4 / 3) ** 0.5 * 3.182446 / 1.959964  # of t tables: 3 degrees of freedom, 97.5 %
-    four = widen(figure(4.0, 3.9, 4 + 20 * students, records=4), like, "difference")
+    four = interval_from_larger_sample(figure(4.0, 3.9, 4 + 20 * students, records=4), like, "difference")
     assert (four.low, four.high) == (-1.0, pytest.approx(24.0))  # never narrower than its own, but for Student's part
-    low = widen(figure(4.0, 4 - 11 * students, 5.0, records=4), like, "difference").low
+    low = interval_from_larger_sample(figure(4.0, 4 - 11 * students, 5.0, records=4), like, "difference").low
     assert low == pytest.approx(-7.0)
 
 
 def test_widening_of_a_ratio_is_by_factors() -> None:
-    comparison = widen(figure(5.0, records=1), figure(10.0, 5.0, 40.0, records=25), "ratio")
+    comparison = interval_from_larger_sample(figure(5.0, records=1), figure(10.0, 5.0, 40.0, records=25), "ratio")
     assert comparison.low == pytest.approx(5 / 2**5)
     assert comparison.high == pytest.approx(5 * 4**5)
     zero = figure(0.0, 0.0, 0.0, records=5)
-    assert widen(zero, figure(10.0, 5.0, 40.0, records=25), "ratio").low is None
+    assert interval_from_larger_sample(zero, figure(10.0, 5.0, 40.0, records=25), "ratio").low is None
 
 
 def test_what_stands_on_few_records_and_has_no_larger_sample_beside_it_has_no_interval() -> None:
     many = figure(4.0, 3.9, 4.1, records=20)
-    assert widen(many, figure(10.0, 0.0, 20.0, records=100), "difference") == many
-    assert widen(many, None, "difference") == many
+    assert interval_from_larger_sample(many, figure(10.0, 0.0, 20.0, records=100), "difference") == many
+    assert interval_from_larger_sample(many, None, "difference") == many
     few = figure(4.0, 3.9, 4.1, records=19)
     for like in (None, figure(10.0, 9.0, 12.0, records=19), figure(10.0, records=100)):
-        comparison = widen(few, like, "difference")
+        comparison = interval_from_larger_sample(few, like, "difference")
         assert (comparison.value, comparison.low, comparison.high) == (4.0, None, None)
-    assert widen(few, figure(10.0, 9.0, 12.0, records=20), "difference").low is not None
+    assert interval_from_larger_sample(few, figure(10.0, 9.0, 12.0, records=20), "difference").low is not None
 
 
 def test_the_interval_of_one_record_holds_the_truth_as_often_as_it_says() -> None:
@@ -98,7 +98,9 @@ def test_the_interval_of_one_record_holds_the_truth_as_often_as_it_says() -> Non
     for value, others in zip(generator.normal(0, 1, 2000), generator.normal(0, 1, (2000, 100)), strict=True):
         mean, half = others.mean(), 1.96 * others.std(ddof=1) / 10
         like = figure(mean, mean - half, mean + half)
-        comparison = compare(widen(figure(value, records=1), like, "difference"), like, "difference")
+        comparison = compare(
+            interval_from_larger_sample(figure(value, records=1), like, "difference"), like, "difference"
+        )
         assert comparison.low is not None
         assert comparison.high is not None
         held += comparison.low <= 0 <= comparison.high
