@@ -90,14 +90,14 @@ async def test_ranges_return_the_requested_bytes(client: httpx.AsyncClient, deli
 
 async def test_a_broken_download_is_resumed(client: httpx.AsyncClient, delivered: dict[str, str]) -> None:
     path = f"/v1/checkpoints/{delivered['checkpoint']}/files/model.safetensors"
-    got = b""
+    received = b""
     async with client.stream("GET", path) as answer:
         async for chunk in answer.aiter_bytes(64 << 10):
-            got += chunk
-            if len(got) > 1_000_000:
+            received += chunk
+            if len(received) > 1_000_000:
                 break
-    rest = await client.get(path, headers={"Range": f"bytes={len(got)}-"})
-    assert got + rest.content == WEIGHTS
+    rest = await client.get(path, headers={"Range": f"bytes={len(received)}-"})
+    assert received + rest.content == WEIGHTS
 
 
 async def test_an_archive_holds_all_files_and_the_manifest(

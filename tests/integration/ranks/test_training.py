@@ -42,18 +42,18 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.parametrize("name", list(CASES))
 def test_two_ranks_end_with_the_weights_of_one_process(two_ranks: dict[str, Any], name: str) -> None:
     case = CASES[name]
-    one, two = outcome(case, SINGLE_RANK), two_ranks[name]
+    expected, actual = outcome(case, SINGLE_RANK), two_ranks[name]
     tolerance = 1e-5 if case.dtype == torch.float32 else 1e-9
-    assert len(one["losses"]) == 2
-    for alone, shared in zip(one["losses"], two["losses"], strict=True):
-        assert shared == pytest.approx(alone, rel=tolerance, abs=tolerance)
-    for alone, shared in zip(one["weights"], two["weights"], strict=True):
-        torch.testing.assert_close(shared, alone, rtol=tolerance, atol=tolerance)
-    assert one["counts"] == two["counts"]
+    assert len(expected["losses"]) == 2
+    for expected_loss, loss in zip(expected["losses"], actual["losses"], strict=True):
+        assert loss == pytest.approx(expected_loss, rel=tolerance, abs=tolerance)
+    for expected_weight, weight in zip(expected["weights"], actual["weights"], strict=True):
+        torch.testing.assert_close(weight, expected_weight, rtol=tolerance, atol=tolerance)
+    assert expected["counts"] == actual["counts"]
     # sums in another order: a weight whose update is about its last bit may change or not
-    assert two["changed"] == pytest.approx(one["changed"], abs=1e-3)
-    assert two["tied"] is case.tied
-    assert two["local_share"] == pytest.approx(1 / RANKS, abs=0.02)
+    assert actual["changed"] == pytest.approx(expected["changed"], abs=1e-3)
+    assert actual["tied"] is case.tied
+    assert actual["local_share"] == pytest.approx(1 / RANKS, abs=0.02)
 
 
 @pytest.mark.parametrize("name", RESUMED)

@@ -64,9 +64,9 @@ def distances(term, losses, entropies=(0.0, 0.0, 0.0)):
 
 
 def test_losses_and_entropies_have_targets_each_sorted_by_itself():
-    both = term(following=0.0, entropy_weight=0.5)
-    assert distances(both, [9.0, 8.0, 3.0], (4.0, 1.0, 2.0)) == [0, 0, 0]
-    assert distances(both, [9.0, 8.0, 3.0], (0.0, 0.0, 0.0)) == [0.5, 2, 1]
+    loss_and_entropy = term(following=0.0, entropy_weight=0.5)
+    assert distances(loss_and_entropy, [9.0, 8.0, 3.0], (4.0, 1.0, 2.0)) == [0, 0, 0]
+    assert distances(loss_and_entropy, [9.0, 8.0, 3.0], (0.0, 0.0, 0.0)) == [0.5, 2, 1]
 
 
 def test_targets_ascend_within_each_record_and_come_from_its_match():
@@ -91,9 +91,11 @@ def test_targets_move_with_the_model_for_the_records_of_the_update():
     half_moving.update_targets([1, 0])
     assert distances(half_moving, [0.0, 0.0, 0.0]) == [6, 7.5, 2]
     assert requests == [[0], [0, 1]]
-    both = term(following=1.0, current=current, entropy_weight=1.0)
-    both.update_targets([0])
-    assert distances(both, [6.0, 4.0, 3.0]) == [40, 60, 2], "entropies move, too; record 1 is not in the update"
+    loss_and_entropy = term(following=1.0, current=current, entropy_weight=1.0)
+    loss_and_entropy.update_targets([0])
+    assert distances(loss_and_entropy, [6.0, 4.0, 3.0]) == [40, 60, 2], (
+        "entropies move, too; record 1 is not in the update"
+    )
 
 
 def test_fixed_targets_need_no_present_values():

@@ -13,8 +13,8 @@ FEW = Resamples(3, "membership", count=60)
 """Resamples."""
 
 
-def scores(members: list[float], others: list[float]) -> tuple[Values, Values]:
-    return np.array(members, float), np.array(others, float)
+def scores(members: list[float], non_members: list[float]) -> tuple[Values, Values]:
+    return np.array(members, float), np.array(non_members, float)
 
 
 def by_chance(seed: int, count: int, shift: float) -> tuple[Values, Values]:
@@ -22,9 +22,9 @@ def by_chance(seed: int, count: int, shift: float) -> tuple[Values, Values]:
     return generator.normal(shift, 1.0, count), generator.normal(size=count)
 
 
-def naive_auc(members: Values, others: Values) -> float:
-    wins = sum(1.0 if x > y else 0.5 if x == y else 0.0 for x in members for y in others)
-    return wins / (len(members) * len(others))
+def naive_auc(members: Values, non_members: Values) -> float:
+    wins = sum(1.0 if x > y else 0.5 if x == y else 0.0 for x in members for y in non_members)
+    return wins / (len(members) * len(non_members))
 
 
 def drawn(resamples: Resamples, name: str, records: int) -> list[list[int]]:
@@ -33,7 +33,7 @@ def drawn(resamples: Resamples, name: str, records: int) -> list[list[int]]:
 
 
 @pytest.mark.parametrize(
-    ("members", "others", "value"),
+    ("members", "non_members", "value"),
     [
         ([3, 2], [1, 0], -100.0),  # AUC 1: all of it is still known
         ([1, 0], [1, 0], 0.0),
@@ -43,9 +43,9 @@ def drawn(resamples: Resamples, name: str, records: int) -> list[list[int]]:
     ],
 )
 def test_privleak_without_a_retrained_model_uses_an_auc_ref_of_one_half(
-    members: list[float], others: list[float], value: float
+    members: list[float], non_members: list[float], value: float
 ) -> None:
-    result = privleak(scores(members, others), None, FEW)
+    result = privleak(scores(members, non_members), None, FEW)
     assert result is not None
     assert result.value == pytest.approx(value)
 
@@ -64,8 +64,8 @@ def test_privleak_is_undefined_if_the_retrained_models_auc_is_one() -> None:
 
 @pytest.mark.parametrize("count", [8, 40])
 def test_the_interval_of_privleak_without_a_retrained_model_is_the_aucs_own(count: int) -> None:
-    members, others = by_chance(1, count, 0.5)
-    result, of_auc = privleak((members, others), None, FEW), bootstrap_auc(members, others, FEW)[0]
+    members, non_members = by_chance(1, count, 0.5)
+    result, of_auc = privleak((members, non_members), None, FEW), bootstrap_auc(members, non_members, FEW)[0]
     assert result is not None
     assert of_auc.low is not None
     assert of_auc.high is not None
@@ -77,8 +77,8 @@ def test_the_interval_of_privleak_with_a_retrained_model_uses_the_same_resamples
     own, retrained = by_chance(1, 24, 0.5), by_chance(2, 24, 0.2)
     result = privleak(own, retrained, FEW)
     leaks = []
-    for members, others in zip(drawn(FEW, "members", 24), drawn(FEW, "others", 24), strict=True):
-        a, b = (naive_auc(one[0][members], one[1][others]) for one in (own, retrained))
+    for members, non_members in zip(drawn(FEW, "members", 24), drawn(FEW, "others", 24), strict=True):
+        a, b = (naive_auc(scored[0][members], scored[1][non_members]) for scored in (own, retrained))
         leaks.append(100 * ((1 - a) - (1 - b)) / (1 - b))
     assert result is not None
     assert result.low == pytest.approx(np.quantile(leaks, 0.025))

@@ -1,4 +1,4 @@
-"""Rounding to 8 and 4 bits: by hand, against one weight at a time in float64, and against torchao where it is."""
+"""Rounding to 8 and 4 bits: by hand, against a loop over single weights in float64, and against torchao."""
 
 import copy
 import math
@@ -32,22 +32,22 @@ from tests.unit.evaluation.test_runner import TRAINING, Loaded
 
 
 def matrix(rows: int, width: int) -> torch.Tensor:
-    """With a row of zeros, one all above and one all below zero."""
+    """Random weights with a row of zeros, a row above zero and a row below zero."""
     made = torch.randn(rows, width, generator=torch.Generator().manual_seed(3)) * 0.05
     made[0], made[1], made[2] = 0, made[1].abs() + 0.1, -made[2].abs()
     return made
 
 
 def nearest(value: float) -> int:
-    """To the nearest whole number, halves to the even one: a row's extreme is one, but for float32's last digits."""
+    """Rounds to the nearest integer, halves to even. The extreme of a row is a half, up to float32's last digits."""
     return round(round(value, 4))
 
 
 def naive_int8(weight: torch.Tensor) -> list[list[float]]:
     result = []
     for row in weight.double().tolist():
-        scale = max(max(abs(one) for one in row) / 127.5, 2**-23)
-        result.append([min(127, max(-128, nearest(one / scale))) * scale for one in row])
+        scale = max(max(abs(value) for value in row) / 127.5, 2**-23)
+        result.append([min(127, max(-128, nearest(value / scale))) * scale for value in row])
     return result
 
 
@@ -60,7 +60,7 @@ def naive_int4(weight: torch.Tensor, group: int) -> list[list[float]]:
             low, high = min(0.0, *part), max(0.0, *part)
             scale = max((high - low) / 15, 2**-23)
             zero = min(15, max(0, -nearest(low / scale)))
-            line += [(min(15, max(0, nearest(one / scale) + zero)) - zero) * scale for one in part]
+            line += [(min(15, max(0, nearest(value / scale) + zero)) - zero) * scale for value in part]
         result.append(line)
     return result
 

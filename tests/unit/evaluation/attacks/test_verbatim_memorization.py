@@ -71,9 +71,9 @@ def test_memorised_records_are_recited_and_unseen_records_are_not(loaded: Loaded
 
 def test_the_highest_recall_is_of_continuations_that_cannot_be_guessed() -> None:
     recalls, lengths = np.array([1.0, 0.4, 0.6]), np.array([7.0, 8.0, 30.0])
-    found = verbatim_memorization.highest_recall({"recall": recalls, "length": lengths})
-    assert found is not None
-    assert (found.value, found.low, found.high, found.records) == (0.6, 0.6, 0.6, 2)
+    highest = verbatim_memorization.highest_recall({"recall": recalls, "length": lengths})
+    assert highest is not None
+    assert (highest.value, highest.low, highest.high, highest.records) == (0.6, 0.6, 0.6, 2)
     assert verbatim_memorization.highest_recall({"recall": recalls[:1], "length": lengths[:1]}) is None
 
 
@@ -229,7 +229,7 @@ def test_paraphrase_figures_are_means_over_the_paraphrases_of_a_record(loaded: L
     statistics = context.statistics(
         [record.model_copy(update={"prompt": "Say: what"}) for record in asked], label="probes"
     )
-    naive = np.mean([math.exp(sum(one.log_probability) / len(one.log_probability)) for one in statistics])
+    naive = np.mean([math.exp(sum(tokens.log_probability) / len(tokens.log_probability)) for tokens in statistics])
     assert second_only.sets["probes"]["paraphrase_probability"].value == pytest.approx(naive, rel=1e-4)
 
 

@@ -37,7 +37,7 @@ def model() -> PreTrainedModel:
 
 @pytest.fixture
 def endless(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-    """No token of it ends a sequence but the tokenizer's."""
+    """A model without an end-of-sequence token of its own; only the tokenizer's token ends a sequence."""
     yield model
     model.generation_config.eos_token_id = EOS
 

@@ -22,7 +22,9 @@ def attack(auc: Figure, joint: tuple[float, float] | None = None) -> Attack:
 
 
 def policy(*bounds: dict[str, Any]) -> Policy:
-    return Policy.model_validate({"name": "a", "bounds": [{"name": f"b{n}", **one} for n, one in enumerate(bounds)]})
+    return Policy.model_validate(
+        {"name": "a", "bounds": [{"name": f"b{n}", **bound} for n, bound in enumerate(bounds)]}
+    )
 
 
 CLOZE = {"set": "forget", "figure": "cloze", "high": 0.2}
@@ -30,9 +32,9 @@ BEFORE = measured(sets={"unseen": {"extraction_strength": figure(0.1, 0.05, 0.15
 STRENGTH = {"set": "forget", "figure": "extraction_strength", "against": "retrained", "high": 0.1}
 LOSS = {"attack": "loss", "against": "retrained", "low": -0.1, "high": 0.1}
 RETAIN = {"set": "retain", "figure": "perplexity", "against": "before", "by": "ratio", "high": 1.05}
-WAS = measured(sets={"retain": {"perplexity": figure(10, 8, 12)}})
+RETAIN_BEFORE = measured(sets={"retain": {"perplexity": figure(10, 8, 12)}})
 
 
-def of_cloze(*ends: float | None, records: int = 100, **bound: Any) -> Judgement:
+def judge_cloze(*ends: float | None, records: int = 100, **bound: Any) -> Judgement:
     after = measured(sets={"forget": {"cloze": figure(*ends, records=records)}})  # type: ignore[arg-type]
     return judge(policy(CLOZE | bound), before=None, after=after)

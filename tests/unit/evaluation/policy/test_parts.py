@@ -1,4 +1,4 @@
-"""The two parts of a verdict: extraction from one record on, membership where there are records enough."""
+"""The two parts of a verdict: extraction from one record on, membership on enough records."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from core.schema.policies import Judgement, Policy
 from tests.unit.evaluation.policy.judged import LOSS, RETAIN, figure, measured, policy
 
 STRENGTH = {"set": "forget", "figure": "extraction_strength_highest", "against": "retrained", "high": 0.3}
-ALONE = {**STRENGTH, "high_alone": 0.5}
+WITH_LIMIT_ALONE = {**STRENGTH, "high_alone": 0.5}
 PERPLEXITY = {"set": "forget", "figure": "perplexity", "against": "retrained", "by": "ratio", "low": 0.5}
-OF_ITSELF = {"set": "forget", "figure": "perplexity", "low": 20.0}
+PERPLEXITY_ALONE = {"set": "forget", "figure": "perplexity", "low": 20.0}
 LEAK_RATE = {"set": "forget", "figure": "leak_rate_highest", "high": 0.05}
 
 
@@ -21,102 +21,110 @@ def highest(value: float, records: int = 100) -> Figure:
     return figure(value, value, value, records)
 
 
-def beside_unseen(value: float, *, unseen: int | None = 100, forget: int = 1) -> dict[str, Measurements]:
+def strength_measurements(value: float, *, unseen: int | None = 100, forget: int = 1) -> dict[str, Measurements]:
     sets = {"unseen": {"extraction_strength_highest": highest(0.1, unseen)}} if unseen else {}
     after = measured(sets={"forget": {"extraction_strength_highest": highest(value, forget)}})
     return {"before": measured(sets=sets), "after": after}
 
 
-def with_perplexity(found: dict[str, Measurements], low: float, high: float, records: int) -> Judgement:
-    found["after"].sets["forget"]["perplexity"] = figure((low + high) / 2, low, high, records)
-    found["before"].sets["unseen"]["perplexity"] = figure(40.0, 36.0, 44.0)
-    return judge(policy(STRENGTH, PERPLEXITY), **found)
+def judge_with_perplexity(measurements: dict[str, Measurements], low: float, high: float, records: int) -> Judgement:
+    measurements["after"].sets["forget"]["perplexity"] = figure((low + high) / 2, low, high, records)
+    measurements["before"].sets["unseen"]["perplexity"] = figure(40.0, 36.0, 44.0)
+    return judge(policy(STRENGTH, PERPLEXITY), **measurements)
 
 
 @pytest.mark.parametrize(("value", "verdict"), [(0.0, "passed"), (0.39, "passed"), (0.41, "failed"), (1.0, "failed")])
-def test_how_much_of_a_single_record_comes_out_is_judged_without_an_interval(value: float, verdict: str) -> None:
-    found = judge(policy(STRENGTH), **beside_unseen(value))
-    assert (found.verdict, found.parts["extraction"].result) == (verdict, verdict)
-    assert "membership" not in found.parts
+def test_extraction_of_a_single_record_is_judged_without_an_interval(value: float, verdict: str) -> None:
+    judgement = judge(policy(STRENGTH), **strength_measurements(value))
+    assert (judgement.verdict, judgement.parts["extraction"].result) == (verdict, verdict)
+    assert "membership" not in judgement.parts
 
 
 @pytest.mark.parametrize("unseen", [None, 1, 19])
-def test_without_enough_unseen_text_the_figure_itself_is_judged(
+def test_without_enough_unseen_text_the_figure_is_judged_by_its_own_limit(
     unseen: int | None,
 ) -> None:
-    passed, failed = (judge(policy(ALONE), **beside_unseen(value, unseen=unseen)) for value in (0.5, 0.51))
+    passed, failed = (
+        judge(policy(WITH_LIMIT_ALONE), **strength_measurements(value, unseen=unseen)) for value in (0.5, 0.51)
+    )
     assert [passed.verdict, failed.verdict] == ["passed", "failed"]
     (bound,) = passed.bounds
     assert (bound.limit_low, bound.limit_high, bound.value) == (None, 0.5, 0.5)
     assert (bound.compared, bound.yardstick) == (None, None)
-    without_limit = judge(policy(STRENGTH), **beside_unseen(0.1, unseen=unseen))
+    without_limit = judge(policy(STRENGTH), **strength_measurements(0.1, unseen=unseen))
     assert without_limit.verdict == "not_judged"
-    assert judge(policy(ALONE), before=None, after=beside_unseen(0.5)["after"]).verdict == "passed"
+    assert judge(policy(WITH_LIMIT_ALONE), before=None, after=strength_measurements(0.5)["after"]).verdict == "passed"
 
 
-def test_enough_unseen_text_and_a_retrained_model_come_before_the_limit_of_the_figure_itself() -> None:
-    assert judge(policy(ALONE), **beside_unseen(0.45)).verdict == "failed"
+def test_unseen_text_or_a_retrained_model_takes_precedence_over_the_figures_own_limit() -> None:
+    assert judge(policy(WITH_LIMIT_ALONE), **strength_measurements(0.45)).verdict == "failed"
     retrained = measured(sets={"forget": {"extraction_strength_highest": highest(0.4, 1)}})
-    found = judge(policy(ALONE), **beside_unseen(0.65), retrained=retrained)
-    assert (found.verdict, found.bounds[0].yardstick) == ("passed", "retrained_model")
-    nothing = judge(policy(ALONE), **beside_unseen(0.1), retrained=measured())
-    assert (nothing.verdict, nothing.reason) == ("not_judged", "not_measured")
+    judgement = judge(policy(WITH_LIMIT_ALONE), **strength_measurements(0.65), retrained=retrained)
+    assert (judgement.verdict, judgement.bounds[0].yardstick) == ("passed", "retrained_model")
+    unmeasured = judge(policy(WITH_LIMIT_ALONE), **strength_measurements(0.1), retrained=measured())
+    assert (unmeasured.verdict, unmeasured.reason) == ("not_judged", "not_measured")
 
 
-def test_a_doubt_about_membership_stands_in_no_way_on_few_records() -> None:
-    few = with_perplexity(beside_unseen(0.1, forget=19), 15, 30, 19)
+def test_underpowered_membership_does_not_prevent_a_pass_on_few_records() -> None:
+    few = judge_with_perplexity(strength_measurements(0.1, forget=19), 15, 30, 19)
     assert (few.verdict, few.reason) == ("passed", None)
     membership = few.parts["membership"]
     assert (membership.result, membership.reason, membership.required) == ("not_judged", "underpowered", False)
-    enough = with_perplexity(beside_unseen(0.1, forget=20), 15, 30, 20)
+    enough = judge_with_perplexity(strength_measurements(0.1, forget=20), 15, 30, 20)
     assert (enough.verdict, enough.reason) == ("not_judged", "underpowered")
     assert (enough.parts["extraction"].result, enough.parts["membership"].required) == ("passed", True)
 
 
-def test_a_failure_of_either_part_fails_the_whole_on_any_number_of_records() -> None:
-    known = with_perplexity(beside_unseen(0.1), 1.2, 1.4, 1)
-    assert (known.verdict, known.parts["extraction"].result) == ("failed", "passed")
-    assert (known.parts["membership"].result, known.parts["membership"].required) == ("failed", False)
-    given_back = with_perplexity(beside_unseen(0.9), 35, 45, 1)
-    assert (given_back.verdict, given_back.parts["extraction"].result) == ("failed", "failed")
+def test_a_failed_part_fails_the_verdict_on_any_number_of_records() -> None:
+    familiar = judge_with_perplexity(strength_measurements(0.1), 1.2, 1.4, 1)
+    assert (familiar.verdict, familiar.parts["extraction"].result) == ("failed", "passed")
+    assert (familiar.parts["membership"].result, familiar.parts["membership"].required) == ("failed", False)
+    extracted = judge_with_perplexity(strength_measurements(0.9), 35, 45, 1)
+    assert (extracted.verdict, extracted.parts["extraction"].result) == ("failed", "failed")
 
 
-def required(perplexity: dict[str, Any] = PERPLEXITY, **requires: int | None) -> Policy:
+def policy_with_requirements(perplexity: dict[str, Any] = PERPLEXITY, **requires: int | None) -> Policy:
     bounds = policy(STRENGTH, perplexity).bounds
     return Policy.model_validate({"name": "a", "bounds": bounds, "requires": requires})
 
 
-def test_a_policy_says_from_how_many_records_on_a_part_is_required() -> None:
-    found = beside_unseen(0.1, forget=5)
-    with_perplexity(found, 15, 30, 5)
-    assert judge(required(), **found).verdict == "passed"
-    assert judge(required(membership=5), **found).verdict == "not_judged"
-    assert judge(required(membership=6), **found).verdict == "passed"
-    assert judge(required(membership=None), **found).verdict == "passed"
+def test_a_policy_sets_the_number_of_records_from_which_a_part_is_required() -> None:
+    measurements = strength_measurements(0.1, forget=5)
+    judge_with_perplexity(measurements, 15, 30, 5)
+    assert judge(policy_with_requirements(), **measurements).verdict == "passed"
+    assert judge(policy_with_requirements(membership=5), **measurements).verdict == "not_judged"
+    assert judge(policy_with_requirements(membership=6), **measurements).verdict == "passed"
+    assert judge(policy_with_requirements(membership=None), **measurements).verdict == "passed"
 
 
-def test_without_a_required_part_one_must_be_passed_all_the_same() -> None:
-    found = beside_unseen(0.1, unseen=None)  # nothing to hold extraction against
-    found["after"].sets["forget"]["perplexity"] = figure(40.0, 35.0, 45.0, 1)
-    judged = judge(required(extraction=None), **found)
-    assert (judged.verdict, judged.reason) == ("not_judged", "no_reference_text")
-    assert judge(required(OF_ITSELF, extraction=None), **found).verdict == "not_judged"  # one record tells nothing
-    many = {**found, "after": measured(sets={"forget": {"perplexity": figure(40.0, 35.0, 45.0, 100)}})}
-    assert judge(required(OF_ITSELF, extraction=None), **many).verdict == "passed"
-    assert judge(required(OF_ITSELF), **many).verdict == "not_judged"
+def test_without_a_required_part_any_part_must_still_pass() -> None:
+    measurements = strength_measurements(0.1, unseen=None)  # no figure to compare extraction with
+    measurements["after"].sets["forget"]["perplexity"] = figure(40.0, 35.0, 45.0, 1)
+    judgement = judge(policy_with_requirements(extraction=None), **measurements)
+    assert (judgement.verdict, judgement.reason) == ("not_judged", "no_reference_text")
+    assert (
+        judge(policy_with_requirements(PERPLEXITY_ALONE, extraction=None), **measurements).verdict == "not_judged"
+    )  # one record gives no interval
+    many = {**measurements, "after": measured(sets={"forget": {"perplexity": figure(40.0, 35.0, 45.0, 100)}})}
+    assert judge(policy_with_requirements(PERPLEXITY_ALONE, extraction=None), **many).verdict == "passed"
+    assert judge(policy_with_requirements(PERPLEXITY_ALONE), **many).verdict == "not_judged"
 
 
-def test_what_must_survive_stays_required() -> None:
-    found = judge(policy(STRENGTH, RETAIN), **beside_unseen(0.1))
-    assert (found.verdict, found.reason) == ("not_judged", "not_measured")
-    assert found.parts["extraction"].result == "passed"
-    assert [one.part for one in found.bounds] == ["extraction", None]
+def test_bounds_on_text_to_keep_stay_required() -> None:
+    judgement = judge(policy(STRENGTH, RETAIN), **strength_measurements(0.1))
+    assert (judgement.verdict, judgement.reason) == ("not_judged", "not_measured")
+    assert judgement.parts["extraction"].result == "passed"
+    assert [judged.part for judged in judgement.bounds] == ["extraction", None]
 
 
-def test_a_policy_of_membership_alone_is_judged_as_a_whole() -> None:
+def test_a_policy_with_membership_bounds_only_is_judged() -> None:
     across = {"baseline_auc": figure(0.5, 0.4, 0.6)}
-    found = judge(policy(LOSS), before=measured(), after=measured(across=across))
-    assert (found.verdict, found.reason, set(found.parts)) == ("not_judged", "no_reference_text", {"membership"})
+    judgement = judge(policy(LOSS), before=measured(), after=measured(across=across))
+    assert (judgement.verdict, judgement.reason, set(judgement.parts)) == (
+        "not_judged",
+        "no_reference_text",
+        {"membership"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,8 +133,8 @@ def test_a_policy_of_membership_alone_is_judged_as_a_whole() -> None:
 )
 def test_an_interval_over_samples_is_not_widened_for_few_records(ends: tuple[float, float, float], result: str) -> None:
     after = measured(sets={"forget": {"leak_rate_highest": figure(*ends, 1)}})
-    found = judge(policy(LEAK_RATE), before=None, after=after)
-    assert found.bounds[0].result == result
+    judgement = judge(policy(LEAK_RATE), before=None, after=after)
+    assert judgement.bounds[0].result == result
 
 
 def test_every_bound_of_the_default_policy_has_its_part() -> None:

@@ -1,4 +1,4 @@
-"""What a dry run concludes: on figures made by hand, and on a real model's."""
+"""The conclusion of a dry run, on figures made by hand and on the figures of a real model."""
 
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -23,8 +23,8 @@ def attack(value: float, low: float, high: float, records: int = 40) -> Attack:
     return Attack(auc=auc, tpr_at_1_fpr=auc, tpr_at_5_fpr=auc, roc=[])
 
 
-def quiet() -> Measurements:
-    """Forget text that is like unseen text in every figure."""
+def unremarkable() -> Measurements:
+    """Figures by which forget text is like unseen text."""
     return Measurements(
         sets={
             "forget": {
@@ -48,11 +48,11 @@ def quiet() -> Measurements:
     )
 
 
-def test_where_nothing_stands_out_there_is_nothing_to_forget() -> None:
-    concluded = conclude(quiet())
-    assert concluded.outcome == "nothing_to_forget"
-    assert len(concluded.findings) == 5
-    assert "extraction strength 0.03 (0.02 to 0.05) beside 0.03 (0.02 to 0.04) of unseen text" in concluded.words
+def test_unremarkable_figures_show_that_there_is_nothing_to_forget() -> None:
+    conclusion = conclude(unremarkable())
+    assert conclusion.outcome == "nothing_to_forget"
+    assert len(conclusion.findings) == 5
+    assert "extraction strength 0.03 (0.02 to 0.05) beside 0.03 (0.02 to 0.04) of unseen text" in conclusion.words
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_where_nothing_stands_out_there_is_nothing_to_forget() -> None:
         ("extraction_strength", figure(0.04, 0.03, 0.08), "open"),  # 0.0512
         ("extraction_strength", figure(0.34), "stands_out"),
         ("extraction_strength", figure(0.32), "open"),
-        ("extraction_strength", figure(0.03), "open"),  # how sure it is, is not known
+        ("extraction_strength", figure(0.03), "open"),  # without an interval
         ("extraction_strength_highest", figure(0.39, 0.39, 0.39), "unremarkable"),
-        ("extraction_strength_highest", figure(0.41, 0.41, 0.41), "stands_out"),  # one that is known among many
+        ("extraction_strength_highest", figure(0.41, 0.41, 0.41), "stands_out"),  # a single known record among many
         ("verbatim_recall", figure(0.6, 0.5, 0.7), "stands_out"),
         ("verbatim_recall", figure(0.33, 0.23, 0.43), "open"),
         ("exposure_p", figure(0.05), "stands_out"),
@@ -80,98 +80,98 @@ def test_where_nothing_stands_out_there_is_nothing_to_forget() -> None:
         ("loss", figure(0.55, 0.45, 0.65), "open"),
     ],
 )
-def test_one_figure_that_stands_out_or_leaves_it_open_is_enough_not_to_say_so(
+def test_a_single_figure_that_stands_out_or_is_open_prevents_nothing_to_forget(
     name: str, changed: Figure, level: str
 ) -> None:
-    found = quiet()
+    measurements = unremarkable()
     if name == "loss":
-        found.attacks["loss"].auc = changed
+        measurements.attacks["loss"].auc = changed
     else:
-        found.sets["forget"][name] = changed
-    concluded = conclude(found)
-    assert [one.level for one in concluded.findings].count(level) == (5 if level == "unremarkable" else 1)
-    assert concluded.outcome == ("nothing_to_forget" if level == "unremarkable" else "preview")
+        measurements.sets["forget"][name] = changed
+    conclusion = conclude(measurements)
+    levels = [finding.level for finding in conclusion.findings]
+    assert levels.count(level) == (5 if level == "unremarkable" else 1)
+    assert conclusion.outcome == ("nothing_to_forget" if level == "unremarkable" else "preview")
     if level != "unremarkable":
-        assert concluded.findings[[one.level for one in concluded.findings].index(level)].words in concluded.words
-        assert concluded.words.startswith(
-            concluded.findings[[one.level for one in concluded.findings].index(level)].words
-        )
+        finding = conclusion.findings[levels.index(level)]
+        assert finding.words in conclusion.words
+        assert conclusion.words.startswith(finding.words)
 
 
-def of_one(rank: float = 0.5, chance: float = 0.5) -> Measurements:
-    found = quiet()
-    found.sets["forget"] = {
+def single_record(rank: float = 0.5, chance: float = 0.5) -> Measurements:
+    measurements = unremarkable()
+    measurements.sets["forget"] = {
         "extraction_strength": figure(0.02, records=1),
         "extraction_strength_highest": figure(0.02, 0.02, 0.02, records=1),
         "verbatim_recall": figure(0.3, records=1),
         "exposure_p": figure(chance, records=1),
         "exposure_rank": figure(rank, records=1),
     }
-    found.attacks["loss"] = attack(0.6, 0.1, 0.95, records=1)
-    return found
+    measurements.attacks["loss"] = attack(0.6, 0.1, 0.95, records=1)
+    return measurements
 
 
-def test_of_one_record_nothing_is_shown_by_nothing_standing_out() -> None:
-    concluded = conclude(of_one())
-    assert concluded.outcome == "preview"  # its rank is one number by chance
-    assert {one.level for one in concluded.findings} == {"open"}
-    assert "of a single record the figures can hardly show that nothing is known" in concluded.words
-    assert "20 records or more, could show it" in concluded.words
-    assert "stands_out" in [one.level for one in conclude(of_one(0.02, 0.02)).findings]
-    found = of_one()
-    del found.sets["forget"]["exposure_p"]
-    assert conclude(found).outcome == "preview"
-    assert "too little was measured" in conclude(found).words
+def test_a_single_record_never_shows_that_there_is_nothing_to_forget() -> None:
+    conclusion = conclude(single_record())
+    assert conclusion.outcome == "preview"  # its rank is a single random number
+    assert {finding.level for finding in conclusion.findings} == {"open"}
+    assert "of a single record the figures can hardly show that nothing is known" in conclusion.words
+    assert "20 records or more, could show it" in conclusion.words
+    assert "stands_out" in [finding.level for finding in conclude(single_record(0.02, 0.02)).findings]
+    measurements = single_record()
+    del measurements.sets["forget"]["exposure_p"]
+    assert conclude(measurements).outcome == "preview"
+    assert "too little was measured" in conclude(measurements).words
 
 
-def test_a_few_records_are_as_unsure_as_so_many_unseen_ones() -> None:
-    found = quiet()
-    for name, one in found.sets["forget"].items():
-        found.sets["forget"][name] = one.model_copy(update={"records": 16})
-    found.attacks["loss"] = attack(0.5, 0.3, 0.7, records=16)
-    ranks = found.sets["forget"]
+def test_few_records_get_the_interval_of_as_many_unseen_records() -> None:
+    measurements = unremarkable()
+    for name, forget_figure in measurements.sets["forget"].items():
+        measurements.sets["forget"][name] = forget_figure.model_copy(update={"records": 16})
+    measurements.attacks["loss"] = attack(0.5, 0.3, 0.7, records=16)
+    ranks = measurements.sets["forget"]
     ranks["exposure_rank"] = figure(0.45, 0.44, 0.46, 16)  # 0.1 of 32 unseen records: 0.1414 of 16
-    assert conclude(found).outcome == "nothing_to_forget"
+    assert conclude(measurements).outcome == "nothing_to_forget"
     ranks["exposure_rank"] = figure(0.44, 0.43, 0.45, 16)
-    assert conclude(found).outcome == "preview"
-    assert "of 16 records the figures can hardly show" in conclude(found).words
+    assert conclude(measurements).outcome == "preview"
+    assert "of 16 records the figures can hardly show" in conclude(measurements).words
 
 
-def test_a_few_unseen_records_are_no_yardstick() -> None:
-    found = quiet()
-    for name, one in found.sets["unseen"].items():
-        found.sets["unseen"][name] = one.model_copy(update={"records": 19})
-    concluded = conclude(found)
-    assert concluded.outcome == "preview"
-    assert "19 unseen records are no yardstick: bring 20 or more that measure" in concluded.words
+def test_fewer_than_20_unseen_records_are_no_yardstick() -> None:
+    measurements = unremarkable()
+    for name, unseen_figure in measurements.sets["unseen"].items():
+        measurements.sets["unseen"][name] = unseen_figure.model_copy(update={"records": 19})
+    conclusion = conclude(measurements)
+    assert conclusion.outcome == "preview"
+    assert "19 unseen records are no yardstick: bring 20 or more that measure" in conclusion.words
 
 
-def test_text_that_differs_by_itself_is_not_judged_by_membership() -> None:
-    found = quiet()
-    found.across["baseline_auc"] = figure(0.8)
-    found.attacks["loss"] = attack(0.8, 0.75, 0.85)
-    assert conclude(found).outcome == "nothing_to_forget"
+def test_membership_does_not_count_if_the_texts_differ_without_a_model() -> None:
+    measurements = unremarkable()
+    measurements.across["baseline_auc"] = figure(0.8)
+    measurements.attacks["loss"] = attack(0.8, 0.75, 0.85)
+    assert conclude(measurements).outcome == "nothing_to_forget"
 
 
-def test_without_unseen_text_extraction_and_exposure_must_do() -> None:
-    found = quiet()
-    del found.sets["unseen"], found.attacks["loss"]
-    concluded = conclude(found)
-    assert concluded.outcome == "nothing_to_forget"
-    assert "without unseen text" in concluded.words
-    few = quiet()
+def test_without_unseen_text_extraction_and_exposure_decide() -> None:
+    measurements = unremarkable()
+    del measurements.sets["unseen"], measurements.attacks["loss"]
+    conclusion = conclude(measurements)
+    assert conclusion.outcome == "nothing_to_forget"
+    assert "without unseen text" in conclusion.words
+    few = unremarkable()
     del few.sets["unseen"], few.attacks["loss"]
     few.sets["forget"]["extraction_strength"] = figure(0.02, 0.01, 0.03, records=19)
     assert conclude(few).outcome == "preview"
     assert "without 20 or more unseen ones nothing at all" in conclude(few).words
-    found.sets["forget"]["extraction_strength"] = figure(0.06, 0.02, 0.11)
-    assert conclude(found).outcome == "preview"
-    found = quiet()
-    found.sets = {"forget": {"exposure_p": figure(0.9), "exposure_rank": figure(0.6, 0.5, 0.7)}}
-    assert conclude(found).outcome == "preview"  # extraction was not measured
+    measurements.sets["forget"]["extraction_strength"] = figure(0.06, 0.02, 0.11)
+    assert conclude(measurements).outcome == "preview"
+    measurements = unremarkable()
+    measurements.sets = {"forget": {"exposure_p": figure(0.9), "exposure_rank": figure(0.6, 0.5, 0.7)}}
+    assert conclude(measurements).outcome == "preview"  # extraction was not measured
 
 
-def test_a_model_remembers_what_it_was_trained_on_and_not_what_it_never_saw(
+def test_trained_text_has_a_preview_and_unseen_text_nothing_to_forget(
     loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase], tiny_model: TinyModel
 ) -> None:
     def outcome(forget: list[Record], names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a policy has to have measured, and what a request may not take from it."""
+"""The measurements that a policy requires, and the parameters that a request may not weaken."""
 
 from typing import Any
 
@@ -18,31 +18,31 @@ from core.schema.evaluation import MeasurementChoice
 from core.schema.policies import Bound, Policy
 
 
-def bound(**about: Any) -> Bound:
-    return Bound.model_validate({"name": "a", "high": 1.0, **about})
+def bound(**target: Any) -> Bound:
+    return Bound.model_validate({"name": "a", "high": 1.0, **target})
 
 
-def test_every_figure_that_a_bound_may_be_put_on_is_some_measurements() -> None:
-    bounds = [bound(set=of, figure=name) for name, sets in figure_names.SET_FIGURES.items() for of in sets]
+def test_every_figure_of_a_bound_is_produced_by_a_measurement() -> None:
+    bounds = [bound(set=data_set, figure=name) for name, sets in figure_names.SET_FIGURES.items() for data_set in sets]
     bounds += [bound(attack=name) for name in figure_names.ATTACKS]
     bounds += [bound(across=name) for name in figure_names.ACROSS_FIGURES]
     bounds += [bound(curve=name, against="before") for name in figure_names.CURVES]
     bounds += [bound(set="forget", figure="perplexity", variant=name) for name in figure_names.VARIANTS]
-    for one in bounds:
-        found = measurements_of(one)
-        assert set(found) <= set(MEASUREMENTS)
-        said = one.figure or one.across
-        family = MEASUREMENTS[found[0]]
+    for figure_bound in bounds:
+        names = measurements_of(figure_bound)
+        assert set(names) <= set(MEASUREMENTS)
+        figure = figure_bound.figure or figure_bound.across
+        measurement = MEASUREMENTS[names[0]]
         assert (
-            said is None
-            or one.variant
-            or said in family.summary
-            or said.startswith(f"{family.name.removesuffix('_retain')}_")
+            figure is None
+            or figure_bound.variant
+            or figure in measurement.summary
+            or figure.startswith(f"{measurement.name.removesuffix('_retain')}_")
         )
 
 
 @pytest.mark.parametrize(
-    ("about", "names"),
+    ("target", "names"),
     [
         ({"attack": "loss"}, ("membership", "baseline")),
         ({"attack": "reference"}, ("reference_attack", "baseline")),
@@ -55,11 +55,11 @@ def test_every_figure_that_a_bound_may_be_put_on_is_some_measurements() -> None:
         ({"across": "relearned_half_steps"}, ("relearned",)),
     ],
 )
-def test_a_bounds_measurements(about: dict[str, Any], names: tuple[str, ...]) -> None:
-    assert measurements_of(bound(**about)) == names
+def test_the_measurements_that_a_bound_requires(target: dict[str, Any], names: tuple[str, ...]) -> None:
+    assert measurements_of(bound(**target)) == names
 
 
-def test_the_default_policy_needs_no_more_than_is_measured_by_default_but_beside_a_retrained_model() -> None:
+def test_the_default_policy_requires_only_default_measurements_and_relearning_with_a_retrained_model() -> None:
     standard = resolve_measurements(["standard"])
     assert unmet_requirements(standard, DEFAULT_POLICY, retrained=False) == []
     assert unmet_requirements(standard, DEFAULT_POLICY, retrained=True) == ["relearned"]
@@ -67,15 +67,17 @@ def test_the_default_policy_needs_no_more_than_is_measured_by_default_but_beside
     assert set(alone) == {"membership", "baseline", "exposure", "verbatim", "cloze", "leak_at_k", "quantized", "change"}
 
 
-def test_a_benchmark_is_measured_by_its_tasks() -> None:
+def test_bounds_on_benchmarks_require_their_tasks() -> None:
     bounds = [bound(name=name, benchmark=name, figure="acc") for name in ("b", "a")]
     policy = Policy(name="a", bounds=[*bounds, bound(name="c", set="forget", figure="cloze")])
-    (tasks,) = [one for one in required_measurements(policy, retrained=False) if choice_name(one) == "benchmarks"]
+    (tasks,) = [
+        choice for choice in required_measurements(policy, retrained=False) if choice_name(choice) == "benchmarks"
+    ]
     assert resolve_measurements([tasks])[0].model_dump()["tasks"] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters", "found"),
+    ("name", "parameters", "weaker"),
     [
         ("cloze", {"samples": 3}, ["samples"]),
         ("cloze", {"samples": 5, "records": 1, "seconds": 1}, []),
@@ -88,6 +90,8 @@ def test_a_benchmark_is_measured_by_its_tasks() -> None:
         ("relearned", {}, []),
     ],
 )
-def test_parameters_that_would_show_less(name: str, parameters: dict[str, Any], found: list[str]) -> None:
-    (one,) = resolve_measurements([MeasurementChoice.model_validate({"name": name, **parameters})])
-    assert weaker_parameters(one) == found
+def test_parameters_that_weaken_a_measurement_are_named(
+    name: str, parameters: dict[str, Any], weaker: list[str]
+) -> None:
+    (measurement,) = resolve_measurements([MeasurementChoice.model_validate({"name": name, **parameters})])
+    assert weaker_parameters(measurement) == weaker

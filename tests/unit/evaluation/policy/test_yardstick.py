@@ -1,4 +1,4 @@
-"""What a figure is held against: unseen text, a retrained model, and when either is to be doubted."""
+"""The yardsticks of a figure: unseen text, a retrained model, and the doubts about each."""
 
 from typing import Any
 
@@ -11,38 +11,38 @@ from core.schema.policies import Judgement
 from tests.unit.evaluation.policy.judged import BEFORE, CLOZE, LOSS, STRENGTH, Ends, attack, figure, measured, policy
 
 
-def test_unseen_text_of_the_original_stands_for_a_retrained_model() -> None:
+def test_the_originals_unseen_text_stands_for_a_retrained_model() -> None:
     after = measured(sets={"forget": {"extraction_strength": figure(0.12, 0.08, 0.16)}})
-    (found,) = judge(policy(STRENGTH), before=BEFORE, after=after).bounds
-    assert found.value == pytest.approx(0.02)
-    assert found.low == pytest.approx(0.02 - (0.04**2 + 0.05**2) ** 0.5)
-    assert found.result == "passed"
-    assert found.compared == BEFORE.sets["unseen"]["extraction_strength"]
-    assert found.yardstick == "unseen_text"
+    (judged_bound,) = judge(policy(STRENGTH), before=BEFORE, after=after).bounds
+    assert judged_bound.value == pytest.approx(0.02)
+    assert judged_bound.low == pytest.approx(0.02 - (0.04**2 + 0.05**2) ** 0.5)
+    assert judged_bound.result == "passed"
+    assert judged_bound.compared == BEFORE.sets["unseen"]["extraction_strength"]
+    assert judged_bound.yardstick == "unseen_text"
 
 
-def test_a_retrained_models_own_figure_takes_its_place() -> None:
+def test_a_retrained_models_own_figure_replaces_unseen_text() -> None:
     after = measured(sets={"forget": {"extraction_strength": figure(0.27, 0.26, 0.28)}})
     retrained = measured(sets={"forget": {"extraction_strength": figure(0.2, 0.19, 0.21)}})
-    found = judge(policy(STRENGTH), before=BEFORE, after=after, retrained=retrained)
-    assert found.bounds[0].value == pytest.approx(0.07)
-    assert found.bounds[0].yardstick == "retrained_model"
-    assert found.verdict == "passed"
+    judgement = judge(policy(STRENGTH), before=BEFORE, after=after, retrained=retrained)
+    assert judgement.bounds[0].value == pytest.approx(0.07)
+    assert judgement.bounds[0].yardstick == "retrained_model"
+    assert judgement.verdict == "passed"
     assert judge(policy(STRENGTH), before=BEFORE, after=after).verdict == "failed"
 
 
-def test_a_bound_names_what_it_was_held_against_in_truth() -> None:
+def test_a_bound_names_the_yardstick_that_it_was_compared_with() -> None:
     across = {"baseline_auc": figure(0.5, 0.4, 0.6)}
     sets = {"forget": {"extraction_strength": figure(0.03, 0.02, 0.04)}}
     after = measured(sets=sets, attacks={"loss": attack(figure(0.5, 0.45, 0.55), joint=(0.45, 0.55))}, across=across)
-    alone = {**STRENGTH, "name": "alone", "against": None}
-    bounds = judge(policy(STRENGTH, LOSS, alone), before=BEFORE, after=after).bounds
+    absolute = {**STRENGTH, "name": "alone", "against": None}
+    bounds = judge(policy(STRENGTH, LOSS, absolute), before=BEFORE, after=after).bounds
     assert [judged.yardstick for judged in bounds] == ["unseen_text", "chance", None]
     for judged in bounds:
-        written = comparison_text(judged.bound.model_dump(mode="json"), judged.yardstick)
-        assert "retrained" not in written
-    both = judge(policy(STRENGTH, LOSS, alone), before=BEFORE, after=after, retrained=after).bounds
-    assert [judged.yardstick for judged in both] == ["retrained_model", "retrained_model", None]
+        text = comparison_text(judged.bound.model_dump(mode="json"), judged.yardstick)
+        assert "retrained" not in text
+    bounds = judge(policy(STRENGTH, LOSS, absolute), before=BEFORE, after=after, retrained=after).bounds
+    assert [judged.yardstick for judged in bounds] == ["retrained_model", "retrained_model", None]
 
 
 UNSEEN = {
@@ -72,13 +72,13 @@ def supplied(figures: dict[str, Figure], auc: tuple[float, float, float] = (0.49
 
 
 @pytest.mark.parametrize(("auc", "verdict"), [((0.52, 0.45, 0.6), "passed"), ((0.8, 0.7, 0.9), "failed")])
-def test_the_reference_attack_is_held_against_chance_since_the_retrained_model_cannot_attack_itself(
+def test_the_reference_attack_is_compared_with_chance_since_the_retrained_model_cannot_attack_itself(
     auc: Ends, verdict: str
 ) -> None:
     after = measured(attacks={"reference": attack(figure(*auc))}, across={"baseline_auc": figure(0.5, 0.4, 0.6)})
     bound = {"attack": "reference", "against": "retrained", "low": -0.15, "high": 0.15}
-    found = judge(policy(bound), before=BEFORE, after=after, retrained=measured())
-    assert (found.verdict, found.reason) == (verdict, None)
+    judgement = judge(policy(bound), before=BEFORE, after=after, retrained=measured())
+    assert (judgement.verdict, judgement.reason) == (verdict, None)
     assert judge(policy(bound), before=BEFORE, after=measured(), retrained=measured()).verdict == "not_judged"
 
 
@@ -87,7 +87,7 @@ def test_the_reference_attack_is_held_against_chance_since_the_retrained_model_c
     [
         ({}, []),
         ({"extraction_strength": figure(0.16, 0.14, 0.18)}, ["extraction"]),
-        ({"extraction_strength": figure(0.16, 0.10, 0.22)}, []),  # it may be less
+        ({"extraction_strength": figure(0.16, 0.10, 0.22)}, []),  # the difference may be under the limit
         ({"extraction_strength_highest": figure(0.7, 0.7, 0.7)}, ["extraction-highest"]),
         ({"perplexity": figure(6.0, 5.0, 7.0)}, ["perplexity"]),
         ({"perplexity": figure(12.0, 11.0, 13.0)}, []),  # text may be easier than what stands for it
@@ -95,19 +95,19 @@ def test_the_reference_attack_is_held_against_chance_since_the_retrained_model_c
         (ORIGINAL, ["extraction", "extraction-highest", "extraction-alone", "perplexity", "exposure"]),
     ],
 )
-def test_a_supplied_model_that_has_seen_the_forget_set_is_told_from_a_retrained_one(
+def test_a_supplied_model_that_has_seen_the_forget_set_is_detected(
     changed: dict[str, Figure], shown: list[str]
 ) -> None:
     assert signs_of_memorization(supplied(HONEST | changed), measured(sets={"unseen": UNSEEN})) == shown
 
 
-def test_few_unseen_records_do_not_keep_a_supplied_model_from_being_doubted() -> None:
-    few = {name: one.model_copy(update={"low": None, "high": None, "records": 1}) for name, one in UNSEEN.items()}
+def test_a_supplied_model_is_doubted_on_few_unseen_records() -> None:
+    few = {name: figure.model_copy(update={"low": None, "high": None, "records": 1}) for name, figure in UNSEEN.items()}
     knowing = HONEST | {"perplexity": figure(6.0, 5.0, 7.0)}
     assert signs_of_memorization(supplied(knowing), measured(sets={"unseen": few})) == ["perplexity"]
 
 
-def test_of_the_attack_and_without_unseen_text_it_is_told_too() -> None:
+def test_an_attack_or_extraction_without_unseen_text_detects_a_supplied_model() -> None:
     before = measured(sets={"unseen": UNSEEN})
     assert signs_of_memorization(supplied(HONEST, (0.9, 0.85, 0.95)), before) == ["membership"]
     assert signs_of_memorization(supplied(HONEST, (0.39, 0.31, 0.52)), before) == []
@@ -121,12 +121,12 @@ def test_a_bound_against_a_supplied_model_that_knows_the_text_is_not_judged() ->
     after = measured(sets={"forget": ORIGINAL}, across={"privleak_loss": figure(0, 0, 0)})
     bounds = [STRENGTH, {"across": "privleak_loss", "low": -10}, {"set": "forget", "figure": "perplexity", "high": 2.0}]
     before = measured(sets={"unseen": UNSEEN})
-    found = judge(policy(*bounds), before=before, after=after, retrained=supplied(ORIGINAL))
-    assert (found.verdict, found.reason) == ("not_judged", "reference_knows_the_text")
-    assert [one.result for one in found.bounds] == ["not_judged", "not_judged", "passed"]
-    assert all(one.carries for one in found.bounds)
+    judgement = judge(policy(*bounds), before=before, after=after, retrained=supplied(ORIGINAL))
+    assert (judgement.verdict, judgement.reason) == ("not_judged", "reference_knows_the_text")
+    assert [judged.result for judged in judgement.bounds] == ["not_judged", "not_judged", "passed"]
+    assert all(judged.carries for judged in judgement.bounds)
     honest = judge(policy(*bounds), before=before, after=after, retrained=supplied(HONEST))
-    assert [one.result for one in honest.bounds] == ["failed", "passed", "passed"]
+    assert [judged.result for judged in honest.bounds] == ["failed", "passed", "passed"]
 
 
 def test_relearning_like_a_model_that_knows_the_text_is_not_judged() -> None:
@@ -143,28 +143,28 @@ def test_relearning_like_a_model_that_knows_the_text_is_not_judged() -> None:
         assert [judged.result for judged in judgement.bounds] == ["passed", expected, expected, "passed"]
 
 
-def test_a_limit_on_records_takes_no_bound_out_of_the_verdict() -> None:
-    def of(there: int, looked_at: int, **bound: Any) -> bool:
-        sets = {"forget": {"cloze": figure(0.2, 0.1, 0.3, looked_at)}}
-        after = measured(sets=sets, records={"forget": there})
+def test_a_limit_on_measured_records_does_not_exclude_a_bound() -> None:
+    def counts(records: int, measured_records: int, **bound: Any) -> bool:
+        sets = {"forget": {"cloze": figure(0.2, 0.1, 0.3, measured_records)}}
+        after = measured(sets=sets, records={"forget": records})
         return judge(policy({**CLOZE, "judged_from": 100, **bound}), before=None, after=after).bounds[0].carries
 
-    assert of(100, 5)
-    assert not of(99, 5)
-    assert of(100, 5, figure="verbatim_recall")  # not there at all
-    assert not of(99, 5, figure="verbatim_recall")
+    assert counts(100, 5)
+    assert not counts(99, 5)
+    assert counts(100, 5, figure="verbatim_recall")  # the figure is missing
+    assert not counts(99, 5, figure="verbatim_recall")
 
 
-def test_each_bound_goes_by_the_records_of_what_it_is_about() -> None:
-    one = figure(0.5, 0.4, 0.6, 3)
+def test_each_bound_counts_by_the_records_of_its_own_set() -> None:
+    three_records = figure(0.5, 0.4, 0.6, 3)
     cut = CutShort(measurement="benchmarks", what="arc", done=3, of=100, reason="records")
     after = measured(
-        sets={"forget": {"cloze": one}, "retain": {"accuracy": one}},
+        sets={"forget": {"cloze": three_records}, "retain": {"accuracy": three_records}},
         records={"forget": 100, "retain": 99, "protected": 98},
-        attacks={"gradnorm": attack(one)},
-        across={"model_utility": one, "privleak_loss": one},
-        curves={"relearned_forget": [StepFigure(step=0, figure=one)]},
-        benchmarks={"arc": {"acc": one}, "whole": {"acc": one}},
+        attacks={"gradnorm": attack(three_records)},
+        across={"model_utility": three_records, "privleak_loss": three_records},
+        curves={"relearned_forget": [StepFigure(step=0, figure=three_records)]},
+        benchmarks={"arc": {"acc": three_records}, "whole": {"acc": three_records}},
         cut_short=[cut],
     )
     bounds = [
@@ -176,8 +176,8 @@ def test_each_bound_goes_by_the_records_of_what_it_is_about() -> None:
         {"benchmark": "arc", "figure": "acc"},
         {"benchmark": "whole", "figure": "acc"},
     ]
-    judged = policy(*({**bound, "low": 0.1, "judged_from": 100} for bound in bounds))
-    carries = [one.carries for one in judge(judged, before=measured(), after=after).bounds]
+    limited = policy(*({**bound, "low": 0.1, "judged_from": 100} for bound in bounds))
+    carries = [judged.carries for judged in judge(limited, before=measured(), after=after).bounds]
     assert carries == [False, True, True, False, True, True, False]
 
 
@@ -185,29 +185,33 @@ def test_each_bound_goes_by_the_records_of_what_it_is_about() -> None:
     ("done", "reason", "missed"),
     [(64, "records", False), (63, "records", True), (64, "seconds", True), (None, None, False)],
 )
-def test_what_was_hardly_looked_for_is_missed(done: int | None, reason: Any, missed: bool) -> None:
+def test_a_missing_figure_counts_if_its_measurement_was_cut_short(done: int | None, reason: Any, missed: bool) -> None:
     cuts = [] if done is None else [CutShort(measurement="cloze", what="forget", done=done, of=200, reason=reason)]
     cuts.append(CutShort(measurement="verbatim", what="forget", done=1, of=200, reason="seconds"))
     after = measured(sets={"forget": {"extraction_strength": figure(0.1, 0.05, 0.15)}}, cut_short=cuts)
     bound = {"set": "forget", "figure": "extraction_strength", "high": 0.2}
-    found = judge(policy({**CLOZE, "optional_from": 0}, bound), before=None, after=after)
-    assert found.bounds[0].carries is missed
-    assert (found.verdict, found.reason) == (("not_judged", "not_measured") if missed else ("passed", None))
+    judgement = judge(policy({**CLOZE, "optional_from": 0}, bound), before=None, after=after)
+    assert judgement.bounds[0].carries is missed
+    assert (judgement.verdict, judgement.reason) == (("not_judged", "not_measured") if missed else ("passed", None))
 
 
-def test_one_record_is_judged_by_how_far_unseen_records_lie_apart() -> None:
-    def of(value: float) -> Judgement:
+def test_a_single_record_is_judged_by_the_spread_of_unseen_records() -> None:
+    def judge_strength(value: float) -> Judgement:
         after = measured(sets={"forget": {"extraction_strength": figure(value, records=1)}})
-        sharp = measured(sets={"unseen": {"extraction_strength": figure(0.02, 0.018, 0.022)}})
-        return judge(policy(STRENGTH), before=sharp, after=after)
+        before = measured(sets={"unseen": {"extraction_strength": figure(0.02, 0.018, 0.022)}})
+        return judge(policy(STRENGTH), before=before, after=after)
 
-    assert of(0.02).bounds[0].low == pytest.approx(-((0.02**2 + 0.002**2) ** 0.5))
-    assert [of(0.02).verdict, of(0.115).verdict, of(0.3).verdict] == ["passed", "not_judged", "failed"]
+    assert judge_strength(0.02).bounds[0].low == pytest.approx(-((0.02**2 + 0.002**2) ** 0.5))
+    assert [judge_strength(value).verdict for value in (0.02, 0.115, 0.3)] == ["passed", "not_judged", "failed"]
 
 
-def test_without_unseen_text_there_is_nothing_to_hold_it_against() -> None:
+def test_without_unseen_text_or_a_retrained_model_a_comparison_is_not_judged() -> None:
     after = measured(sets={"forget": {"extraction_strength": figure(0.1, 0.05, 0.15)}})
-    found = judge(policy(STRENGTH), before=measured(sets=after.sets), after=after)
-    assert (found.verdict, found.reason, found.bounds[0].result) == ("not_judged", "no_reference_text", "not_judged")
-    of_loss = judge(policy(LOSS, CLOZE), before=measured(), after=after)
-    assert of_loss.reason == "no_reference_text"
+    judgement = judge(policy(STRENGTH), before=measured(sets=after.sets), after=after)
+    assert (judgement.verdict, judgement.reason, judgement.bounds[0].result) == (
+        "not_judged",
+        "no_reference_text",
+        "not_judged",
+    )
+    loss_judgement = judge(policy(LOSS, CLOZE), before=measured(), after=after)
+    assert loss_judgement.reason == "no_reference_text"

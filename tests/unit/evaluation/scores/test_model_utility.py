@@ -138,23 +138,23 @@ def test_a_limit_on_records_is_noted_once(loaded: Loaded) -> None:
 def test_an_answer_follows_the_prompt_and_ends_before_a_stop_text(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = EvalContext(lambda: loaded, {}, training=TRAINING)
-    said = loaded[1]("In the town.\n\nQuestion: who?", add_special_tokens=False)["input_ids"]
-    asked: list[int] = []
+    context = EvalContext(lambda: loaded, {}, training=TRAINING)
+    written = loaded[1]("In the town.\n\nQuestion: who?", add_special_tokens=False)["input_ids"]
+    requested_lengths: list[int] = []
 
     def continuations(_: EvalContext, prefixes: list[list[int]], lengths: list[int]) -> list[list[list[int]]]:
-        asked.extend(lengths)
-        return [[said] for _ in prefixes]
+        requested_lengths.extend(lengths)
+        return [[written] for _ in prefixes]
 
     monkeypatch.setattr(greedy_answers, "continuations", continuations)
     record = Record(prompt="Where? ", completion="In the old town")
     count = len(loaded[1](record.completion, add_special_tokens=False)["input_ids"]) + 1
-    assert greedy_answers.greedy_answers(made, [record], stops=("\n\n",)) == [("In the old town", "In the town.")]
-    assert greedy_answers.greedy_answers(made, [record], tokens=9)[0][1] == "In the town.\n\nQuestion: who?"
-    assert asked == [count, 9]
+    assert greedy_answers.greedy_answers(context, [record], stops=("\n\n",)) == [("In the old town", "In the town.")]
+    assert greedy_answers.greedy_answers(context, [record], tokens=9)[0][1] == "In the town.\n\nQuestion: who?"
+    assert requested_lengths == [count, 9]
     budget = Budget(ModelUtility.name, check_stop=lambda: None)
-    made.sets["protected"] = [record]
-    columns = greedy_answers.answer_overlap(made, "protected", [0], budget, stops=("\n\n",), words="latin")
+    context.sets["protected"] = [record]
+    columns = greedy_answers.answer_overlap(context, "protected", [0], budget, stops=("\n\n",), words="latin")
     assert (columns["recall"][0], columns["f1"][0]) == (pytest.approx(3 / 4), pytest.approx(2 * 0.75 / 1.75))
 
 
