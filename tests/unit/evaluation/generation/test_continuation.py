@@ -37,14 +37,14 @@ def model() -> PreTrainedModel:
 
 @pytest.fixture
 def endless(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-    """A model without an end-of-sequence token of its own; only the tokenizer's token ends a sequence."""
+    """The model, whose end-of-sequence token a test may change; it is restored after the test."""
     yield model
     model.generation_config.eos_token_id = EOS
 
 
 @torch.no_grad()
 def by_itself(model: PreTrainedModel, prefix: list[int], count: int, ends: tuple[int, ...] = (EOS,)) -> list[int]:
-    """The same without a cache, without other rows, all of it read again for each token."""
+    """Greedy tokens without a cache and without other rows: the whole text is read again for each token."""
     ids = list(prefix)
     for _ in range(count):
         token = int(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())
