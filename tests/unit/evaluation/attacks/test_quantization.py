@@ -188,13 +188,13 @@ def test_eight_bits_change_less_than_four(loaded: Loaded, tiny_model: TinyModel)
     context = context_of(loaded, tiny_model)
     result = Quantized().measure(context).variants
 
-    def far(figure: Figure) -> float:
-        return abs(math.log(figure.value / whole))
+    def distance(figure: Figure) -> float:
+        return abs(math.log(figure.value / original))
 
     context.unload_model()
-    whole = math.exp(record_scores(context, "forget")["loss"].mean())
-    assert far(result["int8"]["forget"]["perplexity"]) < far(result["int4"]["forget"]["perplexity"])
-    assert far(result["int8"]["forget"]["perplexity"]) < 0.01
+    original = math.exp(record_scores(context, "forget")["loss"].mean())
+    assert distance(result["int8"]["forget"]["perplexity"]) < distance(result["int4"]["forget"]["perplexity"])
+    assert distance(result["int8"]["forget"]["perplexity"]) < 0.01
 
 
 def test_an_adapter_is_merged_into_the_quantised_copy(loaded: Loaded, tiny_model: TinyModel) -> None:
@@ -242,9 +242,9 @@ def test_symmetric_scores_compare_each_copy_with_the_model_itself(loaded: Loaded
     for variant in ("int8", "int4"):
         for figure in ("probability", "extraction_strength"):
             copied = result.variants[variant]["forget"][figure].value
-            whole = record_scores(context, "forget")[figure][indices].mean()
+            original = record_scores(context, "forget")[figure][indices].mean()
             score = result.across[f"quantized_symmetric_{figure}_{variant}"]
-            assert score.value == pytest.approx(1 - abs(copied - whole) / (copied + whole))
+            assert score.value == pytest.approx(1 - abs(copied - original) / (copied + original))
             assert score.records == 6
             assert score.low is not None
             assert score.high is not None
