@@ -9,8 +9,10 @@ from benchmarks.preflight import MARK, UPPER, Case, compare_peaks
 from benchmarks.random_models import SHAPES
 
 CASES = {
-    "all weights": Case(SHAPES["19M, 32k"], "ascent_kl", records=6, others=8, words=20),
-    "an adapter": Case(SHAPES["4M, 2k"], "gradient_ascent", records=6, others=8, training={"lora": {"rank": 8}}),
+    "all weights": Case(SHAPES["19M, 32k"], "ascent_kl", records=6, retain_records=8, words=20),
+    "an adapter": Case(
+        SHAPES["4M, 2k"], "gradient_ascent", records=6, retain_records=8, training={"lora": {"rank": 8}}
+    ),
 }
 
 

@@ -181,7 +181,7 @@ def kl_and_unseen_and_rehearsal(model, original, sets):
         temperature=1.5,
         seed=SEED,
         forget=forget,
-        others=[chunk for other in others for chunk in other],
+        retain_chunks=[chunk for other in others for chunk in other],
         max_tokens=100_000,
         should_stop=lambda: False,
     )
