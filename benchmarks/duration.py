@@ -1,4 +1,6 @@
-"""Expected seconds of a job beside measured seconds, where only jobs on models of other sizes have run.
+"""Expected seconds of a job beside measured seconds, where no job on its model has run yet.
+
+They are estimated from the machine's throughput, and from jobs on models of other sizes.
 
     python -m benchmarks.duration [--gpus 1] [--out docs/benchmarks.md]
 
@@ -8,6 +10,7 @@ on the CPU, or with `--gpus 1` on the GPU, with larger models and a table of the
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.generated_page import replace_section
 from benchmarks.machine import current_machine
-from benchmarks.preflight import Case, measure_cost, why_no_gpu, write_job
+from benchmarks.preflight import REPOSITORY, Case, measure_cost, one_thread_environment, why_no_gpu, write_job
 from benchmarks.random_models import SHAPES
 from core.evaluation.measurements import resolve_measurements
 from core.evaluation.policy import preview
@@ -24,6 +27,7 @@ from core.preflight import duration, flops
 from core.preflight.measure_workload import MeasureWorkload
 from core.preflight.workload import Workload
 from core.schema.job_spec import CommonSpec, PreviewSpec
+from core.schema.throughput import Throughput
 
 MARK = "duration"
 MODELS = {0: ("4M, 2k", "30M, 2k", "53M, 32k"), 1: ("30M, 2k", "140M, 32k", "1.2B, 32k")}
@@ -70,15 +74,29 @@ def run_timed_job(model: str, kind: str, gpus: int) -> TimedJob:
     return TimedJob(model, kind, work, job)
 
 
-def table(jobs: Sequence[TimedJob]) -> str:
-    """Returns Markdown: a row for each job, with its seconds as estimated from the jobs on each model alone."""
+def measure_throughput(gpus: int) -> Throughput:
+    """Measures as a worker does when it starts, with one thread as the jobs have."""
+    command = [sys.executable, "-m", "core.pipeline.throughput"]
+    environment = one_thread_environment(gpus)
+    process = subprocess.run(  # noqa: S603 - our own program
+        command, input="measure\n", capture_output=True, text=True, check=True, env=environment, cwd=REPOSITORY
+    )
+    return Throughput.model_validate_json(process.stdout.splitlines()[-1])
+
+
+def table(jobs: Sequence[TimedJob], speed: duration.Speed | None) -> str:
+    """Returns Markdown: a row for each job, with its seconds as estimated from `speed`, and from the jobs on each model
+    alone."""
     models = list(dict.fromkeys(job.model for job in jobs))
-    lines = [["job", "took", *(f"by {model}" for model in models)], ["---", "---:", *("---:" for _ in models)]]
+    columns = ["by throughput", *(f"by {model}" for model in models)]
+    lines = [["job", "took", *columns], ["---", "---:", *("---:" for _ in columns)]]
     for job in jobs:
-        cells = []
+        estimates = [duration.estimate_seconds(job.work, "another", [], measured=speed)]
         for model in models:
             finished = [replace(other.job, model="") for other in jobs if other.model == model]
-            expected = duration.estimate_seconds(job.work, "another", finished)
+            estimates.append(duration.estimate_seconds(job.work, "another", finished))
+        cells = []
+        for expected in estimates:
             cells.append("" if expected is None else f"{expected:.0f} s ({expected / job.seconds:.2f})")
         lines.append([f"{job.model}, {job.kind}", f"{job.seconds:.0f} s", *cells])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -91,6 +109,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.gpus and (reason := why_no_gpu()):
         parser.error(reason)
+    throughput = measure_throughput(arguments.gpus)
+    print(throughput, file=sys.stderr, flush=True)
+    speed = duration.Speed.from_workers([throughput], gpus=arguments.gpus)
     jobs = []
     for model in MODELS[arguments.gpus]:
         for kind in KINDS:
@@ -100,7 +121,7 @@ def main() -> int:
             print(model, kind, job.seconds, job.flops, job.passed, job.expected_measured, file=sys.stderr, flush=True)
     machine = current_machine().description() if arguments.gpus else f"{os.cpu_count()} cores, one thread"
     command = "python -m benchmarks.duration" + (" --gpus 1" if arguments.gpus else "")
-    text = f"Made by `{command}`: {machine}.\n\n{table(jobs)}"
+    text = f"Made by `{command}`: {machine}.\n\n{table(jobs, speed)}"
     if arguments.out is None:
         print(text)
     else:

@@ -149,13 +149,16 @@ def write_job(case: Case, folder: Path, gpus: int = 0) -> tuple[UnlearnSpec, Unl
     return spec, UnlearnWorkload(shape, training, sets, method=method, gpus=gpus, bfloat16=has_fast_bfloat16())
 
 
+def one_thread_environment(gpus: int = 0) -> dict[str, str]:
+    """Returns the environment of a child process with one thread, and without GPUs where it is to use none."""
+    path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
+    hidden = {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **hidden}
+
+
 def measure_cost(spec: CommonSpec, gpus: int = 0) -> CostReported:
     """Runs the job in a child process and returns the cost that it reports. Raises RuntimeError if the job fails."""
-    path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    if not gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    events = run_child(spec, environment, cwd=REPOSITORY)
+    events = run_child(spec, one_thread_environment(gpus), cwd=REPOSITORY)
     costs = [event for event in events if isinstance(event, CostReported)]
     if not costs:
         failures = [event.error.message for event in events if isinstance(event, Failed)]
