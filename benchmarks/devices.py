@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.child import run_child
 from benchmarks.generated_page import aligned_table, replace_section
@@ -31,7 +31,7 @@ from core.preflight.measure_workload import MeasureWorkload
 from core.preflight.processor import has_fast_bfloat16
 from core.preflight.unlearn_workload import UnlearnWorkload
 from core.preflight.workload import SetSize, Workload
-from core.schema.evaluation import MeasurementChoice, Measurements
+from core.schema.evaluation import MeasurementChoice, Measurements, Moment
 from core.schema.events import ChildEvent, CostReported, Done, Failed, Measured
 from core.schema.job_spec import ChildMethod, CommonSpec, FileRecords, PreviewSpec, UnlearnSpec
 from core.schema.model_shape import read_shape
@@ -63,25 +63,50 @@ FIGURES: dict[str, FigureReader] = {
 
 
 @dataclass(frozen=True)
-class Job:
-    """A job that unlearns by a method; without a method, a dry run. `training`: settings that replace the defaults."""
+class Unlearning:
+    """A job that unlearns by a method. `training`: settings that replace the defaults."""
 
-    method: str | None
+    method: str
     training: dict[str, Any] = field(default_factory=dict)
+    moment: ClassVar[Moment] = "after"
+    """When the compared figures are measured."""
+
+    def measure(self) -> list[str | MeasurementChoice]:
+        return MEASURE
+
+    def spec(self, common: CommonSpec, output: Path) -> UnlearnSpec:
+        """Returns the job spec, with the method and the checkpoint's folder."""
+        return UnlearnSpec.from_spec(common, method=ChildMethod(name=self.method, parameters={}), output=output)
 
 
-JOBS = {
-    "calibrated": Job("calibrated"),
-    "calibrated, float32": Job("calibrated", {"precision": "float32"}),
-    "calibrated, bfloat16": Job("calibrated", {"precision": "bfloat16"}),
-    "calibrated, adapters": Job("calibrated", {"lora": {"rank": 16}}),
-    "npo": Job("npo"),
-    "npo, adamw8bit": Job("npo", {"optimizer": "adamw8bit"}),
-    "npo, compiled": Job("npo", {"compile": True}),
-    "ascent_descent": Job("ascent_descent"),
-    "ascent_descent, recomputed": Job("ascent_descent", {"checkpointing": True}),
-    "rmu": Job("rmu"),
-    "dry run": Job(None),
+@dataclass(frozen=True)
+class DryRun:
+    """A dry run, which trains nothing. Its spec has the training of a method."""
+
+    method: str = "calibrated"
+    training: dict[str, Any] = field(default_factory=dict)
+    moment: ClassVar[Moment] = "before"
+
+    def measure(self) -> list[str | MeasurementChoice]:
+        return preview.measurement_choices()
+
+    def spec(self, common: CommonSpec, output: Path) -> PreviewSpec:
+        """Returns the job spec; `output` stays empty."""
+        return PreviewSpec.from_spec(common)
+
+
+JOBS: dict[str, Unlearning | DryRun] = {
+    "calibrated": Unlearning("calibrated"),
+    "calibrated, float32": Unlearning("calibrated", {"precision": "float32"}),
+    "calibrated, bfloat16": Unlearning("calibrated", {"precision": "bfloat16"}),
+    "calibrated, adapters": Unlearning("calibrated", {"lora": {"rank": 16}}),
+    "npo": Unlearning("npo"),
+    "npo, adamw8bit": Unlearning("npo", {"optimizer": "adamw8bit"}),
+    "npo, compiled": Unlearning("npo", {"compile": True}),
+    "ascent_descent": Unlearning("ascent_descent"),
+    "ascent_descent, recomputed": Unlearning("ascent_descent", {"checkpointing": True}),
+    "rmu": Unlearning("rmu"),
+    "dry run": DryRun(),
 }
 
 
@@ -106,7 +131,7 @@ def run_job(models: TrainedModels, name: str, device: str, threads: int | None) 
     measurements = {event.moment: event.measurements for event in events if isinstance(event, Measured)}
     cost = next((event for event in events if isinstance(event, CostReported)), None)
     failure = "" if events and isinstance(events[-1], Done) else _failure(events)
-    figures = measurements.get("before" if job.method is None else "after")
+    figures = measurements.get(job.moment)
     return JobResult(name, device, figures, cost, failure, estimate_job(models, spec, device))
 
 
@@ -132,9 +157,11 @@ def estimate_job(models: TrainedModels, spec: CommonSpec, device: str) -> Estima
     return estimate(workload)
 
 
-def _spec(models: TrainedModels, job: Job, output: Path, threads: int | None) -> UnlearnSpec | PreviewSpec:
+def _spec(
+    models: TrainedModels, job: Unlearning | DryRun, output: Path, threads: int | None
+) -> UnlearnSpec | PreviewSpec:
     records = sum(1 for _ in models.file("forget").open())
-    training = models.training(job.method or "calibrated", forget_records=records, seed=0)
+    training = models.training(job.method, forget_records=records, seed=0)
     training = type(training).model_validate(training.model_dump() | job.training)
     common = CommonSpec(
         job="job-" + "0" * 32,
@@ -142,12 +169,10 @@ def _spec(models: TrainedModels, job: Job, output: Path, threads: int | None) ->
         directory=models.model,
         training=training,
         records=FileRecords(forget=models.file("forget"), retain=[models.file("retain")], unseen=models.file("unseen")),
-        measure=preview.measurement_choices() if job.method is None else MEASURE,
+        measure=job.measure(),
         threads=threads,
     )
-    if job.method is None:
-        return PreviewSpec.from_spec(common)
-    return UnlearnSpec.from_spec(common, method=ChildMethod(name=job.method, parameters={}), output=output)
+    return job.spec(common, output)
 
 
 def _environment(device: str) -> dict[str, str]:
