@@ -33,7 +33,7 @@ MAKE: dict[Change, Make] = {
 }
 REQUESTED: dict[Change, Requested] = {job_status.PAUSE_RUNNING: "pause", job_status.CANCEL_RUNNING: "cancel"}
 """The request that `end_attempt` grants by the change."""
-ALLOWED = [(change, source) for change in job_status.CHANGES for source in change.sources if source is not None]
+ALLOWED = [(change, source) for change in job_status.CHANGES for source in sorted(filter(None, change.sources))]
 
 
 async def job_in(scene: Scene, status: Status, requested: Requested | None) -> str:
