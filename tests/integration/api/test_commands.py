@@ -64,8 +64,9 @@ async def test_a_policy_is_added_shown_listed_and_deleted(unlearn: Run, tmp_path
     assert listed[0][:3] == ["policy", "bounds", "made"]
     assert listed[1][:4] == ["default", str(len(DEFAULT_POLICY.bounds)), "built", "in"]
     assert (listed[-1][:2], listed[-1][3:]) == (["house", "2"], HOUSE["description"].split())
-    title, _, *rows = output_lines(await unlearn("policies", "show", "house"))
+    title, _, *rows, requirement = output_lines(await unlearn("policies", "show", "house"))
     assert title == "what the [board] has decided on"
+    assert requirement == "must be passed: extraction from 1 record on, membership from 20 records on"
     cells = [[cell.strip() for cell in row.split("  ") if cell.strip()] for row in rows]
     assert cells == [
         ["text", "extraction strength of forget, int4 copy", "at most 0.25", "1 record"],
