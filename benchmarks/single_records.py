@@ -55,12 +55,12 @@ class Requests:
 
     def judge(self, model: Path, record: Record) -> Judgement:
         """The judgement on a model that had to forget this record."""
-        beside = [one for one in self._chosen if one.name in BESIDE_UNSEEN]
-        alone = [one for one in self._chosen if one.name not in BESIDE_UNSEEN]
-        after = self._measure(model, {"forget": [record], "unseen": self._unseen}, "after", beside)
-        found = self._measure(model, {"forget": [record]}, "after", alone)
-        after.sets["forget"] |= found.sets["forget"]
-        after.variants = found.variants
+        with_unseen = [measurement for measurement in self._chosen if measurement.name in BESIDE_UNSEEN]
+        forget_only = [measurement for measurement in self._chosen if measurement.name not in BESIDE_UNSEEN]
+        after = self._measure(model, {"forget": [record], "unseen": self._unseen}, "after", with_unseen)
+        forget_figures = self._measure(model, {"forget": [record]}, "after", forget_only)
+        after.sets["forget"] |= forget_figures.sets["forget"]
+        after.variants = forget_figures.variants
         return judge(FORGETTING, before=self._before, after=after)
 
     def _measure(
@@ -100,10 +100,10 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    models = prepare_models("demo", given.seed, given.folder, given.folder, threads=torch.get_num_threads())
-    requests = Requests(models, read_jsonl(models.file("unseen"))[:UNSEEN], seed=given.seed)
-    records = read_jsonl(models.file("forget"))[: given.records]
+    options = parser.parse_args()
+    models = prepare_models("demo", options.seed, options.folder, options.folder, threads=torch.get_num_threads())
+    requests = Requests(models, read_jsonl(models.file("unseen"))[:UNSEEN], seed=options.seed)
+    records = read_jsonl(models.file("forget"))[: options.records]
     worked, unchanged = (
         [requests.judge(model, record) for record in records] for model in (models.retrained, models.model)
     )
@@ -113,14 +113,14 @@ def main() -> None:
         row("the original, which gives it back", unchanged),
     ]
     text = (
-        f"Made by `python -m benchmarks.single_records --records {given.records} --seed {given.seed}`: so many requests"
-        f" of one record, {UNSEEN} unseen records; passed / failed / not judged, in percent.\n\n{aligned_table(lines)}"
+        f"Made by `python -m benchmarks.single_records --records {options.records} --seed {options.seed}`: so many"
+        f" requests of one record, {UNSEEN} unseen records; passed / failed / not judged, in percent.\n\n{aligned_table(lines)}"
         f"\n\nBounds that kept a request from passing where the model was retrained: {missed(worked) or 'none'}."
     )
-    if given.out is None:
+    if options.out is None:
         print(text)
     else:
-        replace_section(given.out, MARK, text)
+        replace_section(options.out, MARK, text)
 
 
 if __name__ == "__main__":

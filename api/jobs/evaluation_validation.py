@@ -94,7 +94,7 @@ def missing_measurements(
 
 
 def _same_policy(stored: Policy, requested: Bounds) -> bool:
-    """Whether the requested bounds are the stored policy: what it requires, by default too."""
+    """Whether the requested bounds equal the stored policy; a request without `requires` means the defaults."""
     requires = requested.requires or Requires()
     return stored.model_dump() == {**requested.model_dump(), "requires": requires.model_dump()}
 

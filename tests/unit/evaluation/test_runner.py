@@ -18,23 +18,9 @@ from core.schema.evaluation import MeasurementChoice, Measurements, SetName
 from core.schema.record import Record
 from core.schema.training import Training
 from tests.tiny_model import TinyModel
+from tests.unit.evaluation.statistics_samples import TRAINING
 from tests.unit.lm import tiny
 
-TRAINING = Training(
-    learning_rate=1e-3,
-    scheduler="linear",
-    warmup=0.0,
-    optimizer="adamw",
-    weight_decay=0.0,
-    epochs=1,
-    records_per_step=4,
-    max_length=512,
-    chat="raw",
-    precision="float32",
-    seed=0,
-    gradient_clip=1.0,
-    micro_batch_tokens=512,
-)
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
