@@ -114,7 +114,8 @@ def main() -> None:
     ]
     text = (
         f"Made by `python -m benchmarks.single_records --records {options.records} --seed {options.seed}`: so many"
-        f" requests of one record, {UNSEEN} unseen records; passed / failed / not judged, in percent.\n\n{aligned_table(lines)}"
+        f" requests of one record, {UNSEEN} unseen records; passed / failed / not judged, in percent."
+        f"\n\n{aligned_table(lines)}"
         f"\n\nBounds that kept a request from passing where the model was retrained: {missed(worked) or 'none'}."
     )
     if options.out is None:
