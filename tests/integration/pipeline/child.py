@@ -27,7 +27,8 @@ class Outcome:
     stderr: str
 
     def kinds(self) -> list[str]:
-        return [event.kind for event in self.events]
+        """The events' kinds in their order, without heartbeats, which come by the clock."""
+        return [event.kind for event in self.events if event.kind != "beat"]
 
     def of_kind(self, kind: str) -> list[ChildEvent]:
         return [event for event in self.events if event.kind == kind]

@@ -1,7 +1,8 @@
 """The time to read a record grows with its length, for any record."""
 
+import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -22,6 +23,15 @@ def columns(count: int) -> str:
     return ",".join(map(str, range(count))) + "\n"
 
 
+@pytest.fixture(autouse=True)
+def no_garbage_collection() -> Iterator[None]:
+    """A collection visits all objects of the test process, however short the record."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 @pytest.mark.parametrize(
     ("format", "body"),
     [
@@ -36,11 +46,15 @@ def test_a_record_ten_times_as_long_takes_about_ten_times_as_long(
     format: FileFormat, body: Callable[[int], str]
 ) -> None:
     def seconds(count: int) -> float:
+        """The fastest of three tries: whatever else the machine does only adds to one."""
         chunks = [body(count).encode()]
-        began = time.process_time()
-        with pytest.raises(BadRecord):
-            list(parse_records(chunks, format))
-        return time.process_time() - began
+        tries = []
+        for _ in range(3):
+            began = time.process_time()
+            with pytest.raises(BadRecord):
+                list(parse_records(chunks, format))
+            tries.append(time.process_time() - began)
+        return min(tries)
 
     seconds(100)
     assert seconds(30_000) < 40 * max(seconds(3_000), 0.005)
