@@ -25,6 +25,7 @@ from api.models.registration import Registrar
 from api.routes import (
     checkpoints,
     console,
+    deadlines,
     events,
     files,
     health,
@@ -126,6 +127,7 @@ def create_app(settings: Settings) -> FastAPI:
         methods,
         policies,
         jobs,
+        deadlines,
         measurements,
         events,
         checkpoints,

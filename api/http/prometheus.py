@@ -5,6 +5,7 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from core.records.service_stats import ServiceStats
+from core.schema.deadlines import AT_RISK
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -25,6 +26,18 @@ class Metrics:
             registry=self._registry,
         )
         self._jobs = Gauge("unlearning_jobs", "Jobs that are not over", ["status"], registry=self._registry)
+        self._at_risk = Gauge(
+            "unlearning_jobs_at_risk",
+            f"Jobs that are due within {AT_RISK.days} days and have neither succeeded nor been cancelled",
+            ["status"],
+            registry=self._registry,
+        )
+        self._overdue = Gauge(
+            "unlearning_jobs_overdue",
+            "Jobs whose deadline has passed and that have neither succeeded nor been cancelled",
+            ["status"],
+            registry=self._registry,
+        )
         self._waiting = Gauge(
             "unlearning_checkpoints_waiting", "Checkpoints that wait for a release", registry=self._registry
         )
@@ -50,6 +63,9 @@ class Metrics:
         self._jobs.labels("queued").set(stats.queued)
         self._jobs.labels("running").set(stats.running)
         self._jobs.labels("paused").set(stats.paused)
+        for gauge, counts in ((self._at_risk, stats.at_risk), (self._overdue, stats.overdue)):
+            for status, count in counts.items():
+                gauge.labels(status).set(count)
         self._waiting.set(stats.waiting)
         self._outbox.set(stats.outbox)
         self._workers.set(stats.workers)

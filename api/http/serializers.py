@@ -46,14 +46,16 @@ def serialize_model(row: ModelRow) -> Model:
 def serialize_job(row: JobRow, waiting_for: str | None = None) -> Job:
     url = f"/v1/jobs/{row.id}"
     links = {
-        name: f"{url}/{name}" for name in ("events", "metrics", "checkpoints", "cancel", "pause", "resume", "retry")
+        name: f"{url}/{name}"
+        for name in ("events", "metrics", "checkpoints", "cancel", "pause", "resume", "retry", "extend")
     }
     links |= {"self": url, "model": f"/v1/models/{row.model}"}
     if row.checkpoint is not None:
         links |= {"checkpoint": f"/v1/checkpoints/{row.checkpoint}", "archive": f"{url}/archive"}
     columns = ["id", "kind", "status", "requested", "phase", "outcome", "model", "start", "training", "output", "data"]
     columns += ["verdict", "checkpoint", "released", "error", "warnings", "estimate", "attempts", "external_reference"]
-    columns += ["retrained_model", "submitter", "due", "created_at", "started_at", "finished_at"]
+    columns += ["retrained_model", "submitter", "received_at", "due", "extensions"]
+    columns += ["created_at", "started_at", "finished_at"]
     return Job.model_validate(
         {
             **{name: getattr(row, name) for name in columns},

@@ -13,6 +13,7 @@ from api.http.field_errors import invalid_parameters
 from api.http.problems import unprocessable
 from api.jobs import evaluation_validation, job_warnings
 from api.jobs.chat_validation import ChatValidation
+from api.jobs.deadline import find_deadline
 from api.jobs.inline_records import InlineRecords
 from api.jobs.job_files import RequestedFile, list_job_files, lock_requested_files, unlearning_files
 from api.jobs.job_models import check_retrained_model, lock_ready_model
@@ -44,6 +45,7 @@ class UnlearnSubmission:
     async def write(self, session: AsyncSession) -> JobRow:
         """Writes the job in the caller's transaction. After a Problem nothing is written; then call `discard`."""
         request, method, organisation = self._request, self._method, self._caller.organisation
+        received_at, due = await find_deadline(session, request)
         model = await lock_ready_model(session, organisation, request.model)
         shape = ModelShape.model_validate(model.shape)
         if request.retrained_model is not None:
@@ -118,7 +120,8 @@ class UnlearnSubmission:
             policy=policy.model_dump(mode="json"),
             retrained_model=request.retrained_model,
             external_reference=request.external_reference,
-            due=request.due,
+            received_at=received_at,
+            due=due,
             metadata_=request.metadata,
             gpus=gpus,
         )

@@ -1,6 +1,7 @@
 """Jobs: submit, list, follow, and the actions cancel, pause, resume and retry."""
 
 import asyncio
+from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request
@@ -99,8 +100,19 @@ async def list_jobs(
     verdict: Annotated[Verdict | None, Query(description="only jobs with this verdict")] = None,
     created_after: Annotated[UtcDatetime | None, Query(description="only jobs created at this time or later")] = None,
     created_before: Annotated[UtcDatetime | None, Query(description="only jobs created before this time")] = None,
+    due_before: Annotated[date | None, Query(description="only jobs that are due before this day")] = None,
+    overdue: Annotated[
+        bool,
+        Query(
+            description="only jobs whose last day is over (in UTC) and that have neither succeeded nor been cancelled"
+        ),
+    ] = False,
 ) -> Page[Job]:
-    """Lists jobs, newest first; `GET /v1/measurements` lists measurements. Scope: `jobs:read` or `jobs:write`."""
+    """Lists jobs, newest first; with `due_before` or `overdue`, the soonest due first. `GET /v1/measurements` lists
+    measurements.
+
+    Scope: `jobs:read` or `jobs:write`.
+    """
     async with context.sessions() as session:
         rows = await jobs.page(
             session,
@@ -115,6 +127,8 @@ async def list_jobs(
             verdict=verdict,
             created_after=created_after,
             created_before=created_before,
+            due_before=due_before,
+            overdue=overdue,
         )
     return paginate(rows, limit, serialize_job, item_id=lambda job: job.id)
 

@@ -8,9 +8,10 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.records.clock import now
 from core.records.tables import AuditRow, Organisation
 
 FIRST_PREVIOUS = "0" * 64
@@ -46,13 +47,10 @@ async def append(
     await session.execute(lock)
     entries = select(AuditRow.seq, AuditRow.hash).where(AuditRow.organisation == organisation)
     last = (await session.execute(entries.order_by(AuditRow.seq.desc()).limit(1))).one_or_none()
-    now = await session.scalar(select(func.clock_timestamp()))
-    if now is None:  # pragma: no cover - a clock always answers
-        raise LookupError("clock_timestamp")
     row = AuditRow(
         organisation=organisation,
         seq=last.seq + 1 if last else 1,
-        at=now,
+        at=await now(session),
         key=key,
         action=action,
         object=object,

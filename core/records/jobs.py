@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql import ColumnElement
 
 from core.records import events, job_status
-from core.records.clock import seconds_ago
+from core.records.clock import seconds_ago, today
 from core.records.tables import FileRow, JobFile, JobRow, WorkerRow
 from core.schema.event_types import EventType
-from core.schema.jobs import Part
+from core.schema.jobs import UNFULFILLED, Part
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,17 @@ async def page(
     verdict: str | None = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
+    due_before: date | None = None,
+    overdue: bool = False,
 ) -> Sequence[JobRow]:
     """Jobs newest first; ids are time-ordered, so the key of the page is the id.
 
+    With `due_before` or `overdue` the soonest due come first, and the key of the page is the deadline with the id: an
+    index holds each of the two orders, so a page costs the same however many jobs there are.
     Without a kind, all jobs but those that only measure: these have a list of their own.
     """
     listed = JobRow.kind != "measure" if kind is None else JobRow.kind == kind
     query = select(JobRow).where(JobRow.organisation == organisation, listed)
-    if after is not None:
-        query = query.where(JobRow.id < after)
     equal = {
         "status": status,
         "model": model,
@@ -90,7 +93,26 @@ async def page(
         query = query.where(JobRow.created_at >= created_after)
     if created_before is not None:
         query = query.where(JobRow.created_at < created_before)
-    return (await session.scalars(query.order_by(JobRow.id.desc()).limit(limit))).all()
+    if overdue:
+        query = query.where(unfulfilled(), JobRow.due < today())
+    if due_before is not None:
+        query = query.where(JobRow.due < due_before)
+    if overdue or due_before is not None:
+        if after is not None:
+            due = select(JobRow.due).where(JobRow.organisation == organisation, JobRow.id == after)
+            query = query.where(tuple_(JobRow.due, JobRow.id) > tuple_(await session.scalar(due), after))
+        query = query.order_by(JobRow.due, JobRow.id)
+    else:
+        if after is not None:
+            query = query.where(JobRow.id < after)
+        query = query.order_by(JobRow.id.desc())
+    return (await session.scalars(query.limit(limit))).all()
+
+
+def unfulfilled() -> ColumnElement[bool]:
+    """The condition that a job's deadline still counts, in the words of the partial index."""
+    # literal values: PostgreSQL takes a partial index only where it knows them as it plans
+    return JobRow.status.in_(bindparam("unfulfilled", UNFULFILLED, expanding=True, literal_execute=True))
 
 
 async def waiting_for(session: AsyncSession, job: JobRow, *, stale_seconds: float) -> str | None:

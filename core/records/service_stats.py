@@ -1,12 +1,16 @@
 """Counts of the service's unfinished work. Partial indexes answer them, however many jobs are over."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records.clock import seconds_ago
+from core.records import jobs
+from core.records.clock import seconds_ago, today
 from core.records.tables import CheckpointRow, JobRow, OutboxRow, WorkerRow
+from core.schema.deadlines import AT_RISK
+from core.schema.jobs import UNFULFILLED
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,10 @@ class ServiceStats:
     queued: int
     running: int
     paused: int
+    at_risk: Mapping[str, int]
+    """Jobs that are due within a week, by status: those that have neither succeeded nor been cancelled."""
+    overdue: Mapping[str, int]
+    """The same, of jobs whose last day is over."""
     waiting: int
     """Checkpoints that wait for a release."""
     outbox: int
@@ -31,10 +39,20 @@ async def read_service_stats(session: AsyncSession, *, stale_seconds: float) -> 
     async def count(query: Select[int]) -> int:
         return await session.scalar(query) or 0
 
+    late = JobRow.due < today()
+    deadlines = select(JobRow.status, late, func.count()).where(
+        jobs.unfulfilled(), JobRow.due <= today() + AT_RISK.days
+    )
+    at_risk: dict[str, int] = {status: 0 for status in UNFULFILLED}
+    overdue = dict(at_risk)
+    for status, is_late, number in (await session.execute(deadlines.group_by(JobRow.status, late))).all():
+        (overdue if is_late else at_risk)[status] = number
     return ServiceStats(
         queued=await count(select(func.count()).where(JobRow.status == "queued")),
         running=await count(select(func.count()).where(JobRow.status == "running")),
         paused=await count(select(func.count()).where(JobRow.status == "paused")),
+        at_risk=at_risk,
+        overdue=overdue,
         waiting=await count(select(func.count()).where(~CheckpointRow.released)),
         outbox=await count(select(func.count()).select_from(OutboxRow)),
         workers=await count(select(func.count()).where(fresh)),

@@ -34,6 +34,7 @@ class EventType(StrEnum):
     CANCEL_REQUESTED = "cancel_requested"
     PAUSED = "paused"
     REQUEUED = "requeued"
+    EXTENDED = "extended"
     JUDGED = "judged"
     RELEASED = "released"
     SUCCEEDED = "succeeded"
@@ -104,6 +105,10 @@ EVENTS: Mapping[EventType, EventDescription] = MappingProxyType(
         EventType.REQUEUED: EventDescription(
             "The job is back in the queue: after a pause, a retry, or an attempt that ended early.",
             {"reason": _REASON},
+        ),
+        EventType.EXTENDED: EventDescription(
+            "Someone has extended the job's deadline. The job's `extensions` tell who and why.",
+            {"previous_due": "The deadline until then.", "due": "The deadline from then on."},
         ),
         EventType.JUDGED: EventDescription(
             "The measured checkpoint was compared with the job's policy.",

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from core.schema.deadlines import DeadlineExtension
 from core.schema.deprecation import DEPRECATED, resolve_alias
 from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.file_interpretation import FileInterpretation
@@ -13,6 +14,7 @@ from core.schema.preflight import Estimate
 from core.schema.record import Record
 from core.schema.record_shapes import normalize_record
 from core.schema.strict import Answer, Strict
+from core.schema.timestamps import UtcDatetime
 from core.schema.training import Training, TrainingRequest
 from core.schema.verdict_parts import Verdict
 
@@ -32,6 +34,9 @@ RetainKind = Literal["in_distribution", "general"]
 
 TERMINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
 """The statuses in which a job has ended. Only a person's retry leads on, and only from `failed`."""
+
+UNFULFILLED: tuple[Status, ...] = ("queued", "running", "paused", "failed")
+"""The statuses in which a job's deadline still counts. A failed job has not fulfilled its request."""
 
 
 def _in_known_shape(record: Any) -> Any:
@@ -211,7 +216,17 @@ class JobRequest(Strict):
         json_schema_extra=DEPRECATED,
         description="The older name of `external_reference`.",
     )
-    due: date | None = Field(default=None, description="The day by which the job must be done.")
+    received_at: UtcDatetime | None = Field(
+        default=None,
+        description="When the request to forget came in. It may not lie in the future. Default: now.",
+        examples=["2026-11-20T09:30:00Z"],
+    )
+    due: date | None = Field(
+        default=None,
+        description="The last day on which the job may be done. Default: one calendar month after the day of"
+        " `received_at` (the month's last day if that month is too short); a dry run has no deadline by default.",
+        examples=["2026-12-20"],
+    )
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
         default={}, max_length=16, description="Your own names and values. The service only stores them."
     )
@@ -342,7 +357,9 @@ class Job(Answer):
     reference: str | None = Field(
         json_schema_extra=DEPRECATED, description="The older name of `external_reference`, with the same value."
     )
-    due: date | None = Field(description="The day by which the job must be done.")
+    received_at: datetime = Field(description="When the request that the job fulfils came in.")
+    due: date | None = Field(description="The last day on which the job may be done. Null: there is no deadline.")
+    extensions: list[DeadlineExtension] = Field(description="The extensions of the deadline, oldest first.")
     metadata: dict[str, str] = Field(description="The submitter's own names and values.")
     created_at: datetime = Field(description="When the job was submitted.")
     started_at: datetime | None = Field(description="When a worker first started the job.")

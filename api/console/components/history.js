@@ -21,6 +21,7 @@ const SENTENCES = {
   pause_withdrawn: () => "The request to pause was withdrawn",
   paused: () => "Paused",
   requeued: (data) => `Back in the queue: ${words(data.reason ?? "")}`,
+  extended: (data) => `Deadline extended from ${data.previous_due} to ${data.due}`,
   succeeded: (data) => (data.released === false ? "Succeeded; its checkpoint waits for a release" : "Succeeded"),
   failed: (data) => `Failed: ${data.error?.message ?? ""}`,
   cancelled: () => "Cancelled",

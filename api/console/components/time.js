@@ -14,7 +14,8 @@ export function second(value) {
 /** A deadline, with the days that are left while the job is not over. */
 export function due(date, over) {
   const days = daysLeft(date);
-  const left = days < 0 ? `${-days} days late` : days === 0 ? "today" : `${days} days left`;
+  const number = `${Math.abs(days)} ${Math.abs(days) === 1 ? "day" : "days"}`;
+  const left = days < 0 ? `${number} late` : days === 0 ? "today" : `${number} left`;
   return element("span", {}, element("time", { datetime: date }, date),
     !over && element("span", { class: days < 3 ? "error" : "faint" }, ` ${left}`));
 }

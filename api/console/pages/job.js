@@ -6,7 +6,7 @@
 
 import { element } from "../element.js";
 import { bytes, seconds, shortId, words } from "../format.js";
-import { TERMINAL } from "../job_status.js";
+import { SETTLED, TERMINAL } from "../job_status.js";
 import { Refused } from "../service.js";
 import { coalesced } from "../polling.js";
 import { may } from "../key_scopes.js";
@@ -154,7 +154,9 @@ function summary(job) {
     ["Measured", job.evaluation.measure.map((choice) => choice.name ?? choice).join(", ")],
     ["Policy", job.kind === "unlearn" ? job.evaluation.policy : null],
     ["Ticket", job.external_reference],
-    ["Due", job.due && due(job.due, TERMINAL.has(job.status))],
+    ["Due", job.due && due(job.due, SETTLED.has(job.status))],
+    ...job.extensions.map(({ previous_due: before, due: after, reason }) => ["Extended", `from ${before} to ${after}: ${reason}`]),
+    ["Received", job.due && job.received_at !== job.created_at ? time(job.received_at) : null],
     ["Created", time(job.created_at)],
     ["Started", job.started_at && time(job.started_at)],
     ["Finished", job.finished_at && time(job.finished_at)],

@@ -2,7 +2,7 @@
 
 import { element } from "../element.js";
 import { shortId, words } from "../format.js";
-import { STATUSES, TERMINAL } from "../job_status.js";
+import { SETTLED, STATUSES, TERMINAL } from "../job_status.js";
 import { Refused, Unreachable } from "../service.js";
 import { repeat } from "../polling.js";
 import { command } from "../components/command.js";
@@ -177,7 +177,7 @@ function filterFrom(query) {
 function row(job) {
   const link = element("a", { href: `#/jobs/${job.id}`, title: job.id }, shortId(job.id));
   const ticket = job.external_reference || job.due
-    ? element("span", { class: "stack" }, job.external_reference ?? "", job.due && due(job.due, TERMINAL.has(job.status)))
+    ? element("span", { class: "stack" }, job.external_reference ?? "", job.due && due(job.due, SETTLED.has(job.status)))
     : "";
   const outcome = element("span", { class: "stack" }, job.outcome ? words(job.outcome) : "",
     job.verdict && element("span", {}, badge(job.verdict)));

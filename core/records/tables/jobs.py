@@ -70,8 +70,12 @@ class JobRow(Base):
     """Of a measurement: the preset of columns that it was submitted with."""
     external_reference: Mapped[str | None] = mapped_column(String(256))
     """The submitter's own reference, such as a ticket's number."""
+    received_at: Mapped[datetime] = mapped_column(server_default=Now)
+    """When the request that the job fulfils came in."""
     due: Mapped[date | None]
-    """The day by which the job must be done."""
+    """The last day on which the job may be done; null: it has no deadline."""
+    extensions: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'::jsonb"))
+    """Extensions of the deadline, oldest first (core.schema.deadlines.DeadlineExtension)."""
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'::jsonb"))
     """The submitter's own key-value pairs."""
 
@@ -120,6 +124,14 @@ class JobRow(Base):
             "organisation",
             "retrained_model",
             postgresql_where=text("retrained_model IS NOT NULL"),
+        ),
+        Index("ix_jobs_organisation_due_id", "organisation", "due", "id", postgresql_where=text("due IS NOT NULL")),
+        Index(
+            "ix_jobs_unfulfilled_organisation_due_id",
+            "organisation",
+            "due",
+            "id",
+            postgresql_where=text("due IS NOT NULL AND status IN ('queued', 'running', 'paused', 'failed')"),
         ),
         Index("ix_jobs_queue", "gpus", "id", postgresql_where=text("status = 'queued'")),
         Index("ix_jobs_paused", "id", postgresql_where=text("status = 'paused'")),

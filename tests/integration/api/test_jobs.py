@@ -76,6 +76,7 @@ async def test_a_complete_request_is_stored_unchanged(service: Service, client: 
         training={"learning_rate": 1e-3, "epochs": 2, "seed": 7},
         resources={"gpus": 0},
         reference="DSR-1",
+        received_at="2026-11-20T09:30:00+01:00",
         due="2026-12-20",
         metadata={"team": "privacy"},
     )
@@ -90,6 +91,7 @@ async def test_a_complete_request_is_stored_unchanged(service: Service, client: 
     assert job["method"]["parameters"]["retain_weight"] == 3.0
     assert (job["training"]["learning_rate"], job["training"]["epochs"], job["training"]["seed"]) == (1e-3, 2, 7)
     assert (job["reference"], job["due"], job["metadata"]) == ("DSR-1", "2026-12-20", {"team": "privacy"})
+    assert job["received_at"] == "2026-11-20T08:30:00Z"
     assert (job["from"], job["warnings"]) == ("base", [])
 
 

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -104,7 +104,15 @@ class Story:
             await files.add(session, row, lifetime=timedelta(days=90))
         return id
 
-    async def queued(self, model: str, *, reference: str | None = None, gpus: int = 0, kind: str = "unlearn") -> str:
+    async def queued(
+        self,
+        model: str,
+        *,
+        reference: str | None = None,
+        gpus: int = 0,
+        kind: str = "unlearn",
+        due: date | None = None,
+    ) -> str:
         """Creates a job as the API would create it, and returns its id."""
         sets = [
             {"name": name, "file": None, "kind": None, "weight": None, "records": 200, "sha256": None}
@@ -127,6 +135,7 @@ class Story:
             data=sets,
             warnings=[],
             external_reference=reference,
+            due=due,
             metadata_={"team": "privacy"},
             gpus=gpus,
             policy=DEFAULT_POLICY.model_dump(mode="json"),

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+from datetime import date, timedelta
 
 import httpx
 from selenium.webdriver.common.by import By
@@ -11,6 +12,7 @@ from api.auth import new_api_key
 from core.records import jobs
 from core.records.completion import UploadedCheckpoint, finish
 from core.records.progress import add_measurements, set_phase
+from core.schema.deadlines import add_months
 from core.schema.manifest import FileEntry, digest
 from tests.integration.console.conftest import Console, Served
 from tests.integration.console.figures import everything, judgement, measurements
@@ -55,6 +57,28 @@ async def test_the_list_shows_the_newest_jobs_and_older_jobs_on_request(console:
     later = await story.queued("many", gpus=BUSY_ELSEWHERE)
     console.shows(later[-8:], "tbody tr:first-child a")
     assert len(console.texts("tbody tr")) >= 23
+
+
+async def test_list_and_page_show_the_days_left_and_the_page_each_extension(
+    console: Console, served: Served, story: Story
+) -> None:
+    await story.model("deadlines")
+    first = date.today() + timedelta(days=20)
+    job = await story.queued("deadlines", gpus=BUSY_ELSEWHERE, due=first)
+    late = await story.queued("deadlines", gpus=BUSY_ELSEWHERE, due=first - timedelta(days=60))
+    console.open("jobs")
+    for id, due, left in ((job, first, "days left"), (late, first - timedelta(days=60), "days late")):
+        console.until(lambda id=id: any(id[-8:] in row for row in console.texts("tbody tr")))
+        (row,) = [row for row in console.texts("tbody tr") if id[-8:] in row]
+        assert (due.isoformat() in row, left in row) == (True, True), row
+    reason = "Forty requests at once"
+    headers = {"Authorization": f"Bearer {served.key}"}
+    async with httpx.AsyncClient(base_url=served.url, headers=headers) as client:
+        (await client.post(f"/v1/jobs/{job}/extend", json={"reason": reason})).raise_for_status()
+    console.open(f"jobs/{job}")
+    console.shows(f"from {first} to {add_months(first, 2)}: {reason}", ".facts")
+    console.shows("days left", ".facts")
+    console.shows(f"Deadline extended from {first} to {add_months(first, 2)}", ".history")
 
 
 async def test_a_finished_job_shows_the_figures_that_the_api_gives(

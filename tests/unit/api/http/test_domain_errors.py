@@ -6,6 +6,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Iterator
+from datetime import date
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, get_origin, get_type_hints
@@ -19,6 +20,7 @@ import core.schema
 import core.storage
 from api.http import exception_handlers, problems
 from core.evaluation.measurements import GROUPS, MEASUREMENTS, UnknownMeasurement
+from core.records.deadlines import DeadlinePassed, InvalidExtension, NothingToExtend
 from core.records.files import FileInUse
 from core.records.idempotency import KeyBusy, KeyReused
 from core.records.job_actions import DataGone, NotAllowed
@@ -63,6 +65,20 @@ ANSWERS: list[tuple[DomainError, int, str, str, str | None, dict[str, str]]] = [
         *(409, "data-gone", "its model has been deleted: submit a new job with what it needs", None, {}),
     ),
     (
+        NothingToExtend("is cancelled"),
+        *(409, "wrong-state", "the job is cancelled: there is no deadline to extend", None, {}),
+    ),
+    (
+        DeadlinePassed(date(2026, 12, 20)),
+        *(409, "deadline-passed"),
+        *("the job was due on 2026-12-20: a deadline can be extended until its day is over", None, {}),
+    ),
+    (
+        InvalidExtension(date(2026, 12, 20), date(2027, 2, 20)),
+        *(422, "invalid-extension"),
+        *("the job is due on 2026-12-20 and can be extended to 2027-02-20 at the latest", "/due", {}),
+    ),
+    (
         KeyReused(),
         *(422, "idempotency-key-reused", "this Idempotency-Key stands for another request", None, {}),
     ),
@@ -84,6 +100,9 @@ ANSWERS: list[tuple[DomainError, int, str, str, str | None, dict[str, str]]] = [
     (StorageUnavailable(CANARY), 503, "storage-unavailable", UNAVAILABLE, None, {"retry-after": "10"}),
 ]
 
+SAFE_VALUES: dict[object, object] = {int: 7, float: 7, int | None: 7, date: date(2026, 12, 20)}
+"""Values of parameters whose type can hold no text."""
+
 
 def walk(kind: type[DomainError]) -> Iterator[type[DomainError]]:
     for subclass in kind.__subclasses__():
@@ -103,8 +122,10 @@ def example(kind: type[DomainError]) -> DomainError:
     hints = get_type_hints(kind.__init__, include_extras=True)
     arguments: dict[str, object] = {}
     for name in list(inspect.signature(kind.__init__).parameters)[1:]:
-        declared = get_origin(hints[name]) is Annotated
-        arguments[name] = "a-name" if declared else 7 if hints[name] in (int, float, int | None) else CANARY
+        if get_origin(hints[name]) is Annotated:
+            arguments[name] = "a-name"
+        else:
+            arguments[name] = SAFE_VALUES.get(hints[name], CANARY)
     return kind(**arguments)
 
 
