@@ -98,6 +98,15 @@ REHEARSAL_MAX_TOKENS = 256
 """Tokens of a rehearsal sample at most, whatever the forget set's length."""
 
 
+def rehearsal_length(tokens: int) -> int:
+    """The length of samples for a forget set whose median chunk has so many tokens: at most a quarter longer.
+
+    Few different lengths (4, 5, 6 or 7 times a power of two) let jobs on one model share their samples.
+    """
+    step = 1 << max(0, tokens.bit_length() - 3)
+    return min(REHEARSAL_MAX_TOKENS, -(-tokens // step) * step)
+
+
 YAO_2024 = Paper(
     title="Machine Unlearning of Pre-trained Large Language Models", url="https://arxiv.org/abs/2402.15159"
 )

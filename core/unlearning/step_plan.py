@@ -20,6 +20,7 @@ from core.unlearning.method_context import MethodContext
 from core.unlearning.objective import StepValues, Term, TermBatch, WeightedTerm
 from core.unlearning.record_sampling import Cycle
 from core.unlearning.rehearsal import rehearse
+from core.unlearning.rehearsal_cache import RehearsalCache
 from core.unlearning.retain_losses import descent, hidden, kl
 from core.unlearning.tokenized_set import TokenizedSet
 
@@ -31,6 +32,8 @@ class TrainingSets:
     forget: list[Record]
     retain: list[RecordSet] = field(default_factory=list)
     unseen: list[Record] = field(default_factory=list)
+    rehearsal_cache: RehearsalCache | None = None
+    """Texts that the reference model wrote for earlier jobs."""
 
 
 @dataclass
@@ -144,7 +147,7 @@ def plan_steps(
     rehearsal_spec = method.rehearsal_spec()
     if rehearsal_spec is not None:
         retained = [term.weighted.tokenized for term in retain_terms]
-        rehearsed = _rehearsed(rehearsal_spec, context, training, retained, should_stop)
+        rehearsed = _rehearsed(rehearsal_spec, context, training, retained, should_stop, sets.rehearsal_cache)
         if rehearsed is not None:
             add_retain_term("rehearsal", rehearsed, rehearsal_spec, 1.0, controlled=False)
         else:
@@ -200,6 +203,7 @@ def _rehearsed(
     training: Training,
     retained: list[TokenizedSet],
     should_stop: Callable[[], bool],
+    cache: RehearsalCache | None,
 ) -> TokenizedSet | None:
     """Samples of the reference model, as many as the job uses; None where there are none."""
     needed = math.ceil(spec.ratio * len(context.forget) * training.epochs)
@@ -213,5 +217,6 @@ def _rehearsed(
         retain_chunks=[chunk for tokenized in retained for chunk in tokenized.chunks],
         max_tokens=training.micro_batch_tokens,
         should_stop=should_stop,
+        cache=cache,
     )
     return TokenizedSet(samples, context.forward.device) if samples else None
