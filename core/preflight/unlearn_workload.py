@@ -7,8 +7,8 @@ from typing import Literal
 
 from core.evaluation.measurement import Measurement
 from core.preflight.parameter_counts import adapter_parameters, matching_parameters
-from core.preflight.workload import DTYPE_BYTES, SPREAD, PhaseName, SetSize, StepDraw, Workload
-from core.unlearning.method import REHEARSAL_MAX_TOKENS, Method, RetainSpec
+from core.preflight.workload import DTYPE_BYTES, PhaseName, SetSize, StepDraw, Workload
+from core.unlearning.method import Method, RetainSpec, rehearsal_length
 
 _HALF = 0.6
 """Share of a set's tokens in the half that trains, with room for longer records."""
@@ -86,7 +86,7 @@ class UnlearnWorkload(Workload):
             draws.append(StepDraw("unseen", 0, 0.0, math.ceil(_HALF * unseen.tokens)))
         rehearsal = method.rehearsal_spec()
         if rehearsal is not None:
-            length = min(REHEARSAL_MAX_TOKENS, math.ceil(SPREAD * forget.mean))
+            length = rehearsal_length(math.ceil(forget.mean))
             texts = min(rehearsal.texts, math.ceil(rehearsal.ratio * forget.records * self.training.epochs))
             count = max(1, round(rehearsal.ratio * records))
             draws.append(StepDraw("rehearsal", count, float(count * length), texts * length))

@@ -19,7 +19,7 @@ from core.unlearning.optimizer_sizes import EIGHT_BIT_BLOCK
 def test_sizes_of_slices_and_samples_are_those_that_are_computed_with() -> None:
     assert memory.LOGITS_PER_SLICE == chunked_head.LOGITS_PER_SLICE == 7 << 20
     assert memory.WEIGHTS_PER_SLICE == bfloat16_optimizers.WEIGHTS_PER_SLICE == 1 << 24
-    assert unlearn_workload.REHEARSAL_MAX_TOKENS == rehearsal.REHEARSAL_MAX_TOKENS == 256
+    assert unlearn_workload.rehearsal_length is rehearsal.rehearsal_length
 
 
 def test_a_record_is_counted_with_its_twins() -> None:
