@@ -23,6 +23,7 @@ from api.http.startup import Startup
 from api.http.storage_probe import StorageProbe
 from api.models.registration import Registrar
 from api.routes import (
+    audit,
     checkpoints,
     console,
     deadlines,
@@ -132,6 +133,7 @@ def create_app(settings: Settings) -> FastAPI:
         events,
         checkpoints,
         releases,
+        audit,
         keys,
         service,
         health,

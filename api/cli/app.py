@@ -13,6 +13,7 @@ from api.cli.methods import methods
 from api.cli.preflight import preflight
 from api.cli.release import release
 from api.cli.submit import run, submit
+from api.cli.verify import verify
 
 app = typer.Typer(
     help="Make language models forget text, measure what is left, and keep the evidence.",
@@ -31,6 +32,7 @@ for action in (pause, resume, retry, cancel):
 app.command()(measure)
 app.command()(measurements)
 app.command()(release)
+app.command()(verify)
 app.command()(methods)
 app.command()(events)
 app.command()(preflight)

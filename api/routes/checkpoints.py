@@ -12,7 +12,7 @@ from api.http.openapi import BINARY
 from api.http.problems import Problem, not_found, problem_responses
 from api.http.ranges import StoredFile, file_response, prefetch_first_chunk
 from api.http.serializers import serialize_checkpoint, serialize_file_entry
-from core.records import checkpoints, jobs
+from core.records import audit, checkpoints, jobs
 from core.records.tables import CheckpointRow
 from core.schema.checkpoints import Checkpoint
 from core.schema.pages import Page
@@ -98,7 +98,11 @@ async def _download_file(checkpoint: str, path: str, request: Request, context: 
     if file_row is None:
         raise not_found("file in the checkpoint")
     file = StoredFile(f"{row.prefix}/{file_row.path}", file_row.size, file_row.sha256)
-    return await file_response(context.storage, file, request.headers, head=request.method == "HEAD")
+    is_head = request.method == "HEAD"
+    response = await file_response(context.storage, file, request.headers, head=is_head)
+    if not is_head and response.status_code in (200, 206):
+        await _record_download(row, context, caller, {"path": path, "part": response.status_code == 206})
+    return response
 
 
 @router.get(
@@ -138,6 +142,11 @@ async def download_job_checkpoint(job: str, context: ContextDep, caller: JobsRea
     return await _download_archive(rows[0], context, caller, format)
 
 
+async def _record_download(row: CheckpointRow, context: Context, caller: Caller, details: audit.Details) -> None:
+    async with context.sessions.begin() as session:
+        await audit.append(session, caller.organisation, caller.key, "checkpoint.downloaded", row.id, details)
+
+
 def _check_released(row: CheckpointRow, caller: Caller) -> None:
     if not row.released and not caller.has_scope("release:write"):
         detail = (
@@ -156,4 +165,5 @@ async def _download_archive(row: CheckpointRow, context: Context, caller: Caller
     if format == "tar":
         headers["Content-Length"] = str(archive.tar_size())
     chunks = await prefetch_first_chunk(archive.tar() if format == "tar" else archive.zip())
+    await _record_download(row, context, caller, {"format": format})
     return StreamingResponse(chunks, 200, headers, MEDIA_TYPES[format])

@@ -17,7 +17,7 @@ from api.http.problems import not_found, problem_responses
 from api.http.ranges import prefetch_first_chunk
 from api.http.serializers import json_response, serialize_file
 from api.http.uploads import Upload, UploadForm
-from core.records import files
+from core.records import audit, files
 from core.records.tables import FileRow
 from core.schema.files import PURPOSES, File, Purpose
 from core.schema.ids import new_id
@@ -96,7 +96,8 @@ async def _create_file(
             storage_key=storage_key(file),
             wrapped_key=wrapped_key,
         )
-        await files.add(session, row, lifetime=timedelta(hours=context.settings.unused_file_hours))
+        lifetime = timedelta(hours=context.settings.unused_file_hours)
+        await files.add(session, row, lifetime=lifetime, key=caller.key)
         return json_response(serialize_file(row), 201, {"Location": f"/v1/files/{file}"})
 
     # the digest is that of the form's content, since a repeated request has another multipart boundary
@@ -147,6 +148,8 @@ async def download_file(file: str, context: ContextDep, caller: FilesWrite) -> R
     if row is None:
         raise not_found("file")
     chunks = await prefetch_first_chunk(read_upload(context.storage, row.id, row.wrapped_key, context.service_key))
+    async with context.sessions.begin() as session:
+        await audit.append(session, caller.organisation, caller.key, "file.downloaded", row.id, {})
     headers = {"Content-Length": str(row.size), "Content-Disposition": f'attachment; filename="{row.id}.{row.format}"'}
     return StreamingResponse(chunks, 200, headers, "application/octet-stream")
 
@@ -155,7 +158,7 @@ async def download_file(file: str, context: ContextDep, caller: FilesWrite) -> R
 async def delete_file(file: str, context: ContextDep, caller: FilesWrite) -> None:
     """Destroys the file's key, then its bytes. 409 while a job needs the file. Scope: `files:write`."""
     async with context.sessions.begin() as session:
-        row = await files.remove(session, caller.organisation, file)
+        row = await files.remove(session, caller.organisation, file, key=caller.key)
     if row is None:
         raise not_found("file")
     await context.storage.delete(storage_key(row.id))

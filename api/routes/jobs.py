@@ -205,7 +205,7 @@ async def cancel_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     409 where the job is over. Scope: `jobs:write`.
     """
     async with context.sessions.begin() as session:
-        row = await job_actions.cancel(session, caller.organisation, job)
+        row = await job_actions.cancel(session, caller.organisation, job, key=caller.key)
         if row is not None:
             await session.flush()
             await session.refresh(row)
@@ -220,7 +220,7 @@ async def pause_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     409 where the job is over, paused or being cancelled. Scope: `jobs:write`.
     """
     async with context.sessions.begin() as session:
-        return _serialize_found(await job_actions.pause(session, caller.organisation, job))
+        return _serialize_found(await job_actions.pause(session, caller.organisation, job, key=caller.key))
 
 
 @router.post("/{job}/resume", status_code=202, summary="Resume a job", responses=problem_responses(404, 409))
@@ -230,7 +230,7 @@ async def resume_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     Also takes back a requested pause. 409 where there is nothing to resume. Scope: `jobs:write`.
     """
     async with context.sessions.begin() as session:
-        return _serialize_found(await job_actions.resume(session, caller.organisation, job))
+        return _serialize_found(await job_actions.resume(session, caller.organisation, job, key=caller.key))
 
 
 @router.post("/{job}/retry", status_code=202, summary="Retry a job", responses=problem_responses(404, 409))
@@ -240,7 +240,7 @@ async def retry_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     409 where the job has not failed, or where its model or a file that it needs was deleted. Scope: `jobs:write`.
     """
     async with context.sessions.begin() as session:
-        return _serialize_found(await job_actions.retry(session, caller.organisation, job))
+        return _serialize_found(await job_actions.retry(session, caller.organisation, job, key=caller.key))
 
 
 def _serialize_found(row: JobRow | None) -> Job:

@@ -79,6 +79,7 @@ async def create_key(
             hash=hash_key(key, context.service_key),
             scopes=body.scopes,
             expires_at=body.expires_at,
+            created_by=caller.key,
         )
         return json_response(
             NewKey.model_validate({**_fields(row), "key": key}), 201, {"Location": f"/v1/keys/{row.id}"}
@@ -105,6 +106,19 @@ async def get_own_key(context: ContextDep, caller: AnyKey) -> Key:
     return _serialize(row)
 
 
+@router.post("/self/sign-in", summary="Sign in to the console", responses=problem_responses())
+async def sign_in(context: ContextDep, caller: AnyKey) -> Key:
+    """Describes the key that this request came with, and writes to the audit log that a person signed in with it.
+
+    The console asks this when a person enters a key. Any key may ask.
+    """
+    async with context.sessions.begin() as session:
+        row = await keys.sign_in(session, caller.organisation, caller.key)
+    if row is None:
+        raise not_found("key")
+    return _serialize(row)
+
+
 @router.get("/{key}", summary="Get a key", responses=problem_responses(404))
 async def get_key(key: str, context: ContextDep, caller: Admin) -> Key:
     """Describes a key of the organisation. Scope: `admin`."""
@@ -119,7 +133,7 @@ async def get_key(key: str, context: ContextDep, caller: Admin) -> Key:
 async def revoke_key(key: str, context: ContextDep, caller: Admin) -> Key:
     """Revokes the key at once, on other replicas within seconds. The key stays in the list. Scope: `admin`."""
     async with context.sessions.begin() as session:
-        row = await keys.revoke(session, caller.organisation, key)
+        row = await keys.revoke(session, caller.organisation, key, revoked_by=caller.key)
     if row is None:
         raise not_found("key")
     context.caller_cache.forget(row.id)

@@ -111,7 +111,7 @@ async def cancel_measurement(measurement: str, context: ContextDep, caller: Mode
     """
     async with context.sessions.begin() as session:
         _require_measurement(await jobs.get(session, caller.organisation, measurement))
-        row = _require_measurement(await job_actions.cancel(session, caller.organisation, measurement))
+        row = _require_measurement(await job_actions.cancel(session, caller.organisation, measurement, key=caller.key))
         await session.flush()
         await session.refresh(row)
     return _serialize(row)

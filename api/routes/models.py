@@ -14,7 +14,7 @@ from api.http.pagination import DEFAULT_LIMIT, After, Limit, paginate
 from api.http.problems import Problem, not_found, problem_responses, unprocessable
 from api.http.serializers import json_response, serialize_model
 from api.models.model_sources import check_source
-from core.records import audit, files, jobs, models, policies
+from core.records import files, jobs, models, policies
 from core.records.tables import ModelRow
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.models import Defaults, Model, ModelRequest
@@ -78,11 +78,10 @@ async def register_model(
                 policy=await _check_policy(session, caller, body.policy),
                 training_tokens=body.training_tokens,
             ),
+            key=caller.key,
         )
         if row is None:
             raise Problem(409, "already-exists", "there is a model of this id: delete it first, or choose another id")
-        data = {"source": row.source, "release": row.release, "policy": body.policy}
-        await audit.append(session, caller.organisation, caller.key, "model.registered", row.id, data)
         created.append(row)
         return json_response(serialize_model(row), 202, {"Location": f"/v1/models/{row.id}"})
 
@@ -149,6 +148,6 @@ async def delete_model(model: str, context: ContextDep, caller: ModelsWrite) -> 
     Scope: `models:write`.
     """
     async with context.sessions.begin() as session:
-        if not await models.remove(session, caller.organisation, model):
+        if not await models.remove(session, caller.organisation, model, key=caller.key):
             raise not_found("model")
     context.registrar.cancel(caller.organisation, model)

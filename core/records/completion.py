@@ -89,6 +89,7 @@ async def finish(
             "policy": judgement.policy,
         }
         await events.append(session, row, EventType.JUDGED, judged)
+    head = False
     if released:
         # a failed checkpoint becomes a head only by a person's release, even where its bytes need none
         head = verdict != "failed" and await make_head(session, row, model, checkpoint_row)
@@ -101,7 +102,11 @@ async def finish(
         "released": released,
     }
     await job_status.succeed(session, row, outcome=outcome, checkpoint=checkpoint_row.id, data=succeeded)
-    entry: audit.Details = {"job": job, "digest": checkpoint.digest, "verdict": verdict, **parts, "released": released}
+    entry: audit.Details = {
+        **{"job": job, "digest": checkpoint.digest, "verdict": verdict},
+        **parts,
+        **{"released": released, "head": head},
+    }
     await audit.append(session, row.organisation, None, "checkpoint.made", checkpoint_row.id, entry)
     return checkpoint_row.id
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.records import audit
 from core.records.tables import FileRow, JobFile, JobRow, ModelRow
 from core.schema.errors import DomainError, Identifier
 from core.schema.jobs import TERMINAL
@@ -22,12 +23,18 @@ class FileInUse(DomainError):
         super().__init__()
 
 
-async def add(session: AsyncSession, file: FileRow, *, lifetime: timedelta) -> None:
-    """Writes the row; it expires `lifetime` from now, by the database's clock."""
+async def add(session: AsyncSession, file: FileRow, *, lifetime: timedelta, key: str | None = None) -> None:
+    """Writes the row; it expires `lifetime` from now, by the database's clock.
+
+    `key` is the API key that uploaded the file. None: the records came in a job's request, so the audit log holds the
+    job's entry alone.
+    """
     file.expires_at = func.clock_timestamp() + lifetime
     session.add(file)
     await session.flush()
     await session.refresh(file)
+    if key is not None:
+        await audit.append(session, file.organisation, key, "file.uploaded", file.id, _details(file))
 
 
 async def extend_lifetime(
@@ -61,7 +68,7 @@ async def page(
     return (await session.scalars(query.order_by(FileRow.id.desc()).limit(limit))).all()
 
 
-async def remove(session: AsyncSession, organisation: str, file: str) -> FileRow | None:
+async def remove(session: AsyncSession, organisation: str, file: str, *, key: str | None = None) -> FileRow | None:
     """Deletes the row, and with it the wrapped key. The caller deletes the bytes after the commit.
 
     None: no such file. FileInUse: an unfinished job needs it.
@@ -79,6 +86,7 @@ async def remove(session: AsyncSession, organisation: str, file: str) -> FileRow
     if job := await session.scalar(unfinished.limit(1)):
         raise FileInUse(job)
     await session.execute(delete(FileRow).where(FileRow.id == file))
+    await audit.append(session, organisation, key, "file.deleted", file, _details(row))
     return row
 
 
@@ -113,5 +121,12 @@ async def purge_expired(session: AsyncSession, *, limit: int = 100) -> list[str]
     expired = select(FileRow.id).where(FileRow.expires_at < func.clock_timestamp(), unused)
     locked = (await session.scalars(expired.limit(limit).with_for_update(skip_locked=True))).all()
     # `unused` is asked again under the lock: a job or a model may have been made since the first statement
-    query = delete(FileRow).where(FileRow.id.in_(locked), unused).returning(FileRow.storage_key)
-    return list(await session.scalars(query))
+    purged = (await session.scalars(delete(FileRow).where(FileRow.id.in_(locked), unused).returning(FileRow))).all()
+    for row in sorted(purged, key=lambda row: (row.organisation, row.id)):
+        await audit.append(session, row.organisation, None, "file.purged", row.id, _details(row))
+    return [row.storage_key for row in purged]
+
+
+def _details(file: FileRow) -> audit.Details:
+    """Facts of a file for the audit log. Not its name and not its digest: a short text can be guessed from them."""
+    return {"purpose": file.purpose, "format": file.format, "bytes": file.size, "records": file.records}

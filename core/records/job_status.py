@@ -7,9 +7,10 @@
     failed     retry → queued
 
 Each function expects a job whose row the caller has locked (`leases.lock_job`, or SELECT … FOR UPDATE). It changes the
-row, appends the change's event and, where the change makes work, adds a hint to the outbox: all of it commits with the
-caller's transaction or not at all. InvalidChange: the table does not allow the change from the job's present status.
-The database refuses the same changes by a trigger on `jobs` (migration 0012), also from code that is not this module.
+row, appends the change's event and its entry of the audit log, and, where the change makes work, adds a hint to the
+outbox: all of it commits with the caller's transaction or not at all. `key` is the API key of the person who asked.
+InvalidChange: the table does not allow the change from the job's present status. The database refuses the same changes
+by a trigger on `jobs` (migration 0012), also from code that is not this module.
 """
 
 from collections.abc import Mapping
@@ -21,9 +22,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.queue import queue_name
-from core.records import events, outbox
+from core.records import audit, events, outbox
 from core.records.clock import seconds_from_now
 from core.records.tables import JobRow
+from core.schema.audit import Detail
 from core.schema.event_types import EventType
 from core.schema.jobs import STATUSES, TERMINAL, Outcome, Status
 
@@ -96,6 +98,10 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 """The statuses that may follow each status."""
 
 
+AUDITED = ("reason", "model", "method", "checkpoint", "digest", "verdict", "released")
+"""Fields of an event that its entry of the audit log repeats."""
+
+
 class InvalidChange(Exception):
     """The table does not allow this change of a job's status: a fault in the code that asked for it."""
 
@@ -113,7 +119,7 @@ async def submit(session: AsyncSession, job: JobRow, data: Mapping[str, Any]) ->
     job.fence = job.attempts = job.failures = job.event_seq = job.version = 0
     session.add(job)
     await session.flush()
-    await _publish(session, job, SUBMIT, data)
+    await _publish(session, job, SUBMIT, data, key=job.submitter)
 
 
 async def start(session: AsyncSession, job: JobRow, *, worker: str, lease_seconds: float) -> None:
@@ -160,31 +166,31 @@ async def end_attempt(session: AsyncSession, job: JobRow, *, reason: str, delay_
     await _publish(session, job, change, {"reason": reason})
 
 
-async def pause(session: AsyncSession, job: JobRow) -> None:
+async def pause(session: AsyncSession, job: JobRow, *, key: str | None = None) -> None:
     """Takes a queued job out of the queue until it is resumed."""
     _set_status(job, PAUSE)
-    await _publish(session, job, PAUSE, {"reason": "asked"})
+    await _publish(session, job, PAUSE, {"reason": "asked"}, key=key)
 
 
-async def resume(session: AsyncSession, job: JobRow) -> None:
+async def resume(session: AsyncSession, job: JobRow, *, key: str | None = None) -> None:
     """Puts a paused job back into the queue."""
     _set_status(job, RESUME)
     job.run_after = func.clock_timestamp()
-    await _publish(session, job, RESUME, {"reason": "resumed"})
+    await _publish(session, job, RESUME, {"reason": "resumed"}, key=key)
 
 
-async def cancel(session: AsyncSession, job: JobRow) -> None:
+async def cancel(session: AsyncSession, job: JobRow, *, key: str | None = None) -> None:
     """Cancels a queued or paused job."""
     _set_status(job, CANCEL)
-    await _publish(session, job, CANCEL, {})
+    await _publish(session, job, CANCEL, {}, key=key)
 
 
-async def retry(session: AsyncSession, job: JobRow) -> None:
+async def retry(session: AsyncSession, job: JobRow, *, key: str | None = None) -> None:
     """Queues a failed job again, with as many attempts as a new one has."""
     _set_status(job, RETRY)
     job.failures = 0
     job.run_after = func.clock_timestamp()
-    await _publish(session, job, RETRY, {"reason": "retried"})
+    await _publish(session, job, RETRY, {"reason": "retried"}, key=key)
 
 
 def _set_status(job: JobRow, change: Change) -> None:
@@ -199,7 +205,14 @@ def _set_status(job: JobRow, change: Change) -> None:
         job.finished_at = func.clock_timestamp()
 
 
-async def _publish(session: AsyncSession, job: JobRow, change: Change, data: Mapping[str, Any]) -> None:
+async def _publish(
+    session: AsyncSession, job: JobRow, change: Change, data: Mapping[str, Any], *, key: str | None = None
+) -> None:
     await events.append(session, job, change.event, dict(data))
     if change.hints:
         await outbox.add(session, queue_name(job.gpus), {})
+    details: dict[str, Detail] = {"status": change.target, "attempt": job.attempts}
+    details |= {name: data[name] for name in AUDITED if name in data}
+    if change is FAIL:
+        details["error"] = data["error"]["code"]
+    await audit.append(session, job.organisation, key, f"job.{change.event}", job.id, details)

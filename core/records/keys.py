@@ -7,6 +7,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.records import audit
 from core.records.tables import ApiKey, Organisation
 from core.schema.ids import new_id
 
@@ -30,8 +31,12 @@ async def add(
     hash: bytes,
     scopes: Sequence[str],
     expires_at: datetime | None = None,
+    created_by: str | None = None,
 ) -> ApiKey:
-    """Stores a key; a key that is stored already is returned unchanged (two starts with one ADMIN_KEY_FILE)."""
+    """Stores a key; a key that is stored already is returned unchanged (two starts with one ADMIN_KEY_FILE).
+
+    `created_by` is the key that asked for it; None: the operator, on the service's own machine.
+    """
     values = {
         "id": new_id("key"),
         "organisation": organisation,
@@ -41,10 +46,14 @@ async def add(
         "scopes": list(scopes),
         "expires_at": expires_at,
     }
-    await session.execute(insert(ApiKey).values(values).on_conflict_do_nothing())
+    stored = insert(ApiKey).values(values).on_conflict_do_nothing().returning(ApiKey.id)
+    added = await session.scalar(stored)
     row = await session.scalar(select(ApiKey).where(ApiKey.hash == hash))
     if row is None:  # pragma: no cover - keys are revoked, never deleted
         raise LookupError(prefix)
+    if added is not None:
+        details = {"name": name, "prefix": prefix, "scopes": " ".join(scopes)}
+        await audit.append(session, organisation, created_by, "key.created", row.id, details)
     return row
 
 
@@ -65,7 +74,15 @@ async def get(session: AsyncSession, organisation: str, key: str) -> ApiKey | No
     return await session.scalar(select(ApiKey).where(ApiKey.organisation == organisation, ApiKey.id == key))
 
 
-async def revoke(session: AsyncSession, organisation: str, key: str) -> ApiKey | None:
+async def sign_in(session: AsyncSession, organisation: str, key: str) -> ApiKey | None:
+    """Writes to the audit log that a person signed in to the console with the key, and returns the key."""
+    row = await get(session, organisation, key)
+    if row is not None:
+        await audit.append(session, organisation, key, "key.signed_in", key, {})
+    return row
+
+
+async def revoke(session: AsyncSession, organisation: str, key: str, *, revoked_by: str) -> ApiKey | None:
     """Makes the key invalid from now on; it stays listed. Idempotent."""
     row = await session.scalar(
         select(ApiKey).where(ApiKey.organisation == organisation, ApiKey.id == key).with_for_update()
@@ -74,4 +91,5 @@ async def revoke(session: AsyncSession, organisation: str, key: str) -> ApiKey |
         row.revoked_at = func.clock_timestamp()
         await session.flush()
         await session.refresh(row)
+        await audit.append(session, organisation, revoked_by, "key.revoked", key, {"name": row.name})
     return row

@@ -8,7 +8,9 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.records import audit
 from core.records.tables import JobRow, ModelRow
+from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.errors import DomainError, Identifier
 from core.schema.jobs import TERMINAL
 
@@ -23,15 +25,19 @@ class ModelInUse(DomainError):
         super().__init__()
 
 
-async def add(session: AsyncSession, model: ModelRow) -> ModelRow | None:
-    """Registers the model; None where the id is taken."""
+async def add(session: AsyncSession, model: ModelRow, *, key: str | None = None) -> ModelRow | None:
+    """Registers the model, for the API key that asked; None where the id is taken."""
     values = {
         column.key: getattr(model, column.key)
         for column in ModelRow.__table__.columns
         if column.key not in ("created_at",)
     }
     query = insert(ModelRow).values(values).on_conflict_do_nothing().returning(ModelRow)
-    return await session.scalar(query)
+    row = await session.scalar(query)
+    if row is not None:
+        details = {"source": row.source, "release": row.release, "policy": row.policy or DEFAULT_POLICY.name}
+        await audit.append(session, row.organisation, key, "model.registered", row.id, details)
+    return row
 
 
 async def get(session: AsyncSession, organisation: str, model: str, *, lock: bool = False) -> ModelRow | None:
@@ -58,7 +64,13 @@ async def update_registration(
     query = update(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model).values(values)
     if created_at is not None:
         query = query.where(ModelRow.created_at == created_at)
-    return (await session.scalar(query.returning(ModelRow.id))) is not None
+    row = (await session.execute(query.returning(ModelRow.status, ModelRow.digest, ModelRow.revision))).one_or_none()
+    if row is None:
+        return False
+    if "status" in values:
+        details = {"digest": row.digest, "revision": row.revision}
+        await audit.append(session, organisation, None, f"model.{row.status}", model, details)
+    return True
 
 
 async def list_fetching(session: AsyncSession) -> Sequence[ModelRow]:
@@ -66,7 +78,7 @@ async def list_fetching(session: AsyncSession) -> Sequence[ModelRow]:
     return (await session.scalars(select(ModelRow).where(ModelRow.status == "fetching"))).all()
 
 
-async def remove(session: AsyncSession, organisation: str, model: str) -> bool:
+async def remove(session: AsyncSession, organisation: str, model: str, *, key: str | None = None) -> bool:
     """Deletes the registration, never the directory; checkpoints made from it stay. False: no such model.
 
     ModelInUse: an unfinished job needs it.
@@ -79,4 +91,5 @@ async def remove(session: AsyncSession, organisation: str, model: str) -> bool:
     if job := await session.scalar(unfinished.limit(1)):
         raise ModelInUse(job)
     await session.execute(delete(ModelRow).where(ModelRow.organisation == organisation, ModelRow.id == model))
+    await audit.append(session, organisation, key, "model.deleted", model, {})
     return True

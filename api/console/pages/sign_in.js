@@ -32,7 +32,7 @@ export function signIn({ main, reason, accept, reject }) {
     button.disabled = true;
     let known = true;
     try {
-      await new Service(value, () => (known = false)).get("/v1/keys/self");
+      await new Service(value, () => (known = false)).post("/v1/keys/self/sign-in");
     } catch (error) {
       return reject(known ? error.message : "The service does not know this key. Check that you pasted all of it.");
     }

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, String, func
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.records.tables.base import Base, Now
@@ -37,7 +37,7 @@ class ApiKey(Base):
 
 
 class AuditRow(Base):
-    """One entry of the audit log."""
+    """One entry of the audit log, never changed and never deleted: a trigger refuses both."""
 
     __tablename__ = "audit"
 
@@ -46,17 +46,23 @@ class AuditRow(Base):
     """Numbered from 1 within the organisation, without gaps."""
     at: Mapped[datetime]
     key: Mapped[str | None] = mapped_column(String(64))
-    """The API key that decided; null: the service itself."""
+    """The API key that acted; null: the service itself."""
     action: Mapped[str] = mapped_column(String(64))
     """Such as `checkpoint.released`."""
     object: Mapped[str] = mapped_column(String(128))
-    """Id or name of the object of the decision."""
+    """Id or name of what it was done to."""
     details: Mapped[dict[str, Any]]
-    """Facts of the decision, by the action."""
+    """Facts of the action."""
     previous: Mapped[str] = mapped_column(String(64))
     """`hash` of the entry before; 64 zeros for the first."""
     hash: Mapped[str] = mapped_column(String(64))
-    """sha256 over the entry, `previous` included (core.records.audit.entry_hash)."""
+    """sha256 over the entry, `previous` included (core.schema.audit.entry_hash)."""
+
+    __table_args__ = (
+        Index("ix_audit_object", "organisation", "object", "seq"),
+        Index("ix_audit_key", "organisation", "key", "seq"),
+        Index("ix_audit_at", "organisation", "at", "seq"),
+    )
 
 
 class IdempotencyKey(Base):

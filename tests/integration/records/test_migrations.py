@@ -77,13 +77,13 @@ async def test_chunks_of_checkpoints_are_stored_uncompressed(empty: tuple[str, A
         assert (await connection.execute(text(query))).scalar_one() == b"e"
 
 
-async def test_the_trigger_on_a_jobs_status_is_removed_with_its_migration(empty: tuple[str, AsyncEngine]) -> None:
+async def test_the_triggers_are_removed_with_their_migrations(empty: tuple[str, AsyncEngine]) -> None:
     url, engine = empty
     query = text("SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
     triggers = text("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")
     await migrate.upgrade(url)
     async with engine.connect() as connection:
-        assert list(await connection.scalars(triggers)) == ["tr_jobs_status_change"]
+        assert sorted(await connection.scalars(triggers)) == ["tr_audit_append_only", "tr_jobs_status_change"]
     await migrate.downgrade(url)
     async with engine.connect() as connection:
         assert await connection.scalar(query) == 0

@@ -33,8 +33,8 @@ async def test_a_name_is_taken_once_and_the_audit_log_holds_its_policy(scene: Sc
         assert await policies.remove(session, scene.organisation, "house", key=scene.key)
         assert not await policies.remove(session, scene.organisation, "house", key=scene.key)
     async with scene.sessions() as session:
-        query = select(AuditRow).where(AuditRow.organisation == scene.organisation).order_by(AuditRow.seq)
-        added, deleted = list(await session.scalars(query))
+        query = select(AuditRow).where(AuditRow.organisation == scene.organisation, AuditRow.object == "house")
+        added, deleted = list(await session.scalars(query.order_by(AuditRow.seq)))
     assert [(entry.action, entry.object, entry.key) for entry in (added, deleted)] == [
         ("policy.added", "house", scene.key),
         ("policy.deleted", "house", scene.key),

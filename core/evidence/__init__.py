@@ -1,0 +1,1 @@
+"""Evidence that is checked without the service: audit logs, signatures, statements."""
