@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.generated_page import replace_section
 from core.evaluation.attacks.exposure import mean_rank_p_value
+from core.evaluation.attacks.sequential_rank import stopped_rank
 from core.evaluation.measurements.exposure import Exposure
 from core.evaluation.measurements.leak_at_k import LeakAtK
 from core.evaluation.policy import preview
@@ -161,7 +162,8 @@ def _draw_columns(leak: Leak, records: int, generator: np.random.Generator, twin
     ranked = records if RANKED is None else min(records, RANKED)
     own = (shift + normal(0, 1))[generator.permutation(records)[:ranked]]
     twin_strengths = generator.normal(0, 1, (ranked, twins))
-    columns["exposure_rank"] = (1 + (twin_strengths > own[:, None]).sum(1)) / (twins + 1)
+    lower = np.asarray(twin_strengths > own[:, None], dtype=np.float64)
+    columns["exposure_rank"] = np.array([stopped_rank(row, twins)[0] for row in lower]) / (twins + 1)
     strengths = np.where(known, normal(0.92, 0.03), generator.exponential(0.03, records))
     columns["extraction_strength"] = np.clip(strengths, 0, 1)
     columns["verbatim_recall"] = np.clip(normal(np.where(known, 0.95, 0.3), 0.08), 0, 1)

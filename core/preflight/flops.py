@@ -57,7 +57,7 @@ def _set_tokens(measurement: Measurement, name: str, size: SetSize) -> float:
     limit = getattr(measurement, "records", None)
     records = size.records if limit is None else min(limit, size.records)
     measured = records if name in ("forget", "probes", "protected") or limit is not None else records / 2
-    return measured * size.mean * (1 + getattr(measurement, "twins", 0))
+    return measured * size.mean * (1 + getattr(measurement, "scored_twins", 0))
 
 
 def _runs_the_model(measurement: Measurement) -> bool:

@@ -46,6 +46,7 @@ SET_FIGURES: dict[str, tuple[SetName, ...]] = {
     "exposure": _FORGET_AND_UNSEEN,
     "exposure_rank": _FORGET_AND_UNSEEN,
     "exposure_p": _FORGET_AND_UNSEEN,
+    "exposure_twins": _FORGET_AND_UNSEEN,
     "cloze": _FORGET_AND_UNSEEN,
     "cloze_highest": _FORGET_AND_UNSEEN,
     "cloze_sampled": _FORGET_AND_UNSEEN,

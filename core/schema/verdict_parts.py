@@ -27,6 +27,7 @@ MEMBERSHIP_FIGURES = frozenset(
         "exposure",
         "exposure_rank",
         "exposure_p",
+        "exposure_twins",
         "truth_ratio",
         "truth_ratio_arithmetic",
         "probability_among_wrong",

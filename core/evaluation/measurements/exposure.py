@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 
 FEW = 20
 """Below this number of unseen records, twins resemble each other, and a true record stands out more easily."""
+TOGETHER = 4
+"""Records between two looks at the clock. Their twins go through the model together, 20 of each at a time."""
 
 
 class Exposure(Budgeted):
     name: ClassVar[str] = "exposure"
     summary: ClassVar[str] = (
         "Compares each record with copies of it, its twins, in which every name, number, place and date is replaced"
-        " by that of another unseen record. A record that the model knows has a lower loss than its twins."
+        " by that of another unseen record. A record that the model knows has a lower loss than its twins. Twins are"
+        " scored 19 and then 20 at a time, until the rank is clear: 5 twins have a lower loss, or none of the first 39"
+        " has, which less than 1.7 % of records do whose exact rank is beyond the first tenth. Such a record counts as"
+        " the first; for the others the rank among all twins is estimated without bias, and exact where all were"
+        " scored. `exposure_twins`: how many twins of a record were scored, on average."
         " `exposure_rank`: the rank of its loss divided by (twins + 1), averaged over records; near 0 if the model"
         " knows the records, about 0.5 if it never saw them. `exposure`: the mean of log2(twins + 1) - log2(rank)."
         " `exposure_p`: the probability of so low a mean rank for a model that never saw the records. The unseen"
@@ -31,7 +37,7 @@ class Exposure(Budgeted):
         " invented values of the same form help out, and a warning says so."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(
-        figures=("exposure", "exposure_rank", "exposure_p"), sets=("forget", "unseen")
+        figures=("exposure", "exposure_rank", "exposure_p", "exposure_twins"), sets=("forget", "unseen")
     )
     source: ClassVar[Source | None] = Source(
         title="The Secret Sharer: Evaluating and Testing Unintended Memorization in Neural Networks",
@@ -40,8 +46,16 @@ class Exposure(Budgeted):
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
 
     records: int | None = Field(default=32, ge=1, description="at most this many records of a set; null: all")
-    twins: int = Field(default=99, ge=19, le=999, description="number of twins of each record")
+    twins: int = Field(default=99, ge=19, le=999, description="at most this many twins of each record")
+    exhaustive: bool = Field(default=False, description="whether all twins are scored, for the exact rank")
     control: bool = Field(default=True, description="whether unseen records are ranked too")
+
+    @property
+    def scored_twins(self) -> int:
+        """How many twins of a record are scored as a rule, at most."""
+        from core.evaluation.attacks.sequential_rank import KNOWN_FROM
+
+        return self.twins if self.exhaustive else min(self.twins, KNOWN_FROM)
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.partial_columns import columns_or_partial
@@ -50,7 +64,8 @@ class Exposure(Budgeted):
         budget = self.budget(context)
         pool = record_context.donor_pool(context, record_context.common_words(context))
         result = MeasurementResult(warnings=_pool_warnings(len(pool.records)))
-        key = f"{self.name} {self.twins} {self.records} {context.seed} {record_context.context_digest(context)}"
+        digest = record_context.context_digest(context)
+        key = f"{self.name} {self.twins} {self.exhaustive} {self.records} {context.seed} {digest}"
         ranked: tuple[SetName, ...] = ("forget", "unseen") if self.control else ("forget",)
         for name in (name for name in ranked if name in context.sets):
             indices = context.subset_indices(name, self.records)
@@ -73,57 +88,74 @@ class Exposure(Budgeted):
                     f" {len(indices)} {name} records, so some twins have invented names and numbers: a record that the"
                     " model never saw may stand out of them"
                 )
-            ranks = columns["rank"]
-            if len(ranks):
-                result.sets[name] = figures(ranks, self.twins, context.resamples(f"{self.name} {name}"))
+            if len(columns["rank"]):
+                resamples = context.resamples(f"{self.name} {name}")
+                result.sets[name] = self._figures(columns["rank"], columns["scored"], resamples)
         result.cut_short = budget.cut_short
         return result
 
     def _columns(
         self, context: "EvalContext", records: "Sequence[Record]", pool: "DonorPool", budget: "Budget"
     ) -> "Columns":
-        """`rank` of each record that has enough twins; `alike` and `invented`, 0 or 1 for every record.
+        """`rank` of each record that has enough twins, and how many of them were `scored`; `alike` and `invented`, 0 or
+        1 for every record.
 
         `alike`: the record has too few twins. `invented`: its twins have invented values, because the unseen records
         are fewer than the twins and had too few values. Raises TimeLimitReached.
         """
         import numpy as np
 
-        from core.evaluation.attacks.exposure import rank
+        from core.evaluation.attacks.twin_ranks import Rank, twin_ranks
         from core.evaluation.partial_columns import TimeLimitReached
-        from core.evaluation.scores.likelihood import cross_entropies
-        from core.evaluation.text.counterfactuals import counterfactuals
-        from core.lm.errors import CoreError
 
-        ranks: list[float] = []
-        alike: list[float] = []
-        invented: list[float] = []
+        ranks: list[Rank | None] = []
+        invented: list[bool] = []
 
         def columns() -> "Columns":
-            return {"rank": np.array(ranks), "alike": np.array(alike), "invented": np.array(invented)}
+            known = [rank for rank in ranks if rank is not None]
+            return {
+                "rank": np.array([rank.rank for rank in known]),
+                "scored": np.array([float(rank.scored) for rank in known]),
+                "alike": np.array([float(rank is None) for rank in ranks]),
+                "invented": np.array(
+                    [float(made and rank is not None) for made, rank in zip(invented, ranks, strict=True)]
+                ),
+            }
 
-        for done, record in enumerate(records):
+        together = 1 if self.exhaustive else TOGETHER
+        for start in range(0, len(records), together):
             if budget.expired():
-                raise TimeLimitReached(columns(), done)
-            twins = counterfactuals(record, self.twins, seed=context.seed, pool=pool)
-            # Where unseen records are many, a rare value is no reason to compare it with invented ones.
-            too_few = 0 < len(twins) < self.twins and 0 < len(pool.records) < self.twins
-            if too_few:
-                twins = counterfactuals(record, self.twins, seed=context.seed, pool=pool, invent=True)
-            losses = None
-            if len(twins) == self.twins:
-                try:
-                    losses = cross_entropies(context.statistics([record, *twins], label="twins'"))
-                    ranks.append(rank(losses[0], losses[1:]))
-                except CoreError as error:
-                    if error.code != "no_scored_tokens":  # a twin may be shorter than the record
-                        raise
-            alike.append(float(losses is None))
-            invented.append(float(too_few and losses is not None))
+                raise TimeLimitReached(columns(), start)
+            batch = [self._twins(record, context.seed, pool) for record in records[start : start + together]]
+            full = [place for place, (twins, _) in enumerate(batch) if len(twins) == self.twins]
+            ranked = twin_ranks(
+                context,
+                [records[start + place] for place in full],
+                [batch[place][0] for place in full],
+                exhaustive=self.exhaustive,
+            )
+            by_place = dict(zip(full, ranked, strict=True))
+            ranks += [by_place.get(place) for place in range(len(batch))]
+            invented += [made for _, made in batch]
         return columns()
 
+    def _twins(self, record: "Record", seed: int, pool: "DonorPool") -> "tuple[list[Record], bool]":
+        """The record's twins, and whether some have invented values."""
+        from core.evaluation.text.counterfactuals import counterfactuals
 
-def figures(ranks: "Values", twins: int, resamples: "Resamples") -> dict[str, Figure]:
+        twins = counterfactuals(record, self.twins, seed=seed, pool=pool)
+        # Where unseen records are many, a rare value is no reason to compare it with invented ones.
+        if 0 < len(twins) < self.twins and 0 < len(pool.records) < self.twins:
+            return counterfactuals(record, self.twins, seed=seed, pool=pool, invent=True), True
+        return twins, False
+
+    def _figures(self, ranks: "Values", scored: "Values", resamples: "Resamples") -> dict[str, Figure]:
+        result = figures(ranks, self.twins, resamples, exhaustive=self.exhaustive)
+        twins = Figure(value=float(scored.mean()), low=None, high=None, records=len(scored))
+        return {**result, "exposure_twins": twins}
+
+
+def figures(ranks: "Values", twins: int, resamples: "Resamples", *, exhaustive: bool = False) -> dict[str, Figure]:
     """The figures of a set from the ranks of its records, each from 1 to twins + 1."""
     import numpy as np
 
@@ -133,7 +165,8 @@ def figures(ranks: "Values", twins: int, resamples: "Resamples") -> dict[str, Fi
     equal = np.ones(len(ranks))
     means = {"exposure_rank": (ranks / (twins + 1), equal), "exposure": (exposures(ranks, twins), equal)}
     figures = weighted_means(means, resamples, through={}, ranges={"exposure": AMOUNT})
-    figures["exposure_p"] = Figure(value=mean_rank_p_value(ranks, twins), low=None, high=None, records=len(ranks))
+    chance = mean_rank_p_value(ranks, twins, exhaustive=exhaustive)
+    figures["exposure_p"] = Figure(value=chance, low=None, high=None, records=len(ranks))
     return figures
 
 
