@@ -111,9 +111,16 @@ class EvalContext:
             raise CoreError(error.code, f"a record of the {label} set is too short: it has no token to score") from None
         return self.chunk_statistics(chunks, len(records), label=label)
 
-    def chunk_statistics(self, chunks: Sequence[Chunk], records: int, *, label: str) -> list[TokenStatistics]:
-        """Token statistics of `records` records that are encoded already. Raises CoreError `not_finite`."""
-        statistics = token_statistics(self.model, chunks, records, max_tokens=self.training.micro_batch_tokens)
+    def chunk_statistics(
+        self, chunks: Sequence[Chunk], records: int, *, label: str, variants: Sequence[range] = ()
+    ) -> list[TokenStatistics]:
+        """Token statistics of `records` records that are encoded already; `variants` as in `token_statistics`.
+
+        Raises CoreError `not_finite`.
+        """
+        statistics = token_statistics(
+            self.model, chunks, records, max_tokens=self.training.micro_batch_tokens, variants=variants
+        )
         if not all(record.finite() for record in statistics):
             message = f"the model gives no finite probabilities on the {label} set: its weights are broken"
             raise CoreError("not_finite", message)

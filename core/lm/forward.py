@@ -84,6 +84,11 @@ class Forward:
         return self._layout.packs
 
     @property
+    def one_by_one(self) -> bool:
+        """Whether no two records share a forward."""
+        return self._layout.kind == "single"
+
+    @property
     def device(self) -> torch.device:
         device: torch.device = next(self.model.parameters()).device
         return device
@@ -100,7 +105,7 @@ class Forward:
         different numbers of forwards.
         """
         if self.ranks.count > 1:
-            if self._layout.kind == "single" or self.factors_change_within(self._longest):
+            if self.one_by_one or self.factors_change_within(self._longest):
                 raise CoreError(
                     "one_record_a_forward",
                     "records of this model cannot share a forward pass, which several devices need: use one device",
@@ -166,7 +171,7 @@ class Forward:
         lengths = [len(chunk.ids) for chunk in chunks]
         longest = max(lengths, default=0)
         self._prepare(longest, min(sum(lengths), max(longest, max_tokens)))
-        if self._layout.kind == "single":
+        if self.one_by_one:
             return [[chunk] for chunk in sorted(chunks, key=lambda chunk: -len(chunk.ids))]
         return (packed_micro_batches if self.packed else micro_batches)(chunks, max_tokens)
 
@@ -273,7 +278,7 @@ class Forward:
 
     def prepare_decoding(self, longest: int) -> DecodingMode:
         """Finds how texts of up to `longest` tokens are continued, token by token."""
-        self._decoding = find_decoding(self.model, self._mode_logits, longest, one_row=self._layout.kind == "single")
+        self._decoding = find_decoding(self.model, self._mode_logits, longest, one_row=self.one_by_one)
         return self._decoding
 
     def factors_change_within(self, length: int) -> bool:
@@ -339,6 +344,10 @@ class Forward:
         else:
             last = present.sum(1).tolist()
             first = [length - read for length, read in zip(last, present[:, -new:].sum(1).tolist(), strict=True)]
+        self.count_read(first, last)
+
+    def count_read(self, first: Sequence[int], last: Sequence[int]) -> None:
+        """Meters the reading of texts of `last` tokens each, of which `first` are cached."""
         tokens = sum(last) - sum(first)
         METER.count(ComputeUsage(tokens, self._flops.forward(tokens, squared_lengths(last) - squared_lengths(first))))
 

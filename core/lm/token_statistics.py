@@ -14,6 +14,7 @@ from core.lm.data import Chunk
 from core.lm.forward import Forward
 from core.lm.memory import release_free_memory
 from core.lm.model import stored_dtype
+from core.lm.shared_prefix import shared_length, states_of_variants
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,27 +33,57 @@ class TokenStatistics:
 
 @torch.no_grad()
 def token_statistics(
-    model: PreTrainedModel, chunks: Sequence[Chunk], records: int, *, max_tokens: int
+    model: PreTrainedModel,
+    chunks: Sequence[Chunk],
+    records: int,
+    *,
+    max_tokens: int,
+    variants: Sequence[range] = (),
 ) -> list[TokenStatistics]:
     """Returns the statistics of records 0..records-1; a record's tokens are in the order of its chunks.
 
-    Half-precision models on a GPU are run in their own precision, as they will be served; logits are float32.
+    `variants` are places of chunks, one of each record, that begin alike: their common prefix is read once where that
+    saves time. Half-precision models on a GPU are run in their own precision, as they will be served; logits are
+    float32.
     """
     forward = Forward(model, autocast=measuring_precision(model))
-    places = {id(chunk): place for place, chunk in enumerate(chunks)}
     parts: list[Tensor] = [torch.empty(0)] * len(chunks)
-    for batch in forward.batches(chunks, max_tokens):
-        hidden, targets = forward.hidden(batch), forward.targets(batch)
-        cuts = slices(0, len(hidden), rows_per_slice(forward.vocabulary))
-        statistics = [_statistics(forward.logits(hidden[cut]), targets[cut]) for cut in cuts]
+    rest = set(range(len(chunks)))
+    for group in variants:
+        members = [chunks[place] for place in group]
+        length = shared_length(forward, members) if len(members) > 1 else 0
+        if length:
+            rest -= set(group)
+            states = states_of_variants(forward, members, length, max_tokens)
+            prefix = _head_statistics(forward, states.prefix, _scored_ids(members[0], 0, length + 1))
+            targets = torch.cat([_scored_ids(chunk, length + 1, None) for chunk in members])
+            table = _head_statistics(forward, torch.cat(states.rest), targets)
+            counts = [len(rows) for rows in states.rest]
+            for place, part in zip(group, torch.split(table, counts, dim=1), strict=True):
+                parts[place] = torch.cat([prefix, part], dim=1)
+    places = {id(chunks[place]): place for place in rest}
+    for batch in forward.batches([chunks[place] for place in sorted(rest)], max_tokens):
+        table = _head_statistics(forward, forward.hidden(batch), forward.targets(batch))
         counts = [int(chunk.scored.sum()) for chunk in batch]
-        for chunk, part in zip(batch, torch.split(torch.cat(statistics, dim=1).cpu(), counts, dim=1), strict=True):
+        for chunk, part in zip(batch, torch.split(table, counts, dim=1), strict=True):
             parts[places[id(chunk)]] = part
     release_free_memory()
     record_parts: list[list[Tensor]] = [[] for _ in range(records)]
     for chunk, part in zip(chunks, parts, strict=True):
         record_parts[chunk.record].append(part)
     return [_joined(pieces) for pieces in record_parts]
+
+
+def _head_statistics(forward: Forward, states: Tensor, targets: Tensor) -> Tensor:
+    """Returns `_statistics` of states (N, H) and targets (N,), a slice of logits at a time: (4, N) on the CPU."""
+    targets = targets.to(forward.device)
+    cuts = slices(0, len(states), rows_per_slice(forward.vocabulary))
+    pieces = [_statistics(forward.logits(states[cut]), targets[cut]).cpu() for cut in cuts]
+    return torch.cat(pieces, dim=1) if pieces else torch.zeros(4, 0, dtype=torch.float64)
+
+
+def _scored_ids(chunk: Chunk, start: int, stop: int | None) -> Tensor:
+    return chunk.ids[start:stop][chunk.scored[start:stop]]
 
 
 def measuring_precision(model: PreTrainedModel) -> torch.dtype | None:

@@ -76,5 +76,12 @@ def _losses(context: EvalContext, texts: Sequence[Sequence[Record]]) -> list[Val
         for start, group in zip(starts, encoded, strict=False)
         for chunk in group
     ]
-    losses = cross_entropies(context.chunk_statistics(chunks, int(starts[-1]), label="twins'"))
+    # a record that is cut into several chunks is read as it is: its later chunks begin otherwise than its twins'
+    places = np.cumsum([0, *(len(group) for group in encoded)])
+    variants = [
+        range(place, place + len(group))
+        for place, group, records in zip(places.tolist(), encoded, texts, strict=False)
+        if len(group) == len(records)
+    ]
+    losses = cross_entropies(context.chunk_statistics(chunks, int(starts[-1]), label="twins'", variants=variants))
     return [losses[start:end] if end > start else None for start, end in pairwise(starts)]
