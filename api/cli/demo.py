@@ -14,16 +14,28 @@ from api.cli.child import ChildFailed
 from api.cli.connection import connect
 from api.cli.cost_line import cost_line
 from api.cli.data_folder import DEFAULT_DATA, AlreadyRunning, DataFolder, DataOption
-from api.cli.demo_model import DemoSetup, continue_record, measure_model, prepare_demo, register_model
+from api.cli.demo_model import (
+    DemoSetup,
+    continue_record,
+    measure_model,
+    prepare_demo,
+    register_model,
+    register_retrained,
+)
+from api.cli.demo_real import prepare_real_demo
 from api.cli.demo_table import comparison_table, print_verdict
 from api.cli.progress import follow_job
 from api.cli.service import StartFailed, running_service
 from api.client import Client, ServiceError
+from core.demo.model_source import ModelSource, SourceUnusable
 from core.demo.people import read_jsonl, write_jsonl
 from core.embedded.errors import StackError
 from core.schema.cost import JobCost
 
 EXAMPLE_RECORDS = 5
+SIZES = {"forget": 200, "retain": 400, "unseen": 400}
+REAL_SIZES = {"forget": 20, "retain": 40, "unseen": 60}
+"""People of the demo on a pre-trained model, which learns them fifty times as slowly."""
 
 console = Console(highlight=False, soft_wrap=True)
 FileOfModel = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Required with --model.")]
@@ -37,17 +49,44 @@ def demo(
     forget: FileOfModel = None,
     retain: FileOfModel = None,
     unseen: FileOfModel = None,
+    real: Annotated[
+        bool, typer.Option("--real", help="Fine-tune SmolLM2-135M-Instruct, which is downloaded, instead.")
+    ] = False,
+    model_source: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            help="With --real: a directory with a model in safetensors, a .gguf file, or a wheel with one, instead of"
+            " the download.",
+        ),
+    ] = None,
     method: Annotated[str, typer.Option(help="The unlearning method; 'unlearn methods' lists them.")] = "calibrated",
-    forget_records: Annotated[int, typer.Option(min=1, help="The number of people to forget.")] = 200,
-    retain_records: Annotated[int, typer.Option(min=4, help="The number of people to keep.")] = 400,
-    unseen_records: Annotated[int, typer.Option(min=4, help="The number of people that no model sees.")] = 400,
+    forget_records: Annotated[
+        int | None, typer.Option(min=1, help="The number of people to forget; default: 200, and 20 with --real.")
+    ] = None,
+    retain_records: Annotated[
+        int | None, typer.Option(min=4, help="The number of people to keep; default: 400, and 40 with --real.")
+    ] = None,
+    unseen_records: Annotated[
+        int | None,
+        typer.Option(min=4, help="The number of people that no model sees; default: 400, and 60 with --real."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The seed of the invented people and of the training.")] = 0,
     port: Annotated[int, typer.Option(help="The port of the service, if none runs in the folder yet.")] = 8000,
 ) -> None:
     """Train a small model on invented people, make it forget some of them, and show what is left."""
     began = time.monotonic()
+    if model_source is not None and not real:
+        raise typer.BadParameter("--model-source goes with --real")
+    if real and model is not None:
+        raise typer.BadParameter(
+            "--model is a model that knows its records already; --real makes one: choose one of them"
+        )
     data_folder = DataFolder(data)
     data_folder.prepare()
+    asked = {"forget": forget_records, "retain": retain_records, "unseen": unseen_records}
+    defaults = REAL_SIZES if real else SIZES
+    sizes = {name: defaults[name] if count is None else count for name, count in asked.items()}
     try:
         if model is not None:
             if forget is None or retain is None or unseen is None:
@@ -55,36 +94,54 @@ def demo(
             setup = DemoSetup(model.absolute(), None, forget, retain, unseen)
         else:
             console.print("[bold]1. People, and a model that has memorised them[/bold]")
-            sizes = {"forget": forget_records, "retain": retain_records, "unseen": unseen_records}
-            setup = prepare_demo(data_folder.models / "demo", **sizes, seed=seed, console=console)
+            setup = _prepare(data_folder, sizes, seed, ModelSource(model_source) if real else None)
         roots = [setup.model.parent]
         with (
             running_service(data_folder, port=port, model_roots=roots, report=lambda line: console.print(f"  {line}")),
             connect(data) as client,
         ):
             _run_demo(client, data_folder, setup, method)
-    except (ServiceError, ChildFailed, StartFailed, StackError, AlreadyRunning, httpx.TransportError) as failure:
+    except (
+        ServiceError,
+        ChildFailed,
+        SourceUnusable,
+        StartFailed,
+        StackError,
+        AlreadyRunning,
+        httpx.TransportError,
+    ) as failure:
         console.print(f"[red]the demo failed:[/red] {escape(str(failure))}")
         raise typer.Exit(1) from None
     console.print(f"[dim]{time.monotonic() - began:.0f} s in all[/dim]")
+
+
+def _prepare(data_folder: DataFolder, sizes: dict[str, int], seed: int, source: ModelSource | None) -> DemoSetup:
+    """Makes the models from scratch, or from the pre-trained model of `source`."""
+    if source is None:
+        return prepare_demo(data_folder.models / "demo", **sizes, seed=seed, console=console)
+    return prepare_real_demo(data_folder.models / "demo-real", source, **sizes, seed=seed, console=console)
 
 
 def _run_demo(client: Client, data_folder: DataFolder, setup: DemoSetup, method: str) -> None:
     """Submits the job, follows it, downloads its checkpoint and prints the results."""
     console.print("[bold]2. Register, upload, ask, follow[/bold]")
     name = register_model(client, setup)
+    retrained = register_retrained(client, setup)
     upload = client.upload(setup.forget, "forget")
     # from the base: a second demo starts where the first one did, not from its result
     body: dict[str, Any] = {"model": name, "forget": {"file": upload["id"]}, "method": method, "from": "base"}
     job = client.post("/v1/jobs", body)
     console.print(f"  job {job['id']} on model {name}: {job['method']['name']}, forget {upload['records']} records")
+    if retrained is not None:
+        console.print(f"  registered beside it: {retrained}, for jobs that name a retrained model")
     job = follow_job(client, job["id"], console)
     if job["status"] != "succeeded":
         reason = job["error"]["message"] if job["error"] else job["status"]
         console.print(f"[red]the job did not succeed:[/red] {escape(reason)}")
         raise typer.Exit(1)
-    _write_example(data_folder, setup)
-    directory = data_folder.path / "demo" / "checkpoint"
+    folder = data_folder.path / (setup.name or "demo")
+    _write_example(folder, setup)
+    directory = folder / "checkpoint"
     shutil.rmtree(directory, ignore_errors=True)
     checkpoint = client.download(job["checkpoint"], directory)
     console.print(
@@ -95,7 +152,7 @@ def _run_demo(client: Client, data_folder: DataFolder, setup: DemoSetup, method:
     metrics = client.get(f"/v1/jobs/{job['id']}/metrics")
     columns: dict[str, dict[str, Any] | None] = {"before": metrics["before"], "after": metrics["after"]}
     if setup.retrained is not None:  # measured outside the job, which has no retrained model, as most jobs have none
-        columns["retrained"] = measure_model(setup, setup.retrained, cache=data_folder.path / "demo" / "measured")
+        columns["retrained"] = measure_model(setup, setup.retrained, cache=folder / "measured")
     console.print(comparison_table(columns))
     console.print("  with 95 % bootstrap intervals over records; AUC: forget against unseen, 0.5 is best")
     print_verdict(metrics["judgement"], console)
@@ -112,10 +169,10 @@ def _run_demo(client: Client, data_folder: DataFolder, setup: DemoSetup, method:
     console.print("  every method side by side:                                 unlearn bench methods")
 
 
-def _write_example(data_folder: DataFolder, setup: DemoSetup) -> None:
+def _write_example(folder: Path, setup: DemoSetup) -> None:
     """Writes the small forget file that the README's example names: a few of the people that the model knows."""
-    example = data_folder.path / "demo" / "forget.jsonl"
-    example.parent.mkdir(exist_ok=True)
+    example = folder / "forget.jsonl"
+    folder.mkdir(exist_ok=True)
     write_jsonl(read_jsonl(setup.forget)[:EXAMPLE_RECORDS], example)
 
 

@@ -5,11 +5,10 @@ The cache's folder is named by a digest of everything that the models are made f
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -18,15 +17,17 @@ from typing import Any
 
 from rich.console import Console
 
-from api.cli.child import ChildFailed, child_events, last_lines
-from api.cli.progress import progress_bar
+from api.cli.child import ChildFailed, child_events
 from api.cli.service import StartFailed
+from api.cli.training_processes import Training, run_trainings, threads_for
 from api.client import Client
 from core.demo.people import demo_sets, write_jsonl
 from core.evaluation import code_version
+from core.schema.evaluation import SetName
 from core.schema.events import Measured
 from core.schema.job_spec import FileRecords, MeasureSpec
 from core.schema.model_shape import read_shape
+from core.schema.record import Record
 from core.unlearning.eval_tokenization import default_eval_settings
 
 REGISTRATION_SECONDS = 600
@@ -36,8 +37,8 @@ REGISTRATION_SECONDS = 600
 class DemoSetup:
     """The models and files of one demo.
 
-    `model` has memorised the forget and retain sets; `retrained` never saw the forget set, and is None for a model of
-    the user's own.
+    `model` has memorised the forget and retain sets; `retrained` never saw the forget set. Both are made by the demo
+    called `name`; for a model of the user's own, `retrained` and `name` are None.
     """
 
     model: Path
@@ -45,6 +46,12 @@ class DemoSetup:
     forget: Path
     retain: Path
     unseen: Path
+    name: str | None = None
+
+    @property
+    def model_id(self) -> str:
+        """The id that the model is registered under."""
+        return self.name or self.model.name
 
 
 def source_digest(*modules: str) -> str:
@@ -61,44 +68,35 @@ def source_digest(*modules: str) -> str:
 def prepare_demo(folder: Path, *, forget: int, retain: int, unseen: int, seed: int, console: Console) -> DemoSetup:
     """Writes so many records of each set and trains both models, unless they are cached. Raises ChildFailed."""
     recipe = {"forget": forget, "retain": retain, "unseen": unseen, "seed": seed}
-    code = source_digest("core.demo.people", "core.demo.pretraining")
-    cache = folder / hashlib.sha256(json.dumps([recipe, code], sort_keys=True).encode()).hexdigest()[:16]
+    code = source_digest("core.demo.people", "core.demo.pretraining", "core.demo.training")
+    cache = cache_folder(folder, [recipe, code])
+    files = write_sets(cache, demo_sets(forget=forget, retain=retain, unseen=unseen, seed=seed))
+    tokenizer_records = [argument for file in files.values() for argument in ("--tokenizer-records", str(file))]
+
+    def training(title: str, name: str, records: list[str]) -> Training:
+        arguments = ["core.demo.pretraining", "--seed", str(seed), "--threads", str(threads_for(2)), *tokenizer_records]
+        arguments += [argument for each in records for argument in ("--records", str(files[each]))]
+        return Training(title, cache / name, arguments)
+
+    model = training("training a small model", "model", ["forget", "retain"])
+    retrained = training("retraining without them", "retrained", ["retain"])
+    run_trainings([model, retrained], console)
+    return DemoSetup(model.directory, retrained.directory, files["forget"], files["retain"], files["unseen"], "demo")
+
+
+def cache_folder(folder: Path, made_from: list[Any]) -> Path:
+    """Returns the folder below `folder` that is named by a digest of everything that the models are made from."""
+    cache = folder / hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
     cache.mkdir(parents=True, exist_ok=True)
-    files = {name: cache / f"{name}.jsonl" for name in ("forget", "retain", "unseen")}
-    for name, records in demo_sets(forget=forget, retain=retain, unseen=unseen, seed=seed).items():
+    return cache
+
+
+def write_sets(folder: Path, sets: Mapping[SetName, Sequence[Record]]) -> dict[SetName, Path]:
+    """Writes each set as a JSON Lines file and returns the files."""
+    files = {name: folder / f"{name}.jsonl" for name in sets}
+    for name, records in sets.items():
         write_jsonl(records, files[name])
-    model = _train(cache / "model", [files["forget"], files["retain"]], [*files.values()], seed, console)
-    retrained = _train(cache / "retrained", [files["retain"]], [*files.values()], seed, console)
-    return DemoSetup(model, retrained, files["forget"], files["retain"], files["unseen"])
-
-
-def _train(directory: Path, records: list[Path], tokenizer_records: list[Path], seed: int, console: Console) -> Path:
-    task_name = "training a small model" if directory.name == "model" else "retraining without them"
-    if (directory / "config.json").exists():
-        console.print(f"  {task_name}: cached")
-        return directory
-    unfinished = directory.with_name(f".{directory.name}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    command = [sys.executable, "-m", "core.demo.pretraining", "--out", str(unfinished), "--seed", str(seed)]
-    command += [argument for file in records for argument in ("--records", str(file))]
-    command += [argument for file in tokenizer_records for argument in ("--tokenizer-records", str(file))]
-    began = time.monotonic()
-    # libraries' own messages are of interest only where training fails
-    with progress_bar(console) as progress, tempfile.TemporaryFile("w+") as stderr:
-        task = progress.add_task(task_name, total=None)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as child:  # noqa: S603
-            for line in child.stdout or ():
-                event = json.loads(line)
-                if "step" in event:
-                    progress.update(task, completed=event["step"], total=event["steps"])
-        if child.returncode != 0:
-            stderr.seek(0)
-            raise ChildFailed(
-                f"{task_name}: the process ended with code {child.returncode}: {last_lines(stderr.read())}"
-            )
-    unfinished.rename(directory)
-    console.print(f"  {task_name}: {time.monotonic() - began:.0f} s")
-    return directory
+    return files
 
 
 def register_model(client: Client, setup: DemoSetup) -> str:
@@ -106,17 +104,30 @@ def register_model(client: Client, setup: DemoSetup) -> str:
 
     Raises StartFailed where a model of that id has another source, or the registration fails.
     """
-    name = "demo" if setup.retrained is not None else setup.model.name
+    files = {"retain": setup.retain, "unseen": setup.unseen}
+    return _register(client, setup, setup.model_id, setup.model, files)
+
+
+def register_retrained(client: Client, setup: DemoSetup) -> str | None:
+    """Registers the retrained model, once, so that jobs can name it; returns its id, or None where there is none.
+
+    Raises StartFailed as `register_model` does.
+    """
+    if setup.retrained is None:
+        return None
+    return _register(client, setup, f"{setup.model_id}-retrained", setup.retrained, {})
+
+
+def _register(client: Client, setup: DemoSetup, name: str, source: Path, files: dict[str, Path]) -> str:
     registered = client.find(f"/v1/models/{name}")
-    if registered is not None and registered["source"] != str(setup.model):
-        if setup.retrained is None or "/models/demo/" not in registered["source"]:
+    if registered is not None and registered["source"] != str(source):
+        if setup.name is None or f"/models/{setup.name}/" not in registered["source"]:
             raise StartFailed(f"a model {name} of another source is registered: delete it, or rename the directory")
         client.delete(f"/v1/models/{name}")  # an earlier demo's, of other people
         registered = None
     if registered is None:
-        files = {"retain": setup.retain, "unseen": setup.unseen}
         defaults = {purpose: client.upload(file, purpose)["id"] for purpose, file in files.items()}
-        client.post("/v1/models", {"id": name, "source": str(setup.model), "defaults": defaults})
+        client.post("/v1/models", {"id": name, "source": str(source), "defaults": defaults})
     deadline = time.monotonic() + REGISTRATION_SECONDS
     while (model := client.get(f"/v1/models/{name}"))["status"] == "fetching" and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -27,7 +27,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from core.demo.training import Report, length_batches, rate_factor, read_records
 from core.lm.data import Chunk, encode, pad
 from core.lm.memory import configure_allocator
 from core.lm.model import device, pad_id
@@ -49,8 +50,6 @@ from core.schema.record import Record
 BEGIN, END, PADDING = "<s>", "</s>", "<pad>"
 _CONTEXT = 512
 _IGNORED = -100
-Report = Callable[[int, int, float], None]
-"""Gets the step, the number of steps, and the step's loss in nats per token."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,9 @@ def pretrain(
     steps = epochs * math.ceil(len(chunks) / size.records_per_step)
     step = 0
     for _ in range(epochs):
-        for batch in _batches(chunks, size.records_per_step, order):
+        for batch in length_batches(chunks, size.records_per_step, order):
             for group in optimizer.param_groups:
-                group["lr"] = size.learning_rate * _rate_factor(step, steps, size.warmup_steps)
+                group["lr"] = size.learning_rate * rate_factor(step, steps, size.warmup_steps)
             loss = _loss(model, batch, pad_id(tokenizer), training_device)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -166,18 +165,6 @@ def _config(size: Size, tokenizer: PreTrainedTokenizerBase) -> LlamaConfig:
     )
 
 
-def _batches(chunks: Sequence[Chunk], rows: int, order: random.Random) -> list[list[Chunk]]:
-    """Returns an epoch's batches: like lengths together, within random groups of eight batches, so that any two records
-    may share a batch."""
-    shuffled = order.sample(list(chunks), len(chunks))
-    batches = []
-    for start in range(0, len(shuffled), 8 * rows):
-        group = sorted(shuffled[start : start + 8 * rows], key=lambda chunk: len(chunk.ids))
-        batches += [group[first : first + rows] for first in range(0, len(group), rows)]
-    order.shuffle(batches)
-    return batches
-
-
 def _loss(model: LlamaForCausalLM, chunks: Sequence[Chunk], padding: int, device: torch.device) -> Tensor:
     """Returns the mean loss of the batch's tokens, of prompts too: the model reads them like any other text."""
     batch = pad(chunks, padding).to(device)
@@ -187,22 +174,12 @@ def _loss(model: LlamaForCausalLM, chunks: Sequence[Chunk], padding: int, device
     return functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=_IGNORED)
 
 
-def _rate_factor(step: int, steps: int, warmup: int) -> float:
-    warmup = min(warmup, steps // 4)
-    return (step + 1) / warmup if step < warmup else (steps - step) / (steps - warmup)
-
-
 def _card(records: int, seed: int) -> str:
     return (
         "# A small model of invented people\n\n"
         f"Trained from scratch on {records} synthetic records (seed {seed}) until it knew them by heart, so that there"
         " is something to unlearn. It is of no other use.\n"
     )
-
-
-def _read(paths: Sequence[Path]) -> list[Record]:
-    lines = [line for path in paths for line in path.read_text(encoding="utf-8").split("\n")]
-    return [Record.model_validate_json(line) for line in lines if line.strip()]
 
 
 def main() -> None:
@@ -228,9 +205,9 @@ def main() -> None:
 
     with redirect_stdout(sys.stderr):
         pretrain(
-            _read(arguments.records),
+            read_records(arguments.records),
             arguments.out,
-            tokenizer_records=_read(arguments.tokenizer_records),
+            tokenizer_records=read_records(arguments.tokenizer_records),
             size=SIZES[arguments.size],
             seed=arguments.seed,
             epochs=arguments.epochs,

@@ -44,13 +44,13 @@ def continue_records(
 ) -> list[Continuation]:
     """Continues the first `count` records greedily, for as many tokens as the true text has.
 
-    The prefix is `prefix_share` of a plain text's tokens, or the whole prompt. Tokens beyond the model's context are
-    left out. Raises CoreError `no_scored_tokens`.
+    The prefix is `prefix_share` of a plain text's tokens, or the whole prompt, of which a conversation's last question
+    is shown. Tokens beyond the model's context are left out. Raises CoreError `no_scored_tokens`.
     """
-    length = context_length(model, sys.maxsize)
+    length, shown = context_length(model, sys.maxsize), list(records)[:count]
     splits = [
-        split_prefix(record, tokenizer, length=length, chat="raw", tokens=length, share=prefix_share)
-        for record in list(records)[:count]
+        split_prefix(record, tokenizer, length=length, chat="auto", tokens=length, share=prefix_share)
+        for record in shown
     ]
     if any(not split.continuation for split in splits):
         raise CoreError("no_scored_tokens", "a record is too short: nothing of it is left to be said")
@@ -62,8 +62,12 @@ def continue_records(
         max_tokens=_MAX_TOKENS,
     )
     return [
-        Continuation(*(_text(tokenizer, ids) for ids in (split.prefix, split.continuation, samples[0])))
-        for split, samples in zip(splits, written, strict=True)
+        Continuation(
+            (record.question if record.is_conversation else "") or _text(tokenizer, split.prefix),
+            _text(tokenizer, split.continuation),
+            _text(tokenizer, samples[0]),
+        )
+        for record, split, samples in zip(shown, splits, written, strict=True)
     ]
 
 

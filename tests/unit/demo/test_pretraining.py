@@ -1,7 +1,6 @@
 """A model trained from scratch: complete, reproducible, and with its records by heart."""
 
 import hashlib
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -74,12 +73,3 @@ def test_text_that_only_the_tokenizer_has_seen_is_cut_into_as_few_tokens() -> No
 def test_training_without_records_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing to train on"):
         pretrain([], tmp_path / "model", report=lambda *_: None)
-
-
-def test_the_rate_rises_then_falls_and_is_never_zero() -> None:
-    from core.demo.pretraining import _rate_factor
-
-    factors = [_rate_factor(step, 100, 20) for step in range(100)]
-    assert factors[0] == pytest.approx(1 / 20)
-    assert max(factors) == factors[19] == 1.0
-    assert all(left > right > 0 for left, right in pairwise(factors[20:]))
