@@ -73,7 +73,7 @@ def prepare_demo(folder: Path, *, forget: int, retain: int, unseen: int, seed: i
     files = write_sets(cache, demo_sets(forget=forget, retain=retain, unseen=unseen, seed=seed))
     tokenizer_records = [argument for file in files.values() for argument in ("--tokenizer-records", str(file))]
 
-    def training(title: str, name: str, records: list[str]) -> Training:
+    def training(title: str, name: str, records: list[SetName]) -> Training:
         arguments = ["core.demo.pretraining", "--seed", str(seed), "--threads", str(threads_for(2)), *tokenizer_records]
         arguments += [argument for each in records for argument in ("--records", str(files[each]))]
         return Training(title, cache / name, arguments)

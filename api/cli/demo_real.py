@@ -3,11 +3,9 @@
 Everything that is downloaded or made is kept in the demo's folder, which is named by what it is made from.
 """
 
-import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any

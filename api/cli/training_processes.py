@@ -80,7 +80,7 @@ class _Program:
         command = [sys.executable, "-m", *self._training.arguments, "--out", str(self._unfinished)]
         environment = {**os.environ, **self._training.environment}
         # libraries' own messages are of interest only where training fails
-        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed on exit
+        self._stderr = tempfile.TemporaryFile("w+")
         self._child = subprocess.Popen(  # noqa: S603 - our own program
             command, stdout=subprocess.PIPE, stderr=self._stderr, text=True, env=environment
         )
