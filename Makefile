@@ -5,10 +5,13 @@ BIN := .venv/bin
 DATA ?= .unlearn
 PORT ?= 8000
 
-.PHONY: demo test test-gpu test-architectures up down check image clean bench bench-gpu
+.PHONY: demo demo-real test test-real test-gpu test-architectures up down check image clean bench bench-gpu
 
 demo: .venv/installed
 	@$(BIN)/unlearn demo --data $(DATA) --port $(PORT)
+
+demo-real: .venv/installed
+	@$(BIN)/unlearn demo --real --data $(DATA) --port $(PORT)
 
 test: check .venv/transformers-4/installed
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
@@ -18,6 +21,9 @@ test-architectures: .venv/transformers-4/installed
 
 check: .venv/installed
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/mypy && $(BIN)/lint-imports
+
+test-real: .venv/installed
+	@UNLEARN_DATA=$(DATA) $(BIN)/python -m pytest -m slow tests/real
 
 test-gpu: .venv/installed
 	@$(BIN)/python -m pytest tests/gpu tests/unit/lm tests/unit/unlearning tests/unit/evaluation

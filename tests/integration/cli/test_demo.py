@@ -135,3 +135,18 @@ def test_a_demo_of_the_users_own_model_needs_its_files(line: CommandLine, runnin
     done = line("demo", "--model", str(line.data / "demo" / "checkpoint"))
     assert done.returncode == 2
     assert "--forget, --retain and --unseen" in done.stderr
+
+
+def test_the_real_demo_fine_tunes_a_model_of_the_users_own(line: CommandLine, demo_output: str) -> None:
+    source = next((line.data / "models" / "demo").glob("*/retrained"))
+    sizes = ["--forget-records", "4", "--retain-records", "8", "--unseen-records", "8"]
+    done = line("demo", "--real", "--model-source", str(source), *sizes, "--port", str(line.port))
+    assert done.returncode == 0, done.stdout + done.stderr
+    learned = re.findall(r"fine-tuning .*: .* epochs; loss of the answers: ([\d.]+) to ([\d.]+) nats", done.stdout)
+    assert len(learned) == 2
+    assert all(float(after) < float(before) for before, after in learned)
+    assert "on model demo-real: " in done.stdout
+    assert "registered beside it: demo-real-retrained" in done.stdout
+    assert len(row(done.stdout, "forget", "perplexity")) == 3
+    assert "a forgotten record: Who is " in done.stdout
+    assert AutoModelForCausalLM.from_pretrained(line.data / "demo-real" / "checkpoint").num_parameters() > 1_000_000
