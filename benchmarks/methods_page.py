@@ -61,13 +61,13 @@ KEPT: dict[str, FigureReader] = {
 }
 
 
-def page(all_results: Results, public: Path, command: str) -> str:
-    """Returns the Markdown between the marks."""
+def page(all_results: Results, public: Mapping[str, Path], command: str) -> str:
+    """Returns the Markdown between the marks. `public`: the folder with the files of each benchmark."""
     parts = [f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {current_machine().description()}."]
     labels = dict.fromkeys(label for results in all_results.values() for rows in results.values() for label in rows)
     for data, results in all_results.items():
         judged = {seed: _judge_rows(rows) for seed, rows in results.items()}
-        parts.append(_benchmark(data, results, judged, public))
+        parts.append(_benchmark(data, results, judged, public[data]))
         if missing := [label for label in labels if any(label not in rows for rows in results.values())]:
             parts.append(f"Not made of {data}: {', '.join(missing)}.")
     return "\n\n".join(parts)

@@ -13,6 +13,8 @@ from benchmarks.results import ORIGINAL, RETRAINED, Result
 from core.schema.evaluation import Attack, Figure, Measurements
 from core.unlearning.objectives import METHODS
 
+PUBLIC = {"demo": Path(), "demo-500": Path()}
+
 
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch):
@@ -60,21 +62,21 @@ def line(text, label):
 
 
 def test_a_cell_is_the_mean_of_the_seeds_and_as_far_as_their_intervals_reach():
-    left, kept, attacks = line(page(all_results(), Path(), "unlearn bench methods"), RETRAINED)
+    left, kept, attacks = line(page(all_results(), PUBLIC, "unlearn bench methods"), RETRAINED)
     assert "40.0 38.9…41.1" in left
     assert "0.50 0.45…0.55" in attacks
     assert kept[1:4] == ["10.0", "5.0", "300"], "seconds of unlearning, of measuring, memory"
 
 
 def test_what_nobody_measured_has_no_column_and_what_failed_no_figures():
-    text = page(all_results(), Path(), "unlearn bench methods")
+    text = page(all_results(), PUBLIC, "unlearn bench methods")
     assert "truth ratio" not in text
     assert set(line(text, "stumbled")[0][1:]) == {"–"}
     assert "- stumbled: the loss was no finite number." in text
 
 
 def test_one_sentence_says_whether_a_method_passes_and_whether_it_wrecks():
-    text = page(all_results(), Path(), "unlearn bench methods")
+    text = page(all_results(), PUBLIC, "unlearn bench methods")
     (sentence,) = [line for line in text.splitlines() if line.startswith("- ruin:")]
     assert "passes the default policy in 0 of 2 seeds" in sentence
     assert "wrecks the model" in sentence
@@ -108,16 +110,16 @@ def test_every_method_has_a_row_and_those_of_the_seed_paper_one_for_each_kind_of
     ]
 
 
-def test_what_was_measured_on_few_records_is_left_out_of_the_verdict_and_that_is_said(tmp_path: Path) -> None:
+def test_what_was_measured_on_few_records_is_left_out_of_the_verdict_and_that_is_said() -> None:
     results = all_results()
-    text = page(results, tmp_path, "unlearn bench methods")
+    text = page(results, PUBLIC, "unlearn bench methods")
     assert "†" not in text
     assert "passes the default policy in" in text
     for rows_of_seed in results["demo"].values():
         rows_of_seed["ruin"].measurements.sets["forget"]["exposure_rank"] = figure(0.3).model_copy(
             update={"records": 4}
         )
-    text = page(results, tmp_path, "unlearn bench methods")
+    text = page(results, PUBLIC, "unlearn bench methods")
     (verdicts, *_) = line(text, "ruin")
     assert verdicts[1].endswith("†")
     assert "†: without the bounds exposure" in text
@@ -125,11 +127,11 @@ def test_what_was_measured_on_few_records_is_left_out_of_the_verdict_and_that_is
     assert "- retrained without the forget set: passes the default policy in" in text
 
 
-def test_methods_that_were_not_made_of_a_data_set_are_named(tmp_path: Path) -> None:
+def test_methods_that_were_not_made_of_a_data_set_are_named() -> None:
     without_ruin = {
         seed: {label: row for label, row in rows.items() if label != "ruin"}
         for seed, rows in all_results()["demo"].items()
     }
-    text = page({**all_results(), "demo-500": without_ruin}, tmp_path, "unlearn bench methods")
+    text = page({**all_results(), "demo-500": without_ruin}, PUBLIC, "unlearn bench methods")
     assert "Not made of demo-500: ruin." in text
     assert "Not made of demo:" not in text
