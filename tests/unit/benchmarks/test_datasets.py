@@ -54,7 +54,7 @@ def test_the_smaller_tofu_forgets_a_twentieth_of_what_the_model_learns():
 def test_passages_come_from_the_folder_of_each_set(tmp_path):
     for name, count in (("forget", 50), ("retain", 3), ("unseen", 90)):
         (tmp_path / name).mkdir()
-        sentences = (f"Clause {'x' * number} of the {name} text says this and that. " for number in range(count))
+        sentences = (f"Clause {'x' * number} of the {name} text says this and that. " for number in range(1, count + 1))
         (tmp_path / name / "text").write_text("\n\n".join(sentence * 4 for sentence in sentences))
     records = load_few("pretraining", 0, tmp_path)
     assert {name: len(records[name]) for name in records} == {"forget": 40, "retain": 3, "unseen": 80}
