@@ -55,7 +55,8 @@ LABEL org.opencontainers.image.title="unlearning-service" \
 RUN groupadd --gid 10001 unlearn \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/unlearn --shell /usr/sbin/nologin unlearn \
     && install -d -o 10001 -g 10001 -m 0750 /var/lib/unlearn \
-        /var/lib/unlearn/scratch /var/lib/unlearn/models /var/lib/unlearn/locks
+        /var/lib/unlearn/scratch /var/lib/unlearn/models /var/lib/unlearn/locks \
+    && install -d -o 10001 -g 10001 -m 0700 /var/lib/unlearn/signing
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=builder /opt/unlearn /opt/unlearn
 ENV PATH=/opt/unlearn/bin:/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
@@ -64,7 +65,8 @@ ENV PATH=/opt/unlearn/bin:/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
     SCRATCH_DIR=/var/lib/unlearn/scratch \
     MODEL_CACHE=/var/lib/unlearn/models \
-    GPU_LOCK_DIR=/var/lib/unlearn/locks
+    GPU_LOCK_DIR=/var/lib/unlearn/locks \
+    SIGNING_DIR=/var/lib/unlearn/signing
 WORKDIR /var/lib/unlearn
 EXPOSE 8000
 # The health check of the API. A worker's is `python -m worker.health` (docker-compose.yml).

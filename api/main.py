@@ -38,6 +38,7 @@ from api.routes import (
     policies,
     releases,
     service,
+    signing_keys,
 )
 from core.queue import redis_py_url
 from core.records.engine import make_engine
@@ -136,6 +137,7 @@ def create_app(settings: Settings) -> FastAPI:
         audit,
         keys,
         service,
+        signing_keys,
         health,
     ):
         app.include_router(routes.router)

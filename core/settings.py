@@ -19,6 +19,12 @@ class Settings(BaseSettings):
 
     # the servers
     database_url: SecretStr = Field(description="postgresql+asyncpg://…")
+    migration_database_url: SecretStr | None = Field(
+        default=None, description="DATABASE_URL of the role that owns the tables, for `unlearn migrate` alone"
+    )
+    signer_database_url: SecretStr | None = Field(
+        default=None, description="DATABASE_URL of the signer's role, for `unlearn migrate` alone"
+    )
     redis_url: SecretStr = Field(description="redis://, rediss:// or redis+socket://")
     storage_url: str = Field(
         default="postgres://",
@@ -104,6 +110,12 @@ class Settings(BaseSettings):
         default=20.0, ge=0, description="time for running jobs to save a snapshot when a worker is told to stop"
     )
     job_threads: int | None = Field(default=None, ge=1, description="CPU threads of one job; default: as many as fit")
+
+    # the signer
+    signing_dir: Path = Field(default=Path("signing"), description="folder of the signer's private keys")
+    head_signing_seconds: float = Field(
+        default=60.0, gt=0, description="interval at which the signer signs the heads of audit logs"
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe level that is logged"

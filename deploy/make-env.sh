@@ -13,7 +13,7 @@ value() { sed -n "s/^$1=//p" .env | tail -n 1; }
 
 [ -e .env ] || cp "$source/.env.example" .env
 chmod 600 .env
-for name in POSTGRES_PASSWORD REDIS_PASSWORD; do
+for name in POSTGRES_PASSWORD SERVICE_DB_PASSWORD SIGNER_DB_PASSWORD REDIS_PASSWORD; do
     if [ -z "$(value "$name")" ]; then
         # written to a draft and renamed: an .env that is cut short would lose a password
         made=$(random_hex) name=$name awk '

@@ -2,7 +2,7 @@
 
 import typer
 
-from api.cli import files, keys, policies, up
+from api.cli import files, keys, policies, signer, up
 from api.cli.bench import app as bench
 from api.cli.demo import demo
 from api.cli.events import events
@@ -39,4 +39,5 @@ app.command()(preflight)
 app.add_typer(files.app, name="files")
 app.add_typer(keys.app, name="keys")
 app.add_typer(policies.app, name="policies")
+app.add_typer(signer.app, name="signer")
 app.add_typer(bench, name="bench")

@@ -46,6 +46,7 @@ class DataFolder:
         self.admin_key = self.path / "admin.key"
         self.release_key = self.path / "release.key"
         self.service_key = self.path / "service.key"
+        self.signing_keys = self.path / "signing-keys"
         self.logs = self.path / "logs"
         self.models = self.path / "models"
         self._lock_file = self.path / "lock"

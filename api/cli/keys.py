@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from api.auth import SCOPES, hash_key, key_prefix, new_api_key
 from api.cli.data_folder import DEFAULT_DATA, DataFolder, DataOption
 from core.embedded.errors import StackError
-from core.embedded.postgres import Postgres
+from core.embedded.postgres import SERVICE, Postgres
 from core.records import keys
 from core.records.engine import make_engine
 from core.settings import settings
@@ -78,7 +78,7 @@ def _database(data: Path) -> KeyDatabase:
         configured = settings()
         return KeyDatabase(configured.database_url.get_secret_value(), configured.service_key())
     service_key = Path(os.environ.get("SERVICE_KEY_FILE") or data_folder.service_key)
-    url = os.environ.get("DATABASE_URL") or Postgres(data_folder.path).url()
+    url = os.environ.get("DATABASE_URL") or Postgres(data_folder.path).url(SERVICE)
     return KeyDatabase(url, base64.b64decode(service_key.read_text()))
 
 

@@ -19,12 +19,12 @@ from api.auth import new_api_key
 from api.cli.data_folder import DataFolder, RunningService, write_secret
 from api.cli.stale_processes import StaleProcesses
 from core.embedded.errors import StackError
-from core.embedded.postgres import Postgres
+from core.embedded.postgres import SERVICE, SIGNER, Postgres
 from core.embedded.redis import Redis
-from core.records.migrate import upgrade
+from core.records.roles import prepare
 
 READY_SECONDS = 60.0
-STOP_SECONDS = {"api": 10.0, "worker": 60.0}
+STOP_SECONDS = {"api": 10.0, "worker": 60.0, "signer": 10.0}
 RESTART_SECONDS = 1.0
 
 
@@ -53,6 +53,7 @@ class Service:
         self._servers: list[Postgres | Redis] = []
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment: dict[str, str] = {}
+        self._signer_url = ""
         self._stale = StaleProcesses(data_folder)
         client_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
         self.url = f"http://{f'[{client_host}]' if ':' in client_host else client_host}:{port}"
@@ -77,9 +78,9 @@ class Service:
             if not file.exists():
                 write_secret(file, new_api_key())
         self._environment = {**os.environ, **self._settings(), **self._overrides}
-        asyncio.run(upgrade(self._environment["DATABASE_URL"]))
-        self._launch("api")
-        self._launch("worker")
+        self._prepare_database()
+        for name in ("api", "worker", "signer"):
+            self._launch(name)
         self._wait_until_ready()
         data_folder.announce(RunningService(pid=os.getpid(), url=self.url))
 
@@ -93,35 +94,54 @@ class Service:
             "RELEASE_KEY_FILE": str(self._data_folder.release_key),
             "MODEL_CACHE": str(self._data_folder.models / "hub"),
             "SCRATCH_DIR": str(folder / "scratch"),
+            "SIGNING_DIR": str(self._data_folder.signing_keys),
         }
         settings = {name: os.environ.get(name, default) for name, default in defaults.items()}
         if settings["STORAGE_URL"].startswith("file://"):
             Path(settings["STORAGE_URL"].removeprefix("file://")).mkdir(parents=True, exist_ok=True, mode=0o700)
         roots = [os.environ["MODEL_ROOTS"]] if os.environ.get("MODEL_ROOTS") else []
         settings["MODEL_ROOTS"] = ":".join([*roots, *map(str, self._roots)])
-        settings["DATABASE_URL"] = os.environ.get("DATABASE_URL") or self._start_server(Postgres(folder))
-        settings["REDIS_URL"] = os.environ.get("REDIS_URL") or self._start_server(Redis(folder))
+        settings["DATABASE_URL"] = os.environ.get("DATABASE_URL", "")
+        if not settings["DATABASE_URL"]:
+            postgres = Postgres(folder)
+            self._start_server(postgres)
+            settings["DATABASE_URL"] = postgres.url(SERVICE)
+            settings["MIGRATION_DATABASE_URL"] = postgres.url()
+            settings["SIGNER_DATABASE_URL"] = postgres.url(SIGNER)
+        settings["REDIS_URL"] = os.environ.get("REDIS_URL", "")
+        if not settings["REDIS_URL"]:
+            redis = Redis(folder)
+            self._start_server(redis)
+            settings["REDIS_URL"] = redis.url()
         return settings
 
-    def _start_server(self, server: Postgres | Redis) -> str:
+    def _start_server(self, server: Postgres | Redis) -> None:
         self._report(f"starting {type(server).__name__}")
         server.start()
         self._servers.append(server)
-        return server.url()
+
+    def _prepare_database(self) -> None:
+        """Migrates the database. The owner's and the signer's addresses leave the environment of API and worker."""
+        service = self._environment["DATABASE_URL"]
+        owner = self._environment.pop("MIGRATION_DATABASE_URL", "") or service
+        self._signer_url = self._environment.pop("SIGNER_DATABASE_URL", "") or service
+        asyncio.run(prepare(owner, service_url=service, signer_url=self._signer_url))
 
     def _launch(self, name: str) -> None:
         api = ["-m", "uvicorn", "api.main:app_from_environment", "--factory", "--no-access-log", "--no-server-header"]
         command = {
             "api": [*api, "--host", self._host, "--port", str(self._port), "--timeout-graceful-shutdown", "5"],
             "worker": ["-m", "worker"],
+            "signer": ["-m", "api.cli", "signer", "run"],
         }[name]
+        environment = self._environment | ({"DATABASE_URL": self._signer_url} if name == "signer" else {})
         with self._log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(  # noqa: S603 - our own programs
                 [sys.executable, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env=environment,
                 start_new_session=True,  # Ctrl-C reaches the whole group: the order of stopping is ours
             )
         self._stale.add(name, self._processes[name].pid)
@@ -134,7 +154,7 @@ class Service:
 
         Raises StartFailed where a process ends before, or the time is up.
         """
-        self._report("starting API and worker")
+        self._report("starting API, worker and signer")
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             for name, process in self._processes.items():
@@ -171,8 +191,8 @@ class Service:
             time.sleep(RESTART_SECONDS)
 
     def stop(self) -> None:
-        """Stops API, worker (which gives its jobs back), Redis and Postgres: only those that this object started."""
-        for name in ("api", "worker"):
+        """Stops API, worker (which gives its jobs back), signer, Redis and Postgres: only what this object started."""
+        for name in STOP_SECONDS:
             process = self._processes.pop(name, None)
             if process is None or process.poll() is not None:
                 continue

@@ -1,4 +1,4 @@
-"""API and worker of an `unlearn up` that was killed: recorded while they run, ended by the next `up` or `down`."""
+"""Processes of an `unlearn up` that was killed: recorded while they run, ended by the next `up` or `down`."""
 
 import json
 

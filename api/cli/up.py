@@ -18,7 +18,7 @@ from api.cli.stale_processes import StaleProcesses
 from core.embedded import Stack
 from core.embedded import running as running_servers
 from core.embedded.errors import StackError
-from core.records.migrate import upgrade
+from core.records.roles import prepare
 from core.settings import settings
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -103,8 +103,17 @@ def _end_stale_processes(data_folder: DataFolder) -> bool:
 
 
 def migrate() -> None:
-    """Bring the database of DATABASE_URL up to the schema of this version."""
-    asyncio.run(upgrade(settings().database_url.get_secret_value()))
+    """Bring the database up to the schema of this version, and give the roles of service and signer their rights.
+
+    It connects as the role of MIGRATION_DATABASE_URL, or of DATABASE_URL where one role does everything.
+    """
+    configured = settings()
+    service = configured.database_url.get_secret_value()
+    owner, signer = (
+        service if url is None else url.get_secret_value()
+        for url in (configured.migration_database_url, configured.signer_database_url)
+    )
+    asyncio.run(prepare(owner, service_url=service, signer_url=signer))
     out.print("the database is up to date")
 
 

@@ -10,8 +10,9 @@ from api.dependencies import Context, ContextDep, EvidenceRead
 from api.http.openapi import BINARY
 from api.http.pagination import DEFAULT_LIMIT, Limit, paginate
 from api.http.problems import problem_responses
-from core.records import audit
+from core.records import audit, signing
 from core.schema.audit import AuditLine, AuditPage
+from core.schema.envelopes import Envelope
 from core.schema.timestamps import UtcDatetime
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
@@ -42,7 +43,7 @@ async def list_audit(
 
     Each entry holds the hash of the entry before, so that a change of any entry shows in all later hashes. `head` is
     the newest entry of the whole log: who keeps its hash can later check that nothing up to it was changed.
-    Scope: `evidence:read`.
+    `signed_head` is the newest head that the signer has signed. Scope: `evidence:read`.
     """
     async with context.sessions() as session:
         head = await audit.head(session, caller.organisation)
@@ -57,8 +58,10 @@ async def list_audit(
             created_after=created_after,
             created_before=created_before,
         )
+        signed = await signing.newest_signed_head(session, caller.organisation)
     page = paginate(rows, limit, audit.serialize, item_id=lambda entry: str(entry.seq))
-    return AuditPage(**dict(page), head=head)
+    signed_head = None if signed is None else Envelope.model_validate(signed.envelope)
+    return AuditPage(**dict(page), head=head, signed_head=signed_head)
 
 
 @router.get(
@@ -69,9 +72,11 @@ async def export_audit(
     caller: EvidenceRead,
     after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="only entries with a higher number than this")] = 0,
 ) -> Response:
-    """Returns the whole log as JSON Lines, oldest entry first: each line is `{"entry": …}`.
+    """Returns the whole log as JSON Lines, oldest entry first.
 
-    `unlearn verify audit.jsonl` checks the file without the service. Scope: `evidence:read`.
+    Each line is `{"entry": …}`, or `{"signed_head": …}` after the entry that was the newest when the head was signed.
+
+    `unlearn verify audit.jsonl --keys jwks.json` checks the file without the service. Scope: `evidence:read`.
     """
     async with context.sessions() as session:
         head = await audit.head(session, caller.organisation)
@@ -85,7 +90,13 @@ async def _lines(context: Context, organisation: str, *, after: int, up_to: int)
     while after < up_to:
         async with context.sessions() as session:
             rows = await audit.following(session, organisation, after=after, up_to=up_to, limit=BATCH)
-        if not rows:
-            return
-        yield "".join(AuditLine(entry=audit.serialize(row)).model_dump_json() + "\n" for row in rows)
+            if not rows:
+                return
+            heads = await signing.signed_heads(session, organisation, after=after, up_to=rows[-1].seq)
+        for row in rows:
+            lines = [AuditLine(entry=audit.serialize(row))]
+            lines += [
+                AuditLine(signed_head=Envelope.model_validate(head.envelope)) for head in heads if head.seq == row.seq
+            ]
+            yield "".join(line.model_dump_json(exclude_unset=True) + "\n" for line in lines)
         after = rows[-1].seq

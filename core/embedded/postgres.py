@@ -20,7 +20,9 @@ from core.embedded.software import POSTGRES_MAJOR, postgres_software, readable_s
 SOCKET = ".s.PGSQL.5432"
 SUPERUSER = "postgres"
 NAME = "unlearn"
-"""The service's role and its database; the role owns that database and nothing else."""
+"""The database, and the role that owns it and nothing else."""
+SERVICE, SIGNER = f"{NAME}_service", f"{NAME}_signer"
+"""The roles that the service and the signer connect as; `core.records.roles` says what they may do."""
 
 ROOTS_STATE = Path("/var/lib/unlearn")
 """The folder of the files where root starts the server on a data folder that no other user can reach."""
@@ -224,9 +226,12 @@ class Postgres:
 
     def _make_database(self) -> None:
         """Makes the service's role and database where they are missing. No password is on psql's command line."""
+        # the two roles came later than some clusters: their passwords are made where they are missing
+        passwords = {role: read_or_create_password(self.folder / f"{role}.password") for role in (SERVICE, SIGNER)}
+        passwords[NAME] = self._password(NAME)
+        roles = "".join(_role_statements(role, password) for role, password in passwords.items())
         statements = f"""
-            SELECT 'CREATE ROLE {NAME} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{NAME}') \\gexec
-            ALTER ROLE {NAME} PASSWORD '{self._password(NAME)}';
+            {roles}
             SELECT 'CREATE DATABASE {NAME} OWNER {NAME}'
              WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{NAME}') \\gexec
         """  # noqa: S608 - a constant and hexadecimal digits
@@ -243,3 +248,11 @@ class Postgres:
             raise StackError(
                 f"The service's database could not be made: {result.stderr.decode(errors='replace').strip()}"
             )
+
+
+def _role_statements(role: str, password: str) -> str:
+    """Returns psql's statements that make the role where it is missing, and set its password."""
+    return f"""
+        SELECT 'CREATE ROLE {role} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
+        ALTER ROLE {role} PASSWORD '{password}';
+    """  # noqa: S608 - constants and hexadecimal digits

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from core.embedded.folder import make_data_folder
-from core.embedded.postgres import SUPERUSER, Postgres
+from core.embedded.postgres import SERVICE, SIGNER, SUPERUSER, Postgres
 from core.embedded.redis import Redis
 
 
@@ -43,8 +43,18 @@ class Stack:
 
     @property
     def database_url(self) -> str:
-        """The service's own database as the role that owns it, for SQLAlchemy with asyncpg."""
+        """The service's database as the role that owns it, for SQLAlchemy with asyncpg."""
         return self.postgres.url()
+
+    @property
+    def service_url(self) -> str:
+        """The same database as the role that the service connects as."""
+        return self.postgres.url(SERVICE)
+
+    @property
+    def signer_url(self) -> str:
+        """The same database as the role that the signer connects as."""
+        return self.postgres.url(SIGNER)
 
     @property
     def superuser_url(self) -> str:

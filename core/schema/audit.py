@@ -4,8 +4,9 @@ import hashlib
 import json
 from datetime import UTC, datetime
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from core.schema.envelopes import Envelope
 from core.schema.pages import Page
 from core.schema.strict import Answer
 
@@ -45,12 +46,23 @@ class AuditPage(Page[AuditEntry]):
     """A page of the audit log, newest entries first, with the head of the whole log."""
 
     head: AuditHead = Field(description="The newest entry of the whole log, whatever the filters are.")
+    signed_head: Envelope | None = Field(
+        description="The newest head that is signed, as a DSSE envelope: its payload has `organisation`, `seq`, `hash`"
+        " and `signed_at`. Null: none is signed yet."
+    )
 
 
 class AuditLine(Answer):
-    """One line of an exported audit log."""
+    """One line of an exported audit log: an entry, or a signed head after the entry that it is about."""
 
-    entry: AuditEntry = Field(description="An entry of the log.")
+    entry: AuditEntry | None = Field(default=None, description="An entry of the log.")
+    signed_head: Envelope | None = Field(default=None, description="A signed head of the log, as a DSSE envelope.")
+
+    @model_validator(mode="after")
+    def _holds_one(self) -> "AuditLine":
+        if (self.entry is None) == (self.signed_head is None):
+            raise ValueError("a line holds either an entry or a signed head")
+        return self
 
 
 def rfc3339(at: datetime) -> str:

@@ -6,6 +6,7 @@ from core.records.tables.checkpoints import CheckpointFile, CheckpointRow
 from core.records.tables.dispatch import OutboxRow, WorkerRow
 from core.records.tables.inputs import FileRow, ModelRow, PolicyRow
 from core.records.tables.jobs import CurveRow, EventRow, JobFile, JobRow, MeasurementRow
+from core.records.tables.signing import SignedHeadRow, SigningKeyRow
 
 __all__ = [
     "ApiKey",
@@ -25,5 +26,7 @@ __all__ = [
     "Organisation",
     "OutboxRow",
     "PolicyRow",
+    "SignedHeadRow",
+    "SigningKeyRow",
     "WorkerRow",
 ]

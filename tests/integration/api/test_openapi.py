@@ -3,7 +3,7 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
-OPEN = {"/healthz", "/readyz", "/metrics"}
+OPEN = {"/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"}
 
 
 @pytest_asyncio.fixture

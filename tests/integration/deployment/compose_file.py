@@ -10,7 +10,15 @@ import yaml
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / "docker-compose.yml"
 
-PASSWORDS = {"POSTGRES_PASSWORD": "a" * 64, "REDIS_PASSWORD": "b" * 64}
+PASSWORDS = {
+    name: letter * 64
+    for name, letter in {
+        "POSTGRES_PASSWORD": "a",
+        "REDIS_PASSWORD": "b",
+        "SERVICE_DB_PASSWORD": "c",
+        "SIGNER_DB_PASSWORD": "d",
+    }.items()
+}
 """The variables without a default."""
 
 _VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<name>\w+)(?:(?P<operator>:-|:\?)(?P<word>[^}]*))?\}|(?P<odd>.?))")

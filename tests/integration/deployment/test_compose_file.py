@@ -12,7 +12,7 @@ from core.settings import Settings
 from tests.integration.deployment.compose_file import FILE, PASSWORDS, ROOT, MissingVariable, load, read_env
 
 SCHEMA = Path(__file__).parent / "compose_spec" / "compose-spec.json"
-OUR_SERVICES = ("migrate", "api", "worker", "worker-gpu")
+OUR_SERVICES = ("migrate", "signer", "api", "worker", "worker-gpu")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,8 @@ def test_no_password_stands_in_the_file() -> None:
     assert set(re.findall(r"\$\{(\w*PASSWORD)([^}]{0,2})", text)) == {
         ("POSTGRES_PASSWORD", ":?"),
         ("REDIS_PASSWORD", ":?"),
+        ("SERVICE_DB_PASSWORD", ":?"),
+        ("SIGNER_DB_PASSWORD", ":?"),
     }
     assert re.findall(r"://[^\s:@/]*:([^\s@$]+)@", text) == []
 
@@ -79,6 +81,18 @@ def test_only_the_api_is_reachable_and_only_from_this_machine(compose: dict[str,
     assert {name for name, service in services.items() if service["networks"] != ["inside"]} == {"api"}
 
 
+def test_only_the_signer_has_the_private_keys_and_only_migrate_the_owners_password(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    keys = {name for name, service in services.items() if "signing-keys" in json.dumps(service.get("volumes", []))}
+    assert keys == {"signer"}
+    owner = {name for name, service in services.items() if PASSWORDS["POSTGRES_PASSWORD"] in json.dumps(service)}
+    assert owner == {"migrate", "postgres"}
+    signing = {name for name, service in services.items() if PASSWORDS["SIGNER_DB_PASSWORD"] in json.dumps(service)}
+    assert signing == {"migrate", "signer"}
+    assert "secrets" not in services["signer"]
+    assert PASSWORDS["REDIS_PASSWORD"] not in json.dumps(services["signer"])
+
+
 def test_every_image_has_a_pinned_tag(compose: dict[str, Any]) -> None:
     images = [service["image"] for service in compose["services"].values()]
     assert all(re.search(r":[\w.-]+$", image) and not image.endswith(":latest") for image in images)
@@ -90,7 +104,7 @@ def test_services_start_in_order_and_the_api_does_not_wait_for_redis(compose: di
     needs = {name: service.get("depends_on", {}) for name, service in compose["services"].items()}
     migrated = {"migrate": {"condition": "service_completed_successfully"}}
     assert needs["migrate"] == {"postgres": {"condition": "service_healthy"}}
-    assert needs["api"] == migrated
+    assert needs["api"] == needs["signer"] == migrated
     assert needs["worker"] == needs["worker-gpu"] == {**migrated, "redis": {"condition": "service_healthy"}}
 
 

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
+from sqlalchemy import make_url
 
 from core.embedded import Stack
 from core.embedded.account import server_account
@@ -24,6 +25,7 @@ from core.embedded.process import launch_server
 from core.embedded.software import postgres_software, redis_server
 from core.records.engine import make_engine
 from core.records.migrate import is_current
+from core.records.roles import prepare
 from tests.integration.deployment.compose_file import load, read_env
 from tests.integration.deployment.service import Service
 from tests.integration.deployment.test_make_env import make
@@ -42,7 +44,15 @@ def free_port() -> int:
 @pytest_asyncio.fixture(scope="module")
 async def module_database_url(stack: Stack, template_url: str) -> AsyncIterator[str]:
     async with new_database(stack, template=template_url) as url:
+        await prepare(
+            url, service_url=in_database(stack.service_url, url), signer_url=in_database(stack.signer_url, url)
+        )
         yield url
+
+
+def in_database(url: str, database: str) -> str:
+    """Returns the URL of the same role in another database."""
+    return make_url(url).set(database=make_url(database).database).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +73,16 @@ def services(stack: Stack, module_database_url: str, folder: Path, compose: dict
     """Services by name, all on the same servers, each in a folder of its own."""
     passwords = read_env(folder / ".env")
     port = free_port()
+    roles = {
+        "unlearn": (passwords["POSTGRES_PASSWORD"], module_database_url),
+        "unlearn_service": (passwords["SERVICE_DB_PASSWORD"], in_database(stack.service_url, module_database_url)),
+        "unlearn_signer": (passwords["SIGNER_DB_PASSWORD"], in_database(stack.signer_url, module_database_url)),
+    }
     shared = {
-        f"postgresql+asyncpg://unlearn:{passwords['POSTGRES_PASSWORD']}@postgres:5432/unlearn": module_database_url,
+        **{
+            f"postgresql+asyncpg://{role}:{password}@postgres:5432/unlearn": url
+            for role, (password, url) in roles.items()
+        },
         f"redis://:{passwords['REDIS_PASSWORD']}@redis:6379/0": stack.redis_url,
         "/run/secrets/service_key": str(folder / compose["secrets"]["service_key"]["file"]),
         "127.0.0.1:8000": f"127.0.0.1:{port}",
@@ -74,7 +92,7 @@ def services(stack: Stack, module_database_url: str, folder: Path, compose: dict
 
     def service(name: str) -> Service:
         service_folder = folder / name
-        for part in ("scratch", "models", "locks"):
+        for part in ("scratch", "models", "locks", "signing"):
             (service_folder / part).mkdir(parents=True, exist_ok=True)
         folders = {
             "/var/lib/unlearn": service_folder,
@@ -90,8 +108,10 @@ def services(stack: Stack, module_database_url: str, folder: Path, compose: dict
 async def test_migrate_brings_an_empty_database_up_to_date(stack: Stack, services: Services) -> None:
     migrate = services("migrate")
     async with new_database(stack) as empty:
-        used = migrate.environment["DATABASE_URL"]
-        replacements = {word: empty if local == used else local for word, local in migrate.replacements.items()}
+        replacements = {
+            word: in_database(local, empty) if word.startswith("postgresql") else local
+            for word, local in migrate.replacements.items()
+        }
         migrate = replace(migrate, replacements=replacements)
         engine = make_engine(empty)
         try:
@@ -100,6 +120,9 @@ async def test_migrate_brings_an_empty_database_up_to_date(stack: Stack, service
             assert code == 0, output
             assert await is_current(engine)
             assert (await migrate.run(migrate.command))[0] == 0, "compose runs it at every start"
+            service = make_engine(in_database(stack.service_url, empty))
+            assert await is_current(service), "the service's role can read"
+            await service.dispose()
         finally:
             await engine.dispose()
 
@@ -136,6 +159,15 @@ async def test_a_workers_health_check_fails_without_a_database_and_says_so(servi
     without_database = {word: local for word, local in replacements.items() if not word.startswith("postgresql")}
     code, output = await Service(worker.definition, without_database, worker.folder).health()
     assert (code, output) == (1, "the database does not answer (ConnectionRefusedError)\n")
+
+
+async def test_the_signer_becomes_healthy_and_ends_on_sigterm(services: Services) -> None:
+    signer = services("signer")
+    code, output = await signer.health()
+    assert (code, output) == (1, "no sign of life from a signer\n")
+    async with signer.running() as process:
+        assert len(list((signer.folder / "signing").glob("*.pem"))) == 2
+    assert process.returncode == 0
 
 
 async def test_redis_requires_its_password_evicts_nothing_and_keeps_hints_over_a_restart(

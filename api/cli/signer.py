@@ -1,0 +1,109 @@
+"""`unlearn signer`: the process that holds the private keys, and what an operator does with them."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import async_sessionmaker
+
+from api.cli.data_folder import DEFAULT_DATA, DataFolder, DataOption
+from core.embedded.errors import StackError
+from core.embedded.postgres import SIGNER, Postgres
+from core.records.engine import make_engine
+from core.settings import settings
+from core.signing.key_folder import KeyFolder
+from core.signing.signer import Signer
+
+app = typer.Typer(help="Run the signer, and rotate or revoke its keys.", no_args_is_help=True)
+out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+
+T = TypeVar("T")
+
+SILENT_SECONDS = 30.0
+"""A signer that has given no sign of life for so long is not healthy."""
+ADVICE = "run it where the signer runs: in the data folder of 'unlearn up' (--data), or with its settings"
+
+
+@app.command("run")
+def run() -> None:
+    """Sign until SIGTERM: statements of jobs, and heads of audit logs. It reads its settings from the environment."""
+    configured = settings()
+    logging.basicConfig(level=configured.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    database_url, folder = configured.database_url.get_secret_value(), KeyFolder(configured.signing_dir)
+
+    async def work(signer: Signer) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await signer.run(stop)
+
+    asyncio.run(_with_signer(database_url, folder, work, head_seconds=configured.head_signing_seconds))
+
+
+@app.command("rotate")
+def rotate(data: DataOption = DEFAULT_DATA) -> None:
+    """Make new keys. Signatures of the old keys stay valid; the old private keys are deleted."""
+    for id in _on_keys(data, lambda signer: signer.rotate()):
+        out.print(f"{id} signs from now on")
+
+
+@app.command("revoke")
+def revoke(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, as in /.well-known/jwks.json.")],
+    reason: Annotated[str, typer.Option(help="Why, for everybody who checks a signature of the key.")],
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Revoke a key: none of its signatures count from now on. What it signed is signed again with another key."""
+    if not _on_keys(data, lambda signer: signer.revoke(key, reason=reason)):
+        err.print("there is no such key")
+        raise typer.Exit(1)
+    out.print(f"{key} is revoked")
+
+
+@app.command("health")
+def health() -> None:
+    """Tell whether the signer on this machine, or in this container, works. Exit code 1: it does not."""
+    seconds = KeyFolder(settings().signing_dir).seconds_since_alive()
+    if seconds is None or seconds > SILENT_SECONDS:
+        out.print("no sign of life from a signer")
+        raise typer.Exit(1)
+    out.print("alive")
+
+
+def _on_keys(data: Path, step: Callable[[Signer], Awaitable[T]]) -> T:
+    """Runs a step on the keys of the data folder's service, or of the service whose settings are set."""
+    try:
+        data_folder = DataFolder(data)
+        if data_folder.running() is not None:
+            database_url = os.environ.get("SIGNER_DATABASE_URL") or os.environ.get("DATABASE_URL")
+            database_url = database_url or Postgres(data_folder.path).url(SIGNER)
+            folder = Path(os.environ.get("SIGNING_DIR") or data_folder.signing_keys)
+        else:
+            database_url, folder = settings().database_url.get_secret_value(), settings().signing_dir
+        return asyncio.run(_with_signer(database_url, KeyFolder(folder), step))
+    except (ValidationError, StackError) as error:
+        reason = "DATABASE_URL or another setting is missing" if isinstance(error, ValidationError) else str(error)
+        err.print(f"nothing was changed: {reason}; {ADVICE}", markup=False)
+        raise typer.Exit(2) from None
+    except (SQLAlchemyError, OSError) as error:
+        err.print(f"the database or the folder of keys cannot be used ({type(error).__name__}); {ADVICE}")
+        raise typer.Exit(1) from None
+
+
+async def _with_signer(
+    database_url: str, folder: KeyFolder, step: Callable[[Signer], Awaitable[T]], *, head_seconds: float = 60.0
+) -> T:
+    engine = make_engine(database_url, pool_size=2)
+    try:
+        sessions = async_sessionmaker(engine, expire_on_commit=False)
+        return await step(Signer(sessions, folder, head_seconds=head_seconds))
+    finally:
+        await engine.dispose()

@@ -1,0 +1,46 @@
+"""What the signer writes: its public keys and the signed heads of audit logs."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.records.tables.base import Base, Now
+
+
+class SigningKeyRow(Base):
+    """A public key of the signer. The private key is in a file that only the signer reads."""
+
+    __tablename__ = "signing_keys"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """The key's JWK thumbprint."""
+    purpose: Mapped[str] = mapped_column(String(16))
+    """`evidence` or `model` (core.schema.signing_keys.Purpose)."""
+    public_key: Mapped[str] = mapped_column(Text)
+    """SubjectPublicKeyInfo in PEM."""
+    not_before: Mapped[datetime] = mapped_column(server_default=Now)
+    not_after: Mapped[datetime | None]
+    """Until when it signed; null: it signs now."""
+    revoked_at: Mapped[datetime | None]
+    """Since when none of its signatures count; null: it is not revoked."""
+    revocation_reason: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        Index("uq_signing_keys_active", "purpose", unique=True, postgresql_where=text("not_after IS NULL")),
+    )
+
+
+class SignedHeadRow(Base):
+    """A signed head of an organisation's audit log."""
+
+    __tablename__ = "signed_heads"
+
+    organisation: Mapped[str] = mapped_column(ForeignKey("organisations.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    """The number of the entry that was the newest."""
+    key: Mapped[str] = mapped_column(ForeignKey("signing_keys.id"), primary_key=True)
+    envelope: Mapped[dict[str, Any]]
+    """The DSSE envelope (core.evidence.signed_head)."""
+    signed_at: Mapped[datetime]

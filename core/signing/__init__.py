@@ -1,0 +1,1 @@
+"""The signer: the one process that holds private keys."""

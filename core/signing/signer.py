@@ -1,0 +1,116 @@
+"""The signer's work: keys that are always there, and heads of audit logs signed at intervals."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from core.evidence.envelope import PrivateKey
+from core.evidence.signed_head import sign_head
+from core.records import signing
+from core.records.tables import SignedHeadRow
+from core.schema.signing_keys import PURPOSES, Purpose
+from core.signing.key_folder import KeyFolder
+
+log = logging.getLogger("unlearn.signer")
+
+ROUND_SECONDS = 1.0
+BATCH = 100
+
+
+class Signer:
+    """Signs until it is told to stop. Several signers on one folder of keys do no harm: what is signed, is signed."""
+
+    def __init__(self, sessions: async_sessionmaker[AsyncSession], folder: KeyFolder, *, head_seconds: float) -> None:
+        self._sessions = sessions
+        self._folder = folder
+        self._head_seconds = head_seconds
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works in rounds until `stop` is set. A round that fails is repeated."""
+        next_heads = 0.0
+        while not stop.is_set():
+            now = asyncio.get_running_loop().time()
+            healthy = await self._attempt("keys", self.ensure_keys)
+            if now >= next_heads and healthy:
+                healthy = await self._attempt("heads", self.sign_heads)
+                next_heads = now + self._head_seconds if healthy else next_heads
+            if healthy:
+                self._folder.mark_alive()
+            try:
+                await asyncio.wait_for(stop.wait(), ROUND_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def ensure_keys(self) -> int:
+        """Makes a key for each purpose that has none; returns how many it made."""
+        made = 0
+        for purpose in PURPOSES:
+            async with self._sessions.begin() as session:
+                if await signing.active_key(session, purpose) is None:
+                    await self._replace(session, purpose)
+                    made += 1
+        return made
+
+    async def rotate(self) -> list[str]:
+        """Makes a new key for each purpose. The old keys' signatures stay valid; their private keys are deleted."""
+        made = []
+        for purpose in PURPOSES:
+            async with self._sessions.begin() as session:
+                id, retired = await self._replace(session, purpose)
+            made.append(id)
+            for old in retired:
+                self._folder.delete(old)
+        return made
+
+    async def revoke(self, id: str, *, reason: str) -> bool:
+        """Revokes a key, and makes another in its place where it is in use. False: there is no such key."""
+        async with self._sessions.begin() as session:
+            if await signing.revoke_key(session, id, reason=reason) is None:
+                return False
+        self._folder.delete(id)
+        await self.ensure_keys()
+        return True
+
+    async def sign_heads(self) -> int:
+        """Signs the heads of all audit logs that have grown; returns how many it signed."""
+        signed = 0
+        while True:
+            async with self._sessions.begin() as session:
+                key_id, key = await self._active(session, "evidence")
+                heads = await signing.unsigned_heads(session, limit=BATCH)
+                signed_at = (await session.execute(select(func.clock_timestamp()))).scalar_one()
+                for head in heads:
+                    envelope = sign_head(head, key, signed_at=signed_at).model_dump()
+                    row = {"organisation": head.organisation, "seq": head.seq, "key": key_id}
+                    await session.merge(SignedHeadRow(**row, envelope=envelope, signed_at=signed_at))
+            signed += len(heads)
+            if len(heads) < BATCH:
+                return signed
+
+    async def _active(self, session: AsyncSession, purpose: Purpose) -> tuple[str, PrivateKey]:
+        """Returns the id and the private key that sign now; the key is not retired before the transaction ends."""
+        row = await signing.active_key(session, purpose)
+        if row is None:
+            raise LookupError(f"there is no key for the purpose {purpose}")
+        return row.id, self._folder.load(row.id)
+
+    async def _replace(self, session: AsyncSession, purpose: Purpose) -> tuple[str, list[str]]:
+        """Returns the id of the new key, and the ids of the keys that it replaces."""
+        # the file first: a key without a row signs nothing, but a row without a file could not sign
+        id, public_key = self._folder.create(purpose)
+        retired = await signing.replace_key(session, id=id, purpose=purpose, public_key=public_key)
+        log.info("new signing key %s for %s", id, purpose)
+        return id, retired
+
+    async def _attempt(self, name: str, step: Callable[[], Awaitable[int]]) -> bool:
+        try:
+            done = await step()
+        except Exception as error:  # noqa: BLE001 - whatever fails, the next round tries again
+            log.warning("signing step %s failed: %s", name, type(error).__name__)
+            return False
+        if done:
+            log.info("signing step %s: %d", name, done)
+        return True
