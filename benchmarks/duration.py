@@ -23,7 +23,7 @@ from benchmarks.preflight import REPOSITORY, Case, measure_cost, one_thread_envi
 from benchmarks.random_models import SHAPES
 from core.evaluation.measurements import resolve_measurements
 from core.evaluation.policy import preview
-from core.preflight import duration, flops
+from core.preflight import duration, measuring_cost
 from core.preflight.measure_workload import MeasureWorkload
 from core.preflight.workload import Workload
 from core.schema.job_spec import CommonSpec, PreviewSpec
@@ -69,7 +69,7 @@ def run_timed_job(model: str, kind: str, gpus: int) -> TimedJob:
         flops=cost.flops,
         passed=cost.passed,
         expected_tokens=work.trained_tokens,
-        expected_measured=flops.total_measured_tokens(work),
+        expected_measured=measuring_cost.total_measured_tokens(work),
     )
     return TimedJob(model, kind, work, job)
 

@@ -78,6 +78,16 @@ CASES: dict[str, Case] = {
     "140M, 32k, ascent_kl": Case(SHAPES["140M, 32k"], "ascent_kl", words=20),
 }
 
+HUNDRED_MILLION_CASES: dict[str, Case] = {
+    "135M, 49k, ascent_descent": Case(
+        SHAPES["135M, 49k"], "ascent_descent", records=40, retain_records=40, words=42, training={"epochs": 3}
+    ),
+    "135M, 49k, calibrated, updates of two batches": Case(
+        SHAPES["135M, 49k"], "calibrated", records=40, retain_records=40, words=42, training={"epochs": 4}
+    ),
+}
+"""Cases on the CPU whose models have the sizes of SmolLM2. They take half an hour on one core."""
+
 LARGE_CASES: dict[str, Case] = {
     "1.2B, 32k, ascent_descent": Case(SHAPES["1.2B, 32k"], "ascent_descent", words=60),
     "1.2B, 32k, ascent_kl, many updates": Case(
@@ -188,9 +198,10 @@ def why_no_gpu() -> str:
 
 def host_table(comparisons: Sequence[PeakComparison]) -> str:
     """Returns Markdown: a row for each case that ran on the CPU."""
+    command = shlex.join(["python", "-m", "benchmarks.preflight", *sys.argv[1:]])
     ratios = [comparison.ratio for comparison in comparisons]
     lines = [
-        f"Made {datetime.now(UTC):%Y-%m-%d} by `python -m benchmarks.preflight`: {platform.machine()},"
+        f"Made {datetime.now(UTC):%Y-%m-%d} by `{command}`: {platform.machine()},"
         f" {os.cpu_count()} cores, Python {platform.python_version()}, torch {version('torch')}; bfloat16"
         f" {'is' if has_fast_bfloat16() else 'is not'} native. Expected over measured: {min(ratios):.2f} to"
         f" {max(ratios):.2f}.",
@@ -231,14 +242,18 @@ def _memory_cells(comparison: PeakComparison) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.preflight")
     parser.add_argument("--out", type=Path, help="the Markdown file whose table is replaced")
-    all_cases = CASES | LARGE_CASES
+    all_cases = CASES | HUNDRED_MILLION_CASES | LARGE_CASES
     parser.add_argument("--case", action="append", choices=sorted(all_cases), help="may be repeated; default: all")
     parser.add_argument("--gpus", type=int, choices=[0, 1], default=0)
+    parser.add_argument(
+        "--hundred-million", action="store_true", help="the cases of 135 million weights, in a table of their own"
+    )
     parser.add_argument("--at-once", type=int, default=1, help="cases that run at the same time, a process each")
     arguments = parser.parse_args()
     if arguments.gpus and (reason := why_no_gpu()):
         parser.error(reason)
-    names = arguments.case or list(all_cases if arguments.gpus else CASES)
+    cases = HUNDRED_MILLION_CASES if arguments.hundred_million else all_cases if arguments.gpus else CASES
+    names = arguments.case or list(cases)
     comparisons = []
     with ThreadPoolExecutor(arguments.at_once) as pool:
         for comparison in pool.map(lambda name: compare_peaks(name, all_cases[name], arguments.gpus), names):
@@ -248,7 +263,8 @@ def main() -> int:
     text = device_table(comparisons) if arguments.gpus else host_table(comparisons)
     print(text)
     if arguments.out is not None:
-        replace_section(arguments.out, f"{MARK}-cuda" if arguments.gpus else MARK, text)
+        table = "-cuda" if arguments.gpus else "-135M" if arguments.hundred_million else ""
+        replace_section(arguments.out, f"{MARK}{table}", text)
     return 0 if all(1 <= comparison.ratio <= UPPER for comparison in comparisons) else 1
 
 

@@ -67,6 +67,8 @@ class Measurement(Strict, ABC):
     """Whether it may change the weights: the model is loaded again for the next measurement."""
     order: ClassVar[int] = 0
     """Measurements run in ascending order: those that read the columns of others come later."""
+    cheaper: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """Parameters that make it cheaper, one step after the other, where measuring would cost more than unlearning."""
 
     _chosen_by_name: bool = PrivateAttr(default=False)
 
@@ -79,6 +81,11 @@ class Measurement(Strict, ABC):
         """Marks the measurement as chosen by its own name, and returns it."""
         self._chosen_by_name = True
         return self
+
+    @property
+    def passes(self) -> float:
+        """How often a record's tokens go through the model, about."""
+        return 1.0
 
     def budget(self, context: "EvalContext") -> Budget:
         """A budget whose time starts now; only a `Budgeted` measurement has a limit of time."""

@@ -28,6 +28,7 @@ from core.pipeline.cost import meter_other_ranks
 from core.pipeline.data_split import DataSplit, split_sets
 from core.pipeline.job_fingerprint import job_fingerprint
 from core.pipeline.job_progress import JobProgress
+from core.pipeline.measuring_plan import plan_measuring
 from core.pipeline.model_card import model_card
 from core.pipeline.model_evaluation import ModelEvaluation
 from core.pipeline.phases import Emit, Phases
@@ -217,6 +218,9 @@ class Run:
                 sets, set(method.needs()), trained, load_tokenizer(spec.directory), spec.training.chat
             )
             self._drop_unscorable(data, settings)
+            measurements, shortened = plan_measuring(spec, method, measurements, sets)
+            if shortened:
+                self._emit(Warned(code="measuring_shortened", message=shortened))
         evaluation = self._evaluation(measurements, data, settings)
         evaluation.measure_retrained()
         with self._phases.during("loading"):

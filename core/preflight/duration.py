@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from core.evaluation.measurement import Budgeted
-from core.preflight import flops
+from core.preflight import flops, measuring_cost
 from core.preflight.workload import Workload
 from core.schema.jobs import MEASURING_PHASES
 from core.schema.models import ModelShape
@@ -150,7 +150,7 @@ def estimate_seconds(
     ratio = _token_ratio([(job.measured_tokens, job.expected_measured) for job in finished_jobs])
     if workload.measurements:
         total += measured_models * (0.0 if pace is None else pace.start_seconds)
-    for measurement, tokens in flops.measuring_tokens(workload):
+    for measurement, tokens in measuring_cost.measuring_tokens(workload):
         spent = ratio * tokens * flops.flops_per_token(workload.shape)
         seconds = _seconds(pace, spent, workload.shape, starts=False)
         total += measured_models * (min(seconds, measurement.seconds) if isinstance(measurement, Budgeted) else seconds)

@@ -1,6 +1,6 @@
 """The estimate of a job, as the API shows it."""
 
-from core.preflight import flops
+from core.preflight import measuring_cost
 from core.preflight.memory import Memory
 from core.preflight.workload import Workload
 from core.schema.preflight import Estimate
@@ -14,7 +14,7 @@ def estimate(workload: Workload, *, seconds: float | None = None) -> Estimate:
         parameters=workload.shape.parameters,
         trained_parameters=workload.trained_parameters,
         tokens=workload.trained_tokens,
-        measured_tokens=flops.total_measured_tokens(workload),
+        measured_tokens=measuring_cost.total_measured_tokens(workload),
         peak_host_bytes=memory.peak("host").total("host"),
         peak_device_bytes=memory.peak("device").total("device") if workload.gpus else None,
         scratch_bytes=scratch_bytes(workload),

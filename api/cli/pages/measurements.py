@@ -1,5 +1,6 @@
 """Writes docs/measurements.md from the catalogue, so that the page agrees with the service."""
 
+import json
 import re
 
 from api.cli.pages.parameters import REQUIRED, parameter_rows
@@ -8,6 +9,7 @@ from core.evaluation.measurement import ALL_MOMENTS, Measurement
 from core.evaluation.measurements import MEASUREMENTS
 from core.evaluation.policy import preview
 from core.evaluation.stats.comparison import FEW
+from core.preflight import measuring_cost
 from core.schema import figure_names
 from core.schema.default_policy import KEPT_FROM
 from core.schema.verdict_parts import Requires
@@ -26,6 +28,19 @@ def _different_words() -> int:
             for word in re.findall(r"[a-z]+", (record.text or "").lower())
         }
     )
+
+
+def _cheaper_steps() -> str:
+    """Lists the steps by which measurements are made cheaper."""
+    steps = [
+        f"`{measurement.name}`: "
+        + ", then ".join(
+            " and ".join(f"`{key}` {json.dumps(value)}" for key, value in step.items()) for step in measurement.cheaper
+        )
+        for measurement in MEASUREMENTS.values()
+        if measurement.cheaper
+    ]
+    return "; ".join(steps)
 
 
 _HEAD = f"""# Measurements
@@ -108,6 +123,14 @@ its set and its number in the file.
 
 **Limits.** A limit on records takes a sample by a hash of the record, the same sample every time. A limit on seconds is
 the last resort. Both report what they left out (`cut_short`).
+
+**Measuring costs no more than unlearning.** A job's updates and its measurements are counted in tokens, from the
+request and the records, before it begins. If all measurements, before and after together, cost more than the updates,
+the most expensive ones are made cheaper, one step after the other ({_cheaper_steps()}).
+Parameters that a request names stay. A warning of the job (`measuring_shortened`) says what was made cheaper, and
+`cut_short` how many records were left out. Verdicts go by the intervals, which are wider then. `unlearn measure`
+measures in full unless it is given the same parameters. Measuring that takes about a minute on one core
+({measuring_cost.ALWAYS_AFFORDED:.0e} model FLOPs) is never cut, nor is a job that only measures.
 
 ## An approximation of the retrained model
 

@@ -1,6 +1,6 @@
 """Cloze: whether the model recovers a record's names, numbers and dates from the text before them."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -24,10 +24,16 @@ class Cloze(Budgeted):
         figures=("cloze", "cloze_sampled", "cloze_highest"), sets=("forget", "unseen")
     )
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
+    cheaper: ClassVar[tuple[dict[str, Any], ...]] = ({"samples": 1}, {"records": 20})
 
     records: int | None = Field(default=64, ge=1, description="at most this many records of a set; null: all")
     blanks: int = Field(default=4, ge=1, le=64, description="at most this many values of each record")
     samples: int = Field(default=4, ge=1, le=64, description="continuations drawn for each value: the best one counts")
+
+    @property
+    def passes(self) -> float:
+        """The text before each value, read twice, and a value for each sample."""
+        return self.blanks * (1.0 + self.samples / 10)
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, measure_recovery

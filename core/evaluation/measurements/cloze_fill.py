@@ -30,6 +30,11 @@ class ClozeFill(Budgeted):
     blanks: int = Field(default=4, ge=1, le=64, description="at most this many values of each record")
     samples: int = Field(default=4, ge=1, le=64, description="continuations drawn for each value: the best one counts")
 
+    @property
+    def passes(self) -> float:
+        """The record, and its text before each value, read twice, and a value for each sample."""
+        return self.blanks * (3.0 + self.samples / 10)
+
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, measure_recovery
 

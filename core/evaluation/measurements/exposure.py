@@ -1,7 +1,7 @@
 """Exposure: whether a record is more probable than its twins, copies with other names and numbers."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -44,6 +44,7 @@ class Exposure(Budgeted):
         url="https://arxiv.org/abs/1802.08232",
     )
     needs: ClassVar[frozenset[SetName]] = frozenset({"forget"})
+    cheaper: ClassVar[tuple[dict[str, Any], ...]] = ({"records": FEW}, {"control": False})
 
     records: int | None = Field(default=32, ge=1, description="at most this many records of a set; null: all")
     twins: int = Field(default=99, ge=19, le=999, description="at most this many twins of each record")
@@ -51,11 +52,11 @@ class Exposure(Budgeted):
     control: bool = Field(default=True, description="whether unseen records are ranked too")
 
     @property
-    def scored_twins(self) -> int:
-        """How many twins of a record are scored as a rule, at most."""
+    def passes(self) -> float:
+        """One for the record and one for each twin, as many as are scored of a record that stands out."""
         from core.evaluation.attacks.sequential_rank import KNOWN_FROM
 
-        return self.twins if self.exhaustive else min(self.twins, KNOWN_FROM)
+        return 1.0 + (self.twins if self.exhaustive else min(self.twins, KNOWN_FROM))
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.partial_columns import columns_or_partial

@@ -1,6 +1,6 @@
 """Leak@k: how often a sampled continuation gives a record back."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -32,6 +32,7 @@ class LeakAtK(Budgeted):
     reads: ClassVar[frozenset[SetName] | None] = frozenset({"forget"})
     moments: ClassVar[frozenset[Moment]] = frozenset({"after", "retrained"})
     is_attack: ClassVar[bool] = True
+    cheaper: ClassVar[tuple[dict[str, Any], ...]] = ({"records": 2}, {"records": 1})
 
     seconds: float = Field(
         default=120.0, gt=0, le=86_400, description="time limit; the first record is sampled however long it takes"
@@ -46,6 +47,11 @@ class LeakAtK(Budgeted):
         if self.k > self.samples:
             raise ValueError("k is at most `samples`")
         return self
+
+    @property
+    def passes(self) -> float:
+        """The first half of a record once, and a second half for each sample."""
+        return (1.0 + self.samples) / 2
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         import numpy as np

@@ -55,6 +55,11 @@ class Quantized(Budgeted):
         default=128, description="neighbouring weights of a row that share a scale in `int4`"
     )
 
+    @property
+    def passes(self) -> float:
+        """One of each copy."""
+        return float(len(VARIANTS))
+
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.quantization import int4, int8, round_weights
         from core.evaluation.measurements.likelihood import figures

@@ -33,6 +33,11 @@ class SampledLeak(Budgeted):
     tokens: int = Field(default=128, ge=1, le=4096, description="at most this many tokens of a continuation")
     samples: int = Field(default=8, ge=1, le=1024, description="samples of each record")
 
+    @property
+    def passes(self) -> float:
+        """The first half of a record once, and a second half for each sample."""
+        return (1.0 + self.samples) / 2
+
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.verbatim_memorization import mean_figures, memorization_columns
 

@@ -1,10 +1,16 @@
 """The figures that a policy's bounds are judged by: of the model, the model before it, and the retrained model."""
 
+import math
 from dataclasses import dataclass
 
 from core.evaluation.policy.requirements import was_cut_short
+from core.evaluation.stats.comparison import FEW
 from core.schema.evaluation import Attack, Figure, Measurements, SetName
 from core.schema.policies import Bound, Yardstick
+
+NEVER_SEEN_RANKS = Figure(value=0.5, low=0.5 - 1.96 / math.sqrt(1200), high=0.5 + 1.96 / math.sqrt(1200), records=100)
+"""The mean rank of 100 records that the model never saw: ranks are uniform, with a deviation of 1 / sqrt(12). Used
+where no unseen records were ranked, to tell how far ranks lie apart."""
 
 SINGLE = 0
 """The step of a figure that is not a point of a curve."""
@@ -74,6 +80,17 @@ class Evidence:
     def unseen(self) -> dict[str, Figure]:
         """The original model's figures on the unseen set."""
         return {} if self.before is None else self.before.sets.get("unseen", {})
+
+    def larger_sample(self, figure: str) -> Figure | None:
+        """The unseen set's figure, which tells how far records lie apart where the forget set has few.
+
+        `exposure_rank`: the ranks of records that the model never saw, where unseen records are many but not ranked.
+        """
+        measured = self.unseen.get(figure)
+        if measured is None and figure == "exposure_rank":
+            perplexity = self.unseen.get("perplexity")
+            return NEVER_SEEN_RANKS if perplexity is not None and perplexity.records >= FEW else None
+        return measured
 
     @property
     def has_unseen(self) -> bool:

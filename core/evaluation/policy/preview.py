@@ -4,11 +4,11 @@
 or where there are too few records to tell.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.evaluation.measurements import MEASUREMENTS
+from core.evaluation.policy.evidence import NEVER_SEEN_RANKS
 from core.evaluation.stats.comparison import FEW, Comparison, compare, interval_from_larger_sample, without_interval
 from core.schema.evaluation import Figure, MeasurementChoice, Measurements
 from core.schema.jobs import Outcome
@@ -45,10 +45,6 @@ _BUDGETS: dict[str, dict[str, Any]] = {
     "verbatim": {"seconds": SECONDS},
     "exposure": {"twins": TWINS, "control": False, "seconds": SECONDS},
 }
-
-_NEVER_SEEN_RANKS = Figure(value=0.5, low=0.5 - 1.96 / math.sqrt(1200), high=0.5 + 1.96 / math.sqrt(1200), records=100)
-"""The mean rank of 100 records that the model never saw: ranks are uniform, with a deviation of 1 / sqrt(12). Used
-where no unseen records were ranked, to tell how far ranks lie apart."""
 
 Level = Literal["stands_out", "unremarkable", "open"]
 
@@ -173,7 +169,7 @@ def _exposure(before: Measurements) -> Finding | None:
     if chance is None or rank is None:
         return None
     rank = interval_from_larger_sample(
-        rank, before.sets.get("unseen", {}).get("exposure_rank", _NEVER_SEEN_RANKS), "difference"
+        rank, before.sets.get("unseen", {}).get("exposure_rank", NEVER_SEEN_RANKS), "difference"
     )
     words = (
         f"mean rank among twins {_text(rank)}, of a probability of {chance.value:.2g} for text that was never seen"

@@ -218,7 +218,7 @@ def _judge_pair(bound: Bound, figure: Figure, other: Figure | None, evidence: Ev
     if bound.of_these_records:
         figure = _of_same_records(figure)
     elif bound.set in FORGET_SETS:
-        figure = interval_from_larger_sample(figure, evidence.unseen.get(bound.figure or ""), bound.by)
+        figure = interval_from_larger_sample(figure, evidence.larger_sample(bound.figure or ""), bound.by)
     elif bound.concerns_survival:
         figure = without_spread(figure)
     try:

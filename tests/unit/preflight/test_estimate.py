@@ -1,6 +1,7 @@
 """Estimates of memory, weights and time whose numbers can be checked by hand."""
 
 import itertools
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -8,12 +9,12 @@ import pytest
 
 from core.evaluation.measurements import resolve_measurements
 from core.evaluation.policy import preview
-from core.preflight import capacity, duration, flops, messages
+from core.preflight import capacity, duration, flops, measuring_cost, messages
 from core.preflight.estimate import estimate
-from core.preflight.memory import Memory
+from core.preflight.memory import HEAP, MOST_GAPS, Memory
 from core.preflight.parameter_counts import expand_names
 from core.preflight.workload import SetSize, Workload
-from core.schema.models import TensorGroup
+from core.schema.models import ModelShape, TensorGroup
 from core.schema.preflight import WorkerClass
 from core.schema.throughput import Throughput
 from core.schema.training import Lora
@@ -208,10 +209,10 @@ def finished(job: Workload, **changed: Any) -> duration.FinishedJob:
             "saving": 3,
         },
         "flops": {
-            "measuring_before": flops.flops_per_token(job.shape) * flops.total_measured_tokens(job),
+            "measuring_before": flops.flops_per_token(job.shape) * measuring_cost.total_measured_tokens(job),
             "unlearning": flops.training_flops(job),
         },
-        "passed": {"measuring_before": flops.total_measured_tokens(job)},
+        "passed": {"measuring_before": measuring_cost.total_measured_tokens(job)},
     }
     return duration.FinishedJob(**{**fields, **changed})
 
@@ -253,7 +254,7 @@ def test_a_wider_model_reaches_more_of_the_machines_flops() -> None:
 
 def test_jobs_of_different_sizes_show_the_seconds_that_every_job_begins_with() -> None:
     job = dry_run(workload(records=10, length=100), measurements=ONE_PASS)
-    spent = flops.flops_per_token(job.shape) * flops.total_measured_tokens(job)
+    spent = flops.flops_per_token(job.shape) * measuring_cost.total_measured_tokens(job)
 
     def took(times: int, seconds: float) -> duration.FinishedJob:
         return finished(
@@ -338,7 +339,7 @@ def test_before_the_first_job_seconds_follow_from_the_workers_throughput() -> No
     machine, model = 1 + duration.HALF_SPEED_WIDTH / 256, 1 + duration.HALF_SPEED_WIDTH / 1024
     assert speed == duration.Speed(measuring=40e9 * machine, training=60e9 * machine)
     training = flops.training_flops(job) * model / (60e9 * machine)
-    measuring = flops.flops_per_token(shape) * flops.total_measured_tokens(job) * model / (40e9 * machine)
+    measuring = flops.flops_per_token(shape) * measuring_cost.total_measured_tokens(job) * model / (40e9 * machine)
     beginnings = 4 * duration.START_SECONDS  # around, training, and measuring twice
     expected = beginnings + shape.bytes / 500e6 + training + measuring
     assert duration.estimate_seconds(job, "m", [], measured=speed) == pytest.approx(expected, abs=0.05)
@@ -385,3 +386,14 @@ def test_a_guess_counts_where_there_is_nothing_else() -> None:
     assert duration.estimate_seconds(job, "m", [], measured=speed, default=guess) == duration.estimate_seconds(
         job, "m", [], measured=speed
     )
+
+
+def test_the_gaps_of_the_heap_stop_growing_at_half_a_gigabyte() -> None:
+    def gaps(shape: ModelShape, records: int) -> int:
+        job = workload(shape, method="calibrated", records=records, length=75, epochs=18)
+        return items(job, "unlearning")["the heap's gaps"]
+
+    demo = llama(hidden=256, layers=4, heads=4, vocabulary=2048, wide=704)
+    smollm = llama(hidden=576, layers=30, heads=9, vocabulary=49152, wide=1536)
+    assert 300 << 20 < gaps(demo, 200) <= MOST_GAPS * HEAP + 1
+    assert gaps(smollm, 40) == math.ceil(MOST_GAPS * HEAP)

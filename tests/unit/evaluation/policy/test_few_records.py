@@ -68,6 +68,18 @@ def test_a_single_forget_record_is_judged_if_the_other_sets_are_large() -> None:
     assert not judgement.parts["membership"].required
 
 
+@pytest.mark.parametrize(("unseen", "ranked"), [(100, True), (100, False), (19, True), (19, False)])
+def test_records_that_are_known_fail_by_their_ranks_whether_unseen_records_were_ranked_or_not(
+    unseen: int, ranked: bool
+) -> None:
+    models = well_forgotten(unseen=unseen, retain=100, forget=10)
+    models["after"].sets["forget"]["exposure_rank"] = figure(0.01, 0.01, 0.01, records=10)
+    if not ranked:
+        del models["before"].sets["unseen"]["exposure_rank"]
+    exposure = next(judged for judged in judge(DEFAULT_POLICY, **models).bounds if judged.bound.name == "exposure")
+    assert exposure.result == ("failed" if unseen == 100 else "underpowered")
+
+
 @pytest.mark.parametrize(("records", "verdict"), [(1, "not_judged"), (2, "not_judged"), (10, "passed"), (20, "passed")])
 def test_few_retain_records_do_not_show_that_other_knowledge_is_intact(records: int, verdict: str) -> None:
     judgement = judge(DEFAULT_POLICY, **well_forgotten(unseen=100, retain=records))
