@@ -30,6 +30,8 @@ class PromptBatch:
     chances: Tensor | None = None
     """(P * S, at least the largest count), uniform in [0, 1). Each chooses one token, in S rows for each prompt, prompt
     by prompt. None: the most probable tokens, in one row for each prompt."""
+    greedy: bool = False
+    """Whether the first row of each prompt has the most probable tokens, whatever its chances."""
 
 
 def plan_batches(
@@ -111,6 +113,7 @@ def generate(
     written: list[list[int]] = [[] for _ in lengths]
     rows = list(range(len(lengths)))  # the rows that the cache holds
     unfinished = set(rows)
+    first = torch.arange(len(rows), device=forward.device) % samples == 0 if batch.greedy else None
     cache: Cache | None = None
     step = ids
     for position in range(max(lengths)):
@@ -128,6 +131,8 @@ def generate(
             chosen = logits.argmax(-1)  # (B,)
         else:
             chosen = draw_tokens(logits, chances[:, position], temperature=temperature, precision=precision)
+            if first is not None:
+                chosen = torch.where(first, logits.argmax(-1), chosen)
         ids = torch.cat([ids, chosen[:, None]], dim=1)
         if ends or position + 1 >= min(
             batch.counts
@@ -145,6 +150,7 @@ def generate(
                 rows = [row for row in rows if row in unfinished]
                 present, ids = present[kept], ids[kept]
                 chances = None if chances is None else chances[kept]
+                first = None if first is None else first[kept]
         # a model that keeps no cache reads the whole text again
         step = ids if cache is None else ids[:, -1:]
     _store(written, rows, ids[:, width:])

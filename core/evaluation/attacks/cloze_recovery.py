@@ -91,9 +91,10 @@ def _recovered(context: EvalContext, items: Sequence[ClozeItem], samples: int, b
     Raises TimeLimitReached with the records whose items were all completed.
     """
     prefixes, lengths = [item.ids for item in items], [item.length for item in items]
-    greedy = continuations(context, prefixes, lengths, budget=budget)
-    sampled = continuations(context, prefixes, lengths, samples=samples, seed=context.seed, budget=budget)
-    answered = [bool(first) and bool(others) for first, others in zip(greedy, sampled, strict=True)]
+    # the text before a value is read once, for the most probable continuation and for the samples
+    written = continuations(context, prefixes, lengths, samples=samples, greedy=True, seed=context.seed, budget=budget)
+    greedy, sampled = [rows[:1] for rows in written], [rows[1:] for rows in written]
+    answered = [bool(rows) for rows in written]
     cut = {item.record for item, complete in zip(items, answered, strict=True) if not complete}
     kept = [index for index, item in enumerate(items) if item.record not in cut]
 

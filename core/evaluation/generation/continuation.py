@@ -33,10 +33,11 @@ def continuations(
     lengths: Sequence[int],
     *,
     samples: int = 0,
+    greedy: bool = False,
     seed: int = 0,
     budget: Budget | None = None,
 ) -> list[list[list[int]]]:
-    """Continues prefixes with the context's model: for each prefix, `samples` (greedy: one) lists of token ids.
+    """Continues prefixes with the context's model: for each prefix, lists of token ids, as `continue_prefixes`.
 
     A prefix that was not reached before the budget's time was up has an empty list. Raises what `context.check_stop`
     raises.
@@ -52,6 +53,7 @@ def continuations(
         prefixes,
         lengths,
         samples=samples,
+        greedy=greedy,
         seed=seed,
         max_tokens=context.training.micro_batch_tokens * _WITHOUT_GRADIENTS,
         should_stop=without_limit if budget is None else budget.expired,
@@ -65,6 +67,7 @@ def continue_prefixes(
     lengths: Sequence[int],
     *,
     samples: int = 0,
+    greedy: bool = False,
     seed: int = 0,
     max_tokens: int,
     should_stop: Callable[[], bool] = lambda: False,
@@ -72,10 +75,11 @@ def continue_prefixes(
     """Generates at most `lengths[i]` tokens after `prefixes[i]`, up to the end of sequence, which is left out.
 
     With `samples` 0: one list, the most probable token at each position; else as many lists, drawn at temperature 1
-    from the whole vocabulary. A draw depends on the seed (>= 0), the prefix and the sample's number alone. A prefix
-    that does not fit in the model's context loses its beginning; after an empty prefix nothing is generated. A batch
-    holds `max_tokens` tokens, rows counted at their longest. `should_stop` is asked before each batch; once it is true,
-    the prefixes that are left have an empty list instead of continuations.
+    from the whole vocabulary. With `greedy` too, the most probable list comes before the samples. A draw depends on the
+    seed (>= 0), the prefix and the sample's number alone. A prefix that does not fit in the model's context loses its
+    beginning; after an empty prefix nothing is generated. A batch holds `max_tokens` tokens, rows counted at their
+    longest. `should_stop` is asked before each batch; once it is true, the prefixes that are left have an empty list
+    instead of continuations.
     """
     forward = Forward(model, autocast=measuring_precision(model))
     # a text that was cut to its end would be continued otherwise than transformers continues it
@@ -83,16 +87,21 @@ def continue_prefixes(
     ends = end_tokens(model, tokenizer)
     counts = [min(count, context - 1) for count in lengths]
     kept = [list(ids)[-(context - count) :] for ids, count in zip(prefixes, counts, strict=True)]
-    rows = max(1, samples)
+    first = [np.zeros(max(counts, default=0))] if greedy and samples else []  # a greedy row uses no chance
+    rows = max(1, samples + len(first))
     batches = plan_batches(forward, kept, counts, samples=rows, max_tokens=max_tokens)
     random.Random(seed).shuffle(batches)  # so that a lack of time does not leave out the short prefixes
     batches.reverse()
 
     def prompts(batch: list[int]) -> PromptBatch:
         longest = max(counts[index] for index in batch)
-        draws = [_uniform([seed, number, *prefixes[index]], longest) for index in batch for number in range(samples)]
+        draws = [
+            row[:longest]
+            for index in batch
+            for row in [*first, *(_uniform([seed, number, *prefixes[index]], longest) for number in range(samples))]
+        ]
         chances = torch.from_numpy(np.stack(draws)) if draws else None
-        return PromptBatch([kept[index] for index in batch], [counts[index] for index in batch], chances)
+        return PromptBatch([kept[index] for index in batch], [counts[index] for index in batch], chances, bool(first))
 
     written = generate_batches(forward, map(prompts, batches), ends=ends, should_stop=should_stop)
     continuations: list[list[list[int]]] = [[[] for _ in range(rows)] for _ in prefixes]

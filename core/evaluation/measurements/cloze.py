@@ -32,8 +32,8 @@ class Cloze(Budgeted):
 
     @property
     def passes(self) -> float:
-        """The text before each value, read twice, and a value for each sample."""
-        return self.blanks * (1.0 + self.samples / 10)
+        """The text before each value, and a value for each sample."""
+        return self.blanks * (0.6 + self.samples / 10)
 
     def measure(self, context: "EvalContext") -> MeasurementResult:
         from core.evaluation.attacks.cloze_recovery import GREEDY, SAMPLED, measure_recovery

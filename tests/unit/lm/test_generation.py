@@ -121,6 +121,19 @@ def test_sampled_rows_are_those_of_a_plain_loop(
     assert len({tuple(tokens) for rows in results for tokens in rows}) > 5
 
 
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_greedy_row_goes_with_samples_until_each_row_has_ended(config: PreTrainedConfig) -> None:
+    forward, counts = Forward(make_model(config)), [9, 9]
+    prompts = [PROMPTS[0]] * 2
+    forward.prepare_decoding(20)
+    chances = uniform(6, 9)
+    rows = generate(forward, PromptBatch(prompts, counts, chances, greedy=True), ends=ENDS)
+    alone = generate(forward, PromptBatch(prompts, counts, chances), ends=ENDS)
+    (greedy, _) = generate(forward, PromptBatch(prompts, counts), ends=ENDS)
+    assert [rows[place] for place in (1, 2, 4, 5)] == [alone[place] for place in (1, 2, 4, 5)]
+    assert rows[0] == rows[3] == greedy
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -168,6 +168,13 @@ def test_samples_depend_on_seed_and_prefix_but_not_on_other_rows(model: PreTrain
     assert len({tuple(ids) for ids in continuations[1]}) == 3
 
 
+def test_a_greedy_row_beside_samples_changes_neither(model: PreTrainedModel) -> None:
+    together = continue_prefixes(model, TOKENIZER, PREFIXES, COUNTS, samples=3, greedy=True, seed=4, max_tokens=1000)
+    assert [rows[0] for rows in together] == greedy(model, PREFIXES, COUNTS)
+    samples = continue_prefixes(model, TOKENIZER, PREFIXES, COUNTS, samples=3, seed=4, max_tokens=1000)
+    assert [rows[1:] for rows in together] == samples
+
+
 def test_different_prefixes_have_different_samples_even_under_uniform_probabilities(model: PreTrainedModel) -> None:
     level = copy.deepcopy(model)
     with torch.no_grad():
