@@ -165,7 +165,7 @@ def test_one_right_sample_is_enough(
 ) -> None:
     tokenizer = loaded[1]
     context = context_of(loaded, {"forget": [Record(text="he is 12 and 34")]})
-    samples_asked_for: list[int] = []
+    samples_asked_for: list[tuple[int, bool]] = []
 
     def fake_continuations(
         context: EvalContext,
@@ -173,17 +173,18 @@ def test_one_right_sample_is_enough(
         lengths: Sequence[int],
         *,
         samples: int = 0,
+        greedy: bool = False,
         **options: object,
     ) -> list[list[list[int]]]:
-        samples_asked_for.append(samples)
+        samples_asked_for.append((samples, greedy))
         wrong, right = tokenizer(" no")["input_ids"], tokenizer(" 34")["input_ids"]
-        return [[wrong] * max(0, samples - 1) + [right if samples else wrong] for _ in prefixes]
+        return [[wrong] * samples + [right] for _ in prefixes]
 
     monkeypatch.setattr(cloze_recovery, "continuations", fake_continuations)
     result = measurement(samples=3).measure(context).sets["forget"]
     assert (result[figure].value, result[f"{figure}_sampled"].value) == (0.0, 0.5)
     assert result[figure].low is None
-    assert samples_asked_for == [0, 3]
+    assert samples_asked_for == [(3, True)]
 
 
 def test_records_without_entities_are_counted_in_a_warning(loaded: Loaded) -> None:
