@@ -15,6 +15,8 @@ from core.schema.events import (
     Resumed,
     Saved,
     Snapshotted,
+    Trained,
+    Tuned,
     Warned,
 )
 from worker.lease import Lease
@@ -60,8 +62,9 @@ class EventRecorder:
             await self._lease.write(progress.add_measurements, event.moment, event.measurements)
         elif isinstance(event, Saved | Snapshotted | Resumed):
             await self._lease.write(progress.add_event, EventType(event.kind), {"step": event.step})
-        elif isinstance(event, CostReported):
-            await self._lease.write(progress.add_event, EventType.COST, event.model_dump(mode="json", exclude={"kind"}))
+        elif isinstance(event, CostReported | Tuned | Trained):
+            data = event.model_dump(mode="json", exclude={"kind"})
+            await self._lease.write(progress.add_event, EventType(event.kind), data)
 
     async def flush(self) -> None:
         """Writes the waiting progress and curve points."""

@@ -65,7 +65,9 @@ class Settlement:
     async def _finish(self, result: Finished) -> str:
         try:
             if result.checkpoint is None or result.outcome is None:
-                await self._lease.write(completion.finish_without_checkpoint, outcome=result.outcome)
+                await self._lease.write(
+                    completion.finish_without_checkpoint, outcome=result.outcome, judgement=result.judgement
+                )
             else:
                 await self._lease.write(
                     completion.finish,

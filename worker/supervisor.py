@@ -207,7 +207,7 @@ class Attempt:
             if isinstance(result, Stopped):
                 return result
             if result.step is None:
-                return Finished(result.outcome, None, None)
+                return Finished(result.outcome, None, result.judgement)
             self._uploading = True
             checkpoint = await checkpoint_transfer.upload(
                 self._storage, scratch.output, prefix=self._prefix, step=result.step
@@ -326,6 +326,8 @@ class Attempt:
             raise AttemptFailed(with_memory_advice(final.error, assigned, phase, self._settings.worker_classes))
         if self._job.kind != "unlearn":
             return ChildResult(final.outcome, None, None)
+        if final.outcome == "nothing_to_forget":
+            return ChildResult(final.outcome, None, judgement)
         if saved is None or final.outcome is None:
             raise service_failure("nothing_saved", "the job's process ended its work without saving a checkpoint")
         return ChildResult(final.outcome, saved.step, judgement)

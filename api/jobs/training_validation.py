@@ -21,8 +21,11 @@ _PREFIXES = ("", "model.", "transformer.")
 
 def check_training(request: JobRequest, method: Method, shape: ModelShape, *, stored: str) -> None:
     """Problem (422): `output`, `lora` and `trainable` contradict each other, the method, or `stored`, the dtype of
-    checkpoints; a pattern matches nothing; `max_length` is beyond the model's context."""
+    checkpoints; a pattern matches nothing; `max_length` is beyond the model's context; the method cannot be tuned."""
     training = request.training
+    if training.tune == "auto" and not method.tunable:
+        detail = f"'{method.name}' delivers no state of its training: only its last weights tell how far to move back"
+        raise _contradiction("/training/tune", detail)
     _check_trained_weights(method, shape)
     _check_adapter_options(request, method, shape)
     if training.master_weights == "bfloat16":

@@ -43,7 +43,7 @@ from core.unlearning.method import Method
 from core.unlearning.objectives import UnknownMethod, resolve
 from core.unlearning.parameter_selection import check_selection
 from core.unlearning.step_plan import TrainingSets
-from core.unlearning.trainer import JobCancelled, JobPaused, TrainingResult, train
+from core.unlearning.trainer import JobCancelled, JobPaused, NothingToForget, TrainingResult, train
 
 _NO_FINGERPRINT = Fingerprint({}, b"")
 """For jobs without snapshots, and for ranks other than the first, which alone compares fingerprints."""
@@ -93,7 +93,7 @@ class Run:
         """Does the part of a rank other than the first: it only trains. Raises CoreError."""
         model, tokenizer = self._load(spec.directory, rank)
         ranks = Ranks.join(rank, spec.ranks, meeting)
-        with suppress(JobCancelled, JobPaused):
+        with suppress(JobCancelled, JobPaused, NothingToForget):
             self._train(spec, model, tokenizer, ranks.broadcast(None), ranks, _NO_FINGERPRINT)
 
     def _report(self, event: ChildEvent) -> None:
@@ -111,10 +111,12 @@ class Run:
         sets: TrainingSets,
         ranks: Ranks,
         fingerprint: Fingerprint,
+        *,
+        leave_unknown: bool = False,
     ) -> TrainingResult:
         """Trains, gathers the model in the first rank, and ends the process group.
 
-        `fingerprint` is what the first rank's snapshots must belong to.
+        `fingerprint` is what the first rank's snapshots must belong to. Raises what `train` raises.
         """
         threads = torch.get_num_threads()
         torch.set_num_threads(max(1, threads // ranks.count))
@@ -135,6 +137,7 @@ class Run:
             should_pause=self._paused,
             snapshots=snapshots,
             ranks=ranks,
+            leave_unknown=leave_unknown,
         )
         meter_other_ranks(ranks, began)
         gather_model(model, ranks)
@@ -232,10 +235,25 @@ class Run:
             fingerprint = _NO_FINGERPRINT if spec.snapshots is None else job_fingerprint(spec, sets, digest)
         figures = evaluation.measure_before((model, tokenizer), digest, spec.snapshots, fingerprint)
         evaluation.check_retrained(figures)
-        with self._phases.during("unlearning"):
-            others = self._rank_processes
-            ranks = SINGLE_RANK if others is None else Ranks.join(0, spec.ranks, others.meeting)
-            result = self._train(spec, model, tokenizer, ranks.broadcast(data.training), ranks, fingerprint)
+        known = preview.conclude(figures)
+        if spec.training.tune == "auto" and known.outcome == "nothing_to_forget":
+            self._leave_unchanged(spec, evaluation, f"the figures show that the model does not know it: {known.words}")
+            return
+        try:
+            with self._phases.during("unlearning"):
+                others = self._rank_processes
+                ranks = SINGLE_RANK if others is None else Ranks.join(0, spec.ranks, others.meeting)
+                training_sets = ranks.broadcast(data.training)
+                result = self._train(
+                    spec, model, tokenizer, training_sets, ranks, fingerprint, leave_unknown=not known.stands_out
+                )
+        except NothingToForget:
+            message = (
+                "each record is as unlikely to the model as unseen text, and no figure stands out; there are too few"
+                f" records to prove that the model holds nothing of them: {known.words}"
+            )
+            self._leave_unchanged(spec, evaluation, message)
+            return
         with self._phases.during("saving"):
             self._save(spec, model, result, figures)
             del model
@@ -248,6 +266,15 @@ class Run:
             evaluation.judge(spec.policy)
         self._emit_cost(result)
         self._emit(Done(outcome="unlearned"))
+
+    def _leave_unchanged(self, spec: UnlearnSpec, evaluation: ModelEvaluation, reason: str) -> None:
+        """Ends a job whose forget set the model does not know: no checkpoint, and a verdict on the model as it is."""
+        if self._rank_processes is not None:
+            self._rank_processes.dismiss()
+        self._emit(Warned(code="nothing_to_forget", message=f"nothing was changed: {reason}"))
+        evaluation.judge_unchanged(spec.policy)
+        self._emit_cost(None)
+        self._emit(Done(outcome="nothing_to_forget"))
 
     def _save(self, spec: UnlearnSpec, model: PreTrainedModel, result: TrainingResult, before: Measurements) -> None:
         if spec.deliver == "adapter":

@@ -97,8 +97,8 @@ class Memory:
 
     @property
     def snapshot_bytes(self) -> int:
-        """Bytes of a snapshot: the trained weights and the optimiser's states."""
-        return self._trained_weight_bytes * self._trained + self._moments()
+        """Bytes of a snapshot: the trained weights, the optimiser's states, and the best state of a tuned training."""
+        return self._trained_weight_bytes * self._trained + self._moments() + self._best_state()
 
     def _with_process(self, items: Iterator[Item]) -> Iterator[Item]:
         """Adds the process and the heap's overhead, and leaves out empty items."""
@@ -236,6 +236,7 @@ class Memory:
         yield self._weights()
         yield self._adapters()
         yield self._gathered_weights()
+        yield Item("the best state", "host", self._best_state())
         yield self._weights_before()
         tokens = workload.reference_tokens
         yield Item("the original's hidden states", "host", tokens * self._hidden_state_bytes)
@@ -270,6 +271,10 @@ class Memory:
         """A copy of the trained weights before training, for methods with a final weight; others keep a sample."""
         share = self._trained / self._model if self._workload.copies_trained_weights else 0.0
         return Item("the weights as they were", "host", math.ceil(self._workload.stored_bytes * share))
+
+    def _best_state(self) -> int:
+        """Bytes of the copy that a tuned training keeps of the trained weights, in all ranks together."""
+        return self._trained_weight_bytes * self._trained if self._workload.training.tune == "auto" else 0
 
     def _adapter_activations(self) -> int:
         """Bytes kept for one token by adapters, beyond those that frozen norms then do not keep (4H each)."""

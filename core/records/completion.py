@@ -77,18 +77,7 @@ async def finish(
     session.add_all(file_rows)
     # an earlier attempt may have taken more steps: curve points beyond this attempt's last step go
     await session.execute(delete(CurveRow).where(CurveRow.job == job, CurveRow.step > checkpoint.step))
-    row.verdict = verdict
-    parts: dict[str, str] = {part: judged.result for part, judged in judgement.parts.items()} if judgement else {}
-    if judgement is not None:
-        row.judgement = judgement.model_dump(mode="json")
-        judged = {
-            "verdict": verdict,
-            "parts": parts,
-            "scope": judgement.scope,
-            "reason": judgement.reason,
-            "policy": judgement.policy,
-        }
-        await events.append(session, row, EventType.JUDGED, judged)
+    parts = await _record_verdict(session, row, judgement)
     head = False
     if released:
         # a failed checkpoint becomes a head only by a person's release, even where its bytes need none
@@ -111,9 +100,35 @@ async def finish(
     return checkpoint_row.id
 
 
-async def finish_without_checkpoint(session: AsyncSession, job: str, fence: int, *, outcome: Outcome | None) -> None:
-    """Ends a job that makes no checkpoint as succeeded: its measurements are written already."""
+async def _record_verdict(session: AsyncSession, row: JobRow, judgement: Judgement | None) -> dict[str, str]:
+    """Writes the verdict to the job's row and events; returns the result of each part. Without a judgement the verdict
+    is `not_judged`."""
+    row.verdict = judgement.verdict if judgement else "not_judged"
+    if judgement is None:
+        return {}
+    parts: dict[str, str] = {part: judged.result for part, judged in judgement.parts.items()}
+    row.judgement = judgement.model_dump(mode="json")
+    judged = {
+        "verdict": judgement.verdict,
+        "parts": parts,
+        "scope": judgement.scope,
+        "reason": judgement.reason,
+        "policy": judgement.policy,
+    }
+    await events.append(session, row, EventType.JUDGED, judged)
+    return parts
+
+
+async def finish_without_checkpoint(
+    session: AsyncSession, job: str, fence: int, *, outcome: Outcome | None, judgement: Judgement | None = None
+) -> None:
+    """Ends a job that makes no checkpoint as succeeded: its measurements are written already.
+
+    A job that found nothing to forget has a judgement of the model as it is.
+    """
     row = await lock_job(session, job, fence)
+    if judgement is not None:
+        await _record_verdict(session, row, judgement)
     await job_status.succeed(session, row, outcome=outcome, checkpoint=None, data={"outcome": outcome})
 
 

@@ -27,6 +27,8 @@ class EventType(StrEnum):
     WARNING = "warning"
     SNAPSHOT = "snapshot"
     RESUMED = "resumed"
+    TUNED = "tuned"
+    TRAINED = "trained"
     SAVED = "saved"
     COST = "cost"
     PAUSE_REQUESTED = "pause_requested"
@@ -87,6 +89,28 @@ EVENTS: Mapping[EventType, EventDescription] = MappingProxyType(
         EventType.RESUMED: EventDescription(
             "The training goes on from a snapshot of an earlier attempt.",
             {"step": "The number of updates in the snapshot."},
+        ),
+        EventType.TUNED: EventDescription(
+            "A short range test has found the learning rate (`training.tune` is `auto`).",
+            {
+                "learning_rate": "The learning rate of the training.",
+                "trials": "The number of trial updates, which were taken back.",
+                "moved": "How much of the way from the forget set's loss to the unseen text's the trials went; 1: all.",
+            },
+        ),
+        EventType.TRAINED: EventDescription(
+            "A training with `tune` `auto` has ended, and the best state of the model is delivered. Readings are by"
+            " records that calibrate, in multiples of what is tolerated: at most 1 is the goal.",
+            {
+                "step": "The number of updates made.",
+                "steps": "The number of updates that the training had at most.",
+                "reason": "Why it ended: `converged` (the goal is reached), `no_progress` (the state became no better),"
+                " `diverged` (a loss was no finite number) or `budget` (all updates are made).",
+                "best_step": "The number of updates in the delivered state.",
+                "forget": "How far the forget set is from unseen text, by the statistic that tells them apart best.",
+                "retain": "How much less likely retain text became that no term trains on.",
+                "unseen": "How far the loss on unseen text moved.",
+            },
         ),
         EventType.SAVED: EventDescription(
             "The worker has written the checkpoint. It is measured next.",

@@ -114,6 +114,31 @@ class Resumed(Strict):
     step: int
 
 
+class Tuned(Strict):
+    """The range test has found the learning rate."""
+
+    kind: Literal["tuned"] = "tuned"
+    learning_rate: float
+    trials: int
+    moved: float
+
+
+StopReason = Literal["converged", "no_progress", "diverged", "budget"]
+
+
+class Trained(Strict):
+    """A tuned training has ended. `forget`, `retain` and `unseen` are the readings of the delivered state."""
+
+    kind: Literal["trained"] = "trained"
+    step: int
+    steps: int
+    reason: StopReason
+    best_step: int
+    forget: float
+    retain: float
+    unseen: float
+
+
 class Paused(Strict):
     """The last line of a child that was told to pause. A snapshot of this step is complete (0: no step was made)."""
 
@@ -138,6 +163,8 @@ ChildEvent = Annotated[
     | Judged
     | Snapshotted
     | Resumed
+    | Tuned
+    | Trained
     | Saved
     | CostReported
     | Done

@@ -10,6 +10,8 @@ Scheduler = Literal["linear", "cosine", "constant"]
 Optimizer = Literal["adamw", "adamw8bit", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16"]
 MasterWeights = Literal["float32", "bfloat16"]
+Tune = Literal["auto", "off"]
+"""`auto`: the job finds its learning rate, stops when it is done, and delivers the best state that it saw."""
 Chat = Literal["auto", "raw", "template"]
 """How a job reads all `messages`: by the chat template, turn by turn without roles (`raw`), or (`auto`) by the template
 if the tokenizer has one."""
@@ -17,6 +19,11 @@ if the tokenizer has one."""
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 
 # descriptions that the request and the filled-in settings share
+_TUNE = (
+    "`auto`: the job finds the learning rate by a short range test, stops once the calibrating records show that the"
+    " forget set is treated like unseen text, and delivers the best state of the model that it saw; `learning_rate` is"
+    " then where the test begins to search, and `epochs` the longest training. `off`: the training runs as it is set."
+)
 _LEARNING_RATE = "The highest learning rate of the training."
 _SCHEDULER = "How the learning rate falls after the warm-up."
 _WARMUP = "The share of the updates in which the learning rate rises."
@@ -75,6 +82,9 @@ class EfficiencyOptions(Strict):
 class TrainingRequest(Strict):
     """`training` of a request. The method and the model's size decide the settings that are left out."""
 
+    tune: Tune | None = Field(
+        default=None, description=f"{_TUNE} Without it: `auto` if the request sets no learning rate, else `off`."
+    )
     learning_rate: float | None = Field(default=None, gt=0, le=1, description=_LEARNING_RATE)
     scheduler: Scheduler | None = Field(default=None, description=_SCHEDULER)
     warmup: float | None = Field(default=None, ge=0, le=0.5, description=_WARMUP)
@@ -98,6 +108,7 @@ class TrainingRequest(Strict):
 class Training(EfficiencyOptions):
     """All settings of the training, defaults included: the trainer runs by them, and the job shows them."""
 
+    tune: Tune = Field(default="off", description=_TUNE)
     learning_rate: float = Field(description=_LEARNING_RATE)
     scheduler: Scheduler = Field(description=_SCHEDULER)
     warmup: float = Field(description=_WARMUP)

@@ -34,6 +34,21 @@ def quantiles(values: Tensor, count: int) -> Tensor:
     return values.sort(dim=0).values[place]
 
 
+def records_to_move(forget: Tensor, unseen: Tensor) -> Tensor:
+    """Returns the forget records that are likelier than the unseen record of their rank: (F,), (U,) -> (K,), ascending.
+
+    Every other record is treated like text that the model never saw, and a target would teach it. Ranks are those
+    among the returned records, which therefore take the whole range of the unseen records' losses.
+    """
+    records = torch.arange(len(forget), device=forget.device)
+    while len(records):
+        likelier = forget[records] < unseen[match_by_rank(forget[records], unseen)]
+        if bool(likelier.all()):
+            break
+        records = records[likelier]
+    return records
+
+
 class CalibratedTerm:
     """The distance of each forget record's token losses and entropies from those of the unseen record of its rank.
 
@@ -45,6 +60,8 @@ class CalibratedTerm:
     that unseen text has under the reference model becomes thin. Targets from the reference model alone would keep that
     tail in the forget set, where min-k shows it. So the share `following` of each target moves with the model: it is
     the value of the same unseen record under the weights before the update. No retain term keeps those records.
+
+    A forget record that the reference model treats like unseen text already adds nothing.
     """
 
     def __init__(
@@ -65,22 +82,29 @@ class CalibratedTerm:
         self._forget_counts: list[int] = torch.bincount(forget.record).tolist()  # rows of each record
         self._unseen_counts: list[int] = torch.bincount(unseen.record).tolist()
         self._starts = [0, *torch.tensor(self._forget_counts).cumsum(0).tolist()]
-        self._match: list[int] = match_by_rank(
-            per_record_mean(forget_values[:, 0], forget.record, len(forget)),
-            per_record_mean(unseen_values[:, 0], unseen.record, len(unseen)),
-        ).tolist()
+        forget_means = per_record_mean(forget_values[:, 0], forget.record, len(forget))
+        unseen_means = per_record_mean(unseen_values[:, 0], unseen.record, len(unseen))
+        moved = records_to_move(forget_means, unseen_means)
+        self._match: dict[int, int] = dict(
+            zip(moved.tolist(), match_by_rank(forget_means[moved], unseen_means).tolist(), strict=True)
+        )
+        """For each record to move, the unseen record that gives its targets."""
         record_values = torch.split(unseen_values, self._unseen_counts)
         self._reference_targets = torch.cat(
             [
-                quantiles(record_values[match], count)
-                for match, count in zip(self._match, self._forget_counts, strict=True)
+                quantiles(record_values[self._match.get(record, 0)], count)
+                for record, count in enumerate(self._forget_counts)
             ]
         )  # (M, 2) each column ascending within a forget record
+        self._moves = torch.isin(forget.record, moved)  # (M,)
         self._targets = self._reference_targets.clone()
 
     def update_targets(self, records: Sequence[int]) -> None:
         """Sets the targets of these forget records by the present weights. All ranks call it with the same records."""
         if not self._following:
+            return
+        records = [record for record in records if record in self._match]
+        if not records:
             return
         matches = sorted({self._match[record] for record in records})
         values = torch.split(self._current(self._unseen, matches), [self._unseen_counts[match] for match in matches])
@@ -93,9 +117,9 @@ class CalibratedTerm:
     def __call__(self, rows: "Rows") -> Tensor:
         losses, entropies = self._targets[rows.index].unbind(1)
         distance = transport_distance(rows.loss, losses, rows.record)
-        if not self._entropy_weight:
-            return distance
-        return distance + self._entropy_weight * transport_distance(rows.entropy, entropies, rows.record)
+        if self._entropy_weight:
+            distance = distance + self._entropy_weight * transport_distance(rows.entropy, entropies, rows.record)
+        return distance * self._moves[rows.index]
 
 
 def transport_distance(values: Tensor, targets: Tensor, record: Tensor) -> Tensor:

@@ -163,6 +163,9 @@ class Method(Strict, ABC):
     whole_records: ClassVar[bool] = False
     """The forget term is no mean over tokens: it needs all of a record's token losses at once."""
 
+    tunable: ClassVar[bool] = True
+    """Whether `training.tune` may be `auto`: each state of the training is a result that could be delivered."""
+
     pairs: ClassVar[bool] = False
     """The forget term is computed from each record and its alternate; `Rows.alternate` tells their rows apart."""
 

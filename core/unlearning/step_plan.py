@@ -15,6 +15,8 @@ from core.schema.job_spec import RecordSet
 from core.schema.record import Record
 from core.schema.training import Training
 from core.unlearning.answer_generation import generate_answers
+from core.unlearning.forgetting_monitor import ForgettingMonitor
+from core.unlearning.held_out import hold_out
 from core.unlearning.method import Method, MovingTargets, RehearsalSpec, RetainSpec, RetainWeightController
 from core.unlearning.method_context import MethodContext
 from core.unlearning.objective import StepValues, Term, TermBatch, WeightedTerm
@@ -49,12 +51,13 @@ class SampledTerm:
 class StepPlan:
     """The forget term and the retain terms (on retain, unseen and rehearsal sets) of every step.
 
-    `controller` sets the weight of the terms on retain sets.
+    `controller` sets the weight of the terms on retain sets; `monitor` reads the model of a tuned training.
     """
 
     forget: WeightedTerm
     retain_terms: list[SampledTerm]
     controller: RetainWeightController | None
+    monitor: ForgettingMonitor | None = None
 
     def term_batches(self, step: int, steps: int, records: list[int]) -> list[TermBatch]:
         """The terms of `step` (from 0, of `steps`), each with its records; `records` are the step's forget records."""
@@ -113,9 +116,11 @@ def plan_steps(
     def generate(records: list[Record]) -> list[str]:
         return generate_answers(forward, tokenizer, records, chat=training.chat, seed=training.seed)
 
+    tuned = training.tune == "auto"
     forget = tokenize(method.rewrite(sets.forget, generate, training.seed), pairs=method.pairs)
-    unseen = tokenize(sets.unseen) if sets.unseen and "unseen" in method.needs() else None
+    unseen = tokenize(sets.unseen) if sets.unseen and (tuned or "unseen" in method.needs()) else None
     context = MethodContext(forward, tokenizer, forget, unseen, training.seed, training.micro_batch_tokens)
+    retain, held_out = hold_out(sets.retain, training.seed) if tuned else (sets.retain, [])
     layer = method.layer(context.layers)
 
     retain_terms: list[SampledTerm] = []
@@ -135,7 +140,7 @@ def plan_steps(
 
     retain_spec, controller = method.retain_spec(), None
     if retain_spec.term != "none":
-        retain_sets = [(tokenize(records.records), share) for records, share in _shares(method, sets.retain)]
+        retain_sets = [(tokenize(records.records), share) for records, share in _shares(method, retain)]
         controller = method.weight_controller(context, retain_sets)
         for tokenized, share in retain_sets:
             add_retain_term("retain", tokenized, retain_spec, share, controlled=controller is not None)
@@ -166,7 +171,15 @@ def plan_steps(
         whole_records=method.whole_records,
         layer=layer,
     )
-    return StepPlan(forget_term, retain_terms, controller)
+    monitor = None
+    if tuned and unseen is not None:
+        monitor = ForgettingMonitor(
+            context,
+            tokenize(sets.forget),  # as they came: a method may rewrite them
+            context.unseen_halves[1],
+            tokenize(held_out) if held_out else None,
+        )
+    return StepPlan(forget_term, retain_terms, controller, monitor)
 
 
 def _retain_term(spec: RetainSpec, tokenized: TokenizedSet, context: MethodContext, layer: int | None) -> Term:

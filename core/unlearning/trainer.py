@@ -1,12 +1,12 @@
 """The training loop of all methods."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.lm.errors import CoreError
@@ -16,7 +16,6 @@ from core.lm.model import context_length
 from core.lm.precision import training_precision
 from core.lm.process_group import SINGLE_RANK, Ranks
 from core.lm.residual_stream import layer_count
-from core.lm.sharding import full_tensor
 from core.lm.snapshots import Snapshots
 from core.schema.events import ChildEvent, CurvePoint, ProgressMade, Resumed
 from core.schema.training import Training
@@ -24,13 +23,15 @@ from core.unlearning.accumulation import GradientAccumulator
 from core.unlearning.method import Method
 from core.unlearning.objective import StepValues
 from core.unlearning.objectives import resolve
-from core.unlearning.optimizer import make_optimizer, require_optimizer, set_learning_rate
+from core.unlearning.optimizer import make_optimizer, require_optimizer
 from core.unlearning.parameter_selection import select_parameters
 from core.unlearning.record_sampling import forget_steps, steps_per_epoch
 from core.unlearning.schedule import rate_factor
 from core.unlearning.snapshot_policy import SnapshotPolicy
 from core.unlearning.step_plan import TrainingSets, plan_steps
 from core.unlearning.training_state import TrainingState
+from core.unlearning.tuner import Tuner
+from core.unlearning.updater import NonFiniteLoss, Updater
 from core.unlearning.weight_diff import WeightDiff
 
 
@@ -46,9 +47,16 @@ class JobPaused(Exception):
         self.step = step
 
 
+class NothingToForget(Exception):
+    """The model treats each forget record like text that it never saw: there is nothing to train."""
+
+
 @dataclass(frozen=True)
 class TrainingResult:
-    """Updates made, tokens that went through the model for them, and the share of weights that changed."""
+    """Updates made, tokens that went through the model for them, and the share of weights that changed.
+
+    Trial updates and readings of a tuned training are not among them.
+    """
 
     steps: int
     tokens: int
@@ -68,6 +76,7 @@ def train(
     should_pause: Callable[[], bool] = lambda: False,
     snapshots: Snapshots | None = None,
     ranks: Ranks = SINGLE_RANK,
+    leave_unknown: bool = False,
 ) -> TrainingResult:
     """Unlearns `sets.forget` from `model`, in place.
 
@@ -78,9 +87,11 @@ def train(
     `should_pause` and `report` count. Either all have `snapshots` or none has. All get the same result, and each keeps
     its part of the model, which `core.lm.sharding.gather_model` makes whole.
 
-    Raises, between two updates, JobCancelled (`should_stop`), or JobPaused (`should_pause`) once a snapshot is taken;
-    and CoreError `empty_forget_set`, `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`, `nan_loss`,
-    `nothing_moved`, `out_of_memory`, and those of `select_parameters`, `require_optimizer`, `compile_layers` and
+    Raises NothingToForget where `leave_unknown` (the first rank's counts), `training.tune` is `auto` and each forget
+    record is as unlikely to the model as the unseen record of its rank. Raises, between two updates, JobCancelled
+    (`should_stop`), or JobPaused (`should_pause`) once a snapshot is taken; and CoreError `empty_forget_set`,
+    `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`, `nan_loss`, `no_better_state`, `nothing_moved`,
+    `out_of_memory`, and those of `select_parameters`, `require_optimizer`, `compile_layers` and
     `recompute_activations`.
     """
     unlearning_method = resolve(method, parameters)
@@ -106,6 +117,8 @@ def train(
         return should_stop() or should_pause()
 
     plan = plan_steps(unlearning_method, forward, tokenizer, training, sets, report=report, should_stop=interrupted)
+    if plan.monitor is not None and ranks.broadcast_flag(leave_unknown and plan.monitor.unknown):
+        raise NothingToForget
     # after planning, which may generate text: layers that recompute their activations keep no cache
     if training.checkpointing:
         recompute_activations(model)
@@ -114,10 +127,19 @@ def train(
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     rewrites_weights = type(unlearning_method).final_weight is not Method.final_weight
     diff = WeightDiff(model, ranks, keep_all=rewrites_weights)
-    optimizer = make_optimizer(trained, training)
-
+    steps = training.epochs * steps_per_epoch(len(sets.forget), training.records_per_step)
+    order = list(forget_steps(len(sets.forget), training.records_per_step, training.epochs, training.seed))
     accumulator = GradientAccumulator(training.micro_batch_tokens, report)
-    state = TrainingState(model, optimizer, plan)
+
+    def new_updater(optimizer: Optimizer) -> Updater:
+        return Updater(
+            forward, plan, optimizer, trained, accumulator=accumulator, clip=training.gradient_clip, steps=steps
+        )
+
+    optimizer = make_optimizer(trained, training)
+    updater = new_updater(optimizer)
+    tuner = None if plan.monitor is None else Tuner(plan.monitor, trained, steps)
+    state = TrainingState(model, optimizer, plan, tuner)
     snapshot_policy = SnapshotPolicy(snapshots, state, training.snapshot_every, ranks)
 
     def stop_if_told() -> None:
@@ -129,34 +151,56 @@ def train(
     # after planning, which reads the reference model: a snapshot replaces its weights
     if resumed := snapshot_policy.resume():
         report(Resumed(step=resumed))
-    steps = training.epochs * steps_per_epoch(len(sets.forget), training.records_per_step)
+    elif tuner is not None:
+        plan_state = plan.state()
+        trial_updater = new_updater(make_optimizer(trained, training))
+
+        def make_trial_update(trial: int, rate: float) -> None:
+            stop_if_told()
+            epoch, records = order[trial % steps]
+            trial_updater.update(trial % steps, epoch, records, rate)
+
+        tuner.find_learning_rate(make_trial_update, training.learning_rate, report)
+        plan.restore(plan_state)
+        del trial_updater
+    highest_rate = training.learning_rate if tuner is None else tuner.learning_rate
     began = time.monotonic()
-    order = forget_steps(len(sets.forget), training.records_per_step, training.epochs, training.seed)
     for step, (epoch, records) in enumerate(order):
         if step < resumed:
             continue
+        if tuner is not None and tuner.stop_reason is not None:
+            break
         stop_if_told()
         step_began = time.monotonic()
-        rate = training.learning_rate * rate_factor(step, steps, training.scheduler, training.warmup)
-        set_learning_rate(optimizer, rate)
-        plan.update_targets(records)
-        values = accumulator.accumulate(forward, plan.term_batches(step, steps, records), epoch)
-        norm = full_tensor(torch.nn.utils.clip_grad_norm_(trained, training.gradient_clip))
-        if not math.isfinite(values.loss) or not torch.isfinite(norm):
+        rate = highest_rate * rate_factor(step, steps, training.scheduler, training.warmup)
+        try:
+            values = updater.update(step, epoch, records, rate)
+        except NonFiniteLoss as error:
+            if tuner is not None:
+                tuner.diverge()
+                break
             raise CoreError(
                 "nan_loss",
                 f"the loss or its gradient was no finite number at step {step + 1} of {steps}: lower the learning rate"
                 f" (it is {training.learning_rate:g}), the epochs or the forget weight",
-            )
-        optimizer.step()
-        optimizer.zero_grad()
+            ) from error
         plan.observe(step, steps, values)
         state.advance(values.tokens)
+        if tuner is not None:
+            tuner.check(state.step)
         seconds = (time.monotonic() - began) / (state.step - resumed)
         report(ProgressMade(step=state.step, steps=steps, eta_seconds=seconds * (steps - state.step)))
         report(_curve_point(state.step, values, rate, time.monotonic() - step_began))
         snapshot_policy.snapshot_if_due()
     stop_if_told()
+    if tuner is not None:
+        tuner.finish(state.step, report)
+        if tuner.best_step == 0:
+            raise CoreError(
+                "no_better_state",
+                "no state of the training was closer to a model that never saw the forget set than the model as it"
+                f" came: choose another method than {method}, or set training.tune to off",
+            )
     if rewrites_weights:
         diff.rewrite(model, unlearning_method.final_weight)
     changed = diff.changed_share(model)
@@ -166,7 +210,7 @@ def train(
             "no weight of the checkpoint would differ from the original's: raise the learning rate or the weights of"
             " the terms, or keep the model in float32",
         )
-    return TrainingResult(steps=steps, tokens=state.tokens, changed_share=changed)
+    return TrainingResult(steps=state.step, tokens=state.tokens, changed_share=changed)
 
 
 def _curve_point(step: int, values: StepValues, rate: float, seconds: float) -> CurvePoint:

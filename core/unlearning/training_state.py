@@ -14,19 +14,22 @@ from core.lm.sharding import local_part
 from core.lm.snapshots import Snapshot
 from core.unlearning.optimizer_state import OptimizerState, export_state, restore_state
 from core.unlearning.step_plan import StepPlan
+from core.unlearning.tuner import Tuner
 
-_WEIGHT, _OPTIMIZER, _RANDOM = "weight", "optimizer", "random"
+_WEIGHT, _OPTIMIZER, _RANDOM, _BEST = "weight", "optimizer", "random", "best"
 
 
 class TrainingState:
-    """The trained weights, the optimiser, the random states and the plan, after `step` updates over `tokens` tokens.
+    """The trained weights, optimiser, random states, plan and tuner, after `step` updates over `tokens` tokens.
 
     Of a sharded model it covers this rank's part. Weights that are not trained are the reference model's, and outputs
     of the reference model are computed again: snapshots hold neither.
     """
 
-    def __init__(self, model: PreTrainedModel, optimizer: Optimizer, plan: StepPlan) -> None:
-        self._optimizer, self._plan = optimizer, plan
+    def __init__(
+        self, model: PreTrainedModel, optimizer: Optimizer, plan: StepPlan, tuner: Tuner | None = None
+    ) -> None:
+        self._optimizer, self._plan, self._tuner = optimizer, plan, tuner
         self._weights: dict[str, nn.Parameter] = {
             name: weight for name, weight in model.named_parameters() if weight.requires_grad
         }
@@ -44,6 +47,9 @@ class TrainingState:
         tensors |= {f"{_OPTIMIZER}/{name}": tensor for name, tensor in optimizer_tensors.items()}
         tensors |= {f"{_RANDOM}/{name}": tensor for name, tensor in _torch_random_states().items()}
         values = {"step": self.step, "tokens": self.tokens, "plan": self._plan.state(), "optimizer": optimizer_state}
+        if self._tuner is not None:
+            best, values["tuner"] = self._tuner.state()
+            tensors |= {f"{_BEST}/{name}": tensor for name, tensor in zip(self._weights, best, strict=True)}
         return tensors, values | {"random": _other_random_states()}
 
     @torch.no_grad()
@@ -53,14 +59,19 @@ class TrainingState:
         restore_state(self._optimizer, self._weights, self._optimizer_tensors(snapshot), state)
         _set_other_random_states(snapshot.values["random"])
         self._plan.restore(snapshot.values["plan"])
+        if self._tuner is not None:
+            self._tuner.restore(snapshot.values["tuner"])
         self.step, self.tokens = snapshot.values["step"], snapshot.values["tokens"]
 
     def _optimizer_tensors(self, snapshot: Snapshot) -> Iterator[tuple[str, Tensor]]:
         """Yields the optimiser's tensors and restores all others on the way, so that each tensor is read once."""
+        best = {} if self._tuner is None else dict(zip(self._weights, self._tuner.state()[0], strict=True))
         for label, tensor in snapshot.tensors():
             kind, name = label.split("/", 1)
             if kind == _WEIGHT:
                 local_part(self._weights[name]).copy_(tensor)
+            elif kind == _BEST:
+                best[name].copy_(tensor)
             elif kind == _OPTIMIZER:
                 yield name, tensor
             elif name == "cpu":

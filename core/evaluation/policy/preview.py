@@ -63,6 +63,11 @@ class Conclusion:
     findings: list[Finding]
 
     @property
+    def stands_out(self) -> bool:
+        """Whether any figure shows that the model knows the text."""
+        return any(finding.level == "stands_out" for finding in self.findings)
+
+    @property
     def words(self) -> str:
         """All findings in words, the ones that stand out first."""
         order: list[Level] = ["stands_out", "open", "unremarkable"]

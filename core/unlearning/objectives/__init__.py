@@ -75,6 +75,7 @@ def fill_training(request: TrainingRequest, method: str, *, parameters: int, for
     rate = small.learning_rate ** (1 - size) * large.learning_rate**size
     filled = nearer.model_dump() | {
         "learning_rate": float(f"{rate:.2g}"),
+        "tune": "auto" if METHODS[method].tunable and request.learning_rate is None else "off",
         "records_per_step": max(1, min(nearer.records_per_step, forget_records)),
         "optimizer": "adamw",
         "chat": "auto",

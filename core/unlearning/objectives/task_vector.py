@@ -23,6 +23,7 @@ class TaskVector(Method):
     )
     formula: ClassVar[str] = "θ0 - α (θ_F - θ0), θ_F = θ0 trained by mean_x (1/n) Σ_t l_t"
     paper: ClassVar[Paper] = Paper(title="Editing Models with Task Arithmetic", url="https://arxiv.org/abs/2212.04089")
+    tunable: ClassVar[bool] = False
     small: ClassVar[Recipe] = SMALL.model_copy(update=_EPOCHS)
     large: ClassVar[Recipe] = LARGE.model_copy(update={**_EPOCHS, "learning_rate": 1e-5, "records_per_step": 32})
 

@@ -19,7 +19,19 @@ from core.lm.flops import ModelFlops
 from core.lm.model import load, model_digest
 from core.lm.split import split
 from core.schema.default_policy import DEFAULT_POLICY
-from core.schema.events import CostReported, Done, Judged, Measured, PhaseStarted, ProgressMade, Saved, Warned
+from core.schema.events import (
+    CostReported,
+    CurvePoint,
+    Done,
+    Judged,
+    Measured,
+    PhaseStarted,
+    ProgressMade,
+    Saved,
+    Trained,
+    Tuned,
+    Warned,
+)
 from core.schema.job_spec import ChildMethod, FileRecords, MeasureSpec, PreviewSpec, UnlearnSpec
 from core.schema.record import Record
 from tests.integration.pipeline.child import Outcome, run
@@ -270,3 +282,37 @@ def test_a_preview_measures_the_model_and_saves_nothing(spec: UnlearnSpec) -> No
     (message,) = [event.message for event in outcome.events if isinstance(event, Warned) and event.code == "preview"]
     assert message.startswith("extraction strength 0.9")  # the records are memorised
     assert not spec.output.exists()
+
+
+def test_text_that_the_model_does_not_know_ends_the_job_and_changes_nothing(
+    spec: UnlearnSpec, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    unknown = tmp_path / "unknown.jsonl"
+    write_jsonl([Record(text="Qzvx wkjq 0x7f pfft zzyzx; kkqv 9981 vxqz, wjkq!")], unknown)
+    records = FileRecords(forget=unknown, retain=[tiny_model.files["retain"]], unseen=tiny_model.files["unseen"])
+    training = spec.training.model_copy(update={"tune": "auto"})
+    changes = {"records": records, "training": training, "policy": DEFAULT_POLICY, "measure": ["likelihood"]}
+    outcome = run(spec.model_copy(update=changes))
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.events[-1] == Done(outcome="nothing_to_forget")
+    assert not {"saved", "progress", "tuned"} & set(outcome.kinds())
+    assert [event.moment for event in measurements(outcome)] == ["before"]
+    messages = [event.message for event in outcome.events if isinstance(event, Warned)]
+    assert any(message.startswith("nothing was changed: ") for message in messages)
+    assert any(isinstance(event, Judged) for event in outcome.events)
+    assert not spec.output.exists()
+
+
+def test_a_tuned_job_finds_its_rate_and_tells_why_it_ended(spec: UnlearnSpec) -> None:
+    training = spec.training.model_copy(update={"tune": "auto"})
+    outcome = run(spec.model_copy(update={"training": training}))
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.events[-1] == Done(outcome="unlearned")
+    (tuned,) = (event for event in outcome.events if isinstance(event, Tuned))
+    (trained,) = (event for event in outcome.events if isinstance(event, Trained))
+    assert outcome.kinds().index("tuned") < outcome.kinds().index("progress")
+    assert 0 < trained.best_step <= trained.step <= trained.steps == 16
+    rates = [event.values["learning_rate"] for event in outcome.events if isinstance(event, CurvePoint)]
+    assert rates[0] == tuned.learning_rate
+    (saved,) = (event for event in outcome.events if isinstance(event, Saved))
+    assert saved.step == trained.step

@@ -288,6 +288,22 @@ async def test_the_childs_judgement_is_stored_with_job_and_checkpoint(
     assert (checkpoint.verdict, checkpoint.released) == (verdict, True)  # the model of these tests needs no release
 
 
+async def test_a_job_with_nothing_to_forget_succeeds_with_a_verdict_and_without_a_checkpoint(
+    scripted: ScriptedAttempts,
+) -> None:
+    judged = judgement("passed")
+    end = "say('done', outcome='nothing_to_forget')\n"
+    script = f"VERDICT = {judged.model_dump_json()!r}\n" + JUDGED + end
+    id = await scripted.setup.job(measure=["likelihood"], policy=DEFAULT_POLICY.model_dump(mode="json"))
+    await (await scripted.attempt(script)).attend()
+    job = await scripted.setup.scene.row(id)
+    assert (job.status, job.outcome, job.verdict) == ("succeeded", "nothing_to_forget", "passed"), job.error
+    assert job.judgement == judged.model_dump(mode="json")
+    async with scripted.setup.scene.sessions() as session:
+        assert await checkpoints.list_for_job(session, scripted.setup.scene.organisation, job.id) == []
+    assert (await scripted.setup.event_types(id))[-2:] == ["judged", "succeeded"]
+
+
 async def test_the_judgement_of_a_failed_attempt_is_not_stored(scripted: ScriptedAttempts) -> None:
     script = f"say('judged', judgement=json.loads({judgement('passed').model_dump_json()!r}))\nsys.exit(1)\n"
     row = await scripted.run(script)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from core.lm.data import Chunk
-from core.unlearning.calibration import CalibratedTerm, match_by_rank, quantiles, transport_distance
+from core.unlearning.calibration import CalibratedTerm, match_by_rank, quantiles, records_to_move, transport_distance
 from core.unlearning.objective import Rows
 from core.unlearning.tokenized_set import TokenizedSet
 
@@ -29,6 +29,34 @@ def test_quantiles_are_the_sorted_losses_thinned_or_repeated():
     assert quantiles(losses, 2).tolist() == [2, 4]
     assert quantiles(losses, 8).tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
     assert quantiles(losses, 1).tolist() == [3]
+
+
+def test_records_as_unlikely_as_unseen_text_are_left_alone_and_the_others_take_the_whole_range():
+    unseen = torch.tensor([2.0, 3.0, 4.0, 5.0])
+    assert records_to_move(torch.tensor([9.0, 0.1, 7.0, 0.2]), unseen).tolist() == [1, 3]
+    assert records_to_move(torch.tensor([9.0, 5.0]), unseen).tolist() == []
+    assert records_to_move(torch.tensor([0.1, 4.1]), unseen).tolist() == [0, 1], "4.1 is less than its target, 5"
+    assert records_to_move(torch.tensor([3.9]), unseen).tolist() == [0], "one record's target is the median, 4"
+
+
+def test_an_unknown_record_adds_nothing():
+    forget, unseen = tokenized([2, 1]), tokenized([2, 2])
+    values = {
+        id(forget): torch.tensor([[50.0, 7.0], [40.0, 6.0], [1.0, 0.0]]),
+        id(unseen): torch.tensor([[9.0, 1.0], [8.0, 4.0], [2.0, 0.0], [3.0, 2.0]]),
+    }
+    unknown_first = CalibratedTerm(
+        forget,
+        unseen,
+        reference=lambda tokenized: values[id(tokenized)],
+        current=lambda unseen, records: torch.zeros(2 * len(records), 2),
+        following=1.0,
+        entropy_weight=1.0,
+    )
+    unknown_first.update_targets([0])
+    assert distances(unknown_first, [30.0, 20.0, 8.0], (1.0, 2.0, 3.0)) == [0, 0, 2], (
+        "the known record: 9 - 8 and 4 - 3"
+    )
 
 
 def tokenized(counts):

@@ -112,13 +112,28 @@ def distance(values, reference, current, following):
     return sum(abs(value - target) for value, target in zip(values, targets, strict=True)) / len(values)
 
 
+def partners(original, forget, unseen):
+    """The unseen record of each forget record's rank; None where the original finds it no likelier than that."""
+
+    def by_loss(records):
+        return sorted(records, key=lambda record: mean(token_losses(original, *record)).item())
+
+    moved = by_loss(forget)
+    while True:
+        ranked = {id(x): by_loss(unseen)[int((r + 0.5) / len(moved) * len(unseen))] for r, x in enumerate(moved)}
+        likelier = [x for x in moved if mean(token_losses(original, *x)) < mean(token_losses(original, *ranked[id(x)]))]
+        if len(likelier) == len(moved):
+            return [ranked.get(id(x)) for x in forget]
+        moved = likelier
+
+
 def distance_to_targets(model, original, sets, target_records, following, entropy_weight):
     forget, unseen = tokens(sets.forget), tokens(target_records)
-    ranked = sorted(range(len(forget)), key=lambda x: mean(token_losses(original, *forget[x])).item())
-    ranked_unseen = sorted(range(len(unseen)), key=lambda u: mean(token_losses(original, *unseen[u])).item())
     terms = []
-    for x, record in enumerate(forget):
-        partner = unseen[ranked_unseen[int((ranked.index(x) + 0.5) / len(forget) * len(unseen))]]
+    for record, partner in zip(forget, partners(original, forget, unseen), strict=True):
+        if partner is None:
+            terms.append(torch.zeros(()))
+            continue
         losses, entropies = (
             distance(value(model, *record), value(original, *partner), value(model, *partner), following)
             for value in (token_losses, token_entropies)

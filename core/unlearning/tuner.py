@@ -1,0 +1,107 @@
+"""Tunes a training while it runs: finds its learning rate, decides when to stop, and keeps the best state."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor, nn
+
+from core.schema.events import ChildEvent, StopReason, Trained, Tuned
+from core.unlearning.forgetting_monitor import ForgettingMonitor, Reading
+from core.unlearning.range_test import find_learning_rate
+from core.unlearning.weight_copy import WeightCopy
+
+CHECKS = 15
+"""Readings of a training that uses all its updates."""
+CONFIRMATIONS = 2
+"""Consecutive readings within what is tolerated after which the training stops: a single one may be luck."""
+PATIENCE = 0.4
+"""Share of the updates that may pass without a better state."""
+
+
+class Tuner:
+    """Tunes the training of `weights`, which has at most `steps` updates.
+
+    The best state is the one whose worst reading is the least. All ranks call each method at the same time; their
+    readings are the same, so they decide alike.
+    """
+
+    def __init__(self, monitor: ForgettingMonitor, weights: Sequence[nn.Parameter], steps: int) -> None:
+        """Made before the first update."""
+        self._monitor, self._steps = monitor, steps
+        self._every = max(1, math.ceil(steps / CHECKS))
+        self._best = WeightCopy(weights)
+        self.best_step = 0
+        """The update after which the best state was; 0: the model as it came."""
+        self._best_reading = monitor.read()
+        self._confirmations = 0
+        self.learning_rate = 0.0
+        self.stop_reason: StopReason | None = None
+        """Why the training should stop before it has made all updates; None: it goes on."""
+
+    def find_learning_rate(
+        self, update: Callable[[int, float], None], recipe: float, report: Callable[[ChildEvent], None]
+    ) -> None:
+        """Sets `learning_rate` by a range test that begins below the recipe's rate, and restores the weights.
+
+        `update(trial, rate)` makes one trial update; it may raise NonFiniteLoss.
+        """
+        test = find_learning_rate(update, self._monitor.movement, recipe=recipe, updates=self._steps)
+        self._best.restore()
+        self.learning_rate = test.learning_rate
+        report(Tuned(learning_rate=test.learning_rate, trials=test.trials, moved=test.moved))
+
+    def check(self, step: int) -> None:
+        """Reads the model after update `step` (from 1) if a reading is due, and decides whether to stop."""
+        if step % self._every and step < self._steps:
+            return
+        reading = self._monitor.read()
+        if reading.worst < self._best_reading.worst:
+            self._best.take()
+            self.best_step, self._best_reading = step, reading
+        self._confirmations = self._confirmations + 1 if reading.worst <= 1 else 0
+        if self._confirmations >= CONFIRMATIONS:
+            self.stop_reason = "converged"
+        elif math.isinf(reading.worst):
+            self.diverge()
+        elif step - self.best_step >= PATIENCE * self._steps:
+            self.stop_reason = "no_progress"
+
+    def diverge(self) -> None:
+        """Ends the training: a loss was no finite number."""
+        self.stop_reason = "diverged"
+
+    def finish(self, step: int, report: Callable[[ChildEvent], None]) -> None:
+        """Sets the weights to the best state, after `step` updates."""
+        if self.best_step != step:
+            self._best.restore()
+        reading = self._best_reading
+        report(
+            Trained(
+                step=step,
+                steps=self._steps,
+                reason=self.stop_reason or "budget",
+                best_step=self.best_step,
+                forget=reading.forget,
+                retain=reading.retain,
+                unseen=reading.unseen,
+            )
+        )
+
+    def state(self) -> tuple[list[Tensor], dict[str, Any]]:
+        """The best state's tensors, in the weights' order, and the JSON values that `restore` continues from."""
+        values = {
+            "learning_rate": self.learning_rate,
+            "stop_reason": self.stop_reason,
+            "best_step": self.best_step,
+            "best_reading": asdict(self._best_reading),
+            "confirmations": self._confirmations,
+        }
+        return self._best.tensors, values
+
+    def restore(self, values: dict[str, Any]) -> None:
+        """Restores the values; the caller fills the best state's tensors."""
+        self.learning_rate, self.stop_reason = values["learning_rate"], values["stop_reason"]
+        self.best_step, self._best_reading = values["best_step"], Reading(**values["best_reading"])
+        self._confirmations = values["confirmations"]

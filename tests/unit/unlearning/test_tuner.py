@@ -1,0 +1,178 @@
+"""A tuned training: its rate, its end, the state it delivers, and its resumption."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from core.lm.errors import CoreError
+from core.lm.fingerprint import Fingerprint
+from core.lm.snapshots import Snapshots
+from core.schema.training import TrainingRequest
+from core.unlearning.forgetting_monitor import Reading
+from core.unlearning.objectives import METHODS, fill_training
+from core.unlearning.trainer import JobPaused, NothingToForget
+from core.unlearning.tuner import CHECKS, Tuner
+from tests.unit.lm.tiny import records, tiny_model
+from tests.unit.unlearning.run import example_sets, plain_training, run, weights
+
+
+class Readings:
+    """Gives the worst readings of a script, one for each look."""
+
+    def __init__(self, *worst):
+        self._worst = list(worst)
+
+    def read(self):
+        return Reading(forget=self._worst.pop(0), retain=0.0, unseen=0.0)
+
+
+def tuned(*worst, steps=CHECKS):
+    """(the step after which it stopped, why, the weight it delivers); the weight is the number of updates."""
+    weight = nn.Parameter(torch.zeros(1))
+    tuner = Tuner(Readings(*worst), [weight], steps)
+    step = 0
+    while step < steps and tuner.stop_reason is None:
+        step += 1
+        weight.data += 1
+        tuner.check(step)
+    events = []
+    tuner.finish(step, events.append)
+    assert events[0].step == step
+    assert events[0].best_step == weight.item()
+    return step, events[0].reason, weight.item()
+
+
+def test_two_good_readings_in_a_row_end_the_training():
+    assert tuned(9, 5, 0.9, 3, 0.8, 0.7, 9, 9) == (5, "converged", 5)
+    assert tuned(9, 0.5, 0.6) == (2, "converged", 1), "the better of both is delivered"
+
+
+def test_a_training_that_gets_worse_ends_and_delivers_its_best_state():
+    assert tuned(9, 2, 3, 4, 5, 6, 7, 8, 9, 10) == (7, "no_progress", 1)
+
+
+def test_a_training_that_uses_its_budget_delivers_its_best_state():
+    falling = [20 - step for step in range(CHECKS)]
+    assert tuned(20.5, *falling[:-1], 19) == (CHECKS, "budget", CHECKS - 1)
+
+
+def test_a_loss_that_is_no_number_ends_the_training():
+    assert tuned(9, 5, math.nan) == (2, "diverged", 1)
+
+
+def test_a_long_training_is_read_as_often_as_a_short_one():
+    monitor = Readings(*range(1000, 0, -1))
+    tuner = Tuner(monitor, [nn.Parameter(torch.zeros(1))], 10 * CHECKS)
+    for step in range(1, 10 * CHECKS + 1):
+        tuner.check(step)
+    assert monitor.read().worst == 1000 - CHECKS - 1
+
+
+def known_sets():
+    """Sets of whose forget records the model below knows every one."""
+    sets = example_sets()
+    sets.retain[0].records = records(20, seed=2)
+    sets.unseen = records(12, seed=4)
+    return sets
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """A tiny model that was trained on its forget and retain sets."""
+    sets = known_sets()
+    sets.retain[0].records = [*sets.forget, *sets.retain[0].records]
+    sets.retain = sets.retain[:1]
+    descent = {"forget_weight": 0.0, "retain_term": "descent", "retain_ratio": 5.0}
+    training = plain_training(optimizer="adamw", learning_rate=5e-3, epochs=80)
+    model, _ = run("gradient_ascent", descent, training=training, sets=sets, model=tiny_model(dtype=torch.float32))
+    return {name: weight.clone() for name, weight in model.state_dict().items()}
+
+
+def fresh(learned):
+    model = tiny_model(dtype=torch.float32)
+    model.load_state_dict(learned)
+    return model
+
+
+def settings(**changes):
+    return plain_training(
+        **{"tune": "auto", "optimizer": "adamw", "learning_rate": 1e-3, "epochs": 8, "records_per_step": 3}
+        | {"scheduler": "linear", "snapshot_every": 0, "gradient_clip": 1.0}
+        | changes
+    )
+
+
+@pytest.mark.parametrize("method", ["calibrated", "gradient_ascent", "rmu"])
+def test_a_tuned_training_reports_its_rate_and_its_end_and_is_repeatable(method, learned):
+    outcomes = []
+    for _ in range(2):
+        events = []
+        model, result = run(method, training=settings(), sets=known_sets(), model=fresh(learned), events=events)
+        outcomes.append((weights(model), result, [event for event in events if event.kind in ("tuned", "trained")]))
+    (first, result, (rate, end)), (second, *_) = outcomes
+    assert outcomes[0][1:] == outcomes[1][1:]
+    assert all(a.equal(b) for a, b in zip(first, second, strict=True))
+    assert rate.kind == "tuned"
+    assert end.step == result.steps <= end.steps == 16
+    assert 0 < end.best_step <= end.step
+    rates = [event.values["learning_rate"] for event in events if event.kind == "curve"]
+    assert max(rates) == rate.learning_rate
+
+
+@pytest.mark.parametrize("method", ["calibrated", "gradient_ascent"])
+def test_a_tuned_training_paused_after_every_step_ends_like_an_undisturbed_one(method, learned, tmp_path):
+    undisturbed, result = run(method, training=settings(epochs=3), sets=known_sets(), model=fresh(learned))
+    for fence in range(1, 30):
+        events = []
+        snapshots = Snapshots(tmp_path, fence, Fingerprint({}, b""), report=events.append)
+
+        def one_more(events=events):
+            return any(event.kind == "progress" for event in events)
+
+        model = fresh(learned)
+        try:
+            _, resumed = run(
+                method,
+                training=settings(epochs=3),
+                sets=known_sets(),
+                model=model,
+                events=events,
+                should_pause=one_more,
+                snapshots=snapshots,
+            )
+        except JobPaused:
+            assert sum(event.kind == "tuned" for event in events) == (fence == 1), "the test is made once"
+            continue
+        break
+    assert resumed == result
+    assert all(a.equal(b) for a, b in zip(weights(model), weights(undisturbed), strict=True))
+
+
+def test_a_training_without_a_better_state_fails_and_says_so(learned):
+    with pytest.raises(CoreError, match="no_better_state"):
+        run("gradient_ascent", {"forget_weight": 0.0}, training=settings(), sets=known_sets(), model=fresh(learned))
+
+
+def test_text_that_the_model_does_not_know_is_left_alone_only_where_the_job_says_so(learned):
+    sets = known_sets()
+    sets.forget = [record.model_copy(update={"text": record.text[::-1]}) for record in records(1, seed=77)]
+    before = weights(fresh(learned))
+    model = fresh(learned)
+    with pytest.raises(NothingToForget):
+        run("calibrated", training=settings(), sets=sets, model=model, leave_unknown=True)
+    assert all(a.equal(b) for a, b in zip(weights(model), before, strict=True))
+    _, result = run("gradient_ascent", training=settings(), sets=sets, model=fresh(learned))
+    assert result.steps > 0
+
+
+def test_a_request_without_a_learning_rate_is_tuned():
+    def tune(method, **given):
+        request = TrainingRequest.model_validate(given)
+        return fill_training(request, method, parameters=10**6, forget_records=5).tune
+
+    assert {name for name in METHODS if tune(name) == "off"} == {"task_vector"}
+    assert tune("npo", learning_rate=1e-4) == "off"
+    assert tune("npo", learning_rate=1e-4, tune="auto") == "auto"
+    assert tune("npo", tune="off") == "off"
