@@ -13,7 +13,7 @@ demo: .venv/installed
 demo-real: .venv/installed
 	@$(BIN)/unlearn demo --real --data $(DATA) --port $(PORT)
 
-test: check .venv/transformers-4/installed
+test: check .venv/transformers-4/installed .venv/huggingface-hub-previous/installed
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-architectures: .venv/transformers-4/installed
@@ -57,6 +57,12 @@ image: .venv/installed
 	@echo "installing transformers 4.57 into .venv/transformers-4, for the tests that read exports back (once; seconds)"
 	@rm -rf .venv/transformers-4
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target .venv/transformers-4 -r tests/transformers-4.txt
+	@touch $@
+
+.venv/huggingface-hub-previous/installed: .venv/installed tests/huggingface-hub-previous.txt
+	@echo "installing the previous huggingface_hub into .venv/huggingface-hub-previous, for the tests of downloads (once; seconds)"
+	@rm -rf .venv/huggingface-hub-previous
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target .venv/huggingface-hub-previous -r tests/huggingface-hub-previous.txt
 	@touch $@
 
 clean:

@@ -6,6 +6,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.problems import BodyTooLarge, Problem, http_problem, problem_response
 
 UPLOADS = "/v1/files"
+HUB = "/hub/"
+"""The routes whose clients send forms."""
 FRAMING_BYTES = 64 << 10
 """Room for the parts of a multipart body beside the file's content."""
 
@@ -23,7 +25,7 @@ class BodyLimitMiddleware:
             return
         headers, upload = Headers(scope=scope), scope["path"] == UPLOADS
         limit = self._limits[upload]
-        problem = _refusal(headers, upload=upload, limit=limit)
+        problem = _refusal(headers, limit=limit, required_type=_media_type(scope["path"]))
         if problem is not None:
             problem.headers = {"Connection": "close"}  # the body that follows is not read
             await problem_response(problem, scope["state"]["request_id"])(scope, receive, send)
@@ -31,13 +33,18 @@ class BodyLimitMiddleware:
         await self._app(scope, _counting(receive, limit), send)
 
 
-def _refusal(headers: Headers, *, upload: bool, limit: int) -> Problem | None:
+def _media_type(path: str) -> str:
+    if path == UPLOADS:
+        return "multipart/form-data"
+    return "application/x-www-form-urlencoded" if path.startswith(HUB) else "application/json"
+
+
+def _refusal(headers: Headers, *, limit: int, required_type: str) -> Problem | None:
     length = headers.get("content-length", "0")
     if not length.isascii() or not length.isdigit():
         return Problem(400, "bad-request", "Content-Length is not a number")
     if int(length) > limit:
         return http_problem(BodyTooLarge(limit))
-    required_type = "multipart/form-data" if upload else "application/json"
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if (int(length) or "transfer-encoding" in headers) and content_type != required_type:
         return Problem(415, "unsupported-media-type", f"send the body as {required_type}")

@@ -21,7 +21,10 @@ PATH_PARAMETERS = {
     "measurement": "the measurement's id, `meas-…`",
     "model": "the model's id, chosen when it was registered",
     "name": "the name of the method or policy",
+    "organisation": "the organisation's name or id",
     "path": "the file's path, as in the checkpoint's `files`",
+    "repository": "the id of a job or of a model",
+    "revision": "`main`, a checkpoint's id, or the first 40 characters of its digest",
 }
 
 

@@ -7,12 +7,13 @@ from starlette.responses import Response, StreamingResponse
 
 from api.auth import Caller
 from api.dependencies import Context, ContextDep, JobsRead
+from api.downloads.checkpoint_file import FILE_RESPONSES, check_released, record_download, send_file
 from api.http.archives import MEDIA_TYPES, Archive, ArchiveFormat
 from api.http.openapi import BINARY
-from api.http.problems import Problem, not_found, problem_responses
-from api.http.ranges import StoredFile, file_response, prefetch_first_chunk
+from api.http.problems import not_found, problem_responses
+from api.http.ranges import prefetch_first_chunk
 from api.http.serializers import serialize_checkpoint, serialize_file_entry
-from core.records import audit, checkpoints, jobs
+from core.records import checkpoints, jobs
 from core.records.tables import CheckpointRow
 from core.schema.checkpoints import Checkpoint
 from core.schema.pages import Page
@@ -20,11 +21,6 @@ from core.schema.pages import Page
 router = APIRouter(tags=["checkpoints"])
 
 Format = Annotated[ArchiveFormat, Query(description="the format of the archive; zip is not compressed either")]
-FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The bytes", "content": {"application/octet-stream": BINARY}},
-    206: {"description": "The requested range", "content": {"application/octet-stream": BINARY}},
-    304: {"description": "The file has not changed since the ETag"},
-}
 ARCHIVE_RESPONSES: dict[int | str, dict[str, Any]] = {
     # client generators understand the first media type; the answer has one of the others
     200: {
@@ -94,15 +90,10 @@ async def _download_file(checkpoint: str, path: str, request: Request, context: 
         if row is None:
             raise not_found("checkpoint")
         file_row = await checkpoints.file(session, checkpoint, path)
-    _check_released(row, caller)
+    check_released(row, caller)
     if file_row is None:
         raise not_found("file in the checkpoint")
-    file = StoredFile(f"{row.prefix}/{file_row.path}", file_row.size, file_row.sha256)
-    is_head = request.method == "HEAD"
-    response = await file_response(context.storage, file, request.headers, head=is_head)
-    if not is_head and response.status_code in (200, 206):
-        await _record_download(row, context, caller, {"path": path, "part": response.status_code == 206})
-    return response
+    return await send_file(row, file_row, request, context, caller)
 
 
 @router.get(
@@ -142,22 +133,8 @@ async def download_job_checkpoint(job: str, context: ContextDep, caller: JobsRea
     return await _download_archive(rows[0], context, caller, format)
 
 
-async def _record_download(row: CheckpointRow, context: Context, caller: Caller, details: audit.Details) -> None:
-    async with context.sessions.begin() as session:
-        await audit.append(session, caller.organisation, caller.key, "checkpoint.downloaded", row.id, details)
-
-
-def _check_released(row: CheckpointRow, caller: Caller) -> None:
-    if not row.released and not caller.has_scope("release:write"):
-        detail = (
-            "the checkpoint is not released: it waits until a second person with the scope release:write accepts it:"
-            f" POST /v1/checkpoints/{row.id}/release"
-        )
-        raise Problem(403, "not-released", detail)
-
-
 async def _download_archive(row: CheckpointRow, context: Context, caller: Caller, format: ArchiveFormat) -> Response:
-    _check_released(row, caller)
+    check_released(row, caller)
     async with context.sessions() as session:
         files = [serialize_file_entry(file) for file in await checkpoints.files(session, row.id)]
     archive = Archive(context.storage, row.prefix, files, folder=row.id, created_at=row.created_at)
@@ -165,5 +142,5 @@ async def _download_archive(row: CheckpointRow, context: Context, caller: Caller
     if format == "tar":
         headers["Content-Length"] = str(archive.tar_size())
     chunks = await prefetch_first_chunk(archive.tar() if format == "tar" else archive.zip())
-    await _record_download(row, context, caller, {"format": format})
+    await record_download(row, context, caller, {"format": format})
     return StreamingResponse(chunks, 200, headers, MEDIA_TYPES[format])

@@ -1,0 +1,53 @@
+"""The bytes of one file of a checkpoint."""
+
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.auth import Caller
+from api.dependencies import Context
+from api.http.openapi import BINARY
+from api.http.problems import Problem
+from api.http.ranges import StoredFile, file_response
+from core.records import audit
+from core.records.tables import CheckpointFile, CheckpointRow
+
+FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The bytes", "content": {"application/octet-stream": BINARY}},
+    206: {"description": "The requested range", "content": {"application/octet-stream": BINARY}},
+    304: {"description": "The file has not changed since the ETag"},
+}
+"""The answers of a route that sends a file, for its OpenAPI entry."""
+
+
+def check_released(row: CheckpointRow, caller: Caller) -> None:
+    """Raises Problem (403) where the checkpoint waits for its release and the caller may not release it."""
+    if not row.released and not caller.has_scope("release:write"):
+        detail = (
+            "the checkpoint is not released: it waits until a second person with the scope release:write accepts it:"
+            f" POST /v1/checkpoints/{row.id}/release"
+        )
+        raise Problem(403, "not-released", detail)
+
+
+async def record_download(row: CheckpointRow, context: Context, caller: Caller, details: audit.Details) -> None:
+    """Writes the download to the audit log."""
+    async with context.sessions.begin() as session:
+        await audit.append(session, caller.organisation, caller.key, "checkpoint.downloaded", row.id, details)
+
+
+async def send_file(
+    row: CheckpointRow, file_row: CheckpointFile, request: Request, context: Context, caller: Caller
+) -> Response:
+    """Returns the answer to a GET or HEAD of the file, and records what is sent.
+
+    `check_released` has allowed the download.
+    """
+    file = StoredFile(f"{row.prefix}/{file_row.path}", file_row.size, file_row.sha256)
+    is_head = request.method == "HEAD"
+    response = await file_response(context.storage, file, request.headers, head=is_head)
+    if not is_head and response.status_code in (200, 206):
+        details = {"path": file_row.path, "part": response.status_code == 206}
+        await record_download(row, context, caller, details)
+    return response
