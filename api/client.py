@@ -116,8 +116,9 @@ class Client:
             target = directory / file["path"]
             target.parent.mkdir(parents=True, exist_ok=True)
             hasher = hashlib.sha256()
+            url = f"/v1/checkpoints/{checkpoint}/files/{quote(file['path'])}"  # perhaps sent on to the object store
             with (
-                self._http.stream("GET", f"/v1/checkpoints/{checkpoint}/files/{quote(file['path'])}") as answer,
+                self._http.stream("GET", url, follow_redirects=True) as answer,
                 target.open("wb") as output,
             ):
                 if answer.is_error:

@@ -56,6 +56,12 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(default=1 << 30, description="largest upload")
     max_record_bytes: int = Field(default=1 << 20, description="largest record of an upload")
     max_body_bytes: int = Field(default=2 << 20, description="largest body of any other request")
+    signed_url_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=7 * 86400,
+        description="lifetime of a URL of the object store that a download is redirected to; 0: the service sends bytes",
+    )
     file_retention_days: int = Field(default=90, description="days after its upload that a used file is kept")
     unused_file_hours: int = Field(
         default=24, ge=1, description="hours after its upload that a file is kept which no job or model uses"

@@ -1,8 +1,10 @@
 """The bytes of one file of a checkpoint."""
 
+from datetime import timedelta
 from typing import Any
 
 from fastapi import Request
+from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from api.auth import Caller
@@ -17,6 +19,7 @@ FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The bytes", "content": {"application/octet-stream": BINARY}},
     206: {"description": "The requested range", "content": {"application/octet-stream": BINARY}},
     304: {"description": "The file has not changed since the ETag"},
+    307: {"description": "The bytes are at `Location`, in the object store, for a short time"},
 }
 """The answers of a route that sends a file, for its OpenAPI entry."""
 
@@ -46,8 +49,27 @@ async def send_file(
     """
     file = StoredFile(f"{row.prefix}/{file_row.path}", file_row.size, file_row.sha256)
     is_head = request.method == "HEAD"
-    response = await file_response(context.storage, file, request.headers, head=is_head)
-    if not is_head and response.status_code in (200, 206):
-        details = {"path": file_row.path, "part": response.status_code == 206}
-        await record_download(row, context, caller, details)
+    response = None if is_head else await _redirect(file, request.headers, context)
+    if response is None:
+        response = await file_response(context.storage, file, request.headers, head=is_head)
+    if not is_head and response.status_code in (200, 206, 307):
+        part = response.status_code == 206 or (response.status_code == 307 and "range" in request.headers)
+        await record_download(row, context, caller, {"path": file_row.path, "part": part})
     return response
+
+
+async def _redirect(file: StoredFile, headers: Headers, context: Context) -> Response | None:
+    """Returns the answer that sends the client to the object store; None: the service sends the bytes itself.
+
+    The service answers validators, which name its own digest of the file, and scripts of pages, which browsers keep
+    from other origins (Fetch Metadata, section 2.2).
+    """
+    lifetime = timedelta(seconds=context.settings.signed_url_seconds)
+    is_script = headers.get("sec-fetch-mode", "navigate") != "navigate"
+    if not lifetime or is_script or "if-none-match" in headers or "if-range" in headers:
+        return None
+    url = await context.storage.signed_url(file.key, lifetime)
+    if url is None:
+        return None
+    # a cache must hand the URL neither to another client nor to this one after its end
+    return Response(status_code=307, headers={**file.headers(), "Location": url, "Cache-Control": "no-store"})

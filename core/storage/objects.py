@@ -5,7 +5,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store, from_url
 
 from core.storage.store import (
     NotStored,
@@ -26,6 +26,9 @@ from core.storage.store import (
 )
 
 SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl")
+
+SIGNING = (S3Store, GCSStore, AzureStore)
+"""Stores that can sign URLs."""
 
 PART = 8 << 20
 """Bytes of one part of an upload. Object stores take at most 10 000 parts, so 80 GB per object."""
@@ -44,6 +47,7 @@ UNFINISHED = re.compile(r".+#\d+")
 class ObjectStorage:
     """An upload becomes visible by its last step: a rename in a folder, the completing request in an object store.
 
+    In Azure, uploads of more than one part to one key at a time may all fail; the service never writes a key twice.
     In an object store, a lifecycle rule must delete the remains of crashes ("abort incomplete multipart uploads")."""
 
     def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
@@ -81,9 +85,16 @@ class ObjectStorage:
                     written += len(chunk)
                     yield chunk
 
+        source = counted()
         try:
             with _translated(key):
-                await obstore.put_async(self._store, validated_key(key), counted(), chunk_size=PART, max_concurrency=2)
+                start = [chunk async for chunk in _first_part(source)]
+                if written <= PART:
+                    # one request, whole or not at all: parts of one key by several writers would mix in Azure
+                    await obstore.put_async(self._store, validated_key(key), b"".join(start), use_multipart=False)
+                else:
+                    whole = _chain(start, source)
+                    await obstore.put_async(self._store, validated_key(key), whole, chunk_size=PART, max_concurrency=2)
             if self._folder is not None:
                 with _translated(key, (OSError,)):
                     await asyncio.to_thread(_flush_to_disk, self._folder, self._folder / key)
@@ -143,11 +154,33 @@ class ObjectStorage:
             for entry in page:
                 yield entry["path"], int(entry["size"])
 
+    async def signed_url(self, key: str, lifetime: timedelta) -> str | None:
+        """See `Storage.signed_url`. Files of a folder have no URL."""
+        if self._folder is not None or not isinstance(self._store, SIGNING):
+            return None
+        with _translated(key):
+            return str(await obstore.sign_async(self._store, "GET", validated_key(key), lifetime))
+
     async def delete_unfinished(self, older_than: timedelta) -> int:
         """See `Storage.delete_unfinished`. Object stores do not list unfinished uploads: there it deletes nothing."""
         if self._folder is None:
             return 0
         return await asyncio.to_thread(_delete_unfinished, self._folder, time.time() - older_than.total_seconds())
+
+
+async def _first_part(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks up to the first byte beyond a part; more only where a chunk is larger."""
+    size = 0
+    while size <= PART and (chunk := await anext(chunks, None)) is not None:
+        size += len(chunk)
+        yield chunk
+
+
+async def _chain(start: Sequence[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for chunk in start:
+        yield chunk
+    async for chunk in rest:
+        yield chunk
 
 
 @contextmanager

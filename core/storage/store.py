@@ -78,6 +78,12 @@ class Storage(Protocol):
         """Key and size of every object below a prefix (`a` lists `a/b`, neither `a` nor `ab`), in any order."""
         ...
 
+    async def signed_url(self, key: str, lifetime: timedelta) -> str | None:
+        """A URL from which anybody can read the object, ranges too, until `lifetime` is over.
+
+        None: only this process can read it. Whether there is an object is not checked."""
+        ...
+
     async def delete_unfinished(self, older_than: timedelta) -> int:
         """Deletes the remains of uploads that last wrote longer ago than `older_than`; returns how many uploads."""
         ...

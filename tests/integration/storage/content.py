@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from core.storage.postgres import CHUNK
 
 DATA = secrets.token_bytes(5 * CHUNK)
+LARGE = DATA * 4
 
 
 async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
