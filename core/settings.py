@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=7 * 86400,
-        description="lifetime of a URL of the object store that a download is redirected to; 0: the service sends bytes",
+        description="lifetime of the object store's URL that a download is sent on to; 0: the service sends bytes",
     )
     file_retention_days: int = Field(default=90, description="days after its upload that a used file is kept")
     unused_file_hours: int = Field(

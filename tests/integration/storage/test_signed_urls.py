@@ -31,7 +31,7 @@ async def test_a_signed_url_gives_this_object_and_no_other(storage: ObjectStorag
         assert (part.status_code, part.content) == (206, DATA[10:20])
         assert (await client.get(url.replace("/object", "/other"))).status_code == 403
         assert (await client.get(url.partition("?")[0])).status_code in (401, 403, 404)
-        assert (await client.put(url, content=b"x")).status_code == 403
+        assert (await client.put(url, content=b"x", headers={"x-ms-blob-type": "BlockBlob"})).status_code == 403
 
 
 async def test_a_signed_url_ends_with_its_lifetime(storage: ObjectStorage) -> None:
@@ -41,7 +41,7 @@ async def test_a_signed_url_ends_with_its_lifetime(storage: ObjectStorage) -> No
     async with httpx.AsyncClient() as client:
         assert (await client.get(url)).status_code == 200
         async with asyncio.timeout(30):
-            while (answer := await client.get(url)).status_code == 200:
+            while (answer := await client.get(url)).status_code == 200:  # noqa: ASYNC110 - the store tells nobody
                 await asyncio.sleep(0.2)
     assert answer.status_code == 403
 
