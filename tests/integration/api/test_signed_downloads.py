@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -49,8 +48,8 @@ class Delivered:
     def file(self) -> str:
         return f"{self.service.url}/v1/checkpoints/{self.checkpoint}/files/model.safetensors"
 
-    def client(self, **more: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(headers={"Authorization": f"Bearer {self.token}"}, **more)
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(headers={"Authorization": f"Bearer {self.token}"}, timeout=60)
 
 
 @pytest_asyncio.fixture
@@ -85,7 +84,7 @@ async def test_a_download_is_sent_on_to_the_store_with_its_digest(delivered: Del
         entries = (await client.get(f"{delivered.service.url}/v1/audit")).json()["data"]
     downloads = [entry["details"] for entry in entries if entry["action"] == "checkpoint.downloaded"]
     assert downloads == [{"path": "model.safetensors", "part": part} for part in (True, False)]
-    async with httpx.AsyncClient() as anybody:
+    async with httpx.AsyncClient(timeout=60) as anybody:
         assert (await anybody.get(location)).content == WEIGHTS
 
 

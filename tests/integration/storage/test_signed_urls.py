@@ -25,7 +25,7 @@ async def test_a_signed_url_gives_this_object_and_no_other(storage: ObjectStorag
     await storage.write("a/other", chunks(b"other"))
     url = await storage.signed_url("a/object", LIFETIME)
     assert url is not None
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         assert (await client.get(url)).content == DATA
         part = await client.get(url, headers={"Range": "bytes=10-19"})
         assert (part.status_code, part.content) == (206, DATA[10:20])
@@ -38,7 +38,7 @@ async def test_a_signed_url_ends_with_its_lifetime(storage: ObjectStorage) -> No
     await storage.write("object", chunks(b"x"))
     url = await storage.signed_url("object", timedelta(seconds=2))
     assert url is not None
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         assert (await client.get(url)).status_code == 200
         async with asyncio.timeout(30):
             while (answer := await client.get(url)).status_code == 200:  # noqa: ASYNC110 - the store tells nobody
