@@ -55,7 +55,7 @@ LABEL org.opencontainers.image.title="unlearning-service" \
 RUN groupadd --gid 10001 unlearn \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/unlearn --shell /usr/sbin/nologin unlearn \
     && install -d -o 10001 -g 10001 -m 0750 /var/lib/unlearn \
-        /var/lib/unlearn/scratch /var/lib/unlearn/models /var/lib/unlearn/locks \
+        /var/lib/unlearn/scratch /var/lib/unlearn/models /var/lib/unlearn/keys /var/lib/unlearn/locks \
     && install -d -o 10001 -g 10001 -m 0700 /var/lib/unlearn/signing
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=builder /opt/unlearn /opt/unlearn

@@ -21,6 +21,7 @@ from api.models.registration import Registrar
 from core.records.notifications import Notifications
 from core.settings import Settings
 from core.storage import Storage
+from core.storage.file_keys import FileKeys
 
 FILE_READERS = 4
 
@@ -31,6 +32,7 @@ class Context:
 
     settings: Settings
     service_key: bytes = field(repr=False)
+    file_keys: FileKeys
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
     storage: Storage

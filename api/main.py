@@ -48,6 +48,9 @@ from core.records.notifications import Notifications
 from core.settings import Settings
 from core.settings import settings as environment_settings
 from core.storage import open_storage
+from core.storage.destroyed_files import move_keys, purge_destroyed
+from core.storage.file_keys import FileKeys
+from core.storage.key_store import open_key_store
 
 DESCRIPTION = """\
 Makes language models forget text, measures what is left, and keeps the evidence.
@@ -73,11 +76,20 @@ def _create_context(settings: Settings, metrics: Metrics) -> Context:
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     storage = open_storage(settings.storage_url, engine)
     broker = redis_py_url(settings.redis_url.get_secret_value())
+    file_keys = FileKeys(service_key, open_key_store(settings.key_store_url, storage_url=settings.storage_url))
     registrar = Registrar(settings, sessions)
+
+    async def reconcile_keys() -> None:
+        moved = await move_keys(sessions, file_keys)
+        purged = await purge_destroyed(sessions, storage, file_keys)
+        if moved or purged:
+            log.info("keys_reconciled", moved=moved, purged_again=purged)
+
     accept_keys = partial(add_operator_keys, operator_keys(settings), sessions=sessions, service_key=service_key)
     return Context(
         settings=settings,
         service_key=service_key,
+        file_keys=file_keys,
         engine=engine,
         sessions=sessions,
         storage=storage,
@@ -89,7 +101,7 @@ def _create_context(settings: Settings, metrics: Metrics) -> Context:
         idempotency=Idempotency(sessions, service_key),
         metrics=metrics,
         registrar=registrar,
-        startup=Startup([accept_keys, registrar.resume]),
+        startup=Startup([reconcile_keys, accept_keys, registrar.resume]),
     )
 
 

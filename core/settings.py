@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     service_key_file: Path = Field(
         description="file with 32 random bytes in base64: wraps the key of every uploaded file, and hashes API keys"
     )
+    key_store_url: str | None = Field(
+        default=None,
+        description="store of the uploads' wrapped keys, apart from the database: file:///dir, s3://, gs:// or az://",
+    )
     admin_key_file: Path | None = Field(
         default=None, description="file with an admin API key that is accepted from the first start on"
     )

@@ -10,6 +10,8 @@ from celery import signals
 from pydantic import ValidationError
 
 from core.settings import settings
+from core.storage import StorageError
+from core.storage.key_store import open_key_store
 from worker import log
 from worker.app import Worker, make_app
 from worker.child import child_environment
@@ -30,8 +32,9 @@ def main() -> int:
     try:
         configured = settings()
         configured.service_key()
+        open_key_store(configured.key_store_url, storage_url=configured.storage_url)
         devices = DeviceSlots.from_settings(configured)
-    except (ValidationError, ValueError, OSError, DevicesError) as error:
+    except (ValidationError, ValueError, OSError, DevicesError, StorageError) as error:
         print(f"the worker cannot start: {error}", file=sys.stderr)
         return 2
     log.configure(configured.log_level)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.records import completion, files, lease_recovery
 from core.schema.ids import ID_PATTERN, id_timestamp
 from core.storage import Storage, uploads
+from core.storage.file_keys import FileKeys
 from worker import scratch
 from worker.lease import Sessions
 
@@ -69,31 +70,35 @@ async def collect_checkpoints(sessions: Sessions, storage: Storage) -> int:
     return removed
 
 
-async def collect_files(sessions: Sessions, storage: Storage) -> int:
+async def collect_files(sessions: Sessions, storage: Storage, keys: FileKeys) -> int:
     """Deletes expired files that no unfinished job needs; returns their number.
 
-    The rows with the keys go first, then the bytes.
+    The rows go first, then the keys, then the bytes.
     """
     async with sessions.begin() as session:
         if not await lease_recovery.try_sweeper_lock(session):
             return 0
-        keys = await files.purge_expired(session)
-    for key in keys:
-        await storage.delete(key)
-    return len(keys)
+        purged = await files.purge_expired(session, blind=keys.blind)
+    for file in purged:
+        await uploads.destroy_upload(storage, file, keys)
+    return len(purged)
 
 
-async def collect_uploads(sessions: Sessions, storage: Storage) -> int:
-    """Deletes uploads without a row; returns their number. An API that died has left them, and they have no key."""
+async def collect_uploads(sessions: Sessions, storage: Storage, keys: FileKeys) -> int:
+    """Deletes bytes and keys of files without a row; returns the number of files.
+
+    A process that died has left them: during the upload, or after the file's row was deleted.
+    """
     before = datetime.now(UTC) - _ROWLESS_AGE
     stored = [key.removeprefix("files/") async for key, _ in storage.list("files")]
-    old = [file for file in stored if ID_PATTERN.match(file) and id_timestamp(file) < before]
+    old = {file for file in stored if ID_PATTERN.match(file) and id_timestamp(file) < before}
+    old |= {file async for file in keys.kept_before(before)}
     removed = 0
-    for batch in _batches(old):
+    for batch in _batches(sorted(old)):
         async with sessions() as session:
             existing = await files.existing_ids(session, batch)
         for file in set(batch) - existing:
-            await storage.delete(uploads.storage_key(file))
+            await uploads.destroy_upload(storage, file, keys)
             removed += 1
     return removed
 

@@ -14,6 +14,7 @@ from core.records.retry import is_transient
 from core.records.tables import FileRow, JobFile
 from core.schema.bad_record import BadRecord
 from core.storage import NotStored, Storage
+from core.storage.file_keys import FileKeys, KeyDestroyed
 from core.storage.sealed import SealBroken
 from core.storage.stored_records import stored_records
 from worker.assignment import JobFiles
@@ -30,12 +31,12 @@ _BUFFER_BYTES = 256 << 10
 class RecordServer:
     """Serves an attempt's sets once, inside `async with`. `wait_sent` returns, or raises, when that is over."""
 
-    def __init__(self, path: Path, token: str, sets: JobFiles, *, storage: Storage, key: bytes) -> None:
+    def __init__(self, path: Path, token: str, sets: JobFiles, *, storage: Storage, keys: FileKeys) -> None:
         self._path = path
         self._token = token.encode()
         self._sets = sets
         self._storage = storage
-        self._key = key
+        self._keys = keys
         self._sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connected = False
 
@@ -92,7 +93,7 @@ class RecordServer:
         head = {"name": use.name, "kind": use.kind, "weight": use.weight, "part": use.part}
         buffer = bytearray(json.dumps(head)[:-1].encode() + b', "records": [')
         separator = b""
-        async for record in stored_records(self._storage, file, self._key):
+        async for record in stored_records(self._storage, file, self._keys):
             buffer += separator + record.to_json().encode()
             separator = b","
             if len(buffer) >= _BUFFER_BYTES:
@@ -126,6 +127,13 @@ def _same_user(connection: socket.socket) -> bool:
 def _failure(error: Exception) -> AttemptFailed:
     """Returns the reason why the records cannot be served, without any of their text."""
     log.warning("records not handed over", extra=error_fields(error))
+    if isinstance(error, KeyDestroyed):
+        return service_failure(
+            "file_gone",
+            "the key of a file of this job is not in the key store: the file was deleted, or the worker's KEY_STORE_URL"
+            " differs from the API's",
+            retryable=False,
+        )
     if isinstance(error, NotStored):
         return service_failure(
             "file_gone", "the bytes of a file of this job are gone; upload it again", retryable=False

@@ -32,6 +32,8 @@ from core.schema.jobs import TERMINAL, Outcome, Phase
 from core.schema.policies import Judgement
 from core.settings import Settings
 from core.storage import Storage, StorageError
+from core.storage.file_keys import FileKeys
+from core.storage.key_store import open_key_store
 from worker import assignment, checkpoint_transfer, model_integrity
 from worker.child import Child, child_environment
 from worker.device_slots import Devices
@@ -237,15 +239,14 @@ class Attempt:
             benchmark_tasks=None if tasks is None else tasks.resolve(),
             benchmark_code=self._settings.benchmark_code,
         )
-        service_key = self._settings.service_key()
+        key_store = open_key_store(self._settings.key_store_url, storage_url=self._settings.storage_url)
+        keys = FileKeys(self._settings.service_key(), key_store)
         recorder = EventRecorder(self._lease)
         env = child_environment(gpus=self._devices.gpus, threads=self._threads, folder=scratch.temporary)
         if self._prefork_pool is not None and spec.processes == 1:
             await self._prefork_pool.wait_ready()
         async with (
-            RecordServer(
-                scratch.socket(), token, assigned.sets, storage=self._storage, key=service_key
-            ) as record_server,
+            RecordServer(scratch.socket(), token, assigned.sets, storage=self._storage, keys=keys) as record_server,
             self._child_for(spec, env) as child,
         ):
             self._devices.hand_over()

@@ -15,6 +15,8 @@ from core.queue import queue_name
 from core.records import idempotency, lease_recovery, outbox, workers
 from core.records.engine import make_engine
 from core.storage import open_storage
+from core.storage.file_keys import FileKeys
+from core.storage.key_store import open_key_store
 from worker import app as broker
 from worker import collector
 from worker.job_loop import WorkerContext
@@ -50,14 +52,16 @@ class Sweeper(threading.Thread):
         try:
             sessions = async_sessionmaker(engine, expire_on_commit=False)
             storage = open_storage(self._settings.storage_url, engine)
+            key_store = open_key_store(self._settings.key_store_url, storage_url=self._settings.storage_url)
+            keys = FileKeys(self._settings.service_key(), key_store)
             interval, scratch = self._settings.sweep_seconds, self._settings.scratch_dir
             await asyncio.gather(
                 self._repeat("sign of life", interval, lambda: self._mark_up(sessions)),
                 self._repeat("relay", RELAY_SECONDS, lambda: self._relay(sessions)),
                 self._repeat("sweep", interval, lambda: sweep(sessions, max_failures=self._settings.max_failures)),
                 self._repeat("hints", interval, lambda: self._hint_again(sessions)),
-                self._repeat("files", 10 * interval, lambda: collector.collect_files(sessions, storage)),
-                self._repeat("uploads", COLLECT_SECONDS, lambda: collector.collect_uploads(sessions, storage)),
+                self._repeat("files", 10 * interval, lambda: collector.collect_files(sessions, storage, keys)),
+                self._repeat("uploads", COLLECT_SECONDS, lambda: collector.collect_uploads(sessions, storage, keys)),
                 self._repeat("checkpoints", COLLECT_SECONDS, lambda: collector.collect_checkpoints(sessions, storage)),
                 self._repeat("scratch", 10 * interval, lambda: collector.collect_scratch(sessions, scratch)),
                 self._repeat("snapshots", 10 * interval, lambda: collector.collect_snapshots(sessions, scratch)),

@@ -89,6 +89,7 @@ class Service:
         folder = self._data_folder.path
         defaults = {
             "STORAGE_URL": f"file://{folder / 'objects'}",
+            "KEY_STORE_URL": f"file://{folder / 'keys'}",
             "SERVICE_KEY_FILE": str(self._data_folder.service_key),
             "ADMIN_KEY_FILE": str(self._data_folder.admin_key),
             "RELEASE_KEY_FILE": str(self._data_folder.release_key),

@@ -1,4 +1,4 @@
-"""Steps that need the database, taken once before the process is ready: at its start, or once the database is up."""
+"""Steps that need the database, and the key store, taken once before the process is ready."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -6,6 +6,8 @@ from contextlib import suppress
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
+
+from core.storage import StorageError
 
 RETRY_SECONDS = 1.0
 
@@ -45,7 +47,7 @@ class Startup:
         try:
             for step in self._steps:
                 await step()
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, StorageError, OSError) as error:
             log.warning("not_prepared", error=type(error).__name__)
             return False
         self.complete = True

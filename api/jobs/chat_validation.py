@@ -107,7 +107,7 @@ class ChatValidation:
             yield None
             return
         try:
-            async for record in stored_records(self._context.storage, file.row, self._context.service_key):
+            async for record in stored_records(self._context.storage, file.row, self._context.file_keys):
                 batch.append(record)
                 self._bytes_left -= sum(map(len, record.all_texts()))
                 at_limit = self._bytes_left < 0 or time.monotonic() > self._deadline

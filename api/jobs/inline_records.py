@@ -14,7 +14,7 @@ from core.records.tables import FileRow
 from core.schema.ids import new_id
 from core.schema.jobs import ForgetSource, SetUsed
 from core.schema.record import Record
-from core.storage.uploads import storage_key, store_upload
+from core.storage.uploads import discard_upload, storage_key, store_upload
 
 MAX_INLINE_BYTES = 1_000_000
 
@@ -54,7 +54,7 @@ class InlineRecords:
             return
         async with self._context.sessions() as session:
             if await files.get(session, self._caller.organisation, self.file) is None:
-                await self._context.storage.delete(storage_key(self.file))
+                await discard_upload(self._context.storage, self.file, self._context.file_keys)
 
     def describe(self, use: FileUse, row: FileRow) -> SetUsed:
         """Returns a file of the job as the API shows it; inline records show neither an id nor a digest."""
@@ -87,7 +87,7 @@ class InlineRecords:
             sha256=hashlib.sha256(lines).hexdigest(),
             records=len(self.records),
             storage_key=storage_key(file),
-            wrapped_key=await store_upload(self._context.storage, file, chunks(), self._context.service_key),
+            wrapped_key=await store_upload(self._context.storage, file, chunks(), self._context.file_keys),
         )
         await files.add(session, row, lifetime=self._context.settings.retention)
         return row

@@ -52,7 +52,7 @@ async def _short_texts(context: Context, file: JobFile) -> dict[int, str]:
     texts, number = dict[int, str](), 0
     try:
         async with context.file_readers:
-            async for record in stored_records(context.storage, file.row, context.service_key):
+            async for record in stored_records(context.storage, file.row, context.file_keys):
                 number += 1
                 if text := _short_text(record):
                     texts[number] = text

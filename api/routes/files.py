@@ -22,7 +22,7 @@ from core.records.tables import FileRow
 from core.schema.files import PURPOSES, File, Purpose
 from core.schema.ids import new_id
 from core.schema.pages import Page
-from core.storage.uploads import read_upload, storage_key, store_upload
+from core.storage.uploads import destroy_upload, discard_upload, read_upload, storage_key, store_upload
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
@@ -68,7 +68,7 @@ async def upload_file(
     """
     settings, file = context.settings, new_id("file")
     form = UploadForm(request, max_file_bytes=settings.max_file_bytes, max_record_bytes=settings.max_record_bytes)
-    wrapped_key = await store_upload(context.storage, file, form.chunks(), context.service_key)
+    wrapped_key = await store_upload(context.storage, file, form.chunks(), context.file_keys)
     if form.upload is None:
         raise RuntimeError("an upload that was stored is complete")
     try:
@@ -76,11 +76,11 @@ async def upload_file(
     finally:
         async with context.sessions() as session:  # no row: a refusal, a replayed answer or a failed commit
             if await files.get(session, caller.organisation, file) is None:
-                await context.storage.delete(storage_key(file))
+                await discard_upload(context.storage, file, context.file_keys)
 
 
 async def _create_file(
-    request: Request, context: Context, caller: Caller, file: str, upload: Upload, wrapped_key: bytes
+    request: Request, context: Context, caller: Caller, file: str, upload: Upload, wrapped_key: bytes | None
 ) -> Response:
     async def create(session: AsyncSession) -> Response:
         row = FileRow(
@@ -147,7 +147,7 @@ async def download_file(file: str, context: ContextDep, caller: FilesWrite) -> R
         row = await files.get(session, caller.organisation, file)
     if row is None:
         raise not_found("file")
-    chunks = await prefetch_first_chunk(read_upload(context.storage, row.id, row.wrapped_key, context.service_key))
+    chunks = await prefetch_first_chunk(read_upload(context.storage, row.id, row.wrapped_key, context.file_keys))
     async with context.sessions.begin() as session:
         await audit.append(session, caller.organisation, caller.key, "file.downloaded", row.id, {})
     headers = {"Content-Length": str(row.size), "Content-Disposition": f'attachment; filename="{row.id}.{row.format}"'}
@@ -156,9 +156,11 @@ async def download_file(file: str, context: ContextDep, caller: FilesWrite) -> R
 
 @router.delete("/{file}", status_code=204, summary="Delete a file", responses=problem_responses(404, 409))
 async def delete_file(file: str, context: ContextDep, caller: FilesWrite) -> None:
-    """Destroys the file's key, then its bytes. 409 while a job needs the file. Scope: `files:write`."""
+    """Destroys the file's key, then its bytes. Jobs keep an HMAC of its digest.
+
+    409 while a job needs the file. Scope: `files:write`."""
     async with context.sessions.begin() as session:
-        row = await files.remove(session, caller.organisation, file, key=caller.key)
+        row = await files.remove(session, caller.organisation, file, blind=context.file_keys.blind, key=caller.key)
     if row is None:
         raise not_found("file")
-    await context.storage.delete(storage_key(row.id))
+    await destroy_upload(context.storage, row.id, context.file_keys)

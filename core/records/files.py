@@ -1,9 +1,9 @@
 """Rows of uploaded files. The storage holds their bytes. A file that an unfinished job needs cannot be deleted."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
-from sqlalchemy import and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import audit
@@ -11,6 +11,9 @@ from core.records.tables import FileRow, JobFile, JobRow, ModelRow
 from core.schema.errors import DomainError, Identifier
 from core.schema.jobs import TERMINAL
 from core.schema.models import Defaults
+
+Blind = Callable[[str], str]
+"""Turns a digest into one that only the service can compute (`core.storage.file_keys.FileKeys.blind`)."""
 
 
 class FileInUse(DomainError):
@@ -68,11 +71,14 @@ async def page(
     return (await session.scalars(query.order_by(FileRow.id.desc()).limit(limit))).all()
 
 
-async def remove(session: AsyncSession, organisation: str, file: str, *, key: str | None = None) -> FileRow | None:
-    """Deletes the row, and with it the wrapped key. The caller deletes the bytes after the commit.
+async def remove(
+    session: AsyncSession, organisation: str, file: str, *, blind: Blind, key: str | None = None
+) -> FileRow | None:
+    """Deletes the row. The caller destroys the key and deletes the bytes after the commit.
 
     None: no such file. FileInUse: an unfinished job needs it.
     """
+    jobs = await _lock_jobs(session, [file])
     row = await session.scalar(
         select(FileRow).where(FileRow.organisation == organisation, FileRow.id == file).with_for_update()
     )
@@ -86,6 +92,7 @@ async def remove(session: AsyncSession, organisation: str, file: str, *, key: st
     if job := await session.scalar(unfinished.limit(1)):
         raise FileInUse(job)
     await session.execute(delete(FileRow).where(FileRow.id == file))
+    _blind_digests(jobs, {file}, blind)
     await audit.append(session, organisation, key, "file.deleted", file, _details(row))
     return row
 
@@ -107,10 +114,10 @@ async def any_missing(session: AsyncSession, job: str) -> bool:
     return await session.scalar(query.where(FileRow.id.is_(None)).limit(1)) is not None
 
 
-async def purge_expired(session: AsyncSession, *, limit: int = 100) -> list[str]:
-    """Deletes expired rows that no unfinished job and no model (as a default) needs, and with them their wrapped keys.
+async def purge_expired(session: AsyncSession, *, blind: Blind, limit: int = 100) -> list[str]:
+    """Deletes expired rows that no unfinished job and no model (as a default) needs.
 
-    Returns their storage keys: the caller deletes the bytes after the commit.
+    Returns the files' ids: the caller destroys the keys and deletes the bytes after the commit.
     """
     needed = select(JobFile.file).join(JobRow, JobRow.id == JobFile.job).where(JobRow.status.not_in(TERMINAL))
     default = exists().where(
@@ -119,12 +126,57 @@ async def purge_expired(session: AsyncSession, *, limit: int = 100) -> list[str]
     )
     unused = and_(FileRow.id.not_in(needed), ~default)
     expired = select(FileRow.id).where(FileRow.expires_at < func.clock_timestamp(), unused)
-    locked = (await session.scalars(expired.limit(limit).with_for_update(skip_locked=True))).all()
+    ids = (await session.scalars(expired.limit(limit))).all()
+    jobs = await _lock_jobs(session, ids)
+    locked = (await session.scalars(expired.where(FileRow.id.in_(ids)).with_for_update(skip_locked=True))).all()
     # `unused` is asked again under the lock: a job or a model may have been made since the first statement
-    purged = (await session.scalars(delete(FileRow).where(FileRow.id.in_(locked), unused).returning(FileRow))).all()
+    return await _purge(session, and_(FileRow.id.in_(locked), unused), jobs, blind)
+
+
+async def purge_restored(session: AsyncSession, ids: Sequence[str], *, blind: Blind) -> list[str]:
+    """Deletes those of the files that have a row again, whoever needs them; returns their ids, as `purge_expired`."""
+    existing = await existing_ids(session, ids)
+    jobs = await _lock_jobs(session, sorted(existing))
+    return await _purge(session, FileRow.id.in_(existing), jobs, blind)
+
+
+async def _purge(
+    session: AsyncSession, condition: ColumnElement[bool], jobs: Sequence[JobRow], blind: Blind
+) -> list[str]:
+    purged = (await session.scalars(delete(FileRow).where(condition).returning(FileRow))).all()
+    _blind_digests(jobs, {row.id for row in purged}, blind)
     for row in sorted(purged, key=lambda row: (row.organisation, row.id)):
         await audit.append(session, row.organisation, None, "file.purged", row.id, _details(row))
-    return [row.storage_key for row in purged]
+    return sorted(row.id for row in purged)
+
+
+async def _lock_jobs(session: AsyncSession, ids: Sequence[str]) -> Sequence[JobRow]:
+    """The jobs that use the files, locked. Every transaction locks jobs before files."""
+    query = select(JobRow).where(JobRow.id.in_(select(JobFile.job).where(JobFile.file.in_(ids))))
+    return (await session.scalars(query.order_by(JobRow.id).with_for_update())).all()
+
+
+def _blind_digests(jobs: Sequence[JobRow], ids: set[str], blind: Blind) -> None:
+    """Replaces the files' plain digests in the jobs: those of short texts could be guessed."""
+    for job in jobs:
+        job.data = [
+            entry | {"sha256": None, "hmac_sha256": blind(entry["sha256"])}
+            if entry["file"] in ids and entry.get("sha256")
+            else entry
+            for entry in job.data
+        ]
+
+
+async def held_keys(session: AsyncSession, *, limit: int) -> Sequence[tuple[str, bytes]]:
+    """Files whose rows hold their wrapped keys, locked, with these keys."""
+    query = select(FileRow.id, FileRow.wrapped_key).where(FileRow.wrapped_key.is_not(None))
+    rows = (await session.execute(query.order_by(FileRow.id).limit(limit).with_for_update())).all()
+    return [(file, wrapped) for file, wrapped in rows if wrapped is not None]
+
+
+async def drop_held_keys(session: AsyncSession, ids: Sequence[str]) -> None:
+    """Removes the wrapped keys from the rows."""
+    await session.execute(update(FileRow).where(FileRow.id.in_(ids)).values(wrapped_key=None))
 
 
 def _details(file: FileRow) -> audit.Details:

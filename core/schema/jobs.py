@@ -269,8 +269,13 @@ class SetUsed(Answer):
     )
     records: int = Field(description="The number of records.")
     sha256: str | None = Field(
-        description="The sha256 of the file's bytes. Null for records in the request: from the plain digest of a short"
-        " text its content can be guessed."
+        description="The sha256 of the file's bytes. Null for records in the request, and after the file was deleted:"
+        " from the plain digest of a short text its content can be guessed."
+    )
+    hmac_sha256: str | None = Field(
+        default=None,
+        description="After the file was deleted: the HMAC-SHA256 of its sha256 under a key of the service, by which the"
+        " operator can still tell whether a text was the file's.",
     )
 
 

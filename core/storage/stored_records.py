@@ -12,6 +12,7 @@ from core.schema.files import FileFormat
 from core.schema.parsing import RecordReader
 from core.schema.record import Record
 from core.schema.record_reading import read_records
+from core.storage.file_keys import FileKeys
 from core.storage.store import Storage
 from core.storage.uploads import read_upload
 
@@ -19,9 +20,9 @@ _UNLIMITED = sys.maxsize
 """Bytes of a record: the limit was enforced at the upload, and may have been lowered since."""
 
 
-async def stored_records(storage: Storage, file: FileRow, service_key: bytes) -> AsyncIterator[Record]:
+async def stored_records(storage: Storage, file: FileRow, keys: FileKeys) -> AsyncIterator[Record]:
     """The file's records in order. Raises NotStored, SealBroken, BadRecord."""
-    chunks = read_upload(storage, file.id, file.wrapped_key, service_key)
+    chunks = read_upload(storage, file.id, file.wrapped_key, keys)
     # read as at the upload: in the stored format, with the rest of the kind from the file's name
     kind = detect_file_kind(file.filename)._replace(format=cast(FileFormat, file.format))
     if kind.is_read_whole():  # in memory, never on disk

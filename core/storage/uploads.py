@@ -1,8 +1,9 @@
-"""Uploaded files at rest: each is sealed under a data key of its own, which the service key wraps."""
+"""Uploaded files at rest: each is sealed under a data key of its own."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 
-from core.storage.sealed import new_data_key, open_sealed, seal, unwrap, wrap
+from core.storage.file_keys import FileKeys
+from core.storage.sealed import new_data_key, open_sealed, seal
 from core.storage.store import Storage
 
 
@@ -11,13 +12,29 @@ def storage_key(file: str) -> str:
     return f"files/{file}"
 
 
-async def store_upload(storage: Storage, file: str, chunks: AsyncIterable[bytes], service_key: bytes) -> bytes:
-    """Stores the plain chunks sealed and returns the wrapped key; if `chunks` raises, nothing is stored."""
+async def store_upload(storage: Storage, file: str, chunks: AsyncIterable[bytes], keys: FileKeys) -> bytes | None:
+    """Stores the plain chunks sealed, and their key; returns what the file's row must hold of the key.
+
+    If `chunks` raises, nothing is stored."""
     key = new_data_key()
     await storage.write(storage_key(file), seal(chunks, key))
-    return wrap(key, service_key, file.encode())
+    return await keys.keep(file, key)
 
 
-def read_upload(storage: Storage, file: str, wrapped_key: bytes, service_key: bytes) -> AsyncIterator[bytes]:
-    """The plain bytes. Raises SealBroken, NotStored."""
-    return open_sealed(storage.read(storage_key(file)), unwrap(wrapped_key, service_key, file.encode()))
+async def read_upload(storage: Storage, file: str, wrapped_key: bytes | None, keys: FileKeys) -> AsyncIterator[bytes]:
+    """The plain bytes; `wrapped_key` is what the file's row holds. Raises SealBroken, NotStored."""
+    data_key = await keys.data_key(file, wrapped_key)
+    async for chunk in open_sealed(storage.read(storage_key(file)), data_key):
+        yield chunk
+
+
+async def discard_upload(storage: Storage, file: str, keys: FileKeys) -> None:
+    """Deletes what `store_upload` stored of a file that got no row."""
+    await keys.discard(file)
+    await storage.delete(storage_key(file))
+
+
+async def destroy_upload(storage: Storage, file: str, keys: FileKeys) -> None:
+    """Destroys the key of a file whose row was deleted, then deletes its bytes."""
+    await keys.destroy(file)
+    await storage.delete(storage_key(file))

@@ -29,8 +29,8 @@ class FileRow(Base):
     """How the file was read (core.schema.file_interpretation); null: uploaded before this was stored."""
     storage_key: Mapped[str] = mapped_column(Text)
     """Where the sealed bytes are in the storage."""
-    wrapped_key: Mapped[bytes]
-    """The file's data key, encrypted under the service key. Deleting the row makes the bytes unreadable."""
+    wrapped_key: Mapped[bytes | None]
+    """The file's data key, encrypted under the service key; null: the key store holds it (KEY_STORE_URL)."""
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
     expires_at: Mapped[datetime | None]
     """When the sweeper deletes the file, unless an unfinished job or a model needs it; null: never."""

@@ -69,7 +69,8 @@ def make_settings(folder: Path, database_url: str, redis_url: str, **more: Any) 
     if not service_key.exists():
         service_key.write_text(base64.b64encode(os.urandom(32)).decode())
     (folder / "roots").mkdir(exist_ok=True)
-    defaults = {"model_roots": [folder / "roots"], "model_cache": folder / "hub", "rate_limit_per_minute": 0, **more}
+    defaults = {"model_roots": [folder / "roots"], "model_cache": folder / "hub", "rate_limit_per_minute": 0}
+    defaults |= {"key_store_url": f"file://{folder}/keys", **more}
     return Settings(database_url=database_url, redis_url=redis_url, service_key_file=service_key, **defaults)
 
 

@@ -146,7 +146,7 @@ async def test_a_purge_of_expired_files_is_on_the_log(service: Service, client: 
         assert row is not None
         row.expires_at = row.created_at
     async with service.sessions.begin() as session:
-        await files.purge_expired(session)
+        await files.purge_expired(session, blind=service.context.file_keys.blind)
     purged = await entries(client, action="file.purged")
     assert [(entry["object"], entry["key"], entry["details"]["records"]) for entry in purged] == [(expired, None, 3)]
     assert (await client.get(f"/v1/files/{kept}")).status_code == 200

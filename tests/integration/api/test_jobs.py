@@ -50,7 +50,7 @@ async def test_inline_records_are_stored_encrypted_as_a_file(service: Service, c
     assert (use.name, row.purpose, row.records) == ("forget", "forget", 3)
     plain = [
         chunk
-        async for chunk in read_upload(service.context.storage, row.id, row.wrapped_key, service.context.service_key)
+        async for chunk in read_upload(service.context.storage, row.id, row.wrapped_key, service.context.file_keys)
     ]
     assert [record.model_dump(exclude_none=True) for _, record in parse_records(plain, "jsonl")] == [
         {"text": "plain text"},

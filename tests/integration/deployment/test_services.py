@@ -97,6 +97,7 @@ def services(stack: Stack, module_database_url: str, folder: Path, compose: dict
         folders = {
             "/var/lib/unlearn": service_folder,
             "/var/lib/unlearn/models": service_folder / "models",
+            "/var/lib/unlearn/keys": folder / "keys",
             "/models": folder / "models",
         }
         replacements = {**shared, **{path: str(local) for path, local in folders.items()}}

@@ -138,12 +138,12 @@ async def test_expired_files_are_deleted_unless_a_job_needs_them(scene: Scene) -
     old, fresh, eternal, needed = [await upload(age) for age in ages]
     job = await scene.job(files=[FileUse(needed, "forget")])
     async with scene.sessions.begin() as session:
-        assert await files.purge_expired(session) == [f"files/{old}"]
+        assert await files.purge_expired(session, blind=str.upper) == [old]
         assert not await files.any_missing(session, job)
     async with scene.sessions() as session:
         kept = set(await session.scalars(text("SELECT id FROM files")))
     assert kept == {fresh, eternal, needed}
     async with scene.sessions.begin() as session:
         await job_actions.cancel(session, scene.organisation, job)
-        assert await files.purge_expired(session) == [f"files/{needed}"]
+        assert await files.purge_expired(session, blind=str.upper) == [needed]
         assert await files.any_missing(session, job)

@@ -49,6 +49,7 @@ async def setup(
     settings = Settings(
         database_url=SecretStr(clean_database_url),
         redis_url=SecretStr(own_redis_url),
+        key_store_url=f"file://{tmp_path}/keys",
         service_key_file=write_service_key(tmp_path),
         scratch_dir=tmp_path / "scratch",
         worker_gpus=[],

@@ -96,7 +96,7 @@ async def test_expired_files_are_deleted_with_their_bytes(setup: WorkerSetup) ->
         defaults = {"retain": None, "unseen": default}
         await session.execute(update(ModelRow).where(ModelRow.id == "with-defaults").values(defaults=defaults))
         await session.execute(text("UPDATE files SET expires_at = clock_timestamp() - interval '1 second'"))
-    assert await collector.collect_files(setup.scene.sessions, setup.storage) == 1
+    assert await collector.collect_files(setup.scene.sessions, setup.storage, setup.keys) == 1
     assert {key async for key, _ in setup.storage.list("files")} == {f"files/{needed}", f"files/{default}"}
     async with setup.scene.sessions() as session:
         assert set(await session.scalars(text("SELECT id FROM files"))) == {needed, default}
@@ -108,6 +108,6 @@ async def test_an_old_upload_without_a_row_is_deleted_and_a_young_one_stays(setu
     young, old = new_id("file"), f"file-{0x018000000000:012x}" + "7" * 20  # made in April 2022
     for file in (young, old):
         await setup.storage.write(f"files/{file}", content())
-    assert await collector.collect_uploads(setup.scene.sessions, setup.storage) == 1
+    assert await collector.collect_uploads(setup.scene.sessions, setup.storage, setup.keys) == 1
     left = {key async for key, _ in setup.storage.list("files")}
     assert left == {f"files/{kept}", f"files/{young}"}

@@ -16,11 +16,12 @@ import pytest
 from core.records.tables import FileRow, JobFile
 from core.schema.job_spec import RecordSet
 from core.storage import Storage, open_storage
+from core.storage.file_keys import FileKeys
 from core.storage.uploads import store_upload
 from worker.failure import AttemptFailed
 from worker.record_server import RecordServer
 
-KEY = bytes(32)
+KEYS = FileKeys(bytes(32))
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ async def store_sealed(
     async def chunks() -> AsyncIterator[bytes]:
         yield data
 
-    wrapped = await store_upload(storage, id, chunks(), KEY)
+    wrapped = await store_upload(storage, id, chunks(), KEYS)
     use = JobFile(job="job-1", position=0, file=id, name=name, kind=None, weight=2.0)
     return use, FileRow(id=id, format=format, filename=f"a.{format}", wrapped_key=wrapped)
 
@@ -64,7 +65,7 @@ async def test_every_format_arrives_as_the_records_that_were_uploaded(storage: S
     ]
     sets[2][0].part = "measures"
     path = tmp_path / "records"
-    async with RecordServer(path, "token", sets, storage=storage, key=KEY) as server:
+    async with RecordServer(path, "token", sets, storage=storage, keys=KEYS) as server:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         forget, retain, unseen, general = await request_records(path, "token")
         await server.wait_sent()
@@ -80,7 +81,7 @@ async def test_every_format_arrives_as_the_records_that_were_uploaded(storage: S
 async def test_a_wrong_token_gets_nothing_and_the_right_one_works_once(storage: Storage, tmp_path: Path) -> None:
     sets = [await store_sealed(storage, "file-1", b'{"text": "x"}\n', name="forget")]
     path = tmp_path / "records"
-    async with RecordServer(path, "token", sets, storage=storage, key=KEY):
+    async with RecordServer(path, "token", sets, storage=storage, keys=KEYS):
         assert await request_records(path, "wrong") == []
         assert await request_records(path, "x" * 10_000) == []
         assert len(await request_records(path, "token")) == 1
@@ -90,7 +91,7 @@ async def test_a_wrong_token_gets_nothing_and_the_right_one_works_once(storage: 
 @pytest.mark.parametrize("fault", ["gone", "altered", "other key"])
 async def test_records_that_cannot_be_read_fail_the_attempt(storage: Storage, tmp_path: Path, fault: str) -> None:
     use, file = await store_sealed(storage, "file-1", b'{"text": "x"}\n', name="forget")
-    key = KEY
+    keys = KEYS
     if fault == "gone":
         await storage.delete("files/file-1")
     elif fault == "altered":
@@ -100,9 +101,9 @@ async def test_records_that_cannot_be_read_fail_the_attempt(storage: Storage, tm
 
         await storage.write("files/file-1", other_bytes())
     else:
-        key = bytes([1]) * 32
+        keys = FileKeys(bytes([1]) * 32)
     path = tmp_path / "records"
-    async with RecordServer(path, "token", [(use, file)], storage=storage, key=key) as server:
+    async with RecordServer(path, "token", [(use, file)], storage=storage, keys=keys) as server:
         assert await request_records(path, "token") == []
         with pytest.raises(AttemptFailed) as failure:
             await server.wait_sent()
@@ -115,7 +116,7 @@ async def test_a_child_that_hangs_up_is_not_a_failure_of_the_server(storage: Sto
     text = b"".join(b'{"text": "%s"}\n' % (b"x" * 1000) for _ in range(5000))
     sets = [await store_sealed(storage, "file-1", text, name="forget")]
     path = tmp_path / "records"
-    async with RecordServer(path, "token", sets, storage=storage, key=KEY) as server:
+    async with RecordServer(path, "token", sets, storage=storage, keys=KEYS) as server:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(path))
             connection.sendall(b"token\n")
@@ -139,7 +140,7 @@ async def test_a_file_is_read_as_it_was_understood_at_its_upload(storage: Storag
         use, file = await store_sealed(storage, f"file-{number}", data, name="retain", format=format)
         file.filename = filename
         sets.append((use, file))
-    async with RecordServer(tmp_path / "s", "token", sets, storage=storage, key=KEY):
+    async with RecordServer(tmp_path / "s", "token", sets, storage=storage, keys=KEYS):
         record_sets = await request_records(tmp_path / "s", "token")
     assert [[(record.prompt, record.completion) for record in record_set.records] for record_set in record_sets] == [
         [("a", "b")]

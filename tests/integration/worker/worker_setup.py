@@ -22,6 +22,8 @@ from core.schema.ids import new_id
 from core.schema.record import Record
 from core.settings import Settings
 from core.storage import Storage, open_storage
+from core.storage.file_keys import FileKeys
+from core.storage.key_store import open_key_store
 from core.storage.uploads import storage_key, store_upload
 from tests.integration.records.scene import TRAINING, Scene
 
@@ -95,6 +97,11 @@ class WorkerSetup:
         return open_storage(self.settings.storage_url, self.scene.engine)
 
     @property
+    def keys(self) -> FileKeys:
+        key_store = open_key_store(self.settings.key_store_url, storage_url=self.settings.storage_url)
+        return FileKeys(self.settings.service_key(), key_store)
+
+    @property
     def scratch(self) -> Path:
         return self.settings.scratch_dir
 
@@ -108,6 +115,7 @@ class WorkerSetup:
             "DATABASE_URL": self.settings.database_url.get_secret_value(),
             "REDIS_URL": self.settings.redis_url.get_secret_value(),
             "STORAGE_URL": self.settings.storage_url,
+            "KEY_STORE_URL": str(self.settings.key_store_url),
             "SERVICE_KEY_FILE": str(self.settings.service_key_file),
             "SCRATCH_DIR": str(self.settings.scratch_dir),
             "LEASE_SECONDS": str(self.settings.lease_seconds),
@@ -144,7 +152,7 @@ class WorkerSetup:
         async def chunks() -> AsyncIterator[bytes]:
             yield data
 
-        wrapped = await store_upload(self.storage, id, chunks(), self.settings.service_key())
+        wrapped = await store_upload(self.storage, id, chunks(), self.keys)
         row = FileRow(
             id=id,
             organisation=self.scene.organisation,
