@@ -161,7 +161,7 @@ async def test_a_job_whose_data_was_deleted_cannot_be_retried(scene: Scene) -> N
     job = await scene.job(files=[FileUse(file, "forget")])
     await fail(scene, job)
     async with scene.sessions.begin() as session:
-        await files.remove(session, scene.organisation, file)
+        await files.remove(session, scene.organisation, file, blind=str.upper)
     with pytest.raises(DataGone, match="file"):
         await request(scene, "retry", job)
     other = await scene.job()
@@ -181,7 +181,7 @@ async def test_a_file_cannot_be_deleted_while_its_job_is_being_retried(scene: Sc
 
     async def remove() -> None:
         async with scene.sessions.begin() as session:
-            await files.remove(session, scene.organisation, file)
+            await files.remove(session, scene.organisation, file, blind=str.upper)
 
     async with scene.sessions.begin() as session:
         await job_actions.retry(session, scene.organisation, job)
