@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0016_commits"
-down_revision = "0015_audit"
+revision = "0017_commits"
+down_revision = "0016_signing"
 branch_labels = None
 depends_on = None
 

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0017_key_store"
-down_revision = "0016_commits"
+revision = "0018_key_store"
+down_revision = "0017_commits"
 branch_labels = None
 depends_on = None
 
