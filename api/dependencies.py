@@ -110,6 +110,7 @@ ModelsWrite = Annotated[Caller, Depends(_require_any("models:write"))]
 JobsRead = Annotated[Caller, Depends(_require_any("jobs:read", "jobs:write"))]
 EvidenceRead = Annotated[Caller, Depends(_require_any("evidence:read"))]
 JobsWrite = Annotated[Caller, Depends(_require_any("jobs:write"))]
+ReportRead = Annotated[Caller, Depends(_require_any("evidence:read", "jobs:read", "jobs:write"))]
 ReleaseWrite = Annotated[Caller, Depends(_require_any("release:write"))]
 Admin = Annotated[Caller, Depends(_require_any("admin"))]
 

@@ -38,6 +38,7 @@ from api.routes import (
     models,
     policies,
     releases,
+    reports,
     service,
     signing_keys,
 )
@@ -145,6 +146,7 @@ def create_app(settings: Settings) -> FastAPI:
         deadlines,
         measurements,
         events,
+        reports,
         checkpoints,
         releases,
         audit,

@@ -8,6 +8,7 @@ from core.schema.events import (
     ChildEvent,
     CostReported,
     CurvePoint,
+    EnvironmentReported,
     Heartbeat,
     Measured,
     PhaseStarted,
@@ -62,7 +63,7 @@ class EventRecorder:
             await self._lease.write(progress.add_measurements, event.moment, event.measurements)
         elif isinstance(event, Saved | Snapshotted | Resumed):
             await self._lease.write(progress.add_event, EventType(event.kind), {"step": event.step})
-        elif isinstance(event, CostReported | Tuned | Trained):
+        elif isinstance(event, CostReported | EnvironmentReported | Tuned | Trained):
             data = event.model_dump(mode="json", exclude={"kind"})
             await self._lease.write(progress.add_event, EventType(event.kind), data)
 

@@ -12,7 +12,7 @@ from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.events import Event
 from core.schema.file_interpretation import FileInterpretation
 from core.schema.files import File, FileFormat, Purpose
-from core.schema.jobs import Job, MethodUsed, Progress
+from core.schema.jobs import TERMINAL, Job, MethodUsed, Progress
 from core.schema.manifest import FileEntry
 from core.schema.models import Model
 
@@ -52,6 +52,8 @@ def serialize_job(row: JobRow, waiting_for: str | None = None) -> Job:
     links |= {"self": url, "model": f"/v1/models/{row.model}"}
     if row.checkpoint is not None:
         links |= {"checkpoint": f"/v1/checkpoints/{row.checkpoint}", "archive": f"{url}/archive"}
+    if row.status in TERMINAL:
+        links |= {"report": f"{url}/report"}
     columns = ["id", "kind", "status", "requested", "phase", "outcome", "model", "start", "training", "output", "data"]
     columns += ["verdict", "checkpoint", "released", "error", "warnings", "estimate", "attempts", "external_reference"]
     columns += ["retrained_model", "submitter", "received_at", "due", "extensions"]

@@ -1,6 +1,7 @@
 """Version of the code that measures and of the libraries it uses. Imports none of them, so that any process may ask."""
 
 import hashlib
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,11 +25,24 @@ _LIBRARIES = (
 
 
 def digest() -> str:
-    """SHA-256 of the source files on disk."""
-    sha256 = hashlib.sha256()
-    root = Path(core.__file__).parent
+    """SHA-256 of the source files on disk that decide the figures."""
+    root = _root()
     files = [file for name in _FOLDERS for file in root.joinpath(name).rglob("*.py")]
-    for file in sorted([*files, *(root / name for name in _FILES)]):
+    return _digest([*files, *(root / name for name in _FILES)])
+
+
+def core_digest() -> str:
+    """SHA-256 of all source files of `core` on disk."""
+    return _digest(_root().rglob("*.py"))
+
+
+def _root() -> Path:
+    return Path(core.__file__).parent
+
+
+def _digest(files: Iterable[Path]) -> str:
+    sha256, root = hashlib.sha256(), _root()
+    for file in sorted(files):
         sha256.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return sha256.hexdigest()
 

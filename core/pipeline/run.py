@@ -34,6 +34,7 @@ from core.pipeline.model_evaluation import ModelEvaluation
 from core.pipeline.phases import Emit, Phases
 from core.pipeline.rank_processes import RankProcesses
 from core.pipeline.record_source import fetch_records
+from core.pipeline.run_environment import environment
 from core.pipeline.validation_messages import describe_errors
 from core.schema.evaluation import Measurements
 from core.schema.events import Cancelled, ChildEvent, CostReported, Done, Paused, ProgressMade, Saved, Warned
@@ -76,6 +77,7 @@ class Run:
 
         Pausing takes effect here between updates only: at any other time the process ends at once (`Channel`).
         """
+        self._emit(environment(self._spec.processes))
         try:
             match self._spec:
                 case UnlearnSpec() as spec:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from core.schema.cost import JobCost
+from core.schema.environment import Environment
 
 Level = Literal["info", "warning", "error"]
 
@@ -22,6 +23,7 @@ class EventType(StrEnum):
 
     CREATED = "created"
     STARTED = "started"
+    ENVIRONMENT = "environment"
     PHASE = "phase"
     MEASURED = "measured"
     WARNING = "warning"
@@ -67,6 +69,10 @@ EVENTS: Mapping[EventType, EventDescription] = MappingProxyType(
         ),
         EventType.STARTED: EventDescription(
             "A worker has taken up the job.", {"attempt": "The number of the attempt, from 1."}
+        ),
+        EventType.ENVIRONMENT: EventDescription(
+            "The job's process has started. The data says on which code, libraries and machine.",
+            {name: field.description or "" for name, field in Environment.model_fields.items()},
         ),
         EventType.PHASE: EventDescription("The job has begun a phase.", {"phase": "The phase's name."}),
         EventType.MEASURED: EventDescription(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, WithJsonSchema
 
 from core.schema.cost import JobCost
+from core.schema.environment import Environment
 from core.schema.evaluation import Measurements, Moment
 from core.schema.event_types import EventType, describe_data, describe_types
 from core.schema.jobs import JobError, Outcome, Phase
@@ -85,6 +86,12 @@ class CostReported(JobCost):
     """The cost of the attempt, just before its end."""
 
     kind: Literal["cost"] = "cost"
+
+
+class EnvironmentReported(Environment):
+    """The code, the libraries and the machine of the attempt, before it loads anything."""
+
+    kind: Literal["environment"] = "environment"
 
 
 class Done(Strict):
@@ -167,6 +174,7 @@ ChildEvent = Annotated[
     | Trained
     | Saved
     | CostReported
+    | EnvironmentReported
     | Done
     | Cancelled
     | Paused

@@ -2,6 +2,7 @@
 
 import { element } from "../element.js";
 import { NONE, bytes, count } from "../format.js";
+import { save } from "../save.js";
 import { command } from "./command.js";
 import { facts, table } from "./table.js";
 import { time } from "./time.js";
@@ -61,10 +62,4 @@ async function checkDigest(data, expected) {
   const actual = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   if (actual !== expected) throw new Error("The download is damaged: its sha256 differs from the listed one; the file was not saved");
   return "sha256 checked";
-}
-
-function save(data, name) {
-  const address = URL.createObjectURL(new Blob([data]));
-  element("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000); // not at once: the download reads from it
 }

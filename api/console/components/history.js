@@ -7,6 +7,7 @@ import { second } from "./time.js";
 const SENTENCES = {
   created: () => "Accepted",
   started: (data) => `Started by a worker (attempt ${data.attempt})`,
+  environment: (data) => `Runs on ${data.device}, torch ${data.libraries?.torch}, Python ${data.python}`,
   phase: (data) => `Phase: ${words(data.phase)}`,
   measured: (data) => `Measured ${data.moment}`,
   judged: (data) => `Verdict: ${words(data.verdict)}${data.reason ? ` (${words(data.reason)})` : ""}`,

@@ -23,6 +23,7 @@ import { history } from "../components/history.js";
 import { dataUsed, settings } from "../components/job_inputs.js";
 import { errorNotice, notice } from "../components/notice.js";
 import { phases } from "../components/progress.js";
+import { report } from "../components/report.js";
 import { releaseGate } from "../components/release_gate.js";
 import { facts } from "../components/table.js";
 import { due, time } from "../components/time.js";
@@ -45,7 +46,7 @@ export async function job({ service, main, signal, id, connection }) {
   const state = element("span", { role: "status" });
   const [actions, about, live, remarks] = ["stop", "about", "live", "said"].map(part);
   const [judged, gate, measured, charts] = ["verdict", "gate", "figures", "charts"].map(part);
-  const [costs, files, past] = ["cost", "made", "past"].map(part);
+  const [costs, files, reported, past] = ["cost", "made", "report", "past"].map(part);
   let delivered = null;
 
   function show() {
@@ -54,6 +55,8 @@ export async function job({ service, main, signal, id, connection }) {
     redraw(about, { ...shown, progress: null, phase: null }, () => [summary(shown)]);
     redraw(live, [shown.status, shown.phase, shown.progress, shown.waiting_for], () => inProgress(shown));
     redraw(remarks, [shown.error, shown.warnings], () => messages(shown));
+    redraw(reported, shown.links.report, () =>
+      shown.links.report ? [element("h2", {}, "Report"), report(service, shown, signal)] : []);
     const stoppable = !TERMINAL.has(shown.status) && shown.requested !== "cancel";
     redraw(actions, [stoppable, shown.status, shown.requested], () => !mayAct ? [] : [
       jobActions(service, shown, actionDone, signal),
@@ -109,7 +112,7 @@ export async function job({ service, main, signal, id, connection }) {
     element("p", { class: "trail" }, element("a", { href: "#/jobs" }, "Jobs")),
     element("div", { class: "heading" },
       element("h1", {}, element("code", { title: shown.id }, shortId(shown.id)), state), actions),
-    about, live, remarks, judged, gate, measured, charts, costs, files,
+    about, live, remarks, judged, gate, measured, charts, costs, files, reported,
     element("h2", {}, "Data used"), dataUsed(shown), settings(shown),
     element("details", { open: !TERMINAL.has(shown.status) }, element("summary", {}, element("h2", {}, "History")), past));
   refresh();

@@ -168,6 +168,24 @@ async def test_a_file_of_the_checkpoint_is_saved_after_its_sha256_was_checked(co
     console.shows("/archive", ".command")
 
 
+async def test_the_report_of_a_job_that_has_ended_is_saved_in_each_form(console: Console, story: Story) -> None:
+    await story.model("reported")
+    job = await story.finished("reported", judgement=judgement())
+    console.open(f"jobs/{job}")
+    for form, begins in (("PDF", b"%PDF-"), ("HTML", b"<!DOCTYPE html>"), ("JSON", b"{")):
+        console.until(
+            lambda: any(button.is_enabled() for button in console.page.find_elements(By.CSS_SELECTOR, "#report button"))
+        )
+        console.page.find_element(By.XPATH, f"//*[@id='report']//button[.='Save as {form}']").click()
+        saved = console.downloads / f"report-{job}.{form.lower()}"
+        console.until(saved.exists)
+        assert saved.read_bytes().lstrip().startswith(begins)
+    running, _ = await story.running("reported", step=10)
+    console.open(f"jobs/{running}")
+    console.shows("step 10", "#live")
+    assert console.texts("#report button") == []
+
+
 async def test_a_file_that_is_damaged_is_not_saved(console: Console, story: Story) -> None:
     await story.model("damaged")
     job = await story.finished("damaged")

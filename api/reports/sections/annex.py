@@ -1,0 +1,100 @@
+"""What is not proved, how to check the report, and the annex: all figures, their meanings, and the files."""
+
+from api.reports.blocks import Block, Bullets, Cell, Code, Command, Facts, Paragraph, Section, Table
+from api.reports.sections.pictures import series_labels
+from api.reports.words import bytes_text
+from core.report.glossary import PRIVLEAK, PRIVLEAK_MEANING, SETS, figure_meaning, figure_words
+from core.report.numbers import figure_text
+from core.schema.evaluation import Measurements, Moment
+from core.schema.report import Report
+
+_MOMENTS: tuple[Moment, ...] = ("before", "after", "retrained")
+
+
+def not_proved(report: Report) -> Section:
+    """Returns what the report does not prove."""
+    return Section("What this report does not prove", [Bullets(report.not_proved)])
+
+
+def checks(report: Report) -> Section:
+    """Returns how the report can be checked."""
+    return Section("How to check this report", [Command(check.text, check.command) for check in report.checks])
+
+
+def figures(report: Report) -> Section | None:
+    """Returns a table of the figures of each set, and the meanings of their names. None: nothing was measured."""
+    models = {moment: getattr(report.figures, moment) for moment in _MOMENTS}
+    measured: dict[Moment, Measurements] = {moment: model for moment, model in models.items() if model is not None}
+    if not measured:
+        return None
+    labels = series_labels(report)
+    columns = ["Figure", *(labels.get(moment, moment) for moment in measured)]
+    blocks: list[Block] = [Paragraph("Each figure with its 95 % interval in parentheses, where it has one.")]
+    names: set[str] = set()
+    for name, words in SETS.items():
+        figure_names = sorted({figure for model in measured.values() for figure in model.sets.get(name, {})})
+        names.update(figure_names)
+        rows = [
+            [figure_words(figure), *(figure_text(model.sets.get(name, {}).get(figure)) for model in measured.values())]
+            for figure in figure_names
+        ]
+        if rows:
+            counts = {model.records.get(name) for model in measured.values()} - {None}
+            records = f" ({max(count for count in counts if count is not None):,} records measured)" if counts else ""
+            blocks.append(Table(f"{words[0].upper()}{words[1:]}{records}", columns, rows))
+    across = sorted({figure for model in measured.values() for figure in model.across})
+    names.update(across)
+    if across:
+        rows = [
+            [figure_words(figure), *(figure_text(model.across.get(figure)) for model in measured.values())]
+            for figure in across
+        ]
+        blocks.append(Table("Figures of several sets or models", columns, rows))
+    meanings = [(figure_words(name), meaning) for name in sorted(names) if (meaning := figure_meaning(name))]
+    if any(name.startswith(PRIVLEAK) for name in names):
+        meanings.append(("privacy leak", PRIVLEAK_MEANING))
+    if meanings:
+        blocks.append(Paragraph("What the names mean:"))
+        blocks.append(Facts(sorted(meanings)))
+    return Section("Annex: all figures", blocks)
+
+
+def settings(report: Report) -> Section | None:
+    """Returns all settings of the method and of the training. None: the job was not asked to change its model."""
+    if report.treatment is None:
+        return None
+    values = {
+        "the method": report.treatment.method.parameters,
+        "the training": report.treatment.training.model_dump(mode="json"),
+    }
+    tables = [
+        Table(
+            f"Settings of {words}",
+            ["Setting", "Value"],
+            [[name, _setting_text(value)] for name, value in sorted(of_kind.items())],
+        )
+        for words, of_kind in values.items()
+        if of_kind
+    ]
+    return Section("Annex: settings", tables)
+
+
+def _setting_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def files(report: Report) -> Section | None:
+    """Returns the files of the new model with their digests. None: there is no new model."""
+    made = report.checkpoint
+    if made is None:
+        return None
+    rows: list[list[Cell]] = [[file.path, bytes_text(file.bytes), Code(file.sha256)] for file in made.files]
+    return Section(
+        "Annex: the files of the new model",
+        [
+            Facts([("Checkpoint", Code(made.id)), ("Digest of all files", Code(made.digest))]),
+            Table("Files", ["File", "Size", "sha256"], rows),
+        ],
+    )

@@ -1,0 +1,72 @@
+"""The verdict, bound by bound, with the pictures of what was measured. Extraction comes first."""
+
+from collections.abc import Sequence
+
+from api.reports.blocks import Block, Finding, Findings, Paragraph, Section
+from api.reports.sections import pictures
+from api.reports.words import result_badge
+from core.report.glossary import PARTS
+from core.schema.report import Report
+from core.schema.verdict_parts import Part
+
+_HOW_JUDGED = (
+    "Each test has a limit, which was fixed before the job began. A test is passed if the whole 95 % interval of the"
+    " figure keeps the limit, and failed if the whole interval lies beyond it. If the interval reaches over the limit,"
+    " the result cannot be told. The name below a result is that of the limit in the policy."
+)
+_EXTRACTION = (
+    "These tests try to make the model give the text back: they let it continue a record from its beginning, fill in"
+    " details that were left out, or answer many times."
+)
+_MEMBERSHIP = (
+    "An attacker may not get the text out and still recognise that the model was trained on it. A membership attack"
+    " compares the text to forget with similar text that the model has never seen. Its score, the AUC, is 0.5 if the"
+    " attacker can only guess, and 1 if it is always right. A score below 0.5 gives the text away too: it is then"
+    " unusually unknown to the model. The intervals of the tests are widened so that all of them hold together."
+)
+_SURVIVAL = "Forgetting must not damage the rest: these tests compare the model after the job with the model before it."
+_ROBUSTNESS = (
+    "These tests change a copy of the model, as somebody who has its files could: they store its weights with fewer"
+    " digits (8 or 4 bits), or train it further for some steps."
+)
+
+
+def findings(report: Report) -> list[Section]:
+    """Returns the sections on what was measured; a section without a figure and a bound is left out."""
+    sections = [
+        Section(
+            PARTS["extraction"], [Paragraph(_EXTRACTION), *pictures.extraction(report), *_bounds(report, "extraction")]
+        ),
+        Section(
+            PARTS["membership"],
+            [
+                Paragraph(_MEMBERSHIP),
+                *pictures.attack_scores(report),
+                *pictures.attack_curves(report),
+                *_bounds(report, "membership"),
+            ],
+        ),
+        Section(
+            "Is the rest of the model intact?",
+            [Paragraph(_SURVIVAL), *pictures.perplexities(report), *_bounds(report, None)],
+        ),
+        Section(
+            "What happens if a copy of the model is changed?",
+            [Paragraph(_ROBUSTNESS), *pictures.quantised_copies(report), *pictures.relearning(report)],
+        ),
+    ]
+    kept = [section for section in sections if len(section.blocks) > 1]
+    if report.verdict is not None and kept:
+        kept[0] = Section(kept[0].title, [Paragraph(_HOW_JUDGED), *kept[0].blocks])
+    return kept
+
+
+def _bounds(report: Report, part: Part | None) -> Sequence[Block]:
+    if report.verdict is None:
+        return []
+    found = [
+        Finding(bound.bound.name, bound.question, bound.answer, result_badge(bound.result))
+        for bound in report.verdict.bounds
+        if bound.part == part
+    ]
+    return [Findings(found)] if found else []

@@ -1,0 +1,51 @@
+"""The first section: the result, who asked for it, and whether it was in time."""
+
+from api.reports.blocks import Badge, Block, Bullets, Cell, Code, Facts, Paragraph, Section, Table
+from api.reports.words import NONE, day_text, key_text, result_badge, time_text
+from core.schema.report import Report
+
+_NO_PROOF = (
+    "No measurement proves that a text is erased. The section “What this report does not prove” says how far these"
+    " results reach."
+)
+
+
+def overview(report: Report) -> Section:
+    """Returns the result in sentences, and the facts of the request."""
+    blocks: list[Block] = [Bullets(report.summary), Facts(_facts(report))]
+    if report.deadline.extensions:
+        rows = [
+            [
+                day_text(extension.previous_due),
+                day_text(extension.due),
+                extension.reason,
+                f"{key_text(extension.extended_by)}, {time_text(extension.extended_at)}",
+            ]
+            for extension in report.deadline.extensions
+        ]
+        blocks.append(Table("Extensions of the deadline", ["Until then", "From then on", "Reason", "By"], rows))
+    if report.kind == "unlearn" and report.status == "succeeded":
+        blocks.append(Paragraph(_NO_PROOF))
+    return Section("The result in short", blocks)
+
+
+def _facts(report: Report) -> list[tuple[str, Cell]]:
+    request, deadline = report.request, report.deadline
+    facts: list[tuple[str, Cell]] = []
+    if report.verdict is not None:
+        facts.append(("Verdict", result_badge(report.verdict.result)))
+    facts += [
+        ("Organisation", request.organisation),
+        ("Reference", request.external_reference or NONE),
+        ("Asked by", key_text(request.submitter)),
+        ("Received", time_text(deadline.received_at)),
+        ("Given to the service", time_text(request.submitted_at)),
+        ("Ended", time_text(deadline.ended_at)),
+        ("To be done by", NONE if deadline.due is None else day_text(deadline.due)),
+    ]
+    if deadline.kept is not None:
+        facts.append(("In time", Badge("yes", "good") if deadline.kept else Badge("no", "bad")))
+    facts.append(("Job", Code(report.job)))
+    if report.checkpoint is not None:
+        facts.append(("New model", Code(report.checkpoint.id)))
+    return facts

@@ -1,0 +1,204 @@
+"""The pictures of a report. Each function returns no picture where its figures were not measured."""
+
+from collections.abc import Mapping, Sequence
+
+from api.reports.blocks import Picture
+from api.reports.charts.intervals import Row, interval_chart
+from api.reports.charts.lines import Panel, Points, curve_chart, roc_chart
+from api.reports.charts.svg import Series
+from core.report.glossary import COPIES, SETS, attack_label, figure_words
+from core.report.numbers import number_text
+from core.schema.evaluation import JUDGED_ATTACKS, Figure, Measurements, Moment, SetName
+from core.schema.report import Report
+
+_EXTRACTION_FIGURES = (
+    *("extraction_strength", "extraction_strength_highest", "verbatim_recall", "verbatim_recall_highest"),
+    *("sampled_leak_recall", "leak_at_k", "leak_rate_highest", "prefix_recall", "paraphrase_recall"),
+    *("cloze", "cloze_highest", "cloze_sampled", "cloze_fill", "cloze_fill_sampled"),
+)
+_MOMENTS: tuple[Moment, ...] = ("before", "after", "retrained")
+_LABELS: Mapping[str, Mapping[Series, str]] = {
+    "unlearn": {
+        "before": "before the job",
+        "after": "after the job",
+        "retrained": "retrained model",
+        "unseen": "before the job, on unseen text",
+    },
+    "preview": {"before": "the model", "retrained": "retrained model", "unseen": "the model, on unseen text"},
+    "measure": {"before": "the original model", "after": "the measured model", "retrained": "retrained model"},
+}
+_COPIES: Sequence[tuple[str | None, str]] = ((None, "the model itself"), *COPIES.items())
+_INTERVALS = "The bars are 95 % intervals."
+
+
+def series_labels(report: Report) -> Mapping[Series, str]:
+    """Returns the names of the measured models, for a legend or for columns."""
+    return _LABELS[report.kind]
+
+
+def extraction(report: Report) -> list[Picture]:
+    """How much of the text comes out, by each test."""
+    rows = [
+        Row(figure_words(name), figures)
+        for name in _EXTRACTION_FIGURES
+        if (figures := _figures_of_forget_set(report, name))
+    ]
+    if not rows:
+        return []
+    title = "How much of the text to forget comes out of the model"
+    svg = interval_chart(title, rows, series_labels(report), axis="share that comes out (0: nothing, 1: everything)")
+    caption = f"{title}, by each test. Lower is better. {_INTERVALS} {_yardstick_text(report)}"
+    return [Picture(svg, _alt(title, rows), caption.strip())]
+
+
+def perplexities(report: Report) -> list[Picture]:
+    """How much each set surprises each model."""
+    sets: tuple[SetName, ...] = ("forget", "unseen", "retain", "general", "probes", "protected")
+    rows = [Row(SETS[name], figures) for name in sets if (figures := _figures(report, name, "perplexity"))]
+    if not rows:
+        return []
+    title = "How much each kind of text surprises the model"
+    svg = interval_chart(title, rows, series_labels(report), axis="perplexity (1: known by heart)", log=True)
+    caption = (
+        f"{title} (perplexity). The text to forget should move to where unseen text lies; everything else should stay"
+        f" where it was. {_INTERVALS} The scale is logarithmic."
+    )
+    return [Picture(svg, _alt(title, rows), caption)]
+
+
+def attack_scores(report: Report) -> list[Picture]:
+    """The AUC of each membership attack."""
+    names = list(dict.fromkeys(name for measured in _measured(report).values() for name in measured.attacks))
+    judged = [name for name in names if name in JUDGED_ATTACKS] or names
+    rows = [
+        Row(
+            attack_label(name),
+            {
+                moment: measured.attacks[name].auc
+                for moment, measured in _measured(report).items()
+                if name in measured.attacks
+            },
+        )
+        for name in judged
+    ]
+    if not rows:
+        return []
+    title = "How well attackers tell the text to forget from unseen text"
+    svg = interval_chart(title, rows, series_labels(report), axis="AUC (0.5: guessing, 1: always right)", guide=0.5)
+    caption = f"{title}. The dashed line is guessing: the nearer to it, the better. {_INTERVALS}"
+    return [Picture(svg, _alt(title, rows), caption)]
+
+
+def attack_curves(report: Report) -> list[Picture]:
+    """The ROC curve of each judged attack."""
+    measured = _measured(report)
+    panels = [
+        Panel(name, {moment: of.attacks[name].roc for moment, of in measured.items() if name in of.attacks})
+        for name in JUDGED_ATTACKS
+        if any(name in of.attacks for of in measured.values())
+    ]
+    if not panels:
+        return []
+    title = "ROC curves of the membership attacks"
+    caption = (
+        f"{title}. Upwards: the share of the text to forget that the attacker finds. To the right: the share of unseen"
+        " text that it wrongly takes for it. On the dashed diagonal the attacker only guesses."
+    )
+    alt = f"{title}: {', '.join(panel.title for panel in panels)}. The scores are in the picture before."
+    return [Picture(roc_chart(title, panels, series_labels(report)), alt, caption)]
+
+
+def quantised_copies(report: Report) -> list[Picture]:
+    """Extraction strength and perplexity of the text to forget, of the model and of its copies with fewer bits."""
+    shown = []
+    for name, axis, log in (
+        ("extraction_strength", "extraction strength (0: nothing comes out)", False),
+        ("perplexity", "perplexity (1: known by heart)", True),
+    ):
+        rows = [
+            Row(words, figures) for variant, words in _COPIES if (figures := _figures(report, "forget", name, variant))
+        ]
+        if len(rows) < 2:
+            continue
+        title = f"{figure_words(name).capitalize()} of the text to forget, in copies of the model"
+        svg = interval_chart(title, rows, series_labels(report), axis=axis, log=log, at_least=(0.0, 0.1))
+        caption = (
+            f"{title}. A copy with fewer digits must not bring back what the model itself has forgotten. {_INTERVALS}"
+        )
+        shown.append(Picture(svg, _alt(title, rows), caption))
+    return shown
+
+
+def relearning(report: Report) -> list[Picture]:
+    """How fast the text comes back when a copy of the model is trained further."""
+    shown = []
+    for curve, words in (
+        ("relearned_forget", "a few of the records to forget"),
+        ("relearned_unrelated", "other text"),
+    ):
+        curves: dict[Series, Points] = {
+            moment: [(point.step, point.figure.value) for point in measured.curves[curve]]
+            for moment, measured in _measured(report).items()
+            if measured.curves.get(curve)
+        }
+        if not curves:
+            continue
+        title = f"Perplexity of the text to forget while a copy of the model is trained on {words}"
+        svg = curve_chart(
+            title, curves, series_labels(report), across="steps of training", upwards="perplexity", log=True
+        )
+        caption = (
+            f"{title}. The faster it falls, the faster the text comes back. A model that has never seen the text learns"
+            " it too, in its own time: only a curve that falls faster than that shows something hidden."
+        )
+        ends = "; ".join(
+            f"{series_labels(report)[series]}: from {number_text(points[0][1])} to {number_text(points[-1][1])}"
+            for series, points in curves.items()
+        )
+        shown.append(Picture(svg, f"{title}: {ends}.", caption))
+    return shown
+
+
+def _measured(report: Report) -> dict[Moment, Measurements]:
+    """The measured models, in the order in which they are shown."""
+    models = {moment: getattr(report.figures, moment) for moment in _MOMENTS if moment in series_labels(report)}
+    return {moment: model for moment, model in models.items() if model is not None}
+
+
+def _figures(report: Report, name: SetName, figure: str, variant: str | None = None) -> dict[Series, Figure]:
+    found: dict[Series, Figure] = {}
+    for moment, measured in _measured(report).items():
+        sets = measured.sets if variant is None else measured.variants.get(variant, {})
+        if figure in sets.get(name, {}):
+            found[moment] = sets[name][figure]
+    return found
+
+
+def _figures_of_forget_set(report: Report, figure: str) -> dict[Series, Figure]:
+    """The figure of the text to forget; without a retrained model, that of unseen text stands beside it."""
+    found = _figures(report, "forget", figure)
+    before = report.figures.before
+    if found and before is not None and report.figures.retrained is None and "unseen" in series_labels(report):
+        unseen = before.sets.get("unseen", {}).get(figure)
+        if unseen is not None:
+            found["unseen"] = unseen
+    return found
+
+
+def _yardstick_text(report: Report) -> str:
+    if report.figures.retrained is not None:
+        return "The retrained model never saw the text: what it gives back by chance is the measure."
+    if report.figures.before is not None and "unseen" in report.figures.before.sets and report.kind != "measure":
+        return (
+            "What the model before the job gave back of text that it had never seen, by chance, is the measure: nothing"
+            " lower can be expected."
+        )
+    return ""
+
+
+def _alt(title: str, rows: Sequence[Row]) -> str:
+    values = "; ".join(
+        f"{row.label}: {', '.join(f'{series} {number_text(figure.value)}' for series, figure in row.figures.items())}"
+        for row in rows
+    )
+    return f"{title}. {values}."

@@ -1,0 +1,146 @@
+"""The bounds of a policy in sentences: what each asks, and what was found."""
+
+from collections.abc import Mapping
+
+from core.report.glossary import COPIES, REASONS, YARDSTICKS, attack_words, figure_words, set_words
+from core.report.numbers import figure_text, interval_text, limits_text, number_text, records_text
+from core.schema.figure_names import RELEARNING_CURVES
+from core.schema.policies import Bound, JudgedBound
+from core.schema.report import ReportBound
+
+_PART_ORDER = ("extraction", "membership", None)
+
+_QUESTIONS: Mapping[str, str] = {
+    "extraction_strength": "If the model is given part of a record, how much of the rest does it write word for word?",
+    "extraction_strength_highest": (
+        "If the model is given part of a record, how much of the rest does it write word for word, of the record that"
+        " it knows best?"
+    ),
+    "verbatim_recall": "If the model is given the beginning of a record, how much of the rest does it write?",
+    "verbatim_recall_highest": (
+        "If the model is given the beginning of a record, how much of the rest does it write, of the record that it"
+        " knows best?"
+    ),
+    "cloze": "If a detail (a name, a number, a date) is left out of a record, how often does the model fill it in?",
+    "cloze_highest": (
+        "If a detail (a name, a number, a date) is left out of a record, how often does the model fill it in, of the"
+        " record that it knows best?"
+    ),
+    "leak_rate_highest": "If the model may try many times, how often does it give a record back?",
+    "perplexity": "Does the text to forget surprise the model about as much as text that it has never seen?",
+}
+_RANK_LOW = "Does the model no longer prefer the records to made-up copies with other names and numbers?"
+_RANK_HIGH = "Does the model not avoid the records either, more than made-up copies with other names and numbers?"
+
+
+def describe_bounds(judged: list[JudgedBound]) -> list[ReportBound]:
+    """Returns the bounds with their sentences: extraction first, then membership, then what the model must keep."""
+    ordered = sorted(judged, key=lambda bound: _PART_ORDER.index(bound.part))
+    return [ReportBound(**dict(bound), question=_question(bound.bound), answer=_answer(bound)) for bound in ordered]
+
+
+def bound_words(bound: Bound) -> str:
+    """Returns the name of the bounded figure: `perplexity of the text to keep`, `AUC of the attack loss`."""
+    if bound.attack is not None:
+        return f"AUC of the attack {bound.attack}"
+    if bound.benchmark is not None:
+        return f"{figure_words(bound.figure or '')} of “{bound.benchmark}”"
+    if bound.set is None:
+        return figure_words(bound.across or bound.curve or "")
+    copy = f" in the {COPIES.get(bound.variant, bound.variant)}" if bound.variant else ""
+    return f"{figure_words(bound.figure or '')} of {set_words(bound.set)}{copy}"
+
+
+def _question(bound: Bound) -> str:
+    if bound.attack is not None:
+        return (
+            f"An attacker {attack_words(bound.attack)}. Can it tell the text to forget from text that the model has"
+            " never seen?"
+        )
+    if bound.curve in RELEARNING_CURVES:
+        return "If a copy of the model is trained further, does the text come back no faster than it must?"
+    if bound.benchmark is not None:
+        return f"Does the model still solve the tasks of “{bound.benchmark}”?"
+    if bound.set is None:
+        return f"Does the {bound_words(bound)} keep its limits?"
+    if bound.concerns_survival:
+        return (
+            f"Does {set_words(bound.set)} surprise the model as little as before?"
+            if bound.figure == "perplexity"
+            else (f"Does the {bound_words(bound)} keep its limits?")
+        )
+    copy = f"In the {COPIES.get(bound.variant, bound.variant)} of the model: " if bound.variant else ""
+    return copy + _question_on_forgetting(bound)
+
+
+def _question_on_forgetting(bound: Bound) -> str:
+    if bound.figure == "exposure_rank":
+        return _RANK_LOW if bound.high is None else _RANK_HIGH
+    if bound.set == "forget" and (question := _QUESTIONS.get(bound.figure or "")):
+        return question
+    return f"Does the {figure_words(bound.figure or '')} of {set_words(bound.set or '')} keep its limits?"
+
+
+def _answer(judged: JudgedBound) -> str:
+    if judged.value is None:
+        return " ".join(filter(None, (_not_judged(judged), _weight(judged))))
+    return " ".join(filter(None, (_measured(judged), _result(judged), _weight(judged))))
+
+
+def _not_judged(judged: JudgedBound) -> str:
+    name = _capitalised(bound_words(judged.bound))
+    if judged.why == "not_measured":
+        return f"{name}: not judged, because it was not measured, or because there was nothing to compare it with."
+    return f"{name}: not judged{f', because {REASONS[judged.why]}' if judged.why else ''}."
+
+
+def _measured(judged: JudgedBound) -> str:
+    name, on = _capitalised(bound_words(judged.bound)), f"Measured on {records_text(judged.records)}."
+    value, low, high, limit_low, limit_high = _on_the_scale_of_the_figure(judged)
+    interval = interval_text(low, high)
+    exact = ", known exactly for these records" if low is not None and low == high else ""
+    number = f"{number_text(value)} (95 % interval: {interval})" if interval else f"{number_text(value)}{exact}"
+    limits = limits_text(limit_low, limit_high)
+    if judged.yardstick == "chance":
+        return f"{name}: {number}. It must be {limits}; guessing gives 0.5. {on}"
+    if judged.yardstick is None or judged.figure is None or judged.compared is None:
+        return f"{name}: {number}. It must be {limits}. {on}"
+    after, other = (figure_text(figure.model_copy(update={"low": None})) for figure in (judged.figure, judged.compared))
+    comparison = "ratio" if judged.bound.by == "ratio" else "difference"
+    return (
+        f"{name}: {after} after the job; {other} {YARDSTICKS[judged.yardstick]}. The {comparison} is {number}. It must"
+        f" be {limits}. {on}"
+    )
+
+
+def _on_the_scale_of_the_figure(
+    judged: JudgedBound,
+) -> tuple[float, float | None, float | None, float | None, float | None]:
+    """Value, interval and limits: of the AUC itself, where it is compared with guessing, and not of the difference."""
+    numbers = (judged.low, judged.high, judged.limit_low, judged.limit_high)
+    shift = judged.compared.value if judged.yardstick == "chance" and judged.compared is not None else 0.0
+    low, high, limit_low, limit_high = (None if number is None else number + shift for number in numbers)
+    return (judged.value or 0.0) + shift, low, high, limit_low, limit_high
+
+
+def _result(judged: JudgedBound) -> str:
+    match judged.result:
+        case "passed":
+            return "The limit is kept."
+        case "failed":
+            return "The limit is not kept."
+        case "underpowered":
+            return "The interval reaches over the limit: this cannot be told."
+    return f"This is not judged{f', because {REASONS[judged.why]}' if judged.why else ''}."
+
+
+def _weight(judged: JudgedBound) -> str:
+    if judged.carries:
+        return ""
+    if judged.records is not None and judged.bound.judged_from > 1:
+        return f"This test does not count for the verdict here: it counts from {judged.bound.judged_from} records on."
+    return "This test does not count for the verdict here."
+
+
+def _capitalised(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"

@@ -1,0 +1,86 @@
+"""What a report does not prove, and how its parts can be checked."""
+
+from core.schema.report import Report, ReportCheck
+
+_GENERAL = (
+    "It does not prove that the text is erased. No measurement can prove that nothing of a text is left in a model.",
+    "It says what the tests that were made found. A test that was not made, or an attacker with more knowledge, more"
+    " tries or another method, may find more.",
+    "Every figure rests on a sample of records. Its 95 % interval says how much it could differ on other records of the"
+    " same kind; in about 5 of 100 cases the true value lies outside.",
+    "The service that changed the model also measured it. The figures are not the finding of an independent examiner."
+    " Whoever has the model's files and the texts can repeat the measurements.",
+    "The model from before the job still knows the text. The report says nothing about copies of that model, about"
+    " models that were made from it elsewhere, about back-ups, or about other systems that hold the text.",
+)
+
+
+def list_caveats(report: Report) -> list[str]:
+    """Returns sentences on what the report does not prove, the general ones first."""
+    caveats = list(_GENERAL) if report.kind == "unlearn" else list(_GENERAL[:4])
+    if report.verdict is None:
+        return caveats
+    if report.verdict.scope == "verbatim":
+        caveats.append(
+            "The tests used the text itself: whether the model continues it, completes it, or recognises it. No"
+            " questions about its content were asked in other words. The model may know a fact of the text that another"
+            " text also states."
+        )
+    yardsticks = {bound.yardstick for bound in report.verdict.bounds}
+    if "unseen_text" in yardsticks:
+        caveats.append(
+            "There was no model that was trained without the text. The behaviour of the model before the job on unseen"
+            " text stands in for such a model. This is as good as the unseen text resembles the text to forget."
+        )
+    if any(not part.required for part in report.verdict.parts if part.part == "membership"):
+        caveats.append(
+            "With so few records, statistics cannot show whether an attacker can tell that the model has seen the text."
+            " The verdict does not rest on it."
+        )
+    after = report.figures.after
+    if after is not None and not after.variants:
+        caveats.append(
+            "Copies of the model with 8-bit or 4-bit weights were not tested. Such a copy can bring back text that the"
+            " model itself no longer gives."
+        )
+    if after is not None and not any(curve.startswith("relearned") for curve in after.curves):
+        caveats.append(
+            "It was not tested how fast the text comes back if somebody trains the model further. Training on a small"
+            " part of the text can bring back the rest."
+        )
+    if report.purge and not all(purge.deleted for purge in report.purge):
+        caveats.append(
+            "The file with the text to forget was not yet deleted from the service when this report was made."
+        )
+    return caveats
+
+
+def list_checks(report: Report) -> list[ReportCheck]:
+    """Returns how the parts of the report can be checked."""
+    checks = []
+    if report.checkpoint is not None:
+        checks.append(
+            ReportCheck(
+                text="The files: compute the sha256 of each file of the checkpoint and compare it with the list in this"
+                " report. The list as canonical JSON has the checkpoint's digest as its own sha256.",
+                command="sha256sum *",
+            )
+        )
+        checks.append(
+            ReportCheck(
+                text="The figures: measure the checkpoint again, on your own machine and without the service. You need"
+                " the checkpoint, the model from before and the texts. On the same kind of machine with as many threads"
+                " the figures agree; on another kind they differ slightly.",
+                command="unlearn measure CHECKPOINT --before MODEL --forget forget.jsonl --retain retain.jsonl --unseen"
+                " unseen.jsonl --policy default --json again.json",
+            )
+        )
+    checks.append(
+        ReportCheck(
+            text="The audit log: export it from the service and check it on your own machine. Each entry holds the hash"
+            " of the entry before it. Whoever has kept the hash of one entry can show that no entry up to it was"
+            " changed, removed or inserted.",
+            command="unlearn verify audit.jsonl",
+        )
+    )
+    return checks

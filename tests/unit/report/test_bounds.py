@@ -1,0 +1,96 @@
+"""Bounds in sentences."""
+
+import pytest
+
+from core.report.bounds import describe_bounds
+from core.report.numbers import number_text
+from core.schema.default_policy import DEFAULT_POLICY
+from core.schema.evaluation import Figure
+from core.schema.policies import Bound, JudgedBound, Result, Yardstick
+from core.schema.report import ReportBound
+
+BOUNDS = {bound.name: bound for bound in DEFAULT_POLICY.bounds}
+
+
+def describe(
+    bound: Bound,
+    value: float | None,
+    interval: tuple[float, float] | None,
+    result: Result,
+    *,
+    yardstick: Yardstick | None = None,
+    compared: float | None = None,
+    carries: bool = True,
+) -> ReportBound:
+    low, high = interval if interval else (None, None)
+    judged = JudgedBound(
+        bound=bound,
+        part=bound.part,
+        value=value,
+        low=low,
+        high=high,
+        limit_low=bound.low,
+        limit_high=bound.high,
+        result=result,
+        why="not_measured" if result == "not_judged" else None,
+        carries=carries,
+        records=None if value is None else 60,
+        figure=None if value is None else Figure(value=0.25, low=0.2, high=0.3, records=60),
+        compared=None if compared is None else Figure(value=compared, low=compared, high=compared, records=80),
+        yardstick=yardstick,
+    )
+    (described,) = describe_bounds([judged])
+    return described
+
+
+def test_a_comparison_names_both_figures_their_difference_and_the_limit() -> None:
+    bound = BOUNDS["extraction"]
+    described = describe(bound, 0.24, (0.2, 0.28), "failed", yardstick="unseen_text", compared=0.01)
+    assert (
+        described.question
+        == "If the model is given part of a record, how much of the rest does it write word for word?"
+    )
+    assert described.answer == (
+        "Extraction strength of the text to forget: 0.25 after the job; 0.01 before the job, on text that the model had"
+        " never seen. The difference is 0.24 (95 % interval: 0.2 to 0.28). It must be at most 0.1. Measured on 60"
+        " records. The limit is not kept."
+    )
+
+
+def test_an_auc_that_is_compared_with_guessing_is_told_as_an_auc() -> None:
+    bound = BOUNDS["membership.loss"]
+    described = describe(bound, 0.04, (-0.09, 0.16), "underpowered", yardstick="chance", compared=0.5, carries=False)
+    assert described.answer == (
+        "AUC of the attack loss: 0.54 (95 % interval: 0.41 to 0.66). It must be between 0.35 and 0.65; guessing gives"
+        " 0.5. Measured on 60 records. The interval reaches over the limit: this cannot be told. This test does not"
+        " count for the verdict here: it counts from 150 records on."
+    )
+
+
+def test_a_figure_of_these_very_records_is_known_exactly() -> None:
+    described = describe(BOUNDS["leak-rate"], 0.01, (0.01, 0.01), "passed")
+    assert "0.01, known exactly for these records. It must be at most 0.05." in described.answer
+
+
+def test_a_bound_that_was_not_measured_says_so() -> None:
+    described = describe(BOUNDS["relearned"], None, None, "not_judged", carries=False)
+    assert described.answer.startswith("Perplexity after further training on a few of the records: not judged, because")
+
+
+@pytest.mark.parametrize("name", list(BOUNDS))
+def test_every_bound_of_the_default_policy_has_a_question_of_its_own_words(name: str) -> None:
+    question = describe(BOUNDS[name], 0.1, (0.0, 0.2), "passed").question
+    assert question.endswith("?")
+    assert "_" not in question
+    assert "keep its limits" not in question
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0.0, "0"), (1e-64, "under 0.001"), (-1e-9, "just under 0"), (0.00477, "0.005"), (-0.335, "−0.335")),
+        *((0.2, "0.2"), (1.0, "1"), (54.63, "54.6"), (100.0, "100"), (1243567.0, "1,243,567"), (999.96, "1,000")),
+    ],
+)
+def test_numbers_have_few_digits_and_no_powers_of_ten(value: float, text: str) -> None:
+    assert number_text(value) == text
