@@ -18,6 +18,7 @@ from core.schema.job_spec import (
     SocketRecords,
     UnlearnSpec,
 )
+from core.schema.jobs import SetUsed
 from core.schema.policies import Policy
 from core.schema.training import Training
 from worker.failure import service_failure
@@ -83,6 +84,7 @@ class Assignment:
         return UnlearnSpec(
             **common,
             start=self.job.start_checkpoint,
+            data=[SetUsed.model_validate(used) for used in self.job.data],
             method=ChildMethod(name=self.job.method, parameters=self.job.parameters),
             output=scratch.output,
             deliver=self.job.output,

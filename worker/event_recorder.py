@@ -15,6 +15,7 @@ from core.schema.events import (
     ProgressMade,
     Resumed,
     Saved,
+    SetsMade,
     Snapshotted,
     Trained,
     Tuned,
@@ -59,6 +60,8 @@ class EventRecorder:
             await self._lease.write(progress.set_phase, event.phase)
         elif isinstance(event, Warned):
             await self._lease.write(progress.add_warning, event.code, event.message)
+        elif isinstance(event, SetsMade):
+            await self._lease.write(progress.set_made_sets, event.sets)
         elif isinstance(event, Measured):
             await self._lease.write(progress.add_measurements, event.moment, event.measurements)
         elif isinstance(event, Saved | Snapshotted | Resumed):

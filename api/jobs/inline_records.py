@@ -12,7 +12,7 @@ from core.records import files
 from core.records.jobs import FileUse
 from core.records.tables import FileRow
 from core.schema.ids import new_id
-from core.schema.jobs import ForgetSource, SetUsed
+from core.schema.jobs import ForgetSource, Origin, SetUsed
 from core.schema.record import Record
 from core.storage.uploads import discard_upload, storage_key, store_upload
 
@@ -56,7 +56,7 @@ class InlineRecords:
             if await files.get(session, self._caller.organisation, self.file) is None:
                 await discard_upload(self._context.storage, self.file, self._context.file_keys)
 
-    def describe(self, use: FileUse, row: FileRow) -> SetUsed:
+    def describe(self, use: FileUse, row: FileRow, *, origin: Origin = "request") -> SetUsed:
         """Returns a file of the job as the API shows it; inline records show neither an id nor a digest."""
         is_inline = row.id == self.file
         return SetUsed.model_validate(
@@ -68,6 +68,7 @@ class InlineRecords:
                 "part": use.part,
                 "records": row.records,
                 "sha256": None if is_inline else row.sha256,
+                "origin": origin,
             }
         )
 

@@ -11,7 +11,7 @@ from api.jobs.inline_records import InlineRecords
 from core.records import files, jobs
 from core.records.jobs import FileUse
 from core.records.tables import FileRow, ModelRow
-from core.schema.jobs import JobRequest, RetainSource
+from core.schema.jobs import JobRequest, Origin, RetainSource
 from core.schema.measurement_jobs import MeasurementRequest
 from core.schema.record import Record
 
@@ -23,6 +23,7 @@ class RequestedFile:
     use: FileUse
     pointer: str
     purposes: tuple[str, ...]
+    origin: Origin = "request"
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,15 @@ def unlearning_files(request: JobRequest, model: ModelRow) -> list[RequestedFile
         pointer = f"/retain/{number}/file" if request.retain else "/retain"
         has_default = source.kind == "general" and defaults.get("general")
         use = FileUse(source.file, "retain", source.kind, source.weight, part="trains" if has_default else None)
-        requested.append(RequestedFile(use, pointer, ("retain", "general")))
+        origin: Origin = "request" if request.retain else "model"
+        requested.append(RequestedFile(use, pointer, ("retain", "general"), origin))
     requested += _unseen_files(None if request.unseen is None else request.unseen.file, defaults.get("unseen"))
     if default := defaults.get("general"):
-        requested.append(RequestedFile(FileUse(default, "general"), "/model", ("general", "retain")))
+        requested.append(RequestedFile(FileUse(default, "general"), "/model", ("general", "retain"), "model"))
     if request.probes is not None:
         requested.append(RequestedFile(FileUse(request.probes.file, "probes"), "/probes/file", ("probes",)))
     if default := defaults.get("probes"):
-        requested.append(RequestedFile(FileUse(default, "protected"), "/model", ("probes",)))
+        requested.append(RequestedFile(FileUse(default, "protected"), "/model", ("probes",), "model"))
     return requested
 
 
@@ -70,7 +72,8 @@ def _unseen_files(request_file: str | None, default: str | None) -> list[Request
         requested.append(RequestedFile(use, "/unseen/file", ("unseen",)))
     if default not in (None, request_file):
         use = FileUse(default, "unseen", part=None if request_file is None else "measures")
-        requested.append(RequestedFile(use, "/unseen" if request_file is None else "/model", ("unseen",)))
+        pointer = "/unseen" if request_file is None else "/model"
+        requested.append(RequestedFile(use, pointer, ("unseen",), "model"))
     return requested
 
 

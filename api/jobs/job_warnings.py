@@ -18,12 +18,12 @@ def warning(code: str, message: str) -> dict[str, Any]:
 
 
 def missing_data_warnings(method: Method, missing_sets: Sequence[str]) -> list[dict[str, Any]]:
-    """Warns that a dry run lacks sets without which a job by the method could not run."""
+    """Warns that a dry run does without sets in whose place a job by the method would make text of its own."""
     if not missing_sets:
         return []
     message = (
-        f"this dry run does without, but a job by the method '{method.name}' needs a set that is not there:"
-        f" {', '.join(missing_sets)}"
+        f"neither the request nor the model has a set of the name {' or '.join(missing_sets)}: this dry run does"
+        f" without, and a job by the method '{method.name}' would make text of its own in its place"
     )
     return [warning("missing_data", message)]
 

@@ -10,7 +10,7 @@ from core.preflight import capacity, duration, messages
 from core.preflight.estimate import estimate
 from core.preflight.measure_workload import MeasureWorkload
 from core.preflight.processor import GPU_FLOPS_PER_SECOND, flops_per_second, has_fast_bfloat16
-from core.preflight.unlearn_workload import UnlearnWorkload
+from core.preflight.unlearn_workload import UnlearnWorkload, made_sizes
 from core.preflight.workload import SetSize, Workload
 from core.records import throughput, workers
 from core.records.jobs import FileUse
@@ -46,6 +46,7 @@ def describe_measuring(
 
 def describe_unlearning(
     method: Method,
+    missing_sets: Sequence[str],
     model: ModelRow,
     training: Training,
     uses: Sequence[FileUse],
@@ -55,13 +56,17 @@ def describe_unlearning(
     classes: Sequence[WorkerClass],
     measurements: Sequence[Measurement],
 ) -> UnlearnWorkload:
-    """Returns a job that unlearns as preflight sees it. Its method does not draw from files that only measure."""
+    """Returns a job that unlearns as preflight sees it. Its method does not draw from files that only measure.
+
+    The job makes the `missing_sets` itself.
+    """
     shape = ModelShape.model_validate(model.shape)
     names = [f"{use.name} to measure" if use.part == "measures" else use.name for use in uses]
+    sizes = _set_sizes(names, uses, rows, shape)
     return UnlearnWorkload(
         shape,
         training,
-        _set_sizes(names, uses, rows, shape),
+        {**sizes, **made_sizes(sizes["forget"], missing_sets)},
         method=method,
         gpus=gpus,
         dtype=model.dtype,

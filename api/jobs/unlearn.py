@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.auth import Caller
 from api.dependencies import Context
 from api.http.field_errors import invalid_parameters
-from api.http.problems import unprocessable
 from api.jobs import evaluation_validation, job_warnings
 from api.jobs.chat_validation import ChatValidation
 from api.jobs.deadline import find_deadline
@@ -22,9 +21,11 @@ from api.jobs.record_length import check_record_lengths
 from api.jobs.training_validation import check_training
 from core.preflight.workload import Workload
 from core.records import jobs
-from core.records.tables import JobRow, ModelRow
+from core.records.jobs import FileUse
+from core.records.tables import FileRow, JobRow, ModelRow
+from core.schema.evaluation import SetName
 from core.schema.ids import new_id
-from core.schema.jobs import JobRequest
+from core.schema.jobs import JobRequest, Origin, RetainKind, SetUsed
 from core.schema.models import ModelShape
 from core.unlearning.method import Method
 from core.unlearning.objectives import fill_training, resolve
@@ -61,7 +62,8 @@ class UnlearnSubmission:
             warnings += job_warnings.added_measurement_warnings(added, policy)
         requested = unlearning_files(request, model)
         missing_sets = _missing_sets(method, requested, dry_run=request.dry_run)
-        warnings += job_warnings.missing_data_warnings(method, missing_sets)
+        if request.dry_run:
+            warnings += job_warnings.missing_data_warnings(method, missing_sets)
         rows = await lock_requested_files(session, organisation, requested, lifetime=self._context.settings.retention)
         uses = [file.use for file in requested]
         await self._inline.add(session, uses, rows)
@@ -83,7 +85,7 @@ class UnlearnSubmission:
             gpus = await jobs.default_gpus(session, stale_seconds=self._context.stale_seconds)
         classes = self._context.settings.worker_classes
         describe: Callable[..., Workload]
-        describe = describe_measuring if request.dry_run else partial(describe_unlearning, method)
+        describe = describe_measuring if request.dry_run else partial(describe_unlearning, method, missing_sets)
         workload = describe(
             model,
             training,
@@ -108,7 +110,7 @@ class UnlearnSubmission:
             parameters=method.model_dump(mode="json"),
             training=training.model_dump(mode="json"),
             output=request.output,
-            data=[self._inline.describe(use, rows[use.file]).model_dump(mode="json") for use in uses],
+            data=[used.model_dump(mode="json") for used in self._describe_data(requested, rows, missing_sets)],
             warnings=[
                 *job_warnings.output_warnings(request),
                 *job_warnings.set_size_warnings(uses, rows),
@@ -130,6 +132,16 @@ class UnlearnSubmission:
         await session.refresh(job)
         return job
 
+    def _describe_data(
+        self, requested: list[RequestedFile], rows: dict[str, FileRow], missing_sets: list[SetName]
+    ) -> list[SetUsed]:
+        """Returns the sets as the API shows them; a dry run makes none."""
+        origins: dict[FileUse, Origin] = {file.use: file.origin for file in requested}
+        inline = [] if self._inline.file is None else [FileUse(self._inline.file, "forget")]
+        uses = [*inline, *(file.use for file in requested)]
+        brought = [self._inline.describe(use, rows[use.file], origin=origins.get(use, "request")) for use in uses]
+        return brought if self._request.dry_run else [*brought, *map(_to_be_made, missing_sets)]
+
     async def discard(self) -> None:
         """After a failure: deletes the inline records' bytes, unless the job was written after all."""
         await self._inline.discard()
@@ -144,18 +156,20 @@ def _resolve_method(request: JobRequest) -> Method:
         raise invalid_parameters(error, choice.parameters, ("method",)) from None
 
 
-def _missing_sets(method: Method, requested: list[RequestedFile], *, dry_run: bool) -> list[str]:
-    """Returns the sets that the method needs and nobody named; a dry run does without them.
+def _missing_sets(method: Method, requested: list[RequestedFile], *, dry_run: bool) -> list[SetName]:
+    """Returns the sets that the job needs and that neither the request nor the model has: the job makes them itself.
 
-    Problem (422): a job that is no dry run lacks a set, in the request and in the model's defaults.
+    A job that is no dry run needs a retain set whatever its method, since what survives is judged by it.
     """
     present = {file.use.name for file in requested}
-    missing_sets: list[str] = [name for name in ("retain", "unseen") if name in method.needs() - present]
-    if missing_sets and not dry_run:
-        name = missing_sets[0]
-        detail = f"the method '{method.name}' needs a {name} set: name a file here, or give the model a default"
-        raise unprocessable(f"/{name}", detail, name="missing-data")
-    return missing_sets
+    needed = method.needs() if dry_run else method.needs() | {"retain"}
+    names: tuple[SetName, ...] = ("retain", "unseen")
+    return [name for name in names if name in needed - present]
+
+
+def _to_be_made(name: SetName) -> SetUsed:
+    kind: RetainKind | None = "in_distribution" if name == "retain" else None
+    return SetUsed(name=name, file=None, kind=kind, records=0, sha256=None, origin="made")
 
 
 def _start(request: JobRequest, model: ModelRow) -> dict[str, str | None]:

@@ -60,9 +60,9 @@ async def submit_job(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Queues an unlearning job. It needs at least a model and the records to forget; the retain and unseen sets come
-    from the model's defaults.
+    from the model's defaults, and the job makes those that neither has (`origin` in `data`).
 
-    The request is checked at once: unknown methods and parameters, missing sets, files that were uploaded for another
+    The request is checked at once: unknown methods and parameters, files that were uploaded for another
     purpose, and policies that are looser than the model's are refused. A job is accepted even while the broker is down.
     Scope: `jobs:write`.
     """

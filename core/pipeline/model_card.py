@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from core.schema.evaluation import Measurements
 from core.schema.job_spec import UnlearnSpec
+from core.schema.jobs import Origin, SetUsed
 from core.unlearning.trainer import TrainingResult
 
 _HEAD = """---
@@ -14,14 +15,33 @@ tags: [machine-unlearning, {spec.method.name}]
 """
 _MODEL_FILES = """Every file but this one, and every weight but those that changed, is byte for byte that of the
 original model. Its README.md describes the original model."""
+_ORIGINS: dict[Origin, str] = {
+    "request": "from the request",
+    "model": "from the model's files",
+    "made": "made",
+    "made_by_swapping": "made: copies of the records to forget with other names, numbers, places and dates",
+    "made_by_the_model": "made: texts that the model wrote by itself",
+}
 _ADAPTER_FILES = "The tokenizer's files and the licence files are byte for byte those of the original model."
 
 
-def model_card(spec: UnlearnSpec, result: TrainingResult, before: Measurements, left_out: Sequence[str] = ()) -> str:
+def model_card(
+    spec: UnlearnSpec,
+    result: TrainingResult,
+    before: Measurements,
+    left_out: Sequence[str] = (),
+    made_sets: Sequence[SetUsed] = (),
+) -> str:
     """Returns the card as Markdown: counts and settings, no record's text. An adapter's card has the Hub's YAML head.
 
-    `left_out` are the model's files that the checkpoint does not contain.
+    `left_out` are the model's files that the checkpoint does not contain, `made_sets` those that the job has made.
     """
+    brought = [used for used in spec.data if used.origin in ("request", "model")]
+    sets = "".join(
+        f"- {used.name}: {used.records} records, {_ORIGINS[used.origin]}\n"
+        for used in [*brought, *made_sets]
+        if used.origin is not None
+    )
     counts = "\n".join(
         f"- {name}: {max(figure.records for figure in figures.values())} records measured"
         for name, figures in before.sets.items()
@@ -45,7 +65,7 @@ def model_card(spec: UnlearnSpec, result: TrainingResult, before: Measurements, 
 {training}
 
 ## Data
-{counts}
+{sets}{counts}
 
 ## Files
 {_ADAPTER_FILES if adapter else _MODEL_FILES}

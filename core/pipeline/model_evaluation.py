@@ -127,15 +127,16 @@ class ModelEvaluation:
             )
             self._emit(Warned(code="reference_knows_the_text", message=message))
 
-    def judge(self, policy: Policy | None) -> None:
-        """Judges the measured model by the policy, where there is one."""
+    def judge(self, policy: Policy | None, *, assumption: str | None = None) -> None:
+        """Judges the measured model by the policy, where there is one. `assumption` is what the verdict assumes."""
         if policy is None:
             return
         figures = self._figures
         judgement = judge(
             policy, before=figures.get("before"), after=figures["after"], retrained=figures.get("retrained")
         )
-        self._emit(Judged(judgement=judgement))
+        assumed = [] if assumption is None else [assumption]
+        self._emit(Judged(judgement=judgement.model_copy(update={"warnings": [*assumed, *judgement.warnings]})))
         if judgement.warnings:
             self._emit(Warned(code="not_all_judged", message="; ".join(judgement.warnings)))
 

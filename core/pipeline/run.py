@@ -1,7 +1,7 @@
 """One job, from its spec to its last event."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,11 +23,13 @@ from core.lm.residual_stream import layer_count
 from core.lm.saving import export, export_adapter, refuse_unexportable
 from core.lm.sharding import gather_model
 from core.lm.snapshots import Snapshots
-from core.pipeline import chat_validation, scorable_records
+from core.pipeline import chat_validation, rehearsal_samples, scorable_records
 from core.pipeline.cost import meter_other_ranks
 from core.pipeline.data_split import DataSplit, split_sets
+from core.pipeline.forgotten_text import ForgottenText
 from core.pipeline.job_fingerprint import job_fingerprint
 from core.pipeline.job_progress import JobProgress
+from core.pipeline.made_sets import MissingSets, SetMaker, describe_made
 from core.pipeline.measuring_plan import plan_measuring
 from core.pipeline.model_card import model_card
 from core.pipeline.model_evaluation import ModelEvaluation
@@ -37,8 +39,9 @@ from core.pipeline.record_source import fetch_records
 from core.pipeline.run_environment import environment
 from core.pipeline.validation_messages import describe_errors
 from core.schema.evaluation import Measurements
-from core.schema.events import Cancelled, ChildEvent, CostReported, Done, Paused, ProgressMade, Saved, Warned
+from core.schema.events import Cancelled, ChildEvent, CostReported, Done, Paused, ProgressMade, Saved, SetsMade, Warned
 from core.schema.job_spec import JobSpec, MeasureSpec, PreviewSpec, UnlearnSpec
+from core.schema.jobs import SetUsed
 from core.schema.training import Training
 from core.unlearning.method import Method
 from core.unlearning.objectives import UnknownMethod, resolve
@@ -226,6 +229,8 @@ class Run:
             measurements, shortened = plan_measuring(spec, method, measurements, sets)
             if shortened:
                 self._emit(Warned(code="measuring_shortened", message=shortened))
+            digest = model_digest(spec.directory)
+            made = self._make_missing_sets(spec, data, method, digest)
         evaluation = self._evaluation(measurements, data, settings)
         evaluation.measure_retrained()
         with self._phases.during("loading"):
@@ -233,7 +238,6 @@ class Run:
             self._check_trainable(spec, model, method)
             if spec.deliver != "adapter":
                 refuse_unexportable(model, spec.directory)
-            digest = model_digest(spec.directory)
             fingerprint = _NO_FINGERPRINT if spec.snapshots is None else job_fingerprint(spec, sets, digest)
         figures = evaluation.measure_before((model, tokenizer), digest, spec.snapshots, fingerprint)
         evaluation.check_retrained(figures)
@@ -257,7 +261,7 @@ class Run:
             self._leave_unchanged(spec, evaluation, message)
             return
         with self._phases.during("saving"):
-            self._save(spec, model, result, figures)
+            self._save(spec, model, result, figures, made)
             del model
             gc.collect()
             self._emit(Saved(directory=spec.output, step=result.steps))
@@ -265,7 +269,7 @@ class Run:
         # no verdict by figures in a format that the model is not prompted in: a submitter could cause that with one
         # record that the chat template refuses
         if settings.chat != "raw":
-            evaluation.judge(spec.policy)
+            evaluation.judge(spec.policy, assumption=describe_made(made) if made else None)
         self._emit_cost(result)
         self._emit(Done(outcome="unlearned"))
 
@@ -278,15 +282,46 @@ class Run:
         self._emit_cost(None)
         self._emit(Done(outcome="nothing_to_forget"))
 
-    def _save(self, spec: UnlearnSpec, model: PreTrainedModel, result: TrainingResult, before: Measurements) -> None:
+    def _make_missing_sets(self, spec: UnlearnSpec, data: DataSplit, method: Method, digest: str) -> list[SetUsed]:
+        """Opens the cache of the model's own texts, and makes the sets that neither the request nor the model has.
+
+        Returns what was made, and tells it.
+        """
+        missing = MissingSets.of(data, method, spec.policy)
+        if spec.samples is None and not missing:
+            return []
+        forgotten = ForgottenText(data, load_tokenizer(spec.directory), seed=spec.training.seed)
+        cache = rehearsal_samples.open_cache(spec, forgotten, digest, self._emit)
+        data.training.rehearsal_cache = cache
+        if not missing:
+            return []
+        maker = SetMaker(data, spec.training, forgotten, cache=cache, should_stop=self._cancelled)
+        made = maker.make(missing, *self._load(spec.directory))
+        self._phases.check_cancelled()
+        gc.collect()
+        if made:
+            self._emit(SetsMade(sets=made))
+            self._emit(Warned(code="data_made", message=describe_made(made)))
+        return made
+
+    def _save(
+        self,
+        spec: UnlearnSpec,
+        model: PreTrainedModel,
+        result: TrainingResult,
+        before: Measurements,
+        made: Sequence[SetUsed],
+    ) -> None:
         if spec.deliver == "adapter":
             base = spec.start or spec.model
-            export_adapter(model, spec.directory, spec.output, model_card(spec, result, before), base=base)
+            export_adapter(
+                model, spec.directory, spec.output, model_card(spec, result, before, made_sets=made), base=base
+            )
             return
         if left_out := companion_files(spec.directory).left_out:
             message = f"the checkpoint leaves out files that hold weights from before: {', '.join(left_out)}"
             self._emit(Warned(code="files_left_out", message=message))
-        export(model, spec.directory, spec.output, model_card(spec, result, before, left_out), dtype=spec.dtype)
+        export(model, spec.directory, spec.output, model_card(spec, result, before, left_out, made), dtype=spec.dtype)
 
     def _check_trainable(self, spec: UnlearnSpec, model: PreTrainedModel, method: Method) -> None:
         """Raises CoreError where the model cannot be trained as requested.

@@ -8,11 +8,26 @@ from typing import Literal
 from core.evaluation.measurement import Measurement
 from core.preflight.parameter_counts import adapter_parameters, matching_parameters
 from core.preflight.workload import DTYPE_BYTES, PhaseName, SetSize, StepDraw, Workload
+from core.schema.made_sets import retain_records, unseen_copies
 from core.unlearning.method import Method, RetainSpec, rehearsal_length
 
 _HALF = 0.6
 """Share of a set's tokens in the half that trains, with room for longer records."""
 _SETTINGS = frozenset({"checkpointing", "optimizer", "master_weights", "lora", "gpus"})
+
+
+MADE_UNSEEN = "unseen to calibrate"
+"""The name of the made unseen set, which nothing measures."""
+
+
+def made_sizes(forget: SetSize, missing_sets: Sequence[str]) -> dict[str, SetSize]:
+    """Returns the sizes of the sets that a job makes itself, of records about as long as those to forget."""
+    records = {
+        "retain": retain_records(forget.records),
+        "unseen": math.ceil(forget.records * unseen_copies(forget.records) / _HALF),  # none of them only measures
+    }
+    names = {"retain": "retain", "unseen": MADE_UNSEEN}
+    return {names[name]: SetSize(records[name], math.ceil(records[name] * forget.mean)) for name in missing_sets}
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,8 @@ class UnlearnWorkload(Workload):
 
     def draws(self) -> list[StepDraw]:
         """Returns what one update takes from each set."""
-        method, forget, unseen = self.method, self.set_size("forget"), self.set_size("unseen")
+        method, forget = self.method, self.set_size("forget")
+        unseen = self.set_size(MADE_UNSEEN if MADE_UNSEEN in self.sets else "unseen")
         records = max(1, min(self.training.records_per_step, forget.records))
         sides = 2 if method.pairs else 1
         reference_tokens = sides * forget.tokens if method.needs_original else 0

@@ -11,6 +11,7 @@ from core.records.leases import lock_job
 from core.records.tables import CurveRow, MeasurementRow
 from core.schema.evaluation import Measurements, Moment
 from core.schema.event_types import EventType
+from core.schema.jobs import SetUsed
 
 
 async def set_phase(session: AsyncSession, job: str, fence: int, name: str) -> None:
@@ -32,6 +33,13 @@ async def add_warning(session: AsyncSession, job: str, fence: int, code: str, me
     warning = {"code": code, "message": message}
     row.warnings = [*row.warnings, warning]
     await events.append(session, row, EventType.WARNING, warning)
+
+
+async def set_made_sets(session: AsyncSession, job: str, fence: int, sets: Sequence[SetUsed]) -> None:
+    """Names the sets that the job has made among its data, in place of those that it was to make."""
+    row = await lock_job(session, job, fence)
+    brought = [used for used in row.data if not (used.get("origin") or "").startswith("made")]
+    row.data = [*brought, *(used.model_dump(mode="json") for used in sets)]
 
 
 async def set_steps(

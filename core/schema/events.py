@@ -14,7 +14,7 @@ from core.schema.cost import JobCost
 from core.schema.environment import Environment
 from core.schema.evaluation import Measurements, Moment
 from core.schema.event_types import EventType, describe_data, describe_types
-from core.schema.jobs import JobError, Outcome, Phase
+from core.schema.jobs import JobError, Outcome, Phase, SetUsed
 from core.schema.policies import Judgement
 from core.schema.strict import Answer, Strict
 
@@ -57,6 +57,13 @@ class Warned(Strict):
     kind: Literal["warning"] = "warning"
     code: str
     message: str
+
+
+class SetsMade(Strict):
+    """The job has made sets that neither the request nor the model has."""
+
+    kind: Literal["sets_made"] = "sets_made"
+    sets: list[SetUsed]
 
 
 class Measured(Strict):
@@ -166,6 +173,7 @@ ChildEvent = Annotated[
     | ProgressMade
     | CurvePoint
     | Warned
+    | SetsMade
     | Measured
     | Judged
     | Snapshotted

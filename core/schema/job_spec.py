@@ -4,13 +4,23 @@ The spec never holds records. The child fetches them over a 0600 Unix socket wit
 runs it by hand (`unlearn run`), reads the files that the spec names.
 """
 
+from base64 import b64decode
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretBytes,
+    Tag,
+    TypeAdapter,
+    field_serializer,
+    field_validator,
+)
 
 from core.schema.evaluation import MeasurementChoice, SetName
-from core.schema.jobs import Output, Part, RetainKind
+from core.schema.jobs import Output, Part, RetainKind, SetUsed
 from core.schema.policies import Policy
 from core.schema.record import Record
 from core.schema.strict import Strict
@@ -53,6 +63,24 @@ class ExpectedTokens(Strict):
 
     measured: float = Field(ge=0, description="Tokens of all measurements, before and after together.")
     updates: float = Field(ge=0, description="Tokens of all updates.")
+
+
+class SampleStore(Strict):
+    """The registered model's rehearsal samples on this machine, sealed."""
+
+    folder: Path
+    key: SecretBytes = Field(description="The key that opens them: 32 bytes, in base64.")
+
+    @field_validator("key", mode="after")
+    @classmethod
+    def _has_length(cls, key: SecretBytes) -> SecretBytes:
+        if len(b64decode(key.get_secret_value())) != 32:
+            raise ValueError("the key has 32 bytes, in base64")
+        return key
+
+    @field_serializer("key", when_used="json")
+    def _to_the_child(self, key: SecretBytes) -> str:
+        return key.get_secret_value().decode()
 
 
 class ChildMethod(Strict):
@@ -136,6 +164,10 @@ class UnlearnSpec(CommonSpec):
     kind: Literal["unlearn"] = "unlearn"
     start: str | None = Field(
         default=None, description="The checkpoint that `directory` holds. Null: it holds the registered model."
+    )
+    data: list[SetUsed] = Field(default=[], description="The job's sets as the API shows them, for the model card.")
+    samples: SampleStore | None = Field(
+        default=None, description="Texts that the model wrote for earlier jobs. Null: they are written anew."
     )
     method: ChildMethod
     output: Path = Field(description="An empty or absent directory that the checkpoint is written to.")

@@ -31,6 +31,10 @@ Output = Literal["full", "adapter", "merged"]
 Part = Literal["trains", "measures"]
 """The only use of a file whose records are otherwise split: one half trains or calibrates, the other half measures."""
 RetainKind = Literal["in_distribution", "general"]
+Origin = Literal["request", "model", "made", "made_by_swapping", "made_by_the_model"]
+"""Where a set of a job comes from. `request`: a file or records of the request. `model`: a default file of the model.
+`made`: neither has the set, and the job will make it. Once it has: `made_by_swapping` (copies of the records to forget
+with other names, numbers, places and dates) or `made_by_the_model` (texts that the model wrote by itself)."""
 
 TERMINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
 """The statuses in which a job has ended. Only a person's retry leads on, and only from `failed`."""
@@ -257,7 +261,9 @@ class SetUsed(Answer):
     """A data set of a job: digests and counts, no text."""
 
     name: SetName = Field(description="The set's name.")
-    file: str | None = Field(description="The file's id. Null: the records were in the request.")
+    file: str | None = Field(
+        description="The file's id. Null: the records were in the request, or the job makes them (`origin`)."
+    )
     kind: RetainKind | None = Field(
         default=None, description="Of a retain set: `in_distribution` (like the text to forget) or `general`."
     )
@@ -267,7 +273,7 @@ class SetUsed(Answer):
         description="`trains`: the file is used for training only, because a file that is pinned to the model"
         " `measures`. Null: one half trains, the other half measures.",
     )
-    records: int = Field(description="The number of records.")
+    records: int = Field(description="The number of records. 0 while the job has still to make them.")
     sha256: str | None = Field(
         description="The sha256 of the file's bytes. Null for records in the request, and after the file was deleted:"
         " from the plain digest of a short text its content can be guessed."
@@ -276,6 +282,13 @@ class SetUsed(Answer):
         default=None,
         description="After the file was deleted: the HMAC-SHA256 of its sha256 under a key of the service, by which the"
         " operator can still tell whether a text was the file's.",
+    )
+    origin: Origin | None = Field(
+        default=None,
+        description="Where the set comes from. `request` or `model`: a file that the request names, or a default file"
+        " of the model. `made`: neither has the set, so the job makes it: `made_by_swapping`, copies of the records to"
+        " forget with other names, numbers, places and dates, or `made_by_the_model`, texts that the model writes by"
+        " itself. Null: a job from before the service kept this.",
     )
 
 

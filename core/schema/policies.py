@@ -302,5 +302,9 @@ class Judgement(Strict):
     scope: Scope = Field(
         description="What the verdict covers. `verbatim`: the text itself. `facts`: questions about its content too."
     )
-    warnings: list[str] = Field(default=[], description="What the model must keep that the verdict says nothing about.")
+    warnings: list[str] = Field(
+        default=[],
+        description="What the verdict assumes, where the job made text of its own, and what the model must keep that"
+        " the verdict says nothing about.",
+    )
     bounds: list[JudgedBound] = Field(description="The result of each bound.")

@@ -98,13 +98,14 @@ REHEARSAL_MAX_TOKENS = 256
 """Tokens of a rehearsal sample at most, whatever the forget set's length."""
 
 
-def rehearsal_length(tokens: int) -> int:
-    """The length of samples for a forget set whose median chunk has so many tokens: at most a quarter longer.
+def rehearsal_length(tokens: int, *, shorter: bool = False) -> int:
+    """The length of samples for a forget set whose median chunk has so many tokens: at most a quarter longer, or with
+    `shorter` at most a fifth shorter.
 
     Few different lengths (4, 5, 6 or 7 times a power of two) let jobs on one model share their samples.
     """
     step = 1 << max(0, tokens.bit_length() - 3)
-    return min(REHEARSAL_MAX_TOKENS, -(-tokens // step) * step)
+    return min(REHEARSAL_MAX_TOKENS, (tokens if shorter else tokens + step - 1) // step * step)
 
 
 YAO_2024 = Paper(

@@ -41,13 +41,10 @@ def rehearse(
     The same seed gives the same samples, however many tokens (`max_tokens`) are written at a time. Samples in the
     `cache` are not written again; where earlier jobs dropped some, samples of higher numbers take their places.
     """
-    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if begin is None:
-        return []
     lengths = sorted(len(chunk.ids) for chunk in forget)
     settings = SampleSettings(temperature, seed, rehearsal_length(lengths[len(lengths) // 2]))
-    written = _samples(
-        forward, texts, settings, begin, tokenizer.eos_token_id, max_tokens, should_stop=should_stop, cache=cache
+    written = write_samples(
+        forward, tokenizer, texts, settings, max_tokens=max_tokens, should_stop=should_stop, cache=cache
     )
     repetitions = chunk_runs(forget) - chunk_runs(retain_chunks)
     samples: list[Chunk] = []
@@ -58,18 +55,23 @@ def rehearse(
     return samples
 
 
-def _samples(
+def write_samples(
     forward: Forward,
+    tokenizer: PreTrainedTokenizerBase,
     texts: int,
     settings: SampleSettings,
-    begin: int,
-    end: int | None,
-    max_tokens: int,
     *,
+    max_tokens: int,
     should_stop: Callable[[], bool],
     cache: RehearsalCache | None,
 ) -> list[Sample]:
-    """The first `texts` samples that no earlier job has dropped: from the cache, and written where they are missing."""
+    """The first `texts` samples that no earlier job has dropped: from the cache, and written where they are missing.
+
+    Empty where the tokenizer has no token to begin a text with; fewer once `should_stop` turns true.
+    """
+    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if begin is None:
+        return []
     ranks = forward.ranks
     first = ranks.rank == 0
     samples: list[Sample | None] = []
@@ -84,7 +86,9 @@ def _samples(
             break
         present += sample is not None
     if missing := texts - present:
-        samples += _write(forward, len(samples), missing, settings, begin, end, max_tokens, should_stop)
+        samples += _write(
+            forward, len(samples), missing, settings, begin, tokenizer.eos_token_id, max_tokens, should_stop
+        )
     if cache is not None and first:
         cache.keep_for_job(settings, samples)
         cache.keep(settings, samples)

@@ -132,6 +132,24 @@ Parameters that a request names stay. A warning of the job (`measuring_shortened
 measures in full unless it is given the same parameters. Measuring that takes about a minute on one core
 ({measuring_cost.ALWAYS_AFFORDED:.0e} model FLOPs) is never cut, nor is a job that only measures.
 
+A retain or an unseen set comes from the request, else from the model's default files. Where neither has one, the job
+makes it, and `data` of the job, a warning (`data_made`), the verdict's `warnings` and the model card name its
+`origin`:
+
+- `retain`, by the model itself (`made_by_the_model`): 128 texts or more that the model before the job writes without a
+  prompt, at a temperature of 0.5. Half of them train, and the others stand for what must survive. They show what the
+  model would write of its own accord, and nothing of knowledge that it writes down only when it is asked.
+- `unseen`, by swapping (`made_by_swapping`): copies of the records to forget in which names, numbers, places and dates
+  are pieced together from texts of the model's own. A record that holds none of these is replaced by texts of the
+  model's own, at a temperature of 1 (`made_by_the_model`): for text that the model knows by heart these are too
+  probable, so that it forgets less than it could. Made unseen text only calibrates. Nothing is measured on it, and
+  membership is not judged.
+
+Made text that repeats a record to forget is left out: text with five consecutive tokens that only this record has, or
+with two of its names, numbers, places or dates. On the demo's model a job that was given one record alone left it with
+a perplexity of 17.2; a model retrained without it has 14.9. Extraction strength was 0 in both, and no blank of the
+cloze test was filled by either.
+
 ## An approximation of the retrained model
 
 Forgetting is best compared with a model that was trained without the forget set. Retraining is usually too expensive.
@@ -169,9 +187,8 @@ Extraction strength must have been measured, and exposure or membership.
 A dry run has limits of its own, unless a request names one of these measurements itself. It reads only `forget` and
 `unseen`. Exposure makes {preview.TWINS} twins of each record and ranks no unseen records, since the spread of ranks is
 known for text that was never seen: all ranks are equally probable. Measurements that go record by record stop after
-{preview.SECONDS:g} seconds and report that in `cut_short`. The `estimate` of a dry run is for the dry run itself. Sets
-that only the method needs (a retain set) are not required; a warning (`missing_data`) says that the job would need
-them.
+{preview.SECONDS:g} seconds and report that in `cut_short`. The `estimate` of a dry run is for the dry run itself. A dry
+run makes no text in place of a missing set; a warning (`missing_data`) says that a job would.
 
 The measurements in `evaluation.measure` are made in addition, and a `retrained_model` is measured too; neither has a
 part in this answer. Intervals on few records are widened as for a verdict (below), and an unknown interval leaves the

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 
 from core.evaluation.text.common_words import ENGLISH_ONLY, CommonWords
 from core.evaluation.text.entities import Entity, Kind, find_entities, month_languages
-from core.evaluation.text.value_synthesis import match_case, replace_known, synthesize_address, synthesize_value
+from core.evaluation.text.value_synthesis import (
+    match_case,
+    recombine,
+    replace_known,
+    synthesize_address,
+    synthesize_value,
+)
 from core.schema.record import Record
 
 Slot = tuple[str, ...]
@@ -74,13 +80,16 @@ def counterfactuals(
     pool: DonorPool | None = None,
     common: CommonWords | None = None,
     invent: bool = False,
+    mixed: bool = False,
 ) -> list[Record]:
     """At most `count` different counterfactuals, none equal to the record; fewer where its entities vary less.
 
     Empty where the scored text has no entity. With `invent`, counterfactuals with invented values fill the count where
-    the pool's values are too few. The result depends on the record, the seed, the pool and the common words (default:
-    the pool's) alone. A value that stands in several places is swapped for the same value in all, in the prompt and, in
-    lower case, within an address too. `id`, `subject` and the texts of probes are left out.
+    the pool's values are too few. With `mixed`, each word and each digit comes from another record of the pool: that
+    suits a pool of text that the model knows, to which the values of one record together are familiar. The result
+    depends on the record, the seed, the pool and the common words (default: the pool's) alone. A value that stands in
+    several places is swapped for the same value in all, in the prompt and, in lower case, within an address too. `id`,
+    `subject` and the texts of probes are left out.
     """
     pool = pool or DonorPool()
     common = common or pool.common
@@ -90,7 +99,7 @@ def counterfactuals(
         return []
     digest = record.digest().hex()
     donors = pool.donors(record)
-    order = random.Random(f"{seed}/{digest}").sample(donors, len(donors))
+    order = [] if mixed else random.Random(f"{seed}/{digest}").sample(donors, len(donors))
     seen = {tuple(texts)}
     copies: list[Record] = []
     with_pool = len(order) + _ATTEMPTS * count
@@ -100,7 +109,8 @@ def counterfactuals(
         generator = random.Random(f"{seed}/{digest}/{attempt}")
         donor = order[attempt] if attempt < len(order) else None
         attempt_pool = pool if attempt < with_pool else DonorPool()
-        swapped = _swap(texts, entities, _Replacements(attempt_pool, donor, frozenset(donors), generator, common))
+        replacements = _Replacements(attempt_pool, donor, frozenset(donors), generator, common, mixed=mixed)
+        swapped = _swap(texts, entities, replacements)
         if tuple(swapped) not in seen:
             seen.add(tuple(swapped))
             copies.append(record.with_texts(swapped))
@@ -111,8 +121,16 @@ class _Replacements:
     """The new values of one counterfactual, by kind and old value: each is chosen once, where it first stands."""
 
     def __init__(
-        self, pool: DonorPool, donor: int | None, donors: frozenset[int], generator: random.Random, common: CommonWords
+        self,
+        pool: DonorPool,
+        donor: int | None,
+        donors: frozenset[int],
+        generator: random.Random,
+        common: CommonWords,
+        *,
+        mixed: bool,
     ) -> None:
+        self._mixed = mixed
         self._pool, self._donor, self._donors = pool, donor, donors
         self._generator, self._common = generator, common
         self._values: dict[tuple[Kind, str], str] = {}
@@ -125,11 +143,21 @@ class _Replacements:
         if entity.form in ("email", "url"):
             self._values[keys[0]] = self._address(entity)
             return
-        replacement = self._pool.replacement(entity, self._donor, self._donors, self._generator)
+        replacement = self._replacement(entity)
         for number, (key, part) in enumerate(zip(keys, entity.parts, strict=True)):
             if key not in self._values:
                 value = replacement.parts[number].text if replacement else None
+                if value is not None and self._mixed:
+                    value = self._recombined(value, entity, number)
                 self._values[key] = value or synthesize_value(part.text, part.kind, self._generator, languages)
+
+    def _replacement(self, entity: Entity) -> Entity | None:
+        return self._pool.replacement(entity, self._donor, self._donors, self._generator)
+
+    def _recombined(self, value: str, entity: Entity, number: int) -> str:
+        """A part's value with the same part of another replacement: words as a whole, digits one by one."""
+        other = self._replacement(entity)
+        return value if other is None else recombine(value, other.parts[number].text, self._generator)
 
     def value(self, kind: Kind, text: str) -> str:
         value = self._values[kind, text.casefold()]
@@ -138,9 +166,9 @@ class _Replacements:
     def _address(self, entity: Entity) -> str:
         known = {text: value for (kind, text), value in self._values.items() if kind in ("word", "year", "number")}
         if replace_known(entity.text, known) == entity.text:
-            replacement = self._pool.replacement(entity, self._donor, self._donors, self._generator)
+            replacement = self._replacement(entity)
             if replacement is not None:
-                return replacement.text
+                return self._recombined(replacement.text, entity, 0) if self._mixed else replacement.text
         return synthesize_address(entity.text, self._generator, known, self._common.is_common)
 
 

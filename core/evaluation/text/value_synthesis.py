@@ -17,6 +17,7 @@ _ALPHABETS = {
 }
 _YEARS_BEFORE = 40
 """A new year lies at most this many years before the true one, or a quarter of them after it, in the same century."""
+_PIECES = re.compile(r"\d|\D+")
 _TRIES = 50
 _SHORTEST_PART = 3
 """Letters or digits of the shortest part that is recognised inside an address."""
@@ -61,6 +62,18 @@ def replace_known(text: str, known: Mapping[str, str]) -> str:
         return text
     pattern = re.compile("|".join(re.escape(part) for part in parts), re.IGNORECASE)
     return pattern.sub(lambda match: match_case(known.get(match[0].casefold(), match[0]), match[0]), text)
+
+
+def recombine(value: str, other: str, generator: random.Random) -> str:
+    """A value of the same form whose pieces, digits and what stands between them, are of one or the other at random.
+
+    What both have in common, such as the prefix of all telephone numbers, stays. Values of different forms: one of the
+    two.
+    """
+    pieces, others = _PIECES.findall(value), _PIECES.findall(other)
+    if len(pieces) != len(others):
+        return generator.choice((value, other))
+    return "".join(generator.choice(pair) for pair in zip(pieces, others, strict=True))
 
 
 def match_case(word: str, original: str) -> str:

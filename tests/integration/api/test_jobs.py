@@ -37,7 +37,30 @@ async def test_a_minimal_request_is_queued_with_every_default_filled_in(
         model["defaults"]["unseen"],
     ]
     assert job["data"][0]["sha256"] is None
+    assert [data_set["origin"] for data_set in job["data"]] == ["request", "model", "model"]
     assert (await client.get(f"/v1/jobs/{job['id']}")).json() == {**job, "waiting_for": "a worker"}
+
+
+async def test_a_job_makes_the_sets_that_neither_the_request_nor_the_model_has(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await register_ready_model(service, client, defaults={})
+    alone = await submit_job(client)
+    assert [(used["name"], used["origin"], used["records"], used["file"]) for used in alone["data"]] == [
+        ("forget", "request", 1, None),
+        ("retain", "made", 0, None),
+        ("unseen", "made", 0, None),
+    ]
+    retain = await upload_records(client, "retain")
+    brought = await submit_job(client, retain=[{"file": retain}])
+    assert [(used["name"], used["origin"]) for used in brought["data"]] == [
+        ("forget", "request"),
+        ("retain", "request"),
+        ("unseen", "made"),
+    ]
+    other = await submit_job(client, method="gradient_ascent")
+    assert [(used["name"], used["origin"]) for used in other["data"]] == [("forget", "request"), ("retain", "made")]
+    assert other["estimate"]["tokens"] < alone["estimate"]["tokens"], "made records count where they train"
 
 
 async def test_inline_records_are_stored_encrypted_as_a_file(service: Service, client: httpx.AsyncClient) -> None:

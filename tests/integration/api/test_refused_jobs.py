@@ -46,7 +46,6 @@ from tests.integration.api.submission import MINIMAL_REQUEST
         ({"forget": {"file": "RETAIN"}}, ["/forget/file"]),
         ({"retain": [{"file": "FORGET"}]}, ["/retain/0/file"]),
         ({"retain": [{"file": "file-none"}]}, ["/retain/0/file"]),
-        ({"retain": []}, ["/retain"]),
         ({"unseen": {"file": "RETAIN"}}, ["/unseen/file"]),
         ({"reference": "nul \0"}, []),
         ({"metadata": {"nul": "\0"}}, []),
@@ -85,20 +84,6 @@ async def test_an_unknown_method_is_refused_with_the_known_methods(service: Serv
     await register_ready_model(service, client)
     answer = await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "method": "magic"})
     assert "gradient_ascent" in answer.json()["detail"]
-
-
-async def test_a_method_without_a_set_that_it_needs_is_refused_with_the_set_named(
-    service: Service, client: httpx.AsyncClient
-) -> None:
-    await register_ready_model(service, client, defaults={})
-    needing = await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "method": "ascent_descent"})
-    assert (needing.status_code, needing.json()["errors"][0]["pointer"]) == (422, "/retain")
-    assert "retain" in needing.json()["detail"]
-    calibrated = await client.post(
-        "/v1/jobs", json={**MINIMAL_REQUEST, "retain": [{"file": await upload_records(client, "retain")}]}
-    )
-    assert (calibrated.status_code, calibrated.json()["errors"][0]["pointer"]) == (422, "/unseen")
-    assert (await client.post("/v1/jobs", json={**MINIMAL_REQUEST, "method": "gradient_ascent"})).status_code == 202
 
 
 async def test_a_deleted_default_file_has_another_message_than_a_missing_file_of_the_request(

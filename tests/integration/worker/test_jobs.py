@@ -44,8 +44,9 @@ async def test_a_job_runs_once_to_a_checkpoint_that_loads_and_its_text_appears_n
     assert [types.count(event_type) for event_type in ("started", "saved", "measured", "succeeded")] == [1, 1, 2, 1]
     assert types[-1] == "succeeded"
     judged = Judgement.model_validate(row.judgement)
-    assert (row.verdict, judged.verdict, judged.policy) == ("not_judged", "not_judged", "default")
-    assert judged.reason == "not_measured"  # there is no retain set that could show what survives
+    assert (row.verdict, judged.verdict, judged.policy) == ("passed", "passed", "default")
+    assert [(used["name"], used["origin"]) for used in row.data] == [("retain", "made_by_the_model")]
+    assert "what survives is judged by the other half" in judged.warnings[0]
     assert judged.parts["membership"].reason == "no_reference_text"
     assert not judged.parts["membership"].required
     assert [judged_bound.bound for judged_bound in judged.bounds] == DEFAULT_POLICY.bounds
@@ -62,7 +63,7 @@ async def test_a_job_runs_once_to_a_checkpoint_that_loads_and_its_text_appears_n
 
     await assert_clean_exit(worker, other)
     assert setup.scratch_files() == []
-    assert [file.name for file in setup.measurement_files()] == ["key"]  # of a forget set alone nothing is kept
+    assert {file.suffix for file in setup.measurement_files()} == {"", ".npz"}  # the key, values of the made retain set
     visible = setup.logs() + json.dumps([event.data for event in await setup.scene.events(job)])
     visible += judged.model_dump_json()
     assert CANARY not in visible
