@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         default=Path("scratch"), description="a worker's working folder, on a local disk that outlives the worker"
     )
     keep_measurements: bool = Field(
-        default=True, description="keep measurements of a model in SCRATCH_DIR, for later jobs on the same data"
+        default=True, description="keep measurements of a model, and texts that it wrote, in SCRATCH_DIR for later jobs"
     )
     benchmark_tasks_dir: Path | None = Field(
         default=None, description="definitions of benchmark tasks (YAML), and the data and code that they name"

@@ -15,6 +15,7 @@ from core.schema.job_spec import (
     JobSpec,
     MeasureSpec,
     PreviewSpec,
+    SampleStore,
     SocketRecords,
     UnlearnSpec,
 )
@@ -51,10 +52,12 @@ class Assignment:
         token: str,
         threads: int,
         cache: Path | None = None,
+        samples: SampleStore | None = None,
         benchmark_tasks: Path | None = None,
         benchmark_code: bool = False,
     ) -> JobSpec:
-        """Returns the child's spec. The child keeps measurements in `cache` and finds tasks in `benchmark_tasks`.
+        """Returns the child's spec. The child keeps measurements in `cache`, texts that the model writes in `samples`,
+        and finds tasks in `benchmark_tasks`.
 
         Raises AttemptFailed where a model has no directory.
         """
@@ -85,6 +88,7 @@ class Assignment:
             **common,
             start=self.job.start_checkpoint,
             data=[SetUsed.model_validate(used) for used in self.job.data],
+            samples=samples,
             method=ChildMethod(name=self.job.method, parameters=self.job.parameters),
             output=scratch.output,
             deliver=self.job.output,

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import completion, files, lease_recovery
+from core.records import completion, files, lease_recovery, sample_keys
 from core.schema.ids import ID_PATTERN, id_timestamp
 from core.storage import Storage, uploads
 from core.storage.file_keys import FileKeys
@@ -53,6 +53,19 @@ async def collect_snapshots(sessions: Sessions, root: Path) -> int:
             ended = await completion.ended_jobs(session, jobs)
         for job in ended:
             await asyncio.to_thread(scratch.remove_folder, folders[job])
+            removed += 1
+    return removed
+
+
+async def collect_samples(sessions: Sessions, root: Path) -> int:
+    """Removes rehearsal samples from this machine whose key is destroyed; returns the number of folders."""
+    folders = dict(await asyncio.to_thread(lambda: list(scratch.sample_folders(root))))
+    removed = 0
+    for ids in _batches(folders):
+        async with sessions() as session:
+            existing = await sample_keys.existing_ids(session, ids)
+        for id in set(ids) - existing:
+            await asyncio.to_thread(scratch.remove_folder, folders[id])
             removed += 1
     return removed
 

@@ -1,7 +1,8 @@
 """The folder of one attempt on this machine, `SCRATCH_DIR/<job>/<fence>/`, removed when the attempt ends.
 
 Beside it lies `snapshots`, which the attempts of a job share and which is removed when the job ends. Measurements of
-models lie in `SCRATCH_DIR/measured/<organisation>/` and stay.
+models lie in `SCRATCH_DIR/measured/<organisation>/`, and rehearsal samples of models, sealed, in
+`SCRATCH_DIR/rehearsed/<organisation>/<key's id>/`; both stay.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from pathlib import Path
 
 _SNAPSHOTS = "snapshots"
 _MEASURED = "measured"
+_REHEARSED = "rehearsed"
 _SOCKET_PATH_BYTES = 100
 """A limit under those of a Unix socket's path: 107 bytes on Linux, 103 on macOS."""
 
@@ -84,6 +86,18 @@ def remove_folder(folder: Path) -> None:
 def measurements_folder(root: Path, organisation: str) -> Path:
     """Returns the folder of the organisation's measurements on this machine, for later jobs. The child makes it."""
     return root.absolute() / _MEASURED / organisation
+
+
+def samples_folder(root: Path, organisation: str) -> Path:
+    """Returns the folder of the organisation's rehearsal samples on this machine. The child makes it."""
+    return root.absolute() / _REHEARSED / organisation
+
+
+def sample_folders(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yields `(key's id, folder)` of all rehearsal samples here, of any organisation."""
+    for folder in root.glob(f"{_REHEARSED}/*/samples-*"):
+        if folder.is_dir() and not folder.is_symlink():
+            yield folder.name, folder
 
 
 def attempt_folders(root: Path) -> Iterator[tuple[str, int, Path]]:

@@ -47,6 +47,7 @@ from worker.model_integrity import DigestCache
 from worker.oom_advice import with_memory_advice
 from worker.prefork_pool import PreforkPool
 from worker.record_server import RecordServer
+from worker.sample_store import open_store
 from worker.scratch import Scratch, measurements_folder
 from worker.settlement import Finished, Interruption, Result, Settlement, Stopped
 from worker.shutdown import ShutdownEvent
@@ -231,16 +232,21 @@ class Attempt:
         """Starts the child, serves it its records and follows its events to the end."""
         token = secrets.token_urlsafe(32)
         tasks = self._settings.benchmark_tasks_dir
+        service_key = self._settings.service_key()
+        samples = None
+        if self._settings.keep_measurements and self._job.kind == "unlearn":
+            samples = await open_store(self._lease, self._job, self._settings.scratch_dir, service_key)
         spec = assigned.spec(
             scratch,
             token=token,
             threads=self._threads,
             cache=self._measurements_folder(),
+            samples=samples,
             benchmark_tasks=None if tasks is None else tasks.resolve(),
             benchmark_code=self._settings.benchmark_code,
         )
         key_store = open_key_store(self._settings.key_store_url, storage_url=self._settings.storage_url)
-        keys = FileKeys(self._settings.service_key(), key_store)
+        keys = FileKeys(service_key, key_store)
         recorder = EventRecorder(self._lease)
         env = child_environment(gpus=self._devices.gpus, threads=self._threads, folder=scratch.temporary)
         if self._prefork_pool is not None and spec.processes == 1:

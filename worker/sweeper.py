@@ -65,6 +65,7 @@ class Sweeper(threading.Thread):
                 self._repeat("checkpoints", COLLECT_SECONDS, lambda: collector.collect_checkpoints(sessions, storage)),
                 self._repeat("scratch", 10 * interval, lambda: collector.collect_scratch(sessions, scratch)),
                 self._repeat("snapshots", 10 * interval, lambda: collector.collect_snapshots(sessions, scratch)),
+                self._repeat("samples", 10 * interval, lambda: collector.collect_samples(sessions, scratch)),
             )
             async with sessions.begin() as session:
                 await workers.mark_stopped(session, worker=self._context.worker)

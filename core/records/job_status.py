@@ -17,14 +17,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import delete, func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.queue import queue_name
 from core.records import audit, events, outbox
 from core.records.clock import seconds_from_now
-from core.records.tables import JobRow
+from core.records.tables import JobRow, SampleKeyRow
 from core.schema.audit import Detail
 from core.schema.event_types import EventType
 from core.schema.jobs import STATUSES, TERMINAL, Outcome, Status
@@ -151,6 +151,7 @@ async def fail(session: AsyncSession, job: JobRow, error: dict[str, object]) -> 
     """Ends a running job with an error."""
     _set_status(job, FAIL)
     job.error = error
+    await _destroy_samples(session, job)
     await _publish(session, job, FAIL, {"error": error})
 
 
@@ -163,6 +164,8 @@ async def end_attempt(session: AsyncSession, job: JobRow, *, reason: str, delay_
     _set_status(job, change)
     if change is REQUEUE:
         job.run_after = seconds_from_now(delay_seconds)
+    if change is CANCEL_RUNNING:
+        await _destroy_samples(session, job)
     await _publish(session, job, change, {"reason": reason})
 
 
@@ -182,6 +185,7 @@ async def resume(session: AsyncSession, job: JobRow, *, key: str | None = None) 
 async def cancel(session: AsyncSession, job: JobRow, *, key: str | None = None) -> None:
     """Cancels a queued or paused job."""
     _set_status(job, CANCEL)
+    await _destroy_samples(session, job)
     await _publish(session, job, CANCEL, {}, key=key)
 
 
@@ -203,6 +207,14 @@ def _set_status(job: JobRow, change: Change) -> None:
         job.fence += 1
     if change.target in TERMINAL:
         job.finished_at = func.clock_timestamp()
+
+
+async def _destroy_samples(session: AsyncSession, job: JobRow) -> None:
+    """Deletes the keys of the model's rehearsal samples: a job that ended early may not have dropped its text there."""
+    if job.kind != "unlearn" or not job.attempts:
+        return
+    of_model = (SampleKeyRow.organisation == job.organisation, SampleKeyRow.model == job.model)
+    await session.execute(delete(SampleKeyRow).where(*of_model))
 
 
 async def _publish(

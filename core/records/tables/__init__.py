@@ -4,7 +4,7 @@ from core.records.tables.access import ApiKey, AuditRow, IdempotencyKey, Organis
 from core.records.tables.base import Base, Now
 from core.records.tables.checkpoints import CheckpointFile, CheckpointRow
 from core.records.tables.dispatch import OutboxRow, WorkerRow
-from core.records.tables.inputs import FileRow, ModelRow, PolicyRow
+from core.records.tables.inputs import FileRow, ModelRow, PolicyRow, SampleKeyRow
 from core.records.tables.jobs import CurveRow, EventRow, JobFile, JobRow, MeasurementRow
 from core.records.tables.signing import SignedHeadRow, SigningKeyRow
 
@@ -26,6 +26,7 @@ __all__ = [
     "Organisation",
     "OutboxRow",
     "PolicyRow",
+    "SampleKeyRow",
     "SignedHeadRow",
     "SigningKeyRow",
     "WorkerRow",

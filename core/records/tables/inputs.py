@@ -88,3 +88,24 @@ class ModelRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
 
     __table_args__ = (ForeignKeyConstraint(["organisation", "policy"], ["policies.organisation", "policies.name"]),)
+
+
+class SampleKeyRow(Base):
+    """The key of a registered model's rehearsal samples on one host, which lie in a folder of the row's id.
+
+    Deleting the row makes the samples unreadable, on whichever host they are.
+    """
+
+    __tablename__ = "sample_keys"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    organisation: Mapped[str] = mapped_column(String(64))
+    model: Mapped[str] = mapped_column(String(96))
+    wrapped_key: Mapped[bytes]
+    """The key, encrypted under the service key."""
+    created_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation", "model"], ["models.organisation", "models.id"], ondelete="CASCADE"),
+        Index("ix_sample_keys_organisation_model", "organisation", "model"),
+    )

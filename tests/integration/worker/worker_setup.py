@@ -208,10 +208,10 @@ class WorkerSetup:
         return [event.type for event in await self.scene.events(job)]
 
     def scratch_files(self) -> list[Path]:
-        """Returns the jobs' files in the scratch folder, but for the figures and digests that later jobs use."""
+        """Returns the jobs' files in the scratch folder, but for what later jobs use."""
         # os.walk and not rglob: folders vanish meanwhile
         files = [Path(folder) / name for folder, _, names in os.walk(self.scratch) for name in names]
-        kept = {self.scratch / "measured", self.scratch / "digests.json"}
+        kept = {self.scratch / "measured", self.scratch / "rehearsed", self.scratch / "digests.json"}
         return [file for file in files if not {file, *file.parents} & kept]
 
     def measurement_files(self) -> list[Path]:
