@@ -19,6 +19,7 @@ def job_row(*, gpus: int = 0, output: str = "full", start_checkpoint: str | None
         gpus=gpus,
         method="calibrated",
         parameters={},
+        data=[],
         training=TRAINING.model_dump(mode="json"),
         output=output,
         start_checkpoint=start_checkpoint,
