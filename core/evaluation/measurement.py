@@ -87,6 +87,11 @@ class Measurement(Strict, ABC):
         """How often a record's tokens go through the model, about."""
         return 1.0
 
+    @classmethod
+    def for_group(cls, group: Group) -> Self:
+        """The measurement with the parameters that it has as part of a group."""
+        return cls()
+
     def budget(self, context: "EvalContext") -> Budget:
         """A budget whose time starts now; only a `Budgeted` measurement has a limit of time."""
         return Budget(self.name, seconds=self.time_limit, check_stop=context.check_stop)

@@ -6,7 +6,8 @@ from typing import get_args
 from core.evaluation.measurement import Budgeted, Measurement
 from core.evaluation.measurements.exposure import Exposure
 from core.evaluation.measurements.likelihood import Likelihood
-from core.preflight.flops import flops_per_token, training_flops
+from core.evaluation.measurements.relearned import Relearned
+from core.preflight.flops import BACKWARD, flops_per_token, training_flops
 from core.preflight.workload import SetSize, Workload
 from core.schema.evaluation import SetName
 
@@ -80,11 +81,15 @@ def _set_tokens(measurement: Measurement, name: str, size: SetSize) -> float:
     sets = getattr(measurement, "only", None) or measurement.produces.sets or measurement.reads
     if isinstance(measurement, Exposure):
         sets = ("forget", "unseen") if measurement.control else ("forget",)
+    if isinstance(measurement, Relearned):
+        sets = ("forget", "unseen")
     if (sets and name not in sets) or not _runs_the_model(measurement):
         return 0.0
     limit = getattr(measurement, "records", None)
     records = size.records if limit is None else min(limit, size.records)
     measured = records if name in ("forget", "probes", "protected") or limit is not None else records / 2
+    if isinstance(measurement, Relearned) and name == "forget":
+        return (measured * measurement.points() + BACKWARD * measurement.tuned_records(size.records)) * size.mean
     return measured * size.mean * measurement.passes
 
 

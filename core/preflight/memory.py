@@ -55,8 +55,6 @@ UNRETURNED = 0.35
 was measured on models of 20 to 140 million weights."""
 KERNELS = ONEDNN_PRIMITIVES * 3 * MIB // 2
 """oneDNN's compiled products (core.lm.block_sizes), about 1.2 MiB each, with room."""
-_WITH_GRADIENTS = {GradNorm.name, Relearned.name}
-"""Measurements that compute gradients of the weights."""
 
 
 @dataclass(frozen=True)
@@ -144,13 +142,17 @@ class Memory:
         yield from self._gradients_of_measurements()
 
     def _gradients_of_measurements(self) -> Iterator[Item]:
-        """Memory of measurements with gradients: those of all weights, and for fine-tuning moments and a copy."""
-        names = {measurement.name for measurement in self._workload.gradient_measurements}
-        if names & _WITH_GRADIENTS:
+        """Memory of measurements with gradients: those of the weights, and the moments where all weights are tuned."""
+        measurements = self._workload.gradient_measurements
+        relearned = [measurement for measurement in measurements if isinstance(measurement, Relearned)]
+        tunes_all = any(measurement.trains_all_weights(self._model) for measurement in relearned)
+        gradnorm = any(isinstance(measurement, GradNorm) for measurement in measurements)
+        if tunes_all or gradnorm:
             yield Item("gradients", self._place, self._weight_bytes * self._model)
+        if relearned or gradnorm:
             kept = kept_bytes(self._workload.shape, "float32", checkpointing=False)
             yield Item("activations kept", self._place, self._workload.measuring_batch_tokens * kept)
-        if Relearned.name in names:
+        if tunes_all:
             yield Item("the optimiser's states", self._place, 2 * self._weight_bytes * self._model)
 
     def _preparing(self) -> Iterator[Item]:

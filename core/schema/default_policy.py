@@ -141,9 +141,7 @@ ROBUSTNESS_BOUNDS = [
     ),
     Bound(
         name="relearned",
-        curve="relearned_forget",
-        against="retrained",
-        by="ratio",
+        across="relearned_worst_ratio",
         low=0.5,
         judged_from=BAND_FROM,
         optional_from=0,

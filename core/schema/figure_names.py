@@ -5,7 +5,7 @@ that only a benchmark's preset shows; and figures named after groups of question
 metrics.
 """
 
-from typing import get_args
+from typing import Literal, get_args
 
 from core.schema.evaluation import SetName
 
@@ -77,8 +77,29 @@ LIKELIHOOD_ATTACKS = (
     *(f"min_k++_{share}" for share in SHARES),
 )
 VARIANTS = ("int8", "int4")
-RELEARNED_SYMMETRIC = ("relearned_symmetric", "relearned_unrelated_symmetric")
-"""How alike this model and the retrained one relearn, from forget records and from unrelated text."""
+RelearningAttackName = Literal[
+    "forget",
+    "unrelated",
+    "retain",
+    "reworded",
+    "shown_1",
+    "shown_100",
+    "lora",
+    "sgd",
+    "rate_1e-5",
+    "rate_3e-4",
+    "int4",
+]
+RELEARNING_ATTACK_NAMES: tuple[RelearningAttackName, ...] = get_args(RelearningAttackName)
+RELEARNED_SYMMETRIC = (
+    "relearned_symmetric",
+    *(f"relearned_{attack}_symmetric" for attack in RELEARNING_ATTACK_NAMES if attack != "forget"),
+)
+"""How alike this model and the retrained one relearn, by attack, in the attacks' order."""
+RELEARNED_WORST = ("relearned_worst", "relearned_worst_ratio")
+"""The lowest perplexity of any attack, and the lowest one beside the retrained model's under the same attack."""
+RELEARNED_BESIDE_RETRAINED = frozenset({RELEARNED_WORST[1], *RELEARNED_SYMMETRIC})
+"""Figures of relearning that there are only where the job names a retrained model."""
 SYMMETRIC_FIGURES = ("probability", "extraction_strength")
 """Figures of the forget set that a quantised copy and the model itself are compared by."""
 
@@ -89,13 +110,14 @@ ACROSS_FIGURES = (
     "forget_quality_ks",
     "model_utility",
     "relearned_half_steps",
+    *RELEARNED_WORST,
     *RELEARNED_SYMMETRIC,
     *(f"quantized_symmetric_{figure}_{variant}" for variant in VARIANTS for figure in SYMMETRIC_FIGURES),
     "weight_distance",
     "weight_distance_outside",
     *(f"privleak_{attack}" for attack in LIKELIHOOD_ATTACKS),
 )
-RELEARNING_CURVES = ("relearned_forget", "relearned_unseen", "relearned_unrelated")
+RELEARNING_CURVES = (*(f"relearned_{attack}" for attack in RELEARNING_ATTACK_NAMES), "relearned_unseen")
 CURVE_POINTS = {
     **dict.fromkeys(RELEARNING_CURVES, "after {} steps"),
     "weight_distance_layers": "layer {}",

@@ -151,6 +151,8 @@ class Bound(Strict):
             or self.across
             in (
                 "forget_quality",
+                *figure_names.RELEARNED_WORST,
+                *figure_names.RELEARNED_SYMMETRIC,
                 *(name for name in figure_names.ACROSS_FIGURES if name.startswith("privleak_")),
             )
         )

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from core.evaluation.attacks.relearning_attacks import Optimizer
+from core.lm import adapter
 from core.lm.chunked_head import rows_per_slice, sliced_loss, slices
 from core.lm.data import Chunk
 from core.lm.errors import CoreError
@@ -15,31 +17,37 @@ from core.lm.layers import recompute_activations
 from core.lm.losses import token_nll
 from core.lm.precision import training_precision
 from core.schema.evaluation import StepFigure
-from core.schema.training import Training
+from core.schema.training import Lora, Training
 
-LARGE = 1_000_000_000
-"""From this many weights on, the lower learning rate is used."""
-LEARNING_RATE, LARGE_LEARNING_RATE = 1e-4, 2e-5
-
-
-def default_learning_rate(model: PreTrainedModel) -> float:
-    """The learning rate that models of this size are usually fine-tuned with."""
-    weights = sum(weight.numel() for weight in model.parameters())
-    return LARGE_LEARNING_RATE if weights >= LARGE else LEARNING_RATE
+RANK = 8
+"""Rank of the adapter of an attacker who trains no more."""
 
 
 class FineTuning:
-    """Trains all weights of a model in place, by AdamW at a constant learning rate; every step sees all records.
+    """Trains a model in place at a constant learning rate: all its weights, or an adapter; every step sees all records.
 
-    The loss is the mean over records of CE(x). Nothing is random: the steps are the same every time.
+    The loss is the mean over records of CE(x). The steps are the same every time: the adapter is drawn by the seed.
     """
 
     def __init__(
-        self, model: PreTrainedModel, chunks: Sequence[Chunk], *, learning_rate: float, training: Training
+        self,
+        model: PreTrainedModel,
+        chunks: Sequence[Chunk],
+        *,
+        learning_rate: float,
+        training: Training,
+        optimizer: Optimizer = "adamw",
     ) -> None:
-        """Takes three times the memory of the weights in addition, for gradients and AdamW's moments."""
+        """Takes memory for the gradients of the trained weights in addition, and for AdamW's two moments of each.
+
+        Raises CoreError `unsupported_modules` where the model takes no adapter.
+        """
         model.eval()  # without dropout
         model.requires_grad_(True)
+        if optimizer == "lora":
+            with torch.random.fork_rng():
+                torch.manual_seed(training.seed)
+                adapter.attach(model, Lora(rank=RANK, alpha=2 * RANK))
         precision = training_precision(training.precision, model.dtype, model.device)
         self._forward = Forward(model, autocast=precision)
         if training.checkpointing:
@@ -52,9 +60,14 @@ class FineTuning:
             (batch, self._weights(batch, tokens))
             for batch in self._forward.batches(chunks, training.micro_batch_tokens)
         ]
-        self._optimizer = torch.optim.AdamW(
-            model.parameters(), lr=learning_rate, betas=(0.9, 0.999), weight_decay=0.0, fused=True
-        )
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        self._optimizer: torch.optim.Optimizer
+        if optimizer == "sgd":
+            self._optimizer = torch.optim.SGD(trained, lr=learning_rate)
+        else:
+            self._optimizer = torch.optim.AdamW(
+                trained, lr=learning_rate, betas=(0.9, 0.999), weight_decay=0.0, fused=True
+            )
 
     def step(self) -> float:
         """Makes one update and returns the loss before it, in nats. Raises CoreError `not_finite`."""

@@ -3,8 +3,9 @@
 import importlib
 import pkgutil
 from collections.abc import Sequence
+from typing import get_args
 
-from core.evaluation.measurement import Measurement
+from core.evaluation.measurement import Group, Measurement
 from core.schema.errors import DomainError, Identifier
 from core.schema.evaluation import MeasurementChoice
 
@@ -20,7 +21,7 @@ def _discover() -> dict[str, type[Measurement]]:
 
 
 MEASUREMENTS: dict[str, type[Measurement]] = _discover()
-GROUPS = ("standard", "thorough")
+GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 class UnknownMeasurement(DomainError, ValueError):
@@ -36,24 +37,27 @@ class UnknownMeasurement(DomainError, ValueError):
 def resolve_measurements(choices: Sequence[str | MeasurementChoice]) -> list[Measurement]:
     """The chosen measurements, each once, in the order in which they run.
 
-    A group's name stands for its measurements with default parameters; parameters given by name take precedence.
+    A group's name stands for its measurements with the group's parameters, of two groups the larger one's; parameters
+    given by name take precedence.
     Raises UnknownMeasurement, or pydantic's ValidationError.
     """
     chosen: dict[str, Measurement] = {}
-    for choice in choices:
-        name = choice if isinstance(choice, str) else choice.name
+    names = [choice if isinstance(choice, str) else choice.name for choice in choices]
+    group: Group
+    for group in GROUPS:  # the larger one last
+        if group in names:
+            kinds = [kind for kind in MEASUREMENTS.values() if kind.group in ("standard", group)]
+            chosen |= {kind.name: kind.for_group(group) for kind in kinds}
+    for choice, name in zip(choices, names, strict=True):
         if name in GROUPS:
-            for kind in MEASUREMENTS.values():
-                if kind.group == "standard" or (kind.group is not None and name == "thorough"):
-                    chosen.setdefault(kind.name, kind())
-        elif name not in MEASUREMENTS:
+            continue
+        if name not in MEASUREMENTS:
             raise UnknownMeasurement(name)
-        else:
-            parameters = {} if isinstance(choice, str) else choice.parameters
-            chosen[name] = MEASUREMENTS[name].model_validate(parameters).mark_chosen_by_name()
-    names = list(MEASUREMENTS)
+        parameters = {} if isinstance(choice, str) else choice.parameters
+        chosen[name] = MEASUREMENTS[name].model_validate(parameters).mark_chosen_by_name()
+    order = list(MEASUREMENTS)
 
     def position(measurement: Measurement) -> tuple[bool, bool, int, int]:
-        return measurement.is_attack, measurement.changes_weights, measurement.order, names.index(measurement.name)
+        return measurement.is_attack, measurement.changes_weights, measurement.order, order.index(measurement.name)
 
     return sorted(chosen.values(), key=position)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from core.evaluation.policy.requirements import was_cut_short
 from core.evaluation.stats.comparison import FEW
 from core.schema.evaluation import Attack, Figure, Measurements, SetName
+from core.schema.figure_names import RELEARNED_BESIDE_RETRAINED
 from core.schema.policies import Bound, Yardstick
 
 NEVER_SEEN_RANKS = Figure(value=0.5, low=0.5 - 1.96 / math.sqrt(1200), high=0.5 + 1.96 / math.sqrt(1200), records=100)
@@ -50,11 +51,13 @@ class Evidence:
         return records == 0 or records >= bound.judged_from
 
     def may_be_missing(self, bound: Bound) -> bool:
-        """Whether a missing figure is no fault: no model has it, or there is nothing to compare a curve with.
+        """Whether a missing figure is no fault: no model has it, or there is nothing to compare relearning with.
 
         False where fewer records were measured than by default: more records might have shown the figure."""
         if bound.optional_from is None or self.forget_records < bound.optional_from:
             return False
+        if bound.across in RELEARNED_BESIDE_RETRAINED:
+            return self.retrained is None
         if bound.curve is not None and bound.against == "retrained" and self.retrained is None:
             return True
         models = [model for model in (self.before, self.after, self.retrained) if model is not None]

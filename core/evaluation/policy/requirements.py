@@ -6,6 +6,7 @@ from core.evaluation.measurement import Measurement, OnePass, ProducedFigures
 from core.evaluation.measurements import MEASUREMENTS
 from core.evaluation.measurements.change import COMPARED_SETS
 from core.schema.evaluation import CutShort, MeasurementChoice
+from core.schema.figure_names import RELEARNED_BESIDE_RETRAINED
 from core.schema.policies import Bound, Policy
 
 _BUDGET = frozenset({"seconds", "records"})
@@ -38,8 +39,9 @@ def required_measurements(policy: Policy, *, retrained: bool) -> list[str | Meas
     required: dict[str, str | MeasurementChoice] = {}
     tasks = [bound.benchmark for bound in policy.bounds if bound.benchmark is not None]
     for bound in policy.bounds:
-        if bound.curve is not None and bound.against == "retrained" and not retrained:
-            continue  # there is no curve to compare with
+        compares_curves = bound.curve is not None and bound.against == "retrained"
+        if (compares_curves or bound.across in RELEARNED_BESIDE_RETRAINED) and not retrained:
+            continue  # there is no model to compare with
         for name in measurements_of(bound):
             required[name] = name
     if tasks:
@@ -78,7 +80,8 @@ def weaker_parameters(measurement: Measurement, than: Measurement | None = None)
         if name in _BUDGET and (default is not None or not isinstance(measurement, OnePass)):
             continue
         numbers = isinstance(default, int | float) and isinstance(value, int | float)
-        if value < default if numbers else value != default:
+        more = isinstance(default, tuple) and isinstance(value, tuple) and set(default) <= set(value)
+        if value < default if numbers else not more:
             weaker.append(name)
     return weaker
 

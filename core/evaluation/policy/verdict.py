@@ -290,7 +290,7 @@ def _depends_on_retrained(bound: Bound) -> bool:
     """Whether a supplied retrained model decides the bound's result."""
     across = bound.across or ""
     compares = bound.against == "retrained" or bound.attack == "reference"
-    by_itself = across in ("forget_quality", *figure_names.RELEARNED_SYMMETRIC)
+    by_itself = across in ("forget_quality", *figure_names.RELEARNED_BESIDE_RETRAINED)
     return compares or by_itself or across.startswith("privleak_")
 
 

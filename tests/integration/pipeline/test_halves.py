@@ -22,7 +22,7 @@ SMALL_VERSIONS = [
     {"name": "prefix", "records": 3},
     {"name": "fluency", "records": 3},
     {"name": "gradnorm", "records": 3},
-    {"name": "relearned", "records": 3, "shown": 2, "steps": 2},
+    {"name": "relearned", "attacks": ["forget", "retain", "unrelated"], "records": 3, "shown": 2, "steps": 2},
 ]
 """Smaller versions of slow measurements, beside all others of the standard and the thorough group."""
 

@@ -14,6 +14,7 @@ from core.preflight.estimate import estimate
 from core.preflight.memory import HEAP, MOST_GAPS, Memory
 from core.preflight.parameter_counts import expand_names
 from core.preflight.workload import SetSize, Workload
+from core.schema.evaluation import MeasurementChoice
 from core.schema.models import ModelShape, TensorGroup
 from core.schema.preflight import WorkerClass
 from core.schema.throughput import Throughput
@@ -304,11 +305,14 @@ def test_a_dry_run_that_does_not_fit_is_offered_no_change_of_its_training() -> N
 
 
 def test_a_measurement_with_gradients_needs_memory_for_them() -> None:
-    def peak(*names: str) -> int:
+    def peak(*names: str | MeasurementChoice) -> int:
         return estimate(dry_run(workload(), measurements=tuple(resolve_measurements(names)))).peak_host_bytes
 
     assert peak("likelihood", "gradnorm") > peak("likelihood") + 4 * EIGHT_BILLION
-    assert peak("relearned") > peak("gradnorm") + 8 * EIGHT_BILLION
+    everything = MeasurementChoice.model_validate({"name": "relearned", "attacks": ["sgd"]})
+    assert peak(everything) > peak("gradnorm") + 8 * EIGHT_BILLION
+    # from a billion weights on the default attack trains an adapter
+    assert peak("likelihood") < peak("relearned") < peak("gradnorm")
 
 
 def test_the_disk_holds_two_snapshots_at_a_time() -> None:

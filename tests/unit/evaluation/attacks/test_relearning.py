@@ -7,18 +7,24 @@ import pytest
 import torch
 
 from core.demo.people import general_sentences, people
-from core.evaluation.attacks.relearning import FineTuning, default_learning_rate, half_steps
+from core.evaluation.attacks.quantization import int4, round_weights
+from core.evaluation.attacks.relearning import FineTuning, half_steps
+from core.evaluation.attacks.relearning_attacks import LARGE, RELEARNING_ATTACKS, default_learning_rate
 from core.evaluation.eval_context import EvalContext
+from core.evaluation.measurements import resolve_measurements
 from core.evaluation.measurements.relearned import Relearned
 from core.evaluation.runner import measure_model
 from core.evaluation.scores.likelihood import cross_entropies
+from core.evaluation.text.rewording import reworded
 from core.schema.evaluation import Figure, MeasurementResult, Measurements, Moment, SetName, StepFigure
+from core.schema.figure_names import RELEARNING_ATTACK_NAMES, RelearningAttackName
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING, Loaded
 
 RATE = 1e-3
-QUICK = Relearned(shown=2, steps=3, every=2, learning_rate=RATE)
+BOTH: tuple[RelearningAttackName, ...] = ("forget", "unrelated")
+QUICK = Relearned(attacks=BOTH, shown=2, steps=3, every=2, learning_rate=RATE)
 
 
 def context_of(
@@ -30,7 +36,15 @@ def context_of(
     return EvalContext(lambda: copy.deepcopy(loaded), sets, training=TRAINING, moment=moment)
 
 
-def naive(loaded: Loaded, shown: list[Record], held_out: list[Record], steps: int) -> tuple[list[float], list[float]]:
+def naive(
+    loaded: Loaded,
+    shown: list[Record],
+    held_out: list[Record],
+    steps: int,
+    *,
+    optimizer_class: type[torch.optim.Optimizer] = torch.optim.AdamW,
+    rate: float = RATE,
+) -> tuple[list[float], list[float]]:
     """(the loss on `shown` before each step, the perplexity of `held_out` after each step, step 0 included)."""
     model, tokenizer = copy.deepcopy(loaded[0]).double(), loaded[1]
     model.set_attn_implementation("eager")
@@ -44,7 +58,7 @@ def naive(loaded: Loaded, shown: list[Record], held_out: list[Record], steps: in
         with torch.no_grad():
             return math.exp(sum(loss(record).item() for record in held_out) / len(held_out))
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
+    optimizer = optimizer_class(model.parameters(), lr=rate, weight_decay=0.0)
     losses, perplexities = [], [perplexity()]
     for _ in range(steps):
         mean = torch.stack([loss(record) for record in shown]).mean()
@@ -102,6 +116,99 @@ def test_relearning_curves_are_of_records_that_were_not_trained_on(loaded: Loade
     assert result.warnings == result.cut_short == []
 
 
+@pytest.mark.parametrize(
+    ("attack", "optimizer_class", "rate", "shown"),
+    [
+        ("shown_1", torch.optim.AdamW, RATE, 1),
+        ("shown_100", torch.optim.AdamW, RATE, 3),  # a third of all
+        ("rate_1e-5", torch.optim.AdamW, 1e-5, 2),
+        ("rate_3e-4", torch.optim.AdamW, 3e-4, 2),
+        ("sgd", torch.optim.SGD, RATE, 2),
+    ],
+)
+def test_each_attack_trains_on_its_records_with_its_optimiser(
+    loaded: Loaded,
+    attack: RelearningAttackName,
+    optimizer_class: type[torch.optim.Optimizer],
+    rate: float,
+    shown: int,
+) -> None:
+    context = context_of(loaded, {"forget": people(9, 72)})
+    result = QUICK.model_copy(update={"attacks": (attack,)}).measure(context)
+    pool = context.subset_indices("forget", max(shown, 2))
+    records = [context.sets["forget"][index] for index in context.subset_indices("forget", shown)]
+    held_out = [record for index, record in enumerate(context.sets["forget"]) if index not in pool]
+    wanted = naive(loaded, records, held_out, 3, optimizer_class=optimizer_class, rate=rate)[1]
+    values = [point.figure.value for point in result.curves[f"relearned_{attack}"]]
+    assert values == pytest.approx([wanted[0], *wanted[2:]], rel=1e-4)
+    assert set(result.curves) == {f"relearned_{attack}"}
+
+
+def test_reworded_and_retain_text_takes_the_place_of_the_shown_records(loaded: Loaded) -> None:
+    sets: dict[SetName, list[Record]] = {"forget": people(6, 72), "retain": people(60, 74)}
+    context = context_of(loaded, sets)
+    result = QUICK.model_copy(update={"attacks": ("reworded", "retain")}).measure(context)
+    shown = context.subset_indices("forget", 2)
+    held_out = [record for index, record in enumerate(sets["forget"]) if index not in shown]
+    texts = {"reworded": [reworded(sets["forget"][index]) for index in shown], "retain": sets["retain"][:50]}
+    for attack, records in texts.items():
+        wanted = naive(loaded, records, held_out, 3)[1]
+        values = [point.figure.value for point in result.curves[f"relearned_{attack}"]]
+        assert values == pytest.approx([wanted[0], *wanted[2:]], rel=1e-4)
+
+
+def test_rewording_keeps_the_words_and_changes_their_order() -> None:
+    assert reworded(Record(text="A is 1. B is 2! C?")).text == " B is 2! C? A is 1."
+    assert reworded(Record(prompt="Who?", completion="Ada, of Omek")) == Record(
+        prompt="Who?", completion=" of Omek Ada,"
+    )
+    assert reworded(Record(text="One clause")).text == " In other words: One clause"
+
+
+def test_an_attack_may_start_from_the_copy_in_four_bits(loaded: Loaded) -> None:
+    context = context_of(loaded, {"forget": people(6, 72)})
+    result = QUICK.model_copy(update={"attacks": ("int4",)}).measure(context)
+    copied = (copy.deepcopy(loaded[0]), loaded[1])
+    round_weights(copied[0], lambda weight: int4(weight, group=128))
+    shown = context.subset_indices("forget", 2)
+    held_out = [record for index, record in enumerate(context.sets["forget"]) if index not in shown]
+    wanted = naive(copied, [context.sets["forget"][index] for index in shown], held_out, 3)[1]
+    values = [point.figure.value for point in result.curves["relearned_int4"]]
+    assert values[1:] == pytest.approx(wanted[2:], rel=1e-4)
+    assert values[0] != pytest.approx(wanted[0], rel=1e-4)  # the model itself
+
+
+def test_an_adapter_learns_and_leaves_the_weights_as_they_are(loaded: Loaded) -> None:
+    context = context_of(loaded, {"forget": people(3, 0)})
+    before = {name: weight.detach().clone() for name, weight in context.model.named_parameters()}
+    losses = []
+    for _ in range(2):
+        tuning = FineTuning(
+            context.model, context.encode(people(3, 70)), learning_rate=1e-2, training=TRAINING, optimizer="lora"
+        )
+        losses.append([tuning.step() for _ in range(4)])
+        trained = dict(context.model.named_parameters())
+        assert all("lora" in name for name, weight in trained.items() if weight.requires_grad)
+        kept = {name.replace(".base_layer", ""): weight for name, weight in trained.items() if "lora" not in name}
+        assert all(torch.equal(weight, before[name]) for name, weight in kept.items())
+        context.unload_model()
+    assert losses[0] == losses[1]
+    assert losses[0][-1] < losses[0][0]
+
+
+def test_thorough_makes_every_attack_and_standard_the_first_one(loaded: Loaded) -> None:
+    (standard,) = [each for each in resolve_measurements(["standard"]) if isinstance(each, Relearned)]
+    (thorough,) = [each for each in resolve_measurements(["thorough", "standard"]) if isinstance(each, Relearned)]
+    assert (standard.attacks, thorough.attacks) == (("forget",), RELEARNING_ATTACK_NAMES)
+    assert thorough.steps > standard.steps
+    sets: dict[SetName, list[Record]] = {"forget": people(6, 72), "retain": people(3, 74)}
+    quick = thorough.model_copy(update={"steps": 1, "shown": 2})
+    result = quick.measure(context_of(loaded, sets))
+    assert set(result.curves) == {f"relearned_{attack}" for attack in RELEARNING_ATTACK_NAMES}
+    with pytest.raises(ValueError, match="named twice"):
+        Relearned(attacks=("sgd", "sgd"))
+
+
 def test_only_the_first_point_is_measured_before_unlearning(loaded: Loaded, tiny_model: TinyModel) -> None:
     before = QUICK.measure(context_of(loaded, tiny_model.sets, moment="before")).curves
     after = QUICK.measure(context_of(loaded, tiny_model.sets)).curves
@@ -118,7 +225,7 @@ def test_two_forget_records_are_only_measured_while_unrelated_text_is_learned(lo
 def test_without_unrelated_text_there_is_no_curve_for_it(loaded: Loaded) -> None:
     result = QUICK.measure(context_of(loaded, {"forget": people(3, 73)}))
     assert set(result.curves) == {"relearned_forget"}
-    assert any("no text beside" in warning for warning in result.warnings)
+    assert any("no relearned_unrelated: there is no unrelated text" in warning for warning in result.warnings)
 
 
 def test_records_and_variants_that_are_left_out_are_noted(loaded: Loaded, tiny_model: TinyModel) -> None:
@@ -136,9 +243,9 @@ def test_records_and_variants_that_are_left_out_are_noted(loaded: Loaded, tiny_m
 
 
 def test_a_diverging_fine_tuning_gives_a_warning(loaded: Loaded, tiny_model: TinyModel) -> None:
-    wild = Relearned(shown=2, steps=6, learning_rate=1.0).model_copy(update={"learning_rate": 1e30})
+    wild = Relearned(attacks=BOTH, shown=2, steps=6, learning_rate=1.0).model_copy(update={"learning_rate": 1e30})
     result = wild.measure(context_of(loaded, tiny_model.sets))
-    assert result.curves == {}
+    assert result.curves == result.across == {}
     assert any("learning rate is too high" in warning for warning in result.warnings)
 
 
@@ -154,12 +261,12 @@ def test_fine_tuning_that_does_not_fit_in_memory_gives_a_warning(
     assert any("does not fit in memory" in warning for warning in result.warnings)
 
 
-def test_large_models_have_a_lower_default_learning_rate(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert default_learning_rate(loaded[0]) == 1e-4
-    monkeypatch.setattr(
-        "core.evaluation.attacks.relearning.LARGE", sum(weight.numel() for weight in loaded[0].parameters())
-    )
-    assert default_learning_rate(loaded[0]) == 2e-5
+def test_large_models_get_an_adapter_and_a_lower_learning_rate() -> None:
+    assert [default_learning_rate("adamw", weights) for weights in (LARGE - 1, LARGE)] == [1e-4, 2e-5]
+    forget = RELEARNING_ATTACKS["forget"]
+    assert [forget.optimizer_for(weights) for weights in (LARGE - 1, LARGE)] == ["adamw", "lora"]
+    assert not Relearned().trains_all_weights(LARGE)
+    assert Relearned(attacks=("forget", "sgd")).trains_all_weights(LARGE)
 
 
 def curve(*losses: float) -> list[StepFigure]:
@@ -205,15 +312,16 @@ def test_symmetric_scores_compare_what_both_models_gain(loaded: Loaded, tiny_mod
             weight += 0.02 * torch.randn(weight.shape, generator=generator)
     other = (model, loaded[1])
     retrained = context_of(other, sets, moment="retrained")
-    assert QUICK.measure(retrained).across == {}
+    assert set(QUICK.measure(retrained).across) == {"relearned_worst"}
     context = EvalContext(lambda: copy.deepcopy(loaded), sets, training=TRAINING, retrained=retrained)
     result = QUICK.measure(context)
     shown = context.subset_indices("forget", 2)
     measured = [record for index, record in enumerate(sets["forget"]) if index not in shown]
     trained = [sets["forget"][index] for index in shown]
+    unrelated = sets["general"][:2]
     for name, records in (
         ("relearned_symmetric", trained),
-        ("relearned_unrelated_symmetric", sets["general"][:2]),
+        ("relearned_unrelated_symmetric", unrelated),
     ):
         ends = [naive(each, records, measured, 3)[1] for each in (loaded, other)]
         gain, other_gain = (math.log(perplexities[0] / perplexities[-1]) for perplexities in ends)
@@ -226,17 +334,34 @@ def test_symmetric_scores_compare_what_both_models_gain(loaded: Loaded, tiny_mod
         assert 0 <= score.low <= score.value <= score.high <= 1
     assert result.warnings == []
 
+    # the worst of the four points that both attacks have after their first steps
+    curves = {
+        attack: naive(loaded, texts, measured, 3)[1] for attack, texts in zip(BOTH, (trained, unrelated), strict=True)
+    }
+    others = {
+        attack: naive(other, texts, measured, 3)[1] for attack, texts in zip(BOTH, (trained, unrelated), strict=True)
+    }
+    points = [(attack, step) for attack in BOTH for step in (2, 3)]
+    lowest = min(points, key=lambda point: curves[point[0]][point[1]])
+    least = min(points, key=lambda point: curves[point[0]][point[1]] / others[point[0]][point[1]])
+    for name, (attack, step), expected in (
+        ("relearned_worst", lowest, curves[lowest[0]][lowest[1]]),
+        ("relearned_worst_ratio", least, curves[least[0]][least[1]] / others[least[0]][least[1]]),
+    ):
+        assert result.across[name].value == pytest.approx(expected, rel=1e-3)
+        assert result.notes[name] == f"attack {attack}, after {step} steps"
+
 
 def test_a_model_relearns_as_itself_and_without_a_common_step_there_is_no_score(loaded: Loaded) -> None:
     sets: dict[SetName, list[Record]] = {"forget": people(6, 72)}
     retrained = context_of(loaded, sets, moment="retrained")
     context = EvalContext(lambda: copy.deepcopy(loaded), sets, training=TRAINING, retrained=retrained)
     without = QUICK.measure(context)
-    assert without.across == {}
+    assert set(without.across) == {"relearned_worst"}
     assert any("no step that both models made" in warning for warning in without.warnings)
     QUICK.model_copy(update={"steps": 2}).measure(retrained)  # as where its time was up
     result = QUICK.measure(context)
-    assert {name: (score.value, score.low, score.high) for name, score in result.across.items()} == {
-        "relearned_symmetric": (1, 1, 1)
-    }
-    assert result.notes == {"relearned_symmetric": "after 2 steps"}
+    scores = {name: (score.value, score.low, score.high) for name, score in result.across.items()}
+    assert scores.pop("relearned_worst")[0] > 1
+    assert scores == {"relearned_symmetric": (1, 1, 1), "relearned_worst_ratio": (1, 1, 1)}
+    assert result.notes["relearned_symmetric"] == "after 2 steps"

@@ -215,3 +215,22 @@ def test_without_unseen_text_or_a_retrained_model_a_comparison_is_not_judged() -
     )
     loss_judgement = judge(policy(LOSS, CLOZE), before=measured(), after=after)
     assert loss_judgement.reason == "no_reference_text"
+
+
+def test_relearning_is_judged_by_its_worst_attack_and_only_beside_a_retrained_model() -> None:
+    bounds = policy(CLOZE, {"across": "relearned_worst_ratio", "low": 0.5, "optional_from": 0})
+    sets = {"forget": {**HONEST, "cloze": figure(0.1, 0.0, 0.2)}}
+    cut = CutShort(measurement="relearned", what="relearned_sgd", done=1, of=10, reason="seconds")
+    before, retrained = measured(sets={"unseen": UNSEEN}), measured(sets=sets, records={"forget": 60})
+
+    def result(ratio: tuple[float, float, float] | None, *, beside: bool = True) -> tuple[str, str]:
+        across = {} if ratio is None else {"relearned_worst_ratio": figure(*ratio)}
+        after = measured(sets=sets, across=across, records={"forget": 60}, cut_short=[cut])
+        judgement = judge(bounds, before=before, after=after, retrained=retrained if beside else None)
+        return judgement.bounds[1].result, judgement.verdict
+
+    assert result((0.7, 0.6, 0.8)) == ("passed", "passed")
+    assert result((0.4, 0.35, 0.45)) == ("failed", "failed")
+    assert result(None)[1] == "not_judged"
+    assert result(None, beside=False)[1] == "passed"
+    assert all(judged.bound.concerns_forgetting for judged in judge(bounds, before=before, after=retrained).bounds)
