@@ -1,8 +1,9 @@
 """The benchmarks' data: records that a small model learns by heart, records that it must forget, and unseen records.
 
-`demo` is made by this project's generator; `demo-500` has more records to forget. `tofu` (arXiv 2401.06121) and `lume`
-(arXiv 2502.15097) are read from public files that the project does not ship, `pretraining` from texts that a
-pre-trained model knows already. A seed chooses the people, or the passages: all records of one person are in one set.
+`demo` is made by this project's generator; `demo-50` and `demo-500` have fewer and more to forget. `tofu` (arXiv
+2401.06121) and `lume` (arXiv 2502.15097) are read from public files that the project does not ship, `pretraining` from
+texts that a pre-trained model knows already. A seed chooses the people, or the passages: all records of one person are
+in one set.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ Sets = dict[SetName, list[Record]]
 
 FILES = {
     "demo": (),
+    "demo-50": (),
     "demo-500": (),
     "tofu": ("tofu_forget10_perturbed.json", "tofu_retain_perturbed.json", "tofu_retain90.json"),
     "lume": ("lume_pii_forget.jsonl", "lume_pii_retain.jsonl"),
@@ -41,6 +43,7 @@ def load_sets(name: str, seed: int, folder: Path) -> Sets:
     _refuse_missing(name, folder)
     loaders: dict[str, Callable[[], Sets]] = {
         "demo": lambda: demo_sets(forget=200, retain=300, unseen=400, seed=1000 + seed),
+        "demo-50": lambda: demo_sets(forget=50, retain=120, unseen=160, seed=1000 + seed),
         "demo-500": lambda: demo_sets(forget=500, retain=300, unseen=1000, seed=1000 + seed),
         "tofu": lambda: _tofu(seed, folder),
         "lume": lambda: _lume(seed, folder),

@@ -20,7 +20,7 @@ from core.schema.model_shape import read_shape
 from core.schema.training import Training, TrainingRequest
 from core.unlearning.objectives import fill_training
 
-EPOCHS = {"demo": 20, "demo-500": 20, "tofu": 24, "lume": 24}
+EPOCHS = {"demo": 20, "demo-50": 40, "demo-500": 20, "tofu": 24, "lume": 24}
 KNOWN_BEFORE = "pretraining"
 """The benchmark whose records a pre-trained model knows already: nothing is trained, and no model is retrained."""
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 BENCHMARKS = {
     "methods": "Run every method and every measurement, beside a retrained model, on the demo's data, TOFU and LUME.",
+    "relearning": "Attack unlearned models by relearning, by attack and defence, beside a retrained model.",
     "measuring": "Time measuring and unlearning by the number of records to forget.",
     "throughput": "Compare this service's trainer with a plain one: tokens per second, memory, losses.",
     "start-up": "Time a job from request to first update, with and without a waiting child process.",

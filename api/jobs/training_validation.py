@@ -14,6 +14,7 @@ from core.schema.jobs import JobRequest
 from core.schema.models import ModelShape
 from core.schema.training import TrainingRequest
 from core.schema.weight_patterns import matches_module, matches_weight, suggest_names
+from core.unlearning.defence_conflicts import find_conflict
 from core.unlearning.method import Method
 
 _PREFIXES = ("", "model.", "transformer.")
@@ -30,6 +31,7 @@ def check_training(request: JobRequest, method: Method, shape: ModelShape, *, st
     _check_adapter_options(request, method, shape)
     if training.master_weights == "bfloat16":
         _check_bfloat16_weights(training, stored)
+    _check_relearning_defence(request, method)
     names = list(_weight_names(shape))
     if names and isinstance(training.trainable, list):
         for number, pattern in enumerate(training.trainable):
@@ -43,6 +45,18 @@ def check_training(request: JobRequest, method: Method, shape: ModelShape, *, st
     if training.max_length is not None and shape.within_context(training.max_length) < training.max_length:
         detail = f"the model's context is {shape.context} tokens"
         raise unprocessable("/training/max_length", detail, name="max-length-beyond-context")
+
+
+def _check_relearning_defence(request: JobRequest, method: Method) -> None:
+    training = request.training
+    problem = find_conflict(
+        training.relearning_defence or "none",
+        type(method),
+        master_weights=training.master_weights or "float32",
+        gpus=request.resources.gpus or 0,
+    )
+    if problem is not None:
+        raise _contradiction("/training/relearning_defence", problem)
 
 
 def _check_adapter_options(request: JobRequest, method: Method, shape: ModelShape) -> None:

@@ -73,6 +73,7 @@ class UnlearnSubmission:
             method.name,
             parameters=shape.parameters,
             forget_records=rows[uses[0].file].records,
+            gpus=request.resources.gpus or 0,
         )
         training.max_length = shape.within_context(training.max_length)
         job_files = list_job_files(requested, rows, self._inline)

@@ -95,8 +95,10 @@ class Memory:
 
     @property
     def snapshot_bytes(self) -> int:
-        """Bytes of a snapshot: the trained weights, the optimiser's states, and the best state of a tuned training."""
-        return self._trained_weight_bytes * self._trained + self._moments() + self._best_state()
+        """Bytes of a snapshot: the trained weights, the optimiser's states, the best state of a tuned training, and a
+        simulated attacker's weights."""
+        trained = self._trained_weight_bytes * self._trained
+        return trained + self._moments() + self._best_state() + self._attacked_weights().bytes
 
     def _with_process(self, items: Iterator[Item]) -> Iterator[Item]:
         """Adds the process and the heap's overhead, and leaves out empty items."""
@@ -190,6 +192,7 @@ class Memory:
             yield Item("activations", self._place, activations)
         else:
             yield Item("activations, then gradients", self._place, max(activations, gradients))
+        yield from self._defence()
         if workload.steps > 1:
             yield Item("the optimiser's states", self._place, self._share(self._moments()))
         if not self._cuda:
@@ -209,6 +212,7 @@ class Memory:
 
     def _updating(self) -> Iterator[Item]:
         yield from self._training_state()
+        yield self._attacked_weights()
         yield Item("gradients", self._place, self._share(self._trained_weight_bytes * self._trained))
         yield Item("the optimiser's states", self._place, self._share(self._moments()))
         yield Item("the optimiser at work", self._place, self._optimizer_buffers())
@@ -296,6 +300,19 @@ class Memory:
         workload = self._workload
         size = workload.training.micro_batch_tokens * cache_bytes(workload.shape)
         return Item("keys and values", self._place, size)
+
+    def _attacked_weights(self) -> Item:
+        """The way from the trained weights to those of a simulated attacker."""
+        attacked = self._workload.training.relearning_defence in ("attacker", "both")
+        size = self._trained_weight_bytes * self._trained if attacked else 0
+        return Item("the attacker's weights", self._place, self._share(size))
+
+    def _defence(self) -> Iterator[Item]:
+        """Memory of a defence against relearning: the attacker's weights, and the sum of the parts' gradients."""
+        yield self._attacked_weights()
+        if self._workload.training.relearning_defence != "none":
+            size = self._share(self._trained_weight_bytes * self._trained)
+            yield Item("gradients set aside", self._place, size)
 
     def _moments(self) -> int:
         """Bytes of the optimiser's moments."""

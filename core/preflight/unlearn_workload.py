@@ -106,6 +106,9 @@ class UnlearnWorkload(Workload):
             texts = min(rehearsal.texts, math.ceil(rehearsal.ratio * forget.records * self.training.epochs))
             count = max(1, round(rehearsal.ratio * records))
             draws.append(StepDraw("rehearsal", count, float(count * length), texts * length))
+        if self.training.relearning_defence in ("attacker", "both"):
+            # half of an update's forget records are relearned, and half as many are forgotten there
+            draws.append(StepDraw("attack", records, records * forget.mean, 0))
         return draws
 
     def _retain_draw(self, name: str, spec: RetainSpec, records: int, size: SetSize) -> StepDraw:

@@ -12,6 +12,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 MasterWeights = Literal["float32", "bfloat16"]
 Tune = Literal["auto", "off"]
 """`auto`: the job finds its learning rate, stops when it is done, and delivers the best state that it saw."""
+RelearningDefence = Literal["none", "selective", "attacker", "both"]
 Chat = Literal["auto", "raw", "template"]
 """How a job reads all `messages`: by the chat template, turn by turn without roles (`raw`), or (`auto`) by the template
 if the tokenizer has one."""
@@ -42,6 +43,14 @@ _PRECISION = (
 )
 _SEED = "The seed of every random choice."
 _GRADIENT_CLIP = "The largest norm that a gradient may have. A larger gradient is scaled down to it."
+_RELEARNING_DEFENCE = (
+    "How forgetting is made to last, if somebody trains the model further. `selective`: the directions that all forget"
+    " records share are held back in the forget term's gradient, so that each record is forgotten by itself; needs"
+    " memory for one more gradient. `attacker`: an attacker who relearns a part of the forget set is simulated, and the"
+    " forget term's gradient on other records at the attacked weights is added; needs memory for one more gradient and"
+    " a copy of the trained weights, and as many tokens again as the forget set's part of the training. `both`: both."
+    " `none`: neither."
+)
 _TRAINABLE = (
     "The weights that are trained: `all`, or patterns of their names, such as `model.layers.1*.mlp.*` (`*` stands for"
     " any characters)."
@@ -97,6 +106,7 @@ class TrainingRequest(Strict):
     precision: Precision | None = Field(default=None, description=_PRECISION)
     seed: int | None = Field(default=None, ge=0, lt=2**31, description=_SEED)
     gradient_clip: float | None = Field(default=None, gt=0, description=_GRADIENT_CLIP)
+    relearning_defence: RelearningDefence | None = Field(default=None, description=_RELEARNING_DEFENCE)
     trainable: Literal["all"] | list[Pattern] | None = Field(default=None, description=_TRAINABLE)
     lora: Lora | None = Field(default=None, description=_LORA)
     master_weights: MasterWeights | None = Field(default=None, description=_MASTER_WEIGHTS)
@@ -121,6 +131,7 @@ class Training(EfficiencyOptions):
     precision: Precision = Field(description=_PRECISION)
     seed: int = Field(description=_SEED)
     gradient_clip: float = Field(description=_GRADIENT_CLIP)
+    relearning_defence: RelearningDefence = Field(default="none", description=_RELEARNING_DEFENCE)
     micro_batch_tokens: int = Field(
         description="Tokens that go through the model at once. The number changes the memory, not the update."
     )

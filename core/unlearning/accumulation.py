@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 
@@ -9,6 +10,14 @@ from core.lm.errors import CoreError, out_of_memory
 from core.lm.forward import Forward
 from core.schema.events import ChildEvent, Warned
 from core.unlearning.objective import StepValues, TermBatch, accumulate_gradient
+
+
+class Accumulator(Protocol):
+    """Computes the gradient of an update."""
+
+    def accumulate(self, forward: Forward, batches: Sequence[TermBatch], epoch: int) -> StepValues:
+        """Sets the model's `.grad`, which must be empty, to the gradient of these terms."""
+        ...
 
 
 class GradientAccumulator:

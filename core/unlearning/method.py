@@ -8,7 +8,7 @@ from pydantic import Field
 
 from core.schema.record import Record
 from core.schema.strict import Strict
-from core.schema.training import Scheduler
+from core.schema.training import RelearningDefence, Scheduler
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,6 +77,7 @@ class Recipe(Strict):
     max_length: int
     gradient_clip: float = 1.0
     micro_batch_tokens: int
+    relearning_defence: RelearningDefence = "none"
 
 
 class RetainSpec(Strict):

@@ -24,6 +24,7 @@ from core.unlearning.record_sampling import Cycle
 from core.unlearning.rehearsal import rehearse
 from core.unlearning.rehearsal_cache import RehearsalCache
 from core.unlearning.retain_losses import descent, hidden, kl
+from core.unlearning.simulated_attacker import SimulatedAttacker
 from core.unlearning.tokenized_set import TokenizedSet
 
 
@@ -57,7 +58,11 @@ class StepPlan:
     forget: WeightedTerm
     retain_terms: list[SampledTerm]
     controller: RetainWeightController | None
+    forget_text: TokenizedSet
+    """The forget records as they are, where the forget term trains on others in their place too."""
     monitor: ForgettingMonitor | None = None
+    attacker: SimulatedAttacker | None = None
+    """The attacker of a training with this defence against relearning."""
 
     def term_batches(self, step: int, steps: int, records: list[int]) -> list[TermBatch]:
         """The terms of `step` (from 0, of `steps`), each with its records; `records` are the step's forget records."""
@@ -83,13 +88,17 @@ class StepPlan:
     def state(self) -> dict[str, Any]:
         """The state from which `restore` continues with the same records and weights; JSON."""
         controller = self.controller.state() if self.controller else None
-        return {"cycles": [sampled.cycle.state() for sampled in self.retain_terms], "controller": controller}
+        attacker = self.attacker.state() if self.attacker else None
+        cycles = [sampled.cycle.state() for sampled in self.retain_terms]
+        return {"cycles": cycles, "controller": controller, "attacker": attacker}
 
     def restore(self, state: dict[str, Any]) -> None:
         for sampled, cycle_state in zip(self.retain_terms, state["cycles"], strict=True):
             sampled.cycle.restore(cycle_state)
         if self.controller:
             self.controller.restore(state["controller"])
+        if self.attacker:
+            self.attacker.restore(state["attacker"])
 
 
 def plan_steps(
@@ -117,7 +126,9 @@ def plan_steps(
         return generate_answers(forward, tokenizer, records, chat=training.chat, seed=training.seed)
 
     tuned = training.tune == "auto"
-    forget = tokenize(method.rewrite(sets.forget, generate, training.seed), pairs=method.pairs)
+    rewritten = method.rewrite(sets.forget, generate, training.seed)
+    forget = tokenize(rewritten, pairs=method.pairs)
+    forget_text = forget if rewritten is sets.forget else tokenize(sets.forget)
     unseen = tokenize(sets.unseen) if sets.unseen and (tuned or "unseen" in method.needs()) else None
     context = MethodContext(forward, tokenizer, forget, unseen, training.seed, training.micro_batch_tokens)
     retain, held_out = hold_out(sets.retain, training.seed) if tuned else (sets.retain, [])
@@ -175,11 +186,11 @@ def plan_steps(
     if tuned and unseen is not None:
         monitor = ForgettingMonitor(
             context,
-            tokenize(sets.forget),  # as they came: a method may rewrite them
+            forget_text,
             context.unseen_halves[1],
             tokenize(held_out) if held_out else None,
         )
-    return StepPlan(forget_term, retain_terms, controller, monitor)
+    return StepPlan(forget_term, retain_terms, controller, forget_text, monitor)
 
 
 def _retain_term(spec: RetainSpec, tokenized: TokenizedSet, context: MethodContext, layer: int | None) -> Term:

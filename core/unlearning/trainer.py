@@ -19,13 +19,15 @@ from core.lm.residual_stream import layer_count
 from core.lm.snapshots import Snapshots
 from core.schema.events import ChildEvent, CurvePoint, ProgressMade, Resumed
 from core.schema.training import Training
-from core.unlearning.accumulation import GradientAccumulator
+from core.unlearning.accumulation import Accumulator, GradientAccumulator
+from core.unlearning.defence_conflicts import find_conflict
 from core.unlearning.method import Method
 from core.unlearning.objective import StepValues
 from core.unlearning.objectives import resolve
 from core.unlearning.optimizer import make_optimizer, require_optimizer
 from core.unlearning.parameter_selection import select_parameters
 from core.unlearning.record_sampling import forget_steps, steps_per_epoch
+from core.unlearning.relearning_defence import RelearningDefence
 from core.unlearning.schedule import rate_factor
 from core.unlearning.snapshot_policy import SnapshotPolicy
 from core.unlearning.step_plan import TrainingSets, plan_steps
@@ -95,6 +97,14 @@ def train(
     `recompute_activations`.
     """
     unlearning_method = resolve(method, parameters)
+    problem = find_conflict(
+        training.relearning_defence,
+        type(unlearning_method),
+        master_weights=training.master_weights,
+        gpus=ranks.count,
+    )
+    if problem is not None:
+        raise CoreError("two_choices", problem)
     if not sets.forget:
         raise CoreError("empty_forget_set", "the forget set holds no record")
     torch.manual_seed(training.seed)
@@ -129,7 +139,9 @@ def train(
     diff = WeightDiff(model, ranks, keep_all=rewrites_weights)
     steps = training.epochs * steps_per_epoch(len(sets.forget), training.records_per_step)
     order = list(forget_steps(len(sets.forget), training.records_per_step, training.epochs, training.seed))
-    accumulator = GradientAccumulator(training.micro_batch_tokens, report)
+    accumulator: Accumulator = GradientAccumulator(training.micro_batch_tokens, report)
+    if training.relearning_defence != "none":
+        accumulator = RelearningDefence(accumulator, plan, model, training, steps)
 
     def new_updater(optimizer: Optimizer) -> Updater:
         return Updater(
@@ -164,6 +176,8 @@ def train(
         plan.restore(plan_state)
         del trial_updater
     highest_rate = training.learning_rate if tuner is None else tuner.learning_rate
+    if plan.attacker is not None:
+        plan.attacker.learning_rate = highest_rate
     began = time.monotonic()
     for step, (epoch, records) in enumerate(order):
         if step < resumed:

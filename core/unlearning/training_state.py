@@ -16,7 +16,7 @@ from core.unlearning.optimizer_state import OptimizerState, export_state, restor
 from core.unlearning.step_plan import StepPlan
 from core.unlearning.tuner import Tuner
 
-_WEIGHT, _OPTIMIZER, _RANDOM, _BEST = "weight", "optimizer", "random", "best"
+_WEIGHT, _OPTIMIZER, _RANDOM, _BEST, _ATTACKER = "weight", "optimizer", "random", "best", "attacker"
 
 
 class TrainingState:
@@ -45,6 +45,8 @@ class TrainingState:
         optimizer_tensors, optimizer_state = export_state(self._optimizer, self._weights)
         tensors = {f"{_WEIGHT}/{name}": local_part(weight.detach()) for name, weight in self._weights.items()}
         tensors |= {f"{_OPTIMIZER}/{name}": tensor for name, tensor in optimizer_tensors.items()}
+        if self._plan.attacker:
+            tensors |= {f"{_ATTACKER}/{name}": local_part(way) for name, way in self._plan.attacker.way.items()}
         tensors |= {f"{_RANDOM}/{name}": tensor for name, tensor in _torch_random_states().items()}
         values = {"step": self.step, "tokens": self.tokens, "plan": self._plan.state(), "optimizer": optimizer_state}
         if self._tuner is not None:
@@ -72,6 +74,8 @@ class TrainingState:
                 local_part(self._weights[name]).copy_(tensor)
             elif kind == _BEST:
                 best[name].copy_(tensor)
+            elif kind == _ATTACKER and self._plan.attacker:
+                self._plan.attacker.way[name].copy_(tensor)
             elif kind == _OPTIMIZER:
                 yield name, tensor
             elif name == "cpu":

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from core.lm.forward import Forward
 from core.lm.sharding import full_tensor
-from core.unlearning.accumulation import GradientAccumulator
+from core.unlearning.accumulation import Accumulator
 from core.unlearning.objective import StepValues
 from core.unlearning.optimizer import set_learning_rate
 from core.unlearning.step_plan import StepPlan
@@ -29,7 +29,7 @@ class Updater:
         optimizer: Optimizer,
         weights: Sequence[nn.Parameter],
         *,
-        accumulator: GradientAccumulator,
+        accumulator: Accumulator,
         clip: float,
         steps: int,
     ) -> None:

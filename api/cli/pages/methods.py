@@ -31,6 +31,27 @@ The learning rates are for small models (up to 20 million weights) and for large
 the rate is interpolated geometrically, and the other values are those of the nearer size. `training` of a request
 overrides all of them.
 
+## Forgetting that lasts
+
+A method that is made to forget only where its records are asked for keeps what it knows in its weights: a few updates
+on other forget records bring it back. `training.relearning_defence` changes the forget term's gradient g, whatever the
+method (but `task_vector`, which learns the forget set on the way):
+
+- `selective`: for each matrix of the layers, G = U S Vᵀ becomes c (G - U_k (S_k - s_k) V_kᵀ). The k largest singular
+  values are held to the last of them, s_k, and c keeps the norm. k is a sixth of the matrix's smaller side, and at most
+  a tenth of the update's scored forget tokens. (A variant of RepSelect, arXiv 2606.17168.) It takes no more tokens.
+- `attacker`: g + ½ ∇L_B(θ + δ), where δ ← δ - ε sign ∇NLL_A(θ + δ) is the way of an attacker who relearns A, a quarter
+  of the forget set; B are other forget records, as many as half of the update's. The attacker begins anew, at δ = 0,
+  every 4 to 16 updates, with another A and with ε drawn from half to five times the learning rate. The first tenth of
+  the updates has no attacker. (Like MUDMAN, arXiv 2506.12484, with two shards.) It takes as many tokens as the update's
+  forget records, and memory for the attacked weights.
+- `both`: both, with the gradient at θ + δ made selective, too.
+
+Both take memory for one more gradient, and run on one GPU. An attacker needs weights in float32. How much each defence
+holds against which attack, and at what cost, is in [benchmarks](benchmarks.md#relearning).
+
+## The methods
+
 """
 
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from core.schema.errors import DomainError, Identifier
 from core.schema.training import Training, TrainingRequest
+from core.unlearning.defence_conflicts import find_conflict
 from core.unlearning.method import Method, Recipe
 
 _SMALL_PARAMETERS, _LARGE_PARAMETERS = 2e7, 1e9
@@ -60,11 +61,14 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
-def fill_training(request: TrainingRequest, method: str, *, parameters: int, forget_records: int) -> Training:
+def fill_training(
+    request: TrainingRequest, method: str, *, parameters: int, forget_records: int, gpus: int = 0
+) -> Training:
     """Fills the request's gaps by the method's recipe for a model of `parameters` weights.
 
     The learning rate is interpolated geometrically between the small recipe's (up to 20 million weights) and the large
-    recipe's (from a billion on). All other settings are the nearer recipe's. Raises UnknownMethod.
+    recipe's (from a billion on). All other settings are the nearer recipe's. A method's defence against relearning
+    that does not go with the other settings is left out. Raises UnknownMethod.
     """
     if method not in METHODS:
         raise UnknownMethod(method)
@@ -82,4 +86,10 @@ def fill_training(request: TrainingRequest, method: str, *, parameters: int, for
         "precision": "auto",
         "seed": 0,
     }
-    return Training.model_validate(filled | request.model_dump(exclude_none=True))
+    training = Training.model_validate(filled | request.model_dump(exclude_none=True))
+    conflict = find_conflict(
+        training.relearning_defence, METHODS[method], master_weights=training.master_weights, gpus=gpus
+    )
+    if request.relearning_defence is None and conflict is not None:
+        training.relearning_defence = "none"
+    return training

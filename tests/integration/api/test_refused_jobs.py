@@ -33,6 +33,15 @@ from tests.integration.api.submission import MINIMAL_REQUEST
         ({"training": {"trainable": ["model.emb*", "model.layers.7.*"]}}, ["/training/trainable/1"]),
         ({"training": {"max_length": 65}}, ["/training/max_length"]),
         ({"training": {"master_weights": "bfloat16"}}, ["/training/master_weights"]),
+        ({"training": {"relearning_defence": "noise"}}, ["/training/relearning_defence"]),
+        (
+            {"training": {"relearning_defence": "both"}, "method": "task_vector"},
+            ["/training/relearning_defence"],
+        ),
+        (
+            {"training": {"relearning_defence": "selective"}, "resources": {"gpus": 2}},
+            ["/training/relearning_defence"],
+        ),
         ({"forget": {}}, ["/forget"]),
         ({"forget": {"records": []}}, ["/forget"]),
         ({"forget": {"records": ["fine", "  "]}}, ["/forget/records"]),

@@ -401,3 +401,21 @@ def test_the_gaps_of_the_heap_stop_growing_at_half_a_gigabyte() -> None:
     smollm = llama(hidden=576, layers=30, heads=9, vocabulary=49152, wide=1536)
     assert 300 << 20 < gaps(demo, 200) <= MOST_GAPS * HEAP + 1
     assert gaps(smollm, 40) == math.ceil(MOST_GAPS * HEAP)
+
+
+def test_a_defence_against_relearning_takes_memory_for_gradients_and_for_the_attackers_weights() -> None:
+    plain = workload()
+    sizes = {
+        defence: items(with_training(plain, relearning_defence=defence), "unlearning")
+        for defence in ("none", "selective", "attacker", "both")
+    }
+    assert "gradients set aside" not in sizes["none"]
+    for defence in ("selective", "attacker", "both"):
+        assert sizes[defence]["gradients set aside"] >= 4 * EIGHT_BILLION
+        assert ("the attacker's weights" in sizes[defence]) == (defence != "selective")
+    attacked = with_training(plain, relearning_defence="attacker", snapshot_every=10)
+    without = with_training(plain, snapshot_every=10)
+    assert estimate(attacked).scratch_bytes == estimate(without).scratch_bytes + 2 * 4 * EIGHT_BILLION
+    # an attack takes as many tokens again as the forget set's part of an update
+    forget = next(draw.tokens for draw in plain.draws() if draw.name == "forget")
+    assert attacked.trained_tokens == pytest.approx(plain.trained_tokens + plain.steps * forget, rel=1e-6)

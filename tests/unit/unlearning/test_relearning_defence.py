@@ -1,0 +1,238 @@
+"""Trainings with a defence against relearning, followed in float64 by plain loops."""
+
+import copy
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from core.lm.errors import CoreError
+from core.lm.forward import Forward
+from core.schema.training import Lora
+from core.unlearning.accumulation import GradientAccumulator
+from core.unlearning.defence_conflicts import find_conflict
+from core.unlearning.objective import WeightedTerm
+from core.unlearning.objectives import METHODS
+from core.unlearning.simulated_attacker import SimulatedAttacker
+from core.unlearning.tokenized_set import TokenizedSet
+from tests.unit.lm.tiny import tiny_model, tiny_tokenizer
+from tests.unit.unlearning.run import RATE, example_sets, plain_training, run
+from tests.unit.unlearning.test_formulas import EVERYTHING, SEED, ascent, cross_entropy, descent, mean, tokens
+from tests.unit.unlearning.test_resuming import Attempts, same
+from tests.unit.unlearning.test_selective_gradient import naive as naive_selection
+
+DEFENCES = ("selective", "attacker", "both")
+
+
+def gradients(model, loss):
+    weights = list(model.parameters())
+    return torch.autograd.grad(loss, weights, allow_unused=True)
+
+
+def selected(model, gradient, rows):
+    """The gradient of the layers' matrices with its largest directions held; others as they are."""
+    chosen = []
+    for (name, _), value in zip(model.named_parameters(), gradient, strict=True):
+        directions = 0 if value is None else min(min(value.shape) // 6, rows // 10)
+        matrix = value is not None and value.dim() == 2 and ".layers." in name and directions
+        chosen.append(naive_selection(value, directions) if matrix else value)
+    return chosen
+
+
+def naive_training(defence, steps):
+    """The trained weights of full-batch gradient descent on ascent and descent, with the defence."""
+    model, sets = tiny_model(), example_sets()
+    chunks = tokens(sets.forget)
+    rows = [len(ids) - first for ids, first in chunks]
+    weights = list(model.parameters())
+    way = [torch.zeros_like(weight) for weight in weights]
+    fork = np.random.default_rng([SEED, 0, 4])
+    rate = math.exp(fork.uniform(math.log(0.5 * RATE), math.log(5 * RATE)))
+    assert fork.integers(4, 17) >= steps  # one attack
+    order = fork.permutation(len(chunks)).tolist()
+    shown, others = order[: round(0.25 * len(chunks))], order[round(0.25 * len(chunks)) :]
+    for _ in range(steps):
+        forget = gradients(model, ascent(model, None, sets, 0))
+        if defence != "attacker":
+            forget = selected(model, forget, sum(rows))
+        retain = gradients(model, descent(model, None, sets))
+        parts = [forget, retain]
+        if defence != "selective":
+            attacked = copy.deepcopy(model)
+            with torch.no_grad():
+                for weight, step in zip(attacked.parameters(), way, strict=True):
+                    weight += step
+            relearned = gradients(attacked, mean(cross_entropy(attacked, *chunks[record]) for record in shown))
+            with torch.no_grad():
+                for weight, step, gradient in zip(attacked.parameters(), way, relearned, strict=True):
+                    if gradient is not None:
+                        weight -= rate * gradient.sign()
+                        step -= rate * gradient.sign()
+            part = gradients(attacked, -0.5 * mean(cross_entropy(attacked, *chunks[record]) for record in others))
+            if defence == "both":
+                part = selected(model, part, sum(rows[record] for record in others))
+            parts.append(part)
+        with torch.no_grad():
+            for number, weight in enumerate(weights):
+                for part in parts:
+                    if part[number] is not None:
+                        weight -= RATE * part[number]
+    return weights
+
+
+@pytest.mark.parametrize("defence", DEFENCES)
+def test_updates_agree_with_a_plain_loop(defence):
+    training = plain_training(epochs=3, relearning_defence=defence)
+    model, _ = run("ascent_descent", EVERYTHING, training=training)
+    for weight, expected in zip(model.parameters(), naive_training(defence, 3), strict=True):
+        torch.testing.assert_close(weight, expected, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("micro_batch_tokens", [12, 40])
+def test_a_defended_gradient_does_not_depend_on_the_micro_batches(micro_batch_tokens):
+    whole, cut = (
+        run("calibrated", training=plain_training(relearning_defence="both", micro_batch_tokens=tokens))[0]
+        for tokens in (100_000, micro_batch_tokens)
+    )
+    for weight, expected in zip(cut.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(weight, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_targets_that_move_are_those_of_the_attacked_model():
+    """The calibrated term at the attacked weights aims at the losses that unseen text has there."""
+    seen = []
+
+    class Term:
+        def update_targets(self, records):
+            seen.append((list(records), [weight.detach().clone() for weight in model.parameters()]))
+
+        def __call__(self, rows):
+            return rows.loss
+
+    model, sets = tiny_model(), example_sets()
+    text = TokenizedSet.tokenize(sets.forget, tiny_tokenizer(), max_length=64, chat="raw", device=torch.device("cpu"))
+    attacker = SimulatedAttacker(
+        dict(model.named_parameters()),
+        WeightedTerm("forget", text, Term(), 1.0),
+        text,
+        learning_rate=RATE,
+        records_per_step=4,
+        steps=5,
+        seed=SEED,
+    )
+    before = [weight.detach().clone() for weight in model.parameters()]
+    forward = Forward(model, autocast=None)
+    accumulator = GradientAccumulator(100_000, report=lambda event: None)
+    values, rows = attacker.gradient(forward, accumulator, 0)
+    ((records, attacked),) = seen
+    assert len(records) == 2
+    assert rows == sum(len(ids) - first for number, (ids, first) in enumerate(tokens(sets.forget)) if number in records)
+    assert set(values.terms) == {"relearned", "attacked_forget"}
+    assert all(weight.equal(kept) for weight, kept in zip(model.parameters(), before, strict=True))
+    for weight, kept, way in zip(attacked, before, attacker.way.values(), strict=True):
+        torch.testing.assert_close(weight, kept + way, rtol=0, atol=1e-12)
+        assert not weight.equal(kept)
+
+
+def attack_starts(steps, records=8):
+    """The updates at which an attack began, and whether each update had one."""
+    model, sets = tiny_model(), example_sets()
+    text = TokenizedSet.tokenize(sets.forget, tiny_tokenizer(), max_length=64, chat="raw", device=torch.device("cpu"))
+    attacker = SimulatedAttacker(
+        dict(model.named_parameters()),
+        WeightedTerm("forget", text, lambda rows: rows.loss, 1.0),
+        text,
+        learning_rate=RATE,
+        records_per_step=records,
+        steps=steps,
+        seed=SEED,
+    )
+    forward, accumulator = Forward(model, autocast=None), GradientAccumulator(100_000, report=lambda event: None)
+    starts, attacked = [], []
+    for _ in range(steps):
+        attacked.append(attacker.gradient(forward, accumulator, 0) is not None)
+        starts.append(attacker.state()["fork"])
+        model.zero_grad()
+    return starts, attacked
+
+
+def test_attacks_begin_anew_and_not_before_a_tenth_of_the_updates():
+    starts, attacked = attack_starts(60)
+    assert attacked == [False] * 6 + [True] * 54
+    forks = sorted(set(starts[6:]))
+    lengths = [after - before for before, after in itertools.pairwise(forks)]
+    assert len(lengths) >= 3
+    assert all(4 <= length <= 16 for length in lengths)
+    assert len(set(lengths)) > 1
+
+
+def test_a_single_record_is_relearned_and_forgotten():
+    sets = example_sets()
+    sets.forget = sets.forget[:1]
+    plain, defended = (
+        run("ascent_descent", EVERYTHING, sets=sets, training=plain_training(relearning_defence=defence))[0]
+        for defence in ("none", "attacker")
+    )
+    assert not all(a.equal(b) for a, b in zip(plain.parameters(), defended.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("method", ["refusal", "random_label", "npo"])
+def test_an_attacker_relearns_the_records_themselves(method):
+    """Whatever text the forget term trains on in their place."""
+    events, sets = [], example_sets()
+    run(method, sets=sets, training=plain_training(relearning_defence="attacker", epochs=1), events=events)
+    fork = np.random.default_rng([SEED, 0, 4])
+    fork.uniform(), fork.integers(4, 17)
+    shown = fork.permutation(len(sets.forget)).tolist()[: round(0.25 * len(sets.forget))]
+    original, chunks = tiny_model(), tokens(sets.forget)
+    expected = mean(cross_entropy(original, *chunks[record]).item() for record in shown)
+    (curve,) = [event for event in events if event.kind == "curve"]
+    assert curve.values["relearned_loss"] == pytest.approx(expected, rel=1e-6)
+    assert math.isfinite(curve.values["attacked_forget_loss"])
+
+
+def test_tokens_of_the_attack_are_counted():
+    counts = {
+        defence: run("ascent_descent", training=plain_training(relearning_defence=defence, epochs=1))[1].tokens
+        for defence in ("none", *DEFENCES)
+    }
+    lengths = [len(ids) for ids, _ in tokens(example_sets().forget)]
+    assert counts["selective"] == counts["none"]
+    # a quarter is relearned, the other records are forgotten: each once
+    assert counts["attacker"] == counts["both"] == counts["none"] + sum(lengths)
+
+
+@pytest.mark.parametrize("defence", DEFENCES)
+@pytest.mark.parametrize(
+    "changes", [{}, {"lora": Lora(rank=8)}, {"trainable": ["model.layers.1.*"]}, {"optimizer": "sgd"}]
+)
+def test_a_paused_defended_training_ends_like_an_undisturbed_one(defence, changes, tmp_path):
+    changes = {"epochs": 4, "relearning_defence": defence} | changes
+    attempt = Attempts(tmp_path, "calibrated", **changes)
+    undisturbed = attempt(keep=False)
+    for step in (1, 3, 6):
+        assert attempt(pause_after=step) == step
+    assert same(attempt(), undisturbed)
+    plain = Attempts(tmp_path / "plain", "calibrated", **changes | {"relearning_defence": "none"})(keep=False)
+    assert not all(a.equal(b) for a, b in zip(plain[0], undisturbed[0], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "message"),
+    [
+        ("task_vector", {"relearning_defence": "selective"}, "nothing to defend"),
+        ("npo", {"relearning_defence": "attacker", "master_weights": "bfloat16"}, "round away"),
+    ],
+)
+def test_a_defence_that_does_not_go_with_the_training_is_refused(method, changes, message):
+    with pytest.raises(CoreError, match=message) as caught:
+        run(method, training=plain_training(**changes))
+    assert caught.value.code == "two_choices"
+
+
+def test_several_gpus_cannot_share_a_defended_training():
+    assert "one GPU" in (find_conflict("selective", METHODS["npo"], master_weights="float32", gpus=2) or "")
+    assert find_conflict("none", METHODS["npo"], master_weights="float32", gpus=2) is None
+    assert find_conflict("both", METHODS["npo"], master_weights="float32", gpus=1) is None
