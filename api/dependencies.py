@@ -18,6 +18,7 @@ from api.http.rate_limit import RateLimiter
 from api.http.startup import Startup
 from api.http.storage_probe import StorageProbe
 from api.models.registration import Registrar
+from api.webhooks.address_rules import AddressRules
 from core.records.notifications import Notifications
 from core.settings import Settings
 from core.storage import Storage
@@ -44,6 +45,7 @@ class Context:
     idempotency: Idempotency
     metrics: Metrics
     registrar: Registrar
+    webhook_rules: AddressRules
     startup: Startup
     file_readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FILE_READERS))
     """Limits the requests that read files while they hold a database connection, so that connections are left."""

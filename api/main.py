@@ -33,6 +33,7 @@ from api.routes import (
     hub,
     jobs,
     keys,
+    lineage,
     measurements,
     methods,
     models,
@@ -41,7 +42,10 @@ from api.routes import (
     reports,
     service,
     signing_keys,
+    webhooks,
 )
+from api.webhooks.address_rules import AddressRules
+from api.webhooks.sender import WebhookSender
 from core.queue import redis_py_url
 from core.records.engine import make_engine
 from core.records.events import CHANNEL
@@ -102,6 +106,7 @@ def _create_context(settings: Settings, metrics: Metrics) -> Context:
         idempotency=Idempotency(sessions, service_key),
         metrics=metrics,
         registrar=registrar,
+        webhook_rules=AddressRules.parse(settings.webhook_allow),
         startup=Startup([reconcile_keys, accept_keys, registrar.resume]),
     )
 
@@ -113,11 +118,14 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         context = app.state.context = _create_context(settings, metrics)
+        sender = WebhookSender(context.sessions, service_key=context.service_key, rules=context.webhook_rules)
         try:
             await context.startup.start()
             context.job_notifications.start()
+            sender.start()
             yield
         finally:
+            await sender.stop()
             await context.startup.stop()
             await context.registrar.stop()
             await context.job_notifications.stop()
@@ -140,6 +148,7 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in (
         files,
         models,
+        lineage,
         methods,
         policies,
         jobs,
@@ -151,12 +160,14 @@ def create_app(settings: Settings) -> FastAPI:
         releases,
         audit,
         hub,
+        webhooks,
         keys,
         service,
         signing_keys,
         health,
     ):
         app.include_router(routes.router)
+    app.webhooks.include_router(webhooks.messages)
     if settings.console:
         app.include_router(console.router)
     # the last middleware that is added is the outermost

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -71,6 +72,10 @@ class Settings(BaseSettings):
         default=24, ge=1, description="hours after its upload that a file is kept which no job or model uses"
     )
     rate_limit_per_minute: int = Field(default=1200, description="requests of one key; 0: no limit")
+    webhook_allow: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="comma-separated host names and networks that webhooks may reach at private addresses and by HTTP",
+    )
     worker_classes: list[WorkerClass] = Field(
         default=[],
         description='JSON list of {"name", "gpus", "memory_bytes"}: a job that fits none of these machines is refused',
@@ -142,10 +147,18 @@ class Settings(BaseSettings):
     def _paths(cls, value: object) -> object:
         return [Path(path) for path in value.split(":") if path] if isinstance(value, str) else value
 
-    @field_validator("hub_allow", mode="before")
+    @field_validator("hub_allow", "webhook_allow", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _hosts_and_networks(cls, entries: list[str]) -> list[str]:
+        for entry in entries:
+            if "/" in entry or ":" in entry:
+                ip_network(entry, strict=False)
+        return entries
 
     @field_validator("worker_gpus", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from api.cli.job_actions import cancel, pause, resume, retry
 from api.cli.measure import measure
 from api.cli.measurements import measurements
 from api.cli.methods import methods
+from api.cli.openapi import openapi
 from api.cli.preflight import preflight
 from api.cli.release import release
 from api.cli.submit import run, submit
@@ -35,6 +36,7 @@ app.command()(release)
 app.command()(verify)
 app.command()(methods)
 app.command()(events)
+app.command()(openapi)
 app.command()(preflight)
 app.add_typer(files.app, name="files")
 app.add_typer(keys.app, name="keys")

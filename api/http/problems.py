@@ -100,5 +100,15 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def example_problem(status: int) -> dict[str, Any]:
+    """Returns a problem document of this status, as an example."""
+    title = _title(status)
+    problem = {"type": TYPE + title.lower().replace(" ", "-"), "title": title, "status": status}
+    problem["instance"] = "01a2212c6d1373ff863a9bfbde614576"
+    if status == 422:
+        problem |= {"type": TYPE + "invalid-request", "errors": [{"pointer": "/model", "detail": "Field required"}]}
+    return problem
+
+
 def _title(status: int) -> str:
     return TITLES.get(status, HTTPStatus(status).phrase)

@@ -44,6 +44,9 @@ class Metrics:
         self._outbox = Gauge(
             "unlearning_outbox", "Job hints that wait to be sent to the broker", registry=self._registry
         )
+        self._webhooks = Gauge(
+            "unlearning_webhooks_pending", "Messages to webhooks that are not delivered yet", registry=self._registry
+        )
         self._workers = Gauge("unlearning_workers", "Workers that are up", registry=self._registry)
         info = Gauge("unlearning_build_info", "1, with the version of the code", ["version"], registry=self._registry)
         info.labels(version("unlearning-service")).set(1)
@@ -68,5 +71,6 @@ class Metrics:
                 gauge.labels(status).set(count)
         self._waiting.set(stats.waiting)
         self._outbox.set(stats.outbox)
+        self._webhooks.set(stats.webhooks)
         self._workers.set(stats.workers)
         return generate_latest(self._registry)

@@ -50,6 +50,8 @@ def serialize_job(row: JobRow, waiting_for: str | None = None) -> Job:
         for name in ("events", "metrics", "checkpoints", "cancel", "pause", "resume", "retry", "extend")
     }
     links |= {"self": url, "model": f"/v1/models/{row.model}"}
+    if row.webhook_url is not None:
+        links["deliveries"] = f"/v1/webhooks/deliveries?job={row.id}"
     if row.checkpoint is not None:
         links |= {"checkpoint": f"/v1/checkpoints/{row.checkpoint}", "archive": f"{url}/archive"}
     if row.status in TERMINAL:
@@ -67,6 +69,7 @@ def serialize_job(row: JobRow, waiting_for: str | None = None) -> Job:
             "waiting_for": waiting_for,
             "method": MethodUsed(name=row.method, parameters=row.parameters),
             "evaluation": {"measure": row.measure, "policy": (row.policy or {}).get("name")},
+            "webhook": None if row.webhook_url is None else {"url": row.webhook_url},
             "metadata": row.metadata_,
             "links": links,
         }

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import httpx
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,6 +20,7 @@ from api.jobs.job_models import check_retrained_model, lock_ready_model
 from api.jobs.preflight import check_capacity, describe_measuring, describe_unlearning, estimate_cost
 from api.jobs.record_length import check_record_lengths
 from api.jobs.training_validation import check_training
+from api.webhooks.signature import seal_secret
 from core.preflight.workload import Workload
 from core.records import jobs
 from core.records.jobs import FileUse
@@ -47,6 +49,7 @@ class UnlearnSubmission:
         """Writes the job in the caller's transaction. After a Problem nothing is written; then call `discard`."""
         request, method, organisation = self._request, self._method, self._caller.organisation
         received_at, due = await find_deadline(session, request)
+        await self._check_webhook()
         model = await lock_ready_model(session, organisation, request.model)
         shape = ModelShape.model_validate(model.shape)
         if request.retrained_model is not None:
@@ -100,8 +103,9 @@ class UnlearnSubmission:
         estimate = await estimate_cost(
             session, organisation, model.id, workload, stale_seconds=self._context.stale_seconds
         )
+        id = new_id("job")
         job = JobRow(
-            id=new_id("job"),
+            id=id,
             organisation=organisation,
             submitter=self._caller.key,
             kind="preview" if request.dry_run else "unlearn",
@@ -125,6 +129,7 @@ class UnlearnSubmission:
             external_reference=request.external_reference,
             received_at=received_at,
             due=due,
+            **self._seal_webhook(id),
             metadata_=request.metadata,
             gpus=gpus,
         )
@@ -146,6 +151,18 @@ class UnlearnSubmission:
     async def discard(self) -> None:
         """After a failure: deletes the inline records' bytes, unless the job was written after all."""
         await self._inline.discard()
+
+    async def _check_webhook(self) -> None:
+        """UnusableWebhook: the job's webhook has an address that nothing is sent to."""
+        if self._request.webhook is not None:
+            await self._context.webhook_rules.resolve(httpx.URL(str(self._request.webhook.url)))
+
+    def _seal_webhook(self, job: str) -> dict[str, Any]:
+        webhook = self._request.webhook
+        if webhook is None:
+            return {}
+        secret = seal_secret(webhook.secret.get_secret_value(), self._context.service_key, job)
+        return {"webhook_url": str(webhook.url), "webhook_secret": secret}
 
 
 def _resolve_method(request: JobRequest) -> Method:

@@ -21,7 +21,11 @@ MAX_SEQ = 2**63 - 1
 BATCH = 500
 MEDIA_TYPE = "application/jsonl"
 EXPORT: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The log as JSON Lines", "content": {MEDIA_TYPE: BINARY}},
+    # client generators understand the first media type; the answer has the other
+    200: {
+        "description": "The log as JSON Lines",
+        "content": {media_type: BINARY for media_type in ("application/octet-stream", MEDIA_TYPE)},
+    },
 }
 
 

@@ -8,9 +8,10 @@
 
 Each function expects a job whose row the caller has locked (`leases.lock_job`, or SELECT … FOR UPDATE). It changes the
 row, appends the change's event and its entry of the audit log, and, where the change makes work, adds a hint to the
-outbox: all of it commits with the caller's transaction or not at all. `key` is the API key of the person who asked.
-InvalidChange: the table does not allow the change from the job's present status. The database refuses the same changes
-by a trigger on `jobs` (migration 0012), also from code that is not this module.
+outbox; a change that ends a job writes the message to its webhook. All of it commits with the caller's transaction or
+not at all. `key` is the API key of the person who asked. InvalidChange: the table does not allow the change from the
+job's present status. The database refuses the same changes by a trigger on `jobs` (migration 0012), also from code that
+is not this module.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.queue import queue_name
-from core.records import audit, events, outbox
+from core.records import audit, events, outbox, webhooks
 from core.records.clock import seconds_from_now
 from core.records.tables import JobRow, SampleKeyRow
 from core.schema.audit import Detail
@@ -221,6 +222,8 @@ async def _publish(
     session: AsyncSession, job: JobRow, change: Change, data: Mapping[str, Any], *, key: str | None = None
 ) -> None:
     await events.append(session, job, change.event, dict(data))
+    if change.target in TERMINAL:
+        await webhooks.add(session, job)
     if change.hints:
         await outbox.add(session, queue_name(job.gpus), {})
     details: dict[str, Detail] = {"status": change.target, "attempt": job.attempts}

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import jobs
 from core.records.clock import seconds_ago, today
-from core.records.tables import CheckpointRow, JobRow, OutboxRow, WorkerRow
+from core.records.tables import CheckpointRow, JobRow, OutboxRow, WebhookDeliveryRow, WorkerRow
 from core.schema.deadlines import AT_RISK
 from core.schema.jobs import UNFULFILLED
 
@@ -28,6 +28,8 @@ class ServiceStats:
     """Checkpoints that wait for a release."""
     outbox: int
     """Hints that the broker does not have yet."""
+    webhooks: int
+    """Messages to webhooks that are not delivered yet."""
     workers: int
     """Workers whose last sign of life is fresh."""
 
@@ -55,5 +57,6 @@ async def read_service_stats(session: AsyncSession, *, stale_seconds: float) -> 
         overdue=overdue,
         waiting=await count(select(func.count()).where(~CheckpointRow.released)),
         outbox=await count(select(func.count()).select_from(OutboxRow)),
+        webhooks=await count(select(func.count()).where(WebhookDeliveryRow.status == "pending")),
         workers=await count(select(func.count()).where(fresh)),
     )

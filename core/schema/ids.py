@@ -7,8 +7,8 @@ import uuid
 from datetime import UTC, datetime
 from typing import Literal
 
-Prefix = Literal["file", "job", "ckpt", "key", "org", "meas", "attempt", "samples"]
-ID_PATTERN = re.compile(r"^(file|job|ckpt|key|org|meas|attempt|samples)-[0-9a-f]{32}$")
+Prefix = Literal["file", "job", "ckpt", "key", "org", "meas", "attempt", "samples", "delivery"]
+ID_PATTERN = re.compile(r"^(file|job|ckpt|key|org|meas|attempt|samples|delivery)-[0-9a-f]{32}$")
 
 
 def uuid7() -> uuid.UUID:

@@ -17,6 +17,7 @@ from core.schema.strict import Answer, Strict
 from core.schema.timestamps import UtcDatetime
 from core.schema.training import Training, TrainingRequest
 from core.schema.verdict_parts import Verdict
+from core.schema.webhook_target import WebhookTarget, WebhookUsed
 
 JobKind = Literal["unlearn", "preview", "measure"]
 """`preview` (a dry run) measures the model and what it remembers of the forget set, and changes nothing. `measure` only
@@ -231,6 +232,10 @@ class JobRequest(Strict):
         " `received_at` (the month's last day if that month is too short); a dry run has no deadline by default.",
         examples=["2026-12-20"],
     )
+    webhook: WebhookTarget | None = Field(
+        default=None,
+        description="Where a signed message is sent to when the job ends (Standard Webhooks; docs/webhooks.md).",
+    )
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
         default={}, max_length=16, description="Your own names and values. The service only stores them."
     )
@@ -378,6 +383,7 @@ class Job(Answer):
     received_at: datetime = Field(description="When the request that the job fulfils came in.")
     due: date | None = Field(description="The last day on which the job may be done. Null: there is no deadline.")
     extensions: list[DeadlineExtension] = Field(description="The extensions of the deadline, oldest first.")
+    webhook: WebhookUsed | None = Field(description="Where the job's end is reported to. Null: nowhere.")
     metadata: dict[str, str] = Field(description="The submitter's own names and values.")
     created_at: datetime = Field(description="When the job was submitted.")
     started_at: datetime | None = Field(description="When a worker first started the job.")

@@ -7,6 +7,7 @@ from core.records.tables.dispatch import OutboxRow, WorkerRow
 from core.records.tables.inputs import FileRow, ModelRow, PolicyRow, SampleKeyRow
 from core.records.tables.jobs import CurveRow, EventRow, JobFile, JobRow, MeasurementRow
 from core.records.tables.signing import SignedHeadRow, SigningKeyRow
+from core.records.tables.webhooks import WebhookDeliveryRow
 
 __all__ = [
     "ApiKey",
@@ -29,5 +30,6 @@ __all__ = [
     "SampleKeyRow",
     "SignedHeadRow",
     "SigningKeyRow",
+    "WebhookDeliveryRow",
     "WorkerRow",
 ]

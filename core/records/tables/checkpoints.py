@@ -41,6 +41,7 @@ class CheckpointRow(Base):
     __table_args__ = (
         Index("ix_checkpoints_organisation_id", "organisation", "id"),
         Index("ix_checkpoints_commit", "organisation", text("left(digest, 40)")),
+        Index("ix_checkpoints_organisation_model_id", "organisation", "model", "id"),
         Index("ix_checkpoints_waiting", "id", postgresql_where=text("NOT released")),
     )
 

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, String, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, String, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -76,6 +76,10 @@ class JobRow(Base):
     """The last day on which the job may be done; null: it has no deadline."""
     extensions: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'::jsonb"))
     """Extensions of the deadline, oldest first (core.schema.deadlines.DeadlineExtension)."""
+    webhook_url: Mapped[str | None] = mapped_column(Text)
+    """Where the job's end is reported to; null: nowhere."""
+    webhook_secret: Mapped[bytes | None]
+    """The key of the reports' signatures, encrypted (api.webhooks.signature)."""
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'::jsonb"))
     """The submitter's own key-value pairs."""
 
@@ -133,6 +137,7 @@ class JobRow(Base):
             "id",
             postgresql_where=text("due IS NOT NULL AND status IN ('queued', 'running', 'paused', 'failed')"),
         ),
+        Index("ix_jobs_start_checkpoint", "start_checkpoint", postgresql_where=text("start_checkpoint IS NOT NULL")),
         Index("ix_jobs_queue", "gpus", "id", postgresql_where=text("status = 'queued'")),
         Index("ix_jobs_paused", "id", postgresql_where=text("status = 'paused'")),
         Index("ix_jobs_leases", "lease_expires_at", postgresql_where=text("status = 'running'")),

@@ -7,6 +7,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from tests.integration.api.answers import undeclared_answers
 from tests.integration.api.service import Service, make_settings, run_service
 
 
@@ -14,11 +15,15 @@ from tests.integration.api.service import Service, make_settings, run_service
 async def service(
     database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Service]:
-    """A running API with small limits, so that tests of the limits need little data."""
+    """A running API with small limits, so that tests of the limits need little data.
+
+    At the end, the OpenAPI document has every status that the tests of this folder were answered with.
+    """
     folder: Path = tmp_path_factory.mktemp("api")
     limits = {"max_record_bytes": 2000, "max_file_bytes": 300_000, "max_body_bytes": 2 << 20}
     async with run_service(make_settings(folder, database_url, redis_url, **limits)) as running:
         yield running
+        assert await undeclared_answers(running.url) == []
 
 
 @pytest_asyncio.fixture

@@ -2,6 +2,9 @@ from typing import Any
 
 import httpx
 import pytest_asyncio
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
 
 OPEN = {"/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"}
 
@@ -28,8 +31,11 @@ async def test_every_operation_has_a_summary_a_description_and_its_errors(docume
             for status, answer in operation["responses"].items()
             if "application/problem+json" in answer.get("content", {})
         }
-        expected = {"401", "403", "422", "429", "500"} | ({"404"} if "{" in path else set())
+        expected = {"401", "403", "422", "429", "500", "503"} | ({"404"} if "{" in path else set())
+        if "requestBody" in operation:
+            expected |= {"413", "415"}
         assert expected <= problems, (path, method)
+        assert all(answer["description"] for answer in operation["responses"].values()), (path, method)
         access = [phrase in operation["description"] for phrase in ("Scope: ", "Any key may ask")]
         assert sum(access) == 1, (path, method)
 
@@ -87,3 +93,46 @@ async def test_downloads_are_bytes_to_a_client_generator(document: dict[str, Any
     ):
         content = document["paths"][path]["get"]["responses"]["200"]["content"]
         assert [kind["schema"] for kind in content.values()] == [{"type": "string", "format": "binary"}] * len(content)
+
+
+async def test_every_json_body_and_every_answer_has_an_example_that_follows_its_schema(
+    document: dict[str, Any],
+) -> None:
+    """Examples are composed of the schemas; those of a field, and api/http/samples.py, make them better."""
+    resources = Registry().with_resource("urn:document", Resource(contents=document, specification=DRAFT202012))
+    checked = 0
+    for path, method, operation in [*operations(document), *operations({"paths": document["webhooks"]})]:
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for media_type, content in (item for body in bodies for item in body.get("content", {}).items()):
+            if media_type not in ("application/json", "application/problem+json"):
+                continue
+            named = content.get("examples", {}).values()
+            examples = [content["example"]] if "example" in content else [_example(document, entry) for entry in named]
+            assert examples, (path, method, media_type)
+            pointer = {"$ref": "urn:document#" + content["schema"]["$ref"].removeprefix("#")}
+            for example in examples:
+                faults = [
+                    fault.message for fault in Draft202012Validator(pointer, registry=resources).iter_errors(example)
+                ]
+                assert faults == [], (path, method, media_type)
+                checked += 1
+        for parameter in operation.get("parameters", []):
+            assert parameter["in"] != "path" or parameter["example"] not in ("", "…"), (path, parameter["name"])
+    assert checked > 300
+
+
+def _example(document: dict[str, Any], entry: dict[str, Any]) -> Any:
+    """Returns the value of an example, which may be a reference."""
+    if "$ref" not in entry:
+        return entry["value"]
+    node = document
+    for part in entry["$ref"].removeprefix("#/").split("/"):
+        node = node[part]
+    return node["value"]
+
+
+async def test_the_message_to_webhooks_is_described(document: dict[str, Any]) -> None:
+    operation = document["webhooks"]["job-ended"]["post"]
+    body = operation["requestBody"]["content"]["application/json"]
+    assert body["schema"] == {"$ref": "#/components/schemas/WebhookMessage"}
+    assert body["example"]["type"] == "job.succeeded"

@@ -31,6 +31,7 @@ from core.schema.bad_record import BadRecord
 from core.schema.errors import DomainError
 from core.schema.file_kind import UnknownFileKind
 from core.schema.model_files import UnusableModel
+from core.schema.webhook_target import UnusableWebhook
 from core.storage import StorageFull, StorageUnavailable
 from core.unlearning.objectives import METHODS, UnknownMethod
 
@@ -78,6 +79,7 @@ ANSWERS: list[tuple[DomainError, int, str, str, str | None, dict[str, str]]] = [
         *(422, "invalid-extension"),
         *("the job is due on 2026-12-20 and can be extended to 2027-02-20 at the latest", "/due", {}),
     ),
+    (UnusableWebhook("it is private"), 422, "unusable-webhook", "it is private", "/webhook/url", {}),
     (
         KeyReused(),
         *(422, "idempotency-key-reused", "this Idempotency-Key stands for another request", None, {}),
