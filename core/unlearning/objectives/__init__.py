@@ -9,8 +9,11 @@ from core.schema.errors import DomainError, Identifier
 from core.schema.training import Training, TrainingRequest
 from core.unlearning.defence_conflicts import find_conflict
 from core.unlearning.method import Method, Recipe
+from core.unlearning.record_sampling import steps_per_epoch
 
 _SMALL_PARAMETERS, _LARGE_PARAMETERS = 2e7, 1e9
+FEWEST_TUNED_UPDATES = 30
+"""Updates that a tuned training may take at least: it stops by itself, and a single record needs more than one a pass."""
 
 
 def _discovered() -> dict[str, type[Method]]:
@@ -86,7 +89,11 @@ def fill_training(
         "precision": "auto",
         "seed": 0,
     }
-    training = Training.model_validate(filled | request.model_dump(exclude_none=True))
+    filled |= request.model_dump(exclude_none=True)
+    if filled["tune"] == "auto" and request.epochs is None:
+        per_epoch = steps_per_epoch(max(1, forget_records), filled["records_per_step"])
+        filled["epochs"] = max(filled["epochs"], math.ceil(FEWEST_TUNED_UPDATES / per_epoch))
+    training = Training.model_validate(filled)
     conflict = find_conflict(
         training.relearning_defence, METHODS[method], master_weights=training.master_weights, gpus=gpus
     )
