@@ -13,7 +13,7 @@ from core.unlearning.record_sampling import steps_per_epoch
 
 _SMALL_PARAMETERS, _LARGE_PARAMETERS = 2e7, 1e9
 FEWEST_TUNED_UPDATES = 30
-"""Updates that a tuned training may take at least: it stops by itself, and a single record needs more than one a pass."""
+"""Updates that a tuned training may take at least. It stops by itself; ten would be few for a single record."""
 
 
 def _discovered() -> dict[str, type[Method]]:
