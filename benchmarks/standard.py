@@ -84,20 +84,25 @@ def costs_in_child(shape: str, records: int, checkout: Path) -> Costs:
     return {name: (int(tokens), float(seconds)) for name, (tokens, seconds) in json.loads(done.stdout).items()}
 
 
-def cost_rows(now: Costs, earlier: Costs | None) -> list[list[str]]:
-    """Returns a row for each measurement that costs at least a hundredth of all seconds, and one for all."""
-    total = sum(seconds for _, seconds in (earlier or now).values())
-    names = [name for name in now if max(now[name][1], (earlier or now).get(name, (0, 0.0))[1]) >= total / 100]
+def cost_rows(now: Costs, earlier: Costs | None) -> list[str]:
+    """Returns Markdown: a row for each measurement that takes a hundredth of all seconds or more, and one for all.
+
+    A row has tokens and seconds, those of `earlier` first, and the ratio of the seconds.
+    """
+    compared = [costs for costs in (earlier, now) if costs is not None]
+    least = sum(seconds for _, seconds in compared[0].values()) / 100
+    shown = [name for name in now if any(costs.get(name, (0, 0.0))[1] >= least for costs in compared)]
     rows = []
-    for label, members in [*((name, [name]) for name in names), ("all", list(now))]:
-        cells = []
-        for costs in filter(None, (earlier, now)):
-            cells.append(tuple(sum(costs.get(name, (0, 0.0))[part] for name in members) for part in (0, 1)))
-        row = [label, *(f"{tokens:,} | {seconds:.1f}" for tokens, seconds in cells)]
+    for label, members in [*((name, [name]) for name in shown), ("all", list(now))]:
+        sums = [
+            (sum(costs[name][0] for name in members), sum(costs[name][1] for name in members))
+            for costs in ({name: costs.get(name, (0, 0.0)) for name in members} for costs in compared)
+        ]
+        cells = [label, *(f"{tokens:,} | {seconds:.1f}" for tokens, seconds in sums)]
         if earlier is not None:
-            row.append(f"{cells[1][1] / max(cells[0][1], 1e-9):.2f}")
-        rows.append(" | ".join(row))
-    return [[row] for row in rows]
+            cells.append(f"{sums[1][1] / sums[0][1]:.2f}" if sums[0][1] else "–")
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
 
 
 def main() -> None:
@@ -123,7 +128,7 @@ def main() -> None:
         heads = "tokens | CPU s" if earlier is None else "tokens before | CPU s | tokens now | CPU s | ratio"
         rule = "---: |" * heads.count("|")
         lines += ["", f"| {shape} | {heads} |", f"| --- | {rule} ---: |"]
-        lines += [f"| {row[0]} |" for row in cost_rows(now, earlier)]
+        lines += cost_rows(now, earlier)
         print("\n".join(lines), file=sys.stderr, flush=True)
     text = "\n".join(lines)
     print(text)
