@@ -13,6 +13,7 @@ from typing import Self
 
 import httpx
 
+from core.schema.errors import OwnWords
 from core.schema.webhook_target import UnusableWebhook
 from core.schema.webhooks import AttemptError
 
@@ -27,7 +28,7 @@ TRANSLATED = [IPv6Network(network) for network in ("2002::/16", "2001::/32", "64
 class RefusedTarget(UnusableWebhook):
     """The URL's host has no address that a message may be sent to."""
 
-    def __init__(self, error: AttemptError, reason: str) -> None:
+    def __init__(self, error: AttemptError, reason: OwnWords) -> None:
         self.error = error
         super().__init__(reason)
 
