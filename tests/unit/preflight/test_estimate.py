@@ -318,7 +318,9 @@ def test_a_measurement_with_gradients_needs_memory_for_them() -> None:
 def test_the_disk_holds_two_snapshots_at_a_time() -> None:
     without = estimate(workload(snapshot_every=0)).scratch_bytes
     assert without == 2 * EIGHT_BILLION
-    assert estimate(workload(snapshot_every=10)).scratch_bytes == without + 2 * 12 * EIGHT_BILLION
+    assert estimate(workload(snapshot_every=10, tune="off")).scratch_bytes == without + 2 * 12 * EIGHT_BILLION
+    tuned = estimate(workload(snapshot_every=10, tune="auto"))
+    assert tuned.scratch_bytes == without + 2 * 16 * EIGHT_BILLION, "a snapshot holds the best state, too"
     assert with_training(workload(), snapshot_every=0) != workload()
 
 
