@@ -60,7 +60,9 @@ class Bench:
     def __init__(self, models: TrainedModels, *, method: str, seed: int, threads: int) -> None:
         self._models, self._method, self._threads = models, method, threads
         records = {name: read_jsonl(models.file(name)) for name in ("forget", "retain", "unseen")}
-        self._training = models.training(method, forget_records=len(records["forget"]), seed=seed)
+        training = models.training(method, forget_records=len(records["forget"]), seed=seed)
+        # every defence gets the same updates at the same rates
+        self._training = training.model_copy(update={"tune": "off"})
         self._sets: dict[SetName, list[Record]] = {"forget": records["forget"]}
         names: tuple[SetName, ...] = ("retain", "unseen")
         for name in names:
