@@ -140,10 +140,10 @@ class ModelEvaluation:
         if judgement.warnings:
             self._emit(Warned(code="not_all_judged", message="; ".join(judgement.warnings)))
 
-    def judge_unchanged(self, policy: Policy | None) -> None:
+    def judge_unchanged(self, policy: Policy | None, *, assumption: str | None = None) -> None:
         """Judges the model that the job started from, which it leaves as it is."""
         self._figures["after"] = self._figures["before"]
-        self.judge(policy)
+        self.judge(policy, assumption=assumption)
 
     def _record_figures(self, moment: Moment, figures: Measurements) -> None:
         self._figures[moment] = figures

@@ -241,9 +241,11 @@ class Run:
             fingerprint = _NO_FINGERPRINT if spec.snapshots is None else job_fingerprint(spec, sets, digest)
         figures = evaluation.measure_before((model, tokenizer), digest, spec.snapshots, fingerprint)
         evaluation.check_retrained(figures)
+        assumption = describe_made(made) if made else None
         known = preview.conclude(figures)
         if spec.training.tune == "auto" and known.outcome == "nothing_to_forget":
-            self._leave_unchanged(spec, evaluation, f"the figures show that the model does not know it: {known.words}")
+            message = f"the figures show that the model does not know it: {known.words}"
+            self._leave_unchanged(spec, evaluation, message, assumption)
             return
         try:
             with self._phases.during("unlearning"):
@@ -258,7 +260,7 @@ class Run:
                 "each record is as unlikely to the model as unseen text, and no figure stands out; there are too few"
                 f" records to prove that the model holds nothing of them: {known.words}"
             )
-            self._leave_unchanged(spec, evaluation, message)
+            self._leave_unchanged(spec, evaluation, message, assumption)
             return
         with self._phases.during("saving"):
             self._save(spec, model, result, figures, made)
@@ -269,16 +271,18 @@ class Run:
         # no verdict by figures in a format that the model is not prompted in: a submitter could cause that with one
         # record that the chat template refuses
         if settings.chat != "raw":
-            evaluation.judge(spec.policy, assumption=describe_made(made) if made else None)
+            evaluation.judge(spec.policy, assumption=assumption)
         self._emit_cost(result)
         self._emit(Done(outcome="unlearned"))
 
-    def _leave_unchanged(self, spec: UnlearnSpec, evaluation: ModelEvaluation, reason: str) -> None:
+    def _leave_unchanged(
+        self, spec: UnlearnSpec, evaluation: ModelEvaluation, reason: str, assumption: str | None
+    ) -> None:
         """Ends a job whose forget set the model does not know: no checkpoint, and a verdict on the model as it is."""
         if self._rank_processes is not None:
             self._rank_processes.dismiss()
         self._emit(Warned(code="nothing_to_forget", message=f"nothing was changed: {reason}"))
-        evaluation.judge_unchanged(spec.policy)
+        evaluation.judge_unchanged(spec.policy, assumption=assumption)
         self._emit_cost(None)
         self._emit(Done(outcome="nothing_to_forget"))
 
