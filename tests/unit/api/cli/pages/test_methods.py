@@ -21,7 +21,8 @@ def test_the_committed_page_is_up_to_date():
 
 
 def test_every_method_has_a_section_with_formula_paper_and_parameters():
-    sections = methods_page.page().split("\n## ")[1:]
+    _, methods = methods_page.page().split("\n## The methods\n")
+    sections = methods.split("\n## ")[1:]
     assert [section.split("\n")[0] for section in sections] == sorted(METHODS)
     for section in sections:
         method = METHODS[section.split("\n")[0]]
