@@ -26,7 +26,7 @@ from core.records import checkpoints, keys, repositories
 from core.records.repositories import Repository
 from core.records.tables import CheckpointRow
 from core.schema import hub
-from core.schema.hub import HubEntry, HubIdentity, HubModel, HubReference, HubReferences, commit_of
+from core.schema.hub import HubEntries, HubIdentity, HubModel, HubReference, HubReferences, commit_of
 from core.schema.manifest import FileEntry
 
 router = APIRouter(prefix="/hub", tags=["hub"], route_class=HubRoute)
@@ -77,14 +77,20 @@ async def hub_references(organisation: str, repository: str, context: ContextDep
     return HubReferences(branches=branches, tags=[_reference(row.id, f"refs/tags/{row.id}", row) for row in rows])
 
 
-@router.get(f"{ABOUT}/auth-check", summary="Check whether a repository may be read", responses=problem_responses(404))
-async def hub_auth_check(organisation: str, repository: str, context: ContextDep, caller: JobsRead) -> None:
+@router.get(
+    f"{ABOUT}/auth-check",
+    summary="Check whether a repository may be read",
+    response_class=Response,
+    responses=problem_responses(404),
+)
+async def hub_auth_check(organisation: str, repository: str, context: ContextDep, caller: JobsRead) -> Response:
     """Answers 200 where the key may download `main`, and 403 while that waits for its release.
 
     Scope: `jobs:read` or `jobs:write`.
     """
     async with context.sessions() as session:
         check_released(await _resolve(session, caller, organisation, repository, "main"), caller)
+    return Response()
 
 
 @router.get(
@@ -100,7 +106,7 @@ async def hub_tree(
     context: ContextDep,
     caller: JobsRead,
     recursive: Recursive = False,
-) -> list[HubEntry]:
+) -> HubEntries:
     """Lists files and folders, always on one page. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         row = await _resolve(session, caller, organisation, repository, revision)
@@ -121,12 +127,12 @@ async def hub_folder(
     context: ContextDep,
     caller: JobsRead,
     recursive: Recursive = False,
-) -> list[HubEntry]:
+) -> HubEntries:
     """Lists what lies in a folder, always on one page. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         row = await _resolve(session, caller, organisation, repository, revision)
         listed = hub.tree(await _entries(session, row), path.strip("/"), recursive=recursive)
-    if not listed:
+    if not listed.root:
         raise entry_not_found(commit_of(row.digest))
     return listed
 
@@ -144,7 +150,7 @@ async def hub_paths_info(
     paths: Annotated[list[str], Form(max_length=1000, description="paths of files or folders")],
     context: ContextDep,
     caller: JobsRead,
-) -> list[HubEntry]:
+) -> HubEntries:
     """Describes those of the paths that exist. Scope: `jobs:read` or `jobs:write`."""
     async with context.sessions() as session:
         row = await _resolve(session, caller, organisation, repository, revision)

@@ -4,7 +4,7 @@ import hashlib
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, RootModel
 
 from core.schema.manifest import FileEntry
 from core.schema.strict import Answer
@@ -37,6 +37,10 @@ class HubEntry(Answer):
     oid: str = Field(description="The git id: of a file's LFS pointer; of a directory, of the paths below it.")
     size: int = Field(description="The size in bytes; 0 for a directory.")
     lfs: HubLfs | None = Field(default=None, description="The file's sha256 and size; absent for a directory.")
+
+
+class HubEntries(RootModel[list[HubEntry]]):
+    """Files and directories of a repository, in order of path."""
 
 
 class HubSibling(Answer):
@@ -147,7 +151,7 @@ def sibling(entry: FileEntry) -> HubSibling:
     return HubSibling(rfilename=entry.path, size=entry.bytes, blobId=oid, lfs=_lfs(entry))
 
 
-def tree(entries: list[FileEntry], folder: str = "", *, recursive: bool) -> list[HubEntry]:
+def tree(entries: list[FileEntry], folder: str = "", *, recursive: bool) -> HubEntries:
     """Returns the files and directories in a folder, and with `recursive` those below them, in order of path.
 
     Empty: there is no such folder.
@@ -163,7 +167,7 @@ def tree(entries: list[FileEntry], folder: str = "", *, recursive: bool) -> list
             listed[path] = directory_entry(entries, path)
         if recursive or len(parts) == 1:
             listed[entry.path] = file_entry(entry)
-    return [listed[path] for path in sorted(listed)]
+    return HubEntries([listed[path] for path in sorted(listed)])
 
 
 def directory_entry(entries: list[FileEntry], path: str) -> HubEntry:
@@ -172,7 +176,7 @@ def directory_entry(entries: list[FileEntry], path: str) -> HubEntry:
     return HubEntry(type="directory", path=path, oid=_git_id("tree", below.encode()), size=0)
 
 
-def paths_info(entries: list[FileEntry], paths: list[str]) -> list[HubEntry]:
+def paths_info(entries: list[FileEntry], paths: list[str]) -> HubEntries:
     """Returns the entries of those paths that exist."""
     files = {entry.path: entry for entry in entries}
     found = []
@@ -181,4 +185,4 @@ def paths_info(entries: list[FileEntry], paths: list[str]) -> list[HubEntry]:
             found.append(file_entry(files[path]))
         elif any(name.startswith(f"{path}/") for name in files):
             found.append(directory_entry(entries, path))
-    return found
+    return HubEntries(found)
