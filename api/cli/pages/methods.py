@@ -57,7 +57,7 @@ kind.
 Tuning costs the trial updates (about 10), the readings (forward passes over at most 144 records each), and memory for
 one copy of the trained weights.
 
-## Forgetting that lasts
+### Forgetting that lasts
 
 A method that is made to forget only where its records are asked for keeps what it knows in its weights: a few updates
 on other forget records bring it back. `training.relearning_defence` changes the forget term's gradient g, whatever the
@@ -80,8 +80,6 @@ The default is `none` for every method. With `both`, the forgotten records keep 
 keep without it under 50 steps of the strongest attacks, for 1.31 times the tokens of `calibrated`. But retain
 perplexity ends 4 % above the original's, not 2 %. The default policy allows 5 %, and one small model was measured. So a
 request has to ask for a defence.
-
-## The methods
 
 """
 
