@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from core.report.glossary import COPIES, REASONS, YARDSTICKS, attack_words, figure_words, set_words
 from core.report.numbers import figure_text, interval_text, limits_text, number_text, records_text
-from core.schema.figure_names import RELEARNING_CURVES
+from core.schema.figure_names import RELEARNED_WORST, RELEARNING_CURVES
 from core.schema.policies import Bound, JudgedBound
 from core.schema.report import ReportBound
 
@@ -57,7 +57,7 @@ def _question(bound: Bound) -> str:
             f"An attacker {attack_words(bound.attack)}. Can it tell the text to forget from text that the model has"
             " never seen?"
         )
-    if bound.curve in RELEARNING_CURVES:
+    if bound.curve in RELEARNING_CURVES or bound.across in RELEARNED_WORST:
         return "If a copy of the model is trained further, does the text come back no faster than it must?"
     if bound.benchmark is not None:
         return f"Does the model still solve the tasks of “{bound.benchmark}”?"

@@ -1,5 +1,6 @@
 """What a report does not prove, and how its parts can be checked."""
 
+from core.report.glossary import set_words
 from core.schema.report import Report, ReportCheck
 
 _GENERAL = (
@@ -25,6 +26,13 @@ def list_caveats(report: Report) -> list[str]:
             "The tests used the text itself: whether the model continues it, completes it, or recognises it. No"
             " questions about its content were asked in other words. The model may know a fact of the text that another"
             " text also states."
+        )
+    made = [used.name for used in report.data if (used.origin or "").startswith("made")]
+    if made:
+        caveats.append(
+            f"The service made some of the texts itself ({', '.join(map(set_words, dict.fromkeys(made)))}), because"
+            " neither the request nor the model's registration names any. Figures on made text say less than figures on"
+            " text that people wrote."
         )
     yardsticks = {bound.yardstick for bound in report.verdict.bounds}
     if "unseen_text" in yardsticks:

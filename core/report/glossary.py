@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 from core.schema.evaluation import SetName
+from core.schema.figure_names import RelearningAttackName
+from core.schema.jobs import Origin
 from core.schema.policies import Yardstick
 from core.schema.verdict_parts import Part, Reason
 
@@ -13,6 +15,14 @@ SETS: Mapping[SetName, str] = {
     "general": "general text",
     "probes": "the questions about the text to forget",
     "protected": "the questions about what the model must keep",
+}
+
+ORIGINS: Mapping[Origin, str] = {
+    "request": "named in the request",
+    "model": "a file of the model's registration",
+    "made": "to be made by the service",
+    "made_by_swapping": "made by the service: copies of the text to forget with other names and numbers",
+    "made_by_the_model": "made by the service: written by the model itself",
 }
 
 FIGURES: Mapping[str, tuple[str, str]] = {
@@ -164,10 +174,25 @@ PRIVLEAK_MEANING = (
     " recognised completely; above 0 it is unusually unknown."
 )
 
+RELEARNED = "relearned_"
+RELEARNING: Mapping[RelearningAttackName, str] = {
+    "forget": "a few other records to forget",
+    "unrelated": "text of another kind",
+    "retain": "text to keep",
+    "reworded": "a few other records to forget, with their sentences in another order",
+    "shown_1": "one other record to forget",
+    "shown_100": "a hundred other records to forget",
+    "lora": "a few other records to forget, by an adapter",
+    "sgd": "a few other records to forget, by plain gradient descent",
+    "rate_1e-5": "a few other records to forget, in small steps",
+    "rate_3e-4": "a few other records to forget, in large steps",
+    "int4": "a few other records to forget, from the 4-bit copy",
+}
+"""The text that a copy of the model is trained on, and how, by the attack's name."""
+
 CURVES: Mapping[str, str] = {
-    "relearned_forget": "perplexity after further training on a few of the records",
+    **{f"{RELEARNED}{attack}": f"perplexity after further training on {text}" for attack, text in RELEARNING.items()},
     "relearned_unseen": "perplexity of unseen text after further training",
-    "relearned_unrelated": "perplexity after further training on other text",
     "weight_distance_layers": "change of the weights by layer",
     "weight_line_loss": "loss on the way back to the model before the job",
 }
@@ -202,6 +227,17 @@ ACROSS: Mapping[str, tuple[str, str]] = {
         "How far the answers of this model and the retrained model differ.",
     ),
     "model_utility": ("model utility", "How useful the model still is for what it must keep: between 0 and 1."),
+    "relearned_worst": (
+        "lowest perplexity after further training",
+        "Copies of the model are trained further in several ways. This is the lowest perplexity that the text to forget"
+        " then has in any of them, at any step.",
+    ),
+    "relearned_worst_ratio": (
+        "lowest ratio of perplexities after further training",
+        "Copies of this model and of the retrained model are trained further in the same ways. This is the lowest ratio"
+        " of their perplexities of the text to forget, at any step: under 1 the text comes back sooner than it does in"
+        " a model that has never seen it.",
+    ),
     "relearned_half_steps": (
         "steps until half is back",
         "Steps of training on a few records to forget until half of what was forgotten is back. The model was trained"

@@ -2,23 +2,17 @@
 
 from api.reports.blocks import Block, Cell, Code, Facts, Paragraph, Section, Table
 from api.reports.words import NONE, bytes_text, code_or_none, time_text
-from core.report.glossary import SETS
-from core.schema.jobs import Origin
+from core.report.glossary import ORIGINS, SETS
+from core.schema.jobs import SetUsed
 from core.schema.report import Report, ReportPurge
 
 _KINDS = {"in_distribution": "like the text to forget", "general": "of any other kind"}
 _PARTS = {"trains": "training only", "measures": "measuring only", None: "one half trains, the other half measures"}
-_ORIGINS: dict[Origin, str] = {
-    "request": "the request",
-    "model": "a default file of the model",
-    "made": "the job was to make it",
-    "made_by_swapping": "made: copies of the text to forget with other names, numbers, places and dates",
-    "made_by_the_model": "made: texts that the model wrote by itself",
-}
 _DATA = (
     "The service keeps no text in this report. It names each set by the number of its records and by the sha256 digest"
     " of its file: whoever has the file can compute the digest and see that it is the same file. Text that was sent"
-    " inside the request has no digest here, because the content of a short text can be guessed from its digest."
+    " inside the request has no digest here, because the content of a short text can be guessed from its digest. For"
+    " the same reason a deleted file has an HMAC in its place, a digest that only the service's operator can compute."
 )
 
 
@@ -29,8 +23,8 @@ def data(report: Report) -> Section:
             _set_text(used.name, used.kind),
             f"{used.records:,}",
             "training and measuring" if used.name == "forget" else _PARTS[used.part],
-            NONE if used.origin is None else _ORIGINS[used.origin],
-            code_or_none(used.sha256),
+            NONE if used.origin is None else ORIGINS[used.origin],
+            _digest(used),
         ]
         for used in report.data
     ]
@@ -42,6 +36,10 @@ def data(report: Report) -> Section:
         purged: list[list[Cell]] = [[Code(purge.file), _purge_text(purge)] for purge in report.purge]
         blocks.append(Table("The files with text to forget", ["File", "State"], purged))
     return Section("What was to be forgotten", blocks)
+
+
+def _digest(used: SetUsed) -> Cell:
+    return Code(f"HMAC: {used.hmac_sha256}") if used.hmac_sha256 else code_or_none(used.sha256)
 
 
 def _set_text(name: str, kind: str | None) -> str:

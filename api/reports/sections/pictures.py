@@ -6,7 +6,7 @@ from api.reports.blocks import Picture
 from api.reports.charts.intervals import Row, interval_chart
 from api.reports.charts.lines import Panel, Points, curve_chart, roc_chart
 from api.reports.charts.svg import Series
-from core.report.glossary import COPIES, SETS, attack_label, figure_words
+from core.report.glossary import COPIES, RELEARNED, RELEARNING, SETS, attack_label, figure_words
 from core.report.numbers import number_text
 from core.schema.evaluation import JUDGED_ATTACKS, Figure, Measurements, Moment, SetName
 from core.schema.report import Report
@@ -132,10 +132,8 @@ def quantised_copies(report: Report) -> list[Picture]:
 def relearning(report: Report) -> list[Picture]:
     """How fast the text comes back when a copy of the model is trained further."""
     shown = []
-    for curve, words in (
-        ("relearned_forget", "a few of the records to forget"),
-        ("relearned_unrelated", "other text"),
-    ):
+    for attack, words in RELEARNING.items():
+        curve = f"{RELEARNED}{attack}"
         curves: dict[Series, Points] = {
             moment: [(point.step, point.figure.value) for point in measured.curves[curve]]
             for moment, measured in _measured(report).items()

@@ -74,7 +74,7 @@ def test_a_figure_of_these_very_records_is_known_exactly() -> None:
 
 def test_a_bound_that_was_not_measured_says_so() -> None:
     described = describe(BOUNDS["relearned"], None, None, "not_judged", carries=False)
-    assert described.answer.startswith("Perplexity after further training on a few of the records: not judged, because")
+    assert described.answer.startswith("Lowest ratio of perplexities after further training: not judged, because")
 
 
 @pytest.mark.parametrize("name", list(BOUNDS))
