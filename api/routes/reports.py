@@ -23,7 +23,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": Report,
         "description": "The report",
-        "content": {MEDIA_TYPES["html"]: {"schema": {"type": "string"}}, MEDIA_TYPES["pdf"]: BINARY},
+        # client generators read the first media type, so JSON comes first; FastAPI adds its schema
+        "content": {
+            MEDIA_TYPES["json"]: {},
+            MEDIA_TYPES["html"]: {"schema": {"type": "string"}},
+            MEDIA_TYPES["pdf"]: BINARY,
+        },
     }
 }
 
