@@ -50,8 +50,8 @@ def _what_happened(report: Report) -> str:
         return f"This job tested what {model} knows of {counted}, and changed nothing. {found}"
     if report.outcome == "nothing_to_forget":
         return (
-            f"The service tested what {model} knows of {counted} that it was asked to make it forget. By these tests the"
-            " model does not know them, so nothing was changed, and there is no new model."
+            f"The service tested what {model} knows of the {counted} to forget. By these tests the model does not know"
+            " them, so nothing was changed, and there is no new model."
         )
     return (
         f"The service changed a copy of {model} so that it forgets {counted}, and measured it before and after. A"
