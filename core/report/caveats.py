@@ -18,7 +18,7 @@ _GENERAL = (
 
 def list_caveats(report: Report) -> list[str]:
     """Returns sentences on what the report does not prove, the general ones first."""
-    caveats = list(_GENERAL) if report.kind == "unlearn" else list(_GENERAL[:4])
+    caveats = list(_GENERAL) if report.outcome == "unlearned" else list(_GENERAL[:4])
     if report.verdict is None:
         return caveats
     if report.verdict.scope == "verbatim":

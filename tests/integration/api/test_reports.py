@@ -180,3 +180,17 @@ async def test_a_missed_deadline_is_reported_as_missed(service: Service, client:
     job = await submit_job(client, received_at="2026-01-31T12:00:00Z", due="2026-02-28")
     await finish_job(service, job["id"], await claim_job(service, job["id"]), {"config.json": b"{}"})
     assert (await report_of(client, job["id"])).deadline.kept is False
+
+
+async def test_a_job_that_found_nothing_to_forget_says_that_it_changed_nothing(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await register_ready_model(service, client)
+    job = await submit_job(client)
+    fence = await claim_job(service, job["id"])
+    async with service.sessions.begin() as session:
+        await completion.finish_without_checkpoint(session, job["id"], fence, outcome="nothing_to_forget")
+    report = await report_of(client, job["id"])
+    assert report.checkpoint is None
+    assert "nothing was changed" in report.summary[0]
+    assert not any("still knows the text" in caveat for caveat in report.not_proved)
