@@ -42,6 +42,7 @@ from api.routes import (
     reports,
     service,
     signing_keys,
+    statements,
     webhooks,
 )
 from api.webhooks.address_rules import AddressRules
@@ -164,6 +165,7 @@ def create_app(settings: Settings) -> FastAPI:
         keys,
         service,
         signing_keys,
+        statements,
         health,
     ):
         app.include_router(routes.router)

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
@@ -15,8 +15,11 @@ class ChildFailed(Exception):
     """The child process failed; the message is the child's own where it sent one."""
 
 
-def child_events(spec: JobSpec) -> Iterator[ChildEvent]:
-    """Runs `core.pipeline` on a spec and yields its events, up to `done`. ChildFailed where `done` does not come."""
+def child_events(spec: JobSpec, environment: Mapping[str, str] | None = None) -> Iterator[ChildEvent]:
+    """Runs `core.pipeline` on a spec and yields its events, up to `done`. ChildFailed where `done` does not come.
+
+    The child has this process's environment, unless another is given.
+    """
     with (
         tempfile.TemporaryFile("w+") as stderr,
         subprocess.Popen(
@@ -24,6 +27,7 @@ def child_events(spec: JobSpec) -> Iterator[ChildEvent]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
+            env=environment,
             text=True,
         ) as child,
     ):

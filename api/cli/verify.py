@@ -1,39 +1,123 @@
 """`unlearn verify`: checks evidence without the service."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from api.cli.rejudge import check_verdict
+from api.cli.remeasure import NotMeasured, Texts, remeasure
 from core.evidence.audit_log import check_audit_log
 from core.evidence.findings import Findings
+from core.evidence.statement_check import check_statement
+from core.schema.envelopes import Envelope
 from core.schema.signing_keys import SigningKeySet
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
 
-FAILED = 1
-"""The exit code where something does not hold."""
+FAILED, NOT_MEASURED = 1, 3
+
+File = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="The job's file of this set.")]
 
 
 def verify(
-    evidence: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="An exported audit log, audit.jsonl.")],
+    evidence: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="A statement (statement.json) or an audit log (audit.jsonl)."),
+    ],
+    checkpoint: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="The directory of the checkpoint's files.")
+    ] = None,
     keys: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="The signer's public keys: /.well-known/jwks.json, saved."),
     ] = None,
+    remeasure_figures: Annotated[
+        bool, typer.Option("--remeasure", help="Make every figure again and compare. Needs the job's files.")
+    ] = False,
+    forget: File = None,
+    retain: Annotated[
+        list[Path] | None, typer.Option(exists=True, dir_okay=False, help="The job's retain files. May be repeated.")
+    ] = None,
+    unseen: File = None,
+    general: File = None,
+    probes: File = None,
+    protected: File = None,
+    before: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="The model that the job started from.")
+    ] = None,
+    retrained_model: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="The job's retrained model, where it had one.")
+    ] = None,
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="The dtype that the model was registered with."),
+    ] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: as many as the job had.")] = None,
+    benchmark_tasks: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="A directory of tasks for 'benchmarks'.")
+    ] = None,
 ) -> None:
     """Check evidence without the service: names each place that does not hold, and what was not checked.
 
-    Exit codes: 0 everything that was checked holds; 1 something does not hold; 2 the command was called wrongly.
+    Exit codes: 0 everything that was checked holds; 1 something does not hold; 2 the command was called wrongly; 3 what
+    was checked holds, but the figures could not be made again.
     """
-    key_set = _read_keys(keys)
-    with evidence.open("rb") as lines:
-        findings = check_audit_log(lines, key_set)
-    _print(findings)
-    if not findings.holds:
-        raise typer.Exit(FAILED)
+    key_set, findings = _read_keys(keys), Findings()
+    envelope = _read_envelope(evidence)
+    if envelope is None:
+        if checkpoint is not None or remeasure_figures:
+            raise typer.BadParameter(f"{evidence.name} is not a statement in an envelope")
+        with evidence.open("rb") as lines:
+            _finish(check_audit_log(lines, key_set))
+        return
+    if remeasure_figures and (checkpoint is None or forget is None):
+        raise typer.BadParameter("it needs --checkpoint and --forget", param_hint="--remeasure")
+    statement = check_statement(envelope, findings, keys=key_set, checkpoint=checkpoint)
+    if statement is None:
+        _finish(findings)
+        return
+    report = statement.predicate.report
+    check_verdict(report, findings)
+    not_measured = False
+    if not remeasure_figures or checkpoint is None:
+        findings.unchecked.append("the figures: --remeasure makes them again from the job's files")
+    else:
+        texts = Texts(
+            forget=forget,
+            retain=retain or [],
+            unseen=unseen,
+            general=general,
+            probes=probes,
+            protected=protected,
+            before=before,
+            retrained=retrained_model,
+            dtype=dtype,
+            threads=threads,
+            benchmark_tasks=benchmark_tasks,
+        )
+        try:
+            remeasure(report, checkpoint, texts, findings)
+        except NotMeasured as failure:
+            not_measured = True
+            findings.unchecked.append(f"the figures: they could not be made again: {failure}")
+    findings.unchecked.append("what only the service can know: who asked and when, and that the text was deleted there")
+    _finish(findings, otherwise=NOT_MEASURED if not_measured else 0)
+
+
+def _read_envelope(file: Path) -> Envelope | None:
+    """Returns the envelope; None: the file holds something else, such as an audit log."""
+    with file.open("rb") as content:
+        if b'"payloadType"' not in content.read(1 << 12) and file.suffix != ".json":
+            return None
+    try:
+        return Envelope.model_validate_json(file.read_bytes())
+    except ValidationError:
+        if file.suffix != ".json":
+            return None
+        raise typer.BadParameter(f"{file.name} is not a statement in an envelope") from None
 
 
 def _read_keys(file: Path | None) -> SigningKeySet | None:
@@ -42,15 +126,17 @@ def _read_keys(file: Path | None) -> SigningKeySet | None:
     try:
         return SigningKeySet.model_validate_json(file.read_bytes())
     except ValidationError:
-        raise typer.BadParameter(
-            "it is not a file of public keys as /.well-known/jwks.json", param_hint="--keys"
-        ) from None
+        message = "it is not a file of public keys as /.well-known/jwks.json"
+        raise typer.BadParameter(message, param_hint="--keys") from None
 
 
-def _print(findings: Findings) -> None:
+def _finish(findings: Findings, *, otherwise: int = 0) -> None:
+    """Prints the findings. Ends the command with code 1 where something failed, else with `otherwise`."""
     for failure in findings.failures:
         out.print(f"FAILED       {failure}")
     for checked in findings.checked:
         out.print(f"holds        {checked}")
     for unchecked in findings.unchecked:
         out.print(f"not checked  {unchecked}")
+    if code := otherwise if findings.holds else FAILED:
+        raise typer.Exit(code)

@@ -45,6 +45,8 @@ async def append(
 
 @event.listens_for(Session, "before_commit")
 def _write(session: Session) -> None:
+    if session.in_nested_transaction():
+        return
     pending: list[_Pending] = session.info.pop(_PENDING, [])
     # organisations in one order, so that two transactions with entries of several wait for each other in one direction
     for organisation in sorted({entry[0] for entry in pending}):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import audit, events, job_status
+from core.records import audit, events, job_status, statements
 from core.records.leases import lock_job
 from core.records.release import lock_model, make_head
 from core.records.tables import CheckpointFile, CheckpointRow, CurveRow, JobRow
@@ -97,6 +97,7 @@ async def finish(
         **{"released": released, "head": head},
     }
     await audit.append(session, row.organisation, None, "checkpoint.made", checkpoint_row.id, entry)
+    await statements.request(session, job)
     return checkpoint_row.id
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import audit
+from core.records import audit, statements
 from core.records.tables import FileRow, JobFile, JobRow, ModelRow
 from core.schema.errors import DomainError, Identifier
 from core.schema.jobs import TERMINAL
@@ -94,6 +94,7 @@ async def remove(
     await session.execute(delete(FileRow).where(FileRow.id == file))
     _blind_digests(jobs, {file}, blind)
     await audit.append(session, organisation, key, "file.deleted", file, _details(row))
+    await statements.request_for_files(session, [file])
     return row
 
 
@@ -147,6 +148,7 @@ async def _purge(
     _blind_digests(jobs, {row.id for row in purged}, blind)
     for row in sorted(purged, key=lambda row: (row.organisation, row.id)):
         await audit.append(session, row.organisation, None, "file.purged", row.id, _details(row))
+    await statements.request_for_files(session, [row.id for row in purged])
     return sorted(row.id for row in purged)
 
 

@@ -3,7 +3,7 @@
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import audit, events
+from core.records import audit, events, statements
 from core.records.tables import CheckpointRow, JobRow, ModelRow
 from core.schema.errors import DomainError
 from core.schema.event_types import EventType
@@ -89,6 +89,7 @@ async def release(
     await events.append(session, job, EventType.RELEASED, {"checkpoint": row.id, "head": head})
     details = {"job": job.id, "digest": row.digest, "verdict": row.verdict, "head": head, "reason": reason}
     await audit.append(session, organisation, key, "checkpoint.released", row.id, details)
+    await statements.request(session, job.id)
     await session.flush()
     await session.refresh(row)
     return row

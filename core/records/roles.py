@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.records.engine import make_engine
 from core.records.migrate import LOCK, upgrade
 
-SIGNED = ("signing_keys", "signed_heads")
+SIGNED = ("signing_keys", "signed_heads", "statements")
 """Tables that the signer alone writes."""
 UNCHANGEABLE = ("alembic_version", *SIGNED)
 APPEND_ONLY = ("audit",)
@@ -53,6 +53,7 @@ def _grant_signer(role: str) -> list[str]:
     return [
         f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
         f"GRANT INSERT, UPDATE ON {', '.join(SIGNED)} TO {role}",
+        f"GRANT INSERT, UPDATE, DELETE ON signing_requests, statements TO {role}",
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}",
     ]
 

@@ -1,16 +1,20 @@
-"""The signer's work: keys that are always there, and heads of audit logs signed at intervals."""
+"""The signer's work: keys that are always there, statements about jobs, and heads of audit logs at intervals."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from core.evidence.envelope import PrivateKey
+from core.evidence.model_signature import sign_model
 from core.evidence.signed_head import sign_head
-from core.records import signing
-from core.records.tables import SignedHeadRow
+from core.evidence.statement import NoCheckpoint, checkpoint_files, sign_statement
+from core.records import signing, statements
+from core.records.tables import SignedHeadRow, StatementRow
+from core.report.assembly import assemble
 from core.schema.signing_keys import PURPOSES, Purpose
 from core.signing.key_folder import KeyFolder
 
@@ -34,6 +38,7 @@ class Signer:
         while not stop.is_set():
             now = asyncio.get_running_loop().time()
             healthy = await self._attempt("keys", self.ensure_keys)
+            healthy = healthy and await self._attempt("statements", self.sign_statements)
             if now >= next_heads and healthy:
                 healthy = await self._attempt("heads", self.sign_heads)
                 next_heads = now + self._head_seconds if healthy else next_heads
@@ -70,9 +75,49 @@ class Signer:
         async with self._sessions.begin() as session:
             if await signing.revoke_key(session, id, reason=reason) is None:
                 return False
+            await statements.request_again(session, id)
         self._folder.delete(id)
         await self.ensure_keys()
         return True
+
+    async def sign_statements(self) -> int:
+        """Signs statements about all jobs that wait for one; returns how many it signed."""
+        signed = 0
+        async with self._sessions.begin() as session:
+            taken = await statements.take_requests(session, limit=BATCH)
+            for job, organisation in taken:
+                try:
+                    async with session.begin_nested():
+                        signed += await self._sign_statement(session, organisation, job)
+                except Exception as error:  # noqa: BLE001 - one job's report must not hold up the others'
+                    log.warning("no statement about %s: %s", job, type(error).__name__)
+                    await statements.request(session, job)
+        return signed
+
+    async def _sign_statement(self, session: AsyncSession, organisation: str, job: str) -> int:
+        key_id, key = await self._active(session, "evidence")
+        model_key_id, model_key = await self._active(session, "model")
+        if not isinstance(model_key, EllipticCurvePrivateKey):
+            raise TypeError("the key for models is no elliptic curve key")
+        report = await assemble(session, organisation, job)
+        signed_at = (await session.execute(select(func.clock_timestamp()))).scalar_one()
+        try:
+            if report is None:
+                return 0
+            envelope = sign_statement(report, key, signed_at=signed_at)
+            model_signature = sign_model(report.model.id, checkpoint_files(report), model_key)
+        except NoCheckpoint:
+            return 0
+        row = StatementRow(
+            job=job,
+            key=key_id,
+            envelope=envelope.model_dump(),
+            model_key=model_key_id,
+            model_signature=model_signature,
+            signed_at=signed_at,
+        )
+        await statements.replace(session, row)
+        return 1
 
     async def sign_heads(self) -> int:
         """Signs the heads of all audit logs that have grown; returns how many it signed."""

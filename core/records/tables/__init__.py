@@ -6,7 +6,7 @@ from core.records.tables.checkpoints import CheckpointFile, CheckpointRow
 from core.records.tables.dispatch import OutboxRow, WorkerRow
 from core.records.tables.inputs import FileRow, ModelRow, PolicyRow, SampleKeyRow
 from core.records.tables.jobs import CurveRow, EventRow, JobFile, JobRow, MeasurementRow
-from core.records.tables.signing import SignedHeadRow, SigningKeyRow
+from core.records.tables.signing import SignedHeadRow, SigningKeyRow, SigningRequestRow, StatementRow
 from core.records.tables.webhooks import WebhookDeliveryRow
 
 __all__ = [
@@ -30,6 +30,8 @@ __all__ = [
     "SampleKeyRow",
     "SignedHeadRow",
     "SigningKeyRow",
+    "SigningRequestRow",
+    "StatementRow",
     "WebhookDeliveryRow",
     "WorkerRow",
 ]

@@ -1,4 +1,4 @@
-"""What the signer writes: its public keys and the signed heads of audit logs."""
+"""The signer's public keys, the jobs that wait for a statement, and what it signed."""
 
 from datetime import datetime
 from typing import Any
@@ -44,3 +44,33 @@ class SignedHeadRow(Base):
     envelope: Mapped[dict[str, Any]]
     """The DSSE envelope (core.evidence.signed_head)."""
     signed_at: Mapped[datetime]
+
+
+class SigningRequestRow(Base):
+    """A job that waits for a statement: written in the transaction that changes what the statement says."""
+
+    __tablename__ = "signing_requests"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(server_default=Now)
+
+
+class StatementRow(Base):
+    """What the signer has signed about a job. Another statement takes its place when the report changes."""
+
+    __tablename__ = "statements"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    key: Mapped[str] = mapped_column(ForeignKey("signing_keys.id"))
+    """The key of the statement."""
+    envelope: Mapped[dict[str, Any]]
+    """The statement as a DSSE envelope (core.evidence.statement)."""
+    model_key: Mapped[str] = mapped_column(ForeignKey("signing_keys.id"))
+    """The key of the model's signature."""
+    model_signature: Mapped[dict[str, Any]]
+    """The model's signature in the format of OpenSSF model-signing (core.evidence.model_signature)."""
+    signed_at: Mapped[datetime]
+
+    __table_args__ = (Index("ix_statements_job", "job", "id"),)

@@ -6,7 +6,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-OPEN = {"/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"}
+OPEN = {"/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", "/.well-known/statement.schema.json"}
 
 
 @pytest_asyncio.fixture

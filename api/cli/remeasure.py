@@ -1,0 +1,221 @@
+"""The figures of a statement, made again by the pipeline's own measuring code, and compared."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+
+from api.cli.child import ChildFailed, child_events
+from core.evidence.findings import Findings
+from core.schema.adapters import ADAPTER_CONFIG
+from core.schema.environment import Environment
+from core.schema.evaluation import Measurements
+from core.schema.events import EnvironmentReported, Measured
+from core.schema.job_spec import FileRecords, MeasureSpec
+from core.schema.jobs import SetUsed
+from core.schema.model_shape import UnusableModel, read_shape
+from core.schema.report import Report
+from core.schema.training import Training
+from core.unlearning.eval_tokenization import eval_settings
+
+TIMES = {"seconds", "seconds_of"}
+"""Fields of measurements that are no figures."""
+RELATIVE, ABSOLUTE = 0.02, 0.02
+"""On another kind of machine, or with other versions, a figure may differ by 2 % of itself plus 0.02: rounding differs,
+and a single record that changes its rank moves an AUC of few records by about as much."""
+LISTED = 20
+SAME = ("measuring_digest", "libraries", "processor", "device", "cuda", "threads")
+"""Fields of an environment that must agree for figures that agree to the last digit."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The files and models that a third party measures with."""
+
+    forget: Path | None
+    retain: Sequence[Path]
+    unseen: Path | None
+    general: Path | None
+    probes: Path | None
+    protected: Path | None
+    before: Path | None
+    retrained: Path | None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    threads: int | None = None
+    benchmark_tasks: Path | None = None
+
+
+class NotMeasured(Exception):
+    """The figures could not be made again; the message says why."""
+
+
+def remeasure(report: Report, checkpoint: Path, texts: Texts, findings: Findings) -> None:
+    """Makes the figures again and names each that differs. NotMeasured: they cannot be made."""
+    if not _check_texts(report, texts, findings):
+        findings.unchecked.append("the figures: they were made from other files than these")
+        return
+    measured: dict[str, Measurements] = {}
+    environment: Environment | None = None
+    with tempfile.TemporaryDirectory(prefix="unlearn-") as private:
+        try:
+            spec = _spec(report, checkpoint, texts, Path(private))
+            for event in child_events(spec, _child_environment(spec.threads)):
+                if isinstance(event, EnvironmentReported):
+                    environment = event
+                elif isinstance(event, Measured):
+                    measured[event.moment] = event.measurements
+        except ChildFailed as failure:
+            raise NotMeasured(str(failure)) from None
+    differences = _differences(report.environment, environment)
+    _compare(report, measured, exact=not differences, findings=findings)
+    if differences:
+        findings.unchecked.append(
+            f"the figures to the last digit: this machine differs in {', '.join(differences)}, so they were compared"
+            f" within {RELATIVE:.0%} of each figure plus {ABSOLUTE}"
+        )
+
+
+def _check_texts(report: Report, texts: Texts, findings: Findings) -> bool:
+    """Compares the files with the digests in the report; returns whether all that are given are the job's."""
+    fits = True
+    for name, file in _named_files(texts):
+        stated = {used.sha256 for used in report.data if used.name == name}
+        if not stated:
+            findings.failures.append(f"--{name} {file.name}: the job had no such set")
+            fits = False
+        elif None in stated:
+            findings.unchecked.append(f"whether {file.name} is the job's {name} set: the report holds no digest of it")
+        elif _sha256(file) not in stated:
+            findings.failures.append(f"--{name} {file.name}: it is not the job's file; its sha256 is another")
+            fits = False
+    given = {name for name, _ in _named_files(texts)}
+    missing = sorted({used.name for used in report.data} - given)
+    if missing:
+        findings.unchecked.append(f"figures of sets whose files are not given: {', '.join(missing)}")
+    return fits
+
+
+def _named_files(texts: Texts) -> Iterator[tuple[str, Path]]:
+    single = {"forget": texts.forget, "unseen": texts.unseen, "general": texts.general}
+    single |= {"probes": texts.probes, "protected": texts.protected}
+    yield from ((name, file) for name, file in single.items() if file is not None)
+    yield from (("retain", file) for file in texts.retain)
+
+
+def _spec(report: Report, checkpoint: Path, texts: Texts, private: Path) -> MeasureSpec:
+    if report.treatment is None:
+        raise NotMeasured("the job was not asked to change a model")
+    adapter = (checkpoint / ADAPTER_CONFIG).is_file() and not (checkpoint / "config.json").is_file()
+    if adapter and texts.before is None:
+        raise NotMeasured("the checkpoint holds an adapter alone: name the model before with --before")
+    base = texts.before.resolve() if adapter and texts.before is not None else None
+    environment = report.environment
+    return MeasureSpec(
+        job="unlearn-verify",
+        model=report.model.id,
+        directory=checkpoint.resolve(),
+        dtype=texts.dtype,
+        training=_settings(report.treatment.training, base or checkpoint),
+        records=_records(report.data, texts),
+        scratch=private,
+        measure=report.figures.measure,
+        retrained=texts.retrained,
+        original=texts.before,
+        base=base,
+        benchmark_tasks=texts.benchmark_tasks,
+        threads=texts.threads or (None if environment is None else environment.threads),
+    )
+
+
+def _child_environment(threads: int | None) -> dict[str, str]:
+    """Returns the environment without the settings of linear algebra that a worker's child does not have either."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    return inherited | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
+
+
+def _settings(training: Training, model: Path) -> Training:
+    try:
+        # links may lead anywhere: the files belong to the person who runs this command
+        shape = read_shape(model.resolve(), root=Path(model.resolve().anchor))
+    except UnusableModel as error:
+        raise NotMeasured(str(error)) from None
+    return eval_settings(training, context=shape.context)
+
+
+def _records(data: Sequence[SetUsed], texts: Texts) -> FileRecords:
+    """Returns the files, each retain file as the kind that the job used it as."""
+    general = {used.sha256 for used in data if used.name == "retain" and used.kind == "general"} - {None}
+    digests = {file: _sha256(file) for file in texts.retain}
+    return FileRecords(
+        forget=texts.forget,
+        retain=[file for file in texts.retain if digests[file] not in general],
+        general=[file for file in texts.retain if digests[file] in general],
+        only_general=texts.general,
+        unseen=texts.unseen,
+        probes=texts.probes,
+        protected=texts.protected,
+    )
+
+
+def _differences(stated: Environment | None, here: Environment | None) -> list[str]:
+    """Returns in what this machine differs from the stated one; where one is unknown, `an unknown environment`."""
+    if stated is None or here is None:
+        return ["an unknown environment"]
+    return [name.replace("_", " ") for name in SAME if getattr(stated, name) != getattr(here, name)]
+
+
+def _compare(report: Report, measured: dict[str, Measurements], *, exact: bool, findings: Findings) -> None:
+    compared, failures = 0, list[str]()
+    for moment in ("before", "after", "retrained"):
+        stated: Measurements | None = getattr(report.figures, moment)
+        again = measured.get(moment)
+        if stated is None:
+            continue
+        if again is None:
+            option = "--retrained-model" if moment == "retrained" else "--before"
+            findings.unchecked.append(f"the figures {moment}: name that model with {option}")
+            continue
+        expected, found = (dict(_leaves(part.model_dump(mode="json", exclude=TIMES))) for part in (stated, again))
+        for place in expected.keys() | found.keys():
+            compared += 1
+            if not _agree(expected.get(place), found.get(place), exact=exact):
+                name = f"figures.{moment}.{place}"
+                failures.append(f"{name}: {expected.get(place)} is stated, {found.get(place)} was measured")
+    failures.sort()
+    findings.failures += failures[:LISTED]
+    if len(failures) > LISTED:
+        findings.failures.append(f"{len(failures) - LISTED} more figures differ")
+    if not failures:
+        how = "to the last digit" if exact else "within the tolerance"
+        findings.checked.append(f"{compared} values of figures, made again: they agree {how}")
+
+
+def _leaves(content: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields every value of nested objects and lists with its place, such as `sets.forget.perplexity.value`."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield from _leaves(value, f"{place}.{name}" if place else name)
+    elif isinstance(content, list):
+        for number, value in enumerate(content):
+            yield from _leaves(value, f"{place}[{number}]")
+    else:
+        yield place, content
+
+
+def _agree(expected: Any, found: Any, *, exact: bool) -> bool:
+    if exact or not isinstance(expected, float) or not isinstance(found, float):
+        return bool(expected == found)
+    return abs(expected - found) <= RELATIVE * max(abs(expected), abs(found)) + ABSOLUTE
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise typer.BadParameter(f"{file.name} cannot be read ({type(error).__name__})") from None
