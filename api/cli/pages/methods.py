@@ -57,7 +57,7 @@ kind.
 Tuning costs the trial updates (about 10), the readings (forward passes over at most 144 records each), and memory for
 one copy of the trained weights.
 
-### Forgetting that lasts
+## Forgetting that lasts
 
 A method that is made to forget only where its records are asked for keeps what it knows in its weights: a few updates
 on other forget records bring it back. `training.relearning_defence` changes the forget term's gradient g, whatever the
