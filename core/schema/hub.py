@@ -60,8 +60,8 @@ class HubModel(Answer):
     author: str = Field(description="The organisation.")
     sha: str = Field(description="The commit: the first 40 characters of the checkpoint's digest.")
     private: Literal[True] = Field(default=True, description="Always true: every request needs a key.")
-    gated: Literal["manual", False] = Field(
-        description="`manual` while the checkpoint waits for its release; its files then answer 403."
+    gated: Literal["manual"] | bool = Field(
+        description="`manual` while the checkpoint waits for its release (its files then answer 403), else `false`."
     )
     disabled: Literal[False] = Field(default=False, description="Always false.")
     createdAt: datetime = Field(description="When the checkpoint was made.")
