@@ -81,6 +81,8 @@ keep without it under 50 steps of the strongest attacks, for 1.31 times the toke
 perplexity ends 4 % above the original's, not 2 %. The default policy allows 5 %, and one small model was measured. So a
 request has to ask for a defence.
 
+## The methods
+
 """
 
 
