@@ -53,7 +53,7 @@ def main(url: str, key: str, directory: str) -> None:
         )
         while (job := get_job.sync(job.id, client=client, wait=10)).status in ("queued", "running"):
             pass
-        events = list_job_events.sync(job.id, client=client)
+        events = list_job_events.sync(job.id, client=client, limit=100)
         metrics = get_job_metrics.sync(job.id, client=client)
         found = list_jobs.sync(client=client, external_reference="DSR-1")
         (checkpoint,) = list_job_checkpoints.sync(job.id, client=client).data
