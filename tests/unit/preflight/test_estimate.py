@@ -162,7 +162,7 @@ def test_each_saving_takes_a_fifth_less_memory_than_the_one_before() -> None:
 
 
 def test_no_saving_is_suggested_where_no_change_takes_less() -> None:
-    small = workload(gpus=1, lora={}, checkpointing=True, master_weights="bfloat16")
+    small = workload(gpus=1, lora={"rank": 8}, checkpointing=True, master_weights="bfloat16")
     assert capacity.memory_savings(small, ("unlearning",)) == []
     assert messages.savings_advice([]).startswith("nothing")
     # a second GPU does not help: it holds the whole model too before training begins
