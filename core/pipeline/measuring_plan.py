@@ -1,12 +1,14 @@
 """The measurements of a job that unlearns, cheaper where they would cost more than the unlearning."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from core.evaluation.measurement import Measurement
 from core.preflight.measuring_cost import planned_measurements
 from core.preflight.unlearn_workload import UnlearnWorkload
 from core.preflight.workload import SetSize
 from core.schema.job_spec import RecordSet, UnlearnSpec
+from core.schema.model_files import UnusableModel
 from core.schema.model_shape import read_shape
 from core.unlearning.method import Method
 
@@ -16,10 +18,15 @@ def plan_measuring(
 ) -> tuple[list[Measurement], str | None]:
     """Returns the job's measurements, in their order, and a warning that names what is measured less; None: nothing is.
 
-    The cost of both follows from the request, the records and the model's shape, not from the machine.
+    The cost of both follows from the request, the records and the model's shape, not from the machine. A model whose
+    files do not tell its shape is measured as requested.
     """
     directory = spec.directory.resolve()
-    shape = read_shape(directory, root=directory)
+    try:
+        # links may lead anywhere here: the API has refused those that leave the allowed folders
+        shape = read_shape(directory, root=Path(directory.anchor))
+    except UnusableModel:
+        return list(measurements), None
     files = [
         (f"{records.name} to measure" if records.part == "measures" else str(records.name), len(records.records), size)
         for records in sets
