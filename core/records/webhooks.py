@@ -87,19 +87,19 @@ async def record_attempt(
     `final`: a failed attempt is the last. A message that another sender has delivered stays delivered.
     """
     query = select(WebhookDeliveryRow).where(WebhookDeliveryRow.id == delivery).with_for_update()
-    row = await session.scalar(query)
-    if row is None:
+    delivery_row = await session.scalar(query)
+    if delivery_row is None:
         return
-    row.tries += 1
-    row.attempts = [*row.attempts, attempt.model_dump(mode="json")][-KEPT_ATTEMPTS:]
+    delivery_row.tries += 1
+    delivery_row.attempts = [*delivery_row.attempts, attempt.model_dump(mode="json")][-KEPT_ATTEMPTS:]
     if attempt.error is None:
-        row.status, row.next_attempt_at = "delivered", None
-        row.delivered_at = row.delivered_at or attempt.at
-    elif row.status == "pending":
-        if final or row.tries > len(pauses):
-            row.status, row.next_attempt_at = "failed", None
+        delivery_row.status, delivery_row.next_attempt_at = "delivered", None
+        delivery_row.delivered_at = delivery_row.delivered_at or attempt.at
+    elif delivery_row.status == "pending":
+        if final or delivery_row.tries > len(pauses):
+            delivery_row.status, delivery_row.next_attempt_at = "failed", None
         else:
-            row.next_attempt_at = seconds_from_now(pauses[row.tries - 1])
+            delivery_row.next_attempt_at = seconds_from_now(pauses[delivery_row.tries - 1])
 
 
 async def get(session: AsyncSession, organisation: str, delivery: str) -> WebhookDeliveryRow | None:
@@ -130,10 +130,10 @@ async def page(
 async def redeliver(session: AsyncSession, organisation: str, delivery: str) -> WebhookDeliveryRow | None:
     """Has the message sent again at once, whether it was delivered or not, with all its attempts. None: no such one."""
     query = select(WebhookDeliveryRow).where(WebhookDeliveryRow.organisation == organisation)
-    row = await session.scalar(query.where(WebhookDeliveryRow.id == delivery).with_for_update())
-    if row is None:
+    delivery_row = await session.scalar(query.where(WebhookDeliveryRow.id == delivery).with_for_update())
+    if delivery_row is None:
         return None
-    row.status, row.tries, row.next_attempt_at = "pending", 0, func.clock_timestamp()
+    delivery_row.status, delivery_row.tries, delivery_row.next_attempt_at = "pending", 0, func.clock_timestamp()
     await session.flush()
-    await session.refresh(row)
-    return row
+    await session.refresh(delivery_row)
+    return delivery_row

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from core.unlearning.schedule import steps_per_epoch
+
 
 def forget_steps(records: int, per_step: int, epochs: int, seed: int) -> Iterator[tuple[int, list[int]]]:
     """(epoch, forget records) of each step: every epoch shuffled anew, in nearly equal steps of at most `per_step`."""
@@ -12,10 +14,6 @@ def forget_steps(records: int, per_step: int, epochs: int, seed: int) -> Iterato
         order = np.random.default_rng([seed, epoch]).permutation(records)
         for step in np.array_split(order, steps_per_epoch(records, per_step)):
             yield epoch, step.tolist()
-
-
-def steps_per_epoch(records: int, per_step: int) -> int:
-    return -(-records // per_step)
 
 
 class Cycle:

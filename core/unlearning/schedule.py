@@ -1,8 +1,13 @@
-"""The learning rate schedules."""
+"""The number of updates, and the learning rate schedules."""
 
 import math
 
 from core.schema.training import Scheduler
+
+
+def steps_per_epoch(records: int, per_step: int) -> int:
+    """The updates of one pass over the forget set, of at most `per_step` records each."""
+    return -(-records // per_step)
 
 
 def rate_factor(step: int, steps: int, scheduler: Scheduler, warmup: float) -> float:

@@ -26,9 +26,9 @@ from core.unlearning.objective import StepValues
 from core.unlearning.objectives import resolve
 from core.unlearning.optimizer import make_optimizer, require_optimizer
 from core.unlearning.parameter_selection import select_parameters
-from core.unlearning.record_sampling import forget_steps, steps_per_epoch
+from core.unlearning.record_sampling import forget_steps
 from core.unlearning.relearning_defence import RelearningDefence
-from core.unlearning.schedule import rate_factor
+from core.unlearning.schedule import rate_factor, steps_per_epoch
 from core.unlearning.snapshot_policy import SnapshotPolicy
 from core.unlearning.step_plan import TrainingSets, plan_steps
 from core.unlearning.training_state import TrainingState

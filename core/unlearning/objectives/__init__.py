@@ -9,10 +9,10 @@ from core.schema.errors import DomainError, Identifier
 from core.schema.training import Training, TrainingRequest
 from core.unlearning.defence_conflicts import find_conflict
 from core.unlearning.method import Method, Recipe
-from core.unlearning.record_sampling import steps_per_epoch
+from core.unlearning.schedule import steps_per_epoch
 
 _SMALL_PARAMETERS, _LARGE_PARAMETERS = 2e7, 1e9
-FEWEST_TUNED_UPDATES = 30
+FEWEST_TUNED_UPDATES = 20
 """Updates that a tuned training may take at least. It stops by itself; ten would be few for a single record."""
 
 

@@ -1,8 +1,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.unlearning.record_sampling import Cycle, forget_steps, steps_per_epoch
-from core.unlearning.schedule import rate_factor
+from core.unlearning.record_sampling import Cycle, forget_steps
+from core.unlearning.schedule import rate_factor, steps_per_epoch
 
 
 @settings(max_examples=80, derandomize=True, deadline=None)
