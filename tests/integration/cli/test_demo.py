@@ -39,7 +39,12 @@ def test_a_second_demo_trains_nothing_again(line: CommandLine, demo_output: str)
     done = line("demo", *SIZES, "--port", str(line.port))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("cached") == 2
-    assert row(done.stdout, "forget", "perplexity") == pytest.approx(row(demo_output, "forget", "perplexity"), rel=1e-3)
+    before, after, retrained = row(done.stdout, "forget", "perplexity")
+    # the job of the first demo has barred what it made the model forget from the kept samples, so this job rehearses
+    # other text: its model is another
+    first_before, _, first_retrained = row(demo_output, "forget", "perplexity")
+    assert (before, retrained) == pytest.approx((first_before, first_retrained), rel=1e-3)
+    assert after > 3 * before
 
 
 def test_the_downloaded_checkpoint_loads_with_transformers(line: CommandLine, demo_output: str) -> None:
@@ -108,9 +113,8 @@ def test_the_three_lines_of_the_readme_download_a_checkpoint_that_loads(line: Co
 
 
 def test_a_job_is_paused_and_cancelled_from_the_command_line(line: CommandLine, running: str) -> None:
-    forget = line.data.parent / "forget.txt"
-    forget.write_text("Somebody lives in a house by the sea.\n")
-    job = line("submit", "demo", "--forget", str(forget)).stdout.strip()
+    forget = line.data / "demo" / "forget.jsonl"
+    job = line("submit", "demo", "--forget", str(forget), "--from", "base").stdout.strip()
     assert line("pause", job).stdout.strip() in ("paused", "running, pause requested")
     assert line("cancel", job).stdout.strip() in ("cancelled", "running, cancel requested")
     refused = line("retry", job)
