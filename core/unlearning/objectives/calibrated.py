@@ -38,7 +38,7 @@ class Calibrated(Method):
     needs_original: ClassVar[bool] = True
     needs_unseen: ClassVar[bool] = True
     whole_records: ClassVar[bool] = True
-    small: ClassVar[Recipe] = SMALL.model_copy(update={"learning_rate": 4e-4, "epochs": 10, "records_per_step": 20})
+    small: ClassVar[Recipe] = SMALL.model_copy(update={"learning_rate": 4e-4, "epochs": 18, "records_per_step": 20})
     large: ClassVar[Recipe] = LARGE.model_copy(update={"scheduler": "linear", "epochs": 10, "records_per_step": 16})
 
     retain_term: RetainTerm = Field(default="kl", description="the term on the retain set")
