@@ -39,9 +39,20 @@ print(json.dumps(answer))
 """
 
 
+class Answer(dict[str, Any]):
+    """What a client said; to ask for what it did not say shows the whole."""
+
+    def __missing__(self, key: str) -> Any:
+        raise AssertionError(f"no {key} in the client's answer: {dict(self)}")
+
+
 def environment(client: Client, home: Path, endpoint: str, token: str | None) -> dict[str, str]:
     """Returns the environment of a person who uses this service as her Hub."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHONPATH"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("HF_", "PYTHONPATH", "TRANSFORMERS_OFFLINE"))  # the Hub's client heeds the last too
+    }
     kept |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
     if token is not None:
         kept["HF_TOKEN"] = token
@@ -54,7 +65,7 @@ def environment(client: Client, home: Path, endpoint: str, token: str | None) ->
 
 async def run_client(
     client: Client, body: str, repository: str, *, home: Path, endpoint: str, token: str | None
-) -> dict[str, Any]:
+) -> Answer:
     """Runs `body`, the lines of a function of `repository`, and returns its result, or the error that it raised."""
     program = _PROGRAM.format(body="\n    ".join(body.strip().splitlines()))
     finished = await asyncio.to_thread(
@@ -68,5 +79,4 @@ async def run_client(
         timeout=SECONDS,
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
-    answer: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
-    return answer | {"log": finished.stderr}
+    return Answer(json.loads(finished.stdout.splitlines()[-1]), log=finished.stderr)

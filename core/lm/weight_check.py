@@ -13,10 +13,9 @@ from core.lm.offline import OFFLINE
 from core.schema.model_files import UnusableModel
 from core.schema.models import WeightCheckResult
 
-os.environ.update(OFFLINE, TRANSFORMERS_VERBOSITY="critical")
-
 
 def main(arguments: Sequence[str]) -> int:
+    os.environ.update(OFFLINE, TRANSFORMERS_VERBOSITY="critical")
     print(check_weights(Path(arguments[0])).model_dump_json())
     return 0
 

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from sqlalchemy import update
 
 from core.records.tables import CheckpointRow
-from tests.hub_clients import CLIENTS, Client, run_client
+from tests.hub_clients import CLIENTS, Answer, Client, run_client
 from tests.integration.api.breaking_line import breaking_line
 from tests.integration.api.model_directory import write_model
 from tests.integration.api.service import Service, register_ready_model
@@ -55,7 +55,7 @@ class Delivered:
 
     async def run(
         self, client: Client, body: str, repository: str | None = None, *, endpoint: str | None = None, **more: Any
-    ) -> dict[str, Any]:
+    ) -> Answer:
         """Runs a client on the job's repository, or another."""
         chosen = {"token": self.token, **more}
         name = repository or self.repository
