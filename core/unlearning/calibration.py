@@ -73,11 +73,12 @@ class CalibratedTerm:
         current: Callable[[TokenizedSet, Sequence[int]], Tensor],
         following: float,
         entropy_weight: float,
+        smoothing: float,
     ) -> None:
         """`reference(tokenized)` returns all token losses and entropies under the reference model, (M, 2);
         `current(tokenized, records)` those of the given records, in their order, under the present weights."""
         self._unseen, self._current = unseen, current
-        self._following, self._entropy_weight = following, entropy_weight
+        self._following, self._entropy_weight, self._smoothing = following, entropy_weight, smoothing
         forget_values, unseen_values = reference(forget), reference(unseen)
         self._forget_counts: list[int] = torch.bincount(forget.record).tolist()  # rows of each record
         self._unseen_counts: list[int] = torch.bincount(unseen.record).tolist()
@@ -116,18 +117,25 @@ class CalibratedTerm:
 
     def __call__(self, rows: "Rows") -> Tensor:
         losses, entropies = self._targets[rows.index].unbind(1)
-        distance = transport_distance(rows.loss, losses, rows.record)
+        distance = transport_distance(rows.loss, losses, rows.record, self._smoothing)
         if self._entropy_weight:
-            distance = distance + self._entropy_weight * transport_distance(rows.entropy, entropies, rows.record)
+            entropy_distance = transport_distance(rows.entropy, entropies, rows.record, self._smoothing)
+            distance = distance + self._entropy_weight * entropy_distance
         return distance * self._moves[rows.index]
 
 
-def transport_distance(values: Tensor, targets: Tensor, record: Tensor) -> Tensor:
-    """|sort(v(x))_i - target_i| for each record x, at the record's i-th row: (N,).
+def transport_distance(values: Tensor, targets: Tensor, record: Tensor, smoothing: float) -> Tensor:
+    """huber(sort(v(x))_i - target_i) for each record x, at the record's i-th row: (N,).
 
-    Its mean over a record is the transport distance between the record's values, such as token losses, and the targets.
+    huber(d) is d² / 2δ up to |d| = δ = `smoothing`, and |d| - δ/2 beyond (Huber, 1964); with δ = 0 it is |d|. Its mean
+    over a record is the transport cost between the record's values, such as token losses, and the targets: of all ways
+    to pair the two, the ascending orders cost least, as huber is convex. Unlike |d|, its gradient fades at the target,
+    so that records which arrived there stop disturbing the text to keep.
     values (N,), targets (N,) ascending within a record, record (N,) ascending; all rows of a record are present.
     """
     by_value = values.detach().argsort(stable=True)
     order = by_value[record[by_value].argsort(stable=True)]  # by record, then by value
-    return (values[order] - targets).abs()
+    distance = (values[order] - targets).abs()
+    if not smoothing:
+        return distance
+    return torch.where(distance < smoothing, distance.square() / (2 * smoothing), distance - smoothing / 2)

@@ -32,7 +32,8 @@ class Reading:
     retain: float
     """Rise of the loss on retain records that no term holds; 1: by RISE. 0 without any."""
     unseen: float
-    """Shift of the loss on unseen records, up or down; 1: by twice RISE."""
+    """Rise of the loss on unseen records; 1: by twice RISE. A fall is no harm: unseen text grows likelier for a model
+    that is less sure of itself, and for one that is retrained without the forget set (the demo's: perplexity -7 %)."""
 
     @property
     def worst(self) -> float:
@@ -90,11 +91,11 @@ class ForgettingMonitor:
     def read(self) -> Reading:
         """Reads the model's present state. All ranks call it, at the same time."""
         forget, unseen = self._forget.statistics(), self._unseen.statistics()
-        shift = float((unseen[:, 0] - self._unseen.reference[:, 0]).mean())
+        rise = float((unseen[:, 0] - self._unseen.reference[:, 0]).mean())
         return Reading(
             forget=float((_distances(forget, unseen) / self._noise).max()),
             retain=0.0 if self._held_out is None else self._held_out.rise() / RISE,
-            unseen=abs(shift) / (2 * RISE),
+            unseen=max(0.0, rise) / (2 * RISE),
         )
 
     def movement(self) -> tuple[float, float]:

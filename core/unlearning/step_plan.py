@@ -63,10 +63,13 @@ class StepPlan:
     monitor: ForgettingMonitor | None = None
     attacker: SimulatedAttacker | None = None
     """The attacker of a training with this defence against relearning."""
+    forget_factor: float = 1.0
+    """The factor on the forget term's weight."""
 
     def term_batches(self, step: int, steps: int, records: list[int]) -> list[TermBatch]:
         """The terms of `step` (from 0, of `steps`), each with its records; `records` are the step's forget records."""
-        batches: list[TermBatch] = [(self.forget, records)]
+        forget = replace(self.forget, weight=self.forget.weight * self.forget_factor)
+        batches: list[TermBatch] = [(forget, records)]
         factor = self.controller.weight(step, steps) if self.controller else 1.0
         for sampled in self.retain_terms:
             weighted = sampled.weighted

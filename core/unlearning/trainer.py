@@ -187,6 +187,8 @@ def train(
         stop_if_told()
         step_began = time.monotonic()
         rate = highest_rate * rate_factor(step, steps, training.scheduler, training.warmup)
+        if tuner is not None:
+            plan.forget_factor = tuner.forget_factor
         try:
             values = updater.update(step, epoch, records, rate)
         except NonFiniteLoss as error:

@@ -16,6 +16,8 @@ CHECKS = 15
 """Readings of a training that uses all its updates."""
 CONFIRMATIONS = 2
 """Consecutive readings within what is tolerated after which the training stops: a single one may be luck."""
+LEAST_FORGET_WEIGHT = 0.1
+"""The smallest factor on the forget term. Without it, text that is forgotten already would be remembered again."""
 PATIENCE = 0.4
 """Share of the updates that may pass without a better state."""
 
@@ -37,6 +39,9 @@ class Tuner:
         self._best_reading = monitor.read()
         self._confirmations = 0
         self.learning_rate = 0.0
+        self.forget_factor = 1.0
+        """The factor on the forget term: its last reading, within LEAST_FORGET_WEIGHT and 1. So the retain terms repair
+        what forgetting harmed, once forget text is nearly like unseen text."""
         self.stop_reason: StopReason | None = None
         """Why the training should stop before it has made all updates; None: it goes on."""
 
@@ -57,6 +62,7 @@ class Tuner:
         if step % self._every and step < self._steps:
             return
         reading = self._monitor.read()
+        self.forget_factor = min(1.0, max(LEAST_FORGET_WEIGHT, reading.forget))
         if reading.worst < self._best_reading.worst:
             self._best.take()
             self.best_step, self._best_reading = step, reading
@@ -93,6 +99,7 @@ class Tuner:
         """The best state's tensors, in the weights' order, and the JSON values that `restore` continues from."""
         values = {
             "learning_rate": self.learning_rate,
+            "forget_factor": self.forget_factor,
             "stop_reason": self.stop_reason,
             "best_step": self.best_step,
             "best_reading": asdict(self._best_reading),
@@ -103,5 +110,6 @@ class Tuner:
     def restore(self, values: dict[str, Any]) -> None:
         """Restores the values; the caller fills the best state's tensors."""
         self.learning_rate, self.stop_reason = values["learning_rate"], values["stop_reason"]
+        self.forget_factor = values["forget_factor"]
         self.best_step, self._best_reading = values["best_step"], Reading(**values["best_reading"])
         self._confirmations = values["confirmations"]

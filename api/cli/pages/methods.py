@@ -43,9 +43,11 @@ search begins and the longest training. `"tune": "off"` trains exactly as it is 
 2. **Readings.** About 15 times, the job reads how the model treats 48 forget records, 48 calibrating unseen records
    and up to 48 retain records that no term trains on: the mean loss, the largest fifth of the losses (as min-k does)
    and the entropy (as min-k++ does). Except for the forget set, none of these records is measured for the report.
+   From then on the forget term's weight is multiplied by the distance between forget and unseen text, where that is
+   between 0.1 and 1 of what is tolerated: so the retain terms repair what forgetting harmed.
 3. **Stop.** The training stops after two readings in a row within what is tolerated (forget and unseen are as close as
-   two samples of unseen text are in nine of ten cases; the retain loss is up by at most 0.02, the unseen loss moved by
-   at most 0.04), when 40 % of the updates bring no better state, or when a loss is no finite number.
+   two samples of unseen text are in nine of ten cases; the retain loss is up by at most 0.02, the unseen loss by at
+   most 0.04), when 40 % of the updates bring no better state, or when a loss is no finite number.
 4. **Best state.** The checkpoint holds the state whose worst reading is the least. The event `trained` has its
    readings. Where the model as it came is the best state, the job fails with `no_better_state`.
 

@@ -28,9 +28,9 @@ class Calibrated(Method):
         " itself."
     )
     formula: ClassVar[str] = (
-        "mean_x (1/n) Σ_i |sort(l)_i - Q((i + ½)/n)| + λ |sort(H)_i - R((i + ½)/n)|, H_t the entropy of p at t; Q and R"
-        " the quantiles of l and H on the unseen record of the same rank, partly under the reference model and partly"
-        " as the model is before the update"
+        "mean_x (1/n) Σ_i h(sort(l)_i - Q((i + ½)/n)) + λ h(sort(H)_i - R((i + ½)/n)), H_t the entropy of p at t; Q and"
+        " R the quantiles of l and H on the unseen record of the same rank, partly under the reference model and partly"
+        " as the model is before the update; h(d) = d²/2δ up to |d| = δ, and |d| - δ/2 beyond"
     )
     paper: ClassVar[Paper] = Paper(
         title="This project's own; the approximate-retraining principle is of the seed paper", url=YAO_2024.url
@@ -61,6 +61,12 @@ class Calibrated(Method):
     )
     entropy_weight: float = Field(
         default=1.0, ge=0, le=1e6, description="λ, the weight of the entropies' distance beside the losses'"
+    )
+    smoothing: float = Field(
+        default=2.0,
+        ge=0,
+        le=100,
+        description="δ in nats, the distance from a target below which its cost is quadratic; 0: never",
     )
     rehearsal_weight: float = Field(
         default=2.25, ge=0, le=1e6, description="weight of KL(original || model) on samples of the original; 0: off"
@@ -99,4 +105,5 @@ class Calibrated(Method):
             current=context.current_losses_and_entropies,
             following=self.following,
             entropy_weight=self.entropy_weight,
+            smoothing=self.smoothing,
         )

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn.functional import huber_loss
 
 from core.lm.data import Chunk
 from core.unlearning.calibration import CalibratedTerm, match_by_rank, quantiles, records_to_move, transport_distance
@@ -52,6 +53,7 @@ def test_an_unknown_record_adds_nothing():
         current=lambda unseen, records: torch.zeros(2 * len(records), 2),
         following=1.0,
         entropy_weight=1.0,
+        smoothing=0.0,
     )
     unknown_first.update_targets([0])
     assert distances(unknown_first, [30.0, 20.0, 8.0], (1.0, 2.0, 3.0)) == [0, 0, 2], (
@@ -68,7 +70,7 @@ def tokenized(counts):
     return TokenizedSet(chunks, torch.device("cpu"))
 
 
-def term(*, following, current=None, entropy_weight=0.0):
+def term(*, following, current=None, entropy_weight=0.0, smoothing=0.0):
     """Two forget records of 2 and 1 tokens with losses 5, 5 and 1; two unseen records of 2 tokens with losses 9, 8 and
     2, 3 and entropies 1, 4 and 0, 2."""
     forget, unseen = tokenized([2, 1]), tokenized([2, 2])
@@ -81,6 +83,7 @@ def term(*, following, current=None, entropy_weight=0.0):
         current=current,
         following=following,
         entropy_weight=entropy_weight,
+        smoothing=smoothing,
     )
 
 
@@ -134,13 +137,29 @@ def test_transport_compares_sorted_losses_within_each_record():
     losses = torch.tensor([3.0, 1.0, 2.0, 10.0, 0.0], requires_grad=True)
     targets = torch.tensor([1.0, 2.0, 4.0, 1.0, 1.0])
     record = torch.tensor([4, 4, 4, 7, 7])
-    distances = transport_distance(losses, targets, record)
+    distances = transport_distance(losses, targets, record, 0)
     assert distances.tolist() == [0, 0, 1, 1, 9]
     distances.sum().backward()
     assert losses.grad.tolist() == [-1, 0, 0, 1, -1], "each loss is pulled towards its own target"
 
 
+def test_the_pull_fades_near_the_target():
+    losses = torch.tensor([0.0, 2.5, 9.0], dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+    distances = transport_distance(losses, targets, torch.tensor([0, 0, 0]), 2)
+    assert distances.tolist() == [1 / 4, 0.25 / 4, 5 - 1], "d²/2δ for 1 and 0.5, |d| - δ/2 for 5"
+    assert torch.equal(distances, huber_loss(losses, targets, reduction="none", delta=2) / 2)
+    distances.sum().backward()
+    assert losses.grad.tolist() == [-0.5, 0.25, 1]
+
+
+def test_smoothing_reaches_losses_and_entropies():
+    smooth = term(following=0.0, entropy_weight=1.0, smoothing=4.0)
+    assert distances(smooth, [9.0, 8.0, 3.0], (4.0, 1.0, 0.0)) == [0, 0, 2 * 2 / 8]
+    assert distances(smooth, [9.0, 8.0, 1.0], (4.0, 1.0, 2.0)) == [0, 0, 2 * 2 / 8]
+
+
 def test_a_record_at_its_targets_is_left_alone():
     losses = torch.tensor([2.0, 1.0], requires_grad=True)
-    transport_distance(losses, torch.tensor([1.0, 2.0]), torch.tensor([0, 0])).sum().backward()
+    transport_distance(losses, torch.tensor([1.0, 2.0]), torch.tensor([0, 0]), 2).sum().backward()
     assert losses.grad.tolist() == pytest.approx([0, 0])

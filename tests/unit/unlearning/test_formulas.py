@@ -103,13 +103,18 @@ def token_entropies(model, ids, first):
     return [-(row.exp() * row).sum() for row in log_p(model, ids, first)]
 
 
-def distance(values, reference, current, following):
-    """The mean distance of sorted values from targets: another record's values under both models."""
+def huber(distance, smoothing):
+    return distance**2 / (2 * smoothing) if distance < smoothing else distance - smoothing / 2
+
+
+def distance(values, reference, current, following, smoothing):
+    """The mean cost of the distance of sorted values from targets: another record's values under both models."""
     values = sorted(values, key=torch.Tensor.item)
     reference, current = (sorted(value.item() for value in other) for other in (reference, current))
     places = [int((i + 0.5) / len(values) * len(reference)) for i in range(len(values))]
     targets = [(1 - following) * reference[place] + following * current[place] for place in places]
-    return sum(abs(value - target) for value, target in zip(values, targets, strict=True)) / len(values)
+    costs = [huber(abs(value - target), smoothing) for value, target in zip(values, targets, strict=True)]
+    return sum(costs) / len(values)
 
 
 def partners(original, forget, unseen):
@@ -127,7 +132,7 @@ def partners(original, forget, unseen):
         moved = likelier
 
 
-def distance_to_targets(model, original, sets, target_records, following, entropy_weight):
+def distance_to_targets(model, original, sets, target_records, following, entropy_weight, smoothing):
     forget, unseen = tokens(sets.forget), tokens(target_records)
     terms = []
     for record, partner in zip(forget, partners(original, forget, unseen), strict=True):
@@ -135,7 +140,7 @@ def distance_to_targets(model, original, sets, target_records, following, entrop
             terms.append(torch.zeros(()))
             continue
         losses, entropies = (
-            distance(value(model, *record), value(original, *partner), value(model, *partner), following)
+            distance(value(model, *record), value(original, *partner), value(model, *partner), following, smoothing)
             for value in (token_losses, token_entropies)
         )
         terms.append(losses + entropy_weight * entropies)
@@ -143,13 +148,13 @@ def distance_to_targets(model, original, sets, target_records, following, entrop
 
 
 def calibrated(model, original, sets, epoch):
-    return distance_to_targets(model, original, sets, sets.unseen, 0.0, 0.0)
+    return distance_to_targets(model, original, sets, sets.unseen, 0.0, 0.0, 2.0)
 
 
-def calibrated_moving(share, entropy_weight):
+def calibrated_moving(share, entropy_weight, smoothing=2.0):
     def formula(model, original, sets, epoch):
         return distance_to_targets(
-            model, original, sets, unseen_halves(original, sets.unseen)[1], share, entropy_weight
+            model, original, sets, unseen_halves(original, sets.unseen)[1], share, entropy_weight, smoothing
         )
 
     return formula
@@ -226,6 +231,14 @@ CASES = [
     ("ascent_kl", {"retain_weight": 4.0, "forget_weight": 0.5, **EVERYTHING}, 0.5, ascent, kl, 4.0),
     ("calibrated", {**ALONE, **FIXED_TARGETS}, 1.0, calibrated, NONE, 1.0),
     ("calibrated", {**ALONE, "following": 0.6, "entropy_weight": 0.7}, 1.0, calibrated_moving(0.6, 0.7), NONE, 1.0),
+    (
+        "calibrated",
+        {**ALONE, "following": 0.6, "entropy_weight": 0.7, "smoothing": 0.0},
+        1.0,
+        calibrated_moving(0.6, 0.7, 0.0),
+        NONE,
+        1.0,
+    ),
     (
         "calibrated",
         {**WITHOUT_REHEARSAL, **EVERYTHING, "following": 1.0, "entropy_weight": 0.0},

@@ -8,13 +8,16 @@ from torch import nn
 
 from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
+from core.lm.forward import Forward
 from core.lm.snapshots import Snapshots
 from core.schema.training import TrainingRequest
 from core.unlearning.forgetting_monitor import Reading
-from core.unlearning.objectives import METHODS, fill_training
+from core.unlearning.objective import accumulate_gradient
+from core.unlearning.objectives import METHODS, fill_training, resolve
+from core.unlearning.step_plan import plan_steps
 from core.unlearning.trainer import JobPaused, NothingToForget
-from core.unlearning.tuner import CHECKS, Tuner
-from tests.unit.lm.tiny import records, tiny_model
+from core.unlearning.tuner import CHECKS, LEAST_FORGET_WEIGHT, Tuner
+from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import example_sets, plain_training, run, weights
 
 
@@ -68,6 +71,41 @@ def test_a_long_training_is_read_as_often_as_a_short_one():
     for step in range(1, 10 * CHECKS + 1):
         tuner.check(step)
     assert monitor.read().worst == 1000 - CHECKS - 1
+
+
+def test_the_forget_term_counts_less_once_forget_text_is_like_unseen_text():
+    tuner = Tuner(Readings(9, 3, 0.5, 0.02, 2), [nn.Parameter(torch.zeros(1))], CHECKS)
+    factors = [tuner.forget_factor]
+    for step in range(1, 5):
+        tuner.check(step)
+        factors.append(tuner.forget_factor)
+    assert factors == [1, 1, 0.5, LEAST_FORGET_WEIGHT, 1]
+    _, values = tuner.state()
+    resumed = Tuner(Readings(9), [nn.Parameter(torch.zeros(1))], CHECKS)
+    resumed.restore(values | {"forget_factor": 0.3})
+    assert resumed.forget_factor == 0.3
+
+
+def test_the_factor_of_the_forget_term_reaches_the_gradient(learned):
+    gradients = []
+    for factor in (1.0, 0.25):
+        model = fresh(learned)
+        forward = Forward(model)
+        plan = plan_steps(
+            resolve("gradient_ascent", {}),
+            forward,
+            tiny_tokenizer(),
+            plain_training(),
+            known_sets(),
+            report=lambda event: None,
+            should_stop=lambda: False,
+        )
+        plan.forget_factor = factor
+        batches = plan.term_batches(0, 1, [0, 1])
+        accumulate_gradient(forward, batches, epoch=0, max_tokens=1000, backward=torch.Tensor.backward)
+        gradients.append([weight.grad for weight in model.parameters()])
+    for whole, quarter in zip(*gradients, strict=True):
+        torch.testing.assert_close(quarter, whole / 4)
 
 
 def known_sets():
