@@ -8,6 +8,7 @@ Each method works by HTTP on the demo's model twice: undisturbed, and killed onc
 import json
 import os
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-import httpx
 import psutil
 import typer
 from rich.console import Console
@@ -27,12 +27,14 @@ from api.cli.data_folder import DEFAULT_DATA, AlreadyRunning, DataFolder, DataOp
 from api.cli.demo_model import DemoSetup, prepare_demo, register_model
 from api.cli.service import StartFailed, running_service
 from api.cli.stale_processes import StaleProcesses
-from api.client import Client, ServiceError
+from api.client import ServerSentEvent, UnlearningClient, UnlearningError
 from benchmarks.command_line import run
 from benchmarks.generated_page import aligned_table, replace_section
 from core.demo.people import read_jsonl, write_jsonl
 from core.embedded.errors import StackError
 from core.schema.event_types import PROGRESS_MESSAGE, EventType
+from core.schema.files import Purpose
+from core.schema.jobs import Job
 from core.schema.record import Record
 from core.unlearning.objectives import METHODS, UnknownMethod
 
@@ -109,13 +111,12 @@ def interruptions(
         ):
             trials = _run_trials(client, data_folder, setup, names)
     except (
-        ServiceError,
+        UnlearningError,
         ChildFailed,
         StartFailed,
         StackError,
         AlreadyRunning,
         NoChild,
-        httpx.TransportError,
     ) as failure:
         console.print(f"[red]broken off:[/red] {escape(str(failure))}")
         raise typer.Exit(1) from None
@@ -127,7 +128,7 @@ def interruptions(
         raise typer.Exit(1)
 
 
-def _run_trials(client: Client, data_folder: DataFolder, setup: DemoSetup, names: list[str]) -> list[Trial]:
+def _run_trials(client: UnlearningClient, data_folder: DataFolder, setup: DemoSetup, names: list[str]) -> list[Trial]:
     model = register_model(client, setup)
     retain, unseen = _upload(client, "retain", setup.retain), _upload(client, "unseen", setup.unseen)
     body: dict[str, Any] = {"model": model, "from": "base", "training": TRAINING}
@@ -146,32 +147,32 @@ def _first_records(file: Path) -> list[Record]:
     return read_jsonl(file)[:RECORDS]
 
 
-def _upload(client: Client, purpose: str, file: Path) -> str:
+def _upload(client: UnlearningClient, purpose: Purpose, file: Path) -> str:
     with TemporaryDirectory() as folder:
         shortened = Path(folder) / f"{purpose}.jsonl"
         write_jsonl(_first_records(file), shortened)
-        return str(client.upload(shortened, purpose)["id"])
+        return client.files.upload(shortened, purpose).id
 
 
-def _run_trial(client: Client, data_folder: DataFolder, body: dict[str, Any]) -> Trial:
-    first = client.post("/v1/jobs", body)["id"]
-    for _ in client.follow(first):
-        pass
-    second = client.post("/v1/jobs", body)["id"]
-    killed_after, resumed_at = disturb(client, data_folder, second)
-    undisturbed, killed = (client.get(f"/v1/jobs/{job_id}") for job_id in (first, second))
+def _run_trial(client: UnlearningClient, data_folder: DataFolder, body: dict[str, Any]) -> Trial:
+    first = client.jobs.create(body).id
+    client.jobs.wait(first)
+    second = client.jobs.create(body).id
+    killed_after, resumed_at = disturb(client.jobs.follow(second), data_folder, second)
+    undisturbed, killed = (client.jobs.get(job_id) for job_id in (first, second))
     weights = _weights_digest(client, undisturbed), _weights_digest(client, killed)
-    return Trial(undisturbed, killed, weights, killed_after, resumed_at)
+    shown = [job.model_dump(mode="json") for job in (undisturbed, killed)]
+    return Trial(shown[0], shown[1], weights, killed_after, resumed_at)
 
 
-def disturb(client: Client, data_folder: DataFolder, job_id: str) -> tuple[int | None, int | None]:
-    """Kills the job's process once, in the middle, and follows the job to its end.
+def disturb(messages: Iterable[ServerSentEvent], data_folder: DataFolder, job_id: str) -> tuple[int | None, int | None]:
+    """Kills the job's process once, in the middle, and reads the job's messages to their end.
 
     Returns the updates that the job had made when its process was killed, and the updates that the next process did not
     repeat. None: the job ended before it could be killed, or began anew.
     """
     snapshot = killed_after = resumed_at = None
-    for message in client.follow(job_id):
+    for message in messages:
         if message.type == EventType.SNAPSHOT:
             snapshot = message.data["step"]
         elif message.type == EventType.RESUMED:
@@ -197,12 +198,12 @@ def find_child(data_folder: DataFolder, job_id: str) -> psutil.Process:
     return children[started[-1]]
 
 
-def _weights_digest(client: Client, job: dict[str, Any]) -> str | None:
+def _weights_digest(client: UnlearningClient, job: Job) -> str | None:
     """The sha256 of the job's weights. The checkpoint's digest would differ, since its card names the job."""
-    if job["checkpoint"] is None:
+    if job.checkpoint is None:
         return None
-    files = client.get(f"/v1/checkpoints/{job['checkpoint']}")["files"]
-    return next((str(file["sha256"]) for file in files if file["path"] == "model.safetensors"), None)
+    files = client.checkpoints.get(job.checkpoint).files
+    return next((file.sha256 for file in files if file.path == "model.safetensors"), None)
 
 
 def markdown(trials: list[Trial]) -> str:

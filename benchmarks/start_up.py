@@ -29,7 +29,7 @@ from api.cli.child import ChildFailed
 from api.cli.data_folder import DEFAULT_DATA, DataFolder, DataOption
 from api.cli.demo_model import DemoSetup, register_model
 from api.cli.service import Service
-from api.client import Client, ServerSentEvent
+from api.client import ServerSentEvent, UnlearningClient
 from benchmarks.command_line import run
 from benchmarks.generated_page import aligned_table, replace_section
 from core.demo.people import demo_sets, read_jsonl, write_jsonl
@@ -82,15 +82,15 @@ def used_waiting_child(log: Iterable[str]) -> list[bool]:
 class TimedService:
     """One of the two services: its client, and its worker's log."""
 
-    client: Client
+    client: UnlearningClient
     log: Path
 
     def time_job(self, model: str, forget: str) -> JobTimes:
         """Posts a job, follows it to its end and returns its times."""
         body = {"model": model, "from": "base", "method": METHOD, "forget": {"file": forget}, "training": TRAINING}
         began = time.monotonic()
-        job = self.client.post("/v1/jobs", body)["id"]
-        return job_times(self.client.follow(job), lambda: time.monotonic() - began)
+        job = self.client.jobs.create(body).id
+        return job_times(self.client.jobs.follow(job), lambda: time.monotonic() - began)
 
     def log_lines(self) -> list[str]:
         """Returns the worker's log so far."""
@@ -183,7 +183,7 @@ def _serve(folder: Path, port: int, roots: list[Path], children: int) -> Iterato
         )
         stack.enter_context(service)
         console.print(f"a service with WORKER_WARM_CHILDREN={children} is ready")
-        client = stack.enter_context(Client(service.url, data_folder.admin_key.read_text().strip()))
+        client = stack.enter_context(UnlearningClient(service.url, data_folder.admin_key.read_text().strip()))
         yield TimedService(client, data_folder.logs / "worker.log")
 
 
@@ -192,7 +192,7 @@ def _time_jobs(
 ) -> dict[str, list[JobTimes]]:
     """Runs the same job again and again: the services take turns, and neither works while the other is timed."""
     registered = {
-        service: (register_model(service.client, setup), service.client.upload(setup.forget, "forget")["id"])
+        service: (register_model(service.client, setup), service.client.files.upload(setup.forget, "forget").id)
         for service in (warm, cold)
     }
     times: dict[str, list[JobTimes]] = {WAITING: [], NONE: [], AT_ONCE: []}

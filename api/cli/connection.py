@@ -5,18 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from api.cli.data_folder import DataFolder
-from api.client import Client, ServiceError
+from api.client import NoAnswer, UnlearningClient, UnlearningError
 
 err = Console(stderr=True, highlight=False)
 
 
-def connect(data: Path, *, releases: bool = False) -> Client:
+def connect(data: Path, *, releases: bool = False) -> UnlearningClient:
     """Returns a client of the service, with the folder's release key where the command `releases`, else its admin key.
 
     Ends the command with advice and exit code 2 where no service is found.
@@ -29,18 +28,18 @@ def connect(data: Path, *, releases: bool = False) -> Client:
     if url is None or key is None:
         err.print(f"no service in {data_folder.path}: run 'unlearn up', or set UNLEARN_URL and UNLEARN_KEY")
         raise typer.Exit(2)
-    return Client(url, key)
+    return UnlearningClient(url, key)
 
 
 @contextmanager
-def open_client(data: Path, *, releases: bool = False) -> Iterator[Client]:
+def open_client(data: Path, *, releases: bool = False) -> Iterator[UnlearningClient]:
     """Yields the client of `connect`. Ends the command with exit code 1 where the service refuses, or is silent."""
     try:
         with connect(data, releases=releases) as client:
             yield client
-    except ServiceError as refused:
-        err.print(f"[red]refused:[/red] {escape(str(refused))}")
+    except NoAnswer as failure:
+        err.print(f"{failure}: is 'unlearn up' running?")
         raise typer.Exit(1) from None
-    except httpx.TransportError as failure:
-        err.print(f"the service does not answer ({type(failure).__name__}): is 'unlearn up' running?")
+    except UnlearningError as refused:
+        err.print(f"[red]refused:[/red] {escape(str(refused))}")
         raise typer.Exit(1) from None

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -26,11 +25,10 @@ from api.cli.demo_real import prepare_real_demo
 from api.cli.demo_table import comparison_table, print_verdict
 from api.cli.progress import follow_job
 from api.cli.service import StartFailed, running_service
-from api.client import Client, ServiceError
+from api.client import UnlearningClient, UnlearningError
 from core.demo.model_source import ModelSource, SourceUnusable
 from core.demo.people import read_jsonl, write_jsonl
 from core.embedded.errors import StackError
-from core.schema.cost import JobCost
 
 EXAMPLE_RECORDS = 5
 SIZES = {"forget": 200, "retain": 400, "unseen": 400}
@@ -102,13 +100,12 @@ def demo(
         ):
             _run_demo(client, data_folder, setup, method)
     except (
-        ServiceError,
+        UnlearningError,
         ChildFailed,
         SourceUnusable,
         StartFailed,
         StackError,
         AlreadyRunning,
-        httpx.TransportError,
     ) as failure:
         console.print(f"[red]the demo failed:[/red] {escape(str(failure))}")
         raise typer.Exit(1) from None
@@ -122,42 +119,42 @@ def _prepare(data_folder: DataFolder, sizes: dict[str, int], seed: int, source: 
     return prepare_real_demo(data_folder.models / "demo-real", source, **sizes, seed=seed, console=console)
 
 
-def _run_demo(client: Client, data_folder: DataFolder, setup: DemoSetup, method: str) -> None:
+def _run_demo(client: UnlearningClient, data_folder: DataFolder, setup: DemoSetup, method: str) -> None:
     """Submits the job, follows it, downloads its checkpoint and prints the results."""
     console.print("[bold]2. Register, upload, ask, follow[/bold]")
     name = register_model(client, setup)
     retrained = register_retrained(client, setup)
-    upload = client.upload(setup.forget, "forget")
+    upload = client.files.upload(setup.forget, "forget")
     # from the base: a second demo starts where the first one did, not from its result
-    body: dict[str, Any] = {"model": name, "forget": {"file": upload["id"]}, "method": method, "from": "base"}
-    job = client.post("/v1/jobs", body)
-    console.print(f"  job {job['id']} on model {name}: {job['method']['name']}, forget {upload['records']} records")
+    body: dict[str, Any] = {"model": name, "forget": {"file": upload.id}, "method": method, "from": "base"}
+    job = client.jobs.create(body)
+    console.print(f"  job {job.id} on model {name}: {job.method.name}, forget {upload.records} records")
     if retrained is not None:
         console.print(f"  registered beside it: {retrained}, for jobs that name a retrained model")
-    job = follow_job(client, job["id"], console)
-    if job["status"] != "succeeded":
-        reason = job["error"]["message"] if job["error"] else job["status"]
+    job = follow_job(client, job.id, console)
+    if job.status != "succeeded" or job.checkpoint is None:
+        reason = job.error.message if job.error else job.status
         console.print(f"[red]the job did not succeed:[/red] {escape(reason)}")
         raise typer.Exit(1)
     folder = data_folder.path / (setup.name or "demo")
     _write_example(folder, setup)
     directory = folder / "checkpoint"
     shutil.rmtree(directory, ignore_errors=True)
-    checkpoint = client.download(job["checkpoint"], directory)
+    checkpoint = client.checkpoints.download(job.checkpoint, directory)
     console.print(
-        f"  downloaded {checkpoint['bytes'] / 1e6:.1f} MB, every file has its sha256;"
-        f" digest {checkpoint['digest'][:16]}…"
+        f"  downloaded {checkpoint.bytes / 1e6:.1f} MB, every file has its sha256; digest {checkpoint.digest[:16]}…"
     )
     console.print("[bold]3. What is left[/bold]")
-    metrics = client.get(f"/v1/jobs/{job['id']}/metrics")
+    measured = client.jobs.metrics(job.id)
+    metrics = measured.model_dump(mode="json")
     columns: dict[str, dict[str, Any] | None] = {"before": metrics["before"], "after": metrics["after"]}
     if setup.retrained is not None:  # measured outside the job, which has no retrained model, as most jobs have none
         columns["retrained"] = measure_model(setup, setup.retrained, cache=folder / "measured")
     console.print(comparison_table(columns))
     console.print("  with 95 % bootstrap intervals over records; AUC: forget against unseen, 0.5 is best")
     print_verdict(metrics["judgement"], console)
-    if metrics["cost"] is not None:
-        console.print(f"  {cost_line(JobCost.model_validate(metrics['cost']))}", soft_wrap=True)
+    if measured.cost is not None:
+        console.print(f"  {cost_line(measured.cost)}", soft_wrap=True)
     for title, file in (("a forgotten record", setup.forget), ("a retained record", setup.retain)):
         _print_example(title, file, before=setup.model, after=directory)
     console.print("[bold]4. Where to look next[/bold]")

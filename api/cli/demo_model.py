@@ -7,7 +7,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,13 +19,15 @@ from rich.console import Console
 from api.cli.child import ChildFailed, child_events
 from api.cli.service import StartFailed
 from api.cli.training_processes import Training, run_trainings, threads_for
-from api.client import Client
+from api.client import NotFound, UnlearningClient
 from core.demo.people import demo_sets, write_jsonl
 from core.evaluation import code_version
 from core.schema.evaluation import SetName
 from core.schema.events import Measured
+from core.schema.files import Purpose
 from core.schema.job_spec import FileRecords, MeasureSpec
 from core.schema.model_shape import read_shape
+from core.schema.models import Model
 from core.schema.record import Record
 from core.unlearning.eval_tokenization import default_eval_settings
 
@@ -99,16 +100,16 @@ def write_sets(folder: Path, sets: Mapping[SetName, Sequence[Record]]) -> dict[S
     return files
 
 
-def register_model(client: Client, setup: DemoSetup) -> str:
+def register_model(client: UnlearningClient, setup: DemoSetup) -> str:
     """Registers the demo's model, once, with its retain and unseen files as defaults; returns the model's id.
 
     Raises StartFailed where a model of that id has another source, or the registration fails.
     """
-    files = {"retain": setup.retain, "unseen": setup.unseen}
+    files: dict[Purpose, Path] = {"retain": setup.retain, "unseen": setup.unseen}
     return _register(client, setup, setup.model_id, setup.model, files)
 
 
-def register_retrained(client: Client, setup: DemoSetup) -> str | None:
+def register_retrained(client: UnlearningClient, setup: DemoSetup) -> str | None:
     """Registers the retrained model, once, so that jobs can name it; returns its id, or None where there is none.
 
     Raises StartFailed as `register_model` does.
@@ -118,22 +119,29 @@ def register_retrained(client: Client, setup: DemoSetup) -> str | None:
     return _register(client, setup, f"{setup.model_id}-retrained", setup.retrained, {})
 
 
-def _register(client: Client, setup: DemoSetup, name: str, source: Path, files: dict[str, Path]) -> str:
-    registered = client.find(f"/v1/models/{name}")
-    if registered is not None and registered["source"] != str(source):
-        if setup.name is None or f"/models/{setup.name}/" not in registered["source"]:
+def _register(
+    client: UnlearningClient, setup: DemoSetup, name: str, source: Path, files: Mapping[Purpose, Path]
+) -> str:
+    registered = _find(client, name)
+    if registered is not None and registered.source != str(source):
+        if setup.name is None or f"/models/{setup.name}/" not in registered.source:
             raise StartFailed(f"a model {name} of another source is registered: delete it, or rename the directory")
-        client.delete(f"/v1/models/{name}")  # an earlier demo's, of other people
+        client.models.delete(name)  # an earlier demo's, of other people
         registered = None
     if registered is None:
-        defaults = {purpose: client.upload(file, purpose)["id"] for purpose, file in files.items()}
-        client.post("/v1/models", {"id": name, "source": str(source), "defaults": defaults})
-    deadline = time.monotonic() + REGISTRATION_SECONDS
-    while (model := client.get(f"/v1/models/{name}"))["status"] == "fetching" and time.monotonic() < deadline:
-        time.sleep(0.1)
-    if model["status"] != "ready":
-        raise StartFailed(f"the model is {model['status']}: {model['error']}")
+        defaults = {purpose: client.files.upload(file, purpose).id for purpose, file in files.items()}
+        client.models.register({"id": name, "source": str(source), "defaults": defaults})
+    model = client.models.wait(name, seconds=REGISTRATION_SECONDS)
+    if model.status != "ready":
+        raise StartFailed(f"the model is {model.status}: {model.error}")
     return name
+
+
+def _find(client: UnlearningClient, name: str) -> Model | None:
+    try:
+        return client.models.get(name)
+    except NotFound:
+        return None
 
 
 def measure_model(setup: DemoSetup, model: Path, *, cache: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """`unlearn files`: lists and deletes uploaded files."""
 
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import Annotated
 
 import typer
 from rich import box
@@ -10,6 +9,7 @@ from rich.table import Table
 
 from api.cli.connection import open_client
 from api.cli.data_folder import DEFAULT_DATA, DataOption
+from core.schema.files import Purpose
 
 app = typer.Typer(help="List and delete uploaded files.", no_args_is_help=True)
 out = Console(highlight=False)
@@ -21,20 +21,19 @@ COLUMNS = ("id", "purpose", "records", "bytes", "created_at", "expires_at", "fil
 def list_files(
     data: DataOption = DEFAULT_DATA,
     purpose: Annotated[
-        str | None, typer.Option(help="Only files for this purpose: forget, retain, unseen, general or probes.")
+        Purpose | None, typer.Option(help="Only files for this purpose: forget, retain, unseen, general or probes.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="The number of files to list.")] = 20,
 ) -> None:
     """List uploaded files, newest first, without their text."""
-    query: dict[str, Any] = {"limit": limit} | ({"purpose": purpose} if purpose else {})
     with open_client(data) as client:
-        page = client.get("/v1/files", **query)
+        page = client.files.page(purpose=purpose, limit=limit)
     table = Table(*COLUMNS, box=box.SIMPLE_HEAD, pad_edge=False)
-    for file in page["data"]:
-        table.add_row(*(_cell(file[column]) for column in COLUMNS))
+    for file in page.data:
+        table.add_row(*(_cell(getattr(file, column)) for column in COLUMNS))
     out.print(table)
-    if page["has_more"]:
-        out.print(f"there are more: the API lists them after {page['last_id']}")
+    if page.has_more:
+        out.print(f"there are more: the API lists them after {page.last_id}")
 
 
 @app.command("delete")
@@ -45,7 +44,7 @@ def delete(
     """Delete files for good: first the keys that decrypt them, then their bytes."""
     with open_client(data) as client:
         for file_id in file:
-            client.delete(f"/v1/files/{quote(file_id, safe='')}")
+            client.files.delete(file_id)
             out.print(f"{file_id} is deleted")
 
 

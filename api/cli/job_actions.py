@@ -1,13 +1,13 @@
 """`unlearn pause`, `resume`, `retry`, `cancel`: requested actions on a submitted job."""
 
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 from rich.console import Console
 
 from api.cli.connection import open_client
 from api.cli.data_folder import DEFAULT_DATA, DataOption
+from core.schema.jobs import Job
 
 out = Console(highlight=False)
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id of the job.")]
@@ -35,5 +35,5 @@ def cancel(job: JobId, data: DataOption = DEFAULT_DATA) -> None:
 
 def _request(job_id: str, action: str, data: DataOption) -> None:
     with open_client(data) as client:
-        job = client.post(f"/v1/jobs/{quote(job_id, safe='')}/{action}")
-    out.print(job["status"] + (f", {job['requested']} requested" if job["requested"] else ""))
+        job: Job = getattr(client.jobs, action)(job_id)
+    out.print(job.status + (f", {job.requested} requested" if job.requested else ""))

@@ -1,10 +1,8 @@
 """`unlearn policies`: lists, shows, adds and deletes the policies that models are held to."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,7 +12,6 @@ from rich.text import Text
 from api.cli.connection import open_client
 from api.cli.data_folder import DEFAULT_DATA, DataOption
 from api.cli.policy_text import bounds_table, requires_text
-from api.client import Client
 
 app = typer.Typer(help="List, show, add and delete policies: the bounds that a model is held to.", no_args_is_help=True)
 out = Console(highlight=False)
@@ -30,9 +27,9 @@ def list_policies(data: DataOption = DEFAULT_DATA) -> None:
     for column in ("policy", "bounds", "made", "what for"):
         table.add_column(column, overflow="fold")
     with open_client(data) as client:
-        for policy in _all_policies(client):
-            made = "built in" if policy["built_in"] else policy["created_at"][:10]
-            table.add_row(policy["name"], str(len(policy["bounds"])), made, Text(policy["description"] or ""))
+        for policy in client.policies.list():
+            made = "built in" if policy.created_at is None else f"{policy.created_at:%Y-%m-%d}"
+            table.add_row(policy.name, str(len(policy.bounds)), made, Text(policy.description or ""))
     out.print(table)
 
 
@@ -46,7 +43,7 @@ def show(
 ) -> None:
     """Show the bounds of a policy."""
     with open_client(data) as client:
-        policy = client.get(f"/v1/policies/{quote(name, safe='')}")
+        policy = client.policies.get(name).model_dump(mode="json")
     if as_json:
         typer.echo(json.dumps({field: policy[field] for field in FIELDS}, indent=2, ensure_ascii=False))
         return
@@ -69,19 +66,11 @@ def add(
     except ValueError:
         raise typer.BadParameter(f"{file} is not valid JSON") from None
     with open_client(data) as client:
-        out.print(client.post("/v1/policies", policy)["name"])
+        out.print(client.policies.create(policy).name)
 
 
 @app.command()
 def delete(name: Name, data: DataOption = DEFAULT_DATA) -> None:
     """Delete a policy that no model has pinned. Jobs keep the policy that they were submitted with."""
     with open_client(data) as client:
-        client.delete(f"/v1/policies/{quote(name, safe='')}")
-
-
-def _all_policies(client: Client) -> Iterator[dict[str, Any]]:
-    page = client.get("/v1/policies", limit=100)
-    yield from page["data"]
-    while page["has_more"]:
-        page = client.get("/v1/policies", limit=100, after=page["last_id"])
-        yield from page["data"]
+        client.policies.delete(name)

@@ -5,9 +5,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from api.client import Client
+from api.client import UnlearningClient
 from core.schema import event_types
 from core.schema.event_types import EventType
+from core.schema.jobs import Job
 
 PHASES = {
     "loading": "loading the model",
@@ -39,11 +40,11 @@ def verdict_text(data: dict[str, Any]) -> str:
     return f"verdict by policy {data['policy']}: {data['verdict'].replace('_', ' ')}{reason}, of {scope}"
 
 
-def follow_job(client: Client, job: str, console: Console) -> dict[str, Any]:
+def follow_job(client: UnlearningClient, job: str, console: Console) -> Job:
     """Shows the job's progress until it ends, and returns the ended job."""
     with progress_bar(console) as progress:
         task = None
-        for message in client.follow(job):
+        for message in client.jobs.follow(job):
             match message.type:
                 case EventType.PHASE:
                     if task is not None:
@@ -62,4 +63,4 @@ def follow_job(client: Client, job: str, console: Console) -> dict[str, Any]:
                     progress.console.print(f"  taken up again: {message.data['reason']}")
                 case EventType.SUCCEEDED if task is not None:
                     progress.update(task, completed=progress.tasks[task].total)
-    return client.get(f"/v1/jobs/{job}")
+    return client.jobs.get(job)

@@ -1,13 +1,13 @@
 """`unlearn release`: a second person's decision to hand out a checkpoint that did not pass its policy."""
 
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 from rich.console import Console
 
 from api.cli.connection import open_client
 from api.cli.data_folder import DEFAULT_DATA, DataOption
+from api.client import NotFound
 
 out = Console(highlight=False)
 
@@ -24,7 +24,9 @@ def release(
     The command uses the folder's release.key, since the key that submitted a job may not release its checkpoint.
     """
     with open_client(data, releases=True) as client:
-        checkpoint = client.post(f"/v1/checkpoints/{quote(checkpoint_id, safe='')}/release", {"reason": reason})
-        model = client.find(f"/v1/models/{quote(checkpoint['base_model'], safe='')}")
-    is_head = model is not None and model["head"] == checkpoint["id"]
-    out.print(f"{checkpoint['id']} is released" + (f" and the head of {checkpoint['base_model']}" if is_head else ""))
+        checkpoint = client.checkpoints.release(checkpoint_id, reason)
+        try:
+            is_head = client.models.get(checkpoint.base_model).head == checkpoint.id
+        except NotFound:
+            is_head = False
+    out.print(f"{checkpoint.id} is released" + (f" and the head of {checkpoint.base_model}" if is_head else ""))

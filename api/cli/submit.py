@@ -6,19 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import quote
 
-import httpx
 import typer
 from rich.console import Console
 
-from api.cli.connection import connect
+from api.cli.connection import open_client
 from api.cli.cost_line import cost_line
 from api.cli.data_folder import DEFAULT_DATA, DataOption
 from api.cli.progress import follow_job
 from api.cli.uploads import upload_file
-from api.client import Client, DigestMismatch, ServiceError
-from core.schema.cost import JobCost
+from api.client import UnlearningClient, UnlearningError
+from core.schema.files import Purpose
+from core.schema.jobs import Job
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
@@ -67,47 +66,40 @@ def submit(
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Submit a job that makes a model forget a file of records."""
-    try:
-        with connect(data) as client, Uploads(client) as uploads:
-            # an unknown model fails here, before personal data leaves this machine for nothing
-            client.get(f"/v1/models/{quote(model, safe='')}")
-            body: dict[str, Any] = {"model": model, "method": method, "from": start, "output": output}
-            if lora is not None:
-                body["training"] = {"lora": {"rank": lora}}
-            evaluation = {"policy": policy, "measure": measure}
-            body["evaluation"] = {name: value for name, value in evaluation.items() if value}
-            if dry_run:
-                body["dry_run"] = True
-            if retrained_model is not None:
-                body["retrained_model"] = retrained_model
-            if probes is not None:
-                body["probes"] = {"file": uploads.add(probes, "probes")}
-            body["forget"] = {"file": uploads.add(forget, "forget")}
-            if retain is not None:
-                body["retain"] = [{"file": uploads.add(retain, "retain")}]
-            if unseen is not None:
-                body["unseen"] = {"file": uploads.add(unseen, "unseen")}
-            job = client.post("/v1/jobs", body)
-            uploads.keep()
-            out.print(job["id"])
-            if wait or directory is not None:
-                _deliver(client, follow_job(client, job["id"], err), directory)
-    except (ServiceError, DigestMismatch) as refused:
-        err.print(f"[red]refused:[/red] {refused}")
-        raise typer.Exit(1) from None
-    except httpx.TransportError as failure:
-        err.print(f"the service does not answer ({type(failure).__name__}): is 'unlearn up' running?")
-        raise typer.Exit(1) from None
+    with open_client(data) as client, Uploads(client) as uploads:
+        # an unknown model fails here, before personal data leaves this machine for nothing
+        client.models.get(model)
+        body: dict[str, Any] = {"model": model, "method": method, "from": start, "output": output}
+        if lora is not None:
+            body["training"] = {"lora": {"rank": lora}}
+        evaluation = {"policy": policy, "measure": measure}
+        body["evaluation"] = {name: value for name, value in evaluation.items() if value}
+        if dry_run:
+            body["dry_run"] = True
+        if retrained_model is not None:
+            body["retrained_model"] = retrained_model
+        if probes is not None:
+            body["probes"] = {"file": uploads.add(probes, "probes")}
+        body["forget"] = {"file": uploads.add(forget, "forget")}
+        if retain is not None:
+            body["retain"] = [{"file": uploads.add(retain, "retain")}]
+        if unseen is not None:
+            body["unseen"] = {"file": uploads.add(unseen, "unseen")}
+        job = client.jobs.create(body)
+        uploads.keep()
+        out.print(job.id)
+        if wait or directory is not None:
+            _deliver(client, follow_job(client, job.id, err), directory)
 
 
 class Uploads:
     """The uploads for one request. `with` deletes them again on leaving, unless `keep` was called."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: UnlearningClient) -> None:
         self._client = client
         self._files: list[str] = []
 
-    def add(self, file: Path, purpose: str) -> str:
+    def add(self, file: Path, purpose: Purpose) -> str:
         """Uploads the file and returns its id."""
         self._files.append(upload_file(self._client, file, purpose, err))
         return self._files[-1]
@@ -123,25 +115,25 @@ class Uploads:
         while self._files:
             file = self._files.pop()
             try:
-                self._client.delete(f"/v1/files/{file}")
-            except (ServiceError, httpx.TransportError) as failure:
+                self._client.files.delete(file)
+            except UnlearningError as failure:
                 err.print(f"{file} could not be deleted again ({type(failure).__name__}): unlearn files delete {file}")
 
 
-def _deliver(client: Client, job: dict[str, Any], directory: Path | None) -> None:
-    if job["status"] != "succeeded":
-        err.print(f"[red]{job['status']}[/red]" + (f": {job['error']['message']}" if job["error"] else ""))
+def _deliver(client: UnlearningClient, job: Job, directory: Path | None) -> None:
+    if job.status != "succeeded":
+        err.print(f"[red]{job.status}[/red]" + (f": {job.error.message}" if job.error else ""))
         raise typer.Exit(1)
-    if job["checkpoint"] is None:  # a dry run
-        out.print(job["outcome"])
+    if job.checkpoint is None:  # a dry run
+        out.print(job.outcome)
         return
-    out.print(job["checkpoint"])
-    if (cost := client.get(f"/v1/jobs/{job['id']}/metrics")["cost"]) is not None:
-        err.print(cost_line(JobCost.model_validate(cost)), soft_wrap=True)
-    if not client.get(f"/v1/checkpoints/{job['checkpoint']}")["released"]:
-        err.print(f"it waits for a second person: unlearn release {job['checkpoint']} --reason …", soft_wrap=True)
+    out.print(job.checkpoint)
+    if (cost := client.jobs.metrics(job.id).cost) is not None:
+        err.print(cost_line(cost), soft_wrap=True)
+    if not job.released:
+        err.print(f"it waits for a second person: unlearn release {job.checkpoint} --reason …", soft_wrap=True)
     if directory is not None:
-        client.download(job["checkpoint"], directory)
+        client.checkpoints.download(job.checkpoint, directory)
         out.print(f"{directory}: every file has the sha256 that the checkpoint lists")
 
 

@@ -1,10 +1,8 @@
 """Policies, by which the checkpoints of a model are judged: create, list, show, delete."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
-from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
@@ -19,9 +17,8 @@ from core.records.policies import BUILT_IN
 from core.records.tables import PolicyRow
 from core.schema.default_policy import DEFAULT_POLICY
 from core.schema.pages import Page
-from core.schema.policies import Bound, Policy, loosened_bounds
-from core.schema.strict import Answer
-from core.schema.verdict_parts import Requires
+from core.schema.policies import Policy, loosened_bounds
+from core.schema.stored_policies import StoredPolicy
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"], route_class=JsonRoute)
 
@@ -45,21 +42,6 @@ EXAMPLES: dict[str, Any] = {
         },
     }
 }
-
-
-class StoredPolicy(Answer):
-    """A policy, and the key that created it."""
-
-    name: str = Field(description="the name by which models and requests refer to it")
-    object: Literal["policy"] = Field(default="policy", description="always `policy`")
-    description: str | None = Field(description="the purpose of the policy")
-    bounds: list[Bound] = Field(description="the bounds; a checkpoint must pass all of them")
-    requires: Requires = Field(
-        description="the number of records to forget from which each part of the verdict must be passed"
-    )
-    built_in: bool = Field(description="whether the policy comes with the service")
-    created_by: str | None = Field(description="the id of the key that created it; null: it comes with the service")
-    created_at: datetime | None = Field(description="when it was created; null: it comes with the service")
 
 
 def _serialize(policy: Policy, row: PolicyRow | None = None) -> StoredPolicy:

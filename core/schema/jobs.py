@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
 from core.schema.deadlines import DeadlineExtension
 from core.schema.deprecation import DEPRECATED, resolve_alias
@@ -349,7 +349,11 @@ class Job(Answer):
     progress: Progress | None = Field(description="How far the job is. Null: that is not known.")
     waiting_for: str | None = Field(default=None, description="Why a queued job has not started.")
     model: str = Field(description="The registered model's id.")
-    start: str = Field(serialization_alias="from", description="Where the job starts: `head` or `base`.")
+    start: str = Field(
+        validation_alias=AliasChoices("start", "from"),
+        serialization_alias="from",
+        description="Where the job starts: `head` or `base`.",
+    )
     method: MethodUsed = Field(description="The method with all its parameters.")
     training: Training = Field(description="All settings of the training, defaults included.")
     output: Output = Field(description="What the checkpoint holds.")

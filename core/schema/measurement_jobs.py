@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from core.schema.deprecation import DEPRECATED, resolve_alias
 from core.schema.evaluation import MeasurementChoice, Measurements
@@ -125,6 +125,7 @@ class Measurement(Answer):
     waiting_for: str | None = Field(default=None, description="Why a queued measurement has not started.")
     model: str = Field(description="The registered model's id.")
     start: str = Field(
+        validation_alias=AliasChoices("start", "from"),
         serialization_alias="from",
         description="What is measured: `base`, or the checkpoint's id. A request for `head` is fixed to the checkpoint"
         " that was the head at that time.",

@@ -1,4 +1,4 @@
-"""A line to the service that breaks while a file is sent."""
+"""A line to the service that breaks while an answer is sent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,9 +15,10 @@ class BreakingLine:
     port: int
     path: str
     cut: int
+    method: str = "GET"
     url: str = ""
     ranges: list[str] = field(default_factory=list)
-    """The `Range` of each GET of the path, `all` where there was none."""
+    """The `Range` of each request of the path, `all` where there was none."""
 
     async def serve(self, client: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
         """Serves one connection of a client."""
@@ -27,7 +28,7 @@ class BreakingLine:
         async def pass_requests() -> None:
             while data := await client.read(BLOCK):
                 head = data.decode("latin-1")
-                if head.startswith("GET ") and self.path in head.split("\r\n")[0]:
+                if head.startswith(f"{self.method} ") and self.path in head.split("\r\n")[0]:
                     ranges = [line[6:].strip() for line in head.split("\r\n") if line.lower().startswith("range:")]
                     if not self.ranges:
                         left.append(self.cut)
@@ -37,13 +38,14 @@ class BreakingLine:
 
         requests = asyncio.create_task(pass_requests())
         try:
-            while data := await service.read(min([BLOCK, *left])):
+            while data := await service.read(BLOCK):
+                if left:
+                    data = data[: left[0]]
+                    left[0] -= len(data)
                 client_writer.write(data)
                 await client_writer.drain()
-                if left:
-                    left[0] -= len(data)
-                    if left[0] == 0:
-                        break
+                if left == [0]:
+                    break
         finally:
             requests.cancel()
             for writer in (client_writer, service_writer):
@@ -54,9 +56,9 @@ class BreakingLine:
 
 
 @asynccontextmanager
-async def breaking_line(service_url: str, path: str, *, cut: int) -> AsyncIterator[BreakingLine]:
+async def breaking_line(service_url: str, path: str, *, cut: int, method: str = "GET") -> AsyncIterator[BreakingLine]:
     """Yields a line to the service at a URL."""
-    line = BreakingLine(int(service_url.rpartition(":")[2]), path, cut)
+    line = BreakingLine(int(service_url.rpartition(":")[2]), path, cut, method)
     connections: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

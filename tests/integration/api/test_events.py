@@ -8,7 +8,7 @@ import httpx
 import structlog
 from sqlalchemy import text
 
-from api.client import Client
+from api.client import UnlearningClient
 from api.main import LISTENING
 from core.embedded import Stack
 from core.records import leases
@@ -128,8 +128,8 @@ async def test_an_event_stream_of_a_retried_job_goes_on_after_the_failure(
     key = client.headers["authorization"].removeprefix("Bearer ")
 
     def follow() -> list[str]:
-        with Client(service.url, key) as following:
-            return [message.type for message in following.follow(job)]
+        with UnlearningClient(service.url, key) as following:
+            return [message.type for message in following.jobs.follow(job)]
 
     following = asyncio.create_task(asyncio.to_thread(follow))
     await finish_job(service, job, await claim_job(service, job), {"a": b"b"})

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import update
 
-from api.client import Client
+from api.client import UnlearningClient
 from core.records.tables import CheckpointRow
 from tests.hub_clients import CLIENTS, run_client
 from tests.hub_clients import Client as HubClient
@@ -111,8 +111,8 @@ async def test_an_unreleased_checkpoint_gets_no_url(delivered: Delivered) -> Non
 
 
 async def test_the_client_of_the_service_follows_and_checks_the_digests(delivered: Delivered, tmp_path: Path) -> None:
-    with Client(delivered.service.url, delivered.token) as client:
-        await asyncio.to_thread(client.download, delivered.checkpoint, tmp_path / "out")
+    with UnlearningClient(delivered.service.url, delivered.token) as client:
+        await asyncio.to_thread(client.checkpoints.download, delivered.checkpoint, tmp_path / "out")
     assert {name: (tmp_path / "out" / name).read_bytes() for name in FILES} == FILES
 
 

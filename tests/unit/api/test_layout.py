@@ -7,11 +7,10 @@ import api
 FOLDER = Path(api.__file__).parent
 
 
-def test_nothing_lies_beside_the_folders_but_the_app_its_document_its_keys_its_dependencies_and_the_client() -> None:
+def test_nothing_lies_beside_the_folders_but_the_app_its_document_its_keys_and_its_dependencies() -> None:
     assert {file.name for file in FOLDER.glob("*.py")} == {
         "__init__.py",
         "auth.py",
-        "client.py",
         "dependencies.py",
         "document.py",
         "main.py",

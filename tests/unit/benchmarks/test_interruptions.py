@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from api.cli.app import app
 from api.cli.data_folder import DataFolder
 from api.cli.stale_processes import StaleProcesses
-from api.client import Client, ServerSentEvent
+from api.client import ServerSentEvent
 from benchmarks.interruptions import NoChild, Trial, disturb, find_child, markdown
 
 SLEEPS = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
@@ -48,14 +48,8 @@ def write_log(data_folder: DataFolder, **pids: int) -> None:
     (data_folder.logs / "worker.log").write_text("\n".join([*lines, *noise, cut_short]))
 
 
-def client_of(*messages: tuple[str, dict[str, Any]]) -> Client:
-    """A client whose job sends these events."""
-
-    class FakeClient:
-        def follow(self, job: str) -> Iterator[ServerSentEvent]:
-            return (ServerSentEvent(kind, data, None) for kind, data in messages)
-
-    return cast(Client, FakeClient())
+def stream_of(*messages: tuple[str, dict[str, Any]]) -> list[ServerSentEvent]:
+    return [ServerSentEvent(kind, data, None) for kind, data in messages]
 
 
 def progress(step: int) -> tuple[str, dict[str, Any]]:
@@ -92,9 +86,9 @@ def test_a_job_is_killed_once_after_a_snapshot_of_the_middle(
     write_log(data_folder, job_b=children[0].pid)
     early = [progress(9), ("snapshot", {"step": 9}), progress(10)]
     late = [("snapshot", {"step": 10}), progress(12), progress(13), ("resumed", {"step": 10}), progress(14)]
-    assert disturb(client_of(*early), data_folder, "job_b") == (None, None)
+    assert disturb(stream_of(*early), data_folder, "job_b") == (None, None)
     assert children[0].poll() is None
-    assert disturb(client_of(*early, *late), data_folder, "job_b") == (12, 10)
+    assert disturb(stream_of(*early, *late), data_folder, "job_b") == (12, 10)
     assert children[0].wait(5) == -signal.SIGKILL
     assert children[1].poll() is None
 
@@ -104,7 +98,7 @@ def test_a_job_is_killed_after_an_early_snapshot_where_no_later_one_comes_by_hal
 ) -> None:
     write_log(data_folder, job_b=children[0].pid)
     messages = [progress(14), ("snapshot", {"step": 1}), progress(14), progress(15), ("resumed", {"step": 1})]
-    assert disturb(client_of(*messages), data_folder, "job_b") == (15, 1)
+    assert disturb(stream_of(*messages), data_folder, "job_b") == (15, 1)
 
 
 def job(seconds: int, status: str = "succeeded", attempts: int = 1) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from api.cli import policy_text
 from api.cli.app import app
 from api.cli.progress import verdict_text
 from api.cli.submit import _deliver
-from api.client import Client
+from api.client import UnlearningClient
+from core.schema.jobs import Job
 from core.schema.policies import Bound, JudgedBound, Judgement
 
 
@@ -108,7 +109,7 @@ def test_a_verdict_fits_into_80_columns_and_has_a_description_on_a_wide_terminal
 
 
 def test_a_finished_dry_run_prints_its_outcome(capsys: pytest.CaptureFixture[str]) -> None:
-    job = {"status": "succeeded", "checkpoint": None, "outcome": "nothing_to_forget"}
-    with Client("http://nowhere", "no key") as client:
+    job = Job.model_construct(status="succeeded", checkpoint=None, outcome="nothing_to_forget")
+    with UnlearningClient("http://nowhere", "no key") as client:
         _deliver(client, job, None)
     assert "nothing_to_forget" in capsys.readouterr().out

@@ -1,0 +1,44 @@
+"""Uploaded files of records."""
+
+from pathlib import Path
+
+from api.client.answers import ask, finish
+from api.client.call import Upload, create, delete, get, resource
+from api.client.noun import Noun, Transport, operation, stream
+from api.client.pages import every
+from api.client.steps import Items, Steps
+from core.schema.files import File, Purpose
+from core.schema.pages import Page
+
+
+class Files(Noun[Transport]):
+    """`client.files`: the texts that jobs work with."""
+
+    @operation
+    def upload(
+        self, file: str | Path, purpose: Purpose, *, filename: str | None = None, idempotency_key: str | None = None
+    ) -> Steps[File]:
+        """Uploads a file in constant memory. Raises InvalidRequest, which names the line of a bad record."""
+        with open(file, "rb") as content:
+            source = Upload(content, filename or Path(file).name, purpose)
+            return (yield from ask(create(resource("files"), source, idempotency_key), File))
+
+    @operation
+    def get(self, file: str) -> Steps[File]:
+        """Returns the description of the file, without its text. Raises NotFound."""
+        return ask(get(resource("files", file)), File)
+
+    @operation
+    def page(self, *, purpose: Purpose | None = None, limit: int = 20, after: str | None = None) -> Steps[Page[File]]:
+        """Returns one page of the files, newest first."""
+        return ask(get(resource("files"), purpose=purpose, limit=limit, after=after), Page[File])
+
+    @stream
+    def list(self, *, purpose: Purpose | None = None) -> Items[File]:
+        """Iterates over all files, newest first."""
+        return every(get(resource("files"), purpose=purpose), Page[File])
+
+    @operation
+    def delete(self, file: str) -> Steps[None]:
+        """Deletes the file for good: first the key that decrypts it, then its bytes. Raises Conflict while in use."""
+        return finish(delete(resource("files", file)))

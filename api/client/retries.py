@@ -1,0 +1,46 @@
+"""Repeated calls: which failures are worth another attempt, and how long to pause before it."""
+
+import random
+from dataclasses import dataclass
+
+from api.client.call import Call
+from api.client.errors import Conflict, NoAnswer, RateLimited, ServiceError, Unavailable, UnlearningError
+
+NOT_DONE = (429, 503)
+"""Statuses by which a request was put off before any of its work was done."""
+
+
+@dataclass(frozen=True)
+class Retries:
+    """The number of attempts at a call, and the pauses between them: each up to twice as long as the one before."""
+
+    attempts: int = 5
+    first_pause: float = 0.5
+    longest_pause: float = 60.0
+    """Seconds. A service that asks for a longer pause ends the attempts."""
+
+    def pause(self, failures: int, error: UnlearningError) -> float:
+        """Returns the seconds to wait after so many failures in a row. Raises the error where no attempt is left."""
+        asked = error.retry_after or 0.0
+        if failures >= self.attempts or asked > self.longest_pause:
+            raise error
+        backoff = min(self.longest_pause, self.first_pause * 2.0 ** (failures - 1))
+        return max(asked, backoff * random.uniform(0.5, 1.0))  # clients that failed together come back one by one
+
+
+def may_repeat(call: Call, error: UnlearningError) -> bool:
+    """Returns whether another attempt may succeed and cannot do the call's work twice."""
+    if isinstance(error, NoAnswer):
+        return call.repeatable or not error.sent
+    if isinstance(error, Conflict):  # the first request is still under way, or the signer has not signed yet
+        return call.repeatable and error.retry_after is not None
+    if isinstance(error, RateLimited | Unavailable):
+        return call.repeatable or error.status in NOT_DONE
+    return False
+
+
+def may_have_worked(error: UnlearningError) -> bool:
+    """Returns whether the service may have done the work of a call that ended with this error."""
+    if isinstance(error, NoAnswer):
+        return error.sent
+    return isinstance(error, ServiceError) and error.status not in NOT_DONE
