@@ -15,7 +15,7 @@ from core.schema.job_spec import (
     JobSpec,
     MeasureSpec,
     PreviewSpec,
-    SampleStore,
+    SealedFolder,
     SocketRecords,
     UnlearnSpec,
 )
@@ -52,12 +52,13 @@ class Assignment:
         token: str,
         threads: int,
         cache: Path | None = None,
-        samples: SampleStore | None = None,
+        samples: SealedFolder | None = None,
+        snapshots: SealedFolder | None = None,
         benchmark_tasks: Path | None = None,
         benchmark_code: bool = False,
     ) -> JobSpec:
         """Returns the child's spec. The child keeps measurements in `cache`, texts that the model writes in `samples`,
-        and finds tasks in `benchmark_tasks`.
+        the job's state in `snapshots`, and finds tasks in `benchmark_tasks`.
 
         Raises AttemptFailed where a model has no directory.
         """
@@ -93,7 +94,7 @@ class Assignment:
             output=scratch.output,
             deliver=self.job.output,
             ranks=max(1, self.job.gpus),
-            snapshots=scratch.snapshots,
+            snapshots=snapshots,
             policy=policy,
         )
 

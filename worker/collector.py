@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import completion, files, lease_recovery, sample_keys
 from core.schema.ids import ID_PATTERN, id_timestamp
-from core.storage import Storage, uploads
+from core.storage import Storage, snapshot_keys, uploads
 from core.storage.file_keys import FileKeys
 from worker import scratch
 from worker.lease import Sessions
@@ -41,8 +41,8 @@ async def collect_scratch(sessions: Sessions, root: Path) -> int:
     return removed
 
 
-async def collect_snapshots(sessions: Sessions, root: Path) -> int:
-    """Removes snapshots of ended jobs from this machine; returns the number of jobs.
+async def collect_snapshots(sessions: Sessions, root: Path, keys: FileKeys) -> int:
+    """Removes snapshots of ended jobs from this machine, and their keys; returns the number of jobs.
 
     A job may end on another machine, or while it is paused.
     """
@@ -52,7 +52,20 @@ async def collect_snapshots(sessions: Sessions, root: Path) -> int:
         async with sessions() as session:
             ended = await completion.ended_jobs(session, jobs)
         for job in ended:
+            await keys.discard(job)
             await asyncio.to_thread(scratch.remove_folder, folders[job])
+            removed += 1
+    return removed
+
+
+async def collect_snapshot_keys(sessions: Sessions, keys: FileKeys) -> int:
+    """Deletes the keys of ended jobs' snapshots, on whatever machine these are; returns their number."""
+    removed = 0
+    for jobs in _batches([job async for job in snapshot_keys.stored(keys)]):
+        async with sessions() as session:
+            ended = await completion.ended_jobs(session, jobs)
+        for job in ended:
+            await keys.discard(job)
             removed += 1
     return removed
 

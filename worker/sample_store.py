@@ -9,13 +9,13 @@ from pydantic import SecretBytes
 from core.records import sample_keys
 from core.records.tables import JobRow
 from core.schema.ids import new_id
-from core.schema.job_spec import SampleStore
+from core.schema.job_spec import SealedFolder
 from core.storage.sealed import SealBroken, new_data_key, unwrap, wrap
 from worker.lease import Lease
 from worker.scratch import samples_folder
 
 
-async def open_store(lease: Lease, job: JobRow, root: Path, service_key: bytes) -> SampleStore:
+async def open_store(lease: Lease, job: JobRow, root: Path, service_key: bytes) -> SealedFolder:
     """Returns the store of the job's model on this host, whose samples earlier jobs may have written.
 
     The model's samples on other hosts become unreadable: the job drops from this host's samples alone what repeats the
@@ -34,4 +34,4 @@ async def open_store(lease: Lease, job: JobRow, root: Path, service_key: bytes) 
         except SealBroken:  # the service has another key now: nobody can read these samples
             held = [name for name in held if name != row.id]
             continue
-        return SampleStore(folder=organisation / row.id, key=SecretBytes(b64encode(key)))
+        return SealedFolder(folder=organisation / row.id, key=SecretBytes(b64encode(key)))

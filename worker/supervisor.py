@@ -34,7 +34,7 @@ from core.settings import Settings
 from core.storage import Storage, StorageError
 from core.storage.file_keys import FileKeys
 from core.storage.key_store import open_key_store
-from worker import assignment, checkpoint_transfer, model_integrity
+from worker import assignment, checkpoint_transfer, model_integrity, sample_store, snapshot_store
 from worker.child import Child, child_environment
 from worker.device_slots import Devices
 from worker.event_recorder import EventRecorder
@@ -47,7 +47,6 @@ from worker.model_integrity import DigestCache
 from worker.oom_advice import with_memory_advice
 from worker.prefork_pool import PreforkPool
 from worker.record_server import RecordServer
-from worker.sample_store import open_store
 from worker.scratch import Scratch, measurements_folder
 from worker.settlement import Finished, Interruption, Result, Settlement, Stopped
 from worker.shutdown import ShutdownEvent
@@ -107,6 +106,8 @@ class Attempt:
         self._lease = Lease(sessions, job.id, job.fence, seconds=settings.lease_seconds, since=since)
         self._prefix = completion.checkpoint_prefix(job.id, job.fence)
         self._settlement = Settlement(self._lease, sessions, prefix=self._prefix, max_failures=settings.max_failures)
+        key_store = open_key_store(settings.key_store_url, storage_url=settings.storage_url)
+        self._keys = FileKeys(settings.service_key(), key_store)
         self._child: Child | None = None
         self._uploading = False
         self._cancel_requested = asyncio.Event()
@@ -127,6 +128,7 @@ class Attempt:
                     verdict = result.judgement.verdict
                 if status in TERMINAL:
                     await scratch.remove_snapshots()
+                    await snapshot_store.discard_key(self._job.id, self._keys)
             log.info("attempt ends", extra=self._log_fields(became=status))
         except LeaseExpired:
             log.error("database out of reach until the lease ran out", extra=self._log_fields())
@@ -232,27 +234,31 @@ class Attempt:
         """Starts the child, serves it its records and follows its events to the end."""
         token = secrets.token_urlsafe(32)
         tasks = self._settings.benchmark_tasks_dir
-        service_key = self._settings.service_key()
-        samples = None
+        samples = snapshots = None
+        if self._job.kind == "unlearn":
+            snapshots = await snapshot_store.open_store(self._lease, scratch, self._keys)
         if self._settings.keep_measurements and self._job.kind == "unlearn":
-            samples = await open_store(self._lease, self._job, self._settings.scratch_dir, service_key)
+            samples = await sample_store.open_store(
+                self._lease, self._job, self._settings.scratch_dir, self._settings.service_key()
+            )
         spec = assigned.spec(
             scratch,
             token=token,
             threads=self._threads,
             cache=self._measurements_folder(),
             samples=samples,
+            snapshots=snapshots,
             benchmark_tasks=None if tasks is None else tasks.resolve(),
             benchmark_code=self._settings.benchmark_code,
         )
-        key_store = open_key_store(self._settings.key_store_url, storage_url=self._settings.storage_url)
-        keys = FileKeys(service_key, key_store)
         recorder = EventRecorder(self._lease)
         env = child_environment(gpus=self._devices.gpus, threads=self._threads, folder=scratch.temporary)
         if self._prefork_pool is not None and spec.processes == 1:
             await self._prefork_pool.wait_ready()
         async with (
-            RecordServer(scratch.socket(), token, assigned.sets, storage=self._storage, keys=keys) as record_server,
+            RecordServer(
+                scratch.socket(), token, assigned.sets, storage=self._storage, keys=self._keys
+            ) as record_server,
             self._child_for(spec, env) as child,
         ):
             self._devices.hand_over()

@@ -28,7 +28,7 @@ log = logging.getLogger(LOGGER)
 RELAY_SECONDS = 0.5
 """The longest that a new job waits for its hint."""
 COLLECT_SECONDS = 600.0
-"""Collecting lists all checkpoints of the storage, so it is rare."""
+"""Collecting lists all checkpoints of the storage and all keys of the key store, so it is rare."""
 STALE_SWEEPS = 6
 
 BROKER_DOWN = (KombuError, RedisError, OSError)
@@ -64,7 +64,8 @@ class Sweeper(threading.Thread):
                 self._repeat("uploads", COLLECT_SECONDS, lambda: collector.collect_uploads(sessions, storage, keys)),
                 self._repeat("checkpoints", COLLECT_SECONDS, lambda: collector.collect_checkpoints(sessions, storage)),
                 self._repeat("scratch", 10 * interval, lambda: collector.collect_scratch(sessions, scratch)),
-                self._repeat("snapshots", 10 * interval, lambda: collector.collect_snapshots(sessions, scratch)),
+                self._repeat("snapshots", 10 * interval, lambda: collector.collect_snapshots(sessions, scratch, keys)),
+                self._repeat("snapshot keys", COLLECT_SECONDS, lambda: collector.collect_snapshot_keys(sessions, keys)),
                 self._repeat("samples", 10 * interval, lambda: collector.collect_samples(sessions, scratch)),
             )
             async with sessions.begin() as session:

@@ -1,11 +1,12 @@
 """Snapshots, from which an interrupted job resumes: tensors and values on this machine's disk, complete or absent.
 
-`<root>/<fence>/<step>/` holds the tensors as safetensors and `state.json`, which lists their digests. An attempt
-writes under its own fence, reads the snapshots of any earlier attempt, and keeps one snapshot.
+`<root>/<fence>/<step>/` holds files of tensors and `state.sealed`, which lists them. The weights of an unfinished job
+still know the text that it is to forget, so every file is sealed under the job's key: without the key nobody reads it,
+and an altered file is noticed. A file opens only under its own fence, step and name. An attempt writes under its own
+fence, reads the snapshots of any earlier attempt, and keeps one snapshot.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,33 +14,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint, StoredFingerprint
 from core.lm.process_group import SINGLE_RANK, Ranks
+from core.lm.sealed_file import SealBroken, SealedReader, SealedWriter, flush_to_disk
+from core.lm.sealed_tensors import read_tensors, write_tensors
 from core.schema.events import ChildEvent, Snapshotted, Warned
-from core.schema.manifest import FileEntry, file_entry
 from core.schema.strict import Strict
 
-STATE = "state.json"
+STATE = "state.sealed"
 _FILE_BYTES = 1 << 30
-"""About the size of one file, which is copied from a device to the host at a time."""
-_HASHING_THREADS = 8
+"""About the size of one file, which is flushed to the disk while the next one is written."""
+_DISK_THREADS = 8
 
 
 class _Part(Strict):
     """The part of a snapshot that one rank has written."""
 
-    files: list[FileEntry]
+    files: list[str]
     values: dict[str, Any]
 
 
 class _State(Strict):
-    """The content of `state.json`."""
+    """The content of the file of this name."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     step: int
     belongs_to: StoredFingerprint
     parts: list[_Part]
@@ -52,17 +53,25 @@ class Snapshot:
     step: int
     values: dict[str, Any]
     _paths: list[Path]
+    _key: bytes
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yields every tensor with its name, on the CPU. They need not fit into memory together."""
+        """Yields every tensor with its name, on the CPU. They need not fit into memory together.
+
+        CoreError `snapshot_damaged`: the disk gives other bytes than when the snapshot was found.
+        """
         for path in self._paths:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - no dict
-                    yield name, file.get_tensor(name).clone()
+            try:
+                yield from read_tensors(path, self._key, _context(path.parent, path.name))
+            except (SealBroken, OSError) as error:
+                message = "the snapshot that the job was resuming from could no longer be read; the job begins anew"
+                raise CoreError("snapshot_damaged", message, blame="service", retryable=True) from error
 
 
 class Snapshots:
-    """One attempt's view of its job's snapshots. `report` gets an event for each snapshot, or a warning on failure.
+    """One attempt's view of its job's snapshots, sealed under the job's `key` of 32 bytes.
+
+    `report` gets an event for each snapshot, or a warning on failure.
 
     Where several `ranks` share the job they write and read together, each its part. Only rank 0 reports, and only its
     fingerprint counts.
@@ -74,10 +83,11 @@ class Snapshots:
         fence: int,
         fingerprint: Fingerprint,
         *,
+        key: bytes,
         report: Callable[[ChildEvent], None],
         ranks: Ranks = SINGLE_RANK,
     ) -> None:
-        self._root, self._fence, self._ranks = root, fence, ranks
+        self._root, self._fence, self._key, self._ranks = root, fence, key, ranks
         self._fingerprint, self._report = fingerprint, report
 
     def write(self, step: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> bool:
@@ -89,7 +99,7 @@ class Snapshots:
         reason = self._ranks.broadcast(reason)
         if reason is None:
             parts: list[_Part] = []
-            failure = _failure(lambda: parts.append(_write_part(partial, self._ranks.rank, tensors, values)))
+            failure = _failure(lambda: parts.append(self._write_part(partial, complete, tensors, values)))
             shares = self._ranks.gather_items([(failure, parts)])
             reason = next((failure for failure, _ in shares if failure), None)
             if first and reason is None:
@@ -119,7 +129,7 @@ class Snapshots:
             return None
         folder, state = newest
         part = state.parts[self._ranks.rank]
-        return Snapshot(state.step, part.values, [folder / file.path for file in part.files])
+        return Snapshot(state.step, part.values, [folder / name for name in part.files], self._key)
 
     def _prepare(self, partial: Path, complete: Path) -> None:
         partial.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -130,29 +140,65 @@ class Snapshots:
     def _complete(self, step: int, parts: list[_Part], partial: Path, complete: Path) -> None:
         """Makes the snapshot visible, in one step."""
         state = _State(step=step, belongs_to=self._fingerprint.stored(), parts=parts)
-        (partial / STATE).write_text(json.dumps(state.model_dump()))
-        _flush(partial / STATE)
-        _flush(partial)
+        with SealedWriter(partial / STATE, self._key, _context(complete, STATE)) as file:
+            file.write(json.dumps(state.model_dump()).encode())
+        flush_to_disk(partial / STATE)
+        flush_to_disk(partial)
         partial.rename(complete)
-        _flush(complete.parent)
+        flush_to_disk(complete.parent)
+
+    def _write_part(
+        self, partial: Path, complete: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+    ) -> _Part:
+        """Writes this rank's tensors in files of bounded size."""
+        with ThreadPoolExecutor(_DISK_THREADS) as pool:
+            files, flushed = [], []
+            for number, names in enumerate(_names_by_file(tensors)):
+                file = f"tensors-{self._ranks.rank:03}-{number:05}.sealed"
+                write_tensors(
+                    partial / file, {name: tensors[name] for name in names}, self._key, _context(complete, file)
+                )
+                files.append(file)
+                flushed.append(pool.submit(flush_to_disk, partial / file))
+            for future in flushed:
+                future.result()
+            return _Part(files=files, values=dict(values))
 
     def _find(self) -> tuple[Path, _State] | None:
         complete = self._folders("[0-9]*")
         for folder in sorted(complete, key=lambda path: (int(path.name), int(path.parent.name)), reverse=True):
             try:
-                state = _State.model_validate(json.loads((folder / STATE).read_bytes()))
-            except (OSError, ValueError):  # ValidationError and JSONDecodeError are ValueErrors
-                self._warn_unused("it is damaged")
+                state = _State.model_validate(json.loads(self._read(folder, STATE)))
+            except (OSError, SealBroken, ValueError):  # ValidationError and JSONDecodeError are ValueErrors
+                self._warn_unused("it does not open: it is damaged, or its key was destroyed")
                 continue
             if differences := self._fingerprint.differences(state.belongs_to):
                 self._warn_unused(f"it was made with another {', '.join(differences)}")
                 continue
-            files = [file for part in state.parts for file in part.files]
-            if _entries([folder / file.path for file in files]) != files:
+            if not self._is_whole(folder, [name for part in state.parts for name in part.files]):
                 self._warn_unused("it is damaged")
                 continue
             return folder, state
         return None
+
+    def _read(self, folder: Path, name: str) -> bytes:
+        with SealedReader(folder / name, self._key, _context(folder, name)) as file:
+            return file.read_rest()
+
+    def _is_whole(self, folder: Path, names: list[str]) -> bool:
+        """Whether every file opens to its end: training must not begin on half of a snapshot."""
+
+        def verify(name: str) -> None:
+            with SealedReader(folder / name, self._key, _context(folder, name)) as file:
+                file.verify_rest()
+
+        try:
+            with ThreadPoolExecutor(_DISK_THREADS) as pool:
+                for _ in pool.map(verify, names):
+                    pass
+        except (OSError, SealBroken):
+            return False
+        return True
 
     def _warn_unused(self, reason: str) -> None:
         message = f"a snapshot of this job is not used, because {reason}: its steps are made anew"
@@ -167,21 +213,9 @@ def _failure(work: Callable[[], object]) -> str | None:
     """Does the work. Returns the reason where the disk fails, in words without a path."""
     try:
         work()
-    except (OSError, SafetensorError) as error:
-        return (error.strerror if isinstance(error, OSError) else None) or "the disk is full, or failing"
+    except OSError as error:
+        return error.strerror or "the disk is full, or failing"
     return None
-
-
-def _write_part(folder: Path, rank: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> _Part:
-    """Writes the tensors in files of bounded size. A file is flushed and hashed while the next one is written."""
-    with ThreadPoolExecutor(_HASHING_THREADS) as pool:
-        entries = []
-        for number, names in enumerate(_names_by_file(tensors)):
-            path = folder / f"tensors-{rank:03}-{number:05}.safetensors"
-            # one file's worth at a time: the host need not hold a copy of a device's model
-            save_file({name: tensors[name].detach().cpu().contiguous() for name in names}, path)
-            entries.append(pool.submit(_flushed_entry, path))
-        return _Part(files=[entry.result() for entry in entries], values=dict(values))
 
 
 def _names_by_file(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:
@@ -198,23 +232,6 @@ def _names_by_file(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:
         yield names
 
 
-def _flushed_entry(path: Path) -> FileEntry:
-    _flush(path)
-    return file_entry(path, path.name)
-
-
-def _entries(paths: list[Path]) -> list[FileEntry] | None:
-    """Returns the entries of the files as they are on the disk; None where a file cannot be read."""
-    try:
-        with ThreadPoolExecutor(_HASHING_THREADS) as pool:
-            return list(pool.map(lambda path: file_entry(path, path.name), paths))
-    except OSError:
-        return None
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _context(folder: Path, name: str) -> bytes:
+    """Returns the place of a snapshot's file, which its seal covers: `<fence>/<step>/<name>`."""
+    return f"{folder.parent.name}/{folder.name}/{name}".encode()

@@ -1,16 +1,20 @@
-"""The figures of the model before unlearning, kept beside the snapshots for later attempts at the job."""
+"""The figures of the model before unlearning, kept beside the snapshots for later attempts at the job.
+
+They tell how well the model knew the text, so they are sealed under the job's key as the snapshots are.
+"""
 
 import os
-from pathlib import Path
 
 from pydantic import ValidationError
 
 from core.evaluation.cache import code_digest
 from core.lm.fingerprint import Fingerprint, StoredFingerprint
+from core.lm.sealed_file import SealBroken, SealedReader, SealedWriter
 from core.schema.evaluation import Measurements
+from core.schema.job_spec import SealedFolder
 from core.schema.strict import Strict
 
-_NAME = "before.json"
+_NAME = "before.sealed"
 
 
 class _BaselineFigures(Strict):
@@ -18,22 +22,25 @@ class _BaselineFigures(Strict):
     measurements: Measurements
 
 
-def save(folder: Path, fingerprint: Fingerprint, measurements: Measurements) -> None:
-    """Writes the figures, which hold no personal data, in one atomic step. Raises OSError."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = folder / f"partial-{_NAME}"
+def save(place: SealedFolder, fingerprint: Fingerprint, measurements: Measurements) -> None:
+    """Writes the figures in one atomic step. Raises OSError."""
+    place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = place.folder / f"partial-{_NAME}"
+    partial.unlink(missing_ok=True)
     figures = _BaselineFigures(belongs_to=_with_code(fingerprint).stored(), measurements=measurements)
-    partial.write_text(figures.model_dump_json())
-    os.replace(partial, folder / _NAME)
+    with SealedWriter(partial, place.key_bytes, _NAME.encode()) as file:
+        file.write(figures.model_dump_json().encode())
+    os.replace(partial, place.folder / _NAME)
 
 
-def load(folder: Path, fingerprint: Fingerprint) -> Measurements | None:
+def load(place: SealedFolder, fingerprint: Fingerprint) -> Measurements | None:
     """Reads the figures; None where there are none of this job by the present measuring code.
 
     Figures measured after unlearning must be comparable with them."""
     try:
-        figures = _BaselineFigures.model_validate_json((folder / _NAME).read_bytes())
-    except (OSError, ValidationError):
+        with SealedReader(place.folder / _NAME, place.key_bytes, _NAME.encode()) as file:
+            figures = _BaselineFigures.model_validate_json(file.read_rest())
+    except (OSError, SealBroken, ValidationError):
         return None
     return None if _with_code(fingerprint).differences(figures.belongs_to) else figures.measurements
 

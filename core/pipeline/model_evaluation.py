@@ -22,7 +22,7 @@ from core.pipeline.data_split import DataSplit
 from core.pipeline.phases import Emit, Phases
 from core.schema.evaluation import Measurements, Moment
 from core.schema.events import Judged, Measured, Warned
-from core.schema.job_spec import JobSpec, MeasureSpec
+from core.schema.job_spec import JobSpec, MeasureSpec, SealedFolder
 from core.schema.policies import Policy
 from core.schema.training import Training
 from core.unlearning.eval_tokenization import eval_settings
@@ -83,7 +83,7 @@ class ModelEvaluation:
         return figures
 
     def measure_before(
-        self, loaded: LoadedModel, digest: str, snapshots: Path | None, fingerprint: Fingerprint
+        self, loaded: LoadedModel, digest: str, snapshots: SealedFolder | None, fingerprint: Fingerprint
     ) -> Measurements:
         """Measures the model before unlearning, or reads the figures that an earlier attempt of the job kept.
 

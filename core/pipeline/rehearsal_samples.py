@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from base64 import b64decode
 from pathlib import Path
 
 from core.evaluation.cache import code_digest
@@ -11,7 +10,7 @@ from core.pipeline.phases import Emit
 from core.schema.events import Warned
 from core.schema.job_spec import UnlearnSpec
 from core.unlearning import rehearsal
-from core.unlearning.rehearsal_cache import RehearsalCache
+from core.unlearning.rehearsal_cache import JobSamples, RehearsalCache
 
 _SOURCE = hashlib.sha256(Path(rehearsal.__file__).read_bytes()).hexdigest()
 """Computed on import: a file that is replaced while a job runs is not the code that writes."""
@@ -28,9 +27,9 @@ def open_cache(spec: UnlearnSpec, forgotten: ForgottenText, model_digest: str, e
     identity = [model_digest, spec.dtype, training.master_weights, training.precision, code_digest(), _SOURCE]
     cache = RehearsalCache(
         spec.samples.folder,
-        b64decode(spec.samples.key.get_secret_value()),
+        spec.samples.key_bytes,
         hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
-        spec.snapshots,
+        None if spec.snapshots is None else JobSamples(spec.snapshots.folder, spec.snapshots.key_bytes),
     )
     try:
         cache.bar(forgotten.runs)

@@ -128,7 +128,8 @@ class Run:
         report = self._report if ranks.rank == 0 else lambda _: None
         snapshots = None
         if spec.snapshots is not None:
-            snapshots = Snapshots(spec.snapshots, spec.fence, fingerprint, report=report, ranks=ranks)
+            folder, key = spec.snapshots.folder, spec.snapshots.key_bytes
+            snapshots = Snapshots(folder, spec.fence, fingerprint, key=key, report=report, ranks=ranks)
         began = METER.reading
         result = train(
             model,

@@ -36,7 +36,8 @@ UNIQUE_VIOLATION = "23505"
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a job's status. A change into a terminal status also sets `finished_at`."""
+    """One change of a job's status. A change into a terminal status also sets `finished_at`, and empties the column
+    with the key of the job's snapshots."""
 
     sources: frozenset[Status | None]
     """Statuses that the change may start from; None: the job does not exist yet."""
@@ -208,6 +209,7 @@ def _set_status(job: JobRow, change: Change) -> None:
         job.fence += 1
     if change.target in TERMINAL:
         job.finished_at = func.clock_timestamp()
+        job.snapshot_key = None  # snapshots left on a disk are now unreadable
 
 
 async def _destroy_samples(session: AsyncSession, job: JobRow) -> None:

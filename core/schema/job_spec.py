@@ -65,11 +65,16 @@ class ExpectedTokens(Strict):
     updates: float = Field(ge=0, description="Tokens of all updates.")
 
 
-class SampleStore(Strict):
-    """The registered model's rehearsal samples on this machine, sealed."""
+class SealedFolder(Strict):
+    """A folder on this machine whose files are sealed under one key."""
 
     folder: Path
-    key: SecretBytes = Field(description="The key that opens them: 32 bytes, in base64.")
+    key: SecretBytes = Field(description="The key: 32 bytes, in base64.")
+
+    @property
+    def key_bytes(self) -> bytes:
+        """The key itself, 32 bytes."""
+        return b64decode(self.key.get_secret_value())
 
     @field_validator("key", mode="after")
     @classmethod
@@ -166,15 +171,17 @@ class UnlearnSpec(CommonSpec):
         default=None, description="The checkpoint that `directory` holds. Null: it holds the registered model."
     )
     data: list[SetUsed] = Field(default=[], description="The job's sets as the API shows them, for the model card.")
-    samples: SampleStore | None = Field(
+    samples: SealedFolder | None = Field(
         default=None, description="Texts that the model wrote for earlier jobs. Null: they are written anew."
     )
     method: ChildMethod
     output: Path = Field(description="An empty or absent directory that the checkpoint is written to.")
     deliver: Output = Field(default="full", description="What the checkpoint holds of a model with an adapter.")
     ranks: int = Field(default=1, ge=1, le=64, description="Processes that share the job, one per GPU.")
-    snapshots: Path | None = Field(
-        default=None, description="The directory of this job's snapshots. Null: no snapshots."
+    snapshots: SealedFolder | None = Field(
+        default=None,
+        description="This job's snapshots, and what else its later attempts read, under the job's own key. Null: no"
+        " snapshots.",
     )
     policy: Policy | None = Field(
         default=None, description="The policy that the saved model must meet. Null: no verdict."

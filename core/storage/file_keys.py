@@ -1,4 +1,7 @@
-"""The data keys of uploaded files: wrapped by the service key, and kept in the key store or in the file's row."""
+"""The data keys of sealed files: wrapped by the service key, and kept in the key store or in a row of the database.
+
+The id that a key is kept under is that of an uploaded file, or of a job, for its snapshots.
+"""
 
 import hashlib
 import hmac
@@ -48,15 +51,15 @@ class FileKeys:
             await self.store.delete(file)
 
     async def discard(self, file: str) -> None:
-        """Deletes the key of an upload that never got a row."""
+        """Deletes the key of an upload that never got a row, or of a job's snapshots. No key is no error."""
         if self.store is not None:
             await self.store.delete(file)
 
     async def kept_before(self, moment: datetime) -> AsyncIterator[str]:
-        """The files in the key store whose ids were made before the moment."""
+        """The uploaded files in the key store whose ids were made before the moment."""
         if self.store is not None:
             async for file in self.store.files():
-                if ID_PATTERN.match(file) and id_timestamp(file) < moment:
+                if ID_PATTERN.match(file) and file.startswith("file-") and id_timestamp(file) < moment:
                     yield file
 
     def blind(self, digest: str) -> str:

@@ -1,13 +1,4 @@
-"""Sealing of personal data as it streams in: chunked authenticated encryption, and the wrapping of its keys.
-
-The STREAM construction (Hoang, Reyhanitabar, Rogaway, Vizár: Online Authenticated-Encryption and its Nonce-Reuse
-Misuse-Resistance, 2015) over AES-256-GCM. A segment's nonce holds prefix, number and whether the segment is the last.
-So a segment that is missing, moved, doubled or from another stream does not open, nor does a stream that was cut short
-or appended to.
-
-    sealed  = "ULS1" prefix(7) segment…        segment = AES-256-GCM(up to 64 KiB) with its tag(16)
-    nonce   = prefix(7) number(4, big-endian) last(1)
-"""
+"""Sealing of personal data as it streams in (`core.schema.sealed_segments`), and the wrapping of its keys."""
 
 import os
 from collections.abc import AsyncIterable, AsyncIterator
@@ -15,17 +6,10 @@ from collections.abc import AsyncIterable, AsyncIterator
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from core.schema.sealed_segments import HEADER, KEY, SEGMENT, TAG, NotSealed, SegmentCipher, new_header
 from core.storage.store import StorageError, rechunk
 
-MAGIC = b"ULS1"
-PREFIX = 7
-SEGMENT = 64 << 10
-TAG = 16
-KEY = 32
 NONCE = 12
-SEGMENTS = 1 << 32
-"""Most segments of a stream; 256 TiB."""
-
 WRAP_MAGIC = b"ULW1"
 
 
@@ -40,43 +24,42 @@ def new_data_key() -> bytes:
 
 async def seal(chunks: AsyncIterable[bytes], key: bytes) -> AsyncIterator[bytes]:
     """The sealed form of the chunks, a segment at a time; `key` is 32 bytes."""
-    cipher = AESGCM(key)
-    prefix = os.urandom(PREFIX)
-    yield MAGIC + prefix
+    header = new_header()
+    cipher = SegmentCipher(key, header)
+    yield header
     number = 0
     pending: bytes | None = None  # a segment is known to be the last only when no other follows
     async for piece in rechunk(chunks, SEGMENT):
         if pending is not None:
-            yield cipher.encrypt(_nonce(prefix, number, last=False), pending, MAGIC)
+            yield cipher.seal(number, pending, last=False)
             number += 1
         pending = piece
-    yield cipher.encrypt(_nonce(prefix, number, last=True), pending or b"", MAGIC)
+    yield cipher.seal(number, pending or b"", last=True)
 
 
 async def open_sealed(chunks: AsyncIterable[bytes], key: bytes) -> AsyncIterator[bytes]:
     """The plain data of a sealed stream, a segment at a time; each piece is authentic and in its place.
 
     Raises SealBroken. A missing end shows only at the end: the caller throws away the pieces before the error."""
-    cipher = AESGCM(key)
     number = 0
-    prefix = b""
+    cipher: SegmentCipher | None = None
     pending: bytes | None = None
     async for piece in _header_then_segments(chunks):
-        if not prefix:
-            prefix = _prefix(piece)
+        if cipher is None:
+            cipher = _cipher(key, piece)
             continue
         if pending is not None:
-            yield _open(cipher, prefix, number, pending, last=False)
+            yield _open(cipher, number, pending, last=False)
             number += 1
         pending = piece
-    if pending is None:
+    if cipher is None or pending is None:
         raise SealBroken("sealed data is cut short")
-    yield _open(cipher, prefix, number, pending, last=True)
+    yield _open(cipher, number, pending, last=True)
 
 
 def sealed_size(size: int) -> int:
     """How many bytes `seal` makes of `size` bytes."""
-    return len(MAGIC) + PREFIX + size + TAG * max(1, -(-size // SEGMENT))
+    return HEADER + size + TAG * max(1, -(-size // SEGMENT))
 
 
 def wrap(data_key: bytes, service_key: bytes, context: bytes) -> bytes:
@@ -97,21 +80,16 @@ def unwrap(wrapped: bytes, service_key: bytes, context: bytes) -> bytes:
         raise SealBroken("a wrapped key does not open") from None
 
 
-def _nonce(prefix: bytes, number: int, *, last: bool) -> bytes:
-    if number >= SEGMENTS:
-        raise StorageError("too much data for one key")
-    return prefix + number.to_bytes(4, "big") + bytes([last])
-
-
-def _prefix(header: bytes) -> bytes:
-    if len(header) != len(MAGIC) + PREFIX or not header.startswith(MAGIC):
-        raise SealBroken("not sealed data")
-    return header[len(MAGIC) :]
-
-
-def _open(cipher: AESGCM, prefix: bytes, number: int, segment: bytes, *, last: bool) -> bytes:
+def _cipher(key: bytes, header: bytes) -> SegmentCipher:
     try:
-        return cipher.decrypt(_nonce(prefix, number, last=last), segment, MAGIC)
+        return SegmentCipher(key, header)
+    except NotSealed:
+        raise SealBroken("not sealed data") from None
+
+
+def _open(cipher: SegmentCipher, number: int, segment: bytes, *, last: bool) -> bytes:
+    try:
+        return cipher.open(number, segment, last=last)
     except InvalidTag:
         raise SealBroken("sealed data does not open") from None
 
@@ -120,15 +98,14 @@ async def _header_then_segments(chunks: AsyncIterable[bytes]) -> AsyncIterator[b
     """The header's bytes first, then sealed segments."""
     source = aiter(chunks)
     received = bytearray()
-    header = len(MAGIC) + PREFIX
     async for chunk in source:
         received += chunk
-        if len(received) >= header:
+        if len(received) >= HEADER:
             break
-    yield bytes(received[:header])
+    yield bytes(received[:HEADER])
 
     async def body() -> AsyncIterator[bytes]:
-        yield bytes(received[header:])
+        yield bytes(received[HEADER:])
         async for chunk in source:
             yield chunk
 

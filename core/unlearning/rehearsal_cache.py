@@ -49,6 +49,15 @@ class SampleSettings:
 
 
 @dataclass(frozen=True)
+class JobSamples:
+    """Where the samples of a running job lie, sealed under the job's key, so that it resumes with the same samples."""
+
+    folder: Path
+    key: bytes
+    """32 bytes; destroyed with the job's end."""
+
+
+@dataclass(frozen=True)
 class RehearsalCache:
     """The samples of one registered model, in a private folder that many processes may share."""
 
@@ -57,8 +66,7 @@ class RehearsalCache:
     """32 bytes."""
     identity: str = ""
     """The model's digest, and all else that decides its samples beside the settings: another one, other samples."""
-    job_folder: Path | None = None
-    """Keeps the samples of a running job, so that the job resumes with the same samples; removed with the job."""
+    job: JobSamples | None = None
 
     def load(self, settings: SampleSettings) -> list[Sample | None]:
         """The samples by number; None: dropped. Empty where there are none that this key opens."""
@@ -90,18 +98,23 @@ class RehearsalCache:
 
     def job_samples(self, settings: SampleSettings) -> list[Sample | None] | None:
         """The samples that an earlier attempt at this job began with; None: there was none."""
-        return None if self.job_folder is None else self._read(self.job_folder / self._name(settings))
+        cache = self._of_job()
+        return None if cache is None else cache._read(cache.folder / cache._name(settings))
 
     def keep_for_job(self, settings: SampleSettings, samples: Sequence[Sample | None]) -> None:
         """Keeps the samples of this job as they are, for its later attempts. A full disk keeps nothing."""
-        if self.job_folder is not None:
+        if (cache := self._of_job()) is not None:
             with suppress(OSError):
-                self.job_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._write(self.job_folder / self._name(settings), samples)
+                cache.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                cache._write(cache.folder / cache._name(settings), samples)
 
     def of_model(self, identity: str) -> "RehearsalCache":
         """The same cache, for the samples of the model in this state."""
         return replace(self, identity=identity)
+
+    def _of_job(self) -> "RehearsalCache | None":
+        """The same cache in the job's folder, under the job's key."""
+        return None if self.job is None else replace(self, folder=self.job.folder, key=self.job.key, job=None)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

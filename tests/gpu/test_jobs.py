@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from core.schema.events import CostReported, Done, Measured, Paused, Resumed
 from core.schema.job_spec import ChildMethod, UnlearnSpec
-from tests.integration.pipeline.child import Outcome, child, run
+from tests.integration.pipeline.child import Outcome, child, run, sealed_folder
 
 METHODS = ("calibrated", "npo", "rmu", "ascent_descent")
 
@@ -56,7 +56,8 @@ def test_a_paused_job_ends_with_the_weights_of_an_undisturbed_job_but_for_roundi
 ) -> None:
     undisturbed = job(spec, "ascent_descent", tmp_path / "undisturbed", epochs=12, snapshot_every=5)
     assert isinstance(run(undisturbed).events[-1], Done)
-    paused_spec = undisturbed.model_copy(update={"snapshots": tmp_path / "snapshots", "output": tmp_path / "resumed"})
+    snapshots = sealed_folder(tmp_path / "snapshots")
+    paused_spec = undisturbed.model_copy(update={"snapshots": snapshots, "output": tmp_path / "resumed"})
     with child(paused_spec) as process:
         process.until(lambda event: event.kind == "progress" and event.step >= 4)
         process.tell('{"command":"pause"}')

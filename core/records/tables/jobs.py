@@ -80,6 +80,10 @@ class JobRow(Base):
     """Where the job's end is reported to; null: nowhere."""
     webhook_secret: Mapped[bytes | None]
     """The key of the reports' signatures, encrypted (api.webhooks.signature)."""
+    snapshot_key: Mapped[bytes | None]
+    """The key of the job's snapshots, encrypted under the service key; null: the key store holds it, or there is none.
+
+    Emptied when the job ends."""
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata", server_default=text("'{}'::jsonb"))
     """The submitter's own key-value pairs."""
 

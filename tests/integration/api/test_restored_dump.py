@@ -19,9 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.embedded import Stack
 from core.embedded.software import postgres_software
 from core.records.tables import FileRow
+from core.schema.sealed_segments import MAGIC
 from core.storage.destroyed_files import purge_destroyed
 from core.storage.file_keys import FileKeys, KeyDestroyed
-from core.storage.sealed import MAGIC, WRAP_MAGIC
+from core.storage.sealed import WRAP_MAGIC
 from core.storage.uploads import read_upload
 from tests.integration.api.service import Service, make_settings, register_ready_model, run_service, upload
 from tests.integration.api.worker_actions import claim_job, finish_job

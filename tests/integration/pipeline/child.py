@@ -4,13 +4,17 @@ import os
 import subprocess
 import sys
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
+from pydantic import SecretBytes
+
 from core.schema.events import CHILD_EVENT, ChildEvent
-from core.schema.job_spec import CommonSpec
+from core.schema.job_spec import CommonSpec, SealedFolder
 from tests.tiny_model import REPOSITORY
 
 COMMAND = [sys.executable, "-m", "core.pipeline"]
@@ -96,3 +100,8 @@ def child(spec: CommonSpec | str, command: Sequence[str] = COMMAND) -> Iterator[
 def run(spec: CommonSpec | str) -> Outcome:
     with child(spec) as started:
         return started.wait()
+
+
+def sealed_folder(folder: Path) -> SealedFolder:
+    """Returns a folder for a job's snapshots, under a key that the attempts of a test share."""
+    return SealedFolder(folder=folder, key=SecretBytes(b64encode(bytes(32))))

@@ -10,7 +10,7 @@ import pytest
 from core.schema.events import ChildEvent, Measured, Paused, Resumed
 from core.schema.job_spec import ChildMethod, UnlearnSpec
 from core.schema.manifest import digest, manifest
-from tests.integration.pipeline.child import Outcome, child, run
+from tests.integration.pipeline.child import Outcome, child, run, sealed_folder
 
 
 @pytest.fixture
@@ -18,7 +18,9 @@ def long_job(spec: UnlearnSpec, tmp_path: Path) -> UnlearnSpec:
     """A job of forty updates, with snapshots."""
     training = spec.training.model_copy(update={"epochs": 20, "snapshot_every": 5})
     method = ChildMethod(name="ascent_descent", parameters={})
-    return spec.model_copy(update={"training": training, "method": method, "snapshots": tmp_path / "snapshots"})
+    return spec.model_copy(
+        update={"training": training, "method": method, "snapshots": sealed_folder(tmp_path / "snapshots")}
+    )
 
 
 def attempt(spec: UnlearnSpec, fence: int) -> UnlearnSpec:
@@ -51,7 +53,8 @@ def test_a_job_terminated_and_killed_delivers_the_checkpoint_of_an_undisturbed_j
     assert isinstance(last, Paused)
     assert last.step >= 4
     assert "saved" not in paused.kinds()
-    assert [path.name for path in Path(str(long_job.snapshots)).glob("*/*")] == [str(last.step)]
+    assert long_job.snapshots is not None
+    assert [path.name for path in long_job.snapshots.folder.glob("*/*")] == [str(last.step)]
 
     with child(attempt(long_job, 2)) as second:
         second.wait_for(reached(last.step + 5, "snapshot"))

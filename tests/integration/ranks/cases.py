@@ -154,7 +154,9 @@ def resumed(name: str, ranks: Ranks, folder: Path) -> dict[str, Any]:
 
     def snapshots(fence: int) -> Snapshots:
         fingerprint = Fingerprint({}, b"" if ranks.rank == 0 else b"ignored in this rank")
-        return Snapshots(folder, fence, fingerprint, report=lambda event: events.append(event.kind), ranks=ranks)
+        return Snapshots(
+            folder, fence, fingerprint, key=bytes(32), report=lambda event: events.append(event.kind), ranks=ranks
+        )
 
     steps = iter(range(9))
     with contextlib.suppress(JobPaused):

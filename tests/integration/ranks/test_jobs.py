@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from core.schema.events import Cancelled, CostReported, CurvePoint, Done, Failed, Paused, Resumed, Saved
 from core.schema.job_spec import ChildMethod, RecordSet, SocketRecords, UnlearnSpec
-from tests.integration.pipeline.child import Outcome, child, run
+from tests.integration.pipeline.child import Outcome, child, run, sealed_folder
 from tests.integration.pipeline.test_ends import endless, record_server
 from tests.tiny_model import REPOSITORY, TinyModel
 
@@ -89,7 +89,7 @@ def test_when_a_rank_is_killed_the_job_fails_once_with_the_reason(spec: UnlearnS
 
 
 def test_pause_and_cancel_reach_all_ranks_and_a_paused_job_resumes(spec: UnlearnSpec, tmp_path: Path) -> None:
-    spec = endless(spec).model_copy(update={"ranks": 2, "snapshots": tmp_path / "snapshots"})
+    spec = endless(spec).model_copy(update={"ranks": 2, "snapshots": sealed_folder(tmp_path / "snapshots")})
     with child(spec) as job:
         job.wait_for(lambda event: event.kind == "progress")
         ranks = other_ranks(job.process.pid)

@@ -80,7 +80,7 @@ async def test_snapshots_stay_until_their_job_ends_and_no_longer(setup: WorkerSe
     for job in (running, done, paused, cancelled, unknown):
         (setup.scratch / job / "snapshots" / "1" / "9").mkdir(parents=True)
     (setup.scratch / done / "1").mkdir()  # an attempt's folder: another collector removes it
-    assert await collector.collect_snapshots(setup.scene.sessions, setup.scratch) == 2
+    assert await collector.collect_snapshots(setup.scene.sessions, setup.scratch, setup.keys) == 2
     left = {folder.parent.name for folder in setup.scratch.glob("*/snapshots")}
     assert left == {running, paused, unknown}
     assert not (setup.scratch / cancelled).exists()

@@ -54,7 +54,7 @@ async def test_a_request_reaches_a_running_job_without_waiting_for_a_heartbeat(
 SAVES_SNAPSHOT = """
 say('phase', phase='unlearning')
 command = json.loads(sys.stdin.readline())['command']
-snapshot = pathlib.Path(spec['snapshots'], str(spec['fence']), '7')
+snapshot = pathlib.Path(spec['snapshots']['folder'], str(spec['fence']), '7')
 snapshot.mkdir(parents=True)
 (snapshot / 'state.json').write_text(command)
 """
@@ -72,7 +72,9 @@ async def test_the_snapshot_of_a_paused_child_is_there_for_the_next_attempt(
     assert (await scripted.setup.event_types(job))[-3:] == ["pause_requested", "snapshot", "paused"]
     assert [path.read_text() for path in scripted.setup.scratch_files()] == ["pause"]
     await scripted.request("resume", job)
-    check = "assert pathlib.Path(spec['snapshots'], '1', '7', 'state.json').exists()\nsay('resumed', step=7)\n"
+    check = (
+        "assert pathlib.Path(spec['snapshots']['folder'], '1', '7', 'state.json').exists()\nsay('resumed', step=7)\n"
+    )
     await (await scripted.attempt(check + WORK)).attend()
     assert (await scripted.setup.scene.row(job)).status == "succeeded"
     assert "resumed" in await scripted.setup.event_types(job)
@@ -99,7 +101,7 @@ async def test_a_job_that_paused_goes_back_to_the_queue_where_no_pause_is_reques
     assert (await scripted.setup.scene.events(job))[-1].data == {"reason": by}
     assert [path.read_text() for path in scripted.setup.scratch_files()] == ["pause"]
     await scripted.request("cancel", job)
-    await collector.collect_snapshots(scripted.setup.scene.sessions, scripted.setup.scratch)
+    await collector.collect_snapshots(scripted.setup.scene.sessions, scripted.setup.scratch, scripted.setup.keys)
 
 
 async def test_a_pause_that_the_worker_did_not_ask_for_costs_no_failure(scripted: ScriptedAttempts) -> None:

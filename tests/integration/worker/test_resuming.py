@@ -40,7 +40,7 @@ async def test_paused_resumed_and_killed_a_job_ends_with_the_weights_of_an_undis
         assert {path.relative_to(setup.scratch).parts[:2] for path in setup.scratch_files()} == {(job, "snapshots")}
 
         assert (await client.post(f"/v1/jobs/{job}/resume")).json()["status"] == "queued"
-        (snapshot,) = [int(path.parent.name) for path in (setup.scratch / job / "snapshots").glob("*/*/state.json")]
+        (snapshot,) = [int(path.parent.name) for path in (setup.scratch / job / "snapshots").glob("*/*/state.sealed")]
         await wait_for_step(setup, job, snapshot)
         (await worker.child()).kill()
         row = await setup.wait_for_status(job, "succeeded", "failed")
@@ -66,6 +66,6 @@ async def test_a_worker_that_is_told_to_stop_lets_its_job_save_a_snapshot(setup:
     assert (row.status, row.failures, row.attempts, row.worker) == ("queued", 0, 1, None)
     assert (await setup.scene.events(job))[-1].data == {"reason": "shutdown"}
     assert {path.relative_to(setup.scratch).parts[:2] for path in setup.scratch_files()} == {(job, "snapshots")}
-    (snapshot,) = [int(path.parent.name) for path in (setup.scratch / job / "snapshots").glob("*/*/state.json")]
+    (snapshot,) = [int(path.parent.name) for path in (setup.scratch / job / "snapshots").glob("*/*/state.sealed")]
     assert snapshot > 0
     assert [entry["by"] for entry in log_lines(worker, "attempt interrupted")] == ["shutdown"]

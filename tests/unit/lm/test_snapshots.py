@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import resource
 
@@ -7,16 +6,18 @@ import pytest
 import torch
 
 from core.lm import snapshots as module
+from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
 from core.lm.snapshots import STATE, Snapshots
 
+KEY = bytes(range(32))
 FINGERPRINT = Fingerprint({"torch": "2", "threads": 1}, b"digest of the records")
 
 
-def snapshots_and_events(root, *, fence=1, fingerprint=FINGERPRINT):
+def snapshots_and_events(root, *, fence=1, fingerprint=FINGERPRINT, key=KEY):
     """Returns an attempt's snapshots, and the list of the events that they report."""
     events = []
-    return Snapshots(root, fence, fingerprint, report=events.append), events
+    return Snapshots(root, fence, fingerprint, key=key, report=events.append), events
 
 
 def tensors(value=1.0):
@@ -75,13 +76,15 @@ def test_a_later_attempts_snapshots_are_neither_read_nor_removed(tmp_path):
     assert steps_on_disk(tmp_path) == [3, 50]
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "no state", "half a state", "foreign state"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "flipped", "gone", "no state", "half a state", "foreign state", "another place"]
+)
 def test_a_damaged_snapshot_is_not_read_and_the_one_before_is(tmp_path, damage):
     snapshots_and_events(tmp_path, fence=1)[0].write(5, tensors(), {})
     os.rename(tmp_path / "1", tmp_path / "aside")
     snapshots_and_events(tmp_path, fence=2)[0].write(8, tensors(), {})
     os.rename(tmp_path / "aside", tmp_path / "1")
-    (file,) = (tmp_path / "2" / "8").glob("*.safetensors")
+    (file,) = (tmp_path / "2" / "8").glob("tensors-*")
     state = file.with_name(STATE)
     data = file.read_bytes()
     if damage == "cut":
@@ -94,8 +97,11 @@ def test_a_damaged_snapshot_is_not_read_and_the_one_before_is(tmp_path, damage):
         state.unlink()
     elif damage == "half a state":
         state.write_bytes(state.read_bytes()[:-9])
-    else:
+    elif damage == "foreign state":
         state.write_text("{}")
+    else:  # whole, and of this job, but of another snapshot
+        other = tmp_path / "1" / "5" / file.name
+        file.write_bytes(other.read_bytes())
     reader, events = snapshots_and_events(tmp_path, fence=3)
     assert reader.newest().step == 5
     assert [event.code for event in events] == ["snapshot_not_used"]
@@ -135,19 +141,36 @@ def test_a_snapshot_with_another_fingerprint_is_not_used_and_a_warning_names_the
     assert steps_on_disk(tmp_path) == [1]
 
 
-def test_the_stored_digest_of_the_records_is_salted(tmp_path):
-    for fence in (1, 2):
-        snapshots_and_events(tmp_path / str(fence), fence=fence)[0].write(1, tensors(), {})
-    stored = [json.loads(path.read_text())["belongs_to"] for path in tmp_path.rglob(STATE)]
-    assert FINGERPRINT.private.hex() not in str(stored)
-    assert stored[0]["private"] != stored[1]["private"]
+def test_no_weight_and_no_value_can_be_read_without_the_key(tmp_path):
+    weight, values = torch.rand(64, 64), {"order": "the first record, the second record", "token ids": [1234, 5678]}
+    snapshots_and_events(tmp_path)[0].write(3, {"weight": weight}, values)
+    written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert len(written) > weight.nbytes
+    rows = [row.numpy().tobytes()[:8] for row in weight]
+    for plain in (*rows, b"weight", b"the first record", b"1234", FINGERPRINT.private.hex().encode(), b"threads"):
+        assert plain not in written
+    reader, events = snapshots_and_events(tmp_path, fence=2, key=bytes(32))
+    assert reader.newest() is None
+    assert "its key was destroyed" in events[0].message
+    assert dict(snapshots_and_events(tmp_path, fence=2)[0].newest().tensors())["weight"].equal(weight)
+
+
+def test_a_snapshot_that_breaks_while_it_is_read_ends_the_attempt_by_name(tmp_path):
+    snapshots, _ = snapshots_and_events(tmp_path)
+    snapshots.write(1, tensors(), {})
+    newest = snapshots.newest()
+    (file,) = tmp_path.rglob("tensors-*")
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(CoreError) as caught:
+        list(newest.tensors())
+    assert (caught.value.code, caught.value.blame, caught.value.retryable) == ("snapshot_damaged", "service", True)
 
 
 def test_tensors_are_spread_over_files(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_FILE_BYTES", 100)
     written = {str(number): torch.full((5,), float(number)) for number in range(20)} | {"large": torch.ones(1000)}
     snapshots_and_events(tmp_path)[0].write(1, written, {})
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 5
+    assert len(list(tmp_path.rglob("tensors-*"))) == 5
     stored = dict(snapshots_and_events(tmp_path, fence=2)[0].newest().tensors())
     assert all(stored[name].equal(tensor) for name, tensor in written.items())
 
@@ -171,7 +194,7 @@ def test_a_disk_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere/secret")
 
-    monkeypatch.setattr(module, "_flush", full)
+    monkeypatch.setattr(module, "flush_to_disk", full)
     snapshots, events = snapshots_and_events(tmp_path)
     assert not snapshots.write(1, tensors(), {})
     assert "No space left" in events[0].message

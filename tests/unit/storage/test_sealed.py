@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.schema.sealed_segments import HEADER, SEGMENT, TAG
 from core.storage.sealed import (
-    SEGMENT,
-    TAG,
     SealBroken,
     new_data_key,
     open_sealed,
@@ -19,7 +18,6 @@ from core.storage.sealed import (
     wrap,
 )
 
-HEADER = 11
 KEY = bytes(range(32))
 
 

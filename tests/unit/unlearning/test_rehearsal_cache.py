@@ -7,11 +7,11 @@ from core.lm.forward import Forward
 from core.schema.record import Record
 from core.unlearning.method import REHEARSAL_MAX_TOKENS, rehearsal_length
 from core.unlearning.rehearsal import rehearse
-from core.unlearning.rehearsal_cache import RehearsalCache, SampleSettings
+from core.unlearning.rehearsal_cache import JobSamples, RehearsalCache, SampleSettings
 from tests.unit.lm.tiny import tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import example_sets, plain_training, run, weights
 
-KEY = bytes(range(32))
+KEY, JOB_KEY = bytes(range(32)), bytes(range(1, 33))
 LENGTH = 16
 LONG_FORGET = ["w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 w10 w11 w12 w13 w14"]
 
@@ -135,7 +135,7 @@ def test_samples_that_nobody_can_read_are_deleted_when_a_text_is_forgotten(cache
 
 
 def test_an_interrupted_job_goes_on_with_its_samples_though_some_were_dropped_meanwhile(cache, tmp_path):
-    job = RehearsalCache(cache.folder, KEY, "model 1", tmp_path / "job")
+    job = RehearsalCache(cache.folder, KEY, "model 1", JobSamples(tmp_path / "job", JOB_KEY))
     first = rehearsed(job)
     run, number = barred_run(first)
     cache.bar({run})
@@ -143,8 +143,17 @@ def test_an_interrupted_job_goes_on_with_its_samples_though_some_were_dropped_me
     assert first[number] not in rehearsed(cache)
 
 
+def test_the_samples_of_a_job_open_with_the_jobs_key_alone(cache, tmp_path):
+    job = RehearsalCache(cache.folder, KEY, "model 1", JobSamples(tmp_path / "job", JOB_KEY))
+    settings = SampleSettings(temperature=1.0, seed=1, length=8)
+    job.keep_for_job(settings, [[1, 2, 3]])
+    assert job.job_samples(settings) == [[1, 2, 3]]
+    without_key = RehearsalCache(cache.folder, KEY, "model 1", JobSamples(tmp_path / "job", KEY))
+    assert without_key.job_samples(settings) is None
+
+
 def test_a_job_that_was_stopped_while_it_wrote_goes_on_where_it_stopped(cache, tmp_path):
-    job = RehearsalCache(cache.folder, KEY, "model 1", tmp_path / "job")
+    job = RehearsalCache(cache.folder, KEY, "model 1", JobSamples(tmp_path / "job", JOB_KEY))
     calls = []
     chunks = encode([Record(text=LONG_FORGET[0])], tiny_tokenizer(), max_length=64, chat="raw")
     rehearse(

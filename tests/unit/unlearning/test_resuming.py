@@ -44,7 +44,8 @@ class Attempts:
         self.fence += 1
         self.events = []
         report = self.events.append
-        snapshots = Snapshots(self.folder, self.fence, Fingerprint({}, b""), report=report) if keep else None
+        fingerprint = Fingerprint({}, b"")
+        snapshots = Snapshots(self.folder, self.fence, fingerprint, key=bytes(32), report=report) if keep else None
         for seed in (random.seed, np.random.seed, torch.manual_seed):  # a new process has other random states
             seed(self.fence)
         model = self.model()
@@ -131,7 +132,7 @@ def test_a_training_interrupted_in_any_way_ends_like_an_undisturbed_one(tmp_path
 def test_snapshots_hold_trained_weights_only(tmp_path):
     attempt = Attempts(tmp_path, "gradient_ascent", trainable=["model.layers.1.*"])
     attempt(pause_after=2)
-    snapshot = Snapshots(tmp_path, 9, Fingerprint({}, b""), report=lambda event: None).newest()
+    snapshot = Snapshots(tmp_path, 9, Fingerprint({}, b""), key=bytes(32), report=lambda event: None).newest()
     names = [name for name, _ in snapshot.tensors() if name.startswith("weight/")]
     assert names
     assert all("layers.1" in name for name in names)
@@ -149,7 +150,7 @@ def test_random_states_are_restored(tmp_path):
 
     def attempt(fence, pause_after=STEPS + 1):
         events = Events()
-        snapshots = Snapshots(tmp_path, fence, Fingerprint({}, b""), report=lambda event: None)
+        snapshots = Snapshots(tmp_path, fence, Fingerprint({}, b""), key=bytes(32), report=lambda event: None)
         with contextlib.suppress(JobPaused):
             run(
                 "gradient_ascent",

@@ -164,7 +164,7 @@ def test_a_tuned_training_paused_after_every_step_ends_like_an_undisturbed_one(m
     undisturbed, result = run(method, training=settings(epochs=3), sets=known_sets(), model=fresh(learned))
     for fence in range(1, 30):
         events = []
-        snapshots = Snapshots(tmp_path, fence, Fingerprint({}, b""), report=events.append)
+        snapshots = Snapshots(tmp_path, fence, Fingerprint({}, b""), key=bytes(32), report=events.append)
 
         def one_more(events=events):
             return any(event.kind == "progress" for event in events)

@@ -1,0 +1,149 @@
+"""What a job leaves on a worker's disk: unreadable without the job's key, and for good once the job has ended."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import Tensor, uint8
+from transformers import AutoTokenizer
+
+from core.lm.sealed_file import SealBroken
+from core.lm.sealed_tensors import read_tensors
+from core.records import job_actions
+from core.records.leases import FenceLost
+from core.storage import snapshot_keys
+from core.storage.file_keys import FileKeys, KeyDestroyed
+from tests.integration.records.test_completion import finish
+from tests.integration.records.test_leases import claim
+from tests.integration.worker.test_resuming import wait_for_step
+from tests.integration.worker.worker_setup import CANARY, WorkerProcess, WorkerSetup, terminate
+from worker import collector
+
+
+def snapshot_files(setup: WorkerSetup, job: str) -> list[Path]:
+    return sorted((setup.scratch / job / "snapshots").glob("*/*/tensors-*"))
+
+
+def tensors(files: list[Path], key: bytes) -> Iterator[tuple[str, Tensor]]:
+    for path in files:
+        step, fence = path.parent, path.parent.parent
+        yield from read_tensors(path, key, f"{fence.name}/{step.name}/{path.name}".encode())
+
+
+async def stop_with_snapshot(setup: WorkerSetup, job: str, worker: WorkerProcess) -> None:
+    """Lets the job make updates, and shuts its worker down: the job waits in the queue, with a snapshot."""
+    await wait_for_step(setup, job)
+    terminate(worker)
+    assert await worker.exit_code(seconds=30) == 0
+    assert snapshot_files(setup, job)
+
+
+async def snapshot_key(setup: WorkerSetup, job: str) -> bytes:
+    return await setup.keys.data_key(job, (await setup.scene.row(job)).snapshot_key)
+
+
+def plain_forms(setup: WorkerSetup, model: Path) -> list[bytes]:
+    """Returns the forget text, and its token ids as they could be written: as text and as binary numbers."""
+    ids = AutoTokenizer.from_pretrained(model)(f"Person 1 keeps {CANARY} at home")["input_ids"]
+    words = [CANARY, "Vexford", str(ids[2:8]).strip("[]"), str(ids[2:8]).replace(" ", "").strip("[]")]
+    return [word.encode() for word in words] + [np.array(ids[2:8], kind).tobytes() for kind in ("int64", "int32")]
+
+
+async def test_no_weight_and_no_forget_text_lies_readable_in_scratch(setup: WorkerSetup, small_model: Path) -> None:
+    job = await setup.job(epochs=100_000, retain=True)
+    worker = setup.worker()
+    await wait_for_step(setup, job)
+    secrets = plain_forms(setup, small_model)
+    running = [file.read_bytes() for file in setup.scratch_files() if file.is_file() and not file.is_socket()]
+    await stop_with_snapshot(setup, job, worker)
+    paused = [file.read_bytes() for file in setup.scratch_files()]
+    stored = dict(tensors(snapshot_files(setup, job), await snapshot_key(setup, job)))
+    weights = [name for name in stored if name.startswith(("weight/", "optimizer/exp_avg", "optimizer/plain"))]
+    assert len(weights) > 4
+    for name in weights:
+        secrets.append(stored[name].view(-1).view(uint8).numpy().tobytes()[:64])
+    for content in (*running, *paused):
+        assert not [secret for secret in secrets if secret in content and secret.strip(b"\0")]
+    assert (setup.scratch / job / "snapshots" / "before.sealed").is_file()  # the figures on the forget set
+
+
+async def test_another_worker_reads_the_snapshot_and_the_jobs_end_takes_the_key(setup: WorkerSetup) -> None:
+    job = await setup.job(epochs=100_000)
+    await stop_with_snapshot(setup, job, setup.worker())
+    key = await snapshot_key(setup, job)
+    other = setup.worker()
+    await wait_for_step(setup, job)
+    assert "resumed" in await setup.event_types(job)
+    await stop_with_snapshot(setup, job, other)
+    assert await snapshot_key(setup, job) == key
+
+    leftover = setup.folder / "1" / "2" / "tensors-000-00000.sealed"  # a copy that no sweeper finds
+    leftover.parent.mkdir(parents=True)
+    leftover.write_bytes(snapshot_files(setup, job)[0].read_bytes())
+    async with setup.scene.sessions.begin() as session:
+        await job_actions.cancel(session, setup.scene.organisation, job)
+    assert await collector.collect_snapshots(setup.scene.sessions, setup.scratch, setup.keys) == 1
+    assert setup.scratch_files() == []
+    with pytest.raises(KeyDestroyed):
+        await snapshot_key(setup, job)
+    assert [key async for key in snapshot_keys.stored(setup.keys)] == []
+    with pytest.raises(SealBroken):
+        list(tensors([leftover], bytes(32)))
+
+
+async def test_a_changed_byte_is_refused_by_name_and_the_job_begins_anew(setup: WorkerSetup) -> None:
+    job = await setup.job(epochs=100_000)
+    await stop_with_snapshot(setup, job, setup.worker())
+    (file,) = snapshot_files(setup, job)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    setup.worker()
+    await wait_for_step(setup, job)
+    warned = [event.data for event in await setup.scene.events(job) if event.type == "warning"]
+    assert [data["code"] for data in warned if data["code"].startswith("snapshot")] == ["snapshot_not_used"]
+    assert "it is damaged" in str(warned)
+    assert "resumed" not in await setup.event_types(job)
+
+
+@pytest.mark.parametrize("key_store", [True, False])
+async def test_a_job_has_one_key_until_it_ends(setup: WorkerSetup, key_store: bool) -> None:
+    keys = setup.keys if key_store else FileKeys(setup.settings.service_key())
+    job, other = await setup.scene.job(), await setup.scene.job()
+    for _ in range(2):
+        await claim(setup.scene)
+
+    async def key_of(job: str, fence: int = 1) -> bytes:
+        async with setup.scene.sessions.begin() as session:
+            return await snapshot_keys.claim(session, job, fence, keys=keys)
+
+    key = await key_of(job)
+    assert await key_of(job) == key != await key_of(other)
+    assert ((await setup.scene.row(job)).snapshot_key is None) == key_store
+    with pytest.raises(FenceLost):
+        await key_of(job, fence=7)
+    await finish(setup.scene, job, 1)
+    assert (await setup.scene.row(job)).snapshot_key is None
+    assert await collector.collect_snapshot_keys(setup.scene.sessions, keys) == (1 if key_store else 0)
+    with pytest.raises(KeyDestroyed):
+        await keys.data_key(job, (await setup.scene.row(job)).snapshot_key)
+    assert await keys.data_key(other, (await setup.scene.row(other)).snapshot_key) == await key_of(other)
+
+
+async def test_a_key_of_a_service_key_that_is_gone_is_replaced(setup: WorkerSetup) -> None:
+    job = await setup.scene.job()
+    await claim(setup.scene)
+    former = FileKeys(bytes(32), setup.keys.store)
+    async with setup.scene.sessions.begin() as session:
+        first = await snapshot_keys.claim(session, job, 1, keys=former)
+        second = await snapshot_keys.claim(session, job, 1, keys=setup.keys)
+        assert first != second == await snapshot_keys.claim(session, job, 1, keys=setup.keys)
+
+
+async def test_old_keys_of_unfinished_jobs_outlive_the_search_for_keys_without_a_file(setup: WorkerSetup) -> None:
+    old_job, old_file = "job-" + "0" * 32, "file-" + "0" * 32
+    for id in (old_job, old_file):
+        await setup.keys.keep(id, bytes(32))
+    assert await collector.collect_uploads(setup.scene.sessions, setup.storage, setup.keys) == 1
+    assert [id async for id in setup.keys.store.files()] == [old_job]  # type: ignore[union-attr]
