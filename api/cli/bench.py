@@ -14,6 +14,7 @@ BENCHMARKS = {
     "measuring": "Time measuring and unlearning by the number of records to forget.",
     "throughput": "Compare this service's trainer with a plain one: tokens per second, memory, losses.",
     "start-up": "Time a job from request to first update, with and without a waiting child process.",
+    "snapshots": "Time writing and reading a job's snapshot, sealed as it is and in plain files.",
     "interruptions": "Run every method on the demo's model, undisturbed and killed in the middle; compare the weights.",
 }
 """Each benchmark's name on the command line, and its line of help."""

@@ -21,7 +21,7 @@ async def wait_for_step(setup: WorkerSetup, job: str, after: int = 0) -> None:
     async def is_reached() -> bool:
         return ((await setup.scene.row(job)).step or 0) > after
 
-    await wait_for(is_reached)
+    await wait_for(is_reached, seconds=240)
 
 
 async def test_paused_resumed_and_killed_a_job_ends_with_the_weights_of_an_undisturbed_one(setup: WorkerSetup) -> None:
