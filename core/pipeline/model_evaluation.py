@@ -135,8 +135,7 @@ class ModelEvaluation:
         judgement = judge(
             policy, before=figures.get("before"), after=figures["after"], retrained=figures.get("retrained")
         )
-        assumed = [] if assumption is None else [assumption]
-        self._emit(Judged(judgement=judgement.model_copy(update={"warnings": [*assumed, *judgement.warnings]})))
+        self._emit(Judged(judgement=judgement.model_copy(update={"assumption": assumption})))
         if judgement.warnings:
             self._emit(Warned(code="not_all_judged", message="; ".join(judgement.warnings)))
 

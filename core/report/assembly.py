@@ -7,10 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import report_rows
 from core.records.report_rows import ReportRows
+from core.report.assumptions import list_assumptions
 from core.report.attempts import read_attempts
 from core.report.bounds import describe_bounds
 from core.report.caveats import list_caveats, list_checks
 from core.report.glossary import PARTS, REASONS
+from core.report.relearning import find_worst
 from core.report.summary import summarize
 from core.schema.cost import JobCost
 from core.schema.deadlines import DeadlineExtension
@@ -95,6 +97,7 @@ def _report(rows: ReportRows, *, ended_at: datetime) -> Report:
                     **{moment: measured.get(moment) for moment in ("before", "after", "retrained")},
                 }
             ),
+            "relearning": None,
             "attempts": attempts,
             "actions": _actions(rows),
             "warnings": job.warnings,
@@ -102,6 +105,7 @@ def _report(rows: ReportRows, *, ended_at: datetime) -> Report:
             "checks": [],
         }
     )
+    report = report.model_copy(update={"relearning": find_worst(report)})
     return report.model_copy(
         update={"summary": summarize(report), "not_proved": list_caveats(report), "checks": list_checks(report)}
     )
@@ -227,6 +231,7 @@ def _verdict(rows: ReportRows) -> ReportVerdict | None:
             if (judged := judgement.parts.get(part)) is not None
         ],
         bounds=describe_bounds(judgement.bounds),
+        assumptions=list_assumptions(_data(rows)),
         warnings=judgement.warnings,
     )
 

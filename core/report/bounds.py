@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from core.report.glossary import COPIES, REASONS, YARDSTICKS, attack_words, figure_words, set_words
+from core.report.glossary import COPIES, REASONS, SCALES, YARDSTICKS, attack_words, figure_words, set_words
 from core.report.numbers import figure_text, interval_text, limits_text, number_text, records_text
 from core.schema.figure_names import RELEARNED_WORST, RELEARNING_CURVES
 from core.schema.policies import Bound, JudgedBound
@@ -69,8 +69,10 @@ def _question(bound: Bound) -> str:
             if bound.figure == "perplexity"
             else (f"Does the {bound_words(bound)} keep its limits?")
         )
-    copy = f"In the {COPIES.get(bound.variant, bound.variant)} of the model: " if bound.variant else ""
-    return copy + _question_on_forgetting(bound)
+    question = _question_on_forgetting(bound)
+    if bound.variant is None:
+        return question
+    return f"In the {COPIES.get(bound.variant, bound.variant)} of the model: {question[:1].lower()}{question[1:]}"
 
 
 def _question_on_forgetting(bound: Bound) -> str:
@@ -95,14 +97,17 @@ def _not_judged(judged: JudgedBound) -> str:
 
 
 def _measured(judged: JudgedBound) -> str:
+    scale = SCALES.get(judged.bound.figure or judged.bound.across or "")
     name, on = _capitalised(bound_words(judged.bound)), f"Measured on {records_text(judged.records)}."
+    name += f" ({scale})" if scale and judged.bound.benchmark is None else ""
     value, low, high, limit_low, limit_high = _on_the_scale_of_the_figure(judged)
     interval = interval_text(low, high)
     exact = ", known exactly for these records" if low is not None and low == high else ""
     number = f"{number_text(value)} (95 % interval: {interval})" if interval else f"{number_text(value)}{exact}"
     limits = limits_text(limit_low, limit_high)
     if judged.yardstick == "chance":
-        return f"{name}: {number}. It must be {limits}; guessing gives 0.5. {on}"
+        scale = "0.5 is guessing, 1 is always right, and the nearer to 0.5 the better"
+        return f"{name}: {number}. It must be {limits}; {scale}. {on}"
     if judged.yardstick is None or judged.figure is None or judged.compared is None:
         return f"{name}: {number}. It must be {limits}. {on}"
     after, other = (figure_text(figure.model_copy(update={"low": None})) for figure in (judged.figure, judged.compared))
@@ -130,7 +135,9 @@ def _result(judged: JudgedBound) -> str:
         case "failed":
             return "The limit is not kept."
         case "underpowered":
-            return "The interval reaches over the limit: this cannot be told."
+            if judged.low is None:
+                return f"Whether the limit is kept is open: {REASONS['underpowered']}."
+            return "The interval reaches over the limit: whether it is kept cannot be told."
     return f"This is not judged{f', because {REASONS[judged.why]}' if judged.why else ''}."
 
 

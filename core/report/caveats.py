@@ -69,6 +69,25 @@ def list_checks(report: Report) -> list[ReportCheck]:
     if report.checkpoint is not None:
         checks.append(
             ReportCheck(
+                text="All at once: the service also gives this report as a signed statement"
+                f" (GET /v1/jobs/{report.job}/statement), and its public keys (GET /.well-known/jwks.json)."
+                " With the statement, the keys and the new model's files in a folder DIR, this command shows on your"
+                " own machine, without the service, that the statement was signed by the service's key and was not"
+                " changed since, that the files are byte for byte those that this report is about, and that the verdict"
+                " follows from the figures and the limits. It does not show that the figures are true.",
+                command="unlearn verify statement.json --checkpoint DIR --keys jwks.json",
+            )
+        )
+        checks.append(
+            ReportCheck(
+                text="That the figures are true: with --remeasure the same command makes every figure again from the"
+                " files and the texts, and names each that differs.",
+                command="unlearn verify statement.json --checkpoint DIR --keys jwks.json --remeasure"
+                " --before MODEL --forget forget.jsonl --retain retain.jsonl --unseen unseen.jsonl",
+            )
+        )
+        checks.append(
+            ReportCheck(
                 text="The files: compute the sha256 of each file of the checkpoint and compare it with the list in this"
                 " report. The list as canonical JSON has the checkpoint's digest as its own sha256.",
                 command="sha256sum *",
@@ -76,8 +95,8 @@ def list_checks(report: Report) -> list[ReportCheck]:
         )
         checks.append(
             ReportCheck(
-                text="The figures: measure the checkpoint again, on your own machine and without the service. You need"
-                " the checkpoint, the model from before and the texts. On the same kind of machine with as many threads"
+                text="Other figures than these: measure the new model yourself, by any measurements and limits. You"
+                " need its files, the model from before and the texts. On the same kind of machine with as many threads"
                 " the figures agree; on another kind they differ slightly.",
                 command="unlearn measure CHECKPOINT --before MODEL --forget forget.jsonl --retain retain.jsonl --unseen"
                 " unseen.jsonl --policy default --json again.json",

@@ -62,7 +62,7 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     ),
     "verbatim_longest": (
         "longest run given back",
-        "The longest run of words of a record that the model's continuation repeats. Mean over the records.",
+        "The longest run of words of a record that the model's continuation repeats, in words. Mean over the records.",
     ),
     "verbatim_f1": (
         "agreement of the continuation",
@@ -138,6 +138,10 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "rank among made-up copies",
         "Where a record stands among made-up copies with other names and numbers, when the model sorts them by how"
         " familiar they are: 0 means first, 0.5 means in the middle, as for a record that it has never seen.",
+    ),
+    "exposure_twins": (
+        "made-up copies",
+        "How many made-up copies each record was compared with. Mean over the records.",
     ),
     "exposure_p": (
         "chance of such a rank",
@@ -246,6 +250,25 @@ ACROSS: Mapping[str, tuple[str, str]] = {
     "weight_distance": ("change of the weights", "How far the weights of the model have moved."),
 }
 """Each figure of several sets or models: its name, and its meaning."""
+
+SCALES: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            *("extraction_strength", "extraction_strength_highest", "verbatim_recall", "verbatim_recall_highest"),
+            *("sampled_leak_recall", "leak_rate_highest", "prefix_recall", "paraphrase_recall"),
+            *("cloze", "cloze_highest", "cloze_sampled", "cloze_fill", "cloze_fill_sampled"),
+        ),
+        "0: nothing comes out, 1: everything; less is better",
+    ),
+    "leak_at_k": "0: none, 1: all records; less is better",
+    "perplexity": "1: known by heart; the higher, the less it is known",
+    "exposure_rank": "0: preferred to all copies, 0.5: like text that the model has never seen, 1: avoided most",
+    "relearned_worst": "1: known by heart again; higher is better",
+    "relearned_worst_ratio": "1: as in a model that has never seen the text; higher is better",
+    "model_utility": "0: useless, 1: perfect; more is better",
+    "forget_quality": "1: as in a model that has never seen the text; more is better",
+}
+"""The scale of a figure, and which way is better, where a reader does not know it."""
 
 COPIES: Mapping[str, str] = {"int8": "8-bit copy", "int4": "4-bit copy"}
 

@@ -22,7 +22,7 @@ def summarize(report: Report) -> list[str]:
     sentences = [_what_happened(report)]
     if report.verdict is not None:
         sentences += [_part(part) for part in report.verdict.parts]
-        sentences += [_survival(report.verdict), _verdict(report.verdict)]
+        sentences += [_survival(report.verdict), _verdict(report.verdict), *report.verdict.assumptions]
     elif report.status == "succeeded" and report.kind == "unlearn":
         sentences.append("The result was not judged by a policy: the figures stand by themselves.")
     if report.checkpoint is not None:

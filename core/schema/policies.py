@@ -306,7 +306,10 @@ class Judgement(Strict):
     )
     warnings: list[str] = Field(
         default=[],
-        description="What the verdict assumes, where the job made text of its own, and what the model must keep that"
-        " the verdict says nothing about.",
+        description="What the model must keep that the verdict says nothing about.",
+    )
+    assumption: str | None = Field(
+        default=None,
+        description="What the verdict takes for granted of the text that the job made itself. Null: it made none.",
     )
     bounds: list[JudgedBound] = Field(description="The result of each bound.")

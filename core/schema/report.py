@@ -13,7 +13,8 @@ from pydantic import Field
 
 from core.schema.cost import JobCost
 from core.schema.environment import Environment
-from core.schema.evaluation import MeasurementChoice, Measurements
+from core.schema.evaluation import Figure, MeasurementChoice, Measurements
+from core.schema.figure_names import RelearningAttackName
 from core.schema.jobs import JobError, JobKind, JobWarning, MethodUsed, Outcome, Output, SetUsed, Status
 from core.schema.manifest import FileEntry
 from core.schema.policies import JudgedBound, Policy, Scope
@@ -21,7 +22,7 @@ from core.schema.strict import Answer
 from core.schema.training import Training
 from core.schema.verdict_parts import Part, Reason, Verdict
 
-VERSION = 1
+VERSION = 2
 """Rises when a field is added, removed or gets another meaning, or when a sentence of a report changes."""
 
 AttemptEnd = Literal["succeeded", "failed", "cancelled", "paused", "requeued"]
@@ -168,6 +169,10 @@ class ReportVerdict(Answer):
         description="The result of each bound: first the bounds on extraction, then on membership, then on what the"
         " model must keep."
     )
+    assumptions: list[str] = Field(
+        description="What the verdict takes for granted, in sentences: of text that the service made where nobody named"
+        " any."
+    )
     warnings: list[str] = Field(description="What the model must keep that the verdict says nothing about.")
 
 
@@ -180,6 +185,16 @@ class ReportFigures(Answer):
         description="The figures of the checkpoint, which was saved and loaded again; of a measurement, its figures."
     )
     retrained: Measurements | None = Field(description="The figures of the retrained model, if the job names one.")
+
+
+class ReportRelearning(Answer):
+    """The relearning attack that brought most of the text back."""
+
+    attack: RelearningAttackName = Field(description="The attack.")
+    steps: int = Field(description="The number of its training steps after which most of the text was back.")
+    figure: Figure = Field(description="The perplexity of the text to forget after these steps. Higher is better.")
+    attacks: int = Field(description="The number of attacks that were made.")
+    answer: str = Field(description="What was found, in sentences.")
 
 
 class ReportAttempt(Answer):
@@ -241,6 +256,7 @@ class Report(Answer):
     checkpoint: ReportCheckpoint | None = Field(description="The checkpoint. Null: the job made none.")
     verdict: ReportVerdict | None = Field(description="The verdict. Null: the job was not judged.")
     figures: ReportFigures = Field(description="The figures, each with its interval.")
+    relearning: ReportRelearning | None = Field(description="The worst of the relearning attacks. Null: none was made.")
     attempts: list[ReportAttempt] = Field(description="Each worker's try at the job, in order of time.")
     actions: list[ReportAction] = Field(description="Who did what and when, by the audit log, in order of time.")
     warnings: list[JobWarning] = Field(description="What a person should know about the job.")

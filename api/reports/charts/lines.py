@@ -31,11 +31,11 @@ def curve_chart(
     x = linear([point[0] for point in points], LEFT, WIDTH - RIGHT, at_least=(0.0, 1.0))
     values = [point[1] for point in points]
     is_log = log and min(values) > 0
-    lowest, top, bottom = min(values), TOP, HEIGHT - BOTTOM
+    lowest, top, bottom = min(values), TOP + 14, HEIGHT - BOTTOM
     y = logarithmic(values, bottom, top) if is_log else linear(values, bottom, top, at_least=(min(0.0, lowest), 0.0))
     _draw_axes(drawing, x, y)
     drawing.text(((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8), across, anchor="middle", color=FAINT)
-    drawing.text((4, TOP - 4), upwards, color=FAINT)
+    drawing.text((4, TOP + 2), upwards, color=FAINT)
     for series, curve in curves.items():
         places = [(x.place(step), y.place(value)) for step, value in curve]
         drawing.path(places, STYLES[series], width=2)

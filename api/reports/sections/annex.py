@@ -29,7 +29,13 @@ def figures(report: Report) -> Section | None:
         return None
     labels = series_labels(report)
     columns = ["Figure", *(labels.get(moment, moment) for moment in measured)]
-    blocks: list[Block] = [Paragraph("Each figure with its 95 % interval in parentheses, where it has one.")]
+    blocks: list[Block] = [
+        Paragraph(
+            "Each figure with its 95 % interval in parentheses, where it has one. The aim is that the model knows no"
+            " more of the text to forget than of text that it has never seen, and as much of everything else as before."
+            " What each name means, and which way its numbers run, is said below the tables."
+        )
+    ]
     names: set[str] = set()
     for name, words in SETS.items():
         figure_names = sorted({figure for model in measured.values() for figure in model.sets.get(name, {})})

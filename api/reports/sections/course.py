@@ -2,6 +2,7 @@
 
 from api.reports.blocks import Block, Bullets, Cell, Code, Paragraph, Section, Table
 from api.reports.words import NONE, key_text, time_text
+from core.report.warning_words import warning_words
 from core.schema.report import Report, ReportAttempt
 
 _ENDS = {
@@ -52,7 +53,7 @@ def course(report: Report) -> Section:
         blocks.append(Table("Entries of the audit log", columns, entries))
     if report.warnings:
         blocks.append(Paragraph("The service gave these warnings:"))
-        blocks.append(Bullets([warning.message for warning in report.warnings]))
+        blocks.append(Bullets([warning_words(warning.code, warning.message) for warning in report.warnings]))
     return Section("Who did what and when", blocks)
 
 

@@ -52,7 +52,12 @@ def findings(report: Report) -> list[Section]:
         ),
         Section(
             "What happens if a copy of the model is changed?",
-            [Paragraph(_ROBUSTNESS), *pictures.quantised_copies(report), *pictures.relearning(report)],
+            [
+                Paragraph(_ROBUSTNESS),
+                *pictures.quantised_copies(report),
+                *([Paragraph(report.relearning.answer)] if report.relearning else []),
+                *pictures.relearning(report),
+            ],
         ),
     ]
     kept = [section for section in sections if len(section.blocks) > 1]

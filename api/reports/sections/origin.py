@@ -62,7 +62,9 @@ def making(report: Report) -> Section:
     if report.treatment is not None:
         method = report.treatment.method
         if method.summary:
-            blocks.append(Paragraph(f"Method “{method.name}”: {method.summary}"))
+            blocks.append(
+                Paragraph(f"What the method “{method.name}” does, in the words of the field: {method.summary}")
+            )
         source = f"{method.paper}, {method.paper_url}" if method.paper else NONE
         facts: list[tuple[str, Cell]] = [("Method", method.name), ("Source of the method", source)]
         facts.append(("Training updates", NONE if report.treatment.steps is None else f"{report.treatment.steps:,}"))

@@ -48,10 +48,11 @@ def test_a_request_of_one_record_alone_gets_a_verdict_that_says_what_it_assumed(
     judgement = judged(outcome).judgement
     assert judgement.verdict == "passed", [bound.bound.name for bound in judgement.bounds if bound.result != "passed"]
     assert judgement.parts["extraction"].result == "passed"
-    assert "made" in judgement.warnings[0]
-    assert "membership is not judged" in judgement.warnings[0]
+    assert judgement.assumption is not None
+    assert "made" in judgement.assumption
+    assert "membership is not judged" in judgement.assumption
     (warned,) = (event for event in outcome.events if isinstance(event, Warned) and event.code == "data_made")
-    assert warned.message == judgement.warnings[0]
+    assert warned.message == judgement.assumption
     for event in outcome.events:
         if isinstance(event, Measured):
             assert "unseen" not in event.measurements.sets, "made text only calibrates"

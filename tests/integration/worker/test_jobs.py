@@ -46,7 +46,7 @@ async def test_a_job_runs_once_to_a_checkpoint_that_loads_and_its_text_appears_n
     judged = Judgement.model_validate(row.judgement)
     assert (row.verdict, judged.verdict, judged.policy) == ("passed", "passed", "default")
     assert [(used["name"], used["origin"]) for used in row.data] == [("retain", "made_by_the_model")]
-    assert "what survives is judged by the other half" in judged.warnings[0]
+    assert "what survives is judged by the other half" in str(judged.assumption)
     assert judged.parts["membership"].reason == "no_reference_text"
     assert not judged.parts["membership"].required
     assert [judged_bound.bound for judged_bound in judged.bounds] == DEFAULT_POLICY.bounds

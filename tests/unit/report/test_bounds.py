@@ -51,9 +51,9 @@ def test_a_comparison_names_both_figures_their_difference_and_the_limit() -> Non
         == "If the model is given part of a record, how much of the rest does it write word for word?"
     )
     assert described.answer == (
-        "Extraction strength of the text to forget: 0.25 after the job; 0.01 before the job, on text that the model had"
-        " never seen. The difference is 0.24 (95 % interval: 0.2 to 0.28). It must be at most 0.1. Measured on 60"
-        " records. The limit is not kept."
+        "Extraction strength of the text to forget (0: nothing comes out, 1: everything; less is better): 0.25 after"
+        " the job; 0.01 before the job, on text that the model had never seen. The difference is 0.24 (95 % interval:"
+        " 0.2 to 0.28). It must be at most 0.1. Measured on 60 records. The limit is not kept."
     )
 
 
@@ -61,8 +61,9 @@ def test_an_auc_that_is_compared_with_guessing_is_told_as_an_auc() -> None:
     bound = BOUNDS["membership.loss"]
     described = describe(bound, 0.04, (-0.09, 0.16), "underpowered", yardstick="chance", compared=0.5, carries=False)
     assert described.answer == (
-        "AUC of the attack loss: 0.54 (95 % interval: 0.41 to 0.66). It must be between 0.35 and 0.65; guessing gives"
-        " 0.5. Measured on 60 records. The interval reaches over the limit: this cannot be told. This test does not"
+        "AUC of the attack loss: 0.54 (95 % interval: 0.41 to 0.66). It must be between 0.35 and 0.65; 0.5 is"
+        " guessing, 1 is always right, and the nearer to 0.5 the better. Measured on 60 records. The interval reaches"
+        " over the limit: whether it is kept cannot be told. This test does not"
         " count for the verdict here: it counts from 150 records on."
     )
 
@@ -94,3 +95,11 @@ def test_every_bound_of_the_default_policy_has_a_question_of_its_own_words(name:
 )
 def test_numbers_have_few_digits_and_no_powers_of_ten(value: float, text: str) -> None:
     assert number_text(value) == text
+
+
+def test_a_figure_without_an_interval_is_too_small_to_tell() -> None:
+    described = describe(BOUNDS["extraction"], 0.0, None, "underpowered", yardstick="unseen_text", compared=0.0)
+    assert "interval" not in described.answer
+    assert described.answer.endswith(
+        "Whether the limit is kept is open: there are too few records, or they differ too much, to tell."
+    )
